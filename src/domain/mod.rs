@@ -1,0 +1,11 @@
+//! The rules of the product: values in, values out. Nothing here awaits, reads a clock, draws randomness or knows
+//! how anything is stored or sent.
+
+pub mod enrolment;
+pub mod ids;
+pub mod metrics;
+pub mod money;
+pub mod node;
+pub mod pool;
+pub mod refusal;
+pub mod time;

@@ -1,0 +1,422 @@
+//! A worker node: its record, its three orthogonal facts, and the rules its fields must keep (seed 004).
+
+use serde::{Deserialize, Serialize};
+
+use super::enrolment::Fingerprint;
+use super::ids::{NodeId, NodeIndex, PoolIndex};
+use super::refusal::FieldErrors;
+use super::time::{Slot, Timeline, Timestamp};
+use crate::crypto::PublicKey;
+
+/// Seconds without an accepted report after which a node is unreachable.
+pub const OFFLINE_AFTER_SECONDS: i64 = 300;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeType {
+    Worker,
+    Validator,
+    Storage,
+    Compute,
+}
+
+/// What the manager sees. Derived from reports, never stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Observed {
+    /// Enrolled or created, nothing heard yet.
+    Starting,
+    Active,
+    Inactive,
+    Error,
+    Unreachable,
+}
+
+/// What an operator wants the node's workload to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wanted {
+    Running,
+    Stopped,
+}
+
+/// Whether the node's time counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Eligible {
+    InService,
+    Draining,
+    Maintenance,
+    Suspended,
+}
+
+/// The outward status: one word derived from the three facts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    Active,
+    Inactive,
+    Maintenance,
+    Error,
+    Starting,
+    Stopping,
+    Unreachable,
+}
+
+impl Status {
+    /// Maintenance and a wanted stop explain silence, so they win over what is observed.
+    pub fn derive(observed: Observed, wanted: Wanted, eligible: Eligible) -> Status {
+        match (eligible, wanted, observed) {
+            (Eligible::Maintenance, _, _) => Status::Maintenance,
+            (_, _, Observed::Error) => Status::Error,
+            (_, Wanted::Stopped, Observed::Active) => Status::Stopping,
+            (_, Wanted::Stopped, _) => Status::Inactive,
+            (_, Wanted::Running, Observed::Starting | Observed::Inactive) => Status::Starting,
+            (_, Wanted::Running, Observed::Active) => Status::Active,
+            (_, Wanted::Running, Observed::Unreachable) => Status::Unreachable,
+        }
+    }
+
+    /// The four-valued status of the seeds, for MongoDB and for filters.
+    pub fn of_four(self) -> Status {
+        match self {
+            Status::Starting | Status::Stopping => Status::Inactive,
+            Status::Unreachable => Status::Error,
+            other => other,
+        }
+    }
+}
+
+/// Observed status from what was heard. `silence_known` is false while the manager itself was down or cut off: then
+/// silence says nothing.
+pub fn observe(last_report: Option<Timestamp>, now: Timestamp, silence_known: bool) -> Observed {
+    match last_report {
+        None => Observed::Starting,
+        Some(at) if now.since(at) <= OFFLINE_AFTER_SECONDS * 1000 || !silence_known => Observed::Active,
+        Some(_) => Observed::Unreachable,
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct HardwareInfo {
+    pub cpu: CpuInfo,
+    pub memory: MemoryInfo,
+    pub storage: StorageInfo,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<GpuInfo>,
+    #[serde(default)]
+    pub network: Vec<NetworkInfo>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct CpuInfo {
+    pub cores: u32,
+    pub frequency_mhz: Option<f64>,
+    pub architecture: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct MemoryInfo {
+    pub total_bytes: u64,
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct StorageInfo {
+    pub total_bytes: u64,
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    pub interface: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct GpuInfo {
+    pub model: Option<String>,
+    pub memory_bytes: Option<u64>,
+    pub compute_capability: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct NetworkInfo {
+    pub interface: String,
+    pub speed_mbps: Option<u64>,
+    pub mac_address: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Location {
+    pub country: Option<String>,
+    pub region: Option<String>,
+    pub city: Option<String>,
+    pub timezone: Option<String>,
+    pub coordinates: Option<Coordinates>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Coordinates {
+    pub latitude: f64,
+    pub longitude: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct NodeConfiguration {
+    pub max_sessions: Option<u32>,
+    pub resource_limits: Option<ResourceLimits>,
+    pub auto_scaling: Option<bool>,
+    pub maintenance_window: Option<MaintenanceWindow>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct ResourceLimits {
+    pub cpu_percent: Option<f64>,
+    pub memory_bytes: Option<u64>,
+    pub disk_bytes: Option<u64>,
+    pub network_mbps: Option<f64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MaintenanceWindow {
+    /// 0 to 23, UTC.
+    pub start_hour: u32,
+    pub duration_hours: u32,
+}
+
+/// The stored node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    pub id: NodeId,
+    pub index: NodeIndex,
+    pub name: String,
+    pub node_type: NodeType,
+    /// Membership by slot: an epoch is priced by the pool of its first slot.
+    pub pool: Timeline<Option<PoolIndex>>,
+    pub hardware: Option<HardwareInfo>,
+    pub location: Option<Location>,
+    pub configuration: NodeConfiguration,
+    pub wanted: Wanted,
+    /// Eligibility by slot.
+    pub eligible: Timeline<Eligible>,
+    /// Absent until an agent has claimed the node.
+    pub identity: Option<Identity>,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+    /// First slot in which the node may be observed; absent until enrolled.
+    pub enrolled_from: Option<Slot>,
+}
+
+/// What binds a node to a machine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Identity {
+    pub key: PublicKey,
+    pub fingerprint: Fingerprint,
+    /// Set when the reported fingerprint departed from the accepted one: payouts hold until an admin accepts.
+    pub drift: Option<Fingerprint>,
+    pub enrolled_at: Timestamp,
+}
+
+impl Node {
+    pub fn pool_now(&self) -> Option<PoolIndex> {
+        *self.pool.latest()
+    }
+
+    pub fn eligible_now(&self) -> Eligible {
+        *self.eligible.latest()
+    }
+
+    /// The node's time in `slot` counts: enrolled and in service.
+    pub fn counts_in(&self, slot: Slot) -> bool {
+        self.enrolled_from.is_some_and(|from| from <= slot) && *self.eligible.at(slot) == Eligible::InService
+    }
+}
+
+/// Names of nodes and pools: 3 to 100 of letters, digits, `_` and `-`.
+pub fn check_name(errors: &mut FieldErrors, field: &str, name: &str) {
+    errors.require((3..=100).contains(&name.len()), field, "must have 3 to 100 characters");
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    errors.require(plain, field, "may hold letters, digits, `_` and `-` only");
+}
+
+const GB: u64 = 1_000_000_000;
+const TB: u64 = 1_000 * GB;
+/// A board sold as 1 GB shows less to the system.
+const MIN_MEMORY_BYTES: u64 = 800_000_000;
+const MAX_TEXT: usize = 200;
+const MAX_INTERFACES: usize = 64;
+
+impl HardwareInfo {
+    pub fn check(&self, errors: &mut FieldErrors, at: &str) {
+        let within = |errors: &mut FieldErrors, ok, field: &str, message: &str| errors.require(ok, &format!("{at}.{field}"), message);
+        within(errors, (1..=128).contains(&self.cpu.cores), "cpu.cores", "must be 1 to 128");
+        within(errors, positive(self.cpu.frequency_mhz), "cpu.frequency_mhz", "must not be negative");
+        let memory = self.memory.total_bytes;
+        within(errors, (MIN_MEMORY_BYTES..=TB).contains(&memory), "memory.total_bytes", "must be 1 GB (0.8 x 10^9 bytes) to 1 TB");
+        let storage = self.storage.total_bytes;
+        within(errors, (10 * GB..=100 * TB).contains(&storage), "storage.total_bytes", "must be 10 GB to 100 TB");
+        within(errors, !self.network.is_empty(), "network", "must have at least one interface");
+        within(errors, self.network.len() <= MAX_INTERFACES, "network", "must have at most 64 interfaces");
+        let texts = [
+            ("cpu.architecture", &self.cpu.architecture),
+            ("memory.type", &self.memory.kind),
+            ("storage.type", &self.storage.kind),
+            ("storage.interface", &self.storage.interface),
+        ];
+        for (field, text) in texts {
+            within(errors, short(text), field, "must have at most 200 characters");
+        }
+        for (i, n) in self.network.iter().enumerate() {
+            let name_fits = !n.interface.is_empty() && n.interface.len() <= MAX_TEXT;
+            within(errors, name_fits, &format!("network[{i}].interface"), "must have 1 to 200 characters");
+            within(errors, short(&n.mac_address), &format!("network[{i}].mac_address"), "must have at most 200 characters");
+        }
+        if let Some(gpu) = &self.gpu {
+            within(errors, short(&gpu.model), "gpu.model", "must have at most 200 characters");
+            within(errors, short(&gpu.compute_capability), "gpu.compute_capability", "must have at most 200 characters");
+        }
+    }
+}
+
+fn short(text: &Option<String>) -> bool {
+    text.as_ref().is_none_or(|t| t.len() <= MAX_TEXT)
+}
+
+fn positive(value: Option<f64>) -> bool {
+    value.is_none_or(|v| v.is_finite() && v >= 0.0)
+}
+
+impl Location {
+    pub fn check(&self, errors: &mut FieldErrors, at: &str) {
+        for (field, text) in [("country", &self.country), ("region", &self.region), ("city", &self.city), ("timezone", &self.timezone)] {
+            errors.require(short(text), &format!("{at}.{field}"), "must have at most 200 characters");
+        }
+        if let Some(c) = self.coordinates {
+            let at = format!("{at}.coordinates");
+            errors.require((-90.0..=90.0).contains(&c.latitude), &format!("{at}.latitude"), "must be -90 to 90");
+            errors.require((-180.0..=180.0).contains(&c.longitude), &format!("{at}.longitude"), "must be -180 to 180");
+        }
+    }
+}
+
+impl ResourceLimits {
+    pub fn check(&self, errors: &mut FieldErrors, at: &str, hardware: Option<&HardwareInfo>) {
+        let whole = [("memory_bytes", self.memory_bytes), ("disk_bytes", self.disk_bytes)];
+        for (field, value) in whole {
+            errors.require(value != Some(0), &format!("{at}.{field}"), "must be positive");
+        }
+        let network = self.network_mbps.is_none_or(|v| v.is_finite() && v > 0.0);
+        errors.require(network, &format!("{at}.network_mbps"), "must be positive");
+        let cpu = self.cpu_percent.is_none_or(|v| v > 0.0 && v <= 100.0);
+        errors.require(cpu, &format!("{at}.cpu_percent"), "must be above 0 and at most 100");
+        if let Some(h) = hardware {
+            let memory = self.memory_bytes.is_none_or(|v| v <= h.memory.total_bytes);
+            errors.require(memory, &format!("{at}.memory_bytes"), "must not exceed the node's memory");
+            let disk = self.disk_bytes.is_none_or(|v| v <= h.storage.total_bytes);
+            errors.require(disk, &format!("{at}.disk_bytes"), "must not exceed the node's storage");
+        }
+    }
+}
+
+/// Longest maintenance window (design 6: at most 8 h in 7 days).
+const MAX_MAINTENANCE_HOURS: u32 = 8;
+
+impl NodeConfiguration {
+    pub fn check(&self, errors: &mut FieldErrors, at: &str, hardware: Option<&HardwareInfo>) {
+        let sessions = self.max_sessions.is_none_or(|n| (1..=10_000).contains(&n));
+        errors.require(sessions, &format!("{at}.max_sessions"), "must be 1 to 10000");
+        if let Some(limits) = &self.resource_limits {
+            limits.check(errors, &format!("{at}.resource_limits"), hardware);
+        }
+        if let Some(window) = self.maintenance_window {
+            let at = format!("{at}.maintenance_window");
+            errors.require(window.start_hour <= 23, &format!("{at}.start_hour"), "must be 0 to 23");
+            let hours = (1..=MAX_MAINTENANCE_HOURS).contains(&window.duration_hours);
+            errors.require(hours, &format!("{at}.duration_hours"), "must be 1 to 8");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub fn hardware() -> HardwareInfo {
+        HardwareInfo {
+            cpu: CpuInfo { cores: 4, ..CpuInfo::default() },
+            memory: MemoryInfo { total_bytes: 4 * GB, kind: None },
+            storage: StorageInfo { total_bytes: 32 * GB, ..StorageInfo::default() },
+            gpu: None,
+            network: vec![NetworkInfo { interface: "eth0".into(), ..NetworkInfo::default() }],
+        }
+    }
+
+    fn broken(change: impl FnOnce(&mut HardwareInfo)) -> Vec<String> {
+        let mut h = hardware();
+        change(&mut h);
+        let mut errors = FieldErrors::default();
+        h.check(&mut errors, "hardware_info");
+        errors.0.into_iter().map(|e| e.field).collect()
+    }
+
+    #[test]
+    fn hardware_is_checked_at_each_bound() {
+        assert!(broken(|_| ()).is_empty());
+        for (cores, ok) in [(0, false), (1, true), (128, true), (129, false)] {
+            assert_eq!(broken(|h| h.cpu.cores = cores).is_empty(), ok, "{cores} cores");
+        }
+        for (bytes, ok) in [(MIN_MEMORY_BYTES - 1, false), (MIN_MEMORY_BYTES, true), (TB, true), (TB + 1, false)] {
+            assert_eq!(broken(|h| h.memory.total_bytes = bytes).is_empty(), ok, "{bytes} bytes of memory");
+        }
+        for (bytes, ok) in [(10 * GB - 1, false), (10 * GB, true), (100 * TB, true), (100 * TB + 1, false)] {
+            assert_eq!(broken(|h| h.storage.total_bytes = bytes).is_empty(), ok, "{bytes} bytes of storage");
+        }
+        assert_eq!(broken(|h| h.network.clear()), ["hardware_info.network"]);
+    }
+
+    #[test]
+    fn names_are_checked_at_each_bound() {
+        for (name, ok) in
+            [("ab", false), ("abc", true), (&"a".repeat(100), true), (&"a".repeat(101), false), ("a b", false), ("a.b", false)]
+        {
+            let mut errors = FieldErrors::default();
+            check_name(&mut errors, "name", name);
+            assert_eq!(errors.0.is_empty(), ok, "{name}");
+        }
+    }
+
+    #[test]
+    fn limits_must_be_positive_and_within_the_hardware() {
+        let mut errors = FieldErrors::default();
+        let limits = ResourceLimits { cpu_percent: Some(0.0), memory_bytes: Some(5 * GB), disk_bytes: Some(0), network_mbps: Some(-1.0) };
+        limits.check(&mut errors, "l", Some(&hardware()));
+        let fields: Vec<_> = errors.0.iter().map(|e| e.field.as_str()).collect();
+        assert_eq!(fields, ["l.disk_bytes", "l.network_mbps", "l.cpu_percent", "l.memory_bytes"]);
+    }
+
+    #[test]
+    fn status_follows_from_the_three_facts() {
+        use {Eligible as E, Observed as O, Wanted as W};
+        let cases = [
+            (O::Starting, W::Running, E::InService, Status::Starting),
+            (O::Active, W::Running, E::InService, Status::Active),
+            (O::Active, W::Running, E::Suspended, Status::Active),
+            (O::Active, W::Stopped, E::InService, Status::Stopping),
+            (O::Unreachable, W::Stopped, E::InService, Status::Inactive),
+            (O::Unreachable, W::Running, E::InService, Status::Unreachable),
+            (O::Unreachable, W::Running, E::Maintenance, Status::Maintenance),
+            (O::Error, W::Running, E::InService, Status::Error),
+        ];
+        for (observed, wanted, eligible, status) in cases {
+            assert_eq!(Status::derive(observed, wanted, eligible), status);
+        }
+    }
+
+    #[test]
+    fn silence_counts_only_when_the_manager_could_have_heard() {
+        let now = Timestamp::from_seconds(1_000_000);
+        let at = |ago: i64| Some(now.plus_seconds(-ago));
+        assert_eq!(observe(None, now, true), Observed::Starting);
+        assert_eq!(observe(at(300), now, true), Observed::Active);
+        assert_eq!(observe(at(301), now, true), Observed::Unreachable);
+        assert_eq!(observe(at(301), now, false), Observed::Active);
+    }
+}

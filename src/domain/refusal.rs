@@ -1,0 +1,141 @@
+//! Every refusal of the domain, by name. The api layer turns each into a status and a code, and nothing else does.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// One field that broke a rule: where (`hardware_info.cpu.cores`) and what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    pub field: String,
+    pub message: String,
+}
+
+/// Collects field errors, so that one answer lists them all.
+#[derive(Debug, Default)]
+pub struct FieldErrors(pub Vec<FieldError>);
+
+impl FieldErrors {
+    pub fn add(&mut self, field: impl Into<String>, message: impl Into<String>) {
+        self.0.push(FieldError { field: field.into(), message: message.into() });
+    }
+
+    /// Adds the error unless `ok`.
+    pub fn require(&mut self, ok: bool, field: &str, message: impl Into<String>) {
+        if !ok {
+            self.add(field, message);
+        }
+    }
+
+    pub fn finish(self) -> Result<(), Refusal> {
+        if self.0.is_empty() { Ok(()) } else { Err(Refusal::Invalid(self.0)) }
+    }
+}
+
+macro_rules! refusals {
+    ($($(#[$doc:meta])* $name:ident = $message:literal),+ $(,)?) => {
+        /// A refused request: nothing was changed.
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub enum Refusal {
+            /// Fields of the request broke rules; all of them are listed.
+            Invalid(Vec<FieldError>),
+            /// Well-formed, and against a rule that names its reason and its fields.
+            Rule(&'static str, String),
+            $($(#[$doc])* $name),+
+        }
+
+        impl Refusal {
+            /// Stable snake_case-able name, used in the audit log and in error details.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    Refusal::Invalid(_) => "Invalid",
+                    Refusal::Rule(name, _) => name,
+                    $(Refusal::$name => stringify!($name)),+
+                }
+            }
+
+            pub const ALL_NAMES: &'static [&'static str] = &[$(stringify!($name)),+];
+        }
+
+        impl fmt::Display for Refusal {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match self {
+                    Refusal::Invalid(fields) => {
+                        write!(f, "the request has invalid fields:")?;
+                        for (i, e) in fields.iter().enumerate() {
+                            write!(f, "{} {} {}", if i == 0 { "" } else { ";" }, e.field, e.message)?;
+                        }
+                        Ok(())
+                    }
+                    Refusal::Rule(_, message) => f.write_str(message),
+                    $(Refusal::$name => f.write_str($message)),+
+                }
+            }
+        }
+    };
+}
+
+refusals! {
+    NodeNotFound = "no node has this id",
+    NodeExists = "a node with this id or key exists",
+    NodeNameTaken = "another node of the pool has this name",
+    NodeHasMoney = "the node has a balance, accruals or a live payout",
+    PoolNotFound = "no pool has this id",
+    PoolExists = "a pool with this id or name exists",
+    PoolNotEmpty = "the pool has nodes",
+    PoolFull = "the pool is at its maximum of nodes",
+    PoolProtected = "the default pool cannot be deleted",
+    AlreadyMember = "the node is in this pool",
+    NotAMember = "the node is not in this pool",
+    FleetFull = "the manager is at its maximum of nodes",
+
+    TokenUnknown = "the enrolment token is not known",
+    TokenWrongSecret = "the enrolment token's secret is wrong",
+    TokenExpired = "the enrolment token has expired",
+    TokenUsed = "the enrolment token has been used",
+    TokenRevoked = "the enrolment token was revoked",
+    TokenForOtherManager = "the enrolment token is for another manager",
+    SignatureForged = "the signature does not fit",
+    KeyOnOtherHardware = "this key was enrolled on other hardware",
+    NodeClaimed = "the node has been claimed by another key",
+    ChallengeUnknown = "the challenge is not known or has been used",
+    ChallengeExpired = "the challenge has expired",
+    ReportReplayed = "this report was accepted before",
+    ProtocolTooNew = "the agent speaks a newer protocol; update the manager",
+
+    SetupDone = "setup has been done",
+    SetupCodeWrong = "the setup code is wrong",
+    NotSignedIn = "sign in first",
+    WrongCredentials = "the user name or password is wrong",
+    Throttled = "too many attempts; wait",
+    NotAllowed = "your role does not allow this",
+    NotYours = "a node may act for itself only",
+    WrongOrigin = "the request comes from a page of another origin",
+    UserNotFound = "no user has this id",
+    UserExists = "a user with this name exists",
+    LastSuperAdmin = "the last super_admin cannot be removed or demoted",
+    FreshFactorNeeded = "enter your password again for this",
+
+    AddressNotFound = "the node has no payout address",
+    PayoutNotFound = "no payout has this id",
+    CurrencyNotPayable = "this currency cannot be paid",
+    AlertNotFound = "no alert has this id",
+    ClockUntrusted = "the clock is not trusted yet",
+    NotBuilt = "this route is planned and not built yet",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn invalid_lists_every_field() {
+        let mut errors = FieldErrors::default();
+        errors.require(true, "fine", "");
+        errors.require(false, "name", "must have 3 to 100 characters");
+        errors.add("cpu.cores", "must be 1 to 128");
+        let refusal = errors.finish().unwrap_err();
+        assert_eq!(refusal.to_string(), "the request has invalid fields: name must have 3 to 100 characters; cpu.cores must be 1 to 128");
+        assert_eq!(FieldErrors::default().finish(), Ok(()));
+    }
+}

@@ -1,0 +1,6 @@
+//! Lucid Node Management: node enrolment, proof of operational time, work credits and payouts in one binary.
+//! Modules stand in reading order; ARCHITECTURE.md has the map.
+
+pub mod crypto;
+pub mod domain;
+pub mod wire;

@@ -1,0 +1,239 @@
+//! What manager and agent say to each other. JSON bodies, unknown fields ignored, so that versions can differ.
+//!
+//! Every report is signed over its exact body bytes, every answer too; the signatures travel in headers. The agent
+//! pins the manager's key at enrolment.
+
+use serde::{Deserialize, Serialize};
+
+use crate::crypto::{PublicKey, SigningKey, sha256};
+use crate::domain::enrolment::Fingerprint;
+use crate::domain::ids::{Incarnation, ManagerId, NodeId};
+use crate::domain::metrics::Sample;
+use crate::domain::node::HardwareInfo;
+use crate::domain::time::Slot;
+
+/// Version of this protocol; the manager refuses what is newer than it knows.
+pub const PROTOCOL: u32 = 1;
+
+pub const HEADER_NODE: &str = "x-lucid-node";
+pub const HEADER_SIGNATURE: &str = "x-lucid-signature";
+
+pub const PATH_ENROL: &str = "/api/v1/agent/enrol";
+pub const PATH_REPORT: &str = "/api/v1/agent/report";
+pub const PATH_LATE: &str = "/api/v1/agent/late";
+
+/// Items in one report and in one late batch, at most.
+pub const MAX_ITEMS: usize = 64;
+pub const MAX_LATE_ITEMS: usize = 512;
+/// Bytes of a report or late batch, at most.
+pub const MAX_BODY: usize = 1 << 20;
+
+/// What a signature is for; part of what is signed, so that none can be used for another purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Enrol,
+    EnrolAnswer,
+    Report,
+    ReportAnswer,
+    Late,
+    LateAnswer,
+    Challenge,
+}
+
+impl Purpose {
+    fn tag(self) -> &'static str {
+        match self {
+            Purpose::Enrol => "lucid/enrol/v1",
+            Purpose::EnrolAnswer => "lucid/enrol-answer/v1",
+            Purpose::Report => "lucid/report/v1",
+            Purpose::ReportAnswer => "lucid/report-answer/v1",
+            Purpose::Late => "lucid/late/v1",
+            Purpose::LateAnswer => "lucid/late-answer/v1",
+            Purpose::Challenge => "lucid/challenge/v1",
+        }
+    }
+}
+
+/// The bytes a signature covers: tag, manager, node, incarnation, seq, SHA-256 of the body; texts are
+/// length-prefixed. Where a field does not exist yet (a node id before enrolment) it is empty or zero.
+pub fn signed_bytes(purpose: Purpose, manager: &str, node: &str, incarnation: Incarnation, seq: u64, body: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(160);
+    for text in [purpose.tag(), manager, node] {
+        out.extend_from_slice(&u16::try_from(text.len()).unwrap_or(u16::MAX).to_le_bytes());
+        out.extend_from_slice(text.as_bytes());
+    }
+    out.extend_from_slice(&incarnation.0.to_le_bytes());
+    out.extend_from_slice(&seq.to_le_bytes());
+    out.extend_from_slice(&sha256(body));
+    out
+}
+
+/// Who talks to whom; everything a signature binds besides the body.
+#[derive(Debug, Clone, Copy)]
+pub struct Envelope<'a> {
+    pub purpose: Purpose,
+    pub manager: &'a str,
+    pub node: &'a str,
+    pub incarnation: Incarnation,
+    pub seq: u64,
+}
+
+impl Envelope<'_> {
+    /// Hex signature over `body`.
+    pub fn sign(&self, key: &SigningKey, body: &[u8]) -> String {
+        crate::crypto::hex(&key.sign(&self.bytes(body)))
+    }
+
+    pub fn verify(&self, key: &PublicKey, body: &[u8], signature_hex: &str) -> bool {
+        crate::crypto::unhex(signature_hex).is_some_and(|s| key.verifies(&self.bytes(body), &s))
+    }
+
+    fn bytes(&self, body: &[u8]) -> Vec<u8> {
+        signed_bytes(self.purpose, self.manager, self.node, self.incarnation, self.seq, body)
+    }
+}
+
+/// `POST /api/v1/agent/enrol`. Signed with the key in it: proof that the sender holds it. Envelope: manager
+/// and node empty, incarnation and seq 0.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EnrolRequest {
+    pub protocol: u32,
+    /// `id.secret.hash-of-manager-key`.
+    pub token: String,
+    /// Hex Ed25519.
+    pub public_key: String,
+    pub fingerprint: Fingerprint,
+    pub hardware: HardwareInfo,
+    /// Wanted name; the manager makes one unique from it when it is taken.
+    pub name: String,
+    pub agent_version: String,
+}
+
+/// Answer to enrolment, signed by the manager; the agent checks `manager_key` against the hash in its token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnrolAnswer {
+    pub node_id: NodeId,
+    pub node_name: String,
+    pub manager_id: ManagerId,
+    /// Hex Ed25519; pinned from here on.
+    pub manager_key: String,
+}
+
+/// One measurement with the slot it belongs to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Item {
+    /// Within the incarnation, counting from 1.
+    pub seq: u64,
+    /// Milliseconds between the measurement and the sending of this request, by the agent's boot clock.
+    pub age_ms: u64,
+    /// The slot the manager named when the item was first accepted, with that slot's beacon (hex). Absent on the first try.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witness: Option<Witness>,
+    pub sample: Sample,
+}
+
+/// What the manager gave out during a slot, for this node only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Witness {
+    pub slot: Slot,
+    pub beacon: String,
+}
+
+/// `POST /api/v1/agent/report`. Envelope: incarnation and seq of this body. Items in ascending seq; the last one is the
+/// present measurement, those before it were not accepted or not durable yet.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    pub protocol: u32,
+    pub incarnation: Incarnation,
+    /// Highest seq in `items`.
+    pub seq: u64,
+    pub items: Vec<Item>,
+    pub fingerprint: Fingerprint,
+    pub agent_version: String,
+    /// Measurements lost for good since the agent started (ring and spool full).
+    #[serde(default)]
+    pub dropped: u64,
+}
+
+/// Answer to a report, signed by the manager.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportAnswer {
+    /// Everything up to here is in the manager's memory or store.
+    pub accepted_seq: u64,
+    /// Everything up to here survives a power cut of the manager: forget it.
+    pub durable_seq: u64,
+    /// Random per manager start. When it changes, fall back to `durable_seq` and send the rest again at once.
+    pub run: u64,
+    /// The present slot by the manager's clock; absent while that clock is not trusted.
+    pub slot: Option<SlotNow>,
+    /// Where in each slot this node should report, in milliseconds after its start.
+    pub phase_ms: u64,
+    /// Running SHA-256 over the accepted reports of this node, hex; the agent keeps it.
+    pub evidence_hash: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotNow {
+    pub slot: Slot,
+    /// Milliseconds since the slot began, when this answer was made.
+    pub offset_ms: u64,
+    /// Beacon of (this node, this slot), hex. Keep it with the item it answers.
+    pub beacon: String,
+}
+
+/// `POST /api/v1/agent/late`: from the overflow spool, oldest first. Envelope: incarnation of the sender,
+/// seq 0. Answered after a commit; sending it again changes nothing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LateBatch {
+    pub protocol: u32,
+    pub incarnation: Incarnation,
+    pub items: Vec<LateItem>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LateItem {
+    pub slot: Slot,
+    pub sample: Sample,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LateAnswer {
+    /// Stored now.
+    pub stored: u32,
+    /// The node already had a sample in that slot.
+    pub duplicate: u32,
+    /// Too old, in the future, or older than retention.
+    pub refused: u32,
+}
+
+/// Offset in a slot at which a node reports: spreads the fleet over the first 20 s.
+pub fn phase_ms(node: &NodeId) -> u64 {
+    let hash = sha256(node.as_str().as_bytes());
+    u64::from(u16::from_le_bytes([hash[0], hash[1]])) * 20_000 / 65_536
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::SecretKey;
+
+    #[test]
+    fn a_signature_is_bound_to_everything_it_names() {
+        let key = SigningKey::from_seed(SecretKey([3; 32]));
+        let base = Envelope { purpose: Purpose::Report, manager: "m", node: "n", incarnation: Incarnation(1), seq: 2 };
+        let signature = base.sign(&key, b"body");
+        assert!(base.verify(&key.public(), b"body", &signature));
+        let others = [
+            Envelope { purpose: Purpose::Late, ..base },
+            Envelope { manager: "mn", node: "", ..base },
+            Envelope { node: "x", ..base },
+            Envelope { incarnation: Incarnation(2), ..base },
+            Envelope { seq: 3, ..base },
+        ];
+        for other in others {
+            assert!(!other.verify(&key.public(), b"body", &signature), "{other:?}");
+        }
+        assert!(!base.verify(&key.public(), b"bodY", &signature));
+        assert!(!base.verify(&key.public(), b"body", "zz"));
+    }
+}
