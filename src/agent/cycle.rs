@@ -15,8 +15,8 @@ pub const SPOOL_AFTER_MS: i64 = 600_000;
 const REFUSED_DELAY_MS: i64 = 60_000;
 /// Longest wait that a busy manager may ask for.
 const LONGEST_BUSY_MS: i64 = 300_000;
-/// A late upload starts only when it cannot delay the next live report: longer than a request may take.
-const LATE_ROOM_MS: i64 = 11_000;
+/// Late uploads and retries start only when they cannot delay the next measurement: longer than a request may take.
+const REQUEST_ROOM_MS: i64 = 11_000;
 /// Rows of the first late batch after a failed one is halved down to, at least.
 const MIN_LATE_ITEMS: usize = 8;
 
@@ -57,6 +57,8 @@ pub struct Cycle {
     measure_now: bool,
     /// When the unsent items are to be tried; absent when there is nothing to do until the next measurement.
     report_at: Option<BootMs>,
+    /// The newest measurement has not been tried yet.
+    fresh: bool,
     /// No request before this.
     hold_until: BootMs,
     backoff: Backoff,
@@ -80,6 +82,7 @@ impl Cycle {
             dropped: 0,
             measure_now: false,
             report_at: None,
+            fresh: false,
             hold_until: BootMs(i64::MIN),
             backoff: Backoff::default(),
             replayed: false,
@@ -101,11 +104,11 @@ impl Cycle {
         if spill_at.is_some_and(|at| at <= now) {
             return Next::Spill;
         }
-        let report_at = self.report_at.map(|at| at.max(self.hold_until));
+        let last_start = BootMs(due.0 - REQUEST_ROOM_MS);
+        let report_at = self.report_at.map(|at| at.max(self.hold_until).max(now)).filter(|at| self.fresh || *at <= last_start);
         if report_at.is_some_and(|at| at <= now) {
             return Next::Report;
         }
-        let last_start = BootMs(due.0 - LATE_ROOM_MS);
         let late_at = Some(self.late_at.max(self.hold_until).max(now)).filter(|at| self.backlog && self.connected && *at <= last_start);
         if late_at.is_some_and(|at| at <= now) {
             return Next::Late;
@@ -122,6 +125,7 @@ impl Cycle {
         self.schedule.measured(at);
         self.measure_now = false;
         self.report_at = Some(at);
+        self.fresh = true;
     }
 
     /// The report of everything unsent.
@@ -163,6 +167,7 @@ impl Cycle {
             self.ring.accept(answer.accepted_seq);
         }
         self.report_at = None;
+        self.fresh = false;
         self.connected = true;
         self.replayed = false;
         self.backoff.reset();
@@ -171,6 +176,7 @@ impl Cycle {
     /// A report brought no answer. `random` spreads the next try.
     pub fn failed(&mut self, now: BootMs, failure: Failure, random: u64) {
         self.connected = false;
+        self.fresh = false;
         let delay_ms = match failure {
             Failure::Unreachable => self.backoff.next_ms(random),
             Failure::Busy { retry_after_ms } => self.hold(now, retry_after_ms),
@@ -249,6 +255,10 @@ impl Cycle {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
     use super::*;
     use crate::domain::time::{SLOT_MS, Slot};
     use crate::wire::SlotNow;
@@ -419,8 +429,8 @@ mod tests {
         assert!((20..=21).contains(&report.items.len()), "{}", report.items.len());
         cycle.answered(&report, BootMs(at), BootMs(at), &answer(at, report.seq, report.seq, 1));
         let due = cycle.schedule.due(BootMs(at)).0;
-        assert_eq!(cycle.next(BootMs(due - LATE_ROOM_MS), true), Next::Late);
-        assert_eq!(cycle.next(BootMs(due - LATE_ROOM_MS + 1), true), Next::WaitUntil(BootMs(due)), "the live report goes first");
+        assert_eq!(cycle.next(BootMs(due - REQUEST_ROOM_MS), true), Next::Late);
+        assert_eq!(cycle.next(BootMs(due - REQUEST_ROOM_MS + 1), true), Next::WaitUntil(BootMs(due)), "the live report goes first");
     }
 
     #[test]
@@ -456,5 +466,125 @@ mod tests {
         cycle.answered(&report, BootMs(400), BootMs(500), &ReportAnswer { slot: None, ..answer(400, 1, 0, 1) });
         assert_eq!(cycle.next(BootMs(500), true), Next::WaitUntil(BootMs(30_400)));
         assert_eq!(cycle.anchor(), None);
+    }
+
+    #[test]
+    fn a_retry_does_not_start_so_late_that_it_could_delay_the_next_measurement() {
+        let mut cycle = cycle();
+        measure(&mut cycle, 0);
+        for at in [0, 2_000, 6_000, 14_000] {
+            assert_eq!(cycle.next(BootMs(at), true), Next::Report);
+            cycle.failed(BootMs(at), Failure::Unreachable, 0);
+        }
+        assert_eq!(cycle.next(BootMs(14_000), true), Next::WaitUntil(BootMs(30_000)), "not at 30 s less the time of a request");
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    enum Event {
+        Nothing,
+        Flush,
+        /// The manager loses its memory.
+        Crash,
+        /// It is away for so many slots.
+        Away(u32),
+        Busy,
+    }
+
+    fn events() -> impl Strategy<Value = Vec<Event>> {
+        let event = prop_oneof![
+            8 => Just(Event::Nothing),
+            3 => Just(Event::Flush),
+            1 => Just(Event::Crash),
+            1 => (1u32..60).prop_map(Event::Away),
+            1 => Just(Event::Busy),
+        ];
+        prop::collection::vec(event, 1..60)
+    }
+
+    /// A manager that keeps seqs, and the agent's spool.
+    #[derive(Default)]
+    struct Model {
+        run: u64,
+        memory: BTreeSet<u64>,
+        durable: BTreeSet<u64>,
+        spool: BTreeSet<u64>,
+        late: BTreeSet<u64>,
+        proven: BTreeSet<u32>,
+        busy: bool,
+        away: bool,
+    }
+
+    impl Model {
+        fn top(set: &BTreeSet<u64>) -> u64 {
+            set.last().copied().unwrap_or(0)
+        }
+
+        fn until(&mut self, cycle: &mut Cycle, now: &mut i64, end: i64) {
+            while *now < end {
+                match cycle.next(BootMs(*now), true) {
+                    Next::Measure => cycle.measured(BootMs(*now), Sample::default()),
+                    Next::Spill => {
+                        self.spool.extend(cycle.spill(BootMs(*now)).iter().map(|i| i.seq));
+                        cycle.set_backlog(!self.spool.is_empty());
+                    }
+                    Next::Late => {
+                        assert!(!self.away && !self.busy);
+                        self.late.append(&mut self.spool);
+                        cycle.late_answered();
+                        cycle.set_backlog(false);
+                    }
+                    Next::Report if self.away => cycle.failed(BootMs(*now), Failure::Unreachable, *now as u64),
+                    Next::Report if self.busy => cycle.failed(BootMs(*now), Failure::Busy { retry_after_ms: 3_000 }, 0),
+                    Next::Report => {
+                        let report = cycle.report(BootMs(*now), Fingerprint::default());
+                        assert!(!report.items.is_empty() && report.items.len() <= wire::MAX_ITEMS);
+                        self.memory.extend(report.items.iter().map(|i| i.seq));
+                        self.proven.insert(u32::try_from(*now / SLOT_MS).unwrap());
+                        let accepted = Model::top(&self.memory).max(Model::top(&self.durable));
+                        cycle.answered(&report, BootMs(*now), BootMs(*now), &answer(*now, accepted, Model::top(&self.durable), self.run));
+                    }
+                    Next::WaitUntil(at) => *now = at.0.min(end),
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_measurement_ends_durable_or_late_whatever_the_manager_does(events in events()) {
+            let (mut model, mut cycle, mut now) = (Model::default(), cycle(), 1_000);
+            for event in events {
+                let mut slots = 1;
+                match event {
+                    Event::Nothing => {}
+                    Event::Flush => model.durable.append(&mut model.memory),
+                    Event::Crash => {
+                        model.memory.clear();
+                        model.run += 1;
+                    }
+                    Event::Away(count) => {
+                        model.away = true;
+                        slots = i64::from(count);
+                    }
+                    Event::Busy => model.busy = true,
+                }
+                let end = (now / SLOT_MS + slots) * SLOT_MS;
+                let slot = u32::try_from(now / SLOT_MS).unwrap();
+                model.until(&mut cycle, &mut now, end);
+                let well = !model.away && !model.busy;
+                prop_assert!(!well || model.proven.contains(&slot), "a manager that is well gets its report in every slot");
+                (model.away, model.busy) = (false, false);
+            }
+            // Peace: a report each, a flush, and a report that learns of it.
+            for _ in 0..3 {
+                let end = (now / SLOT_MS + 2) * SLOT_MS;
+                model.until(&mut cycle, &mut now, end);
+                model.durable.append(&mut model.memory);
+            }
+            let kept: BTreeSet<u64> = model.durable.union(&model.late).copied().collect();
+            let all: BTreeSet<u64> = (1..=cycle.ring.last_seq()).collect();
+            prop_assert_eq!(kept, all);
+            prop_assert_eq!(cycle.dropped(), 0);
+        }
     }
 }

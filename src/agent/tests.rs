@@ -358,7 +358,14 @@ fn an_outage_of_an_hour_is_spooled_and_sent_later_oldest_first() {
         let live = u32::try_from(first_back.items.len()).unwrap();
         let all: Vec<u32> = slots(2..=120 - live);
         assert_eq!(manager.late[..all.len()], all);
+        assert!(world.spool_exists(), "it may be needed again at once");
+        drop(manager);
+        for slot in 123..145 {
+            world.manager.borrow_mut().flush();
+            world.run(&mut worker, slot * SLOT_MS - 1).await;
+        }
         assert!(!world.spool_exists(), "drained");
+        assert_eq!(world.manager.borrow().reports.last().map(|r| (r.dropped, r.items.len())), Some((0, 1)));
     });
 }
 
@@ -376,6 +383,7 @@ fn what_no_manager_saw_survives_a_restart_of_the_agent() {
         let mut worker = world.start().await.unwrap();
         world.run(&mut worker, 7 * SLOT_MS - 1).await;
         assert_eq!(world.manager.borrow().late, slots(2..=4));
+        worker.stop();
         assert!(!world.spool_exists());
     });
 }
@@ -472,5 +480,30 @@ fn the_agent_stops_when_told() {
         super::run(config.clone(), shutdown).await.unwrap();
         super::run(config, std::future::ready(())).await.unwrap();
         assert_eq!(world.manager.borrow().reports.len(), 1);
+    });
+}
+
+#[test]
+fn the_agent_stops_while_it_waits_for_a_manager_to_enrol_with() {
+    with_world(|mut world| async move {
+        world.server.abort();
+        assert!((&mut world.server).await.is_err_and(|e| e.is_cancelled()));
+        let shutdown = tokio::time::sleep(std::time::Duration::from_millis(50));
+        super::run(world.config.clone(), shutdown).await.unwrap();
+    });
+}
+
+#[test]
+fn certificates_that_do_not_load_are_told_at_once() {
+    let folder = Folder::new();
+    let ca_file = folder.path().join("ca.pem");
+    let config = AgentConfig { ca_file: Some(ca_file.clone()), ..AgentConfig::new("https://127.0.0.1:1", folder.path()) };
+    with_world(|world| async move {
+        let clock = || Clock::Driven(world.now.clone());
+        assert!(matches!(Worker::start(&config, clock()).await, Err(AgentError::Manager(..))), "no such file");
+        std::fs::write(&ca_file, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
+        assert!(matches!(Worker::start(&config, clock()).await, Err(AgentError::Manager(..))), "no certificate");
+        let built_in = AgentConfig { ca_file: None, ..config };
+        assert!(matches!(Worker::start(&built_in, clock()).await, Err(AgentError::NoToken)));
     });
 }

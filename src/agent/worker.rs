@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::client::{Client, ClientError};
 use super::clock::Clock;
 use super::collector::{Collector, boot_id, fingerprint, hardware_info, host_name};
-use super::cycle::{Cycle, Failure, Next};
+use super::cycle::{Cycle, Failure, Next, SPOOL_AFTER_MS};
 use super::ring::RingItem;
 use super::schedule::Backoff;
 use super::spool::Spool;
@@ -46,6 +46,8 @@ pub struct Worker {
     collector: Option<Collector>,
     cycle: Cycle,
     spool: Option<Spool>,
+    /// When something was last put into the spool.
+    spooled_at: BootMs,
     spool_folder: PathBuf,
     spool_max_bytes: u64,
     boot_id: String,
@@ -86,6 +88,7 @@ impl Worker {
             fingerprint: fingerprint("/", &config.state_dir, &manager_key_hash(&enrolled.manager_key)),
             collector: Some(collector),
             spool: None,
+            spooled_at: clock.boot(),
             spool_folder: state.spool_folder(),
             spool_max_bytes: config.spool_max_bytes,
             complaint: None,
@@ -100,7 +103,6 @@ impl Worker {
         };
         if Spool::exists(&worker.spool_folder) {
             worker.open_spool();
-            worker.remove_drained_spool();
         }
         Ok(worker)
     }
@@ -141,6 +143,7 @@ impl Worker {
         if let Some(Err(error)) = self.spool.as_mut().map(Spool::flush) {
             tracing::warn!(%error, "the spool is not flushed");
         }
+        self.remove_drained_spool();
         self.carry(true);
         tracing::info!(node = %self.enrolled.node_id, dropped = self.cycle.dropped(), "the agent stops");
     }
@@ -180,6 +183,10 @@ impl Worker {
                     tracing::info!("the manager accepts reports again");
                 }
                 self.carry(false);
+                // A spool that was needed a moment ago will be needed again if the manager still cannot write.
+                if now.0 - self.spooled_at.0 > SPOOL_AFTER_MS {
+                    self.remove_drained_spool();
+                }
             }
             Err(error) => {
                 self.complain(&error);
@@ -211,7 +218,7 @@ impl Worker {
                 }
             }
         }
-        self.remove_drained_spool();
+        self.cycle.set_backlog(self.spool.as_ref().is_some_and(|spool| !spool.is_empty()));
     }
 
     /// Moves items to the spool; what cannot be kept is counted as lost.
@@ -232,6 +239,7 @@ impl Worker {
                 }
             }
         }
+        self.spooled_at = now;
         self.cycle.set_backlog(self.spool.is_some());
     }
 
