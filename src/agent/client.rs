@@ -233,3 +233,72 @@ fn tls_config(https: bool, ca_file: Option<&Path>) -> Result<rustls::ClientConfi
     let versions = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     Ok(versions.map_err(|e| e.to_string())?.with_root_certificates(roots).with_no_client_auth())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::path::PathBuf;
+
+    use rustls::pki_types::PrivateKeyDer;
+
+    use super::*;
+    use crate::crypto::SecretKey;
+    use crate::domain::enrolment::Fingerprint;
+    use crate::domain::ids::{ManagerId, NodeId};
+
+    fn fixture(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/agent").join(name)
+    }
+
+    /// Answers `count` connections over TLS with 503.
+    fn busy_server(count: usize) -> (String, std::thread::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let certificate = CertificateDer::from_pem_file(fixture("tls-cert.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(fixture("tls-key.pem")).unwrap();
+        let builder = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+        let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let config = Arc::new(builder.with_single_cert(vec![certificate], key).unwrap());
+        let thread = std::thread::spawn(move || {
+            for stream in listener.incoming().take(count) {
+                let session = rustls::ServerConnection::new(config.clone()).unwrap();
+                let mut stream = rustls::StreamOwned::new(session, stream.unwrap());
+                // A client that does not trust the certificate hangs up in the handshake.
+                if stream.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {
+                    stream.write_all(b"HTTP/1.1 503 busy\r\nretry-after: 7\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+                    stream.flush().unwrap();
+                }
+            }
+        });
+        (url, thread)
+    }
+
+    async fn report(url: &str, ca_file: Option<&Path>) -> ClientError {
+        let key = SigningKey::from_seed(SecretKey([1; 32]));
+        let manager_id = ManagerId::parse("manager_0001").unwrap();
+        let node_id = NodeId::parse("node_0001").unwrap();
+        let enrolled = Enrolled { manager_id, manager_key: key.public(), node_id, node_name: "pi".into() };
+        let report = Report {
+            protocol: wire::PROTOCOL,
+            incarnation: Incarnation(1),
+            seq: 1,
+            items: vec![],
+            fingerprint: Fingerprint::default(),
+            agent_version: String::new(),
+            dropped: 0,
+        };
+        Client::new(url, ca_file).unwrap().report(&key, &enrolled, &report).await.unwrap_err()
+    }
+
+    #[test]
+    fn https_trusts_the_given_certificates_and_no_others() {
+        let (url, server) = busy_server(2);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let trusted = runtime.block_on(report(&url, Some(&fixture("tls-cert.pem"))));
+        assert_eq!(trusted, ClientError::Busy { retry_after_seconds: 7 });
+        let unknown = runtime.block_on(report(&url, None));
+        assert!(matches!(&unknown, ClientError::Unreachable(why) if why.contains("certificate")), "{unknown}");
+        server.join().unwrap();
+    }
+}
