@@ -1,6 +1,7 @@
 //! The rules of the product: values in, values out. Nothing here awaits, reads a clock, draws randomness or knows
 //! how anything is stored or sent.
 
+pub mod audit;
 pub mod enrolment;
 pub mod ids;
 pub mod metrics;
