@@ -2,7 +2,9 @@
 //! how anything is stored or sent.
 
 pub mod audit;
+pub mod bits;
 pub mod enrolment;
+pub mod evidence;
 pub mod ids;
 pub mod metrics;
 pub mod money;
