@@ -9,5 +9,6 @@ pub mod metrics;
 pub mod money;
 pub mod node;
 pub mod pool;
+pub mod poot;
 pub mod refusal;
 pub mod time;
