@@ -2,6 +2,7 @@
 //! how anything is stored or sent.
 
 pub mod bits;
+pub mod credits;
 pub mod enrolment;
 pub mod evidence;
 pub mod ids;
