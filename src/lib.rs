@@ -2,6 +2,7 @@
 //! Modules stand in reading order; ARCHITECTURE.md has the map.
 
 pub mod clock;
+pub mod config;
 pub mod crypto;
 pub mod domain;
 pub mod wire;
