@@ -2,7 +2,9 @@
 //! Modules stand in reading order; ARCHITECTURE.md has the map.
 
 pub mod clock;
+pub mod config;
 pub mod crypto;
 pub mod domain;
 pub mod storage;
+pub mod logging;
 pub mod wire;
