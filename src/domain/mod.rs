@@ -6,6 +6,7 @@ pub mod credits;
 pub mod enrolment;
 pub mod evidence;
 pub mod ids;
+pub mod ledger;
 pub mod metrics;
 pub mod money;
 pub mod node;
