@@ -1,6 +1,7 @@
 //! The rules of the product: values in, values out. Nothing here awaits, reads a clock, draws randomness or knows
 //! how anything is stored or sent.
 
+pub mod address;
 pub mod bits;
 pub mod credits;
 pub mod enrolment;
