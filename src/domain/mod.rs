@@ -11,6 +11,7 @@ pub mod ledger;
 pub mod metrics;
 pub mod money;
 pub mod node;
+pub mod payout;
 pub mod pool;
 pub mod poot;
 pub mod refusal;
