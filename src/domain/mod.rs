@@ -2,14 +2,18 @@
 //! how anything is stored or sent.
 
 pub mod audit;
+pub mod address;
 pub mod bits;
 pub mod credits;
 pub mod enrolment;
+pub mod epoch;
 pub mod evidence;
 pub mod ids;
+pub mod ledger;
 pub mod metrics;
 pub mod money;
 pub mod node;
+pub mod payout;
 pub mod pool;
 pub mod poot;
 pub mod refusal;
