@@ -3,4 +3,5 @@
 
 pub mod crypto;
 pub mod domain;
+pub mod gateways;
 pub mod wire;
