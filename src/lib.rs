@@ -5,6 +5,7 @@ pub mod clock;
 pub mod config;
 pub mod crypto;
 pub mod domain;
+pub mod gateways;
 pub mod storage;
 pub mod logging;
 pub mod wire;

@@ -3,6 +3,8 @@
 
 pub mod audit;
 pub mod address;
+pub mod address;
+pub mod audit;
 pub mod bits;
 pub mod credits;
 pub mod enrolment;
