@@ -1,7 +1,10 @@
 //! The rules of the product: values in, values out. Nothing here awaits, reads a clock, draws randomness or knows
 //! how anything is stored or sent.
 
+pub mod audit;
+pub mod bits;
 pub mod enrolment;
+pub mod evidence;
 pub mod ids;
 pub mod metrics;
 pub mod money;

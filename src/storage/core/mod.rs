@@ -1,0 +1,5 @@
+//! `core.redb`: everything that is answered only after a commit. One file of verbs per noun.
+
+pub mod audit;
+pub mod meta;
+pub mod tables;

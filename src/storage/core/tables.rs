@@ -1,0 +1,58 @@
+//! Every table of `core.redb` on one screen. Keys of busy tables are monotonic: a random key costs forty times the bytes.
+
+use crate::domain::audit::Entry;
+use crate::domain::enrolment::EnrolmentToken;
+use crate::domain::node::Node;
+use crate::domain::pool::Pool;
+use crate::record;
+use crate::storage::table::Table;
+
+use super::meta::{Counters, StoreMeta};
+
+/// One row, "store".
+pub const STORE: Table<String, StoreMeta> = Table::new("store");
+/// One row, "counters".
+pub const COUNTERS: Table<String, Counters> = Table::new("counters");
+/// By node index.
+pub const NODES: Table<u32, Node> = Table::new("nodes");
+/// Node id -> index. Rows of deleted nodes stay: ids are never reused.
+pub const NODE_IDS: Table<String, Index> = Table::new("node_ids");
+/// Public key of an agent -> node index.
+pub const NODE_KEYS: Table<[u8; 32], Index> = Table::new("node_keys");
+/// (pool index or u32::MAX for none, name) -> node index.
+pub const NODE_NAMES: Table<(u32, String), Index> = Table::new("node_names");
+/// By pool index.
+pub const POOLS: Table<u32, Pool> = Table::new("pools");
+/// Pool id -> index. Rows of deleted pools stay.
+pub const POOL_IDS: Table<String, Index> = Table::new("pool_ids");
+pub const ENROLMENT_TOKENS: Table<String, EnrolmentToken> = Table::new("enrolment_tokens");
+/// By sequence, from 1.
+pub const AUDIT: Table<u64, Entry> = Table::new("audit");
+
+/// A dense index as a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Index(pub u32);
+
+record! {
+    StoreMeta = 1,
+    Counters = 1,
+    Node = 1,
+    Pool = 1,
+    EnrolmentToken = 1,
+    Entry = 1,
+    Index = 1,
+}
+
+/// Created with the file, so that snapshots can open them all.
+pub const ALL: &[&str] = &[
+    STORE.name,
+    COUNTERS.name,
+    NODES.name,
+    NODE_IDS.name,
+    NODE_KEYS.name,
+    NODE_NAMES.name,
+    POOLS.name,
+    POOL_IDS.name,
+    ENROLMENT_TOKENS.name,
+    AUDIT.name,
+];
