@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod bits;
+pub mod credits;
 pub mod enrolment;
 pub mod evidence;
 pub mod ids;
@@ -10,5 +11,6 @@ pub mod metrics;
 pub mod money;
 pub mod node;
 pub mod pool;
+pub mod poot;
 pub mod refusal;
 pub mod time;
