@@ -6,6 +6,6 @@ pub mod config;
 pub mod crypto;
 pub mod domain;
 pub mod gateways;
-pub mod storage;
 pub mod logging;
+pub mod storage;
 pub mod wire;
