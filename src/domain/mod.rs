@@ -12,3 +12,4 @@ pub mod node;
 pub mod pool;
 pub mod refusal;
 pub mod time;
+pub mod user;
