@@ -18,3 +18,4 @@ pub mod pool;
 pub mod poot;
 pub mod refusal;
 pub mod time;
+pub mod user;
