@@ -5,6 +5,6 @@ pub mod clock;
 pub mod config;
 pub mod crypto;
 pub mod domain;
-pub mod storage;
 pub mod logging;
+pub mod storage;
 pub mod wire;

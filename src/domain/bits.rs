@@ -284,6 +284,7 @@ mod tests {
     /// `cargo test --release columns_at_full_size -- --ignored --nocapture` prints how long 72 h of a big fleet take.
     #[test]
     #[ignore = "a measurement, not a check of behaviour"]
+    #[expect(clippy::disallowed_methods, reason = "a measurement")]
     fn columns_at_full_size() {
         for nodes in [1_000u32, 10_000] {
             let rows: Vec<Bitmap> = (0..8_640u32).map(|r| (0..nodes).filter(|n| (n ^ r) % 7 != 0).map(NodeIndex).collect()).collect();
