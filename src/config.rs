@@ -3,6 +3,7 @@
 //! The list of settings in `settings` is the single source: types, limits, environment names and documentation come from
 //! it. This module must not know what the settings are used for.
 
+mod agent;
 mod print;
 mod rules;
 mod settings;
@@ -16,8 +17,9 @@ use rust_decimal::Decimal;
 use crate::domain::money::{Amount, Units};
 use crate::domain::pool::Pricing;
 
+pub use agent::AgentFile;
 pub use print::markdown_table;
-pub use rules::{FlushEvery, Gateway, LogFormat, LogTargets, PayoutMode, Secret};
+pub use rules::{FlushEvery, Gateway, LogFormat, LogTargets, PayoutMode, Secret, parse_log_targets};
 pub use settings::{
     ApiGateway, Blockchain, Clock, Config, DefaultPool, Limits, Log, Mongodb, Payout, Pools, Poot, Server, Storage, TronPayment,
 };

@@ -3,7 +3,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use tracing::Subscriber;
@@ -95,7 +95,7 @@ struct RotatedFile {
 
 impl RotatedFile {
     fn open(dir: PathBuf, max_files: u32, max_bytes: u64) -> io::Result<RotatedFile> {
-        std::fs::create_dir_all(&dir)?;
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
         let mut rotated = RotatedFile { dir, max_files: max_files.clamp(1, MOST_FILES), max_bytes, file: None, bytes: 0 };
         for surplus in rotated.max_files..MOST_FILES {
             remove_if_there(&rotated.path(surplus))?;
@@ -109,7 +109,7 @@ impl RotatedFile {
     }
 
     fn reopen(&mut self) -> io::Result<()> {
-        let file = OpenOptions::new().create(true).append(true).mode(0o640).open(self.path(0))?;
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(self.path(0))?;
         self.bytes = file.metadata()?.len();
         self.file = Some(file);
         Ok(())
@@ -166,30 +166,26 @@ mod tests {
     use super::*;
     use std::sync::{Arc, Mutex};
 
-    struct Folder(PathBuf);
+    struct Folder(tempfile::TempDir);
 
     impl Folder {
-        fn new(name: &str) -> Folder {
-            let path = std::env::temp_dir().join(format!("lucid-logging-{}-{name}", std::process::id()));
-            let _ = std::fs::remove_dir_all(&path);
-            Folder(path)
+        fn new() -> Folder {
+            Folder(tempfile::tempdir().unwrap())
+        }
+
+        fn logs(&self) -> PathBuf {
+            self.0.path().join("logs")
         }
 
         fn files(&self) -> Vec<(String, u64)> {
-            let entries = std::fs::read_dir(&self.0).unwrap().map(Result::unwrap);
+            let entries = std::fs::read_dir(self.logs()).unwrap().map(Result::unwrap);
             let mut files: Vec<_> = entries.map(|e| (e.file_name().into_string().unwrap(), e.metadata().unwrap().len())).collect();
             files.sort();
             files
         }
 
         fn read(&self, name: &str) -> String {
-            std::fs::read_to_string(self.0.join(name)).unwrap()
-        }
-    }
-
-    impl Drop for Folder {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
+            std::fs::read_to_string(self.logs().join(name)).unwrap()
         }
     }
 
@@ -214,8 +210,8 @@ mod tests {
 
     #[test]
     fn files_rotate_by_size_and_the_newest_lines_stay() {
-        let folder = Folder::new("rotate");
-        let mut log = RotatedFile::open(folder.0.clone(), 3, 100).unwrap();
+        let folder = Folder::new();
+        let mut log = RotatedFile::open(folder.logs(), 3, 100).unwrap();
         for n in 0..40 {
             log.write_all(format!("line {n:04}\n").as_bytes()).unwrap();
             assert!(folder.files().iter().all(|(_, bytes)| *bytes <= 100));
@@ -229,20 +225,20 @@ mod tests {
 
     #[test]
     fn a_restart_goes_on_in_the_same_file_and_drops_surplus_ones() {
-        let folder = Folder::new("restart");
+        let folder = Folder::new();
         for n in 0..6 {
-            RotatedFile::open(folder.0.clone(), 4, 20).unwrap().write_all(format!("{n:09}\n").as_bytes()).unwrap();
+            RotatedFile::open(folder.logs(), 4, 20).unwrap().write_all(format!("{n:09}\n").as_bytes()).unwrap();
         }
         assert_eq!(folder.files().len(), 3);
         assert_eq!(folder.read("lucid.log"), "000000004\n000000005\n");
-        let _log = RotatedFile::open(folder.0.clone(), 1, 20).unwrap();
+        let _log = RotatedFile::open(folder.logs(), 1, 20).unwrap();
         assert_eq!(folder.files(), [("lucid.log".to_owned(), 20)]);
     }
 
     #[test]
     fn a_single_file_and_a_monstrous_line_stay_within_the_bound() {
-        let folder = Folder::new("bound");
-        let mut log = RotatedFile::open(folder.0.clone(), 1, 50).unwrap();
+        let folder = Folder::new();
+        let mut log = RotatedFile::open(folder.logs(), 1, 50).unwrap();
         log.write_all(&[b'x'; 500]).unwrap();
         log.write_all(b"after\n").unwrap();
         assert_eq!(folder.files(), [("lucid.log".to_owned(), 6)]);
@@ -250,22 +246,22 @@ mod tests {
 
     #[test]
     fn a_vanished_folder_costs_lines_and_not_the_log() {
-        let folder = Folder::new("vanish");
-        let mut log = RotatedFile::open(folder.0.clone(), 2, 10).unwrap();
+        let folder = Folder::new();
+        let mut log = RotatedFile::open(folder.logs(), 2, 10).unwrap();
         log.write_all(b"12345678\n").unwrap();
-        std::fs::remove_dir_all(&folder.0).unwrap();
+        std::fs::remove_dir_all(folder.logs()).unwrap();
         assert!(log.write_all(b"12345678\n").is_err());
-        std::fs::create_dir_all(&folder.0).unwrap();
+        std::fs::create_dir_all(folder.logs()).unwrap();
         log.write_all(b"back\n").unwrap();
         assert_eq!(folder.read("lucid.log"), "back\n");
     }
 
     #[test]
     fn levels_are_filtered_by_target_and_files_are_json() {
-        let folder = Folder::new("levels");
+        let folder = Folder::new();
         let console = Console::default();
         let targets: Targets = "warn,lucid::storage=debug".parse().unwrap();
-        let files = RotatedFile::open(folder.0.clone(), 2, 10_000).unwrap();
+        let files = RotatedFile::open(folder.logs(), 2, 10_000).unwrap();
         let (subscriber, guard) = subscriber(targets, LogFormat::Text, console.clone(), false, Some(files));
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!("not wanted");

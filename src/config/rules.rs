@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use rust_decimal::Decimal;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::domain::money::{Amount, Currency, parse_decimal};
@@ -238,17 +238,24 @@ pub(super) fn epoch_length() -> Rule<u32> {
     .bare()
 }
 
+/// The words of `log.level` and `LOG_LEVEL`.
+const LOG_TARGETS: &str = "error, warn, info, debug, trace or off, or a list such as info,lucid::storage=debug";
+
 pub(super) fn log_targets() -> Rule<LogTargets> {
-    Rule::new("error, warn, info, debug, trace or off, or a list such as info,lucid::storage=debug", |text| {
-        // Python's names, which older deployments have in their environment.
-        let text = match text.to_ascii_lowercase().as_str() {
-            "warning" => "warn".to_owned(),
-            "critical" => "error".to_owned(),
-            _ => text.to_owned(),
-        };
-        let bare_words = text.split(',').filter(|part| !part.contains('='));
-        // `Targets` takes an unknown word for a module name; a misspelt level must not silence the log.
-        let all_levels = bare_words.into_iter().all(|word| tracing_subscriber::filter::LevelFilter::from_str(word).is_ok());
-        (!text.is_empty() && all_levels).then(|| Targets::from_str(&text).ok().map(LogTargets))?
-    })
+    Rule::new(LOG_TARGETS, |text| parse_log_targets(text).ok())
+}
+
+/// A level or a list; the error says what is allowed.
+pub fn parse_log_targets(text: &str) -> Result<LogTargets, String> {
+    // Python's names, which older deployments have in their environment.
+    let known = match text.to_ascii_lowercase().as_str() {
+        "warning" => "warn".to_owned(),
+        "critical" => "error".to_owned(),
+        _ => text.to_owned(),
+    };
+    // `Targets` takes an unknown word for a module name; a misspelt level must not silence the log.
+    let mut bare_words = known.split(',').filter(|part| !part.contains('='));
+    let plausible = !known.is_empty() && bare_words.all(|word| LevelFilter::from_str(word).is_ok());
+    let targets = if plausible { Targets::from_str(&known).ok() } else { None };
+    targets.map(LogTargets).ok_or_else(|| format!("the log level {text:?} must be {LOG_TARGETS}"))
 }

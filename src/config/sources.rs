@@ -240,7 +240,7 @@ fn plain_text(value: &DeValue<'_>) -> Option<String> {
     }
 }
 
-fn read_bounded(path: &Path) -> Result<String, String> {
+pub(super) fn read_bounded(path: &Path) -> Result<String, String> {
     use std::io::Read;
     let mut text = String::new();
     let read = std::fs::File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_string(&mut text));

@@ -1,44 +1,26 @@
 use super::*;
 use std::path::PathBuf;
+use tempfile::NamedTempFile;
 
 fn env(pairs: &[(&str, &str)]) -> Sources {
     Sources { environment: pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(), ..Sources::default() }
 }
 
-fn file(text: &str) -> (tempfile::File, Sources) {
-    let file = tempfile::File::with(text);
-    let sources = Sources { file: Some(file.path.clone()), ..Sources::default() };
+fn written(text: &str) -> NamedTempFile {
+    let file = NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    file
+}
+
+/// The file lives as long as the first value.
+fn file(text: &str) -> (NamedTempFile, Sources) {
+    let file = written(text);
+    let sources = Sources { file: Some(file.path().to_owned()), ..Sources::default() };
     (file, sources)
 }
 
 fn errors(sources: &Sources) -> Vec<String> {
     Config::load(sources).err().map(|e| e.0.iter().map(ToString::to_string).collect()).unwrap_or_default()
-}
-
-/// A file that is removed when the test ends.
-mod tempfile {
-    use std::path::PathBuf;
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    pub struct File {
-        pub path: PathBuf,
-    }
-
-    impl File {
-        pub fn with(text: &str) -> File {
-            static NEXT: AtomicU32 = AtomicU32::new(0);
-            let name = format!("lucid-config-{}-{}.toml", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-            let path = std::env::temp_dir().join(name);
-            std::fs::write(&path, text).unwrap();
-            File { path }
-        }
-    }
-
-    impl Drop for File {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
 }
 
 #[test]
@@ -133,8 +115,8 @@ fn secrets_are_in_no_output() {
 
 #[test]
 fn secrets_can_come_from_files() {
-    let holder = tempfile::File::with("mongodb://db/x\n");
-    let path = holder.path.to_string_lossy().into_owned();
+    let holder = written("mongodb://db/x\n");
+    let path = holder.path().to_string_lossy().into_owned();
     for name in ["MONGODB_URI_FILE", "LUCID__MONGODB__URI_FILE"] {
         let loaded = Config::load(&env(&[(name, &path)])).unwrap();
         assert_eq!(loaded.config.mongodb.uri.as_ref().map(Secret::reveal), Some("mongodb://db/x"), "{name}");
@@ -150,7 +132,7 @@ fn all_errors_are_told_at_once_with_key_value_origin_and_rule() {
     let (guard, mut sources) = file("[poot]\ncalculation_interval_seconds = 100\n[pool]\nx = 1\n[server]\nlisten = [1]\n");
     sources.environment = env(&[("LUCID__LIMITS__MAX_NODES", "10001"), ("POOT_SCORE_MULTIPLIER", "0.9")]).environment;
     let found = errors(&sources);
-    let path = guard.path.display();
+    let path = guard.path().display();
     assert_eq!(found.len(), 5, "{found:#?}");
     let expect = [
         format!("pool.x (from file:{path}:4): is no setting; `serve --print-config` lists them all"),
