@@ -1,8 +1,6 @@
 //! The rules of the product: values in, values out. Nothing here awaits, reads a clock, draws randomness or knows
 //! how anything is stored or sent.
 
-pub mod audit;
-pub mod address;
 pub mod address;
 pub mod audit;
 pub mod bits;
