@@ -44,6 +44,7 @@ impl Default for Entropy {
 }
 
 impl Entropy {
+    #[expect(clippy::disallowed_methods, reason = "the one place that asks the system for random bytes")]
     pub fn new() -> Entropy {
         Entropy(SystemRandom::new())
     }

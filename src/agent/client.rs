@@ -284,6 +284,7 @@ mod tests {
             incarnation: Incarnation(1),
             seq: 1,
             items: vec![],
+            run: None,
             fingerprint: Fingerprint::default(),
             agent_version: String::new(),
             dropped: 0,

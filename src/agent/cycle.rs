@@ -63,7 +63,9 @@ pub struct Cycle {
     hold_until: BootMs,
     backoff: Backoff,
     replayed: bool,
-    /// The last report was answered.
+    /// The last answer named a run that the report did not have.
+    introduced: bool,
+    /// The last report was taken.
     connected: bool,
     backlog: bool,
     late_at: BootMs,
@@ -86,6 +88,7 @@ impl Cycle {
             hold_until: BootMs(i64::MIN),
             backoff: Backoff::default(),
             replayed: false,
+            introduced: false,
             connected: false,
             backlog: false,
             late_at: BootMs(i64::MIN),
@@ -107,7 +110,8 @@ impl Cycle {
         let last_start = BootMs(due.0 - REQUEST_ROOM_MS);
         let report_at = self.report_at.map(|at| at.max(self.hold_until).max(now)).filter(|at| self.fresh || *at <= last_start);
         if report_at.is_some_and(|at| at <= now) {
-            return Next::Report;
+            // A retry in a later slot brings a measurement of that slot: it is what proves it.
+            return if self.schedule.is_behind(now) { Next::Measure } else { Next::Report };
         }
         let late_at = Some(self.late_at.max(self.hold_until).max(now)).filter(|at| self.backlog && self.connected && *at <= last_start);
         if late_at.is_some_and(|at| at <= now) {
@@ -138,6 +142,7 @@ impl Cycle {
             incarnation: self.incarnation,
             seq: items.last().map_or(self.ring.last_seq(), |item| item.seq),
             items,
+            run: self.run,
             fingerprint,
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             dropped: self.dropped,
@@ -146,31 +151,34 @@ impl Cycle {
 
     /// The answer to `report`.
     pub fn answered(&mut self, report: &Report, sent_at: BootMs, received_at: BootMs, answer: &ReportAnswer) {
-        let new_run = self.run.replace(answer.run).is_some_and(|run| run != answer.run);
+        self.run = Some(answer.run);
         self.evidence_hash.clone_from(&answer.evidence_hash);
         self.ring.acknowledge(answer.durable_seq);
-        if let Some(now) = &answer.slot {
-            if answer.accepted_seq >= report.seq {
+        if let Some(now) = &answer.slot
+            && let Some(anchor) = Anchor::from_answer(now, sent_at, received_at)
+        {
+            self.schedule.answered(anchor, answer.phase_ms);
+        }
+        self.connected = report.run == self.run;
+        if self.connected {
+            self.ring.accept(answer.accepted_seq);
+            if let Some(now) = answer.slot.as_ref().filter(|_| answer.accepted_seq >= report.seq) {
                 self.ring.remember(report.seq, Witness { slot: now.slot, beacon: now.beacon.clone() });
             }
-            if let Some(anchor) = Anchor::from_answer(now, sent_at, received_at) {
-                self.schedule.answered(anchor, answer.phase_ms);
-            }
-        }
-        // A new run has only what this report held; when that is all there is, nothing is lost.
-        let first_sent = report.items.first().map_or(u64::MAX, |item| item.seq);
-        let lost = new_run && self.ring.first_seq().is_some_and(|first| first < first_sent);
-        if lost {
-            self.ring.fall_back();
-            self.measure_now = true;
+            self.report_at = None;
+            self.fresh = false;
+            self.introduced = false;
+            self.replayed = false;
+            self.backoff.reset();
         } else {
-            self.ring.accept(answer.accepted_seq);
+            // The manager started anew and took nothing. What is not durable goes out again with the new run, at once, but
+            // a manager whose run never fits is not asked in a loop.
+            self.ring.fall_back();
+            let delay_ms = if self.introduced { self.backoff.next_ms(0) } else { 0 };
+            self.fresh = !self.introduced;
+            self.introduced = true;
+            self.report_at = Some(BootMs(received_at.0 + delay_ms));
         }
-        self.report_at = None;
-        self.fresh = false;
-        self.connected = true;
-        self.replayed = false;
-        self.backoff.reset();
     }
 
     /// A report brought no answer. `random` spreads the next try.
@@ -285,8 +293,14 @@ mod tests {
         cycle.report(BootMs(now), Fingerprint::default())
     }
 
+    /// Measures, learns the run if it is new, and is accepted.
     fn accepted(cycle: &mut Cycle, now: i64, durable_seq: u64, run: u64) -> Report {
-        let report = measure(cycle, now);
+        let mut report = measure(cycle, now);
+        if report.run != Some(run) {
+            cycle.answered(&report, BootMs(now), BootMs(now), &answer(now, durable_seq, durable_seq, run));
+            assert_eq!(cycle.next(BootMs(now), true), Next::Report, "again, with the run");
+            report = cycle.report(BootMs(now), Fingerprint::default());
+        }
         cycle.answered(&report, BootMs(now), BootMs(now), &answer(now, report.seq, durable_seq, run));
         report
     }
@@ -314,24 +328,48 @@ mod tests {
         accepted(&mut cycle, 1_000, 0, 1);
         accepted(&mut cycle, 35_000, 1, 1);
         accepted(&mut cycle, 65_000, 1, 1);
-        let report = accepted(&mut cycle, 95_000, 1, 2);
-        assert_eq!(seqs(&report), [4]);
-        let again = measure(&mut cycle, 95_100);
-        assert_eq!(seqs(&again), [2, 3, 4, 5]);
+        let again = accepted(&mut cycle, 95_000, 1, 2);
+        assert_eq!((seqs(&again), again.run), (vec![2, 3, 4], Some(2)));
         let witnesses: Vec<_> = again.items.iter().map(|i| i.witness.as_ref().map(|w| (w.slot.0, w.beacon.as_str()))).collect();
-        assert_eq!(witnesses, [Some((1001, "b1001")), Some((1002, "b1002")), Some((1003, "b1003")), None]);
-        assert_eq!(again.items[0].age_ms, 60_100);
-        cycle.answered(&again, BootMs(95_100), BootMs(95_200), &answer(95_100, 5, 1, 2));
-        assert_eq!(cycle.next(BootMs(95_200), true), Next::WaitUntil(BootMs(4 * SLOT_MS + PHASE_MS + 50)), "no third time");
+        assert_eq!(witnesses, [Some((1001, "b1001")), Some((1002, "b1002")), None]);
+        assert_eq!(again.items[0].age_ms, 60_000);
+        assert_eq!(cycle.next(BootMs(95_000), true), Next::WaitUntil(BootMs(4 * SLOT_MS + PHASE_MS)), "no third time");
     }
 
     #[test]
     fn a_manager_that_flushed_before_it_stopped_needs_nothing_again() {
         let mut cycle = cycle();
         accepted(&mut cycle, 1_000, 0, 1);
-        accepted(&mut cycle, 35_000, 1, 2);
-        assert!(matches!(cycle.next(BootMs(35_000), true), Next::WaitUntil(_)));
+        assert_eq!(seqs(&accepted(&mut cycle, 35_000, 1, 2)), [2]);
         assert_eq!(seqs(&accepted(&mut cycle, 65_000, 2, 2)), [3]);
+    }
+
+    #[test]
+    fn a_manager_whose_run_never_fits_is_not_asked_in_a_loop() {
+        let mut cycle = cycle();
+        let first = measure(&mut cycle, 0);
+        cycle.answered(&first, BootMs(0), BootMs(0), &answer(0, 0, 0, 7));
+        for (run, wait_ms) in [(8, 2_000), (9, 4_000)] {
+            let at = cycle.report_at.unwrap();
+            assert_eq!(cycle.next(at, true), Next::Report);
+            let report = cycle.report(at, Fingerprint::default());
+            cycle.answered(&report, at, at, &answer(at.0, 0, 0, run));
+            assert_eq!(cycle.report_at, Some(BootMs(at.0 + wait_ms)));
+        }
+    }
+
+    #[test]
+    fn a_retry_in_the_next_slot_brings_a_measurement_of_that_slot() {
+        let mut cycle = cycle();
+        accepted(&mut cycle, 1_000, 0, 1);
+        cycle.schedule.set_phase(20_000);
+        measure(&mut cycle, 50_000);
+        for at in [50_000, 52_000, 56_000] {
+            assert_eq!(cycle.next(BootMs(at), true), Next::Report);
+            cycle.failed(BootMs(at), Failure::Unreachable, 0);
+        }
+        assert_eq!(seqs(&accepted(&mut cycle, 64_000, 0, 1)), [2, 3]);
+        assert_eq!(cycle.next(BootMs(64_000), true), Next::WaitUntil(BootMs(95_000)), "this slot has its report");
     }
 
     #[test]
@@ -348,9 +386,8 @@ mod tests {
         cycle.failed(BootMs(7_000), Failure::Unreachable, 0);
         cycle.failed(BootMs(15_000), Failure::Unreachable, 0);
         cycle.failed(BootMs(23_000), Failure::Unreachable, 0);
-        let later = measure(&mut cycle, 31_000);
+        let later = accepted(&mut cycle, 31_000, 0, 1);
         assert_eq!(seqs(&later), [1, 2], "a new measurement does not wait for the backoff");
-        cycle.answered(&later, BootMs(31_000), BootMs(31_000), &answer(31_000, 2, 0, 1));
         cycle.ring.fall_back();
         let witnesses: Vec<_> = cycle.ring.unsent().map(|i| i.witness.is_some()).collect();
         assert_eq!(witnesses, [false, true]);
@@ -425,6 +462,7 @@ mod tests {
         if next == Next::Measure {
             cycle.measured(BootMs(at), Sample::default());
         }
+        cycle.run = Some(1);
         let report = cycle.report(BootMs(at), Fingerprint::default());
         assert!((20..=21).contains(&report.items.len()), "{}", report.items.len());
         cycle.answered(&report, BootMs(at), BootMs(at), &answer(at, report.seq, report.seq, 1));
@@ -533,15 +571,21 @@ mod tests {
                         cycle.late_answered();
                         cycle.set_backlog(false);
                     }
-                    Next::Report if self.away => cycle.failed(BootMs(*now), Failure::Unreachable, *now as u64),
+                    Next::Report if self.away => cycle.failed(BootMs(*now), Failure::Unreachable, now.unsigned_abs()),
                     Next::Report if self.busy => cycle.failed(BootMs(*now), Failure::Busy { retry_after_ms: 3_000 }, 0),
                     Next::Report => {
                         let report = cycle.report(BootMs(*now), Fingerprint::default());
                         assert!(!report.items.is_empty() && report.items.len() <= wire::MAX_ITEMS);
+                        let durable = Model::top(&self.durable);
+                        if report.run != Some(self.run) {
+                            let accepted = Model::top(&self.memory).max(durable);
+                            cycle.answered(&report, BootMs(*now), BootMs(*now), &answer(*now, accepted, durable, self.run));
+                            continue;
+                        }
                         self.memory.extend(report.items.iter().map(|i| i.seq));
                         self.proven.insert(u32::try_from(*now / SLOT_MS).unwrap());
-                        let accepted = Model::top(&self.memory).max(Model::top(&self.durable));
-                        cycle.answered(&report, BootMs(*now), BootMs(*now), &answer(*now, accepted, Model::top(&self.durable), self.run));
+                        let accepted = Model::top(&self.memory).max(durable);
+                        cycle.answered(&report, BootMs(*now), BootMs(*now), &answer(*now, accepted, durable, self.run));
                     }
                     Next::WaitUntil(at) => *now = at.0.min(end),
                 }

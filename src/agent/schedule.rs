@@ -48,7 +48,7 @@ pub struct Schedule {
     anchor: Option<Anchor>,
     phase_ms: i64,
     last_at: Option<BootMs>,
-    /// Slot of the last measurement, by the anchor of then or by the answer to it.
+    /// Slot of the last measurement.
     last_slot: Option<Slot>,
 }
 
@@ -85,11 +85,16 @@ impl Schedule {
         self.last_slot = self.anchor.map(|anchor| anchor.slot_at(at));
     }
 
-    /// A report was answered in `anchor.slot`: that slot needs no other, and the next due time follows from it.
+    /// An answer told where the slots are.
     pub fn answered(&mut self, anchor: Anchor, phase_ms: u64) {
         self.anchor = Some(anchor);
-        self.last_slot = Some(anchor.slot);
+        self.last_slot = self.last_at.map(|at| anchor.slot_at(at));
         self.set_phase(phase_ms);
+    }
+
+    /// The newest measurement is of a slot that is over.
+    pub fn is_behind(&self, now: BootMs) -> bool {
+        self.anchor.zip(self.last_slot).is_some_and(|(anchor, slot)| slot < anchor.slot_at(now))
     }
 }
 
@@ -131,6 +136,7 @@ mod tests {
         schedule.measured(BootMs(77));
         assert_eq!(schedule.due(BootMs(100)), BootMs(30_077), "slots unknown: every 30 s");
         // Answered at boot 100_000, 29 s into slot 7: slot 8 begins 1 s later, its phase is 5 s after that.
+        schedule.measured(BootMs(99_900));
         schedule.answered(anchor(7, 71_000), 5_000);
         assert_eq!(schedule.due(BootMs(100_000)), BootMs(106_000));
         schedule.measured(BootMs(106_020));
@@ -152,6 +158,7 @@ mod tests {
             schedule.measured(BootMs(5_000));
             schedule.answered(anchor(slot, 2_000), 5_000);
             assert_eq!(schedule.due(BootMs(5_100)), BootMs(37_000));
+            assert!(!schedule.is_behind(BootMs(31_999)) && schedule.is_behind(BootMs(32_000)));
         }
     }
 

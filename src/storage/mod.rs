@@ -1,0 +1,15 @@
+//! The only layer that knows redb. `core` holds what is answered after a commit, `hot` what is flushed together,
+//! `intake` what is accepted and not durable yet.
+
+pub mod core;
+pub mod fault;
+mod file;
+pub mod hot;
+pub mod intake;
+mod secrets;
+mod store;
+pub mod table;
+
+pub use file::{DbFile, Lane};
+pub use secrets::Secrets;
+pub use store::{Store, StoreOptions, high_water};
