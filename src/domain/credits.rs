@@ -12,17 +12,18 @@ use super::pool::Pricing;
 use super::poot::{Inputs, Params, Score, ScoreState};
 use super::time::{SLOT_SECONDS, Slot};
 
-/// Number of an epoch: its first slot / slots per epoch.
+/// Name of an epoch: its first slot. So epochs keep their order when their length changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Epoch(pub u32);
 
 impl Epoch {
-    pub fn next(self) -> Epoch {
-        Epoch(self.0.saturating_add(1))
+    pub fn first_slot(self) -> Slot {
+        Slot(self.0)
     }
 
-    pub fn previous(self) -> Epoch {
+    /// Later than every epoch before this one, and earlier than this one: the end of a range that leaves it out.
+    pub fn just_before(self) -> Epoch {
         Epoch(self.0.saturating_sub(1))
     }
 }
@@ -46,20 +47,16 @@ impl Epochs {
     }
 
     pub fn of(self, slot: Slot) -> Epoch {
-        Epoch(slot.0 / self.slots_per_epoch)
-    }
-
-    pub fn first_slot(self, epoch: Epoch) -> Slot {
-        Slot(epoch.0.saturating_mul(self.slots_per_epoch))
+        Epoch(slot.0 - slot.0 % self.slots_per_epoch)
     }
 
     pub fn last_slot(self, epoch: Epoch) -> Slot {
-        self.first_slot(epoch).plus(self.slots_per_epoch - 1)
+        epoch.first_slot().plus(self.slots_per_epoch - 1)
     }
 
-    /// The newest epoch whose slots are all closed, given the newest closed slot.
-    pub fn newest_closed(self, closed: Slot) -> Option<Epoch> {
-        self.of(closed.plus(1)).0.checked_sub(1).map(Epoch)
+    /// All slots of the epoch are closed, given the newest closed slot.
+    pub fn is_closed(self, epoch: Epoch, closed: Slot) -> bool {
+        self.last_slot(epoch) <= closed
     }
 }
 
@@ -212,7 +209,7 @@ pub fn postable<'a>(after: Epoch, through: Epoch, leaves: impl IntoIterator<Item
         held_from = None;
     }
     if let Some(first) = held_from {
-        out.through = first.previous();
+        out.through = first.just_before();
     }
     Ok(out)
 }
@@ -281,10 +278,9 @@ mod tests {
             assert_eq!(Epochs::of_seconds(seconds).is_some(), fits, "{seconds} s");
         }
         let e = Epochs::of_seconds(300).unwrap();
-        assert_eq!((e.of(Slot(99)), e.of(Slot(100))), (Epoch(9), Epoch(10)));
-        assert_eq!((e.first_slot(Epoch(10)), e.last_slot(Epoch(10))), (Slot(100), Slot(109)));
-        assert_eq!((e.newest_closed(Slot(108)), e.newest_closed(Slot(109))), (Some(Epoch(9)), Some(Epoch(10))));
-        assert_eq!(e.newest_closed(Slot(8)), None);
+        assert_eq!((e.of(Slot(99)), e.of(Slot(100))), (Epoch(90), Epoch(100)));
+        assert_eq!((Epoch(100).first_slot(), e.last_slot(Epoch(100))), (Slot(100), Slot(109)));
+        assert!(!e.is_closed(Epoch(100), Slot(108)) && e.is_closed(Epoch(100), Slot(109)));
     }
 
     fn good() -> Inputs {
