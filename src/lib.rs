@@ -1,6 +1,7 @@
 //! Lucid Node Management: node enrolment, proof of operational time, work credits and payouts in one binary.
 //! Modules stand in reading order; ARCHITECTURE.md has the map.
 
+pub mod agent;
 pub mod api;
 pub mod clock;
 pub mod config;
