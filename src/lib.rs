@@ -3,8 +3,11 @@
 
 pub mod api;
 pub mod clock;
+pub mod config;
 pub mod crypto;
 pub mod domain;
+pub mod gateways;
 pub mod live;
+pub mod logging;
 pub mod storage;
 pub mod wire;

@@ -5,6 +5,7 @@ pub mod core;
 pub mod fault;
 mod file;
 pub mod hot;
+pub mod intake;
 mod secrets;
 mod store;
 pub mod table;
