@@ -12,4 +12,4 @@ pub mod table;
 
 pub use file::{DbFile, Lane};
 pub use secrets::Secrets;
-pub use store::{Store, StoreOptions};
+pub use store::{Store, StoreOptions, high_water};

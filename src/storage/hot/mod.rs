@@ -2,6 +2,7 @@
 //! of epochs.
 
 mod block;
+pub mod leaves;
 mod sample;
 
 use std::collections::BTreeMap;
@@ -31,7 +32,7 @@ const ACKS: Table<u32, AckGroup> = Table::new("acks");
 /// Arrival number -> reports accepted before the clock was trusted.
 const UNTIMED: Table<u64, Untimed> = Table::new("untimed");
 
-const TABLES: &[&str] = &[META.name, BLOCKS.name, EVIDENCE.name, ACKS.name, UNTIMED.name];
+const TABLES: &[&str] = &[META.name, BLOCKS.name, EVIDENCE.name, ACKS.name, UNTIMED.name, leaves::LEAVES.name];
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Meta {
@@ -270,6 +271,11 @@ pub fn store_late(tx: &mut WriteTx<'_>, node: NodeIndex, items: &[(Slot, Encoded
 pub fn acks(read: &impl Read) -> Result<Vec<(NodeIndex, Ack)>, Fault> {
     let groups = read.scan(ACKS, .., usize::MAX)?;
     Ok(groups.into_iter().flat_map(|(_, g)| g.0).map(|(node, ack)| (NodeIndex(node), ack)).collect())
+}
+
+/// Reports wait for the clock to be trusted.
+pub fn has_untimed(read: &impl Read) -> Result<bool, Fault> {
+    Ok(read.count(UNTIMED)? > 0)
 }
 
 /// Evidence rows of `[from, until)` in slot order; slots without a row were not observed.

@@ -135,7 +135,7 @@ mod tests {
             cores: Some(4),
             frequency_mhz: Some(1500.4),
             load_average: Some([0.126, 1.0, 2.0]),
-            temperature_celsius: Some(-3.14),
+            temperature_celsius: Some(-3.25),
         };
         sample.memory.used_bytes = Some(3 * KIB + 5);
         sample.network.total_bytes_in = Some(u64::MAX);
