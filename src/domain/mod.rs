@@ -17,5 +17,6 @@ pub mod payout;
 pub mod pool;
 pub mod poot;
 pub mod refusal;
+pub mod session;
 pub mod time;
 pub mod user;

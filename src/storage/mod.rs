@@ -6,9 +6,13 @@ pub mod fault;
 mod file;
 pub mod hot;
 pub mod intake;
+pub mod recovery;
 mod secrets;
+pub mod setup_code;
 mod store;
 pub mod table;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use file::{DbFile, Lane};
 pub use secrets::Secrets;

@@ -5,4 +5,5 @@ pub mod epochs;
 pub mod ledger;
 pub mod meta;
 pub mod payouts;
+pub mod people;
 pub mod tables;
