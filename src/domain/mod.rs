@@ -3,6 +3,7 @@
 
 pub mod audit;
 pub mod bits;
+pub mod challenge;
 pub mod enrolment;
 pub mod evidence;
 pub mod ids;
@@ -11,4 +12,5 @@ pub mod money;
 pub mod node;
 pub mod pool;
 pub mod refusal;
+pub mod registration;
 pub mod time;

@@ -10,6 +10,8 @@ use crate::crypto::PublicKey;
 
 /// Seconds without an accepted report after which a node is unreachable.
 pub const OFFLINE_AFTER_SECONDS: i64 = 300;
+/// Nodes of one manager; bounds the bitmaps, the directory and every walk over the fleet.
+pub const MAX_NODES: u64 = 10_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -102,7 +104,8 @@ pub struct HardwareInfo {
     pub cpu: CpuInfo,
     pub memory: MemoryInfo,
     pub storage: StorageInfo,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Written even when absent: the store's codec is positional, a skipped field would shift what follows.
+    #[serde(default)]
     pub gpu: Option<GpuInfo>,
     #[serde(default)]
     pub network: Vec<NetworkInfo>,
@@ -220,8 +223,9 @@ impl Node {
         *self.pool.latest()
     }
 
-    pub fn eligible_now(&self) -> Eligible {
-        *self.eligible.latest()
+    /// Eligibility may be planned ahead (maintenance and its end), so it is asked for a slot.
+    pub fn eligible_in(&self, slot: Slot) -> Eligible {
+        *self.eligible.at(slot)
     }
 
     /// The node's time in `slot` counts: enrolled and in service.

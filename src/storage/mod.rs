@@ -2,6 +2,7 @@
 //! `intake` what is accepted and not durable yet.
 
 pub mod core;
+pub mod directory;
 pub mod fault;
 mod file;
 pub mod hot;
@@ -9,6 +10,7 @@ mod secrets;
 mod store;
 pub mod table;
 
+pub use directory::{Directory, NodeEntry};
 pub use file::{DbFile, Lane};
 pub use secrets::Secrets;
 pub use store::{Store, StoreOptions};

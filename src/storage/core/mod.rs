@@ -1,5 +1,8 @@
 //! `core.redb`: everything that is answered only after a commit. One file of verbs per noun.
 
 pub mod audit;
+pub mod enrolment;
 pub mod meta;
+pub mod nodes;
+pub mod pools;
 pub mod tables;
