@@ -80,9 +80,6 @@ refusals! {
     NodeExists = "a node with this id or key exists",
     NodeNameTaken = "another node of the pool has this name",
     NodeHasMoney = "the node has a balance, accruals or a live payout",
-    /// Set by a client; `error` is only ever observed.
-    InvalidNodeStatus = "status may be set to active, inactive or maintenance",
-    MaintenanceUsedUp = "the node has had its 8 hours of maintenance in 7 days",
     PoolNotFound = "no pool has this id",
     PoolExists = "a pool with this id or name exists",
     PoolNotEmpty = "the pool has nodes",
@@ -90,10 +87,8 @@ refusals! {
     PoolProtected = "the default pool cannot be deleted",
     AlreadyMember = "the node is in this pool",
     NotAMember = "the node is not in this pool",
-    TooManyPools = "the manager is at its maximum of pools",
     FleetFull = "the manager is at its maximum of nodes",
 
-    TooManyTokens = "too many enrolment tokens are open; revoke some",
     TokenUnknown = "the enrolment token is not known",
     TokenWrongSecret = "the enrolment token's secret is wrong",
     TokenExpired = "the enrolment token has expired",
@@ -111,6 +106,7 @@ refusals! {
     SetupDone = "setup has been done",
     SetupCodeWrong = "the setup code is wrong",
     NotSignedIn = "sign in first",
+    SessionUnknown = "the session or token is not known or has ended; sign in again",
     WrongCredentials = "the user name or password is wrong",
     Throttled = "too many attempts; wait",
     NotAllowed = "your role does not allow this",

@@ -90,6 +90,8 @@ impl NodeChange {
 const SLOTS_PER_HOUR: u32 = 120;
 /// Maintenance of a node in any 7 days, in slots.
 pub const MAINTENANCE_SLOTS: u32 = 8 * SLOTS_PER_HOUR;
+/// Name of the refusal when they are used up.
+pub const MAINTENANCE_USED_UP: &str = "MaintenanceUsedUp";
 const MAINTENANCE_WINDOW_SLOTS: u32 = 7 * 24 * SLOTS_PER_HOUR;
 /// Histories of a node older than this are forgotten: no epoch of that time is still open.
 const HISTORY_SLOTS: u32 = 30 * 24 * SLOTS_PER_HOUR;
@@ -155,7 +157,7 @@ impl Node {
         let used = self.eligible.slots_of(&Eligible::Maintenance, from.minus(MAINTENANCE_WINDOW_SLOTS), from);
         let left = MAINTENANCE_SLOTS.saturating_sub(used);
         if left == 0 {
-            return Err(Refusal::MaintenanceUsedUp);
+            return Err(Refusal::Rule(MAINTENANCE_USED_UP, "the node has had its 8 hours of maintenance in 7 days".into()));
         }
         self.eligible.set(from, Eligible::Maintenance);
         self.eligible.set(from.plus(left), present);
@@ -247,7 +249,7 @@ mod tests {
         assert_eq!(eligible(&n, 0), Eligible::InService, "the present slot has begun");
         assert_eq!((eligible(&n, 30), eligible(&n, 8 * HOUR)), (Eligible::Maintenance, Eligible::Maintenance));
         assert_eq!(eligible(&n, 8 * HOUR + 30), Eligible::InService);
-        assert_eq!(n.set_status(NOW, at(9 * HOUR)), Err(Refusal::MaintenanceUsedUp));
+        assert_eq!(n.set_status(NOW, at(9 * HOUR)).unwrap_err().name(), MAINTENANCE_USED_UP);
         assert_eq!(n.set_status(NOW, at(8 * 24 * HOUR)), Ok(()));
     }
 

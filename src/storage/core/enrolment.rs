@@ -57,7 +57,7 @@ fn make_room(tx: &mut WriteTx<'_>, act: &Act) -> Result<(), TxError> {
         .map(|(key, _)| key)
         .collect();
     if dead.is_empty() {
-        return Err(Refusal::TooManyTokens.into());
+        return Err(Refusal::Rule("TooManyTokens", format!("{MAX_TOKENS} enrolment tokens are open; revoke some")).into());
     }
     for key in &dead {
         tx.delete(ENROLMENT_TOKENS, key)?;
@@ -349,4 +349,207 @@ fn finish(
     };
     audit::append(tx, act.draft(operation, node.id.as_str()).because(format!("token {}", token.id)))?;
     Ok(Enrolled { node, how, twin })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Fixture, T, act, at, fingerprint, hardware, key, new_node, new_pool, node_id, pool_id};
+    use super::*;
+    use crate::domain::pool::DEFAULT_POOL_ID;
+    use crate::domain::time::{Now, Timestamp};
+
+    const OURS: &str = "00000000000000000000000000000000";
+
+    fn text(n: u32) -> TokenText {
+        TokenText { id: EnrolmentId::parse(&format!("enrol_{n:06}")).unwrap(), secret: "s3cret".into(), manager_key_hash: OURS.into() }
+    }
+
+    fn make(f: &Fixture, n: u32, new: NewToken) -> TokenText {
+        f.write(move |tx, _| create_token(tx, &act(), &text(n), &new)).unwrap();
+        text(n)
+    }
+
+    fn pool_token(f: &Fixture, n: u32, uses: u32) -> TokenText {
+        let id = crate::domain::ids::PoolId::parse(DEFAULT_POOL_ID).unwrap();
+        let pool = pools::by_id(&f.store.read().unwrap(), &id).unwrap().unwrap().index;
+        make(f, n, NewToken { target: EnrolmentTarget::Pool(pool), uses, expires_in_seconds: 3_600, needs_approval: false })
+    }
+
+    fn node_token(f: &Fixture, n: u32, node: u32) -> TokenText {
+        make(f, n, NewToken { target: EnrolmentTarget::Node(node_id(node)), uses: 1, expires_in_seconds: 3_600, needs_approval: false })
+    }
+
+    /// Machine `machine` with key `k`, which would become node `n`.
+    fn asking(token: &TokenText, k: u8, machine: u32, n: u32) -> Enrolling {
+        Enrolling {
+            token: token.clone(),
+            key: key(k),
+            fingerprint: fingerprint(machine),
+            hardware: hardware(),
+            name: "pi".into(),
+            new_id: node_id(n),
+            on_machine: vec![],
+        }
+    }
+
+    fn run_at(f: &Fixture, now: Now, mut asked: Enrolling, heard: bool) -> Result<Enrolled, Refusal> {
+        let known = f.directory.on_machine(&asked.fingerprint);
+        asked.on_machine = known.into_iter().map(|index| OnMachine { index, heard }).collect();
+        f.write(move |tx, d| enrol(tx, d, &Act { now, ..act() }, OURS, &asked))
+    }
+
+    fn run(f: &Fixture, asked: Enrolling) -> Result<Enrolled, Refusal> {
+        run_at(f, at(0), asked, false)
+    }
+
+    #[test]
+    fn a_new_machine_becomes_a_node_from_the_next_slot_and_a_lost_answer_is_no_loss() {
+        let f = Fixture::new();
+        let token = pool_token(&f, 1, 1);
+        let first = run(&f, asking(&token, 1, 1, 1)).unwrap();
+        assert_eq!((first.how, first.node.enrolled_from), (How::New, Some(at(0).wall.slot().plus(1))));
+        let entry = f.directory.by_id(&node_id(1)).unwrap();
+        assert_eq!((entry.key, entry.counts_in(at(30).wall.slot())), (Some(key(1)), true));
+        let audited = f.audited();
+        let again = run(&f, asking(&token, 1, 1, 2)).unwrap();
+        assert_eq!((again.how, again.node), (How::Again, first.node));
+        assert_eq!(f.audited(), audited);
+        assert_eq!(run_at(&f, at(3_600), asking(&token, 1, 1, 2), false), Err(Refusal::TokenExpired));
+    }
+
+    #[test]
+    fn each_refusal_has_its_own_name_and_changes_nothing() {
+        let f = Fixture::new();
+        let token = pool_token(&f, 1, 2);
+        run(&f, asking(&token, 1, 1, 1)).unwrap();
+        let revoked = pool_token(&f, 2, 1);
+        f.write(|tx, _| revoke(tx, &act(), &text(2).id)).unwrap();
+        let used = pool_token(&f, 3, 1);
+        run(&f, asking(&used, 2, 2, 2)).unwrap();
+        make_prepared(&f, 7);
+        let bound = node_token(&f, 4, 7);
+        run(&f, asking(&bound, 3, 3, 99)).unwrap();
+        let bound_again = node_token(&f, 5, 7);
+        let gone = node_token(&f, 6, 7);
+        let audited = f.audited();
+        let with = |change: &dyn Fn(&mut Enrolling)| {
+            let mut asked = asking(&token, 9, 9, 9);
+            change(&mut asked);
+            asked
+        };
+        let other_board = |a: &mut Enrolling| a.key = key(1);
+        let cases: Vec<(Enrolling, Refusal)> = vec![
+            (with(&|a| a.token.manager_key_hash = "f".repeat(32)), Refusal::TokenForOtherManager),
+            (with(&|a| a.token.id = text(99).id), Refusal::TokenUnknown),
+            (with(&|a| a.token.secret = "guess".into()), Refusal::TokenWrongSecret),
+            (with(&|a| a.token = revoked.clone()), Refusal::TokenRevoked),
+            (with(&|a| a.token = used.clone()), Refusal::TokenUsed),
+            (with(&other_board), Refusal::KeyOnOtherHardware),
+            (asking(&bound_again, 4, 4, 9), Refusal::NodeClaimed),
+            (asking(&bound_again, 1, 1, 9), Refusal::NodeExists),
+        ];
+        for (asked, refusal) in cases {
+            assert_eq!(run(&f, asked), Err(refusal));
+        }
+        let invalid = run(&f, with(&|a| a.hardware.cpu.cores = 0));
+        assert!(matches!(invalid, Err(Refusal::Invalid(fields)) if fields[0].field == "hardware.cpu.cores"));
+        let forged_parts = run(&f, with(&|a| a.fingerprint.macs = Some("x".into())));
+        assert!(matches!(forged_parts, Err(Refusal::Invalid(fields)) if fields[0].field == "fingerprint"));
+        assert_eq!(f.audited(), audited, "no refusal left a trace of its own");
+        f.write(|tx, d| nodes::delete(tx, d, &act(), &node_id(7), false).map(drop)).unwrap();
+        assert_eq!(run(&f, asking(&gone, 4, 4, 9)), Err(Refusal::NodeNotFound));
+        assert_eq!(run(&f, asking(&bound, 3, 3, 9)), Err(Refusal::TokenUsed), "an answered token does not raise the dead");
+        assert_eq!(run(&f, asking(&token, 9, 9, 9)).unwrap().how, How::New, "the second use is still there");
+    }
+
+    fn make_prepared(f: &Fixture, n: u32) {
+        f.write(move |tx, d| nodes::create(tx, d, &act(), &node_id(n), &new_node(&format!("made-{n}"), None))).unwrap();
+    }
+
+    #[test]
+    fn a_made_node_is_claimed_and_its_machine_may_come_back_with_a_new_key() {
+        let f = Fixture::new();
+        make_prepared(&f, 7);
+        let first = run(&f, asking(&node_token(&f, 1, 7), 1, 1, 9)).unwrap();
+        assert_eq!((first.how, first.node.id.clone(), first.node.name.as_str()), (How::Claimed, node_id(7), "made-7"));
+        let back = run(&f, asking(&node_token(&f, 2, 7), 2, 1, 9)).unwrap();
+        assert_eq!((back.how, back.node.index, back.node.enrolled_from), (How::SameMachine, first.node.index, first.node.enrolled_from));
+        let read = f.store.read().unwrap();
+        assert_eq!(nodes::by_key(&read, &key(1)).unwrap(), None, "the old key is worth nothing");
+        assert_eq!(nodes::by_key(&read, &key(2)).unwrap().map(|n| n.id), Some(node_id(7)));
+    }
+
+    #[test]
+    fn a_known_key_goes_on_as_its_node_and_a_changed_machine_is_flagged() {
+        let f = Fixture::new();
+        let first = run(&f, asking(&pool_token(&f, 1, 1), 1, 1, 1)).unwrap();
+        let mut rebuilt = asking(&pool_token(&f, 2, 1), 1, 1, 2);
+        let other = fingerprint(2);
+        rebuilt.fingerprint = Fingerprint { memory: other.memory, disk_id: other.disk_id, macs: other.macs, ..fingerprint(1) };
+        let back = run(&f, rebuilt).unwrap();
+        assert_eq!((back.how, back.node.index), (How::SameKey, first.node.index));
+        let identity = back.node.identity.unwrap();
+        assert!(identity.drift.is_some() && identity.fingerprint == fingerprint(1), "payouts hold until an admin accepts");
+    }
+
+    #[test]
+    fn a_machine_that_lost_its_key_is_told_from_a_second_agent_on_it() {
+        let f = Fixture::new();
+        let token = pool_token(&f, 1, 9);
+        let first = run(&f, asking(&token, 1, 1, 1)).unwrap().node;
+        let named = |k: u8, n: u32, name: &str| Enrolling { name: name.into(), ..asking(&token, k, 1, n) };
+        let second = run_at(&f, at(0), named(2, 2, "pi-b"), true).unwrap();
+        assert_eq!((second.how, second.node.name.as_str(), second.twin), (How::New, "pi-b", Some(node_id(1))));
+        let same_name = run_at(&f, at(0), named(3, 3, "pi"), true).unwrap();
+        assert_eq!((same_name.how, same_name.node.index), (How::SameMachine, first.index));
+        let silent = run_at(&f, at(0), named(4, 4, "pi-c"), false).unwrap();
+        assert_eq!((silent.how, silent.node.index), (How::SameMachine, first.index));
+    }
+
+    #[test]
+    fn names_are_made_unique_and_capacity_binds() {
+        let f = Fixture::new();
+        f.write(|tx, _| pools::create(tx, &act(), &pool_id(1), &new_pool("small", 3))).unwrap();
+        let pool = pools::by_id(&f.store.read().unwrap(), &pool_id(1)).unwrap().unwrap().index;
+        let new = NewToken { target: EnrolmentTarget::Pool(pool), uses: 9, expires_in_seconds: 3_600, needs_approval: true };
+        let token = make(&f, 1, new);
+        let names: Vec<_> = (1..4u8).map(|n| run(&f, asking(&token, n, n.into(), n.into())).unwrap().node).collect();
+        assert_eq!(names.iter().map(|n| n.name.as_str()).collect::<Vec<_>>(), ["pi", "pi-2", "pi-3"]);
+        assert!(names.iter().all(|n| *n.eligible.latest() == Eligible::Suspended), "an admin approves each");
+        assert_eq!(run(&f, asking(&token, 4, 4, 4)), Err(Refusal::PoolFull));
+    }
+
+    #[test]
+    fn without_a_trusted_clock_the_first_slot_is_set_later() {
+        let f = Fixture::new();
+        let untrusted = Now { trusted: false, wall: Timestamp::from_seconds(T - 86_400 * 300), ..at(0) };
+        let token = pool_token(&f, 1, 1);
+        let node = run_at(&f, untrusted, asking(&token, 1, 1, 1), false).unwrap().node;
+        assert_eq!(node.enrolled_from, None);
+        let date = |now| f.write(move |tx, d| nodes::date_enrolments(tx, d, &Act { now, ..act() }));
+        assert_eq!(date(untrusted), Err(Refusal::ClockUntrusted));
+        assert_eq!((date(at(60)), date(at(90))), (Ok(1), Ok(0)));
+        assert_eq!(f.directory.by_id(&node_id(1)).unwrap().enrolled_from, Some(at(90).wall.slot()));
+    }
+
+    #[test]
+    fn tokens_are_listed_newest_first_revoked_once_and_bounded() {
+        let f = Fixture::new();
+        for n in 1..4 {
+            pool_token(&f, n, 1);
+        }
+        let ids = |offset, limit| {
+            let page = tokens(&f.store.read().unwrap(), offset, limit).unwrap();
+            page.into_iter().map(|t| t.id.as_str().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(0, 2), ["enrol_000003", "enrol_000002"]);
+        assert_eq!((ids(2, 2).len(), ids(9, 2).len()), (1, 0));
+        for _ in 0..2 {
+            f.write(|tx, _| revoke(tx, &act(), &text(1).id)).unwrap();
+        }
+        assert_eq!(f.write(|tx, _| revoke(tx, &act(), &text(9).id)), Err(Refusal::TokenUnknown));
+        let wrong = NewToken { target: EnrolmentTarget::Node(node_id(1)), uses: 2, expires_in_seconds: 1, needs_approval: false };
+        let Err(Refusal::Invalid(fields)) = f.write(move |tx, _| create_token(tx, &act(), &text(5), &wrong)) else { panic!("accepted") };
+        assert_eq!(fields.len(), 2);
+    }
 }

@@ -6,3 +6,6 @@ pub mod meta;
 pub mod nodes;
 pub mod pools;
 pub mod tables;
+
+#[cfg(test)]
+pub mod testing;

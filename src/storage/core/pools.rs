@@ -77,7 +77,7 @@ pub fn create(tx: &mut WriteTx<'_>, act: &Act, id: &PoolId, new: &NewPool) -> Re
         return Err(Refusal::PoolExists.into());
     }
     if others.len() >= MAX_POOLS {
-        return Err(Refusal::TooManyPools.into());
+        return Err(Refusal::Rule("TooManyPools", format!("a manager has at most {MAX_POOLS} pools")).into());
     }
     let index = meta::next_pool_index(tx)?;
     let pool = new.clone().into_pool(id.clone(), index, act.now.wall);
@@ -144,4 +144,75 @@ pub fn delete(tx: &mut WriteTx<'_>, act: &Act, id: &PoolId) -> Result<(), TxErro
     tx.delete(POOLS, &pool.index.0)?;
     tx.put(RETIRED_POOLS, &pool.index.0, &pool)?;
     audit::append(tx, act.draft("pool.delete", id.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::nodes;
+    use super::super::testing::{Fixture, act, at, new_node, new_pool, node_id, pool_id, price};
+    use super::*;
+    use crate::domain::money::Units;
+    use crate::domain::pool::PricingChange;
+    use crate::domain::time::Now;
+
+    #[test]
+    fn the_default_pool_is_made_once_and_stays() {
+        let f = Fixture::new();
+        let cheap = Pricing { reward_per_hour: Units(1), ..price() };
+        assert_eq!(f.write(move |tx, _| ensure_default(tx, &act(), cheap, 5)), Ok(false));
+        let id = PoolId::parse(DEFAULT_POOL_ID).unwrap();
+        let pool = by_id(&f.store.read().unwrap(), &id).unwrap().unwrap();
+        assert_eq!((pool.pricing.latest(), pool.max_nodes), (&price(), 100));
+        assert_eq!(f.write(move |tx, _| delete(tx, &act(), &id)), Err(Refusal::PoolProtected));
+    }
+
+    #[test]
+    fn ids_and_names_are_unique_and_ids_are_never_reused() {
+        let f = Fixture::new();
+        let make = |n: u32, name: &'static str| f.write(move |tx, _| create(tx, &act(), &pool_id(n), &new_pool(name, 9)));
+        let first = make(1, "one").unwrap();
+        let audited = f.audited();
+        assert_eq!(make(1, "two"), Err(Refusal::PoolExists));
+        assert_eq!(make(2, "one"), Err(Refusal::PoolExists));
+        assert!(matches!(make(2, "x"), Err(Refusal::Invalid(_))));
+        assert_eq!(f.audited(), audited, "a refusal leaves nothing");
+        f.write(|tx, _| delete(tx, &act(), &pool_id(1))).unwrap();
+        assert_eq!(f.write(|tx, _| delete(tx, &act(), &pool_id(1))), Err(Refusal::PoolNotFound));
+        assert_eq!(make(1, "one"), Err(Refusal::PoolExists));
+        assert!(make(2, "one").unwrap().index > first.index);
+        assert_eq!(ever(&f.store.read().unwrap(), first.index).unwrap(), Some(first));
+    }
+
+    #[test]
+    fn a_new_price_waits_for_its_slot_and_for_a_trusted_clock() {
+        let f = Fixture::new();
+        let id = PoolId::parse(DEFAULT_POOL_ID).unwrap();
+        let change =
+            PoolChange { pricing: PricingChange { reward_per_hour: Some(Units(7)), ..PricingChange::default() }, ..PoolChange::default() };
+        let from = at(0).wall.slot().next_epoch(10);
+        let untrusted = Act::system(Now { trusted: false, ..at(0) });
+        let (again, same) = (change.clone(), id.clone());
+        assert_eq!(f.write(move |tx, _| update(tx, &untrusted, &same, &again, from)), Err(Refusal::ClockUntrusted));
+        let pool = f.write(move |tx, _| update(tx, &act(), &id, &change, from)).unwrap();
+        assert_eq!((pool.pricing.at(from.minus(1)), pool.pricing.at(from).reward_per_hour), (&price(), Units(7)));
+        assert_eq!(pool.pricing.at(from).cost_per_hour, price().cost_per_hour);
+    }
+
+    #[test]
+    fn a_pool_with_nodes_is_neither_deleted_nor_made_too_small() {
+        let f = Fixture::new();
+        f.write(|tx, _| create(tx, &act(), &pool_id(1), &new_pool("one", 2))).unwrap();
+        for (n, name) in [(1, "n-one"), (2, "n-two")] {
+            f.write(move |tx, d| nodes::create(tx, d, &act(), &node_id(n), &new_node(name, Some(pool_id(1))))).unwrap();
+        }
+        let full = f.write(|tx, d| nodes::create(tx, d, &act(), &node_id(3), &new_node("n-three", Some(pool_id(1)))));
+        assert_eq!(full, Err(Refusal::PoolFull));
+        assert_eq!(f.write(|tx, _| delete(tx, &act(), &pool_id(1))), Err(Refusal::PoolNotEmpty));
+        let resize = |max_nodes| {
+            let change = PoolChange { max_nodes: Some(max_nodes), ..PoolChange::default() };
+            f.write(move |tx, _| update(tx, &act(), &pool_id(1), &change, Slot(0)))
+        };
+        assert!(matches!(resize(1), Err(Refusal::Invalid(fields)) if fields[0].field == "max_nodes"));
+        assert_eq!(resize(3).unwrap().max_nodes, 3);
+    }
 }
