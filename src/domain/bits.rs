@@ -280,18 +280,4 @@ mod tests {
             }
         }
     }
-
-    /// `cargo test --release columns_at_full_size -- --ignored --nocapture` prints how long 72 h of a big fleet take.
-    #[test]
-    #[ignore = "a measurement, not a check of behaviour"]
-    fn columns_at_full_size() {
-        for nodes in [1_000u32, 10_000] {
-            let rows: Vec<Bitmap> = (0..8_640u32).map(|r| (0..nodes).filter(|n| (n ^ r) % 7 != 0).map(NodeIndex).collect()).collect();
-            let rows: Vec<&Bitmap> = rows.iter().collect();
-            let started = std::time::Instant::now();
-            let columns = Columns::of(&rows, nodes as usize);
-            println!("{nodes} nodes: {:?}, {} words", started.elapsed(), columns.words.len());
-            assert_eq!(columns.column(NodeIndex(0)).len(), 135);
-        }
-    }
 }

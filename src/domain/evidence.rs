@@ -226,7 +226,7 @@ mod tests {
         for reopening in cases {
             for ms in (0..SLOT_SECONDS * 1000 * 20).step_by(500) {
                 let now = Slot(95).start().plus_ms(ms);
-                let naive = Slot(0).until(Slot(300)).filter(|s| is_closed(*s, reopening, now)).last();
+                let naive = Slot(0).until(Slot(300)).rfind(|s| is_closed(*s, reopening, now));
                 assert_eq!(newest_closed(reopening, now), naive, "{reopening:?} at {now}");
             }
         }

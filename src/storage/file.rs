@@ -336,31 +336,68 @@ mod tests {
         tokio::runtime::Builder::new_current_thread().build().unwrap()
     }
 
+    type Waiting<'a> = std::pin::Pin<Box<dyn Future<Output = Result<(), WriteError>> + 'a>>;
+
+    /// Polling once enqueues.
+    fn enqueue<'a>(f: impl Future<Output = Result<(), WriteError>> + 'a) -> Waiting<'a> {
+        let mut f: Waiting<'a> = Box::pin(f);
+        assert!(f.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_pending());
+        f
+    }
+
+    /// Holds the writer inside a first job, so that what is enqueued meanwhile becomes one batch.
+    struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+    impl Gate {
+        fn close(file: &DbFile) -> (Gate, Waiting<'_>) {
+            let gate = Arc::new((Mutex::new(false), Condvar::new()));
+            let held = Arc::clone(&gate);
+            let first = enqueue(file.write(Lane::Ordinary, move |_| {
+                drop(held.1.wait_while(lock(&held.0), |open| !*open));
+                Ok(())
+            }));
+            while !lock(&file.shared.queues).ordinary.is_empty() {
+                std::thread::yield_now();
+            }
+            (Gate(gate), first)
+        }
+
+        fn open(&self) {
+            *lock(&self.0.0) = true;
+            self.0.1.notify_all();
+        }
+    }
+
     #[test]
-    fn a_culprit_is_dropped_and_the_others_commit() {
+    fn culprits_are_dropped_and_the_others_of_the_batch_commit() {
         let (_dir, file) = fresh();
-        // Holding the queue lock lets a whole batch gather before the writer sees it.
-        runtime().block_on(async {
-            let gate = lock(&file.shared.queues);
-            drop(gate);
-            let good = |k: u32| file.write(Lane::Ordinary, move |tx| tx.put(NUMBERS, &k, &Number(1)));
+        let commits = runtime().block_on(async {
+            let (gate, first) = Gate::close(&file);
+            let good = |k: u32| enqueue(file.write(Lane::Ordinary, move |tx| tx.put(NUMBERS, &k, &Number(1))));
             let bad = |k: u32| {
-                file.write(Lane::Ordinary, move |tx| {
+                enqueue(file.write(Lane::Ordinary, move |tx| {
                     tx.put(NUMBERS, &k, &Number(2))?;
                     Err::<(), _>(Refusal::PoolFull.into())
-                })
+                }))
             };
-            let panics = file.write(Lane::Money, |tx| -> Result<(), TxError> {
+            let panics = enqueue(file.write(Lane::Money, |tx| {
                 tx.put(NUMBERS, &9, &Number(3))?;
                 panic!("on purpose")
-            });
-            let (a, b, c, d, e) = tokio::join!(good(1), bad(2), good(3), bad(4), panics);
-            assert_eq!((a, c), (Ok(()), Ok(())));
-            assert_eq!((b, d), (Err(WriteError::Refused(Refusal::PoolFull)), Err(WriteError::Refused(Refusal::PoolFull))));
-            assert_eq!(e, Err(WriteError::Fault(Fault::Panic)));
+            }));
+            let waiting = [good(1), bad(2), good(3), bad(4), good(5)];
+            let before = file.commits();
+            gate.open();
+            first.await.unwrap();
+            assert_eq!(panics.await, Err(WriteError::Fault(Fault::Panic)));
+            let refused = Err(WriteError::Refused(Refusal::PoolFull));
+            for (f, wanted) in waiting.into_iter().zip([Ok(()), refused.clone(), Ok(()), refused, Ok(())]) {
+                assert_eq!(f.await, wanted);
+            }
+            file.commits() - before
         });
         let keys: Vec<u32> = file.read().unwrap().scan(NUMBERS, .., 10).unwrap().into_iter().map(|(k, _)| k).collect();
-        assert_eq!(keys, [1, 3]);
+        assert_eq!(keys, [1, 3, 5]);
+        assert_eq!(commits, 1 + 3, "the first job, then, after a second culprit, one by one");
     }
 
     #[test]
@@ -387,7 +424,8 @@ mod tests {
                 if fail { Err(Refusal::PoolFull.into()) } else { Ok(()) }
             })
         };
-        runtime().block_on(async { tokio::join!(bump(1, false), bump(100, true), bump(10, false)) });
+        let (good, refused, also_good) = runtime().block_on(async { tokio::join!(bump(1, false), bump(100, true), bump(10, false)) });
+        assert!(good.is_ok() && refused.is_err() && also_good.is_ok());
         assert_eq!(count.load(Ordering::Relaxed), 11);
     }
 
@@ -399,33 +437,16 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_says_busy_and_closing_drains() {
+    fn a_full_queue_says_busy_and_the_waiting_are_written() {
         let (_dir, file) = fresh();
-        let blocker = Arc::new((Mutex::new(false), Condvar::new()));
         runtime().block_on(async {
-            let gate = Arc::clone(&blocker);
-            let mut waiting = vec![Box::pin(file.write(Lane::Ordinary, move |_| {
-                let (open, wake) = &*gate;
-                drop(wake.wait_while(lock(open), |open| !*open));
-                Ok(())
-            })) as std::pin::Pin<Box<dyn Future<Output = Result<(), WriteError>>>>];
-            // Polling once enqueues; the writer is held inside the first job.
-            let poll = |f: &mut std::pin::Pin<Box<dyn Future<Output = Result<(), WriteError>>>>| {
-                f.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
-            };
-            assert!(poll(&mut waiting[0]).is_pending());
-            while !lock(&file.shared.queues).ordinary.is_empty() {
-                std::thread::yield_now();
-            }
-            for k in 0..u32::try_from(QUEUE_LIMIT).unwrap() {
-                let mut next: std::pin::Pin<Box<dyn Future<Output = _>>> =
-                    Box::pin(file.write(Lane::Ordinary, move |tx| tx.put(NUMBERS, &k, &Number(0))));
-                assert!(poll(&mut next).is_pending());
-                waiting.push(next);
-            }
+            let (gate, first) = Gate::close(&file);
+            let limit = u32::try_from(QUEUE_LIMIT).unwrap();
+            let waiting: Vec<_> =
+                (0..limit).map(|k| enqueue(file.write(Lane::Ordinary, move |tx| tx.put(NUMBERS, &k, &Number(0))))).collect();
             assert_eq!(file.write(Lane::Ordinary, |_| Ok(())).await, Err(WriteError::Busy));
-            *lock(&blocker.0) = true;
-            blocker.1.notify_all();
+            gate.open();
+            first.await.unwrap();
             for f in waiting {
                 assert_eq!(f.await, Ok(()));
             }

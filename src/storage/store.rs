@@ -1,17 +1,20 @@
-//! Opening and closing the files of one store together.
+//! Opening and closing the files of one store together, and the flush that joins memory and disk.
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::core::{audit, meta, tables};
 use super::fault::{Fault, OpenError, TxError, WriteError};
 use super::file::{DbFile, Lane};
 use super::hot;
+use super::intake::{Intake, Recovered};
 use super::secrets::{FILE as SECRET_FILE, Secrets};
-use super::table::{Snapshot, WriteTx};
+use super::table::{Read, Snapshot, WriteTx};
 use crate::crypto::{Entropy, PublicKey, SecretKey, SigningKey, hex};
 use crate::domain::audit::{Actor, Draft};
+use crate::domain::evidence::Beacons;
 use crate::domain::ids::ManagerId;
 use crate::domain::time::{Now, Timestamp};
 
@@ -20,12 +23,16 @@ pub struct StoreOptions {
     pub dir: PathBuf,
     pub core_cache_bytes: usize,
     pub hot_cache_bytes: usize,
+    /// Names this boot of the machine: boot times of another one mean nothing.
+    pub boot_id: String,
 }
 
-/// An open store: its files, its secrets and the manager's identity.
+/// An open store: its files, what waits for them, its secrets and the manager's identity.
 pub struct Store {
     pub core: DbFile,
     pub hot: DbFile,
+    pub intake: Intake,
+    flushing: tokio::sync::Mutex<()>,
     pub secrets: Secrets,
     pub entropy: Entropy,
     pub manager_id: ManagerId,
@@ -68,8 +75,29 @@ impl Store {
             return Err(OpenError::Mixed { core: name(&store.store_id, store.generation), hot: name(&found.store_id, found.generation) });
         }
         let signing_key = open_seed(&secrets, &store.sealed_seed)?;
-        let entropy = entropy.clone();
-        Ok(Store { core, hot, secrets, entropy, manager_id: store.manager_id, signing_key, dir: dir.clone() })
+        let intake = recover_intake(&hot, &secrets, &entropy, &options.boot_id, now)?;
+        let flushing = tokio::sync::Mutex::default();
+        Ok(Store { core, hot, intake, flushing, secrets, entropy, manager_id: store.manager_id, signing_key, dir: dir.clone() })
+    }
+
+    /// Makes everything accepted so far durable in one transaction of the hot file. `wall_minus_boot_ms` is known while the clock is
+    /// trusted.
+    pub async fn flush(&self, now: Now, wall_minus_boot_ms: Option<i64>) -> Result<(), WriteError> {
+        let _one_at_a_time = self.flushing.lock().await;
+        let nodes = self.read()?.scan(tables::NODES, .., usize::MAX)?;
+        let in_service = |slot| nodes.iter().filter(|(_, node)| node.counts_in(slot)).map(|(_, node)| node.index).collect();
+        let batch = Arc::new(self.intake.start_flush(now, wall_minus_boot_ms, in_service));
+        let written = Arc::clone(&batch);
+        match self.hot.write(Lane::Ordinary, move |tx| hot::flush(tx, &written)).await {
+            Ok(()) => {
+                self.intake.committed(&batch, now);
+                Ok(())
+            }
+            Err(error) => {
+                self.intake.failed(Arc::unwrap_or_clone(batch));
+                Err(error)
+            }
+        }
     }
 
     pub fn dir(&self) -> &Path {
@@ -105,6 +133,21 @@ impl Store {
         self.hot.close();
         self.core.close();
     }
+}
+
+/// Slots that are searched for the last sign of life of each node: 72 h.
+const LAST_SEEN_SLOTS: u32 = 8_640;
+
+fn recover_intake(hot_file: &DbFile, secrets: &Secrets, entropy: &Entropy, boot_id: &str, now: Now) -> Result<Intake, Fault> {
+    let read = hot_file.read()?;
+    let flushed_at = hot::meta(&read)?.flushed_at;
+    let recovered = Recovered {
+        acks: hot::acks(&read)?,
+        last_proven: hot::last_proven(&read, flushed_at.slot().minus(LAST_SEEN_SLOTS))?,
+        flushed_at,
+        has_untimed: hot::has_untimed(&read)?,
+    };
+    Ok(Intake::new(Beacons::new(secrets.beacon.clone()), entropy.u64(), boot_id.to_owned(), recovered, now))
 }
 
 fn private_folder(dir: &Path) -> Result<(), OpenError> {
@@ -149,7 +192,6 @@ fn check_schema(found: u32) -> Result<(), OpenError> {
 
 /// A crash between the making of the two files leaves a core that nobody has used: then hot may be made again.
 fn core_was_used(core: &DbFile) -> Result<bool, Fault> {
-    use super::table::Read;
     Ok(core.read()?.count(tables::AUDIT)? > 1)
 }
 
@@ -173,7 +215,7 @@ mod tests {
     const NOW: Now = Now { wall: Timestamp(1_790_000_000_000), boot: BootMs(0), trusted: true };
 
     fn options(dir: &Path) -> StoreOptions {
-        StoreOptions { dir: dir.join("data"), core_cache_bytes: 1 << 20, hot_cache_bytes: 1 << 20 }
+        StoreOptions { dir: dir.join("data"), core_cache_bytes: 1 << 20, hot_cache_bytes: 1 << 20, boot_id: "boot".into() }
     }
 
     fn open(dir: &Path) -> Result<Store, OpenError> {

@@ -227,7 +227,7 @@ pub trait Read {
     }
 
     fn count<K: Key, V: Record>(&self, table: Table<K, V>) -> Result<u64, Fault> {
-        self.with(table.name, |raw| raw.len())
+        self.with(table.name, |raw| raw.rows())
     }
 
     /// The record as stored, undecoded: for blocks that are searched in place.
@@ -251,7 +251,7 @@ type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, Faul
 pub trait RawTable {
     fn get_bytes(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault>;
     fn walk_bytes(&self, bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>), back: bool, visit: Visit<'_>) -> Result<(), Fault>;
-    fn len(&self) -> Result<u64, Fault>;
+    fn rows(&self) -> Result<u64, Fault>;
 }
 
 impl<T: ReadableTable<&'static [u8], &'static [u8]>> RawTable for T {
@@ -282,7 +282,7 @@ impl<T: ReadableTable<&'static [u8], &'static [u8]>> RawTable for T {
         }
     }
 
-    fn len(&self) -> Result<u64, Fault> {
+    fn rows(&self) -> Result<u64, Fault> {
         Ok(redb::ReadableTableMetadata::len(self)?)
     }
 }

@@ -2,8 +2,11 @@
 
 pub mod audit;
 pub mod enrolment;
+pub mod epochs;
+pub mod ledger;
 pub mod meta;
 pub mod nodes;
+pub mod payouts;
 pub mod pools;
 pub mod tables;
 

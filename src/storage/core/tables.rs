@@ -2,12 +2,17 @@
 
 use crate::domain::audit::Entry;
 use crate::domain::enrolment::EnrolmentToken;
+use crate::domain::epoch::Head;
+use crate::domain::ledger::Posting;
 use crate::domain::node::Node;
+use crate::domain::payout::Payout;
 use crate::domain::pool::Pool;
 use crate::record;
 use crate::storage::table::Table;
 
+use super::ledger::{Accrued, Balance};
 use super::meta::{Counters, StoreMeta};
+use super::payouts::SealedAddress;
 
 /// One row, "store".
 pub const STORE: Table<String, StoreMeta> = Table::new("store");
@@ -32,10 +37,31 @@ pub const POOL_IDS: Table<String, Index> = Table::new("pool_ids");
 pub const ENROLMENT_TOKENS: Table<String, EnrolmentToken> = Table::new("enrolment_tokens");
 /// By sequence, from 1.
 pub const AUDIT: Table<u64, Entry> = Table::new("audit");
+/// First slot of an epoch -> its head.
+pub const EPOCHS: Table<u32, Head> = Table::new("epochs");
+/// By sequence, from 1.
+pub const POSTINGS: Table<u64, Posting> = Table::new("postings");
+/// (book, account) -> balance.
+pub const BALANCES: Table<[u8; 7], Balance> = Table::new("balances");
+/// Node index -> how far its accruals are posted.
+pub const ACCRUED: Table<u32, Accrued> = Table::new("accrued");
+/// By sequence, from 1.
+pub const PAYOUTS: Table<u64, Payout> = Table::new("payouts");
+/// Payout id -> sequence.
+pub const PAYOUT_IDS: Table<String, Index64> = Table::new("payout_ids");
+/// (node index, book) -> the one payout that has not ended.
+pub const OPEN_PAYOUTS: Table<(u32, u32), Index64> = Table::new("open_payouts");
+/// (node index, book) -> the last payout that the automatic cycle planned.
+pub const SCHEDULED: Table<(u32, u32), Index64> = Table::new("scheduled_payouts");
+pub const PAYOUT_ADDRESSES: Table<u32, SealedAddress> = Table::new("payout_addresses");
 
 /// A dense index as a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Index(pub u32);
+
+/// A sequence number as a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Index64(pub u64);
 
 record! {
     StoreMeta = 1,
@@ -45,6 +71,13 @@ record! {
     EnrolmentToken = 1,
     Entry = 1,
     Index = 1,
+    Index64 = 1,
+    Head = 1,
+    Posting = 1,
+    Balance = 1,
+    Accrued = 1,
+    Payout = 1,
+    SealedAddress = 1,
 }
 
 /// Created with the file, so that snapshots can open them all.
@@ -61,4 +94,13 @@ pub const ALL: &[&str] = &[
     POOL_IDS.name,
     ENROLMENT_TOKENS.name,
     AUDIT.name,
+    EPOCHS.name,
+    POSTINGS.name,
+    BALANCES.name,
+    ACCRUED.name,
+    PAYOUTS.name,
+    PAYOUT_IDS.name,
+    OPEN_PAYOUTS.name,
+    SCHEDULED.name,
+    PAYOUT_ADDRESSES.name,
 ];
