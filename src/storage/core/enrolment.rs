@@ -393,7 +393,7 @@ mod tests {
     }
 
     fn run_at(f: &Fixture, now: Now, mut asked: Enrolling, heard: bool) -> Result<Enrolled, Refusal> {
-        let known = f.directory.on_machine(&asked.fingerprint);
+        let known = f.store.directory.on_machine(&asked.fingerprint);
         asked.on_machine = known.into_iter().map(|index| OnMachine { index, heard }).collect();
         f.write(move |tx, d| enrol(tx, d, &Act { now, ..act() }, OURS, &asked))
     }
@@ -408,7 +408,7 @@ mod tests {
         let token = pool_token(&f, 1, 1);
         let first = run(&f, asking(&token, 1, 1, 1)).unwrap();
         assert_eq!((first.how, first.node.enrolled_from), (How::New, Some(at(0).wall.slot().plus(1))));
-        let entry = f.directory.by_id(&node_id(1)).unwrap();
+        let entry = f.store.directory.by_id(&node_id(1)).unwrap();
         assert_eq!((entry.key, entry.counts_in(at(30).wall.slot())), (Some(key(1)), true));
         let audited = f.audited();
         let again = run(&f, asking(&token, 1, 1, 2)).unwrap();
@@ -529,7 +529,7 @@ mod tests {
         let date = |now| f.write(move |tx, d| nodes::date_enrolments(tx, d, &Act { now, ..act() }));
         assert_eq!(date(untrusted), Err(Refusal::ClockUntrusted));
         assert_eq!((date(at(60)), date(at(90))), (Ok(1), Ok(0)));
-        assert_eq!(f.directory.by_id(&node_id(1)).unwrap().enrolled_from, Some(at(90).wall.slot()));
+        assert_eq!(f.store.directory.by_id(&node_id(1)).unwrap().enrolled_from, Some(at(90).wall.slot()));
     }
 
     #[test]
