@@ -8,6 +8,7 @@ pub mod config;
 pub mod crypto;
 pub mod domain;
 pub mod gateways;
+pub mod jobs;
 pub mod live;
 pub mod logging;
 pub mod storage;
