@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::core::{audit, meta, tables};
+use super::directory::Directory;
 use super::fault::{Fault, OpenError, TxError, WriteError};
 use super::file::{DbFile, Lane};
 use super::hot;
@@ -31,6 +32,8 @@ pub struct StoreOptions {
 pub struct Store {
     pub core: DbFile,
     pub hot: DbFile,
+    /// Who is who in the fleet.
+    pub directory: Arc<Directory>,
     pub intake: Intake,
     flushing: tokio::sync::Mutex<()>,
     pub secrets: Secrets,
@@ -77,7 +80,8 @@ impl Store {
         let signing_key = open_seed(&secrets, &store.sealed_seed)?;
         let intake = recover_intake(&hot, &secrets, &entropy, &options.boot_id, now)?;
         let flushing = tokio::sync::Mutex::default();
-        Ok(Store { core, hot, intake, flushing, secrets, entropy, manager_id: store.manager_id, signing_key, dir: dir.clone() })
+        let directory = Directory::load(&core.read()?)?;
+        Ok(Store { core, hot, directory, intake, flushing, secrets, entropy, manager_id: store.manager_id, signing_key, dir: dir.clone() })
     }
 
     /// Makes everything accepted so far durable in one transaction of the hot file. `wall_minus_boot_ms` is known while the clock is
@@ -193,6 +197,19 @@ fn check_schema(found: u32) -> Result<(), OpenError> {
 /// A crash between the making of the two files leaves a core that nobody has used: then hot may be made again.
 fn core_was_used(core: &DbFile) -> Result<bool, Fault> {
     Ok(core.read()?.count(tables::AUDIT)? > 1)
+}
+
+/// Opens the core of the store in `dir` without its key, for `f`: the file, its description, and whether a key fits.
+pub(super) fn with_core<R>(dir: &Path, f: impl FnOnce(&DbFile, &meta::StoreMeta, &dyn Fn(&Secrets) -> bool) -> R) -> Result<R, OpenError> {
+    let path = dir.join("core.redb");
+    if !path.exists() {
+        return Err(OpenError::MissingFile(path));
+    }
+    let core = DbFile::open(&path, 1 << 20, |_| Ok(()))?;
+    let store = meta::store(&core.read()?)?;
+    check_schema(store.schema)?;
+    let fits = |secrets: &Secrets| open_seed(secrets, &store.sealed_seed).is_ok();
+    Ok(f(&core, &store, &fits))
 }
 
 fn open_seed(secrets: &Secrets, sealed: &[u8]) -> Result<SigningKey, OpenError> {

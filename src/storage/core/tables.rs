@@ -3,10 +3,13 @@
 use crate::domain::audit::Entry;
 use crate::domain::enrolment::EnrolmentToken;
 use crate::domain::epoch::Head;
+use crate::domain::ids::UserId;
 use crate::domain::ledger::Posting;
 use crate::domain::node::Node;
 use crate::domain::payout::Payout;
 use crate::domain::pool::Pool;
+use crate::domain::session::Session;
+use crate::domain::user::User;
 use crate::record;
 use crate::storage::table::Table;
 
@@ -20,6 +23,8 @@ pub const STORE: Table<String, StoreMeta> = Table::new("store");
 pub const COUNTERS: Table<String, Counters> = Table::new("counters");
 /// By node index.
 pub const NODES: Table<u32, Node> = Table::new("nodes");
+/// Deleted nodes by index: postings and payouts go on naming them.
+pub const RETIRED_NODES: Table<u32, Node> = Table::new("retired_nodes");
 /// Node id -> index. Rows of deleted nodes stay: ids are never reused.
 pub const NODE_IDS: Table<String, Index> = Table::new("node_ids");
 /// Public key of an agent -> node index.
@@ -28,9 +33,17 @@ pub const NODE_KEYS: Table<[u8; 32], Index> = Table::new("node_keys");
 pub const NODE_NAMES: Table<(u32, String), Index> = Table::new("node_names");
 /// By pool index.
 pub const POOLS: Table<u32, Pool> = Table::new("pools");
+/// Deleted pools by index: an epoch that closes late still asks for their price.
+pub const RETIRED_POOLS: Table<u32, Pool> = Table::new("retired_pools");
 /// Pool id -> index. Rows of deleted pools stay.
 pub const POOL_IDS: Table<String, Index> = Table::new("pool_ids");
 pub const ENROLMENT_TOKENS: Table<String, EnrolmentToken> = Table::new("enrolment_tokens");
+/// User id -> person.
+pub const USERS: Table<String, User> = Table::new("users");
+/// Lower-case user name -> user id.
+pub const USER_NAMES: Table<String, UserId> = Table::new("user_names");
+/// Hash of a session's token -> session.
+pub const SESSIONS: Table<[u8; 32], Session> = Table::new("sessions");
 /// By sequence, from 1.
 pub const AUDIT: Table<u64, Entry> = Table::new("audit");
 /// First slot of an epoch -> its head.
@@ -65,6 +78,9 @@ record! {
     Node = 1,
     Pool = 1,
     EnrolmentToken = 1,
+    User = 1,
+    UserId = 1,
+    Session = 1,
     Entry = 1,
     Index = 1,
     Index64 = 1,
@@ -81,12 +97,17 @@ pub const ALL: &[&str] = &[
     STORE.name,
     COUNTERS.name,
     NODES.name,
+    RETIRED_NODES.name,
     NODE_IDS.name,
     NODE_KEYS.name,
     NODE_NAMES.name,
     POOLS.name,
+    RETIRED_POOLS.name,
     POOL_IDS.name,
     ENROLMENT_TOKENS.name,
+    USERS.name,
+    USER_NAMES.name,
+    SESSIONS.name,
     AUDIT.name,
     EPOCHS.name,
     POSTINGS.name,
