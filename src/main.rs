@@ -312,3 +312,69 @@ fn keys_recover(_config: &Config, _kit: &Path) -> Result<(), Failure> {
 fn not_connected() -> Failure {
     failed("this command is not connected on this branch")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn status(arguments: &[&str]) -> u8 {
+        let arguments = [&["lucid-node-management"], arguments].concat();
+        match Cli::try_parse_from(arguments).map_err(misused).and_then(|cli| run(cli.command)) {
+            Ok(()) => 0,
+            Err(Failure::Runtime(_)) => 1,
+            Err(Failure::Usage(_)) => 2,
+        }
+    }
+
+    fn flags(command: &clap::Command) -> Vec<String> {
+        let own = command.get_arguments().filter_map(|a| a.get_long()).map(str::to_owned);
+        own.chain(command.get_subcommands().flat_map(flags)).collect()
+    }
+
+    #[test]
+    fn the_command_line_is_sound_and_takes_no_secret() {
+        Cli::command().debug_assert();
+        let flags = flags(&Cli::command());
+        assert!(flags.iter().any(|flag| flag == "token-file"), "{flags:?}");
+        let secret = ["token", "password", "passphrase", "secret", "key"];
+        assert!(!flags.iter().any(|flag| secret.contains(&flag.as_str())), "a process list would show it: {flags:?}");
+    }
+
+    #[test]
+    fn a_wrong_use_is_told_from_a_failure() {
+        let empty = tempfile::tempdir().unwrap();
+        let folder = empty.path().to_str().unwrap();
+        assert_eq!(status(&["serve", "--print-config"]), 0);
+        assert_eq!(status(&["serve", "--print-config", "--listen", "0.0.0.0:8095"]), 2);
+        assert_eq!(status(&["serve", "--config", "/nonexistent/manager.toml"]), 2);
+        assert_eq!(status(&["agent"]), 2);
+        assert_eq!(status(&["agent", "--manager", "http://127.0.0.1:1", "--config", "/nonexistent/agent.toml"]), 2);
+        assert_eq!(status(&["verify", "--data-dir", folder]), 2, "looking makes no store");
+        assert_eq!(std::fs::read_dir(folder).unwrap().count(), 0);
+        assert_eq!(status(&["bogus"]), 2);
+    }
+
+    #[test]
+    fn accepting_the_clock_lowers_a_poisoned_mark_and_is_audited() {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = dir.path().join("data");
+        let folder = data_dir.to_str().unwrap();
+        let config = load(None, Some(folder.to_owned()), None).map_err(|_| "refused").unwrap().config;
+        let opened = || open_store(&config).map_err(|_| "does not open").unwrap();
+        let poisoned = {
+            let (store, clock) = opened();
+            let future = clock.now().wall.plus_seconds(86_400 * 3_650);
+            store.hot.write_now(move |tx| hot::set_flushed_at(tx, future)).unwrap();
+            store.close();
+            future
+        };
+        assert_eq!(opened().1.high_water(), poisoned);
+        assert_eq!(status(&["clock", "status", "--data-dir", folder]), 0);
+        assert_eq!(status(&["clock", "accept", "--data-dir", folder]), 0);
+        let (store, clock) = opened();
+        assert!(clock.high_water() < poisoned && clock.now().wall >= clock.high_water());
+        let newest = audit::page(&store.read().unwrap(), 0, 1).unwrap().remove(0);
+        assert_eq!((newest.draft.operation.as_str(), newest.draft.actor), ("clock.accept", Actor::Console));
+    }
+}
