@@ -19,7 +19,7 @@ use crate::domain::pool::Pricing;
 
 pub use agent::AgentFile;
 pub use print::markdown_table;
-pub use rules::{FlushEvery, Gateway, LogFormat, LogTargets, PayoutMode, Secret, parse_log_targets};
+pub use rules::{Gateway, LogFormat, LogTargets, PayoutMode, Secret, parse_log_targets};
 pub use settings::{
     ApiGateway, Blockchain, Clock, Config, DefaultPool, Limits, Log, Mongodb, Payout, Pools, Poot, Server, Storage, TronPayment,
 };
@@ -158,17 +158,6 @@ fn reachable(listen: SocketAddr) -> String {
 }
 
 impl Storage {
-    /// Seconds between two flushes of what was reported, for a fleet of `nodes`.
-    pub fn flush_seconds(&self, nodes: usize) -> u32 {
-        /// A small fleet collects for longer, because every flush costs the card a few pages, however little is in it.
-        const SMALL_FLEET_NODES: usize = 200;
-        match self.flush_seconds {
-            FlushEvery::Seconds(seconds) => seconds,
-            FlushEvery::Auto if nodes <= SMALL_FLEET_NODES => 300,
-            FlushEvery::Auto => 60,
-        }
-    }
-
     pub fn core_cache_bytes(&self) -> usize {
         mib(self.core_cache_mib)
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use rust_decimal::Decimal;
 
-use super::rules::{self, FlushEvery, Gateway, Key, LogFormat, LogTargets, PayoutMode, Secret};
+use super::rules::{self, Gateway, Key, LogFormat, LogTargets, PayoutMode, Secret};
 use crate::domain::money::{Amount, Currency};
 use crate::domain::time::TrustPolicy;
 
@@ -76,7 +76,7 @@ settings! {
         /// Cache of the hot store, in MiB.
         hot_cache_mib: u32 = rules::whole(1, 1024);
         /// Seconds between flushes of reports to disk. `auto`: 300 for up to 200 nodes, else 60.
-        flush_seconds: FlushEvery = rules::flush_every();
+        flush_seconds: Option<u32> = rules::flush_every();
         /// Days for which measurements are kept as they came.
         raw_days: u32 = rules::whole(1, 3650);
     }

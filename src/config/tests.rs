@@ -33,7 +33,7 @@ fn the_defaults_are_complete_and_allowed() {
     assert_eq!(config.poot.epoch_slots(), 10);
     let pricing = config.default_pool.pricing();
     assert_eq!((pricing.cost_per_hour, pricing.reward_per_hour), (Units(50_000), Units(50_000)));
-    assert_eq!([1, 200, 201].map(|nodes| config.storage.flush_seconds(nodes)), [300, 300, 60]);
+    assert_eq!(config.storage.flush_seconds, None, "auto");
     assert_eq!(config.storage.core_cache_bytes(), 8 << 20);
 }
 
