@@ -6,11 +6,13 @@
 
 pub mod agent;
 pub mod api;
+pub mod app;
 pub mod clock;
 pub mod config;
 pub mod crypto;
 pub mod domain;
 pub mod gateways;
+pub mod host;
 pub mod jobs;
 pub mod live;
 pub mod logging;

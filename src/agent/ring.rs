@@ -46,11 +46,6 @@ impl Ring {
         self.items.iter().filter(|item| item.seq > self.accepted_seq)
     }
 
-    /// Seq of the oldest item kept.
-    pub fn first_seq(&self) -> Option<u64> {
-        self.items.front().map(|item| item.seq)
-    }
-
     /// When the oldest item kept was measured.
     pub fn oldest(&self) -> Option<BootMs> {
         self.items.front().map(|item| item.measured_at)

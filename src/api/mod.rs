@@ -1,6 +1,7 @@
 //! HTTP: the only layer that knows axum. This file is the index of the API; handlers extract, run one verb of the store in one
 //! transaction, and show the result. Rules live in `domain`, writes in `storage`; cycles are woken through `live::Nudges`.
 
+mod agent;
 pub mod assets;
 pub mod auth;
 pub mod error;
@@ -28,7 +29,11 @@ use utoipa_axum::routes;
 
 /// Everything that is in the OpenAPI document.
 fn routes() -> OpenApiRouter<AppState> {
-    let v1 = OpenApiRouter::new().routes(routes!(openapi::document)).routes(routes!(events::stream)).merge(planned::routes());
+    let v1 = OpenApiRouter::new()
+        .routes(routes!(openapi::document))
+        .routes(routes!(events::stream))
+        .merge(agent::routes())
+        .merge(planned::routes());
     OpenApiRouter::with_openapi(openapi::head())
         .routes(routes!(health::health))
         .routes(routes!(health::live))

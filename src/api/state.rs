@@ -8,6 +8,8 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::clock::Clock;
 use crate::crypto::Entropy;
+use crate::domain::pool::DEFAULT_MAX_NODES;
+use crate::domain::poot::Params;
 use crate::domain::time::Now;
 use crate::live::{Events, Nudges};
 use crate::storage::Store;
@@ -16,10 +18,39 @@ use crate::storage::Store;
 pub const SSE_CLIENTS: usize = 256;
 
 /// The settings the api needs.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ApiSettings {
     /// People reach this manager over TLS: cookies get `Secure` and the `__Host-` name, answers get HSTS.
     pub tls: bool,
+    /// Where agents reach this manager, without a trailing slash; goes into the enrolment command.
+    pub public_url: String,
+    /// Capacity of a pool that is made without one.
+    pub max_nodes_per_pool: u32,
+    /// Nodes of this manager, at most.
+    pub max_nodes: u32,
+    /// Slots of an epoch: a new price waits for the next one.
+    pub epoch_slots: u32,
+    /// Days for which measurements are kept as they came.
+    pub raw_days: u32,
+    /// Hours for which a changed payout address waits.
+    pub address_cooldown_hours: u32,
+    /// How scores are computed from the next epoch on.
+    pub params: Params,
+}
+
+impl Default for ApiSettings {
+    fn default() -> ApiSettings {
+        ApiSettings {
+            tls: false,
+            public_url: "http://127.0.0.1:8095".into(),
+            max_nodes_per_pool: DEFAULT_MAX_NODES,
+            max_nodes: 10_000,
+            epoch_slots: 10,
+            raw_days: 7,
+            address_cooldown_hours: 24,
+            params: Params::default(),
+        }
+    }
 }
 
 /// Cheap to clone; every clone is the same state.
