@@ -157,34 +157,6 @@ fn reachable(listen: SocketAddr) -> String {
     }
 }
 
-impl Storage {
-    pub fn core_cache_bytes(&self) -> usize {
-        mib(self.core_cache_mib)
-    }
-
-    pub fn hot_cache_bytes(&self) -> usize {
-        mib(self.hot_cache_mib)
-    }
-}
-
-fn mib(count: u32) -> usize {
-    usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(1 << 20)
-}
-
-impl Poot {
-    /// Slots of 30 s in an epoch.
-    pub fn epoch_slots(&self) -> u32 {
-        self.calculation_interval_seconds / 30
-    }
-}
-
-impl Payout {
-    /// In micro-USDT.
-    pub fn threshold(&self) -> Units {
-        self.threshold_usdt.units
-    }
-}
-
 impl DefaultPool {
     /// What an hour in the default pool costs and earns.
     pub fn pricing(&self) -> Pricing {

@@ -3,21 +3,22 @@
 use std::fmt::Display;
 use std::future::Future;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use lucid::agent::{AgentConfig, AgentError};
-use lucid::clock::{Clock, boot_id};
+use lucid::app::{self, App};
+use lucid::clock::Clock;
 use lucid::config::{self, AgentFile, Config, Loaded, LogFormat, Sources};
-use lucid::crypto::Entropy;
 use lucid::domain::audit::{Actor, Draft};
 use lucid::domain::time::Timestamp;
 use lucid::logging;
 use lucid::storage::core::audit;
 use lucid::storage::recovery::{self, Kit};
 use lucid::storage::verify::{Finding, verify};
-use lucid::storage::{Store, StoreOptions, high_water, hot};
+use lucid::storage::{Store, high_water, hot};
 use rustix::termios::{self, LocalModes, OptionalActions};
 
 #[derive(Parser)]
@@ -277,11 +278,19 @@ fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-// What each command runs.
+async fn run_manager(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
+    app::serve(&config, &app::system_clock, shutdown, announce).await.map_err(failed)
+}
 
-async fn run_manager(_config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
-    drop(shutdown);
-    Err(not_connected())
+/// On standard output, for the person or the program that started it. The code is in no log.
+fn announce(address: SocketAddr, setup_code: Option<&str>, app: &App) {
+    let mut text = format!("listening on http://{address}\n");
+    if let Some(code) = setup_code {
+        text += &format!("manager key  {}\nsetup code   {code}\n", app.store.manager_key().to_hex());
+    }
+    if let Err(Failure::Runtime(why) | Failure::Usage(why)) = print(&text) {
+        tracing::warn!(why, "standard output is closed");
+    }
 }
 
 /// Exit status 1 when anything is wrong.
@@ -309,13 +318,7 @@ fn print_openapi() -> Result<(), Failure> {
 /// The store of a manager that is not running, and this machine's clock judged by it.
 fn open_store(config: &Config) -> Result<(Store, Clock), Failure> {
     let clock = Clock::system(config.clock.trust, Timestamp(0));
-    let options = StoreOptions {
-        dir: config.storage.data_dir.clone(),
-        core_cache_bytes: config.storage.core_cache_bytes(),
-        hot_cache_bytes: config.storage.hot_cache_bytes(),
-        boot_id: boot_id(),
-    };
-    let store = Store::open(&options, Entropy::new(), clock.now()).map_err(failed)?;
+    let store = app::open_store(config, clock.now()).map_err(failed)?;
     clock.committed(high_water(&store).map_err(failed)?);
     Ok((store, clock))
 }
@@ -348,10 +351,6 @@ fn keys_recover(config: &Config, kit: &Path) -> Result<(), Failure> {
     let now = Clock::system(config.clock.trust, Timestamp(0)).now();
     recovery::recover(&config.storage.data_dir, &parsed, &passphrase, now).map_err(failed)?;
     print("secret.key is back; start the manager again\n")
-}
-
-fn not_connected() -> Failure {
-    failed("this command is not connected on this branch")
 }
 
 #[cfg(test)]

@@ -114,7 +114,7 @@ settings! {
         /// Seconds a node must have been observed before its score counts.
         min_observation_seconds: u32 = rules::whole(0, 86_400), env ["POOT_MIN_OBSERVATION_TIME"];
         /// What credits are multiplied with after a week of near-perfect uptime.
-        score_multiplier: Decimal = rules::decimal(1, 10, 4), env ["POOT_SCORE_MULTIPLIER"];
+        score_multiplier: Decimal = rules::decimal(1, 10, 2), env ["POOT_SCORE_MULTIPLIER"];
         /// Length of an epoch, in seconds.
         calculation_interval_seconds: u32 = rules::epoch_length(), env ["POOT_CALCULATION_INTERVAL"];
         /// Lowest score that earns.
