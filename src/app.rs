@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::api::{self, ApiSettings, AppState, Parts};
 use crate::clock::{self, Clock};
-use crate::config::{Config, FlushEvery};
+use crate::config::Config;
 use crate::crypto::Entropy;
 use crate::domain::audit::Act;
 use crate::domain::credits::Epochs;
@@ -194,10 +194,7 @@ fn settings(config: &Config) -> Result<Settings, AppError> {
     Ok(Settings {
         params,
         epochs,
-        flush_seconds: match config.storage.flush_seconds {
-            FlushEvery::Auto => None,
-            FlushEvery::Seconds(seconds) => Some(seconds),
-        },
+        flush_seconds: config.storage.flush_seconds,
         payout_threshold: config.payout.threshold_usdt.units.max(Units(1)),
         payout_frequency_hours: config.payout.frequency_hours,
         payout_interval_seconds: config.payout.processing_interval_seconds,
