@@ -77,6 +77,27 @@ impl Draft {
     }
 }
 
+/// Who does something, when and from where: what a verb takes to date and sign its audit entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Act {
+    pub now: Now,
+    pub actor: Actor,
+    pub address: Option<String>,
+    pub request_id: Option<String>,
+}
+
+impl Act {
+    /// An act of the manager itself.
+    pub fn system(now: Now) -> Act {
+        Act { now, actor: Actor::System, address: None, request_id: None }
+    }
+
+    pub fn draft(&self, operation: &str, subject: impl Into<String>) -> Draft {
+        let draft = Draft::new(self.now, self.actor.clone(), operation, subject);
+        Draft { address: self.address.clone(), request_id: self.request_id.clone(), ..draft }
+    }
+}
+
 /// A recorded entry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {

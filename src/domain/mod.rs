@@ -4,6 +4,7 @@
 pub mod address;
 pub mod audit;
 pub mod bits;
+pub mod challenge;
 pub mod credits;
 pub mod enrolment;
 pub mod epoch;
@@ -17,6 +18,7 @@ pub mod payout;
 pub mod pool;
 pub mod poot;
 pub mod refusal;
+pub mod registration;
 pub mod session;
 pub mod time;
 pub mod user;

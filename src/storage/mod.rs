@@ -2,6 +2,7 @@
 //! `intake` what is accepted and not durable yet.
 
 pub mod core;
+pub mod directory;
 pub mod fault;
 mod file;
 pub mod hot;
@@ -14,6 +15,7 @@ pub mod table;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use directory::{Directory, NodeEntry};
 pub use file::{DbFile, Lane};
 pub use secrets::Secrets;
 pub use store::{Store, StoreOptions, high_water};

@@ -23,6 +23,8 @@ pub const STORE: Table<String, StoreMeta> = Table::new("store");
 pub const COUNTERS: Table<String, Counters> = Table::new("counters");
 /// By node index.
 pub const NODES: Table<u32, Node> = Table::new("nodes");
+/// Deleted nodes by index: postings and payouts go on naming them.
+pub const RETIRED_NODES: Table<u32, Node> = Table::new("retired_nodes");
 /// Node id -> index. Rows of deleted nodes stay: ids are never reused.
 pub const NODE_IDS: Table<String, Index> = Table::new("node_ids");
 /// Public key of an agent -> node index.
@@ -31,6 +33,8 @@ pub const NODE_KEYS: Table<[u8; 32], Index> = Table::new("node_keys");
 pub const NODE_NAMES: Table<(u32, String), Index> = Table::new("node_names");
 /// By pool index.
 pub const POOLS: Table<u32, Pool> = Table::new("pools");
+/// Deleted pools by index: an epoch that closes late still asks for their price.
+pub const RETIRED_POOLS: Table<u32, Pool> = Table::new("retired_pools");
 /// Pool id -> index. Rows of deleted pools stay.
 pub const POOL_IDS: Table<String, Index> = Table::new("pool_ids");
 pub const ENROLMENT_TOKENS: Table<String, EnrolmentToken> = Table::new("enrolment_tokens");
@@ -93,10 +97,12 @@ pub const ALL: &[&str] = &[
     STORE.name,
     COUNTERS.name,
     NODES.name,
+    RETIRED_NODES.name,
     NODE_IDS.name,
     NODE_KEYS.name,
     NODE_NAMES.name,
     POOLS.name,
+    RETIRED_POOLS.name,
     POOL_IDS.name,
     ENROLMENT_TOKENS.name,
     USERS.name,
