@@ -1,8 +1,11 @@
 //! HTTP: the only layer that knows axum. This file is the index of the API; handlers extract, run one verb of the store in one
 //! transaction, and show the result. Rules live in `domain`, writes in `storage`; cycles are woken through `live::Nudges`.
 
+pub mod alerts;
 pub mod assets;
+pub mod audit;
 pub mod auth;
+pub mod clock;
 pub mod error;
 pub mod events;
 pub mod health;
@@ -42,6 +45,11 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(people::list, people::create))
         .routes(routes!(people::update, people::delete))
         .routes(routes!(recovery_kit::make))
+        .routes(routes!(audit::list))
+        .routes(routes!(alerts::list))
+        .routes(routes!(clock::show))
+        .routes(routes!(clock::confirm))
+        .routes(routes!(clock::accept))
         .routes(routes!(events::stream))
         .merge(planned::routes());
     OpenApiRouter::with_openapi(openapi::head())
