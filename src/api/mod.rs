@@ -2,17 +2,25 @@
 //! transaction, and show the result. Rules live in `domain`, writes in `storage`; cycles are woken through `live::Nudges`.
 
 mod agent;
+pub mod alerts;
 pub mod assets;
+pub mod audit;
 pub mod auth;
+pub mod clock;
 pub mod error;
 pub mod events;
 pub mod health;
 pub mod json;
+pub mod login;
 pub mod middleware;
 pub mod openapi;
 pub mod page;
+pub mod passwords;
+pub mod people;
 mod planned;
+pub mod recovery_kit;
 pub mod server;
+pub mod setup;
 pub mod state;
 
 pub use auth::{Caller, Principal};
@@ -31,6 +39,18 @@ use utoipa_axum::routes;
 fn routes() -> OpenApiRouter<AppState> {
     let v1 = OpenApiRouter::new()
         .routes(routes!(openapi::document))
+        .routes(routes!(setup::state, setup::setup))
+        .routes(routes!(login::login))
+        .routes(routes!(login::logout))
+        .routes(routes!(login::me))
+        .routes(routes!(people::list, people::create))
+        .routes(routes!(people::update, people::delete))
+        .routes(routes!(recovery_kit::make))
+        .routes(routes!(audit::list))
+        .routes(routes!(alerts::list))
+        .routes(routes!(clock::show))
+        .routes(routes!(clock::confirm))
+        .routes(routes!(clock::accept))
         .routes(routes!(events::stream))
         .merge(agent::routes())
         .merge(planned::routes());
@@ -51,6 +71,8 @@ pub fn router(state: AppState) -> Router {
         .with_state(state)
 }
 
+#[cfg(test)]
+mod access_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
