@@ -2,13 +2,14 @@
 //! show the result: `extract -> state.store.write(move |tx| verb(tx, ..)).await? -> view`.
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Semaphore, watch};
 
 use super::passwords::{Attempts, Stretching};
 use crate::clock::Clock;
 use crate::crypto::Entropy;
+use crate::domain::challenge::Challenges;
 use crate::domain::pool::DEFAULT_MAX_NODES;
 use crate::domain::poot::Params;
 use crate::domain::time::Now;
@@ -68,6 +69,7 @@ pub struct Shared {
     pub settings: ApiSettings,
     /// True once the process is stopping: streams end.
     pub stopping: watch::Receiver<bool>,
+    pub challenges: Mutex<Challenges>,
     pub attempts: Attempts,
     pub stretching: Stretching,
     pub(super) sse_clients: Arc<Semaphore>,
@@ -96,6 +98,7 @@ impl AppState {
             refusals,
             settings,
             stopping,
+            challenges: Mutex::default(),
             attempts: Attempts::default(),
             stretching: Stretching::default(),
             sse_clients: Arc::new(Semaphore::new(SSE_CLIENTS)),
