@@ -19,5 +19,6 @@ pub mod pool;
 pub mod poot;
 pub mod refusal;
 pub mod registration;
+pub mod series;
 pub mod time;
 pub mod user;

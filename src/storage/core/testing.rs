@@ -37,7 +37,7 @@ pub struct Fixture {
 impl Fixture {
     pub fn new() -> Fixture {
         let dir = tempfile::tempdir().unwrap();
-        let options = StoreOptions { dir: dir.path().join("data"), core_cache_bytes: 1 << 20, hot_cache_bytes: 1 << 20 };
+        let options = StoreOptions { dir: dir.path().join("data"), core_cache_bytes: 1 << 20, hot_cache_bytes: 1 << 20, boot_id: "boot".into() };
         let store = Store::open(&options, Entropy::new(), at(0)).unwrap();
         let fixture = Fixture { store, directory: Arc::default(), _dir: dir };
         fixture.write(|tx, _| pools::ensure_default(tx, &act(), price(), 100)).unwrap();
