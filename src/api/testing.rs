@@ -33,7 +33,8 @@ impl Site {
         let dir = tempfile::tempdir().unwrap();
         let driver = Driver::new(T, BootMs(5_000));
         let clock = Clock::driven(&driver, TrustPolicy::Earned, Timestamp(0));
-        let options = StoreOptions { dir: dir.path().join("data"), core_cache_bytes: 1 << 20, hot_cache_bytes: 1 << 20, boot_id: "boot".into() };
+        let options =
+            StoreOptions { dir: dir.path().join("data"), core_cache_bytes: 1 << 20, hot_cache_bytes: 1 << 20, boot_id: String::new() };
         let store = Arc::new(Store::open(&options, Entropy::new(), clock.now()).unwrap());
         let (stop, stopping) = watch::channel(false);
         let (nudges, events, settings) = (Nudges::new(), Events::new(1), ApiSettings::default());

@@ -20,5 +20,6 @@ pub mod poot;
 pub mod refusal;
 pub mod registration;
 pub mod series;
+pub mod session;
 pub mod time;
 pub mod user;

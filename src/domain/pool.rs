@@ -25,7 +25,8 @@ pub struct Pricing {
     pub currency: Currency,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ScalingPolicy {
     /// Mean CPU use in percent.
     pub scale_up_threshold: f64,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::core::{audit, meta, tables};
+use super::directory::Directory;
 use super::fault::{Fault, OpenError, TxError, WriteError};
 use super::file::{DbFile, Lane};
 use super::hot;
@@ -31,6 +32,8 @@ pub struct StoreOptions {
 pub struct Store {
     pub core: DbFile,
     pub hot: DbFile,
+    /// Who is who in the fleet.
+    pub directory: Arc<Directory>,
     pub intake: Intake,
     flushing: tokio::sync::Mutex<()>,
     pub secrets: Secrets,
@@ -77,7 +80,8 @@ impl Store {
         let signing_key = open_seed(&secrets, &store.sealed_seed)?;
         let intake = recover_intake(&hot, &secrets, &entropy, &options.boot_id, now)?;
         let flushing = tokio::sync::Mutex::default();
-        Ok(Store { core, hot, intake, flushing, secrets, entropy, manager_id: store.manager_id, signing_key, dir: dir.clone() })
+        let directory = Directory::load(&core.read()?)?;
+        Ok(Store { core, hot, directory, intake, flushing, secrets, entropy, manager_id: store.manager_id, signing_key, dir: dir.clone() })
     }
 
     /// Makes everything accepted so far durable in one transaction of the hot file. `wall_minus_boot_ms` is known while the clock is

@@ -386,14 +386,14 @@ mod tests {
             key: key(k),
             fingerprint: fingerprint(machine),
             hardware: hardware(),
-            name: "pi".into(),
+            name: "rpi".into(),
             new_id: node_id(n),
             on_machine: vec![],
         }
     }
 
     fn run_at(f: &Fixture, now: Now, mut asked: Enrolling, heard: bool) -> Result<Enrolled, Refusal> {
-        let known = f.directory.on_machine(&asked.fingerprint);
+        let known = f.store.directory.on_machine(&asked.fingerprint);
         asked.on_machine = known.into_iter().map(|index| OnMachine { index, heard }).collect();
         f.write(move |tx, d| enrol(tx, d, &Act { now, ..act() }, OURS, &asked))
     }
@@ -408,7 +408,7 @@ mod tests {
         let token = pool_token(&f, 1, 1);
         let first = run(&f, asking(&token, 1, 1, 1)).unwrap();
         assert_eq!((first.how, first.node.enrolled_from), (How::New, Some(at(0).wall.slot().plus(1))));
-        let entry = f.directory.by_id(&node_id(1)).unwrap();
+        let entry = f.store.directory.by_id(&node_id(1)).unwrap();
         assert_eq!((entry.key, entry.counts_in(at(30).wall.slot())), (Some(key(1)), true));
         let audited = f.audited();
         let again = run(&f, asking(&token, 1, 1, 2)).unwrap();
@@ -498,11 +498,11 @@ mod tests {
         let token = pool_token(&f, 1, 9);
         let first = run(&f, asking(&token, 1, 1, 1)).unwrap().node;
         let named = |k: u8, n: u32, name: &str| Enrolling { name: name.into(), ..asking(&token, k, 1, n) };
-        let second = run_at(&f, at(0), named(2, 2, "pi-b"), true).unwrap();
-        assert_eq!((second.how, second.node.name.as_str(), second.twin), (How::New, "pi-b", Some(node_id(1))));
-        let same_name = run_at(&f, at(0), named(3, 3, "pi"), true).unwrap();
+        let second = run_at(&f, at(0), named(2, 2, "rpi-b"), true).unwrap();
+        assert_eq!((second.how, second.node.name.as_str(), second.twin), (How::New, "rpi-b", Some(node_id(1))));
+        let same_name = run_at(&f, at(0), named(3, 3, "rpi"), true).unwrap();
         assert_eq!((same_name.how, same_name.node.index), (How::SameMachine, first.index));
-        let silent = run_at(&f, at(0), named(4, 4, "pi-c"), false).unwrap();
+        let silent = run_at(&f, at(0), named(4, 4, "rpi-c"), false).unwrap();
         assert_eq!((silent.how, silent.node.index), (How::SameMachine, first.index));
     }
 
@@ -514,7 +514,7 @@ mod tests {
         let new = NewToken { target: EnrolmentTarget::Pool(pool), uses: 9, expires_in_seconds: 3_600, needs_approval: true };
         let token = make(&f, 1, new);
         let names: Vec<_> = (1..4u8).map(|n| run(&f, asking(&token, n, n.into(), n.into())).unwrap().node).collect();
-        assert_eq!(names.iter().map(|n| n.name.as_str()).collect::<Vec<_>>(), ["pi", "pi-2", "pi-3"]);
+        assert_eq!(names.iter().map(|n| n.name.as_str()).collect::<Vec<_>>(), ["rpi", "rpi-2", "rpi-3"]);
         assert!(names.iter().all(|n| *n.eligible.latest() == Eligible::Suspended), "an admin approves each");
         assert_eq!(run(&f, asking(&token, 4, 4, 4)), Err(Refusal::PoolFull));
     }
@@ -529,7 +529,7 @@ mod tests {
         let date = |now| f.write(move |tx, d| nodes::date_enrolments(tx, d, &Act { now, ..act() }));
         assert_eq!(date(untrusted), Err(Refusal::ClockUntrusted));
         assert_eq!((date(at(60)), date(at(90))), (Ok(1), Ok(0)));
-        assert_eq!(f.directory.by_id(&node_id(1)).unwrap().enrolled_from, Some(at(90).wall.slot()));
+        assert_eq!(f.store.directory.by_id(&node_id(1)).unwrap().enrolled_from, Some(at(90).wall.slot()));
     }
 
     #[test]

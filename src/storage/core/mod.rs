@@ -7,6 +7,7 @@ pub mod ledger;
 pub mod meta;
 pub mod nodes;
 pub mod payouts;
+pub mod people;
 pub mod pools;
 pub mod tables;
 

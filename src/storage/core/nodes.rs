@@ -374,7 +374,7 @@ mod tests {
             f.write(|tx, d| report_drift(tx, d, &act(), &node_id(1), &fingerprint(2))).unwrap();
         }
         assert_eq!(f.audited(), entries + 1, "the same departure is recorded once");
-        assert!(f.directory.by_id(&node_id(1)).unwrap().drifted);
+        assert!(f.store.directory.by_id(&node_id(1)).unwrap().drifted);
         let node = f.write(|tx, d| accept_fingerprint(tx, d, &act(), &node_id(1))).unwrap();
         let identity = node.identity.unwrap();
         assert_eq!((identity.fingerprint, identity.drift), (fingerprint(2), None));
@@ -493,7 +493,7 @@ mod tests {
     /// All ops in one transaction, which is rolled back at the end: a refusal that changed something would show in what follows.
     fn compare(f: &Fixture, ops: Vec<Op>) -> Result<(), String> {
         let failure = Arc::new(Mutex::new(None));
-        let (seen, directory) = (Arc::clone(&failure), Arc::clone(&f.directory));
+        let (seen, directory) = (Arc::clone(&failure), Arc::clone(&f.store.directory));
         let answer = f.store.core.write_now(move |tx| -> Result<(), TxError> {
             for n in 1..4 {
                 pools::create(tx, &act(), &pool_id(n), &new_pool(&format!("pool-{n}"), n))?;

@@ -8,7 +8,7 @@ use super::tables::{OPEN_PAYOUTS, PAYOUT_ADDRESSES, PAYOUT_IDS, PAYOUTS, SCHEDUL
 use super::{audit, ledger, nodes, tables::Index64};
 use crate::crypto::Entropy;
 use crate::domain::address::AddressRecord;
-use crate::domain::audit::Act;
+use crate::domain::audit::Draft;
 use crate::domain::ids::{NodeId, NodeIndex, PayoutId};
 use crate::domain::ledger::{Book, Entry};
 use crate::domain::payout::{Payout, Source};
@@ -42,23 +42,21 @@ pub fn address(read: &impl Read, secrets: &Secrets, node: NodeIndex) -> Result<O
     read.get(PAYOUT_ADDRESSES, &node.0)?.map(|sealed| sealed.open(secrets, node)).transpose()
 }
 
-/// Registers the address in `fresh`, which is `sealed` already; the same address again keeps its record and its wait. The clock is trusted: the
-/// wait counts from it.
+/// Registers the address in `fresh`, which is `sealed` already; the same address again keeps its record and its wait, and is not audited. The
+/// clock must be trusted: the wait counts from it.
 pub fn register_address(
     tx: &mut WriteTx<'_>,
     secrets: &Secrets,
-    act: &Act,
     node: &NodeId,
     fresh: &AddressRecord,
     sealed: &SealedAddress,
+    draft: Draft,
 ) -> Result<AddressRecord, TxError> {
-    let node = nodes::require(tx, node)?;
-    if let Some(same) = address(tx, secrets, node.index)?.filter(|record| record.address == fresh.address) {
+    let node = nodes::require(tx, node)?.index;
+    if let Some(same) = address(tx, secrets, node)?.filter(|record| record.address == fresh.address) {
         return Ok(same);
     }
-    put_address(tx, node.index, sealed)?;
-    let mut draft = act.draft("payout_address.set", node.id.as_str());
-    draft.reason = Some(format!("{} address {}", fresh.address.currency(), fresh.address.masked()));
+    put_address(tx, node, sealed)?;
     audit::append(tx, draft)?;
     Ok(fresh.clone())
 }

@@ -3,10 +3,13 @@
 use crate::domain::audit::Entry;
 use crate::domain::enrolment::EnrolmentToken;
 use crate::domain::epoch::Head;
+use crate::domain::ids::UserId;
 use crate::domain::ledger::Posting;
 use crate::domain::node::Node;
 use crate::domain::payout::Payout;
 use crate::domain::pool::Pool;
+use crate::domain::session::Session;
+use crate::domain::user::User;
 use crate::record;
 use crate::storage::table::Table;
 
@@ -35,6 +38,12 @@ pub const RETIRED_POOLS: Table<u32, Pool> = Table::new("retired_pools");
 /// Pool id -> index. Rows of deleted pools stay.
 pub const POOL_IDS: Table<String, Index> = Table::new("pool_ids");
 pub const ENROLMENT_TOKENS: Table<String, EnrolmentToken> = Table::new("enrolment_tokens");
+/// User id -> person.
+pub const USERS: Table<String, User> = Table::new("users");
+/// Lower-case user name -> user id.
+pub const USER_NAMES: Table<String, UserId> = Table::new("user_names");
+/// Hash of a session's token -> session.
+pub const SESSIONS: Table<[u8; 32], Session> = Table::new("sessions");
 /// By sequence, from 1.
 pub const AUDIT: Table<u64, Entry> = Table::new("audit");
 /// First slot of an epoch -> its head.
@@ -69,6 +78,9 @@ record! {
     Node = 1,
     Pool = 1,
     EnrolmentToken = 1,
+    User = 1,
+    UserId = 1,
+    Session = 1,
     Entry = 1,
     Index = 1,
     Index64 = 1,
@@ -93,6 +105,9 @@ pub const ALL: &[&str] = &[
     RETIRED_POOLS.name,
     POOL_IDS.name,
     ENROLMENT_TOKENS.name,
+    USERS.name,
+    USER_NAMES.name,
+    SESSIONS.name,
     AUDIT.name,
     EPOCHS.name,
     POSTINGS.name,

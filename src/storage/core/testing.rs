@@ -30,7 +30,6 @@ pub fn act() -> Act {
 
 pub struct Fixture {
     pub store: Store,
-    pub directory: Arc<Directory>,
     _dir: tempfile::TempDir,
 }
 
@@ -39,7 +38,7 @@ impl Fixture {
         let dir = tempfile::tempdir().unwrap();
         let options = StoreOptions { dir: dir.path().join("data"), core_cache_bytes: 1 << 20, hot_cache_bytes: 1 << 20, boot_id: "boot".into() };
         let store = Store::open(&options, Entropy::new(), at(0)).unwrap();
-        let fixture = Fixture { store, directory: Arc::default(), _dir: dir };
+        let fixture = Fixture { store, _dir: dir };
         fixture.write(|tx, _| pools::ensure_default(tx, &act(), price(), 100)).unwrap();
         fixture
     }
@@ -49,10 +48,10 @@ impl Fixture {
         &self,
         verb: impl Fn(&mut WriteTx<'_>, &Arc<Directory>) -> Result<R, TxError> + Send + 'static,
     ) -> Result<R, Refusal> {
-        let directory = Arc::clone(&self.directory);
+        let directory = Arc::clone(&self.store.directory);
         let answer = self.store.core.write_now(move |tx| verb(tx, &directory));
         let loaded = Directory::load(&self.store.read().unwrap()).unwrap();
-        assert_eq!(self.directory.all(), loaded.all());
+        assert_eq!(self.store.directory.all(), loaded.all());
         answer.map_err(|e| match e {
             WriteError::Refused(refusal) => refusal,
             other => panic!("{other}"),
