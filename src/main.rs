@@ -7,8 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use lucid::clock::{Clock, boot_id};
 use lucid::config::{self, AgentFile, Config, Loaded, LogFormat, Sources};
+use lucid::crypto::Entropy;
+use lucid::domain::audit::{Actor, Draft};
+use lucid::domain::time::Timestamp;
 use lucid::logging;
+use lucid::storage::core::audit;
+use lucid::storage::{Store, StoreOptions, high_water, hot};
 use rustix::termios::{self, LocalModes, OptionalActions};
 
 #[derive(Parser)]
@@ -168,7 +174,7 @@ fn load(file: Option<PathBuf>, data_dir: Option<String>, listen: Option<String>)
 /// For the tools: the store must be there, and is never made by looking at it.
 fn store_config(store: DataDir) -> Result<Config, Failure> {
     let config = load(None, Some(store.data_dir), None)?.config;
-    if config.storage.data_dir.is_dir() {
+    if config.storage.data_dir.join("core.redb").is_file() {
         Ok(config)
     } else {
         Err(misused(format!("there is no store in {}", config.storage.data_dir.display())))
@@ -180,24 +186,30 @@ fn agent(args: AgentArgs) -> Result<(), Failure> {
     let level = std::env::var("LOG_LEVEL").ok().or(file.log_level).unwrap_or_else(|| "info".to_owned());
     let targets = config::parse_log_targets(&level).map_err(misused)?;
     let manager = args.manager.or(file.manager).ok_or_else(|| misused("--manager URL is required"))?;
+    let state_dir = args.state_dir.or(file.state_dir).unwrap_or_else(|| PathBuf::from("./lucid-agent"));
     let token = args.token_file.or(file.token_file).map(|path| read_token(&path)).transpose()?;
     let _logs = logging::start_console(targets.0, LogFormat::Text).map_err(failed)?;
-    let _ = (manager, token, args.state_dir.or(file.state_dir), args.name.or(file.name), file.spool_max_mb, file.ca_file);
+    let _ = (manager, token, state_dir, args.name.or(file.name), file.spool_max_mb, file.ca_file);
     Err(not_connected())
 }
 
-/// An enrolment token has far fewer bytes; more is another file.
-const MAX_TOKEN_BYTES: u64 = 4_096;
+/// Tokens, passphrases and recovery kits have far fewer bytes; more is something else.
+const MAX_INPUT_BYTES: u64 = 16_384;
+
+/// The text of a small file, or of standard input for `-`.
+fn read_small(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    if path == Path::new("-") {
+        io::stdin().take(MAX_INPUT_BYTES).read_to_string(&mut text)?;
+    } else {
+        std::fs::File::open(path)?.take(MAX_INPUT_BYTES).read_to_string(&mut text)?;
+    }
+    Ok(text)
+}
 
 fn read_token(path: &Path) -> Result<String, Failure> {
-    let mut token = String::new();
-    let read = if path == Path::new("-") {
-        io::stdin().take(MAX_TOKEN_BYTES).read_to_string(&mut token)
-    } else {
-        std::fs::File::open(path).and_then(|file| file.take(MAX_TOKEN_BYTES).read_to_string(&mut token))
-    };
-    read.map_err(|error| misused(format!("the enrolment token cannot be read from {}: {error}", path.display())))?;
-    Ok(token.trim().to_owned())
+    let text = read_small(path).map_err(|error| misused(format!("the enrolment token cannot be read from {}: {error}", path.display())))?;
+    Ok(text.trim().to_owned())
 }
 
 /// Asks on the terminal without showing the answer; `None` when there is no terminal or no answer.
@@ -214,7 +226,7 @@ fn ask_hidden(question: &str) -> io::Result<Option<String>> {
     hidden.local_modes.insert(LocalModes::ECHONL);
     termios::tcsetattr(&stdin, OptionalActions::Flush, &hidden)?;
     let mut answer = String::new();
-    let read = stdin.lock().take(MAX_TOKEN_BYTES).read_line(&mut answer);
+    let read = stdin.lock().take(MAX_INPUT_BYTES).read_line(&mut answer);
     termios::tcsetattr(&stdin, OptionalActions::Now, &shown)?;
     read?;
     let answer = answer.trim().to_owned();
@@ -255,15 +267,41 @@ fn verify(_config: &Config, _json: bool) -> Result<(), Failure> {
 }
 
 fn print_openapi() -> Result<(), Failure> {
-    Err(not_connected())
+    print(&lucid::api::openapi_json())
 }
 
-fn clock_status(_config: &Config) -> Result<(), Failure> {
-    Err(not_connected())
+/// The store of a manager that is not running, and this machine's clock judged by it.
+fn open_store(config: &Config) -> Result<(Store, Clock), Failure> {
+    let clock = Clock::system(config.clock.trust, Timestamp(0));
+    let options = StoreOptions {
+        dir: config.storage.data_dir.clone(),
+        core_cache_bytes: config.storage.core_cache_bytes(),
+        hot_cache_bytes: config.storage.hot_cache_bytes(),
+        boot_id: boot_id(),
+    };
+    let store = Store::open(&options, Entropy::new(), clock.now()).map_err(failed)?;
+    clock.committed(high_water(&store).map_err(failed)?);
+    Ok((store, clock))
 }
 
-fn clock_accept(_config: &Config) -> Result<(), Failure> {
-    Err(not_connected())
+fn clock_status(config: &Config) -> Result<(), Failure> {
+    let (store, clock) = open_store(config)?;
+    let believed = clock.why_untrusted().map_or_else(|| "trusted".to_owned(), |why| format!("not trusted: {why}"));
+    store.close();
+    print(&format!("clock        {}\nin the store {}\n{believed}\n", clock.now().wall, clock.high_water()))
+}
+
+/// The audit entry is durable before the mark moves: a crash between the two leaves a record of something that can be done again.
+fn clock_accept(config: &Config) -> Result<(), Failure> {
+    let (store, clock) = open_store(config)?;
+    let from = clock.high_water();
+    clock.accept();
+    let now = clock.now();
+    let draft = Draft::new(now, Actor::Console, "clock.accept", format!("{from} -> {}", now.wall));
+    store.core.write_now(move |tx| audit::append(tx, draft.clone())).map_err(failed)?;
+    store.hot.write_now(move |tx| hot::set_flushed_at(tx, now.wall)).map_err(failed)?;
+    store.close();
+    print(&format!("the highest time in the store was {from} and is {} now\n", now.wall))
 }
 
 fn keys_recover(_config: &Config, _kit: &Path) -> Result<(), Failure> {

@@ -7,11 +7,16 @@ pub mod error;
 pub mod events;
 pub mod health;
 pub mod json;
+pub mod login;
 pub mod middleware;
 pub mod openapi;
 pub mod page;
+pub mod passwords;
+pub mod people;
 mod planned;
+pub mod recovery_kit;
 pub mod server;
+pub mod setup;
 pub mod state;
 
 pub use auth::{Caller, Principal};
@@ -28,7 +33,17 @@ use utoipa_axum::routes;
 
 /// Everything that is in the OpenAPI document.
 fn routes() -> OpenApiRouter<AppState> {
-    let v1 = OpenApiRouter::new().routes(routes!(openapi::document)).routes(routes!(events::stream)).merge(planned::routes());
+    let v1 = OpenApiRouter::new()
+        .routes(routes!(openapi::document))
+        .routes(routes!(setup::state, setup::setup))
+        .routes(routes!(login::login))
+        .routes(routes!(login::logout))
+        .routes(routes!(login::me))
+        .routes(routes!(people::list, people::create))
+        .routes(routes!(people::update, people::delete))
+        .routes(routes!(recovery_kit::make))
+        .routes(routes!(events::stream))
+        .merge(planned::routes());
     OpenApiRouter::with_openapi(openapi::head())
         .routes(routes!(health::health))
         .routes(routes!(health::live))
@@ -46,6 +61,8 @@ pub fn router(state: AppState) -> Router {
         .with_state(state)
 }
 
+#[cfg(test)]
+mod access_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, watch};
 
+use super::passwords::{Attempts, Stretching};
 use crate::clock::Clock;
 use crate::crypto::Entropy;
 use crate::domain::time::Now;
-use crate::live::{Events, Nudges};
+use crate::live::{Events, Nudges, Refusals};
 use crate::storage::Store;
 
 /// SSE clients at one time.
@@ -32,9 +33,12 @@ pub struct Shared {
     pub entropy: Entropy,
     pub nudges: Nudges,
     pub events: Events,
+    pub refusals: Refusals,
     pub settings: ApiSettings,
     /// True once the process is stopping: streams end.
     pub stopping: watch::Receiver<bool>,
+    pub attempts: Attempts,
+    pub stretching: Stretching,
     pub(super) sse_clients: Arc<Semaphore>,
 }
 
@@ -44,21 +48,25 @@ pub struct Parts {
     pub clock: Clock,
     pub nudges: Nudges,
     pub events: Events,
+    pub refusals: Refusals,
     pub settings: ApiSettings,
     pub stopping: watch::Receiver<bool>,
 }
 
 impl AppState {
     pub fn new(parts: Parts) -> AppState {
-        let Parts { store, clock, nudges, events, settings, stopping } = parts;
+        let Parts { store, clock, nudges, events, refusals, settings, stopping } = parts;
         AppState(Arc::new(Shared {
             entropy: store.entropy.clone(),
             store,
             clock,
             nudges,
             events,
+            refusals,
             settings,
             stopping,
+            attempts: Attempts::default(),
+            stretching: Stretching::default(),
             sse_clients: Arc::new(Semaphore::new(SSE_CLIENTS)),
         }))
     }

@@ -118,6 +118,7 @@ refusals! {
     FreshFactorNeeded = "enter your password again for this",
 
     AddressNotFound = "the node has no payout address",
+    PayoutMoved = "the payout took another step meanwhile",
     PayoutNotFound = "no payout has this id",
     CurrencyNotPayable = "this currency cannot be paid",
     AlertNotFound = "no alert has this id",

@@ -10,11 +10,15 @@ pub enum Job {
     Flush,
     Epochs,
     Postings,
+    /// Plans payouts, then tracks.
     Payouts,
+    /// Drives the payouts that have not ended.
+    Tracking,
+    Housekeeping,
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Nudges(Arc<[Notify; 4]>);
+pub struct Nudges(Arc<[Notify; 6]>);
 
 impl Nudges {
     pub fn new() -> Nudges {
@@ -32,12 +36,14 @@ impl Nudges {
     }
 
     fn of(&self, job: Job) -> &Notify {
-        let [flush, epochs, postings, payouts] = &*self.0;
+        let [flush, epochs, postings, payouts, tracking, housekeeping] = &*self.0;
         match job {
             Job::Flush => flush,
             Job::Epochs => epochs,
             Job::Postings => postings,
             Job::Payouts => payouts,
+            Job::Tracking => tracking,
+            Job::Housekeeping => housekeeping,
         }
     }
 }

@@ -9,9 +9,13 @@ mod file;
 pub mod hot;
 pub mod intake;
 pub mod present;
+pub mod recovery;
 mod secrets;
+pub mod setup_code;
 mod store;
 pub mod table;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use directory::{Directory, NodeEntry};
 pub use file::{DbFile, Lane};

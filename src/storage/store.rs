@@ -199,6 +199,19 @@ fn core_was_used(core: &DbFile) -> Result<bool, Fault> {
     Ok(core.read()?.count(tables::AUDIT)? > 1)
 }
 
+/// Opens the core of the store in `dir` without its key, for `f`: the file, its description, and whether a key fits.
+pub(super) fn with_core<R>(dir: &Path, f: impl FnOnce(&DbFile, &meta::StoreMeta, &dyn Fn(&Secrets) -> bool) -> R) -> Result<R, OpenError> {
+    let path = dir.join("core.redb");
+    if !path.exists() {
+        return Err(OpenError::MissingFile(path));
+    }
+    let core = DbFile::open(&path, 1 << 20, |_| Ok(()))?;
+    let store = meta::store(&core.read()?)?;
+    check_schema(store.schema)?;
+    let fits = |secrets: &Secrets| open_seed(secrets, &store.sealed_seed).is_ok();
+    Ok(f(&core, &store, &fits))
+}
+
 fn open_seed(secrets: &Secrets, sealed: &[u8]) -> Result<SigningKey, OpenError> {
     let seed = secrets.open(SEED_CONTEXT, sealed).ok().and_then(|seed| <[u8; 32]>::try_from(seed).ok()).ok_or_else(|| {
         OpenError::SecretKey(format!("does not fit this store; put the right {SECRET_FILE} back, or use `keys recover --kit FILE`"))

@@ -12,6 +12,7 @@ use crate::domain::audit::Draft;
 use crate::domain::ids::{NodeId, NodeIndex, PayoutId};
 use crate::domain::ledger::{Book, Entry};
 use crate::domain::payout::{Payout, Source};
+use crate::domain::refusal::Refusal;
 use crate::domain::time::{Now, Timestamp};
 use crate::storage::Secrets;
 use crate::storage::fault::{Fault, TxError};
@@ -69,13 +70,17 @@ pub fn next_seq(read: &impl Read) -> Result<u64, Fault> {
     Ok(read.last(PAYOUTS)?.map_or(1, |(seq, _)| seq + 1))
 }
 
-/// Stores a payout after a step, with the ledger entry of that step.
-pub fn step(tx: &mut WriteTx<'_>, payout: &Payout, entry: Option<Entry>, now: Now) -> Result<(), TxError> {
+/// Stores a payout after a step, with the ledger entry of that step. `before` is what the step was computed from; when the
+/// stored payout is another by now, nothing is written and the answer is `PayoutMoved`.
+pub fn step(tx: &mut WriteTx<'_>, before: Option<&Payout>, payout: &Payout, entry: Option<Entry>, now: Now) -> Result<(), TxError> {
+    if tx.get(PAYOUTS, &payout.seq)?.as_ref() != before {
+        return Err(Refusal::PayoutMoved.into());
+    }
     if let Some(entry) = entry {
         ledger::post(tx, entry, now)?;
     }
     let index = Index64(payout.seq);
-    if tx.get(PAYOUTS, &payout.seq)?.is_none() {
+    if before.is_none() {
         tx.put(PAYOUT_IDS, &payout.id.as_str().to_owned(), &index)?;
         if payout.source == Source::Automatic {
             tx.put(SCHEDULED, &(payout.node.0, book_number(payout.book)), &index)?;

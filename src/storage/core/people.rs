@@ -181,20 +181,8 @@ pub fn sign_out(tx: &mut WriteTx<'_>, token_hash: &[u8; 32], draft: Draft) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crypto::Entropy;
     use crate::domain::audit::Actor;
-    use crate::domain::time::{BootMs, Now};
-    use crate::storage::{Store, StoreOptions};
-
-    const NOW: Now = Now { wall: Timestamp(1_790_000_000_000), boot: BootMs(0), trusted: true };
-
-    fn fresh() -> (tempfile::TempDir, Store) {
-        let dir = tempfile::tempdir().unwrap();
-        let options =
-            StoreOptions { dir: dir.path().join("data"), core_cache_bytes: 1 << 20, hot_cache_bytes: 1 << 20, boot_id: String::new() };
-        let store = Store::open(&options, Entropy::new(), NOW).unwrap();
-        (dir, store)
-    }
+    use crate::storage::testing::{NOW, store as fresh};
 
     fn draft() -> Draft {
         Draft::new(NOW, Actor::System, "test", "")

@@ -283,6 +283,11 @@ pub fn evidence(read: &impl Read, from: Slot, until: Slot) -> Result<Vec<(Slot, 
     Ok(read.scan(EVIDENCE, from.0..until.0, usize::MAX)?.into_iter().map(|(slot, row)| (Slot(slot), row)).collect())
 }
 
+/// The first slot at or after `from` that has an evidence row.
+pub fn first_evidence(read: &impl Read, from: Slot) -> Result<Option<Slot>, Fault> {
+    Ok(read.scan(EVIDENCE, from.0.., 1)?.first().map(|(slot, _)| Slot(*slot)))
+}
+
 /// Newest proven slot of each node, looking back no further than `since`.
 pub fn last_proven(read: &impl Read, since: Slot) -> Result<BTreeMap<NodeIndex, Slot>, Fault> {
     let mut last = BTreeMap::new();
