@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use serde::Serialize;
 
-use super::auth::Caller;
+use super::auth::{Caller, Principal};
 use super::error::ApiError;
 use super::json::{Json, Path};
 use super::page::{Page, PageQuery, Pagination};
@@ -20,13 +20,15 @@ use crate::domain::evidence::SlotState;
 use crate::domain::ids::NodeId;
 use crate::domain::money::{Currency, Pico};
 use crate::domain::poot::{Params, Ratio, ScoreState};
-use crate::domain::time::{SLOT_SECONDS, Slot};
+use crate::domain::refusal::Refusal;
+use crate::domain::time::Slot;
 use crate::domain::user::Role;
 use crate::storage::core::epochs;
 use crate::storage::fault::Fault;
 use crate::storage::hot::leaves;
 use crate::storage::present::{self, Standing, Standings};
 
+const SECONDS_PER_SLOT: u32 = 30;
 /// Slots of the uptime strip: the last hour.
 const RECENT_SLOTS: u32 = 120;
 
@@ -51,7 +53,7 @@ impl PootSummary {
             state: score.map_or(ScoreState::Pending, |s| s.state),
             score: score.filter(|s| s.state != ScoreState::Pending).map(|s| number(s.score())),
             confidence: score.map_or(0.0, |s| number(s.confidence())),
-            observed_seconds: standing.observed_slots * u32::try_from(SLOT_SECONDS).unwrap_or(30),
+            observed_seconds: standing.observed_slots * SECONDS_PER_SLOT,
             required_seconds: params.min_observation_seconds,
         }
     }
@@ -307,8 +309,9 @@ pub struct ManagerKey {
 /// The key with which this manager signs
 #[utoipa::path(get, path = "/poot/manager-key", tag = "poot", responses((status = 200, body = ManagerKey)))]
 pub async fn manager_key(State(state): State<AppState>, caller: Caller) -> Result<Json<ManagerKey>, ApiError> {
-    if !matches!(caller.principal, super::Principal::Node { .. }) {
-        caller.require(Role::Viewer)?;
+    // Nodes have it too: they check the manager's answers with it.
+    if caller.principal == Principal::Anonymous {
+        return Err(Refusal::NotSignedIn.into());
     }
     Ok(Json(ManagerKey { public_key: hex(&state.store.manager_key().0) }))
 }

@@ -28,7 +28,7 @@ const DEFAULT_RANGE_SECONDS: i64 = 3_600;
 /// One measurement, or the aggregate of a bucket: gauges as means, counters as last values. What a machine does not have is null.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct ResourceMetrics {
-    pub node_id: NodeIdText,
+    pub node_id: String,
     /// RFC 3339, UTC; of a bucket its start.
     pub timestamp: String,
     /// Some of it came from the node's spool, after its time: shown, never counted as proof.
@@ -45,8 +45,6 @@ pub struct ResourceMetrics {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu: Option<Gpu>,
 }
-
-type NodeIdText = String;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -109,7 +107,7 @@ pub struct ResourcesQuery {
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Resources {
-    pub node_id: NodeIdText,
+    pub node_id: String,
     /// Null until the node has reported to this run of the manager.
     pub current: Option<ResourceMetrics>,
     /// When the node was last heard, while that is longer ago than three slots.
@@ -177,7 +175,7 @@ pub struct MetricsQuery {
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct MetricSeries {
-    pub node_id: NodeIdText,
+    pub node_id: String,
     pub granularity: Granularity,
     pub start_time: String,
     pub end_time: String,
@@ -239,7 +237,10 @@ impl Span {
             (Some(wanted), Some(finest)) if wanted >= finest => return Ok(wanted),
             (Some(wanted), Some(finest)) => {
                 let (points, fits) = (wanted.buckets(from, until), finest.as_str());
-                errors.add("granularity", format!("gives {points} points and an answer has at most {MAX_POINTS}: take {fits} or a shorter time"));
+                errors.add(
+                    "granularity",
+                    format!("gives {points} points and an answer has at most {MAX_POINTS}: take {fits} or a shorter time"),
+                );
             }
             (_, None) => errors.add("start_time", format!("must be at most {MAX_POINTS} hours before end_time")),
         }

@@ -7,8 +7,12 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, watch};
 
 use super::passwords::{Attempts, Stretching};
+use super::reads::LONG_READS;
 use crate::clock::Clock;
 use crate::crypto::Entropy;
+use crate::domain::address::DEFAULT_COOLDOWN_HOURS;
+use crate::domain::ledger::Settlement;
+use crate::domain::poot::Params;
 use crate::domain::time::Now;
 use crate::live::{Events, Nudges, Refusals};
 use crate::storage::Store;
@@ -17,10 +21,27 @@ use crate::storage::Store;
 pub const SSE_CLIENTS: usize = 256;
 
 /// The settings the api needs.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ApiSettings {
     /// People reach this manager over TLS: cookies get `Secure` and the `__Host-` name, answers get HSTS.
     pub tls: bool,
+    /// Hours for which a changed payout address waits.
+    pub address_cooldown_hours: u32,
+    /// In force for the next epoch; shown until the first one is closed.
+    pub poot: Params,
+    /// Book whose balances nodes show.
+    pub settlement: Settlement,
+}
+
+impl Default for ApiSettings {
+    fn default() -> ApiSettings {
+        ApiSettings {
+            tls: false,
+            address_cooldown_hours: DEFAULT_COOLDOWN_HOURS,
+            poot: Params::default(),
+            settlement: Settlement::Simulated,
+        }
+    }
 }
 
 /// Cheap to clone; every clone is the same state.
@@ -40,6 +61,7 @@ pub struct Shared {
     pub attempts: Attempts,
     pub stretching: Stretching,
     pub(super) sse_clients: Arc<Semaphore>,
+    pub(super) long_reads: Arc<Semaphore>,
 }
 
 /// What `app` brings along.
@@ -68,6 +90,7 @@ impl AppState {
             attempts: Attempts::default(),
             stretching: Stretching::default(),
             sse_clients: Arc::new(Semaphore::new(SSE_CLIENTS)),
+            long_reads: Arc::new(Semaphore::new(LONG_READS)),
         }))
     }
 

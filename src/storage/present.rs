@@ -8,12 +8,11 @@ use super::core::epochs;
 use super::fault::Fault;
 use super::hot::{self, Point, leaves};
 use crate::domain::credits::Leaf;
-use crate::domain::epoch::Head;
 use crate::domain::evidence::{SlotRow, SlotState};
 use crate::domain::ids::NodeIndex;
 use crate::domain::poot::Params;
 use crate::domain::series::{Bucket, Granularity, Series};
-use crate::domain::time::{Now, Slot};
+use crate::domain::time::{Now, Slot, Timestamp};
 
 /// Evidence rows of `[from, until)`, open slots included.
 pub fn evidence(store: &Store, from: Slot, until: Slot) -> Result<BTreeMap<Slot, SlotRow>, Fault> {
@@ -70,7 +69,8 @@ pub struct Standing {
 /// Where some nodes stand; read once for all of them.
 #[derive(Debug)]
 pub struct Standings {
-    pub head: Option<Head>,
+    /// When the scores were calculated.
+    pub scored_at: Option<Timestamp>,
     /// Of the last epoch; those in force when there was none.
     pub params: Params,
     leaves: HashMap<NodeIndex, Leaf>,
@@ -80,19 +80,21 @@ pub struct Standings {
 
 impl Standings {
     pub fn load(store: &Store, nodes: &[NodeIndex], params: Params, now: Now) -> Result<Standings, Fault> {
-        let head = epochs::last(&store.read()?)?;
+        let core = store.read()?;
+        let head = epochs::last(&core)?;
         let params = head.as_ref().map_or(params, |head| head.params);
         let mut nodes = nodes.to_vec();
         nodes.sort_unstable();
-        let leaves = match head.as_ref().and_then(|head| head.leaves_at) {
-            Some(epoch) => leaves::of_nodes(&store.hot.read()?, epoch, &nodes)?,
-            None => Vec::new(),
-        };
+        let (mut scored_at, mut found) = (None, Vec::new());
+        if let Some(epoch) = head.as_ref().and_then(|head| head.leaves_at) {
+            scored_at = epochs::by_epoch(&core, epoch)?.map(|head| head.closed_at);
+            found = leaves::of_nodes(&store.hot.read()?, epoch, &nodes)?;
+        }
         let present = now.wall.slot();
         let oldest = present.minus(u32::from(params.max_age_slots));
         let from = head.as_ref().map_or(oldest, |head| head.next_slot().max(oldest));
         let since = evidence(store, from, present.plus(1))?.into_values().collect();
-        Ok(Standings { head, params, leaves: leaves.into_iter().map(|leaf| (leaf.node, leaf)).collect(), since })
+        Ok(Standings { scored_at, params, leaves: found.into_iter().map(|leaf| (leaf.node, leaf)).collect(), since })
     }
 
     pub fn of(&self, node: NodeIndex) -> Standing {

@@ -17,6 +17,10 @@ pub fn last(read: &impl Read) -> Result<Option<Head>, Fault> {
     Ok(read.last(EPOCHS)?.map(|(_, head)| head))
 }
 
+pub fn by_epoch(read: &impl Read, epoch: Epoch) -> Result<Option<Head>, Fault> {
+    read.get(EPOCHS, &epoch.0)
+}
+
 /// Newest first.
 pub fn page(read: &impl Read, offset: usize, limit: usize) -> Result<Vec<Head>, Fault> {
     let mut skipped = 0;

@@ -132,6 +132,14 @@ pub fn last_scheduled_at(read: &impl Read, node: NodeIndex, book: Book) -> Resul
     Ok(by_seq(read, seq)?.filter(|p| p.status() != Status::Cancelled).map(|p| p.created_at))
 }
 
+/// Every payout, oldest first.
+pub fn for_each(read: &impl Read, mut visit: impl FnMut(Payout)) -> Result<(), Fault> {
+    read.for_each(PAYOUTS, .., |_, payout| {
+        visit(payout);
+        ControlFlow::Continue(())
+    })
+}
+
 /// Newest first, with the number of all; of one node, when given.
 pub fn page(read: &impl Read, node: Option<NodeIndex>, offset: usize, limit: usize) -> Result<(Vec<Payout>, usize), Fault> {
     let Some(node) = node else { return page_of_all(read, offset, limit) };
