@@ -38,14 +38,14 @@ export function startMock({ variant = 'full', port = 0, tickMs = 2_000 } = {}) {
     for (let i = 0; i < 120; i += 1) state.nodes.push({ ...NODES[i % 7], name: `rack-${i}`, index: i + 7, id: `node_large${String(i).padStart(4, '0')}` });
   }
 
-  const heard = (n) => (n.never ? null : Date.now() - (n.silent ?? (n.index * 3_700) % 28_000));
+  const heard = (n) => (n.never ? null : Math.floor((Date.now() - n.index * 900) / 5_000) * 5_000 - (n.silent ?? 0));
   function sample(n, atMs) {
     const k = Math.floor(atMs / SLOT_MS) + n.index * 977;
     const wave = 22 + 14 * Math.sin(k / 14) + 18 * noise(k) + (noise(Math.floor(k / 9)) > 0.85 ? 30 : 0);
     const pi = n.index % 3 === 0;
     const total = 4 * 1024 ** 3;
     const seconds = (atMs - started + 9e7) / 1000;
-    const moved = (base) => Math.floor(base * (seconds + 240 * Math.sin(seconds / 900) + 60 * noise(k)));
+    const moved = (base) => Math.floor(base * (seconds + 240 * Math.sin(seconds / 900) + 20 * noise(k)));
     return {
       node_id: n.id,
       timestamp: iso(atMs),
