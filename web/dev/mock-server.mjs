@@ -143,11 +143,11 @@ export function startMock({ variant = 'full', port = 0, tickMs = 2_000 } = {}) {
     if (path === '/setup' && method === 'GET') return ok({ needed: state.needsSetup });
     if (path === '/setup') {
       if (body.code !== 'MOCK-CODE') return refuse(403, 'SetupCodeWrong', 'the setup code is wrong', [{ field: 'code', message: 'is wrong' }]);
-      Object.assign(state, { needsSetup: false, signedIn: true });
+      Object.assign(state, { needsSetup: false, signedIn: true, password: body.password });
       return ok({ user: { ...user, username: body.username }, clock_confirmed: true }, 201);
     }
     if (path === '/auth/login') {
-      if (body.password === 'wrong') return refuse(401, 'WrongCredentials', 'the user name or password is wrong');
+      if (body.password === 'wrong' || (state.password && body.password !== state.password)) return refuse(401, 'WrongCredentials', 'the user name or password is wrong');
       state.signedIn = true;
       return ok({ access_token: 'mock', token_type: 'Bearer', expires_in: 3600, user });
     }

@@ -103,7 +103,8 @@ async function refusal(response: Response): Promise<ApiError> {
     body.error?.request_id ?? response.headers.get('x-request-id'),
     Number.isFinite(retryAfter) ? retryAfter : null,
   );
-  if (response.status === 401 || error.refusal === 'FreshFactorNeeded') onRefusedSession(error);
+  const signedOut = response.status === 401 && error.refusal !== 'WrongCredentials';
+  if (signedOut || error.refusal === 'FreshFactorNeeded') onRefusedSession(error);
   return error;
 }
 
