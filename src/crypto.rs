@@ -44,6 +44,7 @@ impl Default for Entropy {
 }
 
 impl Entropy {
+    #[expect(clippy::disallowed_methods, reason = "the one place that asks the system for random bytes")]
     pub fn new() -> Entropy {
         Entropy(SystemRandom::new())
     }
@@ -180,8 +181,8 @@ pub fn open(key: &SecretKey, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, D
 
 /// Memory of one Argon2id run in KiB, passes and lanes (OWASP's first choice; 19 MiB for each run in flight).
 pub const ARGON2_KIB: u32 = 19_456;
-const ARGON2_PASSES: u32 = 2;
-const ARGON2_LANES: u32 = 1;
+pub const ARGON2_PASSES: u32 = 2;
+pub const ARGON2_LANES: u32 = 1;
 
 /// Argon2id of a password or passphrase. Takes tens of milliseconds and 19 MiB: one at a time.
 #[expect(clippy::expect_used, reason = "the parameters are constants and the salt has 16 bytes")]

@@ -1,1 +1,314 @@
-fn main() {}
+//! The command line and nothing else. Exit status: 0 done, 1 it failed, 2 it was asked for wrongly.
+
+use std::fmt::Display;
+use std::future::Future;
+use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use lucid::clock::{Clock, boot_id};
+use lucid::config::{self, AgentFile, Config, Loaded, LogFormat, Sources};
+use lucid::crypto::Entropy;
+use lucid::domain::audit::{Actor, Draft};
+use lucid::domain::time::Timestamp;
+use lucid::logging;
+use lucid::storage::core::audit;
+use lucid::storage::{Store, StoreOptions, high_water, hot};
+use rustix::termios::{self, LocalModes, OptionalActions};
+
+#[derive(Parser)]
+#[command(version, about = "Node management in one file: `serve` is the manager, `agent` runs on every worker node")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the manager
+    Serve(ServeArgs),
+    /// Run the agent of a worker node
+    Agent(AgentArgs),
+    /// Check a store from end to end; exit status 0 when it is good
+    Verify(VerifyArgs),
+    /// Print the OpenAPI document
+    Openapi,
+    /// Whether the machine's clock is believed
+    #[command(subcommand)]
+    Clock(ClockCommand),
+    /// The keys of a manager
+    #[command(subcommand)]
+    Keys(KeysCommand),
+}
+
+#[derive(Args)]
+struct ServeArgs {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of everything this manager keeps
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Address and port to listen on
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<String>,
+    /// Print the configuration in force, with the origin of each value, and exit
+    #[arg(long)]
+    print_config: bool,
+}
+
+#[derive(Args)]
+struct AgentArgs {
+    /// URL of the manager
+    #[arg(long, value_name = "URL")]
+    manager: Option<String>,
+    /// File with the enrolment token, or - for standard input; asked for on a terminal when it is needed
+    #[arg(long, value_name = "FILE|-")]
+    token_file: Option<PathBuf>,
+    /// Folder of the key, the enrolment and the spool [default: ./lucid-agent]
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// Wanted name of the node [default: the host's name]
+    #[arg(long)]
+    name: Option<String>,
+    /// Configuration file (TOML): manager, token_file, state_dir, name, spool_max_mb, ca_file, log_level
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct DataDir {
+    /// Folder of the manager's store
+    #[arg(long, value_name = "DIR")]
+    data_dir: String,
+}
+
+#[derive(Args)]
+struct VerifyArgs {
+    #[command(flatten)]
+    store: DataDir,
+    /// Print the findings as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum ClockCommand {
+    /// Show the clock, the highest time in the store, and whether the clock is trusted
+    Status(DataDir),
+    /// Vouch for the present time, even when the store has seen a later one; audited
+    Accept(DataDir),
+}
+
+#[derive(Subcommand)]
+enum KeysCommand {
+    /// Rebuild the key file of a store from its recovery kit
+    Recover {
+        #[command(flatten)]
+        store: DataDir,
+        /// The recovery kit
+        #[arg(long, value_name = "FILE")]
+        kit: PathBuf,
+    },
+}
+
+enum Failure {
+    Usage(String),
+    Runtime(String),
+}
+
+fn failed(error: impl Display) -> Failure {
+    Failure::Runtime(error.to_string())
+}
+
+fn misused(error: impl Display) -> Failure {
+    Failure::Usage(error.to_string())
+}
+
+fn main() -> ExitCode {
+    let (status, message) = match run(Cli::parse().command) {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Usage(message)) => (2, message),
+        Err(Failure::Runtime(message)) => (1, message),
+    };
+    if !message.is_empty() {
+        eprintln!("lucid-node-management: {}", message.trim_end());
+    }
+    ExitCode::from(status)
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve(args) => serve(args),
+        Command::Agent(args) => agent(args),
+        Command::Verify(args) => verify(&store_config(args.store)?, args.json),
+        Command::Openapi => print_openapi(),
+        Command::Clock(ClockCommand::Status(store)) => clock_status(&store_config(store)?),
+        Command::Clock(ClockCommand::Accept(store)) => clock_accept(&store_config(store)?),
+        Command::Keys(KeysCommand::Recover { store, kit }) => keys_recover(&store_config(store)?, &kit),
+    }
+}
+
+fn serve(args: ServeArgs) -> Result<(), Failure> {
+    let loaded = load(args.config, args.data_dir, args.listen)?;
+    if args.print_config {
+        return print(&loaded.to_toml());
+    }
+    let Loaded { config, notes, .. } = loaded;
+    let _logs = logging::start(&config.log, &config.storage.data_dir).map_err(failed)?;
+    for note in notes {
+        tracing::warn!("{note}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
+    runtime.block_on(async { run_manager(config, shutdown()?).await })
+}
+
+/// Defaults, file, environment and flags; a wrong value is a wrong use.
+fn load(file: Option<PathBuf>, data_dir: Option<String>, listen: Option<String>) -> Result<Loaded, Failure> {
+    let flags = [("storage.data_dir", "--data-dir", data_dir), ("server.listen", "--listen", listen)];
+    let flags = flags.into_iter().filter_map(|(key, flag, value)| Some((key, flag, value?))).collect();
+    Config::load(&Sources::from_environment(file, flags)).map_err(misused)
+}
+
+/// For the tools: the store must be there, and is never made by looking at it.
+fn store_config(store: DataDir) -> Result<Config, Failure> {
+    let config = load(None, Some(store.data_dir), None)?.config;
+    if config.storage.data_dir.join("core.redb").is_file() {
+        Ok(config)
+    } else {
+        Err(misused(format!("there is no store in {}", config.storage.data_dir.display())))
+    }
+}
+
+fn agent(args: AgentArgs) -> Result<(), Failure> {
+    let file = args.config.as_deref().map(AgentFile::load).transpose().map_err(misused)?.unwrap_or_default();
+    let level = std::env::var("LOG_LEVEL").ok().or(file.log_level).unwrap_or_else(|| "info".to_owned());
+    let targets = config::parse_log_targets(&level).map_err(misused)?;
+    let manager = args.manager.or(file.manager).ok_or_else(|| misused("--manager URL is required"))?;
+    let state_dir = args.state_dir.or(file.state_dir).unwrap_or_else(|| PathBuf::from("./lucid-agent"));
+    let token = args.token_file.or(file.token_file).map(|path| read_token(&path)).transpose()?;
+    let _logs = logging::start_console(targets.0, LogFormat::Text).map_err(failed)?;
+    let _ = (manager, token, state_dir, args.name.or(file.name), file.spool_max_mb, file.ca_file);
+    Err(not_connected())
+}
+
+/// Tokens, passphrases and recovery kits have far fewer bytes; more is something else.
+const MAX_INPUT_BYTES: u64 = 16_384;
+
+/// The text of a small file, or of standard input for `-`.
+fn read_small(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    if path == Path::new("-") {
+        io::stdin().take(MAX_INPUT_BYTES).read_to_string(&mut text)?;
+    } else {
+        std::fs::File::open(path)?.take(MAX_INPUT_BYTES).read_to_string(&mut text)?;
+    }
+    Ok(text)
+}
+
+fn read_token(path: &Path) -> Result<String, Failure> {
+    let text = read_small(path).map_err(|error| misused(format!("the enrolment token cannot be read from {}: {error}", path.display())))?;
+    Ok(text.trim().to_owned())
+}
+
+/// Asks on the terminal without showing the answer; `None` when there is no terminal or no answer.
+fn ask_hidden(question: &str) -> io::Result<Option<String>> {
+    let stdin = io::stdin();
+    if !stdin.is_terminal() {
+        return Ok(None);
+    }
+    eprint!("{question}: ");
+    io::stderr().flush()?;
+    let shown = termios::tcgetattr(&stdin)?;
+    let mut hidden = shown.clone();
+    hidden.local_modes.remove(LocalModes::ECHO);
+    hidden.local_modes.insert(LocalModes::ECHONL);
+    termios::tcsetattr(&stdin, OptionalActions::Flush, &hidden)?;
+    let mut answer = String::new();
+    let read = stdin.lock().take(MAX_INPUT_BYTES).read_line(&mut answer);
+    termios::tcsetattr(&stdin, OptionalActions::Now, &shown)?;
+    read?;
+    let answer = answer.trim().to_owned();
+    Ok((!answer.is_empty()).then_some(answer))
+}
+
+/// Completes at the first SIGTERM or SIGINT. Wants a runtime.
+fn shutdown() -> Result<impl Future<Output = ()>, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("shutting down");
+    })
+}
+
+/// A closed pipe (`... | head`) is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(failed(error)),
+        _ => Ok(()),
+    }
+}
+
+// What each command runs.
+
+async fn run_manager(_config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
+    drop(shutdown);
+    Err(not_connected())
+}
+
+fn verify(_config: &Config, _json: bool) -> Result<(), Failure> {
+    Err(not_connected())
+}
+
+fn print_openapi() -> Result<(), Failure> {
+    print(&lucid::api::openapi_json())
+}
+
+/// The store of a manager that is not running, and this machine's clock judged by it.
+fn open_store(config: &Config) -> Result<(Store, Clock), Failure> {
+    let clock = Clock::system(config.clock.trust, Timestamp(0));
+    let options = StoreOptions {
+        dir: config.storage.data_dir.clone(),
+        core_cache_bytes: config.storage.core_cache_bytes(),
+        hot_cache_bytes: config.storage.hot_cache_bytes(),
+        boot_id: boot_id(),
+    };
+    let store = Store::open(&options, Entropy::new(), clock.now()).map_err(failed)?;
+    clock.committed(high_water(&store).map_err(failed)?);
+    Ok((store, clock))
+}
+
+fn clock_status(config: &Config) -> Result<(), Failure> {
+    let (store, clock) = open_store(config)?;
+    let believed = clock.why_untrusted().map_or_else(|| "trusted".to_owned(), |why| format!("not trusted: {why}"));
+    store.close();
+    print(&format!("clock        {}\nin the store {}\n{believed}\n", clock.now().wall, clock.high_water()))
+}
+
+/// The audit entry is durable before the mark moves: a crash between the two leaves a record of something that can be done again.
+fn clock_accept(config: &Config) -> Result<(), Failure> {
+    let (store, clock) = open_store(config)?;
+    let from = clock.high_water();
+    clock.accept();
+    let now = clock.now();
+    let draft = Draft::new(now, Actor::Console, "clock.accept", format!("{from} -> {}", now.wall));
+    store.core.write_now(move |tx| audit::append(tx, draft.clone())).map_err(failed)?;
+    store.hot.write_now(move |tx| hot::set_flushed_at(tx, now.wall)).map_err(failed)?;
+    store.close();
+    print(&format!("the highest time in the store was {from} and is {} now\n", now.wall))
+}
+
+fn keys_recover(_config: &Config, _kit: &Path) -> Result<(), Failure> {
+    let _ = ask_hidden;
+    Err(not_connected())
+}
+
+fn not_connected() -> Failure {
+    failed("this command is not connected on this branch")
+}

@@ -147,6 +147,10 @@ pub struct Report {
     pub incarnation: Incarnation,
     /// Highest seq in `items`.
     pub seq: u64,
+    /// `run` of the last answer. Without the manager's present run a report proves nothing, so that a recorded one is
+    /// worthless after a restart; the answer names the run to use.
+    #[serde(default)]
+    pub run: Option<u64>,
     pub items: Vec<Item>,
     pub fingerprint: Fingerprint,
     pub agent_version: String,

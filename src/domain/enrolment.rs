@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ids::{EnrolmentId, NodeId, PoolIndex};
-use super::refusal::Refusal;
+use super::refusal::{FieldErrors, Refusal};
 use super::time::Timestamp;
 use crate::crypto::{self, PublicKey};
 
@@ -64,6 +64,16 @@ impl Fingerprint {
         if same * SAME_OF.1 >= known.len() * SAME_OF.0 { Drift::Same } else { Drift::Changed }
     }
 
+    /// The report comes from this machine beyond reasonable doubt: the fingerprint fits as a whole, and so does a part that no two
+    /// machines share by themselves. A machine id alone is not such a part: cards flashed from one image have the same.
+    pub fn identifies(&self, reported: &Fingerprint) -> bool {
+        let same = |a: &Option<String>, b: &Option<String>| a.is_some() && a == b;
+        let unique = same(&self.board_serial, &reported.board_serial)
+            || (same(&self.machine_id, &reported.machine_id)
+                && (same(&self.disk_id, &reported.disk_id) || same(&self.macs, &reported.macs)));
+        unique && self.drift(reported) == Drift::Same
+    }
+
     /// Every part is a short hash; anything else does not come from an agent.
     pub fn is_well_formed(&self) -> bool {
         self.parts().into_iter().flatten().all(|p| p.len() == 32 && p.bytes().all(|b| b.is_ascii_hexdigit()))
@@ -90,11 +100,33 @@ pub struct EnrolmentToken {
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
     pub revoked: bool,
+    /// Nodes that enrol with it are out of service until an admin approves each: so for tokens of many uses not made by an admin.
+    pub needs_approval: bool,
     pub created_by: String,
+}
+
+/// What an operator asks of a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewToken {
+    pub target: EnrolmentTarget,
+    pub uses: u32,
+    pub expires_in_seconds: i64,
+    pub needs_approval: bool,
+}
+
+impl NewToken {
+    pub fn check(&self, errors: &mut FieldErrors) {
+        errors.require((1..=MAX_USES).contains(&self.uses), "uses", "must be 1 to 1000");
+        let once = self.uses <= 1 || !matches!(self.target, EnrolmentTarget::Node(_));
+        errors.require(once, "uses", "must be 1 when the token is for one node");
+        let expiry = (MIN_EXPIRY_SECONDS..=MAX_EXPIRY_SECONDS).contains(&self.expires_in_seconds);
+        errors.require(expiry, "expires_in_seconds", "must be 60 to 2592000 (30 days)");
+    }
 }
 
 pub const MAX_USES: u32 = 1_000;
 pub const DEFAULT_EXPIRY_SECONDS: i64 = 3_600;
+pub const MIN_EXPIRY_SECONDS: i64 = 60;
 pub const MAX_EXPIRY_SECONDS: i64 = 30 * 86_400;
 
 /// The three parts of the text that is handed out: `id.secret.hash-of-manager-key`.
@@ -127,6 +159,9 @@ impl TokenText {
 pub fn manager_key_hash(key: &PublicKey) -> String {
     crypto::hex(&crypto::sha256(&key.0)[..16])
 }
+
+/// Open tokens of one manager.
+pub const MAX_TOKENS: usize = 1_000;
 
 /// What presenting a token allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -217,6 +252,19 @@ mod tests {
         assert_eq!(virtual_machine.drift(&print(["x", "", "y", "z", "", "b"])), Drift::OtherHardware);
     }
 
+    #[test]
+    fn a_machine_is_known_by_what_no_two_share() {
+        let base = print(["m", "s", "c", "r", "d", "a"]);
+        assert!(base.identifies(&base));
+        assert!(base.identifies(&print(["x", "s", "c", "r", "d", "a"])), "a new card image on the same board");
+        assert!(!base.identifies(&print(["m", "t", "c", "r", "e", "b"])), "another board with a card of the same image");
+        assert!(!base.identifies(&print(["x", "x", "c", "r", "d", "a"])));
+        let virtual_machine = print(["m", "", "c", "r", "", "a"]);
+        assert!(virtual_machine.identifies(&virtual_machine));
+        assert!(!virtual_machine.identifies(&print(["m", "", "c", "r", "", "b"])), "a clone");
+        assert!(!print([""; 6]).identifies(&print([""; 6])), "nothing known identifies nothing");
+    }
+
     fn token(uses: u32) -> (EnrolmentToken, TokenText) {
         let text = TokenText { id: EnrolmentId::parse("enrol_abc").unwrap(), secret: "s3".into(), manager_key_hash: "0".repeat(32) };
         let token = EnrolmentToken {
@@ -228,6 +276,7 @@ mod tests {
             created_at: Timestamp(0),
             expires_at: Timestamp(1000),
             revoked: false,
+            needs_approval: false,
             created_by: "user".into(),
         };
         (token, text)

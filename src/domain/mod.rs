@@ -1,11 +1,24 @@
 //! The rules of the product: values in, values out. Nothing here awaits, reads a clock, draws randomness or knows
 //! how anything is stored or sent.
 
+pub mod address;
+pub mod audit;
+pub mod bits;
+pub mod challenge;
+pub mod credits;
 pub mod enrolment;
+pub mod epoch;
+pub mod evidence;
 pub mod ids;
+pub mod ledger;
 pub mod metrics;
 pub mod money;
 pub mod node;
+pub mod payout;
 pub mod pool;
+pub mod poot;
 pub mod refusal;
+pub mod registration;
+pub mod session;
 pub mod time;
+pub mod user;

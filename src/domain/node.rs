@@ -10,8 +10,10 @@ use crate::crypto::PublicKey;
 
 /// Seconds without an accepted report after which a node is unreachable.
 pub const OFFLINE_AFTER_SECONDS: i64 = 300;
+/// Nodes of one manager; bounds the bitmaps, the directory and every walk over the fleet.
+pub const MAX_NODES: u64 = 10_000;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeType {
     Worker,
@@ -21,7 +23,7 @@ pub enum NodeType {
 }
 
 /// What the manager sees. Derived from reports, never stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Observed {
     /// Enrolled or created, nothing heard yet.
@@ -33,7 +35,7 @@ pub enum Observed {
 }
 
 /// What an operator wants the node's workload to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Wanted {
     Running,
@@ -41,7 +43,7 @@ pub enum Wanted {
 }
 
 /// Whether the node's time counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Eligible {
     InService,
@@ -51,8 +53,9 @@ pub enum Eligible {
 }
 
 /// The outward status: one word derived from the three facts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = NodeStatus)]
 pub enum Status {
     Active,
     Inactive,
@@ -97,32 +100,33 @@ pub fn observe(last_report: Option<Timestamp>, now: Timestamp, silence_known: bo
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct HardwareInfo {
     pub cpu: CpuInfo,
     pub memory: MemoryInfo,
     pub storage: StorageInfo,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Written even when absent: the store's codec is positional, a skipped field would shift what follows.
+    #[serde(default)]
     pub gpu: Option<GpuInfo>,
     #[serde(default)]
     pub network: Vec<NetworkInfo>,
 }
 
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct CpuInfo {
     pub cores: u32,
     pub frequency_mhz: Option<f64>,
     pub architecture: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct MemoryInfo {
     pub total_bytes: u64,
     #[serde(rename = "type")]
     pub kind: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StorageInfo {
     pub total_bytes: u64,
     #[serde(rename = "type")]
@@ -130,21 +134,23 @@ pub struct StorageInfo {
     pub interface: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct GpuInfo {
     pub model: Option<String>,
     pub memory_bytes: Option<u64>,
     pub compute_capability: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct NetworkInfo {
     pub interface: String,
     pub speed_mbps: Option<u64>,
     pub mac_address: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = NodeLocation)]
+#[serde(deny_unknown_fields)]
 pub struct Location {
     pub country: Option<String>,
     pub region: Option<String>,
@@ -153,13 +159,15 @@ pub struct Location {
     pub coordinates: Option<Coordinates>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Coordinates {
     pub latitude: f64,
     pub longitude: f64,
 }
 
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct NodeConfiguration {
     pub max_sessions: Option<u32>,
     pub resource_limits: Option<ResourceLimits>,
@@ -167,7 +175,8 @@ pub struct NodeConfiguration {
     pub maintenance_window: Option<MaintenanceWindow>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ResourceLimits {
     pub cpu_percent: Option<f64>,
     pub memory_bytes: Option<u64>,
@@ -175,7 +184,8 @@ pub struct ResourceLimits {
     pub network_mbps: Option<f64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct MaintenanceWindow {
     /// 0 to 23, UTC.
     pub start_hour: u32,
@@ -220,8 +230,9 @@ impl Node {
         *self.pool.latest()
     }
 
-    pub fn eligible_now(&self) -> Eligible {
-        *self.eligible.latest()
+    /// Eligibility may be planned ahead (maintenance and its end), so it is asked for a slot.
+    pub fn eligible_in(&self, slot: Slot) -> Eligible {
+        *self.eligible.at(slot)
     }
 
     /// The node's time in `slot` counts: enrolled and in service.

@@ -6,7 +6,7 @@ use super::ids::{PoolId, PoolIndex};
 use super::money::{Currency, Units};
 use super::node::{ResourceLimits, check_name};
 use super::refusal::FieldErrors;
-use super::time::{Timeline, Timestamp};
+use super::time::{Slot, Timeline, Timestamp};
 
 /// Hard limit of nodes in one pool (seed 004).
 pub const MAX_NODES: u32 = 1_000;
@@ -25,7 +25,8 @@ pub struct Pricing {
     pub currency: Currency,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ScalingPolicy {
     /// Mean CPU use in percent.
     pub scale_up_threshold: f64,
@@ -50,6 +51,87 @@ pub struct Pool {
     pub pricing: Timeline<Pricing>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+}
+
+/// What a client asks a pool to be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewPool {
+    pub name: String,
+    pub description: String,
+    pub max_nodes: u32,
+    pub resource_limits: Option<ResourceLimits>,
+    pub auto_scaling: bool,
+    pub scaling_policy: Option<ScalingPolicy>,
+    pub pricing: Pricing,
+}
+
+impl NewPool {
+    pub fn into_pool(self, id: PoolId, index: PoolIndex, now: Timestamp) -> Pool {
+        Pool {
+            id,
+            index,
+            name: self.name,
+            description: self.description,
+            max_nodes: self.max_nodes,
+            resource_limits: self.resource_limits,
+            auto_scaling: self.auto_scaling,
+            scaling_policy: self.scaling_policy,
+            pricing: Timeline::new(self.pricing),
+            created_at: now,
+            updated_at: now,
+        }
+    }
+}
+
+/// A change of a pool; what is absent stays.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PoolChange {
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub max_nodes: Option<u32>,
+    pub resource_limits: Option<ResourceLimits>,
+    pub auto_scaling: Option<bool>,
+    pub scaling_policy: Option<ScalingPolicy>,
+    pub pricing: PricingChange,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PricingChange {
+    pub cost_per_hour: Option<Units>,
+    pub reward_per_hour: Option<Units>,
+}
+
+impl PricingChange {
+    pub fn is_none(self) -> bool {
+        self.cost_per_hour.is_none() && self.reward_per_hour.is_none()
+    }
+
+    pub fn of(self, pricing: Pricing) -> Pricing {
+        Pricing {
+            cost_per_hour: self.cost_per_hour.unwrap_or(pricing.cost_per_hour),
+            reward_per_hour: self.reward_per_hour.unwrap_or(pricing.reward_per_hour),
+            ..pricing
+        }
+    }
+}
+
+impl PoolChange {
+    /// The changed pool; a new price is in force from `price_from` on.
+    pub fn of(&self, pool: &Pool, price_from: Slot) -> Pool {
+        let mut changed = Pool {
+            name: self.name.clone().unwrap_or_else(|| pool.name.clone()),
+            description: self.description.clone().unwrap_or_else(|| pool.description.clone()),
+            max_nodes: self.max_nodes.unwrap_or(pool.max_nodes),
+            resource_limits: self.resource_limits.or(pool.resource_limits),
+            auto_scaling: self.auto_scaling.unwrap_or(pool.auto_scaling),
+            scaling_policy: self.scaling_policy.or(pool.scaling_policy),
+            ..pool.clone()
+        };
+        if !self.pricing.is_none() {
+            changed.pricing.set(price_from, self.pricing.of(*pool.pricing.latest()));
+        }
+        changed
+    }
 }
 
 impl Pool {

@@ -106,6 +106,7 @@ refusals! {
     SetupDone = "setup has been done",
     SetupCodeWrong = "the setup code is wrong",
     NotSignedIn = "sign in first",
+    SessionUnknown = "the session or token is not known or has ended; sign in again",
     WrongCredentials = "the user name or password is wrong",
     Throttled = "too many attempts; wait",
     NotAllowed = "your role does not allow this",
@@ -117,6 +118,7 @@ refusals! {
     FreshFactorNeeded = "enter your password again for this",
 
     AddressNotFound = "the node has no payout address",
+    PayoutMoved = "the payout took another step meanwhile",
     PayoutNotFound = "no payout has this id",
     CurrencyNotPayable = "this currency cannot be paid",
     AlertNotFound = "no alert has this id",

@@ -72,6 +72,12 @@ impl fmt::Display for Timestamp {
 pub struct Slot(pub u32);
 
 impl Slot {
+    /// The first slot of the epoch after the one that holds this slot.
+    pub fn next_epoch(self, epoch_slots: u32) -> Slot {
+        let length = epoch_slots.max(1);
+        Slot((self.0 / length).saturating_add(1).saturating_mul(length))
+    }
+
     pub fn start(self) -> Timestamp {
         Timestamp(i64::from(self.0) * SLOT_MS)
     }
@@ -257,6 +263,18 @@ impl<T: Clone + PartialEq> Timeline<T> {
         }
     }
 
+    /// Slots of `[from, until)` in which `value` is in force.
+    pub fn slots_of(&self, value: &T, from: Slot, until: Slot) -> u32 {
+        let ends = self.0.iter().skip(1).map(|(start, _)| *start).chain([until]);
+        let spans = self.0.iter().zip(ends).filter(|((_, v), _)| v == value);
+        spans.map(|((start, _), end)| end.min(until).0.saturating_sub((*start).max(from).0)).sum()
+    }
+
+    /// Changes after `slot` that are planned already: each with its first slot.
+    pub fn after(&self, slot: Slot) -> &[(Slot, T)] {
+        &self.0[self.0.partition_point(|(from, _)| *from <= slot)..]
+    }
+
     /// Forgets what ended before `slot`.
     pub fn forget_before(&mut self, slot: Slot) {
         let after = self.0.partition_point(|(from, _)| *from <= slot);
@@ -339,6 +357,20 @@ mod tests {
         assert_eq!((line.at(Slot(12)), line.latest()), (&"b", &"d"));
         line.forget_before(Slot(100));
         assert_eq!(line.latest(), &"d");
+    }
+
+    #[test]
+    fn a_timeline_counts_its_slots_and_shows_its_plans() {
+        let mut line = Timeline::new('a');
+        line.set(Slot(10), 'b');
+        line.set(Slot(20), 'a');
+        for (value, from, until, slots) in
+            [('b', 0, 100, 10), ('b', 15, 100, 5), ('b', 0, 12, 2), ('a', 5, 25, 10), ('b', 20, 30, 0), ('c', 0, 99, 0)]
+        {
+            assert_eq!(line.slots_of(&value, Slot(from), Slot(until)), slots, "{value} in {from}..{until}");
+        }
+        assert_eq!(line.after(Slot(10)), [(Slot(20), 'a')]);
+        assert!(line.after(Slot(20)).is_empty());
     }
 
     #[test]

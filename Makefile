@@ -1,0 +1,63 @@
+# Everything a person or CI runs. Needs Rust 1.95, Node 20.19 or newer, and for `test-arm64` Python 3 with pip.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+.PHONY: build run test bench test-arm64 lint fmt web fmt-check clippy deny test-web test-rust test-browser clean-run
+
+APP := lucid-node-management
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+DEBUG := $(abspath $(TARGET_DIR))/debug/$(APP)
+WEB_SOURCES := $(shell find web -type f -not -path 'web/node_modules/*' -not -path 'web/dist/*' -not -path 'web/test-results/*' 2>/dev/null)
+
+# $(call step,name,command): says what runs and how long it took.
+step = @echo "== $(1)"; began=$$SECONDS; $(2); echo "== $(1): $$((SECONDS - began)) s"
+
+build: web ## target/release/lucid-node-management with the UI inside
+	cargo build --release --locked
+
+run: ## a manager on ./target/run-data, and an agent on this machine
+	@packaging/run.sh
+
+test: fmt-check web clippy deny test-web test-rust test-browser test-arm64 ## everything CI runs
+	@echo "== all tests passed"
+
+bench: web
+	cargo bench --locked
+
+lint: fmt-check web clippy deny
+
+fmt:
+	cargo fmt
+
+fmt-check:
+	$(call step,format,cargo fmt --check)
+
+clippy: web
+	$(call step,clippy,cargo clippy --locked --all-targets -- -D warnings)
+
+deny:
+	$(call step,dependencies,packaging/check-dependencies.sh)
+
+web: web/dist/index.html
+
+web/node_modules/.installed: web/package-lock.json
+	$(call step,web packages,npm --prefix web ci --no-audit --no-fund --loglevel=error && touch $@)
+
+web/dist/index.html: web/node_modules/.installed $(WEB_SOURCES)
+	$(call step,web build,npm --prefix web run --silent build && touch $@)
+
+test-web: web/node_modules/.installed
+	$(call step,web checks,npm --prefix web run --silent check && npm --prefix web run --silent test)
+
+test-rust: web
+	$(call step,rust tests,if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked --no-fail-fast; else cargo test --locked; fi)
+
+test-browser: test-rust ## drives the binary that the Rust tests built
+	$(call step,browser tests,packaging/need.sh chromium && LUCID_BIN='$(DEBUG)' CHROMIUM="$$(command -v chromium)" npm --prefix web run --silent test:browser)
+
+test-arm64: web ## the static ARM64 binary: manager and agent under qemu-user
+	$(call step,ARM64 test,packaging/test-arm64.sh)
+
+clean-run: ## forgets what `make run` made
+	rm -rf target/run-data target/run-agent target/run.log

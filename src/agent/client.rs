@@ -1,0 +1,305 @@
+//! Requests to the manager over HTTP: signed on the way out, and believed only when the pinned key signed the answer.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::{Response, StatusCode, Url};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::AgentError;
+use super::state::Enrolled;
+use crate::crypto::SigningKey;
+use crate::domain::enrolment::{TokenText, manager_key_hash};
+use crate::domain::ids::Incarnation;
+use crate::wire::{self, EnrolAnswer, EnrolRequest, Envelope, LateAnswer, LateBatch, Purpose, Report, ReportAnswer};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection is kept over two slots.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(70);
+/// Bytes of an answer, at most.
+const MAX_ANSWER: usize = 64 << 10;
+/// When a busy manager does not say when to come back.
+const DEFAULT_RETRY_AFTER_SECONDS: i64 = 30;
+
+/// Why a request brought no answer that can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientError {
+    /// The manager says no; `name` is its refusal's. Not signed: it is believed as far as slowing down.
+    Refused {
+        code: String,
+        name: String,
+        message: String,
+    },
+    /// No connection, no answer in time, or a server error.
+    Unreachable(String),
+    /// An answer that is too long, does not parse, or was not signed by the pinned key.
+    BadAnswer(&'static str),
+    Busy {
+        retry_after_seconds: i64,
+    },
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ClientError::Refused { code, name, message } => write!(f, "the manager refuses: {message} ({name}, {code})"),
+            ClientError::Unreachable(why) => write!(f, "the manager cannot be reached: {why}"),
+            ClientError::BadAnswer(why) => write!(f, "the manager's answer is not usable: {why}"),
+            ClientError::Busy { retry_after_seconds } => write!(f, "the manager is busy for {retry_after_seconds} s"),
+        }
+    }
+}
+
+/// The body of every refusal; fields that are missing stay empty.
+#[derive(Debug, Default, Deserialize)]
+struct ErrorBody {
+    #[serde(default)]
+    error: ErrorFields,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ErrorFields {
+    code: String,
+    message: String,
+    details: Option<ErrorDetails>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ErrorDetails {
+    name: String,
+}
+
+#[derive(Debug)]
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+}
+
+impl Client {
+    /// `manager` is an http or https URL, with or without a slash at its end. `ca_file` (PEM) is trusted beside the
+    /// built-in roots.
+    pub fn new(manager: &str, ca_file: Option<&Path>) -> Result<Client, AgentError> {
+        let bad = |why: String| AgentError::Manager(manager.to_owned(), why);
+        let url = Url::parse(manager).map_err(|e| bad(e.to_string()))?;
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            return Err(bad("it must be an http or https URL".into()));
+        }
+        let tls = tls_config(url.scheme() == "https", ca_file).map_err(bad)?;
+        // A redirect would carry a signed body to somebody else.
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(TOTAL_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_max_idle_per_host(1)
+            .build()
+            .map_err(|e| bad(causes(&e)))?;
+        Ok(Client { http, base: manager.trim_end_matches('/').to_owned() })
+    }
+
+    /// Enrols with a token. The answer must be signed by a key that fits the hash in the token. Repeating is safe.
+    pub async fn enrol(&self, key: &SigningKey, token: &TokenText, request: &EnrolRequest) -> Result<Enrolled, ClientError> {
+        let body = encode(request)?;
+        let ours = Envelope { purpose: Purpose::Enrol, manager: "", node: "", incarnation: Incarnation(0), seq: 0 };
+        let answered = self.post(wire::PATH_ENROL, None, ours.sign(key, &body), body).await?;
+        let answer: EnrolAnswer = answered.parse()?;
+        let enrolled = Enrolled::from_answer(&answer).ok_or(ClientError::BadAnswer("the manager's key is none"))?;
+        if manager_key_hash(&enrolled.manager_key) != token.manager_key_hash.to_ascii_lowercase() {
+            return Err(ClientError::BadAnswer("it has another key than the token names"));
+        }
+        answered.check(Purpose::EnrolAnswer, &enrolled, Incarnation(0), 0)?;
+        Ok(enrolled)
+    }
+
+    pub async fn report(&self, key: &SigningKey, enrolled: &Enrolled, report: &Report) -> Result<ReportAnswer, ClientError> {
+        let body = encode(report)?;
+        let ours = envelope(Purpose::Report, enrolled, report.incarnation, report.seq);
+        let answered = self.post(wire::PATH_REPORT, Some(enrolled), ours.sign(key, &body), body).await?;
+        answered.check(Purpose::ReportAnswer, enrolled, report.incarnation, report.seq)?;
+        answered.parse()
+    }
+
+    pub async fn late(&self, key: &SigningKey, enrolled: &Enrolled, batch: &LateBatch) -> Result<LateAnswer, ClientError> {
+        let body = encode(batch)?;
+        let ours = envelope(Purpose::Late, enrolled, batch.incarnation, 0);
+        let answered = self.post(wire::PATH_LATE, Some(enrolled), ours.sign(key, &body), body).await?;
+        answered.check(Purpose::LateAnswer, enrolled, batch.incarnation, 0)?;
+        answered.parse()
+    }
+
+    async fn post(&self, path: &str, node: Option<&Enrolled>, signature: String, body: Vec<u8>) -> Result<Answered, ClientError> {
+        let unreachable = |e: reqwest::Error| ClientError::Unreachable(causes(&e));
+        let mut request = self.http.post(format!("{}{path}", self.base)).header(CONTENT_TYPE, "application/json");
+        if let Some(enrolled) = node {
+            request = request.header(wire::HEADER_NODE, enrolled.node_id.as_str());
+        }
+        let response = request.header(wire::HEADER_SIGNATURE, signature).body(body).send().await.map_err(unreachable)?;
+        let status = response.status();
+        let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let retry_after = header(RETRY_AFTER.as_str()).and_then(|v| v.parse().ok()).unwrap_or(DEFAULT_RETRY_AFTER_SECONDS);
+        let signature = header(wire::HEADER_SIGNATURE).unwrap_or_default();
+        let body = bounded(response).await?;
+        match status {
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Err(ClientError::Busy { retry_after_seconds: retry_after }),
+            status if status.is_success() => Ok(Answered { body, signature }),
+            status if status.is_client_error() => {
+                let ErrorFields { code, message, details } = serde_json::from_slice::<ErrorBody>(&body).unwrap_or_default().error;
+                let code = if code.is_empty() { status.as_u16().to_string() } else { code };
+                Err(ClientError::Refused { code, name: details.unwrap_or_default().name, message })
+            }
+            status => Err(ClientError::Unreachable(format!("it answered {status}"))),
+        }
+    }
+}
+
+/// A successful answer whose signature has not been looked at yet.
+struct Answered {
+    body: Vec<u8>,
+    signature: String,
+}
+
+impl Answered {
+    fn check(&self, purpose: Purpose, enrolled: &Enrolled, incarnation: Incarnation, seq: u64) -> Result<(), ClientError> {
+        let theirs = envelope(purpose, enrolled, incarnation, seq);
+        let signed = theirs.verify(&enrolled.manager_key, &self.body, &self.signature);
+        if signed { Ok(()) } else { Err(ClientError::BadAnswer("the signature is not the manager's")) }
+    }
+
+    fn parse<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
+        serde_json::from_slice(&self.body).map_err(|_| ClientError::BadAnswer("it does not parse"))
+    }
+}
+
+fn envelope(purpose: Purpose, enrolled: &Enrolled, incarnation: Incarnation, seq: u64) -> Envelope<'_> {
+    Envelope { purpose, manager: enrolled.manager_id.as_str(), node: enrolled.node_id.as_str(), incarnation, seq }
+}
+
+fn encode(value: &impl serde::Serialize) -> Result<Vec<u8>, ClientError> {
+    serde_json::to_vec(value).map_err(|_| ClientError::BadAnswer("the request does not encode"))
+}
+
+async fn bounded(mut response: Response) -> Result<Vec<u8>, ClientError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|e| ClientError::Unreachable(causes(&e)))? {
+        if body.len() + chunk.len() > MAX_ANSWER {
+            return Err(ClientError::BadAnswer("it is too long"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// The error with its causes but without the URL, which is the same every time.
+fn causes(error: &reqwest::Error) -> String {
+    let mut text = String::new();
+    let mut source = std::error::Error::source(error);
+    if source.is_none() || error.is_timeout() {
+        text.push_str(if error.is_timeout() { "timeout" } else { "the request failed" });
+    }
+    while let Some(cause) = source {
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// A static binary on a bare machine finds no roots there, so they are built in; they are touched for https only.
+fn tls_config(https: bool, ca_file: Option<&Path>) -> Result<rustls::ClientConfig, String> {
+    let mut roots = rustls::RootCertStore::empty();
+    if https {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    if let Some(path) = ca_file {
+        let named = |e: &dyn fmt::Display| format!("{}: {e}", path.display());
+        for certificate in CertificateDer::pem_file_iter(path).map_err(|e| named(&e))? {
+            roots.add(certificate.map_err(|e| named(&e))?).map_err(|e| named(&e))?;
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    Ok(versions.map_err(|e| e.to_string())?.with_root_certificates(roots).with_no_client_auth())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::path::PathBuf;
+
+    use rustls::pki_types::PrivateKeyDer;
+
+    use super::*;
+    use crate::crypto::SecretKey;
+    use crate::domain::enrolment::Fingerprint;
+    use crate::domain::ids::{ManagerId, NodeId};
+
+    fn fixture(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/agent").join(name)
+    }
+
+    /// Answers `count` connections over TLS with 503.
+    fn busy_server(count: usize) -> (String, std::thread::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("https://{}", listener.local_addr().unwrap());
+        let certificate = CertificateDer::from_pem_file(fixture("tls-cert.pem")).unwrap();
+        let key = PrivateKeyDer::from_pem_file(fixture("tls-key.pem")).unwrap();
+        let builder = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+        let builder = builder.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
+        let config = Arc::new(builder.with_single_cert(vec![certificate], key).unwrap());
+        let thread = std::thread::spawn(move || {
+            for stream in listener.incoming().take(count) {
+                let session = rustls::ServerConnection::new(config.clone()).unwrap();
+                let mut stream = rustls::StreamOwned::new(session, stream.unwrap());
+                // A client that does not trust the certificate hangs up in the handshake.
+                if stream.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {
+                    stream.write_all(b"HTTP/1.1 503 busy\r\nretry-after: 7\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
+                    stream.flush().unwrap();
+                }
+            }
+        });
+        (url, thread)
+    }
+
+    async fn report(url: &str, ca_file: Option<&Path>) -> ClientError {
+        let key = SigningKey::from_seed(SecretKey([1; 32]));
+        let manager_id = ManagerId::parse("manager_0001").unwrap();
+        let node_id = NodeId::parse("node_0001").unwrap();
+        let enrolled = Enrolled { manager_id, manager_key: key.public(), node_id, node_name: "pi".into() };
+        let report = Report {
+            protocol: wire::PROTOCOL,
+            incarnation: Incarnation(1),
+            seq: 1,
+            items: vec![],
+            run: None,
+            fingerprint: Fingerprint::default(),
+            agent_version: String::new(),
+            dropped: 0,
+        };
+        Client::new(url, ca_file).unwrap().report(&key, &enrolled, &report).await.unwrap_err()
+    }
+
+    #[test]
+    fn https_trusts_the_given_certificates_and_no_others() {
+        let (url, server) = busy_server(2);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let trusted = runtime.block_on(report(&url, Some(&fixture("tls-cert.pem"))));
+        assert_eq!(trusted, ClientError::Busy { retry_after_seconds: 7 });
+        let unknown = runtime.block_on(report(&url, None));
+        assert!(matches!(&unknown, ClientError::Unreachable(why) if why.contains("certificate")), "{unknown}");
+        server.join().unwrap();
+    }
+}

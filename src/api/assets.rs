@@ -1,0 +1,140 @@
+//! The admin UI, embedded from `web/dist`. Files that exist as `.br` or `.gz` too are sent compressed to clients that take them.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use rust_embed::{EmbeddedFile, RustEmbed};
+
+use super::error::ApiError;
+
+#[derive(RustEmbed)]
+#[folder = "web/dist"]
+#[allow_missing = true]
+struct Dist;
+
+const INDEX: &str = "index.html";
+/// Files under this folder carry a hash of their content in the name.
+const HASHED: &str = "assets/";
+
+const NOT_BUILT: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Lucid Node Management</title>\
+    <h1>Lucid Node Management</h1><p>The UI was not built into this binary. The API is at <a href=\"/api/v1/openapi.json\">/api/v1</a>.</p></html>";
+
+/// Answers what no route answers: files of the UI, and its start page for the UI's own paths.
+pub async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
+    let path = uri.path().trim_start_matches('/');
+    if path == "api" || path.starts_with("api/") || !(method == Method::GET || method == Method::HEAD) {
+        return ApiError::no_such_route().into_response();
+    }
+    if let Some(response) = file(path, &headers) {
+        return response;
+    }
+    // A missing file is missing; a path of the UI is the UI's to resolve.
+    if path.starts_with(HASHED) || path.rsplit('/').next().is_some_and(|name| name.contains('.')) {
+        return ApiError::no_such_route().into_response();
+    }
+    file(INDEX, &headers).unwrap_or_else(|| ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], NOT_BUILT).into_response())
+}
+
+fn file(path: &str, headers: &HeaderMap) -> Option<Response> {
+    if path.is_empty() {
+        return None;
+    }
+    let plain = Dist::get(path)?;
+    let (encoding, chosen) = compressed(path, headers).unwrap_or((None, plain));
+    Some(answer(path, encoding, chosen, headers))
+}
+
+fn compressed(path: &str, headers: &HeaderMap) -> Option<(Option<&'static str>, EmbeddedFile)> {
+    let accepted = headers.get(header::ACCEPT_ENCODING)?.to_str().ok()?;
+    [("br", ".br"), ("gzip", ".gz")]
+        .into_iter()
+        .filter(|(name, _)| accepts(accepted, name))
+        .find_map(|(name, suffix)| Some((Some(name), Dist::get(&format!("{path}{suffix}"))?)))
+}
+
+/// `name` is listed in an Accept-Encoding header and not refused by `q=0`.
+fn accepts(header: &str, name: &str) -> bool {
+    header.split(',').any(|item| {
+        let mut parts = item.split(';').map(str::trim);
+        let listed = parts.next() == Some(name);
+        let refused = parts.any(|p| p.strip_prefix("q=").and_then(|q| q.parse::<f32>().ok()).is_some_and(|q| q <= 0.0));
+        listed && !refused
+    })
+}
+
+fn answer(path: &str, encoding: Option<&'static str>, file: EmbeddedFile, headers: &HeaderMap) -> Response {
+    let etag = format!("\"{}\"", crate::crypto::hex(&file.metadata.sha256_hash()[..16]));
+    let cache = if path.starts_with(HASHED) { "public, max-age=31536000, immutable" } else { "no-cache" };
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
+    let unchanged = known.is_some_and(|known| known.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag));
+    let mut response = if unchanged { StatusCode::NOT_MODIFIED.into_response() } else { Body::from(file.data).into_response() };
+    let out = response.headers_mut();
+    out.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(path)));
+    out.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
+    out.insert(header::VARY, HeaderValue::from_static("Accept-Encoding"));
+    if let Ok(etag) = HeaderValue::from_str(&etag) {
+        out.insert(header::ETAG, etag);
+    }
+    if let Some(encoding) = encoding {
+        out.insert(header::CONTENT_ENCODING, HeaderValue::from_static(encoding));
+    }
+    response
+}
+
+fn content_type(path: &str) -> &'static str {
+    match path.rsplit('.').next().unwrap_or("") {
+        "html" => "text/html; charset=utf-8",
+        "js" | "mjs" => "text/javascript; charset=utf-8",
+        "css" => "text/css; charset=utf-8",
+        "json" | "map" => "application/json",
+        "webmanifest" => "application/manifest+json",
+        "svg" => "image/svg+xml",
+        "png" => "image/png",
+        "ico" => "image/x-icon",
+        "woff2" => "font/woff2",
+        "txt" => "text/plain; charset=utf-8",
+        _ => "application/octet-stream",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn get(path: &str) -> Response {
+        serve(Method::GET, path.parse().unwrap(), HeaderMap::new()).await
+    }
+
+    #[tokio::test]
+    async fn paths_of_the_ui_get_a_page_and_missing_files_do_not() {
+        for path in ["/", "/nodes/node_abc", "/login"] {
+            let response = get(path).await;
+            assert_eq!(response.status(), StatusCode::OK, "{path}");
+            assert_eq!(response.headers()[header::CONTENT_TYPE], "text/html; charset=utf-8");
+        }
+        for path in ["/api/v1/nothing", "/api", "/assets/none-1234.js", "/none.png"] {
+            assert_eq!(get(path).await.status(), StatusCode::NOT_FOUND, "{path}");
+        }
+        let posted = serve(Method::POST, "/login".parse().unwrap(), HeaderMap::new()).await;
+        assert_eq!(posted.status(), StatusCode::NOT_FOUND);
+    }
+
+    #[test]
+    fn encodings_are_read_with_their_quality() {
+        assert!(accepts("gzip, deflate, br", "br"));
+        assert!(accepts("br;q=0.5", "br"));
+        assert!(!accepts("gzip, br;q=0", "br"));
+        assert!(!accepts("brotli", "br"));
+    }
+
+    #[tokio::test]
+    async fn a_known_file_is_not_sent_again() {
+        let file = || EmbeddedFile { data: b"x".as_slice().into(), metadata: rust_embed::Metadata::__rust_embed_new([7; 32], None, None) };
+        let first = answer("assets/a-1.js", None, file(), &HeaderMap::new());
+        let etag = first.headers()[header::ETAG].clone();
+        assert!(first.headers()[header::CACHE_CONTROL].to_str().unwrap().contains("immutable"));
+        let mut headers = HeaderMap::new();
+        headers.insert(header::IF_NONE_MATCH, etag);
+        assert_eq!(answer("assets/a-1.js", None, file(), &headers).status(), StatusCode::NOT_MODIFIED);
+    }
+}

@@ -1,0 +1,183 @@
+//! JSON in and out: bodies are bounded in size and time, and a refused one is told the path of the field.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::error::ApiError;
+
+/// Largest body (requirements: `MAX_REQUEST_SIZE`).
+pub const BODY_LIMIT_BYTES: usize = 10 * 1024 * 1024;
+/// A body that trickles in slower is not waited for.
+const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Extracts a request body, answers a response body. Request structs carry `#[serde(deny_unknown_fields)]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Json<T>(pub T);
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Json<T>, ApiError> {
+        if !is_json(request.headers()) {
+            return Err(ApiError::not_json());
+        }
+        parse(&read_body(request.into_body(), BODY_LIMIT_BYTES).await?).map(Json)
+    }
+}
+
+/// The whole body, when it is no larger than `limit_bytes` and arrives in time.
+pub async fn read_body(body: Body, limit_bytes: usize) -> Result<Bytes, ApiError> {
+    match tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, limit_bytes)).await {
+        Err(_) => Err(ApiError::body_too_slow()),
+        Ok(Err(error)) if is_length_error(&error) => Err(ApiError::too_large(limit_bytes)),
+        Ok(Err(_)) => Err(ApiError::malformed("", "the body broke off")),
+        Ok(Ok(bytes)) => Ok(bytes),
+    }
+}
+
+/// axum hides the type of the error of a body beyond its limit.
+fn is_length_error(error: &axum::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.to_string().contains("length limit"))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let text = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    let essence = text.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+/// Parses JSON; an error names the field.
+pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let message = error.inner().to_string();
+        let place = message.rfind(" at line ").unwrap_or(message.len());
+        field_error(&error.path().to_string(), &message[..place])
+    })?;
+    deserializer.end().map_err(|_| ApiError::malformed("", "the body goes on after its JSON value"))?;
+    Ok(value)
+}
+
+/// serde names an unknown or a missing field in its message only; the path then ends at the object that holds it, or at the field.
+fn field_error(path: &str, message: &str) -> ApiError {
+    let path = if path == "." { "" } else { path };
+    let quoted = |rest: &str| rest.split_once('`').map(|(name, _)| name.to_owned());
+    let named = |prefix: &str| message.strip_prefix(prefix).and_then(quoted);
+    let join = |name: &str| match path {
+        "" => name.to_owned(),
+        path if path == name || path.ends_with(&format!(".{name}")) => path.to_owned(),
+        path => format!("{path}.{name}"),
+    };
+    if let Some(name) = named("unknown field `") {
+        return ApiError::malformed(join(&name), "is not a field of this request");
+    }
+    if let Some(name) = named("missing field `") {
+        return ApiError::malformed(join(&name), "is missing");
+    }
+    ApiError::malformed(path, message)
+}
+
+/// A query string as `T`. Parameters that `T` does not know are ignored: `page` and `limit` have their own extractor.
+#[derive(Debug, Clone, Copy)]
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Query<T>, ApiError> {
+        match axum::extract::Query::<T>::try_from_uri(&parts.uri) {
+            Ok(axum::extract::Query(value)) => Ok(Query(value)),
+            Err(error) => {
+                let text = error.body_text();
+                let text = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+                let (path, message) = text.split_once(": ").filter(|(path, _)| !path.contains(' ')).unwrap_or(("", text));
+                Err(field_error(path, message))
+            }
+        }
+    }
+}
+
+/// Path parameters as `T`; one that does not parse means that there is no such thing.
+#[derive(Debug, Clone, Copy)]
+pub struct Path<T>(pub T);
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Path<T>, ApiError> {
+        match axum::extract::Path::<T>::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(value)) => Ok(Path(value)),
+            Err(error) => Err(ApiError::malformed("", error.body_text())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        cores: u32,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Outer {
+        name: String,
+        cpu: Inner,
+    }
+
+    fn refused(text: &str) -> (String, String) {
+        let error = parse::<Outer>(text.as_bytes()).unwrap_err();
+        assert_eq!(error.status, axum::http::StatusCode::BAD_REQUEST);
+        error.fields.first().map(|f| (f.field.clone(), f.message.clone())).unwrap_or(("-".into(), error.message))
+    }
+
+    #[test]
+    fn a_refused_body_names_the_field() {
+        assert_eq!(refused(r#"{"name":"a","cpu":{"cores":1,"bad":2}}"#), ("cpu.bad".into(), "is not a field of this request".into()));
+        assert_eq!(refused(r#"{"nme":"a"}"#), ("nme".into(), "is not a field of this request".into()));
+        assert_eq!(refused(r#"{"name":"a","cpu":{}}"#), ("cpu.cores".into(), "is missing".into()));
+        assert_eq!(refused(r#"{"cpu":{"cores":1}}"#), ("name".into(), "is missing".into()));
+        assert_eq!(refused(r#"{"name":"a","cpu":{"cores":-1}}"#).0, "cpu.cores");
+        assert_eq!(refused(r#"{"name":"a","cpu":{"cores":1}} x"#).0, "-");
+        assert_eq!(refused("").0, "-");
+        let fine: Outer = parse(br#"{"name":"a","cpu":{"cores":4}}"#).unwrap();
+        assert_eq!((fine.name.as_str(), fine.cpu.cores), ("a", 4));
+    }
+
+    #[tokio::test]
+    async fn a_body_beyond_its_limit_is_refused_as_such() {
+        let error = read_body(Body::from(vec![b' '; 11]), 10).await.unwrap_err();
+        assert_eq!(error.name, "BodyTooLarge");
+        assert_eq!(read_body(Body::from("0123456789"), 10).await.unwrap().len(), 10);
+    }
+
+    #[tokio::test]
+    async fn a_query_names_the_parameter() {
+        #[derive(Debug, Deserialize)]
+        struct Wanted {
+            #[expect(dead_code, reason = "only parsed")]
+            size: u32,
+        }
+        let request = Request::get("/x?size=big").body(Body::empty()).unwrap();
+        let error = Query::<Wanted>::from_request_parts(&mut request.into_parts().0, &()).await.unwrap_err();
+        assert_eq!(error.fields.first().map(|f| f.field.as_str()), Some("size"));
+    }
+}

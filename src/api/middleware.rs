@@ -1,0 +1,130 @@
+//! Around every request: its id, the rendering of errors, headers that browsers obey, one line of log, and panics.
+
+use std::future::poll_fn;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+
+use axum::extract::{FromRequestParts, MatchedPath, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::error::ApiError;
+use super::state::AppState;
+use crate::clock::Stopwatch;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest request id that is taken over from a caller.
+const REQUEST_ID_LEN: usize = 64;
+
+/// Where a connection comes from; the accept loop puts it into each request.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
+/// What is known of a request before anyone is signed in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestInfo {
+    pub request_id: String,
+    /// Loopback where no connection is known (requests made inside the process).
+    pub address: IpAddr,
+}
+
+impl Default for RequestInfo {
+    fn default() -> RequestInfo {
+        RequestInfo { request_id: String::new(), address: IpAddr::V4(Ipv4Addr::LOCALHOST) }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for RequestInfo {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<RequestInfo, Self::Rejection> {
+        Ok(parts.extensions.get::<RequestInfo>().cloned().unwrap_or_default())
+    }
+}
+
+/// The outermost layer.
+pub async fn observe(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
+    let watch = Stopwatch::start();
+    let info = RequestInfo { request_id: request_id(&state, request.headers()), address: address(&request) };
+    request.extensions_mut().insert(info.clone());
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+
+    let mut response = match catch_panic(next.run(request)).await {
+        Some(response) => response,
+        None => {
+            tracing::error!(request_id = info.request_id, %method, route, "a handler panicked");
+            ApiError::panicked().into_response()
+        }
+    };
+    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        response = error.render(&info.request_id, state.now().wall);
+    }
+    secure(response.headers_mut(), state.settings.tls);
+    if let Ok(id) = HeaderValue::from_str(&info.request_id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    let elapsed_ms = watch.elapsed().as_secs_f64() * 1_000.0;
+    log(response.status(), &info, &method, &route, elapsed_ms);
+    response
+}
+
+fn log(status: StatusCode, info: &RequestInfo, method: &axum::http::Method, route: &str, elapsed_ms: f64) {
+    let (status, request_id) = (status.as_u16(), &info.request_id);
+    if status >= 500 && status != 501 {
+        tracing::warn!(status, %method, route, elapsed_ms, request_id, "request");
+    } else {
+        tracing::debug!(status, %method, route, elapsed_ms, request_id, "request");
+    }
+}
+
+/// None when the future panicked.
+async fn catch_panic<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(Poll::Ready(value)) => Poll::Ready(Some(value)),
+        Ok(Poll::Pending) => Poll::Pending,
+        Err(_) => Poll::Ready(None),
+    })
+    .await
+}
+
+/// The caller's id when it is short and plain, else a new one.
+fn request_id(state: &AppState, headers: &HeaderMap) -> String {
+    let plain = |id: &&str| {
+        (1..=REQUEST_ID_LEN).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_' || b == b'.')
+    };
+    let given = headers.get(REQUEST_ID).and_then(|v| v.to_str().ok()).filter(plain);
+    given.map_or_else(|| format!("req_{}", state.entropy.uuid(state.now().wall.0).simple()), str::to_owned)
+}
+
+fn address(request: &Request) -> IpAddr {
+    request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0.ip().to_canonical())
+}
+
+/// Nothing inline, nothing from elsewhere, no frames.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+     object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+fn secure(headers: &mut HeaderMap, tls: bool) {
+    let fixed = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("permissions-policy"), "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    ];
+    for (name, value) in fixed {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if tls {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    }
+    // Answers are about the present; assets say otherwise themselves.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+}

@@ -1,0 +1,39 @@
+//! The OpenAPI 3.1 document, made from the routes themselves.
+
+use axum::http::header;
+use axum::response::IntoResponse;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+
+use super::error::ErrorBody;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Lucid Node Management", description = "Nodes, proof of operational time, work credits and payouts. Errors have the body `ErrorBody`. Routes marked `x-planned` answer 501."),
+    components(schemas(ErrorBody)),
+    security(("session" = []), ("bearer" = []))
+)]
+struct Head;
+
+/// The document's head; the routers add paths and schemas.
+pub fn head() -> utoipa::openapi::OpenApi {
+    let mut document = Head::openapi();
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new("__Host-lucid_session"))));
+    components.add_security_scheme("bearer", SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build()));
+    document
+}
+
+/// The whole document, pretty, with a newline at its end.
+pub fn openapi_json() -> String {
+    let (_, document) = super::routes().split_for_parts();
+    let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// This document
+#[utoipa::path(get, path = "/openapi.json", tag = "health", responses((status = 200, body = Object)), security(()))]
+pub async fn document() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], openapi_json())
+}

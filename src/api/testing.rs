@@ -1,0 +1,75 @@
+//! A manager in memory of the test, reached through its router.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode, header};
+use axum::response::Response;
+use serde_json::Value;
+use tokio::sync::watch;
+use tower::ServiceExt;
+
+use super::{ApiSettings, AppState, Parts, router};
+use crate::clock::{Clock, Driver};
+use crate::crypto::Entropy;
+use crate::domain::time::{BootMs, Timestamp, TrustPolicy};
+use crate::live::{Events, Nudges};
+use crate::storage::{Store, StoreOptions};
+
+pub const T: Timestamp = Timestamp(1_790_000_000_000);
+
+/// A fresh store in a temporary folder, a driven clock, and the whole router over them.
+pub struct Site {
+    pub state: AppState,
+    pub driver: Driver,
+    pub router: Router,
+    pub stop: watch::Sender<bool>,
+    _dir: tempfile::TempDir,
+}
+
+impl Site {
+    pub fn new() -> Site {
+        let dir = tempfile::tempdir().unwrap();
+        let driver = Driver::new(T, BootMs(5_000));
+        let clock = Clock::driven(&driver, TrustPolicy::Earned, Timestamp(0));
+        let options =
+            StoreOptions { dir: dir.path().join("data"), core_cache_bytes: 1 << 20, hot_cache_bytes: 1 << 20, boot_id: "boot".into() };
+        let store = Arc::new(Store::open(&options, Entropy::new(), clock.now()).unwrap());
+        let (stop, stopping) = watch::channel(false);
+        let (nudges, events, settings) = (Nudges::new(), Events::new(1), ApiSettings::default());
+        let state = AppState::new(Parts { store, clock, nudges, events, settings, stopping });
+        Site { router: router(state.clone()), state, driver, stop, _dir: dir }
+    }
+
+    pub async fn send(&self, request: Request<Body>) -> Response {
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    /// A request with an optional JSON body and extra headers; the answer's status and JSON (null when it has none).
+    pub async fn call(&self, method: Method, path: &str, body: Option<Value>, headers: &[(&str, &str)]) -> (StatusCode, Value) {
+        let response = self.send(request(method, path, body, headers)).await;
+        let status = response.status();
+        (status, json(response).await)
+    }
+
+    pub async fn get(&self, path: &str) -> (StatusCode, Value) {
+        self.call(Method::GET, path, None, &[]).await
+    }
+}
+
+pub fn request(method: Method, path: &str, body: Option<Value>, headers: &[(&str, &str)]) -> Request<Body> {
+    let mut builder = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        builder = builder.header(*name, *value);
+    }
+    match body {
+        None => builder.body(Body::empty()).unwrap(),
+        Some(value) => builder.header(header::CONTENT_TYPE, "application/json").body(Body::from(value.to_string())).unwrap(),
+    }
+}
+
+pub async fn json(response: Response) -> Value {
+    let bytes = axum::body::to_bytes(response.into_body(), 1 << 24).await.unwrap();
+    serde_json::from_slice(&bytes).unwrap_or(Value::Null)
+}

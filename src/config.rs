@@ -1,0 +1,212 @@
+//! The configuration: defaults, then a TOML file, then the environment, then flags, all checked at once into one `Config`.
+//!
+//! The list of settings in `settings` is the single source: types, limits, environment names and documentation come from
+//! it. This module must not know what the settings are used for.
+
+mod agent;
+mod print;
+mod rules;
+mod settings;
+mod sources;
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use rust_decimal::Decimal;
+
+use crate::domain::money::{Amount, Units};
+use crate::domain::pool::Pricing;
+
+pub use agent::AgentFile;
+pub use print::markdown_table;
+pub use rules::{FlushEvery, Gateway, LogFormat, LogTargets, PayoutMode, Secret, parse_log_targets};
+pub use settings::{
+    ApiGateway, Blockchain, Clock, Config, DefaultPool, Limits, Log, Mongodb, Payout, Pools, Poot, Server, Storage, TronPayment,
+};
+pub use sources::{Origin, Sources};
+
+use sources::Values;
+
+/// `data/default.toml`, the lowest layer; it has every setting.
+const DEFAULTS: &str = include_str!("../data/default.toml");
+
+/// A configuration that was checked, and where each value came from.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    pub config: Config,
+    /// What was accepted and has no effect; one log line each.
+    pub notes: Vec<String>,
+    values: Values,
+}
+
+/// One thing that is wrong: the setting, its value, where that came from, and what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError {
+    pub key: String,
+    /// Masked when the setting is a secret.
+    pub value: Option<String>,
+    pub origin: Option<Origin>,
+    pub problem: String,
+}
+
+/// Everything that is wrong, so that one start shows it all.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.key)?;
+        if let Some(value) = &self.value {
+            write!(f, " = {value:?}")?;
+        }
+        if let Some(origin) = &self.origin {
+            write!(f, " (from {origin})")?;
+        }
+        write!(f, ": {}", self.problem)
+    }
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.0.len();
+        writeln!(f, "the configuration has {count} {}:", if count == 1 { "error" } else { "errors" })?;
+        for error in &self.0 {
+            writeln!(f, "  {error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+impl Config {
+    /// Reads and checks all layers.
+    pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
+        let keys = settings::keys();
+        let mut errors = ConfigErrors::default();
+        let (values, notes) = Values::collect(sources, &keys, &mut errors);
+        for key in &keys {
+            values.check(key, &mut errors);
+        }
+        let config = Config::read(&|name| values.text(name));
+        if let Some(config) = &config {
+            config.check_together(&values, &mut errors);
+        }
+        match config {
+            Some(config) if errors.0.is_empty() => Ok(Loaded { config, notes, values }),
+            _ => Err(errors),
+        }
+    }
+
+    /// The defaults alone, as tests and tools want them.
+    pub fn defaults() -> Result<Config, ConfigErrors> {
+        Config::load(&Sources::default()).map(|loaded| loaded.config)
+    }
+
+    /// Rules between settings, and settings whose time has not come.
+    fn check_together(&self, values: &Values, errors: &mut ConfigErrors) {
+        if !self.server.listen.ip().is_loopback() && !self.server.allow_plain_http {
+            errors.0.push(values.error(
+                "server.listen",
+                "only loopback addresses: this release speaks plain HTTP, and passwords would travel in clear. Put a TLS proxy in \
+                 front of it, or set server.allow_plain_http = true on a network where that is acceptable",
+            ));
+        }
+        if self.payout.mode == PayoutMode::Live {
+            errors.0.push(values.error("payout.mode", "live payouts arrive with the money release; use dry_run"));
+        }
+        for (key, price) in [
+            ("default_pool.cost_per_hour", Some(self.default_pool.cost_per_hour)),
+            ("default_pool.reward_per_hour", self.default_pool.reward_per_hour),
+        ] {
+            let currency = self.default_pool.currency;
+            if let Some(Err(error)) = price.map(|price| Amount::from_decimal(price, currency)) {
+                errors.0.push(values.error(key, &error.to_string()));
+            }
+        }
+    }
+}
+
+impl Loaded {
+    /// The configuration in force as TOML, each value with its origin; secrets are masked.
+    pub fn to_toml(&self) -> String {
+        print::to_toml(&settings::keys(), &self.values)
+    }
+
+    pub fn origin(&self, key: &str) -> Option<&Origin> {
+        self.values.origin(key)
+    }
+}
+
+impl Server {
+    /// Where agents and browsers reach this manager, without a trailing slash.
+    pub fn public_url(&self) -> String {
+        match &self.public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("http://{}", reachable(self.listen)),
+        }
+    }
+}
+
+/// Nobody can connect to an unspecified address; the name of this machine is the best guess.
+fn reachable(listen: SocketAddr) -> String {
+    if listen.ip().is_unspecified() {
+        format!("{}:{}", rustix::system::uname().nodename().to_string_lossy(), listen.port())
+    } else {
+        listen.to_string()
+    }
+}
+
+impl Storage {
+    /// Seconds between two flushes of what was reported, for a fleet of `nodes`.
+    pub fn flush_seconds(&self, nodes: usize) -> u32 {
+        /// A small fleet collects for longer, because every flush costs the card a few pages, however little is in it.
+        const SMALL_FLEET_NODES: usize = 200;
+        match self.flush_seconds {
+            FlushEvery::Seconds(seconds) => seconds,
+            FlushEvery::Auto if nodes <= SMALL_FLEET_NODES => 300,
+            FlushEvery::Auto => 60,
+        }
+    }
+
+    pub fn core_cache_bytes(&self) -> usize {
+        mib(self.core_cache_mib)
+    }
+
+    pub fn hot_cache_bytes(&self) -> usize {
+        mib(self.hot_cache_mib)
+    }
+}
+
+fn mib(count: u32) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(1 << 20)
+}
+
+impl Poot {
+    /// Slots of 30 s in an epoch.
+    pub fn epoch_slots(&self) -> u32 {
+        self.calculation_interval_seconds / 30
+    }
+}
+
+impl Payout {
+    /// In micro-USDT.
+    pub fn threshold(&self) -> Units {
+        self.threshold_usdt.units
+    }
+}
+
+impl DefaultPool {
+    /// What an hour in the default pool costs and earns.
+    pub fn pricing(&self) -> Pricing {
+        let units = |price: Decimal| Amount::from_decimal(price, self.currency).map_or(Units::ZERO, |amount| amount.units);
+        Pricing {
+            cost_per_hour: units(self.cost_per_hour),
+            reward_per_hour: units(self.reward_per_hour.unwrap_or(self.cost_per_hour)),
+            currency: self.currency,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,261 @@
+//! What a setting may be. A rule parses a text or refuses it, and says in words what it allows.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use rust_decimal::Decimal;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use crate::domain::money::{Amount, Currency, parse_decimal};
+use crate::domain::time::SLOT_SECONDS;
+
+/// A text that no log, error or print shows.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct Secret(String);
+
+/// What is shown instead of a secret.
+pub(super) const MASK: &str = "***";
+
+impl Secret {
+    /// For the one use it was given for.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlushEvery {
+    Auto,
+    Seconds(u32),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PayoutMode {
+    DryRun,
+    Live,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gateway {
+    None,
+    PaymentService,
+    Tron,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Which log lines are wanted: a level, with exceptions by module.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogTargets(pub Targets);
+
+type Parse<T> = Box<dyn Fn(&str) -> Option<T>>;
+
+/// Parses one setting; a refusal needs no words of its own, because `allowed` has them.
+pub(super) struct Rule<T> {
+    /// Completes "must be ...".
+    allowed: String,
+    /// Numbers and switches stand bare in TOML.
+    bare: bool,
+    secret: bool,
+    parse: Parse<T>,
+}
+
+impl<T> Rule<T> {
+    fn new(allowed: impl Into<String>, parse: impl Fn(&str) -> Option<T> + 'static) -> Rule<T> {
+        Rule { allowed: allowed.into(), bare: false, secret: false, parse: Box::new(parse) }
+    }
+
+    fn bare(self) -> Rule<T> {
+        Rule { bare: true, ..self }
+    }
+
+    fn secret(self) -> Rule<T> {
+        Rule { secret: true, ..self }
+    }
+
+    pub(super) fn parse(&self, text: &str) -> Option<T> {
+        (self.parse)(text)
+    }
+}
+
+/// Whether two texts mean the same value; `None` when one is not allowed.
+type Same = Box<dyn Fn(&str, &str) -> Option<bool>>;
+
+/// A setting without its type: what the layers, the errors and the documentation need.
+pub(super) struct Key {
+    /// `section.field`, as in the file.
+    pub name: String,
+    pub section: &'static str,
+    pub field: &'static str,
+    /// Names from older documents.
+    pub env: &'static [&'static str],
+    pub doc: String,
+    pub allowed: String,
+    pub bare: bool,
+    pub secret: bool,
+    same: Same,
+}
+
+impl Key {
+    pub(super) fn new<T: PartialEq + 'static>(
+        section: &'static str,
+        field: &'static str,
+        env: &'static [&'static str],
+        doc: &str,
+        rule: Rule<T>,
+    ) -> Key {
+        let Rule { allowed, bare, secret, parse } = rule;
+        let same = Box::new(move |a: &str, b: &str| Some(parse(a)? == parse(b)?));
+        Key { name: format!("{section}.{field}"), section, field, env, doc: doc.trim().to_owned(), allowed, bare, secret, same }
+    }
+
+    pub(super) fn accepts(&self, text: &str) -> bool {
+        (self.same)(text, text).is_some()
+    }
+
+    /// Both texts are allowed and mean the same value.
+    pub(super) fn same(&self, a: &str, b: &str) -> bool {
+        (self.same)(a, b) == Some(true)
+    }
+
+    /// `LUCID__SECTION__FIELD`.
+    pub(super) fn env_name(&self) -> String {
+        format!("LUCID__{}__{}", self.section, self.field).to_uppercase()
+    }
+}
+
+/// Empty means `None`.
+pub(super) fn optional<T: 'static>(rule: Rule<T>) -> Rule<Option<T>> {
+    let Rule { allowed, bare, secret, parse } = rule;
+    let parse = Box::new(move |text: &str| if text.is_empty() { Some(None) } else { parse(text).map(Some) });
+    Rule { allowed: format!("empty, or {allowed}"), bare, secret, parse }
+}
+
+pub(super) fn whole(min: u32, max: u32) -> Rule<u32> {
+    Rule::new(format!("a whole number from {min} to {max}"), move |text| digits(text).filter(|n| (min..=max).contains(n))).bare()
+}
+
+/// Digits only: the standard parser also takes a plus sign.
+fn digits(text: &str) -> Option<u32> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+pub(super) fn decimal(min: i64, max: i64, places: u32) -> Rule<Decimal> {
+    let range = Decimal::from(min)..=Decimal::from(max);
+    let allowed = format!("a decimal number from {min} to {max} with at most {places} decimal places");
+    Rule::new(allowed, move |text| {
+        let number = parse_decimal(text).ok()?.normalize();
+        (range.contains(&number) && number.scale() <= places).then_some(number)
+    })
+    .bare()
+}
+
+/// A positive amount of money, at most a million.
+pub(super) fn amount(currency: Currency) -> Rule<Amount> {
+    const MAX_WHOLE: i64 = 1_000_000;
+    let decimals = currency.decimals();
+    let allowed = format!("an amount of {currency} above 0 and up to {MAX_WHOLE} with at most {decimals} decimal places");
+    Rule::new(allowed, move |text| {
+        let amount = Amount::parse(text, currency).ok()?;
+        (1..=MAX_WHOLE * 10i64.pow(decimals)).contains(&amount.units.0).then_some(amount)
+    })
+    .bare()
+}
+
+pub(super) fn switch() -> Rule<bool> {
+    choice(&[("true", true), ("false", false)]).bare()
+}
+
+/// One of a few words, in any case.
+pub(super) fn choice<T: Clone + 'static>(choices: &'static [(&'static str, T)]) -> Rule<T> {
+    let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
+    Rule::new(words.join(" or "), |text| choices.iter().find(|(word, _)| word.eq_ignore_ascii_case(text)).map(|(_, value)| value.clone()))
+}
+
+pub(super) fn address() -> Rule<SocketAddr> {
+    Rule::new("an address and a port, such as 127.0.0.1:8095 or [::1]:8095", |text| {
+        SocketAddr::from_str(text).ok().filter(|address| address.port() != 0)
+    })
+}
+
+pub(super) fn path() -> Rule<PathBuf> {
+    Rule::new("a path", |text| (!text.is_empty() && !text.contains('\0')).then(|| PathBuf::from(text)))
+}
+
+pub(super) fn http_url() -> Rule<String> {
+    Rule::new("an http:// or https:// URL without user name, query or fragment", |text| {
+        let url = reqwest::Url::parse(text).ok()?;
+        let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+        (matches!(url.scheme(), "http" | "https") && url.has_host() && plain).then(|| text.to_owned())
+    })
+}
+
+/// May hold a password, so it is a secret as a whole.
+pub(super) fn mongodb_uri() -> Rule<Secret> {
+    Rule::new("a mongodb:// or mongodb+srv:// connection string", |text| {
+        let rest = text.strip_prefix("mongodb://").or_else(|| text.strip_prefix("mongodb+srv://"))?;
+        (!rest.is_empty() && !rest.contains(char::is_whitespace)).then(|| Secret(text.to_owned()))
+    })
+    .secret()
+}
+
+/// The most that a crash of the manager makes the agents send again stays small.
+const MAX_FLUSH_SECONDS: u32 = 600;
+
+pub(super) fn flush_every() -> Rule<FlushEvery> {
+    Rule::new(format!("auto, or a whole number of seconds from 5 to {MAX_FLUSH_SECONDS}"), |text| match text {
+        "auto" => Some(FlushEvery::Auto),
+        _ => digits(text).filter(|n| (5..=MAX_FLUSH_SECONDS).contains(n)).map(FlushEvery::Seconds),
+    })
+    .bare()
+}
+
+pub(super) fn epoch_length() -> Rule<u32> {
+    const DAY_SECONDS: u32 = 86_400;
+    Rule::new("a multiple of 30 seconds that divides a day (86400)", |text| {
+        let slot = u32::try_from(SLOT_SECONDS).ok()?;
+        digits(text).filter(|n| *n > 0 && n.is_multiple_of(slot) && DAY_SECONDS.is_multiple_of(*n))
+    })
+    .bare()
+}
+
+/// The words of `log.level` and `LOG_LEVEL`.
+const LOG_TARGETS: &str = "error, warn, info, debug, trace or off, or a list such as info,lucid::storage=debug";
+
+pub(super) fn log_targets() -> Rule<LogTargets> {
+    Rule::new(LOG_TARGETS, |text| parse_log_targets(text).ok())
+}
+
+/// A level or a list; the error says what is allowed.
+pub fn parse_log_targets(text: &str) -> Result<LogTargets, String> {
+    // Python's names, which older deployments have in their environment.
+    let known = match text.to_ascii_lowercase().as_str() {
+        "warning" => "warn".to_owned(),
+        "critical" => "error".to_owned(),
+        _ => text.to_owned(),
+    };
+    // `Targets` takes an unknown word for a module name; a misspelt level must not silence the log.
+    let mut bare_words = known.split(',').filter(|part| !part.contains('='));
+    let plausible = !known.is_empty() && bare_words.all(|word| LevelFilter::from_str(word).is_ok());
+    let targets = if plausible { Targets::from_str(&known).ok() } else { None };
+    targets.map(LogTargets).ok_or_else(|| format!("the log level {text:?} must be {LOG_TARGETS}"))
+}

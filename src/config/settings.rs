@@ -1,0 +1,178 @@
+//! Every setting, once: its type, what is allowed, the environment names of older documents, and what it means.
+//! `LUCID__SECTION__KEY` exists for each and is not listed. Defaults are in `data/default.toml`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use rust_decimal::Decimal;
+
+use super::rules::{self, FlushEvery, Gateway, Key, LogFormat, LogTargets, PayoutMode, Secret};
+use crate::domain::money::{Amount, Currency};
+use crate::domain::time::TrustPolicy;
+
+/// The port alone; the address stays what the other layers say.
+pub(super) const PORT_ENV: &str = "NODE_MANAGEMENT_PORT";
+/// Accepted and without effect: one process needs no cache server.
+pub(super) const IGNORED_ENV: &[&str] = &["REDIS_URI"];
+
+macro_rules! settings {
+    ($(
+        $(#[doc = $section_doc:literal])+
+        $section:ident: $Section:ident {
+            $($(#[doc = $doc:literal])+ $field:ident: $ty:ty = $rule:expr $(, env [$($env:literal),+])?;)+
+        }
+    )+) => {
+        /// All settings, checked.
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct Config {
+            $($(#[doc = $section_doc])+ pub $section: $Section,)+
+        }
+
+        $(
+            $(#[doc = $section_doc])+
+            #[derive(Debug, Clone, PartialEq)]
+            pub struct $Section {
+                $($(#[doc = $doc])+ pub $field: $ty,)+
+            }
+        )+
+
+        /// The settings in the order in which they are shown.
+        pub(super) fn keys() -> Vec<Key> {
+            vec![$($(
+                Key::new(stringify!($section), stringify!($field), &[$($($env),+)?], concat!($($doc),+), $rule),
+            )+)+]
+        }
+
+        impl Config {
+            /// `None` when a text is missing or against its rule.
+            pub(super) fn read<'a>(text: &dyn Fn(&str) -> Option<&'a str>) -> Option<Config> {
+                Some(Config {
+                    $($section: $Section {
+                        $($field: $rule.parse(text(concat!(stringify!($section), ".", stringify!($field)))?)?,)+
+                    },)+
+                })
+            }
+        }
+    };
+}
+
+settings! {
+    /// The HTTP server.
+    server: Server {
+        /// Address and port to listen on.
+        listen: SocketAddr = rules::address();
+        /// Where agents and browsers reach this manager; goes into the enrolment command. Empty: from the listen address.
+        public_url: Option<String> = rules::optional(rules::http_url());
+        /// Allow plain HTTP beyond loopback. Passwords then travel in clear.
+        allow_plain_http: bool = rules::switch();
+    }
+
+    /// The store.
+    storage: Storage {
+        /// Folder of everything this manager keeps.
+        data_dir: PathBuf = rules::path();
+        /// Cache of the core store, in MiB.
+        core_cache_mib: u32 = rules::whole(1, 1024);
+        /// Cache of the hot store, in MiB.
+        hot_cache_mib: u32 = rules::whole(1, 1024);
+        /// Seconds between flushes of reports to disk. `auto`: 300 for up to 200 nodes, else 60.
+        flush_seconds: FlushEvery = rules::flush_every();
+        /// Days for which measurements are kept as they came.
+        raw_days: u32 = rules::whole(1, 3650);
+    }
+
+    /// Whether the machine's clock may be believed.
+    clock: Clock {
+        /// `earned`: after NTP or an admin confirmed it. `always`: for hosts that keep time themselves.
+        trust: TrustPolicy = rules::choice(&[("earned", TrustPolicy::Earned), ("always", TrustPolicy::Always)]);
+    }
+
+    /// Bounds of this manager.
+    limits: Limits {
+        /// Nodes that can be registered.
+        max_nodes: u32 = rules::whole(1, 10_000);
+    }
+
+    /// Pools of nodes.
+    pools: Pools {
+        /// Nodes in a new pool, unless it says otherwise.
+        max_nodes_per_pool: u32 = rules::whole(1, crate::domain::pool::MAX_NODES), env ["MAX_NODES_PER_POOL"];
+    }
+
+    /// The pool that exists from the start.
+    default_pool: DefaultPool {
+        /// What an operational hour costs.
+        cost_per_hour: Decimal = rules::decimal(0, 1000, 8);
+        /// What a node earns in an hour at score 100. Empty: the same as it costs.
+        reward_per_hour: Option<Decimal> = rules::optional(rules::decimal(0, 1000, 8));
+        /// Currency of both.
+        currency: Currency = rules::choice(&[("USDT", Currency::Usdt), ("LUCID", Currency::Lucid)]);
+    }
+
+    /// Proof of operational time.
+    poot: Poot {
+        /// Seconds a node must have been observed before its score counts.
+        min_observation_seconds: u32 = rules::whole(0, 86_400), env ["POOT_MIN_OBSERVATION_TIME"];
+        /// What credits are multiplied with after a week of near-perfect uptime.
+        score_multiplier: Decimal = rules::decimal(1, 10, 4), env ["POOT_SCORE_MULTIPLIER"];
+        /// Length of an epoch, in seconds.
+        calculation_interval_seconds: u32 = rules::epoch_length(), env ["POOT_CALCULATION_INTERVAL"];
+        /// Lowest score that earns.
+        min_score: Decimal = rules::decimal(0, 100, 2);
+    }
+
+    /// Payouts.
+    payout: Payout {
+        /// `dry_run` simulates everything but the transfer. `live` is refused in this release.
+        mode: PayoutMode = rules::choice(&[("dry_run", PayoutMode::DryRun), ("live", PayoutMode::Live)]);
+        /// Who transfers.
+        gateway: Gateway =
+            rules::choice(&[("none", Gateway::None), ("payment_service", Gateway::PaymentService), ("tron", Gateway::Tron)]);
+        /// Balance from which a node is paid automatically.
+        threshold_usdt: Amount = rules::amount(Currency::Usdt), env ["PAYOUT_THRESHOLD_USDT", "PAYOUT_MIN_AMOUNT_USDT"];
+        /// Seconds between payout cycles.
+        processing_interval_seconds: u32 = rules::whole(60, 86_400), env ["PAYOUT_PROCESSING_INTERVAL"];
+        /// Hours between two automatic payouts of one node, at least.
+        frequency_hours: u32 = rules::whole(1, 8_760), env ["PAYOUT_FREQUENCY_HOURS"];
+        /// Hours for which a changed payout address waits before it is used.
+        address_cooldown_hours: u32 = rules::whole(0, 720);
+    }
+
+    /// What is logged, and where.
+    log: Log {
+        /// A level, or a list such as `info,lucid::storage=debug`.
+        level: LogTargets = rules::log_targets(), env ["LOG_LEVEL"];
+        /// How log lines look on the console; files are always JSON.
+        format: LogFormat = rules::choice(&[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+        /// Folder of the log files. Empty: `logs` in the data folder.
+        dir: Option<PathBuf> = rules::optional(rules::path());
+        /// Log files kept, the present one included. 0: log to the console only.
+        max_files: u32 = rules::whole(0, 100);
+        /// Size at which a log file is rotated, in MB.
+        max_file_mb: u32 = rules::whole(1, 1024);
+    }
+
+    /// Replication; checked now, used by a later release.
+    mongodb: Mongodb {
+        /// Connection string of the cluster.
+        uri: Option<Secret> = rules::optional(rules::mongodb_uri()), env ["MONGODB_URI"];
+    }
+
+    /// Consensus votes; checked now, used by a later release.
+    blockchain: Blockchain {
+        /// Base URL of the blockchain service.
+        url: Option<String> = rules::optional(rules::http_url()), env ["BLOCKCHAIN_URL"];
+    }
+
+    /// External payment service; checked now, used by a later release.
+    tron_payment: TronPayment {
+        /// Base URL of the payment service.
+        url: Option<String> = rules::optional(rules::http_url()), env ["TRON_PAYMENT_URL"];
+    }
+
+    /// API gateway; checked now, used by a later release.
+    api_gateway: ApiGateway {
+        /// Base URL of the gateway.
+        url: Option<String> = rules::optional(rules::http_url()), env ["API_GATEWAY_URL"];
+    }
+}

@@ -1,0 +1,283 @@
+//! Bits by node and by slot. Evidence is written as one row of node bits per slot and read as one column of slot bits
+//! per node; the way from rows to columns is a transpose of 64x64 blocks.
+
+use std::fmt;
+
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::ids::NodeIndex;
+
+const WORD: usize = 64;
+
+/// A set of nodes. Two equal sets are equal bytes: no trailing zero is ever kept.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Bitmap {
+    words: Vec<u64>,
+}
+
+impl Bitmap {
+    pub const EMPTY: Bitmap = Bitmap { words: Vec::new() };
+
+    /// True when the node was not in the set before.
+    pub fn set(&mut self, node: NodeIndex) -> bool {
+        let (word, mask) = place(node);
+        if word >= self.words.len() {
+            self.words.resize(word + 1, 0);
+        }
+        let was = self.words[word] & mask != 0;
+        self.words[word] |= mask;
+        !was
+    }
+
+    pub fn clear(&mut self, node: NodeIndex) {
+        let (word, mask) = place(node);
+        if let Some(w) = self.words.get_mut(word) {
+            *w &= !mask;
+            self.trim();
+        }
+    }
+
+    pub fn get(&self, node: NodeIndex) -> bool {
+        let (word, mask) = place(node);
+        self.words.get(word).is_some_and(|w| w & mask != 0)
+    }
+
+    pub fn count(&self) -> u32 {
+        self.words.iter().map(|w| w.count_ones()).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.words.is_empty()
+    }
+
+    /// Ascending.
+    pub fn iter(&self) -> impl Iterator<Item = NodeIndex> {
+        (0u32..).step_by(WORD).zip(&self.words).flat_map(|(base, word)| ones(*word).map(move |bit| NodeIndex(base + bit)))
+    }
+
+    pub fn union(&mut self, other: &Bitmap) {
+        if other.words.len() > self.words.len() {
+            self.words.resize(other.words.len(), 0);
+        }
+        for (mine, theirs) in self.words.iter_mut().zip(&other.words) {
+            *mine |= theirs;
+        }
+    }
+
+    /// Every node of this set is in `other` too.
+    pub fn is_within(&self, other: &Bitmap) -> bool {
+        let theirs = other.words.iter().chain(std::iter::repeat(&0));
+        self.words.iter().zip(theirs).all(|(mine, theirs)| mine & !theirs == 0)
+    }
+
+    fn trim(&mut self) {
+        let used = self.words.iter().rposition(|w| *w != 0).map_or(0, |last| last + 1);
+        self.words.truncate(used);
+    }
+
+    /// Little-endian bytes, no trailing zeros: node n is bit n % 8 of byte n / 8.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes: Vec<u8> = self.words.iter().flat_map(|w| w.to_le_bytes()).collect();
+        let used = bytes.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1);
+        bytes.truncate(used);
+        bytes
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Bitmap {
+        let word = |chunk: &[u8]| {
+            let mut padded = [0; 8];
+            padded[..chunk.len()].copy_from_slice(chunk);
+            u64::from_le_bytes(padded)
+        };
+        let mut bitmap = Bitmap { words: bytes.chunks(8).map(word).collect() };
+        bitmap.trim();
+        bitmap
+    }
+}
+
+fn place(node: NodeIndex) -> (usize, u64) {
+    (node.position() / WORD, 1 << (node.0 % 64))
+}
+
+/// Positions of the set bits, ascending.
+fn ones(mut word: u64) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let bit = word.trailing_zeros();
+        word &= word.wrapping_sub(1);
+        (bit < 64).then_some(bit)
+    })
+}
+
+impl FromIterator<NodeIndex> for Bitmap {
+    fn from_iter<I: IntoIterator<Item = NodeIndex>>(nodes: I) -> Bitmap {
+        let mut bitmap = Bitmap::EMPTY;
+        for node in nodes {
+            bitmap.set(node);
+        }
+        bitmap
+    }
+}
+
+impl fmt::Debug for Bitmap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter().map(|n| n.0)).finish()
+    }
+}
+
+impl Serialize for Bitmap {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.to_bytes())
+    }
+}
+
+impl<'de> Deserialize<'de> for Bitmap {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Bitmap, D::Error> {
+        struct Bytes;
+        impl<'de> Visitor<'de> for Bytes {
+            type Value = Bitmap;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the bytes of a bitmap")
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Bitmap, E> {
+                Ok(Bitmap::from_bytes(bytes))
+            }
+
+            // JSON has no bytes and gives a list.
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Bitmap, A::Error> {
+                let mut bytes = Vec::new();
+                while let Some(byte) = list.next_element()? {
+                    bytes.push(byte);
+                }
+                Ok(Bitmap::from_bytes(&bytes))
+            }
+        }
+        deserializer.deserialize_bytes(Bytes)
+    }
+}
+
+/// Transposes a 64x64 block in place: bit c of word r becomes bit r of word c. Swaps ever smaller quadrants (Warren,
+/// Hacker's Delight, 7-3).
+pub fn transpose64(block: &mut [u64; WORD]) {
+    let mut half = 32;
+    let mut mask = 0x0000_0000_ffff_ffff_u64;
+    while half != 0 {
+        let mut row = 0;
+        while row < WORD {
+            let swap = ((block[row] >> half) ^ block[row + half]) & mask;
+            block[row] ^= swap << half;
+            block[row + half] ^= swap;
+            row = (row + half + 1) & !half;
+        }
+        half >>= 1;
+        mask ^= mask << half;
+    }
+}
+
+/// One column of slot bits per node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Columns {
+    words_per_node: usize,
+    words: Vec<u64>,
+}
+
+impl Columns {
+    /// Columns of the nodes `0..nodes` over `rows`, oldest row first; a slot without a row is `&Bitmap::EMPTY`.
+    pub fn of(rows: &[&Bitmap], nodes: usize) -> Columns {
+        let words_per_node = rows.len().div_ceil(WORD);
+        let mut words = vec![0; words_per_node * nodes];
+        // Nodes outside, slots inside: the 64 columns being written stay in the cache.
+        for (word, first_node) in (0..nodes).step_by(WORD).enumerate() {
+            let present = WORD.min(nodes - first_node);
+            for (at, chunk) in rows.chunks(WORD).enumerate() {
+                let mut block = [0; WORD];
+                for (line, row) in block.iter_mut().zip(chunk) {
+                    *line = row.words.get(word).copied().unwrap_or(0);
+                }
+                transpose64(&mut block);
+                for (column, bits) in block.iter().enumerate().take(present) {
+                    words[(first_node + column) * words_per_node + at] = *bits;
+                }
+            }
+        }
+        Columns { words_per_node, words }
+    }
+
+    /// Bit r % 64 of word r / 64 is the node's bit of row r; empty for a node beyond the last.
+    pub fn column(&self, node: NodeIndex) -> &[u64] {
+        let start = node.position().saturating_mul(self.words_per_node);
+        self.words.get(start..start.saturating_add(self.words_per_node)).unwrap_or(&[])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn bitmap(nodes: &BTreeSet<u32>) -> Bitmap {
+        nodes.iter().map(|n| NodeIndex(*n)).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn a_bitmap_is_a_set(
+            a in prop::collection::btree_set(0u32..300, 0..40),
+            b in prop::collection::btree_set(0u32..300, 0..40),
+        ) {
+            let (x, y) = (bitmap(&a), bitmap(&b));
+            prop_assert_eq!(x.iter().map(|n| n.0).collect::<Vec<_>>(), a.iter().copied().collect::<Vec<_>>());
+            prop_assert_eq!(x.count() as usize, a.len());
+            prop_assert_eq!(x.is_within(&y), a.is_subset(&b));
+            let mut both = x.clone();
+            both.union(&y);
+            prop_assert_eq!(&both, &bitmap(&a.union(&b).copied().collect()));
+            for n in &b {
+                both.clear(NodeIndex(*n));
+            }
+            prop_assert_eq!(&both, &bitmap(&a.difference(&b).copied().collect()), "no trailing zeros stay");
+            let stored = postcard::to_stdvec(&x).unwrap();
+            prop_assert!(stored.len() <= 2 + a.last().map_or(0, |n| *n as usize / 8 + 1));
+            prop_assert_eq!(&postcard::from_bytes::<Bitmap>(&stored).unwrap(), &x);
+            prop_assert_eq!(&serde_json::from_str::<Bitmap>(&serde_json::to_string(&x).unwrap()).unwrap(), &x);
+        }
+
+        #[test]
+        fn columns_are_the_rows_turned(
+            rows in prop::collection::vec(prop::collection::btree_set(0u32..200, 0..60), 0..200),
+            nodes in 0usize..220,
+        ) {
+            let bitmaps: Vec<Bitmap> = rows.iter().map(bitmap).collect();
+            let columns = Columns::of(&bitmaps.iter().collect::<Vec<_>>(), nodes);
+            for node in 0..230u32 {
+                let column = columns.column(NodeIndex(node));
+                for (r, row) in rows.iter().enumerate() {
+                    let bit = column.get(r / 64).is_some_and(|w| w >> (r % 64) & 1 == 1);
+                    prop_assert_eq!(bit, (node as usize) < nodes && row.contains(&node), "node {} row {}", node, r);
+                }
+                let past_the_end: u32 = column.iter().map(|w| w.count_ones()).sum();
+                let expected = rows.iter().filter(|r| (node as usize) < nodes && r.contains(&node)).count();
+                prop_assert_eq!(past_the_end as usize, expected);
+            }
+        }
+
+        #[test]
+        fn transposing_moves_each_bit_across_the_diagonal(seed in prop::array::uniform32(any::<u64>()), more in prop::array::uniform32(any::<u64>())) {
+            let mut block = [0; 64];
+            block[..32].copy_from_slice(&seed);
+            block[32..].copy_from_slice(&more);
+            let before = block;
+            transpose64(&mut block);
+            for (r, row) in before.iter().enumerate() {
+                for (c, column) in block.iter().enumerate() {
+                    prop_assert_eq!(row >> c & 1, column >> r & 1);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! What is foreign, a port each. Nothing here decides; it carries out, and says truthfully what it knows and what not.
+
+pub mod payment;

@@ -1,0 +1,220 @@
+//! Closes epochs: evidence of 72 h in, one leaf per node and one head out.
+//!
+//! Leaves are written before the head. A crash in between writes the same leaves again: they follow from closed evidence
+//! and from records in force at the epoch's first slot.
+
+use std::collections::BTreeMap;
+
+use super::{Context, Stopped};
+use crate::domain::bits::{Bitmap, Columns};
+use crate::domain::credits::{Epoch, EpochSlots, Epochs, Leaf, Multiplier, Payer};
+use crate::domain::epoch::{self, Counts, Head};
+use crate::domain::evidence::{SLOTS_PER_DAY, SlotRow};
+use crate::domain::ids::{NodeIndex, PoolIndex};
+use crate::domain::money::Overflow;
+use crate::domain::node::Node;
+use crate::domain::pool::Pool;
+use crate::domain::poot::{self, Inputs, Params};
+use crate::domain::time::{Now, Slot};
+use crate::live::Event;
+use crate::storage::core::{epochs, tables};
+use crate::storage::fault::Fault;
+use crate::storage::hot;
+use crate::storage::table::Read;
+
+/// Epochs closed in one run; the rest follows in the next, which is nudged.
+const PER_RUN: usize = 64;
+
+pub async fn run(context: &Context) -> Result<(), Stopped> {
+    for _ in 0..PER_RUN {
+        let now = context.clock.now();
+        let Some(closed) = context.store.intake.closed_through(now) else { return Ok(()) };
+        let Some(range) = due(context, closed)? else { return Ok(()) };
+        super::flush::run(context).await?;
+        let head = if range.is_gap { gap(context, range, now)? } else { close(context, range, now).await? };
+        let epoch = head.epoch;
+        context.store.write(move |tx| epochs::put(tx, &head)).await?;
+        context.events.publish(&Event::Epoch { epoch: u64::from(epoch.0) });
+    }
+    context.nudges.nudge(crate::live::Job::Epochs);
+    Ok(())
+}
+
+/// The next range of slots to close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Range {
+    epoch: Epoch,
+    last_slot: Slot,
+    slots_per_epoch: u32,
+    is_gap: bool,
+}
+
+fn due(context: &Context, closed: Slot) -> Result<Option<Range>, Fault> {
+    let last = epochs::last(&context.store.read()?)?;
+    let evidence = |from: Slot| -> Result<Option<Slot>, Fault> {
+        let stored = hot::first_evidence(&context.store.hot.read()?, from)?;
+        let open = context.store.intake.open_rows(from, Slot(u32::MAX)).first().map(|(slot, _)| *slot);
+        Ok(stored.into_iter().chain(open).min())
+    };
+    let next = last.as_ref().map(Head::next_slot);
+    let first_seen = evidence(next.unwrap_or_default())?;
+    Ok(next_range(next, last.map(|head| head.slots_per_epoch), context.settings.epochs, first_seen, closed))
+}
+
+/// `next` is the first slot no head covers, `first_seen` the first slot at or after it with an evidence row. A new epoch length takes effect at the
+/// start of a UTC day. Epochs without any row become one gap.
+fn next_range(next: Option<Slot>, length: Option<u32>, configured: Epochs, first_seen: Option<Slot>, closed: Slot) -> Option<Range> {
+    let start = match next {
+        Some(slot) => slot,
+        None => configured.of(first_seen?).first_slot(),
+    };
+    let at_day_start = start.0.is_multiple_of(SLOTS_PER_DAY);
+    let length = length.filter(|_| !at_day_start).unwrap_or(configured.slots_per_epoch());
+    let epochs = Epochs::of_seconds(length * 30)?;
+    let epoch = Epoch(start.0);
+    let range = Range { epoch, last_slot: epochs.last_slot(epoch), slots_per_epoch: length, is_gap: false };
+    if range.last_slot > closed {
+        return None;
+    }
+    if first_seen.is_some_and(|seen| seen <= range.last_slot) {
+        return Some(range);
+    }
+    // Nothing was seen in it: extend to just before the first epoch with evidence, or to the last whole closed epoch, but not beyond the day
+    // when the length may change.
+    let day_end = Slot((start.0 / SLOTS_PER_DAY + 1) * SLOTS_PER_DAY - 1);
+    let before_seen = first_seen.map(|seen| epochs.of(seen).first_slot().minus(1));
+    let whole = epochs.of(closed.plus(1)).first_slot().minus(1);
+    let mut last_slot = before_seen.unwrap_or(whole).min(whole);
+    if length != configured.slots_per_epoch() {
+        last_slot = last_slot.min(day_end);
+    }
+    Some(Range { last_slot: last_slot.max(range.last_slot), is_gap: true, ..range })
+}
+
+fn gap(context: &Context, range: Range, now: Now) -> Result<Head, Stopped> {
+    let last = epochs::last(&context.store.read()?)?;
+    head(context, range, &[], last.as_ref(), now)
+}
+
+async fn close(context: &Context, range: Range, now: Now) -> Result<Head, Stopped> {
+    let core = context.store.read()?;
+    let last = epochs::last(&core)?;
+    let nodes: Vec<Node> = core.scan(tables::NODES, .., usize::MAX)?.into_iter().map(|(_, node)| node).collect();
+    let pools: BTreeMap<PoolIndex, Pool> = core.scan(tables::POOLS, .., usize::MAX)?.into_iter().map(|(_, p)| (p.index, p)).collect();
+    let hot_read = context.store.hot.read()?;
+    let before = match last.as_ref().and_then(|head| head.leaves_at) {
+        Some(epoch) => hot::leaves::of_epoch(&hot_read, epoch)?.into_iter().map(|leaf| (leaf.node, leaf)).collect(),
+        None => BTreeMap::new(),
+    };
+    let horizon = range.last_slot.plus(1).minus(u32::from(context.settings.params.max_age_slots));
+    let rows = hot::evidence(&hot_read, horizon, range.last_slot.plus(1))?;
+    let inputs = LeafInputs { nodes: &nodes, pools: &pools, before: &before, rows: &rows, params: &context.settings.params };
+    let leaves = leaves(&inputs, range).map_err(|e| Fault::Invariant(e.to_string()))?;
+    drop(hot_read);
+    let head = head(context, range, &leaves, last.as_ref(), now)?;
+    let epoch = range.epoch;
+    context.store.hot.write(crate::storage::Lane::Ordinary, move |tx| hot::leaves::put(tx, epoch, &leaves)).await?;
+    Ok(head)
+}
+
+fn head(context: &Context, range: Range, leaves: &[Leaf], last: Option<&Head>, now: Now) -> Result<Head, Stopped> {
+    let broken = |e: postcard::Error| Fault::Invariant(e.to_string());
+    Ok(Head {
+        epoch: range.epoch,
+        last_slot: range.last_slot,
+        slots_per_epoch: range.slots_per_epoch,
+        closed_at: now.wall,
+        is_gap: range.is_gap,
+        params: context.settings.params,
+        counts: Counts::of(leaves),
+        leaves_at: if range.is_gap { last.and_then(|head| head.leaves_at) } else { Some(range.epoch) },
+        leaves_hash: epoch::leaves_hash(leaves).map_err(broken)?,
+        previous: last.map_or(Ok(epoch::GENESIS), Head::hash).map_err(broken)?,
+    })
+}
+
+struct LeafInputs<'a> {
+    nodes: &'a [Node],
+    pools: &'a BTreeMap<PoolIndex, Pool>,
+    /// Leaves of the epoch before, for the multiplier.
+    before: &'a BTreeMap<NodeIndex, Leaf>,
+    /// Up to 72 h of evidence, ending with the epoch's last slot; slots without a row are missing.
+    rows: &'a [(Slot, SlotRow)],
+    params: &'a Params,
+}
+
+/// One leaf per node that has an agent, in node order.
+fn leaves(inputs: &LeafInputs<'_>, range: Range) -> Result<Vec<Leaf>, Overflow> {
+    let end = range.last_slot.plus(1);
+    let start = inputs.rows.first().map_or(range.epoch.first_slot(), |(slot, _)| *slot).min(range.epoch.first_slot());
+    let (proven, observed) = dense(inputs.rows, start, end);
+    let count = inputs.nodes.iter().map(|node| node.index.position() + 1).max().unwrap_or(0);
+    let columns = (Columns::of(&proven, count), Columns::of(&observed, count));
+    let in_epoch = inputs.rows.iter().filter(|(slot, _)| *slot >= range.epoch.first_slot());
+    let in_epoch: Vec<&SlotRow> = in_epoch.map(|(_, row)| row).collect();
+    let mut leaves = Vec::with_capacity(inputs.nodes.len());
+    for node in inputs.nodes.iter().filter(|node| node.enrolled_from.is_some()) {
+        let window = poot::window(columns.0.column(node.index), columns.1.column(node.index), proven.len(), inputs.params);
+        let in_slots = |bits: fn(&SlotRow) -> &Bitmap| in_epoch.iter().filter(|row| bits(row).get(node.index)).count();
+        let slots = EpochSlots { proven: small(in_slots(|row| &row.proven)), observed: small(in_slots(|row| &row.observed)) };
+        let multiplier =
+            inputs.before.get(&node.index).map_or(Multiplier::default(), |leaf| leaf.multiplier.after(leaf.slots, &leaf.inputs));
+        let at = range.epoch.first_slot();
+        let pool = node.pool.at(at).and_then(|index| inputs.pools.get(&index));
+        let payer = pool.map(|pool| Payer { pool: pool.index, pricing: *pool.pricing.at(at) });
+        let (leaf, _) = Leaf::close(node.index, slots, Inputs { window, ..Inputs::default() }, multiplier, payer, inputs.params)?;
+        leaves.push(leaf);
+    }
+    Ok(leaves)
+}
+
+/// Rows of every slot in `[start, end)`, empty where there is none.
+fn dense(rows: &[(Slot, SlotRow)], start: Slot, end: Slot) -> (Vec<&Bitmap>, Vec<&Bitmap>) {
+    static NOBODY: Bitmap = Bitmap::EMPTY;
+    let mut rest = rows.iter().peekable();
+    start
+        .until(end)
+        .map(|slot| match rest.next_if(|(at, _)| *at == slot) {
+            Some((_, row)) => (&row.proven, &row.observed),
+            None => (&NOBODY, &NOBODY),
+        })
+        .unzip()
+}
+
+/// An epoch has at most a day of slots.
+fn small(count: usize) -> u16 {
+    u16::try_from(count).unwrap_or(u16::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn five_minutes() -> Epochs {
+        Epochs::of_seconds(300).unwrap()
+    }
+
+    #[test]
+    fn epochs_follow_each_other_and_downtime_is_one_gap() {
+        let e = five_minutes();
+        let range = |next: Option<u32>, seen: Option<u32>, closed: u32| {
+            next_range(next.map(Slot), Some(10), e, seen.map(Slot), Slot(closed)).map(|r| (r.epoch.0, r.last_slot.0, r.is_gap))
+        };
+        assert_eq!(range(None, None, 1_000_000), None, "nothing was ever seen");
+        assert_eq!(range(None, Some(1_000_007), 1_000_009), Some((1_000_000, 1_000_009, false)));
+        assert_eq!(range(None, Some(1_000_007), 1_000_008), None, "not closed yet");
+        assert_eq!(range(Some(1_000_010), Some(1_000_012), 1_000_050), Some((1_000_010, 1_000_019, false)));
+        assert_eq!(range(Some(1_000_010), Some(1_000_500), 1_000_600), Some((1_000_010, 1_000_499, true)), "weeks are one record");
+        assert_eq!(range(Some(1_000_010), None, 1_000_045), Some((1_000_010, 1_000_039, true)));
+        assert_eq!(range(Some(1_000_010), None, 1_000_018), None);
+    }
+
+    #[test]
+    fn a_new_length_starts_with_a_day() {
+        let day = 2_880 * 347;
+        let range = |next: u32| {
+            next_range(Some(Slot(next)), Some(10), Epochs::of_seconds(600).unwrap(), Some(Slot(next)), Slot(u32::MAX - 1)).unwrap()
+        };
+        assert_eq!((range(day - 10).slots_per_epoch, range(day).slots_per_epoch), (10, 20));
+    }
+}

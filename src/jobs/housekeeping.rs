@@ -1,0 +1,33 @@
+//! What keeps the store small: old measurements and evidence go.
+
+use super::{Context, Stopped};
+use crate::domain::credits::Epoch;
+use crate::domain::evidence::SLOTS_PER_DAY;
+use crate::storage::Lane;
+use crate::storage::hot;
+
+/// Days for which evidence and leaves are kept.
+const EVIDENCE_DAYS: u32 = 90;
+/// Rows of leaves deleted in one transaction.
+const LEAF_ROWS: usize = 2_000;
+/// Transactions in one run; the rest follows in the next.
+const PER_RUN: usize = 50;
+
+pub async fn run(context: &Context) -> Result<(), Stopped> {
+    let now = context.clock.now();
+    if !now.trusted {
+        return Ok(());
+    }
+    let days_ago = |days: u32| now.wall.slot().minus(days.saturating_mul(SLOTS_PER_DAY));
+    let (samples, evidence) = (days_ago(context.settings.raw_days), days_ago(EVIDENCE_DAYS));
+    for _ in 0..PER_RUN {
+        let more = context.store.hot.write(Lane::Ordinary, move |tx| {
+            let leaves = hot::leaves::prune(tx, Epoch(evidence.0), LEAF_ROWS)?;
+            Ok(hot::prune(tx, samples, evidence)? || leaves == LEAF_ROWS)
+        });
+        if !more.await? {
+            break;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,92 @@
+//! The cycles. Each takes no input, rereads the state, does a bounded unit of work and may run again at any time: what is due follows from the
+//! store and the clock, so a restart and the normal path are the same code.
+
+mod epochs;
+mod flush;
+mod housekeeping;
+mod payouts;
+mod postings;
+mod schedule;
+
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::domain::credits::Epochs;
+use crate::domain::money::Units;
+use crate::domain::poot::Params;
+use crate::gateways::payment::PaymentGateway;
+use crate::live::{Events, Job, Nudges};
+use crate::storage::Store;
+use crate::storage::fault::{TxError, WriteError};
+
+pub use schedule::Scheduler;
+
+/// What the cycles need to know, from the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub params: Params,
+    pub epochs: Epochs,
+    /// Seconds between flushes; None: 300 up to `SMALL_FLEET` nodes, else 60.
+    pub flush_seconds: Option<u32>,
+    pub payout_threshold: Units,
+    pub payout_frequency_hours: u32,
+    pub payout_interval_seconds: u32,
+    pub raw_days: u32,
+}
+
+/// Everything a cycle may reach.
+#[derive(Clone)]
+pub struct Context {
+    pub store: Arc<Store>,
+    pub clock: Clock,
+    pub settings: Settings,
+    pub gateway: Arc<dyn PaymentGateway>,
+    pub events: Events,
+    pub nudges: Nudges,
+    /// The manager's own evidence that it can hear.
+    pub link_is_up: fn() -> bool,
+}
+
+/// Why a cycle stopped before its end. The next one starts from what was committed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stopped(pub String);
+
+impl<E: Into<WriteError>> From<E> for Stopped {
+    fn from(error: E) -> Stopped {
+        Stopped(error.into().to_string())
+    }
+}
+
+impl From<postcard::Error> for TxError {
+    fn from(error: postcard::Error) -> TxError {
+        TxError::Fault(crate::storage::fault::Fault::Invariant(error.to_string()))
+    }
+}
+
+impl Context {
+    /// One run of one cycle.
+    pub async fn run(&self, job: Job) -> Result<(), Stopped> {
+        match job {
+            Job::Flush => flush::run(self).await,
+            Job::Epochs => epochs::run(self).await,
+            Job::Postings => postings::run(self).await,
+            Job::Payouts => payouts::run(self).await,
+            Job::Tracking => payouts::drive_open(self).await,
+            Job::Housekeeping => housekeeping::run(self).await,
+        }
+    }
+
+    /// Follows the clock into the next slot; at least once per slot.
+    pub fn tick(&self) {
+        self.store.intake.tick(self.clock.now(), (self.link_is_up)());
+    }
+
+    /// All cycles in their natural order: what time alone would bring. For driven clocks and the command line.
+    pub async fn run_all(&self) -> Result<(), Stopped> {
+        self.tick();
+        for job in [Job::Flush, Job::Epochs, Job::Postings, Job::Payouts, Job::Housekeeping] {
+            self.run(job).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,129 @@
+//! Who wakes the cycles. The scheduler library reads the wall clock, which a Pi may set from 1970 to today in one step, so
+//! it only nudges; what is due is computed by the cycles from the store and our own clock.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_cron_scheduler::{Job as CronJob, JobScheduler, JobSchedulerError};
+
+use super::{Context, flush};
+use crate::live::Job;
+use crate::storage::core::tables;
+use crate::storage::table::Read;
+
+/// Cron expressions with seconds. Cycles that find nothing to do cost a read.
+const NUDGES: &[(Job, &str)] = &[(Job::Epochs, "5 * * * * *"), (Job::Postings, "35 */10 * * * *"), (Job::Housekeeping, "50 7 * * * *")];
+/// How often the slot ticker looks at the clock.
+const TICK: Duration = Duration::from_secs(1);
+/// Payouts that were sent are looked after this often.
+const TRACK_SECONDS: u64 = 30;
+
+/// Running cycles; they end when `stopping` turns true.
+pub struct Scheduler {
+    tasks: JoinSet<()>,
+    cron: JobScheduler,
+}
+
+impl Scheduler {
+    pub async fn start(context: Context, stopping: watch::Receiver<bool>) -> Result<Scheduler, JobSchedulerError> {
+        let cron = JobScheduler::new().await?;
+        for (job, expression) in NUDGES {
+            let (job, nudges) = (*job, context.nudges.clone());
+            cron.add(CronJob::new(*expression, move |_, _| nudges.nudge(job))?).await?;
+        }
+        cron.start().await?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(tick(context.clone(), stopping.clone()));
+        tasks.spawn(flushes(context.clone(), stopping.clone()));
+        tasks.spawn(payouts(context.clone(), stopping.clone()));
+        for job in [Job::Flush, Job::Epochs, Job::Postings, Job::Payouts, Job::Tracking, Job::Housekeeping] {
+            tasks.spawn(cycle(context.clone(), job, stopping.clone()));
+            context.nudges.nudge(job);
+        }
+        Ok(Scheduler { tasks, cron })
+    }
+
+    /// Waits until every cycle has ended its unit of work.
+    pub async fn finished(mut self) {
+        if let Err(error) = self.cron.shutdown().await {
+            tracing::debug!(%error, "the cron scheduler did not stop cleanly");
+        }
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Runs one job whenever it is nudged, never twice at a time.
+async fn cycle(context: Context, job: Job, mut stopping: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = stopped(&mut stopping) => return,
+            () = context.nudges.nudged(job) => (),
+        }
+        if let Err(super::Stopped(why)) = context.run(job).await {
+            tracing::error!(?job, why, "a cycle stopped early; the next one starts from what was committed");
+        }
+    }
+}
+
+async fn tick(context: Context, mut stopping: watch::Receiver<bool>) {
+    let mut was_trusted = None;
+    loop {
+        context.tick();
+        let distrust = context.clock.why_untrusted();
+        if was_trusted != Some(distrust.is_none()) {
+            match distrust {
+                Some(why) => tracing::warn!(%why, "the clock is not trusted: no epoch closes and nothing is paid"),
+                None => tracing::info!("the clock is trusted"),
+            }
+            was_trusted = Some(distrust.is_none());
+            context.nudges.nudge(Job::Flush);
+        }
+        if pause(TICK, &mut stopping).await {
+            return;
+        }
+    }
+}
+
+async fn flushes(context: Context, mut stopping: watch::Receiver<bool>) {
+    loop {
+        let nodes = context.store.read().and_then(|core| core.count(tables::NODES)).unwrap_or(0);
+        let seconds = flush::interval_seconds(context.settings.flush_seconds, nodes);
+        if pause(context.clock.real_time(u64::from(seconds) * 1000), &mut stopping).await {
+            return;
+        }
+        context.nudges.nudge(Job::Flush);
+    }
+}
+
+/// Wakes the planning every interval, and the tracking while a transfer is under way.
+async fn payouts(context: Context, mut stopping: watch::Receiver<bool>) {
+    let interval = u64::from(context.settings.payout_interval_seconds);
+    let mut waited = 0;
+    loop {
+        let step = TRACK_SECONDS.min(interval);
+        if pause(context.clock.real_time(step * 1000), &mut stopping).await {
+            return;
+        }
+        waited += step;
+        if waited >= interval {
+            context.nudges.nudge(Job::Payouts);
+            waited = 0;
+        } else if context.store.read().and_then(|core| core.count(tables::OPEN_PAYOUTS)).unwrap_or(0) > 0 {
+            context.nudges.nudge(Job::Tracking);
+        }
+    }
+}
+
+/// True when the process is stopping.
+async fn pause(duration: Duration, stopping: &mut watch::Receiver<bool>) -> bool {
+    tokio::select! {
+        () = stopped(stopping) => true,
+        () = tokio::time::sleep(duration) => false,
+    }
+}
+
+async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    // The sender lives in `app` as long as the process; its loss means the same as a stop.
+    let _ = stopping.wait_for(|stop| *stop).await;
+}

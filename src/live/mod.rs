@@ -1,0 +1,10 @@
+//! What tells the rest of the process that something happened: `Events` for people who watch, `Nudges` for the cycles, `Refusals` for the audit log. Neither
+//! carries state: whoever is woken rereads the store.
+
+mod events;
+mod nudges;
+mod refusals;
+
+pub use events::{Change, Event, Events, LatestSample, RING, ReportEvent, Stamped, Watch};
+pub use nudges::{Job, Nudges};
+pub use refusals::{FLUSH_SECONDS as REFUSALS_FLUSH_SECONDS, Refusals};

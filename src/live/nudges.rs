@@ -1,0 +1,68 @@
+//! Wakes a job before its time. A nudge is a hint: many of them before the job looks are one.
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+/// The cycles that can be woken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Job {
+    Flush,
+    Epochs,
+    Postings,
+    /// Plans payouts, then tracks.
+    Payouts,
+    /// Drives the payouts that have not ended.
+    Tracking,
+    Housekeeping,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Nudges(Arc<[Notify; 6]>);
+
+impl Nudges {
+    pub fn new() -> Nudges {
+        Nudges::default()
+    }
+
+    /// Wakes the job, or lets its next wait return at once.
+    pub fn nudge(&self, job: Job) {
+        self.of(job).notify_one();
+    }
+
+    /// Returns after the next nudge of this job. One waiter per job.
+    pub async fn nudged(&self, job: Job) {
+        self.of(job).notified().await;
+    }
+
+    fn of(&self, job: Job) -> &Notify {
+        let [flush, epochs, postings, payouts, tracking, housekeeping] = &*self.0;
+        match job {
+            Job::Flush => flush,
+            Job::Epochs => epochs,
+            Job::Postings => postings,
+            Job::Payouts => payouts,
+            Job::Tracking => tracking,
+            Job::Housekeeping => housekeeping,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nudges_before_the_wait_are_one_and_reach_only_their_job() {
+        let nudges = Nudges::new();
+        nudges.nudge(Job::Epochs);
+        nudges.nudge(Job::Epochs);
+        nudges.nudged(Job::Epochs).await;
+        tokio::select! {
+            biased;
+            () = nudges.nudged(Job::Epochs) => panic!("a second wake-up"),
+            () = nudges.nudged(Job::Payouts) => panic!("another job's wake-up"),
+            () = std::future::ready(()) => (),
+        }
+    }
+}

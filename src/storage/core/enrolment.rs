@@ -1,0 +1,555 @@
+//! Enrolment tokens, and the one verb that makes a machine a node.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::nodes::{self, name_key};
+use super::tables::{ENROLMENT_TOKENS, NODE_KEYS, NODE_NAMES};
+use super::{audit, pools};
+use crate::crypto::PublicKey;
+use crate::domain::audit::Act;
+use crate::domain::enrolment::{Drift, EnrolmentTarget, EnrolmentToken, Fingerprint, MAX_TOKENS, NewToken, TokenText, TokenUse};
+use crate::domain::ids::{EnrolmentId, NodeId, NodeIndex, PoolIndex};
+use crate::domain::node::{Eligible, HardwareInfo, Identity, Node, NodeConfiguration, NodeType};
+use crate::domain::refusal::{FieldErrors, Refusal};
+use crate::domain::registration::{NewNode, plain_name, unique_name};
+use crate::domain::time::Timeline;
+use crate::storage::directory::Directory;
+use crate::storage::fault::{Fault, TxError};
+use crate::storage::table::{Read, WriteTx};
+
+/// Keeps a token whose text the caller made from fresh random bytes and hands out once.
+pub fn create_token(tx: &mut WriteTx<'_>, act: &Act, text: &TokenText, new: &NewToken) -> Result<EnrolmentToken, TxError> {
+    let mut errors = FieldErrors::default();
+    new.check(&mut errors);
+    errors.finish()?;
+    match &new.target {
+        EnrolmentTarget::Node(id) => drop(nodes::require(tx, id)?),
+        EnrolmentTarget::Pool(index) => drop(pools::by_index(tx, *index)?.ok_or(Refusal::PoolNotFound)?),
+    }
+    make_room(tx, act)?;
+    let token = EnrolmentToken {
+        id: text.id.clone(),
+        secret_hash: text.secret_hash(),
+        target: new.target.clone(),
+        uses: new.uses,
+        used_by: Vec::new(),
+        created_at: act.now.wall,
+        expires_at: act.now.wall.plus_seconds(new.expires_in_seconds),
+        revoked: false,
+        needs_approval: new.needs_approval,
+        created_by: act.actor.to_string(),
+    };
+    put(tx, &token)?;
+    audit::append(tx, act.draft("enrolment_token.create", token.id.as_str()))?;
+    Ok(token)
+}
+
+/// When the table is full, dead tokens leave; when all are alive, the new one is refused.
+fn make_room(tx: &mut WriteTx<'_>, act: &Act) -> Result<(), TxError> {
+    if tx.count(ENROLMENT_TOKENS)? < MAX_TOKENS as u64 {
+        return Ok(());
+    }
+    let dead: Vec<String> = tx
+        .scan(ENROLMENT_TOKENS, .., MAX_TOKENS)?
+        .into_iter()
+        .filter(|(_, token)| token.revoked || token.expires_at <= act.now.wall)
+        .map(|(key, _)| key)
+        .collect();
+    if dead.is_empty() {
+        return Err(Refusal::Rule("TooManyTokens", format!("{MAX_TOKENS} enrolment tokens are open; revoke some")).into());
+    }
+    for key in &dead {
+        tx.delete(ENROLMENT_TOKENS, key)?;
+    }
+    Ok(())
+}
+
+fn put(tx: &mut WriteTx<'_>, token: &EnrolmentToken) -> Result<(), TxError> {
+    tx.put(ENROLMENT_TOKENS, &token.id.as_str().to_owned(), token)
+}
+
+pub fn token(read: &impl Read, id: &EnrolmentId) -> Result<Option<EnrolmentToken>, Fault> {
+    read.get(ENROLMENT_TOKENS, &id.as_str().to_owned())
+}
+
+/// Newest first.
+pub fn tokens(read: &impl Read, offset: usize, limit: usize) -> Result<Vec<EnrolmentToken>, Fault> {
+    let (mut seen, mut page) = (0, Vec::new());
+    read.for_each_back(ENROLMENT_TOKENS, .., |_, token| {
+        if seen >= offset && page.len() < limit {
+            page.push(token);
+        }
+        seen += 1;
+        if page.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(page)
+}
+
+pub fn token_count(read: &impl Read) -> Result<u64, Fault> {
+    read.count(ENROLMENT_TOKENS)
+}
+
+/// Revoking twice changes nothing.
+pub fn revoke(tx: &mut WriteTx<'_>, act: &Act, id: &EnrolmentId) -> Result<(), TxError> {
+    let mut token = token(tx, id)?.ok_or(Refusal::TokenUnknown)?;
+    if token.revoked {
+        return Ok(());
+    }
+    token.revoked = true;
+    put(tx, &token)?;
+    audit::append(tx, act.draft("enrolment_token.revoke", id.as_str()))
+}
+
+/// A machine that asks to be a node. Its signature over the request was checked before.
+#[derive(Debug, Clone)]
+pub struct Enrolling {
+    pub token: TokenText,
+    pub key: PublicKey,
+    pub fingerprint: Fingerprint,
+    pub hardware: HardwareInfo,
+    /// What the machine would like to be called.
+    pub name: String,
+    /// Fresh; used only when a new node comes of it.
+    pub new_id: NodeId,
+    /// Nodes whose fingerprint identifies this machine (`Directory::on_machine`).
+    pub on_machine: Vec<OnMachine>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OnMachine {
+    pub index: NodeIndex,
+    /// Its agent was heard lately, so it is no earlier life of the one that asks now.
+    pub heard: bool,
+}
+
+/// How a machine became, or turned out to be, a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    New,
+    /// It claimed a node that was made for it.
+    Claimed,
+    /// A repeat of an answered request: nothing was changed.
+    Again,
+    /// Its key was known.
+    SameKey,
+    /// Its hardware was known under another key, which the new one replaces.
+    SameMachine,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Enrolled {
+    pub node: Node,
+    pub how: How,
+    /// Another live node of the same machine: worth an alert.
+    pub twin: Option<NodeId>,
+}
+
+impl Enrolling {
+    fn check(&self) -> Result<(), Refusal> {
+        let mut errors = FieldErrors::default();
+        errors.require(self.fingerprint.is_well_formed(), "fingerprint", "parts must be 32 hex digits");
+        self.hardware.check(&mut errors, "hardware");
+        errors.finish()
+    }
+}
+
+/// All rules of enrolment; a refusal changes nothing. `manager_key_hash` is this manager's.
+pub fn enrol(
+    tx: &mut WriteTx<'_>,
+    directory: &Arc<Directory>,
+    act: &Act,
+    manager_key_hash: &str,
+    asked: &Enrolling,
+) -> Result<Enrolled, TxError> {
+    if asked.token.manager_key_hash != manager_key_hash {
+        return Err(Refusal::TokenForOtherManager.into());
+    }
+    let token = token(tx, &asked.token.id)?.ok_or(Refusal::TokenUnknown)?;
+    let usage = token.present(&asked.token, &asked.key, act.now.wall)?;
+    asked.check()?;
+    let known = nodes::by_key(tx, &asked.key)?;
+    if let Some(node) = &known
+        && drift(node, asked) == Some(Drift::OtherHardware)
+    {
+        return Err(Refusal::KeyOnOtherHardware.into());
+    }
+    match (usage, known) {
+        (TokenUse::Again(id), Some(node)) if node.id == id => Ok(Enrolled { node, how: How::Again, twin: None }),
+        // The node was deleted, or another key took its place: the use is spent.
+        (TokenUse::Again(_), _) => Err(Refusal::TokenUsed.into()),
+        (TokenUse::Fresh, Some(node)) => again_with_key(tx, directory, act, token, asked, node),
+        (TokenUse::Fresh, None) => match &token.target {
+            EnrolmentTarget::Node(id) => {
+                let node = nodes::require(tx, id)?;
+                claim(tx, directory, act, token, asked, node)
+            }
+            EnrolmentTarget::Pool(pool) => {
+                let pool = *pool;
+                enrol_into_pool(tx, directory, act, token, asked, pool)
+            }
+        },
+    }
+}
+
+fn drift(node: &Node, asked: &Enrolling) -> Option<Drift> {
+    node.identity.as_ref().map(|identity| identity.fingerprint.drift(&asked.fingerprint))
+}
+
+/// The key is a node's already: the node goes on. A machine that changed is flagged, as it would be by its next report.
+fn again_with_key(
+    tx: &mut WriteTx<'_>,
+    directory: &Arc<Directory>,
+    act: &Act,
+    token: EnrolmentToken,
+    asked: &Enrolling,
+    before: Node,
+) -> Result<Enrolled, TxError> {
+    if matches!(&token.target, EnrolmentTarget::Node(id) if *id != before.id) {
+        return Err(Refusal::NodeExists.into());
+    }
+    let mut node = before.clone();
+    node.hardware = Some(asked.hardware.clone());
+    if drift(&before, asked) == Some(Drift::Changed)
+        && let Some(identity) = &mut node.identity
+    {
+        identity.drift = Some(asked.fingerprint.clone());
+    }
+    nodes::replace(tx, directory, act, &before, &mut node)?;
+    finish(tx, act, token, asked, node, How::SameKey, None)
+}
+
+/// A node-bound token: the node made beforehand, or the same machine with a new key.
+fn claim(
+    tx: &mut WriteTx<'_>,
+    directory: &Arc<Directory>,
+    act: &Act,
+    token: EnrolmentToken,
+    asked: &Enrolling,
+    before: Node,
+) -> Result<Enrolled, TxError> {
+    let how = match &before.identity {
+        None => How::Claimed,
+        Some(identity) if identity.fingerprint.identifies(&asked.fingerprint) => How::SameMachine,
+        Some(_) => return Err(Refusal::NodeClaimed.into()),
+    };
+    let twin = twin(tx, asked, before.index)?;
+    let node = bind(tx, directory, act, &token, asked, &before)?;
+    finish(tx, act, token, asked, node, how, twin)
+}
+
+fn enrol_into_pool(
+    tx: &mut WriteTx<'_>,
+    directory: &Arc<Directory>,
+    act: &Act,
+    token: EnrolmentToken,
+    asked: &Enrolling,
+    pool: PoolIndex,
+) -> Result<Enrolled, TxError> {
+    let name = plain_name(&asked.name);
+    if let Some(before) = earlier_life(tx, asked, &name)? {
+        let node = bind(tx, directory, act, &token, asked, &before)?;
+        return finish(tx, act, token, asked, node, How::SameMachine, None);
+    }
+    let pool = pools::by_index(tx, pool)?.ok_or(Refusal::PoolNotFound)?;
+    nodes::check_room(tx, Some(&pool))?;
+    let twin = twin(tx, asked, NodeIndex(u32::MAX))?;
+    let new = NewNode {
+        // As many tries as the pool can have nodes, and one: then one of them is free.
+        name: unique_name(&name, pool.max_nodes + 2, |name| {
+            Ok::<_, Fault>(tx.get(NODE_NAMES, &name_key(Some(pool.index), name))?.is_some())
+        })?
+        .ok_or(Refusal::NodeNameTaken)?,
+        node_type: NodeType::Worker,
+        hardware: Some(asked.hardware.clone()),
+        location: None,
+        pool: None,
+        configuration: NodeConfiguration::default(),
+    };
+    let made = nodes::insert(tx, act, &asked.new_id, Some(pool.index), &new)?;
+    let node = bind(tx, directory, act, &token, asked, &made)?;
+    finish(tx, act, token, asked, node, How::New, twin)
+}
+
+/// The node that this machine was before it lost its key. One whose agent is still heard is another agent on the same machine, unless it even goes
+/// by the same name.
+fn earlier_life(tx: &WriteTx<'_>, asked: &Enrolling, name: &str) -> Result<Option<Node>, Fault> {
+    let mut found: Option<Node> = None;
+    for candidate in &asked.on_machine {
+        let Some(node) = identified(tx, asked, candidate.index)? else { continue };
+        let same_name = node.name == name;
+        if same_name {
+            return Ok(Some(node));
+        }
+        if !candidate.heard && found.is_none() {
+            found = Some(node);
+        }
+    }
+    Ok(found)
+}
+
+fn twin(tx: &WriteTx<'_>, asked: &Enrolling, except: NodeIndex) -> Result<Option<NodeId>, Fault> {
+    for candidate in asked.on_machine.iter().filter(|c| c.index != except) {
+        if let Some(node) = identified(tx, asked, candidate.index)? {
+            return Ok(Some(node.id));
+        }
+    }
+    Ok(None)
+}
+
+/// The candidates come from memory, so the store has the last word.
+fn identified(tx: &WriteTx<'_>, asked: &Enrolling, index: NodeIndex) -> Result<Option<Node>, Fault> {
+    let node = nodes::by_index(tx, index)?;
+    Ok(node.filter(|n| n.identity.as_ref().is_some_and(|i| i.fingerprint.identifies(&asked.fingerprint))))
+}
+
+/// Binds the node to the machine: the new key replaces an older one, history and slots of the past stay.
+fn bind(
+    tx: &mut WriteTx<'_>,
+    directory: &Arc<Directory>,
+    act: &Act,
+    token: &EnrolmentToken,
+    asked: &Enrolling,
+    before: &Node,
+) -> Result<Node, TxError> {
+    let mut node = before.clone();
+    let identity = Identity { key: asked.key, fingerprint: asked.fingerprint.clone(), drift: None, enrolled_at: act.now.wall };
+    let first = node.identity.replace(identity).is_none();
+    node.hardware = Some(asked.hardware.clone());
+    if first {
+        // Without a trusted clock the slot is set when trust is earned (`nodes::date_enrolments`).
+        node.enrolled_from = act.now.trusted.then(|| act.now.wall.slot().plus(1));
+        if token.needs_approval {
+            node.eligible = Timeline::new(Eligible::Suspended);
+        }
+    }
+    if let Some(old) = &before.identity {
+        tx.delete(NODE_KEYS, &old.key.0)?;
+    }
+    tx.put(NODE_KEYS, &asked.key.0, &super::tables::Index(node.index.0))?;
+    nodes::replace(tx, directory, act, before, &mut node)?;
+    Ok(node)
+}
+
+fn finish(
+    tx: &mut WriteTx<'_>,
+    act: &Act,
+    mut token: EnrolmentToken,
+    asked: &Enrolling,
+    node: Node,
+    how: How,
+    twin: Option<NodeId>,
+) -> Result<Enrolled, TxError> {
+    token.used_by.push((asked.key, node.id.clone()));
+    put(tx, &token)?;
+    let operation = match how {
+        How::SameMachine => "node.key.replace",
+        How::SameKey => "node.enrol.again",
+        How::New | How::Claimed | How::Again => "node.enrol",
+    };
+    audit::append(tx, act.draft(operation, node.id.as_str()).because(format!("token {}", token.id)))?;
+    Ok(Enrolled { node, how, twin })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Fixture, T, act, at, fingerprint, hardware, key, new_node, new_pool, node_id, pool_id};
+    use super::*;
+    use crate::domain::pool::DEFAULT_POOL_ID;
+    use crate::domain::time::{Now, Timestamp};
+
+    const OURS: &str = "00000000000000000000000000000000";
+
+    fn text(n: u32) -> TokenText {
+        TokenText { id: EnrolmentId::parse(&format!("enrol_{n:06}")).unwrap(), secret: "s3cret".into(), manager_key_hash: OURS.into() }
+    }
+
+    fn make(f: &Fixture, n: u32, new: NewToken) -> TokenText {
+        f.write(move |tx, _| create_token(tx, &act(), &text(n), &new)).unwrap();
+        text(n)
+    }
+
+    fn pool_token(f: &Fixture, n: u32, uses: u32) -> TokenText {
+        let id = crate::domain::ids::PoolId::parse(DEFAULT_POOL_ID).unwrap();
+        let pool = pools::by_id(&f.store.read().unwrap(), &id).unwrap().unwrap().index;
+        make(f, n, NewToken { target: EnrolmentTarget::Pool(pool), uses, expires_in_seconds: 3_600, needs_approval: false })
+    }
+
+    fn node_token(f: &Fixture, n: u32, node: u32) -> TokenText {
+        make(f, n, NewToken { target: EnrolmentTarget::Node(node_id(node)), uses: 1, expires_in_seconds: 3_600, needs_approval: false })
+    }
+
+    /// Machine `machine` with key `k`, which would become node `n`.
+    fn asking(token: &TokenText, k: u8, machine: u32, n: u32) -> Enrolling {
+        Enrolling {
+            token: token.clone(),
+            key: key(k),
+            fingerprint: fingerprint(machine),
+            hardware: hardware(),
+            name: "rpi".into(),
+            new_id: node_id(n),
+            on_machine: vec![],
+        }
+    }
+
+    fn run_at(f: &Fixture, now: Now, mut asked: Enrolling, heard: bool) -> Result<Enrolled, Refusal> {
+        let known = f.store.directory.on_machine(&asked.fingerprint);
+        asked.on_machine = known.into_iter().map(|index| OnMachine { index, heard }).collect();
+        f.write(move |tx, d| enrol(tx, d, &Act { now, ..act() }, OURS, &asked))
+    }
+
+    fn run(f: &Fixture, asked: Enrolling) -> Result<Enrolled, Refusal> {
+        run_at(f, at(0), asked, false)
+    }
+
+    #[test]
+    fn a_new_machine_becomes_a_node_from_the_next_slot_and_a_lost_answer_is_no_loss() {
+        let f = Fixture::new();
+        let token = pool_token(&f, 1, 1);
+        let first = run(&f, asking(&token, 1, 1, 1)).unwrap();
+        assert_eq!((first.how, first.node.enrolled_from), (How::New, Some(at(0).wall.slot().plus(1))));
+        let entry = f.store.directory.by_id(&node_id(1)).unwrap();
+        assert_eq!((entry.key, entry.counts_in(at(30).wall.slot())), (Some(key(1)), true));
+        let audited = f.audited();
+        let again = run(&f, asking(&token, 1, 1, 2)).unwrap();
+        assert_eq!((again.how, again.node), (How::Again, first.node));
+        assert_eq!(f.audited(), audited);
+        assert_eq!(run_at(&f, at(3_600), asking(&token, 1, 1, 2), false), Err(Refusal::TokenExpired));
+    }
+
+    #[test]
+    fn each_refusal_has_its_own_name_and_changes_nothing() {
+        let f = Fixture::new();
+        let token = pool_token(&f, 1, 2);
+        run(&f, asking(&token, 1, 1, 1)).unwrap();
+        let revoked = pool_token(&f, 2, 1);
+        f.write(|tx, _| revoke(tx, &act(), &text(2).id)).unwrap();
+        let used = pool_token(&f, 3, 1);
+        run(&f, asking(&used, 2, 2, 2)).unwrap();
+        make_prepared(&f, 7);
+        let bound = node_token(&f, 4, 7);
+        run(&f, asking(&bound, 3, 3, 99)).unwrap();
+        let bound_again = node_token(&f, 5, 7);
+        let gone = node_token(&f, 6, 7);
+        let audited = f.audited();
+        let with = |change: &dyn Fn(&mut Enrolling)| {
+            let mut asked = asking(&token, 9, 9, 9);
+            change(&mut asked);
+            asked
+        };
+        let other_board = |a: &mut Enrolling| a.key = key(1);
+        let cases: Vec<(Enrolling, Refusal)> = vec![
+            (with(&|a| a.token.manager_key_hash = "f".repeat(32)), Refusal::TokenForOtherManager),
+            (with(&|a| a.token.id = text(99).id), Refusal::TokenUnknown),
+            (with(&|a| a.token.secret = "guess".into()), Refusal::TokenWrongSecret),
+            (with(&|a| a.token = revoked.clone()), Refusal::TokenRevoked),
+            (with(&|a| a.token = used.clone()), Refusal::TokenUsed),
+            (with(&other_board), Refusal::KeyOnOtherHardware),
+            (asking(&bound_again, 4, 4, 9), Refusal::NodeClaimed),
+            (asking(&bound_again, 1, 1, 9), Refusal::NodeExists),
+        ];
+        for (asked, refusal) in cases {
+            assert_eq!(run(&f, asked), Err(refusal));
+        }
+        let invalid = run(&f, with(&|a| a.hardware.cpu.cores = 0));
+        assert!(matches!(invalid, Err(Refusal::Invalid(fields)) if fields[0].field == "hardware.cpu.cores"));
+        let forged_parts = run(&f, with(&|a| a.fingerprint.macs = Some("x".into())));
+        assert!(matches!(forged_parts, Err(Refusal::Invalid(fields)) if fields[0].field == "fingerprint"));
+        assert_eq!(f.audited(), audited, "no refusal left a trace of its own");
+        f.write(|tx, d| nodes::delete(tx, d, &act(), &node_id(7), false).map(drop)).unwrap();
+        assert_eq!(run(&f, asking(&gone, 4, 4, 9)), Err(Refusal::NodeNotFound));
+        assert_eq!(run(&f, asking(&bound, 3, 3, 9)), Err(Refusal::TokenUsed), "an answered token does not raise the dead");
+        assert_eq!(run(&f, asking(&token, 9, 9, 9)).unwrap().how, How::New, "the second use is still there");
+    }
+
+    fn make_prepared(f: &Fixture, n: u32) {
+        f.write(move |tx, d| nodes::create(tx, d, &act(), &node_id(n), &new_node(&format!("made-{n}"), None))).unwrap();
+    }
+
+    #[test]
+    fn a_made_node_is_claimed_and_its_machine_may_come_back_with_a_new_key() {
+        let f = Fixture::new();
+        make_prepared(&f, 7);
+        let first = run(&f, asking(&node_token(&f, 1, 7), 1, 1, 9)).unwrap();
+        assert_eq!((first.how, first.node.id.clone(), first.node.name.as_str()), (How::Claimed, node_id(7), "made-7"));
+        let back = run(&f, asking(&node_token(&f, 2, 7), 2, 1, 9)).unwrap();
+        assert_eq!((back.how, back.node.index, back.node.enrolled_from), (How::SameMachine, first.node.index, first.node.enrolled_from));
+        let read = f.store.read().unwrap();
+        assert_eq!(nodes::by_key(&read, &key(1)).unwrap(), None, "the old key is worth nothing");
+        assert_eq!(nodes::by_key(&read, &key(2)).unwrap().map(|n| n.id), Some(node_id(7)));
+    }
+
+    #[test]
+    fn a_known_key_goes_on_as_its_node_and_a_changed_machine_is_flagged() {
+        let f = Fixture::new();
+        let first = run(&f, asking(&pool_token(&f, 1, 1), 1, 1, 1)).unwrap();
+        let mut rebuilt = asking(&pool_token(&f, 2, 1), 1, 1, 2);
+        let other = fingerprint(2);
+        rebuilt.fingerprint = Fingerprint { memory: other.memory, disk_id: other.disk_id, macs: other.macs, ..fingerprint(1) };
+        let back = run(&f, rebuilt).unwrap();
+        assert_eq!((back.how, back.node.index), (How::SameKey, first.node.index));
+        let identity = back.node.identity.unwrap();
+        assert!(identity.drift.is_some() && identity.fingerprint == fingerprint(1), "payouts hold until an admin accepts");
+    }
+
+    #[test]
+    fn a_machine_that_lost_its_key_is_told_from_a_second_agent_on_it() {
+        let f = Fixture::new();
+        let token = pool_token(&f, 1, 9);
+        let first = run(&f, asking(&token, 1, 1, 1)).unwrap().node;
+        let named = |k: u8, n: u32, name: &str| Enrolling { name: name.into(), ..asking(&token, k, 1, n) };
+        let second = run_at(&f, at(0), named(2, 2, "rpi-b"), true).unwrap();
+        assert_eq!((second.how, second.node.name.as_str(), second.twin), (How::New, "rpi-b", Some(node_id(1))));
+        let same_name = run_at(&f, at(0), named(3, 3, "rpi"), true).unwrap();
+        assert_eq!((same_name.how, same_name.node.index), (How::SameMachine, first.index));
+        let silent = run_at(&f, at(0), named(4, 4, "rpi-c"), false).unwrap();
+        assert_eq!((silent.how, silent.node.index), (How::SameMachine, first.index));
+    }
+
+    #[test]
+    fn names_are_made_unique_and_capacity_binds() {
+        let f = Fixture::new();
+        f.write(|tx, _| pools::create(tx, &act(), &pool_id(1), &new_pool("small", 3))).unwrap();
+        let pool = pools::by_id(&f.store.read().unwrap(), &pool_id(1)).unwrap().unwrap().index;
+        let new = NewToken { target: EnrolmentTarget::Pool(pool), uses: 9, expires_in_seconds: 3_600, needs_approval: true };
+        let token = make(&f, 1, new);
+        let names: Vec<_> = (1..4u8).map(|n| run(&f, asking(&token, n, n.into(), n.into())).unwrap().node).collect();
+        assert_eq!(names.iter().map(|n| n.name.as_str()).collect::<Vec<_>>(), ["rpi", "rpi-2", "rpi-3"]);
+        assert!(names.iter().all(|n| *n.eligible.latest() == Eligible::Suspended), "an admin approves each");
+        assert_eq!(run(&f, asking(&token, 4, 4, 4)), Err(Refusal::PoolFull));
+    }
+
+    #[test]
+    fn without_a_trusted_clock_the_first_slot_is_set_later() {
+        let f = Fixture::new();
+        let untrusted = Now { trusted: false, wall: Timestamp::from_seconds(T - 86_400 * 300), ..at(0) };
+        let token = pool_token(&f, 1, 1);
+        let node = run_at(&f, untrusted, asking(&token, 1, 1, 1), false).unwrap().node;
+        assert_eq!(node.enrolled_from, None);
+        let date = |now| f.write(move |tx, d| nodes::date_enrolments(tx, d, &Act { now, ..act() }));
+        assert_eq!(date(untrusted), Err(Refusal::ClockUntrusted));
+        assert_eq!((date(at(60)), date(at(90))), (Ok(1), Ok(0)));
+        assert_eq!(f.store.directory.by_id(&node_id(1)).unwrap().enrolled_from, Some(at(90).wall.slot()));
+    }
+
+    #[test]
+    fn tokens_are_listed_newest_first_revoked_once_and_bounded() {
+        let f = Fixture::new();
+        for n in 1..4 {
+            pool_token(&f, n, 1);
+        }
+        let ids = |offset, limit| {
+            let page = tokens(&f.store.read().unwrap(), offset, limit).unwrap();
+            page.into_iter().map(|t| t.id.as_str().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(0, 2), ["enrol_000003", "enrol_000002"]);
+        assert_eq!((ids(2, 2).len(), ids(9, 2).len()), (1, 0));
+        for _ in 0..2 {
+            f.write(|tx, _| revoke(tx, &act(), &text(1).id)).unwrap();
+        }
+        assert_eq!(f.write(|tx, _| revoke(tx, &act(), &text(9).id)), Err(Refusal::TokenUnknown));
+        let wrong = NewToken { target: EnrolmentTarget::Node(node_id(1)), uses: 2, expires_in_seconds: 1, needs_approval: false };
+        let Err(Refusal::Invalid(fields)) = f.write(move |tx, _| create_token(tx, &act(), &text(5), &wrong)) else { panic!("accepted") };
+        assert_eq!(fields.len(), 2);
+    }
+}

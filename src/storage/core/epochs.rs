@@ -1,0 +1,72 @@
+//! Heads of closed epochs.
+
+use std::ops::ControlFlow;
+
+use super::tables::EPOCHS;
+use crate::domain::credits::Epoch;
+use crate::domain::epoch::{GENESIS, Head};
+use crate::storage::fault::{Fault, TxError};
+use crate::storage::table::{Read, WriteTx};
+
+pub fn put(tx: &mut WriteTx<'_>, head: &Head) -> Result<(), TxError> {
+    tx.put(EPOCHS, &head.epoch.0, head)
+}
+
+pub fn last(read: &impl Read) -> Result<Option<Head>, Fault> {
+    Ok(read.last(EPOCHS)?.map(|(_, head)| head))
+}
+
+/// Newest first.
+pub fn page(read: &impl Read, offset: usize, limit: usize) -> Result<Vec<Head>, Fault> {
+    let mut skipped = 0;
+    let mut heads = Vec::new();
+    read.for_each_back(EPOCHS, .., |_, head| {
+        if skipped < offset {
+            skipped += 1;
+        } else if heads.len() < limit {
+            heads.push(head);
+        }
+        if heads.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(heads)
+}
+
+pub fn count(read: &impl Read) -> Result<u64, Fault> {
+    read.count(EPOCHS)
+}
+
+/// Heads with leaves in (after, through], oldest first.
+pub fn with_leaves(read: &impl Read, after: Epoch, through: Epoch) -> Result<Vec<Epoch>, Fault> {
+    let mut epochs = Vec::new();
+    if after >= through {
+        return Ok(epochs);
+    }
+    read.for_each(EPOCHS, after.0 + 1..=through.0, |_, head| {
+        if !head.is_gap {
+            epochs.push(head.epoch);
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(epochs)
+}
+
+/// Number of heads when each follows the one before in slots and in hash; else the first that does not.
+pub fn verify(read: &impl Read) -> Result<Result<u64, Epoch>, Fault> {
+    let (mut count, mut broken) = (0, None);
+    let (mut previous, mut next) = (GENESIS, None);
+    read.for_each(EPOCHS, .., |_, head| {
+        let contiguous = next.is_none_or(|slot| slot == head.epoch.first_slot());
+        let Ok(hash) = head.hash() else {
+            broken = Some(head.epoch);
+            return ControlFlow::Break(());
+        };
+        if head.previous != previous || !contiguous {
+            broken = Some(head.epoch);
+            return ControlFlow::Break(());
+        }
+        (previous, next) = (hash, Some(head.next_slot()));
+        count += 1;
+        ControlFlow::Continue(())
+    })?;
+    Ok(broken.map_or(Ok(count), Err))
+}

@@ -1,0 +1,15 @@
+//! `core.redb`: everything that is answered only after a commit. One file of verbs per noun.
+
+pub mod audit;
+pub mod enrolment;
+pub mod epochs;
+pub mod ledger;
+pub mod meta;
+pub mod nodes;
+pub mod payouts;
+pub mod people;
+pub mod pools;
+pub mod tables;
+
+#[cfg(test)]
+pub mod testing;

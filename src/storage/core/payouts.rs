@@ -1,0 +1,149 @@
+//! Payouts and payout addresses. A payout's step and its ledger entry are one transaction.
+
+use std::ops::ControlFlow;
+
+use serde::{Deserialize, Serialize};
+
+use super::tables::{OPEN_PAYOUTS, PAYOUT_ADDRESSES, PAYOUT_IDS, PAYOUTS, SCHEDULED};
+use super::{ledger, tables::Index64};
+use crate::crypto::Entropy;
+use crate::domain::address::AddressRecord;
+use crate::domain::ids::{NodeIndex, PayoutId};
+use crate::domain::ledger::{Book, Entry};
+use crate::domain::payout::{Payout, Source};
+use crate::domain::refusal::Refusal;
+use crate::domain::time::{Now, Timestamp};
+use crate::storage::Secrets;
+use crate::storage::fault::{Fault, TxError};
+use crate::storage::table::{Read, WriteTx};
+
+/// A payout address at rest: sealed, because it links a machine to a wallet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealedAddress(Vec<u8>);
+
+impl SealedAddress {
+    pub fn seal(secrets: &Secrets, entropy: &Entropy, node: NodeIndex, record: &AddressRecord) -> Result<SealedAddress, Fault> {
+        let plain = postcard::to_stdvec(record).map_err(|e| Fault::Invariant(e.to_string()))?;
+        Ok(SealedAddress(secrets.seal(entropy, &context(node), &plain)))
+    }
+
+    fn open(&self, secrets: &Secrets, node: NodeIndex) -> Result<AddressRecord, Fault> {
+        let wrong = |why: &str| Fault::Record { table: PAYOUT_ADDRESSES.name, key: node.0.to_string(), why: why.into() };
+        let plain = secrets.open(&context(node), &self.0).map_err(|_| wrong("does not open with secret.key"))?;
+        postcard::from_bytes(&plain).map_err(|_| wrong("does not decode"))
+    }
+}
+
+fn context(node: NodeIndex) -> String {
+    format!("payout_addresses/{}", node.0)
+}
+
+pub fn address(read: &impl Read, secrets: &Secrets, node: NodeIndex) -> Result<Option<AddressRecord>, Fault> {
+    read.get(PAYOUT_ADDRESSES, &node.0)?.map(|sealed| sealed.open(secrets, node)).transpose()
+}
+
+pub fn put_address(tx: &mut WriteTx<'_>, node: NodeIndex, sealed: &SealedAddress) -> Result<(), TxError> {
+    tx.put(PAYOUT_ADDRESSES, &node.0, sealed)
+}
+
+pub fn next_seq(read: &impl Read) -> Result<u64, Fault> {
+    Ok(read.last(PAYOUTS)?.map_or(1, |(seq, _)| seq + 1))
+}
+
+/// Stores a payout after a step, with the ledger entry of that step. `before` is what the step was computed from; when the
+/// stored payout is another by now, nothing is written and the answer is `PayoutMoved`.
+pub fn step(tx: &mut WriteTx<'_>, before: Option<&Payout>, payout: &Payout, entry: Option<Entry>, now: Now) -> Result<(), TxError> {
+    if tx.get(PAYOUTS, &payout.seq)?.as_ref() != before {
+        return Err(Refusal::PayoutMoved.into());
+    }
+    if let Some(entry) = entry {
+        ledger::post(tx, entry, now)?;
+    }
+    let index = Index64(payout.seq);
+    if before.is_none() {
+        tx.put(PAYOUT_IDS, &payout.id.as_str().to_owned(), &index)?;
+        if payout.source == Source::Automatic {
+            tx.put(SCHEDULED, &(payout.node.0, book_number(payout.book)), &index)?;
+        }
+    }
+    tx.put(PAYOUTS, &payout.seq, payout)?;
+    let open_key = (payout.node.0, book_number(payout.book));
+    if payout.is_open() {
+        tx.put(OPEN_PAYOUTS, &open_key, &index)?;
+    } else {
+        tx.delete(OPEN_PAYOUTS, &open_key)?;
+    }
+    Ok(())
+}
+
+fn book_number(book: Book) -> u32 {
+    let [settlement, currency] = book.key();
+    u32::from(settlement) << 8 | u32::from(currency)
+}
+
+pub fn by_seq(read: &impl Read, seq: u64) -> Result<Option<Payout>, Fault> {
+    read.get(PAYOUTS, &seq)
+}
+
+pub fn by_id(read: &impl Read, id: &PayoutId) -> Result<Option<Payout>, Fault> {
+    match read.get(PAYOUT_IDS, &id.as_str().to_owned())? {
+        Some(Index64(seq)) => by_seq(read, seq),
+        None => Ok(None),
+    }
+}
+
+/// The payout of this node and book that has not ended.
+pub fn unresolved(read: &impl Read, node: NodeIndex, book: Book) -> Result<Option<Payout>, Fault> {
+    match read.get(OPEN_PAYOUTS, &(node.0, book_number(book)))? {
+        Some(Index64(seq)) => by_seq(read, seq),
+        None => Ok(None),
+    }
+}
+
+/// Payouts that have not ended, in no particular order, at most `limit`.
+pub fn open(read: &impl Read, limit: usize) -> Result<Vec<u64>, Fault> {
+    Ok(read.scan(OPEN_PAYOUTS, .., limit)?.into_iter().map(|(_, Index64(seq))| seq).collect())
+}
+
+/// When the automatic cycle last planned a payout of this node and book that was not cancelled.
+pub fn last_scheduled_at(read: &impl Read, node: NodeIndex, book: Book) -> Result<Option<Timestamp>, Fault> {
+    use crate::domain::payout::Status;
+    let Some(Index64(seq)) = read.get(SCHEDULED, &(node.0, book_number(book)))? else { return Ok(None) };
+    Ok(by_seq(read, seq)?.filter(|p| p.status() != Status::Cancelled).map(|p| p.created_at))
+}
+
+/// Newest first, with the number of all; of one node, when given.
+pub fn page(read: &impl Read, node: Option<NodeIndex>, offset: usize, limit: usize) -> Result<(Vec<Payout>, usize), Fault> {
+    let (mut rows, mut total) = (Vec::new(), 0);
+    read.for_each_back(PAYOUTS, .., |_, payout| {
+        if node.is_none_or(|node| payout.node == node) {
+            if total >= offset && rows.len() < limit {
+                rows.push(payout);
+            }
+            total += 1;
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok((rows, total))
+}
+
+/// Every payout decodes and the open ones are the indexed ones; the number of payouts, or what is wrong.
+pub fn verify(read: &impl Read) -> Result<Result<u64, String>, Fault> {
+    let mut open_payouts = 0u64;
+    let mut count = 0;
+    let mut paid_twice = None;
+    read.for_each(PAYOUTS, .., |_, payout| {
+        use crate::domain::payout::AttemptState;
+        count += 1;
+        open_payouts += u64::from(payout.is_open());
+        if payout.attempts.iter().filter(|a| a.state == AttemptState::Paid).count() > 1 {
+            paid_twice = Some(payout.id);
+        }
+        ControlFlow::Continue(())
+    })?;
+    if let Some(id) = paid_twice {
+        return Ok(Err(format!("{id} is paid twice")));
+    }
+    let indexed = read.count(OPEN_PAYOUTS)?;
+    Ok(if indexed == open_payouts { Ok(count) } else { Err(format!("{open_payouts} payouts are open, {indexed} are indexed as open")) })
+}

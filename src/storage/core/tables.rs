@@ -1,0 +1,121 @@
+//! Every table of `core.redb` on one screen. Keys of busy tables are monotonic: a random key costs forty times the bytes.
+
+use crate::domain::audit::Entry;
+use crate::domain::enrolment::EnrolmentToken;
+use crate::domain::epoch::Head;
+use crate::domain::ids::UserId;
+use crate::domain::ledger::Posting;
+use crate::domain::node::Node;
+use crate::domain::payout::Payout;
+use crate::domain::pool::Pool;
+use crate::domain::session::Session;
+use crate::domain::user::User;
+use crate::record;
+use crate::storage::table::Table;
+
+use super::ledger::{Accrued, Balance};
+use super::meta::{Counters, StoreMeta};
+use super::payouts::SealedAddress;
+
+/// One row, "store".
+pub const STORE: Table<String, StoreMeta> = Table::new("store");
+/// One row, "counters".
+pub const COUNTERS: Table<String, Counters> = Table::new("counters");
+/// By node index.
+pub const NODES: Table<u32, Node> = Table::new("nodes");
+/// Deleted nodes by index: postings and payouts go on naming them.
+pub const RETIRED_NODES: Table<u32, Node> = Table::new("retired_nodes");
+/// Node id -> index. Rows of deleted nodes stay: ids are never reused.
+pub const NODE_IDS: Table<String, Index> = Table::new("node_ids");
+/// Public key of an agent -> node index.
+pub const NODE_KEYS: Table<[u8; 32], Index> = Table::new("node_keys");
+/// (pool index or u32::MAX for none, name) -> node index.
+pub const NODE_NAMES: Table<(u32, String), Index> = Table::new("node_names");
+/// By pool index.
+pub const POOLS: Table<u32, Pool> = Table::new("pools");
+/// Deleted pools by index: an epoch that closes late still asks for their price.
+pub const RETIRED_POOLS: Table<u32, Pool> = Table::new("retired_pools");
+/// Pool id -> index. Rows of deleted pools stay.
+pub const POOL_IDS: Table<String, Index> = Table::new("pool_ids");
+pub const ENROLMENT_TOKENS: Table<String, EnrolmentToken> = Table::new("enrolment_tokens");
+/// User id -> person.
+pub const USERS: Table<String, User> = Table::new("users");
+/// Lower-case user name -> user id.
+pub const USER_NAMES: Table<String, UserId> = Table::new("user_names");
+/// Hash of a session's token -> session.
+pub const SESSIONS: Table<[u8; 32], Session> = Table::new("sessions");
+/// By sequence, from 1.
+pub const AUDIT: Table<u64, Entry> = Table::new("audit");
+/// First slot of an epoch -> its head.
+pub const EPOCHS: Table<u32, Head> = Table::new("epochs");
+/// By sequence, from 1.
+pub const POSTINGS: Table<u64, Posting> = Table::new("postings");
+/// (book, account) -> balance.
+pub const BALANCES: Table<[u8; 7], Balance> = Table::new("balances");
+/// Node index -> how far its accruals are posted.
+pub const ACCRUED: Table<u32, Accrued> = Table::new("accrued");
+/// By sequence, from 1.
+pub const PAYOUTS: Table<u64, Payout> = Table::new("payouts");
+/// Payout id -> sequence.
+pub const PAYOUT_IDS: Table<String, Index64> = Table::new("payout_ids");
+/// (node index, book) -> the one payout that has not ended.
+pub const OPEN_PAYOUTS: Table<(u32, u32), Index64> = Table::new("open_payouts");
+/// (node index, book) -> the last payout that the automatic cycle planned.
+pub const SCHEDULED: Table<(u32, u32), Index64> = Table::new("scheduled_payouts");
+pub const PAYOUT_ADDRESSES: Table<u32, SealedAddress> = Table::new("payout_addresses");
+
+/// A dense index as a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Index(pub u32);
+
+/// A sequence number as a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Index64(pub u64);
+
+record! {
+    StoreMeta = 1,
+    Counters = 1,
+    Node = 1,
+    Pool = 1,
+    EnrolmentToken = 1,
+    User = 1,
+    UserId = 1,
+    Session = 1,
+    Entry = 1,
+    Index = 1,
+    Index64 = 1,
+    Head = 1,
+    Posting = 1,
+    Balance = 1,
+    Accrued = 1,
+    Payout = 1,
+    SealedAddress = 1,
+}
+
+/// Created with the file, so that snapshots can open them all.
+pub const ALL: &[&str] = &[
+    STORE.name,
+    COUNTERS.name,
+    NODES.name,
+    RETIRED_NODES.name,
+    NODE_IDS.name,
+    NODE_KEYS.name,
+    NODE_NAMES.name,
+    POOLS.name,
+    RETIRED_POOLS.name,
+    POOL_IDS.name,
+    ENROLMENT_TOKENS.name,
+    USERS.name,
+    USER_NAMES.name,
+    SESSIONS.name,
+    AUDIT.name,
+    EPOCHS.name,
+    POSTINGS.name,
+    BALANCES.name,
+    ACCRUED.name,
+    PAYOUTS.name,
+    PAYOUT_IDS.name,
+    OPEN_PAYOUTS.name,
+    SCHEDULED.name,
+    PAYOUT_ADDRESSES.name,
+];

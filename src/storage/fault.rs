@@ -1,0 +1,167 @@
+//! What can go wrong between a verb and the disk.
+
+use std::fmt;
+
+use crate::domain::money::Overflow;
+use crate::domain::refusal::Refusal;
+
+/// The store itself failed; nothing the caller sent was wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// The database refused an operation; the text is its own.
+    Database(String),
+    /// A stored record does not decode, or was written by a newer release.
+    Record { table: &'static str, key: String, why: String },
+    /// A verb broke an invariant (an unbalanced posting, an overflow): its transaction was dropped.
+    Invariant(String),
+    /// A verb panicked; its transaction was dropped.
+    Panic,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Database(why) => write!(f, "the store failed: {why}"),
+            Fault::Record { table, key, why } => write!(f, "record {key} of table {table}: {why}"),
+            Fault::Invariant(what) => write!(f, "a broken invariant stopped the transaction: {what}"),
+            Fault::Panic => write!(f, "a write panicked and was dropped"),
+        }
+    }
+}
+
+macro_rules! database_fault {
+    ($($error:ty),+) => {
+        $(impl From<$error> for Fault {
+            fn from(error: $error) -> Fault {
+                Fault::Database(error.to_string())
+            }
+        }
+
+        impl From<$error> for TxError {
+            fn from(error: $error) -> TxError {
+                TxError::Fault(error.into())
+            }
+        })+
+    };
+}
+
+database_fault!(redb::StorageError, redb::TableError, redb::TransactionError, redb::CommitError, redb::DatabaseError);
+
+/// How a verb inside a transaction ends when it does not succeed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TxError {
+    Refused(Refusal),
+    Fault(Fault),
+}
+
+impl From<Refusal> for TxError {
+    fn from(refusal: Refusal) -> TxError {
+        TxError::Refused(refusal)
+    }
+}
+
+impl From<Fault> for TxError {
+    fn from(fault: Fault) -> TxError {
+        TxError::Fault(fault)
+    }
+}
+
+impl From<Overflow> for TxError {
+    fn from(overflow: Overflow) -> TxError {
+        TxError::Fault(Fault::Invariant(overflow.to_string()))
+    }
+}
+
+/// How a write ends for its caller when it does not succeed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WriteError {
+    /// Nothing was changed.
+    Refused(Refusal),
+    /// The queue is full: try again later. Nothing was changed.
+    Busy,
+    /// The store failed before the commit. Nothing was changed.
+    Fault(Fault),
+    /// The commit failed or the process is stopping: it may or may not have happened.
+    Unknown(String),
+}
+
+impl From<TxError> for WriteError {
+    fn from(error: TxError) -> WriteError {
+        match error {
+            TxError::Refused(refusal) => WriteError::Refused(refusal),
+            TxError::Fault(fault) => WriteError::Fault(fault),
+        }
+    }
+}
+
+impl From<Fault> for WriteError {
+    fn from(fault: Fault) -> WriteError {
+        WriteError::Fault(fault)
+    }
+}
+
+impl fmt::Display for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            WriteError::Refused(refusal) => refusal.fmt(f),
+            WriteError::Busy => write!(f, "the write queue is full"),
+            WriteError::Fault(fault) => fault.fmt(f),
+            WriteError::Unknown(why) => write!(f, "the outcome of the write is unknown: {why}"),
+        }
+    }
+}
+
+/// Why a store does not open. Each tells the operator what to do.
+#[derive(Debug)]
+pub enum OpenError {
+    InUse(std::path::PathBuf),
+    Folder(std::path::PathBuf, std::io::Error),
+    NewerStore {
+        found: u32,
+        known: u32,
+    },
+    OlderStore {
+        found: u32,
+        known: u32,
+    },
+    /// Files of two stores, or of two generations, in one folder.
+    Mixed {
+        core: String,
+        hot: String,
+    },
+    MissingFile(std::path::PathBuf),
+    SecretKey(String),
+    Fault(Fault),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            OpenError::InUse(dir) => write!(f, "{} is in use by another process; one manager per data folder", dir.display()),
+            OpenError::Folder(dir, why) => write!(f, "{}: {why}", dir.display()),
+            OpenError::NewerStore { found, known } => {
+                write!(
+                    f,
+                    "the store has schema {found}, this release knows {known}: install a newer release, or restore a backup made by this one"
+                )
+            }
+            OpenError::OlderStore { found, known } => {
+                write!(f, "the store has schema {found}, this release reads {known} and has no migration from it")
+            }
+            OpenError::Mixed { core, hot } => {
+                write!(f, "core.redb belongs to store {core} and hot.redb to {hot}: put the files of one backup together")
+            }
+            OpenError::MissingFile(path) => write!(f, "{} is missing: restore it from a backup of the same store", path.display()),
+            OpenError::SecretKey(why) => write!(f, "secret.key: {why}"),
+            OpenError::Fault(fault) => fault.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl<E: Into<Fault>> From<E> for OpenError {
+    fn from(error: E) -> OpenError {
+        OpenError::Fault(error.into())
+    }
+}

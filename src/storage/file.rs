@@ -1,0 +1,456 @@
+//! One redb file: created safely, written by one thread with group commit, read through snapshots.
+//!
+//! A write is a closure over the transaction: `Fn`, deterministic and free of effects, because a batch may be
+//! replayed. A refusal before the first mutation costs nothing. A failure after one drops the transaction, answers the
+//! culprit and replays the others; after a second culprit in the same batch they commit one by one.
+
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use redb::{Builder, Database, Durability, ReadableDatabase};
+use tokio::sync::oneshot;
+
+use super::fault::{Fault, OpenError, TxError, WriteError};
+use super::table::{AfterCommit, Snapshot, WriteTx};
+
+/// Writes that may wait, per lane.
+pub const QUEUE_LIMIT: usize = 4_096;
+/// Writes in one commit.
+const BATCH_LIMIT: usize = 1_024;
+
+/// Money has a queue of its own, which is drained first, so that no flood of other writes can hold it up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    Ordinary,
+    Money,
+}
+
+trait Job: Send {
+    /// Runs the closure and keeps its result; false when it did not succeed.
+    fn run(&mut self, tx: &mut WriteTx<'_>) -> bool;
+    /// Answers with the kept result, or with `outcome` when the commit did not happen.
+    fn answer(self: Box<Self>, outcome: Result<(), WriteError>);
+}
+
+struct Pending<R, F> {
+    verb: F,
+    result: Option<Result<R, TxError>>,
+    reply: oneshot::Sender<Result<R, WriteError>>,
+}
+
+impl<R: Send, F: Fn(&mut WriteTx<'_>) -> Result<R, TxError> + Send> Job for Pending<R, F> {
+    fn run(&mut self, tx: &mut WriteTx<'_>) -> bool {
+        let result = catch_unwind(AssertUnwindSafe(|| (self.verb)(tx))).unwrap_or(Err(TxError::Fault(Fault::Panic)));
+        let succeeded = result.is_ok();
+        self.result = Some(result);
+        succeeded
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<(), WriteError>) {
+        let answer = match (outcome, self.result) {
+            (Err(error), _) => Err(error),
+            (Ok(()), Some(result)) => result.map_err(WriteError::from),
+            (Ok(()), None) => Err(WriteError::Unknown("the write did not run".into())),
+        };
+        // The caller may have gone away; the commit stands all the same.
+        let _ = self.reply.send(answer);
+    }
+}
+
+#[derive(Default)]
+struct Queues {
+    ordinary: VecDeque<Box<dyn Job>>,
+    money: VecDeque<Box<dyn Job>>,
+    closing: bool,
+}
+
+struct Shared {
+    database: Database,
+    queues: Mutex<Queues>,
+    wake: Condvar,
+    /// Set by the first failed commit: redb answers nothing good from then on until it is opened again.
+    failed: AtomicBool,
+    commits: AtomicU64,
+}
+
+/// A handle to one file; the writer thread ends when it is closed.
+pub struct DbFile {
+    path: PathBuf,
+    shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl DbFile {
+    /// Opens `path`, creating it when it does not exist: in a temporary file that is committed, synced and renamed, because a power cut in
+    /// the first moments can leave a new redb file that does not open.
+    pub fn open(
+        path: &Path,
+        cache_bytes: usize,
+        initialise: impl Fn(&mut WriteTx<'_>) -> Result<(), TxError>,
+    ) -> Result<DbFile, OpenError> {
+        let mut builder = Database::builder();
+        builder.set_cache_size(cache_bytes);
+        if !path.exists() {
+            create(&builder, path, &initialise)?;
+        }
+        let database = match builder.open(path) {
+            Err(redb::DatabaseError::DatabaseAlreadyOpen) => return Err(OpenError::InUse(path.to_owned())),
+            other => other?,
+        };
+        let shared = Arc::new(Shared {
+            database,
+            queues: Mutex::default(),
+            wake: Condvar::new(),
+            failed: AtomicBool::new(false),
+            commits: AtomicU64::new(0),
+        });
+        let thread = {
+            let shared = Arc::clone(&shared);
+            let name = path.file_stem().and_then(|s| s.to_str()).unwrap_or("store");
+            std::thread::Builder::new()
+                .name(format!("write-{name}"))
+                .spawn(move || write_loop(&shared))
+                .map_err(|e| OpenError::Folder(path.to_owned(), e))?
+        };
+        Ok(DbFile { path: path.to_owned(), shared, writer: Mutex::new(Some(thread)) })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Answered after the commit that holds it, with fsync.
+    pub async fn write<R: Send + 'static>(
+        &self,
+        lane: Lane,
+        verb: impl Fn(&mut WriteTx<'_>) -> Result<R, TxError> + Send + 'static,
+    ) -> Result<R, WriteError> {
+        let (reply, answer) = oneshot::channel();
+        self.enqueue(lane, Box::new(Pending { verb, result: None, reply }))?;
+        answer.await.unwrap_or_else(|_| Err(WriteError::Unknown("the writer stopped".into())))
+    }
+
+    /// The same for callers without an async runtime: start-up and the command line.
+    pub fn write_now<R: Send + 'static>(
+        &self,
+        verb: impl Fn(&mut WriteTx<'_>) -> Result<R, TxError> + Send + 'static,
+    ) -> Result<R, WriteError> {
+        let (reply, answer) = oneshot::channel();
+        self.enqueue(Lane::Ordinary, Box::new(Pending { verb, result: None, reply }))?;
+        answer.blocking_recv().unwrap_or_else(|_| Err(WriteError::Unknown("the writer stopped".into())))
+    }
+
+    fn enqueue(&self, lane: Lane, job: Box<dyn Job>) -> Result<(), WriteError> {
+        if self.failed() {
+            return Err(WriteError::Fault(Fault::Database("an earlier write failed; restart to reopen the store".into())));
+        }
+        let mut queues = lock(&self.shared.queues);
+        if queues.closing {
+            return Err(WriteError::Unknown("the store is closing".into()));
+        }
+        let queue = match lane {
+            Lane::Ordinary => &mut queues.ordinary,
+            Lane::Money => &mut queues.money,
+        };
+        if queue.len() >= QUEUE_LIMIT {
+            return Err(WriteError::Busy);
+        }
+        queue.push_back(job);
+        drop(queues);
+        self.shared.wake.notify_one();
+        Ok(())
+    }
+
+    pub fn read(&self) -> Result<Snapshot, Fault> {
+        Ok(Snapshot(self.shared.database.begin_read()?))
+    }
+
+    pub fn failed(&self) -> bool {
+        self.shared.failed.load(Ordering::Acquire)
+    }
+
+    /// Commits since the file was opened.
+    pub fn commits(&self) -> u64 {
+        self.shared.commits.load(Ordering::Relaxed)
+    }
+
+    /// Waits for what is queued, then ends the writer thread.
+    pub fn close(&self) {
+        lock(&self.shared.queues).closing = true;
+        self.shared.wake.notify_one();
+        if let Some(thread) = lock(&self.writer).take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for DbFile {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// A poisoned lock is taken all the same: what it guards is only ever replaced whole.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn create(builder: &Builder, path: &Path, initialise: &impl Fn(&mut WriteTx<'_>) -> Result<(), TxError>) -> Result<(), OpenError> {
+    let temporary = path.with_extension("redb.tmp");
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let io = |e| OpenError::Folder(path.to_owned(), e);
+    match fs::remove_file(&temporary) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io(e)),
+        _ => (),
+    }
+    {
+        let database = builder.create(&temporary)?;
+        let transaction = database.begin_write()?;
+        initialise(&mut WriteTx::new(&transaction)).map_err(|e| match e {
+            TxError::Fault(fault) => OpenError::Fault(fault),
+            TxError::Refused(refusal) => OpenError::Fault(Fault::Invariant(refusal.to_string())),
+        })?;
+        transaction.commit()?;
+    }
+    OpenOptions::new().write(true).open(&temporary).and_then(|f| f.sync_all()).map_err(io)?;
+    fs::rename(&temporary, path).map_err(io)?;
+    File::open(folder).and_then(|f| f.sync_all()).map_err(io)
+}
+
+fn write_loop(shared: &Shared) {
+    loop {
+        let batch = {
+            let mut queues = lock(&shared.queues);
+            loop {
+                let batch = take_batch(&mut queues);
+                if !batch.is_empty() {
+                    break batch;
+                }
+                if queues.closing {
+                    return;
+                }
+                queues = shared.wake.wait(queues).unwrap_or_else(PoisonError::into_inner);
+            }
+        };
+        commit(shared, batch);
+    }
+}
+
+fn take_batch(queues: &mut Queues) -> Vec<Box<dyn Job>> {
+    let money = queues.money.len().min(BATCH_LIMIT);
+    let mut batch: Vec<_> = queues.money.drain(..money).collect();
+    let ordinary = queues.ordinary.len().min(BATCH_LIMIT - batch.len());
+    batch.extend(queues.ordinary.drain(..ordinary));
+    batch
+}
+
+/// Commits the batch; on return every job has been answered.
+fn commit(shared: &Shared, mut batch: Vec<Box<dyn Job>>) {
+    let mut culprits = 0;
+    while !batch.is_empty() {
+        match attempt(shared, &mut batch) {
+            Attempt::Committed(after) => {
+                shared.commits.fetch_add(1, Ordering::Relaxed);
+                for f in after {
+                    let _ = catch_unwind(AssertUnwindSafe(f));
+                }
+                return batch.into_iter().for_each(|job| job.answer(Ok(())));
+            }
+            Attempt::Failed(error) => {
+                shared.failed.store(true, Ordering::Release);
+                tracing::error!(%error, "a commit failed");
+                return batch.into_iter().for_each(|job| job.answer(Err(error.clone())));
+            }
+            Attempt::Culprit(position) => {
+                batch.remove(position).answer(Ok(()));
+                culprits += 1;
+                if culprits >= 2 && batch.len() > 1 {
+                    return batch.into_iter().for_each(|job| commit(shared, vec![job]));
+                }
+            }
+        }
+    }
+}
+
+enum Attempt {
+    Committed(Vec<AfterCommit>),
+    /// This job failed after a mutation; the transaction is gone and the others must run again.
+    Culprit(usize),
+    Failed(WriteError),
+}
+
+fn attempt(shared: &Shared, batch: &mut [Box<dyn Job>]) -> Attempt {
+    let mut transaction = match shared.database.begin_write() {
+        Ok(transaction) => transaction,
+        Err(error) => return Attempt::Failed(WriteError::Fault(error.into())),
+    };
+    if let Err(error) = transaction.set_durability(Durability::Immediate) {
+        return Attempt::Failed(WriteError::Fault(Fault::Database(error.to_string())));
+    }
+    let mut tx = WriteTx::new(&transaction);
+    for (position, job) in batch.iter_mut().enumerate() {
+        let before = tx.mutations();
+        if !job.run(&mut tx) && tx.mutations() != before {
+            drop(tx);
+            return match transaction.abort() {
+                Ok(()) => Attempt::Culprit(position),
+                Err(error) => Attempt::Failed(WriteError::Fault(error.into())),
+            };
+        }
+    }
+    let mutated = tx.mutations() > 0;
+    let after = tx.into_after();
+    // A batch of refusals has nothing to sync.
+    let end = if mutated { transaction.commit().map_err(|e| e.to_string()) } else { transaction.abort().map_err(|e| e.to_string()) };
+    match end {
+        Ok(()) => Attempt::Committed(after),
+        Err(why) => Attempt::Failed(WriteError::Unknown(why)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::table::{Read, Table};
+    use super::*;
+    use crate::domain::refusal::Refusal;
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct Number(u64);
+    crate::record!(Number = 1);
+
+    const NUMBERS: Table<u32, Number> = Table::new("numbers");
+
+    fn fresh() -> (tempfile::TempDir, DbFile) {
+        let dir = tempfile::tempdir().unwrap();
+        let file = DbFile::open(&dir.path().join("t.redb"), 1 << 20, |tx| tx.create(NUMBERS.name)).unwrap();
+        (dir, file)
+    }
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().build().unwrap()
+    }
+
+    type Waiting<'a> = std::pin::Pin<Box<dyn Future<Output = Result<(), WriteError>> + 'a>>;
+
+    /// Polling once enqueues.
+    fn enqueue<'a>(f: impl Future<Output = Result<(), WriteError>> + 'a) -> Waiting<'a> {
+        let mut f: Waiting<'a> = Box::pin(f);
+        assert!(f.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_pending());
+        f
+    }
+
+    /// Holds the writer inside a first job, so that what is enqueued meanwhile becomes one batch.
+    struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+    impl Gate {
+        fn close(file: &DbFile) -> (Gate, Waiting<'_>) {
+            let gate = Arc::new((Mutex::new(false), Condvar::new()));
+            let held = Arc::clone(&gate);
+            let first = enqueue(file.write(Lane::Ordinary, move |_| {
+                drop(held.1.wait_while(lock(&held.0), |open| !*open));
+                Ok(())
+            }));
+            while !lock(&file.shared.queues).ordinary.is_empty() {
+                std::thread::yield_now();
+            }
+            (Gate(gate), first)
+        }
+
+        fn open(&self) {
+            *lock(&self.0.0) = true;
+            self.0.1.notify_all();
+        }
+    }
+
+    #[test]
+    fn culprits_are_dropped_and_the_others_of_the_batch_commit() {
+        let (_dir, file) = fresh();
+        let commits = runtime().block_on(async {
+            let (gate, first) = Gate::close(&file);
+            let good = |k: u32| enqueue(file.write(Lane::Ordinary, move |tx| tx.put(NUMBERS, &k, &Number(1))));
+            let bad = |k: u32| {
+                enqueue(file.write(Lane::Ordinary, move |tx| {
+                    tx.put(NUMBERS, &k, &Number(2))?;
+                    Err::<(), _>(Refusal::PoolFull.into())
+                }))
+            };
+            let panics = enqueue(file.write(Lane::Money, |tx| {
+                tx.put(NUMBERS, &9, &Number(3))?;
+                panic!("on purpose")
+            }));
+            let waiting = [good(1), bad(2), good(3), bad(4), good(5)];
+            let before = file.commits();
+            gate.open();
+            first.await.unwrap();
+            assert_eq!(panics.await, Err(WriteError::Fault(Fault::Panic)));
+            let refused = Err(WriteError::Refused(Refusal::PoolFull));
+            for (f, wanted) in waiting.into_iter().zip([Ok(()), refused.clone(), Ok(()), refused, Ok(())]) {
+                assert_eq!(f.await, wanted);
+            }
+            file.commits() - before
+        });
+        let keys: Vec<u32> = file.read().unwrap().scan(NUMBERS, .., 10).unwrap().into_iter().map(|(k, _)| k).collect();
+        assert_eq!(keys, [1, 3, 5]);
+        assert_eq!(commits, 1 + 3, "the first job, then, after a second culprit, one by one");
+    }
+
+    #[test]
+    fn refusals_alone_commit_nothing() {
+        let (_dir, file) = fresh();
+        let answer = file.write_now(|_| Err::<(), _>(Refusal::NodeNotFound.into()));
+        assert_eq!(answer, Err(WriteError::Refused(Refusal::NodeNotFound)));
+        file.write_now(|tx| tx.put(NUMBERS, &1, &Number(7))).unwrap();
+        assert_eq!(file.read().unwrap().get(NUMBERS, &1), Ok(Some(Number(7))));
+    }
+
+    #[test]
+    fn after_commit_runs_once_and_not_for_the_dropped() {
+        let (_dir, file) = fresh();
+        let count = Arc::new(AtomicU64::new(0));
+        let bump = |by: u64, fail: bool| {
+            let count = Arc::clone(&count);
+            file.write(Lane::Ordinary, move |tx| {
+                let count = Arc::clone(&count);
+                tx.after_commit(move || {
+                    count.fetch_add(by, Ordering::Relaxed);
+                });
+                tx.put(NUMBERS, &1, &Number(by))?;
+                if fail { Err(Refusal::PoolFull.into()) } else { Ok(()) }
+            })
+        };
+        let (good, refused, also_good) = runtime().block_on(async { tokio::join!(bump(1, false), bump(100, true), bump(10, false)) });
+        assert!(good.is_ok() && refused.is_err() && also_good.is_ok());
+        assert_eq!(count.load(Ordering::Relaxed), 11);
+    }
+
+    #[test]
+    fn a_second_opener_is_told_so() {
+        let (dir, _file) = fresh();
+        let again = DbFile::open(&dir.path().join("t.redb"), 1 << 20, |_| Ok(()));
+        assert!(matches!(again, Err(OpenError::InUse(_))));
+    }
+
+    #[test]
+    fn a_full_queue_says_busy_and_the_waiting_are_written() {
+        let (_dir, file) = fresh();
+        runtime().block_on(async {
+            let (gate, first) = Gate::close(&file);
+            let limit = u32::try_from(QUEUE_LIMIT).unwrap();
+            let waiting: Vec<_> =
+                (0..limit).map(|k| enqueue(file.write(Lane::Ordinary, move |tx| tx.put(NUMBERS, &k, &Number(0))))).collect();
+            assert_eq!(file.write(Lane::Ordinary, |_| Ok(())).await, Err(WriteError::Busy));
+            gate.open();
+            first.await.unwrap();
+            for f in waiting {
+                assert_eq!(f.await, Ok(()));
+            }
+        });
+        assert_eq!(file.read().unwrap().count(NUMBERS), Ok(QUEUE_LIMIT as u64));
+    }
+}

@@ -1,0 +1,43 @@
+//! Leaves of epochs: what each closed epoch keeps of each node.
+
+use serde::{Deserialize, Serialize};
+
+use super::block::group;
+use crate::domain::credits::{Epoch, Leaf};
+use crate::domain::ids::NodeIndex;
+use crate::record;
+use crate::storage::fault::{Fault, TxError};
+use crate::storage::table::{Read, Table, WriteTx};
+
+/// (epoch, group of 128 nodes) -> their leaves.
+pub(super) const LEAVES: Table<(u32, u32), LeafGroup> = Table::new("leaves");
+
+/// In node order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeafGroup(Vec<Leaf>);
+
+record! { LeafGroup = 1 }
+
+/// Writes the leaves of an epoch, in node order; doing it again writes the same.
+pub fn put(tx: &mut WriteTx<'_>, epoch: Epoch, leaves: &[Leaf]) -> Result<(), TxError> {
+    for of_group in leaves.chunk_by(|a, b| group(a.node) == group(b.node)) {
+        tx.put(LEAVES, &(epoch.0, group(of_group[0].node)), &LeafGroup(of_group.to_vec()))?;
+    }
+    Ok(())
+}
+
+/// All leaves of an epoch, in node order.
+pub fn of_epoch(read: &impl Read, epoch: Epoch) -> Result<Vec<Leaf>, Fault> {
+    let groups = read.scan(LEAVES, (epoch.0, 0)..=(epoch.0, u32::MAX), usize::MAX)?;
+    Ok(groups.into_iter().flat_map(|(_, group)| group.0).collect())
+}
+
+pub fn of_node(read: &impl Read, epoch: Epoch, node: NodeIndex) -> Result<Option<Leaf>, Fault> {
+    let group = read.get(LEAVES, &(epoch.0, group(node)))?;
+    Ok(group.and_then(|g| g.0.into_iter().find(|leaf| leaf.node == node)))
+}
+
+/// Forgets leaves of epochs before `epoch`, at most `limit` rows; returns how many.
+pub fn prune(tx: &mut WriteTx<'_>, epoch: Epoch, limit: usize) -> Result<usize, TxError> {
+    tx.delete_before(LEAVES, &(epoch.0, 0), limit)
+}

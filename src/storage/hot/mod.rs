@@ -1,0 +1,357 @@
+//! `hot.redb`: what one flush makes durable together (blocks of samples, evidence, acknowledgements), and the leaves
+//! of epochs.
+
+mod block;
+pub mod leaves;
+mod sample;
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use serde::{Deserialize, Serialize};
+
+use super::fault::{Fault, TxError};
+use super::table::{Read, Table, WriteTx, decode, encode};
+use crate::domain::evidence::{EvidenceHash, SlotRow};
+use crate::domain::ids::{Incarnation, NodeIndex};
+use crate::domain::metrics::Sample;
+use crate::domain::time::{BootMs, Slot, Timestamp};
+use crate::record;
+
+use block::{Block, Entry, group};
+use sample::Quantised;
+
+/// One row.
+const META: Table<String, Meta> = Table::new("meta");
+/// (slot, group of 128 nodes) -> their samples.
+const BLOCKS: Table<(u32, u32), Block> = Table::new("blocks");
+/// Slot -> who proved it, who was observed, who attested it.
+const EVIDENCE: Table<u32, SlotRow> = Table::new("evidence");
+/// Group of 128 nodes -> what each node may forget.
+const ACKS: Table<u32, AckGroup> = Table::new("acks");
+/// Arrival number -> reports accepted before the clock was trusted.
+const UNTIMED: Table<u64, Untimed> = Table::new("untimed");
+
+const TABLES: &[&str] = &[META.name, BLOCKS.name, EVIDENCE.name, ACKS.name, UNTIMED.name, leaves::LEAVES.name];
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Meta {
+    pub store_id: String,
+    pub generation: u32,
+    /// Trusted wall time of the last flush: the clock must not fall behind it.
+    pub flushed_at: Timestamp,
+}
+
+/// Up to which seq of which incarnation a node's reports are durable, and their running hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    pub incarnation: Incarnation,
+    pub seq: u64,
+    pub hash: EvidenceHash,
+}
+
+/// Ordered by node.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AckGroup(Vec<(u32, Ack)>);
+
+/// Reports of one boot of the manager whose wall time is not known yet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Untimed {
+    pub boot_id: String,
+    pub items: Vec<UntimedItem>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UntimedItem {
+    pub node: NodeIndex,
+    /// When it was accepted (proving) or measured (attesting), by the manager's boot clock.
+    pub at: BootMs,
+    /// Accepted live: proves the slot it turns out to be in.
+    pub proves: bool,
+    pub sample: EncodedSample,
+}
+
+record! { Meta = 1, SlotRow = 1, AckGroup = 1, Untimed = 1 }
+
+/// A sample in its stored form.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EncodedSample(Vec<u8>);
+
+impl EncodedSample {
+    pub fn new(sample: &Sample) -> EncodedSample {
+        // Postcard has no failure for these types; an empty sample is the honest fallback.
+        EncodedSample(encode(&Quantised::from(sample)).unwrap_or_default())
+    }
+
+    pub fn decode(&self) -> Option<Sample> {
+        decode_sample(&self.0)
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+fn decode_sample(bytes: &[u8]) -> Option<Sample> {
+    decode::<Quantised>(bytes).ok().map(Sample::from)
+}
+
+/// A sample with its slot.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Point {
+    pub slot: Slot,
+    /// Came after its slot had closed.
+    pub late: bool,
+    pub sample: Sample,
+}
+
+/// Samples of one flush, by slot.
+pub type Samples = BTreeMap<Slot, BTreeMap<NodeIndex, PendingSample>>;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingSample {
+    pub late: bool,
+    pub encoded: EncodedSample,
+}
+
+/// Everything one flush makes durable, in one transaction.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    pub samples: Samples,
+    pub evidence: Vec<(Slot, SlotRow)>,
+    pub acks: Vec<(NodeIndex, Ack)>,
+    /// Accepted without trust since the last flush.
+    pub untimed: Option<Untimed>,
+    /// wall - boot in milliseconds, once it is known: stored untimed reports of this boot get their slots.
+    pub anchor: Option<Anchor>,
+    /// Absent while the clock is not trusted.
+    pub flushed_at: Option<Timestamp>,
+}
+
+/// What turns boot time of one boot into wall time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Anchor {
+    pub boot_id: String,
+    pub wall_minus_boot_ms: i64,
+}
+
+impl Anchor {
+    pub fn slot(&self, at: BootMs) -> Slot {
+        Timestamp(at.0.saturating_add(self.wall_minus_boot_ms)).slot()
+    }
+}
+
+const ROW: &str = "row";
+
+pub fn initialise(tx: &mut WriteTx<'_>, meta: &Meta) -> Result<(), TxError> {
+    for name in TABLES {
+        tx.create(name)?;
+    }
+    tx.put(META, &ROW.to_owned(), meta)
+}
+
+pub fn meta(read: &impl Read) -> Result<Meta, Fault> {
+    read.get(META, &ROW.to_owned())?.ok_or_else(|| Fault::Invariant("hot.redb has no description of itself".into()))
+}
+
+/// Sets the high-water mark of time: at every trusted flush, and lower when an admin accepts a clock.
+pub fn set_flushed_at(tx: &mut WriteTx<'_>, at: Timestamp) -> Result<(), TxError> {
+    let mut row = meta(tx)?;
+    row.flushed_at = at;
+    tx.put(META, &ROW.to_owned(), &row)
+}
+
+/// Writes a batch; merging with what is there, first sample of a (node, slot) wins.
+pub fn flush(tx: &mut WriteTx<'_>, batch: &Batch) -> Result<(), TxError> {
+    let mut samples = batch.samples.clone();
+    let mut rows: BTreeMap<Slot, SlotRow> = batch.evidence.iter().cloned().collect();
+    if let Some(untimed) = &batch.untimed {
+        let next = tx.last(UNTIMED)?.map_or(1, |(n, _)| n + 1);
+        tx.put(UNTIMED, &next, untimed)?;
+    }
+    if let Some(anchor) = &batch.anchor {
+        place_untimed(tx, anchor, &mut samples, &mut rows)?;
+    }
+    for (slot, row) in rows {
+        merge_row(tx, slot, &row)?;
+    }
+    for (slot, of_slot) in &samples {
+        merge_samples(tx, *slot, of_slot)?;
+    }
+    put_acks(tx, &batch.acks)?;
+    if let Some(at) = batch.flushed_at {
+        set_flushed_at(tx, at)?;
+    }
+    Ok(())
+}
+
+/// Gives the untimed reports of this boot their slots. Those of other boots can never be placed and go.
+fn place_untimed(tx: &mut WriteTx<'_>, anchor: &Anchor, samples: &mut Samples, rows: &mut BTreeMap<Slot, SlotRow>) -> Result<(), TxError> {
+    for (number, untimed) in tx.scan(UNTIMED, .., usize::MAX)? {
+        if untimed.boot_id == anchor.boot_id {
+            for item in untimed.items {
+                let slot = anchor.slot(item.at);
+                let row = rows.entry(slot).or_default();
+                if item.proves {
+                    row.prove(item.node);
+                } else {
+                    row.attest(item.node);
+                }
+                let pending = PendingSample { late: !item.proves, encoded: item.sample };
+                samples.entry(slot).or_default().entry(item.node).or_insert(pending);
+            }
+        }
+        tx.delete(UNTIMED, &number)?;
+    }
+    Ok(())
+}
+
+fn merge_row(tx: &mut WriteTx<'_>, slot: Slot, row: &SlotRow) -> Result<(), TxError> {
+    let mut merged = tx.get(EVIDENCE, &slot.0)?.unwrap_or_default();
+    merged.merge(row);
+    tx.put(EVIDENCE, &slot.0, &merged)
+}
+
+fn merge_samples(tx: &mut WriteTx<'_>, slot: Slot, samples: &BTreeMap<NodeIndex, PendingSample>) -> Result<(), TxError> {
+    let mut groups: BTreeMap<u32, Vec<Entry<'_>>> = BTreeMap::new();
+    for (node, pending) in samples {
+        let entry = Entry { node: *node, late: pending.late, sample: &pending.encoded.0 };
+        groups.entry(group(*node)).or_default().push(entry);
+    }
+    for (group, entries) in groups {
+        let key = (slot.0, group);
+        let present = tx.get(BLOCKS, &key)?.unwrap_or_default();
+        tx.put(BLOCKS, &key, &present.merged(entries))?;
+    }
+    Ok(())
+}
+
+fn put_acks(tx: &mut WriteTx<'_>, acks: &[(NodeIndex, Ack)]) -> Result<(), TxError> {
+    let mut groups: BTreeMap<u32, Vec<(u32, Ack)>> = BTreeMap::new();
+    for (node, ack) in acks {
+        groups.entry(group(*node)).or_default().push((node.0, *ack));
+    }
+    for (group, changed) in groups {
+        let present = tx.get(ACKS, &group)?.unwrap_or_default();
+        let mut all: BTreeMap<u32, Ack> = present.0.into_iter().collect();
+        all.extend(changed);
+        tx.put(ACKS, &group, &AckGroup(all.into_iter().collect()))?;
+    }
+    Ok(())
+}
+
+/// Counts of a late batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LateOutcome {
+    pub stored: u32,
+    pub duplicate: u32,
+}
+
+/// Stores late samples of one node: attested, never proven. Repeating it changes nothing.
+pub fn store_late(tx: &mut WriteTx<'_>, node: NodeIndex, items: &[(Slot, EncodedSample)]) -> Result<LateOutcome, TxError> {
+    let mut outcome = LateOutcome::default();
+    for (slot, encoded) in items {
+        let mut row = tx.get(EVIDENCE, &slot.0)?.unwrap_or_default();
+        if row.proven.get(node) || !row.attest(node) {
+            outcome.duplicate += 1;
+            continue;
+        }
+        tx.put(EVIDENCE, &slot.0, &row)?;
+        merge_samples(tx, *slot, &BTreeMap::from([(node, PendingSample { late: true, encoded: encoded.clone() })]))?;
+        outcome.stored += 1;
+    }
+    Ok(outcome)
+}
+
+/// What every node may forget.
+pub fn acks(read: &impl Read) -> Result<Vec<(NodeIndex, Ack)>, Fault> {
+    let groups = read.scan(ACKS, .., usize::MAX)?;
+    Ok(groups.into_iter().flat_map(|(_, g)| g.0).map(|(node, ack)| (NodeIndex(node), ack)).collect())
+}
+
+/// Reports wait for the clock to be trusted.
+pub fn has_untimed(read: &impl Read) -> Result<bool, Fault> {
+    Ok(read.count(UNTIMED)? > 0)
+}
+
+/// Evidence rows of `[from, until)` in slot order; slots without a row were not observed.
+pub fn evidence(read: &impl Read, from: Slot, until: Slot) -> Result<Vec<(Slot, SlotRow)>, Fault> {
+    Ok(read.scan(EVIDENCE, from.0..until.0, usize::MAX)?.into_iter().map(|(slot, row)| (Slot(slot), row)).collect())
+}
+
+/// The first slot at or after `from` that has an evidence row.
+pub fn first_evidence(read: &impl Read, from: Slot) -> Result<Option<Slot>, Fault> {
+    Ok(read.scan(EVIDENCE, from.0.., 1)?.first().map(|(slot, _)| Slot(*slot)))
+}
+
+/// Newest proven slot of each node, looking back no further than `since`.
+pub fn last_proven(read: &impl Read, since: Slot) -> Result<BTreeMap<NodeIndex, Slot>, Fault> {
+    let mut last = BTreeMap::new();
+    read.for_each(EVIDENCE, since.0.., |slot, row| {
+        last.extend(row.proven.iter().map(|node| (node, Slot(slot))));
+        ControlFlow::Continue(())
+    })?;
+    Ok(last)
+}
+
+/// Samples of one node in `[from, until)`, in slot order.
+pub fn points(read: &impl Read, node: NodeIndex, from: Slot, until: Slot) -> Result<Vec<Point>, Fault> {
+    let mut points = Vec::new();
+    for slot in from.until(until) {
+        if let Some(block) = read.get(BLOCKS, &(slot.0, group(node)))?
+            && let Some(entry) = block.find(node)
+            && let Some(sample) = decode_sample(entry.sample)
+        {
+            points.push(Point { slot, late: entry.late, sample });
+        }
+    }
+    Ok(points)
+}
+
+/// Rows that one pruning transaction deletes, at most.
+const PRUNE_LIMIT: usize = 2_000;
+
+/// Forgets samples before `samples_before` and evidence before `evidence_before`; true when there is more to do.
+pub fn prune(tx: &mut WriteTx<'_>, samples_before: Slot, evidence_before: Slot) -> Result<bool, TxError> {
+    let samples = tx.delete_before(BLOCKS, &(samples_before.0, 0), PRUNE_LIMIT)?;
+    let evidence = tx.delete_before(EVIDENCE, &evidence_before.0, PRUNE_LIMIT)?;
+    Ok(samples == PRUNE_LIMIT || evidence == PRUNE_LIMIT)
+}
+
+/// Decodes every record; the number of them, for `verify`.
+pub fn verify(read: &impl Read) -> Result<u64, Fault> {
+    let mut records = 1 + u64::from(meta(read).is_ok());
+    let unsound =
+        |table: &'static str, slot: u32| Fault::Record { table, key: slot.to_string(), why: "proven is not within observed".into() };
+    let mut bad = None;
+    read.for_each(EVIDENCE, .., |slot, row| {
+        records += 1;
+        if row.is_sound() {
+            return ControlFlow::Continue(());
+        }
+        bad = Some(slot);
+        ControlFlow::Break(())
+    })?;
+    if let Some(slot) = bad {
+        return Err(unsound(EVIDENCE.name, slot));
+    }
+    read.for_each(BLOCKS, .., |key, block| {
+        records += 1;
+        if block.entries().all(|e| decode_sample(e.sample).is_some()) {
+            return ControlFlow::Continue(());
+        }
+        bad = Some(key.0);
+        ControlFlow::Break(())
+    })?;
+    if let Some(slot) = bad {
+        return Err(Fault::Record { table: BLOCKS.name, key: slot.to_string(), why: "a sample does not decode".into() });
+    }
+    for (_, group) in read.scan(ACKS, .., usize::MAX)? {
+        records += group.0.len() as u64;
+    }
+    Ok(records + read.count(UNTIMED)?)
+}

@@ -1,0 +1,581 @@
+//! What has been accepted and is not durable yet. Every query about the present reads through here; a flush hands
+//! everything to `hot` in one transaction and only then raises `durable_seq`.
+//!
+//! The intake decides nothing about the wall clock: `now.trusted` says whether a slot can be named.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::hot::{Ack, Anchor, Batch, EncodedSample, PendingSample, Point, Samples, Untimed, UntimedItem};
+use crate::domain::bits::Bitmap;
+use crate::domain::evidence::{Beacons, EvidenceHash, Reopening, SlotRow, is_closed, newest_closed};
+use crate::domain::ids::{Incarnation, NodeId, NodeIndex};
+use crate::domain::metrics::Sample;
+use crate::domain::refusal::Refusal;
+use crate::domain::time::{BootMs, Now, SLOT_MS, Slot, Timestamp};
+use crate::wire::{Item, Report};
+
+/// Bytes of samples that may wait for a flush; beyond it reports are refused with "busy" and the agents keep them.
+pub const MAX_PENDING_BYTES: usize = 64 << 20;
+/// Incarnations of one node that are remembered as over, so that a recorded report of one is refused.
+const MAX_RETIRED: usize = 32;
+/// Oldest sample an agent may send without a witness, in milliseconds.
+const MAX_AGE_MS: u64 = 3 * 86_400_000;
+/// Silence says something about a node only after the manager has listened this long.
+const SILENCE_KNOWN_AFTER_MS: i64 = 300_000;
+
+/// Why a report was not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotTaken {
+    Refused(Refusal),
+    /// Too much waits for the disk.
+    Busy,
+}
+
+/// What the answer to a report says, and what to tell the world.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Accepted {
+    pub accepted_seq: u64,
+    pub durable_seq: u64,
+    pub hash: EvidenceHash,
+    /// Slot in which the report proved the node; absent without trust, on a repeat, or with a stale run.
+    pub proved: Option<Slot>,
+}
+
+/// The newest sample of a node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Latest {
+    pub at: Timestamp,
+    pub sample: Sample,
+}
+
+/// What a slot was for a node, as far as is known now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SlotState {
+    Proven,
+    Missed,
+    Attested,
+    /// The manager was not there to see, or the node's time did not count.
+    Unobserved,
+    /// Not over yet, or still open for a witness.
+    Pending,
+}
+
+#[derive(Debug, Default)]
+struct Seat {
+    incarnation: Option<Incarnation>,
+    accepted_seq: u64,
+    durable_seq: u64,
+    hash: EvidenceHash,
+    retired: VecDeque<Incarnation>,
+    last_report: Option<Timestamp>,
+    latest: Option<Latest>,
+    /// Changed since the last flush.
+    dirty: bool,
+}
+
+#[derive(Debug, Default)]
+struct OpenSlot {
+    row: SlotRow,
+    /// The manager has been up, trusted and connected since the slot's first moment.
+    present: bool,
+    /// Over, and the silent ones are recorded as observed.
+    decided: bool,
+    dirty: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    seats: Vec<Seat>,
+    current: Option<Slot>,
+    listening_since: Option<Timestamp>,
+    slots: BTreeMap<Slot, OpenSlot>,
+    samples: Samples,
+    /// Handed to a flush that has not committed yet; still part of every answer.
+    flushing: Samples,
+    pending_bytes: usize,
+    untimed: Vec<UntimedItem>,
+    /// Untimed reports of this boot are in the store or in memory.
+    has_untimed: bool,
+    dropped: u64,
+}
+
+/// Shared by the report route, the queries and the flush.
+pub struct Intake {
+    state: Mutex<State>,
+    beacons: Beacons,
+    /// Random per process: recorded reports of an earlier run prove nothing.
+    pub run: u64,
+    boot_id: String,
+    reopening: Option<Reopening>,
+}
+
+/// What the store knew when it was opened.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    pub acks: Vec<(NodeIndex, Ack)>,
+    pub last_proven: BTreeMap<NodeIndex, Slot>,
+    pub flushed_at: Timestamp,
+    pub has_untimed: bool,
+}
+
+impl Intake {
+    /// `now` is the time of the start: slots after the last flush are open for witnesses until 90 s after it.
+    pub fn new(beacons: Beacons, run: u64, boot_id: String, recovered: Recovered, now: Now) -> Intake {
+        let mut state = State { has_untimed: recovered.has_untimed, ..State::default() };
+        for (node, ack) in recovered.acks {
+            let seat = seat(&mut state.seats, node);
+            seat.incarnation = Some(ack.incarnation);
+            (seat.accepted_seq, seat.durable_seq, seat.hash) = (ack.seq, ack.seq, ack.hash);
+        }
+        for (node, slot) in recovered.last_proven {
+            seat(&mut state.seats, node).last_report = Some(slot.start());
+        }
+        let reopening = (recovered.flushed_at > Timestamp(0)).then(|| Reopening::new(recovered.flushed_at.slot().minus(1), now.wall));
+        Intake { state: Mutex::new(state), beacons, run, boot_id, reopening }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The beacon of a node for the present slot.
+    pub fn beacon(&self, node: &NodeId, slot: Slot) -> String {
+        self.beacons.beacon(node, slot)
+    }
+
+    /// Follows the clock; call it at least once per slot. `link_up` is the manager's own evidence that it can hear.
+    pub fn tick(&self, now: Now, link_up: bool) {
+        let mut state = self.state();
+        let good = now.trusted && link_up;
+        if !good {
+            state.listening_since = None;
+        }
+        if !now.trusted {
+            if let Some(open) = state.current.take().and_then(|slot| state.slots.get_mut(&slot)) {
+                open.present = false;
+            }
+            return;
+        }
+        let slot = now.wall.slot();
+        if state.current == Some(slot) {
+            if !good && let Some(open) = state.slots.get_mut(&slot) {
+                open.present = false;
+            }
+            return;
+        }
+        let seamless = state.current.is_some_and(|previous| previous.plus(1) == slot);
+        if !seamless {
+            // Nobody watched the end of the slot before.
+            if let Some(open) = state.current.and_then(|previous| state.slots.get_mut(&previous)) {
+                open.present = false;
+            }
+            state.listening_since = None;
+        }
+        if good && state.listening_since.is_none() {
+            state.listening_since = Some(now.wall);
+        }
+        state.slots.entry(slot).or_default().present = good && seamless;
+        state.current = Some(slot);
+    }
+
+    /// Takes a report whose signature has been checked.
+    pub fn accept(&self, node: NodeIndex, id: &NodeId, report: &Report, body_hash: &[u8; 32], now: Now) -> Result<Accepted, NotTaken> {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let seat = seat(&mut state.seats, node);
+        if seat.incarnation != Some(report.incarnation) {
+            if seat.retired.contains(&report.incarnation) {
+                return Err(NotTaken::Refused(Refusal::ReportReplayed));
+            }
+            // An incarnation takes its seat with its first report of this run; a recorded one of an older run cannot.
+            if report.run != Some(self.run) {
+                let hash = seat.hash;
+                return Ok(Accepted { accepted_seq: 0, durable_seq: 0, hash, proved: None });
+            }
+            if let Some(over) = seat.incarnation.replace(report.incarnation) {
+                seat.retired.push_back(over);
+                if seat.retired.len() > MAX_RETIRED {
+                    seat.retired.pop_front();
+                }
+            }
+            (seat.accepted_seq, seat.durable_seq) = (0, 0);
+        }
+        let answer =
+            |seat: &Seat, proved| Accepted { accepted_seq: seat.accepted_seq, durable_seq: seat.durable_seq, hash: seat.hash, proved };
+        if report.run != Some(self.run) || report.seq == seat.accepted_seq {
+            return Ok(answer(seat, None));
+        }
+        if report.seq < seat.accepted_seq {
+            return Err(NotTaken::Refused(Refusal::ReportReplayed));
+        }
+        if state.pending_bytes > MAX_PENDING_BYTES {
+            return Err(NotTaken::Busy);
+        }
+        let already = seat.accepted_seq;
+        seat.accepted_seq = report.seq;
+        seat.hash = seat.hash.after(body_hash);
+        seat.dirty = true;
+        seat.last_report = Some(now.wall);
+        if let Some(newest) = report.items.last() {
+            seat.latest = Some(Latest { at: now.wall.plus_ms(-age_ms(newest)), sample: newest.sample.clone() });
+        }
+        let result = answer(seat, now.trusted.then(|| now.wall.slot()));
+        for item in report.items.iter().filter(|item| item.seq > already) {
+            let live = item.seq == report.seq;
+            self.place(state, node, id, item, live, now);
+        }
+        Ok(result)
+    }
+
+    /// Gives one item its slot: the present one when it is the live item, its witness's, or the one it was measured in.
+    fn place(&self, state: &mut State, node: NodeIndex, id: &NodeId, item: &Item, live: bool, now: Now) {
+        let encoded = EncodedSample::new(&item.sample);
+        if !now.trusted {
+            let at = if live { now.boot } else { BootMs(now.boot.0 - age_ms(item)) };
+            state.pending_bytes += encoded.len();
+            state.has_untimed = true;
+            return state.untimed.push(UntimedItem { node, at, proves: live, sample: encoded });
+        }
+        let witnessed = item.witness.as_ref().filter(|w| self.beacons.verify_witness(id, w.slot, &w.beacon)).map(|w| w.slot);
+        let (slot, proves) = match (live, witnessed) {
+            (true, _) => (now.wall.slot(), true),
+            (false, Some(slot)) => (slot, slot <= now.wall.slot() && !is_closed(slot, self.reopening, now.wall)),
+            (false, None) => (now.wall.plus_ms(-age_ms(item)).slot(), false),
+        };
+        if slot > now.wall.slot() || item.age_ms > MAX_AGE_MS {
+            state.dropped += 1;
+            return;
+        }
+        let open = state.slots.entry(slot).or_default();
+        let is_first = if proves { open.row.prove(node) } else { open.row.attest(node) };
+        if is_first {
+            open.dirty = true;
+            state.pending_bytes += encoded.len();
+            let pending = PendingSample { late: !proves, encoded };
+            state.samples.entry(slot).or_default().entry(node).or_insert(pending);
+        }
+    }
+
+    /// Takes everything that is to become durable. Call `committed` or `failed` afterwards; one flush at a time.
+    pub fn start_flush(&self, now: Now, anchor_ms: Option<i64>, in_service: impl Fn(Slot) -> Bitmap) -> Batch {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        for (slot, open) in &mut state.slots {
+            if !open.decided && state.current.is_some_and(|current| *slot < current) {
+                if open.present {
+                    open.row.observe(&in_service(*slot));
+                }
+                open.decided = true;
+                open.dirty = true;
+            }
+        }
+        state.flushing = std::mem::take(&mut state.samples);
+        let untimed = std::mem::take(&mut state.untimed);
+        let mut evidence = Vec::new();
+        for (slot, open) in &mut state.slots {
+            if std::mem::take(&mut open.dirty) {
+                evidence.push((*slot, open.row.clone()));
+            }
+        }
+        let mut acks = Vec::new();
+        for (index, seat) in (0u32..).zip(&mut state.seats) {
+            if std::mem::take(&mut seat.dirty)
+                && let Some(incarnation) = seat.incarnation
+            {
+                acks.push((NodeIndex(index), Ack { incarnation, seq: seat.accepted_seq, hash: seat.hash }));
+            }
+        }
+        let anchor = anchor_ms.filter(|_| now.trusted && state.has_untimed);
+        Batch {
+            samples: state.flushing.clone(),
+            evidence,
+            acks,
+            untimed: (!untimed.is_empty()).then(|| Untimed { boot_id: self.boot_id.clone(), items: untimed }),
+            anchor: anchor.map(|wall_minus_boot_ms| Anchor { boot_id: self.boot_id.clone(), wall_minus_boot_ms }),
+            flushed_at: now.trusted.then_some(now.wall),
+        }
+    }
+
+    /// The batch is on the disk: what it acknowledged may be forgotten by the agents.
+    pub fn committed(&self, batch: &Batch, now: Now) {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        for (node, ack) in &batch.acks {
+            let seat = seat(&mut state.seats, *node);
+            if seat.incarnation == Some(ack.incarnation) {
+                seat.durable_seq = seat.durable_seq.max(ack.seq);
+            }
+        }
+        let bytes: usize = batch.samples.values().flat_map(BTreeMap::values).map(|p| p.encoded.len()).sum();
+        let untimed: usize = batch.untimed.iter().flat_map(|u| &u.items).map(|i| i.sample.len()).sum();
+        state.pending_bytes = state.pending_bytes.saturating_sub(bytes + untimed);
+        state.flushing.clear();
+        if batch.anchor.is_some() {
+            state.has_untimed = !state.untimed.is_empty();
+        }
+        let reopening = self.reopening;
+        state.slots.retain(|slot, open| open.dirty || !open.decided || !is_closed(*slot, reopening, now.wall));
+        // A slot of the past that was opened by a witness or a late item alone is decided as soon as it is closed.
+        if let Some(current) = state.current {
+            state.slots.retain(|slot, open| open.dirty || *slot >= current || !is_closed(*slot, reopening, now.wall));
+        }
+    }
+
+    /// The batch did not reach the disk: everything waits for the next one.
+    pub fn failed(&self, batch: Batch) {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        for (slot, samples) in std::mem::take(&mut state.flushing) {
+            let waiting = state.samples.entry(slot).or_default();
+            for (node, sample) in samples {
+                waiting.insert(node, sample);
+            }
+        }
+        for (slot, row) in &batch.evidence {
+            let open = state.slots.entry(*slot).or_default();
+            open.row.merge(row);
+            open.dirty = true;
+        }
+        for (node, _) in &batch.acks {
+            seat(&mut state.seats, *node).dirty = true;
+        }
+        if let Some(untimed) = batch.untimed {
+            state.untimed.splice(0..0, untimed.items);
+        }
+    }
+
+    /// Every slot up to this one is closed; none while the clock is not trusted.
+    pub fn closed_through(&self, now: Now) -> Option<Slot> {
+        if now.trusted { newest_closed(self.reopening, now.wall) } else { None }
+    }
+
+    /// Whether a slot's evidence can still change.
+    pub fn is_open(&self, slot: Slot, now: Now) -> bool {
+        !is_closed(slot, self.reopening, now.wall)
+    }
+
+    pub fn latest(&self, node: NodeIndex) -> Option<Latest> {
+        self.state().seats.get(node.position()).and_then(|seat| seat.latest.clone())
+    }
+
+    pub fn last_report(&self, node: NodeIndex) -> Option<Timestamp> {
+        self.state().seats.get(node.position()).and_then(|seat| seat.last_report)
+    }
+
+    /// For each node index: when it was last heard, without cloning samples.
+    pub fn last_reports(&self) -> Vec<Option<Timestamp>> {
+        self.state().seats.iter().map(|seat| seat.last_report).collect()
+    }
+
+    /// False while the manager has not listened long enough to take silence for an answer.
+    pub fn silence_known(&self, now: Now) -> bool {
+        self.state().listening_since.is_some_and(|since| now.wall.since(since) >= SILENCE_KNOWN_AFTER_MS)
+    }
+
+    /// Evidence rows that are in memory: newer than, or not yet part of, the store's.
+    pub fn open_rows(&self, from: Slot, until: Slot) -> Vec<(Slot, SlotRow)> {
+        self.state().slots.range(from..until).map(|(slot, open)| (*slot, open.row.clone())).collect()
+    }
+
+    /// Samples of one node that are not durable yet, in slot order.
+    pub fn pending_points(&self, node: NodeIndex, from: Slot, until: Slot) -> Vec<Point> {
+        let state = self.state();
+        let mut points = BTreeMap::new();
+        for samples in [&state.samples, &state.flushing] {
+            for (slot, of_slot) in samples.range(from..until) {
+                if let Some(pending) = of_slot.get(&node)
+                    && let Some(sample) = pending.encoded.decode()
+                {
+                    points.insert(*slot, Point { slot: *slot, late: pending.late, sample });
+                }
+            }
+        }
+        points.into_values().collect()
+    }
+
+    /// Bytes waiting for a flush, and items that were dropped as impossible.
+    pub fn pressure(&self) -> (usize, u64) {
+        let state = self.state();
+        (state.pending_bytes, state.dropped)
+    }
+}
+
+fn seat(seats: &mut Vec<Seat>, node: NodeIndex) -> &mut Seat {
+    let position = node.position();
+    if position >= seats.len() {
+        seats.resize_with(position + 1, Seat::default);
+    }
+    &mut seats[position]
+}
+
+fn age_ms(item: &Item) -> i64 {
+    i64::try_from(item.age_ms).unwrap_or(i64::MAX)
+}
+
+/// Milliseconds since the present slot began.
+pub fn slot_offset_ms(now: Now) -> u64 {
+    u64::try_from(now.wall.0.rem_euclid(SLOT_MS)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::SecretKey;
+    use crate::wire::{PROTOCOL, Witness};
+
+    const N: NodeIndex = NodeIndex(0);
+    const START: Slot = Slot(59_000_000);
+
+    fn id() -> NodeId {
+        NodeId::parse("node_abc").unwrap()
+    }
+
+    fn at(slot: Slot, ms: i64) -> Now {
+        let wall = slot.start().plus_ms(ms);
+        Now { wall, boot: BootMs(wall.0 - START.start().0 + 1_000_000), trusted: true }
+    }
+
+    fn intake(run: u64, recovered: Recovered, now: Now) -> Intake {
+        Intake::new(Beacons::new(SecretKey([1; 32])), run, "boot".into(), recovered, now)
+    }
+
+    fn report(run: u64, seqs: &[(u64, u64, Option<Witness>)]) -> Report {
+        let items: Vec<Item> = seqs
+            .iter()
+            .map(|(seq, age_ms, witness)| Item { seq: *seq, age_ms: *age_ms, witness: witness.clone(), sample: Sample::default() })
+            .collect();
+        Report {
+            protocol: PROTOCOL,
+            incarnation: Incarnation(7),
+            seq: seqs.last().unwrap().0,
+            run: Some(run),
+            items,
+            fingerprint: Default::default(),
+            agent_version: String::new(),
+            dropped: 0,
+        }
+    }
+
+    fn all(_: Slot) -> Bitmap {
+        [N, NodeIndex(1)].into_iter().collect()
+    }
+
+    fn send(intake: &Intake, r: &Report, now: Now) -> Result<Accepted, NotTaken> {
+        intake.accept(N, &id(), r, &[0; 32], now)
+    }
+
+    #[test]
+    fn a_report_proves_its_slot_once_and_a_repeat_is_answered() {
+        let intake = intake(1, Recovered::default(), at(START, 0));
+        intake.tick(at(START, 0), true);
+        intake.tick(at(START.plus(1), 0), true);
+        let r = report(1, &[(1, 0, None)]);
+        let first = send(&intake, &r, at(START.plus(1), 5)).unwrap();
+        assert_eq!((first.accepted_seq, first.durable_seq, first.proved), (1, 0, Some(START.plus(1))));
+        let again = send(&intake, &r, at(START.plus(2), 5)).unwrap();
+        assert_eq!((again.accepted_seq, again.proved), (1, None), "a repeat proves nothing new");
+        send(&intake, &report(1, &[(2, 0, None)]), at(START.plus(2), 6)).unwrap();
+        assert_eq!(send(&intake, &r, at(START.plus(2), 7)), Err(NotTaken::Refused(Refusal::ReportReplayed)));
+    }
+
+    #[test]
+    fn silence_is_observed_only_in_slots_watched_from_first_to_last_moment() {
+        let intake = intake(1, Recovered::default(), at(START, 10_000));
+        for slot in 0..4 {
+            intake.tick(at(START.plus(slot), 10_000), slot != 3);
+        }
+        intake.tick(at(START.plus(6), 0), true);
+        let batch = intake.start_flush(at(START.plus(6), 1), None, all);
+        let observed: Vec<_> = batch.evidence.iter().map(|(s, row)| (s.0 - START.0, row.observed.count())).collect();
+        assert_eq!(observed, [(0, 0), (1, 2), (2, 2), (3, 0)], "the start's slot, and the one with a dead link, do not count");
+    }
+
+    #[test]
+    fn durable_follows_the_commit_and_survives_its_failure() {
+        let intake = intake(1, Recovered::default(), at(START, 0));
+        intake.tick(at(START, 0), true);
+        send(&intake, &report(1, &[(1, 0, None)]), at(START, 1)).unwrap();
+        let batch = intake.start_flush(at(START, 2), None, all);
+        assert_eq!(intake.pending_points(N, START, START.plus(1)).len(), 1, "still visible while it is written");
+        send(&intake, &report(1, &[(1, 0, None), (2, 0, None)]), at(START, 3)).unwrap();
+        intake.failed(batch);
+        let batch = intake.start_flush(at(START, 4), None, all);
+        assert_eq!(batch.acks[0].1.seq, 2);
+        assert_eq!(batch.samples[&START].len(), 1);
+        intake.committed(&batch, at(START, 5));
+        let answer = send(&intake, &report(1, &[(2, 0, None)]), at(START, 6)).unwrap();
+        assert_eq!(answer.durable_seq, 2);
+        assert_eq!(intake.pressure(), (0, 0));
+    }
+
+    #[test]
+    fn after_a_crash_the_witness_proves_until_90_s_after_the_start() {
+        let before = intake(1, Recovered::default(), at(START, 0));
+        let witness = |slot| Some(Witness { slot, beacon: before.beacon(&id(), slot) });
+        let recovered = || Recovered { flushed_at: START.start(), ..Recovered::default() };
+        for (slots_later, proves) in [(3u32, true), (1000, true)] {
+            let started = at(START.plus(slots_later), 0);
+            let after = intake(2, recovered(), started);
+            after.tick(started, true);
+            let stale = send(&after, &report(1, &[(1, 0, None)]), started).unwrap();
+            assert_eq!((stale.accepted_seq, stale.proved), (0, None), "the run of the crashed process proves nothing");
+            send(&after, &report(2, &[(1, 60_000, witness(START.plus(1))), (2, 0, None)]), started).unwrap();
+            let rows = after.open_rows(START, START.plus(5));
+            assert_eq!(rows.iter().any(|(s, row)| *s == START.plus(1) && row.proven.get(N)), proves);
+        }
+        let late = at(START.plus(1000), 91_000);
+        let after = intake(2, recovered(), at(START.plus(1000), 0));
+        after.tick(late, true);
+        send(&after, &report(2, &[(1, 60_000, witness(START.plus(1))), (2, 0, None)]), late).unwrap();
+        let rows = after.open_rows(START.plus(1), START.plus(2));
+        assert!(rows[0].1.attested.get(N) && !rows[0].1.proven.get(N), "too late: attested, not proven");
+    }
+
+    #[test]
+    fn a_forged_or_missing_witness_attests_only() {
+        let intake = intake(1, Recovered::default(), at(START, 0));
+        intake.tick(at(START.plus(2), 0), true);
+        let forged = Some(Witness { slot: START.plus(1), beacon: "00".repeat(16) });
+        send(&intake, &report(1, &[(1, 31_000, forged), (2, 0, None)]), at(START.plus(2), 1_000)).unwrap();
+        let rows = intake.open_rows(START.plus(1), START.plus(2));
+        assert!(rows[0].1.attested.get(N) && !rows[0].1.proven.get(N));
+    }
+
+    #[test]
+    fn an_older_incarnation_cannot_come_back() {
+        let intake = intake(1, Recovered::default(), at(START, 0));
+        let old = report(1, &[(1, 0, None)]);
+        send(&intake, &old, at(START, 0)).unwrap();
+        let newer = Report { incarnation: Incarnation(8), ..report(1, &[(1, 0, None)]) };
+        assert_eq!(send(&intake, &newer, at(START.plus(1), 0)).unwrap().proved, Some(START.plus(1)));
+        assert_eq!(send(&intake, &old, at(START.plus(2), 0)), Err(NotTaken::Refused(Refusal::ReportReplayed)));
+    }
+
+    #[test]
+    fn without_trust_reports_wait_for_their_slot() {
+        let intake = intake(1, Recovered::default(), at(START, 0));
+        let lost = |ms| Now { trusted: false, ..at(Slot(100), ms) };
+        intake.tick(lost(0), true);
+        assert_eq!(send(&intake, &report(1, &[(1, 0, None)]), lost(1)).unwrap().proved, None);
+        assert_eq!(intake.closed_through(lost(2)), None);
+        let batch = intake.start_flush(lost(3), None, all);
+        assert_eq!((batch.untimed.as_ref().unwrap().items.len(), batch.flushed_at), (1, None));
+        intake.committed(&batch, lost(4));
+        let anchored = intake.start_flush(at(START, 0), Some(12_345), all);
+        assert_eq!(anchored.anchor.as_ref().unwrap().wall_minus_boot_ms, 12_345);
+    }
+
+    #[test]
+    fn silence_is_known_after_five_minutes_of_listening() {
+        let intake = intake(1, Recovered::default(), at(START, 0));
+        for slot in 0..=11u32 {
+            let now = at(START.plus(slot), 0);
+            intake.tick(now, true);
+            assert_eq!(intake.silence_known(now), slot >= 10, "slot {slot}");
+        }
+        intake.tick(at(START.plus(12), 0), false);
+        assert!(!intake.silence_known(at(START.plus(12), 0)));
+    }
+}

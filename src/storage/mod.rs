@@ -1,0 +1,21 @@
+//! The only layer that knows redb. `core` holds what is answered after a commit, `hot` what is flushed together,
+//! `intake` what is accepted and not durable yet.
+
+pub mod core;
+pub mod directory;
+pub mod fault;
+mod file;
+pub mod hot;
+pub mod intake;
+pub mod recovery;
+mod secrets;
+pub mod setup_code;
+mod store;
+pub mod table;
+#[cfg(test)]
+pub(crate) mod testing;
+
+pub use directory::{Directory, NodeEntry};
+pub use file::{DbFile, Lane};
+pub use secrets::Secrets;
+pub use store::{Store, StoreOptions, high_water};

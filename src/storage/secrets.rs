@@ -1,0 +1,66 @@
+//! `DIR/secret.key`: 32 random bytes that wrap secret fields. It protects copies of the store, not a stolen card: whoever has the whole card has
+//! both.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use super::fault::OpenError;
+use crate::crypto::{DoesNotOpen, Entropy, KEY_LEN, SecretKey, open, seal};
+
+pub const FILE: &str = "secret.key";
+
+/// The data key and what is derived from it.
+#[derive(Debug, Clone)]
+pub struct Secrets {
+    root: SecretKey,
+    fields: SecretKey,
+    pub beacon: SecretKey,
+    pub node_tokens: SecretKey,
+}
+
+impl Secrets {
+    pub fn new(root: SecretKey) -> Secrets {
+        Secrets { fields: root.derive("fields"), beacon: root.derive("beacon"), node_tokens: root.derive("node-tokens"), root }
+    }
+
+    /// The data key itself, for the recovery kit only.
+    pub fn root(&self) -> &SecretKey {
+        &self.root
+    }
+
+    /// Seals a field of a record; `context` names table, row and field.
+    pub fn seal(&self, entropy: &Entropy, context: &str, plain: &[u8]) -> Vec<u8> {
+        seal(&self.fields, entropy.bytes(), context.as_bytes(), plain)
+    }
+
+    pub fn open(&self, context: &str, sealed: &[u8]) -> Result<Vec<u8>, DoesNotOpen> {
+        open(&self.fields, context.as_bytes(), sealed)
+    }
+
+    /// Reads the key file; None when there is none.
+    pub fn load(dir: &Path) -> Result<Option<Secrets>, OpenError> {
+        let path = dir.join(FILE);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(OpenError::Folder(path, e)),
+        };
+        let key: [u8; KEY_LEN] = bytes.try_into().map_err(|_| OpenError::SecretKey("must hold exactly 32 bytes".into()))?;
+        Ok(Some(Secrets::new(SecretKey(key))))
+    }
+
+    /// Writes a key file where there is none, durably, readable by its owner only.
+    pub fn create(dir: &Path, root: SecretKey) -> Result<Secrets, OpenError> {
+        let path = dir.join(FILE);
+        let write = || {
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+            file.write_all(&root.0)?;
+            file.sync_all()?;
+            fs::File::open(dir)?.sync_all()
+        };
+        write().map_err(|e| OpenError::Folder(path.clone(), e))?;
+        Ok(Secrets::new(root))
+    }
+}

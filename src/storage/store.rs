@@ -1,0 +1,289 @@
+//! Opening and closing the files of one store together, and the flush that joins memory and disk.
+
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::core::{audit, meta, tables};
+use super::directory::Directory;
+use super::fault::{Fault, OpenError, TxError, WriteError};
+use super::file::{DbFile, Lane};
+use super::hot;
+use super::intake::{Intake, Recovered};
+use super::secrets::{FILE as SECRET_FILE, Secrets};
+use super::table::{Read, Snapshot, WriteTx};
+use crate::crypto::{Entropy, PublicKey, SecretKey, SigningKey, hex};
+use crate::domain::audit::{Actor, Draft};
+use crate::domain::evidence::Beacons;
+use crate::domain::ids::ManagerId;
+use crate::domain::time::{Now, Timestamp};
+
+#[derive(Debug, Clone)]
+pub struct StoreOptions {
+    pub dir: PathBuf,
+    pub core_cache_bytes: usize,
+    pub hot_cache_bytes: usize,
+    /// Names this boot of the machine: boot times of another one mean nothing.
+    pub boot_id: String,
+}
+
+/// An open store: its files, what waits for them, its secrets and the manager's identity.
+pub struct Store {
+    pub core: DbFile,
+    pub hot: DbFile,
+    /// Who is who in the fleet.
+    pub directory: Arc<Directory>,
+    pub intake: Intake,
+    flushing: tokio::sync::Mutex<()>,
+    pub secrets: Secrets,
+    pub entropy: Entropy,
+    pub manager_id: ManagerId,
+    pub signing_key: SigningKey,
+    dir: PathBuf,
+}
+
+const SEED_CONTEXT: &str = "store/seed";
+
+impl Store {
+    /// Opens the store in `dir`, making a new one when the folder has none. `now` stamps a new store.
+    pub fn open(options: &StoreOptions, entropy: Entropy, now: Now) -> Result<Store, OpenError> {
+        let dir = &options.dir;
+        private_folder(dir)?;
+        let (core_path, hot_path) = (dir.join("core.redb"), dir.join("hot.redb"));
+        let is_new = !core_path.exists();
+        if is_new && hot_path.exists() {
+            return Err(OpenError::MissingFile(core_path));
+        }
+        let secrets = match Secrets::load(dir)? {
+            Some(secrets) => secrets,
+            None if is_new => Secrets::create(dir, SecretKey(entropy.bytes()))?,
+            None => {
+                let why = "is missing; put it back, or rebuild it with `keys recover --kit FILE`";
+                return Err(OpenError::SecretKey(why.into()));
+            }
+        };
+        let description = describe(&secrets, &entropy, now);
+        let core = DbFile::open(&core_path, options.core_cache_bytes, |tx| initialise_core(tx, &description, now))?;
+        let store = meta::store(&core.read()?)?;
+        check_schema(store.schema)?;
+        let hot_meta = hot::Meta { store_id: store.store_id.clone(), generation: store.generation, ..hot::Meta::default() };
+        if !is_new && !hot_path.exists() && core_was_used(&core)? {
+            return Err(OpenError::MissingFile(hot_path));
+        }
+        let hot = DbFile::open(&hot_path, options.hot_cache_bytes, |tx| hot::initialise(tx, &hot_meta))?;
+        let found = hot::meta(&hot.read()?)?;
+        if (&found.store_id, found.generation) != (&store.store_id, store.generation) {
+            let name = |id: &str, generation: u32| format!("{id} (generation {generation})");
+            return Err(OpenError::Mixed { core: name(&store.store_id, store.generation), hot: name(&found.store_id, found.generation) });
+        }
+        let signing_key = open_seed(&secrets, &store.sealed_seed)?;
+        let intake = recover_intake(&hot, &secrets, &entropy, &options.boot_id, now)?;
+        let flushing = tokio::sync::Mutex::default();
+        let directory = Directory::load(&core.read()?)?;
+        Ok(Store { core, hot, directory, intake, flushing, secrets, entropy, manager_id: store.manager_id, signing_key, dir: dir.clone() })
+    }
+
+    /// Makes everything accepted so far durable in one transaction of the hot file. `wall_minus_boot_ms` is known while the clock is
+    /// trusted.
+    pub async fn flush(&self, now: Now, wall_minus_boot_ms: Option<i64>) -> Result<(), WriteError> {
+        let _one_at_a_time = self.flushing.lock().await;
+        let nodes = self.read()?.scan(tables::NODES, .., usize::MAX)?;
+        let in_service = |slot| nodes.iter().filter(|(_, node)| node.counts_in(slot)).map(|(_, node)| node.index).collect();
+        let batch = Arc::new(self.intake.start_flush(now, wall_minus_boot_ms, in_service));
+        let written = Arc::clone(&batch);
+        match self.hot.write(Lane::Ordinary, move |tx| hot::flush(tx, &written)).await {
+            Ok(()) => {
+                self.intake.committed(&batch, now);
+                Ok(())
+            }
+            Err(error) => {
+                self.intake.failed(Arc::unwrap_or_clone(batch));
+                Err(error)
+            }
+        }
+    }
+
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn manager_key(&self) -> PublicKey {
+        self.signing_key.public()
+    }
+
+    /// A write to the core, answered after its commit.
+    pub async fn write<R: Send + 'static>(
+        &self,
+        verb: impl Fn(&mut WriteTx<'_>) -> Result<R, TxError> + Send + 'static,
+    ) -> Result<R, WriteError> {
+        self.core.write(Lane::Ordinary, verb).await
+    }
+
+    /// The same in the money lane.
+    pub async fn write_money<R: Send + 'static>(
+        &self,
+        verb: impl Fn(&mut WriteTx<'_>) -> Result<R, TxError> + Send + 'static,
+    ) -> Result<R, WriteError> {
+        self.core.write(Lane::Money, verb).await
+    }
+
+    /// A snapshot of the core.
+    pub fn read(&self) -> Result<Snapshot, Fault> {
+        self.core.read()
+    }
+
+    pub fn close(&self) {
+        self.hot.close();
+        self.core.close();
+    }
+}
+
+/// Slots that are searched for the last sign of life of each node: 72 h.
+const LAST_SEEN_SLOTS: u32 = 8_640;
+
+fn recover_intake(hot_file: &DbFile, secrets: &Secrets, entropy: &Entropy, boot_id: &str, now: Now) -> Result<Intake, Fault> {
+    let read = hot_file.read()?;
+    let flushed_at = hot::meta(&read)?.flushed_at;
+    let recovered = Recovered {
+        acks: hot::acks(&read)?,
+        last_proven: hot::last_proven(&read, flushed_at.slot().minus(LAST_SEEN_SLOTS))?,
+        flushed_at,
+        has_untimed: hot::has_untimed(&read)?,
+    };
+    Ok(Intake::new(Beacons::new(secrets.beacon.clone()), entropy.u64(), boot_id.to_owned(), recovered, now))
+}
+
+fn private_folder(dir: &Path) -> Result<(), OpenError> {
+    let io = |e| OpenError::Folder(dir.to_owned(), e);
+    if dir.exists() {
+        let mode = fs::metadata(dir).map_err(io)?.permissions().mode();
+        if mode & 0o077 != 0 {
+            fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(io)?;
+        }
+        return Ok(());
+    }
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io)
+}
+
+fn describe(secrets: &Secrets, entropy: &Entropy, now: Now) -> meta::StoreMeta {
+    let seed: [u8; 32] = entropy.bytes();
+    meta::StoreMeta {
+        schema: meta::SCHEMA,
+        store_id: hex(&entropy.bytes::<16>()),
+        generation: 1,
+        manager_id: ManagerId::new(entropy.uuid(now.wall.0)),
+        sealed_seed: secrets.seal(entropy, SEED_CONTEXT, &seed),
+        created_at: now.wall,
+    }
+}
+
+fn initialise_core(tx: &mut WriteTx<'_>, description: &meta::StoreMeta, now: Now) -> Result<(), TxError> {
+    for name in tables::ALL {
+        tx.create(name)?;
+    }
+    meta::put_store(tx, description)?;
+    audit::append(tx, Draft::new(now, Actor::System, "store.create", description.store_id.clone()))
+}
+
+fn check_schema(found: u32) -> Result<(), OpenError> {
+    match found.cmp(&meta::SCHEMA) {
+        std::cmp::Ordering::Greater => Err(OpenError::NewerStore { found, known: meta::SCHEMA }),
+        std::cmp::Ordering::Less => Err(OpenError::OlderStore { found, known: meta::SCHEMA }),
+        std::cmp::Ordering::Equal => Ok(()),
+    }
+}
+
+/// A crash between the making of the two files leaves a core that nobody has used: then hot may be made again.
+fn core_was_used(core: &DbFile) -> Result<bool, Fault> {
+    Ok(core.read()?.count(tables::AUDIT)? > 1)
+}
+
+/// Opens the core of the store in `dir` without its key, for `f`: the file, its description, and whether a key fits.
+pub(super) fn with_core<R>(dir: &Path, f: impl FnOnce(&DbFile, &meta::StoreMeta, &dyn Fn(&Secrets) -> bool) -> R) -> Result<R, OpenError> {
+    let path = dir.join("core.redb");
+    if !path.exists() {
+        return Err(OpenError::MissingFile(path));
+    }
+    let core = DbFile::open(&path, 1 << 20, |_| Ok(()))?;
+    let store = meta::store(&core.read()?)?;
+    check_schema(store.schema)?;
+    let fits = |secrets: &Secrets| open_seed(secrets, &store.sealed_seed).is_ok();
+    Ok(f(&core, &store, &fits))
+}
+
+fn open_seed(secrets: &Secrets, sealed: &[u8]) -> Result<SigningKey, OpenError> {
+    let seed = secrets.open(SEED_CONTEXT, sealed).ok().and_then(|seed| <[u8; 32]>::try_from(seed).ok()).ok_or_else(|| {
+        OpenError::SecretKey(format!("does not fit this store; put the right {SECRET_FILE} back, or use `keys recover --kit FILE`"))
+    })?;
+    Ok(SigningKey::from_seed(SecretKey(seed)))
+}
+
+/// The highest time that was committed: what the wall clock must not fall behind.
+pub fn high_water(store: &Store) -> Result<Timestamp, Fault> {
+    Ok(hot::meta(&store.hot.read()?)?.flushed_at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::time::BootMs;
+
+    const NOW: Now = Now { wall: Timestamp(1_790_000_000_000), boot: BootMs(0), trusted: true };
+
+    fn options(dir: &Path) -> StoreOptions {
+        StoreOptions { dir: dir.join("data"), core_cache_bytes: 1 << 20, hot_cache_bytes: 1 << 20, boot_id: "boot".into() }
+    }
+
+    fn open(dir: &Path) -> Result<Store, OpenError> {
+        Store::open(&options(dir), Entropy::new(), NOW)
+    }
+
+    #[test]
+    fn a_store_keeps_its_identity_and_its_folder_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = open(dir.path()).unwrap();
+        let (id, key) = (first.manager_id.clone(), first.manager_key());
+        assert!(matches!(open(dir.path()), Err(OpenError::InUse(_))), "a second process is told so");
+        drop(first);
+        let again = open(dir.path()).unwrap();
+        assert_eq!((again.manager_id.clone(), again.manager_key()), (id, key));
+        let mode = |p: PathBuf| fs::metadata(p).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(dir.path().join("data")), 0o700);
+        assert_eq!(mode(dir.path().join("data/secret.key")), 0o600);
+        assert!(audit::verify(&again.read().unwrap()).unwrap().is_ok());
+    }
+
+    #[test]
+    fn a_foreign_file_a_missing_file_and_a_foreign_key_are_refused() {
+        let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for dir in [&a, &b] {
+            let store = open(dir.path()).unwrap();
+            store.core.write_now(|tx| audit::append(tx, Draft::new(NOW, Actor::Console, "test", ""))).unwrap();
+        }
+        fs::copy(a.path().join("data/hot.redb"), b.path().join("data/hot.redb")).unwrap();
+        assert!(matches!(open(b.path()), Err(OpenError::Mixed { .. })));
+        fs::remove_file(b.path().join("data/hot.redb")).unwrap();
+        assert!(matches!(open(b.path()), Err(OpenError::MissingFile(_))));
+        fs::write(a.path().join("data/secret.key"), [9; 32]).unwrap();
+        assert!(matches!(open(a.path()), Err(OpenError::SecretKey(_))));
+        fs::remove_file(a.path().join("data/secret.key")).unwrap();
+        assert!(matches!(open(a.path()), Err(OpenError::SecretKey(_))));
+    }
+
+    #[test]
+    fn a_newer_store_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path()).unwrap();
+        store
+            .core
+            .write_now(|tx| {
+                let mut newer = meta::store(tx)?;
+                newer.schema = meta::SCHEMA + 1;
+                meta::put_store(tx, &newer)
+            })
+            .unwrap();
+        drop(store);
+        assert!(matches!(open(dir.path()), Err(OpenError::NewerStore { .. })));
+    }
+}

@@ -1,0 +1,401 @@
+//! Typed tables over redb: ordered keys, versioned records. The only file that touches redb's table types.
+
+use std::marker::PhantomData;
+use std::ops::{Bound, ControlFlow, RangeBounds};
+
+use redb::{ReadableTable, TableDefinition};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::fault::{Fault, TxError};
+
+/// A key whose byte order is its order.
+pub trait Key: Sized {
+    fn encode(&self) -> Vec<u8>;
+    fn decode(bytes: &[u8]) -> Option<Self>;
+}
+
+impl Key for u32 {
+    fn encode(&self) -> Vec<u8> {
+        self.to_be_bytes().to_vec()
+    }
+    fn decode(bytes: &[u8]) -> Option<u32> {
+        bytes.try_into().ok().map(u32::from_be_bytes)
+    }
+}
+
+impl Key for u64 {
+    fn encode(&self) -> Vec<u8> {
+        self.to_be_bytes().to_vec()
+    }
+    fn decode(bytes: &[u8]) -> Option<u64> {
+        bytes.try_into().ok().map(u64::from_be_bytes)
+    }
+}
+
+impl Key for (u32, u32) {
+    fn encode(&self) -> Vec<u8> {
+        [self.0.to_be_bytes(), self.1.to_be_bytes()].concat()
+    }
+    fn decode(bytes: &[u8]) -> Option<(u32, u32)> {
+        let (a, b) = bytes.split_at_checked(4)?;
+        Some((u32::decode(a)?, u32::decode(b)?))
+    }
+}
+
+impl Key for (u32, u64) {
+    fn encode(&self) -> Vec<u8> {
+        [&self.0.to_be_bytes()[..], &self.1.to_be_bytes()[..]].concat()
+    }
+    fn decode(bytes: &[u8]) -> Option<(u32, u64)> {
+        let (a, b) = bytes.split_at_checked(4)?;
+        Some((u32::decode(a)?, u64::decode(b)?))
+    }
+}
+
+impl Key for String {
+    fn encode(&self) -> Vec<u8> {
+        self.as_bytes().to_vec()
+    }
+    fn decode(bytes: &[u8]) -> Option<String> {
+        String::from_utf8(bytes.to_vec()).ok()
+    }
+}
+
+/// A number, then a text: names within a pool.
+impl Key for (u32, String) {
+    fn encode(&self) -> Vec<u8> {
+        [&self.0.to_be_bytes()[..], self.1.as_bytes()].concat()
+    }
+    fn decode(bytes: &[u8]) -> Option<(u32, String)> {
+        let (a, b) = bytes.split_at_checked(4)?;
+        Some((u32::decode(a)?, String::decode(b)?))
+    }
+}
+
+impl<const N: usize> Key for [u8; N] {
+    fn encode(&self) -> Vec<u8> {
+        self.to_vec()
+    }
+    fn decode(bytes: &[u8]) -> Option<[u8; N]> {
+        bytes.try_into().ok()
+    }
+}
+
+/// A stored value: one version byte, then postcard. Bump `VERSION` when the shape changes, keep the old shape in
+/// `storage::migrate`, and keep its golden bytes in `data/golden/`.
+pub trait Record: Serialize + DeserializeOwned {
+    const VERSION: u8;
+
+    /// A record of an older version in today's shape; None when that version never existed.
+    fn migrate(_version: u8, _bytes: &[u8]) -> Option<Self> {
+        None
+    }
+}
+
+/// Implements `Record` for a type at its present version.
+#[macro_export]
+macro_rules! record {
+    ($($type:ty = $version:literal),+ $(,)?) => {
+        $(impl $crate::storage::table::Record for $type {
+            const VERSION: u8 = $version;
+        })+
+    };
+}
+
+pub fn encode<V: Record>(value: &V) -> Result<Vec<u8>, Fault> {
+    let out = vec![V::VERSION];
+    postcard::to_extend(value, out).map_err(|e| Fault::Invariant(format!("a record does not encode: {e}")))
+}
+
+/// Why bytes are not a record.
+pub fn decode<V: Record>(bytes: &[u8]) -> Result<V, String> {
+    let (version, body) = bytes.split_first().ok_or("empty")?;
+    if *version == V::VERSION {
+        return postcard::from_bytes(body).map_err(|e| e.to_string());
+    }
+    if *version > V::VERSION {
+        return Err(format!("has version {version}, this release knows {}", V::VERSION));
+    }
+    V::migrate(*version, body).ok_or_else(|| format!("version {version} has no migration"))
+}
+
+/// A table by name; the types say what is in it.
+pub struct Table<K, V> {
+    pub name: &'static str,
+    types: PhantomData<fn() -> (K, V)>,
+}
+
+impl<K, V> Clone for Table<K, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K, V> Copy for Table<K, V> {}
+
+impl<K: Key, V: Record> Table<K, V> {
+    pub const fn new(name: &'static str) -> Table<K, V> {
+        Table { name, types: PhantomData }
+    }
+
+    fn decode(self, bytes: &[u8], key: impl FnOnce() -> String) -> Result<V, Fault> {
+        decode(bytes).map_err(|why| Fault::Record { table: self.name, key: key(), why })
+    }
+}
+
+type Raw = TableDefinition<'static, &'static [u8], &'static [u8]>;
+
+fn raw(name: &'static str) -> Raw {
+    TableDefinition::new(name)
+}
+
+/// Reading, in a write transaction or in a snapshot.
+pub trait Read {
+    /// Opens the table by name and hands it over as `ReadableTable`.
+    fn with<R>(&self, name: &'static str, f: impl FnOnce(&dyn RawTable) -> Result<R, Fault>) -> Result<R, Fault>;
+
+    fn get<K: Key, V: Record>(&self, table: Table<K, V>, key: &K) -> Result<Option<V>, Fault> {
+        let key = key.encode();
+        self.with(table.name, |raw| match raw.get_bytes(&key)? {
+            Some(bytes) => table.decode(&bytes, || crate::crypto::hex(&key)).map(Some),
+            None => Ok(None),
+        })
+    }
+
+    /// Rows in key order until `visit` breaks.
+    fn for_each<K: Key, V: Record>(
+        &self,
+        table: Table<K, V>,
+        range: impl RangeBounds<K>,
+        visit: impl FnMut(K, V) -> ControlFlow<()>,
+    ) -> Result<(), Fault> {
+        self.walk(table, range, false, visit)
+    }
+
+    /// Rows against key order until `visit` breaks.
+    fn for_each_back<K: Key, V: Record>(
+        &self,
+        table: Table<K, V>,
+        range: impl RangeBounds<K>,
+        visit: impl FnMut(K, V) -> ControlFlow<()>,
+    ) -> Result<(), Fault> {
+        self.walk(table, range, true, visit)
+    }
+
+    fn walk<K: Key, V: Record>(
+        &self,
+        table: Table<K, V>,
+        range: impl RangeBounds<K>,
+        back: bool,
+        mut visit: impl FnMut(K, V) -> ControlFlow<()>,
+    ) -> Result<(), Fault> {
+        let bounds = (encode_bound(range.start_bound()), encode_bound(range.end_bound()));
+        self.with(table.name, |raw| {
+            raw.walk_bytes(bounds, back, &mut |key, value| {
+                let typed = K::decode(key).ok_or_else(|| Fault::Record {
+                    table: table.name,
+                    key: crate::crypto::hex(key),
+                    why: "the key does not decode".into(),
+                })?;
+                let value = table.decode(value, || crate::crypto::hex(key))?;
+                Ok(visit(typed, value))
+            })
+        })
+    }
+
+    /// At most `limit` rows in key order.
+    fn scan<K: Key, V: Record>(&self, table: Table<K, V>, range: impl RangeBounds<K>, limit: usize) -> Result<Vec<(K, V)>, Fault> {
+        let mut rows = Vec::new();
+        self.for_each(table, range, |k, v| {
+            if rows.len() < limit {
+                rows.push((k, v));
+            }
+            if rows.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        Ok(rows)
+    }
+
+    /// The last row.
+    fn last<K: Key, V: Record>(&self, table: Table<K, V>) -> Result<Option<(K, V)>, Fault> {
+        let mut last = None;
+        self.for_each_back(table, .., |k, v| {
+            last = Some((k, v));
+            ControlFlow::Break(())
+        })?;
+        Ok(last)
+    }
+
+    fn count<K: Key, V: Record>(&self, table: Table<K, V>) -> Result<u64, Fault> {
+        self.with(table.name, |raw| raw.rows())
+    }
+
+    /// The record as stored, undecoded: for blocks that are searched in place.
+    fn get_with<K: Key, R>(&self, name: &'static str, key: &K, f: impl FnOnce(&[u8]) -> R) -> Result<Option<R>, Fault> {
+        let key = key.encode();
+        self.with(name, |raw| Ok(raw.get_bytes(&key)?.map(|bytes| f(&bytes))))
+    }
+}
+
+fn encode_bound<K: Key>(bound: Bound<&K>) -> Bound<Vec<u8>> {
+    match bound {
+        Bound::Included(k) => Bound::Included(k.encode()),
+        Bound::Excluded(k) => Bound::Excluded(k.encode()),
+        Bound::Unbounded => Bound::Unbounded,
+    }
+}
+
+type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, Fault>;
+
+/// An open table as bytes; erases redb's generics once, so that the typed layer compiles once per type only.
+pub trait RawTable {
+    fn get_bytes(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault>;
+    fn walk_bytes(&self, bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>), back: bool, visit: Visit<'_>) -> Result<(), Fault>;
+    fn rows(&self) -> Result<u64, Fault>;
+}
+
+impl<T: ReadableTable<&'static [u8], &'static [u8]>> RawTable for T {
+    fn get_bytes(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        Ok(self.get(key)?.map(|guard| guard.value().to_vec()))
+    }
+
+    fn walk_bytes(&self, bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>), back: bool, visit: Visit<'_>) -> Result<(), Fault> {
+        let as_slice = |bound: &Bound<Vec<u8>>| match bound {
+            Bound::Included(k) => Bound::Included(k.clone()),
+            Bound::Excluded(k) => Bound::Excluded(k.clone()),
+            Bound::Unbounded => Bound::Unbounded,
+        };
+        let (lower, upper) = (as_slice(&bounds.0), as_slice(&bounds.1));
+        if is_empty(&lower, &upper) {
+            return Ok(());
+        }
+        let lower = lower.as_ref().map(Vec::as_slice);
+        let upper = upper.as_ref().map(Vec::as_slice);
+        let mut range = self.range::<&[u8]>((lower, upper))?;
+        loop {
+            let next = if back { range.next_back() } else { range.next() };
+            let Some(row) = next else { return Ok(()) };
+            let (key, value) = row?;
+            if visit(key.value(), value.value())?.is_break() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn rows(&self) -> Result<u64, Fault> {
+        Ok(redb::ReadableTableMetadata::len(self)?)
+    }
+}
+
+/// redb panics on an inverted range; an empty answer is what callers mean.
+fn is_empty(lower: &Bound<Vec<u8>>, upper: &Bound<Vec<u8>>) -> bool {
+    match (lower, upper) {
+        (Bound::Included(a), Bound::Included(b)) => a > b,
+        (Bound::Included(a) | Bound::Excluded(a), Bound::Included(b) | Bound::Excluded(b)) => a >= b,
+        _ => false,
+    }
+}
+
+/// What runs in the writer thread after a commit: updates of caches, events.
+pub type AfterCommit = Box<dyn FnOnce() + Send>;
+
+/// A write transaction that notices its first mutation and collects what is to happen after the commit.
+pub struct WriteTx<'db> {
+    tx: &'db redb::WriteTransaction,
+    mutations: u64,
+    after: Vec<AfterCommit>,
+}
+
+impl<'db> WriteTx<'db> {
+    pub(super) fn new(tx: &'db redb::WriteTransaction) -> WriteTx<'db> {
+        WriteTx { tx, mutations: 0, after: Vec::new() }
+    }
+
+    pub(super) fn mutations(&self) -> u64 {
+        self.mutations
+    }
+
+    pub(super) fn into_after(self) -> Vec<AfterCommit> {
+        self.after
+    }
+
+    /// Runs once if and when this transaction commits, in commit order.
+    pub fn after_commit(&mut self, f: impl FnOnce() + Send + 'static) {
+        self.after.push(Box::new(f));
+    }
+
+    pub fn put<K: Key, V: Record>(&mut self, table: Table<K, V>, key: &K, value: &V) -> Result<(), TxError> {
+        let bytes = encode(value)?;
+        self.mutations += 1;
+        self.tx.open_table(raw(table.name))?.insert(key.encode().as_slice(), bytes.as_slice())?;
+        Ok(())
+    }
+
+    /// True when there was a row.
+    pub fn delete<K: Key, V: Record>(&mut self, table: Table<K, V>, key: &K) -> Result<bool, TxError> {
+        self.mutations += 1;
+        Ok(self.tx.open_table(raw(table.name))?.remove(key.encode().as_slice())?.is_some())
+    }
+
+    /// Deletes rows from the start of the table up to and without `end`, at most `limit`; returns how many.
+    pub fn delete_before<K: Key, V: Record>(&mut self, table: Table<K, V>, end: &K, limit: usize) -> Result<usize, TxError> {
+        let mut keys = Vec::new();
+        let mut handle = self.tx.open_table(raw(table.name))?;
+        handle.walk_bytes((Bound::Unbounded, Bound::Excluded(end.encode())), false, &mut |key, _| {
+            keys.push(key.to_vec());
+            Ok(if keys.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+        for key in &keys {
+            self.mutations += 1;
+            handle.remove(key.as_slice())?;
+        }
+        Ok(keys.len())
+    }
+
+    /// Makes sure that the table exists, so that snapshots can open it.
+    pub(super) fn create(&mut self, name: &'static str) -> Result<(), TxError> {
+        self.mutations += 1;
+        self.tx.open_table(raw(name))?;
+        Ok(())
+    }
+}
+
+impl Read for WriteTx<'_> {
+    fn with<R>(&self, name: &'static str, f: impl FnOnce(&dyn RawTable) -> Result<R, Fault>) -> Result<R, Fault> {
+        f(&self.tx.open_table(raw(name))?)
+    }
+}
+
+/// A consistent view of the file as of one commit.
+pub struct Snapshot(pub(super) redb::ReadTransaction);
+
+impl Read for Snapshot {
+    fn with<R>(&self, name: &'static str, f: impl FnOnce(&dyn RawTable) -> Result<R, Fault>) -> Result<R, Fault> {
+        f(&self.0.open_table(raw(name))?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_keep_their_order_as_bytes() {
+        let numbers = [0u32, 1, 255, 256, 65_536, u32::MAX];
+        for pair in numbers.windows(2) {
+            assert!(pair[0].encode() < pair[1].encode());
+        }
+        assert!((1u32, u32::MAX).encode() < (2u32, 0u32).encode());
+        assert_eq!(<(u32, String)>::decode(&(7u32, "x".to_owned()).encode()), Some((7, "x".to_owned())));
+        assert_eq!(u64::decode(&[1, 2]), None);
+    }
+
+    #[test]
+    fn inverted_ranges_are_empty() {
+        let included = |v: u8| Bound::Included(vec![v]);
+        assert!(is_empty(&included(2), &included(1)));
+        assert!(!is_empty(&included(1), &included(1)));
+        assert!(is_empty(&included(1), &Bound::Excluded(vec![1])));
+        assert!(!is_empty(&Bound::Unbounded, &included(0)));
+    }
+}
