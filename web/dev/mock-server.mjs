@@ -165,6 +165,7 @@ export function startMock({ variant = 'full', port = 0, tickMs = 2_000 } = {}) {
       state.variant = 'full';
       return ok({ trusted: true });
     }
+    if (path === '/recovery-kit' && state.password && body.password !== state.password) return refuse(403, 'FreshFactorNeeded', 'enter your password again for this');
     if (path === '/recovery-kit') return ok({ kit: 'mock' });
     if (state.variant === 'error') return refuse(503, 'StoreUnavailable', 'the store cannot be read at the moment');
     const pool = {

@@ -246,13 +246,16 @@ test('the recovery kit is downloaded, encrypted, after the passphrase was said t
   await page.getByRole('link', { name: 'Settings' }).click();
   await page.getByLabel('Passphrase for the kit').fill('river tree fog chair lamp');
   await page.getByLabel('The passphrase again').fill('something else');
-  await page.getByLabel('Your password').fill(PASSWORD);
+  await page.getByLabel('Your password').fill('not the password');
   await page.getByRole('button', { name: 'Download recovery kit' }).click();
   await page.locator('input[name="again"][aria-invalid="true"]').waitFor();
   await page.getByLabel('The passphrase again').fill('river tree fog chair lamp');
+  await page.getByRole('button', { name: 'Download recovery kit' }).click();
+  await page.locator('input[name="password"][aria-invalid="true"]').waitFor();
+  await page.getByLabel('Your password').fill(PASSWORD);
   const download = page.waitForEvent('download');
   await page.getByRole('button', { name: 'Download recovery kit' }).click();
-  assert.match((await download).suggestedFilename(), /^lucid-recovery-kit-\d{4}-\d\d-\d\d\.json$/);
+  assert.match((await download).suggestedFilename(), /^lucid-recovery-kit.*\.json$/);
   await picture('web-settings');
 });
 

@@ -17,9 +17,10 @@ export class Form {
       return true;
     } catch (caught) {
       const error = asApiError(caught);
-      this.fields = error.fields;
+      // The manager asks for the password again where the form has a field for it.
+      this.fields = error.refusal === 'FreshFactorNeeded' ? { password: 'is wrong' } : error.fields;
       const wait = error.retryAfterSeconds ? ` Try again in ${error.retryAfterSeconds} s.` : '';
-      this.message = Object.keys(error.fields).length > 0 ? 'Some fields need another look.' : `${sentence(error.message)}${wait}`;
+      this.message = Object.keys(this.fields).length > 0 ? 'Some fields need another look.' : `${sentence(error.message)}${wait}`;
       return false;
     } finally {
       this.busy = false;

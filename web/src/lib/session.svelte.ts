@@ -10,18 +10,12 @@ class Session {
   phase = $state<Phase>('starting');
   user = $state.raw<User | undefined>(undefined);
   /** Set while a page is open and its session has ended: sign-in is asked over the page, which keeps what was typed. */
-  ended = $state<string | undefined>(undefined);
+  ended = $state(false);
   /** Counts sign-ins; pages load again when it changes. */
   generation = $state(0);
 
   constructor() {
-    watchSession((error) => {
-      if (this.phase !== 'signed_in') return;
-      this.ended =
-        error.refusal === 'FreshFactorNeeded'
-          ? 'Enter your password again for this, then repeat what you did.'
-          : 'Your session has ended. Sign in to go on; nothing you typed is lost.';
-    });
+    watchSession(() => (this.ended = this.phase === 'signed_in'));
   }
 
   async start(): Promise<void> {
@@ -40,14 +34,14 @@ class Session {
   enter(user: User): void {
     this.user = user;
     this.phase = 'signed_in';
-    this.ended = undefined;
+    this.ended = false;
     this.generation += 1;
   }
 
   async leave(): Promise<void> {
     await api.signOut();
     this.user = undefined;
-    this.ended = undefined;
+    this.ended = false;
     this.phase = 'signed_out';
   }
 

@@ -54,10 +54,10 @@ export function asApiError(error: unknown): ApiError {
 type Query = Record<string, string | number | undefined | null>;
 type Options = { query?: Query; body?: unknown; signal?: AbortSignal | undefined };
 
-/** Called with every 401 and every demand for a fresh password; the session decides what to show. */
-let onRefusedSession: (error: ApiError) => void = () => {};
-export function watchSession(watcher: (error: ApiError) => void): void {
-  onRefusedSession = watcher;
+/** Called whenever an answer says that nobody is signed in; the session decides what to show. */
+let onSignedOut: () => void = () => {};
+export function watchSession(watcher: () => void): void {
+  onSignedOut = watcher;
 }
 
 async function exchange(method: string, path: string, { query, body, signal }: Options): Promise<Response> {
@@ -104,7 +104,7 @@ async function refusal(response: Response): Promise<ApiError> {
     Number.isFinite(retryAfter) ? retryAfter : null,
   );
   const signedOut = response.status === 401 && error.refusal !== 'WrongCredentials';
-  if (signedOut || error.refusal === 'FreshFactorNeeded') onRefusedSession(error);
+  if (signedOut) onSignedOut();
   return error;
 }
 
@@ -156,9 +156,11 @@ export const api = {
   confirmClock: (clientTime: string) => send<{ trusted: boolean }>('POST', '/clock/confirm', { client_time: clientTime }),
   /** The kit as the manager made it, to be saved byte by byte. */
   recoveryKit: (passphrase: string, password: string) =>
-    once('POST', '/recovery-kit', null, async () =>
-      (await exchange('POST', '/recovery-kit', { body: { passphrase, password } })).blob(),
-    ),
+    once('POST', '/recovery-kit', null, async () => {
+      const response = await exchange('POST', '/recovery-kit', { body: { passphrase, password } });
+      const name = /filename="([^"/]+)"/.exec(response.headers.get('content-disposition') ?? '')?.[1];
+      return { kit: await response.blob(), name: name ?? 'lucid-recovery-kit.json' };
+    }),
 
   nodes: (query: NodeQuery, signal?: AbortSignal) => get<NodeList>('/nodes', query, signal),
   node: (nodeId: string, signal?: AbortSignal) => get<Node>(`/nodes/${id(nodeId)}`, undefined, signal),

@@ -28,7 +28,7 @@ export interface components {
     LoginAnswer: { access_token: string; token_type: 'Bearer'; expires_in: number; user: components['schemas']['User'] };
     Me: { user: components['schemas']['User']; expires_at: string };
     Clock: { wall: string; trusted: boolean; why?: string | null; high_water?: string | null };
-    EnrolmentTokenMade: { id: string; token: string; command: string; expires_at: string };
+    EnrolmentTokenMade: { id: string; token: string; command: string; note?: string; expires_at: string };
     EnrolmentTokenRequest: { pool_id?: string; node_id?: string; uses?: number; expires_in_seconds?: number };
 
     Status: 'active' | 'inactive' | 'maintenance' | 'error' | 'starting' | 'stopping' | 'unreachable';
@@ -189,7 +189,7 @@ export interface components {
       epoch: number;
       start: string;
       end: string;
-      state: components['schemas']['PootState'];
+      state?: components['schemas']['PootState'] | null;
       score?: number | null;
       proven: number;
       observed: number;
