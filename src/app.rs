@@ -175,10 +175,12 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
     announce: impl FnOnce(SocketAddr, Option<&str>, &App),
 ) -> Result<(), AppError> {
-    let app = App::open(config, clock_of).await?;
     let failed = |error| AppError::Listen(config.server.listen, error);
     let listener = TcpListener::bind(config.server.listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
+    let mut config = config.clone();
+    config.server.listen = address;
+    let app = App::open(&config, clock_of).await?;
     tracing::info!(%address, manager = %app.store.manager_id, key = app.store.manager_key().to_hex(), "listening");
     announce(address, app.setup_code.as_deref(), &app);
     app.serve(listener, shutdown).await
