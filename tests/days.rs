@@ -123,6 +123,7 @@ async fn assert_books(site: &Site) {
 async fn without_a_trusted_clock_reports_are_kept_and_nothing_closes_until_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let driver = lucid::clock::Driver::new(Timestamp::from_seconds(100), BootMs(100_000));
+    driver.set_synchronised(false);
     let mut site = Site::open(dir.path().join("data"), driver, Vec::new()).await;
     let code = site.app.setup_code.clone().unwrap();
     site.client.set_up(&code, None).await;

@@ -134,7 +134,7 @@ fn all_errors_are_told_at_once_with_key_value_origin_and_rule() {
     assert_eq!(found.len(), 5, "{found:#?}");
     let expect = [
         format!("pool.x (from file:{path}:4): is no setting; `serve --print-config` lists them all"),
-        format!("server.listen (from file:{path}:6): must be an address and a port, such as 127.0.0.1:8095 or [::1]:8095"),
+        format!("server.listen (from file:{path}:6): must be an address and a port, such as 127.0.0.1:8095 or [::1]:8095; port 0 picks a free one"),
         "limits.max_nodes = \"10001\" (from env:LUCID__LIMITS__MAX_NODES): must be a whole number from 1 to 10000".into(),
         "poot.score_multiplier = \"0.9\" (from env:POOT_SCORE_MULTIPLIER): must be a decimal number from 1 to 10 with at most 2 decimal places"
             .into(),
@@ -191,7 +191,7 @@ fn what_would_be_unsafe_or_does_not_exist_yet_is_refused_with_the_reason() {
 #[test]
 fn values_are_checked_at_each_bound() {
     let cases: &[(&str, &[&str], &[&str])] = &[
-        ("server.listen", &["[::1]:1", "127.9.9.9:65535"], &["127.0.0.1", "localhost:80", "127.0.0.1:0", "127.0.0.1:65536", ""]),
+        ("server.listen", &["[::1]:1", "127.9.9.9:65535", "127.0.0.1:0"], &["127.0.0.1", "localhost:80", "127.0.0.1:65536", ""]),
         (
             "server.public_url",
             &["", "https://pi.local", "http://[::1]:8095/lucid"],

@@ -1,5 +1,7 @@
 //! A person or program at the API: keeps a bearer token, speaks JSON.
 
+use std::sync::{Arc, Mutex};
+
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
@@ -7,7 +9,9 @@ use serde_json::Value;
 pub struct Client {
     pub base: String,
     http: reqwest::Client,
-    token: Option<String>,
+    token: Arc<Mutex<Option<String>>>,
+    /// Signs in again with these when a session has ended: driven clocks outlive sessions.
+    credentials: Option<(String, String)>,
 }
 
 pub const USERNAME: &str = "ada";
@@ -17,7 +21,7 @@ impl Client {
     pub fn new(base: impl Into<String>) -> Client {
         // The library picks no crypto provider by itself; a second installation is refused, which is fine.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Client { base: base.into(), http: reqwest::Client::builder().no_proxy().build().unwrap(), token: None }
+        Client { base: base.into(), http: reqwest::Client::builder().no_proxy().build().unwrap(), token: Arc::default(), credentials: None }
     }
 
     /// Answers with status and JSON (null when there is none).
@@ -27,9 +31,22 @@ impl Client {
     }
 
     pub async fn text(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, String) {
+        let (status, text) = self.send(method.clone(), path, body.clone()).await;
+        match &self.credentials {
+            Some((username, password)) if status == StatusCode::UNAUTHORIZED && text.contains("SessionUnknown") => {
+                let login = serde_json::json!({ "username": username, "password": password });
+                let (_, answer) = self.send(Method::POST, "/auth/login", Some(login)).await;
+                self.keep_token(&serde_json::from_str(&answer).unwrap());
+                self.send(method, path, body).await
+            }
+            _ => (status, text),
+        }
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, String) {
         let url = if path.starts_with("/health") || path.starts_with("/metrics") { path.to_owned() } else { format!("/api/v1{path}") };
         let mut request = self.http.request(method, format!("{}{url}", self.base));
-        if let Some(token) = &self.token {
+        if let Some(token) = &*self.token.lock().unwrap() {
             request = request.bearer_auth(token);
         }
         if let Some(body) = body {
@@ -37,6 +54,10 @@ impl Client {
         }
         let answer = request.send().await.expect("the manager answers");
         (answer.status(), answer.text().await.unwrap_or_default())
+    }
+
+    fn keep_token(&self, answer: &Value) {
+        *self.token.lock().unwrap() = Some(answer["access_token"].as_str().expect("signed in").to_owned());
     }
 
     pub async fn get(&self, path: &str) -> Value {
@@ -69,15 +90,16 @@ impl Client {
 
     pub async fn sign_in(&mut self, username: &str, password: &str) {
         let answer = self.post("/auth/login", serde_json::json!({ "username": username, "password": password })).await;
-        self.token = Some(answer["access_token"].as_str().unwrap().to_owned());
+        self.keep_token(&answer);
+        self.credentials = Some((username.to_owned(), password.to_owned()));
     }
 
     pub fn with_token(&self, token: impl Into<String>) -> Client {
-        Client { token: Some(token.into()), ..self.clone() }
+        Client { token: Arc::new(Mutex::new(Some(token.into()))), credentials: None, ..self.clone() }
     }
 
     pub fn anonymous(&self) -> Client {
-        Client { token: None, ..self.clone() }
+        Client { token: Arc::default(), credentials: None, ..self.clone() }
     }
 }
 
