@@ -1,16 +1,22 @@
-//! Who calls. `Caller` is extracted by every route that is not public.
+//! Who calls. `Caller` is extracted by every route that is not public: from a bearer token, a node's JWT, or the session cookie.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, header};
+use data_encoding::BASE64URL_NOPAD;
 
 use super::error::ApiError;
 use super::middleware::RequestInfo;
 use super::state::AppState;
+use crate::crypto::{self, Entropy};
 use crate::domain::audit::{Actor, Draft};
+use crate::domain::enrolment::NodeClaims;
 use crate::domain::ids::{NodeId, UserId};
 use crate::domain::refusal::Refusal;
-use crate::domain::time::Now;
-use crate::domain::user::Role;
+use crate::domain::session::{COOKIE_MAX_SECONDS, Carrier, token_hash};
+use crate::domain::time::{Now, Timestamp};
+use crate::domain::user::{Role, User};
+use crate::storage::core::people;
 
 /// Who proved to be what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,10 +26,19 @@ pub enum Principal {
     Anonymous,
 }
 
+/// The session a person came with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionKey {
+    pub token_hash: [u8; 32],
+    pub carrier: Carrier,
+    pub expires_at: Timestamp,
+}
+
 /// The caller of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     pub principal: Principal,
+    pub session: Option<SessionKey>,
     pub request: RequestInfo,
 }
 
@@ -33,7 +48,7 @@ impl Caller {
         match &self.principal {
             Principal::User { role: own, .. } if *own >= role => Ok(()),
             Principal::Anonymous => Err(Refusal::NotSignedIn.into()),
-            Principal::User { .. } | Principal::Node { .. } => Err(ApiError::from(Refusal::NotAllowed).by(self.actor())),
+            Principal::User { .. } | Principal::Node { .. } => Err(Refusal::NotAllowed.into()),
         }
     }
 
@@ -41,8 +56,17 @@ impl Caller {
     pub fn require_node_or(&self, node_id: &NodeId, role: Role) -> Result<(), ApiError> {
         match &self.principal {
             Principal::Node { node_id: own } if own == node_id => Ok(()),
-            Principal::Node { .. } => Err(ApiError::from(Refusal::NotYours).by(self.actor())),
+            Principal::Node { .. } => Err(Refusal::NotYours.into()),
             Principal::User { .. } | Principal::Anonymous => self.require(role),
+        }
+    }
+
+    /// A person of at least this role: who, and which role exactly.
+    pub fn person(&self, role: Role) -> Result<(UserId, Role), ApiError> {
+        self.require(role)?;
+        match &self.principal {
+            Principal::User { id, role, .. } => Ok((id.clone(), *role)),
+            Principal::Node { .. } | Principal::Anonymous => Err(Refusal::NotSignedIn.into()),
         }
     }
 
@@ -56,24 +80,154 @@ impl Caller {
 
     /// An audit entry of what this caller does: `operation` is noun, dot, verb (`node.create`).
     pub fn draft(&self, now: Now, operation: &str, subject: impl Into<String>) -> Draft {
-        Draft {
-            address: Some(self.request.address.to_string()),
-            request_id: Some(self.request.request_id.clone()),
-            ..Draft::new(now, self.actor(), operation, subject)
-        }
+        self.request.draft(now, self.actor(), operation, subject)
     }
 
-    /// The session this caller came with has not ended since.
-    pub fn still_signed_in(&self, _state: &AppState) -> bool {
-        true
+    /// The session this caller came with has not ended since. A node's token lives an hour at most and cannot be ended before.
+    pub fn still_signed_in(&self, state: &AppState) -> bool {
+        let Some(key) = &self.session else { return true };
+        let found = state.store.read().and_then(|read| people::session(&read, &key.token_hash, state.now().wall));
+        matches!(found, Ok(Some(_)))
     }
 }
 
 impl FromRequestParts<AppState> for Caller {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &AppState) -> Result<Caller, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Caller, ApiError> {
         let request = parts.extensions.get::<RequestInfo>().cloned().unwrap_or_default();
-        Ok(Caller { principal: Principal::Anonymous, request })
+        if let Some(value) = parts.headers.get(header::AUTHORIZATION) {
+            let token = value.to_str().ok().and_then(bearer).ok_or(Refusal::SessionUnknown)?;
+            // A JWT has three parts; tokens of sessions have no dots.
+            if token.contains('.') {
+                let principal = node(state, token)?;
+                return Ok(Caller { principal, session: None, request });
+            }
+            return person(state, token, Carrier::Bearer, request);
+        }
+        let Some(token) = cookie(&parts.headers, cookie_name(state.settings.tls)) else {
+            return Ok(Caller { principal: Principal::Anonymous, session: None, request });
+        };
+        let caller = person(state, token, Carrier::Cookie, request)?;
+        check_origin(&parts.method, &parts.headers)?;
+        keep_alive(state, &caller).await;
+        Ok(caller)
+    }
+}
+
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+fn node(state: &AppState, token: &str) -> Result<Principal, ApiError> {
+    let claims: Option<NodeClaims> = crypto::jwt_decode(&state.store.secrets.node_tokens, token);
+    match claims.filter(|claims| claims.is_valid(state.now().wall)) {
+        Some(claims) => Ok(Principal::Node { node_id: claims.node_id }),
+        None => Err(Refusal::SessionUnknown.into()),
+    }
+}
+
+fn person(state: &AppState, token: &str, carrier: Carrier, request: RequestInfo) -> Result<Caller, ApiError> {
+    let token_hash = token_hash(token);
+    let found = people::session(&state.store.read()?, &token_hash, state.now().wall)?;
+    let (session, User { id, username, role, .. }) = found.filter(|(s, _)| s.carrier == carrier).ok_or(Refusal::SessionUnknown)?;
+    let key = SessionKey { token_hash, carrier, expires_at: session.expires_at() };
+    let caller = Caller { principal: Principal::User { id, username, role }, session: Some(key), request };
+    caller.request.signed_in(caller.actor());
+    Ok(caller)
+}
+
+/// Slides the end of a browser's session. A failure costs the person a sign-in later, nothing now.
+async fn keep_alive(state: &AppState, caller: &Caller) {
+    let Some(SessionKey { token_hash, .. }) = caller.session else { return };
+    let now = state.now().wall;
+    let wants = state.store.read().and_then(|read| people::session(&read, &token_hash, now));
+    if matches!(wants, Ok(Some((session, _))) if session.wants_touch(now))
+        && let Err(error) = state.store.write(move |tx| people::touch(tx, &token_hash, now)).await
+    {
+        tracing::warn!(%error, "a session could not be refreshed");
+    }
+}
+
+/// Refuses what a page of another origin makes a browser send. SameSite=Strict is the first wall; this is the second. Programs send neither
+/// header.
+pub fn check_origin(method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
+    if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        return Ok(());
+    }
+    let text = |name: &str| headers.get(name).map(|v| v.to_str().unwrap_or("?"));
+    let own = match (text("sec-fetch-site"), text("origin")) {
+        (Some(site), _) => matches!(site, "same-origin" | "none"),
+        (None, Some(origin)) => {
+            let host = origin.split_once("://").map(|(_, host)| host);
+            host.is_some() && host == text("host")
+        }
+        (None, None) => true,
+    };
+    if own { Ok(()) } else { Err(Refusal::WrongOrigin.into()) }
+}
+
+/// A fresh opaque token of 256 bits.
+pub fn new_token(entropy: &Entropy) -> String {
+    BASE64URL_NOPAD.encode(&entropy.bytes::<32>())
+}
+
+/// Browsers accept the `__Host-` prefix over TLS only.
+fn cookie_name(tls: bool) -> &'static str {
+    if tls { "__Host-lucid_session" } else { "lucid_session" }
+}
+
+fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let lines = headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok());
+    lines.flat_map(|line| line.split(';')).find_map(|pair| {
+        let (key, value) = pair.trim().split_once('=')?;
+        (key == name).then_some(value)
+    })
+}
+
+/// The header that hands a session to a browser, or takes it back when `token` is empty.
+pub fn set_cookie(token: &str, tls: bool) -> Option<HeaderValue> {
+    let name = cookie_name(tls);
+    let max_age = if token.is_empty() { 0 } else { COOKIE_MAX_SECONDS };
+    let secure = if tls { "; Secure" } else { "" };
+    HeaderValue::from_str(&format!("{name}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={max_age}{secure}")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        pairs.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn only_pages_of_our_own_origin_may_change_things() {
+        let fine = |pairs: &[(&'static str, &str)]| check_origin(&Method::POST, &headers(pairs)).is_ok();
+        assert!(fine(&[]));
+        assert!(fine(&[("sec-fetch-site", "same-origin"), ("origin", "http://proxied")]));
+        assert!(fine(&[("origin", "http://pi:8095"), ("host", "pi:8095")]));
+        assert!(!fine(&[("origin", "http://evil"), ("host", "pi:8095")]));
+        assert!(!fine(&[("origin", "null"), ("host", "pi:8095")]));
+        assert!(!fine(&[("origin", "http://pi:8095")]));
+        assert!(!fine(&[("sec-fetch-site", "same-site"), ("origin", "http://pi:8095"), ("host", "pi:8095")]));
+        assert!(!fine(&[("sec-fetch-site", "cross-site")]));
+        assert!(check_origin(&Method::GET, &headers(&[("sec-fetch-site", "cross-site")])).is_ok());
+    }
+
+    #[test]
+    fn cookies_are_found_by_their_whole_name() {
+        let jar = headers(&[("cookie", "a=1; xlucid_session=2; lucid_session=3")]);
+        assert_eq!(cookie(&jar, "lucid_session"), Some("3"));
+        assert_eq!(cookie(&jar, "__Host-lucid_session"), None);
+        let secure = set_cookie("t", true).unwrap();
+        assert_eq!(secure, "__Host-lucid_session=t; Path=/; HttpOnly; SameSite=Strict; Max-Age=604800; Secure");
+        assert!(set_cookie("", false).unwrap().to_str().unwrap().contains("Max-Age=0"));
+    }
+
+    #[test]
+    fn bearer_is_read_without_regard_to_case() {
+        assert_eq!((bearer("bearer x"), bearer("Bearer  x "), bearer("Basic x"), bearer("x")), (Some("x"), Some("x"), None, None));
     }
 }

@@ -6,7 +6,6 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::domain::audit::Actor;
 use crate::domain::refusal::{FieldError, Refusal};
 use crate::domain::time::Timestamp;
 use crate::storage::fault::{Fault, WriteError};
@@ -27,14 +26,14 @@ pub struct ApiError {
     pub message: String,
     pub fields: Vec<FieldError>,
     pub retry_after_seconds: Option<u32>,
-    /// Who was refused, where it is known: for the audit log.
-    pub actor: Option<Actor>,
+    /// What the refusal is about, where that is more than the route: for the audit log.
+    pub subject: Option<String>,
 }
 
 impl ApiError {
     fn new(status: StatusCode, code: u16, name: &'static str, message: impl Into<String>) -> ApiError {
         let message = message.into();
-        ApiError { status, code, name, message, fields: Vec::new(), retry_after_seconds: None, actor: None }
+        ApiError { status, code, name, message, fields: Vec::new(), retry_after_seconds: None, subject: None }
     }
 
     /// The body or the query is not what the route reads. `field` may be empty.
@@ -82,9 +81,15 @@ impl ApiError {
         ApiError { retry_after_seconds: Some(RETRY_SECONDS), ..error }
     }
 
-    pub fn by(mut self, actor: Actor) -> ApiError {
-        self.actor = Some(actor);
+    pub fn about(mut self, subject: Option<String>) -> ApiError {
+        self.subject = subject;
         self
+    }
+
+    /// Somebody tried what they may not: the audit log wants it. Visitors without any credentials are no such thing.
+    pub fn is_access_refusal(&self) -> bool {
+        let denied = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::TOO_MANY_REQUESTS].contains(&self.status);
+        denied && self.name != Refusal::NotSignedIn.name()
     }
 
     /// The body as the contract has it.

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
@@ -15,6 +16,9 @@ use axum::response::{IntoResponse, Response};
 use super::error::ApiError;
 use super::state::AppState;
 use crate::clock::Stopwatch;
+use crate::domain::audit::{Actor, Draft};
+use crate::domain::time::Now;
+use crate::storage::core::audit;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest request id that is taken over from a caller.
@@ -30,11 +34,26 @@ pub struct RequestInfo {
     pub request_id: String,
     /// Loopback where no connection is known (requests made inside the process).
     pub address: IpAddr,
+    /// Filled when somebody turns out to be signed in, so that a refusal is recorded with who was refused.
+    actor: Arc<OnceLock<Actor>>,
 }
 
 impl Default for RequestInfo {
     fn default() -> RequestInfo {
-        RequestInfo { request_id: String::new(), address: IpAddr::V4(Ipv4Addr::LOCALHOST) }
+        RequestInfo { request_id: String::new(), address: IpAddr::V4(Ipv4Addr::LOCALHOST), actor: Arc::default() }
+    }
+}
+
+impl RequestInfo {
+    pub(super) fn signed_in(&self, actor: Actor) {
+        // A second extraction finds the same caller.
+        let _ = self.actor.set(actor);
+    }
+
+    /// An audit entry with where it came from.
+    pub fn draft(&self, now: Now, actor: Actor, operation: &str, subject: impl Into<String>) -> Draft {
+        let (address, request_id) = (Some(self.address.to_string()), Some(self.request_id.clone()));
+        Draft { address, request_id, ..Draft::new(now, actor, operation, subject) }
     }
 }
 
@@ -49,7 +68,7 @@ impl<S: Send + Sync> FromRequestParts<S> for RequestInfo {
 /// The outermost layer.
 pub async fn observe(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let watch = Stopwatch::start();
-    let info = RequestInfo { request_id: request_id(&state, request.headers()), address: address(&request) };
+    let info = RequestInfo { request_id: request_id(&state, request.headers()), address: address(&request), actor: Arc::default() };
     request.extensions_mut().insert(info.clone());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
@@ -62,6 +81,7 @@ pub async fn observe(State(state): State<AppState>, mut request: Request, next: 
         }
     };
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        record_refusal(&state, &error, &info, &route).await;
         response = error.render(&info.request_id, state.now().wall);
     }
     secure(response.headers_mut(), state.settings.tls);
@@ -71,6 +91,21 @@ pub async fn observe(State(state): State<AppState>, mut request: Request, next: 
     let elapsed_ms = watch.elapsed().as_secs_f64() * 1_000.0;
     log(response.status(), &info, &method, &route, elapsed_ms);
     response
+}
+
+/// Writes a refused access to the audit log, or counts it.
+async fn record_refusal(state: &AppState, error: &ApiError, info: &RequestInfo, route: &str) {
+    if !error.is_access_refusal() {
+        return;
+    }
+    let actor = info.actor.get().cloned().unwrap_or(Actor::Anonymous);
+    let subject = error.subject.as_deref().unwrap_or(route);
+    let draft = info.draft(state.now(), actor, "request.refuse", subject).refused(error.name);
+    if let Some(draft) = state.refusals.note(draft)
+        && let Err(error) = state.store.write(move |tx| audit::append(tx, draft.clone())).await
+    {
+        tracing::warn!(%error, "a refusal could not be recorded");
+    }
 }
 
 fn log(status: StatusCode, info: &RequestInfo, method: &axum::http::Method, route: &str, elapsed_ms: f64) {

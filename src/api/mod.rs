@@ -2,23 +2,43 @@
 //! transaction, and show the result. Rules live in `domain`, writes in `storage`; cycles are woken through `live::Nudges`.
 
 mod agent;
+pub mod alerts;
 pub mod assets;
+pub mod audit;
 pub mod auth;
+pub mod clock;
+pub mod enrolment;
 pub mod error;
 pub mod events;
+pub mod gauges;
 pub mod health;
+pub mod input;
 pub mod json;
+pub mod ledger;
+pub mod login;
 pub mod middleware;
+pub mod node_view;
+pub mod nodes;
 pub mod openapi;
 pub mod page;
+pub mod passwords;
+pub mod payouts;
+pub mod people;
 mod planned;
+pub mod pools;
+pub mod poot;
+mod reads;
+pub mod recovery_kit;
+pub mod resources;
 pub mod server;
+pub mod setup;
 pub mod state;
 
 pub use auth::{Caller, Principal};
 pub use error::ApiError;
 pub use json::{Json, Path, Query};
 pub use middleware::RequestInfo;
+pub use node_view::{NodeLive, live_of};
 pub use openapi::openapi_json;
 pub use page::{Page, PageQuery, Pagination};
 pub use state::{ApiSettings, AppState, Parts};
@@ -31,8 +51,49 @@ use utoipa_axum::routes;
 fn routes() -> OpenApiRouter<AppState> {
     let v1 = OpenApiRouter::new()
         .routes(routes!(openapi::document))
+        .routes(routes!(setup::state, setup::setup))
+        .routes(routes!(login::login))
+        .routes(routes!(login::logout))
+        .routes(routes!(login::me))
+        .routes(routes!(people::list, people::create))
+        .routes(routes!(people::update, people::delete))
+        .routes(routes!(recovery_kit::make))
+        .routes(routes!(audit::list))
+        .routes(routes!(alerts::list))
+        .routes(routes!(clock::show))
+        .routes(routes!(clock::confirm))
+        .routes(routes!(clock::accept))
         .routes(routes!(events::stream))
         .merge(agent::routes())
+        .routes(routes!(enrolment::list_tokens, enrolment::create_token))
+        .routes(routes!(enrolment::revoke_token))
+        .routes(routes!(enrolment::enrol))
+        .routes(routes!(enrolment::challenge))
+        .routes(routes!(enrolment::node_token))
+        .routes(routes!(nodes::list, nodes::create))
+        .routes(routes!(nodes::get, nodes::update, nodes::delete))
+        .routes(routes!(nodes::accept_fingerprint))
+        .routes(routes!(pools::list, pools::create))
+        .routes(routes!(pools::get, pools::update, pools::delete))
+        .routes(routes!(pools::add_node))
+        .routes(routes!(pools::remove_node))
+        .routes(routes!(pools::list_flat))
+        .routes(routes!(pools::get_flat))
+        .routes(routes!(pools::join_flat))
+        .routes(routes!(resources::current))
+        .routes(routes!(resources::metrics))
+        .routes(routes!(poot::score))
+        .routes(routes!(poot::history))
+        .routes(routes!(poot::epochs))
+        .routes(routes!(poot::manager_key))
+        .routes(routes!(payouts::address, payouts::set_address))
+        .routes(routes!(payouts::of_node))
+        .routes(routes!(payouts::of_node_flat))
+        .routes(routes!(payouts::history))
+        .routes(routes!(payouts::process))
+        .routes(routes!(ledger::of_node))
+        .routes(routes!(ledger::all))
+        .routes(routes!(ledger::balances))
         .merge(planned::routes());
     OpenApiRouter::with_openapi(openapi::head())
         .routes(routes!(health::health))
@@ -51,6 +112,8 @@ pub fn router(state: AppState) -> Router {
         .with_state(state)
 }
 
+#[cfg(test)]
+mod access_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

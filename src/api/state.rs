@@ -2,16 +2,20 @@
 //! show the result: `extract -> state.store.write(move |tx| verb(tx, ..)).await? -> view`.
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Semaphore, watch};
 
+use super::passwords::{Attempts, Stretching};
+use super::reads::LONG_READS;
 use crate::clock::Clock;
 use crate::crypto::Entropy;
+use crate::domain::challenge::Challenges;
+use crate::domain::ledger::Settlement;
 use crate::domain::pool::DEFAULT_MAX_NODES;
 use crate::domain::poot::Params;
 use crate::domain::time::Now;
-use crate::live::{Events, Nudges};
+use crate::live::{Events, Nudges, Refusals};
 use crate::storage::Store;
 
 /// SSE clients at one time.
@@ -34,8 +38,10 @@ pub struct ApiSettings {
     pub raw_days: u32,
     /// Hours for which a changed payout address waits.
     pub address_cooldown_hours: u32,
-    /// How scores are computed from the next epoch on.
-    pub params: Params,
+    /// In force for the next epoch; shown until the first one is closed.
+    pub poot: Params,
+    /// Book whose balances nodes show.
+    pub settlement: Settlement,
 }
 
 impl Default for ApiSettings {
@@ -48,7 +54,8 @@ impl Default for ApiSettings {
             epoch_slots: 10,
             raw_days: 7,
             address_cooldown_hours: 24,
-            params: Params::default(),
+            poot: Params::default(),
+            settlement: Settlement::Simulated,
         }
     }
 }
@@ -63,10 +70,15 @@ pub struct Shared {
     pub entropy: Entropy,
     pub nudges: Nudges,
     pub events: Events,
+    pub refusals: Refusals,
     pub settings: ApiSettings,
     /// True once the process is stopping: streams end.
     pub stopping: watch::Receiver<bool>,
+    pub challenges: Mutex<Challenges>,
+    pub attempts: Attempts,
+    pub stretching: Stretching,
     pub(super) sse_clients: Arc<Semaphore>,
+    pub(super) long_reads: Arc<Semaphore>,
 }
 
 /// What `app` brings along.
@@ -75,22 +87,28 @@ pub struct Parts {
     pub clock: Clock,
     pub nudges: Nudges,
     pub events: Events,
+    pub refusals: Refusals,
     pub settings: ApiSettings,
     pub stopping: watch::Receiver<bool>,
 }
 
 impl AppState {
     pub fn new(parts: Parts) -> AppState {
-        let Parts { store, clock, nudges, events, settings, stopping } = parts;
+        let Parts { store, clock, nudges, events, refusals, settings, stopping } = parts;
         AppState(Arc::new(Shared {
             entropy: store.entropy.clone(),
             store,
             clock,
             nudges,
             events,
+            refusals,
             settings,
             stopping,
+            challenges: Mutex::default(),
+            attempts: Attempts::default(),
+            stretching: Stretching::default(),
             sse_clients: Arc::new(Semaphore::new(SSE_CLIENTS)),
+            long_reads: Arc::new(Semaphore::new(LONG_READS)),
         }))
     }
 

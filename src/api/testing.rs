@@ -14,8 +14,10 @@ use super::{ApiSettings, AppState, Parts, router};
 use crate::clock::{Clock, Driver};
 use crate::crypto::Entropy;
 use crate::domain::time::{BootMs, Timestamp, TrustPolicy};
-use crate::live::{Events, Nudges};
-use crate::storage::{Store, StoreOptions};
+use crate::live::{Events, Nudges, Refusals};
+use crate::storage::{Store, StoreOptions, setup_code};
+
+pub const PASSWORD: &str = "correct horse battery";
 
 pub const T: Timestamp = Timestamp(1_790_000_000_000);
 
@@ -37,8 +39,8 @@ impl Site {
             StoreOptions { dir: dir.path().join("data"), core_cache_bytes: 1 << 20, hot_cache_bytes: 1 << 20, boot_id: "boot".into() };
         let store = Arc::new(Store::open(&options, Entropy::new(), clock.now()).unwrap());
         let (stop, stopping) = watch::channel(false);
-        let (nudges, events, settings) = (Nudges::new(), Events::new(1), ApiSettings::default());
-        let state = AppState::new(Parts { store, clock, nudges, events, settings, stopping });
+        let (nudges, events, refusals, settings) = (Nudges::new(), Events::new(1), Refusals::new(), ApiSettings::default());
+        let state = AppState::new(Parts { store, clock, nudges, events, refusals, settings, stopping });
         Site { router: router(state.clone()), state, driver, stop, _dir: dir }
     }
 
@@ -51,6 +53,36 @@ impl Site {
         let response = self.send(request(method, path, body, headers)).await;
         let status = response.status();
         (status, json(response).await)
+    }
+
+    /// Makes the first person, `root`, and answers a bearer token.
+    pub async fn set_up(&self) -> String {
+        let code = setup_code::ensure(&self.state.store).unwrap().unwrap();
+        let body = serde_json::json!({"code": code, "username": "root", "password": PASSWORD});
+        let (status, _) = self.call(Method::POST, "/api/v1/setup", Some(body), &[]).await;
+        assert_eq!(status, StatusCode::CREATED);
+        self.token("root").await
+    }
+
+    /// Signs in, with `PASSWORD`.
+    pub async fn token(&self, username: &str) -> String {
+        let body = serde_json::json!({"username": username, "password": PASSWORD});
+        let (status, answer) = self.call(Method::POST, "/api/v1/auth/login", Some(body), &[]).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        answer["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// A request with a bearer token.
+    pub async fn as_bearer(&self, token: &str, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        self.call(method, path, body, &[("authorization", &format!("Bearer {token}"))]).await
+    }
+
+    /// Another person, added by the holder of `token`, signed in.
+    pub async fn person(&self, token: &str, username: &str, role: &str) -> String {
+        let body = serde_json::json!({"username": username, "password": PASSWORD, "role": role});
+        let (status, answer) = self.as_bearer(token, Method::POST, "/api/v1/users", Some(body)).await;
+        assert_eq!(status, StatusCode::CREATED, "{answer}");
+        self.token(username).await
     }
 
     pub async fn get(&self, path: &str) -> (StatusCode, Value) {

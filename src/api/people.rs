@@ -1,0 +1,148 @@
+//! People: who may sign in, and as what.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::auth::Caller;
+use super::error::ApiError;
+use super::json::{Json, Path};
+use super::login::UserView;
+use super::page::{Page, PageQuery, Pagination};
+use super::passwords;
+use super::state::AppState;
+use crate::domain::ids::UserId;
+use crate::domain::refusal::{FieldErrors, Refusal};
+use crate::domain::user::{Role, User, check_password, check_username};
+use crate::storage::core::people::{self, UserChange};
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct UserList {
+    users: Vec<UserView>,
+    pagination: Pagination,
+}
+
+/// People
+#[utoipa::path(get, path = "/users", tag = "people", params(PageQuery), responses((status = 200, body = UserList)))]
+pub async fn list(State(state): State<AppState>, caller: Caller, page: Page) -> Result<Json<UserList>, ApiError> {
+    caller.require(Role::Admin)?;
+    let (users, pagination) = page.slice(people::users(&state.store.read()?)?);
+    Ok(Json(UserList { users: users.iter().map(UserView::from).collect(), pagination }))
+}
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewUser {
+    username: String,
+    password: String,
+    role: Role,
+}
+
+/// Add a person, up to one's own role
+#[utoipa::path(post, path = "/users", tag = "people", request_body = NewUser, responses((status = 201, body = UserView), (status = 409, description = "the name is taken")))]
+pub async fn create(
+    State(state): State<AppState>,
+    caller: Caller,
+    Json(body): Json<NewUser>,
+) -> Result<(StatusCode, Json<UserView>), ApiError> {
+    let (_, own) = caller.person(Role::Admin)?;
+    caller.require(own.max(body.role))?;
+    let mut errors = FieldErrors::default();
+    check_username(&mut errors, &body.username);
+    check_password(&mut errors, "password", &body.password);
+    errors.finish()?;
+    let password = state.stretching.hash(&state.entropy, &body.password).await?;
+    let now = state.now();
+    let id = UserId::new(state.entropy.uuid(now.wall.0));
+    let draft = caller.draft(now, "user.create", id.to_string()).because(body.role.as_str());
+    let (created_at, updated_at) = (now.wall, now.wall);
+    let user = User { id, username: body.username, role: body.role, password, disabled: false, created_at, updated_at };
+    let view = UserView::from(&user);
+    state.store.write(move |tx| people::create(tx, &user, draft.clone())).await?;
+    Ok((StatusCode::CREATED, Json(view)))
+}
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserUpdate {
+    role: Option<Role>,
+    password: Option<String>,
+    disabled: Option<bool>,
+    /// One's own present password: with it, anybody changes their own.
+    current_password: Option<String>,
+}
+
+/// Change a person
+///
+/// Admins change people up to their own role. Anybody changes their own password with `current_password`. A new password, or
+/// disabling, ends the person's other sessions.
+#[utoipa::path(put, path = "/users/{id}", tag = "people", params(("id" = String, Path)), request_body = UserUpdate, responses((status = 200, body = UserView), (status = 404)))]
+pub async fn update(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Json(body): Json<UserUpdate>,
+) -> Result<Json<UserView>, ApiError> {
+    let (own_id, own_role) = caller.person(Role::Viewer)?;
+    let id = user_id(&id)?;
+    let own_password_only = id == own_id && body.password.is_some() && body.role.is_none() && body.disabled.is_none();
+    match &body.current_password {
+        Some(current) if own_password_only => confirm_password(&state, &caller, current).await?,
+        _ => caller.require(Role::Admin)?,
+    }
+    let mut errors = FieldErrors::default();
+    if let Some(password) = &body.password {
+        check_password(&mut errors, "password", password);
+    }
+    errors.finish()?;
+    let password = match &body.password {
+        Some(password) => Some(state.stretching.hash(&state.entropy, password).await?),
+        None => None,
+    };
+    let change = UserChange { role: body.role, password, disabled: body.disabled };
+    let draft = caller.draft(state.now(), "user.update", id.to_string()).because(summary(&change));
+    let keep = caller.session.map(|session| session.token_hash);
+    let changed = state.store.write(move |tx| people::update(tx, &id, &change, own_role, keep.as_ref(), draft.clone())).await?;
+    Ok(Json(UserView::from(&changed)))
+}
+
+/// What was changed, for the audit log; never a password.
+fn summary(change: &UserChange) -> String {
+    let mut parts = Vec::new();
+    if let Some(role) = change.role {
+        parts.push(format!("role {}", role.as_str()));
+    }
+    if let Some(disabled) = change.disabled {
+        parts.push(if disabled { "disabled".into() } else { "enabled".into() });
+    }
+    if change.password.is_some() {
+        parts.push("new password".into());
+    }
+    parts.join(", ")
+}
+
+/// Remove a person
+#[utoipa::path(delete, path = "/users/{id}", tag = "people", params(("id" = String, Path)), responses((status = 204), (status = 404), (status = 409, description = "the last super_admin")))]
+pub async fn delete(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
+    let (_, own_role) = caller.person(Role::Admin)?;
+    let id = user_id(&id)?;
+    let draft = caller.draft(state.now(), "user.delete", id.to_string());
+    state.store.write(move |tx| people::delete(tx, &id, own_role, draft.clone())).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What is no id is nobody's.
+fn user_id(text: &str) -> Result<UserId, Refusal> {
+    UserId::parse(text).map_err(|_| Refusal::UserNotFound)
+}
+
+/// The fresh factor: the caller's own password, now.
+pub async fn confirm_password(state: &AppState, caller: &Caller, password: &str) -> Result<(), ApiError> {
+    let (id, _) = caller.person(Role::Viewer)?;
+    let user = people::user(&state.store.read()?, &id)?.ok_or(Refusal::NotSignedIn)?;
+    match passwords::check(state, &caller.request, &user.username, password).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.name == Refusal::WrongCredentials.name() => Err(Refusal::FreshFactorNeeded.into()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,48 @@
+//! `POST /recovery-kit`: the way back when `secret.key` is lost.
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
+use serde::Deserialize;
+
+use super::auth::Caller;
+use super::error::ApiError;
+use super::json::Json;
+use super::people::confirm_password;
+use super::state::AppState;
+use crate::domain::refusal::FieldErrors;
+use crate::domain::user::{Role, check_password};
+use crate::storage::core::audit;
+use crate::storage::recovery::{self, Kit};
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KitRequest {
+    /// Opens the kit; 12 to 256 characters. Not stored anywhere.
+    passphrase: String,
+    /// The caller's own password.
+    password: String,
+}
+
+/// Download the recovery kit
+///
+/// Data key and manager identity, sealed under the passphrase. `keys recover --kit FILE` puts them back.
+#[utoipa::path(post, path = "/recovery-kit", tag = "operations", request_body = KitRequest, responses((status = 200, body = Kit), (status = 403, description = "the password is wrong")))]
+pub async fn make(State(state): State<AppState>, caller: Caller, Json(body): Json<KitRequest>) -> Result<impl IntoResponse, ApiError> {
+    caller.require(Role::SuperAdmin)?;
+    let mut errors = FieldErrors::default();
+    check_password(&mut errors, "passphrase", &body.passphrase);
+    errors.finish()?;
+    confirm_password(&state, &caller, &body.password).await?;
+    let salt = recovery::salt(&state.entropy);
+    let key = state.stretching.stretch(&body.passphrase, salt).await?;
+    let now = state.now();
+    let kit = recovery::make(&state.store, &key, &salt, now.wall).map_err(|error| {
+        tracing::error!(%error, "the recovery kit does not encode");
+        ApiError::panicked()
+    })?;
+    let draft = caller.draft(now, "recovery_kit.make", kit.manager_id.clone());
+    state.store.write(move |tx| audit::append(tx, draft.clone())).await?;
+    let name = format!("attachment; filename=\"lucid-recovery-kit-{}.json\"", kit.manager_id);
+    Ok(([(header::CONTENT_DISPOSITION, name)], Json(kit)))
+}
