@@ -26,7 +26,8 @@ finish() {
 trap finish EXIT
 trap 'exit 0' INT TERM
 
-"$app" serve --data-dir "$data" --listen "$listen" 2>"$log" &
+: >"$log"
+"$app" serve --data-dir "$data" --listen "$listen" 2>>"$log" &
 manager=$!
 pids+=("$manager")
 until curl -fs -o /dev/null "http://$listen/health"; do
