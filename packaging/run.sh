@@ -26,7 +26,8 @@ finish() {
 trap finish EXIT
 trap 'exit 0' INT TERM
 
-"$app" serve --data-dir "$data" --listen "$listen" 2>"$log" &
+: >"$log"
+"$app" serve --data-dir "$data" --listen "$listen" 2>>"$log" &
 manager=$!
 pids+=("$manager")
 until curl -fs -o /dev/null "http://$listen/health"; do
@@ -35,7 +36,6 @@ until curl -fs -o /dev/null "http://$listen/health"; do
 done
 echo
 echo "The manager runs at http://$listen (log: $log, data: $data)."
-if [ -s "$data/setup-code" ]; then echo "Open it in a browser; the setup code is $(cat "$data/setup-code")"; fi
 
 # `<&0`: a background command has no standard input unless it is given one.
 agent() {
