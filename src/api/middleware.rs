@@ -16,7 +16,7 @@ use axum::response::{IntoResponse, Response};
 use super::error::ApiError;
 use super::state::AppState;
 use crate::clock::Stopwatch;
-use crate::domain::audit::{Actor, Draft};
+use crate::domain::audit::{Act, Actor};
 use crate::domain::time::Now;
 use crate::storage::core::audit;
 
@@ -50,10 +50,9 @@ impl RequestInfo {
         let _ = self.actor.set(actor);
     }
 
-    /// An audit entry with where it came from.
-    pub fn draft(&self, now: Now, actor: Actor, operation: &str, subject: impl Into<String>) -> Draft {
-        let (address, request_id) = (Some(self.address.to_string()), Some(self.request_id.clone()));
-        Draft { address, request_id, ..Draft::new(now, actor, operation, subject) }
+    /// What a verb of the store dates and signs its audit entry with.
+    pub fn act(&self, now: Now, actor: Actor) -> Act {
+        Act { now, actor, address: Some(self.address.to_string()), request_id: Some(self.request_id.clone()) }
     }
 }
 
@@ -100,7 +99,7 @@ async fn record_refusal(state: &AppState, error: &ApiError, info: &RequestInfo, 
     }
     let actor = info.actor.get().cloned().unwrap_or(Actor::Anonymous);
     let subject = error.subject.as_deref().unwrap_or(route);
-    let draft = info.draft(state.now(), actor, "request.refuse", subject).refused(error.name);
+    let draft = info.act(state.now(), actor).draft("request.refuse", subject).refused(error.name);
     if let Some(draft) = state.refusals.note(draft)
         && let Err(error) = state.store.write(move |tx| audit::append(tx, draft.clone())).await
     {

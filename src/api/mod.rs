@@ -6,17 +6,22 @@ pub mod assets;
 pub mod audit;
 pub mod auth;
 pub mod clock;
+pub mod enrolment;
 pub mod error;
 pub mod events;
 pub mod health;
+pub mod input;
 pub mod json;
 pub mod login;
 pub mod middleware;
+pub mod node_view;
+pub mod nodes;
 pub mod openapi;
 pub mod page;
 pub mod passwords;
 pub mod people;
 mod planned;
+pub mod pools;
 pub mod recovery_kit;
 pub mod server;
 pub mod setup;
@@ -26,6 +31,7 @@ pub use auth::{Caller, Principal};
 pub use error::ApiError;
 pub use json::{Json, Path, Query};
 pub use middleware::RequestInfo;
+pub use node_view::{NodeLive, live_of};
 pub use openapi::openapi_json;
 pub use page::{Page, PageQuery, Pagination};
 pub use state::{ApiSettings, AppState, Parts};
@@ -51,6 +57,21 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(clock::confirm))
         .routes(routes!(clock::accept))
         .routes(routes!(events::stream))
+        .routes(routes!(enrolment::list_tokens, enrolment::create_token))
+        .routes(routes!(enrolment::revoke_token))
+        .routes(routes!(enrolment::enrol))
+        .routes(routes!(enrolment::challenge))
+        .routes(routes!(enrolment::node_token))
+        .routes(routes!(nodes::list, nodes::create))
+        .routes(routes!(nodes::get, nodes::update, nodes::delete))
+        .routes(routes!(nodes::accept_fingerprint))
+        .routes(routes!(pools::list, pools::create))
+        .routes(routes!(pools::get, pools::update, pools::delete))
+        .routes(routes!(pools::add_node))
+        .routes(routes!(pools::remove_node))
+        .routes(routes!(pools::list_flat))
+        .routes(routes!(pools::get_flat))
+        .routes(routes!(pools::join_flat))
         .merge(planned::routes());
     OpenApiRouter::with_openapi(openapi::head())
         .routes(routes!(health::health))

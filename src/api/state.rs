@@ -2,13 +2,15 @@
 //! show the result: `extract -> state.store.write(move |tx| verb(tx, ..)).await? -> view`.
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Semaphore, watch};
 
 use super::passwords::{Attempts, Stretching};
 use crate::clock::Clock;
 use crate::crypto::Entropy;
+use crate::domain::challenge::Challenges;
+use crate::domain::pool::DEFAULT_MAX_NODES;
 use crate::domain::time::Now;
 use crate::live::{Events, Nudges, Refusals};
 use crate::storage::Store;
@@ -17,10 +19,23 @@ use crate::storage::Store;
 pub const SSE_CLIENTS: usize = 256;
 
 /// The settings the api needs.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ApiSettings {
     /// People reach this manager over TLS: cookies get `Secure` and the `__Host-` name, answers get HSTS.
     pub tls: bool,
+    /// Where agents reach this manager, without a trailing slash; goes into the enrolment command.
+    pub public_url: String,
+    /// Capacity of a pool that is made without one.
+    pub max_nodes_per_pool: u32,
+    /// Slots of an epoch: a new price waits for the next one.
+    pub epoch_slots: u32,
+}
+
+impl Default for ApiSettings {
+    fn default() -> ApiSettings {
+        let public_url = "http://127.0.0.1:8095".into();
+        ApiSettings { tls: false, public_url, max_nodes_per_pool: DEFAULT_MAX_NODES, epoch_slots: 10 }
+    }
 }
 
 /// Cheap to clone; every clone is the same state.
@@ -39,6 +54,8 @@ pub struct Shared {
     pub stopping: watch::Receiver<bool>,
     pub attempts: Attempts,
     pub stretching: Stretching,
+    /// What nodes are asked to sign.
+    pub challenges: Mutex<Challenges>,
     pub(super) sse_clients: Arc<Semaphore>,
 }
 
@@ -67,6 +84,7 @@ impl AppState {
             stopping,
             attempts: Attempts::default(),
             stretching: Stretching::default(),
+            challenges: Mutex::default(),
             sse_clients: Arc::new(Semaphore::new(SSE_CLIENTS)),
         }))
     }
