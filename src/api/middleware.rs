@@ -14,6 +14,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::error::ApiError;
+use super::metrics;
 use super::state::AppState;
 use crate::clock::Stopwatch;
 use crate::domain::audit::{Act, Actor};
@@ -87,8 +88,9 @@ pub async fn observe(State(state): State<AppState>, mut request: Request, next: 
     if let Ok(id) = HeaderValue::from_str(&info.request_id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
-    let elapsed_ms = watch.elapsed().as_secs_f64() * 1_000.0;
-    log(response.status(), &info, &method, &route, elapsed_ms);
+    let elapsed = watch.elapsed();
+    metrics::record(&state.metrics, &method, &route, response.status(), elapsed);
+    log(response.status(), &info, &method, &route, elapsed.as_secs_f64() * 1_000.0);
     response
 }
 

@@ -13,6 +13,7 @@ pub mod health;
 pub mod input;
 pub mod json;
 pub mod login;
+pub mod metrics;
 pub mod middleware;
 pub mod node_view;
 pub mod nodes;
@@ -77,6 +78,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(health::health))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
+        .routes(routes!(metrics::show))
         .nest("/api/v1", v1)
 }
 
