@@ -11,6 +11,7 @@ use crate::clock::Clock;
 use crate::crypto::Entropy;
 use crate::domain::challenge::Challenges;
 use crate::domain::pool::DEFAULT_MAX_NODES;
+use crate::domain::poot::Params;
 use crate::domain::time::Now;
 use crate::live::{Events, Metrics, Nudges, Refusals};
 use crate::storage::Store;
@@ -27,14 +28,30 @@ pub struct ApiSettings {
     pub public_url: String,
     /// Capacity of a pool that is made without one.
     pub max_nodes_per_pool: u32,
+    /// Nodes of this manager, at most.
+    pub max_nodes: u32,
     /// Slots of an epoch: a new price waits for the next one.
     pub epoch_slots: u32,
+    /// Days for which measurements are kept as they came.
+    pub raw_days: u32,
+    /// Hours for which a changed payout address waits.
+    pub address_cooldown_hours: u32,
+    /// How scores are computed from the next epoch on.
+    pub params: Params,
 }
 
 impl Default for ApiSettings {
     fn default() -> ApiSettings {
-        let public_url = "http://127.0.0.1:8095".into();
-        ApiSettings { tls: false, public_url, max_nodes_per_pool: DEFAULT_MAX_NODES, epoch_slots: 10 }
+        ApiSettings {
+            tls: false,
+            public_url: "http://127.0.0.1:8095".into(),
+            max_nodes_per_pool: DEFAULT_MAX_NODES,
+            max_nodes: 10_000,
+            epoch_slots: 10,
+            raw_days: 7,
+            address_cooldown_hours: 24,
+            params: Params::default(),
+        }
     }
 }
 
@@ -53,10 +70,9 @@ pub struct Shared {
     pub settings: ApiSettings,
     /// True once the process is stopping: streams end.
     pub stopping: watch::Receiver<bool>,
+    pub challenges: Mutex<Challenges>,
     pub attempts: Attempts,
     pub stretching: Stretching,
-    /// What nodes are asked to sign.
-    pub challenges: Mutex<Challenges>,
     pub(super) sse_clients: Arc<Semaphore>,
 }
 
@@ -85,9 +101,9 @@ impl AppState {
             metrics,
             settings,
             stopping,
+            challenges: Mutex::default(),
             attempts: Attempts::default(),
             stretching: Stretching::default(),
-            challenges: Mutex::default(),
             sse_clients: Arc::new(Semaphore::new(SSE_CLIENTS)),
         }))
     }
