@@ -15,6 +15,8 @@ use crate::domain::poot::Params;
 use crate::domain::time::Now;
 use crate::live::{Events, Metrics, Nudges, Refusals};
 use crate::storage::Store;
+use crate::storage::core::audit;
+use crate::storage::fault::WriteError;
 
 /// SSE clients at one time.
 pub const SSE_CLIENTS: usize = 256;
@@ -82,23 +84,21 @@ pub struct Parts {
     pub clock: Clock,
     pub nudges: Nudges,
     pub events: Events,
-    pub refusals: Refusals,
-    pub metrics: Metrics,
     pub settings: ApiSettings,
     pub stopping: watch::Receiver<bool>,
 }
 
 impl AppState {
     pub fn new(parts: Parts) -> AppState {
-        let Parts { store, clock, nudges, events, refusals, metrics, settings, stopping } = parts;
+        let Parts { store, clock, nudges, events, settings, stopping } = parts;
         AppState(Arc::new(Shared {
             entropy: store.entropy.clone(),
             store,
             clock,
             nudges,
             events,
-            refusals,
-            metrics,
+            refusals: Refusals::new(),
+            metrics: Metrics::new(),
             settings,
             stopping,
             challenges: Mutex::default(),
@@ -106,6 +106,15 @@ impl AppState {
             stretching: Stretching::default(),
             sse_clients: Arc::new(Semaphore::new(SSE_CLIENTS)),
         }))
+    }
+
+    /// Writes what was refused, and only counted so far, to the audit log.
+    pub async fn flush_refusals(&self) -> Result<(), WriteError> {
+        let drafts = self.refusals.take();
+        if drafts.is_empty() {
+            return Ok(());
+        }
+        self.store.write(move |tx| audit::append_all(tx, &drafts)).await
     }
 
     pub fn now(&self) -> Now {
