@@ -2,7 +2,6 @@
 
 mod support;
 
-mod crash;
 mod days;
 mod journey;
 mod layering;

@@ -10,9 +10,11 @@ pub mod clock;
 pub mod enrolment;
 pub mod error;
 pub mod events;
+pub mod gauges;
 pub mod health;
 pub mod input;
 pub mod json;
+pub mod ledger;
 pub mod login;
 pub mod metrics;
 pub mod middleware;
@@ -21,10 +23,14 @@ pub mod nodes;
 pub mod openapi;
 pub mod page;
 pub mod passwords;
+pub mod payouts;
 pub mod people;
 mod planned;
 pub mod pools;
+pub mod poot;
+mod reads;
 pub mod recovery_kit;
+pub mod resources;
 pub mod server;
 pub mod setup;
 pub mod state;
@@ -76,6 +82,20 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(pools::list_flat))
         .routes(routes!(pools::get_flat))
         .routes(routes!(pools::join_flat))
+        .routes(routes!(resources::current))
+        .routes(routes!(resources::metrics))
+        .routes(routes!(poot::score))
+        .routes(routes!(poot::history))
+        .routes(routes!(poot::epochs))
+        .routes(routes!(poot::manager_key))
+        .routes(routes!(payouts::address, payouts::set_address))
+        .routes(routes!(payouts::of_node))
+        .routes(routes!(payouts::of_node_flat))
+        .routes(routes!(payouts::history))
+        .routes(routes!(payouts::process))
+        .routes(routes!(ledger::of_node))
+        .routes(routes!(ledger::all))
+        .routes(routes!(ledger::balances))
         .merge(planned::routes());
     OpenApiRouter::with_openapi(openapi::head())
         .routes(routes!(health::health))

@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{Semaphore, watch};
 
 use super::passwords::{Attempts, Stretching};
+use super::reads::LONG_READS;
 use crate::clock::Clock;
 use crate::crypto::Entropy;
 use crate::domain::challenge::Challenges;
+use crate::domain::ledger::Settlement;
 use crate::domain::pool::DEFAULT_MAX_NODES;
 use crate::domain::poot::Params;
 use crate::domain::time::Now;
@@ -38,8 +40,10 @@ pub struct ApiSettings {
     pub raw_days: u32,
     /// Hours for which a changed payout address waits.
     pub address_cooldown_hours: u32,
-    /// How scores are computed from the next epoch on.
-    pub params: Params,
+    /// In force for the next epoch; shown until the first one is closed.
+    pub poot: Params,
+    /// Book whose balances nodes show.
+    pub settlement: Settlement,
 }
 
 impl Default for ApiSettings {
@@ -52,7 +56,8 @@ impl Default for ApiSettings {
             epoch_slots: 10,
             raw_days: 7,
             address_cooldown_hours: 24,
-            params: Params::default(),
+            poot: Params::default(),
+            settlement: Settlement::Simulated,
         }
     }
 }
@@ -76,6 +81,7 @@ pub struct Shared {
     pub attempts: Attempts,
     pub stretching: Stretching,
     pub(super) sse_clients: Arc<Semaphore>,
+    pub(super) long_reads: Arc<Semaphore>,
 }
 
 /// What `app` brings along.
@@ -105,6 +111,7 @@ impl AppState {
             attempts: Attempts::default(),
             stretching: Stretching::default(),
             sse_clients: Arc::new(Semaphore::new(SSE_CLIENTS)),
+            long_reads: Arc::new(Semaphore::new(LONG_READS)),
         }))
     }
 

@@ -186,9 +186,7 @@ pub(super) fn choice<T: Clone + 'static>(choices: &'static [(&'static str, T)]) 
 }
 
 pub(super) fn address() -> Rule<SocketAddr> {
-    Rule::new("an address and a port, such as 127.0.0.1:8095 or [::1]:8095", |text| {
-        SocketAddr::from_str(text).ok().filter(|address| address.port() != 0)
-    })
+    Rule::new("an address and a port, such as 127.0.0.1:8095 or [::1]:8095; port 0 picks a free one", |text| SocketAddr::from_str(text).ok())
 }
 
 pub(super) fn path() -> Rule<PathBuf> {

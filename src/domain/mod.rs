@@ -20,6 +20,7 @@ pub mod pool;
 pub mod poot;
 pub mod refusal;
 pub mod registration;
+pub mod series;
 pub mod session;
 pub mod time;
 pub mod user;

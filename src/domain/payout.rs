@@ -49,8 +49,9 @@ pub enum Source {
 }
 
 /// The outward state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = PayoutStatus)]
 pub enum Status {
     Pending,
     Processing,

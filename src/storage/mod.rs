@@ -1,12 +1,14 @@
 //! The only layer that knows redb. `core` holds what is answered after a commit, `hot` what is flushed together,
 //! `intake` what is accepted and not durable yet.
 
+pub mod accruals;
 pub mod core;
 pub mod directory;
 pub mod fault;
 mod file;
 pub mod hot;
 pub mod intake;
+pub mod present;
 pub mod recovery;
 mod secrets;
 pub mod setup_code;

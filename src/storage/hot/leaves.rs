@@ -37,6 +37,17 @@ pub fn of_node(read: &impl Read, epoch: Epoch, node: NodeIndex) -> Result<Option
     Ok(group.and_then(|g| g.0.into_iter().find(|leaf| leaf.node == node)))
 }
 
+/// The leaves of some nodes, given in ascending order; each group is read once.
+pub fn of_nodes(read: &impl Read, epoch: Epoch, nodes: &[NodeIndex]) -> Result<Vec<Leaf>, Fault> {
+    let mut leaves = Vec::new();
+    for wanted in nodes.chunk_by(|a, b| group(*a) == group(*b)) {
+        if let Some(found) = read.get(LEAVES, &(epoch.0, group(wanted[0])))? {
+            leaves.extend(found.0.into_iter().filter(|leaf| wanted.binary_search(&leaf.node).is_ok()));
+        }
+    }
+    Ok(leaves)
+}
+
 /// Forgets leaves of epochs before `epoch`, at most `limit` rows; returns how many.
 pub fn prune(tx: &mut WriteTx<'_>, epoch: Epoch, limit: usize) -> Result<usize, TxError> {
     tx.delete_before(LEAVES, &(epoch.0, 0), limit)
