@@ -142,7 +142,11 @@ impl App {
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), AppError> {
         let scheduler = Scheduler::start(self.context.clone(), self.stop.subscribe()).await;
         let scheduler = scheduler.map_err(|error| AppError::Other(format!("the scheduler does not start: {error}")))?;
-        let server = tokio::spawn(api::server::serve(listener, api::router(self.state.clone()), self.stop.subscribe()));
+        let serving = api::server::serve(listener, api::router(self.state.clone()), self.stop.subscribe());
+        let recording = api::record_refusals(self.state.clone());
+        let server = tokio::spawn(async move {
+            tokio::join!(serving, recording);
+        });
         shutdown.await;
         self.close(server, Some(scheduler)).await;
         Ok(())

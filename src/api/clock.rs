@@ -56,7 +56,7 @@ pub async fn confirm(State(state): State<AppState>, caller: Caller, Json(body): 
     errors.require(theirs.is_some(), "client_time", "must be an RFC 3339 time");
     errors.finish()?;
     let agrees = theirs.is_some_and(|theirs| state.clock.confirm(theirs));
-    let draft = caller.draft(state.now(), "clock.confirm", "");
+    let draft = caller.act(state.now()).draft("clock.confirm", "");
     let draft = if agrees { draft } else { draft.refused("ClocksDisagree") };
     state.store.write(move |tx| audit::append(tx, draft.clone())).await?;
     Ok(Json(Trust { trusted: state.now().trusted }))
@@ -69,7 +69,7 @@ pub async fn confirm(State(state): State<AppState>, caller: Caller, Json(body): 
 pub async fn accept(State(state): State<AppState>, caller: Caller) -> Result<Json<Trust>, ApiError> {
     caller.require(Role::SuperAdmin)?;
     let now = state.now();
-    let draft = caller.draft(now, "clock.accept", "").because(format!("high water was {}", state.clock.high_water()));
+    let draft = caller.act(now).draft("clock.accept", "").because(format!("high water was {}", state.clock.high_water()));
     state.store.write(move |tx| audit::append(tx, draft.clone())).await?;
     state.store.hot.write(Lane::Ordinary, move |tx| hot::set_flushed_at(tx, now.wall)).await?;
     state.clock.accept();

@@ -16,6 +16,7 @@ pub mod input;
 pub mod json;
 pub mod ledger;
 pub mod login;
+pub mod metrics;
 pub mod middleware;
 pub mod node_view;
 pub mod nodes;
@@ -43,6 +44,7 @@ pub use openapi::openapi_json;
 pub use page::{Page, PageQuery, Pagination};
 pub use state::{ApiSettings, AppState, Parts};
 
+use crate::live::REFUSALS_FLUSH;
 use axum::Router;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -99,6 +101,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(health::health))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
+        .routes(routes!(metrics::show))
         .nest("/api/v1", v1)
 }
 
@@ -110,6 +113,23 @@ pub fn router(state: AppState) -> Router {
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
         .layer(axum::middleware::from_fn_with_state(state.clone(), middleware::observe))
         .with_state(state)
+}
+
+/// Writes counted refusals to the audit log every few minutes, and once more when the process stops.
+pub async fn record_refusals(state: AppState) {
+    let mut stopping = state.stopping.clone();
+    loop {
+        let stopped = tokio::select! {
+            () = server::stopped(&mut stopping) => true,
+            () = tokio::time::sleep(REFUSALS_FLUSH) => false,
+        };
+        if let Err(error) = state.flush_refusals().await {
+            tracing::warn!(%error, "counted refusals could not be recorded");
+        }
+        if stopped {
+            return;
+        }
+    }
 }
 
 #[cfg(test)]

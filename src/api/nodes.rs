@@ -8,31 +8,17 @@ use super::error::{ApiError, ErrorBody};
 use super::input::Strict;
 use super::node_view::{NodeView, NodeViews, live_of, observed, show};
 use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path, Query};
-use crate::domain::audit::Act;
 use crate::domain::ids::{NodeId, NodeIndex, PoolId};
 use crate::domain::ledger::{Account, Book, Settlement};
 use crate::domain::money::{Currency, Units};
 use crate::domain::node::{HardwareInfo, Location, Node, NodeConfiguration, NodeType, Status};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::registration::{NewNode, NodeChange, StatusChange};
-use crate::domain::time::Now;
 use crate::domain::user::Role;
 use crate::live::{Change, Event};
 use crate::storage::core::{ledger, nodes, payouts, pools};
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::Read;
-
-impl Caller {
-    /// What a verb of the store dates and signs its audit entry with.
-    pub fn act(&self, now: Now) -> Act {
-        let address = Some(self.request.address.to_string());
-        Act { now, actor: self.actor(), address, request_id: Some(self.request.request_id.clone()) }
-    }
-
-    pub fn is_admin(&self) -> bool {
-        self.require(Role::Admin).is_ok()
-    }
-}
 
 /// An id in a path: one that cannot be is one that is not there.
 pub fn node_id(text: &str) -> Result<NodeId, Refusal> {

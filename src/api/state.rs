@@ -15,8 +15,10 @@ use crate::domain::ledger::Settlement;
 use crate::domain::pool::DEFAULT_MAX_NODES;
 use crate::domain::poot::Params;
 use crate::domain::time::Now;
-use crate::live::{Events, Nudges, Refusals};
+use crate::live::{Events, Metrics, Nudges, Refusals};
 use crate::storage::Store;
+use crate::storage::core::audit;
+use crate::storage::fault::WriteError;
 
 /// SSE clients at one time.
 pub const SSE_CLIENTS: usize = 256;
@@ -71,6 +73,7 @@ pub struct Shared {
     pub nudges: Nudges,
     pub events: Events,
     pub refusals: Refusals,
+    pub metrics: Metrics,
     pub settings: ApiSettings,
     /// True once the process is stopping: streams end.
     pub stopping: watch::Receiver<bool>,
@@ -87,21 +90,21 @@ pub struct Parts {
     pub clock: Clock,
     pub nudges: Nudges,
     pub events: Events,
-    pub refusals: Refusals,
     pub settings: ApiSettings,
     pub stopping: watch::Receiver<bool>,
 }
 
 impl AppState {
     pub fn new(parts: Parts) -> AppState {
-        let Parts { store, clock, nudges, events, refusals, settings, stopping } = parts;
+        let Parts { store, clock, nudges, events, settings, stopping } = parts;
         AppState(Arc::new(Shared {
             entropy: store.entropy.clone(),
             store,
             clock,
             nudges,
             events,
-            refusals,
+            refusals: Refusals::new(),
+            metrics: Metrics::new(),
             settings,
             stopping,
             challenges: Mutex::default(),
@@ -110,6 +113,15 @@ impl AppState {
             sse_clients: Arc::new(Semaphore::new(SSE_CLIENTS)),
             long_reads: Arc::new(Semaphore::new(LONG_READS)),
         }))
+    }
+
+    /// Writes what was refused, and only counted so far, to the audit log.
+    pub async fn flush_refusals(&self) -> Result<(), WriteError> {
+        let drafts = self.refusals.take();
+        if drafts.is_empty() {
+            return Ok(());
+        }
+        self.store.write(move |tx| audit::append_all(tx, &drafts)).await
     }
 
     pub fn now(&self) -> Now {

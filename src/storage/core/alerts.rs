@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::tables::{ALERTS, AlertSeq, OPEN_ALERTS};
+use super::tables::{ALERTS, Index64, OPEN_ALERTS};
 use crate::domain::alert::{Alert, Severity};
 use crate::domain::ids::AlertId;
 use crate::domain::time::Timestamp;
@@ -28,7 +28,7 @@ pub fn raise(tx: &mut WriteTx<'_>, kind: &str, subject: &str, severity: Severity
     let id = AlertId::parse(&format!("alert_{seq:010}")).map_err(|e| Fault::Invariant(e.to_string()))?;
     let (kind, subject, message) = (kind.to_owned(), subject.to_owned(), message.to_owned());
     tx.put(ALERTS, &seq, &Alert { id, kind, subject, severity, message, raised_at: now, resolved_at: None })?;
-    tx.put(OPEN_ALERTS, &key, &AlertSeq(seq))?;
+    tx.put(OPEN_ALERTS, &key, &Index64(seq))?;
     prune(tx)?;
     Ok(true)
 }
@@ -36,7 +36,7 @@ pub fn raise(tx: &mut WriteTx<'_>, kind: &str, subject: &str, severity: Severity
 /// It is over. False when no such alert was open.
 pub fn resolve(tx: &mut WriteTx<'_>, kind: &str, subject: &str, now: Timestamp) -> Result<bool, TxError> {
     let key = open_key(kind, subject);
-    let Some(AlertSeq(seq)) = tx.get(OPEN_ALERTS, &key)? else { return Ok(false) };
+    let Some(Index64(seq)) = tx.get(OPEN_ALERTS, &key)? else { return Ok(false) };
     tx.delete(OPEN_ALERTS, &key)?;
     if let Some(alert) = tx.get(ALERTS, &seq)? {
         tx.put(ALERTS, &seq, &Alert { resolved_at: Some(now), ..alert })?;

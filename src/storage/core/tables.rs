@@ -48,7 +48,7 @@ pub const SESSIONS: Table<[u8; 32], Session> = Table::new("sessions");
 /// By sequence, from 1.
 pub const ALERTS: Table<u64, Alert> = Table::new("alerts");
 /// Kind, space, subject -> the open alert.
-pub const OPEN_ALERTS: Table<String, AlertSeq> = Table::new("open_alerts");
+pub const OPEN_ALERTS: Table<String, Index64> = Table::new("open_alerts");
 /// By sequence, from 1.
 pub const AUDIT: Table<u64, Entry> = Table::new("audit");
 /// First slot of an epoch -> its head.
@@ -77,10 +77,6 @@ pub struct Index(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Index64(pub u64);
 
-/// Sequence of an alert as a value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct AlertSeq(pub u64);
-
 record! {
     StoreMeta = 1,
     Counters = 1,
@@ -91,7 +87,6 @@ record! {
     UserId = 1,
     Session = 1,
     Alert = 1,
-    AlertSeq = 1,
     Entry = 1,
     Index = 1,
     Index64 = 1,
