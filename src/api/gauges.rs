@@ -7,9 +7,8 @@ use crate::domain::ids::{NodeId, NodeIndex};
 use crate::domain::ledger::Settlement;
 use crate::domain::metrics::Sample;
 use crate::domain::money::{Currency, Units};
-use crate::domain::node::{Observed, observe};
+use crate::domain::node::{Node, Observed, observe};
 use crate::domain::payout::Status;
-use crate::domain::poot::ScoreState;
 use crate::storage::core::{nodes, payouts};
 use crate::storage::fault::Fault;
 use crate::storage::present::Standings;
@@ -19,8 +18,7 @@ pub fn poot_scores(state: &AppState) -> Result<Vec<(NodeId, f64)>, Fault> {
     let nodes = nodes::all(&state.store.read()?)?;
     let indices: Vec<NodeIndex> = nodes.iter().map(|node| node.index).collect();
     let standings = Standings::load(&state.store, &indices, state.settings.poot, state.now())?;
-    let score = |index| standings.of(index).leaf.map(|leaf| leaf.score).filter(|score| score.state != ScoreState::Pending);
-    let gauge = |node: crate::domain::node::Node| Some((node.id, f64::from(score(node.index)?.score_hundredths) / 100.0));
+    let gauge = |node: Node| Some((node.id, f64::from(standings.of(node.index).known_score()?.score_hundredths) / 100.0));
     Ok(nodes.into_iter().filter_map(gauge).collect())
 }
 

@@ -3,20 +3,25 @@
 
 pub mod assets;
 pub mod auth;
+pub mod enrolment;
 pub mod error;
 pub mod events;
 pub mod gauges;
 pub mod health;
+pub mod input;
 pub mod json;
 pub mod ledger;
 pub mod login;
 pub mod middleware;
+pub mod node_view;
+pub mod nodes;
 pub mod openapi;
 pub mod page;
 pub mod passwords;
 pub mod payouts;
 pub mod people;
 mod planned;
+pub mod pools;
 pub mod poot;
 mod reads;
 pub mod recovery_kit;
@@ -63,6 +68,21 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(ledger::of_node))
         .routes(routes!(ledger::all))
         .routes(routes!(ledger::balances))
+        .routes(routes!(enrolment::list_tokens, enrolment::create_token))
+        .routes(routes!(enrolment::revoke_token))
+        .routes(routes!(enrolment::enrol))
+        .routes(routes!(enrolment::challenge))
+        .routes(routes!(enrolment::node_token))
+        .routes(routes!(nodes::list, nodes::create))
+        .routes(routes!(nodes::get, nodes::update, nodes::delete))
+        .routes(routes!(nodes::accept_fingerprint))
+        .routes(routes!(pools::list, pools::create))
+        .routes(routes!(pools::get, pools::update, pools::delete))
+        .routes(routes!(pools::add_node))
+        .routes(routes!(pools::remove_node))
+        .routes(routes!(pools::list_flat))
+        .routes(routes!(pools::get_flat))
+        .routes(routes!(pools::join_flat))
         .merge(planned::routes());
     OpenApiRouter::with_openapi(openapi::head())
         .routes(routes!(health::health))

@@ -2,7 +2,7 @@
 //! show the result: `extract -> state.store.write(move |tx| verb(tx, ..)).await? -> view`.
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Semaphore, watch};
 
@@ -13,6 +13,8 @@ use crate::crypto::Entropy;
 use crate::domain::address::DEFAULT_COOLDOWN_HOURS;
 use crate::domain::ledger::Settlement;
 use crate::domain::poot::Params;
+use crate::domain::challenge::Challenges;
+use crate::domain::pool::DEFAULT_MAX_NODES;
 use crate::domain::time::Now;
 use crate::live::{Events, Nudges, Refusals};
 use crate::storage::Store;
@@ -31,12 +33,21 @@ pub struct ApiSettings {
     pub poot: Params,
     /// Book whose balances nodes show.
     pub settlement: Settlement,
+    /// Where agents reach this manager, without a trailing slash; goes into the enrolment command.
+    pub public_url: String,
+    /// Capacity of a pool that is made without one.
+    pub max_nodes_per_pool: u32,
+    /// Slots of an epoch: a new price waits for the next one.
+    pub epoch_slots: u32,
 }
 
 impl Default for ApiSettings {
     fn default() -> ApiSettings {
         ApiSettings {
             tls: false,
+            public_url: "http://127.0.0.1:8095".into(),
+            max_nodes_per_pool: DEFAULT_MAX_NODES,
+            epoch_slots: 10,
             address_cooldown_hours: DEFAULT_COOLDOWN_HOURS,
             poot: Params::default(),
             settlement: Settlement::Simulated,
@@ -60,6 +71,8 @@ pub struct Shared {
     pub stopping: watch::Receiver<bool>,
     pub attempts: Attempts,
     pub stretching: Stretching,
+    /// What nodes are asked to sign.
+    pub challenges: Mutex<Challenges>,
     pub(super) sse_clients: Arc<Semaphore>,
     pub(super) long_reads: Arc<Semaphore>,
 }
@@ -89,6 +102,7 @@ impl AppState {
             stopping,
             attempts: Attempts::default(),
             stretching: Stretching::default(),
+            challenges: Mutex::default(),
             sse_clients: Arc::new(Semaphore::new(SSE_CLIENTS)),
             long_reads: Arc::new(Semaphore::new(LONG_READS)),
         }))

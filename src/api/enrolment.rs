@@ -1,0 +1,311 @@
+//! Enrolment: tokens for people, `POST /agent/enrol` for machines, and short-lived tokens for nodes.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use std::sync::PoisonError;
+
+use super::error::{ApiError, ErrorBody};
+use super::json::{parse, read_body};
+use super::node_view::observed;
+use super::nodes::published;
+use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path};
+use crate::crypto::{PublicKey, hex, jwt_encode, unhex};
+use crate::domain::enrolment::{
+    CHALLENGE_SECONDS, DEFAULT_EXPIRY_SECONDS, EnrolmentTarget, EnrolmentToken, NODE_TOKEN_SECONDS, NewToken, NodeClaims, TokenText,
+    manager_key_hash,
+};
+use crate::domain::ids::{EnrolmentId, Incarnation, NodeId, PoolId, PoolIndex};
+use crate::domain::node::Observed;
+use crate::domain::pool::DEFAULT_POOL_ID;
+use crate::domain::refusal::{FieldErrors, Refusal};
+use crate::domain::time::{Now, Timestamp};
+use crate::domain::user::Role;
+use crate::live::Change;
+use crate::storage::core::enrolment::{self, Enrolling, How, OnMachine};
+use crate::storage::core::{nodes, pools};
+use crate::storage::fault::WriteError;
+use crate::storage::table::Read;
+use crate::wire::{EnrolAnswer, EnrolRequest, Envelope, HEADER_SIGNATURE, MAX_BODY, PROTOCOL, Purpose};
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = EnrolmentToken)]
+pub struct TokenView {
+    pub id: String,
+    pub pool_id: Option<String>,
+    pub node_id: Option<String>,
+    pub uses: u32,
+    pub used: u32,
+    pub created_at: String,
+    pub expires_at: String,
+    pub revoked: bool,
+    /// Nodes that enrol with it wait for an admin to set them active.
+    pub needs_approval: bool,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct TokenList {
+    pub enrolment_tokens: Vec<TokenView>,
+    pub pagination: Pagination,
+}
+
+impl TokenView {
+    fn of(token: &EnrolmentToken, read: &impl Read) -> Result<TokenView, ApiError> {
+        let (pool_id, node_id) = match &token.target {
+            EnrolmentTarget::Node(id) => (None, Some(id.to_string())),
+            EnrolmentTarget::Pool(index) => (pools::ever(read, *index)?.map(|pool| pool.id.to_string()), None),
+        };
+        Ok(TokenView {
+            id: token.id.to_string(),
+            pool_id,
+            node_id,
+            uses: token.uses,
+            used: u32::try_from(token.used_by.len()).unwrap_or(u32::MAX),
+            created_at: token.created_at.rfc3339(),
+            expires_at: token.expires_at.rfc3339(),
+            revoked: token.revoked,
+            needs_approval: token.needs_approval,
+        })
+    }
+}
+
+/// List enrolment tokens, newest first
+#[utoipa::path(get, path = "/enrolment-tokens", tag = "enrolment", params(PageQuery), responses((status = 200, body = TokenList)))]
+pub async fn list_tokens(State(state): State<AppState>, caller: Caller, page: Page) -> Result<Json<TokenList>, ApiError> {
+    caller.require(Role::Operator)?;
+    let read = state.store.read()?;
+    let rows = enrolment::tokens(&read, page.offset(), page.limit())?;
+    let enrolment_tokens = rows.iter().map(|token| TokenView::of(token, &read)).collect::<Result<_, _>>()?;
+    Ok(Json(TokenList { enrolment_tokens, pagination: page.of(enrolment::token_count(&read)?) }))
+}
+
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenRequest {
+    /// Where new nodes go; the default pool when neither this nor `node_id` is given.
+    pool_id: Option<String>,
+    /// A node that was made beforehand, to be claimed.
+    node_id: Option<String>,
+    #[serde(default = "one")]
+    #[schema(minimum = 1, maximum = 1000, default = 1)]
+    uses: u32,
+    #[serde(default = "an_hour")]
+    #[schema(minimum = 60, maximum = 2_592_000, default = 3600)]
+    expires_in_seconds: i64,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn an_hour() -> i64 {
+    DEFAULT_EXPIRY_SECONDS
+}
+
+/// A token, shown this once.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct TokenMade {
+    pub id: String,
+    pub token: String,
+    /// To run on the machine; it asks for the token, so that no process list shows it.
+    pub command: String,
+    pub note: String,
+    pub expires_at: String,
+}
+
+/// Make an enrolment token
+#[utoipa::path(post, path = "/enrolment-tokens", tag = "enrolment", request_body = TokenRequest,
+    responses((status = 201, body = TokenMade), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+pub async fn create_token(
+    State(state): State<AppState>,
+    caller: Caller,
+    Json(asked): Json<TokenRequest>,
+) -> Result<(StatusCode, Json<TokenMade>), ApiError> {
+    caller.require(Role::Operator)?;
+    let mut errors = FieldErrors::default();
+    let pool = asked.pool_id.as_deref().map(|text| PoolId::parse(text).map_err(|e| errors.add("pool_id", e.to_string())));
+    let node = asked.node_id.as_deref().map(|text| NodeId::parse(text).map_err(|e| errors.add("node_id", e.to_string())));
+    errors.require(pool.is_none() || node.is_none(), "node_id", "must not be given together with pool_id");
+    // A stand-in while fields may still be wrong; the check only asks which kind it is.
+    let target = match &node {
+        Some(Ok(id)) => EnrolmentTarget::Node(id.clone()),
+        _ => EnrolmentTarget::Pool(PoolIndex(u32::MAX)),
+    };
+    let needs_approval = asked.uses > 1 && !caller.is_admin();
+    let mut new = NewToken { target, uses: asked.uses, expires_in_seconds: asked.expires_in_seconds, needs_approval };
+    new.check(&mut errors);
+    errors.finish()?;
+    let read = state.store.read()?;
+    let mut name = None;
+    match (node, pool) {
+        (Some(Ok(id)), _) => name = Some(nodes::by_id(&read, &id)?.ok_or(Refusal::NodeNotFound)?.name),
+        (_, pool) => {
+            let id = pool.and_then(Result::ok).map_or_else(|| PoolId::parse(DEFAULT_POOL_ID).map_err(|_| Refusal::PoolNotFound), Ok)?;
+            new.target = EnrolmentTarget::Pool(pools::by_id(&read, &id)?.ok_or(Refusal::PoolNotFound)?.index);
+        }
+    }
+    let now = state.now();
+    let text = TokenText {
+        id: EnrolmentId::new(state.entropy.uuid(now.wall.0)),
+        secret: hex(&state.entropy.bytes::<16>()),
+        manager_key_hash: manager_key_hash(&state.store.manager_key()),
+    };
+    let (act, kept) = (caller.act(now), text.clone());
+    let token = state.store.write(move |tx| enrolment::create_token(tx, &act, &kept, &new)).await?;
+    let name = name.map_or(String::new(), |name| format!(" --name {name}"));
+    let made = TokenMade {
+        id: token.id.to_string(),
+        token: text.to_text(),
+        command: format!("lucid-node-management agent --manager {}{name}", state.settings.public_url),
+        note: "The command asks for the token; --token-file FILE reads it from a file. It is shown this once.".into(),
+        expires_at: token.expires_at.rfc3339(),
+    };
+    Ok((StatusCode::CREATED, Json(made)))
+}
+
+/// Revoke an enrolment token
+#[utoipa::path(delete, path = "/enrolment-tokens/{id}", tag = "enrolment", params(("id" = String, Path)),
+    responses((status = 204), (status = 404, body = ErrorBody)))]
+pub async fn revoke_token(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
+    caller.require(Role::Operator)?;
+    // Whoever is signed in asks for a thing by its id; an agent that presents an unknown token is not let in.
+    let not_found = || ApiError { status: StatusCode::NOT_FOUND, code: 4041, ..Refusal::TokenUnknown.into() };
+    let id = EnrolmentId::parse(&id).map_err(|_| not_found())?;
+    let act = caller.act(state.now());
+    match state.store.write(move |tx| enrolment::revoke(tx, &act, &id)).await {
+        Err(WriteError::Refused(Refusal::TokenUnknown)) => Err(not_found()),
+        other => Ok(other.map(|()| StatusCode::NO_CONTENT)?),
+    }
+}
+
+const NOBODY: Envelope<'_> = Envelope { purpose: Purpose::Enrol, manager: "", node: "", incarnation: Incarnation(0), seq: 0 };
+
+/// Make this machine a node
+///
+/// The body is the agent's, signed with the key in it (`x-lucid-signature`); the answer is signed with the manager's.
+#[utoipa::path(post, path = "/agent/enrol", tag = "agent", request_body(content = String, content_type = "application/json"),
+    responses((status = 200, content_type = "application/json", body = String), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
+pub async fn enrol(State(state): State<AppState>, caller: Caller, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
+    let body = read_body(body, MAX_BODY).await?;
+    let request: EnrolRequest = parse(&body)?;
+    if request.protocol > PROTOCOL {
+        return Err(Refusal::ProtocolTooNew.into());
+    }
+    let signature = headers.get(HEADER_SIGNATURE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    let key =
+        PublicKey::from_hex(&request.public_key).filter(|key| NOBODY.verify(key, &body, signature)).ok_or(Refusal::SignatureForged)?;
+    let token = TokenText::parse(&request.token).ok_or(Refusal::TokenUnknown)?;
+    let now = state.now();
+    let asked = Enrolling {
+        token,
+        key,
+        on_machine: on_machine(&state, &request, now),
+        fingerprint: request.fingerprint,
+        hardware: request.hardware,
+        name: request.name,
+        new_id: NodeId::new(state.entropy.uuid(now.wall.0)),
+    };
+    let (act, directory, ours) = (caller.act(now), state.store.directory.clone(), manager_key_hash(&state.store.manager_key()));
+    let outcome = state.store.write(move |tx| enrolment::enrol(tx, &directory, &act, &ours, &asked)).await;
+    if matches!(&outcome, Err(WriteError::Refused(Refusal::KeyOnOtherHardware))) {
+        tracing::warn!(key = %key.to_hex(), address = %caller.request.address, "a node's key was presented by other hardware");
+    }
+    let enrolled = outcome?;
+    if let Some(twin) = &enrolled.twin {
+        tracing::warn!(node = %enrolled.node.id, %twin, "two nodes on one machine");
+    }
+    let change = if enrolled.how == How::New { Change::Created } else { Change::Updated };
+    published(&state, &enrolled.node.id, change);
+    let answer = EnrolAnswer {
+        node_id: enrolled.node.id,
+        node_name: enrolled.node.name,
+        manager_id: state.store.manager_id.clone(),
+        manager_key: state.store.manager_key().to_hex(),
+    };
+    signed(&state, Purpose::EnrolAnswer, &answer.node_id, &answer)
+}
+
+/// The nodes this machine may have been, and whether each still reports.
+fn on_machine(state: &AppState, request: &EnrolRequest, now: Now) -> Vec<OnMachine> {
+    let heard = |last: Option<Timestamp>| last.is_some() && observed(state, last, now) == Observed::Active;
+    let known = state.store.directory.on_machine(&request.fingerprint);
+    known.into_iter().map(|index| OnMachine { index, heard: heard(state.store.intake.last_report(index)) }).collect()
+}
+
+/// An answer to an agent outside of any incarnation, signed over its exact bytes.
+fn signed(state: &AppState, purpose: Purpose, node: &NodeId, answer: &impl Serialize) -> Result<Response, ApiError> {
+    let body = serde_json::to_vec(answer).map_err(|_| ApiError::panicked())?;
+    let envelope = Envelope { purpose, manager: state.store.manager_id.as_str(), node: node.as_str(), incarnation: Incarnation(0), seq: 0 };
+    let signature = HeaderValue::from_str(&envelope.sign(&state.store.signing_key, &body)).map_err(|_| ApiError::panicked())?;
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(HEADER_SIGNATURE, signature);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    Ok(response)
+}
+
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChallengeRequest {
+    node_id: String,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct ChallengeMade {
+    /// Hex; to be signed as it is, once.
+    pub challenge: String,
+    pub expires_at: String,
+}
+
+/// Ask for a challenge to prove a node's key with
+#[utoipa::path(post, path = "/auth/node/challenge", tag = "agent", request_body = ChallengeRequest, responses((status = 200, body = ChallengeMade)))]
+pub async fn challenge(State(state): State<AppState>, Json(asked): Json<ChallengeRequest>) -> Json<ChallengeMade> {
+    let now = state.now();
+    let bytes: [u8; 32] = state.entropy.bytes();
+    // Whether there is such a node is not told here: the answer looks the same and leads nowhere.
+    if let Some(entry) = NodeId::parse(&asked.node_id).ok().and_then(|id| state.store.directory.by_id(&id)).filter(|e| e.key.is_some()) {
+        state.challenges.lock().unwrap_or_else(PoisonError::into_inner).issue(bytes, entry.id.clone(), now.boot);
+    }
+    Json(ChallengeMade { challenge: hex(&bytes), expires_at: now.wall.plus_seconds(CHALLENGE_SECONDS).rfc3339() })
+}
+
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NodeTokenRequest {
+    node_id: String,
+    challenge: String,
+    /// Hex Ed25519 over the challenge's text, for the purpose `lucid/challenge/v1` (see the agent protocol).
+    signature: String,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct NodeToken {
+    pub access_token: String,
+    pub token_type: &'static str,
+    pub expires_in: i64,
+}
+
+/// Answer a challenge, get a token that acts as the node for an hour
+#[utoipa::path(post, path = "/auth/node/token", tag = "agent", request_body = NodeTokenRequest,
+    responses((status = 200, body = NodeToken), (status = 401, body = ErrorBody)))]
+pub async fn node_token(State(state): State<AppState>, Json(asked): Json<NodeTokenRequest>) -> Result<Json<NodeToken>, ApiError> {
+    let now = state.now();
+    let node = NodeId::parse(&asked.node_id).map_err(|_| Refusal::ChallengeUnknown)?;
+    let bytes = unhex(&asked.challenge).and_then(|b| b.try_into().ok()).ok_or(Refusal::ChallengeUnknown)?;
+    state.challenges.lock().unwrap_or_else(PoisonError::into_inner).take(&bytes, &node, now.boot)?;
+    let envelope = Envelope {
+        purpose: Purpose::Challenge,
+        manager: state.store.manager_id.as_str(),
+        node: node.as_str(),
+        incarnation: Incarnation(0),
+        seq: 0,
+    };
+    let key = state.store.directory.by_id(&node).and_then(|entry| entry.key).ok_or(Refusal::SignatureForged)?;
+    if !envelope.verify(&key, asked.challenge.as_bytes(), &asked.signature) {
+        return Err(Refusal::SignatureForged.into());
+    }
+    let claims = NodeClaims::new(node, now.wall, state.entropy.uuid(now.wall.0).simple().to_string());
+    let access_token = jwt_encode(&state.store.secrets.node_tokens, &claims).map_err(|_| ApiError::panicked())?;
+    Ok(Json(NodeToken { access_token, token_type: "Bearer", expires_in: NODE_TOKEN_SECONDS }))
+}

@@ -1,0 +1,114 @@
+//! Parts of request bodies that need more than a derived parser: exact amounts, and records shared with the agent's tolerant wire format.
+
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::domain::money::{Amount, AmountError, Currency};
+
+/// An amount as it was written, number or string: read exactly, never through a float.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub struct RawAmount(Box<RawValue>);
+
+impl RawAmount {
+    pub fn parse(&self, currency: Currency) -> Result<Amount, AmountError> {
+        let raw = self.0.get().trim();
+        if raw.starts_with('"') {
+            let text: String = serde_json::from_str(raw).map_err(|_| AmountError::NotANumber)?;
+            return Amount::parse(&text, currency);
+        }
+        Amount::parse(raw, currency)
+    }
+}
+
+/// A record that the agent may send with fields we do not know, read from a person: there an unknown field is a mistake.
+#[derive(Debug)]
+pub struct Strict<T>(pub T);
+
+impl<'de, T: DeserializeOwned + Serialize> Deserialize<'de> for Strict<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Strict<T>, D::Error> {
+        let given = Value::deserialize(deserializer)?;
+        let parsed: T = serde_path_to_error::deserialize(&given)
+            .map_err(|e| D::Error::custom(in_place(&e.path().to_string(), &e.inner().to_string())))?;
+        let known = serde_json::to_value(&parsed).map_err(D::Error::custom)?;
+        match unknown_field(&given, &known) {
+            Some(path) => Err(D::Error::custom(format!("unknown field `{path}`"))),
+            None => Ok(Strict(parsed)),
+        }
+    }
+}
+
+/// The message with the inner path where `api::json` looks for a field's name.
+fn in_place(path: &str, message: &str) -> String {
+    let missing = message.strip_prefix("missing field `").and_then(|rest| rest.split_once('`'));
+    match (missing, path) {
+        (Some((name, _)), ".") => format!("missing field `{name}`"),
+        (Some((name, _)), path) if path == name || path.ends_with(&format!(".{name}")) => format!("missing field `{path}`"),
+        (Some((name, _)), path) => format!("missing field `{path}.{name}`"),
+        (None, path) => format!("{path}: {message}"),
+    }
+}
+
+/// The first field that was given and is not in what was read back.
+fn unknown_field(given: &Value, known: &Value) -> Option<String> {
+    match (given, known) {
+        (Value::Object(given), Value::Object(known)) => given.iter().find_map(|(name, value)| match known.get(name) {
+            None => Some(name.clone()),
+            Some(inner) => unknown_field(value, inner).map(|rest| format!("{name}.{rest}")),
+        }),
+        (Value::Array(given), Value::Array(known)) => {
+            given.iter().zip(known).enumerate().find_map(|(i, (g, k))| unknown_field(g, k).map(|rest| format!("[{i}].{rest}")))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::json::parse;
+    use crate::domain::money::Units;
+    use crate::domain::node::HardwareInfo;
+
+    #[derive(Debug, Deserialize)]
+    struct Body {
+        amount: Option<RawAmount>,
+        hardware_info: Option<Strict<HardwareInfo>>,
+    }
+
+    fn units(text: &str) -> Result<Units, AmountError> {
+        let body: Body = parse(format!("{{\"amount\": {text}}}").as_bytes()).unwrap();
+        body.amount.unwrap().parse(Currency::Usdt).map(|a| a.units)
+    }
+
+    #[test]
+    fn amounts_are_read_from_their_text() {
+        for text in ["0.05", "\"0.05\"", " 5e-2", "0.050000"] {
+            assert_eq!(units(text), Ok(Units(50_000)), "{text}");
+        }
+        assert_eq!(units("9007199254.740993"), Ok(Units(9_007_199_254_740_993)), "beyond a double");
+        assert_eq!(units("0.0000001"), Err(AmountError::TooPrecise(Currency::Usdt)));
+        for bad in ["true", "\"\"", "[1]", "{}"] {
+            assert_eq!(units(bad), Err(AmountError::NotANumber), "{bad}");
+        }
+        let absent: Body = parse(br#"{"amount": null}"#).unwrap();
+        assert!(absent.amount.is_none());
+    }
+
+    #[test]
+    fn hardware_from_a_person_is_read_strictly() {
+        let field = |hardware: &str| {
+            let error = parse::<Body>(format!("{{\"hardware_info\": {hardware}}}").as_bytes()).unwrap_err();
+            error.fields[0].field.clone()
+        };
+        let rest = r#""memory":{"total_bytes":1},"storage":{"total_bytes":1}"#;
+        assert_eq!(field(&format!(r#"{{"cpu":{{"cores":1,"turbo":true}},{rest}}}"#)), "hardware_info.cpu.turbo");
+        assert_eq!(field(&format!(r#"{{"cpu":{{}},{rest}}}"#)), "hardware_info.cpu.cores");
+        assert_eq!(field(&format!(r#"{{"cpu":{{"cores":"x"}},{rest}}}"#)), "hardware_info");
+        let fine = format!(r#"{{"cpu":{{"cores":4}},{rest},"network":[{{"interface":"eth0","speed_mbps":1000}}]}}"#);
+        let body: Body = parse(format!("{{\"hardware_info\": {fine}}}").as_bytes()).unwrap();
+        assert_eq!(body.hardware_info.unwrap().0.cpu.cores, 4);
+    }
+}

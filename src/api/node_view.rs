@@ -1,0 +1,178 @@
+//! How a node is shown: its record, and what is known of it right now.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use super::error::ApiError;
+use super::poot::{PootSummary, pico};
+use super::state::AppState;
+use crate::domain::ids::{NodeIndex, PoolIndex};
+use crate::domain::ledger::{Account, Book, Settlement};
+use crate::domain::metrics::Sample;
+use crate::domain::money::{Currency, Units};
+use crate::domain::node::{Eligible, HardwareInfo, Location, Node, NodeConfiguration, NodeType, Observed, Status, Wanted, observe};
+use crate::domain::pool::Pool;
+use crate::domain::refusal::Refusal;
+use crate::domain::time::{Now, Slot, Timestamp};
+use crate::live::LatestSample;
+use crate::storage::accruals;
+use crate::storage::core::{ledger, pools};
+use crate::storage::fault::Fault;
+use crate::storage::present::Standings;
+use crate::storage::table::Read;
+
+pub fn observed(state: &AppState, last_heartbeat: Option<Timestamp>, now: Now) -> Observed {
+    observe(last_heartbeat, now.wall, state.store.intake.silence_known(now))
+}
+
+/// The few numbers of a sample that lists show.
+pub fn latest_sample(at: Timestamp, sample: &Sample) -> LatestSample {
+    LatestSample {
+        timestamp: at.rfc3339(),
+        cpu_usage_percent: sample.cpu.usage_percent,
+        memory_used_bytes: sample.memory.used_bytes,
+        memory_total_bytes: sample.memory.total_bytes,
+        disk_used_bytes: sample.disk.used_bytes,
+        disk_total_bytes: sample.disk.total_bytes,
+        temperature_celsius: sample.cpu.temperature_celsius,
+    }
+}
+
+/// A node.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Node)]
+pub struct NodeView {
+    pub node_id: String,
+    pub name: String,
+    pub node_type: NodeType,
+    pub status: Status,
+    pub observed: Observed,
+    pub wanted: Wanted,
+    pub eligible: Eligible,
+    pub pool_id: Option<String>,
+    pub pool_name: Option<String>,
+    pub hardware_info: Option<HardwareInfo>,
+    pub location: Option<Location>,
+    pub configuration: NodeConfiguration,
+    /// An agent has claimed it.
+    pub enrolled: bool,
+    /// The machine no longer looks like the accepted one: payouts hold.
+    pub fingerprint_drift: bool,
+    /// Maintenance that goes on or is planned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub maintenance: Option<MaintenanceView>,
+    pub last_heartbeat: Option<String>,
+    pub poot: PootSummary,
+    /// Earned and not posted yet.
+    #[schema(example = "0.0123")]
+    pub accrued: String,
+    /// Posted and not paid out.
+    #[schema(example = "12.5")]
+    pub payable: String,
+    pub currency: Currency,
+    /// Of the book that `payable` is from; `simulated`: no money moves.
+    pub settlement: Settlement,
+    pub created_at: String,
+    pub updated_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latest: Option<LatestSample>,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Maintenance)]
+pub struct MaintenanceView {
+    /// Null when it has begun.
+    pub from: Option<String>,
+    pub until: Option<String>,
+}
+
+/// What the views of several nodes share.
+pub struct NodeViews<'a> {
+    state: &'a AppState,
+    pools: HashMap<PoolIndex, Pool>,
+    now: Now,
+    slot: Slot,
+}
+
+impl<'a> NodeViews<'a> {
+    pub fn new(state: &'a AppState, read: &impl Read) -> Result<NodeViews<'a>, Fault> {
+        let pools = pools::list(read)?.into_iter().map(|pool| (pool.index, pool)).collect();
+        let now = state.now();
+        Ok(NodeViews { state, pools, now, slot: now.wall.slot() })
+    }
+
+    /// The outward status, with the eligibility that is in force from the next slot: what a client just set shows at once.
+    pub fn status(&self, node: &Node, observed: Observed) -> Status {
+        Status::derive(observed, node.wanted, self.eligible(node))
+    }
+
+    fn eligible(&self, node: &Node) -> Eligible {
+        node.eligible_in(self.slot.plus(1))
+    }
+
+    /// Views of some nodes. What they need of evidence and credits is read once for all of them.
+    pub fn show(&self, read: &impl Read, nodes: &[&Node]) -> Result<Vec<NodeView>, Fault> {
+        let store = &self.state.store;
+        let indices: Vec<NodeIndex> = nodes.iter().map(|node| node.index).collect();
+        let standings = Standings::load(store, &indices, self.state.settings.poot, self.now)?;
+        let unposted = accruals::unposted(read, &store.hot.read()?, nodes)?;
+        let accrued = |node: &Node, currency| unposted.get(&node.index).and_then(|sum| sum.get(&currency)).copied().unwrap_or_default();
+        let view = |node: &&Node| {
+            let poot = PootSummary::of(&standings.of(node.index), &standings.params);
+            let currency = self.currency(node);
+            let book = Book { settlement: self.state.settings.settlement, currency };
+            let payable = ledger::balance(read, book, Account::NodePayable(node.index))?;
+            Ok(self.view(node, poot, pico(accrued(node, currency), currency)?, payable, book))
+        };
+        nodes.iter().map(view).collect()
+    }
+
+    /// What the node earns in.
+    fn currency(&self, node: &Node) -> Currency {
+        let pool = node.pool_now().and_then(|index| self.pools.get(&index));
+        pool.map_or(Currency::Usdt, |pool| pool.pricing.latest().currency)
+    }
+
+    fn view(&self, node: &Node, poot: PootSummary, accrued: String, payable: Units, book: Book) -> NodeView {
+        let intake = &self.state.store.intake;
+        let last_heartbeat = intake.last_report(node.index);
+        let observed = observed(self.state, last_heartbeat, self.now);
+        let pool = node.pool_now().and_then(|index| self.pools.get(&index));
+        let time = |slot: Option<Slot>| slot.map(|slot| slot.start().rfc3339());
+        let maintenance = node.maintenance_around(self.slot.plus(1));
+        NodeView {
+            node_id: node.id.to_string(),
+            name: node.name.clone(),
+            node_type: node.node_type,
+            status: self.status(node, observed),
+            observed,
+            wanted: node.wanted,
+            eligible: self.eligible(node),
+            pool_id: pool.map(|pool| pool.id.to_string()),
+            pool_name: pool.map(|pool| pool.name.clone()),
+            hardware_info: node.hardware.clone(),
+            location: node.location.clone(),
+            configuration: node.configuration.clone(),
+            enrolled: node.identity.is_some(),
+            fingerprint_drift: node.identity.as_ref().is_some_and(|identity| identity.drift.is_some()),
+            maintenance: maintenance.map(|(from, until)| MaintenanceView { from: time(from), until: time(until) }),
+            last_heartbeat: last_heartbeat.map(Timestamp::rfc3339),
+            poot,
+            accrued,
+            payable: payable.to_decimal(book.currency).to_string(),
+            currency: book.currency,
+            settlement: book.settlement,
+            created_at: node.created_at.rfc3339(),
+            updated_at: node.updated_at.rfc3339(),
+            latest: intake.latest(node.index).map(|latest| latest_sample(latest.at, &latest.sample)),
+        }
+    }
+}
+
+/// One node as it is now.
+pub fn show(state: &AppState, node: &Node) -> Result<NodeView, ApiError> {
+    let read = state.store.read()?;
+    let views = NodeViews::new(state, &read)?.show(&read, &[node])?;
+    Ok(views.into_iter().next().ok_or(Refusal::NodeNotFound)?)
+}

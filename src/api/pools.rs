@@ -1,0 +1,335 @@
+//! Pools and their members. The nested routes are canonical; the flat ones answer the same.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::error::{ApiError, ErrorBody};
+use super::input::RawAmount;
+use super::node_view::{NodeView, show};
+use super::nodes::{node_id, published};
+use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path};
+use crate::domain::ids::{NodeId, PoolId, PoolIndex};
+use crate::domain::money::{Currency, Units};
+use crate::domain::node::ResourceLimits;
+use crate::domain::pool::{DEFAULT_POOL_ID, NewPool, Pool, PoolChange, Pricing, PricingChange, ScalingPolicy};
+use crate::domain::refusal::{FieldErrors, Refusal};
+use crate::domain::time::Slot;
+use crate::domain::user::Role;
+use crate::live::Change;
+use crate::storage::core::{nodes, pools};
+
+/// An id in a path: one that cannot be is one that is not there.
+fn pool_id(text: &str) -> Result<PoolId, Refusal> {
+    PoolId::parse(text).map_err(|_| Refusal::PoolNotFound)
+}
+
+/// A pool.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Pool)]
+pub struct PoolView {
+    pub pool_id: String,
+    pub name: String,
+    pub description: String,
+    pub node_count: u32,
+    pub max_nodes: u32,
+    pub resource_limits: Option<ResourceLimits>,
+    pub auto_scaling: bool,
+    pub scaling_policy: Option<ScalingPolicy>,
+    pub pricing: PricingView,
+    pub created_at: String,
+    pub updated_at: String,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = Pricing)]
+pub struct PricingView {
+    #[schema(example = "0.05")]
+    pub cost_per_hour: String,
+    #[schema(example = "0.05")]
+    pub reward_per_hour: String,
+    pub currency: String,
+    /// When this price comes into force, if it is still to come: at the start of the next epoch after it was set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_force_from: Option<String>,
+}
+
+impl PoolView {
+    fn of(pool: &Pool, node_count: u32, slot: Slot) -> PoolView {
+        let Pricing { cost_per_hour, reward_per_hour, currency } = *pool.pricing.latest();
+        let pricing = PricingView {
+            cost_per_hour: cost_per_hour.to_decimal(currency).to_string(),
+            reward_per_hour: reward_per_hour.to_decimal(currency).to_string(),
+            currency: currency.code().to_owned(),
+            in_force_from: pool.pricing.after(slot).last().map(|(from, _)| from.start().rfc3339()),
+        };
+        PoolView {
+            pool_id: pool.id.to_string(),
+            name: pool.name.clone(),
+            description: pool.description.clone(),
+            node_count,
+            max_nodes: pool.max_nodes,
+            resource_limits: pool.resource_limits,
+            auto_scaling: pool.auto_scaling,
+            scaling_policy: pool.scaling_policy,
+            pricing,
+            created_at: pool.created_at.rfc3339(),
+            updated_at: pool.updated_at.rfc3339(),
+        }
+    }
+}
+
+fn show_pool(state: &AppState, pool: &Pool) -> Result<PoolView, ApiError> {
+    let count = pools::member_count(&state.store.read()?, pool.index)?;
+    Ok(PoolView::of(pool, count, state.now().wall.slot()))
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct PoolList {
+    pub pools: Vec<PoolView>,
+    pub pagination: Pagination,
+}
+
+/// List pools
+#[utoipa::path(get, path = "/nodes/pools", tag = "pools", params(PageQuery), responses((status = 200, body = PoolList)))]
+pub async fn list(State(state): State<AppState>, caller: Caller, page: Page) -> Result<Json<PoolList>, ApiError> {
+    caller.require(Role::Viewer)?;
+    let read = state.store.read()?;
+    let counts = nodes::member_counts(&read)?;
+    let (rows, pagination) = page.slice(pools::list(&read)?);
+    let slot = state.now().wall.slot();
+    let view = |pool: &Pool| PoolView::of(pool, counts.get(&pool.index).copied().unwrap_or(0), slot);
+    Ok(Json(PoolList { pools: rows.iter().map(view).collect(), pagination }))
+}
+
+/// List pools (flat)
+#[utoipa::path(get, path = "/pools", tag = "pools", params(PageQuery), responses((status = 200, body = PoolList)))]
+pub async fn list_flat(state: State<AppState>, caller: Caller, page: Page) -> Result<Json<PoolList>, ApiError> {
+    list(state, caller, page).await
+}
+
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PricingRequest {
+    /// Number or string, exact.
+    #[schema(value_type = Option<String>, example = "0.05")]
+    cost_per_hour: Option<RawAmount>,
+    /// Of a node at score 100; as `cost_per_hour` when absent.
+    #[schema(value_type = Option<String>, example = "0.05")]
+    reward_per_hour: Option<RawAmount>,
+    /// `USDT` (default) or `LUCID`; stays as it is for a pool that exists.
+    #[schema(value_type = Option<String>)]
+    currency: Option<Currency>,
+}
+
+impl PricingRequest {
+    fn units(errors: &mut FieldErrors, field: &str, amount: Option<&RawAmount>, currency: Currency) -> Option<Units> {
+        let parsed = amount?.parse(currency).map_err(|e| errors.add(format!("pricing.{field}"), e.to_string()));
+        parsed.ok().map(|amount| amount.units)
+    }
+
+    fn change(&self, errors: &mut FieldErrors, currency: Currency) -> PricingChange {
+        PricingChange {
+            cost_per_hour: PricingRequest::units(errors, "cost_per_hour", self.cost_per_hour.as_ref(), currency),
+            reward_per_hour: PricingRequest::units(errors, "reward_per_hour", self.reward_per_hour.as_ref(), currency),
+        }
+    }
+
+    fn new_pricing(&self, errors: &mut FieldErrors, default: Pricing) -> Pricing {
+        let currency = self.currency.unwrap_or(default.currency);
+        let change = self.change(errors, currency);
+        let missing = currency != default.currency && self.cost_per_hour.is_none();
+        errors.require(!missing, "pricing.cost_per_hour", "is required in this currency");
+        let cost_per_hour = change.cost_per_hour.unwrap_or(default.cost_per_hour);
+        let reward_per_hour = change.reward_per_hour.unwrap_or(cost_per_hour);
+        Pricing { cost_per_hour, reward_per_hour, currency }
+    }
+}
+
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NodePoolCreateRequest {
+    #[schema(min_length = 3, max_length = 100, pattern = "^[a-zA-Z0-9_-]+$")]
+    name: String,
+    #[serde(default)]
+    #[schema(max_length = 500)]
+    description: String,
+    #[schema(minimum = 1, maximum = 1000, default = 100)]
+    max_nodes: Option<u32>,
+    resource_limits: Option<ResourceLimits>,
+    #[serde(default)]
+    auto_scaling: bool,
+    scaling_policy: Option<ScalingPolicy>,
+    /// As the default pool's when absent.
+    pricing: Option<PricingRequest>,
+}
+
+/// Make a pool
+#[utoipa::path(post, path = "/nodes/pools", tag = "pools", request_body = NodePoolCreateRequest,
+    responses((status = 201, body = PoolView), (status = 400, body = ErrorBody), (status = 409, body = ErrorBody)))]
+pub async fn create(
+    State(state): State<AppState>,
+    caller: Caller,
+    Json(asked): Json<NodePoolCreateRequest>,
+) -> Result<(StatusCode, Json<PoolView>), ApiError> {
+    caller.require(Role::Operator)?;
+    let mut errors = FieldErrors::default();
+    let default = pools::by_id(&state.store.read()?, &pool_id(DEFAULT_POOL_ID)?)?.ok_or(Refusal::PoolNotFound)?;
+    let default = *default.pricing.latest();
+    let new = NewPool {
+        name: asked.name,
+        description: asked.description,
+        max_nodes: asked.max_nodes.unwrap_or(state.settings.max_nodes_per_pool),
+        resource_limits: asked.resource_limits,
+        auto_scaling: asked.auto_scaling,
+        scaling_policy: asked.scaling_policy,
+        pricing: asked.pricing.map_or(default, |pricing| pricing.new_pricing(&mut errors, default)),
+    };
+    let now = state.now();
+    let id = PoolId::new(state.entropy.uuid(now.wall.0));
+    new.clone().into_pool(id.clone(), PoolIndex(u32::MAX), now.wall).check(&mut errors);
+    errors.finish()?;
+    let act = caller.act(now);
+    let pool = state.store.write(move |tx| pools::create(tx, &act, &id, &new)).await?;
+    Ok((StatusCode::CREATED, Json(show_pool(&state, &pool)?)))
+}
+
+/// Show a pool
+#[utoipa::path(get, path = "/nodes/pools/{pool_id}", tag = "pools", params(("pool_id" = String, Path)),
+    responses((status = 200, body = PoolView), (status = 404, body = ErrorBody)))]
+pub async fn get(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<PoolView>, ApiError> {
+    caller.require(Role::Viewer)?;
+    let pool = pools::by_id(&state.store.read()?, &pool_id(&id)?)?.ok_or(Refusal::PoolNotFound)?;
+    Ok(Json(show_pool(&state, &pool)?))
+}
+
+/// Show a pool (flat)
+#[utoipa::path(get, path = "/pools/{id}", tag = "pools", params(("id" = String, Path)),
+    responses((status = 200, body = PoolView), (status = 404, body = ErrorBody)))]
+pub async fn get_flat(state: State<AppState>, caller: Caller, id: Path<String>) -> Result<Json<PoolView>, ApiError> {
+    get(state, caller, id).await
+}
+
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NodePoolUpdateRequest {
+    #[schema(min_length = 3, max_length = 100, pattern = "^[a-zA-Z0-9_-]+$")]
+    name: Option<String>,
+    #[schema(max_length = 500)]
+    description: Option<String>,
+    #[schema(minimum = 1, maximum = 1000)]
+    max_nodes: Option<u32>,
+    resource_limits: Option<ResourceLimits>,
+    auto_scaling: Option<bool>,
+    scaling_policy: Option<ScalingPolicy>,
+    /// In force from the next epoch on.
+    pricing: Option<PricingRequest>,
+}
+
+/// Change a pool
+#[utoipa::path(put, path = "/nodes/pools/{pool_id}", tag = "pools", params(("pool_id" = String, Path)), request_body = NodePoolUpdateRequest,
+    responses((status = 200, body = PoolView), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
+pub async fn update(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Json(asked): Json<NodePoolUpdateRequest>,
+) -> Result<Json<PoolView>, ApiError> {
+    caller.require(Role::Operator)?;
+    let id = pool_id(&id)?;
+    let now = state.now();
+    let price_from = now.wall.slot().next_epoch(state.settings.epoch_slots);
+    let read = state.store.read()?;
+    let before = pools::by_id(&read, &id)?.ok_or(Refusal::PoolNotFound)?;
+    let mut errors = FieldErrors::default();
+    let currency = before.pricing.latest().currency;
+    let pricing = asked.pricing.map_or(PricingChange::default(), |pricing| {
+        errors.require(pricing.currency.is_none_or(|c| c == currency), "pricing.currency", "cannot be changed");
+        pricing.change(&mut errors, currency)
+    });
+    let change = PoolChange {
+        name: asked.name,
+        description: asked.description,
+        max_nodes: asked.max_nodes,
+        resource_limits: asked.resource_limits,
+        auto_scaling: asked.auto_scaling,
+        scaling_policy: asked.scaling_policy,
+        pricing,
+    };
+    pools::check_change(&read, &change.of(&before, price_from), &mut errors).map_err(crate::storage::fault::WriteError::from)?;
+    let act = caller.act(now);
+    let pool = state.store.write(move |tx| pools::update(tx, &act, &id, &change, price_from)).await?;
+    Ok(Json(show_pool(&state, &pool)?))
+}
+
+/// Delete an empty pool
+#[utoipa::path(delete, path = "/nodes/pools/{pool_id}", tag = "pools", params(("pool_id" = String, Path)),
+    responses((status = 204), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
+pub async fn delete(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
+    caller.require(Role::Operator)?;
+    let id = pool_id(&id)?;
+    let act = caller.act(state.now());
+    state.store.write(move |tx| pools::delete(tx, &act, &id)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PoolMemberRequest {
+    node_id: String,
+    /// 1 to 100; taken for compatibility, and without effect.
+    #[schema(minimum = 1, maximum = 100)]
+    priority: Option<u32>,
+}
+
+/// Put a node into a pool
+///
+/// Out of the one it is in; counts from the next slot.
+#[utoipa::path(post, path = "/nodes/pools/{pool_id}/nodes", tag = "pools", params(("pool_id" = String, Path)), request_body = PoolMemberRequest,
+    responses((status = 200, body = NodeView), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
+pub async fn add_node(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Json(asked): Json<PoolMemberRequest>,
+) -> Result<Json<NodeView>, ApiError> {
+    caller.require(Role::Operator)?;
+    let pool = pool_id(&id)?;
+    let mut errors = FieldErrors::default();
+    let node = NodeId::parse(&asked.node_id).map_err(|e| errors.add("node_id", e.to_string()));
+    errors.require(asked.priority.is_none_or(|p| (1..=100).contains(&p)), "priority", "must be 1 to 100");
+    errors.finish()?;
+    let node = node.map_err(|()| Refusal::NodeNotFound)?;
+    let (act, directory) = (caller.act(state.now()), state.store.directory.clone());
+    let node = state.store.write(move |tx| nodes::join(tx, &directory, &act, &pool, &node)).await?;
+    published(&state, &node.id, Change::Updated);
+    Ok(Json(show(&state, &node)?))
+}
+
+/// Put a node into a pool (flat)
+#[utoipa::path(post, path = "/pools/{id}/join", tag = "pools", params(("id" = String, Path)), request_body = PoolMemberRequest,
+    responses((status = 200, body = NodeView), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
+pub async fn join_flat(
+    state: State<AppState>,
+    caller: Caller,
+    id: Path<String>,
+    asked: Json<PoolMemberRequest>,
+) -> Result<Json<NodeView>, ApiError> {
+    add_node(state, caller, id, asked).await
+}
+
+/// Take a node out of a pool
+#[utoipa::path(delete, path = "/nodes/pools/{pool_id}/nodes/{node_id}", tag = "pools", params(("pool_id" = String, Path), ("node_id" = String, Path)),
+    responses((status = 204), (status = 404, body = ErrorBody)))]
+pub async fn remove_node(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path((pool, node)): Path<(String, String)>,
+) -> Result<StatusCode, ApiError> {
+    caller.require(Role::Operator)?;
+    let (pool, node) = (pool_id(&pool)?, node_id(&node)?);
+    let (act, directory) = (caller.act(state.now()), state.store.directory.clone());
+    let node = state.store.write(move |tx| nodes::leave(tx, &directory, &act, &pool, &node)).await?;
+    published(&state, &node.id, Change::Updated);
+    Ok(StatusCode::NO_CONTENT)
+}
