@@ -14,9 +14,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::error::ApiError;
+use super::metrics;
 use super::state::AppState;
 use crate::clock::Stopwatch;
-use crate::domain::audit::{Actor, Draft};
+use crate::domain::audit::{Act, Actor};
 use crate::domain::time::Now;
 use crate::storage::core::audit;
 
@@ -50,10 +51,9 @@ impl RequestInfo {
         let _ = self.actor.set(actor);
     }
 
-    /// An audit entry with where it came from.
-    pub fn draft(&self, now: Now, actor: Actor, operation: &str, subject: impl Into<String>) -> Draft {
-        let (address, request_id) = (Some(self.address.to_string()), Some(self.request_id.clone()));
-        Draft { address, request_id, ..Draft::new(now, actor, operation, subject) }
+    /// What a verb of the store dates and signs its audit entry with.
+    pub fn act(&self, now: Now, actor: Actor) -> Act {
+        Act { now, actor, address: Some(self.address.to_string()), request_id: Some(self.request_id.clone()) }
     }
 }
 
@@ -88,8 +88,9 @@ pub async fn observe(State(state): State<AppState>, mut request: Request, next: 
     if let Ok(id) = HeaderValue::from_str(&info.request_id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
-    let elapsed_ms = watch.elapsed().as_secs_f64() * 1_000.0;
-    log(response.status(), &info, &method, &route, elapsed_ms);
+    let elapsed = watch.elapsed();
+    metrics::record(&state.metrics, &method, &route, response.status(), elapsed);
+    log(response.status(), &info, &method, &route, elapsed.as_secs_f64() * 1_000.0);
     response
 }
 
@@ -100,7 +101,7 @@ async fn record_refusal(state: &AppState, error: &ApiError, info: &RequestInfo, 
     }
     let actor = info.actor.get().cloned().unwrap_or(Actor::Anonymous);
     let subject = error.subject.as_deref().unwrap_or(route);
-    let draft = info.draft(state.now(), actor, "request.refuse", subject).refused(error.name);
+    let draft = info.act(state.now(), actor).draft("request.refuse", subject).refused(error.name);
     if let Some(draft) = state.refusals.note(draft)
         && let Err(error) = state.store.write(move |tx| audit::append(tx, draft.clone())).await
     {

@@ -1,8 +1,11 @@
 //! HTTP: the only layer that knows axum. This file is the index of the API; handlers extract, run one verb of the store in one
 //! transaction, and show the result. Rules live in `domain`, writes in `storage`; cycles are woken through `live::Nudges`.
 
+pub mod alerts;
 pub mod assets;
+pub mod audit;
 pub mod auth;
+pub mod clock;
 pub mod enrolment;
 pub mod error;
 pub mod events;
@@ -12,6 +15,7 @@ pub mod input;
 pub mod json;
 pub mod ledger;
 pub mod login;
+pub mod metrics;
 pub mod middleware;
 pub mod node_view;
 pub mod nodes;
@@ -53,6 +57,11 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(people::list, people::create))
         .routes(routes!(people::update, people::delete))
         .routes(routes!(recovery_kit::make))
+        .routes(routes!(audit::list))
+        .routes(routes!(alerts::list))
+        .routes(routes!(clock::show))
+        .routes(routes!(clock::confirm))
+        .routes(routes!(clock::accept))
         .routes(routes!(events::stream))
         .routes(routes!(resources::current))
         .routes(routes!(resources::metrics))
@@ -88,6 +97,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(health::health))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
+        .routes(routes!(metrics::show))
         .nest("/api/v1", v1)
 }
 

@@ -9,14 +9,12 @@ use super::input::Strict;
 use super::node_view::{NodeView, NodeViews, observed, show};
 use super::reads;
 use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path, Query};
-use crate::domain::audit::Act;
 use crate::domain::ids::{NodeId, NodeIndex, PoolId};
 use crate::domain::ledger::{Account, Book, Settlement};
 use crate::domain::money::{Currency, Pico, Units};
 use crate::domain::node::{HardwareInfo, Location, Node, NodeConfiguration, NodeType, Status};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::registration::{NewNode, NodeChange, StatusChange};
-use crate::domain::time::Now;
 use crate::domain::user::Role;
 use crate::live::{Change, Event};
 use crate::storage::accruals;
@@ -24,18 +22,6 @@ use crate::storage::core::{ledger, nodes, payouts, pools};
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::present::Standings;
 use crate::storage::table::Read;
-
-impl Caller {
-    /// What a verb of the store dates and signs its audit entry with.
-    pub fn act(&self, now: Now) -> Act {
-        let address = Some(self.request.address.to_string());
-        Act { now, actor: self.actor(), address, request_id: Some(self.request.request_id.clone()) }
-    }
-
-    pub fn is_admin(&self) -> bool {
-        self.require(Role::Admin).is_ok()
-    }
-}
 
 /// An id in a path: one that cannot be is one that is not there.
 pub fn node_id(text: &str) -> Result<NodeId, Refusal> {

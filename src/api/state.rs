@@ -16,7 +16,7 @@ use crate::domain::poot::Params;
 use crate::domain::challenge::Challenges;
 use crate::domain::pool::DEFAULT_MAX_NODES;
 use crate::domain::time::Now;
-use crate::live::{Events, Nudges, Refusals};
+use crate::live::{Events, Metrics, Nudges, Refusals};
 use crate::storage::Store;
 
 /// SSE clients at one time.
@@ -66,6 +66,7 @@ pub struct Shared {
     pub nudges: Nudges,
     pub events: Events,
     pub refusals: Refusals,
+    pub metrics: Metrics,
     pub settings: ApiSettings,
     /// True once the process is stopping: streams end.
     pub stopping: watch::Receiver<bool>,
@@ -84,13 +85,14 @@ pub struct Parts {
     pub nudges: Nudges,
     pub events: Events,
     pub refusals: Refusals,
+    pub metrics: Metrics,
     pub settings: ApiSettings,
     pub stopping: watch::Receiver<bool>,
 }
 
 impl AppState {
     pub fn new(parts: Parts) -> AppState {
-        let Parts { store, clock, nudges, events, refusals, settings, stopping } = parts;
+        let Parts { store, clock, nudges, events, refusals, metrics, settings, stopping } = parts;
         AppState(Arc::new(Shared {
             entropy: store.entropy.clone(),
             store,
@@ -98,6 +100,7 @@ impl AppState {
             nudges,
             events,
             refusals,
+            metrics,
             settings,
             stopping,
             attempts: Attempts::default(),

@@ -2,6 +2,7 @@
 //! how anything is stored or sent.
 
 pub mod address;
+pub mod alert;
 pub mod audit;
 pub mod bits;
 pub mod challenge;
