@@ -1,6 +1,7 @@
 //! HTTP: the only layer that knows axum. This file is the index of the API; handlers extract, run one verb of the store in one
 //! transaction, and show the result. Rules live in `domain`, writes in `storage`; cycles are woken through `live::Nudges`.
 
+mod agent;
 pub mod alerts;
 pub mod assets;
 pub mod audit;
@@ -77,6 +78,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(ledger::of_node))
         .routes(routes!(ledger::all))
         .routes(routes!(ledger::balances))
+        .merge(agent::routes())
         .routes(routes!(enrolment::list_tokens, enrolment::create_token))
         .routes(routes!(enrolment::revoke_token))
         .routes(routes!(enrolment::enrol))

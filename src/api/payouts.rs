@@ -88,8 +88,8 @@ pub async fn set_address(
     let fresh = AddressRecord::register(None, address, now, state.settings.address_cooldown_hours);
     let store = &state.store;
     let sealed = SealedAddress::seal(&store.secrets, &store.entropy, node.index, &fresh)?;
-    let mut draft = caller.draft(now, "payout_address.set", node.id.as_str());
-    draft.reason = Some(format!("{} address {}", new.currency, fresh.address.masked()));
+    let remark = format!("{} address {}", new.currency, fresh.address.masked());
+    let draft = caller.act(now).draft("payout_address.set", node.id.as_str()).because(remark);
     let secrets = store.secrets.clone();
     let record = store.write(move |tx| payouts::register_address(tx, &secrets, &node.id, &fresh, &sealed, draft.clone())).await?;
     Ok(Json(AddressView::new(&record, now)))
@@ -210,7 +210,7 @@ pub struct Nudged {
 #[utoipa::path(post, path = "/payouts/process", tag = "payouts", responses((status = 202, body = Nudged)))]
 pub async fn process(State(state): State<AppState>, caller: Caller) -> Result<(StatusCode, Json<Nudged>), ApiError> {
     caller.require(Role::Admin)?;
-    let draft = caller.draft(state.now(), "payouts.process", "");
+    let draft = caller.act(state.now()).draft("payouts.process", "");
     state.store.write(move |tx| audit::append(tx, draft.clone())).await?;
     state.nudges.nudge(Job::Payouts);
     Ok((StatusCode::ACCEPTED, Json(Nudged { nudged: true })))

@@ -11,10 +11,10 @@ use super::reads::LONG_READS;
 use crate::clock::Clock;
 use crate::crypto::Entropy;
 use crate::domain::address::DEFAULT_COOLDOWN_HOURS;
-use crate::domain::ledger::Settlement;
-use crate::domain::poot::Params;
 use crate::domain::challenge::Challenges;
+use crate::domain::ledger::Settlement;
 use crate::domain::pool::DEFAULT_MAX_NODES;
+use crate::domain::poot::Params;
 use crate::domain::time::Now;
 use crate::live::{Events, Metrics, Nudges, Refusals};
 use crate::storage::Store;
@@ -27,18 +27,22 @@ pub const SSE_CLIENTS: usize = 256;
 pub struct ApiSettings {
     /// People reach this manager over TLS: cookies get `Secure` and the `__Host-` name, answers get HSTS.
     pub tls: bool,
-    /// Hours for which a changed payout address waits.
-    pub address_cooldown_hours: u32,
-    /// In force for the next epoch; shown until the first one is closed.
-    pub poot: Params,
-    /// Book whose balances nodes show.
-    pub settlement: Settlement,
     /// Where agents reach this manager, without a trailing slash; goes into the enrolment command.
     pub public_url: String,
     /// Capacity of a pool that is made without one.
     pub max_nodes_per_pool: u32,
+    /// Nodes of this manager, at most.
+    pub max_nodes: u32,
     /// Slots of an epoch: a new price waits for the next one.
     pub epoch_slots: u32,
+    /// Days for which measurements are kept as they came.
+    pub raw_days: u32,
+    /// Hours for which a changed payout address waits.
+    pub address_cooldown_hours: u32,
+    /// How scores are computed from the next epoch on.
+    pub params: Params,
+    /// Book whose balances nodes show.
+    pub settlement: Settlement,
 }
 
 impl Default for ApiSettings {
@@ -47,9 +51,11 @@ impl Default for ApiSettings {
             tls: false,
             public_url: "http://127.0.0.1:8095".into(),
             max_nodes_per_pool: DEFAULT_MAX_NODES,
+            max_nodes: 10_000,
             epoch_slots: 10,
+            raw_days: 7,
             address_cooldown_hours: DEFAULT_COOLDOWN_HOURS,
-            poot: Params::default(),
+            params: Params::default(),
             settlement: Settlement::Simulated,
         }
     }
@@ -70,10 +76,9 @@ pub struct Shared {
     pub settings: ApiSettings,
     /// True once the process is stopping: streams end.
     pub stopping: watch::Receiver<bool>,
+    pub challenges: Mutex<Challenges>,
     pub attempts: Attempts,
     pub stretching: Stretching,
-    /// What nodes are asked to sign.
-    pub challenges: Mutex<Challenges>,
     pub(super) sse_clients: Arc<Semaphore>,
     pub(super) long_reads: Arc<Semaphore>,
 }
@@ -84,28 +89,26 @@ pub struct Parts {
     pub clock: Clock,
     pub nudges: Nudges,
     pub events: Events,
-    pub refusals: Refusals,
-    pub metrics: Metrics,
     pub settings: ApiSettings,
     pub stopping: watch::Receiver<bool>,
 }
 
 impl AppState {
     pub fn new(parts: Parts) -> AppState {
-        let Parts { store, clock, nudges, events, refusals, metrics, settings, stopping } = parts;
+        let Parts { store, clock, nudges, events, settings, stopping } = parts;
         AppState(Arc::new(Shared {
             entropy: store.entropy.clone(),
             store,
             clock,
             nudges,
             events,
-            refusals,
-            metrics,
+            refusals: Refusals::new(),
+            metrics: Metrics::new(),
             settings,
             stopping,
+            challenges: Mutex::default(),
             attempts: Attempts::default(),
             stretching: Stretching::default(),
-            challenges: Mutex::default(),
             sse_clients: Arc::new(Semaphore::new(SSE_CLIENTS)),
             long_reads: Arc::new(Semaphore::new(LONG_READS)),
         }))

@@ -14,7 +14,7 @@ use super::{ApiSettings, AppState, Parts, router};
 use crate::clock::{Clock, Driver};
 use crate::crypto::Entropy;
 use crate::domain::time::{BootMs, Timestamp, TrustPolicy};
-use crate::live::{Events, Metrics, Nudges, Refusals};
+use crate::live::{Events, Nudges};
 use crate::storage::{Store, StoreOptions, setup_code};
 
 pub const PASSWORD: &str = "correct horse battery";
@@ -40,8 +40,7 @@ impl Site {
         let store = Arc::new(Store::open(&options, Entropy::new(), clock.now()).unwrap());
         let (stop, stopping) = watch::channel(false);
         let (nudges, events, settings) = (Nudges::new(), Events::new(1), ApiSettings::default());
-        let (refusals, metrics) = (Refusals::new(), Metrics::new());
-        let state = AppState::new(Parts { store, clock, nudges, events, refusals, metrics, settings, stopping });
+        let state = AppState::new(Parts { store, clock, nudges, events, settings, stopping });
         Site { router: router(state.clone()), state, driver, stop, _dir: dir }
     }
 

@@ -39,12 +39,6 @@ impl fmt::Display for Secret {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FlushEvery {
-    Auto,
-    Seconds(u32),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PayoutMode {
     DryRun,
     Live,
@@ -221,10 +215,11 @@ pub(super) fn mongodb_uri() -> Rule<Secret> {
 /// The most that a crash of the manager makes the agents send again stays small.
 const MAX_FLUSH_SECONDS: u32 = 600;
 
-pub(super) fn flush_every() -> Rule<FlushEvery> {
+/// `None` for `auto`: the flush itself knows the fleet.
+pub(super) fn flush_every() -> Rule<Option<u32>> {
     Rule::new(format!("auto, or a whole number of seconds from 5 to {MAX_FLUSH_SECONDS}"), |text| match text {
-        "auto" => Some(FlushEvery::Auto),
-        _ => digits(text).filter(|n| (5..=MAX_FLUSH_SECONDS).contains(n)).map(FlushEvery::Seconds),
+        "auto" => Some(None),
+        _ => digits(text).filter(|n| (5..=MAX_FLUSH_SECONDS).contains(n)).map(Some),
     })
     .bare()
 }

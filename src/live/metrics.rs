@@ -36,7 +36,7 @@ impl Family {
             Family::NodeOperations => ("node_operations_total", "counter", "Changes of nodes that were asked for"),
             Family::PootValidations => ("poot_validations_total", "counter", "Reports judged as proof of a slot"),
             Family::PootScores => ("poot_scores", "gauge", "Score of a node in the last closed epoch, 0 to 100"),
-            Family::Payouts => ("payouts_total", "counter", "Payouts that reached a state"),
+            Family::Payouts => ("payouts_total", "gauge", "Payouts by state"),
             Family::PayoutAmounts => ("payout_amounts", "counter", "Sum of completed payouts in whole units"),
             Family::ResourceUsage => ("resource_usage", "gauge", "Latest sample of a node"),
             Family::DatabaseOperations => ("database_operations_total", "counter", "Commits of a file of the store"),

@@ -16,6 +16,7 @@ mod store;
 pub mod table;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod verify;
 
 pub use directory::{Directory, NodeEntry};
 pub use file::{DbFile, Lane};
