@@ -116,6 +116,8 @@ pub fn router(state: AppState) -> Router {
 #[cfg(test)]
 mod access_tests;
 #[cfg(test)]
+mod read_tests;
+#[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
