@@ -111,7 +111,7 @@ fn sender(state: &AppState, headers: &HeaderMap) -> Result<Arc<NodeEntry>, ApiEr
 }
 
 fn by_node(refusal: Refusal, node: &NodeEntry) -> ApiError {
-    ApiError::from(refusal).by(Actor::Node(node.id.to_string()))
+    ApiError::from(refusal).about(Some(node.id.to_string()))
 }
 
 fn check_protocol(protocol: u32) -> Result<(), ApiError> {
@@ -162,7 +162,7 @@ impl Seal<'_> {
     fn check(&self, purpose: Purpose, headers: &HeaderMap, body: &[u8]) -> Result<(), ApiError> {
         let signature = headers.get(HEADER_SIGNATURE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let fits = self.node.key.is_some_and(|key| self.envelope(purpose).verify(&key, body, signature));
-        if fits { Ok(()) } else { Err(Refusal::SignatureForged.into()) }
+        if fits { Ok(()) } else { Err(by_node(Refusal::SignatureForged, self.node)) }
     }
 
     fn answer(&self, purpose: Purpose, answer: &impl Serialize) -> Result<Response, ApiError> {

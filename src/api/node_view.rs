@@ -115,7 +115,7 @@ impl<'a> NodeViews<'a> {
     pub fn show(&self, read: &impl Read, nodes: &[&Node]) -> Result<Vec<NodeView>, Fault> {
         let store = &self.state.store;
         let indices: Vec<NodeIndex> = nodes.iter().map(|node| node.index).collect();
-        let standings = Standings::load(store, &indices, self.state.settings.params, self.now)?;
+        let standings = Standings::load(store, &indices, self.state.settings.poot, self.now)?;
         let unposted = accruals::unposted(read, &store.hot.read()?, nodes)?;
         let accrued = |node: &Node, currency| unposted.get(&node.index).and_then(|sum| sum.get(&currency)).copied().unwrap_or_default();
         let view = |node: &&Node| {

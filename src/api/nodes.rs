@@ -140,7 +140,7 @@ fn listed(state: &AppState, page: Page, wanted: &Wanted) -> Result<Json<NodeList
         Sort::Status => rows.sort_by_key(|(_, status)| status_word(*status)),
         Sort::Score => {
             let indices: Vec<NodeIndex> = rows.iter().map(|(node, _)| node.index).collect();
-            let standings = Standings::load(&state.store, &indices, state.settings.params, now)?;
+            let standings = Standings::load(&state.store, &indices, state.settings.poot, now)?;
             rows.sort_by_cached_key(|(node, _)| standings.of(node.index).known_score().map(|score| score.score_hundredths));
         }
     }

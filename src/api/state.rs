@@ -10,7 +10,6 @@ use super::passwords::{Attempts, Stretching};
 use super::reads::LONG_READS;
 use crate::clock::Clock;
 use crate::crypto::Entropy;
-use crate::domain::address::DEFAULT_COOLDOWN_HOURS;
 use crate::domain::challenge::Challenges;
 use crate::domain::ledger::Settlement;
 use crate::domain::pool::DEFAULT_MAX_NODES;
@@ -39,8 +38,8 @@ pub struct ApiSettings {
     pub raw_days: u32,
     /// Hours for which a changed payout address waits.
     pub address_cooldown_hours: u32,
-    /// How scores are computed from the next epoch on.
-    pub params: Params,
+    /// In force for the next epoch; shown until the first one is closed.
+    pub poot: Params,
     /// Book whose balances nodes show.
     pub settlement: Settlement,
 }
@@ -54,8 +53,8 @@ impl Default for ApiSettings {
             max_nodes: 10_000,
             epoch_slots: 10,
             raw_days: 7,
-            address_cooldown_hours: DEFAULT_COOLDOWN_HOURS,
-            params: Params::default(),
+            address_cooldown_hours: 24,
+            poot: Params::default(),
             settlement: Settlement::Simulated,
         }
     }
@@ -89,20 +88,21 @@ pub struct Parts {
     pub clock: Clock,
     pub nudges: Nudges,
     pub events: Events,
+    pub refusals: Refusals,
     pub settings: ApiSettings,
     pub stopping: watch::Receiver<bool>,
 }
 
 impl AppState {
     pub fn new(parts: Parts) -> AppState {
-        let Parts { store, clock, nudges, events, settings, stopping } = parts;
+        let Parts { store, clock, nudges, events, refusals, settings, stopping } = parts;
         AppState(Arc::new(Shared {
             entropy: store.entropy.clone(),
             store,
             clock,
             nudges,
             events,
-            refusals: Refusals::new(),
+            refusals,
             metrics: Metrics::new(),
             settings,
             stopping,

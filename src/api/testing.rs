@@ -14,7 +14,7 @@ use super::{ApiSettings, AppState, Parts, router};
 use crate::clock::{Clock, Driver};
 use crate::crypto::Entropy;
 use crate::domain::time::{BootMs, Timestamp, TrustPolicy};
-use crate::live::{Events, Nudges};
+use crate::live::{Events, Nudges, Refusals};
 use crate::storage::{Store, StoreOptions, setup_code};
 
 pub const PASSWORD: &str = "correct horse battery";
@@ -39,8 +39,8 @@ impl Site {
             StoreOptions { dir: dir.path().join("data"), core_cache_bytes: 1 << 20, hot_cache_bytes: 1 << 20, boot_id: "boot".into() };
         let store = Arc::new(Store::open(&options, Entropy::new(), clock.now()).unwrap());
         let (stop, stopping) = watch::channel(false);
-        let (nudges, events, settings) = (Nudges::new(), Events::new(1), ApiSettings::default());
-        let state = AppState::new(Parts { store, clock, nudges, events, settings, stopping });
+        let (nudges, events, refusals, settings) = (Nudges::new(), Events::new(1), Refusals::new(), ApiSettings::default());
+        let state = AppState::new(Parts { store, clock, nudges, events, refusals, settings, stopping });
         Site { router: router(state.clone()), state, driver, stop, _dir: dir }
     }
 

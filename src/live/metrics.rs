@@ -175,7 +175,7 @@ mod tests {
             Gauge { family: Family::ActiveNodes, labels: vec![], value: 2.0 },
         ]);
         for expected in [
-            "# TYPE lucid_node_management_payouts_total counter\nlucid_node_management_payouts_total{currency=\"USDT\",status=\"paid\"} 3\n",
+            "# TYPE lucid_node_management_payouts_total gauge\nlucid_node_management_payouts_total{currency=\"USDT\",status=\"paid\"} 3\n",
             "lucid_node_management_http_request_duration_seconds_bucket{endpoint=\"/x\",le=\"0.001\"} 0\n",
             "lucid_node_management_http_request_duration_seconds_bucket{endpoint=\"/x\",le=\"0.005\"} 1\n",
             "lucid_node_management_http_request_duration_seconds_bucket{endpoint=\"/x\",le=\"10\"} 1\n",
