@@ -24,7 +24,7 @@ use crate::domain::time::{Now, Timestamp};
 use crate::gateways::payment::Simulated;
 use crate::host;
 use crate::jobs::{Context, Scheduler, Settings};
-use crate::live::{Events, Job, Nudges, Refusals};
+use crate::live::{Events, Job, Nudges};
 use crate::storage::core::pools;
 use crate::storage::fault::{Fault, OpenError, WriteError};
 use crate::storage::{Store, StoreOptions, setup_code};
@@ -122,9 +122,7 @@ impl App {
         let (nudges, events) = (Nudges::new(), Events::new(u32::from_le_bytes(store.entropy.bytes())));
         let (stop, stopping) = watch::channel(false);
         let settings = settings(config)?;
-        let refusals = Refusals::new();
         let parts = Parts {
-            refusals: refusals.clone(),
             store: Arc::clone(&store),
             clock: clock.clone(),
             nudges: nudges.clone(),
@@ -134,7 +132,7 @@ impl App {
         };
         let link_is_up = if config.server.listen.ip().is_loopback() { host::loopback_is_up } else { host::link_is_up };
         let gateway = Arc::new(Simulated);
-        let context = Context { store: Arc::clone(&store), clock: clock.clone(), settings, gateway, events, nudges, refusals, link_is_up };
+        let context = Context { store: Arc::clone(&store), clock: clock.clone(), settings, gateway, events, nudges, link_is_up };
         Ok(App { store, clock, context, state: AppState::new(parts), stop, setup_code })
     }
 

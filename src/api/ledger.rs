@@ -11,7 +11,7 @@ use super::json::{Json, Path};
 use super::page::{Page, PageQuery, Pagination};
 use super::reads::{self, Names};
 use super::state::AppState;
-use crate::domain::ids::{NodeId, NodeIndex};
+use crate::domain::ids::{NodeIndex, PayoutId};
 use crate::domain::ledger::{Account, Book, Cause, Posting, Settlement};
 use crate::domain::money::{Currency, Units};
 use crate::domain::user::Role;
@@ -86,7 +86,7 @@ fn account_name(account: Account, names: &mut Names<'_>) -> Result<String, Fault
 
 impl CauseView {
     fn new(cause: &Cause, names: &mut Names<'_>) -> Result<CauseView, Fault> {
-        let payout = |id: &crate::domain::ids::PayoutId| id.to_string();
+        let payout = |id: &PayoutId| id.to_string();
         Ok(match cause {
             Cause::Accrual { node, after, through } => {
                 CauseView::Accrual { node_id: names.node(*node)?, after: after.0, through: through.0 }
@@ -127,11 +127,10 @@ pub struct PostingList {
 pub async fn of_node(
     State(state): State<AppState>,
     caller: Caller,
-    Path(id): Path<NodeId>,
+    Path(id): Path<String>,
     page: Page,
 ) -> Result<Json<PostingList>, ApiError> {
-    caller.require_node_or(&id, Role::Viewer)?;
-    let node = reads::node(&state, &id)?.index;
+    let node = reads::node_for(&state, &caller, &id, Role::Viewer)?.index;
     list(&state, Some(node), page).await
 }
 

@@ -71,6 +71,9 @@ fn gauges(state: &AppState) -> Vec<Gauge> {
             gauges.push(Gauge { family: Family::ResourceUsage, labels, value });
         }
     }
+    // What cannot be read is missing from this scrape; the store's own health says why.
+    gauges.extend(super::gauges::poot_scores(state, NODES_SHOWN).unwrap_or_default());
+    gauges.extend(super::gauges::payouts(state).unwrap_or_default());
     gauges
 }
 

@@ -39,7 +39,6 @@ pub use auth::{Caller, Principal};
 pub use error::ApiError;
 pub use json::{Json, Path, Query};
 pub use middleware::RequestInfo;
-pub use node_view::{NodeLive, live_of};
 pub use openapi::openapi_json;
 pub use page::{Page, PageQuery, Pagination};
 pub use state::{ApiSettings, AppState, Parts};
@@ -134,6 +133,8 @@ pub async fn record_refusals(state: AppState) {
 
 #[cfg(test)]
 mod access_tests;
+#[cfg(test)]
+mod read_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

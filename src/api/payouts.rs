@@ -11,7 +11,7 @@ use super::page::{Page, PageQuery, Pagination};
 use super::reads::{self, Names};
 use super::state::AppState;
 use crate::domain::address::{AddressRecord, PayoutAddress};
-use crate::domain::ids::{NodeId, NodeIndex};
+use crate::domain::ids::NodeIndex;
 use crate::domain::ledger::Settlement;
 use crate::domain::money::Currency;
 use crate::domain::payout::{self, Payout, Status};
@@ -20,7 +20,7 @@ use crate::domain::time::{Now, Timestamp};
 use crate::domain::user::Role;
 use crate::live::Job;
 use crate::storage::core::payouts::SealedAddress;
-use crate::storage::core::{audit, nodes, payouts};
+use crate::storage::core::{audit, payouts};
 use crate::storage::fault::Fault;
 
 /// Where a node is paid to.
@@ -48,11 +48,9 @@ impl AddressView {
 
 /// A node's payout address
 #[utoipa::path(get, path = "/nodes/{id}/payout-address", tag = "payouts", params(("id" = String, Path)), responses((status = 200, body = AddressView), (status = 404, description = "none is registered")))]
-pub async fn address(State(state): State<AppState>, caller: Caller, Path(id): Path<NodeId>) -> Result<Json<AddressView>, ApiError> {
-    caller.require(Role::Operator)?;
-    let read = state.store.read()?;
-    let node = nodes::by_id(&read, &id)?.ok_or(Refusal::NodeNotFound)?;
-    let record = payouts::address(&read, &state.store.secrets, node.index)?.ok_or(Refusal::AddressNotFound)?;
+pub async fn address(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<AddressView>, ApiError> {
+    let node = reads::node_for_person(&state, &caller, &id, Role::Operator)?;
+    let record = payouts::address(&state.store.read()?, &state.store.secrets, node.index)?.ok_or(Refusal::AddressNotFound)?;
     Ok(Json(AddressView::new(&record, state.now())))
 }
 
@@ -77,11 +75,10 @@ fn usdt() -> Currency {
 pub async fn set_address(
     State(state): State<AppState>,
     caller: Caller,
-    Path(id): Path<NodeId>,
+    Path(id): Path<String>,
     Json(new): Json<NewAddress>,
 ) -> Result<Json<AddressView>, ApiError> {
-    caller.require(Role::Operator)?;
-    let node = reads::node(&state, &id)?.index;
+    let node = reads::node_for_person(&state, &caller, &id, Role::Operator)?;
     let address = payable(&new)?;
     let now = state.now();
     if !now.trusted {
@@ -90,11 +87,11 @@ pub async fn set_address(
     }
     let fresh = AddressRecord::register(None, address, now, state.settings.address_cooldown_hours);
     let store = &state.store;
-    let sealed = SealedAddress::seal(&store.secrets, &store.entropy, node, &fresh)?;
-    let mut draft = caller.draft(now, "payout_address.set", id.as_str());
-    draft.reason = Some(format!("{} address {}", new.currency, fresh.address.masked()));
+    let sealed = SealedAddress::seal(&store.secrets, &store.entropy, node.index, &fresh)?;
+    let remark = format!("{} address {}", new.currency, fresh.address.masked());
+    let draft = caller.act(now).draft("payout_address.set", node.id.as_str()).because(remark);
     let secrets = store.secrets.clone();
-    let record = store.write(move |tx| payouts::register_address(tx, &secrets, &id, &fresh, &sealed, draft.clone())).await?;
+    let record = store.write(move |tx| payouts::register_address(tx, &secrets, &node.id, &fresh, &sealed, draft.clone())).await?;
     Ok(Json(AddressView::new(&record, now)))
 }
 
@@ -166,17 +163,16 @@ pub struct PayoutList {
 pub async fn of_node(
     State(state): State<AppState>,
     caller: Caller,
-    Path(id): Path<NodeId>,
+    Path(id): Path<String>,
     page: Page,
 ) -> Result<Json<PayoutList>, ApiError> {
-    caller.require_node_or(&id, Role::Viewer)?;
-    let node = reads::node(&state, &id)?.index;
+    let node = reads::node_for(&state, &caller, &id, Role::Viewer)?.index;
     list(&state, &caller, Some(node), page).await
 }
 
 /// Payouts of a node, newest first: the same as `/nodes/{id}/payouts`
 #[utoipa::path(get, path = "/payouts/{node_id}", tag = "payouts", params(("node_id" = String, Path), PageQuery), responses((status = 200, body = PayoutList)))]
-pub async fn of_node_flat(state: State<AppState>, caller: Caller, id: Path<NodeId>, page: Page) -> Result<Json<PayoutList>, ApiError> {
+pub async fn of_node_flat(state: State<AppState>, caller: Caller, id: Path<String>, page: Page) -> Result<Json<PayoutList>, ApiError> {
     of_node(state, caller, id, page).await
 }
 
@@ -214,7 +210,7 @@ pub struct Nudged {
 #[utoipa::path(post, path = "/payouts/process", tag = "payouts", responses((status = 202, body = Nudged)))]
 pub async fn process(State(state): State<AppState>, caller: Caller) -> Result<(StatusCode, Json<Nudged>), ApiError> {
     caller.require(Role::Admin)?;
-    let draft = caller.draft(state.now(), "payouts.process", "");
+    let draft = caller.act(state.now()).draft("payouts.process", "");
     state.store.write(move |tx| audit::append(tx, draft.clone())).await?;
     state.nudges.nudge(Job::Payouts);
     Ok((StatusCode::ACCEPTED, Json(Nudged { nudged: true })))

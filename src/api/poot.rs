@@ -17,7 +17,6 @@ use crate::crypto::hex;
 use crate::domain::credits::Leaf;
 use crate::domain::epoch::Head;
 use crate::domain::evidence::SlotState;
-use crate::domain::ids::NodeId;
 use crate::domain::money::{Currency, Pico};
 use crate::domain::poot::{Params, Ratio, ScoreState};
 use crate::domain::refusal::Refusal;
@@ -115,9 +114,8 @@ pub struct PootScore {
 
 /// The score of a node and what it is made of
 #[utoipa::path(get, path = "/nodes/{id}/poot/score", tag = "poot", params(("id" = String, Path)), responses((status = 200, body = PootScore)))]
-pub async fn score(State(state): State<AppState>, caller: Caller, Path(id): Path<NodeId>) -> Result<Json<PootScore>, ApiError> {
-    caller.require_node_or(&id, Role::Viewer)?;
-    let node = reads::node(&state, &id)?.index;
+pub async fn score(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<PootScore>, ApiError> {
+    let node = reads::node_for(&state, &caller, &id, Role::Viewer)?.index;
     let now = state.now();
     let standings = Standings::load(&state.store, &[node], state.settings.poot, now)?;
     let (standing, params) = (standings.of(node), standings.params);
@@ -186,11 +184,10 @@ pub struct NodeEpochList {
 pub async fn history(
     State(state): State<AppState>,
     caller: Caller,
-    Path(id): Path<NodeId>,
+    Path(id): Path<String>,
     page: Page,
 ) -> Result<Json<NodeEpochList>, ApiError> {
-    caller.require_node_or(&id, Role::Viewer)?;
-    let node = reads::node(&state, &id)?;
+    let node = reads::node_for(&state, &caller, &id, Role::Viewer)?;
     reads::long(&state, move |state| {
         let (heads, total) = epochs::page_since(&state.store.read()?, node.created_at.slot(), page.offset(), page.limit())?;
         let hot = state.store.hot.read()?;

@@ -10,11 +10,11 @@ use super::reads;
 use super::state::AppState;
 use crate::domain::ids::{NodeId, NodeIndex};
 use crate::domain::metrics::{Cpu, Disk, Gpu, Memory, Network, Sample};
+use crate::domain::node::Node;
 use crate::domain::refusal::FieldErrors;
 use crate::domain::series::{Bucket, Granularity};
 use crate::domain::time::{Now, Slot, Timestamp};
 use crate::domain::user::Role;
-use crate::live::LatestSample;
 use crate::storage::present;
 
 /// Points of one answer.
@@ -121,11 +121,10 @@ pub struct Resources {
 pub async fn current(
     State(state): State<AppState>,
     caller: Caller,
-    Path(id): Path<NodeId>,
+    Path(id): Path<String>,
     Query(query): Query<ResourcesQuery>,
 ) -> Result<Json<Resources>, ApiError> {
-    caller.require_node_or(&id, Role::Viewer)?;
-    let node = reads::node(&state, &id)?.index;
+    let Node { id, index: node, .. } = reads::node_for(&state, &caller, &id, Role::Viewer)?;
     let now = state.now();
     let current = state.store.intake.latest(node).map(|latest| ResourceMetrics::new(&id, latest.at, false, latest.sample, None));
     let stale_since = stale_since(&state, node, now).map(Timestamp::rfc3339);
@@ -143,21 +142,6 @@ pub async fn current(
 /// When the node was last heard, while that is too long ago.
 fn stale_since(state: &AppState, node: NodeIndex, now: Now) -> Option<Timestamp> {
     state.store.intake.last_report(node).filter(|at| now.wall.since(*at) > STALE_AFTER_SECONDS * 1_000)
-}
-
-/// The few numbers that lists show of the newest sample.
-pub fn latest(state: &AppState, node: NodeIndex) -> Option<LatestSample> {
-    let latest = state.store.intake.latest(node)?;
-    let Sample { cpu, memory, disk, .. } = latest.sample;
-    Some(LatestSample {
-        timestamp: latest.at.rfc3339(),
-        cpu_usage_percent: cpu.usage_percent,
-        memory_used_bytes: memory.used_bytes,
-        memory_total_bytes: memory.total_bytes,
-        disk_used_bytes: disk.used_bytes,
-        disk_total_bytes: disk.total_bytes,
-        temperature_celsius: cpu.temperature_celsius,
-    })
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -188,11 +172,10 @@ pub struct MetricSeries {
 pub async fn metrics(
     State(state): State<AppState>,
     caller: Caller,
-    Path(id): Path<NodeId>,
+    Path(id): Path<String>,
     Query(query): Query<MetricsQuery>,
 ) -> Result<Json<MetricSeries>, ApiError> {
-    caller.require_node_or(&id, Role::Viewer)?;
-    let node = reads::node(&state, &id)?.index;
+    let Node { id, index: node, .. } = reads::node_for(&state, &caller, &id, Role::Viewer)?;
     let span = Span::parse(query.start_time.as_deref(), query.end_time.as_deref(), state.now().wall)?;
     let granularity = span.granularity(query.granularity)?;
     let metrics = series(&state, &id, node, span, granularity, query.metric_type).await?;

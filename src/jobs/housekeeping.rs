@@ -1,9 +1,8 @@
-//! What keeps the store small and complete: refusals that were counted are written, old measurements and evidence go.
+//! What keeps the store small: old measurements and evidence go.
 
 use super::{Context, Stopped};
 use crate::domain::credits::Epoch;
 use crate::domain::evidence::SLOTS_PER_DAY;
-use crate::storage::core::audit;
 use crate::storage::{Lane, hot};
 
 /// Days for which evidence and leaves are kept.
@@ -14,7 +13,6 @@ const LEAF_ROWS: usize = 2_000;
 const PER_RUN: usize = 50;
 
 pub async fn run(context: &Context) -> Result<(), Stopped> {
-    write_refusals(context).await?;
     let now = context.clock.now();
     if !now.trusted {
         return Ok(());
@@ -29,14 +27,6 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
         if !more.await? {
             break;
         }
-    }
-    Ok(())
-}
-
-async fn write_refusals(context: &Context) -> Result<(), Stopped> {
-    let drafts = context.refusals.take();
-    if !drafts.is_empty() {
-        context.store.write(move |tx| drafts.iter().try_for_each(|draft| audit::append(tx, draft.clone()))).await?;
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use crate::domain::credits::Epochs;
 use crate::domain::money::Units;
 use crate::domain::poot::Params;
 use crate::gateways::payment::PaymentGateway;
-use crate::live::{Events, Job, Nudges, Refusals};
+use crate::live::{Events, Job, Nudges};
 use crate::storage::Store;
 use crate::storage::fault::{TxError, WriteError};
 
@@ -43,8 +43,6 @@ pub struct Context {
     pub gateway: Arc<dyn PaymentGateway>,
     pub events: Events,
     pub nudges: Nudges,
-    /// Refused requests, counted until housekeeping writes them.
-    pub refusals: Refusals,
     /// The manager's own evidence that it can hear.
     pub link_is_up: fn() -> bool,
 }

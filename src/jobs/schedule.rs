@@ -13,7 +13,7 @@ use crate::storage::core::tables;
 use crate::storage::table::Read;
 
 /// Cron expressions with seconds. Cycles that find nothing to do cost a read.
-const NUDGES: &[(Job, &str)] = &[(Job::Epochs, "5 * * * * *"), (Job::Postings, "35 */10 * * * *"), (Job::Housekeeping, "50 */5 * * * *")];
+const NUDGES: &[(Job, &str)] = &[(Job::Epochs, "5 * * * * *"), (Job::Postings, "35 */10 * * * *"), (Job::Housekeeping, "50 7 * * * *")];
 /// How often the slot ticker looks at the clock.
 const TICK: Duration = Duration::from_secs(1);
 /// Payouts that were sent are looked after this often.

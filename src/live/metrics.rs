@@ -36,7 +36,7 @@ impl Family {
             Family::NodeOperations => ("node_operations_total", "counter", "Changes of nodes that were asked for"),
             Family::PootValidations => ("poot_validations_total", "counter", "Reports judged as proof of a slot"),
             Family::PootScores => ("poot_scores", "gauge", "Score of a node in the last closed epoch, 0 to 100"),
-            Family::Payouts => ("payouts_total", "counter", "Payouts that reached a state"),
+            Family::Payouts => ("payouts_total", "gauge", "Payouts by state"),
             Family::PayoutAmounts => ("payout_amounts", "counter", "Sum of completed payouts in whole units"),
             Family::ResourceUsage => ("resource_usage", "gauge", "Latest sample of a node"),
             Family::DatabaseOperations => ("database_operations_total", "counter", "Commits of a file of the store"),
@@ -175,7 +175,7 @@ mod tests {
             Gauge { family: Family::ActiveNodes, labels: vec![], value: 2.0 },
         ]);
         for expected in [
-            "# TYPE lucid_node_management_payouts_total counter\nlucid_node_management_payouts_total{currency=\"USDT\",status=\"paid\"} 3\n",
+            "# TYPE lucid_node_management_payouts_total gauge\nlucid_node_management_payouts_total{currency=\"USDT\",status=\"paid\"} 3\n",
             "lucid_node_management_http_request_duration_seconds_bucket{endpoint=\"/x\",le=\"0.001\"} 0\n",
             "lucid_node_management_http_request_duration_seconds_bucket{endpoint=\"/x\",le=\"0.005\"} 1\n",
             "lucid_node_management_http_request_duration_seconds_bucket{endpoint=\"/x\",le=\"10\"} 1\n",

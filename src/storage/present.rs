@@ -10,7 +10,7 @@ use super::hot::{self, Point, leaves};
 use crate::domain::credits::Leaf;
 use crate::domain::evidence::{SlotRow, SlotState};
 use crate::domain::ids::NodeIndex;
-use crate::domain::poot::Params;
+use crate::domain::poot::{Params, Score, ScoreState};
 use crate::domain::series::{Bucket, Granularity, Series};
 use crate::domain::time::{Now, Slot, Timestamp};
 
@@ -64,6 +64,13 @@ pub struct Standing {
     /// Slots of the window that the next score will see so far, slots that are still open included.
     pub proven_slots: u32,
     pub observed_slots: u32,
+}
+
+impl Standing {
+    /// The score, unless it is pending.
+    pub fn known_score(&self) -> Option<Score> {
+        self.leaf.map(|leaf| leaf.score).filter(|score| score.state != ScoreState::Pending)
+    }
 }
 
 /// Where some nodes stand; read once for all of them.
