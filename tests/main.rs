@@ -5,3 +5,4 @@ mod support;
 mod days;
 mod journey;
 mod layering;
+mod openapi;

@@ -147,11 +147,8 @@ pub async fn create_token(
         }
     }
     let now = state.now();
-    let text = TokenText {
-        id: EnrolmentId::new(state.entropy.uuid(now.wall.0)),
-        secret: hex(&state.entropy.bytes::<16>()),
-        manager_key_hash: manager_key_hash(&state.store.manager_key()),
-    };
+    let id = EnrolmentId::new(state.entropy.uuid(now.wall.0));
+    let text = TokenText::new(id, &state.entropy.bytes(), &state.store.manager_key());
     let (act, kept) = (caller.act(now), text.clone());
     let token = state.store.write(move |tx| enrolment::create_token(tx, &act, &kept, &new)).await?;
     let name = name.map_or(String::new(), |name| format!(" --name {name}"));
