@@ -208,6 +208,9 @@ pub async fn enrol(State(state): State<AppState>, caller: Caller, headers: Heade
     let outcome = state.store.write(move |tx| enrolment::enrol(tx, &directory, &act, &ours, &asked)).await;
     if matches!(&outcome, Err(WriteError::Refused(Refusal::KeyOnOtherHardware))) {
         tracing::warn!(key = %key.to_hex(), address = %caller.request.address, "a node's key was presented by other hardware");
+        if let Some(node) = nodes::by_key(&state.store.read()?, &key)? {
+            super::agent::raise_other_hardware(&state, &node.id, now).await?;
+        }
     }
     let enrolled = outcome?;
     if let Some(twin) = &enrolled.twin {
