@@ -101,6 +101,11 @@ async fn record_refusal(state: &AppState, error: &ApiError, info: &RequestInfo, 
     let actor = info.actor.get().cloned().unwrap_or(Actor::Anonymous);
     let subject = error.subject.as_deref().unwrap_or(route);
     let draft = info.draft(state.now(), actor, "request.refuse", subject).refused(error.name);
+    note_refusal(state, draft).await;
+}
+
+/// Writes a refusal to the audit log when it is the first of its kind; else counts it.
+pub(super) async fn note_refusal(state: &AppState, draft: Draft) {
     if let Some(draft) = state.refusals.note(draft)
         && let Err(error) = state.store.write(move |tx| audit::append(tx, draft.clone())).await
     {

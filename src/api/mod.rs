@@ -85,6 +85,8 @@ pub fn router(state: AppState) -> Router {
 #[cfg(test)]
 mod access_tests;
 #[cfg(test)]
+mod fleet_tests;
+#[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
