@@ -36,7 +36,7 @@ apt_private() {
 Dir::Etc::sourcelist "$root/sources.list"; Dir::Etc::sourceparts "/dev/null";
 Dir::State::lists "$root/lists"; Dir::State::status "$root/status"; Dir::Cache "$root/cache";
 APT::Architecture "amd64"; APT::Architectures { "amd64"; }; APT::Sandbox::User "root";
-Acquire::Languages "none"; Acquire::Retries "3";
+Acquire::Languages "none"; Acquire::Retries "3"; Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
 CONF
   export APT_CONFIG=$root/apt.conf
   [ -n "${APT_READY:-}" ] || { say "asking Debian for package lists"; apt-get update -q || apt-get update -q; APT_READY=1; }

@@ -19,7 +19,7 @@ use crate::domain::pool::Pricing;
 
 pub use agent::AgentFile;
 pub use print::markdown_table;
-pub use rules::{FlushEvery, Gateway, LogFormat, LogTargets, PayoutMode, Secret, parse_log_targets};
+pub use rules::{Gateway, LogFormat, LogTargets, PayoutMode, Secret, parse_log_targets};
 pub use settings::{
     ApiGateway, Blockchain, Clock, Config, DefaultPool, Limits, Log, Mongodb, Payout, Pools, Poot, Server, Storage, TronPayment,
 };
@@ -154,45 +154,6 @@ fn reachable(listen: SocketAddr) -> String {
         format!("{}:{}", rustix::system::uname().nodename().to_string_lossy(), listen.port())
     } else {
         listen.to_string()
-    }
-}
-
-impl Storage {
-    /// Seconds between two flushes of what was reported, for a fleet of `nodes`.
-    pub fn flush_seconds(&self, nodes: usize) -> u32 {
-        /// A small fleet collects for longer, because every flush costs the card a few pages, however little is in it.
-        const SMALL_FLEET_NODES: usize = 200;
-        match self.flush_seconds {
-            FlushEvery::Seconds(seconds) => seconds,
-            FlushEvery::Auto if nodes <= SMALL_FLEET_NODES => 300,
-            FlushEvery::Auto => 60,
-        }
-    }
-
-    pub fn core_cache_bytes(&self) -> usize {
-        mib(self.core_cache_mib)
-    }
-
-    pub fn hot_cache_bytes(&self) -> usize {
-        mib(self.hot_cache_mib)
-    }
-}
-
-fn mib(count: u32) -> usize {
-    usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(1 << 20)
-}
-
-impl Poot {
-    /// Slots of 30 s in an epoch.
-    pub fn epoch_slots(&self) -> u32 {
-        self.calculation_interval_seconds / 30
-    }
-}
-
-impl Payout {
-    /// In micro-USDT.
-    pub fn threshold(&self) -> Units {
-        self.threshold_usdt.units
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use tracing::Subscriber;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry, fmt};
 
@@ -70,7 +70,15 @@ fn subscriber(
         LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(console).boxed(),
     };
     let files = files.map(|files| fmt::layer().json().flatten_event(true).with_writer(guard.queue(files, "log-files")));
-    (Registry::default().with(targets).with(console).with(files), guard)
+    (Registry::default().with(without_chatter(targets)).with(console).with(files), guard)
+}
+
+/// The scheduler library tells its life story at `info`; whoever wants to hear it names it.
+fn without_chatter(targets: Targets) -> Targets {
+    const CHATTY: &str = "tokio_cron_scheduler";
+    let named = targets.iter().any(|(target, _)| target == CHATTY);
+    let level = targets.default_level().unwrap_or(LevelFilter::OFF).min(LevelFilter::WARN);
+    if named { targets } else { targets.with_target(CHATTY, level) }
 }
 
 impl Guard {
@@ -276,6 +284,20 @@ mod tests {
         let lines: Vec<serde_json::Value> = folder.read("lucid.log").lines().map(|l| serde_json::from_str(l).unwrap()).collect();
         assert_eq!(lines.len(), 2);
         assert_eq!((lines[0]["message"].as_str(), lines[0]["node"].as_u64()), (Some("wanted"), Some(7)));
+    }
+
+    #[test]
+    fn a_chatty_library_is_quiet_unless_it_is_named() {
+        for (wanted, lines) in [("info", 1), ("error", 0), ("info,tokio_cron_scheduler=info", 2)] {
+            let console = Console::default();
+            let (subscriber, guard) = subscriber(wanted.parse().unwrap(), LogFormat::Text, console.clone(), false, None);
+            tracing::subscriber::with_default(subscriber, || {
+                tracing::info!(target: "tokio_cron_scheduler::job", "created");
+                tracing::warn!(target: "tokio_cron_scheduler::job", "stuck");
+            });
+            drop(guard);
+            assert_eq!(console.text().lines().count(), lines, "{wanted}");
+        }
     }
 
     #[test]

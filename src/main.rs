@@ -3,18 +3,22 @@
 use std::fmt::Display;
 use std::future::Future;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use lucid::clock::{Clock, boot_id};
+use lucid::agent::{AgentConfig, AgentError};
+use lucid::app::{self, App};
+use lucid::clock::Clock;
 use lucid::config::{self, AgentFile, Config, Loaded, LogFormat, Sources};
-use lucid::crypto::Entropy;
 use lucid::domain::audit::{Actor, Draft};
 use lucid::domain::time::Timestamp;
 use lucid::logging;
 use lucid::storage::core::audit;
-use lucid::storage::{Store, StoreOptions, high_water, hot};
+use lucid::storage::recovery::{self, Kit};
+use lucid::storage::verify::{Finding, verify};
+use lucid::storage::{Store, high_water, hot};
 use rustix::termios::{self, LocalModes, OptionalActions};
 
 #[derive(Parser)]
@@ -32,6 +36,8 @@ enum Command {
     Agent(AgentArgs),
     /// Check a store from end to end; exit status 0 when it is good
     Verify(VerifyArgs),
+    /// Make an enrolment token for one machine, while the manager is not running; printed once
+    EnrolmentToken(DataDir),
     /// Print the OpenAPI document
     Openapi,
     /// Whether the machine's clock is believed
@@ -142,7 +148,8 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(args) => serve(args),
         Command::Agent(args) => agent(args),
-        Command::Verify(args) => verify(&store_config(args.store)?, args.json),
+        Command::Verify(args) => verify_store(&store_config(args.store)?, args.json),
+        Command::EnrolmentToken(store) => enrolment_token(store),
         Command::Openapi => print_openapi(),
         Command::Clock(ClockCommand::Status(store)) => clock_status(&store_config(store)?),
         Command::Clock(ClockCommand::Accept(store)) => clock_accept(&store_config(store)?),
@@ -187,10 +194,29 @@ fn agent(args: AgentArgs) -> Result<(), Failure> {
     let targets = config::parse_log_targets(&level).map_err(misused)?;
     let manager = args.manager.or(file.manager).ok_or_else(|| misused("--manager URL is required"))?;
     let state_dir = args.state_dir.or(file.state_dir).unwrap_or_else(|| PathBuf::from("./lucid-agent"));
-    let token = args.token_file.or(file.token_file).map(|path| read_token(&path)).transpose()?;
+    let mut config = AgentConfig::new(manager, state_dir);
+    config.name = args.name.or(file.name);
+    config.ca_file = file.ca_file;
+    if let Some(megabytes) = file.spool_max_mb {
+        config.spool_max_bytes = u64::from(megabytes) * 1_000_000;
+    }
+    let token_file = args.token_file.or(file.token_file);
     let _logs = logging::start_console(targets.0, LogFormat::Text).map_err(failed)?;
-    let _ = (manager, token, state_dir, args.name.or(file.name), file.spool_max_mb, file.ca_file);
-    Err(not_connected())
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let run = |config| runtime.block_on(async { Ok(lucid::agent::run(config, shutdown()?).await) });
+    let mut ended = run(config.clone())?;
+    // An enrolled node needs no token, so it is neither read nor asked for before it is missed.
+    if matches!(ended, Err(AgentError::NoToken)) {
+        config.token = match token_file {
+            Some(path) => Some(read_token(&path)?),
+            None => ask_hidden("Enrolment token").map_err(failed)?,
+        };
+        ended = run(config)?;
+    }
+    ended.map_err(|error| match error {
+        AgentError::Manager(..) | AgentError::NoToken | AgentError::TokenMalformed => misused(error),
+        _ => failed(error),
+    })
 }
 
 /// Tokens, passphrases and recovery kits have far fewer bytes; more is something else.
@@ -255,15 +281,44 @@ fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-// What each command runs.
-
-async fn run_manager(_config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
-    drop(shutdown);
-    Err(not_connected())
+async fn run_manager(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Failure> {
+    app::serve(&config, &app::system_clock, shutdown, announce).await.map_err(failed)
 }
 
-fn verify(_config: &Config, _json: bool) -> Result<(), Failure> {
-    Err(not_connected())
+/// On standard output, for the person or the program that started it. The code is in no log.
+fn announce(address: SocketAddr, setup_code: Option<&str>, app: &App) {
+    let mut text = format!("listening on http://{address}\n");
+    if let Some(code) = setup_code {
+        text += &format!("manager key  {}\nsetup code   {code}\n", app.store.manager_key().to_hex());
+    }
+    if let Err(Failure::Runtime(why) | Failure::Usage(why)) = print(&text) {
+        tracing::warn!(why, "standard output is closed");
+    }
+}
+
+/// Exit status 1 when anything is wrong.
+fn verify_store(config: &Config, json: bool) -> Result<(), Failure> {
+    let (store, _) = open_store(config)?;
+    let findings = verify(&store);
+    store.close();
+    if json {
+        print(&format!("{}\n", serde_json::to_string_pretty(&findings).map_err(failed)?))?;
+    } else {
+        for Finding { part, records, wrong } in &findings {
+            print(&format!(
+                "{part}: {}\n",
+                wrong.as_ref().map_or_else(|| format!("{records} records, good"), |why| format!("WRONG: {why}"))
+            ))?;
+        }
+    }
+    if findings.iter().any(|finding| finding.wrong.is_some()) { Err(failed("the store is damaged")) } else { Ok(()) }
+}
+
+fn enrolment_token(store: DataDir) -> Result<(), Failure> {
+    let config = load(None, Some(store.data_dir), None)?.config;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let token = runtime.block_on(app::enrolment_token(&config)).map_err(failed)?;
+    print(&format!("{token}\n"))
 }
 
 fn print_openapi() -> Result<(), Failure> {
@@ -273,13 +328,7 @@ fn print_openapi() -> Result<(), Failure> {
 /// The store of a manager that is not running, and this machine's clock judged by it.
 fn open_store(config: &Config) -> Result<(Store, Clock), Failure> {
     let clock = Clock::system(config.clock.trust, Timestamp(0));
-    let options = StoreOptions {
-        dir: config.storage.data_dir.clone(),
-        core_cache_bytes: config.storage.core_cache_bytes(),
-        hot_cache_bytes: config.storage.hot_cache_bytes(),
-        boot_id: boot_id(),
-    };
-    let store = Store::open(&options, Entropy::new(), clock.now()).map_err(failed)?;
+    let store = app::open_store(config, clock.now()).map_err(failed)?;
     clock.committed(high_water(&store).map_err(failed)?);
     Ok((store, clock))
 }
@@ -304,11 +353,81 @@ fn clock_accept(config: &Config) -> Result<(), Failure> {
     print(&format!("the highest time in the store was {from} and is {} now\n", now.wall))
 }
 
-fn keys_recover(_config: &Config, _kit: &Path) -> Result<(), Failure> {
-    let _ = ask_hidden;
-    Err(not_connected())
+fn keys_recover(config: &Config, kit: &Path) -> Result<(), Failure> {
+    let text = read_small(kit).map_err(|error| misused(format!("the kit cannot be read from {}: {error}", kit.display())))?;
+    let parsed: Kit = serde_json::from_str(&text).map_err(|error| misused(format!("{} is no recovery kit: {error}", kit.display())))?;
+    let passphrase = ask_hidden("Passphrase of the kit").map_err(failed)?;
+    let passphrase = passphrase.ok_or_else(|| misused("the passphrase is asked for on a terminal, and none was given"))?;
+    let now = Clock::system(config.clock.trust, Timestamp(0)).now();
+    recovery::recover(&config.storage.data_dir, &parsed, &passphrase, now).map_err(failed)?;
+    print("secret.key is back; start the manager again\n")
 }
 
-fn not_connected() -> Failure {
-    failed("this command is not connected on this branch")
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn status(arguments: &[&str]) -> u8 {
+        let arguments = [&["lucid-node-management"], arguments].concat();
+        match Cli::try_parse_from(arguments).map_err(misused).and_then(|cli| run(cli.command)) {
+            Ok(()) => 0,
+            Err(Failure::Runtime(_)) => 1,
+            Err(Failure::Usage(_)) => 2,
+        }
+    }
+
+    fn flags(command: &clap::Command) -> Vec<String> {
+        let own = command.get_arguments().filter_map(|a| a.get_long()).map(str::to_owned);
+        own.chain(command.get_subcommands().flat_map(flags)).collect()
+    }
+
+    #[test]
+    fn the_command_line_is_sound_and_takes_no_secret() {
+        Cli::command().debug_assert();
+        let flags = flags(&Cli::command());
+        assert!(flags.iter().any(|flag| flag == "token-file"), "{flags:?}");
+        let secret = ["token", "password", "passphrase", "secret", "key"];
+        assert!(!flags.iter().any(|flag| secret.contains(&flag.as_str())), "a process list would show it: {flags:?}");
+    }
+
+    #[test]
+    fn a_wrong_use_is_told_from_a_failure() {
+        let empty = tempfile::tempdir().unwrap();
+        let folder = empty.path().to_str().unwrap();
+        assert_eq!(status(&["serve", "--print-config"]), 0);
+        assert_eq!(status(&["serve", "--print-config", "--listen", "0.0.0.0:8095"]), 2);
+        assert_eq!(status(&["serve", "--config", "/nonexistent/manager.toml"]), 2);
+        assert_eq!(status(&["agent"]), 2);
+        assert_eq!(status(&["agent", "--manager", "http://127.0.0.1:1", "--config", "/nonexistent/agent.toml"]), 2);
+        assert_eq!(status(&["verify", "--data-dir", folder]), 2, "looking makes no store");
+        assert_eq!(std::fs::read_dir(folder).unwrap().count(), 0);
+        assert_eq!(status(&["bogus"]), 2);
+    }
+
+    #[test]
+    fn accepting_the_clock_lowers_a_poisoned_mark_and_is_audited() {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = dir.path().join("data");
+        let folder = data_dir.to_str().unwrap();
+        let config = load(None, Some(folder.to_owned()), None).map_err(|_| "refused").unwrap().config;
+        let opened = || open_store(&config).map_err(|_| "does not open").unwrap();
+        let poisoned = {
+            let (store, clock) = opened();
+            let future = clock.now().wall.plus_seconds(86_400 * 3_650);
+            store.hot.write_now(move |tx| hot::set_flushed_at(tx, future)).unwrap();
+            store.close();
+            future
+        };
+        assert_eq!(opened().1.high_water(), poisoned);
+        assert_eq!(status(&["clock", "status", "--data-dir", folder]), 0);
+        assert_eq!(status(&["clock", "accept", "--data-dir", folder]), 0);
+        let (store, clock) = opened();
+        assert!(clock.high_water() < poisoned && clock.now().wall >= clock.high_water());
+        let newest = audit::page(&store.read().unwrap(), 0, 1).unwrap().remove(0);
+        assert_eq!((newest.draft.operation.as_str(), newest.draft.actor), ("clock.accept", Actor::Console));
+        store.close();
+        drop(store);
+        assert_eq!(status(&["verify", "--data-dir", folder, "--json"]), 0);
+    }
 }

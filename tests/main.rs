@@ -1,1 +1,8 @@
-fn main() {}
+//! The one integration binary: behaviour through the front door.
+
+mod support;
+
+mod days;
+mod journey;
+mod layering;
+mod openapi;

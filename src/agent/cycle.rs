@@ -500,6 +500,7 @@ mod tests {
     #[test]
     fn an_answer_without_a_slot_leaves_the_thirty_seconds() {
         let mut cycle = cycle();
+        cycle.run = Some(1);
         let report = measure(&mut cycle, 400);
         cycle.answered(&report, BootMs(400), BootMs(500), &ReportAnswer { slot: None, ..answer(400, 1, 0, 1) });
         assert_eq!(cycle.next(BootMs(500), true), Next::WaitUntil(BootMs(30_400)));

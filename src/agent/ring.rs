@@ -46,11 +46,6 @@ impl Ring {
         self.items.iter().filter(|item| item.seq > self.accepted_seq)
     }
 
-    /// Seq of the oldest item kept.
-    pub fn first_seq(&self) -> Option<u64> {
-        self.items.front().map(|item| item.seq)
-    }
-
     /// When the oldest item kept was measured.
     pub fn oldest(&self) -> Option<BootMs> {
         self.items.front().map(|item| item.measured_at)
@@ -138,6 +133,11 @@ mod tests {
         }
     }
 
+    /// Item n is measured at time n.
+    fn at(seq: u64) -> BootMs {
+        BootMs(i64::try_from(seq).unwrap())
+    }
+
     fn witness(slot: u32) -> Witness {
         Witness { slot: Slot(slot), beacon: String::new() }
     }
@@ -147,15 +147,14 @@ mod tests {
         fn the_ring_agrees_with_a_list_of_everything(steps in steps()) {
             let (mut ring, mut naive) = (Ring::default(), Naive::default());
             for step in steps {
-                let last = naive.items.len() as u64;
+                let last = naive.items.last().map_or(0, |i| i.0);
                 match step {
                     Step::Push => {
-                        // Item n is measured at time n.
-                        let evicted = ring.push(BootMs(last as i64 + 1), Sample::default());
+                        let evicted = ring.push(at(last + 1), Sample::default());
                         let kept = naive.kept();
                         prop_assert_eq!(evicted.map(|e| e.seq), (kept.len() == CAPACITY).then(|| kept[0].0));
                         if kept.len() == CAPACITY {
-                            naive.items[kept[0].0 as usize - 1].2 = true;
+                            naive.items.iter_mut().filter(|i| i.0 == kept[0].0).for_each(|i| i.2 = true);
                         }
                         naive.items.push((last + 1, None, false));
                     }
@@ -179,7 +178,7 @@ mod tests {
                     }
                     Step::TakeBefore(limit) => {
                         let taken: Vec<u64> = ring.take_before(BootMs(limit)).iter().map(|i| i.seq).collect();
-                        let expected: Vec<u64> = naive.kept().iter().map(|i| i.0).filter(|seq| (*seq as i64) < limit).collect();
+                        let expected: Vec<u64> = naive.kept().iter().map(|i| i.0).filter(|seq| at(*seq).0 < limit).collect();
                         for item in &mut naive.items {
                             item.2 |= expected.contains(&item.0);
                         }
@@ -188,7 +187,7 @@ mod tests {
                 }
                 let kept: Vec<_> = ring.items.iter().map(|i| (i.seq, i.witness.as_ref().map(|w| w.slot.0))).collect();
                 let expected = naive.kept();
-                prop_assert_eq!(ring.oldest().map(|at| at.0), expected.first().map(|i| i.0 as i64));
+                prop_assert_eq!(ring.oldest(), expected.first().map(|i| at(i.0)));
                 let sendable: Vec<u64> = expected.iter().map(|i| i.0).filter(|seq| *seq > naive.accepted).collect();
                 prop_assert_eq!(ring.unsent().map(|i| i.seq).collect::<Vec<_>>(), sendable);
                 prop_assert_eq!(kept, expected);

@@ -239,8 +239,8 @@ mod tests {
         }
         let left = spool.oldest(usize::MAX, usize::MAX).unwrap();
         assert!(dropped > 0);
-        assert_eq!(dropped + left.len() as u64, u64::from(ROWS));
-        assert_eq!(left[0].slot, Slot(dropped as u32), "the oldest went first");
+        assert_eq!(dropped + u64::try_from(left.len()).unwrap(), u64::from(ROWS));
+        assert_eq!(u64::from(left[0].slot.0), dropped, "the oldest went first");
         assert!(spool.payload_bytes <= spool.max_payload_bytes);
         spool.flush().unwrap();
         let on_disk = folder_bytes(&path);

@@ -288,13 +288,14 @@ fn an_agent_enrols_once_and_proves_every_slot() {
         let mut worker = Worker::start(&again, Clock::Driven(world.now.clone())).await.unwrap();
         world.run(&mut worker, 20 * SLOT_MS - 1).await;
         drop(worker);
-        let manager = world.manager.borrow();
-        assert_eq!((manager.enrolments, proven(&manager)), (1, slots(0..=19)));
-        assert_ne!(manager.reports[0].incarnation, manager.reports[19].incarnation);
-        let report = manager.reports.last().unwrap();
-        assert!(report.items[0].sample.memory.total_bytes.is_some() && report.fingerprint.is_well_formed());
+        {
+            let manager = world.manager.borrow();
+            assert_eq!((manager.enrolments, proven(&manager)), (1, slots(0..=19)));
+            assert_ne!(manager.reports[0].incarnation, manager.reports[19].incarnation);
+            let report = manager.reports.last().unwrap();
+            assert!(report.items[0].sample.memory.total_bytes.is_some() && report.fingerprint.is_well_formed());
+        }
         again.token = Some(token(&SigningKey::from_seed(SecretKey([6; 32]))));
-        drop(manager);
         assert!(matches!(Worker::start(&again, Clock::Driven(world.now.clone())).await, Err(AgentError::OtherManager(_))));
         world.server.abort();
     });
@@ -359,15 +360,16 @@ fn an_outage_of_an_hour_is_spooled_and_sent_later_oldest_first() {
         world.mood(Mood::Well);
         let reports = world.manager.borrow().reports.len();
         world.run(&mut worker, 122 * SLOT_MS - 1).await;
-        let manager = world.manager.borrow();
-        let first_back = &manager.reports[reports];
-        assert_eq!((first_back.dropped, proven(&manager)), (0, [slots(0..=2), slots(120..=121)].concat()));
-        // Slot 2 was accepted but never durable, so it is sent again; 3 to the last ten minutes were never accepted.
-        let live = u32::try_from(first_back.items.len()).unwrap();
-        let all: Vec<u32> = slots(2..=120 - live);
-        assert_eq!(manager.late[..all.len()], all);
+        {
+            let manager = world.manager.borrow();
+            let first_back = &manager.reports[reports];
+            assert_eq!((first_back.dropped, proven(&manager)), (0, [slots(0..=2), slots(120..=121)].concat()));
+            // Slot 2 was accepted but never durable, so it is sent again; 3 to the last ten minutes were never accepted.
+            let live = u32::try_from(first_back.items.len()).unwrap();
+            let all: Vec<u32> = slots(2..=120 - live);
+            assert_eq!(manager.late[..all.len()], all);
+        }
         assert!(world.spool_exists(), "it may be needed again at once");
-        drop(manager);
         for slot in 123..145 {
             world.manager.borrow_mut().flush();
             world.run(&mut worker, slot * SLOT_MS - 1).await;

@@ -9,7 +9,7 @@ use super::error::ApiError;
 use super::middleware::RequestInfo;
 use super::state::AppState;
 use crate::crypto::{self, Entropy};
-use crate::domain::audit::{Actor, Draft};
+use crate::domain::audit::{Act, Actor};
 use crate::domain::enrolment::NodeClaims;
 use crate::domain::ids::{NodeId, UserId};
 use crate::domain::refusal::Refusal;
@@ -78,9 +78,13 @@ impl Caller {
         }
     }
 
-    /// An audit entry of what this caller does: `operation` is noun, dot, verb (`node.create`).
-    pub fn draft(&self, now: Now, operation: &str, subject: impl Into<String>) -> Draft {
-        self.request.draft(now, self.actor(), operation, subject)
+    /// What a verb of the store dates and signs its audit entry with.
+    pub fn act(&self, now: Now) -> Act {
+        self.request.act(now, self.actor())
+    }
+
+    pub fn is_admin(&self) -> bool {
+        self.require(Role::Admin).is_ok()
     }
 
     /// The session this caller came with has not ended since. A node's token lives an hour at most and cannot be ended before.

@@ -148,11 +148,8 @@ pub async fn create_token(
         }
     }
     let now = state.now();
-    let text = TokenText {
-        id: EnrolmentId::new(state.entropy.uuid(now.wall.0)),
-        secret: hex(&state.entropy.bytes::<16>()),
-        manager_key_hash: manager_key_hash(&state.store.manager_key()),
-    };
+    let id = EnrolmentId::new(state.entropy.uuid(now.wall.0));
+    let text = TokenText::new(id, &state.entropy.bytes(), &state.store.manager_key());
     let (act, kept) = (caller.act(now), text.clone());
     let token = state.store.write(move |tx| enrolment::create_token(tx, &act, &kept, &new)).await?;
     let name = name.map_or(String::new(), |name| format!(" --name {name}"));
@@ -236,7 +233,7 @@ async fn refused(state: &AppState, caller: &Caller, token_id: String, key: &Publ
     let is_refusal = matches!(error, WriteError::Refused(_));
     let error = ApiError::from(error).about(Some(token_id.clone()));
     if is_refusal && !error.is_access_refusal() {
-        note_refusal(state, caller.draft(state.now(), "node.enrol", token_id).refused(error.name)).await;
+        note_refusal(state, caller.act(state.now()).draft("node.enrol", token_id).refused(error.name)).await;
     }
     error
 }

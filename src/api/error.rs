@@ -6,6 +6,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use crate::domain::audit::Actor;
 use crate::domain::refusal::{FieldError, Refusal};
 use crate::domain::time::Timestamp;
 use crate::storage::fault::{Fault, WriteError};
@@ -26,6 +27,8 @@ pub struct ApiError {
     pub message: String,
     pub fields: Vec<FieldError>,
     pub retry_after_seconds: Option<u32>,
+    /// Who was refused, where the route knows better than `Caller`: for the audit log.
+    pub actor: Option<Actor>,
     /// What the refusal is about, where that is more than the route: for the audit log.
     pub subject: Option<String>,
 }
@@ -33,7 +36,7 @@ pub struct ApiError {
 impl ApiError {
     fn new(status: StatusCode, code: u16, name: &'static str, message: impl Into<String>) -> ApiError {
         let message = message.into();
-        ApiError { status, code, name, message, fields: Vec::new(), retry_after_seconds: None, subject: None }
+        ApiError { status, code, name, message, fields: Vec::new(), retry_after_seconds: None, actor: None, subject: None }
     }
 
     /// The body or the query is not what the route reads. `field` may be empty.
@@ -79,6 +82,11 @@ impl ApiError {
     pub fn unavailable(name: &'static str, message: &str) -> ApiError {
         let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, 5031, name, message);
         ApiError { retry_after_seconds: Some(RETRY_SECONDS), ..error }
+    }
+
+    pub fn by(mut self, actor: Actor) -> ApiError {
+        self.actor = Some(actor);
+        self
     }
 
     pub fn about(mut self, subject: Option<String>) -> ApiError {

@@ -142,7 +142,7 @@ async fn a_node_is_made_shown_changed_and_deleted() {
     assert_eq!(f.get(&path).await, (StatusCode::OK, node.clone()));
     let expected = json!({"status": "starting", "observed": "starting", "wanted": "running", "eligible": "in_service", "pool_name": "default",
         "enrolled": false, "fingerprint_drift": false, "last_heartbeat": null, "accrued": "0", "payable": "0", "currency": "USDT",
-        "poot": {"state": "pending", "score": null, "confidence": 0, "observed_seconds": 0, "required_seconds": 3600}});
+        "poot": {"state": "pending", "score": null, "confidence": 0.0, "observed_seconds": 0, "required_seconds": 3600}});
     for (name, value) in expected.as_object().unwrap() {
         assert_eq!(&node[name], value, "{name}");
     }

@@ -93,9 +93,8 @@ pub async fn sign_in(state: &AppState, request: &RequestInfo, user: &User) -> Re
         NewSession { token_hash: token_hash(&tokens.cookie), carrier: Carrier::Cookie },
     ];
     let now = state.now();
-    let draft = request.draft(now, Actor::User(user.id.to_string()), "auth.login", user.id.to_string());
-    let user = user.clone();
-    state.store.write(move |tx| people::sign_in(tx, &user, &new, now.wall, draft.clone())).await?;
+    let (act, user) = (request.act(now, Actor::User(user.id.to_string())), user.clone());
+    state.store.write(move |tx| people::sign_in(tx, &user, &new, &act)).await?;
     Ok(tokens)
 }
 
@@ -110,9 +109,8 @@ pub fn set_cookie(token: &str, state: &AppState) -> AppendHeaders<Option<(Header
 #[utoipa::path(post, path = "/auth/logout", tag = "people", responses((status = 204)))]
 pub async fn logout(State(state): State<AppState>, caller: Caller) -> Result<impl IntoResponse, ApiError> {
     let session = caller.session.ok_or(Refusal::NotSignedIn)?;
-    let (id, _) = caller.person(Role::Viewer)?;
-    let draft = caller.draft(state.now(), "auth.logout", id.to_string());
-    state.store.write(move |tx| people::sign_out(tx, &session.token_hash, draft.clone())).await?;
+    let act = caller.act(state.now());
+    state.store.write(move |tx| people::sign_out(tx, &session.token_hash, &act)).await?;
     Ok((StatusCode::NO_CONTENT, set_cookie("", &state), ()))
 }
 

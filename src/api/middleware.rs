@@ -14,9 +14,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::error::ApiError;
+use super::metrics;
 use super::state::AppState;
 use crate::clock::Stopwatch;
-use crate::domain::audit::{Actor, Draft};
+use crate::domain::audit::{Act, Actor, Draft};
 use crate::domain::time::Now;
 use crate::storage::core::audit;
 
@@ -50,10 +51,9 @@ impl RequestInfo {
         let _ = self.actor.set(actor);
     }
 
-    /// An audit entry with where it came from.
-    pub fn draft(&self, now: Now, actor: Actor, operation: &str, subject: impl Into<String>) -> Draft {
-        let (address, request_id) = (Some(self.address.to_string()), Some(self.request_id.clone()));
-        Draft { address, request_id, ..Draft::new(now, actor, operation, subject) }
+    /// What a verb of the store dates and signs its audit entry with.
+    pub fn act(&self, now: Now, actor: Actor) -> Act {
+        Act { now, actor, address: Some(self.address.to_string()), request_id: Some(self.request_id.clone()) }
     }
 }
 
@@ -88,8 +88,9 @@ pub async fn observe(State(state): State<AppState>, mut request: Request, next: 
     if let Ok(id) = HeaderValue::from_str(&info.request_id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
-    let elapsed_ms = watch.elapsed().as_secs_f64() * 1_000.0;
-    log(response.status(), &info, &method, &route, elapsed_ms);
+    let elapsed = watch.elapsed();
+    metrics::record(&state.metrics, &method, &route, response.status(), elapsed);
+    log(response.status(), &info, &method, &route, elapsed.as_secs_f64() * 1_000.0);
     response
 }
 
@@ -98,9 +99,9 @@ async fn record_refusal(state: &AppState, error: &ApiError, info: &RequestInfo, 
     if !error.is_access_refusal() {
         return;
     }
-    let actor = info.actor.get().cloned().unwrap_or(Actor::Anonymous);
+    let actor = error.actor.as_ref().or(info.actor.get()).cloned().unwrap_or(Actor::Anonymous);
     let subject = error.subject.as_deref().unwrap_or(route);
-    let draft = info.draft(state.now(), actor, "request.refuse", subject).refused(error.name);
+    let draft = info.act(state.now(), actor).draft("request.refuse", subject).refused(error.name);
     note_refusal(state, draft).await;
 }
 
@@ -142,8 +143,12 @@ fn request_id(state: &AppState, headers: &HeaderMap) -> String {
     given.map_or_else(|| format!("req_{}", state.entropy.uuid(state.now().wall.0).simple()), str::to_owned)
 }
 
+/// Where the request comes from. A proxy on this machine names its client last in `X-Forwarded-For`; from anywhere else the header is hearsay.
 fn address(request: &Request) -> IpAddr {
-    request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0.ip().to_canonical())
+    let peer = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0.ip().to_canonical());
+    let forwarded = request.headers().get_all("x-forwarded-for").iter().next_back().and_then(|v| v.to_str().ok());
+    let client = forwarded.and_then(|list| list.rsplit(',').next()).and_then(|last| last.trim().parse::<IpAddr>().ok());
+    client.filter(|_| peer.is_loopback()).map_or(peer, |client| client.to_canonical())
 }
 
 /// Nothing inline, nothing from elsewhere, no frames.
@@ -167,4 +172,23 @@ fn secure(headers: &mut HeaderMap, tls: bool) {
     }
     // Answers are about the present; assets say otherwise themselves.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::Body;
+
+    #[test]
+    fn only_a_proxy_on_this_machine_is_believed() {
+        let from = |peer: &str, forwarded: &str| {
+            let mut request = Request::builder().header("x-forwarded-for", forwarded).body(Body::empty()).unwrap();
+            request.extensions_mut().insert(Peer(peer.parse().unwrap()));
+            address(&request).to_string()
+        };
+        assert_eq!(from("127.0.0.1:9", "1.2.3.4, 10.0.0.7"), "10.0.0.7");
+        assert_eq!(from("[::ffff:127.0.0.1]:9", "10.0.0.7"), "10.0.0.7");
+        assert_eq!(from("127.0.0.1:9", "nonsense"), "127.0.0.1");
+        assert_eq!(from("10.0.0.9:9", "10.0.0.7"), "10.0.0.9");
+    }
 }

@@ -1,25 +1,36 @@
 //! HTTP: the only layer that knows axum. This file is the index of the API; handlers extract, run one verb of the store in one
 //! transaction, and show the result. Rules live in `domain`, writes in `storage`; cycles are woken through `live::Nudges`.
 
+mod agent;
+pub mod alerts;
 pub mod assets;
+pub mod audit;
 pub mod auth;
+pub mod clock;
 pub mod enrolment;
 pub mod error;
 pub mod events;
+pub mod gauges;
 pub mod health;
 pub mod input;
 pub mod json;
+pub mod ledger;
 pub mod login;
+pub mod metrics;
 pub mod middleware;
 pub mod node_view;
 pub mod nodes;
 pub mod openapi;
 pub mod page;
 pub mod passwords;
+pub mod payouts;
 pub mod people;
 mod planned;
 pub mod pools;
+pub mod poot;
+mod reads;
 pub mod recovery_kit;
+pub mod resources;
 pub mod server;
 pub mod setup;
 pub mod state;
@@ -28,11 +39,11 @@ pub use auth::{Caller, Principal};
 pub use error::ApiError;
 pub use json::{Json, Path, Query};
 pub use middleware::RequestInfo;
-pub use node_view::{NodeLive, live_of};
 pub use openapi::openapi_json;
 pub use page::{Page, PageQuery, Pagination};
 pub use state::{ApiSettings, AppState, Parts};
 
+use crate::live::REFUSALS_FLUSH;
 use axum::Router;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -48,7 +59,13 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(people::list, people::create))
         .routes(routes!(people::update, people::delete))
         .routes(routes!(recovery_kit::make))
+        .routes(routes!(audit::list))
+        .routes(routes!(alerts::list))
+        .routes(routes!(clock::show))
+        .routes(routes!(clock::confirm))
+        .routes(routes!(clock::accept))
         .routes(routes!(events::stream))
+        .merge(agent::routes())
         .routes(routes!(enrolment::list_tokens, enrolment::create_token))
         .routes(routes!(enrolment::revoke_token))
         .routes(routes!(enrolment::enrol))
@@ -64,11 +81,26 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(pools::list_flat))
         .routes(routes!(pools::get_flat))
         .routes(routes!(pools::join_flat))
+        .routes(routes!(resources::current))
+        .routes(routes!(resources::metrics))
+        .routes(routes!(poot::score))
+        .routes(routes!(poot::history))
+        .routes(routes!(poot::epochs))
+        .routes(routes!(poot::manager_key))
+        .routes(routes!(payouts::address, payouts::set_address))
+        .routes(routes!(payouts::of_node))
+        .routes(routes!(payouts::of_node_flat))
+        .routes(routes!(payouts::history))
+        .routes(routes!(payouts::process))
+        .routes(routes!(ledger::of_node))
+        .routes(routes!(ledger::all))
+        .routes(routes!(ledger::balances))
         .merge(planned::routes());
     OpenApiRouter::with_openapi(openapi::head())
         .routes(routes!(health::health))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
+        .routes(routes!(metrics::show))
         .nest("/api/v1", v1)
 }
 
@@ -82,10 +114,29 @@ pub fn router(state: AppState) -> Router {
         .with_state(state)
 }
 
+/// Writes counted refusals to the audit log every few minutes, and once more when the process stops.
+pub async fn record_refusals(state: AppState) {
+    let mut stopping = state.stopping.clone();
+    loop {
+        let stopped = tokio::select! {
+            () = server::stopped(&mut stopping) => true,
+            () = tokio::time::sleep(REFUSALS_FLUSH) => false,
+        };
+        if let Err(error) = state.flush_refusals().await {
+            tracing::warn!(%error, "counted refusals could not be recorded");
+        }
+        if stopped {
+            return;
+        }
+    }
+}
+
 #[cfg(test)]
 mod access_tests;
 #[cfg(test)]
 mod fleet_tests;
+#[cfg(test)]
+mod read_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

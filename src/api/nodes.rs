@@ -6,33 +6,22 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{ApiError, ErrorBody};
 use super::input::Strict;
-use super::node_view::{NodeView, NodeViews, live_of, observed, show};
+use super::node_view::{NodeView, NodeViews, observed, show};
+use super::reads;
 use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path, Query};
-use crate::domain::audit::Act;
 use crate::domain::ids::{NodeId, NodeIndex, PoolId};
 use crate::domain::ledger::{Account, Book, Settlement};
-use crate::domain::money::{Currency, Units};
+use crate::domain::money::{Currency, Pico, Units};
 use crate::domain::node::{HardwareInfo, Location, Node, NodeConfiguration, NodeType, Status};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::registration::{NewNode, NodeChange, StatusChange};
-use crate::domain::time::Now;
 use crate::domain::user::Role;
 use crate::live::{Change, Event};
+use crate::storage::accruals;
 use crate::storage::core::{ledger, nodes, payouts, pools};
 use crate::storage::fault::{Fault, TxError};
+use crate::storage::present::Standings;
 use crate::storage::table::Read;
-
-impl Caller {
-    /// What a verb of the store dates and signs its audit entry with.
-    pub fn act(&self, now: Now) -> Act {
-        let address = Some(self.request.address.to_string());
-        Act { now, actor: self.actor(), address, request_id: Some(self.request.request_id.clone()) }
-    }
-
-    pub fn is_admin(&self) -> bool {
-        self.require(Role::Admin).is_ok()
-    }
-}
 
 /// An id in a path: one that cannot be is one that is not there.
 pub fn node_id(text: &str) -> Result<NodeId, Refusal> {
@@ -123,8 +112,12 @@ pub async fn list(
 ) -> Result<Json<NodeList>, ApiError> {
     caller.require(Role::Viewer)?;
     let wanted = query.check()?;
+    reads::long(&state, move |state| listed(state, page, &wanted)).await
+}
+
+fn listed(state: &AppState, page: Page, wanted: &Wanted) -> Result<Json<NodeList>, ApiError> {
     let read = state.store.read()?;
-    let views = NodeViews::new(&state, &read)?;
+    let views = NodeViews::new(state, &read)?;
     let pool = match &wanted.pool {
         Some(id) => Some(pools::by_id(&read, id)?.ok_or(Refusal::PoolNotFound)?.index),
         None => None,
@@ -135,7 +128,7 @@ pub async fn list(
     };
     let last = state.store.intake.last_reports();
     let now = state.now();
-    let status = |node: &Node| views.status(node, observed(&state, last.get(node.index.position()).copied().flatten(), now));
+    let status = |node: &Node| views.status(node, observed(state, last.get(node.index.position()).copied().flatten(), now));
     let fleet = nodes::all(&read)?.into_iter().filter(fits);
     let mut rows: Vec<(Node, Status)> = fleet.map(|node| (status(&node), node)).map(|(status, node)| (node, status)).collect();
     rows.retain(|(_, status)| wanted.status.is_none_or(|wanted| wanted == *status));
@@ -145,13 +138,18 @@ pub async fn list(
         Sort::Updated => rows.sort_by_key(|(node, _)| node.updated_at),
         Sort::Name => rows.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name)),
         Sort::Status => rows.sort_by_key(|(_, status)| status_word(*status)),
-        Sort::Score => rows.sort_by_cached_key(|(node, _)| live_of(&state, node.index).poot.score),
+        Sort::Score => {
+            let indices: Vec<NodeIndex> = rows.iter().map(|(node, _)| node.index).collect();
+            let standings = Standings::load(&state.store, &indices, state.settings.poot, now)?;
+            rows.sort_by_cached_key(|(node, _)| standings.of(node.index).known_score().map(|score| score.score_hundredths));
+        }
     }
     if wanted.descending {
         rows.reverse();
     }
     let (rows, pagination) = page.slice(rows);
-    Ok(Json(NodeList { nodes: rows.iter().map(|(node, _)| views.show(node)).collect(), pagination }))
+    let shown: Vec<&Node> = rows.iter().map(|(node, _)| node).collect();
+    Ok(Json(NodeList { nodes: views.show(&read, &shown)?, pagination }))
 }
 
 fn status_word(status: Status) -> &'static str {
@@ -218,14 +216,8 @@ pub fn optional_pool(errors: &mut FieldErrors, field: &str, text: Option<String>
 #[utoipa::path(get, path = "/nodes/{id}", tag = "nodes", params(("id" = String, Path)),
     responses((status = 200, body = NodeView), (status = 404, body = ErrorBody)))]
 pub async fn get(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<NodeView>, ApiError> {
-    let id = node_id(&id);
-    match &id {
-        Ok(id) => caller.require_node_or(id, Role::Viewer)?,
-        Err(_) => caller.require(Role::Viewer)?,
-    }
-    let read = state.store.read()?;
-    let node = nodes::by_id(&read, &id?)?.ok_or(Refusal::NodeNotFound)?;
-    Ok(Json(NodeViews::new(&state, &read)?.show(&node)))
+    let node = reads::node_for(&state, &caller, &id, Role::Viewer)?;
+    Ok(Json(show(&state, &node)?))
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -291,19 +283,25 @@ pub async fn delete(State(state): State<AppState>, caller: Caller, Path(id): Pat
     caller.require(Role::Operator)?;
     let id = node_id(&id)?;
     let act = caller.act(state.now());
-    let entry = state.store.directory.by_id(&id).ok_or(Refusal::NodeNotFound)?;
-    let accrued = !live_of(&state, entry.index).accrued.is_zero();
+    let node = nodes::by_id(&state.store.read()?, &id)?.ok_or(Refusal::NodeNotFound)?;
+    let accrued = has_accrued(&state, &node)?;
     let directory = state.store.directory.clone();
     let verb_id = id.clone();
     state
         .store
         .write(move |tx| -> Result<Node, TxError> {
-            let has_money = accrued || is_owed(tx, entry.index)?;
+            let has_money = accrued || is_owed(tx, node.index)?;
             nodes::delete(tx, &directory, &act, &verb_id, has_money)
         })
         .await?;
     published(&state, &id, Change::Deleted);
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// A whole unit or more is earned and not posted yet. What is less can never be posted and keeps nobody.
+fn has_accrued(state: &AppState, node: &Node) -> Result<bool, Fault> {
+    let unposted = accruals::unposted(&state.store.read()?, &state.store.hot.read()?, &[node])?;
+    Ok(unposted.values().flat_map(|sum| sum.values()).any(|amount| amount.0 >= Pico::PER_UNIT))
 }
 
 /// Something posted is owed to the node, reserved for it, or on its way.

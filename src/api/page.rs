@@ -42,9 +42,14 @@ impl Page {
         }
     }
 
+    /// The envelope, from a number of rows as the store counts them.
+    pub fn of_rows(self, total: usize) -> Pagination {
+        self.of(u64::try_from(total).unwrap_or(u64::MAX))
+    }
+
     /// This page of a list that is in memory as a whole.
     pub fn slice<T>(self, rows: Vec<T>) -> (Vec<T>, Pagination) {
-        let pagination = self.of(u64::try_from(rows.len()).unwrap_or(u64::MAX));
+        let pagination = self.of_rows(rows.len());
         (rows.into_iter().skip(self.offset()).take(self.limit()).collect(), pagination)
     }
 }

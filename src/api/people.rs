@@ -54,11 +54,11 @@ pub async fn create(
     let password = state.stretching.hash(&state.entropy, &body.password).await?;
     let now = state.now();
     let id = UserId::new(state.entropy.uuid(now.wall.0));
-    let draft = caller.draft(now, "user.create", id.to_string()).because(body.role.as_str());
     let (created_at, updated_at) = (now.wall, now.wall);
     let user = User { id, username: body.username, role: body.role, password, disabled: false, created_at, updated_at };
     let view = UserView::from(&user);
-    state.store.write(move |tx| people::create(tx, &user, draft.clone())).await?;
+    let act = caller.act(now);
+    state.store.write(move |tx| people::create(tx, &user, &act)).await?;
     Ok((StatusCode::CREATED, Json(view)))
 }
 
@@ -100,25 +100,10 @@ pub async fn update(
         None => None,
     };
     let change = UserChange { role: body.role, password, disabled: body.disabled };
-    let draft = caller.draft(state.now(), "user.update", id.to_string()).because(summary(&change));
+    let act = caller.act(state.now());
     let keep = caller.session.map(|session| session.token_hash);
-    let changed = state.store.write(move |tx| people::update(tx, &id, &change, own_role, keep.as_ref(), draft.clone())).await?;
+    let changed = state.store.write(move |tx| people::update(tx, &id, &change, own_role, keep.as_ref(), &act)).await?;
     Ok(Json(UserView::from(&changed)))
-}
-
-/// What was changed, for the audit log; never a password.
-fn summary(change: &UserChange) -> String {
-    let mut parts = Vec::new();
-    if let Some(role) = change.role {
-        parts.push(format!("role {}", role.as_str()));
-    }
-    if let Some(disabled) = change.disabled {
-        parts.push(if disabled { "disabled".into() } else { "enabled".into() });
-    }
-    if change.password.is_some() {
-        parts.push("new password".into());
-    }
-    parts.join(", ")
 }
 
 /// Remove a person
@@ -126,8 +111,8 @@ fn summary(change: &UserChange) -> String {
 pub async fn delete(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
     let (_, own_role) = caller.person(Role::Admin)?;
     let id = user_id(&id)?;
-    let draft = caller.draft(state.now(), "user.delete", id.to_string());
-    state.store.write(move |tx| people::delete(tx, &id, own_role, draft.clone())).await?;
+    let act = caller.act(state.now());
+    state.store.write(move |tx| people::delete(tx, &id, own_role, &act)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -41,7 +41,7 @@ pub async fn make(State(state): State<AppState>, caller: Caller, Json(body): Jso
         tracing::error!(%error, "the recovery kit does not encode");
         ApiError::panicked()
     })?;
-    let draft = caller.draft(now, "recovery_kit.make", kit.manager_id.clone());
+    let draft = caller.act(now).draft("recovery_kit.make", kit.manager_id.clone());
     state.store.write(move |tx| audit::append(tx, draft.clone())).await?;
     let name = format!("attachment; filename=\"lucid-recovery-kit-{}.json\"", kit.manager_id);
     Ok(([(header::CONTENT_DISPOSITION, name)], Json(kit)))

@@ -74,11 +74,11 @@ pub async fn setup(
     let password = state.stretching.hash(&state.entropy, &body.password).await?;
     let now = state.now();
     let id = UserId::new(state.entropy.uuid(now.wall.0));
-    let draft = request.draft(now, Actor::User(id.to_string()), "setup.complete", id.to_string());
+    let act = request.act(now, Actor::User(id.to_string()));
     let (created_at, updated_at) = (now.wall, now.wall);
     let user = User { id, username: body.username, role: Role::SuperAdmin, password, disabled: false, created_at, updated_at };
     let first = user.clone();
-    state.store.write(move |tx| people::create_first(tx, &first, draft.clone())).await?;
+    state.store.write(move |tx| people::create_first(tx, &first, &act)).await?;
     if let Err(error) = setup_code::remove(&state.store) {
         tracing::warn!(%error, "the used setup code could not be removed; the next start removes it");
     }

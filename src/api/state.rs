@@ -7,13 +7,18 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{Semaphore, watch};
 
 use super::passwords::{Attempts, Stretching};
+use super::reads::LONG_READS;
 use crate::clock::Clock;
 use crate::crypto::Entropy;
 use crate::domain::challenge::Challenges;
+use crate::domain::ledger::Settlement;
 use crate::domain::pool::DEFAULT_MAX_NODES;
+use crate::domain::poot::Params;
 use crate::domain::time::Now;
-use crate::live::{Events, Nudges, Refusals};
+use crate::live::{Events, Metrics, Nudges, Refusals};
 use crate::storage::Store;
+use crate::storage::core::audit;
+use crate::storage::fault::WriteError;
 
 /// SSE clients at one time.
 pub const SSE_CLIENTS: usize = 256;
@@ -27,14 +32,33 @@ pub struct ApiSettings {
     pub public_url: String,
     /// Capacity of a pool that is made without one.
     pub max_nodes_per_pool: u32,
+    /// Nodes of this manager, at most.
+    pub max_nodes: u32,
     /// Slots of an epoch: a new price waits for the next one.
     pub epoch_slots: u32,
+    /// Days for which measurements are kept as they came.
+    pub raw_days: u32,
+    /// Hours for which a changed payout address waits.
+    pub address_cooldown_hours: u32,
+    /// In force for the next epoch; shown until the first one is closed.
+    pub poot: Params,
+    /// Book whose balances nodes show.
+    pub settlement: Settlement,
 }
 
 impl Default for ApiSettings {
     fn default() -> ApiSettings {
-        let public_url = "http://127.0.0.1:8095".into();
-        ApiSettings { tls: false, public_url, max_nodes_per_pool: DEFAULT_MAX_NODES, epoch_slots: 10 }
+        ApiSettings {
+            tls: false,
+            public_url: "http://127.0.0.1:8095".into(),
+            max_nodes_per_pool: DEFAULT_MAX_NODES,
+            max_nodes: 10_000,
+            epoch_slots: 10,
+            raw_days: 7,
+            address_cooldown_hours: 24,
+            poot: Params::default(),
+            settlement: Settlement::Simulated,
+        }
     }
 }
 
@@ -49,14 +73,15 @@ pub struct Shared {
     pub nudges: Nudges,
     pub events: Events,
     pub refusals: Refusals,
+    pub metrics: Metrics,
     pub settings: ApiSettings,
     /// True once the process is stopping: streams end.
     pub stopping: watch::Receiver<bool>,
+    pub challenges: Mutex<Challenges>,
     pub attempts: Attempts,
     pub stretching: Stretching,
-    /// What nodes are asked to sign.
-    pub challenges: Mutex<Challenges>,
     pub(super) sse_clients: Arc<Semaphore>,
+    pub(super) long_reads: Arc<Semaphore>,
 }
 
 /// What `app` brings along.
@@ -65,28 +90,38 @@ pub struct Parts {
     pub clock: Clock,
     pub nudges: Nudges,
     pub events: Events,
-    pub refusals: Refusals,
     pub settings: ApiSettings,
     pub stopping: watch::Receiver<bool>,
 }
 
 impl AppState {
     pub fn new(parts: Parts) -> AppState {
-        let Parts { store, clock, nudges, events, refusals, settings, stopping } = parts;
+        let Parts { store, clock, nudges, events, settings, stopping } = parts;
         AppState(Arc::new(Shared {
             entropy: store.entropy.clone(),
             store,
             clock,
             nudges,
             events,
-            refusals,
+            refusals: Refusals::new(),
+            metrics: Metrics::new(),
             settings,
             stopping,
+            challenges: Mutex::default(),
             attempts: Attempts::default(),
             stretching: Stretching::default(),
-            challenges: Mutex::default(),
             sse_clients: Arc::new(Semaphore::new(SSE_CLIENTS)),
+            long_reads: Arc::new(Semaphore::new(LONG_READS)),
         }))
+    }
+
+    /// Writes what was refused, and only counted so far, to the audit log.
+    pub async fn flush_refusals(&self) -> Result<(), WriteError> {
+        let drafts = self.refusals.take();
+        if drafts.is_empty() {
+            return Ok(());
+        }
+        self.store.write(move |tx| audit::append_all(tx, &drafts)).await
     }
 
     pub fn now(&self) -> Now {

@@ -17,7 +17,7 @@ use crate::domain::audit::Act;
 use crate::domain::money::{Currency, Units};
 use crate::domain::pool::Pricing;
 use crate::domain::time::{BootMs, Timestamp, TrustPolicy};
-use crate::live::{Events, Nudges, Refusals};
+use crate::live::{Events, Nudges};
 use crate::storage::core::pools;
 use crate::storage::{Store, StoreOptions, setup_code};
 
@@ -43,8 +43,8 @@ impl Site {
             StoreOptions { dir: dir.path().join("data"), core_cache_bytes: 1 << 20, hot_cache_bytes: 1 << 20, boot_id: "boot".into() };
         let store = Arc::new(Store::open(&options, Entropy::new(), clock.now()).unwrap());
         let (stop, stopping) = watch::channel(false);
-        let (nudges, events, refusals, settings) = (Nudges::new(), Events::new(1), Refusals::new(), ApiSettings::default());
-        let state = AppState::new(Parts { store, clock, nudges, events, refusals, settings, stopping });
+        let (nudges, events, settings) = (Nudges::new(), Events::new(1), ApiSettings::default());
+        let state = AppState::new(Parts { store, clock, nudges, events, settings, stopping });
         Site { router: router(state.clone()), state, driver, stop, _dir: dir }
     }
 

@@ -75,3 +75,52 @@ fn the_document_lists_routes_and_marks_the_planned() {
     assert!(document["paths"]["/api/v1/events"]["get"]["x-planned"].is_null());
     assert!(document["components"]["schemas"]["ErrorBody"].is_object());
 }
+
+#[tokio::test]
+async fn requests_are_counted_by_route_and_not_by_path() {
+    let site = Site::new();
+    for path in ["/health/live", "/api/v1/nodes/node_abc", "/api/v1/nodes/node_def", "/nothing.png", "/nothing2.png"] {
+        site.get(path).await;
+    }
+    let response = site.send(request(Method::GET, "/metrics", None, &[])).await;
+    let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    let counted = |endpoint: &str, status: u16, n: u32| {
+        let line = format!("http_requests_total{{method=\"GET\",endpoint=\"{endpoint}\",status_code=\"{status}\"}} {n}\n");
+        assert!(text.contains(&line), "{line} in\n{text}");
+    };
+    counted("/health/live", 200, 1);
+    counted("/api/v1/nodes/{id}", 401, 2);
+    counted("unmatched", 404, 2);
+    assert!(text.contains("active_nodes_total 0\n") && text.contains("database_operations_total{file=\"core\",operation=\"commit\"}"));
+}
+
+#[tokio::test]
+async fn a_watcher_gets_what_it_missed_then_what_happens_and_ends_with_the_process() {
+    use crate::live::Event;
+    let site = Site::new();
+    let token = site.set_up().await;
+    assert_eq!(site.get("/api/v1/events").await.0, StatusCode::UNAUTHORIZED);
+    let authorization = format!("Bearer {token}");
+    for epoch in 0..3 {
+        site.state.events.publish(&Event::Epoch { epoch });
+    }
+    let last = site.state.events.id_text(2);
+    let headers = [("authorization", authorization.as_str()), ("last-event-id", last.as_str())];
+    let response = site.send(request(Method::GET, "/api/v1/events", None, &headers)).await;
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    site.state.events.publish(&Event::Epoch { epoch: 7 });
+    let mut body = response.into_body();
+    let mut text = String::new();
+    while !text.contains("{\"epoch\":7}") {
+        let frame = std::future::poll_fn(|cx| axum::body::HttpBody::poll_frame(std::pin::Pin::new(&mut body), cx)).await;
+        text.push_str(std::str::from_utf8(&frame.unwrap().unwrap().into_data().unwrap()).unwrap());
+    }
+    assert!(text.starts_with("retry: 3000\n\n"), "{text}");
+    assert_eq!(text.matches("event: epoch").count(), 2, "{text}");
+    let id = site.state.events.id_text(4);
+    assert!(text.ends_with(&format!("event: epoch\nid: {id}\ndata: {{\"epoch\":7}}\n\n")), "{text}");
+    site.stop.send(true).unwrap();
+    let end = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+    assert!(end.is_empty());
+}

@@ -39,12 +39,6 @@ impl fmt::Display for Secret {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FlushEvery {
-    Auto,
-    Seconds(u32),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PayoutMode {
     DryRun,
     Live,
@@ -192,8 +186,8 @@ pub(super) fn choice<T: Clone + 'static>(choices: &'static [(&'static str, T)]) 
 }
 
 pub(super) fn address() -> Rule<SocketAddr> {
-    Rule::new("an address and a port, such as 127.0.0.1:8095 or [::1]:8095", |text| {
-        SocketAddr::from_str(text).ok().filter(|address| address.port() != 0)
+    Rule::new("an address and a port, such as 127.0.0.1:8095 or [::1]:8095; port 0 picks a free one", |text| {
+        SocketAddr::from_str(text).ok()
     })
 }
 
@@ -221,10 +215,11 @@ pub(super) fn mongodb_uri() -> Rule<Secret> {
 /// The most that a crash of the manager makes the agents send again stays small.
 const MAX_FLUSH_SECONDS: u32 = 600;
 
-pub(super) fn flush_every() -> Rule<FlushEvery> {
+/// `None` for `auto`: the flush itself knows the fleet.
+pub(super) fn flush_every() -> Rule<Option<u32>> {
     Rule::new(format!("auto, or a whole number of seconds from 5 to {MAX_FLUSH_SECONDS}"), |text| match text {
-        "auto" => Some(FlushEvery::Auto),
-        _ => digits(text).filter(|n| (5..=MAX_FLUSH_SECONDS).contains(n)).map(FlushEvery::Seconds),
+        "auto" => Some(None),
+        _ => digits(text).filter(|n| (5..=MAX_FLUSH_SECONDS).contains(n)).map(Some),
     })
     .bare()
 }

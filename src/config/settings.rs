@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use rust_decimal::Decimal;
 
-use super::rules::{self, FlushEvery, Gateway, Key, LogFormat, LogTargets, PayoutMode, Secret};
+use super::rules::{self, Gateway, Key, LogFormat, LogTargets, PayoutMode, Secret};
 use crate::domain::money::{Amount, Currency};
 use crate::domain::time::TrustPolicy;
 
@@ -76,7 +76,7 @@ settings! {
         /// Cache of the hot store, in MiB.
         hot_cache_mib: u32 = rules::whole(1, 1024);
         /// Seconds between flushes of reports to disk. `auto`: 300 for up to 200 nodes, else 60.
-        flush_seconds: FlushEvery = rules::flush_every();
+        flush_seconds: Option<u32> = rules::flush_every();
         /// Days for which measurements are kept as they came.
         raw_days: u32 = rules::whole(1, 3650);
     }
@@ -114,7 +114,7 @@ settings! {
         /// Seconds a node must have been observed before its score counts.
         min_observation_seconds: u32 = rules::whole(0, 86_400), env ["POOT_MIN_OBSERVATION_TIME"];
         /// What credits are multiplied with after a week of near-perfect uptime.
-        score_multiplier: Decimal = rules::decimal(1, 10, 4), env ["POOT_SCORE_MULTIPLIER"];
+        score_multiplier: Decimal = rules::decimal(1, 10, 2), env ["POOT_SCORE_MULTIPLIER"];
         /// Length of an epoch, in seconds.
         calculation_interval_seconds: u32 = rules::epoch_length(), env ["POOT_CALCULATION_INTERVAL"];
         /// Lowest score that earns.

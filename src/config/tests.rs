@@ -28,13 +28,11 @@ fn the_defaults_are_complete_and_allowed() {
     let config = Config::defaults().unwrap();
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8095");
     assert_eq!(config.server.public_url(), "http://127.0.0.1:8095");
-    assert_eq!(config.payout.threshold(), Units(10_000_000));
+    assert_eq!(config.payout.threshold_usdt.units, Units(10_000_000));
     assert_eq!(config.poot.score_multiplier.to_string(), "1.5");
-    assert_eq!(config.poot.epoch_slots(), 10);
     let pricing = config.default_pool.pricing();
     assert_eq!((pricing.cost_per_hour, pricing.reward_per_hour), (Units(50_000), Units(50_000)));
-    assert_eq!([1, 200, 201].map(|nodes| config.storage.flush_seconds(nodes)), [300, 300, 60]);
-    assert_eq!(config.storage.core_cache_bytes(), 8 << 20);
+    assert_eq!(config.storage.flush_seconds, None, "auto");
 }
 
 #[test]
@@ -95,7 +93,7 @@ fn the_environment_of_the_older_documents_works() {
     assert_eq!(config.poot.calculation_interval_seconds, 600);
     assert_eq!((config.payout.frequency_hours, config.payout.processing_interval_seconds), (48, 1800));
     assert_eq!(config.pools.max_nodes_per_pool, 1000);
-    assert_eq!(config.payout.threshold(), Units(10_000_000));
+    assert_eq!(config.payout.threshold_usdt.units, Units(10_000_000));
     assert_eq!(config.blockchain.url.as_deref(), Some("http://blockchain-core:8084"));
     assert_eq!(config.mongodb.uri.as_ref().map(Secret::reveal), Some("mongodb://user:hunter2@mongodb:27017/lucid_nodes"));
     assert_eq!(loaded.notes.len(), 1);
@@ -136,9 +134,9 @@ fn all_errors_are_told_at_once_with_key_value_origin_and_rule() {
     assert_eq!(found.len(), 5, "{found:#?}");
     let expect = [
         format!("pool.x (from file:{path}:4): is no setting; `serve --print-config` lists them all"),
-        format!("server.listen (from file:{path}:6): must be an address and a port, such as 127.0.0.1:8095 or [::1]:8095"),
+        format!("server.listen (from file:{path}:6): must be an address and a port, such as 127.0.0.1:8095 or [::1]:8095; port 0 picks a free one"),
         "limits.max_nodes = \"10001\" (from env:LUCID__LIMITS__MAX_NODES): must be a whole number from 1 to 10000".into(),
-        "poot.score_multiplier = \"0.9\" (from env:POOT_SCORE_MULTIPLIER): must be a decimal number from 1 to 10 with at most 4 decimal places"
+        "poot.score_multiplier = \"0.9\" (from env:POOT_SCORE_MULTIPLIER): must be a decimal number from 1 to 10 with at most 2 decimal places"
             .into(),
         format!("poot.calculation_interval_seconds = \"100\" (from file:{path}:2): must be a multiple of 30 seconds that divides a day (86400)"),
     ];
@@ -193,7 +191,7 @@ fn what_would_be_unsafe_or_does_not_exist_yet_is_refused_with_the_reason() {
 #[test]
 fn values_are_checked_at_each_bound() {
     let cases: &[(&str, &[&str], &[&str])] = &[
-        ("server.listen", &["[::1]:1", "127.9.9.9:65535"], &["127.0.0.1", "localhost:80", "127.0.0.1:0", "127.0.0.1:65536", ""]),
+        ("server.listen", &["[::1]:1", "127.9.9.9:65535", "127.0.0.1:0"], &["127.0.0.1", "localhost:80", "127.0.0.1:65536", ""]),
         (
             "server.public_url",
             &["", "https://pi.local", "http://[::1]:8095/lucid"],
@@ -202,7 +200,7 @@ fn values_are_checked_at_each_bound() {
         ("storage.flush_seconds", &["auto", "5", "600"], &["4", "601", "Auto ", "-5", ""]),
         ("poot.calculation_interval_seconds", &["30", "300", "86400"], &["0", "15", "420", "172800", "+300", "3e2"]),
         ("poot.min_score", &["0", "100", "49.99"], &["-0.01", "100.01", "49.999", "NaN", "1e400"]),
-        ("poot.score_multiplier", &["1", "1.0001", "10", "15e-1"], &["0.9999", "10.0001", "1.00001"]),
+        ("poot.score_multiplier", &["1", "1.01", "10", "15e-1"], &["0.99", "10.01", "1.001"]),
         ("payout.threshold_usdt", &["0.000001", "10.500000", "1000000"], &["0", "0.0000001", "-1", "1000000.000001", "1,5"]),
         ("default_pool.cost_per_hour", &["0", "0.000001", "1000"], &["1000.1", "0.0000001", "-1"]),
         ("default_pool.reward_per_hour", &["", "0.06"], &["0.0000001"]),
@@ -230,7 +228,7 @@ fn decimals_in_a_file_are_exact() {
     let (_guard, sources) =
         file("[payout]\nthreshold_usdt = 0.100001\n[default_pool]\ncost_per_hour = 1_0.5\n[poot]\nscore_multiplier = \"1.5\"\n");
     let config = Config::load(&sources).unwrap().config;
-    assert_eq!(config.payout.threshold(), Units(100_001));
+    assert_eq!(config.payout.threshold_usdt.units, Units(100_001));
     assert_eq!(config.default_pool.pricing().cost_per_hour, Units(10_500_000));
     let (_guard, sources) = file("[payout]\nthreshold_usdt = 0.1000001\n");
     assert_eq!(errors(&sources).len(), 1, "never rounded");

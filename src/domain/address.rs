@@ -172,6 +172,12 @@ impl PayoutAddress {
         self.currency
     }
 
+    /// Enough to recognise an address that one knows: its last four characters.
+    pub fn masked(&self) -> String {
+        let shown = self.text.char_indices().rev().nth(3).map_or("", |(at, _)| &self.text[at..]);
+        format!("…{shown}")
+    }
+
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -314,6 +320,12 @@ mod tests {
         assert_eq!(check(GOOD, Currency::Usdt), Err(AddressError::OwnWallet));
         assert_eq!(check("0xa990bE91eAd5ec2aB7C2816fFF5380C432315B0c", Currency::Lucid), Err(AddressError::OwnWallet));
         assert_eq!(check("0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", Currency::Lucid), Ok(()));
+    }
+
+    #[test]
+    fn a_masked_address_shows_four_characters() {
+        let address = PayoutAddress::parse(GOOD, Currency::Usdt).unwrap();
+        assert_eq!(address.masked(), format!("…{}", &GOOD[GOOD.len() - 4..]));
     }
 
     #[test]

@@ -214,6 +214,22 @@ pub fn postable<'a>(after: Epoch, through: Epoch, leaves: impl IntoIterator<Item
     Ok(out)
 }
 
+/// What the leaves of one node in (after, through] have earned and no posting has: what may be posted, and what pending epochs at the end
+/// hold. Same order of `leaves` as for `postable`.
+pub fn unposted(after: Epoch, through: Epoch, leaves: &[(Epoch, Leaf)]) -> Result<BTreeMap<Currency, Pico>, Overflow> {
+    let ready = postable(after, through, leaves.iter().map(|(epoch, leaf)| (*epoch, leaf)))?;
+    let mut sums = BTreeMap::new();
+    for ((currency, _), share) in ready.shares {
+        add(&mut sums, currency, share)?;
+    }
+    for (_, leaf) in leaves.iter().filter(|(epoch, _)| *epoch > ready.through && *epoch <= through) {
+        if let Some(payer) = leaf.payer {
+            add(&mut sums, payer.pricing.currency, leaf.accrual)?;
+        }
+    }
+    Ok(sums)
+}
+
 fn add<K: Ord>(sums: &mut BTreeMap<K, Pico>, key: K, amount: Pico) -> Result<(), Overflow> {
     let sum = sums.entry(key).or_default();
     *sum = sum.plus(amount)?;
@@ -382,6 +398,21 @@ mod tests {
         let all = [(Epoch(1), &l), (Epoch(2), &l), (Epoch(3), &l), (Epoch(4), &l)];
         let p = postable(Epoch(1), Epoch(3), all).unwrap();
         assert_eq!(p.shares.values().copied().collect::<Vec<_>>(), [Pico(10)]);
+    }
+
+    #[test]
+    fn unposted_is_what_may_be_posted_and_what_is_held() {
+        use ScoreState::{Invalid, Pending, Valid};
+        let row = |states: &[(ScoreState, i128)]| -> Vec<(Epoch, Leaf)> {
+            (1u32..).zip(states).map(|(n, (state, earns))| (Epoch(n), leaf(*state, *earns))).collect()
+        };
+        let sum = |states: &[(ScoreState, i128)]| {
+            let leaves = row(states);
+            unposted(Epoch(1), Epoch(u32::try_from(leaves.len()).unwrap()), &leaves).unwrap().values().copied().collect::<Vec<_>>()
+        };
+        assert_eq!(sum(&[(Valid, 100)]), [], "posted already");
+        assert_eq!(sum(&[(Valid, 100), (Valid, 1), (Pending, 2), (Pending, 4)]), [Pico(7)]);
+        assert_eq!(sum(&[(Valid, 100), (Pending, 1), (Invalid, 0), (Pending, 4)]), [Pico(4)], "an invalid epoch forfeits what was held");
     }
 
     #[test]

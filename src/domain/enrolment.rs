@@ -8,8 +8,8 @@ use super::refusal::{FieldErrors, Refusal};
 use super::time::Timestamp;
 use crate::crypto::{self, PublicKey};
 
-/// Hashes (hex, 16 bytes) of what identifies a machine, each salted with the manager's id, so that two managers cannot
-/// compare notes. Drift detection, not attestation: whoever has root can report anything.
+/// Hashes (hex, 16 bytes) of what identifies a machine, each salted with the hash of the manager's key (which an agent knows
+/// from its token, before it knows the manager's id), so that two managers cannot compare notes. Drift detection, not attestation: whoever has root can report anything.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Fingerprint {
     pub machine_id: Option<String>,
@@ -37,9 +37,9 @@ const SAME_OF: (usize, usize) = (2, 3);
 
 impl Fingerprint {
     /// The salted hash of one part.
-    pub fn part(manager: &str, name: &str, value: &str) -> String {
+    pub fn part(salt: &str, name: &str, value: &str) -> String {
         crypto::hex(
-            &crypto::sha256_parts(&[b"lucid/fingerprint/v1\0", manager.as_bytes(), b"\0", name.as_bytes(), b"\0", value.as_bytes()])[..16],
+            &crypto::sha256_parts(&[b"lucid/fingerprint/v1\0", salt.as_bytes(), b"\0", name.as_bytes(), b"\0", value.as_bytes()])[..16],
         )
     }
 
@@ -138,6 +138,11 @@ pub struct TokenText {
 }
 
 impl TokenText {
+    /// A new token of the manager with this key; `secret` are fresh random bytes.
+    pub fn new(id: EnrolmentId, secret: &[u8; 16], manager_key: &PublicKey) -> TokenText {
+        TokenText { id, secret: crypto::hex(secret), manager_key_hash: manager_key_hash(manager_key) }
+    }
+
     pub fn parse(text: &str) -> Option<TokenText> {
         let mut parts = text.trim().split('.');
         let (id, secret, hash) = (parts.next()?, parts.next()?, parts.next()?);

@@ -101,6 +101,38 @@ impl SlotRow {
     }
 }
 
+/// What a slot was for a node, as far as is known now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SlotState {
+    Proven,
+    Missed,
+    /// Reported later, without the beacon.
+    Attested,
+    /// The manager was not there to see, or the node's time did not count.
+    Unobserved,
+    /// Not over yet, or still open for a witness.
+    Pending,
+}
+
+impl SlotState {
+    /// `is_decided` is false while the slot may still be proven, or its silence is not recorded yet.
+    pub fn of(row: Option<&SlotRow>, node: NodeIndex, is_decided: bool) -> SlotState {
+        let has = |bits: fn(&SlotRow) -> &Bitmap| row.is_some_and(|row| bits(row).get(node));
+        if has(|row| &row.proven) {
+            SlotState::Proven
+        } else if has(|row| &row.attested) {
+            SlotState::Attested
+        } else if !is_decided {
+            SlotState::Pending
+        } else if has(|row| &row.observed) {
+            SlotState::Missed
+        } else {
+            SlotState::Unobserved
+        }
+    }
+}
+
 /// What a start reopens: slots whose evidence may have been only in the memory of the last run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reopening {
@@ -203,6 +235,26 @@ mod tests {
         assert!(!row.proven.get(NodeIndex(1)));
         row.observed.clear(NodeIndex(3));
         assert!(!row.is_sound());
+    }
+
+    #[test]
+    fn a_slot_shows_the_best_that_is_known_of_it() {
+        let n = NodeIndex(4);
+        let row = |proven: bool, observed: bool, attested: bool| {
+            let bits = |on: bool| if on { [n].into_iter().collect() } else { Bitmap::EMPTY };
+            SlotRow { proven: bits(proven), observed: bits(observed), attested: bits(attested) }
+        };
+        let cases = [
+            (Some(row(true, true, true)), SlotState::Proven, SlotState::Proven),
+            (Some(row(false, true, true)), SlotState::Attested, SlotState::Attested),
+            (Some(row(false, true, false)), SlotState::Pending, SlotState::Missed),
+            (Some(row(false, false, false)), SlotState::Pending, SlotState::Unobserved),
+            (None, SlotState::Pending, SlotState::Unobserved),
+        ];
+        for (row, open, decided) in cases {
+            assert_eq!(SlotState::of(row.as_ref(), n, false), open, "{row:?}");
+            assert_eq!(SlotState::of(row.as_ref(), n, true), decided, "{row:?}");
+        }
     }
 
     #[test]

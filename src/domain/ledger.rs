@@ -13,7 +13,7 @@ use super::ids::{NodeIndex, PayoutId, PoolIndex, UserId};
 use super::money::{Currency, Overflow, Units};
 use super::time::Timestamp;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Settlement {
     Live,

@@ -17,7 +17,8 @@ pub struct Sample {
     pub gpu: Option<Gpu>,
 }
 
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = CpuMetrics)]
 pub struct Cpu {
     /// Share of all cores since the sample before, 0 to 100.
     pub usage_percent: Option<f64>,
@@ -28,7 +29,8 @@ pub struct Cpu {
     pub temperature_celsius: Option<f64>,
 }
 
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = MemoryMetrics)]
 pub struct Memory {
     pub total_bytes: Option<u64>,
     pub used_bytes: Option<u64>,
@@ -39,7 +41,8 @@ pub struct Memory {
 }
 
 /// The file system that holds the agent's state folder; rates are of its device.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = DiskMetrics)]
 pub struct Disk {
     pub total_bytes: Option<u64>,
     pub used_bytes: Option<u64>,
@@ -53,7 +56,8 @@ pub struct Disk {
 }
 
 /// Counters since boot, loopback excluded.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = NetworkMetrics)]
 pub struct Network {
     #[serde(default)]
     pub interfaces: Vec<Interface>,
@@ -65,7 +69,8 @@ pub struct Network {
     pub errors_out: Option<u64>,
 }
 
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = NetworkInterface)]
 pub struct Interface {
     pub name: String,
     pub bytes_in: u64,
@@ -76,7 +81,8 @@ pub struct Interface {
     pub errors_out: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = GpuMetrics)]
 pub struct Gpu {
     pub usage_percent: Option<f64>,
     pub memory_used_bytes: Option<u64>,

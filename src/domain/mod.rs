@@ -2,6 +2,7 @@
 //! how anything is stored or sent.
 
 pub mod address;
+pub mod alert;
 pub mod audit;
 pub mod bits;
 pub mod challenge;
@@ -19,6 +20,7 @@ pub mod pool;
 pub mod poot;
 pub mod refusal;
 pub mod registration;
+pub mod series;
 pub mod session;
 pub mod time;
 pub mod user;

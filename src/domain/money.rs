@@ -6,7 +6,7 @@ use std::str::FromStr;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 pub enum Currency {
     #[serde(rename = "USDT")]
     Usdt,
@@ -85,6 +85,12 @@ impl Pico {
 
     pub fn plus(self, other: Pico) -> Result<Pico, Overflow> {
         self.0.checked_add(other.0).map(Pico).ok_or(Overflow)
+    }
+
+    /// As a person writes it, exact: at most six places more than the currency has.
+    pub fn to_decimal(self, currency: Currency) -> Result<Decimal, Overflow> {
+        let exact = Decimal::try_from_i128_with_scale(self.0, currency.decimals() + 6).map_err(|_| Overflow)?;
+        Ok(exact.normalize())
     }
 
     /// Whole units, and the remainder that stays (0 <= remainder < one unit for amounts >= 0).
@@ -193,5 +199,8 @@ mod tests {
         assert_eq!(Pico(2_500_001).split(), Ok((Units(2), Pico(500_001))));
         assert_eq!(Pico(999_999).split(), Ok((Units(0), Pico(999_999))));
         assert_eq!(Pico(i128::MAX).split(), Err(Overflow));
+        assert_eq!(Pico(4_166_666_666).to_decimal(Currency::Usdt).map(|d| d.to_string()).as_deref(), Ok("0.004166666666"));
+        assert_eq!(Pico(100_000_000).to_decimal(Currency::Lucid).map(|d| d.to_string()).as_deref(), Ok("0.000001"));
+        assert_eq!(Pico(i128::MAX).to_decimal(Currency::Usdt), Err(Overflow));
     }
 }

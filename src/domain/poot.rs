@@ -144,7 +144,7 @@ fn falls(good: u64, seen: u64, newer_is_proven: &mut bool) -> u32 {
     count
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ScoreState {
     /// Not observed long enough.

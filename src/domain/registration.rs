@@ -123,17 +123,17 @@ impl Node {
                     return Err(Refusal::NotAllowed);
                 }
                 self.wanted = Wanted::Running;
-                self.into_service(now)
+                self.enter_service(now)
             }
             StatusChange::Inactive => {
                 self.wanted = Wanted::Stopped;
-                if present == Eligible::Maintenance { self.into_service(now) } else { Ok(()) }
+                if present == Eligible::Maintenance { self.enter_service(now) } else { Ok(()) }
             }
             StatusChange::Maintenance { at_once } => self.plan_maintenance(at_once, now),
         }
     }
 
-    fn into_service(&mut self, now: Now) -> Result<(), Refusal> {
+    fn enter_service(&mut self, now: Now) -> Result<(), Refusal> {
         let next = now.wall.slot().plus(1);
         let unchanged = self.eligible_in(next) == Eligible::InService && self.eligible.after(next).is_empty();
         if unchanged {

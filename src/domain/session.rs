@@ -100,15 +100,19 @@ struct Patience {
 
 const PER_ACCOUNT: Patience = Patience { free: 5, max_wait_ms: 5 * 60 * 1_000 };
 const PER_NETWORK: Patience = Patience { free: 20, max_wait_ms: 15 * 60 * 1_000 };
+/// Where the account has signed in from before.
+const AT_HOME: Patience = Patience { free: 10, max_wait_ms: 10 * 1_000 };
 
 /// Slows down guessing: after some failed attempts on an account, or from a network, each further one waits twice as long.
 ///
-/// A network that has signed in to an account is not held up by what others do to that account: nobody can lock an admin out by
-/// failing in the admin's name. Time is boot time, which nobody can set.
+/// From a network that has signed in to an account, only failures on this account from this network count, and the wait stays short:
+/// nobody can lock an admin out by failing in the admin's name, or from behind the same proxy. Time is boot time, which nobody can set.
 #[derive(Debug, Default)]
 pub struct Throttle {
     accounts: Counts<String>,
     networks: Counts<Network>,
+    /// Failures from networks that are in `known`.
+    at_home: Counts<(String, Network)>,
     known: HashSet<(String, Network)>,
 }
 
@@ -117,15 +121,22 @@ impl Throttle {
     /// milliseconds; the attempt must not be made.
     pub fn attempt(&mut self, account: &str, address: IpAddr, now: BootMs) -> Result<(), i64> {
         let (account, network) = (account.to_owned(), Network::of(address));
-        let known = self.known.contains(&(account.clone(), network));
-        let by_account = if known { 0 } else { self.accounts.wait_ms(&account, &PER_ACCOUNT, now) };
-        let wait_ms = by_account.max(self.networks.wait_ms(&network, &PER_NETWORK, now));
+        let pair = (account, network);
+        let known = self.known.contains(&pair);
+        let wait_ms = if known {
+            self.at_home.wait_ms(&pair, &AT_HOME, now)
+        } else {
+            let by_account = self.accounts.wait_ms(&pair.0, &PER_ACCOUNT, now);
+            by_account.max(self.networks.wait_ms(&network, &PER_NETWORK, now))
+        };
         if wait_ms > 0 {
             return Err(wait_ms);
         }
-        self.networks.failed(network, now);
-        if !known {
-            self.accounts.failed(account, now);
+        if known {
+            self.at_home.failed(pair, now);
+        } else {
+            self.networks.failed(network, now);
+            self.accounts.failed(pair.0, now);
         }
         Ok(())
     }
@@ -133,12 +144,17 @@ impl Throttle {
     /// The attempt was none: the account's count starts anew, the network's loses this one.
     pub fn succeeded(&mut self, account: &str, address: IpAddr) {
         let (account, network) = (account.to_owned(), Network::of(address));
+        let pair = (account, network);
+        if self.known.contains(&pair) {
+            self.at_home.0.remove(&pair);
+            return;
+        }
         self.networks.forgive(&network);
-        self.accounts.0.remove(&account);
+        self.accounts.0.remove(&pair.0);
         if self.known.len() >= MAX_KEYS {
             self.known.clear();
         }
-        self.known.insert((account, network));
+        self.known.insert(pair);
     }
 }
 
@@ -257,6 +273,16 @@ mod tests {
         }
         assert!(throttle.attempt("admin", at(2), BootMs(10_000)).is_err());
         assert_eq!(throttle.attempt("admin", at(1), BootMs(10_000)), Ok(()));
+        for name in 0..100 {
+            let _ = throttle.attempt(&format!("guess{name}"), at(1), BootMs(10_000));
+        }
+        assert!(throttle.attempt("guess", at(1), BootMs(10_000)).is_err());
+        assert_eq!(throttle.attempt("admin", at(1), BootMs(10_000)), Ok(()), "whatever else comes from the same address");
+        let mut longest = 0;
+        for attempt in 0..1_000 {
+            longest = longest.max(throttle.attempt("admin", at(1), BootMs(10_000 + attempt * 125)).err().unwrap_or(0));
+        }
+        assert!((8_000..=10_000).contains(&longest), "guessing from home is slowed down too, and never for long");
     }
 
     #[test]

@@ -3,8 +3,7 @@
 use super::{Context, Stopped};
 use crate::domain::credits::Epoch;
 use crate::domain::evidence::SLOTS_PER_DAY;
-use crate::storage::Lane;
-use crate::storage::hot;
+use crate::storage::{Lane, hot};
 
 /// Days for which evidence and leaves are kept.
 const EVIDENCE_DAYS: u32 = 90;

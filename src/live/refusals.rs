@@ -4,14 +4,15 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::domain::audit::{Actor, Draft};
 use crate::domain::time::Now;
 
 /// Kinds told apart at one time; what is beyond is counted as one.
 pub const MAX_KINDS: usize = 128;
-/// Seconds between two writes of what was counted: how often a job calls `take`.
-pub const FLUSH_SECONDS: u64 = 300;
+/// Time between two writes of what was counted: how often `take` is called.
+pub const FLUSH: Duration = Duration::from_secs(300);
 
 /// What makes two refusals alike.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -49,19 +49,6 @@ pub struct Latest {
     pub sample: Sample,
 }
 
-/// What a slot was for a node, as far as is known now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SlotState {
-    Proven,
-    Missed,
-    Attested,
-    /// The manager was not there to see, or the node's time did not count.
-    Unobserved,
-    /// Not over yet, or still open for a witness.
-    Pending,
-}
-
 #[derive(Debug, Default)]
 struct Seat {
     incarnation: Option<Incarnation>,

@@ -1,12 +1,14 @@
 //! The only layer that knows redb. `core` holds what is answered after a commit, `hot` what is flushed together,
 //! `intake` what is accepted and not durable yet.
 
+pub mod accruals;
 pub mod core;
 pub mod directory;
 pub mod fault;
 mod file;
 pub mod hot;
 pub mod intake;
+pub mod present;
 pub mod recovery;
 mod secrets;
 pub mod setup_code;
@@ -14,6 +16,7 @@ mod store;
 pub mod table;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod verify;
 
 pub use directory::{Directory, NodeEntry};
 pub use file::{DbFile, Lane};

@@ -88,8 +88,8 @@ impl Store {
     /// trusted.
     pub async fn flush(&self, now: Now, wall_minus_boot_ms: Option<i64>) -> Result<(), WriteError> {
         let _one_at_a_time = self.flushing.lock().await;
-        let nodes = self.read()?.scan(tables::NODES, .., usize::MAX)?;
-        let in_service = |slot| nodes.iter().filter(|(_, node)| node.counts_in(slot)).map(|(_, node)| node.index).collect();
+        let nodes = self.directory.all();
+        let in_service = |slot| nodes.iter().filter(|node| node.counts_in(slot)).map(|node| node.index).collect();
         let batch = Arc::new(self.intake.start_flush(now, wall_minus_boot_ms, in_service));
         let written = Arc::clone(&batch);
         match self.hot.write(Lane::Ordinary, move |tx| hot::flush(tx, &written)).await {

@@ -74,7 +74,8 @@ fn storage(files: &Files, disk: Option<&str>, file_system_bytes: u64) -> Storage
         Some("MMC") => Some("eMMC"),
         _ => match files.number(&format!("sys/block/{disk}/queue/rotational")) {
             Some(0) => Some("SSD"),
-            Some(1) => Some("HDD"),
+            // Virtual disks call themselves rotating whatever is below them.
+            Some(1) if !disk.starts_with("vd") => Some("HDD"),
             _ => None,
         },
     };
@@ -185,6 +186,17 @@ mod tests {
         assert_eq!(info.gpu.and_then(|g| g.memory_bytes), Some(8_573_157_376));
         let print = hash(&files, disk.as_deref(), "salt");
         assert!(print.board_serial.is_some() && print.disk_id.is_some() && print.is_well_formed());
+    }
+
+    #[test]
+    fn a_disk_is_called_rotating_only_when_it_can_know() {
+        let folder = crate::agent::state::tests::Folder::new();
+        for (disk, kind) in [("sda", Some("HDD")), ("vda", None)] {
+            std::fs::create_dir_all(folder.path().join(format!("sys/block/{disk}/queue"))).unwrap();
+            std::fs::write(folder.path().join(format!("sys/block/{disk}/queue/rotational")), "1\n").unwrap();
+            let info = storage(&Files::new(folder.path()), Some(disk), 7);
+            assert_eq!((info.kind.as_deref(), info.total_bytes), (kind, 7), "{disk}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use super::tables::EPOCHS;
 use crate::domain::credits::Epoch;
 use crate::domain::epoch::{GENESIS, Head};
+use crate::domain::time::Slot;
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, WriteTx};
 
@@ -14,6 +15,10 @@ pub fn put(tx: &mut WriteTx<'_>, head: &Head) -> Result<(), TxError> {
 
 pub fn last(read: &impl Read) -> Result<Option<Head>, Fault> {
     Ok(read.last(EPOCHS)?.map(|(_, head)| head))
+}
+
+pub fn by_epoch(read: &impl Read, epoch: Epoch) -> Result<Option<Head>, Fault> {
+    read.get(EPOCHS, &epoch.0)
 }
 
 /// Newest first.
@@ -29,6 +34,24 @@ pub fn page(read: &impl Read, offset: usize, limit: usize) -> Result<Vec<Head>, 
         if heads.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     Ok(heads)
+}
+
+/// Heads with leaves whose slots reach `since` or later, newest first, and the number of all such.
+pub fn page_since(read: &impl Read, since: Slot, offset: usize, limit: usize) -> Result<(Vec<Head>, usize), Fault> {
+    let (mut heads, mut total) = (Vec::new(), 0);
+    read.for_each_back(EPOCHS, .., |_, head| {
+        if head.last_slot < since {
+            return ControlFlow::Break(());
+        }
+        if !head.is_gap {
+            if total >= offset && heads.len() < limit {
+                heads.push(head);
+            }
+            total += 1;
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok((heads, total))
 }
 
 pub fn count(read: &impl Read) -> Result<u64, Fault> {

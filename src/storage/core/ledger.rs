@@ -84,9 +84,10 @@ pub fn balances(read: &impl Read) -> Result<Vec<(Book, Account, Units)>, Fault> 
 
 /// Newest first; of one node, when given.
 pub fn page(read: &impl Read, node: Option<NodeIndex>, offset: usize, limit: usize) -> Result<(Vec<Posting>, usize), Fault> {
+    let Some(node) = node else { return page_of_all(read, offset, limit) };
     let (mut rows, mut total) = (Vec::new(), 0);
     read.for_each_back(POSTINGS, .., |_, posting| {
-        if node.is_none_or(|node| touches(&posting, node)) {
+        if touches(&posting, node) {
             if total >= offset && rows.len() < limit {
                 rows.push(posting);
             }
@@ -95,6 +96,20 @@ pub fn page(read: &impl Read, node: Option<NodeIndex>, offset: usize, limit: usi
         ControlFlow::Continue(())
     })?;
     Ok((rows, total))
+}
+
+/// Sequences have no gaps, so the page of all is found without reading what is newer.
+fn page_of_all(read: &impl Read, offset: usize, limit: usize) -> Result<(Vec<Posting>, usize), Fault> {
+    let total = read.last(POSTINGS)?.map_or(0, |(seq, _)| seq);
+    let newest = total.saturating_sub(u64::try_from(offset).unwrap_or(u64::MAX));
+    let mut rows = Vec::new();
+    read.for_each_back(POSTINGS, ..=newest, |_, posting| {
+        if rows.len() < limit {
+            rows.push(posting);
+        }
+        if rows.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok((rows, usize::try_from(total).unwrap_or(usize::MAX)))
 }
 
 fn touches(posting: &Posting, node: NodeIndex) -> bool {

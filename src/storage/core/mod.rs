@@ -1,5 +1,6 @@
 //! `core.redb`: everything that is answered only after a commit. One file of verbs per noun.
 
+pub mod alerts;
 pub mod audit;
 pub mod enrolment;
 pub mod epochs;

@@ -5,10 +5,11 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 
 use super::tables::{OPEN_PAYOUTS, PAYOUT_ADDRESSES, PAYOUT_IDS, PAYOUTS, SCHEDULED};
-use super::{ledger, tables::Index64};
+use super::{audit, ledger, nodes, tables::Index64};
 use crate::crypto::Entropy;
 use crate::domain::address::AddressRecord;
-use crate::domain::ids::{NodeIndex, PayoutId};
+use crate::domain::audit::Draft;
+use crate::domain::ids::{NodeId, NodeIndex, PayoutId};
 use crate::domain::ledger::{Book, Entry};
 use crate::domain::payout::{Payout, Source};
 use crate::domain::refusal::Refusal;
@@ -40,6 +41,25 @@ fn context(node: NodeIndex) -> String {
 
 pub fn address(read: &impl Read, secrets: &Secrets, node: NodeIndex) -> Result<Option<AddressRecord>, Fault> {
     read.get(PAYOUT_ADDRESSES, &node.0)?.map(|sealed| sealed.open(secrets, node)).transpose()
+}
+
+/// Registers the address in `fresh`, which is `sealed` already; the same address again keeps its record and its wait, and is not audited. The
+/// clock must be trusted: the wait counts from it.
+pub fn register_address(
+    tx: &mut WriteTx<'_>,
+    secrets: &Secrets,
+    node: &NodeId,
+    fresh: &AddressRecord,
+    sealed: &SealedAddress,
+    draft: Draft,
+) -> Result<AddressRecord, TxError> {
+    let node = nodes::require(tx, node)?.index;
+    if let Some(same) = address(tx, secrets, node)?.filter(|record| record.address == fresh.address) {
+        return Ok(same);
+    }
+    put_address(tx, node, sealed)?;
+    audit::append(tx, draft)?;
+    Ok(fresh.clone())
 }
 
 pub fn put_address(tx: &mut WriteTx<'_>, node: NodeIndex, sealed: &SealedAddress) -> Result<(), TxError> {
@@ -112,11 +132,20 @@ pub fn last_scheduled_at(read: &impl Read, node: NodeIndex, book: Book) -> Resul
     Ok(by_seq(read, seq)?.filter(|p| p.status() != Status::Cancelled).map(|p| p.created_at))
 }
 
+/// Every payout, oldest first.
+pub fn for_each(read: &impl Read, mut visit: impl FnMut(Payout)) -> Result<(), Fault> {
+    read.for_each(PAYOUTS, .., |_, payout| {
+        visit(payout);
+        ControlFlow::Continue(())
+    })
+}
+
 /// Newest first, with the number of all; of one node, when given.
 pub fn page(read: &impl Read, node: Option<NodeIndex>, offset: usize, limit: usize) -> Result<(Vec<Payout>, usize), Fault> {
+    let Some(node) = node else { return page_of_all(read, offset, limit) };
     let (mut rows, mut total) = (Vec::new(), 0);
     read.for_each_back(PAYOUTS, .., |_, payout| {
-        if node.is_none_or(|node| payout.node == node) {
+        if payout.node == node {
             if total >= offset && rows.len() < limit {
                 rows.push(payout);
             }
@@ -125,6 +154,20 @@ pub fn page(read: &impl Read, node: Option<NodeIndex>, offset: usize, limit: usi
         ControlFlow::Continue(())
     })?;
     Ok((rows, total))
+}
+
+/// Sequences have no gaps, so the page of all is found without reading what is newer.
+fn page_of_all(read: &impl Read, offset: usize, limit: usize) -> Result<(Vec<Payout>, usize), Fault> {
+    let total = read.last(PAYOUTS)?.map_or(0, |(seq, _)| seq);
+    let newest = total.saturating_sub(u64::try_from(offset).unwrap_or(u64::MAX));
+    let mut rows = Vec::new();
+    read.for_each_back(PAYOUTS, ..=newest, |_, payout| {
+        if rows.len() < limit {
+            rows.push(payout);
+        }
+        if rows.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok((rows, usize::try_from(total).unwrap_or(usize::MAX)))
 }
 
 /// Every payout decodes and the open ones are the indexed ones; the number of payouts, or what is wrong.

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::audit;
 use super::tables::{SESSIONS, USER_NAMES, USERS};
-use crate::domain::audit::Draft;
+use crate::domain::audit::Act;
 use crate::domain::ids::UserId;
 use crate::domain::refusal::Refusal;
 use crate::domain::session::{Carrier, MAX_PER_USER, Session};
@@ -36,14 +36,20 @@ pub fn users(read: &impl Read) -> Result<Vec<User>, Fault> {
 }
 
 /// The first person, who may do everything.
-pub fn create_first(tx: &mut WriteTx<'_>, user: &User, draft: Draft) -> Result<(), TxError> {
+pub fn create_first(tx: &mut WriteTx<'_>, user: &User, act: &Act) -> Result<(), TxError> {
     if !needs_setup(tx)? {
         return Err(Refusal::SetupDone.into());
     }
-    create(tx, user, draft)
+    insert(tx, user)?;
+    audit::append(tx, act.draft("setup.complete", user.id.as_str()))
 }
 
-pub fn create(tx: &mut WriteTx<'_>, user: &User, draft: Draft) -> Result<(), TxError> {
+pub fn create(tx: &mut WriteTx<'_>, user: &User, act: &Act) -> Result<(), TxError> {
+    insert(tx, user)?;
+    audit::append(tx, act.draft("user.create", user.id.as_str()).because(user.role.as_str()))
+}
+
+fn insert(tx: &mut WriteTx<'_>, user: &User) -> Result<(), TxError> {
     let key = username_key(&user.username);
     if tx.get(USER_NAMES, &key)?.is_some() {
         return Err(Refusal::UserExists.into());
@@ -52,8 +58,7 @@ pub fn create(tx: &mut WriteTx<'_>, user: &User, draft: Draft) -> Result<(), TxE
         return Err(Refusal::Rule("TooManyUsers", format!("a manager knows at most {MAX_USERS} people")).into());
     }
     tx.put(USER_NAMES, &key, &user.id)?;
-    tx.put(USERS, &user.id.to_string(), user)?;
-    audit::append(tx, draft)
+    tx.put(USERS, &user.id.to_string(), user)
 }
 
 /// What may be changed of a person.
@@ -64,6 +69,16 @@ pub struct UserChange {
     pub disabled: Option<bool>,
 }
 
+impl UserChange {
+    /// For the audit log; never a password.
+    fn summary(&self) -> String {
+        let role = self.role.map(|role| format!("role {}", role.as_str()));
+        let disabled = self.disabled.map(|disabled| if disabled { "disabled" } else { "enabled" }.to_owned());
+        let password = self.password.as_ref().map(|_| "new password".to_owned());
+        [role, disabled, password].into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// `up_to` is the role of who asks: nobody touches, or makes, someone above themselves. A new password or a disabling ends the person's
 /// sessions, except `keep`.
 pub fn update(
@@ -72,7 +87,7 @@ pub fn update(
     change: &UserChange,
     up_to: Role,
     keep: Option<&[u8; 32]>,
-    draft: Draft,
+    act: &Act,
 ) -> Result<User, TxError> {
     let mut changed = user(tx, id)?.ok_or(Refusal::UserNotFound)?;
     if changed.role > up_to || change.role.is_some_and(|role| role > up_to) {
@@ -83,7 +98,7 @@ pub fn update(
     if let Some(password) = &change.password {
         changed.password = password.clone();
     }
-    changed.updated_at = draft.at;
+    changed.updated_at = act.now.wall;
     if (changed.role != Role::SuperAdmin || changed.disabled) && is_last_super_admin(tx, id)? {
         return Err(Refusal::LastSuperAdmin.into());
     }
@@ -91,11 +106,11 @@ pub fn update(
     if changed.disabled || change.password.is_some() {
         end_sessions(tx, |key, session| session.user == *id && Some(key) != keep)?;
     }
-    audit::append(tx, draft)?;
+    audit::append(tx, act.draft("user.update", id.as_str()).because(change.summary()))?;
     Ok(changed)
 }
 
-pub fn delete(tx: &mut WriteTx<'_>, id: &UserId, up_to: Role, draft: Draft) -> Result<(), TxError> {
+pub fn delete(tx: &mut WriteTx<'_>, id: &UserId, up_to: Role, act: &Act) -> Result<(), TxError> {
     let gone = user(tx, id)?.ok_or(Refusal::UserNotFound)?;
     if gone.role > up_to {
         return Err(Refusal::NotAllowed.into());
@@ -106,7 +121,7 @@ pub fn delete(tx: &mut WriteTx<'_>, id: &UserId, up_to: Role, draft: Draft) -> R
     tx.delete(USER_NAMES, &username_key(&gone.username))?;
     tx.delete(USERS, &id.to_string())?;
     end_sessions(tx, |_, session| session.user == *id)?;
-    audit::append(tx, draft)
+    audit::append(tx, act.draft("user.delete", id.as_str()))
 }
 
 fn is_last_super_admin(read: &impl Read, id: &UserId) -> Result<bool, Fault> {
@@ -123,7 +138,8 @@ pub struct NewSession {
 }
 
 /// Signs a person in whose password fitted `seen`: it must still be the person's password. Ended sessions of everyone are cleared away.
-pub fn sign_in(tx: &mut WriteTx<'_>, seen: &User, sessions: &[NewSession], now: Timestamp, draft: Draft) -> Result<(), TxError> {
+pub fn sign_in(tx: &mut WriteTx<'_>, seen: &User, sessions: &[NewSession], act: &Act) -> Result<(), TxError> {
+    let now = act.now.wall;
     let present = user(tx, &seen.id)?.filter(|u| !u.disabled && u.password == seen.password);
     let user = present.ok_or(Refusal::WrongCredentials)?;
     let mut own: Vec<([u8; 32], Session)> = Vec::new();
@@ -142,7 +158,7 @@ pub fn sign_in(tx: &mut WriteTx<'_>, seen: &User, sessions: &[NewSession], now: 
     for new in sessions {
         tx.put(SESSIONS, &new.token_hash, &Session::new(user.id.clone(), new.carrier, now))?;
     }
-    audit::append(tx, draft)
+    audit::append(tx, act.draft("auth.login", user.id.as_str()))
 }
 
 fn end_sessions(tx: &mut WriteTx<'_>, ends: impl Fn(&[u8; 32], &Session) -> bool) -> Result<(), TxError> {
@@ -174,18 +190,20 @@ pub fn touch(tx: &mut WriteTx<'_>, token_hash: &[u8; 32], now: Timestamp) -> Res
     }
 }
 
-pub fn sign_out(tx: &mut WriteTx<'_>, token_hash: &[u8; 32], draft: Draft) -> Result<(), TxError> {
-    if tx.delete(SESSIONS, token_hash)? { audit::append(tx, draft) } else { Ok(()) }
+pub fn sign_out(tx: &mut WriteTx<'_>, token_hash: &[u8; 32], act: &Act) -> Result<(), TxError> {
+    let Some(session) = tx.get(SESSIONS, token_hash)? else { return Ok(()) };
+    tx.delete(SESSIONS, token_hash)?;
+    audit::append(tx, act.draft("auth.logout", session.user.as_str()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::audit::Actor;
+    use crate::domain::time::Now;
     use crate::storage::testing::{NOW, store as fresh};
 
-    fn draft() -> Draft {
-        Draft::new(NOW, Actor::System, "test", "")
+    fn act() -> Act {
+        Act::system(NOW)
     }
 
     fn person(name: &str, role: Role) -> User {
@@ -207,15 +225,15 @@ mod tests {
         let (_dir, store) = fresh();
         let (root, other) = (person("root", Role::SuperAdmin), person("other", Role::SuperAdmin));
         let write = |user: User, first: bool| {
-            store.core.write_now(move |tx| if first { create_first(tx, &user, draft()) } else { create(tx, &user, draft()) })
+            store.core.write_now(move |tx| if first { create_first(tx, &user, &act()) } else { create(tx, &user, &act()) })
         };
         write(root.clone(), true).unwrap();
         assert_eq!(refused(write(other.clone(), true)), Refusal::SetupDone);
         assert_eq!(refused(write(person("ROOT", Role::Viewer), false)), Refusal::UserExists);
-        let remove = |id: UserId, up_to: Role| store.core.write_now(move |tx| delete(tx, &id, up_to, draft()));
+        let remove = |id: UserId, up_to: Role| store.core.write_now(move |tx| delete(tx, &id, up_to, &act()));
         assert_eq!(refused(remove(root.id.clone(), Role::SuperAdmin)), Refusal::LastSuperAdmin);
         let change =
-            |id: UserId, change: UserChange| store.core.write_now(move |tx| update(tx, &id, &change, Role::SuperAdmin, None, draft()));
+            |id: UserId, change: UserChange| store.core.write_now(move |tx| update(tx, &id, &change, Role::SuperAdmin, None, &act()));
         let demote = UserChange { role: Some(Role::Admin), ..UserChange::default() };
         let disable = UserChange { disabled: Some(true), ..UserChange::default() };
         assert_eq!(refused(change(root.id.clone(), demote.clone())), Refusal::LastSuperAdmin);
@@ -233,13 +251,13 @@ mod tests {
         let root = person("root", Role::SuperAdmin);
         let (bob, bob_id) = (person("bob", Role::Viewer), UserId::parse("user_bob").unwrap());
         for user in [root, bob.clone()] {
-            store.core.write_now(move |tx| create(tx, &user, draft())).unwrap();
+            store.core.write_now(move |tx| create(tx, &user, &act())).unwrap();
         }
         let enter = |key: u8, now: Timestamp| {
             let bob = bob.clone();
             store.core.write_now(move |tx| {
                 let new = NewSession { token_hash: [key; 32], carrier: Carrier::Cookie };
-                sign_in(tx, &bob, &[new], now, draft())
+                sign_in(tx, &bob, &[new], &Act::system(Now { wall: now, ..NOW }))
             })
         };
         let live = |key: u8, now: Timestamp| session(&store.read().unwrap(), &[key; 32], now).unwrap().is_some();
@@ -256,11 +274,11 @@ mod tests {
         assert_eq!(store.read().unwrap().count(SESSIONS), Ok(2), "ended ones were cleared away");
         let fresh_password = UserChange { password: Some(PasswordHash { salt: [0; 16], hash: [2; 32] }), ..UserChange::default() };
         let id = bob_id.clone();
-        store.core.write_now(move |tx| update(tx, &id, &fresh_password, Role::Admin, Some(&[99; 32]), draft())).unwrap();
+        store.core.write_now(move |tx| update(tx, &id, &fresh_password, Role::Admin, Some(&[99; 32]), &act())).unwrap();
         assert!(live(99, next) && !live(1, next));
         assert_eq!(refused(enter(7, next)), Refusal::WrongCredentials, "the password that was checked is not the password any more");
         let disable = UserChange { disabled: Some(true), ..UserChange::default() };
-        store.core.write_now(move |tx| update(tx, &bob_id, &disable, Role::Admin, None, draft())).unwrap();
+        store.core.write_now(move |tx| update(tx, &bob_id, &disable, Role::Admin, None, &act())).unwrap();
         assert!(!live(99, next));
     }
 }

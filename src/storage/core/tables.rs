@@ -1,5 +1,6 @@
 //! Every table of `core.redb` on one screen. Keys of busy tables are monotonic: a random key costs forty times the bytes.
 
+use crate::domain::alert::Alert;
 use crate::domain::audit::Entry;
 use crate::domain::enrolment::EnrolmentToken;
 use crate::domain::epoch::Head;
@@ -45,6 +46,10 @@ pub const USER_NAMES: Table<String, UserId> = Table::new("user_names");
 /// Hash of a session's token -> session.
 pub const SESSIONS: Table<[u8; 32], Session> = Table::new("sessions");
 /// By sequence, from 1.
+pub const ALERTS: Table<u64, Alert> = Table::new("alerts");
+/// Kind, space, subject -> the open alert.
+pub const OPEN_ALERTS: Table<String, Index64> = Table::new("open_alerts");
+/// By sequence, from 1.
 pub const AUDIT: Table<u64, Entry> = Table::new("audit");
 /// First slot of an epoch -> its head.
 pub const EPOCHS: Table<u32, Head> = Table::new("epochs");
@@ -81,6 +86,7 @@ record! {
     User = 1,
     UserId = 1,
     Session = 1,
+    Alert = 1,
     Entry = 1,
     Index = 1,
     Index64 = 1,
@@ -108,6 +114,8 @@ pub const ALL: &[&str] = &[
     USERS.name,
     USER_NAMES.name,
     SESSIONS.name,
+    ALERTS.name,
+    OPEN_ALERTS.name,
     AUDIT.name,
     EPOCHS.name,
     POSTINGS.name,

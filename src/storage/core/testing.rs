@@ -36,7 +36,8 @@ pub struct Fixture {
 impl Fixture {
     pub fn new() -> Fixture {
         let dir = tempfile::tempdir().unwrap();
-        let options = StoreOptions { dir: dir.path().join("data"), core_cache_bytes: 1 << 20, hot_cache_bytes: 1 << 20, boot_id: "boot".into() };
+        let options =
+            StoreOptions { dir: dir.path().join("data"), core_cache_bytes: 1 << 20, hot_cache_bytes: 1 << 20, boot_id: "boot".into() };
         let store = Store::open(&options, Entropy::new(), at(0)).unwrap();
         let fixture = Fixture { store, _dir: dir };
         fixture.write(|tx, _| pools::ensure_default(tx, &act(), price(), 100)).unwrap();

@@ -37,7 +37,53 @@ pub fn of_node(read: &impl Read, epoch: Epoch, node: NodeIndex) -> Result<Option
     Ok(group.and_then(|g| g.0.into_iter().find(|leaf| leaf.node == node)))
 }
 
+/// The leaves of some nodes, given in ascending order; each group is read once.
+pub fn of_nodes(read: &impl Read, epoch: Epoch, nodes: &[NodeIndex]) -> Result<Vec<Leaf>, Fault> {
+    let mut leaves = Vec::new();
+    for wanted in nodes.chunk_by(|a, b| group(*a) == group(*b)) {
+        if let Some(found) = read.get(LEAVES, &(epoch.0, group(wanted[0])))? {
+            leaves.extend(found.0.into_iter().filter(|leaf| wanted.binary_search(&leaf.node).is_ok()));
+        }
+    }
+    Ok(leaves)
+}
+
 /// Forgets leaves of epochs before `epoch`, at most `limit` rows; returns how many.
 pub fn prune(tx: &mut WriteTx<'_>, epoch: Epoch, limit: usize) -> Result<usize, TxError> {
     tx.delete_before(LEAVES, &(epoch.0, 0), limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::credits::{EpochSlots, Multiplier};
+    use crate::domain::money::Pico;
+    use crate::domain::poot::{Inputs, Params, score};
+    use crate::storage::testing::store;
+
+    #[test]
+    fn leaves_of_some_nodes_are_those_of_all_without_the_others() {
+        let (_dir, store) = store();
+        let inputs = Inputs::default();
+        let leaf = |n| Leaf {
+            node: NodeIndex(n),
+            slots: EpochSlots::default(),
+            inputs,
+            score: score(&inputs, &Params::default()),
+            multiplier: Multiplier::default(),
+            payer: None,
+            accrual: Pico(i128::from(n)),
+        };
+        let all: Vec<Leaf> = [0, 5, 127, 128, 300, 301].map(leaf).to_vec();
+        let written = all.clone();
+        store.hot.write_now(move |tx| put(tx, Epoch(10), &written)).unwrap();
+        let read = store.hot.read().unwrap();
+        for wanted in [&[0, 127, 128][..], &[1, 5, 300], &[301, 999], &[], &[0, 5, 127, 128, 300, 301]] {
+            let nodes: Vec<NodeIndex> = wanted.iter().map(|n| NodeIndex(*n)).collect();
+            let expected: Vec<Leaf> = of_epoch(&read, Epoch(10)).unwrap().into_iter().filter(|l| nodes.contains(&l.node)).collect();
+            assert_eq!(of_nodes(&read, Epoch(10), &nodes).unwrap(), expected, "{wanted:?}");
+        }
+        assert_eq!(of_epoch(&read, Epoch(10)).unwrap(), all);
+        assert_eq!(of_nodes(&read, Epoch(20), &[NodeIndex(0)]).unwrap(), []);
+    }
 }

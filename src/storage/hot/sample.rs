@@ -144,7 +144,7 @@ mod tests {
         let back = Sample::from(stored);
         assert_eq!(back.cpu.usage_percent, Some(12.3));
         assert_eq!(back.cpu.load_average, Some([0.13, 1.0, 2.0]));
-        assert_eq!(back.cpu.temperature_celsius, Some(-3.1));
+        assert_eq!(back.cpu.temperature_celsius, Some(-3.3));
         assert_eq!(back.memory.used_bytes, Some(3 * KIB));
         assert_eq!(back.network, sample.network);
     }

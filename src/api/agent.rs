@@ -1,0 +1,189 @@
+//! What agents send: reports and late batches. Signatures are checked here, over the exact bytes; everything else is the
+//! intake's.
+
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use serde::Serialize;
+use std::sync::Arc;
+use utoipa_axum::router::OpenApiRouter;
+
+use super::error::ApiError;
+use super::json;
+use super::state::AppState;
+use crate::crypto::sha256;
+use crate::domain::audit::{Act, Actor};
+use crate::domain::enrolment::{Drift, Fingerprint};
+use crate::domain::ids::{Incarnation, NodeId};
+use crate::domain::node::{Observed, Status};
+use crate::domain::refusal::{FieldErrors, Refusal};
+use crate::domain::time::{Now, Timestamp};
+use crate::live::{Event, LatestSample, ReportEvent};
+use crate::storage::core::nodes;
+use crate::storage::hot::{self, EncodedSample};
+use crate::storage::intake::{NotTaken, slot_offset_ms};
+use crate::storage::{Lane, NodeEntry};
+use crate::wire::{
+    Envelope, HEADER_NODE, HEADER_SIGNATURE, LateAnswer, LateBatch, MAX_BODY, MAX_ITEMS, MAX_LATE_ITEMS, PROTOCOL, Purpose, Report,
+    ReportAnswer, SlotNow, phase_ms,
+};
+
+/// Not part of the OpenAPI document: the wire between manager and agent has its own version.
+pub fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().route("/agent/report", post(report)).route("/agent/late", post(late)).layer(DefaultBodyLimit::max(MAX_BODY))
+}
+
+async fn report(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
+    let node = sender(&state, &headers)?;
+    let mut report: Report = json::parse(&body)?;
+    let seal = Seal { state: &state, node: &node, incarnation: report.incarnation, seq: report.seq };
+    seal.check(Purpose::Report, &headers, &body)?;
+    check_protocol(report.protocol)?;
+    check_items(&report)?;
+    for item in &mut report.items {
+        item.sample = std::mem::take(&mut item.sample).sanitised();
+    }
+    let now = state.now();
+    check_fingerprint(&state, &node, &report.fingerprint, now).await?;
+    let accepted = match state.store.intake.accept(node.index, &node.id, &report, &sha256(&body), now) {
+        Ok(accepted) => accepted,
+        Err(NotTaken::Refused(refusal)) => return Err(by_node(refusal, &node)),
+        Err(NotTaken::Busy) => {
+            return Err(ApiError::unavailable("IntakeFull", "too many reports wait for the disk; keep this one and try again"));
+        }
+    };
+    if let Some(slot) = accepted.proved
+        && let Some(item) = report.items.last()
+    {
+        let status = Status::derive(Observed::Active, node.wanted, *node.eligible.latest());
+        let latest = LatestSample::of(now.wall, &item.sample);
+        state.events.publish(&Event::Report(ReportEvent { node_id: node.id.clone(), latest, status, slot: slot.0, proven: true }));
+    }
+    let slot = now.trusted.then(|| {
+        let slot = now.wall.slot();
+        SlotNow { slot, offset_ms: slot_offset_ms(now), beacon: state.store.intake.beacon(&node.id, slot) }
+    });
+    let answer = ReportAnswer {
+        accepted_seq: accepted.accepted_seq,
+        durable_seq: accepted.durable_seq,
+        run: state.store.intake.run,
+        slot,
+        phase_ms: phase_ms(&node.id),
+        evidence_hash: accepted.hash.to_hex(),
+    };
+    seal.answer(Purpose::ReportAnswer, &answer)
+}
+
+async fn late(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
+    let node = sender(&state, &headers)?;
+    let batch: LateBatch = json::parse(&body)?;
+    let seal = Seal { state: &state, node: &node, incarnation: batch.incarnation, seq: 0 };
+    seal.check(Purpose::Late, &headers, &body)?;
+    check_protocol(batch.protocol)?;
+    let mut errors = FieldErrors::default();
+    errors.require((1..=MAX_LATE_ITEMS).contains(&batch.items.len()), "items", format!("must have 1 to {MAX_LATE_ITEMS} entries"));
+    errors.finish()?;
+    let now = state.now();
+    if !now.trusted {
+        return Err(Refusal::ClockUntrusted.into());
+    }
+    let newest = now.wall.slot();
+    let oldest = newest.minus(state.settings.raw_days.saturating_mul(crate::domain::evidence::SLOTS_PER_DAY));
+    let total = batch.items.len();
+    let fits = batch.items.into_iter().filter(|item| (oldest..=newest).contains(&item.slot));
+    let items: Vec<_> = fits.map(|item| (item.slot, EncodedSample::new(&item.sample.sanitised()))).collect();
+    let refused = u32::try_from(total - items.len()).unwrap_or(u32::MAX);
+    // What is in memory goes first, so that the rows on disk know every slot that was reported live.
+    let anchor = state.clock.wall_at(now.boot).map(|wall| wall.0 - now.boot.0);
+    state.store.flush(now, anchor).await?;
+    let index = node.index;
+    let outcome = state.store.hot.write(Lane::Ordinary, move |tx| hot::store_late(tx, index, &items)).await?;
+    seal.answer(Purpose::LateAnswer, &LateAnswer { stored: outcome.stored, duplicate: outcome.duplicate, refused })
+}
+
+/// The node that the request names; whether it is the sender, the signature says.
+fn sender(state: &AppState, headers: &HeaderMap) -> Result<Arc<NodeEntry>, ApiError> {
+    let name = headers.get(HEADER_NODE).and_then(|value| value.to_str().ok());
+    let id = name.and_then(|text| NodeId::parse(text).ok()).ok_or_else(|| ApiError::malformed(HEADER_NODE, "must name a node"))?;
+    Ok(state.store.directory.by_id(&id).ok_or(Refusal::NodeNotFound)?)
+}
+
+fn by_node(refusal: Refusal, node: &NodeEntry) -> ApiError {
+    ApiError::from(refusal).about(Some(node.id.to_string()))
+}
+
+fn check_protocol(protocol: u32) -> Result<(), ApiError> {
+    if protocol > PROTOCOL { Err(Refusal::ProtocolTooNew.into()) } else { Ok(()) }
+}
+
+fn check_items(report: &Report) -> Result<(), ApiError> {
+    let mut errors = FieldErrors::default();
+    errors.require((1..=MAX_ITEMS).contains(&report.items.len()), "items", format!("must have 1 to {MAX_ITEMS} entries"));
+    errors.require(report.items.is_sorted_by(|a, b| a.seq < b.seq), "items", "must ascend by seq");
+    errors.require(report.items.last().is_none_or(|last| last.seq == report.seq), "seq", "must be that of the last item");
+    Ok(errors.finish()?)
+}
+
+/// A part or two may change. More than that is recorded and holds payouts; another machine is refused.
+async fn check_fingerprint(state: &AppState, node: &NodeEntry, reported: &Fingerprint, now: Now) -> Result<(), ApiError> {
+    let Some(accepted) = &node.fingerprint else { return Err(Refusal::NodeNotFound.into()) };
+    if !reported.is_well_formed() {
+        return Err(ApiError::malformed("fingerprint", "must hold hashes of 32 hex digits"));
+    }
+    match accepted.drift(reported) {
+        Drift::Same => Ok(()),
+        Drift::OtherHardware => Err(by_node(Refusal::KeyOnOtherHardware, node)),
+        Drift::Changed if node.drifted => Ok(()),
+        Drift::Changed => {
+            let act = Act { now, actor: Actor::Node(node.id.to_string()), address: None, request_id: None };
+            let (id, reported, directory) = (node.id.clone(), reported.clone(), Arc::clone(&state.store.directory));
+            state.store.write(move |tx| nodes::report_drift(tx, &directory, &act, &id, &reported)).await?;
+            Ok(())
+        }
+    }
+}
+
+/// What both signatures of one exchange bind.
+struct Seal<'a> {
+    state: &'a AppState,
+    node: &'a NodeEntry,
+    incarnation: Incarnation,
+    seq: u64,
+}
+
+impl Seal<'_> {
+    fn envelope(&self, purpose: Purpose) -> Envelope<'_> {
+        let (manager, node) = (self.state.store.manager_id.as_str(), self.node.id.as_str());
+        Envelope { purpose, manager, node, incarnation: self.incarnation, seq: self.seq }
+    }
+
+    fn check(&self, purpose: Purpose, headers: &HeaderMap, body: &[u8]) -> Result<(), ApiError> {
+        let signature = headers.get(HEADER_SIGNATURE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let fits = self.node.key.is_some_and(|key| self.envelope(purpose).verify(&key, body, signature));
+        if fits { Ok(()) } else { Err(by_node(Refusal::SignatureForged, self.node)) }
+    }
+
+    fn answer(&self, purpose: Purpose, answer: &impl Serialize) -> Result<Response, ApiError> {
+        let body = serde_json::to_vec(answer).map_err(|_| ApiError::panicked())?;
+        let signature = self.envelope(purpose).sign(&self.state.store.signing_key, &body);
+        let headers = [(header::CONTENT_TYPE.as_str(), "application/json".to_owned()), (HEADER_SIGNATURE, signature)];
+        Ok((StatusCode::OK, headers, body).into_response())
+    }
+}
+
+impl LatestSample {
+    /// The few numbers that lists show.
+    pub fn of(at: Timestamp, sample: &crate::domain::metrics::Sample) -> LatestSample {
+        LatestSample {
+            timestamp: at.rfc3339(),
+            cpu_usage_percent: sample.cpu.usage_percent,
+            memory_used_bytes: sample.memory.used_bytes,
+            memory_total_bytes: sample.memory.total_bytes,
+            disk_used_bytes: sample.disk.used_bytes,
+            disk_total_bytes: sample.disk.total_bytes,
+            temperature_celsius: sample.cpu.temperature_celsius,
+        }
+    }
+}

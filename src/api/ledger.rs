@@ -1,0 +1,199 @@
+//! The ledger: postings and balances, with the names of who is meant.
+
+use std::collections::BTreeMap;
+
+use axum::extract::State;
+use serde::Serialize;
+
+use super::auth::Caller;
+use super::error::ApiError;
+use super::json::{Json, Path};
+use super::page::{Page, PageQuery, Pagination};
+use super::reads::{self, Names};
+use super::state::AppState;
+use crate::domain::ids::{NodeIndex, PayoutId};
+use crate::domain::ledger::{Account, Book, Cause, Posting, Settlement};
+use crate::domain::money::{Currency, Units};
+use crate::domain::user::Role;
+use crate::storage::core::ledger;
+use crate::storage::fault::Fault;
+
+/// A balanced movement; its lines sum to zero.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct PostingView {
+    /// Counts from 1 without gaps.
+    pub seq: u64,
+    pub at: String,
+    pub cause: CauseView,
+    pub settlement: Settlement,
+    pub currency: Currency,
+    pub lines: Vec<LineView>,
+}
+
+/// Why a posting exists.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum CauseView {
+    /// Work of a node in the epochs (after, through].
+    Accrual {
+        node_id: String,
+        after: u32,
+        through: u32,
+    },
+    /// A payout was planned.
+    Reserve {
+        payout_id: String,
+    },
+    /// A payout ended without paying.
+    Release {
+        payout_id: String,
+    },
+    Paid {
+        payout_id: String,
+    },
+    Adjustment {
+        node_id: String,
+        reason: String,
+        by: String,
+    },
+    /// A node with a balance was deleted.
+    Forfeiture {
+        node_id: String,
+        reason: String,
+        by: String,
+    },
+}
+
+/// Positive: owed to or given to the account. Negative: taken from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct LineView {
+    /// `node_payable:node_...`, `pool_expense:pool_...`, `adjustment`.
+    pub account: String,
+    pub amount: String,
+}
+
+fn account_name(account: Account, names: &mut Names<'_>) -> Result<String, Fault> {
+    Ok(match account {
+        Account::PoolExpense(pool) => format!("pool_expense:{}", names.pool(pool)?),
+        Account::NodePayable(node) => format!("node_payable:{}", names.node(node)?),
+        Account::NodeReserved(node) => format!("node_reserved:{}", names.node(node)?),
+        Account::NodePaid(node) => format!("node_paid:{}", names.node(node)?),
+        Account::Forfeited(node) => format!("forfeited:{}", names.node(node)?),
+        Account::Adjustment => "adjustment".to_owned(),
+        Account::Unexplained => "unexplained".to_owned(),
+    })
+}
+
+impl CauseView {
+    fn new(cause: &Cause, names: &mut Names<'_>) -> Result<CauseView, Fault> {
+        let payout = |id: &PayoutId| id.to_string();
+        Ok(match cause {
+            Cause::Accrual { node, after, through } => {
+                CauseView::Accrual { node_id: names.node(*node)?, after: after.0, through: through.0 }
+            }
+            Cause::Reserve { payout: id } => CauseView::Reserve { payout_id: payout(id) },
+            Cause::Release { payout: id } => CauseView::Release { payout_id: payout(id) },
+            Cause::Paid { payout: id } => CauseView::Paid { payout_id: payout(id) },
+            Cause::Adjustment { node, reason, by } => {
+                CauseView::Adjustment { node_id: names.node(*node)?, reason: reason.clone(), by: by.to_string() }
+            }
+            Cause::Forfeiture { node, reason, by } => {
+                CauseView::Forfeiture { node_id: names.node(*node)?, reason: reason.clone(), by: by.to_string() }
+            }
+        })
+    }
+}
+
+impl PostingView {
+    fn new(posting: &Posting, names: &mut Names<'_>) -> Result<PostingView, Fault> {
+        let Book { settlement, currency } = posting.entry.book;
+        let mut lines = Vec::with_capacity(posting.entry.lines.len());
+        for line in &posting.entry.lines {
+            lines.push(LineView { account: account_name(line.account, names)?, amount: line.amount.to_decimal(currency).to_string() });
+        }
+        let cause = CauseView::new(&posting.entry.cause, names)?;
+        Ok(PostingView { seq: posting.seq, at: posting.at.rfc3339(), cause, settlement, currency, lines })
+    }
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct PostingList {
+    pub postings: Vec<PostingView>,
+    pub pagination: Pagination,
+}
+
+/// Postings that touch a node, newest first
+#[utoipa::path(get, path = "/nodes/{id}/ledger", tag = "ledger", params(("id" = String, Path), PageQuery), responses((status = 200, body = PostingList)))]
+pub async fn of_node(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    page: Page,
+) -> Result<Json<PostingList>, ApiError> {
+    let node = reads::node_for(&state, &caller, &id, Role::Viewer)?.index;
+    list(&state, Some(node), page).await
+}
+
+/// All postings, newest first
+#[utoipa::path(get, path = "/ledger", tag = "ledger", params(PageQuery), responses((status = 200, body = PostingList)))]
+pub async fn all(State(state): State<AppState>, caller: Caller, page: Page) -> Result<Json<PostingList>, ApiError> {
+    caller.require(Role::Admin)?;
+    list(&state, None, page).await
+}
+
+async fn list(state: &AppState, node: Option<NodeIndex>, page: Page) -> Result<Json<PostingList>, ApiError> {
+    reads::long(state, move |state| {
+        let read = state.store.read()?;
+        let (rows, total) = ledger::page(&read, node, page.offset(), page.limit())?;
+        let mut names = Names::new(&read);
+        let postings = rows.iter().map(|posting| PostingView::new(posting, &mut names)).collect::<Result<_, _>>()?;
+        Ok(Json(PostingList { postings, pagination: page.of_rows(total) }))
+    })
+    .await
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct BalanceView {
+    pub account: String,
+    pub balance: String,
+}
+
+/// One currency under one settlement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct BookView {
+    pub settlement: Settlement,
+    pub currency: Currency,
+    pub accounts: Vec<BalanceView>,
+    /// Of all accounts; always "0".
+    pub sum: String,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Balances {
+    pub books: Vec<BookView>,
+}
+
+/// Balances of every account, by book
+#[utoipa::path(get, path = "/ledger/balances", tag = "ledger", responses((status = 200, body = Balances)))]
+pub async fn balances(State(state): State<AppState>, caller: Caller) -> Result<Json<Balances>, ApiError> {
+    caller.require(Role::Admin)?;
+    reads::long(&state, |state| {
+        let read = state.store.read()?;
+        let mut names = Names::new(&read);
+        let mut books: BTreeMap<Book, (Vec<BalanceView>, Units)> = BTreeMap::new();
+        for (book, account, units) in ledger::balances(&read)? {
+            let (accounts, sum) = books.entry(book).or_default();
+            let balance = units.to_decimal(book.currency).to_string();
+            accounts.push(BalanceView { account: account_name(account, &mut names)?, balance });
+            *sum = sum.plus(units).map_err(|overflow| Fault::Invariant(overflow.to_string()))?;
+        }
+        let show = |(Book { settlement, currency }, (accounts, sum)): (Book, (Vec<BalanceView>, Units))| BookView {
+            settlement,
+            currency,
+            accounts,
+            sum: sum.to_decimal(currency).to_string(),
+        };
+        Ok(Json(Balances { books: books.into_iter().map(show).collect() }))
+    })
+    .await
+}

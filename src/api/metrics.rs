@@ -1,0 +1,91 @@
+//! `/metrics` for Prometheus: what was counted since the start, and the present state of the fleet.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{Method, StatusCode, header};
+use axum::response::IntoResponse;
+
+use super::node_view::{latest_sample, observed};
+use super::state::AppState;
+use crate::domain::node::Observed;
+use crate::live::{Family, Gauge, Metrics};
+
+/// Nodes whose samples are shown; larger fleets read them through the API.
+const NODES_SHOWN: usize = 1_000;
+
+/// Counts one answered request. `route` is the pattern that matched, so that paths cannot make endless series.
+pub fn record(metrics: &Metrics, method: &Method, route: &str, status: StatusCode, took: Duration) {
+    let method = match *method {
+        Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::DELETE | Method::OPTIONS | Method::PATCH => method.as_str(),
+        _ => "OTHER",
+    };
+    metrics.count(Family::HttpRequests, &[("method", method), ("endpoint", route), ("status_code", status.as_str())]);
+    metrics.observe(Family::HttpDuration, &[("method", method), ("endpoint", route)], took);
+    if let Some(operation) = node_operation(method, route) {
+        let outcome = if status.is_success() { "success" } else { "failure" };
+        metrics.count(Family::NodeOperations, &[("operation", operation), ("status", outcome)]);
+    }
+}
+
+fn node_operation(method: &str, route: &str) -> Option<&'static str> {
+    match (method, route.strip_prefix("/api/v1/")?) {
+        ("POST", "nodes") => Some("create"),
+        ("PUT", "nodes/{id}") => Some("update"),
+        ("DELETE", "nodes/{id}") => Some("delete"),
+        ("POST", "nodes/{id}/fingerprint/accept") => Some("accept_fingerprint"),
+        ("POST", "agent/enrol") => Some("enrol"),
+        ("POST", "nodes/pools/{pool_id}/nodes" | "pools/{id}/join") => Some("join_pool"),
+        ("DELETE", "nodes/pools/{pool_id}/nodes/{node_id}") => Some("leave_pool"),
+        _ => None,
+    }
+}
+
+/// The present state, computed for this scrape.
+fn gauges(state: &AppState) -> Vec<Gauge> {
+    let now = state.now();
+    let nodes = state.store.directory.all();
+    let mut gauges = Vec::new();
+    let heard = nodes.iter().filter(|node| {
+        let last = state.store.intake.last_report(node.index);
+        observed(state, last, now) == Observed::Active
+    });
+    let heard = u32::try_from(heard.count()).unwrap_or(u32::MAX);
+    gauges.push(Gauge { family: Family::ActiveNodes, labels: vec![], value: f64::from(heard) });
+    for (file, commits) in [("core", state.store.core.commits()), ("hot", state.store.hot.commits())] {
+        let labels = vec![("file", file.to_owned()), ("operation", "commit".to_owned())];
+        gauges.push(Gauge { family: Family::DatabaseOperations, labels, value: float(commits) });
+    }
+    for node in nodes.iter().take(NODES_SHOWN) {
+        let Some(latest) = state.store.intake.latest(node.index) else { continue };
+        let sample = latest_sample(latest.at, &latest.sample);
+        let values = [
+            ("cpu", "percent", sample.cpu_usage_percent),
+            ("memory", "bytes", sample.memory_used_bytes.map(float)),
+            ("disk", "bytes", sample.disk_used_bytes.map(float)),
+            ("temperature", "celsius", sample.temperature_celsius),
+        ];
+        for (resource, unit, value) in values {
+            let Some(value) = value.filter(|value| value.is_finite()) else { continue };
+            let labels = vec![("node_id", node.id.to_string()), ("resource_type", resource.to_owned()), ("unit", unit.to_owned())];
+            gauges.push(Gauge { family: Family::ResourceUsage, labels, value });
+        }
+    }
+    // What cannot be read is missing from this scrape; the store's own health says why.
+    gauges.extend(super::gauges::poot_scores(state, NODES_SHOWN).unwrap_or_default());
+    gauges.extend(super::gauges::payouts(state).unwrap_or_default());
+    gauges
+}
+
+/// Prometheus counts in floats; beyond 2^53 the last digits go.
+#[expect(clippy::cast_precision_loss, reason = "a measurement for a chart")]
+fn float(value: u64) -> f64 {
+    value as f64
+}
+
+/// Numbers for Prometheus
+#[utoipa::path(get, path = "/metrics", tag = "health", security(()), responses((status = 200, content_type = "text/plain", body = String)))]
+pub async fn show(State(state): State<AppState>) -> impl IntoResponse {
+    let text = state.metrics.render(&gauges(&state));
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+}

@@ -1,0 +1,217 @@
+//! Payouts and payout addresses. Planning, sending and tracking are the cycle's; here it is shown and nudged.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+
+use super::auth::{Caller, Principal};
+use super::error::ApiError;
+use super::json::{Json, Path};
+use super::page::{Page, PageQuery, Pagination};
+use super::reads::{self, Names};
+use super::state::AppState;
+use crate::domain::address::{AddressRecord, PayoutAddress};
+use crate::domain::ids::NodeIndex;
+use crate::domain::ledger::Settlement;
+use crate::domain::money::Currency;
+use crate::domain::payout::{self, Payout, Status};
+use crate::domain::refusal::{FieldError, Refusal};
+use crate::domain::time::{Now, Timestamp};
+use crate::domain::user::Role;
+use crate::live::Job;
+use crate::storage::core::payouts::SealedAddress;
+use crate::storage::core::{audit, payouts};
+use crate::storage::fault::Fault;
+
+/// Where a node is paid to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct AddressView {
+    pub address: String,
+    pub currency: Currency,
+    /// No payout goes there before.
+    pub active_from: String,
+    pub cooling_down: bool,
+    pub changed_at: String,
+}
+
+impl AddressView {
+    fn new(record: &AddressRecord, now: Now) -> AddressView {
+        AddressView {
+            address: record.address.to_string(),
+            currency: record.address.currency(),
+            active_from: record.active_from.rfc3339(),
+            cooling_down: !record.is_active(now.wall),
+            changed_at: record.changed_at.rfc3339(),
+        }
+    }
+}
+
+/// A node's payout address
+#[utoipa::path(get, path = "/nodes/{id}/payout-address", tag = "payouts", params(("id" = String, Path)), responses((status = 200, body = AddressView), (status = 404, description = "none is registered")))]
+pub async fn address(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<AddressView>, ApiError> {
+    let node = reads::node_for_person(&state, &caller, &id, Role::Operator)?;
+    let record = payouts::address(&state.store.read()?, &state.store.secrets, node.index)?.ok_or(Refusal::AddressNotFound)?;
+    Ok(Json(AddressView::new(&record, state.now())))
+}
+
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewAddress {
+    pub address: String,
+    /// Default: USDT. LUCID is kept and cannot be paid in this release.
+    #[serde(default = "usdt")]
+    #[schema(value_type = Option<Currency>)]
+    pub currency: Currency,
+}
+
+fn usdt() -> Currency {
+    Currency::Usdt
+}
+
+/// Register a node's payout address
+///
+/// A changed address waits before it is used; the same one again changes nothing.
+#[utoipa::path(put, path = "/nodes/{id}/payout-address", tag = "payouts", params(("id" = String, Path)), request_body = NewAddress, responses((status = 200, body = AddressView), (status = 400, description = "not an address that can be paid")))]
+pub async fn set_address(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Json(new): Json<NewAddress>,
+) -> Result<Json<AddressView>, ApiError> {
+    let node = reads::node_for_person(&state, &caller, &id, Role::Operator)?;
+    let address = payable(&new)?;
+    let now = state.now();
+    if !now.trusted {
+        // The wait would count from a time that nobody vouches for.
+        return Err(Refusal::ClockUntrusted.into());
+    }
+    let fresh = AddressRecord::register(None, address, now, state.settings.address_cooldown_hours);
+    let store = &state.store;
+    let sealed = SealedAddress::seal(&store.secrets, &store.entropy, node.index, &fresh)?;
+    let remark = format!("{} address {}", new.currency, fresh.address.masked());
+    let draft = caller.act(now).draft("payout_address.set", node.id.as_str()).because(remark);
+    let secrets = store.secrets.clone();
+    let record = store.write(move |tx| payouts::register_address(tx, &secrets, &node.id, &fresh, &sealed, draft.clone())).await?;
+    Ok(Json(AddressView::new(&record, now)))
+}
+
+fn payable(new: &NewAddress) -> Result<PayoutAddress, Refusal> {
+    let parsed = PayoutAddress::parse(new.address.trim(), new.currency);
+    // Nothing is paid by a wallet of this manager yet, so there is none to keep out.
+    let checked = parsed.and_then(|address| address.check_payable(&[]).map(|()| address));
+    checked.map_err(|why| Refusal::Invalid(vec![FieldError { field: "address".to_owned(), message: why.to_string() }]))
+}
+
+/// A payout to one node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct PayoutView {
+    pub payout_id: String,
+    pub node_id: String,
+    pub amount: String,
+    pub currency: Currency,
+    /// Viewers see its end only.
+    pub wallet_address: String,
+    pub status: Status,
+    /// `simulated`: no money moves.
+    pub settlement: Settlement,
+    /// Why it waits for a person.
+    pub review_reason: Option<String>,
+    pub transaction_hash: Option<String>,
+    pub attempts: u32,
+    pub created_at: String,
+    pub updated_at: String,
+    pub completed_at: Option<String>,
+    /// Why it failed or was cancelled.
+    pub error_message: Option<String>,
+}
+
+impl PayoutView {
+    fn new(payout: &Payout, names: &mut Names<'_>, shows_address: bool) -> Result<PayoutView, Fault> {
+        let (completed_at, error_message) = match &payout.state {
+            payout::State::Open => (None, None),
+            payout::State::Paid { at } => (Some(*at), None),
+            payout::State::Failed { reason, .. } | payout::State::Cancelled { reason, .. } => (None, Some(reason.clone())),
+        };
+        let wallet_address = if shows_address { payout.address.to_string() } else { payout.address.masked() };
+        Ok(PayoutView {
+            payout_id: payout.id.to_string(),
+            node_id: names.node(payout.node)?,
+            amount: payout.amount.to_decimal(payout.book.currency).to_string(),
+            currency: payout.book.currency,
+            wallet_address,
+            status: payout.status(),
+            settlement: payout.book.settlement,
+            review_reason: payout.review_reason.clone(),
+            transaction_hash: payout.txid().map(str::to_owned),
+            attempts: payout.next_attempt() - 1,
+            created_at: payout.created_at.rfc3339(),
+            updated_at: payout.updated_at.rfc3339(),
+            completed_at: completed_at.map(Timestamp::rfc3339),
+            error_message,
+        })
+    }
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct PayoutList {
+    pub payouts: Vec<PayoutView>,
+    pub pagination: Pagination,
+}
+
+/// Payouts of a node, newest first
+#[utoipa::path(get, path = "/nodes/{id}/payouts", tag = "payouts", params(("id" = String, Path), PageQuery), responses((status = 200, body = PayoutList)))]
+pub async fn of_node(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    page: Page,
+) -> Result<Json<PayoutList>, ApiError> {
+    let node = reads::node_for(&state, &caller, &id, Role::Viewer)?.index;
+    list(&state, &caller, Some(node), page).await
+}
+
+/// Payouts of a node, newest first: the same as `/nodes/{id}/payouts`
+#[utoipa::path(get, path = "/payouts/{node_id}", tag = "payouts", params(("node_id" = String, Path), PageQuery), responses((status = 200, body = PayoutList)))]
+pub async fn of_node_flat(state: State<AppState>, caller: Caller, id: Path<String>, page: Page) -> Result<Json<PayoutList>, ApiError> {
+    of_node(state, caller, id, page).await
+}
+
+/// All payouts, newest first
+#[utoipa::path(get, path = "/nodes/payouts/history", tag = "payouts", params(PageQuery), responses((status = 200, body = PayoutList)))]
+pub async fn history(State(state): State<AppState>, caller: Caller, page: Page) -> Result<Json<PayoutList>, ApiError> {
+    caller.require(Role::Viewer)?;
+    list(&state, &caller, None, page).await
+}
+
+async fn list(state: &AppState, caller: &Caller, node: Option<NodeIndex>, page: Page) -> Result<Json<PayoutList>, ApiError> {
+    let shows_address = match caller.principal {
+        Principal::User { role, .. } => role >= Role::Operator,
+        Principal::Node { .. } => true,
+        Principal::Anonymous => false,
+    };
+    reads::long(state, move |state| {
+        let read = state.store.read()?;
+        let (rows, total) = payouts::page(&read, node, page.offset(), page.limit())?;
+        let mut names = Names::new(&read);
+        let payouts = rows.iter().map(|payout| PayoutView::new(payout, &mut names, shows_address)).collect::<Result<_, _>>()?;
+        Ok(Json(PayoutList { payouts, pagination: page.of_rows(total) }))
+    })
+    .await
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Nudged {
+    pub nudged: bool,
+}
+
+/// Run a payout cycle now
+///
+/// The cycle keeps its guards: thresholds, frequency, waits. This only spares the time until it would run by itself.
+#[utoipa::path(post, path = "/payouts/process", tag = "payouts", responses((status = 202, body = Nudged)))]
+pub async fn process(State(state): State<AppState>, caller: Caller) -> Result<(StatusCode, Json<Nudged>), ApiError> {
+    caller.require(Role::Admin)?;
+    let draft = caller.act(state.now()).draft("payouts.process", "");
+    state.store.write(move |tx| audit::append(tx, draft.clone())).await?;
+    state.nudges.nudge(Job::Payouts);
+    Ok((StatusCode::ACCEPTED, Json(Nudged { nudged: true })))
+}

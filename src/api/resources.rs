@@ -1,0 +1,254 @@
+//! Measurements of a node: the present one, and series of past ones.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+
+use super::auth::Caller;
+use super::error::ApiError;
+use super::json::{Json, Path, Query};
+use super::reads;
+use super::state::AppState;
+use crate::domain::ids::{NodeId, NodeIndex};
+use crate::domain::metrics::{Cpu, Disk, Gpu, Memory, Network, Sample};
+use crate::domain::node::Node;
+use crate::domain::refusal::FieldErrors;
+use crate::domain::series::{Bucket, Granularity};
+use crate::domain::time::{Now, Slot, Timestamp};
+use crate::domain::user::Role;
+use crate::storage::present;
+
+/// Points of one answer.
+pub const MAX_POINTS: u32 = 1_000;
+/// A node that has not reported for so long shows old values.
+pub const STALE_AFTER_SECONDS: i64 = 90;
+/// A series of at most an hour is read at once; a longer one takes its turn beside the requests.
+const SHORT_SLOTS: u32 = 120;
+const DEFAULT_RANGE_SECONDS: i64 = 3_600;
+
+/// One measurement, or the aggregate of a bucket: gauges as means, counters as last values. What a machine does not have is null.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct ResourceMetrics {
+    pub node_id: String,
+    /// RFC 3339, UTC; of a bucket its start.
+    pub timestamp: String,
+    /// Some of it came from the node's spool, after its time: shown, never counted as proof.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<Cpu>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Memory>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<Disk>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<Network>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<Gpu>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MetricType {
+    Cpu,
+    Memory,
+    Disk,
+    Network,
+    Gpu,
+}
+
+impl ResourceMetrics {
+    /// All groups, or the wanted one.
+    fn new(node_id: &NodeId, at: Timestamp, late: bool, sample: Sample, only: Option<MetricType>) -> ResourceMetrics {
+        let wants = |group| only.is_none_or(|only| only == group);
+        let Sample { cpu, memory, disk, network, gpu } = sample;
+        ResourceMetrics {
+            node_id: node_id.to_string(),
+            timestamp: at.rfc3339(),
+            late: late.then_some(true),
+            cpu: wants(MetricType::Cpu).then_some(cpu),
+            memory: wants(MetricType::Memory).then_some(memory),
+            disk: wants(MetricType::Disk).then_some(disk),
+            network: wants(MetricType::Network).then_some(network),
+            gpu: gpu.filter(|_| wants(MetricType::Gpu)),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub enum TimeRange {
+    #[serde(rename = "1h")]
+    Hour,
+    #[serde(rename = "6h")]
+    SixHours,
+    #[serde(rename = "24h")]
+    Day,
+    #[serde(rename = "7d")]
+    Week,
+}
+
+impl TimeRange {
+    /// Length in seconds, and the buckets that make a few hundred points of it.
+    fn shape(self) -> (i64, Granularity) {
+        match self {
+            TimeRange::Hour => (3_600, Granularity::HalfMinute),
+            TimeRange::SixHours => (6 * 3_600, Granularity::Minute),
+            TimeRange::Day => (86_400, Granularity::FiveMinutes),
+            TimeRange::Week => (7 * 86_400, Granularity::QuarterHour),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ResourcesQuery {
+    /// With it the answer has a series.
+    time_range: Option<TimeRange>,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Resources {
+    pub node_id: String,
+    /// Null until the node has reported to this run of the manager.
+    pub current: Option<ResourceMetrics>,
+    /// When the node was last heard, while that is longer ago than three slots.
+    pub stale_since: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub series: Option<Vec<ResourceMetrics>>,
+}
+
+/// What a node measures now
+#[utoipa::path(get, path = "/nodes/{id}/resources", tag = "resources", params(("id" = String, Path), ResourcesQuery), responses((status = 200, body = Resources)))]
+pub async fn current(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Query(query): Query<ResourcesQuery>,
+) -> Result<Json<Resources>, ApiError> {
+    let Node { id, index: node, .. } = reads::node_for(&state, &caller, &id, Role::Viewer)?;
+    let now = state.now();
+    let current = state.store.intake.latest(node).map(|latest| ResourceMetrics::new(&id, latest.at, false, latest.sample, None));
+    let stale_since = stale_since(&state, node, now).map(Timestamp::rfc3339);
+    let series = match query.time_range {
+        None => None,
+        Some(range) => {
+            let (seconds, granularity) = range.shape();
+            let span = Span { start: now.wall.plus_seconds(-seconds), end: now.wall };
+            Some(series(&state, &id, node, span, granularity, None).await?)
+        }
+    };
+    Ok(Json(Resources { node_id: id.to_string(), current, stale_since, series }))
+}
+
+/// When the node was last heard, while that is too long ago.
+fn stale_since(state: &AppState, node: NodeIndex, now: Now) -> Option<Timestamp> {
+    state.store.intake.last_report(node).filter(|at| now.wall.since(*at) > STALE_AFTER_SECONDS * 1_000)
+}
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct MetricsQuery {
+    /// One group only.
+    metric_type: Option<MetricType>,
+    /// Default: the finest that gives at most 1000 points.
+    granularity: Option<Granularity>,
+    /// RFC 3339; default: an hour before the end.
+    start_time: Option<String>,
+    /// RFC 3339; default: now.
+    end_time: Option<String>,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct MetricSeries {
+    pub node_id: String,
+    pub granularity: Granularity,
+    pub start_time: String,
+    pub end_time: String,
+    /// In order of time; a bucket without data is left out.
+    pub metrics: Vec<ResourceMetrics>,
+}
+
+/// What a node measured
+#[utoipa::path(get, path = "/nodes/{id}/resources/metrics", tag = "resources", params(("id" = String, Path), MetricsQuery), responses((status = 200, body = MetricSeries)))]
+pub async fn metrics(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Query(query): Query<MetricsQuery>,
+) -> Result<Json<MetricSeries>, ApiError> {
+    let Node { id, index: node, .. } = reads::node_for(&state, &caller, &id, Role::Viewer)?;
+    let span = Span::parse(query.start_time.as_deref(), query.end_time.as_deref(), state.now().wall)?;
+    let granularity = span.granularity(query.granularity)?;
+    let metrics = series(&state, &id, node, span, granularity, query.metric_type).await?;
+    let (start_time, end_time) = (span.start.rfc3339(), span.end.rfc3339());
+    Ok(Json(MetricSeries { node_id: id.to_string(), granularity, start_time, end_time, metrics }))
+}
+
+/// `[start, end)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Span {
+    start: Timestamp,
+    end: Timestamp,
+}
+
+impl Span {
+    fn parse(start: Option<&str>, end: Option<&str>, now: Timestamp) -> Result<Span, ApiError> {
+        let mut errors = FieldErrors::default();
+        let mut time = |text: Option<&str>, field: &str| {
+            let parsed = text.map(Timestamp::parse_rfc3339);
+            errors.require(parsed != Some(None), field, "must be a time such as 2026-01-31T12:00:00Z");
+            parsed.flatten()
+        };
+        let (start, end) = (time(start, "start_time"), time(end, "end_time"));
+        let end = end.unwrap_or(now);
+        let start = start.unwrap_or(end.plus_seconds(-DEFAULT_RANGE_SECONDS));
+        errors.require(start < end, "start_time", "must be before end_time");
+        errors.finish()?;
+        Ok(Span { start, end })
+    }
+
+    fn slots(self) -> (Slot, Slot) {
+        (self.start.slot(), self.end.plus_ms(-1).slot().plus(1))
+    }
+
+    /// The wanted granularity, when it does not give too many points; else the finest that fits.
+    fn granularity(self, wanted: Option<Granularity>) -> Result<Granularity, ApiError> {
+        let (from, until) = self.slots();
+        let mut errors = FieldErrors::default();
+        let finest = Granularity::finest(from, until, MAX_POINTS);
+        match (wanted, finest) {
+            (None, Some(finest)) => return Ok(finest),
+            (Some(wanted), Some(finest)) if wanted >= finest => return Ok(wanted),
+            (Some(wanted), Some(finest)) => {
+                let (points, fits) = (wanted.buckets(from, until), finest.as_str());
+                errors.add(
+                    "granularity",
+                    format!("gives {points} points and an answer has at most {MAX_POINTS}: take {fits} or a shorter time"),
+                );
+            }
+            (_, None) => errors.add("start_time", format!("must be at most {MAX_POINTS} hours before end_time")),
+        }
+        errors.finish()?;
+        Ok(Granularity::Hour)
+    }
+}
+
+async fn series(
+    state: &AppState,
+    id: &NodeId,
+    node: NodeIndex,
+    span: Span,
+    granularity: Granularity,
+    only: Option<MetricType>,
+) -> Result<Vec<ResourceMetrics>, ApiError> {
+    let (from, until) = span.slots();
+    // Whole buckets, so that a bucket does not depend on where a query begins; nothing is measured in the future.
+    let from = granularity.bucket(from);
+    let until = until.min(state.now().wall.slot().plus(1));
+    let buckets = if until.0.saturating_sub(from.0) <= SHORT_SLOTS {
+        present::series(&state.store, node, from, until, granularity)?
+    } else {
+        reads::long(state, move |state| Ok(present::series(&state.store, node, from, until, granularity)?)).await?
+    };
+    let show = |bucket: Bucket| ResourceMetrics::new(id, bucket.slot.start(), bucket.late, bucket.sample, only);
+    Ok(buckets.into_iter().map(show).collect())
+}

@@ -1,0 +1,245 @@
+//! The composition root: opens the store, wires the parts, spawns the cycles and the server, and drains them all at the end.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rust_decimal::prelude::ToPrimitive;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::api::{self, ApiSettings, AppState, Parts};
+use crate::clock::{self, Clock};
+use crate::config::Config;
+use crate::crypto::Entropy;
+use crate::domain::audit::{Act, Actor};
+use crate::domain::credits::Epochs;
+use crate::domain::enrolment::{DEFAULT_EXPIRY_SECONDS, EnrolmentTarget, NewToken, TokenText};
+use crate::domain::ids::{EnrolmentId, PoolId};
+use crate::domain::ledger::Settlement;
+use crate::domain::money::Units;
+use crate::domain::pool::DEFAULT_POOL_ID;
+use crate::domain::poot::Params;
+use crate::domain::refusal::Refusal;
+use crate::domain::time::{Now, Timestamp};
+use crate::gateways::payment::Simulated;
+use crate::host;
+use crate::jobs::{Context, Scheduler, Settings};
+use crate::live::{Events, Job, Nudges};
+use crate::storage::core::{enrolment, pools};
+use crate::storage::fault::{Fault, OpenError, WriteError};
+use crate::storage::{Store, StoreOptions, setup_code};
+
+/// The last flush and the closing of the files get this long.
+const CLOSE: Duration = Duration::from_secs(5);
+
+/// Why the manager does not run.
+#[derive(Debug)]
+pub enum AppError {
+    Open(OpenError),
+    Write(WriteError),
+    Listen(SocketAddr, io::Error),
+    Other(String),
+}
+
+impl fmt::Display for AppError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AppError::Open(error) => error.fmt(f),
+            AppError::Write(error) => error.fmt(f),
+            AppError::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            AppError::Other(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for AppError {}
+
+impl From<OpenError> for AppError {
+    fn from(error: OpenError) -> AppError {
+        AppError::Open(error)
+    }
+}
+
+impl From<WriteError> for AppError {
+    fn from(error: WriteError) -> AppError {
+        AppError::Write(error)
+    }
+}
+
+impl From<Fault> for AppError {
+    fn from(fault: Fault) -> AppError {
+        AppError::Open(OpenError::Fault(fault))
+    }
+}
+
+/// An open manager without a server: what `serve`, the tools and the tests build on.
+pub struct App {
+    pub store: Arc<Store>,
+    pub clock: Clock,
+    pub context: Context,
+    pub state: AppState,
+    stop: watch::Sender<bool>,
+    /// Shown once, when nobody has been set up yet.
+    pub setup_code: Option<String>,
+}
+
+/// Where the time comes from: the machine, or a test.
+pub type ClockOf<'a> = &'a dyn Fn(&Config, Timestamp) -> Clock;
+
+/// The machine's clock under the configured policy.
+pub fn system_clock(config: &Config, high_water: Timestamp) -> Clock {
+    Clock::system(config.clock.trust, high_water)
+}
+
+/// Opens the store of this configuration.
+pub fn open_store(config: &Config, now: Now) -> Result<Store, OpenError> {
+    let options = StoreOptions {
+        dir: config.storage.data_dir.clone(),
+        core_cache_bytes: mib(config.storage.core_cache_mib),
+        hot_cache_bytes: mib(config.storage.hot_cache_mib),
+        boot_id: clock::boot_id(),
+    };
+    Store::open(&options, Entropy::new(), now)
+}
+
+fn mib(mib: u32) -> usize {
+    usize::try_from(mib).unwrap_or(1).saturating_mul(1 << 20)
+}
+
+impl App {
+    /// Opens the store, makes what a new one needs, and wires the parts.
+    pub async fn open(config: &Config, clock_of: ClockOf<'_>) -> Result<App, AppError> {
+        // The clock needs the store's highest time and a new store needs a time: a first look at the clock serves for that.
+        let first_look = clock_of(config, Timestamp(0)).now();
+        let store = Arc::new(open_store(config, first_look)?);
+        let clock = clock_of(config, crate::storage::high_water(&store)?);
+        let now = clock.now();
+        let pricing = config.default_pool.pricing();
+        let max_nodes = config.pools.max_nodes_per_pool;
+        store.write(move |tx| pools::ensure_default(tx, &Act::system(now), pricing, max_nodes)).await?;
+        let setup_code = setup_code::ensure(&store)?;
+
+        let (nudges, events) = (Nudges::new(), Events::new(u32::from_le_bytes(store.entropy.bytes())));
+        let (stop, stopping) = watch::channel(false);
+        let settings = settings(config)?;
+        let parts = Parts {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            nudges: nudges.clone(),
+            events: events.clone(),
+            settings: api_settings(config, &settings),
+            stopping,
+        };
+        let link_is_up = if config.server.listen.ip().is_loopback() { host::loopback_is_up } else { host::link_is_up };
+        let gateway = Arc::new(Simulated);
+        let context = Context { store: Arc::clone(&store), clock: clock.clone(), settings, gateway, events, nudges, link_is_up };
+        Ok(App { store, clock, context, state: AppState::new(parts), stop, setup_code })
+    }
+
+    /// Serves on `listener` and runs the cycles until `shutdown`, then drains, flushes and closes.
+    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), AppError> {
+        let scheduler = Scheduler::start(self.context.clone(), self.stop.subscribe()).await;
+        let scheduler = scheduler.map_err(|error| AppError::Other(format!("the scheduler does not start: {error}")))?;
+        let serving = api::server::serve(listener, api::router(self.state.clone()), self.stop.subscribe());
+        let recording = api::record_refusals(self.state.clone());
+        let server = tokio::spawn(async move {
+            tokio::join!(serving, recording);
+        });
+        shutdown.await;
+        self.close(server, Some(scheduler)).await;
+        Ok(())
+    }
+
+    async fn close(self, server: JoinHandle<()>, scheduler: Option<Scheduler>) {
+        let _ = self.stop.send(true);
+        let _ = server.await;
+        let close = async {
+            if let Some(scheduler) = scheduler {
+                scheduler.finished().await;
+            }
+            if let Err(stopped) = self.context.run(Job::Flush).await {
+                tracing::error!(why = stopped.0, "the last flush failed; agents will send again");
+            }
+        };
+        if tokio::time::timeout(CLOSE, close).await.is_err() {
+            tracing::warn!("the cycles did not end in time");
+        }
+        let store = Arc::clone(&self.store);
+        let _ = tokio::task::spawn_blocking(move || store.close()).await;
+        tracing::info!("stopped");
+    }
+}
+
+/// A token for one machine into the default pool, made at the console of a manager that is not running. It lives an hour.
+pub async fn enrolment_token(config: &Config) -> Result<String, AppError> {
+    let app = App::open(config, &system_clock).await?;
+    let (store, now) = (Arc::clone(&app.store), app.clock.now());
+    let text = TokenText::new(EnrolmentId::new(store.entropy.uuid(now.wall.0)), &store.entropy.bytes(), &store.manager_key());
+    let (act, kept) = (Act { actor: Actor::Console, ..Act::system(now) }, text.clone());
+    let made = store.write(move |tx| {
+        let pool = pools::by_id(tx, &PoolId::parse(DEFAULT_POOL_ID).map_err(|_| Refusal::PoolNotFound)?)?.ok_or(Refusal::PoolNotFound)?;
+        let target = EnrolmentTarget::Pool(pool.index);
+        let new = NewToken { target, uses: 1, expires_in_seconds: DEFAULT_EXPIRY_SECONDS, needs_approval: false };
+        enrolment::create_token(tx, &act, &kept, &new)
+    });
+    made.await?;
+    let _ = tokio::task::spawn_blocking(move || store.close()).await;
+    Ok(text.to_text())
+}
+
+/// Runs a manager until `shutdown`. `announce` gets the address once it listens, and the setup code of a new store.
+pub async fn serve(
+    config: &Config,
+    clock_of: ClockOf<'_>,
+    shutdown: impl Future<Output = ()>,
+    announce: impl FnOnce(SocketAddr, Option<&str>, &App),
+) -> Result<(), AppError> {
+    let failed = |error| AppError::Listen(config.server.listen, error);
+    let listener = TcpListener::bind(config.server.listen).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let mut config = config.clone();
+    config.server.listen = address;
+    let app = App::open(&config, clock_of).await?;
+    tracing::info!(%address, manager = %app.store.manager_id, key = app.store.manager_key().to_hex(), "listening");
+    announce(address, app.setup_code.as_deref(), &app);
+    app.serve(listener, shutdown).await
+}
+
+fn settings(config: &Config) -> Result<Settings, AppError> {
+    let wrong = |what: &str| AppError::Other(format!("{what} is out of range"));
+    let epochs = Epochs::of_seconds(config.poot.calculation_interval_seconds).ok_or_else(|| wrong("poot.calculation_interval_seconds"))?;
+    let hundredths = |value: rust_decimal::Decimal| (value * rust_decimal::Decimal::ONE_HUNDRED).round().to_u16();
+    let params = Params {
+        min_observation_seconds: config.poot.min_observation_seconds,
+        min_score_hundredths: hundredths(config.poot.min_score).ok_or_else(|| wrong("poot.min_score"))?,
+        max_multiplier_hundredths: hundredths(config.poot.score_multiplier).ok_or_else(|| wrong("poot.score_multiplier"))?,
+        ..Params::default()
+    };
+    Ok(Settings {
+        params,
+        epochs,
+        flush_seconds: config.storage.flush_seconds,
+        payout_threshold: config.payout.threshold_usdt.units.max(Units(1)),
+        payout_frequency_hours: config.payout.frequency_hours,
+        payout_interval_seconds: config.payout.processing_interval_seconds,
+        raw_days: config.storage.raw_days,
+    })
+}
+
+fn api_settings(config: &Config, settings: &Settings) -> ApiSettings {
+    ApiSettings {
+        tls: false,
+        public_url: config.server.public_url(),
+        max_nodes_per_pool: config.pools.max_nodes_per_pool,
+        max_nodes: config.limits.max_nodes,
+        epoch_slots: settings.epochs.slots_per_epoch(),
+        raw_days: settings.raw_days,
+        address_cooldown_hours: config.payout.address_cooldown_hours,
+        poot: settings.params,
+        settlement: Settlement::Simulated,
+    }
+}

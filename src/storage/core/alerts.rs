@@ -1,0 +1,120 @@
+//! Alerts: at most one open per kind and subject.
+
+use std::ops::ControlFlow;
+
+use super::tables::{ALERTS, Index64, OPEN_ALERTS};
+use crate::domain::alert::{Alert, Severity};
+use crate::domain::ids::AlertId;
+use crate::domain::time::Timestamp;
+use crate::storage::fault::{Fault, TxError};
+use crate::storage::table::{Read, WriteTx};
+
+/// Alerts kept; beyond, the oldest resolved ones go.
+pub const MAX_ALERTS: u64 = 5_000;
+/// Old alerts looked at per new one.
+const PRUNE: usize = 100;
+
+fn open_key(kind: &str, subject: &str) -> String {
+    format!("{kind} {subject}")
+}
+
+/// Opens an alert, unless one of this kind about this subject is open: then that one stands as it is. True when it is new.
+pub fn raise(tx: &mut WriteTx<'_>, kind: &str, subject: &str, severity: Severity, message: &str, now: Timestamp) -> Result<bool, TxError> {
+    let key = open_key(kind, subject);
+    if tx.get(OPEN_ALERTS, &key)?.is_some() {
+        return Ok(false);
+    }
+    let seq = tx.last(ALERTS)?.map_or(1, |(seq, _)| seq + 1);
+    let id = AlertId::parse(&format!("alert_{seq:010}")).map_err(|e| Fault::Invariant(e.to_string()))?;
+    let (kind, subject, message) = (kind.to_owned(), subject.to_owned(), message.to_owned());
+    tx.put(ALERTS, &seq, &Alert { id, kind, subject, severity, message, raised_at: now, resolved_at: None })?;
+    tx.put(OPEN_ALERTS, &key, &Index64(seq))?;
+    prune(tx)?;
+    Ok(true)
+}
+
+/// It is over. False when no such alert was open.
+pub fn resolve(tx: &mut WriteTx<'_>, kind: &str, subject: &str, now: Timestamp) -> Result<bool, TxError> {
+    let key = open_key(kind, subject);
+    let Some(Index64(seq)) = tx.get(OPEN_ALERTS, &key)? else { return Ok(false) };
+    tx.delete(OPEN_ALERTS, &key)?;
+    if let Some(alert) = tx.get(ALERTS, &seq)? {
+        tx.put(ALERTS, &seq, &Alert { resolved_at: Some(now), ..alert })?;
+    }
+    Ok(true)
+}
+
+fn prune(tx: &mut WriteTx<'_>) -> Result<(), TxError> {
+    if tx.count(ALERTS)? <= MAX_ALERTS {
+        return Ok(());
+    }
+    let oldest = tx.scan(ALERTS, .., PRUNE)?;
+    for (seq, _) in oldest.into_iter().filter(|(_, alert)| alert.resolved_at.is_some()) {
+        tx.delete(ALERTS, &seq)?;
+    }
+    Ok(())
+}
+
+/// Newest first, and how many there are.
+pub fn page(read: &impl Read, offset: usize, limit: usize) -> Result<(Vec<Alert>, u64), Fault> {
+    let (mut skipped, mut alerts) = (0, Vec::new());
+    read.for_each_back(ALERTS, .., |_, alert| {
+        if skipped < offset {
+            skipped += 1;
+        } else {
+            alerts.push(alert);
+        }
+        if alerts.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok((alerts, read.count(ALERTS)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Store;
+    use crate::storage::testing::store;
+
+    const T: Timestamp = Timestamp(1_000);
+
+    fn up(store: &Store, kind: &'static str, subject: String) -> bool {
+        store.core.write_now(move |tx| raise(tx, kind, &subject, Severity::Warning, "m", T)).unwrap()
+    }
+
+    fn down(store: &Store, kind: &'static str, subject: &'static str) -> bool {
+        store.core.write_now(move |tx| resolve(tx, kind, subject, T.plus_ms(5))).unwrap()
+    }
+
+    #[test]
+    fn an_alert_is_open_once_until_it_is_resolved() {
+        let (_dir, store) = store();
+        assert!(up(&store, "node_unreachable", "node_a".into()));
+        assert!(!up(&store, "node_unreachable", "node_a".into()));
+        assert!(up(&store, "node_unreachable", "node_b".into()));
+        assert!(down(&store, "node_unreachable", "node_a") && !down(&store, "node_unreachable", "node_a"));
+        assert!(up(&store, "node_unreachable", "node_a".into()), "it may come again");
+        let (alerts, total) = page(&store.read().unwrap(), 0, 10).unwrap();
+        assert_eq!(total, 3);
+        let shown: Vec<_> = alerts.iter().map(|a| (a.subject.as_str(), a.resolved_at.is_some())).collect();
+        assert_eq!(shown, [("node_a", false), ("node_b", false), ("node_a", true)]);
+        assert_eq!(page(&store.read().unwrap(), 2, 1).unwrap().0.first().map(|a| a.id.as_str()), Some("alert_0000000001"));
+    }
+
+    #[test]
+    fn old_resolved_alerts_make_room_and_open_ones_stay() {
+        let (_dir, store) = store();
+        up(&store, "open", "stays".into());
+        store
+            .core
+            .write_now(|tx| {
+                (0..MAX_ALERTS + 50).try_for_each(|n| {
+                    raise(tx, "k", &n.to_string(), Severity::Info, "m", T)?;
+                    resolve(tx, "k", &n.to_string(), T).map(|_| ())
+                })
+            })
+            .unwrap();
+        let read = store.read().unwrap();
+        assert!(read.count(ALERTS).unwrap() <= MAX_ALERTS + 1);
+        assert_eq!(read.get(ALERTS, &1).unwrap().map(|a| a.resolved_at), Some(None));
+    }
+}

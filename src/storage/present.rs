@@ -1,0 +1,118 @@
+//! The present as queries see it: what is in the store together with what waits for the next flush. Memory is read first: what a flush moves
+//! meanwhile is then found twice, and never missed.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::Store;
+use super::core::epochs;
+use super::fault::Fault;
+use super::hot::{self, Point, leaves};
+use crate::domain::credits::Leaf;
+use crate::domain::evidence::{SlotRow, SlotState};
+use crate::domain::ids::NodeIndex;
+use crate::domain::poot::{Params, Score, ScoreState};
+use crate::domain::series::{Bucket, Granularity, Series};
+use crate::domain::time::{Now, Slot, Timestamp};
+
+/// Evidence rows of `[from, until)`, open slots included.
+pub fn evidence(store: &Store, from: Slot, until: Slot) -> Result<BTreeMap<Slot, SlotRow>, Fault> {
+    let waiting = store.intake.open_rows(from, until);
+    let mut rows: BTreeMap<Slot, SlotRow> = hot::evidence(&store.hot.read()?, from, until)?.into_iter().collect();
+    for (slot, row) in waiting {
+        rows.entry(slot).or_default().merge(&row);
+    }
+    Ok(rows)
+}
+
+/// What each slot of `[from, until)` was for a node, oldest first.
+pub fn slot_states(store: &Store, node: NodeIndex, from: Slot, until: Slot, now: Now) -> Result<Vec<(Slot, SlotState)>, Fault> {
+    let rows = evidence(store, from, until)?;
+    // A flush records the silence of every slot that is over by then.
+    let recorded_before = hot::meta(&store.hot.read()?)?.flushed_at.slot();
+    let is_decided = |slot| slot < recorded_before && !store.intake.is_open(slot, now);
+    Ok(from.until(until).map(|slot| (slot, SlotState::of(rows.get(&slot), node, is_decided(slot)))).collect())
+}
+
+/// Slots whose samples are in memory at one time while a series is made: 24 h.
+const SLOTS_AT_ONCE: u32 = 2_880;
+
+/// Samples of a node in `[from, until)`, gathered. Takes milliseconds per day.
+pub fn series(store: &Store, node: NodeIndex, from: Slot, until: Slot, granularity: Granularity) -> Result<Vec<Bucket>, Fault> {
+    let waiting = store.intake.pending_points(node, from, until);
+    let read = store.hot.read()?;
+    let mut series = Series::new(granularity);
+    let mut start = from;
+    while start < until {
+        let end = start.plus(SLOTS_AT_ONCE).min(until);
+        let of_part = waiting.iter().filter(|p| (start..end).contains(&p.slot)).cloned();
+        let mut points: BTreeMap<Slot, Point> = of_part.map(|p| (p.slot, p)).collect();
+        // The first sample of a slot stays, and that is the stored one.
+        points.extend(hot::points(&read, node, start, end)?.into_iter().map(|p| (p.slot, p)));
+        for point in points.into_values() {
+            series.push(point.slot, point.late, point.sample);
+        }
+        start = end;
+    }
+    Ok(series.finish())
+}
+
+/// Where one node stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    /// Of the newest epoch with leaves.
+    pub leaf: Option<Leaf>,
+    /// Slots of the window that the next score will see so far, slots that are still open included.
+    pub proven_slots: u32,
+    pub observed_slots: u32,
+}
+
+impl Standing {
+    /// The score, unless it is pending.
+    pub fn known_score(&self) -> Option<Score> {
+        self.leaf.map(|leaf| leaf.score).filter(|score| score.state != ScoreState::Pending)
+    }
+}
+
+/// Where some nodes stand; read once for all of them.
+#[derive(Debug)]
+pub struct Standings {
+    /// When the scores were calculated.
+    pub scored_at: Option<Timestamp>,
+    /// Of the last epoch; those in force when there was none.
+    pub params: Params,
+    leaves: HashMap<NodeIndex, Leaf>,
+    /// Evidence after the last epoch.
+    since: Vec<SlotRow>,
+}
+
+impl Standings {
+    pub fn load(store: &Store, nodes: &[NodeIndex], params: Params, now: Now) -> Result<Standings, Fault> {
+        let core = store.read()?;
+        let head = epochs::last(&core)?;
+        let params = head.as_ref().map_or(params, |head| head.params);
+        let mut nodes = nodes.to_vec();
+        nodes.sort_unstable();
+        let (mut scored_at, mut found) = (None, Vec::new());
+        if let Some(epoch) = head.as_ref().and_then(|head| head.leaves_at) {
+            scored_at = epochs::by_epoch(&core, epoch)?.map(|head| head.closed_at);
+            found = leaves::of_nodes(&store.hot.read()?, epoch, &nodes)?;
+        }
+        let present = now.wall.slot();
+        let oldest = present.minus(u32::from(params.max_age_slots));
+        let from = head.as_ref().map_or(oldest, |head| head.next_slot().max(oldest));
+        let since = evidence(store, from, present.plus(1))?.into_values().collect();
+        Ok(Standings { scored_at, params, leaves: found.into_iter().map(|leaf| (leaf.node, leaf)).collect(), since })
+    }
+
+    pub fn of(&self, node: NodeIndex) -> Standing {
+        let leaf = self.leaves.get(&node).copied();
+        let before = leaf.map_or((0, 0), |leaf| (u32::from(leaf.inputs.window.proven), u32::from(leaf.inputs.window.observed)));
+        let (mut proven, mut observed) = before;
+        for row in &self.since {
+            proven += u32::from(row.proven.get(node));
+            observed += u32::from(row.observed.get(node));
+        }
+        let window = u32::from(self.params.window_slots);
+        Standing { leaf, proven_slots: proven.min(window), observed_slots: observed.min(window) }
+    }
+}

@@ -1,0 +1,73 @@
+//! Checks a store from end to end: every part decodes, chains are unbroken, books balance.
+
+use serde::Serialize;
+
+use super::core::{audit, epochs, ledger, payouts, tables};
+use super::fault::Fault;
+use super::hot;
+use super::store::Store;
+use super::table::Read;
+
+/// What was found in one part of the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    pub part: &'static str,
+    /// Records that were checked; up to the first wrong one.
+    pub records: u64,
+    /// `None` when the part is good.
+    pub wrong: Option<String>,
+}
+
+/// All parts, in the order in which they build on each other. Good when none has a `wrong`.
+pub fn verify(store: &Store) -> Vec<Finding> {
+    vec![
+        finding("audit log", audit_log(store)),
+        finding("epochs", epoch_heads(store)),
+        finding("ledger", store.read().and_then(|core| ledger::verify(&core))),
+        finding("payouts", store.read().and_then(|core| payouts::verify(&core))),
+        finding("measurements and evidence", store.hot.read().and_then(|hot| hot::verify(&hot)).map(Ok)),
+    ]
+}
+
+/// A fault while reading is a finding too: the other parts are still checked.
+fn finding(part: &'static str, checked: Result<Result<u64, String>, Fault>) -> Finding {
+    match checked {
+        Ok(Ok(records)) => Finding { part, records, wrong: None },
+        Ok(Err(wrong)) => Finding { part, records: 0, wrong: Some(wrong) },
+        Err(fault) => Finding { part, records: 0, wrong: Some(fault.to_string()) },
+    }
+}
+
+fn audit_log(store: &Store) -> Result<Result<u64, String>, Fault> {
+    let core = store.read()?;
+    let entries = core.count(tables::AUDIT)?;
+    Ok(audit::verify(&core)?.map(|_| entries).map_err(|seq| format!("entry {seq} does not follow the one before")))
+}
+
+fn epoch_heads(store: &Store) -> Result<Result<u64, String>, Fault> {
+    Ok(epochs::verify(&store.read()?)?.map_err(|epoch| format!("epoch {} does not follow the one before", epoch.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{NOW, store};
+    use super::*;
+    use crate::domain::audit::{Actor, Draft};
+
+    fn wrong_parts(store: &Store) -> Vec<&'static str> {
+        verify(store).into_iter().filter(|f| f.wrong.is_some()).map(|f| f.part).collect()
+    }
+
+    #[test]
+    fn a_good_store_has_no_wrong_part_and_a_cut_audit_log_is_found() {
+        let (_dir, store) = store();
+        for subject in ["a", "b", "c"] {
+            store.core.write_now(move |tx| audit::append(tx, Draft::new(NOW, Actor::Console, "test.entry", subject))).unwrap();
+        }
+        assert_eq!(wrong_parts(&store), Vec::<&str>::new());
+        assert_eq!(verify(&store)[0], Finding { part: "audit log", records: 4, wrong: None });
+        store.core.write_now(|tx| tx.delete(tables::AUDIT, &2).map(|_| ())).unwrap();
+        assert_eq!(wrong_parts(&store), ["audit log"]);
+        assert!(verify(&store)[0].wrong.as_ref().unwrap().contains("entry 2"));
+    }
+}

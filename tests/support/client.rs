@@ -1,0 +1,109 @@
+//! A person or program at the API: keeps a bearer token, speaks JSON.
+
+use std::sync::{Arc, Mutex};
+
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+
+#[derive(Clone)]
+pub struct Client {
+    pub base: String,
+    http: reqwest::Client,
+    token: Arc<Mutex<Option<String>>>,
+    /// Signs in again with these when a session has ended: driven clocks outlive sessions.
+    credentials: Option<(String, String)>,
+}
+
+pub const USERNAME: &str = "ada";
+pub const PASSWORD: &str = "correct horse battery";
+
+impl Client {
+    pub fn new(base: impl Into<String>) -> Client {
+        // The library picks no crypto provider by itself; a second installation is refused, which is fine.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        Client { base: base.into(), http: reqwest::Client::builder().no_proxy().build().unwrap(), token: Arc::default(), credentials: None }
+    }
+
+    /// Answers with status and JSON (null when there is none).
+    pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        let (status, text) = self.text(method, path, body).await;
+        (status, serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+
+    pub async fn text(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, String) {
+        let (status, text) = self.send(method.clone(), path, body.clone()).await;
+        match &self.credentials {
+            Some((username, password)) if status == StatusCode::UNAUTHORIZED && text.contains("SessionUnknown") => {
+                let login = serde_json::json!({ "username": username, "password": password });
+                let (_, answer) = self.send(Method::POST, "/auth/login", Some(login)).await;
+                self.keep_token(&serde_json::from_str(&answer).unwrap());
+                self.send(method, path, body).await
+            }
+            _ => (status, text),
+        }
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, String) {
+        let url = if path.starts_with("/health") || path.starts_with("/metrics") { path.to_owned() } else { format!("/api/v1{path}") };
+        let mut request = self.http.request(method, format!("{}{url}", self.base));
+        if let Some(token) = &*self.token.lock().unwrap() {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.header("content-type", "application/json").body(body.to_string());
+        }
+        let answer = request.send().await.expect("the manager answers");
+        (answer.status(), answer.text().await.unwrap_or_default())
+    }
+
+    fn keep_token(&self, answer: &Value) {
+        *self.token.lock().unwrap() = Some(answer["access_token"].as_str().expect("signed in").to_owned());
+    }
+
+    pub async fn get(&self, path: &str) -> Value {
+        let (status, body) = self.call(Method::GET, path, None).await;
+        assert!(status.is_success(), "GET {path}: {status} {body}");
+        body
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Value {
+        let (status, answer) = self.call(Method::POST, path, Some(body)).await;
+        assert!(status.is_success(), "POST {path}: {status} {answer}");
+        answer
+    }
+
+    pub async fn put(&self, path: &str, body: Value) -> Value {
+        let (status, answer) = self.call(Method::PUT, path, Some(body)).await;
+        assert!(status.is_success(), "PUT {path}: {status} {answer}");
+        answer
+    }
+
+    /// Makes the first super_admin and signs in as it.
+    pub async fn set_up(&mut self, code: &str, client_time: Option<String>) {
+        let mut body = serde_json::json!({ "code": code, "username": USERNAME, "password": PASSWORD });
+        if let Some(time) = client_time {
+            body["client_time"] = time.into();
+        }
+        self.post("/setup", body).await;
+        self.sign_in(USERNAME, PASSWORD).await;
+    }
+
+    pub async fn sign_in(&mut self, username: &str, password: &str) {
+        let answer = self.post("/auth/login", serde_json::json!({ "username": username, "password": password })).await;
+        self.keep_token(&answer);
+        self.credentials = Some((username.to_owned(), password.to_owned()));
+    }
+
+    pub fn with_token(&self, token: impl Into<String>) -> Client {
+        Client { token: Arc::new(Mutex::new(Some(token.into()))), credentials: None, ..self.clone() }
+    }
+
+    pub fn anonymous(&self) -> Client {
+        Client { token: Arc::default(), credentials: None, ..self.clone() }
+    }
+}
+
+/// The code that clients tell refusals apart by.
+pub fn error_name(body: &Value) -> &str {
+    body["error"]["details"]["name"].as_str().unwrap_or_default()
+}

@@ -1,0 +1,16 @@
+// Writes FILE.br and FILE.gz beside each built text file, so that the manager never compresses.
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
+
+const DIST = new URL('../dist/', import.meta.url).pathname;
+const TEXT = /\.(html|js|css|svg|json|txt)$/;
+
+for (const entry of await readdir(DIST, { recursive: true, withFileTypes: true })) {
+  if (!entry.isFile() || !TEXT.test(entry.name)) continue;
+  const path = join(entry.parentPath ?? entry.path, entry.name);
+  const bytes = await readFile(path);
+  const brotli = { params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length } };
+  await writeFile(`${path}.br`, brotliCompressSync(bytes, brotli));
+  await writeFile(`${path}.gz`, gzipSync(bytes, { level: 9 }));
+}

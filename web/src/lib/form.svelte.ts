@@ -1,0 +1,42 @@
+// One form being sent: busy, its error, and errors beside the fields. What was typed stays where it was typed.
+import { asApiError } from './api/client';
+
+export class Form {
+  busy = $state(false);
+  message = $state('');
+  fields = $state.raw<Readonly<Record<string, string>>>({});
+
+  /** Runs `work` unless it is running already; true when it succeeded. */
+  async send(work: () => Promise<void>): Promise<boolean> {
+    if (this.busy) return false;
+    this.busy = true;
+    this.message = '';
+    this.fields = {};
+    try {
+      await work();
+      return true;
+    } catch (caught) {
+      const error = asApiError(caught);
+      // The manager asks for the password again where the form has a field for it.
+      this.fields = error.refusal === 'FreshFactorNeeded' ? { password: 'is wrong' } : error.fields;
+      const wait = error.retryAfterSeconds ? ` Try again in ${error.retryAfterSeconds} s.` : '';
+      this.message = Object.keys(this.fields).length > 0 ? 'Some fields need another look.' : `${sentence(error.message)}${wait}`;
+      return false;
+    } finally {
+      this.busy = false;
+    }
+  }
+
+  /** Refuses before anything is sent. */
+  refuse(fields: Record<string, string>): boolean {
+    this.fields = fields;
+    this.message = '';
+    return Object.keys(fields).length > 0;
+  }
+}
+
+/** The API's messages are clauses; on a page they stand alone. */
+export function sentence(text: string): string {
+  const start = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(start) ? start : `${start}.`;
+}

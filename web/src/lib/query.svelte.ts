@@ -1,0 +1,68 @@
+// What a page loads: the last good answer, when it came, and what went wrong since.
+import { ApiError, asApiError } from './api/client';
+
+const SOON_MS = 400;
+
+export class Query<T> {
+  data = $state.raw<T | undefined>(undefined);
+  error = $state.raw<ApiError | undefined>(undefined);
+  /** Unix milliseconds (this browser's) of the answer in `data`. */
+  loadedAtMs = $state<number | undefined>(undefined);
+  busy = $state(false);
+
+  #fetch: (signal: AbortSignal) => Promise<T>;
+  #running: AbortController | undefined;
+  #soon: ReturnType<typeof setTimeout> | undefined;
+  #closed = false;
+
+  constructor(fetch: (signal: AbortSignal) => Promise<T>) {
+    this.#fetch = fetch;
+  }
+
+  /** The data on screen is older than the manager's: the last try to renew it failed. */
+  get stale(): boolean {
+    return this.data !== undefined && this.error !== undefined;
+  }
+
+  /** Asks now; an older question that is still out is dropped, so that answers never overtake each other. */
+  async load(): Promise<void> {
+    if (this.#closed) return;
+    clearTimeout(this.#soon);
+    this.#soon = undefined;
+    this.#running?.abort();
+    const running = new AbortController();
+    this.#running = running;
+    this.busy = true;
+    try {
+      const data = await this.#fetch(running.signal);
+      if (this.#running !== running) return;
+      this.data = data;
+      this.error = undefined;
+      this.loadedAtMs = Date.now();
+    } catch (error) {
+      if (this.#running === running) this.error = asApiError(error);
+    } finally {
+      if (this.#running === running) {
+        this.busy = false;
+        this.#running = undefined;
+      }
+    }
+  }
+
+  /** Asks once shortly, however many events ask for it. */
+  loadSoon(): void {
+    this.#soon ??= setTimeout(() => void this.load(), SOON_MS);
+  }
+
+  /** Replaces the data by what an event said. */
+  change(update: (data: T) => T): void {
+    if (this.data !== undefined) this.data = update(this.data);
+  }
+
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#soon);
+    this.#running?.abort();
+    this.#running = undefined;
+  }
+}

@@ -1,0 +1,113 @@
+import { describe, expect, it } from 'vitest';
+import { downsample, merge, pointOf, rates, withGaps, type Point } from './series';
+
+const STEP = 30;
+const point = (t: number, more: Partial<Point> = {}): Point => ({
+  t,
+  cpuPercent: null,
+  memoryPercent: null,
+  bytesIn: null,
+  bytesOut: null,
+  ...more,
+});
+const counters = (...values: (number | null)[]): Point[] => values.map((bytesIn, i) => point(i * STEP, { bytesIn }));
+
+describe('gaps', () => {
+  it('leaves neighbours alone and breaks the line once where slots are missing', () => {
+    const { t, values } = withGaps([0, 30, 120, 150], [[1, 2, 3, 4]], STEP);
+    expect(t).toEqual([0, 30, 60, 120, 150]);
+    expect(values).toEqual([[1, 2, null, 3, 4]]);
+  });
+
+  it('takes a late report for late, and one missing slot for a gap', () => {
+    expect(withGaps([0, 52], [[1, 2]], STEP).t).toEqual([0, 52]);
+    expect(withGaps([0, 53], [[1, 2]], STEP).t).toEqual([0, 30, 53]);
+    expect(withGaps([0, 60], [[1, 2]], STEP).t).toEqual([0, 30, 60]);
+  });
+
+  it('breaks every line of a chart and stays in order', () => {
+    const { t, values } = withGaps([0, 90, 300], [[1, null, 3], [4, 5, 6]], STEP);
+    expect(t).toEqual([...t].sort((a, b) => a - b));
+    expect(values).toEqual([
+      [1, null, null, null, 3],
+      [4, null, 5, null, 6],
+    ]);
+  });
+
+  it('has nothing to say about nothing', () => {
+    expect(withGaps([], [[]], STEP)).toEqual({ t: [], values: [[]] });
+  });
+});
+
+describe('merging', () => {
+  it('joins what an event and a query say about one moment', () => {
+    const merged = merge([point(60, { cpuPercent: 5 })], [point(60.4, { bytesIn: 7 }), point(30)], 0);
+    expect(merged).toEqual([point(30), point(60, { cpuPercent: 5, bytesIn: 7 })]);
+  });
+
+  it('drops what has left the window and never repeats itself', () => {
+    const points = [point(0), point(30), point(60)];
+    expect(merge(points, points, 30).map((p) => p.t)).toEqual([30, 60]);
+  });
+
+  it('does not make a point of a gap or of a broken time', () => {
+    expect(pointOf({ timestamp: '2026-11-21T12:00:00Z', gap: true })).toBeNull();
+    expect(pointOf({ timestamp: 'x' })).toBeNull();
+    expect(pointOf({ timestamp: '1970-01-01T00:01:00Z', memory: { used_bytes: 1, total_bytes: 4 } })).toEqual(
+      point(60, { memoryPercent: 25 }),
+    );
+  });
+});
+
+describe('downsampling', () => {
+  it('averages gauges over what is known and keeps the last counter', () => {
+    const points = [
+      point(300, { cpuPercent: 10, bytesIn: 100 }),
+      point(330, { cpuPercent: 20, bytesIn: 150 }),
+      point(599, { bytesIn: null }),
+      point(600, { cpuPercent: 50, bytesIn: 400 }),
+    ];
+    expect(downsample(points, 300)).toEqual([point(300, { cpuPercent: 15, bytesIn: 150 }), point(600, { cpuPercent: 50, bytesIn: 400 })]);
+  });
+
+  it('invents no bucket where nothing was heard', () => {
+    expect(downsample([point(0), point(1_000)], 300).map((p) => p.t)).toEqual([0, 900]);
+  });
+
+  it('agrees with a naive mean on random series', () => {
+    for (let seed = 1; seed <= 50; seed += 1) {
+      let state = seed;
+      const next = () => (state = (state * 48271) % 2147483647) / 2147483647;
+      const points = Array.from({ length: 200 }, (_, i) => point(i * STEP + Math.floor(next() * 29), { cpuPercent: next() < 0.2 ? null : next() * 100 }));
+      for (const bucket of downsample(points, 300)) {
+        const inside = points.filter((p) => p.t >= bucket.t && p.t < bucket.t + 300).flatMap((p) => p.cpuPercent ?? []);
+        const expected = inside.length === 0 ? null : inside.reduce((a, b) => a + b) / inside.length;
+        if (expected === null) expect(bucket.cpuPercent, `seed ${seed}`).toBeNull();
+        else expect(bucket.cpuPercent, `seed ${seed}`).toBeCloseTo(expected, 9);
+      }
+    }
+  });
+});
+
+describe('rates', () => {
+  it('are differences over time, unknown for the first', () => {
+    expect(rates(counters(0, 300, 900), 'bytesIn', STEP)).toEqual([null, 10, 20]);
+  });
+
+  it('are unknown across a gap and beside what is absent', () => {
+    const points = [point(0, { bytesIn: 0 }), point(30, { bytesIn: 300 }), point(120, { bytesIn: 600 }), point(150, { bytesIn: 900 })];
+    expect(rates(points, 'bytesIn', STEP)).toEqual([null, 10, null, 10]);
+    expect(rates(counters(0, null, 300, 600), 'bytesIn', STEP)).toEqual([null, null, null, 10]);
+  });
+
+  it('are unknown, not huge, when the machine restarted', () => {
+    expect(rates(counters(5_000_000, 5_000_300, 200, 500), 'bytesIn', STEP)).toEqual([null, 10, null, 10]);
+    expect(rates(counters(3_500_000_000, 3_500_000_300, 1_000_000), 'bytesIn', STEP)).toEqual([null, 10, null]);
+    expect(rates(counters(2 ** 40, 2 ** 40 + 300, 10), 'bytesIn', STEP)).toEqual([null, 10, null]);
+  });
+
+  it('go on when a 32-bit counter goes round at its usual pace', () => {
+    const top = 2 ** 32;
+    expect(rates(counters(top - 900, top - 300, 300), 'bytesIn', STEP)).toEqual([null, 20, 20]);
+  });
+});

@@ -1,0 +1,53 @@
+// Who is signed in, and what to show when nobody is.
+import { api, asApiError, watchSession } from './api/client';
+import type { Role, User } from './api/types';
+
+const RANK: Record<Role, number> = { viewer: 0, operator: 1, admin: 2, super_admin: 3 };
+
+type Phase = 'starting' | 'unreachable' | 'setup' | 'signed_out' | 'signed_in';
+
+class Session {
+  phase = $state<Phase>('starting');
+  user = $state.raw<User | undefined>(undefined);
+  /** Set while a page is open and its session has ended: sign-in is asked over the page, which keeps what was typed. */
+  ended = $state(false);
+  /** Counts sign-ins; pages load again when it changes. */
+  generation = $state(0);
+
+  constructor() {
+    watchSession(() => (this.ended = this.phase === 'signed_in'));
+  }
+
+  async start(): Promise<void> {
+    try {
+      if ((await api.setupState()).needed) {
+        this.phase = 'setup';
+        return;
+      }
+      this.enter((await api.me()).user);
+    } catch (caught) {
+      const error = asApiError(caught);
+      this.phase = error.status === 401 ? 'signed_out' : 'unreachable';
+    }
+  }
+
+  enter(user: User): void {
+    this.user = user;
+    this.phase = 'signed_in';
+    this.ended = false;
+    this.generation += 1;
+  }
+
+  async leave(): Promise<void> {
+    await api.signOut();
+    this.user = undefined;
+    this.ended = false;
+    this.phase = 'signed_out';
+  }
+
+  can(role: Role): boolean {
+    return this.user !== undefined && RANK[this.user.role] >= RANK[role];
+  }
+}
+
+export const session = new Session();

@@ -1,0 +1,269 @@
+// A person's first hour with a new manager, in a real browser: setup, sign-in, enrolment, a node that reports, charts that move. Each
+// step stands on the one before. tests/run.mjs gives the environment.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { launch, VIEWS, watch } from './chromium.mjs';
+
+const { LUCID_BASE_URL: BASE, LUCID_SETUP_CODE: CODE, LUCID_AGENT_CMD: AGENT, LUCID_NODE_NAME: NAME, LUCID_ARTEFACTS: ARTEFACTS } = process.env;
+const USER = 'browser-admin';
+const PASSWORD = 'lamp chair fog tree river';
+/** An agent reports once in 30 s: two reports, and time to spare. */
+const TWO_REPORTS_MS = 100_000;
+
+let browser;
+let context;
+let page;
+let complaints;
+let agent;
+const streams = [];
+
+before(async () => {
+  assert.ok(BASE && CODE && AGENT && NAME && ARTEFACTS, 'started by tests/run.mjs');
+  browser = await launch();
+  context = await browser.newContext({ ...VIEWS.desktop, colorScheme: 'light' });
+  // The browser itself logs answers like 401 and 404, which these tests provoke.
+  complaints = await watch(context, (text) => /^Failed to load resource/.test(text));
+  context.on('request', (request) => new URL(request.url()).pathname === '/api/v1/events' && streams.push(request));
+  page = await context.newPage();
+});
+
+after(async () => {
+  agent?.kill('SIGTERM');
+  await browser?.close();
+});
+
+async function picture(name, on = page) {
+  await on.screenshot({ path: join(ARTEFACTS, `${name}.png`), fullPage: true });
+}
+
+/** The same place as `page`, seen by someone else's screen but the same session. */
+async function through(view, options, path, look) {
+  const other = await browser.newContext({ ...VIEWS[view], reducedMotion: 'reduce', ...options, storageState: await context.storageState() });
+  const heard = await watch(other, (text) => /^Failed to load resource/.test(text));
+  const p = await other.newPage();
+  await p.goto(BASE + path);
+  await look(p);
+  assert.deepEqual(heard, []);
+  await other.close();
+}
+
+async function fits(p) {
+  const over = await p.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+  assert.ok(over <= 0, `the page is ${over} px wider than its window`);
+}
+
+/** Every control has a name that a screen reader can say. */
+async function named(p) {
+  const nameless = await p.evaluate(() =>
+    [...document.querySelectorAll('input, select, button, a[href]')]
+      .filter((e) => !(e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.length))
+      .map((e) => e.outerHTML),
+  );
+  assert.deepEqual(nameless, []);
+}
+
+test('the page comes with a strict content security policy', async () => {
+  const response = await page.goto(BASE);
+  const policy = response.headers()['content-security-policy'] ?? '';
+  assert.match(policy, /default-src 'self'/);
+  assert.doesNotMatch(policy, /unsafe-inline|unsafe-eval/);
+});
+
+test('setup refuses a wrong code beside the field and keeps what was typed', async () => {
+  await page.getByLabel('Setup code').fill('not-the-code');
+  await page.getByLabel('User name').fill(USER);
+  await page.getByRole('textbox', { name: 'Password' }).fill(PASSWORD);
+  await page.getByRole('button', { name: 'Set up' }).click();
+  await page.getByRole('alert').first().waitFor();
+  assert.equal(await page.getByLabel('User name').inputValue(), USER);
+  await named(page);
+  await picture('web-setup');
+});
+
+test('setup makes the first account and leads to an empty list', async () => {
+  await page.getByLabel('Setup code').fill(CODE);
+  const sent = [];
+  page.on('request', (r) => r.url().endsWith('/api/v1/setup') && r.method() === 'POST' && sent.push(r));
+  await page.getByRole('button', { name: 'Set up' }).dblclick();
+  await page.getByText('No nodes yet').waitFor();
+  assert.equal(sent.length, 1, 'a double click sends once');
+  const { client_time } = sent[0].postDataJSON();
+  assert.ok(Math.abs(Date.parse(client_time) - Date.now()) < 60_000, `client_time ${client_time}`);
+  await picture('web-empty-desktop');
+  await through('phone', { colorScheme: 'dark' }, '/', async (p) => {
+    await p.getByText('No nodes yet').waitFor();
+    await fits(p);
+    await picture('web-empty-phone-dark', p);
+  });
+});
+
+test('signing out and in again', async () => {
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.getByLabel('User name').fill(USER);
+  await page.getByLabel('Password').fill('not the password');
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByRole('alert').waitFor();
+  await page.getByLabel('Password').fill(PASSWORD);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.getByText('No nodes yet').waitFor();
+  await page.locator('[data-live="live"]').waitFor();
+});
+
+test('enrolment: a token, an agent, and the node appears by itself', async () => {
+  await page.getByRole('link', { name: 'Enrol your first node' }).click();
+  await page.getByRole('button', { name: 'Make token' }).click();
+  const token = (await page.locator('[data-copy="token"]').textContent()).trim();
+  const command = await page.locator('[data-copy="command"]').textContent();
+  assert.ok(token.length > 20);
+  assert.ok(!command.includes(token), 'the command must not hold the token');
+  await picture('web-enrol-waiting');
+
+  const [program, ...args] = JSON.parse(AGENT);
+  agent = spawn(program, args, { stdio: ['pipe', 'ignore', 'inherit'] });
+  agent.stdin.end(`${token}\n`);
+  await page.locator('[data-arrived]').waitFor({ timeout: TWO_REPORTS_MS });
+  await picture('web-enrol-arrived');
+  await page.locator('[data-arrived]').click();
+  await page.getByRole('heading', { name: NAME, level: 1 }).waitFor();
+});
+
+test('the node is live: its values arrive and its chart grows without a reload', { timeout: 3 * TWO_REPORTS_MS }, async () => {
+  await page.evaluate(() => (window.sameDocument = true));
+  const cpu = page.locator('[data-tile="CPU"]');
+  await page.waitForFunction(() => /%/.test(document.querySelector('[data-tile="CPU"]')?.textContent ?? ''), undefined, { timeout: TWO_REPORTS_MS });
+  const points = () => page.locator('[data-points]').first().getAttribute('data-points').then(Number);
+  const [seen, said] = [await points(), await cpu.textContent()];
+  await page.waitForFunction(
+    ([n, text]) =>
+      Number(document.querySelector('[data-points]')?.getAttribute('data-points')) > n || document.querySelector('[data-tile="CPU"]')?.textContent !== text,
+    [seen, said],
+    { timeout: TWO_REPORTS_MS },
+  );
+  await page.waitForFunction(() => document.querySelector('[data-points]')?.getAttribute('data-points') >= '1', undefined, { timeout: TWO_REPORTS_MS });
+  assert.equal(await page.evaluate(() => window.sameDocument), true);
+  await page.locator('[data-poot="pending"]').waitFor();
+  const before = await page.locator('[data-poot="pending"]').textContent();
+  await page.waitForFunction((text) => document.querySelector('[data-poot]')?.textContent !== text, before, { timeout: TWO_REPORTS_MS });
+  await named(page);
+  await fits(page);
+  await picture('web-node-desktop');
+});
+
+test('the node by phone and in the dark', async () => {
+  const path = new URL(page.url()).pathname;
+  await through('phone', { colorScheme: 'light' }, path, async (p) => {
+    await p.getByRole('heading', { name: 'CPU' }).waitFor();
+    await p.locator('canvas').first().waitFor();
+    await fits(p);
+    await picture('web-node-phone', p);
+  });
+  await through('desktop', { colorScheme: 'dark' }, path, async (p) => {
+    await p.locator('canvas').first().waitFor();
+    await picture('web-node-dark', p);
+  });
+});
+
+test('tabs share one stream, and the next one takes over', async () => {
+  streams.length = 0;
+  const second = await context.newPage();
+  await second.goto(`${BASE}/nodes`);
+  await second.locator('[data-live="live"]').waitFor();
+  assert.equal(streams.length, 0, 'a second tab opens no second stream');
+  await page.goto('about:blank');
+  await second.waitForFunction(() => document.querySelector('[data-live]')?.getAttribute('data-live') === 'live');
+  const deadline = Date.now() + 10_000;
+  while (streams.length === 0 && Date.now() < deadline) await second.waitForTimeout(50);
+  assert.equal(streams.length, 1, 'the tab that is left leads');
+  await page.close();
+  page = second;
+});
+
+test('the list: live row, search by keyboard, filters, phone', async () => {
+  await page.getByRole('link', { name: NAME }).waitFor();
+  await picture('web-nodes-desktop');
+  await page.keyboard.press('/');
+  await page.keyboard.type('no-such-name');
+  await page.getByText('No node fits').waitFor();
+  assert.match(page.url(), /search=no-such-name/);
+  await page.getByRole('button', { name: 'Show every node' }).click();
+  await page.getByRole('link', { name: NAME }).waitFor();
+  await page.getByLabel('Status', { exact: true }).selectOption('maintenance');
+  await page.getByText('No node fits').waitFor();
+  await page.getByRole('button', { name: 'Show every node' }).click();
+  await named(page);
+  await through('phone', { colorScheme: 'dark' }, '/nodes', async (p) => {
+    await p.getByRole('link', { name: NAME }).waitFor();
+    await fits(p);
+    await picture('web-nodes-phone-dark', p);
+  });
+});
+
+test('an unknown node and an unknown path say so', async () => {
+  await page.goto(`${BASE}/nodes/node_doesnotexist`);
+  await page.getByText('No such node').waitFor();
+  await page.goto(`${BASE}/no/such/page`);
+  await page.getByText('There is no page here').waitFor();
+});
+
+test('a manager that fails is named, and one that is back is found again', async () => {
+  await page.goto(`${BASE}/nodes`);
+  await page.getByRole('link', { name: NAME }).waitFor();
+  const broken = { status: 503, contentType: 'application/json', body: JSON.stringify({ error: { code: 'X', message: 'the store is away' } }) };
+  await context.route(/\/api\/v1\/nodes\?/, (route) => route.fulfill(broken));
+  await page.reload();
+  await page.getByText('The nodes could not be loaded').waitFor();
+  await page.getByText('The store is away.').waitFor();
+  await picture('web-error');
+  await context.unroute(/\/api\/v1\/nodes\?/);
+  await page.getByRole('button', { name: 'Try again' }).click();
+  await page.getByRole('link', { name: NAME }).waitFor();
+});
+
+test('an ended session asks for sign-in over the page and loses nothing typed', async () => {
+  await page.getByRole('link', { name: NAME }).click();
+  const address = page.getByRole('textbox', { name: 'Address' });
+  await address.fill('TTypedBeforeTheSessionEnded');
+  await context.clearCookies();
+  // The mock keeps its session on its own side; to a real manager this is a path like any other.
+  await fetch(`${BASE}/mock/sign-out`).catch(() => {});
+  await page.getByRole('button', { name: 'Register address' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.waitFor();
+  await dialog.getByLabel('Password').fill(PASSWORD);
+  await dialog.getByRole('button', { name: 'Sign in' }).click();
+  await dialog.waitFor({ state: 'detached' });
+  assert.equal(await address.inputValue(), 'TTypedBeforeTheSessionEnded');
+  const answered = page.waitForResponse((r) => r.request().method() === 'PUT' && r.url().endsWith('/payout-address'));
+  await page.getByRole('button', { name: 'Register address' }).click();
+  const status = (await answered).status();
+  assert.ok(status >= 400 && status < 500 && status !== 401, `a wrong address is refused, not for the session: ${status}`);
+  await page.getByRole('region', { name: 'Payout address' }).getByRole('alert').first().waitFor();
+});
+
+test('the recovery kit is downloaded, encrypted, after the passphrase was said twice', async () => {
+  await page.getByRole('link', { name: 'Settings' }).click();
+  await page.getByLabel('Passphrase for the kit').fill('river tree fog chair lamp');
+  await page.getByLabel('The passphrase again').fill('something else');
+  await page.getByLabel('Your password').fill('not the password');
+  await page.getByRole('button', { name: 'Download recovery kit' }).click();
+  await page.locator('input[name="again"][aria-invalid="true"]').waitFor();
+  await page.getByLabel('The passphrase again').fill('river tree fog chair lamp');
+  await page.getByRole('button', { name: 'Download recovery kit' }).click();
+  await page.locator('input[name="password"][aria-invalid="true"]').waitFor();
+  await page.getByLabel('Your password').fill(PASSWORD);
+  const download = page.waitForEvent('download');
+  await page.getByRole('button', { name: 'Download recovery kit' }).click();
+  assert.match((await download).suggestedFilename(), /^lucid-recovery-kit.*\.json$/);
+  await picture('web-settings');
+});
+
+test('the theme is kept', async () => {
+  await page.getByLabel('Dark', { exact: true }).check();
+  await page.reload();
+  await page.getByRole('heading', { name: 'Settings' }).waitFor();
+  assert.equal(await page.evaluate(() => getComputedStyle(document.documentElement).colorScheme), 'dark');
+});
+
+test('no policy violation, no error, in all of the above', () => assert.deepEqual(complaints, []));
