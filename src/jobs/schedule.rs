@@ -14,8 +14,9 @@ use crate::storage::table::Read;
 
 /// Cron expressions with seconds. Cycles that find nothing to do cost a read.
 const NUDGES: &[(Job, &str)] = &[(Job::Epochs, "5 * * * * *"), (Job::Postings, "35 */10 * * * *"), (Job::Housekeeping, "50 7 * * * *")];
-/// How often the slot ticker looks at the clock.
-const TICK: Duration = Duration::from_secs(1);
+/// How often the slot ticker looks at the clock, by that clock; not oftener than `MIN_TICK` of real time, however fast the clock runs.
+const TICK_MS: u64 = 1_000;
+const MIN_TICK: Duration = Duration::from_millis(20);
 /// Payouts that were sent are looked after this often.
 const TRACK_SECONDS: u64 = 30;
 
@@ -68,6 +69,7 @@ async fn cycle(context: Context, job: Job, mut stopping: watch::Receiver<bool>) 
 
 async fn tick(context: Context, mut stopping: watch::Receiver<bool>) {
     let mut was_trusted = None;
+    let between = context.clock.real_time(TICK_MS).max(MIN_TICK);
     loop {
         context.tick();
         let distrust = context.clock.why_untrusted();
@@ -79,7 +81,7 @@ async fn tick(context: Context, mut stopping: watch::Receiver<bool>) {
             was_trusted = Some(distrust.is_none());
             context.nudges.nudge(Job::Flush);
         }
-        if pause(TICK, &mut stopping).await {
+        if pause(between, &mut stopping).await {
             return;
         }
     }
