@@ -1,9 +1,10 @@
 //! Who wakes the cycles. The scheduler library reads the wall clock, which a Pi may set from 1970 to today in one step, so
 //! it only nudges; what is due is computed by the cycles from the store and our own clock.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio_cron_scheduler::{Job as CronJob, JobScheduler, JobSchedulerError};
 
@@ -38,8 +39,11 @@ impl Scheduler {
         tasks.spawn(tick(context.clone(), stopping.clone()));
         tasks.spawn(flushes(context.clone(), stopping.clone()));
         tasks.spawn(payouts(context.clone(), stopping.clone()));
+        // Both drive the same payouts: one waits for the other.
+        let paying = Turn::default();
         for job in [Job::Flush, Job::Epochs, Job::Postings, Job::Payouts, Job::Tracking, Job::Housekeeping] {
-            tasks.spawn(cycle(context.clone(), job, stopping.clone()));
+            let turn = if matches!(job, Job::Payouts | Job::Tracking) { Arc::clone(&paying) } else { Turn::default() };
+            tasks.spawn(cycle(context.clone(), job, turn, stopping.clone()));
             context.nudges.nudge(job);
         }
         Ok(Scheduler { tasks, cron })
@@ -54,13 +58,17 @@ impl Scheduler {
     }
 }
 
+/// Held while a job runs; jobs that must not run at the same time share one.
+type Turn = Arc<Mutex<()>>;
+
 /// Runs one job whenever it is nudged, never twice at a time.
-async fn cycle(context: Context, job: Job, mut stopping: watch::Receiver<bool>) {
+async fn cycle(context: Context, job: Job, turn: Turn, mut stopping: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             () = stopped(&mut stopping) => return,
             () = context.nudges.nudged(job) => (),
         }
+        let _turn = turn.lock().await;
         if let Err(super::Stopped(why)) = context.run(job).await {
             tracing::error!(?job, why, "a cycle stopped early; the next one starts from what was committed");
         }
