@@ -2,6 +2,7 @@
 
 mod support;
 
+mod crash;
 mod days;
 mod journey;
 mod layering;
