@@ -206,6 +206,7 @@ pub async fn enrol(State(state): State<AppState>, caller: Caller, headers: Heade
         hardware: request.hardware,
         name: request.name,
         new_id: NodeId::new(state.entropy.uuid(now.wall.0)),
+        max_nodes: state.settings.max_nodes,
     };
     let (act, directory, ours) = (caller.act(now), state.store.directory.clone(), manager_key_hash(&state.store.manager_key()));
     let outcome = state.store.write(move |tx| enrolment::enrol(tx, &directory, &act, &ours, &asked)).await;
