@@ -6,3 +6,4 @@ mod crash;
 mod days;
 mod journey;
 mod layering;
+mod refusals;
