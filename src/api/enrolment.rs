@@ -9,6 +9,7 @@ use std::sync::PoisonError;
 
 use super::error::{ApiError, ErrorBody};
 use super::json::{parse, read_body};
+use super::middleware::note_refusal;
 use super::node_view::observed;
 use super::nodes::published;
 use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path};
@@ -147,11 +148,8 @@ pub async fn create_token(
         }
     }
     let now = state.now();
-    let text = TokenText {
-        id: EnrolmentId::new(state.entropy.uuid(now.wall.0)),
-        secret: hex(&state.entropy.bytes::<16>()),
-        manager_key_hash: manager_key_hash(&state.store.manager_key()),
-    };
+    let id = EnrolmentId::new(state.entropy.uuid(now.wall.0));
+    let text = TokenText::new(id, &state.entropy.bytes(), &state.store.manager_key());
     let (act, kept) = (caller.act(now), text.clone());
     let token = state.store.write(move |tx| enrolment::create_token(tx, &act, &kept, &new)).await?;
     let name = name.map_or(String::new(), |name| format!(" --name {name}"));
@@ -209,11 +207,11 @@ pub async fn enrol(State(state): State<AppState>, caller: Caller, headers: Heade
         max_nodes: state.settings.max_nodes,
     };
     let (act, directory, ours) = (caller.act(now), state.store.directory.clone(), manager_key_hash(&state.store.manager_key()));
-    let outcome = state.store.write(move |tx| enrolment::enrol(tx, &directory, &act, &ours, &asked)).await;
-    if matches!(&outcome, Err(WriteError::Refused(Refusal::KeyOnOtherHardware))) {
-        tracing::warn!(key = %key.to_hex(), address = %caller.request.address, "a node's key was presented by other hardware");
-    }
-    let enrolled = outcome?;
+    let token_id = asked.token.id.to_string();
+    let enrolled = match state.store.write(move |tx| enrolment::enrol(tx, &directory, &act, &ours, &asked)).await {
+        Ok(enrolled) => enrolled,
+        Err(error) => return Err(refused(&state, &caller, token_id, &key, error).await),
+    };
     if let Some(twin) = &enrolled.twin {
         tracing::warn!(node = %enrolled.node.id, %twin, "two nodes on one machine");
     }
@@ -226,6 +224,25 @@ pub async fn enrol(State(state): State<AppState>, caller: Caller, headers: Heade
         manager_key: state.store.manager_key().to_hex(),
     };
     signed(&state, Purpose::EnrolAnswer, &answer.node_id, &answer)
+}
+
+/// A refused enrolment goes to the audit log, also where the refusal is no matter of access (a full pool, a claimed node).
+async fn refused(state: &AppState, caller: &Caller, token_id: String, key: &PublicKey, error: WriteError) -> ApiError {
+    if error == WriteError::Refused(Refusal::KeyOnOtherHardware) {
+        tracing::warn!(key = %key.to_hex(), address = %caller.request.address, "a node's key was presented by other hardware");
+        let node = state.store.read().and_then(|read| nodes::by_key(&read, key));
+        if let Ok(Some(node)) = node
+            && let Err(error) = super::agent::raise_other_hardware(state, &node.id, state.now()).await
+        {
+            return error;
+        }
+    }
+    let is_refusal = matches!(error, WriteError::Refused(_));
+    let error = ApiError::from(error).about(Some(token_id.clone()));
+    if is_refusal && !error.is_access_refusal() {
+        note_refusal(state, caller.act(state.now()).draft("node.enrol", token_id).refused(error.name)).await;
+    }
+    error
 }
 
 /// The nodes this machine may have been, and whether each still reports.
