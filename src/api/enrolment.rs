@@ -204,6 +204,7 @@ pub async fn enrol(State(state): State<AppState>, caller: Caller, headers: Heade
         hardware: request.hardware,
         name: request.name,
         new_id: NodeId::new(state.entropy.uuid(now.wall.0)),
+        max_nodes: state.settings.max_nodes,
     };
     let (act, directory, ours) = (caller.act(now), state.store.directory.clone(), manager_key_hash(&state.store.manager_key()));
     let token_id = asked.token.id.to_string();
