@@ -14,6 +14,7 @@ use super::error::ApiError;
 use super::json;
 use super::state::AppState;
 use crate::crypto::sha256;
+use crate::domain::alert::Severity;
 use crate::domain::audit::{Act, Actor};
 use crate::domain::enrolment::{Drift, Fingerprint};
 use crate::domain::ids::{Incarnation, NodeId};
@@ -21,7 +22,7 @@ use crate::domain::node::{Observed, Status};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::time::{Now, Timestamp};
 use crate::live::{Event, LatestSample, ReportEvent};
-use crate::storage::core::nodes;
+use crate::storage::core::{alerts, nodes};
 use crate::storage::hot::{self, EncodedSample};
 use crate::storage::intake::{NotTaken, slot_offset_ms};
 use crate::storage::{Lane, NodeEntry};
@@ -134,7 +135,10 @@ async fn check_fingerprint(state: &AppState, node: &NodeEntry, reported: &Finger
     }
     match accepted.drift(reported) {
         Drift::Same => Ok(()),
-        Drift::OtherHardware => Err(by_node(Refusal::KeyOnOtherHardware, node)),
+        Drift::OtherHardware => {
+            raise_other_hardware(state, &node.id, now).await?;
+            Err(by_node(Refusal::KeyOnOtherHardware, node))
+        }
         Drift::Changed if node.drifted => Ok(()),
         Drift::Changed => {
             let act = Act { now, actor: Actor::Node(node.id.to_string()), address: None, request_id: None };
@@ -143,6 +147,14 @@ async fn check_fingerprint(state: &AppState, node: &NodeEntry, reported: &Finger
             Ok(())
         }
     }
+}
+
+/// Tells people once that a node's key turned up on another machine.
+pub async fn raise_other_hardware(state: &AppState, node: &NodeId, now: Now) -> Result<(), ApiError> {
+    let id = node.to_string();
+    let message = "the key of this node was presented by another machine, which was refused: the key may have been copied";
+    state.store.write(move |tx| alerts::raise(tx, "key_on_other_hardware", &id, Severity::Critical, message, now.wall)).await?;
+    Ok(())
 }
 
 /// What both signatures of one exchange bind.

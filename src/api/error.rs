@@ -27,8 +27,8 @@ pub struct ApiError {
     pub message: String,
     pub fields: Vec<FieldError>,
     pub retry_after_seconds: Option<u32>,
-    /// Who was refused, where the route knows better than `Caller`: for the audit log.
-    pub actor: Option<Actor>,
+    /// Who was refused, where the route knows better than `Caller`: for the audit log. Boxed, because every handler carries this type.
+    pub actor: Option<Box<Actor>>,
     /// What the refusal is about, where that is more than the route: for the audit log.
     pub subject: Option<String>,
 }
@@ -85,7 +85,7 @@ impl ApiError {
     }
 
     pub fn by(mut self, actor: Actor) -> ApiError {
-        self.actor = Some(actor);
+        self.actor = Some(Box::new(actor));
         self
     }
 

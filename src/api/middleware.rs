@@ -99,7 +99,7 @@ async fn record_refusal(state: &AppState, error: &ApiError, info: &RequestInfo, 
     if !error.is_access_refusal() {
         return;
     }
-    let actor = error.actor.as_ref().or(info.actor.get()).cloned().unwrap_or(Actor::Anonymous);
+    let actor = error.actor.as_deref().or(info.actor.get()).cloned().unwrap_or(Actor::Anonymous);
     let subject = error.subject.as_deref().unwrap_or(route);
     let draft = info.act(state.now(), actor).draft("request.refuse", subject).refused(error.name);
     note_refusal(state, draft).await;

@@ -303,8 +303,7 @@ impl Intake {
             state.has_untimed = !state.untimed.is_empty();
         }
         let reopening = self.reopening;
-        state.slots.retain(|slot, open| open.dirty || !open.decided || !is_closed(*slot, reopening, now.wall));
-        // A slot of the past that was opened by a witness or a late item alone is decided as soon as it is closed.
+        // What is over, closed and written is the store's alone.
         if let Some(current) = state.current {
             state.slots.retain(|slot, open| open.dirty || *slot >= current || !is_closed(*slot, reopening, now.wall));
         }

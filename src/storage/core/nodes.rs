@@ -5,8 +5,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::tables::{Index, NODE_IDS, NODE_KEYS, NODE_NAMES, NODES, RETIRED_NODES};
-use super::{audit, meta, pools};
+use super::{alerts, audit, meta, pools};
 use crate::crypto::PublicKey;
+use crate::domain::alert::Severity;
 use crate::domain::audit::Act;
 use crate::domain::enrolment::Fingerprint;
 use crate::domain::ids::{NodeId, NodeIndex, PoolId, PoolIndex};
@@ -229,6 +230,8 @@ pub fn delete(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, id: &
     Ok(node)
 }
 
+const DRIFT_ALERT: &str = "fingerprint_drift";
+
 /// Records that a machine no longer looks like the accepted one: payouts of the node hold until an admin accepts. The first departure stays.
 pub fn report_drift(
     tx: &mut WriteTx<'_>,
@@ -244,6 +247,8 @@ pub fn report_drift(
         _ => return Ok(before),
     }
     replace(tx, directory, act, &before, &mut node)?;
+    let message = format!("{} no longer looks like the machine that enrolled; its payouts hold until an admin accepts it", node.name);
+    alerts::raise(tx, DRIFT_ALERT, id.as_str(), Severity::Warning, &message, act.now.wall)?;
     audit::append(tx, act.draft("node.fingerprint.drift", id.as_str()))?;
     Ok(node)
 }
@@ -256,6 +261,7 @@ pub fn accept_fingerprint(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act:
     let Some(drift) = identity.drift.take() else { return Ok(before) };
     identity.fingerprint = drift;
     replace(tx, directory, act, &before, &mut node)?;
+    alerts::resolve(tx, DRIFT_ALERT, id.as_str(), act.now.wall)?;
     audit::append(tx, act.draft("node.fingerprint.accept", id.as_str()))?;
     Ok(node)
 }
