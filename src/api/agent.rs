@@ -20,7 +20,7 @@ use crate::domain::enrolment::{Drift, Fingerprint};
 use crate::domain::ids::{Incarnation, NodeId};
 use crate::domain::node::{Observed, Status};
 use crate::domain::refusal::{FieldErrors, Refusal};
-use crate::domain::time::{Now, Timestamp};
+use crate::domain::time::Now;
 use crate::live::{Event, LatestSample, ReportEvent};
 use crate::storage::core::{alerts, nodes};
 use crate::storage::hot::{self, EncodedSample};
@@ -182,20 +182,5 @@ impl Seal<'_> {
         let signature = self.envelope(purpose).sign(&self.state.store.signing_key, &body);
         let headers = [(header::CONTENT_TYPE.as_str(), "application/json".to_owned()), (HEADER_SIGNATURE, signature)];
         Ok((StatusCode::OK, headers, body).into_response())
-    }
-}
-
-impl LatestSample {
-    /// The few numbers that lists show.
-    pub fn of(at: Timestamp, sample: &crate::domain::metrics::Sample) -> LatestSample {
-        LatestSample {
-            timestamp: at.rfc3339(),
-            cpu_usage_percent: sample.cpu.usage_percent,
-            memory_used_bytes: sample.memory.used_bytes,
-            memory_total_bytes: sample.memory.total_bytes,
-            disk_used_bytes: sample.disk.used_bytes,
-            disk_total_bytes: sample.disk.total_bytes,
-            temperature_celsius: sample.cpu.temperature_celsius,
-        }
     }
 }

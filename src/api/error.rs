@@ -157,7 +157,6 @@ pub struct ErrorFields {
     /// Stable name of the refusal.
     pub name: String,
     /// Every field that broke a rule.
-    #[schema(value_type = Vec<Object>)]
     pub fields: Vec<FieldError>,
 }
 

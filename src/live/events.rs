@@ -29,6 +29,11 @@ pub struct LatestSample {
     pub disk_total_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub temperature_celsius: Option<f64>,
+    /// Counters since the machine's boot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_bytes_in: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_bytes_out: Option<u64>,
 }
 
 /// An accepted report.

@@ -1,0 +1,240 @@
+//! The library in this process, on a driven clock: what an epoch costs, what a day writes, and a store of the size that three days
+//! of a thousand nodes make.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use lucid::app::App;
+use lucid::clock::{Clock, Driver};
+use lucid::config::{Config, Sources};
+use lucid::crypto::hex;
+use lucid::domain::audit::Act;
+use lucid::domain::bits::Bitmap;
+use lucid::domain::credits::Epochs;
+use lucid::domain::enrolment::{EnrolmentTarget, NewToken, TokenText, manager_key_hash};
+use lucid::domain::evidence::SlotRow;
+use lucid::domain::ids::{EnrolmentId, Incarnation, NodeId, NodeIndex, PoolId};
+use lucid::domain::pool::NewPool;
+use lucid::domain::time::{BootMs, SLOT_MS, Slot, Timestamp};
+use lucid::live::Job;
+use lucid::storage::core::{enrolment, pools};
+use lucid::storage::hot::{self, Batch, EncodedSample, PendingSample};
+use lucid::storage::{Lane, core};
+use lucid::wire::{Item, PROTOCOL, Report};
+
+use super::load::{Machine, hardware, sample};
+use super::process::own_written_bytes;
+
+/// Slots of 72 h: as far as a score looks back.
+pub const WINDOW_SLOTS: u32 = 8_640;
+const NODES_PER_POOL: usize = 1_000;
+/// Slots that are written in one transaction while a store is prepared.
+const PREPARED_AT_ONCE: u32 = 120;
+
+pub struct Local {
+    app: App,
+    driver: Driver,
+    nodes: Vec<(NodeIndex, NodeId)>,
+}
+
+/// Seconds of processor time of this process.
+fn cpu_seconds() -> f64 {
+    #[expect(clippy::disallowed_methods, reason = "processor time, no clock")]
+    let spent = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    spent.tv_sec as f64 + spent.tv_nsec as f64 / 1e9
+}
+
+impl Local {
+    /// A manager with `nodes` enrolled nodes whose clock shows `start`.
+    pub async fn new(dir: &Path, start: Slot, nodes: usize) -> Local {
+        let driver = Driver::new(start.start(), BootMs(60_000));
+        let flags = [("storage.data_dir", dir.to_str().unwrap()), ("pools.max_nodes_per_pool", "1000")];
+        let flags = flags.map(|(key, value)| (key, key, value.to_owned())).to_vec();
+        let config = Config::load(&Sources { flags, ..Sources::default() }).unwrap().config;
+        let clock_driver = driver.clone();
+        let app = App::open(&config, &move |config, high| Clock::driven(&clock_driver, config.clock.trust, high)).await.unwrap();
+        let mut local = Local { app, driver, nodes: Vec::new() };
+        for first in (0..nodes).step_by(NODES_PER_POOL) {
+            local.enrol(first..(first + NODES_PER_POOL).min(nodes)).await;
+        }
+        local
+    }
+
+    async fn enrol(&mut self, numbers: std::ops::Range<usize>) {
+        let store = &self.app.store;
+        let act = Act::system(self.app.clock.now());
+        let entropy = store.entropy.clone();
+        let wall_ms = act.now.wall.0;
+        let pricing = *core::pools::list(&store.read().unwrap()).unwrap()[0].pricing.latest();
+        let new_pool = NewPool {
+            name: format!("bench-{}", numbers.start),
+            description: String::new(),
+            max_nodes: 1_000,
+            resource_limits: None,
+            auto_scaling: false,
+            scaling_policy: None,
+            pricing,
+        };
+        let (pool_id, by) = (PoolId::new(entropy.uuid(wall_ms)), act.clone());
+        let pool = store.write(move |tx| pools::create(tx, &by, &pool_id, &new_pool)).await.unwrap();
+        let ours = manager_key_hash(&store.manager_key());
+        let text =
+            TokenText { id: EnrolmentId::new(entropy.uuid(wall_ms)), secret: hex(&entropy.bytes::<16>()), manager_key_hash: ours.clone() };
+        let new_token =
+            NewToken { target: EnrolmentTarget::Pool(pool.index), uses: 1_000, expires_in_seconds: 3_600, needs_approval: false };
+        let (by, kept) = (act.clone(), text.clone());
+        store.write(move |tx| enrolment::create_token(tx, &by, &kept, &new_token)).await.unwrap();
+        let mut enrolling = tokio::task::JoinSet::new();
+        for number in numbers {
+            let machine = Machine::new(number);
+            let asked = enrolment::Enrolling {
+                token: text.clone(),
+                key: machine.key().public(),
+                fingerprint: machine.fingerprint().clone(),
+                hardware: hardware(),
+                name: machine.name().to_owned(),
+                new_id: NodeId::new(entropy.uuid(wall_ms)),
+                on_machine: Vec::new(),
+            };
+            let (store, act, ours) = (Arc::clone(store), act.clone(), ours.clone());
+            enrolling.spawn(async move {
+                let directory = Arc::clone(&store.directory);
+                store.write(move |tx| enrolment::enrol(tx, &directory, &act, &ours, &asked)).await.unwrap().node
+            });
+        }
+        let enrolled = enrolling.join_all().await;
+        self.nodes.extend(enrolled.into_iter().map(|node| (node.index, node.id)));
+        self.nodes.sort();
+    }
+
+    fn slot(&self) -> Slot {
+        self.driver.reading().wall.slot()
+    }
+
+    /// To `ms` after the beginning of the next slot.
+    fn next_slot(&self, ms: i64) {
+        let into = self.driver.reading().wall.0.rem_euclid(SLOT_MS);
+        self.driver.advance_ms(SLOT_MS - into);
+        self.app.context.tick();
+        self.driver.advance_ms(ms);
+    }
+
+    fn row(&self, slot: Slot) -> SlotRow {
+        let mut row = SlotRow::default();
+        let everybody: Bitmap = self.nodes.iter().map(|(index, _)| *index).collect();
+        row.observe(&everybody);
+        // Every node misses one slot in forty, each its own.
+        for (index, _) in self.nodes.iter().filter(|(index, _)| !(index.0 + slot.0).is_multiple_of(40)) {
+            row.prove(*index);
+        }
+        row
+    }
+
+    /// Writes evidence of `[from, until)`, with samples when asked.
+    async fn write_history(&self, from: Slot, until: Slot, with_samples: bool) {
+        let slots: Vec<Slot> = from.until(until).collect();
+        for chunk in slots.chunks(PREPARED_AT_ONCE as usize) {
+            let mut batch = Batch { evidence: chunk.iter().map(|slot| (*slot, self.row(*slot))).collect(), ..Batch::default() };
+            for slot in chunk.iter().filter(|_| with_samples) {
+                let encode = |index: NodeIndex| EncodedSample::new(&sample(u64::from(slot.0 % 100_000) * 7 + u64::from(index.0)));
+                let of_slot: BTreeMap<NodeIndex, PendingSample> =
+                    self.nodes.iter().map(|(index, _)| (*index, PendingSample { late: false, encoded: encode(*index) })).collect();
+                batch.samples.insert(*slot, of_slot);
+            }
+            self.app.store.hot.write(Lane::Ordinary, move |tx| hot::flush(tx, &batch)).await.unwrap();
+        }
+    }
+
+    /// Lets the present epoch pass with everybody proven, and closes it; (processor, wall) seconds of the close.
+    async fn close_epoch(&self, epochs: Epochs) -> (f64, f64) {
+        let last = epochs.last_slot(epochs.of(self.slot()));
+        self.write_history(self.slot(), last.plus(1), false).await;
+        // A slot closes 90 s after its end.
+        for _ in self.slot().until(last.plus(4)) {
+            self.next_slot(0);
+        }
+        self.driver.advance_ms(5_000);
+        let before = self.heads();
+        let (cpu, watch) = (cpu_seconds(), lucid::clock::Stopwatch::start());
+        self.app.context.run(Job::Epochs).await.unwrap();
+        let spent = (cpu_seconds() - cpu, watch.elapsed().as_secs_f64());
+        assert_eq!(self.heads() - before, 1, "one epoch");
+        spent
+    }
+
+    fn heads(&self) -> u64 {
+        core::epochs::count(&self.app.store.read().unwrap()).unwrap()
+    }
+
+    fn close(self) {
+        self.app.store.close();
+    }
+}
+
+/// (processor, wall) milliseconds of the median of several closes, with 72 h of evidence in the store.
+pub async fn epoch(dir: &Path, nodes: usize) -> (f64, f64) {
+    let epochs = Epochs::of_seconds(300).unwrap();
+    let start = epochs.of(Slot(59_000_000)).first_slot();
+    let local = Local::new(dir, start, nodes).await;
+    local.close_epoch(epochs).await;
+    // History behind the first head: closed ranges are not closed again, and scores look back at it.
+    local.write_history(start.minus(WINDOW_SLOTS), start, false).await;
+    let mut closes = Vec::new();
+    for _ in 0..7 {
+        closes.push(local.close_epoch(epochs).await);
+    }
+    local.close();
+    closes.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (cpu, wall) = closes[closes.len() / 2];
+    (cpu * 1e3, wall * 1e3)
+}
+
+/// A store with three days of samples and evidence that ends `until`; returns its bytes on disk.
+pub async fn large_store(dir: &Path, nodes: usize, until: Timestamp) -> u64 {
+    let start = until.slot().minus(WINDOW_SLOTS);
+    let local = Local::new(dir, start, nodes).await;
+    local.write_history(start, until.slot(), true).await;
+    local.close();
+    std::fs::metadata(dir.join("hot.redb")).unwrap().len()
+}
+
+/// Bytes written in a day by `nodes` nodes, from driven hours of reports, flushes, epochs and postings.
+pub async fn written_per_day(dir: &Path, nodes: usize, hours: u32) -> f64 {
+    let local = Local::new(dir, Slot(59_000_000), nodes).await;
+    local.app.context.run_all().await.unwrap();
+    let flush_slots = if nodes <= 200 { 10 } else { 2 };
+    let run = local.app.store.intake.run;
+    let before = own_written_bytes();
+    for round in 1..=hours * 120 {
+        local.next_slot(10_000);
+        let now = local.app.clock.now();
+        for (index, id) in &local.nodes {
+            let item = Item { seq: u64::from(round), age_ms: 0, witness: None, sample: sample(u64::from(round) * 7 + u64::from(index.0)) };
+            let report = Report {
+                protocol: PROTOCOL,
+                incarnation: Incarnation(1),
+                seq: u64::from(round),
+                run: Some(run),
+                items: vec![item],
+                fingerprint: Default::default(),
+                agent_version: String::new(),
+                dropped: 0,
+            };
+            local.app.store.intake.accept(*index, id, &report, &[0; 32], now).unwrap();
+        }
+        if round % flush_slots == 0 {
+            local.app.context.run(Job::Flush).await.unwrap();
+        }
+        if round % 2 == 0 {
+            local.app.context.run(Job::Epochs).await.unwrap();
+        }
+        if round % 20 == 0 {
+            local.app.context.run(Job::Postings).await.unwrap();
+        }
+    }
+    local.app.context.run_all().await.unwrap();
+    let written = own_written_bytes() - before;
+    local.close();
+    written as f64 * 24.0 / f64::from(hours)
+}

@@ -1,0 +1,356 @@
+//! `make bench`: what the manager and the agent cost, as one table on standard output and as `bench.json` in the target folder.
+//!
+//! HTTP figures are of the release binary in a process of its own; the generator is this process, so both share the machine's
+//! processors. Figures of epochs and of bytes written are of the library in this process. Nothing here is asserted by tests.
+//! `LUCID_BENCH=reports,epochs` runs only the parts whose names are listed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench that cannot go on stops")]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "small known numbers"
+)]
+
+mod load;
+mod local;
+mod process;
+mod table;
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use load::{Fleet, Shot};
+use lucid::clock::{Clock, Stopwatch};
+use lucid::domain::time::{Timestamp, TrustPolicy};
+use process::{FlushWatch, Manager, Memory};
+use serde_json::{Value, json};
+use table::{Table, grouped, megabytes, percentile, sorted};
+
+/// The shortest that the configuration takes: far more flushes than a fleet would see.
+const FLUSH_SECONDS: u32 = 5;
+const TARGET_RATE: f64 = 5_000.0;
+const PASSWORD: &str = "correct horse battery";
+/// Reports of an hour.
+const HOUR_SLOTS: usize = 120;
+/// Seconds that an agent reports before its memory is read.
+const AGENT_SECONDS: u64 = 75;
+/// Samples that the spool of the measured agent holds: two days.
+const SPOOLED: u32 = 5_760;
+
+struct Bench {
+    dir: PathBuf,
+    table: Table,
+    only: Option<String>,
+}
+
+fn main() {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("bench");
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(&dir).unwrap();
+    let mut bench = Bench { dir, table: Table::default(), only: std::env::var("LUCID_BENCH").ok() };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(bench.run());
+    let cpus = std::thread::available_parallelism().map_or(0, usize::from);
+    let fsync_ms = fsync_ms(&bench.dir);
+    println!(
+        "\n{cpus} processors shared with the load generator; fsync of 4 KiB takes {fsync_ms:.2} ms (median).\n\n{}",
+        bench.table.markdown()
+    );
+    bench.table.write_json(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("../bench.json"));
+    let _ = fs::remove_dir_all(&bench.dir);
+}
+
+fn fsync_ms(dir: &Path) -> f64 {
+    let mut file = fs::File::create(dir.join("fsync")).unwrap();
+    let times = (0..50).map(|_| {
+        file.write_all(&[1; 4096]).unwrap();
+        let watch = Stopwatch::start();
+        file.sync_data().unwrap();
+        watch.elapsed().as_secs_f64() * 1e3
+    });
+    percentile(&sorted(times.collect::<Vec<_>>()), 0.5)
+}
+
+impl Bench {
+    fn wants(&self, part: &str) -> bool {
+        let wanted = self.only.as_ref().is_none_or(|only| only.split(',').any(|name| name == part));
+        if wanted {
+            eprintln!("== {part}");
+        }
+        wanted
+    }
+
+    async fn run(&mut self) {
+        let size = megabytes(fs::metadata(process::binary()).unwrap().len());
+        self.table.add("binary_mb", "binary, x86-64 with the UI", format!("{size:.1} MB"), "12 MB", size);
+        if self.wants("reports") {
+            self.reports().await;
+        }
+        if self.wants("registrations") {
+            self.registrations().await;
+        }
+        if self.wants("small") {
+            self.small_fleet().await;
+        }
+        if self.wants("epochs") {
+            self.epochs().await;
+        }
+        if self.wants("writes") {
+            self.writes().await;
+        }
+        if self.wants("start") {
+            self.start().await;
+        }
+    }
+
+    async fn reports(&mut self) {
+        let data = self.dir.join("reports");
+        let (manager, _) = set_up(&data).await;
+        let token = pool_token(&manager, "bench", 1_000).await;
+        let enrolled = load::enrol(manager.address(), (0..1_000).map(|n| (n, token.clone())).collect(), 64).await;
+        let mut fleet = Fleet::connect(enrolled.nodes).await;
+        fleet.flood(1, 64, |_| None, Stopwatch::start()).await;
+
+        let watch = Stopwatch::start();
+        let flushes = FlushWatch::start(manager.process.pid(), watch);
+        let cpu = manager.process.cpu_seconds();
+        let (shots, seconds) = fleet.flood(100, 64, |_| None, watch).await;
+        let flushes = flushes.finish();
+        let cpu = manager.process.cpu_seconds() - cpu;
+        let rate = accepted(&shots) / seconds;
+        let text =
+            format!("{}/s over {seconds:.0} s, {} flushes; {:.0} µs CPU each", grouped(rate), flushes.len(), cpu * 1e6 / accepted(&shots));
+        self.table.add("reports_per_second", "reports accepted, 1,000 nodes, as fast as it goes (64 in flight)", text, "5,000/s", rate);
+        self.latencies("reports_max_rate", "… latency then", &shots, &flushes, "");
+
+        let watch = Stopwatch::start();
+        let flushes = FlushWatch::start(manager.process.pid(), watch);
+        let (shots, seconds) = fleet.steady(TARGET_RATE, 20.0, watch).await;
+        let flushes = flushes.finish();
+        let rate = accepted(&shots) / seconds;
+        let text =
+            format!("{}/s over {seconds:.0} s, {} of {} accepted", grouped(rate), grouped(accepted(&shots)), grouped(shots.len() as f64));
+        self.table.add("steady_reports_per_second", "reports at a steady 5,000/s, 1,000 nodes", text, "5,000/s", rate);
+        self.latencies("reports_steady", "… latency then", &shots, &flushes, "p99 < 20 ms");
+
+        self.hour_of_reports(&mut fleet, &manager, "manager_1000", "manager RSS, 1,000 nodes, after an hour of reports", "64 MB").await;
+        manager.process.terminate();
+    }
+
+    fn latencies(&mut self, key: &'static str, what: &str, shots: &[Shot], flushes: &[(f64, f64)], target: &'static str) {
+        let all = sorted(shots.iter().map(|shot| shot.took_ms));
+        let overlaps =
+            |shot: &&Shot| flushes.iter().any(|(begin, end)| shot.at_seconds < *end && shot.at_seconds + shot.took_ms / 1e3 > *begin);
+        let during = sorted(shots.iter().filter(overlaps).map(|shot| shot.took_ms));
+        let p99 = percentile(&all, 0.99);
+        let flushed_ms: f64 = flushes.iter().map(|(begin, end)| (end - begin) * 1e3).sum::<f64>() / flushes.len() as f64;
+        let text = format!(
+            "p50 {:.2} ms, p99 {p99:.2} ms, max {:.1} ms; of the {} during a flush ({flushed_ms:.0} ms on average): p99 {:.2} ms, max {:.1} ms",
+            percentile(&all, 0.5),
+            percentile(&all, 1.0),
+            grouped(during.len() as f64),
+            percentile(&during, 0.99),
+            percentile(&during, 1.0),
+        );
+        self.table.add(key, what, text, target, p99);
+    }
+
+    /// Each node's reports of an hour, sent in seconds: each brings the measurement of an older slot with the present one, so that the hour's 120
+    /// slots are stored. Then what people do: sign in, look at the list, scrape.
+    async fn hour_of_reports(&mut self, fleet: &mut Fleet, manager: &Manager, key: &'static str, what: &str, target: &'static str) {
+        let age = |round: usize| Some(((HOUR_SLOTS - round) * 30_000) as u64);
+        let (shots, _) = fleet.flood(HOUR_SLOTS, 64, age, Stopwatch::start()).await;
+        tokio::time::sleep(Duration::from_secs(u64::from(FLUSH_SECONDS) + 1)).await;
+        let bare = manager.process.memory();
+        let person = Person::sign_in(&manager.base).await;
+        let person_again = Person::sign_in(&manager.base).await;
+        person.get("/api/v1/nodes?limit=100").await;
+        person_again.get("/metrics").await;
+        let memory = manager.process.memory();
+        let text = format!("{} (before two people signed in: {}; {} reports)", shown(memory), shown(bare), grouped(accepted(&shots)));
+        self.table.add(key, what, text, target, megabytes(memory.rss));
+    }
+
+    async fn registrations(&mut self) {
+        let data = self.dir.join("registrations");
+        let (manager, person) = set_up(&data).await;
+        let mut first = 0;
+        for (key, concurrency, count) in [("registrations_64", 64, 2_000), ("registrations_256", 256, 4_000)] {
+            let mut tokens = Vec::new();
+            for pool in 0..count / 1_000 {
+                tokens.push(person.pool_token(&format!("pool-{concurrency}-{pool}"), 1_000).await);
+            }
+            let jobs = (0..count).map(|n| (first + n, tokens[n / 1_000].clone())).collect();
+            first += count;
+            let cpu = manager.process.cpu_seconds();
+            let enrolled = load::enrol(manager.address(), jobs, concurrency).await;
+            let cpu = manager.process.cpu_seconds() - cpu;
+            let (rate, all) = (count as f64 / enrolled.seconds, sorted(enrolled.latencies_ms));
+            let text = format!(
+                "{}/s, p50 {:.1} ms, p99 {:.1} ms; {:.0} µs CPU each",
+                grouped(rate),
+                percentile(&all, 0.5),
+                percentile(&all, 0.99),
+                cpu * 1e6 / count as f64
+            );
+            let what = format!(
+                "registrations, durable, {concurrency} at a time ({} to {} nodes)",
+                grouped((first - count) as f64),
+                grouped(first as f64)
+            );
+            self.table.add(key, what, text, "1,000/s, p99 < 100 ms", rate);
+        }
+        manager.process.terminate();
+    }
+
+    /// A hundred nodes, one of them a real agent.
+    async fn small_fleet(&mut self) {
+        let data = self.dir.join("small");
+        let (manager, person) = set_up(&data).await;
+        let state = self.dir.join("agent");
+        let agent = process::start_agent(&manager.base, &state, Some(&person.pool_token("agent", 1).await));
+        let began = Stopwatch::start();
+        let token = person.pool_token("bench", 1_000).await;
+        let enrolled = load::enrol(manager.address(), (0..99).map(|n| (n, token.clone())).collect(), 16).await;
+        let mut fleet = Fleet::connect(enrolled.nodes).await;
+        self.hour_of_reports(&mut fleet, &manager, "manager_100", "manager RSS, 100 nodes, after an hour of reports", "40 MB").await;
+        drop(fleet);
+
+        tokio::time::sleep(Duration::from_secs(AGENT_SECONDS).saturating_sub(began.elapsed())).await;
+        let memory = agent.memory();
+        self.table.add("agent_online", "agent RSS, online", agent_memory(memory), "6 MB", megabytes(memory.rss));
+        agent.terminate();
+        manager.process.terminate();
+
+        // The manager is away and the spool has rows of an outage: the agent opens it at its start and keeps it open.
+        fill_spool(&state.join("spool"));
+        let agent = process::start_agent(&manager.base, &state, None);
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        let memory = agent.memory();
+        let what = format!("agent RSS, manager away, {} samples in the spool", grouped(f64::from(SPOOLED)));
+        self.table.add("agent_spooling", what, agent_memory(memory), "24 MB", megabytes(memory.rss));
+    }
+
+    async fn epochs(&mut self) {
+        for (key, nodes, target) in [("epoch_1000", 1_000, "5 ms"), ("epoch_10000", 10_000, "50 ms")] {
+            let dir = self.dir.join(key);
+            let (cpu, wall) = local::epoch(&dir, nodes).await;
+            let what = format!("epoch over {} nodes, 72 h of evidence", grouped(nodes as f64));
+            self.table.add(key, what, format!("{cpu:.1} ms of CPU ({wall:.1} ms, with two fsyncs)"), target, cpu);
+            let _ = fs::remove_dir_all(dir);
+        }
+    }
+
+    async fn writes(&mut self) {
+        for (key, nodes, target) in [("written_100", 100, "60 MB"), ("written_1000", 1_000, "250 MB")] {
+            let dir = self.dir.join(key);
+            let bytes = local::written_per_day(&dir, nodes, 4).await;
+            let what = format!("written to the disk in a day, {} nodes (from four driven hours)", grouped(nodes as f64));
+            self.table.add(key, what, format!("{:.0} MB", bytes / 1e6), target, bytes / 1e6);
+            let _ = fs::remove_dir_all(dir);
+        }
+    }
+
+    async fn start(&mut self) {
+        let data = self.dir.join("large");
+        let now = Clock::system(TrustPolicy::Always, Timestamp(0)).now().wall;
+        let bytes = local::large_store(&data, 1_000, now.plus_seconds(-600)).await;
+        let store = format!("{:.2} GB store, 1,000 nodes", bytes as f64 / 1e9);
+        // The first start closes what the history left open; the second is the ordinary one.
+        process::start_manager(&data, FLUSH_SECONDS).process.terminate();
+        let manager = process::start_manager(&data, FLUSH_SECONDS);
+        let ms = manager.first_answer_ms;
+        self.table.add("start_ms", format!("start to first answer, {store}"), format!("{ms:.0} ms"), "1 s", ms);
+        // Somebody must have written for a kill to interrupt anything.
+        tokio::time::sleep(Duration::from_secs(u64::from(FLUSH_SECONDS) + 2)).await;
+        manager.process.kill();
+        let manager = process::start_manager(&data, FLUSH_SECONDS);
+        let ms = manager.first_answer_ms;
+        self.table.add("start_after_kill_ms", "… after kill -9", format!("{ms:.0} ms"), "1 s", ms);
+        manager.process.terminate();
+    }
+}
+
+fn accepted(shots: &[Shot]) -> f64 {
+    shots.iter().filter(|shot| shot.accepted).count() as f64
+}
+
+fn shown(memory: Memory) -> String {
+    let [rss, anon, file, peak] = [memory.rss, memory.anon, memory.file, memory.peak].map(megabytes);
+    format!("{rss:.1} MB (anonymous {anon:.1}, file {file:.1}; peak {peak:.1})")
+}
+
+fn agent_memory(memory: Memory) -> String {
+    format!("{}; PSS {:.1} MB", shown(memory), megabytes(memory.pss))
+}
+
+/// Rows as the agent's spool keeps them, of the two days before now.
+fn fill_spool(folder: &Path) {
+    let now = Clock::system(TrustPolicy::Always, Timestamp(0)).now().wall.slot();
+    let db = sled::Config::new().path(folder).mode(sled::Mode::LowSpace).flush_every_ms(None).open().unwrap();
+    for slot in now.minus(SPOOLED).until(now) {
+        let value = serde_json::to_vec(&load::sample(u64::from(slot.0 % 100_000))).unwrap();
+        db.insert(slot.0.to_be_bytes(), value).unwrap();
+    }
+    db.flush().unwrap();
+}
+
+/// A new manager with its first super_admin, who is signed in.
+async fn set_up(data: &Path) -> (Manager, Person) {
+    let manager = process::start_manager(data, FLUSH_SECONDS);
+    let code = manager.setup_code.clone().expect("a new store has a setup code");
+    let person = Person { base: manager.base.clone(), http: http(), token: String::new() };
+    person.post("/api/v1/setup", json!({ "code": code, "username": "ada", "password": PASSWORD })).await;
+    let person = Person::sign_in(&manager.base).await;
+    (manager, person)
+}
+
+async fn pool_token(manager: &Manager, pool: &str, uses: u32) -> String {
+    Person::sign_in(&manager.base).await.pool_token(pool, uses).await
+}
+
+fn http() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
+struct Person {
+    base: String,
+    http: reqwest::Client,
+    token: String,
+}
+
+impl Person {
+    async fn sign_in(base: &str) -> Person {
+        let mut person = Person { base: base.to_owned(), http: http(), token: String::new() };
+        let answer = person.post("/api/v1/auth/login", json!({ "username": "ada", "password": PASSWORD })).await;
+        person.token = answer["access_token"].as_str().expect("signed in").to_owned();
+        person
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Value {
+        let request = self.http.post(format!("{}{path}", self.base)).bearer_auth(&self.token).header("content-type", "application/json");
+        let answer = request.body(body.to_string()).send().await.unwrap();
+        let status = answer.status();
+        let text = answer.text().await.unwrap();
+        assert!(status.is_success(), "POST {path}: {status} {text}");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+
+    async fn get(&self, path: &str) -> usize {
+        let answer = self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.token).send().await.unwrap();
+        assert!(answer.status().is_success(), "GET {path}: {}", answer.status());
+        answer.bytes().await.unwrap().len()
+    }
+
+    /// A new pool for up to a thousand nodes, and a token for it.
+    async fn pool_token(&self, pool: &str, uses: u32) -> String {
+        let made = self.post("/api/v1/nodes/pools", json!({ "name": pool, "max_nodes": 1_000 })).await;
+        let body = json!({ "pool_id": made["pool_id"], "uses": uses, "expires_in_seconds": 3600 });
+        self.post("/api/v1/enrolment-tokens", body).await["token"].as_str().unwrap().to_owned()
+    }
+}
