@@ -4,6 +4,7 @@
 
 mod support;
 
+mod crash;
 mod days;
 mod journey;
 mod layering;

@@ -15,6 +15,8 @@ pub mod setup_code;
 mod store;
 pub mod table;
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
 pub(crate) mod testing;
 pub mod verify;
 
