@@ -1,4 +1,5 @@
 // What a page loads: the last good answer, when it came, and what went wrong since.
+import { onDestroy } from 'svelte';
 import { ApiError, asApiError } from './api/client';
 
 const SOON_MS = 400;
@@ -15,8 +16,10 @@ export class Query<T> {
   #soon: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
 
+  /** Made while a component is set up, whose end closes it. */
   constructor(fetch: (signal: AbortSignal) => Promise<T>) {
     this.#fetch = fetch;
+    onDestroy(() => this.#close());
   }
 
   /** The data on screen is older than the manager's: the last try to renew it failed. */
@@ -59,7 +62,7 @@ export class Query<T> {
     if (this.data !== undefined) this.data = update(this.data);
   }
 
-  close(): void {
+  #close(): void {
     this.#closed = true;
     clearTimeout(this.#soon);
     this.#running?.abort();
