@@ -9,3 +9,4 @@ mod days;
 mod journey;
 mod layering;
 mod openapi;
+mod refusals;

@@ -94,10 +94,12 @@ impl ApiError {
         self
     }
 
-    /// Somebody tried what they may not: the audit log wants it. Visitors without any credentials are no such thing.
+    /// Somebody tried what they may not: the audit log wants it. Visitors without any credentials are no such thing; a second key for a
+    /// node and a report that was heard before are, although they end as conflicts.
     pub fn is_access_refusal(&self) -> bool {
         let denied = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::TOO_MANY_REQUESTS].contains(&self.status);
-        denied && self.name != Refusal::NotSignedIn.name()
+        let impostor = [Refusal::NodeClaimed, Refusal::ReportReplayed].iter().any(|refusal| refusal.name() == self.name);
+        (denied && self.name != Refusal::NotSignedIn.name()) || impostor
     }
 
     /// The body as the contract has it.

@@ -327,6 +327,7 @@ async fn refused_enrolments_say_why_and_are_audited() {
     assert_eq!(refusal(&f.enrol(&Machine::new(2, 2, "two"), &token).await), refused(401, "2006", "TokenUsed"));
     let fresh = f.token(json!({})).await;
     assert_eq!(refusal(&f.enrol(&Machine::new(1, 9, "one"), &fresh).await), refused(403, "2008", "KeyOnOtherHardware"));
+    assert_eq!(f.get("/alerts").await.1["alerts"][0]["kind"], "key_on_other_hardware");
     let prepared = f.node("prepared").await;
     let bound = f.token(json!({"node_id": prepared})).await;
     let also_bound = f.token(json!({"node_id": prepared})).await;

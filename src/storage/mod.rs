@@ -6,6 +6,8 @@ pub mod core;
 pub mod directory;
 pub mod fault;
 mod file;
+#[cfg(test)]
+mod golden;
 pub mod hot;
 pub mod intake;
 pub mod present;
@@ -14,8 +16,6 @@ mod secrets;
 pub mod setup_code;
 mod store;
 pub mod table;
-#[cfg(test)]
-mod golden;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod verify;

@@ -109,6 +109,11 @@ impl Client {
         Client { token: Arc::new(Mutex::new(Some(token.into()))), credentials: None, ..self.clone() }
     }
 
+    /// The token it signed in with.
+    pub fn token(&self) -> String {
+        self.token.lock().unwrap().clone().expect("signed in")
+    }
+
     pub fn anonymous(&self) -> Client {
         Client { token: Arc::default(), credentials: None, ..self.clone() }
     }

@@ -19,7 +19,7 @@ use crate::domain::node::{
     NodeConfiguration, NodeType, ResourceLimits, StorageInfo, Wanted,
 };
 use crate::domain::payout::{Attempt, AttemptState, Payout, Prepared, Priority, Source, State};
-use crate::domain::pool::{Pool, Pricing, ScalingPolicy};
+use crate::domain::pool::{Pool, ScalingPolicy};
 use crate::domain::poot::Params;
 use crate::domain::session::{Carrier, Session};
 use crate::domain::time::Timeline;
