@@ -65,12 +65,12 @@ async fn report(State(state): State<AppState>, headers: HeaderMap, body: Bytes) 
             return Err(ApiError::unavailable("IntakeFull", "too many reports wait for the disk; keep this one and try again"));
         }
     };
-    if let Some(slot) = accepted.proved
+    if accepted.is_new
         && let Some(item) = report.items.last()
     {
         let status = Status::derive(Observed::Active, node.wanted, *node.eligible.latest());
         let latest = LatestSample::of(now.wall, &item.sample);
-        state.events.publish(&Event::Report(ReportEvent { node_id: node.id.clone(), latest, status, slot: slot.0, proven: true }));
+        state.events.publish(&Event::Report(ReportEvent { node_id: node.id.clone(), latest, status, proved: accepted.proved.map(|slot| slot.0) }));
     }
     let slot = now.trusted.then(|| {
         let slot = now.wall.slot();

@@ -34,7 +34,7 @@ export type Body<O> = O extends { requestBody: infer R } ? Content<R> : undefine
 export type QueryOf<O> = O extends { parameters: { query?: infer Q } } ? Q : undefined;
 
 // Events of GET /events are no part of an OpenAPI document, so they are named here.
-export type ReportEvent = Latest & { node_id: string; status: Status; slot: number; proven: boolean };
+export type ReportEvent = Latest & { node_id: string; status: Status; proved?: number };
 export type NodeEvent = { node_id: string; change: 'created' | 'updated' | 'deleted' };
 export type LiveEvents = {
   report: ReportEvent;
