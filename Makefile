@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: build run test bench test-arm64 lint fmt web fmt-check clippy deny test-web test-rust test-browser clean-run
+.PHONY: build run test bench test-arm64 lint fmt web openapi fmt-check clippy deny test-web test-rust test-browser clean-run
 
 APP := lucid-node-management
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
@@ -24,6 +24,10 @@ test: fmt-check web clippy deny test-web test-rust test-browser test-arm64 ## ev
 
 bench: web
 	cargo bench --locked
+
+openapi: web/node_modules/.installed ## the snapshot of the API, and the UI's types made from it
+	$(call step,API snapshot,cargo run --quiet --locked -- openapi > data/.openapi.json && mv data/.openapi.json data/openapi.json)
+	$(call step,API types,npm --prefix web run --silent generate)
 
 lint: fmt-check web clippy deny
 
@@ -48,7 +52,7 @@ web/dist/index.html: web/node_modules/.installed $(WEB_SOURCES)
 	$(call step,web build,npm --prefix web run --silent build && touch $@)
 
 test-web: web/node_modules/.installed
-	$(call step,web checks,npm --prefix web run --silent check && npm --prefix web run --silent test)
+	$(call step,web checks,npm --prefix web run --silent check:api && npm --prefix web run --silent check && npm --prefix web run --silent test)
 
 test-rust: web
 	$(call step,rust tests,if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked --no-fail-fast; else cargo test --locked; fi)

@@ -27,6 +27,10 @@ trap finish EXIT
 trap 'exit 0' INT TERM
 
 : >"$log"
+# The first time, this machine enrols itself: the token is made while the manager is not running yet.
+token=
+[ -e "$state/node.json" ] || token=$("$app" enrolment-token --data-dir "$data" 2>>"$log")
+
 "$app" serve --data-dir "$data" --listen "$listen" 2>>"$log" &
 manager=$!
 pids+=("$manager")
@@ -36,22 +40,15 @@ until curl -fs -o /dev/null "http://$listen/health"; do
 done
 echo
 echo "The manager runs at http://$listen (log: $log, data: $data)."
+if [ -s "$data/setup-code" ]; then echo "Open it in a browser; the setup code is $(cat "$data/setup-code")"; fi
 
-# `<&0`: a background command has no standard input unless it is given one.
-agent() {
-  "$app" agent --manager "http://$listen" --state-dir "$state" --name "$(hostname)" "$@" <&0 2>>"$log" &
-  pids+=("$!")
-}
-if [ -e "$state/node.json" ]; then
-  agent
-  echo "The agent of this machine runs too."
-elif [ -t 0 ]; then
-  echo "To see this machine as a node: make an enrolment token in the UI and paste it here."
-  if read -rsp "Enrolment token (hidden): " token && [ -n "$token" ]; then
-    echo
-    agent --token-file - <<<"$token"
-    echo "The agent of this machine runs."
-  fi
+agent=("$app" agent --manager "http://$listen" --state-dir "$state" --name "$(hostname | tr -c 'a-zA-Z0-9\n' - | cut -c 1-90)")
+if [ -n "$token" ]; then
+  "${agent[@]}" --token-file - <<<"$token" 2>>"$log" &
+else
+  "${agent[@]}" 2>>"$log" &
 fi
+pids+=("$!")
+echo "The agent of this machine reports to it every 30 s."
 echo "Ctrl-C ends it; 'make clean-run' forgets it."
 wait "$manager"

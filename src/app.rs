@@ -15,17 +15,21 @@ use crate::api::{self, ApiSettings, AppState, Parts};
 use crate::clock::{self, Clock};
 use crate::config::Config;
 use crate::crypto::Entropy;
-use crate::domain::audit::Act;
+use crate::domain::audit::{Act, Actor};
 use crate::domain::credits::Epochs;
+use crate::domain::enrolment::{DEFAULT_EXPIRY_SECONDS, EnrolmentTarget, NewToken, TokenText};
+use crate::domain::ids::{EnrolmentId, PoolId};
 use crate::domain::ledger::Settlement;
 use crate::domain::money::Units;
+use crate::domain::pool::DEFAULT_POOL_ID;
 use crate::domain::poot::Params;
+use crate::domain::refusal::Refusal;
 use crate::domain::time::{Now, Timestamp};
 use crate::gateways::payment::Simulated;
 use crate::host;
 use crate::jobs::{Context, Scheduler, Settings};
 use crate::live::{Events, Job, Nudges};
-use crate::storage::core::pools;
+use crate::storage::core::{enrolment, pools};
 use crate::storage::fault::{Fault, OpenError, WriteError};
 use crate::storage::{Store, StoreOptions, setup_code};
 
@@ -168,6 +172,23 @@ impl App {
         let _ = tokio::task::spawn_blocking(move || store.close()).await;
         tracing::info!("stopped");
     }
+}
+
+/// A token for one machine into the default pool, made at the console of a manager that is not running. It lives an hour.
+pub async fn enrolment_token(config: &Config) -> Result<String, AppError> {
+    let app = App::open(config, &system_clock).await?;
+    let (store, now) = (Arc::clone(&app.store), app.clock.now());
+    let text = TokenText::new(EnrolmentId::new(store.entropy.uuid(now.wall.0)), &store.entropy.bytes(), &store.manager_key());
+    let (act, kept) = (Act { actor: Actor::Console, ..Act::system(now) }, text.clone());
+    let made = store.write(move |tx| {
+        let pool = pools::by_id(tx, &PoolId::parse(DEFAULT_POOL_ID).map_err(|_| Refusal::PoolNotFound)?)?.ok_or(Refusal::PoolNotFound)?;
+        let target = EnrolmentTarget::Pool(pool.index);
+        let new = NewToken { target, uses: 1, expires_in_seconds: DEFAULT_EXPIRY_SECONDS, needs_approval: false };
+        enrolment::create_token(tx, &act, &kept, &new)
+    });
+    made.await?;
+    let _ = tokio::task::spawn_blocking(move || store.close()).await;
+    Ok(text.to_text())
 }
 
 /// Runs a manager until `shutdown`. `announce` gets the address once it listens, and the setup code of a new store.

@@ -37,10 +37,10 @@ impl Clock {
         Clock::new(Source::Driven(driver.clone()), policy, high_water)
     }
 
-    /// Time lapse: starts at the present and runs `rate` times as fast (at least once), always trusted unless it is
-    /// behind `high_water`.
-    pub fn fast(rate: u32, high_water: Timestamp) -> Clock {
-        Clock::new(Source::Fast { start: read_system(), rate: rate.max(1) }, TrustPolicy::Earned, high_water)
+    /// Time lapse: runs `rate` times as fast (at least once) since `start`, a reading of this boot; always trusted unless it is
+    /// behind `high_water`. Processes with the same `start` and `rate` have the same time, so that one can go on where another was killed.
+    pub fn fast(start: ClockReading, rate: u32, high_water: Timestamp) -> Clock {
+        Clock::new(Source::Fast { start, rate: rate.max(1) }, TrustPolicy::Earned, high_water)
     }
 
     fn new(source: Source, policy: TrustPolicy, high_water: Timestamp) -> Clock {
@@ -184,7 +184,8 @@ pub fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
 }
 
-fn read_system() -> ClockReading {
+/// What the machine's clocks say now.
+pub fn read_system() -> ClockReading {
     ClockReading { wall: wall_clock(), boot: boot_ms(), synchronised: kernel_synchronised() }
 }
 
@@ -272,7 +273,7 @@ mod tests {
 
     #[test]
     fn time_lapse_multiplies_what_passes() {
-        let clock = Clock::fast(1_000, Timestamp(0));
+        let clock = Clock::fast(read_system(), 1_000, Timestamp(0));
         let watch = Stopwatch::start();
         let first = clock.now();
         while watch.elapsed() < Duration::from_millis(20) {
@@ -285,6 +286,6 @@ mod tests {
         assert_eq!(second.boot.0 - first.boot.0, lapse_ms);
         assert!(second.trusted);
         assert_eq!(clock.real_time(60_000), Duration::from_millis(60));
-        assert_eq!(Clock::fast(0, Timestamp(0)).real_time(5), Duration::from_millis(5));
+        assert_eq!(Clock::fast(read_system(), 0, Timestamp(0)).real_time(5), Duration::from_millis(5));
     }
 }

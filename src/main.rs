@@ -37,6 +37,8 @@ enum Command {
     Agent(AgentArgs),
     /// Check a store from end to end; exit status 0 when it is good
     Verify(VerifyArgs),
+    /// Make an enrolment token for one machine, while the manager is not running; printed once
+    EnrolmentToken(DataDir),
     /// Print the OpenAPI document
     Openapi,
     /// Whether the machine's clock is believed
@@ -149,6 +151,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(args) => serve(args),
         Command::Agent(args) => agent(args),
         Command::Verify(args) => verify_store(&store_config(args.store)?, args.json),
+        Command::EnrolmentToken(store) => enrolment_token(store),
         Command::Openapi => print_openapi(),
         Command::Clock(ClockCommand::Status(store)) => clock_status(&store_config(store)?),
         Command::Clock(ClockCommand::Accept(store)) => clock_accept(&store_config(store)?),
@@ -315,6 +318,13 @@ fn verify_store(config: &Config, json: bool) -> Result<(), Failure> {
         }
     }
     if findings.iter().any(|finding| finding.wrong.is_some()) { Err(failed("the store is damaged")) } else { Ok(()) }
+}
+
+fn enrolment_token(store: DataDir) -> Result<(), Failure> {
+    let config = load(None, Some(store.data_dir), None)?.config;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let token = runtime.block_on(app::enrolment_token(&config)).map_err(failed)?;
+    print(&format!("{token}\n"))
 }
 
 fn print_openapi() -> Result<(), Failure> {

@@ -1,8 +1,13 @@
 //! The one integration binary: behaviour through the front door.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
 mod support;
 
+mod crash;
 mod days;
 mod journey;
 mod layering;
+mod metrics;
 mod openapi;
+mod refusals;

@@ -96,6 +96,7 @@ impl Local {
                 name: machine.name().to_owned(),
                 new_id: NodeId::new(entropy.uuid(wall_ms)),
                 on_machine: Vec::new(),
+                max_nodes: lucid::domain::node::MAX_NODES,
             };
             let (store, act, ours) = (Arc::clone(store), act.clone(), ours.clone());
             enrolling.spawn(async move {

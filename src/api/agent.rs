@@ -13,15 +13,17 @@ use utoipa_axum::router::OpenApiRouter;
 use super::error::ApiError;
 use super::json;
 use super::state::AppState;
+use crate::clock::Stopwatch;
 use crate::crypto::sha256;
+use crate::domain::alert::Severity;
 use crate::domain::audit::{Act, Actor};
 use crate::domain::enrolment::{Drift, Fingerprint};
 use crate::domain::ids::{Incarnation, NodeId};
 use crate::domain::node::{Observed, Status};
 use crate::domain::refusal::{FieldErrors, Refusal};
-use crate::domain::time::{Now, Timestamp};
-use crate::live::{Event, LatestSample, ReportEvent};
-use crate::storage::core::nodes;
+use crate::domain::time::Now;
+use crate::live::{Event, Family, LatestSample, ReportEvent};
+use crate::storage::core::{alerts, nodes};
 use crate::storage::hot::{self, EncodedSample};
 use crate::storage::intake::{NotTaken, slot_offset_ms};
 use crate::storage::{Lane, NodeEntry};
@@ -47,19 +49,28 @@ async fn report(State(state): State<AppState>, headers: HeaderMap, body: Bytes) 
     }
     let now = state.now();
     check_fingerprint(&state, &node, &report.fingerprint, now).await?;
-    let accepted = match state.store.intake.accept(node.index, &node.id, &report, &sha256(&body), now) {
+    let watch = Stopwatch::start();
+    let judged = state.store.intake.accept(node.index, &node.id, &report, &sha256(&body), now);
+    let result = match &judged {
+        Ok(accepted) if accepted.proved.is_some() => "proven",
+        Ok(_) => "unproven",
+        Err(_) => "refused",
+    };
+    state.metrics.count(Family::PootValidations, &[("result", result)]);
+    state.metrics.observe(Family::PootValidationDuration, &[], watch.elapsed());
+    let accepted = match judged {
         Ok(accepted) => accepted,
         Err(NotTaken::Refused(refusal)) => return Err(by_node(refusal, &node)),
         Err(NotTaken::Busy) => {
             return Err(ApiError::unavailable("IntakeFull", "too many reports wait for the disk; keep this one and try again"));
         }
     };
-    if let Some(slot) = accepted.proved
+    if accepted.is_new
         && let Some(item) = report.items.last()
     {
         let status = Status::derive(Observed::Active, node.wanted, *node.eligible.latest());
         let latest = LatestSample::of(now.wall, &item.sample);
-        state.events.publish(&Event::Report(ReportEvent { node_id: node.id.clone(), latest, status, slot: slot.0, proven: true }));
+        state.events.publish(&Event::Report(ReportEvent { node_id: node.id.clone(), latest, status, proved: accepted.proved.map(|slot| slot.0) }));
     }
     let slot = now.trusted.then(|| {
         let slot = now.wall.slot();
@@ -134,7 +145,10 @@ async fn check_fingerprint(state: &AppState, node: &NodeEntry, reported: &Finger
     }
     match accepted.drift(reported) {
         Drift::Same => Ok(()),
-        Drift::OtherHardware => Err(by_node(Refusal::KeyOnOtherHardware, node)),
+        Drift::OtherHardware => {
+            raise_other_hardware(state, &node.id, now).await?;
+            Err(by_node(Refusal::KeyOnOtherHardware, node))
+        }
         Drift::Changed if node.drifted => Ok(()),
         Drift::Changed => {
             let act = Act { now, actor: Actor::Node(node.id.to_string()), address: None, request_id: None };
@@ -143,6 +157,14 @@ async fn check_fingerprint(state: &AppState, node: &NodeEntry, reported: &Finger
             Ok(())
         }
     }
+}
+
+/// Tells people once that a node's key turned up on another machine.
+pub async fn raise_other_hardware(state: &AppState, node: &NodeId, now: Now) -> Result<(), ApiError> {
+    let id = node.to_string();
+    let message = "the key of this node was presented by another machine, which was refused: the key may have been copied";
+    state.store.write(move |tx| alerts::raise(tx, "key_on_other_hardware", &id, Severity::Critical, message, now.wall)).await?;
+    Ok(())
 }
 
 /// What both signatures of one exchange bind.
@@ -170,20 +192,5 @@ impl Seal<'_> {
         let signature = self.envelope(purpose).sign(&self.state.store.signing_key, &body);
         let headers = [(header::CONTENT_TYPE.as_str(), "application/json".to_owned()), (HEADER_SIGNATURE, signature)];
         Ok((StatusCode::OK, headers, body).into_response())
-    }
-}
-
-impl LatestSample {
-    /// The few numbers that lists show.
-    pub fn of(at: Timestamp, sample: &crate::domain::metrics::Sample) -> LatestSample {
-        LatestSample {
-            timestamp: at.rfc3339(),
-            cpu_usage_percent: sample.cpu.usage_percent,
-            memory_used_bytes: sample.memory.used_bytes,
-            memory_total_bytes: sample.memory.total_bytes,
-            disk_used_bytes: sample.disk.used_bytes,
-            disk_total_bytes: sample.disk.total_bytes,
-            temperature_celsius: sample.cpu.temperature_celsius,
-        }
     }
 }

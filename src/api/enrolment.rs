@@ -9,23 +9,24 @@ use std::sync::PoisonError;
 
 use super::error::{ApiError, ErrorBody};
 use super::json::{parse, read_body};
-use super::node_view::observed;
+use super::middleware::note_refusal;
 use super::nodes::published;
 use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path};
 use crate::crypto::{PublicKey, hex, jwt_encode, unhex};
+use crate::domain::alert::Severity;
 use crate::domain::enrolment::{
     CHALLENGE_SECONDS, DEFAULT_EXPIRY_SECONDS, EnrolmentTarget, EnrolmentToken, NODE_TOKEN_SECONDS, NewToken, NodeClaims, TokenText,
     manager_key_hash,
 };
 use crate::domain::ids::{EnrolmentId, Incarnation, NodeId, PoolId, PoolIndex};
-use crate::domain::node::Observed;
+use crate::domain::node::OFFLINE_AFTER_SECONDS;
 use crate::domain::pool::DEFAULT_POOL_ID;
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::time::{Now, Timestamp};
 use crate::domain::user::Role;
 use crate::live::Change;
 use crate::storage::core::enrolment::{self, Enrolling, How, OnMachine};
-use crate::storage::core::{nodes, pools};
+use crate::storage::core::{alerts, nodes, pools};
 use crate::storage::fault::WriteError;
 use crate::storage::table::Read;
 use crate::wire::{EnrolAnswer, EnrolRequest, Envelope, HEADER_SIGNATURE, MAX_BODY, PROTOCOL, Purpose};
@@ -147,11 +148,8 @@ pub async fn create_token(
         }
     }
     let now = state.now();
-    let text = TokenText {
-        id: EnrolmentId::new(state.entropy.uuid(now.wall.0)),
-        secret: hex(&state.entropy.bytes::<16>()),
-        manager_key_hash: manager_key_hash(&state.store.manager_key()),
-    };
+    let id = EnrolmentId::new(state.entropy.uuid(now.wall.0));
+    let text = TokenText::new(id, &state.entropy.bytes(), &state.store.manager_key());
     let (act, kept) = (caller.act(now), text.clone());
     let token = state.store.write(move |tx| enrolment::create_token(tx, &act, &kept, &new)).await?;
     let name = name.map_or(String::new(), |name| format!(" --name {name}"));
@@ -206,15 +204,16 @@ pub async fn enrol(State(state): State<AppState>, caller: Caller, headers: Heade
         hardware: request.hardware,
         name: request.name,
         new_id: NodeId::new(state.entropy.uuid(now.wall.0)),
+        max_nodes: state.settings.max_nodes,
     };
     let (act, directory, ours) = (caller.act(now), state.store.directory.clone(), manager_key_hash(&state.store.manager_key()));
-    let outcome = state.store.write(move |tx| enrolment::enrol(tx, &directory, &act, &ours, &asked)).await;
-    if matches!(&outcome, Err(WriteError::Refused(Refusal::KeyOnOtherHardware))) {
-        tracing::warn!(key = %key.to_hex(), address = %caller.request.address, "a node's key was presented by other hardware");
-    }
-    let enrolled = outcome?;
+    let token_id = asked.token.id.to_string();
+    let enrolled = match state.store.write(move |tx| enrolment::enrol(tx, &directory, &act, &ours, &asked)).await {
+        Ok(enrolled) => enrolled,
+        Err(error) => return Err(refused(&state, &caller, token_id, &key, error).await?),
+    };
     if let Some(twin) = &enrolled.twin {
-        tracing::warn!(node = %enrolled.node.id, %twin, "two nodes on one machine");
+        raise_twin(&state, &enrolled.node.id, twin, now).await?;
     }
     let change = if enrolled.how == How::New { Change::Created } else { Change::Updated };
     published(&state, &enrolled.node.id, change);
@@ -227,9 +226,34 @@ pub async fn enrol(State(state): State<AppState>, caller: Caller, headers: Heade
     signed(&state, Purpose::EnrolAnswer, &answer.node_id, &answer)
 }
 
+/// Tells people that two live nodes share a machine: each is paid for the same hours.
+async fn raise_twin(state: &AppState, node: &NodeId, twin: &NodeId, now: Now) -> Result<(), ApiError> {
+    let message = format!("this node enrolled on the machine of {twin}, whose agent still reports");
+    let id = node.to_string();
+    state.store.write(move |tx| alerts::raise(tx, "two_nodes_on_one_machine", &id, Severity::Warning, &message, now.wall)).await?;
+    Ok(())
+}
+
+/// A refused enrolment goes to the audit log, also where the refusal is no matter of access (a full pool, a claimed node).
+async fn refused(state: &AppState, caller: &Caller, token_id: String, key: &PublicKey, error: WriteError) -> Result<ApiError, ApiError> {
+    let now = state.now();
+    if error == WriteError::Refused(Refusal::KeyOnOtherHardware) {
+        tracing::warn!(key = %key.to_hex(), address = %caller.request.address, "a node's key was presented by other hardware");
+        if let Some(node) = nodes::by_key(&state.store.read()?, key)? {
+            super::agent::raise_other_hardware(state, &node.id, now).await?;
+        }
+    }
+    let is_refusal = matches!(error, WriteError::Refused(_));
+    let error = ApiError::from(error).about(Some(token_id.clone()));
+    if is_refusal && !error.is_access_refusal() {
+        note_refusal(state, caller.act(now).draft("node.enrol", token_id).refused(error.name)).await;
+    }
+    Ok(error)
+}
+
 /// The nodes this machine may have been, and whether each still reports.
 fn on_machine(state: &AppState, request: &EnrolRequest, now: Now) -> Vec<OnMachine> {
-    let heard = |last: Option<Timestamp>| last.is_some() && observed(state, last, now) == Observed::Active;
+    let heard = |last: Option<Timestamp>| last.is_some_and(|at| now.wall.since(at) <= OFFLINE_AFTER_SECONDS * 1000);
     let known = state.store.directory.on_machine(&request.fingerprint);
     known.into_iter().map(|index| OnMachine { index, heard: heard(state.store.intake.last_report(index)) }).collect()
 }

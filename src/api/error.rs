@@ -27,8 +27,8 @@ pub struct ApiError {
     pub message: String,
     pub fields: Vec<FieldError>,
     pub retry_after_seconds: Option<u32>,
-    /// Who was refused, where the route knows better than `Caller`: for the audit log.
-    pub actor: Option<Actor>,
+    /// Who was refused, where the route knows better than `Caller`: for the audit log. Boxed, because every handler carries this type.
+    pub actor: Option<Box<Actor>>,
     /// What the refusal is about, where that is more than the route: for the audit log.
     pub subject: Option<String>,
 }
@@ -85,7 +85,7 @@ impl ApiError {
     }
 
     pub fn by(mut self, actor: Actor) -> ApiError {
-        self.actor = Some(actor);
+        self.actor = Some(Box::new(actor));
         self
     }
 
@@ -94,10 +94,12 @@ impl ApiError {
         self
     }
 
-    /// Somebody tried what they may not: the audit log wants it. Visitors without any credentials are no such thing.
+    /// Somebody tried what they may not: the audit log wants it. Visitors without any credentials are no such thing; a second key for a
+    /// node and a report that was heard before are, although they end as conflicts.
     pub fn is_access_refusal(&self) -> bool {
         let denied = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::TOO_MANY_REQUESTS].contains(&self.status);
-        denied && self.name != Refusal::NotSignedIn.name()
+        let impostor = [Refusal::NodeClaimed, Refusal::ReportReplayed].iter().any(|refusal| refusal.name() == self.name);
+        (denied && self.name != Refusal::NotSignedIn.name()) || impostor
     }
 
     /// The body as the contract has it.
@@ -157,7 +159,6 @@ pub struct ErrorFields {
     /// Stable name of the refusal.
     pub name: String,
     /// Every field that broke a rule.
-    #[schema(value_type = Vec<Object>)]
     pub fields: Vec<FieldError>,
 }
 

@@ -47,7 +47,8 @@ fn in_place(path: &str, message: &str) -> String {
         (Some((name, _)), ".") => format!("missing field `{name}`"),
         (Some((name, _)), path) if path == name || path.ends_with(&format!(".{name}")) => format!("missing field `{path}`"),
         (Some((name, _)), path) => format!("missing field `{path}.{name}`"),
-        (None, path) => format!("{path}: {message}"),
+        (None, ".") => message.to_owned(),
+        (None, path) => format!("invalid field `{path}`: {message}"),
     }
 }
 
@@ -106,7 +107,8 @@ mod tests {
         let rest = r#""memory":{"total_bytes":1},"storage":{"total_bytes":1}"#;
         assert_eq!(field(&format!(r#"{{"cpu":{{"cores":1,"turbo":true}},{rest}}}"#)), "hardware_info.cpu.turbo");
         assert_eq!(field(&format!(r#"{{"cpu":{{}},{rest}}}"#)), "hardware_info.cpu.cores");
-        assert_eq!(field(&format!(r#"{{"cpu":{{"cores":"x"}},{rest}}}"#)), "hardware_info");
+        assert_eq!(field(&format!(r#"{{"cpu":{{"cores":"x"}},{rest}}}"#)), "hardware_info.cpu.cores");
+        assert_eq!(field("7"), "hardware_info");
         let fine = format!(r#"{{"cpu":{{"cores":4}},{rest},"network":[{{"interface":"eth0","speed_mbps":1000}}]}}"#);
         let body: Body = parse(format!("{{\"hardware_info\": {fine}}}").as_bytes()).unwrap();
         assert_eq!(body.hardware_info.unwrap().0.cpu.cores, 4);

@@ -71,7 +71,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     Ok(value)
 }
 
-/// serde names an unknown or a missing field in its message only; the path then ends at the object that holds it, or at the field.
+/// serde names an unknown or a missing field in its message only, as `Strict` does with a wrong one; the path then ends at the object that holds it, or at the field.
 fn field_error(path: &str, message: &str) -> ApiError {
     let path = if path == "." { "" } else { path };
     let quoted = |rest: &str| rest.split_once('`').map(|(name, _)| name.to_owned());
@@ -86,6 +86,9 @@ fn field_error(path: &str, message: &str) -> ApiError {
     }
     if let Some(name) = named("missing field `") {
         return ApiError::malformed(join(&name), "is missing");
+    }
+    if let Some((name, rest)) = message.strip_prefix("invalid field `").and_then(|rest| rest.split_once("`: ")) {
+        return ApiError::malformed(join(name), rest);
     }
     ApiError::malformed(path, message)
 }

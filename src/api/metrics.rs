@@ -6,10 +6,10 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode, header};
 use axum::response::IntoResponse;
 
-use super::node_view::{latest_sample, observed};
+use super::node_view::observed;
 use super::state::AppState;
 use crate::domain::node::Observed;
-use crate::live::{Family, Gauge, Metrics};
+use crate::live::{Family, Gauge, LatestSample, Metrics};
 
 /// Nodes whose samples are shown; larger fleets read them through the API.
 const NODES_SHOWN: usize = 1_000;
@@ -58,7 +58,7 @@ fn gauges(state: &AppState) -> Vec<Gauge> {
     }
     for node in nodes.iter().take(NODES_SHOWN) {
         let Some(latest) = state.store.intake.latest(node.index) else { continue };
-        let sample = latest_sample(latest.at, &latest.sample);
+        let sample = LatestSample::of(latest.at, &latest.sample);
         let values = [
             ("cpu", "percent", sample.cpu_usage_percent),
             ("memory", "bytes", sample.memory_used_bytes.map(float)),

@@ -17,7 +17,7 @@ use super::error::ApiError;
 use super::metrics;
 use super::state::AppState;
 use crate::clock::Stopwatch;
-use crate::domain::audit::{Act, Actor};
+use crate::domain::audit::{Act, Actor, Draft};
 use crate::domain::time::Now;
 use crate::storage::core::audit;
 
@@ -99,9 +99,14 @@ async fn record_refusal(state: &AppState, error: &ApiError, info: &RequestInfo, 
     if !error.is_access_refusal() {
         return;
     }
-    let actor = error.actor.as_ref().or(info.actor.get()).cloned().unwrap_or(Actor::Anonymous);
+    let actor = error.actor.as_deref().or(info.actor.get()).cloned().unwrap_or(Actor::Anonymous);
     let subject = error.subject.as_deref().unwrap_or(route);
     let draft = info.act(state.now(), actor).draft("request.refuse", subject).refused(error.name);
+    note_refusal(state, draft).await;
+}
+
+/// Writes a refusal to the audit log when it is the first of its kind; else counts it.
+pub(super) async fn note_refusal(state: &AppState, draft: Draft) {
     if let Some(draft) = state.refusals.note(draft)
         && let Err(error) = state.store.write(move |tx| audit::append(tx, draft.clone())).await
     {

@@ -134,6 +134,8 @@ pub async fn record_refusals(state: AppState) {
 #[cfg(test)]
 mod access_tests;
 #[cfg(test)]
+mod fleet_tests;
+#[cfg(test)]
 mod read_tests;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -26,16 +26,20 @@ pub fn observed(state: &AppState, last_heartbeat: Option<Timestamp>, now: Now) -
     observe(last_heartbeat, now.wall, state.store.intake.silence_known(now))
 }
 
-/// The few numbers of a sample that lists show.
-pub fn latest_sample(at: Timestamp, sample: &Sample) -> LatestSample {
-    LatestSample {
-        timestamp: at.rfc3339(),
-        cpu_usage_percent: sample.cpu.usage_percent,
-        memory_used_bytes: sample.memory.used_bytes,
-        memory_total_bytes: sample.memory.total_bytes,
-        disk_used_bytes: sample.disk.used_bytes,
-        disk_total_bytes: sample.disk.total_bytes,
-        temperature_celsius: sample.cpu.temperature_celsius,
+impl LatestSample {
+    /// The few numbers that lists show.
+    pub fn of(at: Timestamp, sample: &Sample) -> LatestSample {
+        LatestSample {
+            timestamp: at.rfc3339(),
+            cpu_usage_percent: sample.cpu.usage_percent,
+            memory_used_bytes: sample.memory.used_bytes,
+            memory_total_bytes: sample.memory.total_bytes,
+            disk_used_bytes: sample.disk.used_bytes,
+            disk_total_bytes: sample.disk.total_bytes,
+            temperature_celsius: sample.cpu.temperature_celsius,
+            network_bytes_in: sample.network.total_bytes_in,
+            network_bytes_out: sample.network.total_bytes_out,
+        }
     }
 }
 
@@ -165,7 +169,7 @@ impl<'a> NodeViews<'a> {
             settlement: book.settlement,
             created_at: node.created_at.rfc3339(),
             updated_at: node.updated_at.rfc3339(),
-            latest: intake.latest(node.index).map(|latest| latest_sample(latest.at, &latest.sample)),
+            latest: intake.latest(node.index).map(|latest| LatestSample::of(latest.at, &latest.sample)),
         }
     }
 }

@@ -201,8 +201,8 @@ pub async fn create(
     errors.finish()?;
     let now = state.now();
     let (id, act) = (NodeId::new(state.entropy.uuid(now.wall.0)), caller.act(now));
-    let directory = state.store.directory.clone();
-    let node = state.store.write(move |tx| nodes::create(tx, &directory, &act, &id, &new)).await?;
+    let (directory, max_nodes) = (state.store.directory.clone(), state.settings.max_nodes);
+    let node = state.store.write(move |tx| nodes::create(tx, &directory, &act, &id, &new, max_nodes)).await?;
     published(&state, &node.id, Change::Created);
     Ok((StatusCode::CREATED, Json(show(&state, &node)?)))
 }

@@ -6,11 +6,13 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use super::error::ErrorBody;
+use super::resources::{MetricType, TimeRange};
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Lucid Node Management", description = "Nodes, proof of operational time, work credits and payouts. Errors have the body `ErrorBody`. Routes marked `x-planned` answer 501."),
-    components(schemas(ErrorBody)),
+    // Schemas of query parameters are not found through their routes.
+    components(schemas(ErrorBody, MetricType, TimeRange)),
     security(("session" = []), ("bearer" = []))
 )]
 struct Head;
@@ -26,10 +28,24 @@ pub fn head() -> utoipa::openapi::OpenApi {
 
 /// The whole document, pretty, with a newline at its end.
 pub fn openapi_json() -> String {
-    let (_, document) = super::routes().split_for_parts();
+    let (_, mut document) = super::routes().split_for_parts();
+    for (path, item) in &mut document.paths.paths {
+        let operations = [("get", &mut item.get), ("post", &mut item.post), ("put", &mut item.put), ("delete", &mut item.delete)];
+        for (method, operation) in operations {
+            if let Some(operation) = operation {
+                operation.operation_id = Some(operation_id(method, path));
+            }
+        }
+    }
     let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
     text.push('\n');
     text
+}
+
+/// `get_nodes_id_resources`: names of handlers are unique in their file only, and these have to be in the document.
+fn operation_id(method: &str, path: &str) -> String {
+    let words = path.trim_start_matches("/api/v1").split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.fold(method.to_owned(), |id, word| format!("{id}_{word}"))
 }
 
 /// This document

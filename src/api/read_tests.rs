@@ -49,7 +49,16 @@ impl World {
             .write(move |tx| {
                 pools::ensure_default(tx, &act, price(), 100)?;
                 let pool = pools::list(tx)?.first().map(|pool| pool.id.clone());
-                let make = |tx: &mut _, n| nodes::create(tx, &directory, &act, &node_id(n), &new_node(&format!("node-{n}"), pool.clone()));
+                let make = |tx: &mut _, n| {
+                    nodes::create(
+                        tx,
+                        &directory,
+                        &act,
+                        &node_id(n),
+                        &new_node(&format!("node-{n}"), pool.clone()),
+                        crate::domain::node::MAX_NODES,
+                    )
+                };
                 Ok((make(tx, 1)?, make(tx, 2)?))
             })
             .await

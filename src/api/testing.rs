@@ -13,8 +13,12 @@ use tower::ServiceExt;
 use super::{ApiSettings, AppState, Parts, router};
 use crate::clock::{Clock, Driver};
 use crate::crypto::Entropy;
+use crate::domain::audit::Act;
+use crate::domain::money::{Currency, Units};
+use crate::domain::pool::Pricing;
 use crate::domain::time::{BootMs, Timestamp, TrustPolicy};
 use crate::live::{Events, Nudges};
+use crate::storage::core::pools;
 use crate::storage::{Store, StoreOptions, setup_code};
 
 pub const PASSWORD: &str = "correct horse battery";
@@ -55,8 +59,11 @@ impl Site {
         (status, json(response).await)
     }
 
-    /// Makes the first person, `root`, and answers a bearer token.
+    /// Makes the default pool and the first person, `root`, and answers a bearer token.
     pub async fn set_up(&self) -> String {
+        let act = Act::system(self.state.now());
+        let price = Pricing { cost_per_hour: Units(50_000), reward_per_hour: Units(50_000), currency: Currency::Usdt };
+        self.state.store.write(move |tx| pools::ensure_default(tx, &act, price, 100)).await.unwrap();
         let code = setup_code::ensure(&self.state.store).unwrap().unwrap();
         let body = serde_json::json!({"code": code, "username": "root", "password": PASSWORD});
         let (status, _) = self.call(Method::POST, "/api/v1/setup", Some(body), &[]).await;

@@ -90,7 +90,7 @@ settings! {
     /// Bounds of this manager.
     limits: Limits {
         /// Nodes that can be registered.
-        max_nodes: u32 = rules::whole(1, 10_000);
+        max_nodes: u32 = rules::whole(1, crate::domain::node::MAX_NODES);
     }
 
     /// Pools of nodes.

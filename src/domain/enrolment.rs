@@ -138,6 +138,11 @@ pub struct TokenText {
 }
 
 impl TokenText {
+    /// A new token of the manager with this key; `secret` are fresh random bytes.
+    pub fn new(id: EnrolmentId, secret: &[u8; 16], manager_key: &PublicKey) -> TokenText {
+        TokenText { id, secret: crypto::hex(secret), manager_key_hash: manager_key_hash(manager_key) }
+    }
+
     pub fn parse(text: &str) -> Option<TokenText> {
         let mut parts = text.trim().split('.');
         let (id, secret, hash) = (parts.next()?, parts.next()?, parts.next()?);

@@ -11,7 +11,7 @@ use crate::crypto::PublicKey;
 /// Seconds without an accepted report after which a node is unreachable.
 pub const OFFLINE_AFTER_SECONDS: i64 = 300;
 /// Nodes of one manager; bounds the bitmaps, the directory and every walk over the fleet.
-pub const MAX_NODES: u64 = 10_000;
+pub const MAX_NODES: u32 = 10_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 /// One field that broke a rule: where (`hardware_info.cpu.cores`) and what is allowed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct FieldError {
     pub field: String,
     pub message: String,

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::{Context, Stopped};
+use crate::domain::alert::Severity;
 use crate::domain::bits::{Bitmap, Columns};
 use crate::domain::credits::{Epoch, EpochSlots, Epochs, Leaf, Multiplier, Payer};
 use crate::domain::epoch::{self, Counts, Head};
@@ -17,10 +18,10 @@ use crate::domain::pool::Pool;
 use crate::domain::poot::{self, Inputs, Params};
 use crate::domain::time::{Now, Slot};
 use crate::live::Event;
-use crate::storage::core::{epochs, tables};
-use crate::storage::fault::Fault;
-use crate::storage::hot;
-use crate::storage::table::Read;
+use crate::storage::core::{alerts, epochs, nodes, tables};
+use crate::storage::fault::{Fault, TxError};
+use crate::storage::table::{Read, WriteTx};
+use crate::storage::{Lane, hot};
 
 /// Epochs closed in one run; the rest follows in the next, which is nudged.
 const PER_RUN: usize = 64;
@@ -29,11 +30,22 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
     for _ in 0..PER_RUN {
         let now = context.clock.now();
         let Some(closed) = context.store.intake.closed_through(now) else { return Ok(()) };
-        let Some(range) = due(context, closed)? else { return Ok(()) };
+        if due(context, closed)?.is_none() {
+            return Ok(());
+        }
+        // The flush may bring evidence of its own: reports that waited for the clock get their slots in it.
         super::flush::run(context).await?;
-        let head = if range.is_gap { gap(context, range, now)? } else { close(context, range, now).await? };
+        let Some(range) = due(context, closed)? else { return Ok(()) };
+        let (head, leaves) = if range.is_gap { (gap(context, range, now)?, Vec::new()) } else { close(context, range, now).await? };
         let epoch = head.epoch;
-        context.store.write(move |tx| epochs::put(tx, &head)).await?;
+        let silence = Silence::of(&leaves);
+        context
+            .store
+            .write(move |tx| {
+                epochs::put(tx, &head)?;
+                silence.record(tx, now)
+            })
+            .await?;
         context.events.publish(&Event::Epoch { epoch: u64::from(epoch.0) });
     }
     context.nudges.nudge(crate::live::Job::Epochs);
@@ -96,10 +108,10 @@ fn gap(context: &Context, range: Range, now: Now) -> Result<Head, Stopped> {
     head(context, range, &[], last.as_ref(), now)
 }
 
-async fn close(context: &Context, range: Range, now: Now) -> Result<Head, Stopped> {
+async fn close(context: &Context, range: Range, now: Now) -> Result<(Head, Vec<Leaf>), Stopped> {
     let core = context.store.read()?;
     let last = epochs::last(&core)?;
-    let nodes: Vec<Node> = core.scan(tables::NODES, .., usize::MAX)?.into_iter().map(|(_, node)| node).collect();
+    let nodes = nodes::all(&core)?;
     let pools: BTreeMap<PoolIndex, Pool> = core.scan(tables::POOLS, .., usize::MAX)?.into_iter().map(|(_, p)| (p.index, p)).collect();
     let hot_read = context.store.hot.read()?;
     let before = match last.as_ref().and_then(|head| head.leaves_at) {
@@ -112,9 +124,42 @@ async fn close(context: &Context, range: Range, now: Now) -> Result<Head, Stoppe
     let leaves = leaves(&inputs, range).map_err(|e| Fault::Invariant(e.to_string()))?;
     drop(hot_read);
     let head = head(context, range, &leaves, last.as_ref(), now)?;
-    let epoch = range.epoch;
-    context.store.hot.write(crate::storage::Lane::Ordinary, move |tx| hot::leaves::put(tx, epoch, &leaves)).await?;
-    Ok(head)
+    let (epoch, stored) = (range.epoch, leaves.clone());
+    context.store.hot.write(Lane::Ordinary, move |tx| hot::leaves::put(tx, epoch, &stored)).await?;
+    Ok((head, leaves))
+}
+
+/// Whether a whole fleet went silent in an epoch. It is more likely the network than every node at once, but the manager's own link was good, so the
+/// silence counts; a person is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Silence {
+    Unknown,
+    Whole,
+    No,
+}
+
+impl Silence {
+    const ALERT: &'static str = "fleet_silent";
+    /// Fewer nodes are no fleet.
+    const FLEET: usize = 3;
+
+    fn of(leaves: &[Leaf]) -> Silence {
+        let observed = leaves.iter().filter(|leaf| leaf.slots.observed > 0).count();
+        match leaves.iter().any(|leaf| leaf.slots.proven > 0) {
+            true => Silence::No,
+            false if observed >= Silence::FLEET => Silence::Whole,
+            false => Silence::Unknown,
+        }
+    }
+
+    fn record(self, tx: &mut WriteTx<'_>, now: Now) -> Result<(), TxError> {
+        let message = "no node of the fleet was heard for a whole epoch, although the manager's own link was up";
+        match self {
+            Silence::Whole => alerts::raise(tx, Silence::ALERT, "", Severity::Critical, message, now.wall).map(drop),
+            Silence::No => alerts::resolve(tx, Silence::ALERT, "", now.wall).map(drop),
+            Silence::Unknown => Ok(()),
+        }
+    }
 }
 
 fn head(context: &Context, range: Range, leaves: &[Leaf], last: Option<&Head>, now: Now) -> Result<Head, Stopped> {

@@ -4,7 +4,7 @@
 //! finds the same attempts in the state they were committed in.
 
 use super::{Context, Stopped, postings};
-use crate::domain::ids::{NodeIndex, PayoutId};
+use crate::domain::ids::PayoutId;
 use crate::domain::ledger::{Account, Book, Entry};
 use crate::domain::money::{Currency, Units};
 use crate::domain::node::Node;
@@ -12,8 +12,9 @@ use crate::domain::payout::{self, AttemptState, Candidate, Payout, PayoutError, 
 use crate::domain::time::Now;
 use crate::gateways::payment::{Lookup, SendOutcome, Transfer};
 use crate::live::Event;
+use crate::storage::accruals;
 use crate::storage::core::audit;
-use crate::storage::core::{ledger, payouts, tables};
+use crate::storage::core::{ledger, nodes, payouts};
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::Read;
 
@@ -41,15 +42,26 @@ async fn plan_due(context: &Context, now: Now) -> Result<(), Stopped> {
     let mut candidates = Vec::new();
     {
         let core = context.store.read()?;
-        for (_, node) in core.scan(tables::NODES, .., usize::MAX)? {
+        for node in nodes::all(&core)? {
             // What is not posted yet may lift a node over the threshold: everything but the amount is checked first.
             if guard(context, &core, &node, book, now, Units(i64::MAX))?.is_ok() {
                 candidates.push(node);
             }
         }
+        let hot = context.store.hot.read()?;
+        let unposted = accruals::unposted(&core, &hot, &candidates.iter().collect::<Vec<_>>())?;
+        let mut due = Vec::new();
+        for node in candidates {
+            let earned = unposted.get(&node.index).and_then(|sums| sums.get(&book.currency)).copied().unwrap_or_default();
+            let payable = ledger::balance(&core, book, Account::NodePayable(node.index))?;
+            let whole = earned.split().and_then(|(units, _)| payable.plus(units)).map_err(|e| Fault::Invariant(e.to_string()))?;
+            if whole >= context.settings.payout_threshold {
+                due.push(node);
+            }
+        }
+        candidates = due;
     }
-    let indices: Vec<NodeIndex> = candidates.iter().map(|node| node.index).collect();
-    postings::post(context, &indices, newest).await?;
+    postings::post(context, &candidates, newest).await?;
     for node in candidates {
         plan_node(context, node, book, now).await?;
     }
@@ -86,7 +98,7 @@ async fn plan_node(context: &Context, node: Node, book: Book, now: Now) -> Resul
     let this = context.clone();
     let planned = context.store.write_money(move |tx| {
         let free = ledger::balance(tx, book, Account::NodePayable(node.index))?;
-        let Some(node) = tx.get(tables::NODES, &node.index.0)? else { return Ok(None) };
+        let Some(node) = nodes::by_index(tx, node.index)? else { return Ok(None) };
         let Ok(amount) = guard(&this, tx, &node, book, now, free)? else { return Ok(None) };
         let Some(record) = payouts::address(tx, &this.store.secrets, node.index)? else { return Ok(None) };
         let seq = payouts::next_seq(tx)?;
@@ -114,8 +126,11 @@ fn invariant(error: &PayoutError) -> TxError {
 pub async fn drive_open(context: &Context) -> Result<(), Stopped> {
     let open = payouts::open(&context.store.read()?, PER_RUN)?;
     for seq in open {
-        if let Some(payout) = payouts::by_seq(&context.store.read()?, seq)? {
-            drive(context, payout).await?;
+        let Some(payout) = payouts::by_seq(&context.store.read()?, seq)? else { continue };
+        let id = payout.id.clone();
+        // One payout that cannot go on must not hold up the others.
+        if let Err(Stopped(why)) = drive(context, payout).await {
+            tracing::warn!(payout = %id, why, "a payout did not take its next step");
         }
     }
     Ok(())

@@ -9,11 +9,13 @@ use crate::domain::evidence::SLOTS_PER_DAY;
 use crate::domain::ids::NodeIndex;
 use crate::domain::ledger::{Entry, Settlement};
 use crate::domain::money::Currency;
+use crate::domain::node::Node;
 use crate::domain::time::Now;
-use crate::storage::core::{epochs, ledger, tables};
+use crate::storage::accruals;
+use crate::storage::core::{epochs, ledger, nodes};
 use crate::storage::fault::{Fault, TxError};
-use crate::storage::hot;
-use crate::storage::table::{Read, WriteTx};
+use crate::storage::hot::leaves;
+use crate::storage::table::WriteTx;
 
 /// Nodes posted in one transaction.
 const PER_COMMIT: usize = 100;
@@ -32,16 +34,16 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
         return Ok(());
     }
     let mut due = Vec::new();
-    for (index, node) in core.scan(tables::NODES, .., usize::MAX)? {
-        if node.enrolled_from.is_some() && ledger::accrued(&core, NodeIndex(index))?.through < today.just_before() {
-            due.push(NodeIndex(index));
+    for node in nodes::all(&core)? {
+        if node.enrolled_from.is_some() && ledger::accrued(&core, node.index)?.through < today.just_before() {
+            due.push(node);
         }
     }
     post(context, &due, today.just_before()).await
 }
 
 /// Posts what is decided of these nodes up to `through`.
-pub async fn post(context: &Context, nodes: &[NodeIndex], through: Epoch) -> Result<(), Stopped> {
+pub async fn post(context: &Context, nodes: &[Node], through: Epoch) -> Result<(), Stopped> {
     for some in nodes.chunks(PER_COMMIT) {
         let now = context.clock.now();
         let accruals = std::sync::Arc::new(gather(context, some, through)?);
@@ -61,25 +63,22 @@ pub fn newest(context: &Context) -> Result<Option<Epoch>, Fault> {
 type LeavesOfNode = Vec<(Epoch, Leaf)>;
 
 /// The leaves of each node after its watermark, read epoch by epoch so that each is read once.
-fn gather(context: &Context, nodes: &[NodeIndex], through: Epoch) -> Result<BTreeMap<NodeIndex, LeavesOfNode>, Fault> {
+fn gather(context: &Context, nodes: &[Node], through: Epoch) -> Result<BTreeMap<NodeIndex, LeavesOfNode>, Fault> {
     let core = context.store.read()?;
     let mut after = BTreeMap::new();
     for node in nodes {
-        after.insert(*node, ledger::accrued(&core, *node)?.through);
+        after.insert(node.index, accruals::not_before(&core, node)?);
     }
     let Some(earliest) = after.values().min().copied() else { return Ok(BTreeMap::new()) };
     let hot_read = context.store.hot.read()?;
-    let mut leaves: BTreeMap<NodeIndex, LeavesOfNode> = nodes.iter().map(|node| (*node, Vec::new())).collect();
+    let mut found: BTreeMap<NodeIndex, LeavesOfNode> = nodes.iter().map(|node| (node.index, Vec::new())).collect();
     for epoch in epochs::with_leaves(&core, earliest, through)? {
-        for leaf in hot::leaves::of_epoch(&hot_read, epoch)? {
-            if let Some(of_node) = leaves.get_mut(&leaf.node)
-                && after.get(&leaf.node).is_some_and(|after| epoch > *after)
-            {
-                of_node.push((epoch, leaf));
-            }
+        let wanted: Vec<NodeIndex> = after.iter().filter(|(_, after)| **after < epoch).map(|(node, _)| *node).collect();
+        for leaf in leaves::of_nodes(&hot_read, epoch, &wanted)? {
+            found.entry(leaf.node).or_default().push((epoch, leaf));
         }
     }
-    Ok(leaves)
+    Ok(found)
 }
 
 fn post_node(tx: &mut WriteTx<'_>, node: NodeIndex, through: Epoch, leaves: &[(Epoch, Leaf)], now: Now) -> Result<(), TxError> {

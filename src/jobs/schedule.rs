@@ -1,9 +1,10 @@
 //! Who wakes the cycles. The scheduler library reads the wall clock, which a Pi may set from 1970 to today in one step, so
 //! it only nudges; what is due is computed by the cycles from the store and our own clock.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tokio_cron_scheduler::{Job as CronJob, JobScheduler, JobSchedulerError};
 
@@ -14,8 +15,9 @@ use crate::storage::table::Read;
 
 /// Cron expressions with seconds. Cycles that find nothing to do cost a read.
 const NUDGES: &[(Job, &str)] = &[(Job::Epochs, "5 * * * * *"), (Job::Postings, "35 */10 * * * *"), (Job::Housekeeping, "50 7 * * * *")];
-/// How often the slot ticker looks at the clock.
-const TICK: Duration = Duration::from_secs(1);
+/// How often the slot ticker looks at the clock, by that clock; not oftener than `MIN_TICK` of real time, however fast the clock runs.
+const TICK_MS: u64 = 1_000;
+const MIN_TICK: Duration = Duration::from_millis(20);
 /// Payouts that were sent are looked after this often.
 const TRACK_SECONDS: u64 = 30;
 
@@ -37,8 +39,11 @@ impl Scheduler {
         tasks.spawn(tick(context.clone(), stopping.clone()));
         tasks.spawn(flushes(context.clone(), stopping.clone()));
         tasks.spawn(payouts(context.clone(), stopping.clone()));
+        // Both drive the same payouts: one waits for the other.
+        let paying = Turn::default();
         for job in [Job::Flush, Job::Epochs, Job::Postings, Job::Payouts, Job::Tracking, Job::Housekeeping] {
-            tasks.spawn(cycle(context.clone(), job, stopping.clone()));
+            let turn = if matches!(job, Job::Payouts | Job::Tracking) { Arc::clone(&paying) } else { Turn::default() };
+            tasks.spawn(cycle(context.clone(), job, turn, stopping.clone()));
             context.nudges.nudge(job);
         }
         Ok(Scheduler { tasks, cron })
@@ -53,13 +58,17 @@ impl Scheduler {
     }
 }
 
+/// Held while a job runs; jobs that must not run at the same time share one.
+type Turn = Arc<Mutex<()>>;
+
 /// Runs one job whenever it is nudged, never twice at a time.
-async fn cycle(context: Context, job: Job, mut stopping: watch::Receiver<bool>) {
+async fn cycle(context: Context, job: Job, turn: Turn, mut stopping: watch::Receiver<bool>) {
     loop {
         tokio::select! {
             () = stopped(&mut stopping) => return,
             () = context.nudges.nudged(job) => (),
         }
+        let _turn = turn.lock().await;
         if let Err(super::Stopped(why)) = context.run(job).await {
             tracing::error!(?job, why, "a cycle stopped early; the next one starts from what was committed");
         }
@@ -68,6 +77,7 @@ async fn cycle(context: Context, job: Job, mut stopping: watch::Receiver<bool>) 
 
 async fn tick(context: Context, mut stopping: watch::Receiver<bool>) {
     let mut was_trusted = None;
+    let between = context.clock.real_time(TICK_MS).max(MIN_TICK);
     loop {
         context.tick();
         let distrust = context.clock.why_untrusted();
@@ -79,7 +89,7 @@ async fn tick(context: Context, mut stopping: watch::Receiver<bool>) {
             was_trusted = Some(distrust.is_none());
             context.nudges.nudge(Job::Flush);
         }
-        if pause(TICK, &mut stopping).await {
+        if pause(between, &mut stopping).await {
             return;
         }
     }

@@ -29,6 +29,11 @@ pub struct LatestSample {
     pub disk_total_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub temperature_celsius: Option<f64>,
+    /// Counters since the machine's boot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_bytes_in: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_bytes_out: Option<u64>,
 }
 
 /// An accepted report.
@@ -38,9 +43,9 @@ pub struct ReportEvent {
     #[serde(flatten)]
     pub latest: LatestSample,
     pub status: Status,
-    /// The slot the report fell into, and whether it proved it.
-    pub slot: u32,
-    pub proven: bool,
+    /// The slot that the report proved; absent while the clock is not trusted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proved: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -194,10 +199,10 @@ mod tests {
     fn a_report_is_one_flat_object() {
         let latest = LatestSample { timestamp: "t".into(), cpu_usage_percent: Some(1.5), ..LatestSample::default() };
         let node_id = NodeId::parse("node_abc").unwrap();
-        let report = ReportEvent { node_id, latest, status: Status::Active, slot: 3, proven: true };
+        let report = ReportEvent { node_id, latest, status: Status::Active, proved: Some(3) };
         assert_eq!(
             serde_json::to_string(&Event::Report(report)).unwrap(),
-            r#"{"node_id":"node_abc","timestamp":"t","cpu_usage_percent":1.5,"status":"active","slot":3,"proven":true}"#
+            r#"{"node_id":"node_abc","timestamp":"t","cpu_usage_percent":1.5,"status":"active","proved":3}"#
         );
     }
 }

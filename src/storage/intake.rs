@@ -38,6 +38,8 @@ pub struct Accepted {
     pub accepted_seq: u64,
     pub durable_seq: u64,
     pub hash: EvidenceHash,
+    /// Heard for the first time; a repeat, or a report to a stale run, is not.
+    pub is_new: bool,
     /// Slot in which the report proved the node; absent without trust, on a repeat, or with a stale run.
     pub proved: Option<Slot>,
 }
@@ -179,7 +181,7 @@ impl Intake {
             // An incarnation takes its seat with its first report of this run; a recorded one of an older run cannot.
             if report.run != Some(self.run) {
                 let hash = seat.hash;
-                return Ok(Accepted { accepted_seq: 0, durable_seq: 0, hash, proved: None });
+                return Ok(Accepted { accepted_seq: 0, durable_seq: 0, hash, is_new: false, proved: None });
             }
             if let Some(over) = seat.incarnation.replace(report.incarnation) {
                 seat.retired.push_back(over);
@@ -189,10 +191,12 @@ impl Intake {
             }
             (seat.accepted_seq, seat.durable_seq) = (0, 0);
         }
-        let answer =
-            |seat: &Seat, proved| Accepted { accepted_seq: seat.accepted_seq, durable_seq: seat.durable_seq, hash: seat.hash, proved };
+        let answer = |seat: &Seat, is_new, proved| {
+            let Seat { accepted_seq, durable_seq, hash, .. } = *seat;
+            Accepted { accepted_seq, durable_seq, hash, is_new, proved }
+        };
         if report.run != Some(self.run) || report.seq == seat.accepted_seq {
-            return Ok(answer(seat, None));
+            return Ok(answer(seat, false, None));
         }
         if report.seq < seat.accepted_seq {
             return Err(NotTaken::Refused(Refusal::ReportReplayed));
@@ -208,7 +212,7 @@ impl Intake {
         if let Some(newest) = report.items.last() {
             seat.latest = Some(Latest { at: now.wall.plus_ms(-age_ms(newest)), sample: newest.sample.clone() });
         }
-        let result = answer(seat, now.trusted.then(|| now.wall.slot()));
+        let result = answer(seat, true, now.trusted.then(|| now.wall.slot()));
         for item in report.items.iter().filter(|item| item.seq > already) {
             let live = item.seq == report.seq;
             self.place(state, node, id, item, live, now);
@@ -303,8 +307,7 @@ impl Intake {
             state.has_untimed = !state.untimed.is_empty();
         }
         let reopening = self.reopening;
-        state.slots.retain(|slot, open| open.dirty || !open.decided || !is_closed(*slot, reopening, now.wall));
-        // A slot of the past that was opened by a witness or a late item alone is decided as soon as it is closed.
+        // What is over, closed and written is the store's alone.
         if let Some(current) = state.current {
             state.slots.retain(|slot, open| open.dirty || *slot >= current || !is_closed(*slot, reopening, now.wall));
         }
@@ -462,7 +465,7 @@ mod tests {
         let first = send(&intake, &r, at(START.plus(1), 5)).unwrap();
         assert_eq!((first.accepted_seq, first.durable_seq, first.proved), (1, 0, Some(START.plus(1))));
         let again = send(&intake, &r, at(START.plus(2), 5)).unwrap();
-        assert_eq!((again.accepted_seq, again.proved), (1, None), "a repeat proves nothing new");
+        assert_eq!((again.accepted_seq, again.is_new, again.proved), (1, false, None), "a repeat proves nothing new");
         send(&intake, &report(1, &[(2, 0, None)]), at(START.plus(2), 6)).unwrap();
         assert_eq!(send(&intake, &r, at(START.plus(2), 7)), Err(NotTaken::Refused(Refusal::ReportReplayed)));
     }
@@ -545,7 +548,8 @@ mod tests {
         let intake = intake(1, Recovered::default(), at(START, 0));
         let lost = |ms| Now { trusted: false, ..at(Slot(100), ms) };
         intake.tick(lost(0), true);
-        assert_eq!(send(&intake, &report(1, &[(1, 0, None)]), lost(1)).unwrap().proved, None);
+        let untrusted = send(&intake, &report(1, &[(1, 0, None)]), lost(1)).unwrap();
+        assert_eq!((untrusted.is_new, untrusted.proved), (true, None));
         assert_eq!(intake.closed_through(lost(2)), None);
         let batch = intake.start_flush(lost(3), None, all);
         assert_eq!((batch.untimed.as_ref().unwrap().items.len(), batch.flushed_at), (1, None));

@@ -6,6 +6,8 @@ pub mod core;
 pub mod directory;
 pub mod fault;
 mod file;
+#[cfg(test)]
+mod golden;
 pub mod hot;
 pub mod intake;
 pub mod present;

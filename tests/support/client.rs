@@ -43,7 +43,17 @@ impl Client {
         }
     }
 
+    /// None when nobody answers, as while a manager is being killed.
+    pub async fn attempt(&self, method: Method, path: &str, body: Option<Value>) -> Option<(StatusCode, Value)> {
+        let (status, text) = self.try_send(method, path, body).await.ok()?;
+        Some((status, serde_json::from_str(&text).ok()?))
+    }
+
     async fn send(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, String) {
+        self.try_send(method, path, body).await.expect("the manager answers")
+    }
+
+    async fn try_send(&self, method: Method, path: &str, body: Option<Value>) -> reqwest::Result<(StatusCode, String)> {
         let url = if path.starts_with("/health") || path.starts_with("/metrics") { path.to_owned() } else { format!("/api/v1{path}") };
         let mut request = self.http.request(method, format!("{}{url}", self.base));
         if let Some(token) = &*self.token.lock().unwrap() {
@@ -52,8 +62,9 @@ impl Client {
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body.to_string());
         }
-        let answer = request.send().await.expect("the manager answers");
-        (answer.status(), answer.text().await.unwrap_or_default())
+        let answer = request.send().await?;
+        let status = answer.status();
+        Ok((status, answer.text().await?))
     }
 
     fn keep_token(&self, answer: &Value) {
@@ -96,6 +107,11 @@ impl Client {
 
     pub fn with_token(&self, token: impl Into<String>) -> Client {
         Client { token: Arc::new(Mutex::new(Some(token.into()))), credentials: None, ..self.clone() }
+    }
+
+    /// The token it signed in with.
+    pub fn token(&self) -> String {
+        self.token.lock().unwrap().clone().expect("signed in")
     }
 
     pub fn anonymous(&self) -> Client {

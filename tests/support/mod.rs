@@ -4,4 +4,5 @@
 pub mod binary;
 pub mod client;
 pub mod fleet;
+pub mod random;
 pub mod site;

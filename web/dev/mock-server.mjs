@@ -241,7 +241,7 @@ export function startMock({ variant = 'full', port = 0, tickMs = 2_000 } = {}) {
     for (const n of state.nodes) {
       if (n.silent || n.never) continue;
       const l = latest(n);
-      tell('report', { node_id: n.id, ...l, status: n.status, slot: Math.floor(Date.now() / SLOT_MS), proven: true });
+      tell('report', { node_id: n.id, ...l, status: n.status, proved: Math.floor(Date.now() / SLOT_MS) });
     }
   }, tickMs);
 

@@ -6,11 +6,13 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { launch, VIEWS, watch } from './chromium.mjs';
 
-const { LUCID_BASE_URL: BASE, LUCID_SETUP_CODE: CODE, LUCID_AGENT_CMD: AGENT, LUCID_NODE_NAME: NAME, LUCID_ARTEFACTS: ARTEFACTS } = process.env;
+const { LUCID_BASE_URL: BASE, LUCID_SETUP_CODE: CODE, LUCID_AGENT_CMD: AGENT, LUCID_NODE_NAME: NAME, LUCID_ARTEFACTS: ARTEFACTS, LUCID_CONTROL: CONTROL } = process.env;
 const USER = 'browser-admin';
 const PASSWORD = 'lamp chair fog tree river';
 /** An agent reports once in 30 s: two reports, and time to spare. */
 const TWO_REPORTS_MS = 100_000;
+/** The mock has neither people nor a power switch. */
+const REAL_ONLY = { skip: !CONTROL && 'needs a real manager' };
 
 let browser;
 let context;
@@ -35,6 +37,8 @@ after(async () => {
 });
 
 async function picture(name, on = page) {
+  // The bar at the top sticks to the window: in a picture of the whole page it belongs to the top.
+  await on.evaluate(() => scrollTo(0, 0));
   await on.screenshot({ path: join(ARTEFACTS, `${name}.png`), fullPage: true });
 }
 
@@ -240,6 +244,66 @@ test('an ended session asks for sign-in over the page and loses nothing typed', 
   const status = (await answered).status();
   assert.ok(status >= 400 && status < 500 && status !== 401, `a wrong address is refused, not for the session: ${status}`);
   await page.getByRole('region', { name: 'Payout address' }).getByRole('alert').first().waitFor();
+});
+
+test('the manager dies under an open page: it says since when, and is live again by itself', { ...REAL_ONLY, timeout: 3 * TWO_REPORTS_MS }, async () => {
+  await page.locator('[data-live="live"]').waitFor();
+  await page.evaluate(() => (window.sameDocument = true));
+  await fetch(`${CONTROL}/kill`);
+  await page.locator('[data-live="reconnecting"]').waitFor();
+  await page.locator('[data-live="offline"]').waitFor({ timeout: 30_000 });
+  await page.getByText(/^Not live since \d\d:\d\d$/).waitFor();
+  assert.match(await page.locator('[data-live]').textContent(), /offline since \d\d:\d\d/);
+  await picture('web-stale');
+  const restarted = await fetch(`${CONTROL}/restart`);
+  assert.equal(restarted.status, 204);
+  await page.locator('[data-live="live"]').waitFor({ timeout: 60_000 });
+  await page.getByText(/^Not live since/).waitFor({ state: 'detached' });
+  await page.getByText('could not be loaded').waitFor({ state: 'detached' });
+  // A machine whose kernel knows the time is trusted at once; elsewhere a person confirms it again.
+  const trusted = await page.evaluate(() => fetch('/api/v1/clock').then((r) => r.json()).then((clock) => clock.trusted));
+  if (!trusted) await page.getByRole('button', { name: "Confirm this browser's time" }).click();
+  await page.getByText('clock is not trusted').waitFor({ state: 'detached' });
+  const next = page.waitForResponse((r) => r.url().endsWith('/resources'), { timeout: TWO_REPORTS_MS });
+  await next;
+  await page.getByText(/heard (just now|\d+ s ago)/).waitFor({ timeout: TWO_REPORTS_MS });
+  await picture('web-back');
+  assert.equal(await page.evaluate(() => window.sameDocument), true);
+});
+
+test('a viewer sees everything, and nothing that is refused to viewers', REAL_ONLY, async () => {
+  const viewer = { username: 'browser-viewer', password: 'window shelf paper cloud', role: 'viewer' };
+  const made = await page.evaluate(
+    (body) => fetch('/api/v1/users', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) }).then((r) => r.status),
+    viewer,
+  );
+  assert.equal(made, 201);
+  const node = new URL(page.url()).pathname;
+  const other = await browser.newContext(VIEWS.desktop);
+  const heard = await watch(other, (text) => /^Failed to load resource/.test(text));
+  const p = await other.newPage();
+  const refused = [];
+  p.on('response', (r) => r.status() === 403 && refused.push(r.url()));
+  await p.goto(BASE + node);
+  await p.getByLabel('User name').fill(viewer.username);
+  await p.getByLabel('Password').fill(viewer.password);
+  await p.getByRole('button', { name: 'Sign in' }).click();
+  await p.getByRole('heading', { name: NAME, level: 1 }).waitFor();
+  await p.getByRole('heading', { name: 'Earnings' }).waitFor();
+  await p.locator('[data-live="live"]').waitFor();
+  await fits(p);
+  assert.equal(await p.getByRole('button', { name: /address|accept/i }).count(), 0);
+  await p.getByRole('link', { name: 'Nodes' }).first().click();
+  await p.getByRole('link', { name: NAME }).waitFor();
+  assert.equal(await p.getByRole('link', { name: /enrol/i }).count(), 0);
+  await p.goto(`${BASE}/enrol`);
+  await p.getByText('Operators enrol nodes').waitFor();
+  await p.getByRole('link', { name: 'Settings' }).click();
+  await p.getByRole('heading', { name: 'Appearance' }).waitFor();
+  assert.equal(await p.getByRole('button', { name: /recovery kit/ }).count(), 0);
+  assert.deepEqual(refused, []);
+  assert.deepEqual(heard, []);
+  await other.close();
 });
 
 test('the recovery kit is downloaded, encrypted, after the passphrase was said twice', async () => {

@@ -54,9 +54,12 @@ fn ticks(stat: &str) -> Option<Ticks> {
     Some(Ticks { busy: total.saturating_sub(idle), total })
 }
 
-/// Absent when no tick passed, or when counters ran backwards (iowait does).
+/// Ticks of all processors between two samples, at least: a share of fewer is that of the moment in which it was asked.
+const MIN_TICKS: u64 = 100;
+
+/// Absent when too few ticks passed, or when counters ran backwards (iowait does).
 fn usage_percent(before: Ticks, now: Ticks) -> Option<f64> {
-    let total = now.total.checked_sub(before.total).filter(|t| *t > 0)?;
+    let total = now.total.checked_sub(before.total).filter(|t| *t >= MIN_TICKS)?;
     let busy = now.busy.saturating_sub(before.busy).min(total);
     Some(float(busy) * 100.0 / float(total))
 }
@@ -125,8 +128,9 @@ mod tests {
         let before = at("cpu  100 0 100 800 0 0 0 0 50 0\ncpu0 1");
         assert_eq!(usage_percent(before, at("cpu  150 0 100 850 0 0 0 0 99 0")), Some(50.0));
         assert_eq!(usage_percent(before, before), None, "no time passed");
+        assert_eq!(usage_percent(before, at("cpu  100 0 100 899 0 0 0 0")), None, "too short to tell");
         assert_eq!(usage_percent(before, at("cpu  0 0 0 5")), None, "another boot");
-        assert_eq!(usage_percent(before, at("cpu  90 0 90 900 0 0 0 0")), Some(0.0), "never below zero");
+        assert_eq!(usage_percent(before, at("cpu  90 0 90 950 0 0 0 0")), Some(0.0), "never below zero");
         for bad in ["", "cpu", "cpu  1 2 3", "cpu  a b c d", "intr 1 2 3 4"] {
             assert_eq!(ticks(bad), None, "{bad}");
         }

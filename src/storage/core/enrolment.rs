@@ -114,6 +114,8 @@ pub struct Enrolling {
     pub new_id: NodeId,
     /// Nodes whose fingerprint identifies this machine (`Directory::on_machine`).
     pub on_machine: Vec<OnMachine>,
+    /// The configured size of the fleet.
+    pub max_nodes: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -252,7 +254,7 @@ fn enrol_into_pool(
         return finish(tx, act, token, asked, node, How::SameMachine, None);
     }
     let pool = pools::by_index(tx, pool)?.ok_or(Refusal::PoolNotFound)?;
-    nodes::check_room(tx, Some(&pool))?;
+    nodes::check_room(tx, Some(&pool), asked.max_nodes)?;
     let twin = twin(tx, asked, NodeIndex(u32::MAX))?;
     let new = NewNode {
         // As many tries as the pool can have nodes, and one: then one of them is free.
@@ -355,6 +357,7 @@ fn finish(
 mod tests {
     use super::super::testing::{Fixture, T, act, at, fingerprint, hardware, key, new_node, new_pool, node_id, pool_id};
     use super::*;
+    use crate::domain::node::MAX_NODES;
     use crate::domain::pool::DEFAULT_POOL_ID;
     use crate::domain::time::{Now, Timestamp};
 
@@ -389,6 +392,7 @@ mod tests {
             name: "rpi".into(),
             new_id: node_id(n),
             on_machine: vec![],
+            max_nodes: MAX_NODES,
         }
     }
 
@@ -463,7 +467,7 @@ mod tests {
     }
 
     fn make_prepared(f: &Fixture, n: u32) {
-        f.write(move |tx, d| nodes::create(tx, d, &act(), &node_id(n), &new_node(&format!("made-{n}"), None))).unwrap();
+        f.write(move |tx, d| nodes::create(tx, d, &act(), &node_id(n), &new_node(&format!("made-{n}"), None), MAX_NODES)).unwrap();
     }
 
     #[test]

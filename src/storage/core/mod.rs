@@ -13,4 +13,6 @@ pub mod pools;
 pub mod tables;
 
 #[cfg(test)]
+pub(in crate::storage) mod golden;
+#[cfg(test)]
 pub mod testing;

@@ -5,12 +5,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::tables::{Index, NODE_IDS, NODE_KEYS, NODE_NAMES, NODES, RETIRED_NODES};
-use super::{audit, meta, pools};
+use super::{alerts, audit, meta, pools};
 use crate::crypto::PublicKey;
+use crate::domain::alert::Severity;
 use crate::domain::audit::Act;
 use crate::domain::enrolment::Fingerprint;
 use crate::domain::ids::{NodeId, NodeIndex, PoolId, PoolIndex};
-use crate::domain::node::{Eligible, MAX_NODES, Node, Wanted};
+use crate::domain::node::{Eligible, Node, Wanted};
 use crate::domain::pool::Pool;
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::registration::{NewNode, NodeChange, change_from_next_slot};
@@ -49,7 +50,7 @@ pub fn require(read: &impl Read, id: &NodeId) -> Result<Node, TxError> {
     Ok(by_id(read, id)?.ok_or(Refusal::NodeNotFound)?)
 }
 
-/// All nodes by index; there are at most `MAX_NODES`.
+/// All nodes by index; there are at most `domain::node::MAX_NODES`.
 pub fn all(read: &impl Read) -> Result<Vec<Node>, Fault> {
     let mut nodes = Vec::new();
     read.for_each(NODES, .., |_, node| {
@@ -74,7 +75,15 @@ pub(super) fn name_key(pool: Option<PoolIndex>, name: &str) -> (u32, String) {
     (pool.map_or(u32::MAX, |p| p.0), name.to_owned())
 }
 
-pub fn create(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, id: &NodeId, new: &NewNode) -> Result<Node, TxError> {
+/// Makes a node without an agent; `max_nodes` is the configured size of the fleet.
+pub fn create(
+    tx: &mut WriteTx<'_>,
+    directory: &Arc<Directory>,
+    act: &Act,
+    id: &NodeId,
+    new: &NewNode,
+    max_nodes: u32,
+) -> Result<Node, TxError> {
     let mut errors = FieldErrors::default();
     new.check(&mut errors);
     errors.finish()?;
@@ -82,7 +91,7 @@ pub fn create(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, id: &
         return Err(Refusal::NodeExists.into());
     }
     let pool = new.pool.as_ref().map(|pool| pools::require(tx, pool)).transpose()?;
-    check_room(tx, pool.as_ref())?;
+    check_room(tx, pool.as_ref(), max_nodes)?;
     let pool = pool.map(|pool| pool.index);
     check_name_free(tx, pool, &new.name)?;
     let node = insert(tx, act, id, pool, new)?;
@@ -92,8 +101,8 @@ pub fn create(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, id: &
 }
 
 /// Refuses when neither the fleet nor the pool can take one more.
-pub(super) fn check_room(tx: &WriteTx<'_>, pool: Option<&Pool>) -> Result<(), TxError> {
-    if tx.count(NODES)? >= MAX_NODES {
+pub(super) fn check_room(tx: &WriteTx<'_>, pool: Option<&Pool>, max_nodes: u32) -> Result<(), TxError> {
+    if tx.count(NODES)? >= u64::from(max_nodes) {
         return Err(Refusal::FleetFull.into());
     }
     pool.map_or(Ok(()), |pool| check_pool_room(tx, pool))
@@ -229,6 +238,8 @@ pub fn delete(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, id: &
     Ok(node)
 }
 
+const DRIFT_ALERT: &str = "fingerprint_drift";
+
 /// Records that a machine no longer looks like the accepted one: payouts of the node hold until an admin accepts. The first departure stays.
 pub fn report_drift(
     tx: &mut WriteTx<'_>,
@@ -244,6 +255,8 @@ pub fn report_drift(
         _ => return Ok(before),
     }
     replace(tx, directory, act, &before, &mut node)?;
+    let message = format!("{} no longer looks like the machine that enrolled; its payouts hold until an admin accepts it", node.name);
+    alerts::raise(tx, DRIFT_ALERT, id.as_str(), Severity::Warning, &message, act.now.wall)?;
     audit::append(tx, act.draft("node.fingerprint.drift", id.as_str()))?;
     Ok(node)
 }
@@ -256,6 +269,7 @@ pub fn accept_fingerprint(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act:
     let Some(drift) = identity.drift.take() else { return Ok(before) };
     identity.fingerprint = drift;
     replace(tx, directory, act, &before, &mut node)?;
+    alerts::resolve(tx, DRIFT_ALERT, id.as_str(), act.now.wall)?;
     audit::append(tx, act.draft("node.fingerprint.accept", id.as_str()))?;
     Ok(node)
 }
@@ -288,11 +302,12 @@ mod tests {
     use super::super::testing::{Fixture, act, at, fingerprint, hardware, key, new_node, new_pool, node_id, pool_id};
     use super::*;
     use crate::domain::node::Identity;
+    use crate::domain::node::MAX_NODES;
     use crate::domain::registration::StatusChange;
     use crate::domain::time::{Now, Slot};
 
     fn make(f: &Fixture, n: u32, name: &'static str, pool: Option<PoolId>) -> Result<Node, Refusal> {
-        f.write(move |tx, d| create(tx, d, &act(), &node_id(n), &new_node(name, pool.clone())))
+        f.write(move |tx, d| create(tx, d, &act(), &node_id(n), &new_node(name, pool.clone()), MAX_NODES))
     }
 
     fn change(f: &Fixture, n: u32, change: NodeChange) -> Result<Node, Refusal> {
@@ -389,7 +404,9 @@ mod tests {
         hardware.network.clear();
         new.hardware = Some(hardware);
         new.configuration.max_sessions = Some(0);
-        let Err(Refusal::Invalid(errors)) = f.write(move |tx, d| create(tx, d, &act(), &node_id(1), &new)) else { panic!("accepted") };
+        let Err(Refusal::Invalid(errors)) = f.write(move |tx, d| create(tx, d, &act(), &node_id(1), &new, MAX_NODES)) else {
+            panic!("accepted")
+        };
         let fields: Vec<_> = errors.iter().map(|e| e.field.as_str()).collect();
         assert_eq!(fields, ["name", "hardware_info.cpu.cores", "hardware_info.network", "configuration.max_sessions"]);
     }
@@ -473,7 +490,9 @@ mod tests {
         let text = |name: u32| format!("name-{name}");
         let some = |pool: u32| (pool != 0).then(|| pool_id(pool));
         match op {
-            Op::Create { node, name, pool } => create(tx, d, &act(), &node_id(node), &new_node(&text(name), some(pool))).map(drop),
+            Op::Create { node, name, pool } => {
+                create(tx, d, &act(), &node_id(node), &new_node(&text(name), some(pool)), MAX_NODES).map(drop)
+            }
             Op::Rename { node, name } => {
                 update(tx, d, &act(), &node_id(node), &NodeChange { name: Some(text(name)), ..NodeChange::default() }).map(drop)
             }

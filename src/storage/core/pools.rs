@@ -152,6 +152,7 @@ mod tests {
     use super::super::testing::{Fixture, act, at, new_node, new_pool, node_id, pool_id, price};
     use super::*;
     use crate::domain::money::Units;
+    use crate::domain::node::MAX_NODES;
     use crate::domain::pool::PricingChange;
     use crate::domain::time::Now;
 
@@ -203,9 +204,9 @@ mod tests {
         let f = Fixture::new();
         f.write(|tx, _| create(tx, &act(), &pool_id(1), &new_pool("one", 2))).unwrap();
         for (n, name) in [(1, "n-one"), (2, "n-two")] {
-            f.write(move |tx, d| nodes::create(tx, d, &act(), &node_id(n), &new_node(name, Some(pool_id(1))))).unwrap();
+            f.write(move |tx, d| nodes::create(tx, d, &act(), &node_id(n), &new_node(name, Some(pool_id(1))), MAX_NODES)).unwrap();
         }
-        let full = f.write(|tx, d| nodes::create(tx, d, &act(), &node_id(3), &new_node("n-three", Some(pool_id(1)))));
+        let full = f.write(|tx, d| nodes::create(tx, d, &act(), &node_id(3), &new_node("n-three", Some(pool_id(1))), MAX_NODES));
         assert_eq!(full, Err(Refusal::PoolFull));
         assert_eq!(f.write(|tx, _| delete(tx, &act(), &pool_id(1))), Err(Refusal::PoolNotEmpty));
         let resize = |max_nodes| {

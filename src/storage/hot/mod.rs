@@ -355,3 +355,6 @@ pub fn verify(read: &impl Read) -> Result<u64, Fault> {
     }
     Ok(records + read.count(UNTIMED)?)
 }
+
+#[cfg(test)]
+pub(in crate::storage) mod golden;

@@ -1,6 +1,9 @@
 // One form being sent: busy, its error, and errors beside the fields. What was typed stays where it was typed.
 import { asApiError } from './api/client';
 
+/** Refusals that are about one field of the form, whichever route answers them. */
+const WRONG: Record<string, string | undefined> = { FreshFactorNeeded: 'password', SetupCodeWrong: 'code' };
+
 export class Form {
   busy = $state(false);
   message = $state('');
@@ -17,8 +20,8 @@ export class Form {
       return true;
     } catch (caught) {
       const error = asApiError(caught);
-      // The manager asks for the password again where the form has a field for it.
-      this.fields = error.refusal === 'FreshFactorNeeded' ? { password: 'is wrong' } : error.fields;
+      const wrong = WRONG[error.refusal];
+      this.fields = wrong ? { [wrong]: 'is wrong' } : error.fields;
       const wait = error.retryAfterSeconds ? ` Try again in ${error.retryAfterSeconds} s.` : '';
       this.message = Object.keys(this.fields).length > 0 ? 'Some fields need another look.' : `${sentence(error.message)}${wait}`;
       return false;

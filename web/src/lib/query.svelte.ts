@@ -1,5 +1,7 @@
 // What a page loads: the last good answer, when it came, and what went wrong since.
+import { onDestroy } from 'svelte';
 import { ApiError, asApiError } from './api/client';
+import { session } from './session.svelte';
 
 const SOON_MS = 400;
 
@@ -15,8 +17,18 @@ export class Query<T> {
   #soon: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
 
-  constructor(fetch: (signal: AbortSignal) => Promise<T>) {
+  /**
+   * Made while a component is set up, whose end closes it. Unless it waits to be asked, it loads at once, and again when state that
+   * `fetch` reads before its first await changes, or when somebody signs in.
+   */
+  constructor(fetch: (signal: AbortSignal) => Promise<T>, waits = false) {
     this.#fetch = fetch;
+    onDestroy(() => this.#close());
+    if (waits) return;
+    $effect(() => {
+      void session.generation;
+      void this.load();
+    });
   }
 
   /** The data on screen is older than the manager's: the last try to renew it failed. */
@@ -59,7 +71,7 @@ export class Query<T> {
     if (this.data !== undefined) this.data = update(this.data);
   }
 
-  close(): void {
+  #close(): void {
     this.#closed = true;
     clearTimeout(this.#soon);
     this.#running?.abort();

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { downsample, merge, pointOf, rates, withGaps, type Point } from './series';
+import { downsample, merge, pointOf, pointOfLatest, rates, withGaps, type Point } from './series';
 
 const STEP = 30;
 const point = (t: number, more: Partial<Point> = {}): Point => ({
@@ -50,12 +50,17 @@ describe('merging', () => {
     expect(merge(points, points, 30).map((p) => p.t)).toEqual([30, 60]);
   });
 
-  it('does not make a point of a gap or of a broken time', () => {
-    expect(pointOf({ timestamp: '2026-11-21T12:00:00Z', gap: true })).toBeNull();
-    expect(pointOf({ timestamp: 'x' })).toBeNull();
-    expect(pointOf({ timestamp: '1970-01-01T00:01:00Z', memory: { used_bytes: 1, total_bytes: 4 } })).toEqual(
-      point(60, { memoryPercent: 25 }),
-    );
+  it('does not make a point of a broken time', () => {
+    expect(pointOf({ node_id: 'node_a', timestamp: 'x' })).toBeNull();
+    expect(pointOfLatest({ timestamp: '' })).toBeNull();
+  });
+
+  it('makes the same point of an event and of a query', () => {
+    const timestamp = '1970-01-01T00:01:00Z';
+    const memory = { used_bytes: 1, total_bytes: 4 };
+    const expected = point(60, { memoryPercent: 25, bytesIn: 9 });
+    expect(pointOf({ node_id: 'node_a', timestamp, memory, network: { total_bytes_in: 9 } })).toEqual(expected);
+    expect(pointOfLatest({ timestamp, memory_used_bytes: 1, memory_total_bytes: 4, network_bytes_in: 9 })).toEqual(expected);
   });
 });
 

@@ -15,7 +15,7 @@ export type Point = {
 
 export function pointOf(m: ResourceMetrics): Point | null {
   const ms = unixMs(m.timestamp);
-  if (ms == null || m.gap) return null;
+  if (ms == null) return null;
   return {
     t: ms / 1000,
     cpuPercent: m.cpu?.usage_percent ?? null,
@@ -32,8 +32,8 @@ export function pointOfLatest(latest: Latest): Point | null {
     t: ms / 1000,
     cpuPercent: latest.cpu_usage_percent ?? null,
     memoryPercent: share(latest.memory_used_bytes, latest.memory_total_bytes),
-    bytesIn: null,
-    bytesOut: null,
+    bytesIn: latest.network_bytes_in ?? null,
+    bytesOut: latest.network_bytes_out ?? null,
   };
 }
 

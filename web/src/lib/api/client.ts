@@ -1,26 +1,6 @@
 // Every request of the pages goes through here: typed, timed out, and with one shape of error.
 import { noteServerDate } from '../time.svelte';
-import type {
-  Clock,
-  EnrolmentTokenMade,
-  EnrolmentTokenRequest,
-  ErrorBody,
-  LoginAnswer,
-  LoginRequest,
-  Me,
-  MetricSeries,
-  Node,
-  NodeEpochList,
-  NodeList,
-  PayoutAddress,
-  PayoutList,
-  PoolList,
-  Resources,
-  Score,
-  SetupAnswer,
-  SetupRequest,
-  SetupState,
-} from './types';
+import type { Answer, Body, ErrorBody, Having, Operation, QueryOf, Routes } from './types';
 
 const BASE = '/api/v1';
 const TIMEOUT_MS = 20_000;
@@ -51,8 +31,8 @@ export function asApiError(error: unknown): ApiError {
   return new ApiError(error instanceof Error ? error.message : String(error), -1, 'Unexpected');
 }
 
-type Query = Record<string, string | number | undefined | null>;
-type Options = { query?: Query; body?: unknown; signal?: AbortSignal | undefined };
+/** What a request says beside its method and route. `id` fills the one `{…}` of the route. */
+type Options<Q, B> = { id?: string; query?: Q; body?: B; signal?: AbortSignal | undefined };
 
 /** Called whenever an answer says that nobody is signed in; the session decides what to show. */
 let onSignedOut: () => void = () => {};
@@ -60,8 +40,8 @@ export function watchSession(watcher: () => void): void {
   onSignedOut = watcher;
 }
 
-async function exchange(method: string, path: string, { query, body, signal }: Options): Promise<Response> {
-  const url = new URL(BASE + path, location.origin);
+async function exchange(method: string, route: keyof Routes, { id = '', query, body, signal }: Options<unknown, unknown>): Promise<Response> {
+  const url = new URL(BASE + route.replace(/\{\w+\}/, encodeURIComponent(id)), location.origin);
   for (const [key, value] of Object.entries(query ?? {})) {
     if (value !== undefined && value !== null && value !== '') url.searchParams.set(key, String(value));
   }
@@ -108,20 +88,22 @@ async function refusal(response: Response): Promise<ApiError> {
   return error;
 }
 
-async function json<T>(method: string, path: string, options: Options = {}): Promise<T> {
-  const response = await exchange(method, path, options);
-  return (response.status === 204 ? undefined : await response.json()) as T;
+async function json(method: string, route: keyof Routes, options: Options<unknown, unknown>): Promise<unknown> {
+  const response = await exchange(method, route, options);
+  return response.status === 204 ? undefined : await response.json();
 }
 
-function get<T>(path: string, query?: Query, signal?: AbortSignal): Promise<T> {
-  return json<T>('GET', path, { ...(query && { query }), signal });
+type Get<P extends keyof Routes> = Operation<P, 'get'>;
+
+function get<P extends Having<'get'>>(route: P, options: Options<QueryOf<Get<P>>, never> = {}): Promise<Answer<Get<P>>> {
+  return json('GET', route, options) as Promise<Answer<Get<P>>>;
 }
 
 /** Changes on their way. A second click while the first is unanswered gets the first one's answer. */
 const inFlight = new Map<string, Promise<unknown>>();
 
-function once<T>(method: string, path: string, body: unknown, run: () => Promise<T>): Promise<T> {
-  const key = `${method} ${path} ${JSON.stringify(body)}`;
+function once<T>(method: string, route: string, options: unknown, run: () => Promise<T>): Promise<T> {
+  const key = `${method} ${route} ${JSON.stringify(options)}`;
   const running = inFlight.get(key);
   if (running) return running as Promise<T>;
   const started = run().finally(() => inFlight.delete(key));
@@ -129,56 +111,51 @@ function once<T>(method: string, path: string, body: unknown, run: () => Promise
   return started;
 }
 
-function send<T>(method: 'POST' | 'PUT' | 'DELETE', path: string, body?: unknown): Promise<T> {
-  return once(method, path, body, () => json<T>(method, path, { body }));
+type Change = 'POST' | 'PUT' | 'DELETE';
+
+function send<M extends Change, P extends Having<Lowercase<M>>>(
+  method: M,
+  route: P,
+  options: Options<never, Body<Operation<P, Lowercase<M>>>> = {},
+): Promise<Answer<Operation<P, Lowercase<M>>>> {
+  return once(method, route, options, () => json(method, route, options) as Promise<Answer<Operation<P, Lowercase<M>>>>);
 }
 
-const id = encodeURIComponent;
+export type NodeQuery = QueryOf<Get<'/nodes'>>;
 
-export type NodeQuery = {
-  page?: number;
-  limit?: number;
-  status?: string;
-  pool_id?: string;
-  sort?: string;
-  order?: 'asc' | 'desc';
-  search?: string;
-};
-
+/** One entry for each thing the pages ask or change. */
 export const api = {
-  setupState: (signal?: AbortSignal) => get<SetupState>('/setup', undefined, signal),
-  setUp: (body: SetupRequest) => send<SetupAnswer>('POST', '/setup', body),
-  signIn: (body: LoginRequest) => send<LoginAnswer>('POST', '/auth/login', body),
-  signOut: () => send<void>('POST', '/auth/logout'),
-  me: (signal?: AbortSignal) => get<Me>('/auth/me', undefined, signal),
+  setupState: (signal?: AbortSignal) => get('/setup', { signal }),
+  setUp: (body: Body<Operation<'/setup', 'post'>>) => send('POST', '/setup', { body }),
+  signIn: (body: Body<Operation<'/auth/login', 'post'>>) => send('POST', '/auth/login', { body }),
+  signOut: () => send('POST', '/auth/logout'),
+  me: (signal?: AbortSignal) => get('/auth/me', { signal }),
 
-  clock: (signal?: AbortSignal) => get<Clock>('/clock', undefined, signal),
-  confirmClock: (clientTime: string) => send<{ trusted: boolean }>('POST', '/clock/confirm', { client_time: clientTime }),
+  clock: (signal?: AbortSignal) => get('/clock', { signal }),
+  confirmClock: (clientTime: string) => send('POST', '/clock/confirm', { body: { client_time: clientTime } }),
   /** The kit as the manager made it, to be saved byte by byte. */
   recoveryKit: (passphrase: string, password: string) =>
     once('POST', '/recovery-kit', null, async () => {
-      const response = await exchange('POST', '/recovery-kit', { body: { passphrase, password } });
+      const body: Body<Operation<'/recovery-kit', 'post'>> = { passphrase, password };
+      const response = await exchange('POST', '/recovery-kit', { body });
       const name = /filename="([^"/]+)"/.exec(response.headers.get('content-disposition') ?? '')?.[1];
       return { kit: await response.blob(), name: name ?? 'lucid-recovery-kit.json' };
     }),
 
-  nodes: (query: NodeQuery, signal?: AbortSignal) => get<NodeList>('/nodes', query, signal),
-  node: (nodeId: string, signal?: AbortSignal) => get<Node>(`/nodes/${id(nodeId)}`, undefined, signal),
-  pools: (signal?: AbortSignal) => get<PoolList>('/nodes/pools', { limit: PAGE_LIMIT }, signal),
-  makeEnrolmentToken: (body: EnrolmentTokenRequest) => send<EnrolmentTokenMade>('POST', '/enrolment-tokens', body),
+  nodes: (query: NodeQuery, signal?: AbortSignal) => get('/nodes', { query, signal }),
+  node: (id: string, signal?: AbortSignal) => get('/nodes/{id}', { id, signal }),
+  acceptFingerprint: (id: string) => send('POST', '/nodes/{id}/fingerprint/accept', { id }),
+  pools: (signal?: AbortSignal) => get('/nodes/pools', { query: { limit: PAGE_LIMIT }, signal }),
+  makeEnrolmentToken: (body: Body<Operation<'/enrolment-tokens', 'post'>>) => send('POST', '/enrolment-tokens', { body }),
 
-  resources: (nodeId: string, signal?: AbortSignal) => get<Resources>(`/nodes/${id(nodeId)}/resources`, undefined, signal),
-  metrics: (nodeId: string, query: { granularity: string; start_time: string; end_time: string }, signal?: AbortSignal) =>
-    get<MetricSeries>(`/nodes/${id(nodeId)}/resources/metrics`, query, signal),
+  resources: (id: string, signal?: AbortSignal) => get('/nodes/{id}/resources', { id, signal }),
+  metrics: (id: string, query: QueryOf<Get<'/nodes/{id}/resources/metrics'>>, signal?: AbortSignal) =>
+    get('/nodes/{id}/resources/metrics', { id, query, signal }),
 
-  score: (nodeId: string, signal?: AbortSignal) => get<Score>(`/nodes/${id(nodeId)}/poot/score`, undefined, signal),
-  epochs: (nodeId: string, limit: number, signal?: AbortSignal) =>
-    get<NodeEpochList>(`/nodes/${id(nodeId)}/poot/history`, { limit }, signal),
+  score: (id: string, signal?: AbortSignal) => get('/nodes/{id}/poot/score', { id, signal }),
+  epochs: (id: string, limit: number, signal?: AbortSignal) => get('/nodes/{id}/poot/history', { id, query: { limit }, signal }),
 
-  payouts: (nodeId: string, limit: number, signal?: AbortSignal) =>
-    get<PayoutList>(`/nodes/${id(nodeId)}/payouts`, { limit }, signal),
-  payoutAddress: (nodeId: string, signal?: AbortSignal) =>
-    get<PayoutAddress>(`/nodes/${id(nodeId)}/payout-address`, undefined, signal),
-  setPayoutAddress: (nodeId: string, address: string) =>
-    send<PayoutAddress>('PUT', `/nodes/${id(nodeId)}/payout-address`, { address }),
+  payouts: (id: string, limit: number, signal?: AbortSignal) => get('/nodes/{id}/payouts', { id, query: { limit }, signal }),
+  payoutAddress: (id: string, signal?: AbortSignal) => get('/nodes/{id}/payout-address', { id, signal }),
+  setPayoutAddress: (id: string, address: string) => send('PUT', '/nodes/{id}/payout-address', { id, body: { address } }),
 };

@@ -1,43 +1,40 @@
-// The only importer of the generated schema: names of the API's shapes as the pages use them.
-import type { components } from './schema';
+// The only importer of the generated schema: the API's routes and shapes under the names the pages use.
+import type { components, paths } from './schema';
 
 type Schemas = components['schemas'];
 
-export type Pagination = Schemas['Pagination'];
 export type ErrorBody = Schemas['ErrorBody'];
 export type Role = Schemas['Role'];
-export type User = Schemas['User'];
-export type SetupState = Schemas['SetupState'];
-export type SetupRequest = Schemas['SetupRequest'];
-export type SetupAnswer = Schemas['SetupAnswer'];
-export type LoginRequest = Schemas['LoginRequest'];
-export type LoginAnswer = Schemas['LoginAnswer'];
-export type Me = Schemas['Me'];
-export type Clock = Schemas['Clock'];
-export type EnrolmentTokenMade = Schemas['EnrolmentTokenMade'];
-export type EnrolmentTokenRequest = Schemas['EnrolmentTokenRequest'];
-export type Status = Schemas['Status'];
-export type PootState = Schemas['PootState'];
+export type User = Schemas['UserView'];
+export type EnrolmentTokenMade = Schemas['TokenMade'];
+export type Status = Schemas['NodeStatus'];
 export type PootSummary = Schemas['PootSummary'];
-export type Latest = Schemas['Latest'];
-export type HardwareInfo = Schemas['HardwareInfo'];
+export type Latest = Schemas['LatestSample'];
 export type Node = Schemas['Node'];
-export type NodeList = Schemas['NodeList'];
 export type Pool = Schemas['Pool'];
-export type PoolList = Schemas['PoolList'];
 export type ResourceMetrics = Schemas['ResourceMetrics'];
-export type Resources = Schemas['Resources'];
-export type MetricSeries = Schemas['MetricSeries'];
+export type Granularity = Schemas['Granularity'];
 export type SlotState = Schemas['SlotState'];
-export type Score = Schemas['Score'];
-export type NodeEpoch = Schemas['NodeEpoch'];
+export type Score = Schemas['PootScore'];
 export type NodeEpochList = Schemas['NodeEpochList'];
-export type PayoutAddress = Schemas['PayoutAddress'];
-export type Payout = Schemas['Payout'];
+export type Settlement = Schemas['Settlement'];
+export type PayoutAddress = Schemas['AddressView'];
 export type PayoutList = Schemas['PayoutList'];
 
-// Events of GET /events are not part of an OpenAPI document, so they are named here.
-export type ReportEvent = Latest & { node_id: string; status?: Status; slot?: number; proven?: boolean };
+/** Routes below /api/v1. */
+export type Routes = { [P in keyof paths as P extends `/api/v1${infer Route}` ? Route : never]: paths[P] };
+/** Routes that answer the method. */
+export type Having<M extends string> = { [P in keyof Routes]: Routes[P] extends Record<M, { responses: unknown }> ? P : never }[keyof Routes];
+export type Operation<P extends keyof Routes, M extends string> = Routes[P] extends Record<M, infer O> ? O : never;
+
+type Content<R> = R extends { content: { 'application/json': infer Body } } ? Body : undefined;
+/** Body of the success: 200, else 201, else nothing. */
+export type Answer<O> = O extends { responses: { 200: infer R } } ? Content<R> : O extends { responses: { 201: infer R } } ? Content<R> : undefined;
+export type Body<O> = O extends { requestBody: infer R } ? Content<R> : undefined;
+export type QueryOf<O> = O extends { parameters: { query?: infer Q } } ? Q : undefined;
+
+// Events of GET /events are no part of an OpenAPI document, so they are named here.
+export type ReportEvent = Latest & { node_id: string; status: Status; proved?: number };
 export type NodeEvent = { node_id: string; change: 'created' | 'updated' | 'deleted' };
 export type LiveEvents = {
   report: ReportEvent;

@@ -1,0 +1,348 @@
+//! Golden records of `core.redb`; see `storage::golden`.
+
+use super::ledger::{Accrued, Balance};
+use super::meta::{Counters, StoreMeta};
+use super::payouts::SealedAddress;
+use super::tables::{Index, Index64};
+use crate::crypto::PublicKey;
+use crate::domain::address::PayoutAddress;
+use crate::domain::alert::{Alert, Severity};
+use crate::domain::audit::{self, Actor};
+use crate::domain::credits::Epoch;
+use crate::domain::enrolment::{EnrolmentTarget, EnrolmentToken, Fingerprint};
+use crate::domain::epoch::{Counts, Head};
+use crate::domain::ids::{AlertId, EnrolmentId, ManagerId, NodeId, NodeIndex, PayoutId, PoolId, PoolIndex, UserId};
+use crate::domain::ledger::{Account, Book, Cause, Entry, Line, Posting, Settlement};
+use crate::domain::money::{Currency, Pico, Units};
+use crate::domain::node::{
+    Coordinates, CpuInfo, Eligible, GpuInfo, HardwareInfo, Identity, Location, MaintenanceWindow, MemoryInfo, NetworkInfo, Node,
+    NodeConfiguration, NodeType, ResourceLimits, StorageInfo, Wanted,
+};
+use crate::domain::payout::{Attempt, AttemptState, Payout, Prepared, Priority, Source, State};
+use crate::domain::pool::{Pool, ScalingPolicy};
+use crate::domain::poot::Params;
+use crate::domain::session::{Carrier, Session};
+use crate::domain::time::Timeline;
+use crate::domain::user::{PasswordHash, Role, User};
+use crate::storage::golden::{AT, Golden, SLOT, like, pricing};
+
+fn node_id() -> NodeId {
+    NodeId::parse("node_0123456789abcdef").unwrap()
+}
+
+fn user_id() -> UserId {
+    UserId::parse("user_0123456789abcdef").unwrap()
+}
+
+fn payout_id() -> PayoutId {
+    PayoutId::parse("payout_0123456789abcdef").unwrap()
+}
+
+fn limits() -> ResourceLimits {
+    ResourceLimits { cpu_percent: Some(80.5), memory_bytes: Some(1 << 33), disk_bytes: None, network_mbps: Some(100.0) }
+}
+
+fn timeline<T: Clone + PartialEq>(first: T, then: T) -> Timeline<T> {
+    let mut line = Timeline::new(first);
+    line.set(SLOT, then);
+    line
+}
+
+fn fingerprint(seed: &str) -> Fingerprint {
+    let part = |name: &str| Some(Fingerprint::part("salt", name, seed));
+    Fingerprint {
+        machine_id: part("machine"),
+        board_serial: None,
+        cpu: part("cpu"),
+        memory: part("memory"),
+        disk_id: None,
+        macs: part("macs"),
+    }
+}
+
+fn nodes() -> Vec<Node> {
+    let hardware = HardwareInfo {
+        cpu: CpuInfo { cores: 4, frequency_mhz: Some(1_500.5), architecture: Some("aarch64".into()) },
+        memory: MemoryInfo { total_bytes: 4_000_000_000, kind: Some("LPDDR4".into()) },
+        storage: StorageInfo { total_bytes: 32_000_000_000, kind: Some("sd".into()), interface: None },
+        gpu: Some(GpuInfo { model: Some("VideoCore".into()), memory_bytes: Some(76 << 20), compute_capability: None }),
+        network: vec![NetworkInfo { interface: "eth0".into(), speed_mbps: Some(1_000), mac_address: Some("dc:a6:32:00:00:01".into()) }],
+    };
+    let location = Location {
+        country: Some("CH".into()),
+        city: Some("Zürich".into()),
+        timezone: Some("Europe/Zurich".into()),
+        coordinates: Some(Coordinates { latitude: 47.4, longitude: -8.5 }),
+        ..Location::default()
+    };
+    let configuration = NodeConfiguration {
+        max_sessions: Some(10),
+        resource_limits: Some(limits()),
+        auto_scaling: Some(true),
+        maintenance_window: Some(MaintenanceWindow { start_hour: 2, duration_hours: 4 }),
+    };
+    let identity =
+        Identity { key: PublicKey([7; 32]), fingerprint: fingerprint("a"), drift: Some(fingerprint("b")), enrolled_at: AT.plus_ms(5) };
+    let full = Node {
+        id: node_id(),
+        index: NodeIndex(300),
+        name: "attic_pi-4".into(),
+        node_type: NodeType::Worker,
+        pool: timeline(Some(PoolIndex(0)), None),
+        hardware: Some(hardware),
+        location: Some(location),
+        configuration,
+        wanted: Wanted::Stopped,
+        eligible: timeline(Eligible::InService, Eligible::Maintenance),
+        identity: Some(identity),
+        created_at: AT,
+        updated_at: AT.plus_ms(7),
+        enrolled_from: Some(SLOT),
+    };
+    let bare = Node {
+        name: "bare".into(),
+        node_type: NodeType::Compute,
+        pool: Timeline::new(None),
+        hardware: None,
+        location: None,
+        configuration: NodeConfiguration::default(),
+        wanted: Wanted::Running,
+        eligible: Timeline::new(Eligible::InService),
+        identity: None,
+        enrolled_from: None,
+        ..full.clone()
+    };
+    let of_kind = |node_type, eligible| Node { node_type, eligible: Timeline::new(eligible), ..bare.clone() };
+    vec![full, of_kind(NodeType::Validator, Eligible::Draining), of_kind(NodeType::Storage, Eligible::Suspended), bare]
+}
+
+fn pools() -> Vec<Pool> {
+    let policy = ScalingPolicy { scale_up_threshold: 80.0, scale_down_threshold: 20.5, min_nodes: 1, max_nodes: 9, cooldown_minutes: 15 };
+    let full = Pool {
+        id: PoolId::parse("pool_default").unwrap(),
+        index: PoolIndex(0),
+        name: "default".into(),
+        description: "where new nodes go".into(),
+        max_nodes: 100,
+        resource_limits: Some(limits()),
+        auto_scaling: true,
+        scaling_policy: Some(policy),
+        pricing: timeline(pricing(Currency::Usdt), pricing(Currency::Lucid)),
+        created_at: AT,
+        updated_at: AT.plus_ms(1),
+    };
+    let bare = Pool {
+        resource_limits: None,
+        scaling_policy: None,
+        auto_scaling: false,
+        pricing: Timeline::new(pricing(Currency::Usdt)),
+        ..full.clone()
+    };
+    vec![full, bare]
+}
+
+fn tokens() -> Vec<EnrolmentToken> {
+    let of_pool = EnrolmentToken {
+        id: EnrolmentId::parse("enrol_0123456789abcdef").unwrap(),
+        secret_hash: [3; 32],
+        target: EnrolmentTarget::Pool(PoolIndex(2)),
+        uses: 10,
+        used_by: vec![(PublicKey([7; 32]), node_id())],
+        created_at: AT,
+        expires_at: AT.plus_seconds(3_600),
+        revoked: true,
+        needs_approval: true,
+        created_by: user_id().to_string(),
+    };
+    let of_node = EnrolmentToken {
+        target: EnrolmentTarget::Node(node_id()),
+        used_by: Vec::new(),
+        uses: 1,
+        revoked: false,
+        needs_approval: false,
+        ..of_pool.clone()
+    };
+    vec![of_pool, of_node]
+}
+
+fn users() -> Vec<User> {
+    let password = PasswordHash { salt: [1; 16], hash: [2; 32] };
+    let roles = [Role::Viewer, Role::Operator, Role::Admin, Role::SuperAdmin];
+    let user = |role: Role| User {
+        id: user_id(),
+        username: "Ada.Lovelace".into(),
+        role,
+        password: password.clone(),
+        disabled: role == Role::Viewer,
+        created_at: AT,
+        updated_at: AT.plus_ms(9),
+    };
+    roles.map(user).to_vec()
+}
+
+fn alerts() -> Vec<Alert> {
+    let alert = |severity, resolved_at| Alert {
+        id: AlertId::parse("alert_0123456789abcdef").unwrap(),
+        kind: "node_unreachable".into(),
+        subject: node_id().to_string(),
+        severity,
+        message: "not heard for 120 s".into(),
+        raised_at: AT,
+        resolved_at,
+    };
+    vec![alert(Severity::Info, None), alert(Severity::Warning, Some(AT.plus_seconds(60))), alert(Severity::Critical, None)]
+}
+
+fn audit_entries() -> Vec<audit::Entry> {
+    let actors = [Actor::System, Actor::Console, Actor::User(user_id().to_string()), Actor::Node(node_id().to_string()), Actor::Anonymous];
+    let entry = |actor: Actor| {
+        let known = actor != Actor::System;
+        let draft = audit::Draft {
+            at: AT,
+            at_trusted: known,
+            actor,
+            operation: "node.create".into(),
+            subject: node_id().to_string(),
+            success: known,
+            reason: known.then(|| "NotAllowed".into()),
+            address: known.then(|| "192.0.2.7".into()),
+            request_id: known.then(|| "req_1".into()),
+            times: 300,
+        };
+        audit::Entry { seq: 70_000, draft, previous: [8; 32], hash: [9; 32] }
+    };
+    actors.map(entry).to_vec()
+}
+
+fn book(settlement: Settlement, currency: Currency) -> Book {
+    Book { settlement, currency }
+}
+
+fn postings() -> Vec<Posting> {
+    let (node, pool) = (NodeIndex(300), PoolIndex(2));
+    let (reason, by) = ("a correction".to_owned(), user_id());
+    let causes = [
+        Cause::Accrual { node, after: Epoch(SLOT.0 - 10), through: Epoch(SLOT.0) },
+        Cause::Reserve { payout: payout_id() },
+        Cause::Release { payout: payout_id() },
+        Cause::Paid { payout: payout_id() },
+        Cause::Adjustment { node, reason: reason.clone(), by: by.clone() },
+        Cause::Forfeiture { node, reason, by },
+    ];
+    let accounts = [
+        Account::PoolExpense(pool),
+        Account::NodePayable(node),
+        Account::NodeReserved(node),
+        Account::NodePaid(node),
+        Account::Adjustment,
+        Account::Forfeited(node),
+        Account::Unexplained,
+    ];
+    let books = [book(Settlement::Live, Currency::Usdt), book(Settlement::Simulated, Currency::Lucid)];
+    let pairs = causes.into_iter().zip(accounts.windows(2)).zip(books.into_iter().cycle());
+    pairs
+        .map(|((cause, accounts), book)| {
+            let lines =
+                vec![Line { account: accounts[0], amount: Units(-1_234_567) }, Line { account: accounts[1], amount: Units(1_234_567) }];
+            Posting { seq: 129, at: AT, entry: Entry { book, cause, lines } }
+        })
+        .collect()
+}
+
+fn payouts() -> Vec<Payout> {
+    let reason = || "why".to_owned();
+    let states = [
+        (AttemptState::Signed, State::Open, Source::Automatic, Priority::Low),
+        (AttemptState::MaybeSent, State::Open, Source::Manual { by: user_id().to_string() }, Priority::Normal),
+        (AttemptState::Seen { block: 70_000_000 }, State::Open, Source::Final { by: user_id().to_string() }, Priority::High),
+        (AttemptState::Paid, State::Paid { at: AT }, Source::Automatic, Priority::Urgent),
+        (AttemptState::FailedOnChain { reason: reason() }, State::Failed { at: AT, reason: reason() }, Source::Automatic, Priority::Normal),
+        (AttemptState::Dead { proof: reason() }, State::Cancelled { at: AT, reason: reason() }, Source::Automatic, Priority::Normal),
+    ];
+    let addresses = [
+        PayoutAddress::parse("TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3", Currency::Usdt).unwrap(),
+        PayoutAddress::parse("0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", Currency::Lucid).unwrap(),
+    ];
+    let payout = |(n, (attempt, state, source, priority)): (usize, (AttemptState, State, Source, Priority))| {
+        let prepared = Prepared {
+            gateway: "simulated".into(),
+            network: "none".into(),
+            wallet: "w".into(),
+            contract: "c".into(),
+            bytes: vec![1, 2, 255],
+            txid: "ab".repeat(32),
+            expires_at: AT.plus_seconds(60),
+        };
+        let sent_at = (attempt != AttemptState::Signed).then_some(AT.plus_ms(2));
+        let address = addresses[n % 2].clone();
+        Payout {
+            id: payout_id(),
+            seq: 129,
+            node: NodeIndex(300),
+            book: book(Settlement::Simulated, address.currency()),
+            amount: Units(400_000),
+            address,
+            source,
+            priority,
+            state,
+            review_reason: (n == 4).then(reason),
+            attempts: vec![Attempt { number: 1, prepared, state: attempt, signed_at: AT.plus_ms(1), sent_at }],
+            created_at: AT,
+            updated_at: AT.plus_ms(3),
+        }
+    };
+    states.into_iter().enumerate().map(payout).collect()
+}
+
+fn heads() -> Vec<Head> {
+    let params = Params { version: 7, ..Params::default() };
+    let closed = Head {
+        epoch: Epoch(SLOT.0),
+        last_slot: SLOT.plus(9),
+        slots_per_epoch: 10,
+        closed_at: AT,
+        is_gap: false,
+        params,
+        counts: Counts { valid: 3, pending: 2, invalid: 1 },
+        leaves_at: Some(Epoch(SLOT.0)),
+        leaves_hash: [4; 32],
+        previous: [5; 32],
+    };
+    let gap = Head { is_gap: true, last_slot: SLOT.plus(999), counts: Counts::default(), leaves_at: None, ..closed.clone() };
+    vec![closed, gap]
+}
+
+pub(in crate::storage) fn goldens() -> Vec<Golden> {
+    let meta = StoreMeta {
+        schema: 1,
+        store_id: "0123456789abcdef".into(),
+        generation: 2,
+        manager_id: ManagerId::parse("manager_0123456789abcdef").unwrap(),
+        sealed_seed: vec![1, 2, 255],
+        created_at: AT,
+    };
+    let session = |carrier| Session { user: user_id(), carrier, created_at: AT, used_at: AT.plus_ms(4) };
+    let mut accrued = Accrued { through: Epoch(SLOT.0), ..Accrued::default() };
+    accrued.set_remainder(Currency::Usdt, Pico(999_999_999_999));
+    accrued.set_remainder(Currency::Lucid, Pico(1));
+    vec![
+        Golden::of("StoreMeta", vec![meta]),
+        Golden::of("Counters", vec![Counters { nodes: 300, pools: 2 }]),
+        Golden::of("Node", nodes()),
+        Golden::of("Pool", pools()),
+        Golden::of("EnrolmentToken", tokens()),
+        Golden::of("User", users()),
+        Golden::of("UserId", vec![user_id()]),
+        Golden::of("Session", vec![session(Carrier::Cookie), session(Carrier::Bearer)]),
+        Golden::of("Alert", alerts()),
+        Golden::of("Entry", audit_entries()),
+        Golden::of("Index", vec![Index(0), Index(300), Index(u32::MAX)]),
+        Golden::of("Index64", vec![Index64(1), Index64(u64::MAX)]),
+        Golden::of("Head", heads()),
+        Golden::of("Posting", postings()),
+        Golden::of("Balance", vec![Balance(Units(-1)), Balance(Units(i64::MAX))]),
+        Golden::of("Accrued", vec![Accrued::default(), accrued]),
+        Golden::of("Payout", payouts()),
+        Golden::of("SealedAddress", vec![like::<SealedAddress>(&vec![1u8, 2, 255])]),
+    ]
+}

@@ -1,0 +1,91 @@
+//! Golden records of `hot.redb`; see `storage::golden`.
+
+use super::block::{Block, Entry};
+use super::leaves::LeafGroup;
+use super::sample::Quantised;
+use super::{Ack, AckGroup, EncodedSample, Meta, Untimed, UntimedItem};
+use crate::domain::credits::{EpochSlots, Leaf, Multiplier, Payer};
+use crate::domain::evidence::{EvidenceHash, SlotRow};
+use crate::domain::ids::{Incarnation, NodeIndex, PoolIndex};
+use crate::domain::metrics::{Cpu, Disk, Gpu, Interface, Memory, Network, Sample};
+use crate::domain::money::{Currency, Pico};
+use crate::domain::poot::{Inputs, Score, ScoreState, Window};
+use crate::domain::time::BootMs;
+use crate::storage::golden::{AT, Golden, like, pricing};
+
+fn sample() -> Sample {
+    Sample {
+        cpu: Cpu {
+            usage_percent: Some(12.5),
+            cores: Some(4),
+            frequency_mhz: Some(1_500.0),
+            load_average: Some([0.25, 1.0, 2.5]),
+            temperature_celsius: Some(-3.5),
+        },
+        memory: Memory { total_bytes: Some(4 << 30), used_bytes: Some(1 << 30), swap_total_bytes: Some(0), ..Memory::default() },
+        disk: Disk {
+            total_bytes: Some(32 << 30),
+            used_bytes: Some(8 << 30),
+            free_bytes: Some(24 << 30),
+            read_iops: Some(100),
+            write_iops: None,
+            read_throughput_mbps: Some(1.5),
+            write_throughput_mbps: Some(0.25),
+        },
+        network: Network {
+            interfaces: vec![Interface { name: "eth0".into(), bytes_in: 7, bytes_out: u64::MAX, ..Interface::default() }],
+            total_bytes_in: Some(u64::MAX),
+            errors_out: Some(3),
+            ..Network::default()
+        },
+        gpu: Some(Gpu {
+            usage_percent: Some(50.0),
+            memory_used_bytes: None,
+            memory_total_bytes: Some(1 << 30),
+            temperature_celsius: Some(60.5),
+        }),
+    }
+}
+
+fn leaves() -> Vec<Leaf> {
+    let leaf = |node, state, payer| Leaf {
+        node: NodeIndex(node),
+        slots: EpochSlots { proven: 9, observed: 10 },
+        inputs: Inputs {
+            window: Window { proven: 2_800, observed: 2_880, interruptions: 3 },
+            samples_within: 2_700,
+            samples: 2_800,
+            challenged: 5,
+            answered: 4,
+            outputs_expected: true,
+        },
+        score: Score { state, score_hundredths: 9_875, confidence_hundredths: 85 },
+        multiplier: like::<Multiplier>(&20_160u32),
+        payer,
+        accrual: Pico(4_166_666_666_666),
+    };
+    let payer = |currency| Some(Payer { pool: PoolIndex(2), pricing: pricing(currency) });
+    vec![
+        leaf(0, ScoreState::Pending, payer(Currency::Usdt)),
+        leaf(1, ScoreState::Valid, payer(Currency::Lucid)),
+        leaf(127, ScoreState::Invalid, None),
+    ]
+}
+
+pub(in crate::storage) fn goldens() -> Vec<Golden> {
+    let encoded = EncodedSample::new(&sample());
+    let ack = Ack { incarnation: Incarnation(u64::MAX), seq: 300, hash: EvidenceHash([6; 32]) };
+    let nodes = |indices: &[u32]| indices.iter().map(|index| NodeIndex(*index)).collect();
+    let row = SlotRow { proven: nodes(&[0, 64, 300]), observed: nodes(&[0, 1, 64, 300]), attested: nodes(&[2]) };
+    let untimed = |proves| UntimedItem { node: NodeIndex(300), at: BootMs(60_000), proves, sample: encoded.clone() };
+    let entry = |node, late| Entry { node: NodeIndex(node), late, sample: &encoded.0 };
+    vec![
+        Golden::of("Meta", vec![Meta { store_id: "0123456789abcdef".into(), generation: 2, flushed_at: AT }]),
+        Golden::of("SlotRow", vec![SlotRow::default(), row]),
+        Golden::of("AckGroup", vec![AckGroup(vec![(1, ack), (127, ack)])]),
+        Golden::of("Untimed", vec![Untimed { boot_id: "b".into(), items: vec![untimed(true), untimed(false)] }]),
+        Golden::of("Block", vec![Block::default(), Block::default().merged([entry(1, false), entry(127, true)])]),
+        Golden::of("Quantised", vec![Quantised::from(&Sample::default()), Quantised::from(&sample())]),
+        Golden::of("LeafGroup", vec![like::<LeafGroup>(&leaves())]),
+    ]
+}
