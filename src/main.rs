@@ -14,6 +14,7 @@ use lucid::clock::{Clock, boot_id};
 use lucid::config::{self, AgentFile, Config, Loaded, LogFormat, Sources};
 use lucid::domain::audit::{Actor, Draft};
 use lucid::domain::time::Timestamp;
+use lucid::host;
 use lucid::logging;
 use lucid::storage::core::audit;
 use lucid::storage::hot::{self, Anchor};
@@ -134,6 +135,7 @@ fn misused(error: impl Display) -> Failure {
 }
 
 fn main() -> ExitCode {
+    host::bound_free_memory();
     let (status, message) = match run(Cli::parse().command) {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Failure::Usage(message)) => (2, message),
@@ -158,6 +160,9 @@ fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
+/// Threads that answer requests, at most: a Pi has four cores, and every thread costs memory.
+const MAX_WORKERS: usize = 4;
+
 fn serve(args: ServeArgs) -> Result<(), Failure> {
     let loaded = load(args.config, args.data_dir, args.listen)?;
     if args.print_config {
@@ -168,7 +173,8 @@ fn serve(args: ServeArgs) -> Result<(), Failure> {
     for note in notes {
         tracing::warn!("{note}");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build().map_err(failed)?;
     runtime.block_on(async { run_manager(config, shutdown()?).await })
 }
 

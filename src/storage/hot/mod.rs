@@ -23,11 +23,11 @@ use sample::Quantised;
 
 /// One row.
 const META: Table<String, Meta> = Table::new("meta");
-/// (slot, group of 128 nodes) -> their samples.
+/// (slot, group of neighbouring nodes) -> their samples.
 const BLOCKS: Table<(u32, u32), Block> = Table::new("blocks");
 /// Slot -> who proved it, who was observed, who attested it.
 const EVIDENCE: Table<u32, SlotRow> = Table::new("evidence");
-/// Group of 128 nodes -> what each node may forget.
+/// Group of neighbouring nodes -> what each node may forget.
 const ACKS: Table<u32, AckGroup> = Table::new("acks");
 /// Arrival number -> reports accepted before the clock was trusted.
 const UNTIMED: Table<u64, Untimed> = Table::new("untimed");
