@@ -33,7 +33,7 @@ fn a_wrong_setting_is_named_with_its_value_its_origin_and_what_is_allowed() {
     let file = dir.path().join("manager.toml");
     let path = file.to_str().unwrap();
     let from_env = [
-        ("LUCID__STORAGE__FLUSH_SECONDS", "4", "storage.flush_seconds", "from 5 to 600"),
+        ("LUCID__STORAGE__FLUSH_SECONDS", "4", "storage.flush_seconds", "from 5 to 300"),
         ("POOT_CALCULATION_INTERVAL", "100", "poot.calculation_interval_seconds", "a multiple of 30 seconds that divides a day"),
         ("PAYOUT_THRESHOLD_USDT", "0", "payout.threshold_usdt", "above 0"),
         ("LUCID__PAYOUT__MODE", "really", "payout.mode", "dry_run or live"),
