@@ -36,6 +36,9 @@ use crate::storage::{Store, StoreOptions, setup_code};
 /// The last flush and the closing of the files get this long.
 const CLOSE: Duration = Duration::from_secs(5);
 
+/// How often the store is asked whether a write has failed.
+const LOOK_FOR_FAILURE: Duration = Duration::from_secs(1);
+
 /// Why the manager does not run.
 #[derive(Debug)]
 pub enum AppError {
@@ -117,6 +120,9 @@ impl App {
         let first_look = clock_of(config, Timestamp(0)).now();
         let store = Arc::new(open_store(config, first_look)?);
         let clock = clock_of(config, crate::storage::high_water(&store)?);
+        if let Some(anchor) = crate::storage::carried_trust(&store, &clock::boot_id())? {
+            clock.carry(anchor);
+        }
         let now = clock.now();
         let pricing = config.default_pool.pricing();
         let max_nodes = config.pools.max_nodes_per_pool;
@@ -149,8 +155,18 @@ impl App {
         let server = tokio::spawn(async move {
             tokio::join!(serving, recording);
         });
-        shutdown.await;
+        let store = Arc::clone(&self.store);
+        let failed = tokio::select! {
+            () = shutdown => false,
+            () = failure(&store) => true,
+        };
         self.close(server, Some(scheduler)).await;
+        if failed {
+            // redb answers nothing good after a failed write; a new process opens and repairs the file.
+            return Err(AppError::Other(
+                "a write to the store failed: free space or mend the disk; the next start repairs the store".into(),
+            ));
+        }
         Ok(())
     }
 
@@ -189,6 +205,13 @@ pub async fn enrolment_token(config: &Config) -> Result<String, AppError> {
     made.await?;
     let _ = tokio::task::spawn_blocking(move || store.close()).await;
     Ok(text.to_text())
+}
+
+/// Returns once a file of the store has failed.
+async fn failure(store: &Store) {
+    while !store.core.failed() && !store.hot.failed() {
+        tokio::time::sleep(LOOK_FOR_FAILURE).await;
+    }
 }
 
 /// Runs a manager until `shutdown`. `announce` gets the address once it listens, and the setup code of a new store.

@@ -61,6 +61,11 @@ impl Clock {
         judge.judge(self.0.source.read()).err()
     }
 
+    /// Trust earned earlier in this boot, by its anchor: wall - boot in milliseconds.
+    pub fn carry(&self, wall_minus_boot_ms: i64) {
+        self.judge().carry(wall_minus_boot_ms);
+    }
+
     /// A commit carried this time; the clock must not fall behind it.
     pub fn committed(&self, at: Timestamp) {
         self.judge().committed(at);

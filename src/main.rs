@@ -10,15 +10,17 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use lucid::agent::{AgentConfig, AgentError};
 use lucid::app::{self, App};
-use lucid::clock::Clock;
+use lucid::clock::{Clock, boot_id};
 use lucid::config::{self, AgentFile, Config, Loaded, LogFormat, Sources};
 use lucid::domain::audit::{Actor, Draft};
 use lucid::domain::time::Timestamp;
+use lucid::host;
 use lucid::logging;
 use lucid::storage::core::audit;
+use lucid::storage::hot::{self, Anchor};
 use lucid::storage::recovery::{self, Kit};
 use lucid::storage::verify::{Finding, verify};
-use lucid::storage::{Store, high_water, hot};
+use lucid::storage::{Store, carried_trust, high_water};
 use rustix::termios::{self, LocalModes, OptionalActions};
 
 #[derive(Parser)]
@@ -133,6 +135,7 @@ fn misused(error: impl Display) -> Failure {
 }
 
 fn main() -> ExitCode {
+    host::bound_free_memory();
     let (status, message) = match run(Cli::parse().command) {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Failure::Usage(message)) => (2, message),
@@ -157,6 +160,9 @@ fn run(command: Command) -> Result<(), Failure> {
     }
 }
 
+/// Threads that answer requests, at most: a Pi has four cores, and every thread costs memory.
+const MAX_WORKERS: usize = 4;
+
 fn serve(args: ServeArgs) -> Result<(), Failure> {
     let loaded = load(args.config, args.data_dir, args.listen)?;
     if args.print_config {
@@ -167,7 +173,8 @@ fn serve(args: ServeArgs) -> Result<(), Failure> {
     for note in notes {
         tracing::warn!("{note}");
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(MAX_WORKERS);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build().map_err(failed)?;
     runtime.block_on(async { run_manager(config, shutdown()?).await })
 }
 
@@ -330,6 +337,9 @@ fn open_store(config: &Config) -> Result<(Store, Clock), Failure> {
     let clock = Clock::system(config.clock.trust, Timestamp(0));
     let store = app::open_store(config, clock.now()).map_err(failed)?;
     clock.committed(high_water(&store).map_err(failed)?);
+    if let Some(anchor) = carried_trust(&store, &boot_id()).map_err(failed)? {
+        clock.carry(anchor);
+    }
     Ok((store, clock))
 }
 
@@ -348,7 +358,8 @@ fn clock_accept(config: &Config) -> Result<(), Failure> {
     let now = clock.now();
     let draft = Draft::new(now, Actor::Console, "clock.accept", format!("{from} -> {}", now.wall));
     store.core.write_now(move |tx| audit::append(tx, draft.clone())).map_err(failed)?;
-    store.hot.write_now(move |tx| hot::set_flushed_at(tx, now.wall)).map_err(failed)?;
+    let trust = Some(Anchor { boot_id: boot_id(), wall_minus_boot_ms: now.wall.0 - now.boot.0 });
+    store.hot.write_now(move |tx| hot::accept_clock(tx, now.wall, trust.clone())).map_err(failed)?;
     store.close();
     print(&format!("the highest time in the store was {from} and is {} now\n", now.wall))
 }
@@ -415,7 +426,7 @@ mod tests {
         let poisoned = {
             let (store, clock) = opened();
             let future = clock.now().wall.plus_seconds(86_400 * 3_650);
-            store.hot.write_now(move |tx| hot::set_flushed_at(tx, future)).unwrap();
+            store.hot.write_now(move |tx| hot::accept_clock(tx, future, None)).unwrap();
             store.close();
             future
         };

@@ -8,5 +8,6 @@ mod crash;
 mod days;
 mod journey;
 mod layering;
+mod metrics;
 mod openapi;
 mod refusals;

@@ -151,8 +151,10 @@ pub fn hardware() -> HardwareInfo {
 
 /// What a Pi with two interfaces measures; `n` makes it differ from the one before.
 pub fn sample(n: u64) -> Sample {
-    let jitter =
-        |span: u64, salt: u64| (n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(salt * 1_442_695_040_888_963_407) >> 33) % span;
+    let jitter = |span: u64, salt: u64| {
+        let mixed = n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(salt.wrapping_mul(1_442_695_040_888_963_407));
+        (mixed >> 33) % span
+    };
     let interface = |name: &str, salt: u64| Interface {
         name: name.to_owned(),
         bytes_in: n * 61_000 + jitter(40_000, salt),
@@ -284,9 +286,15 @@ pub async fn enrol(address: &str, jobs: Vec<(usize, String)>, concurrency: usize
     let (machines, requests): (Vec<Machine>, Vec<Vec<u8>>) = jobs.into_iter().unzip();
     let (requests, next) = (Arc::new(requests), Arc::new(AtomicUsize::new(0)));
     let mut workers = tokio::task::JoinSet::new();
-    let watch = Stopwatch::start();
+    let mut connections = Vec::new();
     for _ in 0..concurrency {
-        let (requests, next, mut connection) = (Arc::clone(&requests), Arc::clone(&next), Connection::new(address));
+        let mut connection = Connection::new(address);
+        connection.open().await.unwrap();
+        connections.push(connection);
+    }
+    let watch = Stopwatch::start();
+    for mut connection in connections {
+        let (requests, next) = (Arc::clone(&requests), Arc::clone(&next));
         workers.spawn(async move {
             let mut done = Vec::new();
             loop {
@@ -325,6 +333,10 @@ impl Fleet {
             node.greet().await;
         }
         Fleet(nodes)
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     fn prepare(&mut self, rounds: usize, aged_ms: impl Fn(usize) -> Option<u64> + Sync) -> Vec<Vec<Prepared>> {
@@ -383,10 +395,15 @@ impl Fleet {
 
     /// The fleet reports at a steady rate, whether answers come or not: every node at its own moment. A report that has to wait for the node's
     /// answer before it counts from when it was due; a late timer of the generator does not count.
-    pub async fn steady(&mut self, per_second: f64, seconds: f64, watch: Stopwatch) -> (Vec<Shot>, f64) {
+    pub async fn steady(
+        &mut self,
+        per_second: f64,
+        rounds: usize,
+        aged_ms: impl Fn(usize) -> Option<u64> + Sync,
+        watch: Stopwatch,
+    ) -> (Vec<Shot>, f64) {
         let nodes = self.0.len() as f64;
-        let rounds = (per_second * seconds / nodes) as usize;
-        let prepared = self.prepare(rounds, |_| None);
+        let prepared = self.prepare(rounds, aged_ms);
         let mut workers = tokio::task::JoinSet::new();
         let began = watch.elapsed() + Duration::from_millis(100);
         for (number, (mut node, prepared)) in self.0.drain(..).zip(prepared).enumerate() {

@@ -96,6 +96,7 @@ impl Local {
                 name: machine.name().to_owned(),
                 new_id: NodeId::new(entropy.uuid(wall_ms)),
                 on_machine: Vec::new(),
+                max_nodes: lucid::domain::node::MAX_NODES,
             };
             let (store, act, ours) = (Arc::clone(store), act.clone(), ours.clone());
             enrolling.spawn(async move {
@@ -190,11 +191,13 @@ pub async fn epoch(dir: &Path, nodes: usize) -> (f64, f64) {
     (cpu * 1e3, wall * 1e3)
 }
 
-/// A store with three days of samples and evidence that ends `until`; returns its bytes on disk.
-pub async fn large_store(dir: &Path, nodes: usize, until: Timestamp) -> u64 {
+/// A store with 72 h of evidence, and samples of the newest `samples_of_slots`, that ends `until`; returns its bytes on disk.
+pub async fn large_store(dir: &Path, nodes: usize, samples_of_slots: u32, until: Timestamp) -> u64 {
     let start = until.slot().minus(WINDOW_SLOTS);
     let local = Local::new(dir, start, nodes).await;
-    local.write_history(start, until.slot(), true).await;
+    let samples_from = until.slot().minus(samples_of_slots);
+    local.write_history(start, samples_from, false).await;
+    local.write_history(samples_from, until.slot(), true).await;
     local.close();
     std::fs::metadata(dir.join("hot.redb")).unwrap().len()
 }

@@ -41,6 +41,9 @@ const AGENT_SECONDS: u64 = 75;
 /// Samples that the spool of the measured agent holds: two days.
 const SPOOLED: u32 = 5_760;
 
+/// Slots with samples of a thousand nodes that make a store of a gigabyte.
+const LARGE_SLOTS: u32 = 4_000;
+
 struct Bench {
     dir: PathBuf,
     table: Table,
@@ -129,7 +132,7 @@ impl Bench {
 
         let watch = Stopwatch::start();
         let flushes = FlushWatch::start(manager.process.pid(), watch);
-        let (shots, seconds) = fleet.steady(TARGET_RATE, 20.0, watch).await;
+        let (shots, seconds) = fleet.steady(TARGET_RATE, 100, |_| None, watch).await;
         let flushes = flushes.finish();
         let rate = accepted(&shots) / seconds;
         let text =
@@ -159,11 +162,11 @@ impl Bench {
         self.table.add(key, what, text, target, p99);
     }
 
-    /// Each node's reports of an hour, sent in seconds: each brings the measurement of an older slot with the present one, so that the hour's 120
-    /// slots are stored. Then what people do: sign in, look at the list, scrape.
+    /// Each node's reports of an hour, sent in a minute: each brings the measurement of an older slot with the present one, so that the hour's 120
+    /// slots are stored, ten with every flush. Then what people do: sign in, look at the list, scrape.
     async fn hour_of_reports(&mut self, fleet: &mut Fleet, manager: &Manager, key: &'static str, what: &str, target: &'static str) {
         let age = |round: usize| Some(((HOUR_SLOTS - round) * 30_000) as u64);
-        let (shots, _) = fleet.flood(HOUR_SLOTS, 64, age, Stopwatch::start()).await;
+        let (shots, _) = fleet.steady(fleet.len() as f64 * 2.0, HOUR_SLOTS, age, Stopwatch::start()).await;
         tokio::time::sleep(Duration::from_secs(u64::from(FLUSH_SECONDS) + 1)).await;
         let bare = manager.process.memory();
         let person = Person::sign_in(&manager.base).await;
@@ -258,7 +261,7 @@ impl Bench {
     async fn start(&mut self) {
         let data = self.dir.join("large");
         let now = Clock::system(TrustPolicy::Always, Timestamp(0)).now().wall;
-        let bytes = local::large_store(&data, 1_000, now.plus_seconds(-600)).await;
+        let bytes = local::large_store(&data, 1_000, LARGE_SLOTS, now.plus_seconds(-600)).await;
         let store = format!("{:.2} GB store, 1,000 nodes", bytes as f64 / 1e9);
         // The first start closes what the history left open; the second is the ordinary one.
         process::start_manager(&data, FLUSH_SECONDS).process.terminate();

@@ -275,13 +275,16 @@ async fn the_clock_is_confirmed_within_a_minute_and_accepted_by_the_highest() {
     assert!(clock["why"].as_str().unwrap().contains("stepped"));
     let confirm = async |seconds: i64| {
         let body = json!({"client_time": site.state.now().wall.plus_seconds(seconds).rfc3339()});
-        site.as_bearer(&root, Method::POST, "/api/v1/clock/confirm", Some(body)).await.1["trusted"].clone()
+        let (status, answer) = site.as_bearer(&root, Method::POST, "/api/v1/clock/confirm", Some(body)).await;
+        (status, answer["trusted"].clone())
     };
-    assert_eq!((confirm(61).await, confirm(-60).await), (json!(false), json!(true)));
+    let disagrees = (StatusCode::UNPROCESSABLE_ENTITY, json!(null));
+    assert_eq!((confirm(61).await, confirm(-60).await), (disagrees.clone(), (StatusCode::OK, json!(true))));
+    assert_eq!(confirm(3_600).await, disagrees, "a clock that is trusted already is not confirmed by another time either");
     assert!(has(&site, "clock.confirm", "ClocksDisagree") && has(&site, "clock.confirm", ""));
 
     site.state.clock.committed(site.state.now().wall.plus_seconds(86_400));
-    assert_eq!(confirm(0).await, json!(false), "behind the store");
+    assert_eq!(confirm(0).await, disagrees, "behind the store");
     let admin = site.person(&root, "anna", "admin").await;
     assert_eq!(site.as_bearer(&admin, Method::POST, "/api/v1/clock/accept", None).await.0, StatusCode::FORBIDDEN);
     assert_eq!(site.as_bearer(&root, Method::POST, "/api/v1/clock/accept", None).await.1["trusted"], true);

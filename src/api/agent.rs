@@ -13,6 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use super::error::ApiError;
 use super::json;
 use super::state::AppState;
+use crate::clock::Stopwatch;
 use crate::crypto::sha256;
 use crate::domain::alert::Severity;
 use crate::domain::audit::{Act, Actor};
@@ -21,7 +22,7 @@ use crate::domain::ids::{Incarnation, NodeId};
 use crate::domain::node::{Observed, Status};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::time::Now;
-use crate::live::{Event, LatestSample, ReportEvent};
+use crate::live::{Event, Family, LatestSample, ReportEvent};
 use crate::storage::core::{alerts, nodes};
 use crate::storage::hot::{self, EncodedSample};
 use crate::storage::intake::{NotTaken, slot_offset_ms};
@@ -48,7 +49,16 @@ async fn report(State(state): State<AppState>, headers: HeaderMap, body: Bytes) 
     }
     let now = state.now();
     check_fingerprint(&state, &node, &report.fingerprint, now).await?;
-    let accepted = match state.store.intake.accept(node.index, &node.id, &report, &sha256(&body), now) {
+    let watch = Stopwatch::start();
+    let judged = state.store.intake.accept(node.index, &node.id, &report, &sha256(&body), now);
+    let result = match &judged {
+        Ok(accepted) if accepted.proved.is_some() => "proven",
+        Ok(_) => "unproven",
+        Err(_) => "refused",
+    };
+    state.metrics.count(Family::PootValidations, &[("result", result)]);
+    state.metrics.observe(Family::PootValidationDuration, &[], watch.elapsed());
+    let accepted = match judged {
         Ok(accepted) => accepted,
         Err(NotTaken::Refused(refusal)) => return Err(by_node(refusal, &node)),
         Err(NotTaken::Busy) => {

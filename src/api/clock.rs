@@ -4,10 +4,10 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
 use super::auth::Caller;
-use super::error::ApiError;
+use super::error::{ApiError, ErrorBody};
 use super::json::Json;
 use super::state::AppState;
-use crate::domain::refusal::FieldErrors;
+use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::time::Timestamp;
 use crate::domain::user::Role;
 use crate::storage::core::audit;
@@ -48,7 +48,7 @@ pub struct Trust {
 /// Confirm the clock
 ///
 /// The clock is trusted from now on when it agrees with `client_time` within 60 s.
-#[utoipa::path(post, path = "/clock/confirm", tag = "operations", request_body = Confirmation, responses((status = 200, body = Trust)))]
+#[utoipa::path(post, path = "/clock/confirm", tag = "operations", request_body = Confirmation, responses((status = 200, body = Trust), (status = 422, body = ErrorBody)))]
 pub async fn confirm(State(state): State<AppState>, caller: Caller, Json(body): Json<Confirmation>) -> Result<Json<Trust>, ApiError> {
     caller.require(Role::Admin)?;
     let theirs = Timestamp::parse_rfc3339(&body.client_time);
@@ -59,6 +59,10 @@ pub async fn confirm(State(state): State<AppState>, caller: Caller, Json(body): 
     let draft = caller.act(state.now()).draft("clock.confirm", "");
     let draft = if agrees { draft } else { draft.refused("ClocksDisagree") };
     state.store.write(move |tx| audit::append(tx, draft.clone())).await?;
+    if !agrees {
+        let message = "the two clocks differ by more than 60 s, or this one is behind the store; nothing was confirmed";
+        return Err(Refusal::Rule("ClocksDisagree", message.into()).into());
+    }
     Ok(Json(Trust { trusted: state.now().trusted }))
 }
 
@@ -71,7 +75,7 @@ pub async fn accept(State(state): State<AppState>, caller: Caller) -> Result<Jso
     let now = state.now();
     let draft = caller.act(now).draft("clock.accept", "").because(format!("high water was {}", state.clock.high_water()));
     state.store.write(move |tx| audit::append(tx, draft.clone())).await?;
-    state.store.hot.write(Lane::Ordinary, move |tx| hot::set_flushed_at(tx, now.wall)).await?;
+    state.store.hot.write(Lane::Ordinary, move |tx| hot::accept_clock(tx, now.wall, None)).await?;
     state.clock.accept();
     Ok(Json(Trust { trusted: state.now().trusted }))
 }

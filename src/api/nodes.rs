@@ -15,11 +15,13 @@ use crate::domain::money::{Currency, Pico, Units};
 use crate::domain::node::{HardwareInfo, Location, Node, NodeConfiguration, NodeType, Status};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::registration::{NewNode, NodeChange, StatusChange};
+use crate::domain::time::Slot;
 use crate::domain::user::Role;
 use crate::live::{Change, Event};
 use crate::storage::accruals;
-use crate::storage::core::{ledger, nodes, payouts, pools};
+use crate::storage::core::{epochs, ledger, nodes, payouts, pools};
 use crate::storage::fault::{Fault, TxError};
+use crate::storage::hot;
 use crate::storage::present::Standings;
 use crate::storage::table::Read;
 
@@ -298,9 +300,17 @@ pub async fn delete(State(state): State<AppState>, caller: Caller, Path(id): Pat
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// A whole unit or more is earned and not posted yet. What is less can never be posted and keeps nobody.
+/// A whole unit or more is earned and not posted yet, or slots are proven of an epoch that is not closed. What is less than a unit can never be posted
+/// and keeps nobody.
 fn has_accrued(state: &AppState, node: &Node) -> Result<bool, Fault> {
-    let unposted = accruals::unposted(&state.store.read()?, &state.store.hot.read()?, &[node])?;
+    let (core, hot) = (state.store.read()?, state.store.hot.read()?);
+    let open = epochs::last(&core)?.map_or(Slot(0), |head| head.next_slot());
+    let stored = hot::evidence(&hot, open, Slot(u32::MAX))?;
+    let rows = stored.into_iter().chain(state.store.intake.open_rows(open, Slot(u32::MAX)));
+    if rows.into_iter().any(|(_, row)| row.proven.get(node.index)) {
+        return Ok(true);
+    }
+    let unposted = accruals::unposted(&core, &hot, &[node])?;
     Ok(unposted.values().flat_map(|sum| sum.values()).any(|amount| amount.0 >= Pico::PER_UNIT))
 }
 

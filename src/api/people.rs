@@ -88,6 +88,8 @@ pub async fn update(
     let own_password_only = id == own_id && body.password.is_some() && body.role.is_none() && body.disabled.is_none();
     match &body.current_password {
         Some(current) if own_password_only => confirm_password(&state, &caller, current).await?,
+        // A stolen session must not become a stolen account.
+        None if id == own_id && body.password.is_some() => return Err(Refusal::FreshFactorNeeded.into()),
         _ => caller.require(Role::Admin)?,
     }
     let mut errors = FieldErrors::default();

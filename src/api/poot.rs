@@ -18,6 +18,7 @@ use crate::domain::credits::Leaf;
 use crate::domain::epoch::Head;
 use crate::domain::evidence::SlotState;
 use crate::domain::money::{Currency, Pico};
+use crate::domain::node::Node;
 use crate::domain::poot::{Params, Ratio, ScoreState};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Slot;
@@ -189,7 +190,7 @@ pub async fn history(
 ) -> Result<Json<NodeEpochList>, ApiError> {
     let node = reads::node_for(&state, &caller, &id, Role::Viewer)?;
     reads::long(&state, move |state| {
-        let (heads, total) = epochs::page_since(&state.store.read()?, node.created_at.slot(), page.offset(), page.limit())?;
+        let (heads, total) = epochs::page_since(&state.store.read()?, first_epoch(&node), page.offset(), page.limit())?;
         let hot = state.store.hot.read()?;
         let mut epochs = Vec::with_capacity(heads.len());
         for head in heads {
@@ -198,6 +199,12 @@ pub async fn history(
         Ok(Json(NodeEpochList { epochs, pagination: page.of_rows(total) }))
     })
     .await
+}
+
+/// Epochs before it are not the node's. The earlier of its two beginnings, because the clock may have been wrong at one of them.
+fn first_epoch(node: &Node) -> Slot {
+    let created = node.created_at.slot();
+    node.enrolled_from.map_or(created, |enrolled| enrolled.min(created))
 }
 
 fn node_epoch(head: &Head, leaf: Option<Leaf>) -> Result<NodeEpoch, Fault> {

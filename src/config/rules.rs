@@ -213,7 +213,7 @@ pub(super) fn mongodb_uri() -> Rule<Secret> {
 }
 
 /// The most that a crash of the manager makes the agents send again stays small.
-const MAX_FLUSH_SECONDS: u32 = 600;
+const MAX_FLUSH_SECONDS: u32 = 300;
 
 /// `None` for `auto`: the flush itself knows the fleet.
 pub(super) fn flush_every() -> Rule<Option<u32>> {

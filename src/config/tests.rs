@@ -197,7 +197,7 @@ fn values_are_checked_at_each_bound() {
             &["", "https://pi.local", "http://[::1]:8095/lucid"],
             &["pi.local", "ftp://x", "http://u:p@x", "http://x/?q"],
         ),
-        ("storage.flush_seconds", &["auto", "5", "600"], &["4", "601", "Auto ", "-5", ""]),
+        ("storage.flush_seconds", &["auto", "5", "300"], &["4", "301", "Auto ", "-5", ""]),
         ("poot.calculation_interval_seconds", &["30", "300", "86400"], &["0", "15", "420", "172800", "+300", "3e2"]),
         ("poot.min_score", &["0", "100", "49.99"], &["-0.01", "100.01", "49.999", "NaN", "1e400"]),
         ("poot.score_multiplier", &["1", "1.01", "10", "15e-1"], &["0.99", "10.01", "1.001"]),

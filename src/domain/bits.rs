@@ -9,6 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::ids::NodeIndex;
 
 const WORD: usize = 64;
+/// Words of a cache line.
+const TILE: usize = 8;
 
 /// A set of nodes. Two equal sets are equal bytes: no trailing zero is ever kept.
 #[derive(Clone, PartialEq, Eq, Default)]
@@ -85,12 +87,16 @@ impl Bitmap {
     }
 
     pub fn from_bytes(bytes: &[u8]) -> Bitmap {
-        let word = |chunk: &[u8]| {
+        // Whole words apart: copying eight bytes is one instruction, copying up to eight is a call.
+        let (whole, rest) = bytes.as_chunks::<8>();
+        let mut words = Vec::with_capacity(whole.len() + 1);
+        words.extend(whole.iter().map(|word| u64::from_le_bytes(*word)));
+        if !rest.is_empty() {
             let mut padded = [0; 8];
-            padded[..chunk.len()].copy_from_slice(chunk);
-            u64::from_le_bytes(padded)
-        };
-        let mut bitmap = Bitmap { words: bytes.chunks(8).map(word).collect() };
+            padded[..rest.len()].copy_from_slice(rest);
+            words.push(u64::from_le_bytes(padded));
+        }
+        let mut bitmap = Bitmap { words };
         bitmap.trim();
         bitmap
     }
@@ -188,17 +194,21 @@ impl Columns {
     pub fn of(rows: &[&Bitmap], nodes: usize) -> Columns {
         let words_per_node = rows.len().div_ceil(WORD);
         let mut words = vec![0; words_per_node * nodes];
-        // Nodes outside, slots inside: the 64 columns being written stay in the cache.
-        for (word, first_node) in (0..nodes).step_by(WORD).enumerate() {
-            let present = WORD.min(nodes - first_node);
-            for (at, chunk) in rows.chunks(WORD).enumerate() {
-                let mut block = [0; WORD];
-                for (line, row) in block.iter_mut().zip(chunk) {
-                    *line = row.words.get(word).copied().unwrap_or(0);
-                }
-                transpose64(&mut block);
-                for (column, bits) in block.iter().enumerate().take(present) {
-                    words[(first_node + column) * words_per_node + at] = *bits;
+        // Tiles of 8 by 8 blocks: what is read and what is written of a tile are whole cache lines, and few enough to stay.
+        for first_word in (0..nodes.div_ceil(WORD)).step_by(TILE) {
+            for (tile, tile_rows) in rows.chunks(WORD * TILE).enumerate() {
+                for word in first_word..nodes.div_ceil(WORD).min(first_word + TILE) {
+                    for (at, chunk) in (tile * TILE..).zip(tile_rows.chunks(WORD)) {
+                        let mut block = [0; WORD];
+                        for (line, row) in block.iter_mut().zip(chunk) {
+                            *line = row.words.get(word).copied().unwrap_or(0);
+                        }
+                        transpose64(&mut block);
+                        let columns = words[word * WORD * words_per_node..].chunks_mut(words_per_node);
+                        for (column, bits) in columns.zip(block) {
+                            column[at] = bits;
+                        }
+                    }
                 }
             }
         }

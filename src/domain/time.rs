@@ -181,6 +181,12 @@ impl ClockJudge {
         self.high_water
     }
 
+    /// Trust that was earned earlier in this boot: `wall_minus_boot_ms` is its anchor. The next reading is held against it.
+    pub fn carry(&mut self, wall_minus_boot_ms: i64) {
+        self.anchor = Some(wall_minus_boot_ms);
+        self.lost = None;
+    }
+
     /// A time was committed; the clock must not fall behind it.
     pub fn committed(&mut self, at: Timestamp) {
         self.high_water = self.high_water.max(at);
@@ -314,6 +320,16 @@ mod tests {
         let mut judge = ClockJudge::new(TrustPolicy::Earned, Timestamp(0));
         judge.judge(reading(T, 0, true)).unwrap();
         assert_eq!(judge.judge(reading(T + 104, 100, false)), Ok(()), "slewing is no step");
+    }
+
+    #[test]
+    fn trust_is_carried_over_a_restart_in_the_same_boot_and_still_checked() {
+        let mut judge = ClockJudge::new(TrustPolicy::Earned, Timestamp(0));
+        judge.carry((T - 10) * 1000);
+        assert_eq!(judge.judge(reading(T + 90, 100, false)), Ok(()));
+        let mut judge = ClockJudge::new(TrustPolicy::Earned, Timestamp(0));
+        judge.carry((T - 10) * 1000);
+        assert_eq!(judge.judge(reading(T + 99, 100, false)), Err(Distrust::Stepped { by_ms: 9_000 }));
     }
 
     #[test]

@@ -18,9 +18,9 @@ use crate::domain::pool::Pool;
 use crate::domain::poot::{self, Inputs, Params};
 use crate::domain::time::{Now, Slot};
 use crate::live::Event;
-use crate::storage::core::{alerts, epochs, nodes, tables};
+use crate::storage::core::{alerts, epochs, nodes, pools};
 use crate::storage::fault::{Fault, TxError};
-use crate::storage::table::{Read, WriteTx};
+use crate::storage::table::WriteTx;
 use crate::storage::{Lane, hot};
 
 /// Epochs closed in one run; the rest follows in the next, which is nudged.
@@ -112,7 +112,15 @@ async fn close(context: &Context, range: Range, now: Now) -> Result<(Head, Vec<L
     let core = context.store.read()?;
     let last = epochs::last(&core)?;
     let nodes = nodes::all(&core)?;
-    let pools: BTreeMap<PoolIndex, Pool> = core.scan(tables::POOLS, .., usize::MAX)?.into_iter().map(|(_, p)| (p.index, p)).collect();
+    // A pool that was deleted since pays for the slots in which it was there.
+    let mut pools = BTreeMap::new();
+    for index in nodes.iter().filter_map(|node| *node.pool.at(range.epoch.first_slot())) {
+        if !pools.contains_key(&index)
+            && let Some(pool) = pools::ever(&core, index)?
+        {
+            pools.insert(index, pool);
+        }
+    }
     let hot_read = context.store.hot.read()?;
     let before = match last.as_ref().and_then(|head| head.leaves_at) {
         Some(epoch) => hot::leaves::of_epoch(&hot_read, epoch)?.into_iter().map(|leaf| (leaf.node, leaf)).collect(),

@@ -178,19 +178,24 @@ async fn drive(context: &Context, payout: Payout) -> Result<(), Stopped> {
             return Ok(());
         }
         payout = commit(context, &payout, payout.maybe_sent(now), now).await?;
-        if let Some(attempt) = payout.live_attempt() {
-            match gateway.send(attempt).await {
-                SendOutcome::Accepted => (),
-                SendOutcome::Unknown(why) | SendOutcome::Refused(why) => tracing::warn!(payout = %payout.id, why, "sending is unresolved"),
-            }
-        }
+        send(context, &payout).await;
+        return track(context, payout, true).await;
     }
-    track(context, payout).await
+    track(context, payout, false).await
+}
+
+/// Sends the committed bytes of the live attempt. What it answers proves nothing; the lookup tells.
+async fn send(context: &Context, payout: &Payout) {
+    let Some(attempt) = payout.live_attempt() else { return };
+    match context.gateway.send(attempt).await {
+        SendOutcome::Accepted => (),
+        SendOutcome::Unknown(why) | SendOutcome::Refused(why) => tracing::warn!(payout = %payout.id, why, "sending is unresolved"),
+    }
 }
 
 /// Asks what became of what was sent, and records it.
-async fn track(context: &Context, payout: Payout) -> Result<(), Stopped> {
-    let mut payout = payout;
+async fn track(context: &Context, payout: Payout, is_sent: bool) -> Result<(), Stopped> {
+    let (mut payout, mut is_sent) = (payout, is_sent);
     loop {
         let now = context.clock.now();
         let Some(attempt) = payout.live_attempt() else { return Ok(()) };
@@ -214,6 +219,11 @@ async fn track(context: &Context, payout: Payout) -> Result<(), Stopped> {
             Lookup::NotSeen if matches!(state, AttemptState::Seen { .. }) => {
                 commit(context, &payout, payout.unseen(now), now).await?;
                 return Ok(());
+            }
+            // The process may have died between the record and the sending: the same bytes go out again, which can land once only.
+            Lookup::NotSeen if !is_sent && now.trusted => {
+                is_sent = true;
+                send(context, &payout).await;
             }
             Lookup::Seen { .. } | Lookup::NotSeen | Lookup::Unknown(_) => return Ok(()),
         }

@@ -11,7 +11,6 @@ use crate::domain::ledger::{Entry, Settlement};
 use crate::domain::money::Currency;
 use crate::domain::node::Node;
 use crate::domain::time::Now;
-use crate::storage::accruals;
 use crate::storage::core::{epochs, ledger, nodes};
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::hot::leaves;
@@ -67,7 +66,7 @@ fn gather(context: &Context, nodes: &[Node], through: Epoch) -> Result<BTreeMap<
     let core = context.store.read()?;
     let mut after = BTreeMap::new();
     for node in nodes {
-        after.insert(node.index, accruals::not_before(&core, node)?);
+        after.insert(node.index, ledger::accrued(&core, node.index)?.through);
     }
     let Some(earliest) = after.values().min().copied() else { return Ok(BTreeMap::new()) };
     let hot_read = context.store.hot.read()?;

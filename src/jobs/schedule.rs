@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio_cron_scheduler::{Job as CronJob, JobScheduler, JobSchedulerError};
 
 use super::{Context, flush};
+use crate::domain::time::Slot;
 use crate::live::Job;
 use crate::storage::core::tables;
 use crate::storage::table::Read;
@@ -20,6 +21,9 @@ const TICK_MS: u64 = 1_000;
 const MIN_TICK: Duration = Duration::from_millis(20);
 /// Payouts that were sent are looked after this often.
 const TRACK_SECONDS: u64 = 30;
+
+/// The same by slots of our own clock, for the days on which the wall clock jumps.
+const BY_SLOT: &[(Job, u32)] = &[(Job::Epochs, 2), (Job::Postings, 40), (Job::Housekeeping, 120)];
 
 /// Running cycles; they end when `stopping` turns true.
 pub struct Scheduler {
@@ -76,7 +80,7 @@ async fn cycle(context: Context, job: Job, turn: Turn, mut stopping: watch::Rece
 }
 
 async fn tick(context: Context, mut stopping: watch::Receiver<bool>) {
-    let mut was_trusted = None;
+    let (mut was_trusted, mut last_slot) = (None, Slot(0));
     let between = context.clock.real_time(TICK_MS).max(MIN_TICK);
     loop {
         context.tick();
@@ -88,6 +92,12 @@ async fn tick(context: Context, mut stopping: watch::Receiver<bool>) {
             }
             was_trusted = Some(distrust.is_none());
             context.nudges.nudge(Job::Flush);
+        }
+        // The scheduler's next tick may be years away after a step of the wall clock; the slots are not.
+        let slot = context.clock.now().wall.slot();
+        if slot != last_slot {
+            last_slot = slot;
+            BY_SLOT.iter().filter(|(_, every)| slot.0.is_multiple_of(*every)).for_each(|(job, _)| context.nudges.nudge(*job));
         }
         if pause(between, &mut stopping).await {
             return;

@@ -7,7 +7,6 @@ use super::fault::Fault;
 use super::hot::leaves;
 use super::table::Read;
 use crate::domain::credits::{self, Epoch, Leaf};
-use crate::domain::evidence::SLOTS_PER_DAY;
 use crate::domain::ids::NodeIndex;
 use crate::domain::money::{Currency, Overflow, Pico};
 use crate::domain::node::Node;
@@ -15,20 +14,14 @@ use crate::domain::node::Node;
 /// By currency; no zeros.
 pub type Unposted = BTreeMap<Currency, Pico>;
 
-/// Every leaf of this node that is not posted is of a later epoch. A node that was never posted has no leaf before its making; an epoch is at most a day
-/// long.
-pub fn not_before(core: &impl Read, node: &Node) -> Result<Epoch, Fault> {
-    let born = Epoch(node.created_at.slot().minus(SLOTS_PER_DAY).0);
-    Ok(ledger::accrued(core, node.index)?.through.max(born))
-}
-
 /// Accrued and not posted, of each of these nodes. `core` must not be newer than `hot`: take its snapshot first. Each group of leaves is read once.
 pub fn unposted(core: &impl Read, hot: &impl Read, nodes: &[&Node]) -> Result<HashMap<NodeIndex, Unposted>, Fault> {
     let mut ranges = BTreeMap::new();
     let mut sums: HashMap<NodeIndex, Unposted> = HashMap::new();
     for node in nodes {
-        ranges.insert(node.index, not_before(core, node)?);
-        sums.insert(node.index, ledger::accrued(core, node.index)?.remainders.into_iter().collect());
+        let posted = ledger::accrued(core, node.index)?;
+        ranges.insert(node.index, posted.through);
+        sums.insert(node.index, posted.remainders.into_iter().collect());
     }
     let Some(last) = epochs::last(core)?.map(|head| head.epoch) else { return Ok(sums) };
     let Some(first) = ranges.values().min() else { return Ok(sums) };

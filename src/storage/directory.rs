@@ -57,6 +57,37 @@ impl NodeEntry {
 struct Maps {
     by_index: HashMap<NodeIndex, Arc<NodeEntry>>,
     by_id: HashMap<NodeId, NodeIndex>,
+    /// Board serial and machine id, as hashed in fingerprints, to the nodes that have them: one of the two must fit for a machine to be known.
+    by_part: HashMap<String, Vec<NodeIndex>>,
+}
+
+impl Maps {
+    fn put(&mut self, entry: NodeEntry) {
+        self.remove(entry.index);
+        self.by_id.insert(entry.id.clone(), entry.index);
+        for part in entry.fingerprint.iter().flat_map(telling_parts) {
+            self.by_part.entry(part.clone()).or_default().push(entry.index);
+        }
+        self.by_index.insert(entry.index, Arc::new(entry));
+    }
+
+    fn remove(&mut self, index: NodeIndex) {
+        let Some(entry) = self.by_index.remove(&index) else { return };
+        self.by_id.remove(&entry.id);
+        for part in entry.fingerprint.iter().flat_map(telling_parts) {
+            if let Some(nodes) = self.by_part.get_mut(part) {
+                nodes.retain(|node| *node != index);
+                if nodes.is_empty() {
+                    self.by_part.remove(part);
+                }
+            }
+        }
+    }
+}
+
+/// The parts of which `Fingerprint::identifies` wants one to be the same.
+fn telling_parts(fingerprint: &Fingerprint) -> impl Iterator<Item = &String> {
+    [&fingerprint.board_serial, &fingerprint.machine_id].into_iter().flatten()
 }
 
 /// The fleet. Deleted nodes are not in it.
@@ -97,23 +128,26 @@ impl Directory {
         self.len() == 0
     }
 
-    /// The nodes that a reported fingerprint identifies.
+    /// The nodes that a reported fingerprint identifies, in the order of their indices.
     pub fn on_machine(&self, reported: &Fingerprint) -> Vec<NodeIndex> {
-        let known = |entry: &NodeEntry| entry.fingerprint.as_ref().is_some_and(|f| f.identifies(reported));
-        self.all().iter().filter(|entry| known(entry)).map(|entry| entry.index).collect()
+        let maps = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let known = |index: &&NodeIndex| {
+            let fingerprint = maps.by_index.get(*index).and_then(|entry| entry.fingerprint.as_ref());
+            fingerprint.is_some_and(|fingerprint| fingerprint.identifies(reported))
+        };
+        let mut found: Vec<NodeIndex> =
+            telling_parts(reported).filter_map(|part| maps.by_part.get(part)).flatten().filter(known).copied().collect();
+        found.sort();
+        found.dedup();
+        found
     }
 
     fn put(&self, entry: NodeEntry) {
-        let mut maps = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        maps.by_id.insert(entry.id.clone(), entry.index);
-        maps.by_index.insert(entry.index, Arc::new(entry));
+        self.0.write().unwrap_or_else(PoisonError::into_inner).put(entry);
     }
 
     fn remove(&self, index: NodeIndex) {
-        let mut maps = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = maps.by_index.remove(&index) {
-            maps.by_id.remove(&entry.id);
-        }
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(index);
     }
 }
 
@@ -126,4 +160,51 @@ pub fn follow(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, node: &Node) {
 pub fn forget(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, index: NodeIndex) {
     let directory = Arc::clone(directory);
     tx.after_commit(move || directory.remove(index));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::node::Eligible;
+
+    fn entry(index: u32, serial: Option<&str>, machine_id: &str) -> NodeEntry {
+        let hash = |what: &str, value: &str| Some(Fingerprint::part("test", what, value));
+        let fingerprint = Fingerprint {
+            machine_id: hash("machine-id", machine_id),
+            board_serial: serial.and_then(|serial| hash("serial", serial)),
+            disk_id: hash("disk", "one"),
+            ..Fingerprint::default()
+        };
+        NodeEntry {
+            id: NodeId::parse(&format!("node_{index:04}")).unwrap(),
+            index: NodeIndex(index),
+            name: String::new(),
+            key: None,
+            fingerprint: Some(fingerprint),
+            drifted: false,
+            wanted: Wanted::Running,
+            eligible: Timeline::new(Eligible::InService),
+            pool: Timeline::new(None),
+            enrolled_from: None,
+        }
+    }
+
+    #[test]
+    fn a_machine_is_found_as_a_walk_over_all_nodes_would_find_it() {
+        let directory = Directory::default();
+        let variants: Vec<(Option<&str>, &str)> = vec![(Some("a"), "m1"), (Some("b"), "m1"), (None, "m1"), (Some("a"), "m2"), (None, "m3")];
+        for (index, (serial, machine_id)) in (0u32..).zip(variants.iter().chain(&variants)) {
+            directory.put(entry(index, *serial, machine_id));
+        }
+        // One node is another machine now, one is gone.
+        directory.put(entry(0, Some("z"), "m9"));
+        directory.remove(NodeIndex(7));
+        let reported = variants.iter().copied().chain([(Some("z"), "m9"), (Some("q"), "q"), (None, "m9")]);
+        for (serial, machine_id) in reported {
+            let reported = entry(99, serial, machine_id).fingerprint.unwrap();
+            let walked = directory.all().into_iter().filter(|e| e.fingerprint.as_ref().is_some_and(|f| f.identifies(&reported)));
+            let walked: Vec<NodeIndex> = walked.map(|e| e.index).collect();
+            assert_eq!(directory.on_machine(&reported), walked, "{serial:?} {machine_id}");
+        }
+    }
 }

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -217,6 +218,7 @@ fn create(builder: &Builder, path: &Path, initialise: &impl Fn(&mut WriteTx<'_>)
         })?;
         transaction.commit()?;
     }
+    fs::set_permissions(&temporary, fs::Permissions::from_mode(0o600)).map_err(io)?;
     OpenOptions::new().write(true).open(&temporary).and_then(|f| f.sync_all()).map_err(io)?;
     fs::rename(&temporary, path).map_err(io)?;
     File::open(folder).and_then(|f| f.sync_all()).map_err(io)

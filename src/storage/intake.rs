@@ -3,6 +3,7 @@
 //!
 //! The intake decides nothing about the wall clock: `now.trusted` says whether a slot can be named.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -17,6 +18,8 @@ use crate::wire::{Item, Report};
 
 /// Bytes of samples that may wait for a flush; beyond it reports are refused with "busy" and the agents keep them.
 pub const MAX_PENDING_BYTES: usize = 64 << 20;
+/// Bytes of samples that may wait for the clock to be trusted, in memory and on disk: about a week of 20 nodes. Beyond it too.
+pub const MAX_UNTIMED_BYTES: usize = 64 << 20;
 /// Incarnations of one node that are remembered as over, so that a recorded report of one is refused.
 const MAX_RETIRED: usize = 32;
 /// Oldest sample an agent may send without a witness, in milliseconds.
@@ -85,8 +88,8 @@ struct State {
     flushing: Samples,
     pending_bytes: usize,
     untimed: Vec<UntimedItem>,
-    /// Untimed reports of this boot are in the store or in memory.
-    has_untimed: bool,
+    /// Bytes of untimed reports, in memory and in the store.
+    untimed_bytes: usize,
     dropped: u64,
 }
 
@@ -97,7 +100,9 @@ pub struct Intake {
     /// Random per process: recorded reports of an earlier run prove nothing.
     pub run: u64,
     boot_id: String,
-    reopening: Option<Reopening>,
+    started: BootMs,
+    /// Newest slot of which everything was durable when this process started; none in a new store.
+    durable_through: Option<Slot>,
 }
 
 /// What the store knew when it was opened.
@@ -106,13 +111,14 @@ pub struct Recovered {
     pub acks: Vec<(NodeIndex, Ack)>,
     pub last_proven: BTreeMap<NodeIndex, Slot>,
     pub flushed_at: Timestamp,
-    pub has_untimed: bool,
+    pub untimed_bytes: usize,
 }
 
 impl Intake {
-    /// `now` is the time of the start: slots after the last flush are open for witnesses until 90 s after it.
+    /// `now` is the time of the start: slots after the last flush are open for witnesses until 90 s after it. The boot clock counts those, because
+    /// the wall clock of a start may be years off.
     pub fn new(beacons: Beacons, run: u64, boot_id: String, recovered: Recovered, now: Now) -> Intake {
-        let mut state = State { has_untimed: recovered.has_untimed, ..State::default() };
+        let mut state = State { untimed_bytes: recovered.untimed_bytes, ..State::default() };
         for (node, ack) in recovered.acks {
             let seat = seat(&mut state.seats, node);
             seat.incarnation = Some(ack.incarnation);
@@ -121,8 +127,14 @@ impl Intake {
         for (node, slot) in recovered.last_proven {
             seat(&mut state.seats, node).last_report = Some(slot.start());
         }
-        let reopening = (recovered.flushed_at > Timestamp(0)).then(|| Reopening::new(recovered.flushed_at.slot().minus(1), now.wall));
-        Intake { state: Mutex::new(state), beacons, run, boot_id, reopening }
+        let durable_through = (recovered.flushed_at > Timestamp(0)).then(|| recovered.flushed_at.slot().minus(1));
+        Intake { state: Mutex::new(state), beacons, run, boot_id, started: now.boot, durable_through }
+    }
+
+    /// What the start of this process reopened, by the wall clock that is believed now.
+    fn reopening(&self, now: Now) -> Option<Reopening> {
+        let started_at = now.wall.plus_ms(self.started.0 - now.boot.0);
+        self.durable_through.map(|slot| Reopening::new(slot, started_at))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -201,7 +213,7 @@ impl Intake {
         if report.seq < seat.accepted_seq {
             return Err(NotTaken::Refused(Refusal::ReportReplayed));
         }
-        if state.pending_bytes > MAX_PENDING_BYTES {
+        if state.pending_bytes > MAX_PENDING_BYTES || (!now.trusted && state.untimed_bytes > MAX_UNTIMED_BYTES) {
             return Err(NotTaken::Busy);
         }
         let already = seat.accepted_seq;
@@ -223,16 +235,16 @@ impl Intake {
     /// Gives one item its slot: the present one when it is the live item, its witness's, or the one it was measured in.
     fn place(&self, state: &mut State, node: NodeIndex, id: &NodeId, item: &Item, live: bool, now: Now) {
         let encoded = EncodedSample::new(&item.sample);
+        let witnessed = item.witness.as_ref().filter(|w| self.beacons.verify_witness(id, w.slot, &w.beacon)).map(|w| w.slot);
         if !now.trusted {
             let at = if live { now.boot } else { BootMs(now.boot.0 - age_ms(item)) };
-            state.pending_bytes += encoded.len();
-            state.has_untimed = true;
-            return state.untimed.push(UntimedItem { node, at, proves: live, sample: encoded });
+            let witness = witnessed.filter(|_| !live).map(|slot| (slot, now.boot));
+            state.untimed_bytes += encoded.len();
+            return state.untimed.push(UntimedItem { node, at, proves: live, witness, sample: encoded });
         }
-        let witnessed = item.witness.as_ref().filter(|w| self.beacons.verify_witness(id, w.slot, &w.beacon)).map(|w| w.slot);
         let (slot, proves) = match (live, witnessed) {
             (true, _) => (now.wall.slot(), true),
-            (false, Some(slot)) => (slot, slot <= now.wall.slot() && !is_closed(slot, self.reopening, now.wall)),
+            (false, Some(slot)) => (slot, slot <= now.wall.slot() && !is_closed(slot, self.reopening(now), now.wall)),
             (false, None) => (now.wall.plus_ms(-age_ms(item)).slot(), false),
         };
         if slot > now.wall.slot() || item.age_ms > MAX_AGE_MS {
@@ -243,9 +255,10 @@ impl Intake {
         let is_first = if proves { open.row.prove(node) } else { open.row.attest(node) };
         if is_first {
             open.dirty = true;
-            state.pending_bytes += encoded.len();
-            let pending = PendingSample { late: !proves, encoded };
-            state.samples.entry(slot).or_default().entry(node).or_insert(pending);
+            if let Entry::Vacant(place) = state.samples.entry(slot).or_default().entry(node) {
+                state.pending_bytes += encoded.len();
+                place.insert(PendingSample { late: !proves, encoded });
+            }
         }
     }
 
@@ -271,20 +284,23 @@ impl Intake {
             }
         }
         let mut acks = Vec::new();
-        for (index, seat) in (0u32..).zip(&mut state.seats) {
+        // Before trust nothing has its slot: the agents keep what they sent, and a power cut then loses nothing.
+        for (index, seat) in (0u32..).zip(&mut state.seats).filter(|_| now.trusted) {
             if std::mem::take(&mut seat.dirty)
                 && let Some(incarnation) = seat.incarnation
             {
                 acks.push((NodeIndex(index), Ack { incarnation, seq: seat.accepted_seq, hash: seat.hash }));
             }
         }
-        let anchor = anchor_ms.filter(|_| now.trusted && state.has_untimed);
+        let trust = anchor_ms.filter(|_| now.trusted);
         Batch {
             samples: state.flushing.clone(),
             evidence,
             acks,
             untimed: (!untimed.is_empty()).then(|| Untimed { boot_id: self.boot_id.clone(), items: untimed }),
-            anchor: anchor.map(|wall_minus_boot_ms| Anchor { boot_id: self.boot_id.clone(), wall_minus_boot_ms }),
+            places_untimed: trust.is_some() && state.untimed_bytes > 0,
+            reopening: self.reopening(now),
+            trust: trust.map(|wall_minus_boot_ms| Anchor { boot_id: self.boot_id.clone(), wall_minus_boot_ms }),
             flushed_at: now.trusted.then_some(now.wall),
         }
     }
@@ -300,13 +316,12 @@ impl Intake {
             }
         }
         let bytes: usize = batch.samples.values().flat_map(BTreeMap::values).map(|p| p.encoded.len()).sum();
-        let untimed: usize = batch.untimed.iter().flat_map(|u| &u.items).map(|i| i.sample.len()).sum();
-        state.pending_bytes = state.pending_bytes.saturating_sub(bytes + untimed);
+        state.pending_bytes = state.pending_bytes.saturating_sub(bytes);
         state.flushing.clear();
-        if batch.anchor.is_some() {
-            state.has_untimed = !state.untimed.is_empty();
+        if batch.places_untimed {
+            state.untimed_bytes = state.untimed.iter().map(|item| item.sample.len()).sum();
         }
-        let reopening = self.reopening;
+        let reopening = self.reopening(now);
         // What is over, closed and written is the store's alone.
         if let Some(current) = state.current {
             state.slots.retain(|slot, open| open.dirty || *slot >= current || !is_closed(*slot, reopening, now.wall));
@@ -338,12 +353,12 @@ impl Intake {
 
     /// Every slot up to this one is closed; none while the clock is not trusted.
     pub fn closed_through(&self, now: Now) -> Option<Slot> {
-        if now.trusted { newest_closed(self.reopening, now.wall) } else { None }
+        if now.trusted { newest_closed(self.reopening(now), now.wall) } else { None }
     }
 
     /// Whether a slot's evidence can still change.
     pub fn is_open(&self, slot: Slot, now: Now) -> bool {
-        !is_closed(slot, self.reopening, now.wall)
+        !is_closed(slot, self.reopening(now), now.wall)
     }
 
     pub fn latest(&self, node: NodeIndex) -> Option<Latest> {
@@ -515,6 +530,13 @@ mod tests {
             let rows = after.open_rows(START, START.plus(5));
             assert_eq!(rows.iter().any(|(s, row)| *s == START.plus(1) && row.proven.get(N)), proves);
         }
+        // A start whose wall clock is years off reopens all the same: the boot clock counts.
+        let wrong = Now { wall: Timestamp(5), trusted: false, ..at(START.plus(3), 0) };
+        let after = intake(2, recovered(), wrong);
+        let corrected = at(START.plus(3), 60_000);
+        after.tick(corrected, true);
+        send(&after, &report(2, &[(1, 60_000, witness(START.plus(1))), (2, 0, None)]), corrected).unwrap();
+        assert!(after.open_rows(START.plus(1), START.plus(2))[0].1.proven.get(N));
         let late = at(START.plus(1000), 91_000);
         let after = intake(2, recovered(), at(START.plus(1000), 0));
         after.tick(late, true);
@@ -553,9 +575,11 @@ mod tests {
         assert_eq!(intake.closed_through(lost(2)), None);
         let batch = intake.start_flush(lost(3), None, all);
         assert_eq!((batch.untimed.as_ref().unwrap().items.len(), batch.flushed_at), (1, None));
+        assert!(batch.acks.is_empty(), "what has no slot yet is not acknowledged: a power cut would lose it");
         intake.committed(&batch, lost(4));
-        let anchored = intake.start_flush(at(START, 0), Some(12_345), all);
-        assert_eq!(anchored.anchor.as_ref().unwrap().wall_minus_boot_ms, 12_345);
+        let placed = intake.start_flush(at(START, 0), Some(12_345), all);
+        assert!(placed.places_untimed && placed.acks.len() == 1);
+        assert_eq!(placed.trust.as_ref().unwrap().wall_minus_boot_ms, 12_345);
     }
 
     #[test]

@@ -23,4 +23,4 @@ pub mod verify;
 pub use directory::{Directory, NodeEntry};
 pub use file::{DbFile, Lane};
 pub use secrets::Secrets;
-pub use store::{Store, StoreOptions, high_water};
+pub use store::{Store, StoreOptions, carried_trust, high_water};

@@ -54,10 +54,16 @@ impl Secrets {
     /// Writes a key file where there is none, durably, readable by its owner only.
     pub fn create(dir: &Path, root: SecretKey) -> Result<Secrets, OpenError> {
         let path = dir.join(FILE);
+        let temporary = dir.join(format!("{FILE}.tmp"));
         let write = || {
-            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+            if path.exists() {
+                return Err(std::io::Error::from(std::io::ErrorKind::AlreadyExists));
+            }
+            // A power cut leaves the whole key or none.
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
             file.write_all(&root.0)?;
             file.sync_all()?;
+            fs::rename(&temporary, &path)?;
             fs::File::open(dir)?.sync_all()
         };
         write().map_err(|e| OpenError::Folder(path.clone(), e))?;

@@ -149,7 +149,7 @@ fn recover_intake(hot_file: &DbFile, secrets: &Secrets, entropy: &Entropy, boot_
         acks: hot::acks(&read)?,
         last_proven: hot::last_proven(&read, flushed_at.slot().minus(LAST_SEEN_SLOTS))?,
         flushed_at,
-        has_untimed: hot::has_untimed(&read)?,
+        untimed_bytes: hot::untimed_bytes(&read)?,
     };
     Ok(Intake::new(Beacons::new(secrets.beacon.clone()), entropy.u64(), boot_id.to_owned(), recovered, now))
 }
@@ -217,6 +217,12 @@ fn open_seed(secrets: &Secrets, sealed: &[u8]) -> Result<SigningKey, OpenError> 
         OpenError::SecretKey(format!("does not fit this store; put the right {SECRET_FILE} back, or use `keys recover --kit FILE`"))
     })?;
     Ok(SigningKey::from_seed(SecretKey(seed)))
+}
+
+/// The anchor of the trust that was earned in this boot of the machine, as of the last flush.
+pub fn carried_trust(store: &Store, boot_id: &str) -> Result<Option<i64>, Fault> {
+    let trust = hot::meta(&store.hot.read()?)?.trust;
+    Ok(trust.filter(|anchor| anchor.boot_id == boot_id).map(|anchor| anchor.wall_minus_boot_ms))
 }
 
 /// The highest time that was committed: what the wall clock must not fall behind.

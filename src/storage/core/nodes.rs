@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use super::ledger::Accrued;
 use super::tables::{Index, NODE_IDS, NODE_KEYS, NODE_NAMES, NODES, RETIRED_NODES};
-use super::{alerts, audit, meta, pools};
+use super::{alerts, audit, epochs, ledger, meta, pools};
 use crate::crypto::PublicKey;
 use crate::domain::alert::Severity;
 use crate::domain::audit::Act;
@@ -134,6 +135,9 @@ pub(super) fn insert(tx: &mut WriteTx<'_>, act: &Act, id: &NodeId, pool: Option<
         updated_at: act.now.wall,
         enrolled_from: None,
     };
+    // Nothing of the epochs that are closed already is this node's; by the heads, because the clock may be wrong.
+    let through = epochs::last(tx)?.map(|head| head.epoch).unwrap_or_default();
+    ledger::put_accrued(tx, node.index, &Accrued { through, remainders: Vec::new() })?;
     tx.put(NODES, &node.index.0, &node)?;
     tx.put(NODE_IDS, &id.as_str().to_owned(), &Index(node.index.0))?;
     tx.put(NODE_NAMES, &name_key(pool, &node.name), &Index(node.index.0))?;

@@ -3,14 +3,14 @@
 use super::block::{Block, Entry};
 use super::leaves::LeafGroup;
 use super::sample::Quantised;
-use super::{Ack, AckGroup, EncodedSample, Meta, Untimed, UntimedItem};
+use super::{Ack, AckGroup, Anchor, EncodedSample, Meta, Untimed, UntimedItem};
 use crate::domain::credits::{EpochSlots, Leaf, Multiplier, Payer};
 use crate::domain::evidence::{EvidenceHash, SlotRow};
 use crate::domain::ids::{Incarnation, NodeIndex, PoolIndex};
 use crate::domain::metrics::{Cpu, Disk, Gpu, Interface, Memory, Network, Sample};
 use crate::domain::money::{Currency, Pico};
 use crate::domain::poot::{Inputs, Score, ScoreState, Window};
-use crate::domain::time::BootMs;
+use crate::domain::time::{BootMs, Slot};
 use crate::storage::golden::{AT, Golden, like, pricing};
 
 fn sample() -> Sample {
@@ -77,10 +77,24 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
     let ack = Ack { incarnation: Incarnation(u64::MAX), seq: 300, hash: EvidenceHash([6; 32]) };
     let nodes = |indices: &[u32]| indices.iter().map(|index| NodeIndex(*index)).collect();
     let row = SlotRow { proven: nodes(&[0, 64, 300]), observed: nodes(&[0, 1, 64, 300]), attested: nodes(&[2]) };
-    let untimed = |proves| UntimedItem { node: NodeIndex(300), at: BootMs(60_000), proves, sample: encoded.clone() };
+    let untimed = |proves| UntimedItem {
+        node: NodeIndex(300),
+        at: BootMs(60_000),
+        proves,
+        witness: (!proves).then_some((Slot(9), BootMs(61_000))),
+        sample: encoded.clone(),
+    };
     let entry = |node, late| Entry { node: NodeIndex(node), late, sample: &encoded.0 };
     vec![
-        Golden::of("Meta", vec![Meta { store_id: "0123456789abcdef".into(), generation: 2, flushed_at: AT }]),
+        Golden::of(
+            "Meta",
+            vec![Meta {
+                store_id: "0123456789abcdef".into(),
+                generation: 2,
+                flushed_at: AT,
+                trust: Some(Anchor { boot_id: "b".into(), wall_minus_boot_ms: 7 }),
+            }],
+        ),
         Golden::of("SlotRow", vec![SlotRow::default(), row]),
         Golden::of("AckGroup", vec![AckGroup(vec![(1, ack), (127, ack)])]),
         Golden::of("Untimed", vec![Untimed { boot_id: "b".into(), items: vec![untimed(true), untimed(false)] }]),

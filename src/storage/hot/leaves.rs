@@ -9,7 +9,7 @@ use crate::record;
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, Table, WriteTx};
 
-/// (epoch, group of 128 nodes) -> their leaves.
+/// (epoch, group of neighbouring nodes) -> their leaves.
 pub(super) const LEAVES: Table<(u32, u32), LeafGroup> = Table::new("leaves");
 
 /// In node order.
@@ -74,11 +74,11 @@ mod tests {
             payer: None,
             accrual: Pico(i128::from(n)),
         };
-        let all: Vec<Leaf> = [0, 5, 127, 128, 300, 301].map(leaf).to_vec();
+        let all: Vec<Leaf> = [0, 5, 95, 96, 300, 301].map(leaf).to_vec();
         let written = all.clone();
         store.hot.write_now(move |tx| put(tx, Epoch(10), &written)).unwrap();
         let read = store.hot.read().unwrap();
-        for wanted in [&[0, 127, 128][..], &[1, 5, 300], &[301, 999], &[], &[0, 5, 127, 128, 300, 301]] {
+        for wanted in [&[0, 95, 96][..], &[1, 5, 300], &[301, 999], &[], &[0, 5, 95, 96, 300, 301]] {
             let nodes: Vec<NodeIndex> = wanted.iter().map(|n| NodeIndex(*n)).collect();
             let expected: Vec<Leaf> = of_epoch(&read, Epoch(10)).unwrap().into_iter().filter(|l| nodes.contains(&l.node)).collect();
             assert_eq!(of_nodes(&read, Epoch(10), &nodes).unwrap(), expected, "{wanted:?}");

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fault::{Fault, TxError};
 use super::table::{Read, Table, WriteTx, decode, encode};
-use crate::domain::evidence::{EvidenceHash, SlotRow};
+use crate::domain::evidence::{EvidenceHash, Reopening, SlotRow, is_closed};
 use crate::domain::ids::{Incarnation, NodeIndex};
 use crate::domain::metrics::Sample;
 use crate::domain::time::{BootMs, Slot, Timestamp};
@@ -23,11 +23,11 @@ use sample::Quantised;
 
 /// One row.
 const META: Table<String, Meta> = Table::new("meta");
-/// (slot, group of 128 nodes) -> their samples.
+/// (slot, group of neighbouring nodes) -> their samples.
 const BLOCKS: Table<(u32, u32), Block> = Table::new("blocks");
 /// Slot -> who proved it, who was observed, who attested it.
 const EVIDENCE: Table<u32, SlotRow> = Table::new("evidence");
-/// Group of 128 nodes -> what each node may forget.
+/// Group of neighbouring nodes -> what each node may forget.
 const ACKS: Table<u32, AckGroup> = Table::new("acks");
 /// Arrival number -> reports accepted before the clock was trusted.
 const UNTIMED: Table<u64, Untimed> = Table::new("untimed");
@@ -40,6 +40,8 @@ pub struct Meta {
     pub generation: u32,
     /// Trusted wall time of the last flush: the clock must not fall behind it.
     pub flushed_at: Timestamp,
+    /// What the last trusted flush knew of the clock: trust is earned once per boot, not once per process.
+    pub trust: Option<Anchor>,
 }
 
 /// Up to which seq of which incarnation a node's reports are durable, and their running hash.
@@ -68,6 +70,8 @@ pub struct UntimedItem {
     pub at: BootMs,
     /// Accepted live: proves the slot it turns out to be in.
     pub proves: bool,
+    /// The slot whose beacon came with it, and when it came: proves that slot if it was still open then.
+    pub witness: Option<(Slot, BootMs)>,
     pub sample: EncodedSample,
 }
 
@@ -126,22 +130,35 @@ pub struct Batch {
     pub acks: Vec<(NodeIndex, Ack)>,
     /// Accepted without trust since the last flush.
     pub untimed: Option<Untimed>,
-    /// wall - boot in milliseconds, once it is known: stored untimed reports of this boot get their slots.
-    pub anchor: Option<Anchor>,
-    /// Absent while the clock is not trusted.
+    /// Untimed reports of this boot are to get their slots, with what the start of this process reopened.
+    pub places_untimed: bool,
+    pub reopening: Option<Reopening>,
+    /// Present while the clock is trusted.
+    pub trust: Option<Anchor>,
     pub flushed_at: Option<Timestamp>,
 }
 
 /// What turns boot time of one boot into wall time.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Anchor {
     pub boot_id: String,
     pub wall_minus_boot_ms: i64,
 }
 
 impl Anchor {
-    pub fn slot(&self, at: BootMs) -> Slot {
-        Timestamp(at.0.saturating_add(self.wall_minus_boot_ms)).slot()
+    fn wall(&self, at: BootMs) -> Timestamp {
+        Timestamp(at.0.saturating_add(self.wall_minus_boot_ms))
+    }
+
+    /// The slot of a report that was accepted before the clock was trusted, and whether it proves it.
+    fn place(&self, item: &UntimedItem, reopening: Option<Reopening>) -> (Slot, bool) {
+        match item.witness {
+            Some((slot, received)) => {
+                let received = self.wall(received);
+                (slot, slot <= received.slot() && !is_closed(slot, reopening, received))
+            }
+            None => (self.wall(item.at).slot(), item.proves),
+        }
     }
 }
 
@@ -158,10 +175,9 @@ pub fn meta(read: &impl Read) -> Result<Meta, Fault> {
     read.get(META, &ROW.to_owned())?.ok_or_else(|| Fault::Invariant("hot.redb has no description of itself".into()))
 }
 
-/// Sets the high-water mark of time: at every trusted flush, and lower when an admin accepts a clock.
-pub fn set_flushed_at(tx: &mut WriteTx<'_>, at: Timestamp) -> Result<(), TxError> {
-    let mut row = meta(tx)?;
-    row.flushed_at = at;
+/// An admin vouches for a clock: the high-water mark of time becomes `at`, lower or not, and trust is carried from `trust`.
+pub fn accept_clock(tx: &mut WriteTx<'_>, at: Timestamp, trust: Option<Anchor>) -> Result<(), TxError> {
+    let row = Meta { flushed_at: at, trust, ..meta(tx)? };
     tx.put(META, &ROW.to_owned(), &row)
 }
 
@@ -173,8 +189,8 @@ pub fn flush(tx: &mut WriteTx<'_>, batch: &Batch) -> Result<(), TxError> {
         let next = tx.last(UNTIMED)?.map_or(1, |(n, _)| n + 1);
         tx.put(UNTIMED, &next, untimed)?;
     }
-    if let Some(anchor) = &batch.anchor {
-        place_untimed(tx, anchor, &mut samples, &mut rows)?;
+    if let Some(anchor) = batch.trust.as_ref().filter(|_| batch.places_untimed) {
+        place_untimed(tx, anchor, batch.reopening, &mut samples, &mut rows)?;
     }
     for (slot, row) in rows {
         merge_row(tx, slot, &row)?;
@@ -184,24 +200,32 @@ pub fn flush(tx: &mut WriteTx<'_>, batch: &Batch) -> Result<(), TxError> {
     }
     put_acks(tx, &batch.acks)?;
     if let Some(at) = batch.flushed_at {
-        set_flushed_at(tx, at)?;
+        let row = Meta { flushed_at: at, trust: batch.trust.clone(), ..meta(tx)? };
+        tx.put(META, &ROW.to_owned(), &row)?;
     }
     Ok(())
 }
 
-/// Gives the untimed reports of this boot their slots. Those of other boots can never be placed and go.
-fn place_untimed(tx: &mut WriteTx<'_>, anchor: &Anchor, samples: &mut Samples, rows: &mut BTreeMap<Slot, SlotRow>) -> Result<(), TxError> {
+/// Gives the untimed reports of this boot their slots. Those of other boots can never be placed and go; their agents still hold them, because what is
+/// not placed is not acknowledged.
+fn place_untimed(
+    tx: &mut WriteTx<'_>,
+    anchor: &Anchor,
+    reopening: Option<Reopening>,
+    samples: &mut Samples,
+    rows: &mut BTreeMap<Slot, SlotRow>,
+) -> Result<(), TxError> {
     for (number, untimed) in tx.scan(UNTIMED, .., usize::MAX)? {
         if untimed.boot_id == anchor.boot_id {
             for item in untimed.items {
-                let slot = anchor.slot(item.at);
+                let (slot, proves) = anchor.place(&item, reopening);
                 let row = rows.entry(slot).or_default();
-                if item.proves {
+                if proves {
                     row.prove(item.node);
                 } else {
                     row.attest(item.node);
                 }
-                let pending = PendingSample { late: !item.proves, encoded: item.sample };
+                let pending = PendingSample { late: !proves, encoded: item.sample };
                 samples.entry(slot).or_default().entry(item.node).or_insert(pending);
             }
         }
@@ -273,9 +297,14 @@ pub fn acks(read: &impl Read) -> Result<Vec<(NodeIndex, Ack)>, Fault> {
     Ok(groups.into_iter().flat_map(|(_, g)| g.0).map(|(node, ack)| (NodeIndex(node), ack)).collect())
 }
 
-/// Reports wait for the clock to be trusted.
-pub fn has_untimed(read: &impl Read) -> Result<bool, Fault> {
-    Ok(read.count(UNTIMED)? > 0)
+/// Bytes of the reports that wait for the clock to be trusted.
+pub fn untimed_bytes(read: &impl Read) -> Result<usize, Fault> {
+    let mut bytes = 0;
+    read.for_each(UNTIMED, .., |_, untimed| {
+        bytes += untimed.items.iter().map(|item| item.sample.len()).sum::<usize>();
+        ControlFlow::Continue(())
+    })?;
+    Ok(bytes)
 }
 
 /// Evidence rows of `[from, until)` in slot order; slots without a row were not observed.

@@ -2537,6 +2537,14 @@ export interface operations {
                     "application/json": components["schemas"]["Trust"];
                 };
             };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
         };
     };
     get_enrolment_tokens: {
