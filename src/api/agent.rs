@@ -70,12 +70,8 @@ async fn report(State(state): State<AppState>, headers: HeaderMap, body: Bytes) 
     {
         let status = Status::derive(Observed::Active, node.wanted, *node.eligible.latest());
         let latest = LatestSample::of(now.wall, &item.sample);
-        state.events.publish(&Event::Report(ReportEvent {
-            node_id: node.id.clone(),
-            latest,
-            status,
-            proved: accepted.proved.map(|slot| slot.0),
-        }));
+        let proved = accepted.proved.map(|slot| slot.0);
+        state.events.publish(&Event::Report(ReportEvent { node_id: node.id.clone(), latest, status, proved }));
     }
     let slot = now.trusted.then(|| {
         let slot = now.wall.slot();
