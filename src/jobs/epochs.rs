@@ -25,6 +25,8 @@ use crate::storage::{Lane, hot};
 
 /// Epochs closed in one run; the rest follows in the next, which is nudged.
 const PER_RUN: usize = 64;
+/// Where a window does not suffice, evidence is read on in steps of this part of one.
+const STEPS_PER_WINDOW: u32 = 4;
 
 pub async fn run(context: &Context) -> Result<(), Stopped> {
     for _ in 0..PER_RUN {
@@ -126,8 +128,8 @@ async fn close(context: &Context, range: Range, now: Now) -> Result<(Head, Vec<L
         Some(epoch) => hot::leaves::of_epoch(&hot_read, epoch)?.into_iter().map(|leaf| (leaf.node, leaf)).collect(),
         None => BTreeMap::new(),
     };
-    let horizon = range.last_slot.plus(1).minus(u32::from(context.settings.params.max_age_slots));
-    let rows = hot::evidence(&hot_read, horizon, range.last_slot.plus(1))?;
+    let enrolled = nodes.iter().filter(|node| node.enrolled_from.is_some()).map(|node| node.index).collect();
+    let rows = evidence(&hot_read, &enrolled, range, &context.settings.params)?;
     let inputs = LeafInputs { nodes: &nodes, pools: &pools, before: &before, rows: &rows, params: &context.settings.params };
     let leaves = leaves(&inputs, range).map_err(|e| Fault::Invariant(e.to_string()))?;
     drop(hot_read);
@@ -184,6 +186,24 @@ fn head(context: &Context, range: Range, leaves: &[Leaf], last: Option<&Head>, n
         leaves_hash: epoch::leaves_hash(leaves).map_err(broken)?,
         previous: last.map_or(Ok(epoch::GENESIS), Head::hash).map_err(broken)?,
     })
+}
+
+/// Evidence as far back as any score looks: until all of `enrolled` were observed together in a whole window of slots, at most
+/// `params.max_age_slots`. A fleet that was there all day needs a third of the 72 h.
+fn evidence(read: &impl Read, enrolled: &Bitmap, range: Range, params: &Params) -> Result<Vec<(Slot, SlotRow)>, Fault> {
+    let end = range.last_slot.plus(1);
+    let horizon = end.minus(u32::from(params.max_age_slots));
+    let window = usize::from(params.window_slots);
+    let step = u32::from(params.window_slots).div_ceil(STEPS_PER_WINDOW);
+    let mut from = end.minus(u32::from(params.window_slots)).min(range.epoch.first_slot()).max(horizon);
+    let mut rows = hot::evidence(read, from, end)?;
+    while from > horizon && rows.iter().filter(|(_, row)| enrolled.is_within(&row.observed)).count() < window {
+        let older = from.minus(step).max(horizon);
+        let newer = std::mem::replace(&mut rows, hot::evidence(read, older, from)?);
+        rows.extend(newer);
+        from = older;
+    }
+    Ok(rows)
 }
 
 struct LeafInputs<'a> {
@@ -260,6 +280,47 @@ mod tests {
         assert_eq!(range(Some(1_000_010), Some(1_000_500), 1_000_600), Some((1_000_010, 1_000_499, true)), "weeks are one record");
         assert_eq!(range(Some(1_000_010), None, 1_000_045), Some((1_000_010, 1_000_039, true)));
         assert_eq!(range(Some(1_000_010), None, 1_000_018), None);
+    }
+
+    #[test]
+    fn the_evidence_read_is_all_that_a_window_sees() {
+        let (_dir, store) = crate::storage::testing::store();
+        let params = Params { window_slots: 128, max_age_slots: 700, ..Params::default() };
+        let start = Slot(1_000_000);
+        let nodes: Vec<NodeIndex> = (0..5).map(NodeIndex).collect();
+        // Node 4 is away for the middle third, node 3 has just come; the manager misses rows, a run of them too.
+        let mut evidence_rows = Vec::new();
+        for n in (0..1_000u32).filter(|n| !n.is_multiple_of(17) && !(850..900).contains(n)) {
+            let mut row = SlotRow::default();
+            row.observe(&nodes.iter().filter(|node| node.0 < 3 || (node.0 == 4 && n / 333 != 1)).copied().collect());
+            nodes.iter().filter(|node| node.0 < 4 && (n * 7 + node.0) % 11 != 0 && (node.0 < 3 || n > 990)).for_each(|node| {
+                row.prove(*node);
+            });
+            evidence_rows.push((start.plus(n), row));
+        }
+        let batch = hot::Batch { evidence: evidence_rows, ..hot::Batch::default() };
+        store.hot.write_now(move |tx| hot::flush(tx, &batch)).unwrap();
+        let read = store.hot.read().unwrap();
+        let window = |rows: &[(Slot, SlotRow)], end: Slot, node: NodeIndex| {
+            let (proven, observed) = dense(rows, rows[0].0, end);
+            let columns = (Columns::of(&proven, 5), Columns::of(&observed, 5));
+            poot::window(columns.0.column(node), columns.1.column(node), proven.len(), &params)
+        };
+        let mut depths = std::collections::BTreeSet::new();
+        for last in [99, 349, 640, 899, 909, 999] {
+            let end = start.plus(last + 1);
+            let range = Range { epoch: Epoch(end.0 - 10), last_slot: start.plus(last), slots_per_epoch: 10, is_gap: false };
+            let all = hot::evidence(&read, end.minus(700), end).unwrap();
+            for everybody in [vec![0, 1, 2], vec![0, 1, 2, 4], vec![0, 1, 2, 3, 4]] {
+                let enrolled: Vec<NodeIndex> = everybody.into_iter().map(NodeIndex).collect();
+                let some = evidence(&read, &enrolled.iter().copied().collect(), range, &params).unwrap();
+                depths.insert(some.len());
+                for node in enrolled {
+                    assert_eq!(window(&some, end, node), window(&all, end, node), "node {} at {last}", node.0);
+                }
+            }
+        }
+        assert!(depths.len() > 3, "rows are read as needed: {depths:?}");
     }
 
     #[test]
