@@ -239,10 +239,17 @@ impl Bench {
     }
 
     async fn epochs(&mut self) {
-        for (key, nodes, target) in [("epoch_1000", 1_000, "5 ms"), ("epoch_10000", 10_000, "50 ms")] {
+        let cases = [
+            ("epoch_1000", 1_000, false, "5 ms"),
+            ("epoch_1000_newcomer", 1_000, true, "5 ms"),
+            ("epoch_10000", 10_000, false, "50 ms"),
+            ("epoch_10000_newcomer", 10_000, true, "50 ms"),
+        ];
+        for (key, nodes, newcomer, target) in cases {
             let dir = self.dir.join(key);
-            let (cpu, wall) = local::epoch(&dir, nodes).await;
-            let what = format!("epoch over {} nodes, 72 h of evidence", grouped(nodes as f64));
+            let (cpu, wall) = local::epoch(&dir, nodes, newcomer).await;
+            let read = if newcomer { "one of them new: all of it is read" } else { "all observed all day: a day of it is read" };
+            let what = format!("epoch over {} nodes, 72 h of evidence, {read}", grouped(nodes as f64));
             self.table.add(key, what, format!("{cpu:.1} ms of CPU ({wall:.1} ms, with two fsyncs)"), target, cpu);
             let _ = fs::remove_dir_all(dir);
         }
