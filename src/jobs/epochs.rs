@@ -20,7 +20,7 @@ use crate::domain::time::{Now, Slot};
 use crate::live::Event;
 use crate::storage::core::{alerts, epochs, nodes, pools};
 use crate::storage::fault::{Fault, TxError};
-use crate::storage::table::WriteTx;
+use crate::storage::table::{Read, WriteTx};
 use crate::storage::{Lane, hot};
 
 /// Epochs closed in one run; the rest follows in the next, which is nudged.
