@@ -167,3 +167,32 @@ async fn without_a_trusted_clock_reports_are_kept_and_nothing_closes_until_it_is
     site.driver.set_wall(wall);
     assert_eq!(site.client.get("/clock").await["trusted"], true);
 }
+
+#[tokio::test]
+async fn a_pool_that_is_deleted_before_the_epoch_closes_still_pays_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::new(dir.path().join("data"), &[]).await;
+    let mut node = site.enrol("mover").await;
+    let body = json!({ "name": "short-lived", "pricing": { "cost_per_hour": "10", "currency": "USDT" } });
+    let pool = site.client.post("/nodes/pools", body).await["pool_id"].as_str().unwrap().to_owned();
+    let members = format!("/nodes/pools/{pool}/nodes");
+    site.client.post(&members, json!({ "node_id": node.id.as_str() })).await;
+    for _ in 0..15 {
+        site.next_slot(5_000);
+        node.report(site.now_ms(), sample(1.0)).await.unwrap();
+    }
+    for path in [format!("{members}/{}", node.id), format!("/nodes/pools/{pool}")] {
+        let (status, answer) = site.client.call(reqwest::Method::DELETE, &path, None).await;
+        assert!(status.is_success(), "{path}: {status} {answer}");
+        site.next_slot(5_000);
+    }
+    for _ in 0..15 {
+        site.next_slot(5_000);
+        node.report(site.now_ms(), sample(1.0)).await.unwrap();
+    }
+    site.run_cycles().await;
+    let history = site.client.get(&format!("/nodes/{}/poot/history", node.id)).await;
+    let accrued: Vec<f64> = history["epochs"].as_array().unwrap().iter().map(|e| e["accrued"].as_str().unwrap().parse().unwrap()).collect();
+    let dearest = accrued.iter().copied().fold(0.0, f64::max);
+    assert!((0.5..1.0).contains(&dearest), "five minutes at 10 USDT an hour: {history}");
+}
