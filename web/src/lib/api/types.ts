@@ -20,6 +20,8 @@ export type NodeEpochList = Schemas['NodeEpochList'];
 export type Settlement = Schemas['Settlement'];
 export type PayoutAddress = Schemas['AddressView'];
 export type PayoutList = Schemas['PayoutList'];
+export type Severity = Schemas['Severity'];
+export type Pagination = Schemas['Pagination'];
 
 /** Routes below /api/v1. */
 export type Routes = { [P in keyof paths as P extends `/api/v1${infer Route}` ? Route : never]: paths[P] };
