@@ -21,6 +21,8 @@ use crate::domain::user::Role;
 use crate::live::{Stamped, Watch};
 
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Says that the line is alive; an event and no comment, because pages cannot hear comments. Without an id, so that the last one stays.
+const BEAT: &str = "event: beat\ndata: {}\n\n";
 /// Chunks that wait for a slow client before the ring has to remember for it.
 const CHUNKS: usize = 16;
 
@@ -53,7 +55,11 @@ async fn pump(state: AppState, caller: Caller, mut watch: Watch, out: mpsc::Send
     let mut first = "retry: 3000\n\n".to_owned();
     if watch.reset {
         first.push_str(&reset());
+    } else if watch.missed.is_empty() {
+        // A client that has seen nothing yet learns where it came in, and misses nothing when it comes back.
+        first.push_str(&format!("id: {}\n", state.events.id_text(watch.last_id)));
     }
+    first.push_str(BEAT);
     watch.missed.iter().for_each(|e| first.push_str(&event(e)));
     if out.send(first).await.is_err() {
         return;
@@ -75,7 +81,7 @@ async fn pump(state: AppState, caller: Caller, mut watch: Watch, out: mpsc::Send
                 if !caller.still_signed_in(&state) {
                     return;
                 }
-                ": keep-alive\n\n".to_owned()
+                BEAT.to_owned()
             }
         };
         if out.send(chunk).await.is_err() {

@@ -106,6 +106,8 @@ struct Ring {
 pub struct Watch {
     /// The client asked for events that are gone: it has to reload.
     pub reset: bool,
+    /// Id of the newest event when it connected.
+    pub last_id: u64,
     pub missed: Vec<Arc<Stamped>>,
     pub live: broadcast::Receiver<Arc<Stamped>>,
 }
@@ -143,7 +145,7 @@ impl Events {
     pub fn watch(&self, after: Option<&str>) -> Watch {
         let ring = self.0.ring.lock().unwrap_or_else(PoisonError::into_inner);
         let live = self.0.live.subscribe();
-        let Some(after) = after else { return Watch { reset: false, missed: Vec::new(), live } };
+        let Some(after) = after else { return Watch { reset: false, last_id: ring.last_id, missed: Vec::new(), live } };
         let seen = after
             .split_once('-')
             .filter(|(run, _)| u32::from_str_radix(run, 16) == Ok(self.0.run))
@@ -153,9 +155,9 @@ impl Events {
         match seen {
             Some(seen) if seen + 1 >= oldest => {
                 let missed = ring.events.iter().filter(|e| e.id > seen).cloned().collect();
-                Watch { reset: false, missed, live }
+                Watch { reset: false, last_id: ring.last_id, missed, live }
             }
-            _ => Watch { reset: true, missed: Vec::new(), live },
+            _ => Watch { reset: true, last_id: ring.last_id, missed: Vec::new(), live },
         }
     }
 }
