@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod login;
 pub mod metrics;
 pub mod middleware;
+pub mod node_actions;
 pub mod node_view;
 pub mod nodes;
 pub mod openapi;
@@ -33,6 +34,7 @@ pub mod recovery_kit;
 pub mod resources;
 pub mod server;
 pub mod setup;
+pub mod setup_steps;
 pub mod state;
 
 pub use auth::{Caller, Principal};
@@ -53,6 +55,8 @@ fn routes() -> OpenApiRouter<AppState> {
     let v1 = OpenApiRouter::new()
         .routes(routes!(openapi::document))
         .routes(routes!(setup::state, setup::setup))
+        .routes(routes!(setup_steps::list))
+        .routes(routes!(setup_steps::update))
         .routes(routes!(login::login))
         .routes(routes!(login::logout))
         .routes(routes!(login::me))
@@ -74,6 +78,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(nodes::list, nodes::create))
         .routes(routes!(nodes::get, nodes::update, nodes::delete))
         .routes(routes!(nodes::accept_fingerprint))
+        .routes(routes!(node_actions::act))
         .routes(routes!(pools::list, pools::create))
         .routes(routes!(pools::get, pools::update, pools::delete))
         .routes(routes!(pools::add_node))
@@ -133,6 +138,8 @@ pub async fn record_refusals(state: AppState) {
 
 #[cfg(test)]
 mod access_tests;
+#[cfg(test)]
+mod admin_tests;
 #[cfg(test)]
 mod fleet_tests;
 #[cfg(test)]

@@ -22,6 +22,7 @@ use crate::domain::payout::{Attempt, AttemptState, Payout, Prepared, Priority, S
 use crate::domain::pool::{Pool, ScalingPolicy};
 use crate::domain::poot::Params;
 use crate::domain::session::{Carrier, Session};
+use crate::domain::setup::SetupMark;
 use crate::domain::time::Timeline;
 use crate::domain::user::{PasswordHash, Role, User};
 use crate::storage::golden::{AT, Golden, SLOT, like, pricing};
@@ -343,6 +344,7 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("Balance", vec![Balance(Units(-1)), Balance(Units(i64::MAX))]),
         Golden::of("Accrued", vec![Accrued::default(), accrued]),
         Golden::of("Payout", payouts()),
+        Golden::of("SetupMark", [false, true].map(|skipped| SetupMark { skipped, at: AT, by: user_id().to_string() }).to_vec()),
         Golden::of("SealedAddress", vec![like::<SealedAddress>(&vec![1u8, 2, 255])]),
     ]
 }

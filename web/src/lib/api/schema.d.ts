@@ -381,6 +381,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/nodes/actions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Do something with many nodes
+         * @description All that do not refuse change together, in one transaction.
+         */
+        post: operations["post_nodes_actions"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/nodes/payouts/batch": {
         parameters: {
             query?: never;
@@ -1066,6 +1086,43 @@ export interface paths {
         put?: never;
         /** Make the first person */
         post: operations["post_setup"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/setup/steps": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How far the first steps have come */
+        get: operations["get_setup_steps"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/setup/steps/{step}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Mark a first step
+         * @description `clock` is done only once the clock is trusted, `recovery_kit` only by making a kit, `account` always.
+         */
+        put: operations["put_setup_steps_step"];
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1793,6 +1850,29 @@ export interface components {
             updated_at: string;
             wanted: components["schemas"]["Wanted"];
         };
+        /** @enum {string} */
+        NodeAction: "start" | "stop" | "maintenance" | "end_maintenance";
+        /** @description Why a node refused: what an answer about this node alone would have said. */
+        NodeActionError: {
+            code: string;
+            message: string;
+            name: string;
+        };
+        NodeActionResult: {
+            error?: components["schemas"]["NodeActionError"] | null;
+            node_id: string;
+            ok: boolean;
+            status?: components["schemas"]["NodeStatus"] | null;
+        };
+        NodeActionsAnswer: {
+            /** @description In the order of `node_ids`. */
+            results: components["schemas"]["NodeActionResult"][];
+        };
+        NodeActionsRequest: {
+            action: components["schemas"]["NodeAction"];
+            /** @description An id that is there twice counts once. */
+            node_ids: string[];
+        };
         NodeConfiguration: {
             auto_scaling?: boolean | null;
             maintenance_window?: components["schemas"]["MaintenanceWindow"] | null;
@@ -2145,6 +2225,12 @@ export interface components {
         SetupState: {
             needed: boolean;
         };
+        SetupSteps: {
+            /** @description None is open. */
+            finished: boolean;
+            /** @description In the order in which they are taken. */
+            steps: components["schemas"]["StepView"][];
+        };
         /** @enum {string} */
         Severity: "info" | "warning" | "critical";
         /**
@@ -2152,6 +2238,24 @@ export interface components {
          * @enum {string}
          */
         SlotState: "proven" | "missed" | "attested" | "unobserved" | "pending";
+        /**
+         * @description In the order in which they are shown.
+         * @enum {string}
+         */
+        Step: "account" | "clock" | "storage" | "recovery_kit" | "network" | "pool" | "enrol";
+        /** @enum {string} */
+        StepState: "done" | "skipped" | "open";
+        StepUpdate: {
+            state: components["schemas"]["StepState"];
+        };
+        StepView: {
+            /** @description When it was done or skipped; RFC 3339, UTC. */
+            at?: string | null;
+            /** @description User name of who did; the id of a person who is gone. */
+            by?: string | null;
+            state: components["schemas"]["StepState"];
+            step: components["schemas"]["Step"];
+        };
         StorageInfo: {
             interface?: string | null;
             /** Format: int64 */
@@ -2844,6 +2948,37 @@ export interface operations {
                 };
             };
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    post_nodes_actions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NodeActionsRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeActionsAnswer"];
+                };
+            };
+            400: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4101,6 +4236,66 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    get_setup_steps: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SetupSteps"];
+                };
+            };
+        };
+    };
+    put_setup_steps_step: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                step: components["schemas"]["Step"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StepUpdate"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SetupSteps"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
         };
     };
