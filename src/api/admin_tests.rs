@@ -82,3 +82,57 @@ async fn an_action_on_many_nodes_says_what_became_of_each() {
     let (_, answer) = act("end_maintenance", json!([a])).await;
     assert_eq!(answer["results"][0]["error"]["name"], "NotInMaintenance");
 }
+
+async fn sessions(site: &Site, token: &str) -> Vec<Value> {
+    let (status, body) = site.as_bearer(token, Method::GET, "/api/v1/sessions", None).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    body["sessions"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn people_see_and_end_their_own_sessions_only() {
+    let site = Site::new();
+    let root = site.set_up().await;
+    let anna = site.person(&root, "anna", "viewer").await;
+    let body = json!({"username": "anna", "password": PASSWORD});
+    let elsewhere = [("user-agent", "Firefox"), ("x-forwarded-for", "192.0.2.7")];
+    let (_, other) = site.call(Method::POST, "/api/v1/auth/login", Some(body), &elsewhere).await;
+    let other = other["access_token"].as_str().unwrap();
+
+    let listed = sessions(&site, &anna).await;
+    assert_eq!(listed.len(), 4, "each sign-in begins one for a browser and one for a program");
+    assert_eq!((&listed[0]["current"], &listed[0]["carrier"]), (&json!(true), &json!("program")));
+    assert_eq!(listed.iter().filter(|s| s["current"] == true).count(), 1);
+    let known: Vec<_> = listed.iter().filter(|s| s["user_agent"] == "Firefox" && s["address"] == "192.0.2.7").collect();
+    assert_eq!(known.len(), 2);
+    assert!(!json!(listed).to_string().contains(&anna));
+
+    let remove = async |token: &str, id: &str| site.as_bearer(token, Method::DELETE, &format!("/api/v1/sessions/{id}"), None).await;
+    let of_root = sessions(&site, &root).await[0]["id"].as_str().unwrap().to_owned();
+    let (status, body) = remove(&anna, &of_root).await;
+    assert_eq!((status, name(&body)), (StatusCode::NOT_FOUND, "SessionNotFound"));
+    let of_other = sessions(&site, other).await[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(remove(&anna, &of_other).await.0, StatusCode::NO_CONTENT);
+    assert_eq!(site.as_bearer(other, Method::GET, "/api/v1/sessions", None).await.0, StatusCode::UNAUTHORIZED);
+
+    let again = site.token("anna").await;
+    assert_eq!(site.as_bearer(&anna, Method::POST, "/api/v1/sessions/end-others", None).await.0, StatusCode::NO_CONTENT);
+    assert_eq!(site.as_bearer(&again, Method::GET, "/api/v1/sessions", None).await.0, StatusCode::UNAUTHORIZED);
+    assert_eq!(sessions(&site, &anna).await.len(), 1);
+    assert_eq!(remove(&anna, "current").await.0, StatusCode::NO_CONTENT);
+    assert_eq!(site.as_bearer(&anna, Method::GET, "/api/v1/sessions", None).await.0, StatusCode::UNAUTHORIZED);
+    assert!(!sessions(&site, &root).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_new_password_ends_the_other_sessions() {
+    let site = Site::new();
+    let root = site.set_up().await;
+    let other = site.token("root").await;
+    let (_, me) = site.as_bearer(&root, Method::GET, "/api/v1/auth/me", None).await;
+    let path = format!("/api/v1/users/{}", me["user"]["id"].as_str().unwrap());
+    let change = json!({"password": "another long password", "current_password": PASSWORD});
+    assert_eq!(site.as_bearer(&root, Method::PUT, &path, Some(change)).await.0, StatusCode::OK);
+    assert_eq!(site.as_bearer(&other, Method::GET, "/api/v1/sessions", None).await.0, StatusCode::UNAUTHORIZED);
+    assert_eq!(sessions(&site, &root).await.len(), 1);
+}

@@ -33,6 +33,8 @@ mod reads;
 pub mod recovery_kit;
 pub mod resources;
 pub mod server;
+pub mod sessions;
+pub mod settings;
 pub mod setup;
 pub mod setup_steps;
 pub mod state;
@@ -43,6 +45,7 @@ pub use json::{Json, Path, Query};
 pub use middleware::RequestInfo;
 pub use openapi::openapi_json;
 pub use page::{Page, PageQuery, Pagination};
+pub use settings::{SettingSource, SettingView};
 pub use state::{ApiSettings, AppState, Parts};
 
 use crate::live::REFUSALS_FLUSH;
@@ -62,6 +65,10 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(login::me))
         .routes(routes!(people::list, people::create))
         .routes(routes!(people::update, people::delete))
+        .routes(routes!(sessions::list))
+        .routes(routes!(sessions::end))
+        .routes(routes!(sessions::end_others))
+        .routes(routes!(settings::list))
         .routes(routes!(recovery_kit::make))
         .routes(routes!(audit::list))
         .routes(routes!(alerts::list))

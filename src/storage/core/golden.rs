@@ -322,7 +322,11 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         sealed_seed: vec![1, 2, 255],
         created_at: AT,
     };
-    let session = |carrier| Session { user: user_id(), carrier, created_at: AT, used_at: AT.plus_ms(4) };
+    let session = |carrier| {
+        let known = carrier == Carrier::Cookie;
+        let (address, user_agent) = (known.then(|| "192.0.2.7".to_owned()), known.then(|| "Mozilla/5.0".to_owned()));
+        Session { user: user_id(), carrier, created_at: AT, used_at: AT.plus_ms(4), address, user_agent }
+    };
     let mut accrued = Accrued { through: Epoch(SLOT.0), ..Accrued::default() };
     accrued.set_remainder(Currency::Usdt, Pico(999_999_999_999));
     accrued.set_remainder(Currency::Lucid, Pico(1));

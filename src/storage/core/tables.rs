@@ -13,6 +13,7 @@ use crate::domain::session::Session;
 use crate::domain::setup::SetupMark;
 use crate::domain::user::User;
 use crate::record;
+use crate::storage::migrate;
 use crate::storage::table::Table;
 
 use super::ledger::{Accrued, Balance};
@@ -88,7 +89,7 @@ record! {
     EnrolmentToken = 1,
     User = 1,
     UserId = 1,
-    Session = 1,
+    Session = 2 from migrate::session,
     Alert = 1,
     Entry = 1,
     Index = 1,

@@ -1029,10 +1029,27 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Who is signed in */
+        /** Where one is signed in */
         get: operations["get_sessions"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sessions/end-others": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** End all of one's own sessions but this one */
+        post: operations["post_sessions_end_others"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1049,7 +1066,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Sign someone out */
+        /**
+         * End one of one's own sessions
+         * @description `current` is the one this request comes with.
+         */
         delete: operations["delete_sessions_id"];
         options?: never;
         head?: never;
@@ -2208,6 +2228,53 @@ export interface components {
         };
         /** @enum {string} */
         ScoreState: "pending" | "valid" | "invalid";
+        /**
+         * @description What carries a session's token.
+         * @enum {string}
+         */
+        SessionCarrier: "browser" | "program";
+        SessionList: {
+            /** @description The current one first, then the last used. */
+            sessions: components["schemas"]["SessionView"][];
+        };
+        SessionView: {
+            /** @description Where it was begun; null for sessions of earlier releases. */
+            address?: string | null;
+            carrier: components["schemas"]["SessionCarrier"];
+            /** @description RFC 3339, UTC. */
+            created_at: string;
+            /** @description The one this request came with. */
+            current: boolean;
+            expires_at: string;
+            /** @description Names the session and opens nothing. */
+            id: string;
+            /** @description When it was last used, to about ten minutes. A program's is not followed. */
+            used_at: string;
+            user_agent?: string | null;
+        };
+        SettingList: {
+            settings: components["schemas"]["SettingView"][];
+        };
+        /**
+         * @description Where a value comes from.
+         * @enum {string}
+         */
+        SettingSource: "default" | "file" | "environment" | "flag";
+        SettingView: {
+            /** @description Completes "must be ...". */
+            allowed: string;
+            default: string;
+            /** @description `section.field`, as in the file. */
+            key: string;
+            meaning: string;
+            /** @description A change takes a restart. */
+            restart_needed: boolean;
+            source: components["schemas"]["SettingSource"];
+            /** @description File and line, environment variable, or flag. */
+            source_name?: string | null;
+            /** @description As it was written; of a secret only `set` or `not set`. */
+            value: string;
+        };
         /** @enum {string} */
         Settlement: "live" | "simulated";
         SetupAnswer: {
@@ -2742,7 +2809,10 @@ export interface operations {
     };
     get_events: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Id of the last event that was seen, for a client that cannot set the header `Last-Event-ID`; the header comes first. */
+                last_event_id?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -4120,8 +4190,26 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description planned, not built yet */
-            501: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionList"];
+                };
+            };
+        };
+    };
+    post_sessions_end_others: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4133,17 +4221,26 @@ export interface operations {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                id: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description planned, not built yet */
-            501: {
+            204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
         };
     };
@@ -4156,12 +4253,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description planned, not built yet */
-            501: {
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["SettingList"];
+                };
             };
         };
     };
