@@ -20,6 +20,9 @@ export type NodeEpochList = Schemas['NodeEpochList'];
 export type Settlement = Schemas['Settlement'];
 export type PayoutAddress = Schemas['AddressView'];
 export type PayoutList = Schemas['PayoutList'];
+export type Payout = Schemas['PayoutView'];
+export type PayoutStatus = Schemas['PayoutStatus'];
+export type Posting = Schemas['PostingView'];
 export type Severity = Schemas['Severity'];
 export type Pagination = Schemas['Pagination'];
 
