@@ -267,7 +267,7 @@ export interface paths {
         };
         /**
          * What happens, as it happens
-         * @description Types: `report`, `node`, `epoch`, `payout`, and `reset` when events were missed and the client has to reload.
+         * @description Types: `report`, `node`, `epoch`, `payout`, `alert`, and `reset` when events were missed and the client has to reload.
          */
         get: operations["get_events"];
         put?: never;
@@ -561,6 +561,23 @@ export interface paths {
          * @description Refused while anything is owed to it or on its way. Its id is never given out again.
          */
         delete: operations["delete_nodes_id"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What happened to a node */
+        get: operations["get_nodes_id_events"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1930,6 +1947,29 @@ export interface components {
             epochs: components["schemas"]["NodeEpoch"][];
             pagination: components["schemas"]["Pagination"];
         };
+        NodeEvent: {
+            /** @description Id of the person or the node that did it, or `console`; null when the manager did. */
+            actor?: string | null;
+            /** @description RFC 3339, UTC. */
+            at: string;
+            detail?: string | null;
+            kind: components["schemas"]["NodeEventKind"];
+            /**
+             * Format: int64
+             * @description Counts the events of this node, from 1.
+             */
+            seq: number;
+        };
+        /**
+         * @description New kinds go to the end: stored records name a kind by its place.
+         * @enum {string}
+         */
+        NodeEventKind: "created" | "enrolled" | "reenrolled" | "renamed" | "moved_pool" | "maintenance_set" | "started" | "stopped" | "unreachable" | "back" | "fingerprint_drift" | "fingerprint_accepted" | "address_changed" | "payout_paid" | "payout_failed" | "payout_review" | "deleted";
+        NodeEventList: {
+            /** @description Newest first; of one node the newest 1000 are kept. */
+            events: components["schemas"]["NodeEvent"][];
+            pagination: components["schemas"]["Pagination"];
+        };
         NodeList: {
             nodes: components["schemas"]["Node"][];
             pagination: components["schemas"]["Pagination"];
@@ -2458,6 +2498,9 @@ export interface operations {
                 /** @description From 1. */
                 page?: number;
                 limit?: number;
+                /** @description `open` or `resolved`; default: both. */
+                state?: string;
+                severity?: components["schemas"]["Severity"];
             };
             header?: never;
             path?: never;
@@ -2471,6 +2514,14 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AlertList"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
         };
@@ -3517,6 +3568,39 @@ export interface operations {
                 };
             };
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_nodes_id_events: {
+        parameters: {
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeEventList"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
