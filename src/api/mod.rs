@@ -1,6 +1,7 @@
 //! HTTP: the only layer that knows axum. This file is the index of the API; handlers extract, run one verb of the store in one
 //! transaction, and show the result. Rules live in `domain`, writes in `storage`; cycles are woken through `live::Nudges`.
 
+pub mod about;
 mod agent;
 pub mod alerts;
 pub mod assets;
@@ -70,6 +71,8 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::end))
         .routes(routes!(sessions::end_others))
+        .routes(routes!(about::show))
+        .routes(routes!(about::licences))
         .routes(routes!(settings::list))
         .routes(routes!(storage::show))
         .routes(routes!(storage::check))
