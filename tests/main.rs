@@ -8,6 +8,7 @@ mod crash;
 mod days;
 mod journey;
 mod layering;
+mod licences;
 mod metrics;
 mod openapi;
 mod refusals;

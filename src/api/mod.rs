@@ -1,6 +1,7 @@
 //! HTTP: the only layer that knows axum. This file is the index of the API; handlers extract, run one verb of the store in one
 //! transaction, and show the result. Rules live in `domain`, writes in `storage`; cycles are woken through `live::Nudges`.
 
+pub mod about;
 mod agent;
 pub mod alerts;
 pub mod assets;
@@ -12,6 +13,7 @@ pub mod error;
 pub mod events;
 pub mod gauges;
 pub mod health;
+pub mod idempotency;
 pub mod input;
 pub mod json;
 pub mod ledger;
@@ -70,6 +72,8 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::end))
         .routes(routes!(sessions::end_others))
+        .routes(routes!(about::show))
+        .routes(routes!(about::licences))
         .routes(routes!(settings::list))
         .routes(routes!(storage::show))
         .routes(routes!(storage::check))
@@ -127,6 +131,7 @@ pub fn router(state: AppState) -> Router {
     router
         .fallback(assets::serve)
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
+        .layer(axum::middleware::from_fn_with_state(state.clone(), idempotency::once))
         .layer(axum::middleware::from_fn_with_state(state.clone(), middleware::observe))
         .with_state(state)
 }
@@ -154,6 +159,8 @@ mod access_tests;
 mod admin_tests;
 #[cfg(test)]
 mod fleet_tests;
+#[cfg(test)]
+mod idempotency_tests;
 #[cfg(test)]
 mod read_tests;
 #[cfg(test)]

@@ -4,6 +4,23 @@
  */
 
 export interface paths {
+    "/api/v1/about": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What this program is */
+        get: operations["get_about"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/agent/enrol": {
         parameters: {
             query?: never;
@@ -355,6 +372,26 @@ export interface paths {
         };
         /** Balances of every account, by book */
         get: operations["get_ledger_balances"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/licences": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Licences of what this program is made of
+         * @description Always sent with `Content-Encoding: gzip`.
+         */
+        get: operations["get_licences"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1370,6 +1407,22 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        About: {
+            /** @description Git commit; null when the build did not name it. */
+            commit?: string | null;
+            manager_id: string;
+            /**
+             * Format: int32
+             * @description Newest protocol of agents that is spoken.
+             */
+            protocol: number;
+            /** @description The compiler. */
+            rustc?: string | null;
+            store: components["schemas"]["StoreAbout"];
+            /** @description What it was built for, such as `aarch64-unknown-linux-musl`. */
+            target: string;
+            version: string;
+        };
         /** @description Where a node is paid to. */
         AddressView: {
             /** @description No payout goes there before. */
@@ -1762,6 +1815,25 @@ export interface components {
             temperature_celsius?: number | null;
             /** @description RFC 3339, UTC. */
             timestamp: string;
+        };
+        /** @description The licences of what the binary is made of. */
+        Licences: {
+            /** @description Locked packages whose code is in no binary: tools of the build, tests, other systems. */
+            not_in_binary: string[];
+            packages: components["schemas"]["LicensedPackage"][];
+            texts: string[];
+        };
+        LicensedPackage: {
+            /** @description SPDX. */
+            licence: string;
+            /** @description `npm:` is in front of those of the UI. */
+            name: string;
+            /**
+             * Format: int32
+             * @description Place in `texts`.
+             */
+            text_id: number;
+            version: string;
         };
         /** @description Positive: owed to or given to the account. Negative: taken from it. */
         LineView: {
@@ -2445,6 +2517,20 @@ export interface components {
              */
             written_bytes_since_start?: number | null;
         };
+        StoreAbout: {
+            /** @description RFC 3339, UTC. */
+            created_at: string;
+            /**
+             * Format: int32
+             * @description Raised by every restore.
+             */
+            generation: number;
+            /**
+             * Format: int32
+             * @description Schema of the files; a release reads its own and says so of others.
+             */
+            schema: number;
+        };
         StoredFile: {
             /** Format: int64 */
             bytes: number;
@@ -2519,6 +2605,25 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    get_about: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["About"];
+                };
+            };
+        };
+    };
     post_agent_enrol: {
         parameters: {
             query?: never;
@@ -3061,6 +3166,25 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Balances"];
+                };
+            };
+        };
+    };
+    get_licences: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Licences"];
                 };
             };
         };
