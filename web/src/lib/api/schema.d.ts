@@ -1545,6 +1545,13 @@ export interface components {
             /** @description Stable name of the refusal. */
             name: string;
         };
+        /** @description Of what charts draw as a band. */
+        Extreme: {
+            /** Format: double */
+            cpu_usage_percent?: number | null;
+            /** Format: int64 */
+            memory_used_bytes?: number | null;
+        };
         /** @description Before weights, 0 to 1; null where nothing is known yet. */
         Factors: {
             /** Format: double */
@@ -1581,7 +1588,7 @@ export interface components {
          * @description Length of a bucket.
          * @enum {string}
          */
-        Granularity: "30s" | "1m" | "5m" | "15m" | "1h";
+        Granularity: "30s" | "1m" | "5m" | "15m" | "1h" | "3h" | "6h";
         HardwareInfo: {
             cpu: components["schemas"]["CpuInfo"];
             gpu?: components["schemas"]["GpuInfo"] | null;
@@ -2126,14 +2133,19 @@ export interface components {
             /** Format: double */
             network_mbps?: number | null;
         };
-        /** @description One measurement, or the aggregate of a bucket: gauges as means, counters as last values. What a machine does not have is null. */
+        /**
+         * @description One measurement, or the aggregate of a bucket: gauges as means, counters as last values. What a machine does not have is null. Buckets of an hour or more may come
+         *     without interfaces.
+         */
         ResourceMetrics: {
             cpu?: components["schemas"]["CpuMetrics"] | null;
             disk?: components["schemas"]["DiskMetrics"] | null;
             gpu?: components["schemas"]["GpuMetrics"] | null;
             /** @description Some of it came from the node's spool, after its time: shown, never counted as proof. */
             late?: boolean | null;
+            max?: components["schemas"]["Extreme"] | null;
             memory?: components["schemas"]["MemoryMetrics"] | null;
+            min?: components["schemas"]["Extreme"] | null;
             network?: components["schemas"]["NetworkMetrics"] | null;
             node_id: string;
             /** @description RFC 3339, UTC; of a bucket its start. */
