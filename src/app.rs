@@ -11,9 +11,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::api::{self, ApiSettings, AppState, Parts};
+use crate::api::{self, ApiSettings, AppState, Parts, SettingSource, SettingView};
 use crate::clock::{self, Clock};
-use crate::config::Config;
+use crate::config::{Config, Listed, Origin};
 use crate::crypto::Entropy;
 use crate::domain::audit::{Act, Actor};
 use crate::domain::credits::Epochs;
@@ -28,7 +28,7 @@ use crate::domain::time::{Now, Timestamp};
 use crate::gateways::payment::{PaymentGateway, Simulated};
 use crate::host;
 use crate::jobs::{Context, Scheduler, Settings};
-use crate::live::{Events, Job, Nudges};
+use crate::live::{Event, Events, Job, Nudges};
 use crate::storage::core::{enrolment, pools};
 use crate::storage::fault::{Fault, OpenError, WriteError};
 use crate::storage::{Store, StoreOptions, setup_code};
@@ -135,6 +135,8 @@ impl App {
         let setup_code = setup_code::ensure(&store)?;
 
         let (nudges, events) = (Nudges::new(), Events::new(u32::from_le_bytes(store.entropy.bytes())));
+        let told = events.clone();
+        store.core.watch_alerts(move |change| told.publish(&Event::Alert(change)));
         let (stop, stopping) = watch::channel(false);
         let settings = settings(config)?;
         let parts = Parts {
@@ -268,5 +270,17 @@ fn api_settings(config: &Config, settings: &Settings) -> ApiSettings {
         address_cooldown_hours: config.payout.address_cooldown_hours,
         poot: settings.params,
         settlement: Settlement::Simulated,
+        listed: config.listed.iter().map(setting).collect(),
     }
+}
+
+fn setting(listed: &Listed) -> SettingView {
+    let Listed { key, value, default, origin, allowed, meaning } = listed.clone();
+    let (source, source_name) = match origin {
+        Origin::Default => (SettingSource::Default, None),
+        Origin::File { path, line } => (SettingSource::File, Some(format!("{}:{line}", path.display()))),
+        Origin::Env(name) => (SettingSource::Environment, Some(name)),
+        Origin::Flag(flag) => (SettingSource::Flag, Some(flag.to_owned())),
+    };
+    SettingView { key, value, default, source, source_name, allowed, meaning, restart_needed: true }
 }

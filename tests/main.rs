@@ -12,3 +12,4 @@ mod layering;
 mod metrics;
 mod openapi;
 mod refusals;
+mod silence;

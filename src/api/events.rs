@@ -10,30 +10,47 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_core::Stream;
+use serde::Deserialize;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::auth::Caller;
 use super::error::ApiError;
+use super::json::Query;
 use super::server::stopped;
 use super::state::AppState;
 use crate::domain::user::Role;
 use crate::live::{Stamped, Watch};
 
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Says that the line is alive; an event and no comment, because pages cannot hear comments. Without an id, so that the last one stays.
+const BEAT: &str = "event: beat\ndata: {}\n\n";
 /// Chunks that wait for a slow client before the ring has to remember for it.
 const CHUNKS: usize = 16;
 
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct EventQuery {
+    /// Id of the last event that was seen, for a client that cannot set the header `Last-Event-ID`; the header comes first.
+    last_event_id: Option<String>,
+}
+
 /// What happens, as it happens
 ///
-/// Types: `report`, `node`, `epoch`, `payout`, and `reset` when events were missed and the client has to reload.
-#[utoipa::path(get, path = "/events", tag = "events", responses((status = 200, content_type = "text/event-stream", body = String), (status = 503, description = "too many clients")))]
-pub async fn stream(State(state): State<AppState>, caller: Caller, headers: HeaderMap) -> Result<Response, ApiError> {
+/// Types: `report`, `node`, `epoch`, `payout`, `alert`, and `reset` when events were missed and the client has to reload.
+#[utoipa::path(get, path = "/events", tag = "events", params(EventQuery), responses((status = 200, content_type = "text/event-stream", body = String), (status = 503, description = "too many clients")))]
+pub async fn stream(
+    State(state): State<AppState>,
+    caller: Caller,
+    Query(query): Query<EventQuery>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     caller.require(Role::Viewer)?;
     let slot = Arc::clone(&state.sse_clients)
         .try_acquire_owned()
         .map_err(|_| ApiError::unavailable("TooManyClients", "too many clients watch events"))?;
-    let after = headers.get("last-event-id").and_then(|v| v.to_str().ok());
+    // The header is what the browser itself saw last; the query is as old as the URL.
+    let after = headers.get("last-event-id").and_then(|v| v.to_str().ok()).or(query.last_event_id.as_deref());
     let watch = state.events.watch(after);
     let (sender, receiver) = mpsc::channel(CHUNKS);
     tokio::spawn(pump(state, caller, watch, sender, slot));
@@ -53,7 +70,11 @@ async fn pump(state: AppState, caller: Caller, mut watch: Watch, out: mpsc::Send
     let mut first = "retry: 3000\n\n".to_owned();
     if watch.reset {
         first.push_str(&reset());
+    } else if watch.missed.is_empty() {
+        // A client that has seen nothing yet learns where it came in, and misses nothing when it comes back.
+        first.push_str(&format!("id: {}\n", state.events.id_text(watch.last_id)));
     }
+    first.push_str(BEAT);
     watch.missed.iter().for_each(|e| first.push_str(&event(e)));
     if out.send(first).await.is_err() {
         return;
@@ -75,7 +96,7 @@ async fn pump(state: AppState, caller: Caller, mut watch: Watch, out: mpsc::Send
                 if !caller.still_signed_in(&state) {
                     return;
                 }
-                ": keep-alive\n\n".to_owned()
+                BEAT.to_owned()
             }
         };
         if out.send(chunk).await.is_err() {

@@ -107,6 +107,7 @@ refusals! {
     SetupCodeWrong = "the setup code is wrong",
     NotSignedIn = "sign in first",
     SessionUnknown = "the session or token is not known or has ended; sign in again",
+    SessionNotFound = "you have no session with this id",
     WrongCredentials = "the user name or password is wrong",
     Throttled = "too many attempts; wait",
     NotAllowed = "your role does not allow this",
@@ -123,6 +124,7 @@ refusals! {
     CurrencyNotPayable = "this currency cannot be paid",
     AlertNotFound = "no alert has this id",
     ClockUntrusted = "the clock is not trusted yet",
+    StorageCheckRunning = "the storage is being checked already",
     NotBuilt = "this route is planned and not built yet",
 }
 

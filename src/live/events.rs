@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 use tokio::sync::broadcast;
 
+use crate::domain::alert::AlertChange;
 use crate::domain::ids::{NodeId, PayoutId};
 use crate::domain::node::Status;
 
@@ -54,6 +55,8 @@ pub enum Change {
     Created,
     Updated,
     Deleted,
+    /// It went silent, or is heard again.
+    Status,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -63,6 +66,7 @@ pub enum Event {
     Node { node_id: NodeId, change: Change },
     Epoch { epoch: u64 },
     Payout { payout_id: PayoutId },
+    Alert(AlertChange),
 }
 
 impl Event {
@@ -72,6 +76,7 @@ impl Event {
             Event::Node { .. } => "node",
             Event::Epoch { .. } => "epoch",
             Event::Payout { .. } => "payout",
+            Event::Alert(_) => "alert",
         }
     }
 }
@@ -106,6 +111,8 @@ struct Ring {
 pub struct Watch {
     /// The client asked for events that are gone: it has to reload.
     pub reset: bool,
+    /// Id of the newest event when it connected.
+    pub last_id: u64,
     pub missed: Vec<Arc<Stamped>>,
     pub live: broadcast::Receiver<Arc<Stamped>>,
 }
@@ -143,7 +150,7 @@ impl Events {
     pub fn watch(&self, after: Option<&str>) -> Watch {
         let ring = self.0.ring.lock().unwrap_or_else(PoisonError::into_inner);
         let live = self.0.live.subscribe();
-        let Some(after) = after else { return Watch { reset: false, missed: Vec::new(), live } };
+        let Some(after) = after else { return Watch { reset: false, last_id: ring.last_id, missed: Vec::new(), live } };
         let seen = after
             .split_once('-')
             .filter(|(run, _)| u32::from_str_radix(run, 16) == Ok(self.0.run))
@@ -153,9 +160,9 @@ impl Events {
         match seen {
             Some(seen) if seen + 1 >= oldest => {
                 let missed = ring.events.iter().filter(|e| e.id > seen).cloned().collect();
-                Watch { reset: false, missed, live }
+                Watch { reset: false, last_id: ring.last_id, missed, live }
             }
-            _ => Watch { reset: true, missed: Vec::new(), live },
+            _ => Watch { reset: true, last_id: ring.last_id, missed: Vec::new(), live },
         }
     }
 }

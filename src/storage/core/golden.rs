@@ -2,6 +2,7 @@
 
 use super::ledger::{Accrued, Balance};
 use super::meta::{Counters, StoreMeta};
+use super::node_events::Silent;
 use super::payouts::SealedAddress;
 use super::tables::{Index, Index64};
 use crate::crypto::PublicKey;
@@ -18,10 +19,12 @@ use crate::domain::node::{
     Coordinates, CpuInfo, Eligible, GpuInfo, HardwareInfo, Identity, Location, MaintenanceWindow, MemoryInfo, NetworkInfo, Node,
     NodeConfiguration, NodeType, ResourceLimits, StorageInfo, Wanted,
 };
+use crate::domain::node_event::{Kind, NodeEvent};
 use crate::domain::payout::{Attempt, AttemptState, Payout, Prepared, Priority, Source, State};
 use crate::domain::pool::{Pool, ScalingPolicy};
 use crate::domain::poot::Params;
 use crate::domain::session::{Carrier, Session};
+use crate::domain::setup::SetupMark;
 use crate::domain::time::Timeline;
 use crate::domain::user::{PasswordHash, Role, User};
 use crate::storage::golden::{AT, Golden, SLOT, like, pricing};
@@ -312,6 +315,36 @@ fn heads() -> Vec<Head> {
     vec![closed, gap]
 }
 
+fn node_events() -> Vec<NodeEvent> {
+    use Kind::{
+        AddressChanged, Back, Created, Deleted, Enrolled, FingerprintAccepted, FingerprintDrift, MaintenanceSet, MovedPool, PayoutFailed,
+        PayoutPaid, PayoutReview, Reenrolled, Renamed, Started, Stopped, Unreachable,
+    };
+    let kinds = [
+        Created,
+        Enrolled,
+        Reenrolled,
+        Renamed,
+        MovedPool,
+        MaintenanceSet,
+        Started,
+        Stopped,
+        Unreachable,
+        Back,
+        FingerprintDrift,
+        FingerprintAccepted,
+        AddressChanged,
+        PayoutPaid,
+        PayoutFailed,
+        PayoutReview,
+        Deleted,
+    ];
+    let mut events: Vec<NodeEvent> = kinds.map(|kind| NodeEvent { at: AT, kind, detail: None, actor: Actor::System }).into();
+    let (detail, actor) = (Some("a to b".to_owned()), Actor::User("user_0123456789abcdef".into()));
+    events.push(NodeEvent { at: AT, kind: Renamed, detail, actor });
+    events
+}
+
 pub(in crate::storage) fn goldens() -> Vec<Golden> {
     let meta = StoreMeta {
         schema: 1,
@@ -321,7 +354,11 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         sealed_seed: vec![1, 2, 255],
         created_at: AT,
     };
-    let session = |carrier| Session { user: user_id(), carrier, created_at: AT, used_at: AT.plus_ms(4) };
+    let session = |carrier| {
+        let known = carrier == Carrier::Cookie;
+        let (address, user_agent) = (known.then(|| "192.0.2.7".to_owned()), known.then(|| "Mozilla/5.0".to_owned()));
+        Session { user: user_id(), carrier, created_at: AT, used_at: AT.plus_ms(4), address, user_agent }
+    };
     let mut accrued = Accrued { through: Epoch(SLOT.0), ..Accrued::default() };
     accrued.set_remainder(Currency::Usdt, Pico(999_999_999_999));
     accrued.set_remainder(Currency::Lucid, Pico(1));
@@ -343,6 +380,9 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("Balance", vec![Balance(Units(-1)), Balance(Units(i64::MAX))]),
         Golden::of("Accrued", vec![Accrued::default(), accrued]),
         Golden::of("Payout", payouts()),
+        Golden::of("SetupMark", [false, true].map(|skipped| SetupMark { skipped, at: AT, by: user_id().to_string() }).to_vec()),
         Golden::of("SealedAddress", vec![like::<SealedAddress>(&vec![1u8, 2, 255])]),
+        Golden::of("NodeEvent", node_events()),
+        Golden::of("Silent", vec![Silent::default(), Silent([0, 64, 300].map(NodeIndex).into_iter().collect())]),
     ]
 }

@@ -7,15 +7,19 @@ use crate::domain::epoch::Head;
 use crate::domain::ids::UserId;
 use crate::domain::ledger::Posting;
 use crate::domain::node::Node;
+use crate::domain::node_event::NodeEvent;
 use crate::domain::payout::Payout;
 use crate::domain::pool::Pool;
 use crate::domain::session::Session;
+use crate::domain::setup::SetupMark;
 use crate::domain::user::User;
 use crate::record;
+use crate::storage::migrate;
 use crate::storage::table::Table;
 
 use super::ledger::{Accrued, Balance};
 use super::meta::{Counters, StoreMeta};
+use super::node_events::Silent;
 use super::payouts::SealedAddress;
 
 /// One row, "store".
@@ -32,6 +36,10 @@ pub const NODE_IDS: Table<String, Index> = Table::new("node_ids");
 pub const NODE_KEYS: Table<[u8; 32], Index> = Table::new("node_keys");
 /// (pool index or u32::MAX for none, name) -> node index.
 pub const NODE_NAMES: Table<(u32, String), Index> = Table::new("node_names");
+/// (node index, sequence from 1) -> what happened.
+pub const NODE_EVENTS: Table<(u32, u64), NodeEvent> = Table::new("node_events");
+/// One row: whose silence is recorded.
+pub const SILENT: Table<String, Silent> = Table::new("silent");
 /// By pool index.
 pub const POOLS: Table<u32, Pool> = Table::new("pools");
 /// Deleted pools by index: an epoch that closes late still asks for their price.
@@ -45,6 +53,8 @@ pub const USERS: Table<String, User> = Table::new("users");
 pub const USER_NAMES: Table<String, UserId> = Table::new("user_names");
 /// Hash of a session's token -> session.
 pub const SESSIONS: Table<[u8; 32], Session> = Table::new("sessions");
+/// Name of a first step -> how it was done or skipped.
+pub const SETUP_STEPS: Table<String, SetupMark> = Table::new("setup_steps");
 /// By sequence, from 1.
 pub const ALERTS: Table<u64, Alert> = Table::new("alerts");
 /// Kind, space, subject -> the open alert.
@@ -85,7 +95,7 @@ record! {
     EnrolmentToken = 1,
     User = 1,
     UserId = 1,
-    Session = 1,
+    Session = 2 from migrate::session,
     Alert = 1,
     Entry = 1,
     Index = 1,
@@ -96,9 +106,12 @@ record! {
     Accrued = 1,
     Payout = 1,
     SealedAddress = 1,
+    SetupMark = 1,
+    NodeEvent = 1,
+    Silent = 1,
 }
 
-/// Created with the file, so that snapshots can open them all.
+/// Created with the file, or when a later release opens it, so that snapshots can open them all.
 pub const ALL: &[&str] = &[
     STORE.name,
     COUNTERS.name,
@@ -126,4 +139,7 @@ pub const ALL: &[&str] = &[
     OPEN_PAYOUTS.name,
     SCHEDULED.name,
     PAYOUT_ADDRESSES.name,
+    SETUP_STEPS.name,
+    NODE_EVENTS.name,
+    SILENT.name,
 ];

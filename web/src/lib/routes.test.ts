@@ -3,10 +3,14 @@ import { followsHere, pathOf, routeOf } from './routes';
 
 describe('routes', () => {
   it.each([
-    ['/', { page: 'nodes' }],
+    ['/', { page: 'overview' }],
     ['/nodes', { page: 'nodes' }],
     ['/nodes/', { page: 'nodes' }],
     ['/nodes/node_1', { page: 'node', nodeId: 'node_1' }],
+    ['/pools', { page: 'pools' }],
+    ['/pools/pool_1', { page: 'pool', poolId: 'pool_1' }],
+    ['/payouts/pay%201', { page: 'payout', payoutId: 'pay 1' }],
+    ['/ledger/x', { page: 'missing', path: '/ledger/x' }],
     ['/enrol', { page: 'enrol' }],
     ['/settings', { page: 'settings' }],
     ['/nodes/a/b', { page: 'missing', path: '/nodes/a/b' }],

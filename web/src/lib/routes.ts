@@ -1,22 +1,27 @@
 // Which page a path names. History routing: the manager answers every unknown path with index.html.
 
+/** Pages without a part of their own in the path. */
+const PLAIN = ['overview', 'nodes', 'pools', 'poot', 'payouts', 'ledger', 'alerts', 'audit', 'enrol', 'settings', 'about', 'setup'] as const;
+type Plain = (typeof PLAIN)[number];
+
 export type Route =
-  | { page: 'nodes' }
+  | { page: Plain }
   | { page: 'node'; nodeId: string }
-  | { page: 'enrol' }
-  | { page: 'settings' }
+  | { page: 'pool'; poolId: string }
+  | { page: 'payout'; payoutId: string }
   | { page: 'missing'; path: string };
+export type PageName = Route['page'];
 
 export function routeOf(pathname: string): Route {
   const parts = pathname.split('/').filter((part) => part !== '');
   const [first, second] = parts;
-  if (parts.length === 0 || (first === 'nodes' && parts.length === 1)) return { page: 'nodes' };
-  if (first === 'nodes' && second !== undefined && parts.length === 2) {
-    const nodeId = decoded(second);
-    if (nodeId !== null) return { page: 'node', nodeId };
-  }
-  if (first === 'enrol' && parts.length === 1) return { page: 'enrol' };
-  if (first === 'settings' && parts.length === 1) return { page: 'settings' };
+  if (first === undefined) return { page: 'overview' };
+  const plain = PLAIN.find((page) => page === first);
+  if (plain && parts.length === 1) return { page: plain };
+  const id = second === undefined || parts.length !== 2 ? null : decoded(second);
+  if (id !== null && first === 'nodes') return { page: 'node', nodeId: id };
+  if (id !== null && first === 'pools') return { page: 'pool', poolId: id };
+  if (id !== null && first === 'payouts') return { page: 'payout', payoutId: id };
   return { page: 'missing', path: pathname };
 }
 
@@ -29,10 +34,10 @@ function decoded(part: string): string | null {
 }
 
 export const pathOf = {
-  nodes: () => '/nodes',
+  page: (page: Plain) => (page === 'overview' ? '/' : `/${page}`),
   node: (nodeId: string) => `/nodes/${encodeURIComponent(nodeId)}`,
-  enrol: () => '/enrol',
-  settings: () => '/settings',
+  pool: (poolId: string) => `/pools/${encodeURIComponent(poolId)}`,
+  payout: (payoutId: string) => `/payouts/${encodeURIComponent(payoutId)}`,
 };
 
 /** What a click on a link needs to be for the page to follow it itself. */

@@ -267,7 +267,7 @@ export interface paths {
         };
         /**
          * What happens, as it happens
-         * @description Types: `report`, `node`, `epoch`, `payout`, and `reset` when events were missed and the client has to reload.
+         * @description Types: `report`, `node`, `epoch`, `payout`, `alert`, and `reset` when events were missed and the client has to reload.
          */
         get: operations["get_events"];
         put?: never;
@@ -375,6 +375,26 @@ export interface paths {
         put?: never;
         /** Make a node that an agent may claim later */
         post: operations["post_nodes"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/actions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Do something with many nodes
+         * @description All that do not refuse change together, in one transaction.
+         */
+        post: operations["post_nodes_actions"];
         delete?: never;
         options?: never;
         head?: never;
@@ -541,6 +561,23 @@ export interface paths {
          * @description Refused while anything is owed to it or on its way. Its id is never given out again.
          */
         delete: operations["delete_nodes_id"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What happened to a node */
+        get: operations["get_nodes_id_events"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1009,10 +1046,27 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Who is signed in */
+        /** Where one is signed in */
         get: operations["get_sessions"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sessions/end-others": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** End all of one's own sessions but this one */
+        post: operations["post_sessions_end_others"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1029,7 +1083,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Sign someone out */
+        /**
+         * End one of one's own sessions
+         * @description `current` is the one this request comes with.
+         */
         delete: operations["delete_sessions_id"];
         options?: never;
         head?: never;
@@ -1072,6 +1129,43 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/setup/steps": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How far the first steps have come */
+        get: operations["get_setup_steps"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/setup/steps/{step}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Mark a first step
+         * @description `clock` is done only once the clock is trusted, `recovery_kit` only by making a kit, `account` always.
+         */
+        put: operations["put_setup_steps_step"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/storage": {
         parameters: {
             query?: never;
@@ -1079,10 +1173,30 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What the store holds and how it grows */
+        /** What the store lies on */
         get: operations["get_storage"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/storage/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Measure the storage
+         * @description Writes at most 32 MiB, for about 5 s at most, into a file of the data folder that is gone afterwards. One check at a time.
+         */
+        post: operations["post_storage_check"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1406,6 +1520,15 @@ export interface components {
             /** Format: int32 */
             slot: number;
         };
+        /** @enum {string} */
+        DeviceKind: "sd" | "emmc" | "ssd" | "hdd" | "network" | "memory" | "unknown";
+        DeviceView: {
+            filesystem?: string | null;
+            kind: components["schemas"]["DeviceKind"];
+            /** @description Model, as it says of itself. */
+            name?: string | null;
+            removable?: boolean | null;
+        };
         /** @description The file system that holds the agent's state folder; rates are of its device. */
         DiskMetrics: {
             /** Format: int64 */
@@ -1543,6 +1666,12 @@ export interface components {
         FieldError: {
             field: string;
             message: string;
+        };
+        FsyncView: {
+            /** Format: double */
+            median: number;
+            /** Format: double */
+            worst: number;
         };
         GpuInfo: {
             compute_capability?: string | null;
@@ -1793,6 +1922,29 @@ export interface components {
             updated_at: string;
             wanted: components["schemas"]["Wanted"];
         };
+        /** @enum {string} */
+        NodeAction: "start" | "stop" | "maintenance" | "end_maintenance";
+        /** @description Why a node refused: what an answer about this node alone would have said. */
+        NodeActionError: {
+            code: string;
+            message: string;
+            name: string;
+        };
+        NodeActionResult: {
+            error?: components["schemas"]["NodeActionError"] | null;
+            node_id: string;
+            ok: boolean;
+            status?: components["schemas"]["NodeStatus"] | null;
+        };
+        NodeActionsAnswer: {
+            /** @description In the order of `node_ids`. */
+            results: components["schemas"]["NodeActionResult"][];
+        };
+        NodeActionsRequest: {
+            action: components["schemas"]["NodeAction"];
+            /** @description An id that is there twice counts once. */
+            node_ids: string[];
+        };
         NodeConfiguration: {
             auto_scaling?: boolean | null;
             maintenance_window?: components["schemas"]["MaintenanceWindow"] | null;
@@ -1828,6 +1980,29 @@ export interface components {
         };
         NodeEpochList: {
             epochs: components["schemas"]["NodeEpoch"][];
+            pagination: components["schemas"]["Pagination"];
+        };
+        NodeEvent: {
+            /** @description Id of the person or the node that did it, or `console`; null when the manager did. */
+            actor?: string | null;
+            /** @description RFC 3339, UTC. */
+            at: string;
+            detail?: string | null;
+            kind: components["schemas"]["NodeEventKind"];
+            /**
+             * Format: int64
+             * @description Counts the events of this node, from 1.
+             */
+            seq: number;
+        };
+        /**
+         * @description New kinds go to the end: stored records name a kind by its place.
+         * @enum {string}
+         */
+        NodeEventKind: "created" | "enrolled" | "reenrolled" | "renamed" | "moved_pool" | "maintenance_set" | "started" | "stopped" | "unreachable" | "back" | "fingerprint_drift" | "fingerprint_accepted" | "address_changed" | "payout_paid" | "payout_failed" | "payout_review" | "deleted";
+        NodeEventList: {
+            /** @description Newest first; of one node the newest 1000 are kept. */
+            events: components["schemas"]["NodeEvent"][];
             pagination: components["schemas"]["Pagination"];
         };
         NodeList: {
@@ -2128,6 +2303,53 @@ export interface components {
         };
         /** @enum {string} */
         ScoreState: "pending" | "valid" | "invalid";
+        /**
+         * @description What carries a session's token.
+         * @enum {string}
+         */
+        SessionCarrier: "browser" | "program";
+        SessionList: {
+            /** @description The current one first, then the last used. */
+            sessions: components["schemas"]["SessionView"][];
+        };
+        SessionView: {
+            /** @description Where it was begun; null for sessions of earlier releases. */
+            address?: string | null;
+            carrier: components["schemas"]["SessionCarrier"];
+            /** @description RFC 3339, UTC. */
+            created_at: string;
+            /** @description The one this request came with. */
+            current: boolean;
+            expires_at: string;
+            /** @description Names the session and opens nothing. */
+            id: string;
+            /** @description When it was last used, to about ten minutes. A program's is not followed. */
+            used_at: string;
+            user_agent?: string | null;
+        };
+        SettingList: {
+            settings: components["schemas"]["SettingView"][];
+        };
+        /**
+         * @description Where a value comes from.
+         * @enum {string}
+         */
+        SettingSource: "default" | "file" | "environment" | "flag";
+        SettingView: {
+            /** @description Completes "must be ...". */
+            allowed: string;
+            default: string;
+            /** @description `section.field`, as in the file. */
+            key: string;
+            meaning: string;
+            /** @description A change takes a restart. */
+            restart_needed: boolean;
+            source: components["schemas"]["SettingSource"];
+            /** @description File and line, environment variable, or flag. */
+            source_name?: string | null;
+            /** @description As it was written; of a secret only `set` or `not set`. */
+            value: string;
+        };
         /** @enum {string} */
         Settlement: "live" | "simulated";
         SetupAnswer: {
@@ -2145,6 +2367,12 @@ export interface components {
         SetupState: {
             needed: boolean;
         };
+        SetupSteps: {
+            /** @description None is open. */
+            finished: boolean;
+            /** @description In the order in which they are taken. */
+            steps: components["schemas"]["StepView"][];
+        };
         /** @enum {string} */
         Severity: "info" | "warning" | "critical";
         /**
@@ -2152,11 +2380,76 @@ export interface components {
          * @enum {string}
          */
         SlotState: "proven" | "missed" | "attested" | "unobserved" | "pending";
+        /**
+         * @description In the order in which they are shown.
+         * @enum {string}
+         */
+        Step: "account" | "clock" | "storage" | "recovery_kit" | "network" | "pool" | "enrol";
+        /** @enum {string} */
+        StepState: "done" | "skipped" | "open";
+        StepUpdate: {
+            state: components["schemas"]["StepState"];
+        };
+        StepView: {
+            /** @description When it was done or skipped; RFC 3339, UTC. */
+            at?: string | null;
+            /** @description User name of who did; the id of a person who is gone. */
+            by?: string | null;
+            state: components["schemas"]["StepState"];
+            step: components["schemas"]["Step"];
+        };
+        StorageCheck: {
+            advice: string;
+            /** Format: int64 */
+            free_bytes: number;
+            /** @description Until a small write is safe, in milliseconds: what every change waits for. */
+            fsync_ms: components["schemas"]["FsyncView"];
+            /** Format: double */
+            seconds: number;
+            verdict: components["schemas"]["StorageVerdict"];
+            /**
+             * Format: double
+             * @description Of long writes, synchronisation included.
+             */
+            write_bytes_per_second: number;
+            /** Format: int64 */
+            written_bytes: number;
+        };
         StorageInfo: {
             interface?: string | null;
             /** Format: int64 */
             total_bytes: number;
             type?: string | null;
+        };
+        /** @enum {string} */
+        StorageVerdict: "good" | "slow" | "very_slow" | "low_space";
+        StorageView: {
+            /** @description For admins only. */
+            data_dir?: string | null;
+            device: components["schemas"]["DeviceView"];
+            /** @description The largest first. */
+            files: components["schemas"]["StoredFile"][];
+            /**
+             * Format: int64
+             * @description What this manager may still use of it.
+             */
+            free_bytes: number;
+            /**
+             * Format: int64
+             * @description Of the whole file system.
+             */
+            total_bytes: number;
+            /**
+             * Format: int64
+             * @description What this process had written since its start; null where the kernel does not count.
+             */
+            written_bytes_since_start?: number | null;
+        };
+        StoredFile: {
+            /** Format: int64 */
+            bytes: number;
+            /** @description Within the data folder; of a folder the sum of its files. */
+            name: string;
         };
         /** @enum {string} */
         TimeRange: "1h" | "6h" | "24h" | "7d";
@@ -2287,6 +2580,9 @@ export interface operations {
                 /** @description From 1. */
                 page?: number;
                 limit?: number;
+                /** @description `open` or `resolved`; default: both. */
+                state?: string;
+                severity?: components["schemas"]["Severity"];
             };
             header?: never;
             path?: never;
@@ -2300,6 +2596,14 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AlertList"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
         };
@@ -2638,7 +2942,10 @@ export interface operations {
     };
     get_events: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Id of the last event that was seen, for a client that cannot set the header `Last-Event-ID`; the header comes first. */
+                last_event_id?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -2844,6 +3151,37 @@ export interface operations {
                 };
             };
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    post_nodes_actions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NodeActionsRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeActionsAnswer"];
+                };
+            };
+            400: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3312,6 +3650,39 @@ export interface operations {
                 };
             };
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_nodes_id_events: {
+        parameters: {
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeEventList"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3985,8 +4356,26 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description planned, not built yet */
-            501: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionList"];
+                };
+            };
+        };
+    };
+    post_sessions_end_others: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3998,17 +4387,26 @@ export interface operations {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                id: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description planned, not built yet */
-            501: {
+            204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
         };
     };
@@ -4021,12 +4419,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description planned, not built yet */
-            501: {
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["SettingList"];
+                };
             };
         };
     };
@@ -4104,6 +4503,66 @@ export interface operations {
             };
         };
     };
+    get_setup_steps: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SetupSteps"];
+                };
+            };
+        };
+    };
+    put_setup_steps_step: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                step: components["schemas"]["Step"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StepUpdate"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SetupSteps"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     get_storage: {
         parameters: {
             query?: never;
@@ -4113,12 +4572,48 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description planned, not built yet */
-            501: {
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["StorageView"];
+                };
+            };
+        };
+    };
+    post_storage_check: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StorageCheck"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
         };
     };

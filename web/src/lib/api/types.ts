@@ -20,6 +20,11 @@ export type NodeEpochList = Schemas['NodeEpochList'];
 export type Settlement = Schemas['Settlement'];
 export type PayoutAddress = Schemas['AddressView'];
 export type PayoutList = Schemas['PayoutList'];
+export type Payout = Schemas['PayoutView'];
+export type PayoutStatus = Schemas['PayoutStatus'];
+export type Posting = Schemas['PostingView'];
+export type Severity = Schemas['Severity'];
+export type Pagination = Schemas['Pagination'];
 
 /** Routes below /api/v1. */
 export type Routes = { [P in keyof paths as P extends `/api/v1${infer Route}` ? Route : never]: paths[P] };
@@ -35,12 +40,13 @@ export type QueryOf<O> = O extends { parameters: { query?: infer Q } } ? Q : und
 
 // Events of GET /events are no part of an OpenAPI document, so they are named here.
 export type ReportEvent = Latest & { node_id: string; status: Status; proved?: number };
-export type NodeEvent = { node_id: string; change: 'created' | 'updated' | 'deleted' };
+export type NodeEvent = { node_id: string; change: 'created' | 'updated' | 'deleted' | 'status' };
 export type LiveEvents = {
   report: ReportEvent;
   node: NodeEvent;
   epoch: { epoch: number };
   payout: { payout_id: string };
+  alert: { alert_id: string; kind: string; severity: Severity; subject: string; change: 'raised' | 'resolved' };
   /** Events were missed: reload what is shown. */
   reset: Record<string, never>;
 };

@@ -11,7 +11,7 @@ function browserGround(): { ground: Ground; close: () => void } {
   const channel = new BroadcastChannel(NAME);
   const locks = navigator.locks as LockManager | undefined;
   const ground: Ground = {
-    openSource: () => new EventSource('/api/v1/events'),
+    openSource: (after) => new EventSource(`/api/v1/events${after && `?last_event_id=${encodeURIComponent(after)}`}`),
     lead: locks && ((held) => {
       const abort = new AbortController();
       // The lock is kept until the promise settles; closing the tab frees it too.
@@ -23,6 +23,17 @@ function browserGround(): { ground: Ground; close: () => void } {
       const heard = (event: MessageEvent<Message>) => listener(event.data);
       channel.addEventListener('message', heard);
       return () => channel.removeEventListener('message', heard);
+    },
+    // Asking who we are also tells the session when it has ended, which a refused stream cannot say.
+    answers: () => api.me().then(() => true, () => false),
+    onWake: (listener) => {
+      const seen = () => document.hidden || listener();
+      document.addEventListener('visibilitychange', seen);
+      addEventListener('online', listener);
+      return () => {
+        document.removeEventListener('visibilitychange', seen);
+        removeEventListener('online', listener);
+      };
     },
     nowMs: () => Date.now(),
     after: (ms, run) => {
@@ -36,7 +47,7 @@ function browserGround(): { ground: Ground; close: () => void } {
 class Live {
   link = $state.raw<Link>({ state: 'connecting', sinceMs: Date.now() });
 
-  #handlers: Handlers = { report: new Set(), node: new Set(), epoch: new Set(), payout: new Set(), reset: new Set() };
+  #handlers: Handlers = { report: new Set(), node: new Set(), epoch: new Set(), payout: new Set(), alert: new Set(), reset: new Set() };
   #stop: (() => void) | undefined;
 
   /** Hears events of a type until the returned function is called. */
@@ -51,8 +62,6 @@ class Live {
     const stop = openStream(ground, {
       event: (type, data) => this.#dispatch(type as keyof LiveEvents, data),
       link: (link) => (this.link = link),
-      // The stream cannot say why it was refused; asking who we are can, and the session watches that answer.
-      refused: () => void api.me().catch(() => {}),
     });
     this.#stop = () => {
       stop();
