@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: build licences run test bench test-arm64 lint fmt web openapi fmt-check clippy deny test-web test-rust test-browser clean-run
+.PHONY: build licences run demo test bench test-arm64 lint fmt web openapi fmt-check clippy deny test-web test-rust test-browser clean-run
 
 APP := lucid-node-management
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
@@ -18,6 +18,10 @@ build: web ## target/release/lucid-node-management with the UI inside
 
 run: ## a manager on ./target/run-data, and an agent on this machine
 	@packaging/run.sh
+
+demo: web ## a month of two dozen simulated machines in a temporary store, at http://127.0.0.1:8095 until Ctrl-C
+	cargo build --profile quick --locked --example demo
+	@trap 'exit 0' INT; '$(TARGET_DIR)/quick/examples/demo' --listen 127.0.0.1:$${NODE_MANAGEMENT_PORT:-8095} $(DEMO_ARGS)
 
 test: fmt-check web clippy deny test-web test-rust test-browser test-arm64 ## everything CI runs
 	@echo "== all tests passed"

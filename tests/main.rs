@@ -6,6 +6,7 @@ mod support;
 
 mod crash;
 mod days;
+mod demo;
 mod journey;
 mod layering;
 mod licences;
