@@ -65,7 +65,7 @@ test-rust: web
 	$(call step,rust tests,if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked --no-fail-fast; else cargo test --locked; fi)
 
 test-browser: test-rust ## drives the binary that the Rust tests built
-	$(call step,browser tests,packaging/need.sh chromium && LUCID_BIN='$(DEBUG)' LUCID_CHROMIUM="$$(command -v chromium)" npm --prefix web run --silent test:browser)
+	$(call step,browser tests,packaging/need.sh chromium && LUCID_BIN='$(DEBUG)' LUCID_DEMO='$(abspath $(TARGET_DIR))/debug/examples/demo' LUCID_CHROMIUM="$$(command -v chromium)" npm --prefix web run --silent test:browser)
 
 test-arm64: web ## the static ARM64 binary: manager and agent under qemu-user
 	$(call step,ARM64 test,packaging/test-arm64.sh)
