@@ -13,4 +13,5 @@ mod licences;
 mod metrics;
 mod openapi;
 mod refusals;
+mod rollups;
 mod silence;
