@@ -11,9 +11,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::api::{self, ApiSettings, AppState, Parts};
+use crate::api::{self, ApiSettings, AppState, Parts, SettingSource, SettingView};
 use crate::clock::{self, Clock};
-use crate::config::Config;
+use crate::config::{Config, Listed, Origin};
 use crate::crypto::Entropy;
 use crate::domain::audit::{Act, Actor};
 use crate::domain::credits::Epochs;
@@ -264,5 +264,17 @@ fn api_settings(config: &Config, settings: &Settings) -> ApiSettings {
         address_cooldown_hours: config.payout.address_cooldown_hours,
         poot: settings.params,
         settlement: Settlement::Simulated,
+        listed: config.listed.iter().map(setting).collect(),
     }
+}
+
+fn setting(listed: &Listed) -> SettingView {
+    let Listed { key, value, default, origin, allowed, meaning } = listed.clone();
+    let (source, source_name) = match origin {
+        Origin::Default => (SettingSource::Default, None),
+        Origin::File { path, line } => (SettingSource::File, Some(format!("{}:{line}", path.display()))),
+        Origin::Env(name) => (SettingSource::Environment, Some(name)),
+        Origin::Flag(flag) => (SettingSource::Flag, Some(flag.to_owned())),
+    };
+    SettingView { key, value, default, source, source_name, allowed, meaning, restart_needed: true }
 }

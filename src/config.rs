@@ -18,7 +18,7 @@ use crate::domain::money::{Amount, Units};
 use crate::domain::pool::Pricing;
 
 pub use agent::AgentFile;
-pub use print::markdown_table;
+pub use print::{Listed, markdown_table};
 pub use rules::{Gateway, LogFormat, LogTargets, PayoutMode, Secret, parse_log_targets};
 pub use settings::{
     ApiGateway, Blockchain, Clock, Config, DefaultPool, Limits, Log, Mongodb, Payout, Pools, Poot, Server, Storage, TronPayment,
@@ -93,7 +93,10 @@ impl Config {
             config.check_together(&values, &mut errors);
         }
         match config {
-            Some(config) if errors.0.is_empty() => Ok(Loaded { config, notes, values }),
+            Some(mut config) if errors.0.is_empty() => {
+                config.listed = print::listed(&keys, &values);
+                Ok(Loaded { config, notes, values })
+            }
             _ => Err(errors),
         }
     }

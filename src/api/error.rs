@@ -102,11 +102,16 @@ impl ApiError {
         (denied && self.name != Refusal::NotSignedIn.name()) || impostor
     }
 
+    /// The code as clients see it.
+    pub fn code_text(&self) -> String {
+        format!("LUCID_ERR_{:04}", self.code)
+    }
+
     /// The body as the contract has it.
     pub fn render(self, request_id: &str, at: Timestamp) -> Response {
         let body = ErrorBody {
             error: ErrorDetail {
-                code: format!("LUCID_ERR_{:04}", self.code),
+                code: self.code_text(),
                 message: self.message,
                 details: ErrorFields { name: self.name.to_owned(), fields: self.fields },
                 request_id: request_id.to_owned(),
@@ -198,7 +203,7 @@ fn status_and_code(refusal: &Refusal) -> (StatusCode, u16) {
         Refusal::SetupCodeWrong => (UNAUTHORIZED, 2005),
         Refusal::FreshFactorNeeded => (FORBIDDEN, 2009),
         Refusal::Throttled => (StatusCode::TOO_MANY_REQUESTS, 4291),
-        Refusal::UserNotFound | Refusal::AlertNotFound => (NOT_FOUND, 4041),
+        Refusal::UserNotFound | Refusal::AlertNotFound | Refusal::SessionNotFound => (NOT_FOUND, 4041),
         Refusal::UserExists | Refusal::LastSuperAdmin | Refusal::PayoutMoved => (CONFLICT, 4091),
 
         Refusal::AddressNotFound | Refusal::PayoutNotFound => (NOT_FOUND, 5006),

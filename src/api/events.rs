@@ -10,11 +10,13 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use futures_core::Stream;
+use serde::Deserialize;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::auth::Caller;
 use super::error::ApiError;
+use super::json::Query;
 use super::server::stopped;
 use super::state::AppState;
 use crate::domain::user::Role;
@@ -26,16 +28,29 @@ const BEAT: &str = "event: beat\ndata: {}\n\n";
 /// Chunks that wait for a slow client before the ring has to remember for it.
 const CHUNKS: usize = 16;
 
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct EventQuery {
+    /// Id of the last event that was seen, for a client that cannot set the header `Last-Event-ID`; the header comes first.
+    last_event_id: Option<String>,
+}
+
 /// What happens, as it happens
 ///
 /// Types: `report`, `node`, `epoch`, `payout`, and `reset` when events were missed and the client has to reload.
-#[utoipa::path(get, path = "/events", tag = "events", responses((status = 200, content_type = "text/event-stream", body = String), (status = 503, description = "too many clients")))]
-pub async fn stream(State(state): State<AppState>, caller: Caller, headers: HeaderMap) -> Result<Response, ApiError> {
+#[utoipa::path(get, path = "/events", tag = "events", params(EventQuery), responses((status = 200, content_type = "text/event-stream", body = String), (status = 503, description = "too many clients")))]
+pub async fn stream(
+    State(state): State<AppState>,
+    caller: Caller,
+    Query(query): Query<EventQuery>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
     caller.require(Role::Viewer)?;
     let slot = Arc::clone(&state.sse_clients)
         .try_acquire_owned()
         .map_err(|_| ApiError::unavailable("TooManyClients", "too many clients watch events"))?;
-    let after = headers.get("last-event-id").and_then(|v| v.to_str().ok());
+    // The header is what the browser itself saw last; the query is as old as the URL.
+    let after = headers.get("last-event-id").and_then(|v| v.to_str().ok()).or(query.last_event_id.as_deref());
     let watch = state.events.watch(after);
     let (sender, receiver) = mpsc::channel(CHUNKS);
     tokio::spawn(pump(state, caller, watch, sender, slot));

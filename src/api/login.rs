@@ -74,7 +74,7 @@ pub async fn login(
 ) -> Result<impl IntoResponse, ApiError> {
     auth::check_origin(&Method::POST, &headers)?;
     let user = passwords::check(&state, &request, &body.username, &body.password).await?;
-    let tokens = sign_in(&state, &request, &user).await?;
+    let tokens = sign_in(&state, &request, &headers, &user).await?;
     let answer =
         LoginAnswer { access_token: tokens.access_token, token_type: "Bearer", expires_in: BEARER_SECONDS, user: UserView::from(&user) };
     Ok((set_cookie(&tokens.cookie, &state), Json(answer)))
@@ -85,13 +85,16 @@ pub struct Tokens {
     pub cookie: String,
 }
 
+/// What is kept of a program's name for itself.
+const USER_AGENT_LEN: usize = 256;
+
 /// New sessions for a person whose password was checked.
-pub async fn sign_in(state: &AppState, request: &RequestInfo, user: &User) -> Result<Tokens, ApiError> {
+pub async fn sign_in(state: &AppState, request: &RequestInfo, headers: &HeaderMap, user: &User) -> Result<Tokens, ApiError> {
     let tokens = Tokens { access_token: auth::new_token(&state.entropy), cookie: auth::new_token(&state.entropy) };
-    let new = [
-        NewSession { token_hash: token_hash(&tokens.access_token), carrier: Carrier::Bearer },
-        NewSession { token_hash: token_hash(&tokens.cookie), carrier: Carrier::Cookie },
-    ];
+    let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    let user_agent: Option<String> = user_agent.map(|text| text.chars().take(USER_AGENT_LEN).collect());
+    let new = [(&tokens.access_token, Carrier::Bearer), (&tokens.cookie, Carrier::Cookie)];
+    let new = new.map(|(token, carrier)| NewSession { token_hash: token_hash(token), carrier, user_agent: user_agent.clone() });
     let now = state.now();
     let (act, user) = (request.act(now, Actor::User(user.id.to_string())), user.clone());
     state.store.write(move |tx| people::sign_in(tx, &user, &new, &act)).await?;

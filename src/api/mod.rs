@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod login;
 pub mod metrics;
 pub mod middleware;
+pub mod node_actions;
 pub mod node_view;
 pub mod nodes;
 pub mod openapi;
@@ -32,7 +33,10 @@ mod reads;
 pub mod recovery_kit;
 pub mod resources;
 pub mod server;
+pub mod sessions;
+pub mod settings;
 pub mod setup;
+pub mod setup_steps;
 pub mod state;
 
 pub use auth::{Caller, Principal};
@@ -41,6 +45,7 @@ pub use json::{Json, Path, Query};
 pub use middleware::RequestInfo;
 pub use openapi::openapi_json;
 pub use page::{Page, PageQuery, Pagination};
+pub use settings::{SettingSource, SettingView};
 pub use state::{ApiSettings, AppState, Parts};
 
 use crate::live::REFUSALS_FLUSH;
@@ -53,11 +58,17 @@ fn routes() -> OpenApiRouter<AppState> {
     let v1 = OpenApiRouter::new()
         .routes(routes!(openapi::document))
         .routes(routes!(setup::state, setup::setup))
+        .routes(routes!(setup_steps::list))
+        .routes(routes!(setup_steps::update))
         .routes(routes!(login::login))
         .routes(routes!(login::logout))
         .routes(routes!(login::me))
         .routes(routes!(people::list, people::create))
         .routes(routes!(people::update, people::delete))
+        .routes(routes!(sessions::list))
+        .routes(routes!(sessions::end))
+        .routes(routes!(sessions::end_others))
+        .routes(routes!(settings::list))
         .routes(routes!(recovery_kit::make))
         .routes(routes!(audit::list))
         .routes(routes!(alerts::list))
@@ -74,6 +85,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(nodes::list, nodes::create))
         .routes(routes!(nodes::get, nodes::update, nodes::delete))
         .routes(routes!(nodes::accept_fingerprint))
+        .routes(routes!(node_actions::act))
         .routes(routes!(pools::list, pools::create))
         .routes(routes!(pools::get, pools::update, pools::delete))
         .routes(routes!(pools::add_node))
@@ -133,6 +145,8 @@ pub async fn record_refusals(state: AppState) {
 
 #[cfg(test)]
 mod access_tests;
+#[cfg(test)]
+mod admin_tests;
 #[cfg(test)]
 mod fleet_tests;
 #[cfg(test)]

@@ -29,8 +29,6 @@ const PLANNED: &[(HttpMethod, &str, &str, &str)] = &[
     (Post, "/nodes/payouts/batch", "payouts", "Pay several nodes"),
     (Get, "/nodes/payouts/schedule", "payouts", "When nodes are paid"),
     (Post, "/nodes/payouts/schedule", "payouts", "Schedule payouts"),
-    (Get, "/sessions", "people", "Who is signed in"),
-    (Delete, "/sessions/{id}", "people", "Sign someone out"),
     (Get, "/tokens", "people", "API tokens"),
     (Post, "/tokens", "people", "Make an API token"),
     (Delete, "/tokens/{id}", "people", "Revoke an API token"),
@@ -41,7 +39,6 @@ const PLANNED: &[(HttpMethod, &str, &str, &str)] = &[
     (Get, "/fleet/summary", "fleet", "The cluster in numbers"),
     (Post, "/backup", "operations", "Make a backup"),
     (Get, "/storage", "operations", "What the store holds and how it grows"),
-    (Get, "/settings", "operations", "Settings in force"),
     (Put, "/settings", "operations", "Change settings"),
 ];
 

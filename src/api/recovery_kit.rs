@@ -12,7 +12,7 @@ use super::people::confirm_password;
 use super::state::AppState;
 use crate::domain::refusal::FieldErrors;
 use crate::domain::user::{Role, check_password};
-use crate::storage::core::audit;
+use crate::storage::core::{audit, setup_steps};
 use crate::storage::recovery::{self, Kit};
 
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -41,8 +41,13 @@ pub async fn make(State(state): State<AppState>, caller: Caller, Json(body): Jso
         tracing::error!(%error, "the recovery kit does not encode");
         ApiError::panicked()
     })?;
-    let draft = caller.act(now).draft("recovery_kit.make", kit.manager_id.clone());
-    state.store.write(move |tx| audit::append(tx, draft.clone())).await?;
+    let act = caller.act(now);
+    let draft = act.draft("recovery_kit.make", kit.manager_id.clone());
+    let made = state.store.write(move |tx| {
+        setup_steps::kit_made(tx, &act)?;
+        audit::append(tx, draft.clone())
+    });
+    made.await?;
     let name = format!("attachment; filename=\"lucid-recovery-kit-{}.json\"", kit.manager_id);
     Ok(([(header::CONTENT_DISPOSITION, name)], Json(kit)))
 }

@@ -82,7 +82,7 @@ pub async fn setup(
     if let Err(error) = setup_code::remove(&state.store) {
         tracing::warn!(%error, "the used setup code could not be removed; the next start removes it");
     }
-    let tokens = login::sign_in(&state, &request, &user).await?;
+    let tokens = login::sign_in(&state, &request, &headers, &user).await?;
     let answer = SetupAnswer { user: UserView::from(&user), clock_confirmed };
     Ok((StatusCode::CREATED, login::set_cookie(&tokens.cookie, &state), Json(answer)))
 }

@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::passwords::{Attempts, Stretching};
 use super::reads::LONG_READS;
+use super::settings::SettingView;
 use crate::clock::Clock;
 use crate::crypto::Entropy;
 use crate::domain::challenge::Challenges;
@@ -44,6 +45,8 @@ pub struct ApiSettings {
     pub poot: Params,
     /// Book whose balances nodes show.
     pub settlement: Settlement,
+    /// All settings, as people see them.
+    pub listed: Vec<SettingView>,
 }
 
 impl Default for ApiSettings {
@@ -58,6 +61,7 @@ impl Default for ApiSettings {
             address_cooldown_hours: 24,
             poot: Params::default(),
             settlement: Settlement::Simulated,
+            listed: Vec::new(),
         }
     }
 }

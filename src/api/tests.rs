@@ -120,6 +120,14 @@ async fn a_watcher_gets_what_it_missed_then_what_happens_and_ends_with_the_proce
     assert_eq!(text.matches("event: epoch").count(), 2, "{text}");
     let id = site.state.events.id_text(4);
     assert!(text.ends_with(&format!("event: epoch\nid: {id}\ndata: {{\"epoch\":7}}\n\n")), "{text}");
+    // An EventSource that is opened anew cannot set the header.
+    let path = format!("/api/v1/events?last_event_id={}", site.state.events.id_text(3));
+    let response = site.send(request(Method::GET, &path, None, &headers[..1])).await;
+    let mut again = response.into_body();
+    let frame = std::future::poll_fn(|cx| axum::body::HttpBody::poll_frame(std::pin::Pin::new(&mut again), cx)).await;
+    let first = String::from_utf8(frame.unwrap().unwrap().into_data().unwrap().to_vec()).unwrap();
+    assert!(first.contains("{\"epoch\":7}") && !first.contains("reset"), "{first}");
+
     site.stop.send(true).unwrap();
     let end = axum::body::to_bytes(body, 1 << 20).await.unwrap();
     assert!(end.is_empty());

@@ -33,6 +33,36 @@ fn toml_value(text: &str, bare: bool) -> String {
     }
 }
 
+/// A setting as people see it. Of a secret nothing but whether it is set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    pub key: String,
+    pub value: String,
+    pub default: String,
+    pub origin: Origin,
+    pub allowed: String,
+    pub meaning: String,
+}
+
+/// Every setting in force, in the order in which they are documented.
+pub(super) fn listed(keys: &[Key], values: &Values) -> Vec<Listed> {
+    let (defaults, _) = Values::collect(&Sources::default(), keys, &mut ConfigErrors::default());
+    let shown = |key: &Key, values: &Values| match (key.secret, values.text(&key.name).unwrap_or_default()) {
+        (true, "") => "not set".to_owned(),
+        (true, _) => "set".to_owned(),
+        (false, text) => text.to_owned(),
+    };
+    let one = |key: &Key| Listed {
+        key: key.name.clone(),
+        value: shown(key, values),
+        default: shown(key, &defaults),
+        origin: values.origin(&key.name).cloned().unwrap_or(Origin::Default),
+        allowed: key.allowed.clone(),
+        meaning: key.doc.clone(),
+    };
+    keys.iter().map(one).collect()
+}
+
 /// The settings as a Markdown table: key, default, allowed values, environment names, meaning.
 pub fn markdown_table() -> String {
     let keys = settings::keys();

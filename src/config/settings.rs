@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use rust_decimal::Decimal;
 
+use super::print::Listed;
 use super::rules::{self, Gateway, Key, LogFormat, LogTargets, PayoutMode, Secret};
 use crate::domain::money::{Amount, Currency};
 use crate::domain::time::TrustPolicy;
@@ -26,6 +27,8 @@ macro_rules! settings {
         #[derive(Debug, Clone, PartialEq)]
         pub struct Config {
             $($(#[doc = $section_doc])+ pub $section: $Section,)+
+            /// Every setting as people see it, with its origin.
+            pub listed: Vec<Listed>,
         }
 
         $(
@@ -50,6 +53,7 @@ macro_rules! settings {
                     $($section: $Section {
                         $($field: $rule.parse(text(concat!(stringify!($section), ".", stringify!($field)))?)?,)+
                     },)+
+                    listed: Vec::new(),
                 })
             }
         }

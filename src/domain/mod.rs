@@ -22,5 +22,6 @@ pub mod refusal;
 pub mod registration;
 pub mod series;
 pub mod session;
+pub mod setup;
 pub mod time;
 pub mod user;

@@ -107,6 +107,7 @@ refusals! {
     SetupCodeWrong = "the setup code is wrong",
     NotSignedIn = "sign in first",
     SessionUnknown = "the session or token is not known or has ended; sign in again",
+    SessionNotFound = "you have no session with this id",
     WrongCredentials = "the user name or password is wrong",
     Throttled = "too many attempts; wait",
     NotAllowed = "your role does not allow this",

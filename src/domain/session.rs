@@ -36,6 +36,9 @@ pub struct Session {
     pub carrier: Carrier,
     pub created_at: Timestamp,
     pub used_at: Timestamp,
+    /// Where it was begun, and by which program, as that says of itself.
+    pub address: Option<String>,
+    pub user_agent: Option<String>,
 }
 
 /// Key of a session: only the hash of the token is stored, so that a copy of the store signs nobody in.
@@ -43,9 +46,14 @@ pub fn token_hash(token: &str) -> [u8; 32] {
     crypto::sha256_parts(&[b"lucid/session/v1\0", token.as_bytes()])
 }
 
+/// Names a session among those of its person. Half of the hash of the token: of no use to who has it.
+pub fn session_id(token_hash: &[u8; 32]) -> String {
+    crypto::hex(&token_hash[..16])
+}
+
 impl Session {
     pub fn new(user: UserId, carrier: Carrier, now: Timestamp) -> Session {
-        Session { user, carrier, created_at: now, used_at: now }
+        Session { user, carrier, created_at: now, used_at: now, address: None, user_agent: None }
     }
 
     pub fn expires_at(&self) -> Timestamp {

@@ -4,7 +4,7 @@
 //! replayed. A refusal before the first mutation costs nothing. A failure after one drops the transaction, answers the
 //! culprit and replays the others; after a second culprit in the same batch they commit one by one.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use redb::{Builder, Database, Durability, ReadableDatabase};
+use redb::{Builder, Database, Durability, ReadableDatabase, TableHandle};
 use tokio::sync::oneshot;
 
 use super::fault::{Fault, OpenError, TxError, WriteError};
@@ -165,6 +165,21 @@ impl DbFile {
         drop(queues);
         self.shared.wake.notify_one();
         Ok(())
+    }
+
+    /// Makes the tables that a release added after the file was made. A file that has them all is not written.
+    pub(super) fn add_tables(&self, names: &'static [&'static str]) -> Result<(), Fault> {
+        let present: HashSet<String> = self.read()?.0.list_tables()?.map(|table| table.name().to_owned()).collect();
+        let missing: Vec<&'static str> = names.iter().copied().filter(|name| !present.contains(*name)).collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let transaction = self.shared.database.begin_write()?;
+        let mut tx = WriteTx::new(&transaction);
+        for name in missing {
+            tx.create(name).map_err(|error| Fault::Database(format!("{name} cannot be made: {error:?}")))?;
+        }
+        Ok(transaction.commit()?)
     }
 
     pub fn read(&self) -> Result<Snapshot, Fault> {

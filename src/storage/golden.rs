@@ -90,6 +90,7 @@ fn declared() -> BTreeMap<String, u8> {
                 let body = body.trim_start_matches("record! {").split('}').next().unwrap();
                 for pair in body.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
                     let (name, version) = pair.split_once(" = ").unwrap();
+                    let version = version.split(' ').next().unwrap();
                     assert!(found.insert(name.to_owned(), version.parse().unwrap()).is_none(), "two records named {name}");
                 }
             }

@@ -67,11 +67,13 @@ impl Store {
         let core = DbFile::open(&core_path, options.core_cache_bytes, |tx| initialise_core(tx, &description, now))?;
         let store = meta::store(&core.read()?)?;
         check_schema(store.schema)?;
+        core.add_tables(tables::ALL)?;
         let hot_meta = hot::Meta { store_id: store.store_id.clone(), generation: store.generation, ..hot::Meta::default() };
         if !is_new && !hot_path.exists() && core_was_used(&core)? {
             return Err(OpenError::MissingFile(hot_path));
         }
         let hot = DbFile::open(&hot_path, options.hot_cache_bytes, |tx| hot::initialise(tx, &hot_meta))?;
+        hot.add_tables(hot::TABLES)?;
         let found = hot::meta(&hot.read()?)?;
         if (&found.store_id, found.generation) != (&store.store_id, store.generation) {
             let name = |id: &str, generation: u32| format!("{id} (generation {generation})");
@@ -291,5 +293,19 @@ mod tests {
             .unwrap();
         drop(store);
         assert!(matches!(open(dir.path()), Err(OpenError::NewerStore { .. })));
+    }
+
+    #[test]
+    fn a_store_of_an_earlier_release_gets_the_tables_it_lacks() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(open(dir.path()).unwrap());
+        let database = redb::Database::open(dir.path().join("data/core.redb")).unwrap();
+        let transaction = database.begin_write().unwrap();
+        let gone: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::new(tables::SETUP_STEPS.name);
+        assert!(transaction.delete_table(gone).unwrap());
+        transaction.commit().unwrap();
+        drop(database);
+        let store = open(dir.path()).unwrap();
+        assert_eq!(store.read().unwrap().count(tables::SETUP_STEPS), Ok(0));
     }
 }

@@ -93,12 +93,15 @@ pub trait Record: Serialize + DeserializeOwned {
     }
 }
 
-/// Implements `Record` for a type at its present version.
+/// Implements `Record` for a type at its present version; `from` names what reads the earlier ones.
 #[macro_export]
 macro_rules! record {
-    ($($type:ty = $version:literal),+ $(,)?) => {
+    ($($type:ty = $version:literal $(from $migrate:path)?),+ $(,)?) => {
         $(impl $crate::storage::table::Record for $type {
             const VERSION: u8 = $version;
+            $(fn migrate(version: u8, bytes: &[u8]) -> Option<Self> {
+                $migrate(version, bytes)
+            })?
         })+
     };
 }

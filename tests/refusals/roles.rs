@@ -20,6 +20,7 @@ fn routes() -> Vec<(Method, &'static str, &'static str, Option<Value>)> {
         (post.clone(), "/nodes", "operator", Some(json!({ "name": "made", "node_type": "worker" }))),
         (put.clone(), "/nodes/{id}", "operator", named()),
         (delete.clone(), "/nodes/{id}", "operator", None),
+        (post.clone(), "/nodes/actions", "operator", Some(json!({ "action": "stop", "node_ids": ["node_nobody_at_all"] }))),
         (post.clone(), "/nodes/{id}/fingerprint/accept", "admin", None),
         (put.clone(), "/nodes/{id}/payout-address", "operator", Some(json!({ "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3" }))),
         (post.clone(), "/nodes/pools", "operator", named()),
@@ -31,8 +32,11 @@ fn routes() -> Vec<(Method, &'static str, &'static str, Option<Value>)> {
         (post.clone(), "/enrolment-tokens", "operator", Some(json!({}))),
         (delete.clone(), "/enrolment-tokens/{id}", "operator", None),
         (post.clone(), "/users", "admin", Some(json!({ "username": "made", "password": PASSWORD, "role": "viewer" }))),
-        (put, "/users/{id}", "admin", Some(json!({ "disabled": true }))),
-        (delete, "/users/{id}", "admin", None),
+        (put.clone(), "/users/{id}", "admin", Some(json!({ "disabled": true }))),
+        (delete.clone(), "/users/{id}", "admin", None),
+        (delete, "/sessions/{id}", "viewer", None),
+        (post.clone(), "/sessions/end-others", "viewer", None),
+        (put, "/setup/steps/{step}", "admin", Some(json!({ "state": "skipped" }))),
         (post.clone(), "/clock/confirm", "admin", Some(json!({ "client_time": "2026-09-21T00:00:00Z" }))),
         (post.clone(), "/clock/accept", "super_admin", None),
         (post.clone(), "/payouts/process", "admin", None),
@@ -88,7 +92,7 @@ async fn no_role_does_what_it_may_not() {
             "pools" => &pool,
             _ => &node,
         };
-        let place = path.replace("{id}", id).replace("{pool_id}", &pool).replace("{node_id}", &node);
+        let place = path.replace("{id}", id).replace("{pool_id}", &pool).replace("{node_id}", &node).replace("{step}", "pool");
         let what = format!("{method} {path}");
         let answer = site.client.anonymous().call(method.clone(), &place, body.clone()).await;
         guarded.refused(&what, answer, (401, "2001", "NotSignedIn")).await;

@@ -22,6 +22,7 @@ use crate::domain::payout::{Attempt, AttemptState, Payout, Prepared, Priority, S
 use crate::domain::pool::{Pool, ScalingPolicy};
 use crate::domain::poot::Params;
 use crate::domain::session::{Carrier, Session};
+use crate::domain::setup::SetupMark;
 use crate::domain::time::Timeline;
 use crate::domain::user::{PasswordHash, Role, User};
 use crate::storage::golden::{AT, Golden, SLOT, like, pricing};
@@ -321,7 +322,11 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         sealed_seed: vec![1, 2, 255],
         created_at: AT,
     };
-    let session = |carrier| Session { user: user_id(), carrier, created_at: AT, used_at: AT.plus_ms(4) };
+    let session = |carrier| {
+        let known = carrier == Carrier::Cookie;
+        let (address, user_agent) = (known.then(|| "192.0.2.7".to_owned()), known.then(|| "Mozilla/5.0".to_owned()));
+        Session { user: user_id(), carrier, created_at: AT, used_at: AT.plus_ms(4), address, user_agent }
+    };
     let mut accrued = Accrued { through: Epoch(SLOT.0), ..Accrued::default() };
     accrued.set_remainder(Currency::Usdt, Pico(999_999_999_999));
     accrued.set_remainder(Currency::Lucid, Pico(1));
@@ -343,6 +348,7 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("Balance", vec![Balance(Units(-1)), Balance(Units(i64::MAX))]),
         Golden::of("Accrued", vec![Accrued::default(), accrued]),
         Golden::of("Payout", payouts()),
+        Golden::of("SetupMark", [false, true].map(|skipped| SetupMark { skipped, at: AT, by: user_id().to_string() }).to_vec()),
         Golden::of("SealedAddress", vec![like::<SealedAddress>(&vec![1u8, 2, 255])]),
     ]
 }

@@ -6,10 +6,12 @@ pub mod enrolment;
 pub mod epochs;
 pub mod ledger;
 pub mod meta;
+pub mod node_actions;
 pub mod nodes;
 pub mod payouts;
 pub mod people;
 pub mod pools;
+pub mod setup_steps;
 pub mod tables;
 
 #[cfg(test)]

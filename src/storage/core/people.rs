@@ -7,7 +7,7 @@ use super::tables::{SESSIONS, USER_NAMES, USERS};
 use crate::domain::audit::Act;
 use crate::domain::ids::UserId;
 use crate::domain::refusal::Refusal;
-use crate::domain::session::{Carrier, MAX_PER_USER, Session};
+use crate::domain::session::{Carrier, MAX_PER_USER, Session, session_id};
 use crate::domain::time::Timestamp;
 use crate::domain::user::{MAX_USERS, PasswordHash, Role, User, username_key};
 use crate::storage::fault::{Fault, TxError};
@@ -135,28 +135,25 @@ fn is_last_super_admin(read: &impl Read, id: &UserId) -> Result<bool, Fault> {
 pub struct NewSession {
     pub token_hash: [u8; 32],
     pub carrier: Carrier,
+    pub user_agent: Option<String>,
 }
 
 /// Signs a person in whose password fitted `seen`: it must still be the person's password. Ended sessions of everyone are cleared away.
-pub fn sign_in(tx: &mut WriteTx<'_>, seen: &User, sessions: &[NewSession], act: &Act) -> Result<(), TxError> {
+pub fn sign_in(tx: &mut WriteTx<'_>, seen: &User, begun: &[NewSession], act: &Act) -> Result<(), TxError> {
     let now = act.now.wall;
     let present = user(tx, &seen.id)?.filter(|u| !u.disabled && u.password == seen.password);
     let user = present.ok_or(Refusal::WrongCredentials)?;
-    let mut own: Vec<([u8; 32], Session)> = Vec::new();
-    tx.for_each(SESSIONS, .., |key, session| {
-        if session.user == user.id && session.is_live(now) {
-            own.push((key, session));
-        }
-        ControlFlow::Continue(())
-    })?;
+    let mut own = sessions(tx, &user.id, now)?;
     own.sort_by_key(|(_, session)| std::cmp::Reverse(session.used_at));
     let mut superseded = Vec::new();
-    for new in sessions {
+    for new in begun {
         superseded.extend(own.iter().filter(|(_, s)| s.carrier == new.carrier).skip(MAX_PER_USER - 1).map(|(key, _)| *key));
     }
     end_sessions(tx, |key, session| !session.is_live(now) || superseded.contains(key))?;
-    for new in sessions {
-        tx.put(SESSIONS, &new.token_hash, &Session::new(user.id.clone(), new.carrier, now))?;
+    for new in begun {
+        let session = Session::new(user.id.clone(), new.carrier, now);
+        let session = Session { address: act.address.clone(), user_agent: new.user_agent.clone(), ..session };
+        tx.put(SESSIONS, &new.token_hash, &session)?;
     }
     audit::append(tx, act.draft("auth.login", user.id.as_str()))
 }
@@ -173,6 +170,32 @@ fn end_sessions(tx: &mut WriteTx<'_>, ends: impl Fn(&[u8; 32], &Session) -> bool
         tx.delete(SESSIONS, &key)?;
     }
     Ok(())
+}
+
+/// The live sessions of a person; at most `MAX_PER_USER` of each carrier.
+pub fn sessions(read: &impl Read, user: &UserId, now: Timestamp) -> Result<Vec<([u8; 32], Session)>, Fault> {
+    let mut own = Vec::new();
+    read.for_each(SESSIONS, .., |key, session| {
+        if session.user == *user && session.is_live(now) {
+            own.push((key, session));
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(own)
+}
+
+/// Ends one of the person's own sessions, by its `session_id`.
+pub fn end_session(tx: &mut WriteTx<'_>, user: &UserId, id: &str, act: &Act) -> Result<(), TxError> {
+    let own = sessions(tx, user, act.now.wall)?;
+    let (key, _) = own.into_iter().find(|(key, _)| session_id(key) == id).ok_or(Refusal::SessionNotFound)?;
+    tx.delete(SESSIONS, &key)?;
+    audit::append(tx, act.draft("session.end", user.as_str()).because(id))
+}
+
+/// Ends all sessions of the person but `keep`.
+pub fn end_other_sessions(tx: &mut WriteTx<'_>, user: &UserId, keep: &[u8; 32], act: &Act) -> Result<(), TxError> {
+    end_sessions(tx, |key, session| session.user == *user && key != keep)?;
+    audit::append(tx, act.draft("session.end", user.as_str()).because("all others"))
 }
 
 /// A live session and its person.
@@ -256,7 +279,7 @@ mod tests {
         let enter = |key: u8, now: Timestamp| {
             let bob = bob.clone();
             store.core.write_now(move |tx| {
-                let new = NewSession { token_hash: [key; 32], carrier: Carrier::Cookie };
+                let new = NewSession { token_hash: [key; 32], carrier: Carrier::Cookie, user_agent: None };
                 sign_in(tx, &bob, &[new], &Act::system(Now { wall: now, ..NOW }))
             })
         };

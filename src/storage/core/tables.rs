@@ -10,8 +10,10 @@ use crate::domain::node::Node;
 use crate::domain::payout::Payout;
 use crate::domain::pool::Pool;
 use crate::domain::session::Session;
+use crate::domain::setup::SetupMark;
 use crate::domain::user::User;
 use crate::record;
+use crate::storage::migrate;
 use crate::storage::table::Table;
 
 use super::ledger::{Accrued, Balance};
@@ -45,6 +47,8 @@ pub const USERS: Table<String, User> = Table::new("users");
 pub const USER_NAMES: Table<String, UserId> = Table::new("user_names");
 /// Hash of a session's token -> session.
 pub const SESSIONS: Table<[u8; 32], Session> = Table::new("sessions");
+/// Name of a first step -> how it was done or skipped.
+pub const SETUP_STEPS: Table<String, SetupMark> = Table::new("setup_steps");
 /// By sequence, from 1.
 pub const ALERTS: Table<u64, Alert> = Table::new("alerts");
 /// Kind, space, subject -> the open alert.
@@ -85,7 +89,7 @@ record! {
     EnrolmentToken = 1,
     User = 1,
     UserId = 1,
-    Session = 1,
+    Session = 2 from migrate::session,
     Alert = 1,
     Entry = 1,
     Index = 1,
@@ -96,9 +100,10 @@ record! {
     Accrued = 1,
     Payout = 1,
     SealedAddress = 1,
+    SetupMark = 1,
 }
 
-/// Created with the file, so that snapshots can open them all.
+/// Created with the file, or when a later release opens it, so that snapshots can open them all.
 pub const ALL: &[&str] = &[
     STORE.name,
     COUNTERS.name,
@@ -126,4 +131,5 @@ pub const ALL: &[&str] = &[
     OPEN_PAYOUTS.name,
     SCHEDULED.name,
     PAYOUT_ADDRESSES.name,
+    SETUP_STEPS.name,
 ];

@@ -32,7 +32,7 @@ const ACKS: Table<u32, AckGroup> = Table::new("acks");
 /// Arrival number -> reports accepted before the clock was trusted.
 const UNTIMED: Table<u64, Untimed> = Table::new("untimed");
 
-const TABLES: &[&str] = &[META.name, BLOCKS.name, EVIDENCE.name, ACKS.name, UNTIMED.name, leaves::LEAVES.name];
+pub(super) const TABLES: &[&str] = &[META.name, BLOCKS.name, EVIDENCE.name, ACKS.name, UNTIMED.name, leaves::LEAVES.name];
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Meta {

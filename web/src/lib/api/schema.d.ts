@@ -381,6 +381,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/nodes/actions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Do something with many nodes
+         * @description All that do not refuse change together, in one transaction.
+         */
+        post: operations["post_nodes_actions"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/nodes/payouts/batch": {
         parameters: {
             query?: never;
@@ -1009,10 +1029,27 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Who is signed in */
+        /** Where one is signed in */
         get: operations["get_sessions"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/sessions/end-others": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** End all of one's own sessions but this one */
+        post: operations["post_sessions_end_others"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1029,7 +1066,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Sign someone out */
+        /**
+         * End one of one's own sessions
+         * @description `current` is the one this request comes with.
+         */
         delete: operations["delete_sessions_id"];
         options?: never;
         head?: never;
@@ -1066,6 +1106,43 @@ export interface paths {
         put?: never;
         /** Make the first person */
         post: operations["post_setup"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/setup/steps": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How far the first steps have come */
+        get: operations["get_setup_steps"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/setup/steps/{step}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Mark a first step
+         * @description `clock` is done only once the clock is trusted, `recovery_kit` only by making a kit, `account` always.
+         */
+        put: operations["put_setup_steps_step"];
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1793,6 +1870,29 @@ export interface components {
             updated_at: string;
             wanted: components["schemas"]["Wanted"];
         };
+        /** @enum {string} */
+        NodeAction: "start" | "stop" | "maintenance" | "end_maintenance";
+        /** @description Why a node refused: what an answer about this node alone would have said. */
+        NodeActionError: {
+            code: string;
+            message: string;
+            name: string;
+        };
+        NodeActionResult: {
+            error?: components["schemas"]["NodeActionError"] | null;
+            node_id: string;
+            ok: boolean;
+            status?: components["schemas"]["NodeStatus"] | null;
+        };
+        NodeActionsAnswer: {
+            /** @description In the order of `node_ids`. */
+            results: components["schemas"]["NodeActionResult"][];
+        };
+        NodeActionsRequest: {
+            action: components["schemas"]["NodeAction"];
+            /** @description An id that is there twice counts once. */
+            node_ids: string[];
+        };
         NodeConfiguration: {
             auto_scaling?: boolean | null;
             maintenance_window?: components["schemas"]["MaintenanceWindow"] | null;
@@ -2128,6 +2228,53 @@ export interface components {
         };
         /** @enum {string} */
         ScoreState: "pending" | "valid" | "invalid";
+        /**
+         * @description What carries a session's token.
+         * @enum {string}
+         */
+        SessionCarrier: "browser" | "program";
+        SessionList: {
+            /** @description The current one first, then the last used. */
+            sessions: components["schemas"]["SessionView"][];
+        };
+        SessionView: {
+            /** @description Where it was begun; null for sessions of earlier releases. */
+            address?: string | null;
+            carrier: components["schemas"]["SessionCarrier"];
+            /** @description RFC 3339, UTC. */
+            created_at: string;
+            /** @description The one this request came with. */
+            current: boolean;
+            expires_at: string;
+            /** @description Names the session and opens nothing. */
+            id: string;
+            /** @description When it was last used, to about ten minutes. A program's is not followed. */
+            used_at: string;
+            user_agent?: string | null;
+        };
+        SettingList: {
+            settings: components["schemas"]["SettingView"][];
+        };
+        /**
+         * @description Where a value comes from.
+         * @enum {string}
+         */
+        SettingSource: "default" | "file" | "environment" | "flag";
+        SettingView: {
+            /** @description Completes "must be ...". */
+            allowed: string;
+            default: string;
+            /** @description `section.field`, as in the file. */
+            key: string;
+            meaning: string;
+            /** @description A change takes a restart. */
+            restart_needed: boolean;
+            source: components["schemas"]["SettingSource"];
+            /** @description File and line, environment variable, or flag. */
+            source_name?: string | null;
+            /** @description As it was written; of a secret only `set` or `not set`. */
+            value: string;
+        };
         /** @enum {string} */
         Settlement: "live" | "simulated";
         SetupAnswer: {
@@ -2145,6 +2292,12 @@ export interface components {
         SetupState: {
             needed: boolean;
         };
+        SetupSteps: {
+            /** @description None is open. */
+            finished: boolean;
+            /** @description In the order in which they are taken. */
+            steps: components["schemas"]["StepView"][];
+        };
         /** @enum {string} */
         Severity: "info" | "warning" | "critical";
         /**
@@ -2152,6 +2305,24 @@ export interface components {
          * @enum {string}
          */
         SlotState: "proven" | "missed" | "attested" | "unobserved" | "pending";
+        /**
+         * @description In the order in which they are shown.
+         * @enum {string}
+         */
+        Step: "account" | "clock" | "storage" | "recovery_kit" | "network" | "pool" | "enrol";
+        /** @enum {string} */
+        StepState: "done" | "skipped" | "open";
+        StepUpdate: {
+            state: components["schemas"]["StepState"];
+        };
+        StepView: {
+            /** @description When it was done or skipped; RFC 3339, UTC. */
+            at?: string | null;
+            /** @description User name of who did; the id of a person who is gone. */
+            by?: string | null;
+            state: components["schemas"]["StepState"];
+            step: components["schemas"]["Step"];
+        };
         StorageInfo: {
             interface?: string | null;
             /** Format: int64 */
@@ -2638,7 +2809,10 @@ export interface operations {
     };
     get_events: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Id of the last event that was seen, for a client that cannot set the header `Last-Event-ID`; the header comes first. */
+                last_event_id?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -2844,6 +3018,37 @@ export interface operations {
                 };
             };
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    post_nodes_actions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NodeActionsRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeActionsAnswer"];
+                };
+            };
+            400: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3985,8 +4190,26 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description planned, not built yet */
-            501: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionList"];
+                };
+            };
+        };
+    };
+    post_sessions_end_others: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3998,17 +4221,26 @@ export interface operations {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                id: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description planned, not built yet */
-            501: {
+            204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
         };
     };
@@ -4021,12 +4253,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description planned, not built yet */
-            501: {
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["SettingList"];
+                };
             };
         };
     };
@@ -4101,6 +4334,66 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    get_setup_steps: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SetupSteps"];
+                };
+            };
+        };
+    };
+    put_setup_steps_step: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                step: components["schemas"]["Step"];
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["StepUpdate"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SetupSteps"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
         };
     };

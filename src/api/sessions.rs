@@ -1,0 +1,106 @@
+//! Where a person is signed in, for that person.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::auth::{Caller, SessionKey};
+use super::error::{ApiError, ErrorBody};
+use super::json::{Json, Path};
+use super::login::set_cookie;
+use super::state::AppState;
+use crate::domain::ids::UserId;
+use crate::domain::refusal::Refusal;
+use crate::domain::session::{Carrier, session_id};
+use crate::domain::user::Role;
+use crate::storage::core::people;
+
+/// What carries a session's token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionCarrier {
+    /// A cookie.
+    Browser,
+    /// A bearer token.
+    Program,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct SessionView {
+    /// Names the session and opens nothing.
+    id: String,
+    /// The one this request came with.
+    current: bool,
+    carrier: SessionCarrier,
+    /// RFC 3339, UTC.
+    created_at: String,
+    /// When it was last used, to about ten minutes. A program's is not followed.
+    used_at: String,
+    expires_at: String,
+    /// Where it was begun; null for sessions of earlier releases.
+    address: Option<String>,
+    user_agent: Option<String>,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct SessionList {
+    /// The current one first, then the last used.
+    sessions: Vec<SessionView>,
+}
+
+/// The caller as a person, and the session they came with.
+fn own(caller: &Caller) -> Result<(UserId, SessionKey), ApiError> {
+    let (id, _) = caller.person(Role::Viewer)?;
+    let key = caller.session.ok_or(Refusal::NotSignedIn)?;
+    Ok((id, key))
+}
+
+/// Where one is signed in
+#[utoipa::path(get, path = "/sessions", tag = "people", responses((status = 200, body = SessionList)))]
+pub async fn list(State(state): State<AppState>, caller: Caller) -> Result<Json<SessionList>, ApiError> {
+    let (user, key) = own(&caller)?;
+    let mut found = people::sessions(&state.store.read()?, &user, state.now().wall)?;
+    found.sort_by_key(|(hash, session)| (*hash != key.token_hash, std::cmp::Reverse(session.used_at)));
+    let view = |(hash, session): ([u8; 32], crate::domain::session::Session)| SessionView {
+        id: session_id(&hash),
+        current: hash == key.token_hash,
+        carrier: match session.carrier {
+            Carrier::Cookie => SessionCarrier::Browser,
+            Carrier::Bearer => SessionCarrier::Program,
+        },
+        created_at: session.created_at.rfc3339(),
+        used_at: session.used_at.rfc3339(),
+        expires_at: session.expires_at().rfc3339(),
+        address: session.address,
+        user_agent: session.user_agent,
+    };
+    Ok(Json(SessionList { sessions: found.into_iter().map(view).collect() }))
+}
+
+/// End one of one's own sessions
+///
+/// `current` is the one this request comes with.
+#[utoipa::path(delete, path = "/sessions/{id}", tag = "people", params(("id" = String, Path)),
+    responses((status = 204), (status = 404, body = ErrorBody)))]
+pub async fn end(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Response, ApiError> {
+    let (user, key) = own(&caller)?;
+    let current = session_id(&key.token_hash);
+    let id = if id == "current" { current.clone() } else { id };
+    let ends_here = id == current;
+    let act = caller.act(state.now());
+    state.store.write(move |tx| people::end_session(tx, &user, &id, &act)).await?;
+    if ends_here && key.carrier == Carrier::Cookie {
+        return Ok((StatusCode::NO_CONTENT, set_cookie("", &state), ()).into_response());
+    }
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// End all of one's own sessions but this one
+#[utoipa::path(post, path = "/sessions/end-others", tag = "people", responses((status = 204)))]
+pub async fn end_others(State(state): State<AppState>, caller: Caller) -> Result<StatusCode, ApiError> {
+    let (user, key) = own(&caller)?;
+    let act = caller.act(state.now());
+    state.store.write(move |tx| people::end_other_sessions(tx, &user, &key.token_hash, &act)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,93 @@
+//! The first steps with a new manager, for the admins who take them.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+
+use super::auth::Caller;
+use super::error::{ApiError, ErrorBody};
+use super::json::{Json, Path};
+use super::state::AppState;
+use crate::domain::ids::UserId;
+use crate::domain::refusal::FieldErrors;
+use crate::domain::setup::{Step, StepState};
+use crate::domain::user::Role;
+use crate::storage::core::{people, setup_steps};
+use crate::storage::table::Read;
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct StepView {
+    step: Step,
+    state: StepState,
+    /// When it was done or skipped; RFC 3339, UTC.
+    at: Option<String>,
+    /// User name of who did; the id of a person who is gone.
+    by: Option<String>,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct SetupSteps {
+    /// In the order in which they are taken.
+    steps: Vec<StepView>,
+    /// None is open.
+    finished: bool,
+}
+
+fn view(read: &impl Read) -> Result<SetupSteps, ApiError> {
+    let mut steps = Vec::with_capacity(Step::ALL.len());
+    for step in Step::ALL {
+        let mark = setup_steps::mark(read, step)?;
+        let state = mark.as_ref().map_or(StepState::Open, |mark| mark.state());
+        let by = match &mark {
+            Some(mark) => Some(name(read, &mark.by)?),
+            None => None,
+        };
+        steps.push(StepView { step, state, at: mark.map(|mark| mark.at.rfc3339()), by });
+    }
+    let finished = steps.iter().all(|step| step.state != StepState::Open);
+    Ok(SetupSteps { steps, finished })
+}
+
+fn name(read: &impl Read, actor: &str) -> Result<String, ApiError> {
+    let user = match UserId::parse(actor) {
+        Ok(id) => people::user(read, &id)?,
+        Err(_) => None,
+    };
+    Ok(user.map_or_else(|| actor.to_owned(), |user| user.username))
+}
+
+/// How far the first steps have come
+#[utoipa::path(get, path = "/setup/steps", tag = "operations", responses((status = 200, body = SetupSteps)))]
+pub async fn list(State(state): State<AppState>, caller: Caller) -> Result<Json<SetupSteps>, ApiError> {
+    caller.require(Role::Admin)?;
+    view(&state.store.read()?).map(Json)
+}
+
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StepUpdate {
+    state: StepState,
+}
+
+/// Mark a first step
+///
+/// `clock` is done only once the clock is trusted, `recovery_kit` only by making a kit, `account` always.
+#[utoipa::path(put, path = "/setup/steps/{step}", tag = "operations", params(("step" = Step, Path)), request_body = StepUpdate, responses(
+    (status = 200, body = SetupSteps), (status = 400, body = ErrorBody), (status = 422, body = ErrorBody)))]
+pub async fn update(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(step): Path<String>,
+    Json(body): Json<StepUpdate>,
+) -> Result<Json<SetupSteps>, ApiError> {
+    caller.require(Role::Admin)?;
+    let Some(step) = Step::parse(&step) else {
+        let mut errors = FieldErrors::default();
+        errors.add("step", format!("must be one of {}", Step::ALL.map(Step::as_str).join(", ")));
+        return Err(errors.finish().err().map_or_else(ApiError::no_such_route, ApiError::from));
+    };
+    let now = state.now();
+    step.check(body.state, now.trusted)?;
+    let act = caller.act(now);
+    state.store.write(move |tx| setup_steps::set(tx, step, body.state, &act)).await?;
+    view(&state.store.read()?).map(Json)
+}
