@@ -1,5 +1,8 @@
 //! What the manager asks of its own machine, besides the time.
 
+pub mod device;
+pub mod probe;
+
 use std::fs;
 use std::path::Path;
 

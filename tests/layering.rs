@@ -9,14 +9,14 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("domain", &["crypto", "domain"]),
     ("wire", &["crypto", "domain"]),
     ("clock", &["domain"]),
-    ("host", &[]),
+    ("host", &["clock"]),
     ("config", &["config", "domain"]),
     ("logging", &["config"]),
     ("storage", &["crypto", "domain", "record", "storage", "wire"]),
     ("gateways", &["crypto", "domain", "gateways"]),
     ("live", &["domain", "live", "crypto", "storage"]),
     ("jobs", &["clock", "crypto", "domain", "gateways", "jobs", "live", "storage"]),
-    ("api", &["api", "clock", "crypto", "domain", "live", "storage", "wire"]),
+    ("api", &["api", "clock", "crypto", "domain", "host", "live", "storage", "wire"]),
     ("agent", &["agent", "crypto", "domain", "wire"]),
 ];
 

@@ -136,3 +136,28 @@ async fn a_new_password_ends_the_other_sessions() {
     assert_eq!(site.as_bearer(&other, Method::GET, "/api/v1/sessions", None).await.0, StatusCode::UNAUTHORIZED);
     assert_eq!(sessions(&site, &root).await.len(), 1);
 }
+
+#[tokio::test]
+async fn storage_is_shown_and_checked_one_at_a_time() {
+    let site = Site::new();
+    let root = site.set_up().await;
+    let viewer = site.person(&root, "vera", "viewer").await;
+    let (status, seen) = site.as_bearer(&viewer, Method::GET, "/api/v1/storage", None).await;
+    assert_eq!((status, &seen["data_dir"]), (StatusCode::OK, &Value::Null));
+    let (_, seen) = site.as_bearer(&root, Method::GET, "/api/v1/storage", None).await;
+    assert_eq!(seen["data_dir"], site.state.store.dir().display().to_string());
+    assert!(seen["total_bytes"].as_u64().unwrap() >= seen["free_bytes"].as_u64().unwrap(), "{seen}");
+    let sizes: Vec<u64> = seen["files"].as_array().unwrap().iter().map(|file| file["bytes"].as_u64().unwrap()).collect();
+    assert!(sizes.len() >= 3 && sizes.is_sorted_by(|a, b| a >= b), "{seen}");
+
+    let check = async || site.as_bearer(&root, Method::POST, "/api/v1/storage/check", None).await;
+    let turn = site.state.storage_check.clone().acquire_owned().await.unwrap();
+    let (status, body) = check().await;
+    assert_eq!((status, name(&body)), (StatusCode::CONFLICT, "StorageCheckRunning"));
+    drop(turn);
+    let (status, body) = check().await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    assert!(body["written_bytes"].as_u64().unwrap() <= 32 << 20 && body["advice"].is_string(), "{body}");
+    let (_, after) = site.as_bearer(&root, Method::GET, "/api/v1/storage", None).await;
+    assert_eq!(after["files"].as_array().unwrap().len(), sizes.len(), "nothing stays behind");
+}

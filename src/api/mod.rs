@@ -38,6 +38,7 @@ pub mod settings;
 pub mod setup;
 pub mod setup_steps;
 pub mod state;
+pub mod storage;
 
 pub use auth::{Caller, Principal};
 pub use error::ApiError;
@@ -69,6 +70,8 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(sessions::end))
         .routes(routes!(sessions::end_others))
         .routes(routes!(settings::list))
+        .routes(routes!(storage::show))
+        .routes(routes!(storage::check))
         .routes(routes!(recovery_kit::make))
         .routes(routes!(audit::list))
         .routes(routes!(alerts::list))

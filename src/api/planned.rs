@@ -38,7 +38,6 @@ const PLANNED: &[(HttpMethod, &str, &str, &str)] = &[
     (Get, "/fleet/nodes", "fleet", "The nodes of all managers"),
     (Get, "/fleet/summary", "fleet", "The cluster in numbers"),
     (Post, "/backup", "operations", "Make a backup"),
-    (Get, "/storage", "operations", "What the store holds and how it grows"),
     (Put, "/settings", "operations", "Change settings"),
 ];
 

@@ -86,6 +86,7 @@ pub struct Shared {
     pub stretching: Stretching,
     pub(super) sse_clients: Arc<Semaphore>,
     pub(super) long_reads: Arc<Semaphore>,
+    pub(super) storage_check: Arc<Semaphore>,
 }
 
 /// What `app` brings along.
@@ -116,6 +117,7 @@ impl AppState {
             stretching: Stretching::default(),
             sse_clients: Arc::new(Semaphore::new(SSE_CLIENTS)),
             long_reads: Arc::new(Semaphore::new(LONG_READS)),
+            storage_check: Arc::new(Semaphore::new(1)),
         }))
     }
 

@@ -124,6 +124,7 @@ refusals! {
     CurrencyNotPayable = "this currency cannot be paid",
     AlertNotFound = "no alert has this id",
     ClockUntrusted = "the clock is not trusted yet",
+    StorageCheckRunning = "the storage is being checked already",
     NotBuilt = "this route is planned and not built yet",
 }
 

@@ -35,6 +35,7 @@ fn routes() -> Vec<(Method, &'static str, &'static str, Option<Value>)> {
         (put.clone(), "/users/{id}", "admin", Some(json!({ "disabled": true }))),
         (delete.clone(), "/users/{id}", "admin", None),
         (delete, "/sessions/{id}", "viewer", None),
+        (post.clone(), "/storage/check", "admin", None),
         (post.clone(), "/sessions/end-others", "viewer", None),
         (put, "/setup/steps/{step}", "admin", Some(json!({ "state": "skipped" }))),
         (post.clone(), "/clock/confirm", "admin", Some(json!({ "client_time": "2026-09-21T00:00:00Z" }))),

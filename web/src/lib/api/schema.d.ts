@@ -1156,10 +1156,30 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What the store holds and how it grows */
+        /** What the store lies on */
         get: operations["get_storage"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/storage/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Measure the storage
+         * @description Writes at most 32 MiB, for about 5 s at most, into a file of the data folder that is gone afterwards. One check at a time.
+         */
+        post: operations["post_storage_check"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1483,6 +1503,15 @@ export interface components {
             /** Format: int32 */
             slot: number;
         };
+        /** @enum {string} */
+        DeviceKind: "sd" | "emmc" | "ssd" | "hdd" | "network" | "memory" | "unknown";
+        DeviceView: {
+            filesystem?: string | null;
+            kind: components["schemas"]["DeviceKind"];
+            /** @description Model, as it says of itself. */
+            name?: string | null;
+            removable?: boolean | null;
+        };
         /** @description The file system that holds the agent's state folder; rates are of its device. */
         DiskMetrics: {
             /** Format: int64 */
@@ -1620,6 +1649,12 @@ export interface components {
         FieldError: {
             field: string;
             message: string;
+        };
+        FsyncView: {
+            /** Format: double */
+            median: number;
+            /** Format: double */
+            worst: number;
         };
         GpuInfo: {
             compute_capability?: string | null;
@@ -2323,11 +2358,58 @@ export interface components {
             state: components["schemas"]["StepState"];
             step: components["schemas"]["Step"];
         };
+        StorageCheck: {
+            advice: string;
+            /** Format: int64 */
+            free_bytes: number;
+            /** @description Until a small write is safe, in milliseconds: what every change waits for. */
+            fsync_ms: components["schemas"]["FsyncView"];
+            /** Format: double */
+            seconds: number;
+            verdict: components["schemas"]["StorageVerdict"];
+            /**
+             * Format: double
+             * @description Of long writes, synchronisation included.
+             */
+            write_bytes_per_second: number;
+            /** Format: int64 */
+            written_bytes: number;
+        };
         StorageInfo: {
             interface?: string | null;
             /** Format: int64 */
             total_bytes: number;
             type?: string | null;
+        };
+        /** @enum {string} */
+        StorageVerdict: "good" | "slow" | "very_slow" | "low_space";
+        StorageView: {
+            /** @description For admins only. */
+            data_dir?: string | null;
+            device: components["schemas"]["DeviceView"];
+            /** @description The largest first. */
+            files: components["schemas"]["StoredFile"][];
+            /**
+             * Format: int64
+             * @description What this manager may still use of it.
+             */
+            free_bytes: number;
+            /**
+             * Format: int64
+             * @description Of the whole file system.
+             */
+            total_bytes: number;
+            /**
+             * Format: int64
+             * @description What this process had written since its start; null where the kernel does not count.
+             */
+            written_bytes_since_start?: number | null;
+        };
+        StoredFile: {
+            /** Format: int64 */
+            bytes: number;
+            /** @description Within the data folder; of a folder the sum of its files. */
+            name: string;
         };
         /** @enum {string} */
         TimeRange: "1h" | "6h" | "24h" | "7d";
@@ -4406,12 +4488,48 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description planned, not built yet */
-            501: {
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["StorageView"];
+                };
+            };
+        };
+    };
+    post_storage_check: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["StorageCheck"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
         };
     };

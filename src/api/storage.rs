@@ -1,0 +1,205 @@
+//! What the store lies on, how full it is, and how fast.
+
+use std::fs;
+use std::path::Path;
+
+use axum::extract::State;
+use serde::Serialize;
+
+use super::auth::Caller;
+use super::error::{ApiError, ErrorBody};
+use super::json::Json;
+use super::reads;
+use super::state::AppState;
+use crate::domain::refusal::Refusal;
+use crate::domain::user::Role;
+use crate::host::device::{self, Kind};
+use crate::host::probe::{self, Measured, Verdict};
+use crate::storage::core::audit;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DeviceKind {
+    Sd,
+    Emmc,
+    Ssd,
+    Hdd,
+    Network,
+    /// Gone after a restart of the machine.
+    Memory,
+    /// The kernel does not tell: virtual disks, USB sticks, overlays.
+    Unknown,
+}
+
+impl From<Kind> for DeviceKind {
+    fn from(kind: Kind) -> DeviceKind {
+        match kind {
+            Kind::Sd => DeviceKind::Sd,
+            Kind::Emmc => DeviceKind::Emmc,
+            Kind::Ssd => DeviceKind::Ssd,
+            Kind::Hdd => DeviceKind::Hdd,
+            Kind::Network => DeviceKind::Network,
+            Kind::Memory => DeviceKind::Memory,
+            Kind::Unknown => DeviceKind::Unknown,
+        }
+    }
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct DeviceView {
+    kind: DeviceKind,
+    /// Model, as it says of itself.
+    name: Option<String>,
+    filesystem: Option<String>,
+    removable: Option<bool>,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct StoredFile {
+    /// Within the data folder; of a folder the sum of its files.
+    name: String,
+    bytes: u64,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct StorageView {
+    /// For admins only.
+    data_dir: Option<String>,
+    device: DeviceView,
+    /// Of the whole file system.
+    total_bytes: u64,
+    /// What this manager may still use of it.
+    free_bytes: u64,
+    /// The largest first.
+    files: Vec<StoredFile>,
+    /// What this process had written since its start; null where the kernel does not count.
+    written_bytes_since_start: Option<u64>,
+}
+
+/// Entries of a folder that are looked at.
+const MAX_ENTRIES: usize = 256;
+
+fn files(folder: &Path) -> Vec<StoredFile> {
+    let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().take(MAX_ENTRIES).collect::<Vec<_>>();
+    let length = |entry: &fs::DirEntry| entry.metadata().ok().filter(fs::Metadata::is_file).map_or(0, |found| found.len());
+    let view = |entry: fs::DirEntry| {
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let bytes = if is_folder { entries(&entry.path()).iter().map(length).sum() } else { length(&entry) };
+        StoredFile { name: entry.file_name().to_string_lossy().into_owned(), bytes }
+    };
+    let mut found: Vec<StoredFile> = entries(folder).into_iter().map(view).collect();
+    found.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
+    found
+}
+
+/// Total and free bytes of the file system under the store.
+fn space(state: &AppState) -> Result<(u64, u64), ApiError> {
+    let found = rustix::fs::statvfs(state.store.dir()).map_err(|error| {
+        tracing::warn!(%error, "the space of the data folder is not known");
+        ApiError::unavailable("StorageUnknown", "the file system does not answer")
+    })?;
+    Ok((found.f_blocks.saturating_mul(found.f_frsize), found.f_bavail.saturating_mul(found.f_frsize)))
+}
+
+/// What the store lies on
+#[utoipa::path(get, path = "/storage", tag = "operations", responses((status = 200, body = StorageView)))]
+pub async fn show(State(state): State<AppState>, caller: Caller) -> Result<Json<StorageView>, ApiError> {
+    caller.require(Role::Viewer)?;
+    let admin = caller.is_admin();
+    reads::long(&state, move |state| {
+        let (total_bytes, free_bytes) = space(state)?;
+        let folder = state.store.dir();
+        let found = device::device_of(folder, Path::new("/proc"), Path::new("/sys"));
+        let device = DeviceView { kind: found.kind.into(), name: found.name, filesystem: found.filesystem, removable: found.removable };
+        let written = fs::read_to_string("/proc/self/io").ok().and_then(|io| device::written_bytes(&io));
+        Ok(Json(StorageView {
+            data_dir: admin.then(|| folder.display().to_string()),
+            device,
+            total_bytes,
+            free_bytes,
+            files: files(folder),
+            written_bytes_since_start: written,
+        }))
+    })
+    .await
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StorageVerdict {
+    Good,
+    Slow,
+    VerySlow,
+    LowSpace,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct FsyncView {
+    median: f64,
+    worst: f64,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct StorageCheck {
+    written_bytes: u64,
+    seconds: f64,
+    /// Of long writes, synchronisation included.
+    write_bytes_per_second: f64,
+    /// Until a small write is safe, in milliseconds: what every change waits for.
+    fsync_ms: FsyncView,
+    free_bytes: u64,
+    verdict: StorageVerdict,
+    advice: &'static str,
+}
+
+impl StorageCheck {
+    fn new(measured: &Measured, free_bytes: u64) -> StorageCheck {
+        let (verdict, advice) = match probe::judge(measured, free_bytes) {
+            Verdict::Good => (StorageVerdict::Good, "This storage is fast enough for a manager."),
+            Verdict::Slow => (StorageVerdict::Slow, "This works, and every change takes a moment. An SSD would make it quicker."),
+            Verdict::VerySlow => {
+                (StorageVerdict::VerySlow, "This storage is too slow for more than a few nodes. Move the data folder to an SSD.")
+            }
+            Verdict::LowSpace => {
+                (StorageVerdict::LowSpace, "Less than 1 GiB is free. Make room, or move the data folder, before the store runs full.")
+            }
+        };
+        let ms = |took: std::time::Duration| (took.as_secs_f64() * 1e6).round() / 1e3;
+        StorageCheck {
+            written_bytes: measured.written_bytes,
+            seconds: ms(measured.took) / 1e3,
+            write_bytes_per_second: measured.bytes_per_second,
+            fsync_ms: FsyncView { median: ms(measured.fsync_median), worst: ms(measured.fsync_worst) },
+            free_bytes,
+            verdict,
+            advice,
+        }
+    }
+}
+
+/// Measure the storage
+///
+/// Writes at most 32 MiB, for about 5 s at most, into a file of the data folder that is gone afterwards. One check at a time.
+#[utoipa::path(post, path = "/storage/check", tag = "operations", responses(
+    (status = 200, body = StorageCheck), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
+pub async fn check(State(state): State<AppState>, caller: Caller) -> Result<Json<StorageCheck>, ApiError> {
+    caller.require(Role::Admin)?;
+    let turn = state.storage_check.clone().try_acquire_owned().map_err(|_| Refusal::StorageCheckRunning)?;
+    let (_, free_bytes) = space(&state)?;
+    if free_bytes < probe::FLOOR_BYTES {
+        return Err(Refusal::Rule("StorageTooFull", "less than 128 MiB is free; make room first".into()).into());
+    }
+    let folder = state.store.dir().to_owned();
+    let measuring = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        probe::measure(&folder, probe::MAX_BYTES, probe::MAX_TIME)
+    });
+    let measured = measuring.await.map_err(|_| ApiError::panicked())?.map_err(|error| {
+        tracing::warn!(%error, "the storage check failed");
+        ApiError::unavailable("StorageCheckFailed", "the check could not write into the data folder")
+    })?;
+    let answer = StorageCheck::new(&measured, free_bytes);
+    let draft = caller.act(state.now()).draft("storage.check", "").because(format!("{:?}", answer.verdict));
+    state.store.write(move |tx| audit::append(tx, draft.clone())).await?;
+    Ok(Json(answer))
+}
