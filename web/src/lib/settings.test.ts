@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { Setting } from './api/types';
-import { findSettings, sections, sourceOf } from './settings';
+import { codeParts, findSettings, sections, sourceOf } from './settings';
 
 const setting = (key: string, more: Partial<Setting> = {}): Setting => ({
   key,
@@ -34,6 +34,14 @@ test('sections keep the order of the file', () => {
     ['server', ['server.listen', 'server.public_url']],
     ['log', ['log.level']],
   ]);
+});
+
+test('code within a text', () => {
+  expect(codeParts('`a`: b')).toEqual([
+    { text: 'a', code: true },
+    { text: ': b', code: false },
+  ]);
+  expect(codeParts('')).toEqual([]);
 });
 
 test('sources have names', () => {

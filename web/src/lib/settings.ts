@@ -23,6 +23,14 @@ export function sections(settings: readonly Setting[]): { name: string; settings
   return [...found].map(([name, those]) => ({ name, settings: those }));
 }
 
+/** A text with `code` in it, in its parts. */
+export function codeParts(text: string): { text: string; code: boolean }[] {
+  return text
+    .split('`')
+    .map((part, i) => ({ text: part, code: i % 2 === 1 }))
+    .filter((part) => part.text !== '');
+}
+
 const FROM = { default: 'default', file: 'file', environment: 'environment', flag: 'command line' };
 
 /** `default`, `file /etc/lucid.toml`, `environment LUCID_LISTEN`, `command line --listen`. */
