@@ -12,6 +12,7 @@ pub mod error;
 pub mod events;
 pub mod gauges;
 pub mod health;
+pub mod idempotency;
 pub mod input;
 pub mod json;
 pub mod ledger;
@@ -125,6 +126,7 @@ pub fn router(state: AppState) -> Router {
     router
         .fallback(assets::serve)
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
+        .layer(axum::middleware::from_fn_with_state(state.clone(), idempotency::once))
         .layer(axum::middleware::from_fn_with_state(state.clone(), middleware::observe))
         .with_state(state)
 }
@@ -152,6 +154,8 @@ mod access_tests;
 mod admin_tests;
 #[cfg(test)]
 mod fleet_tests;
+#[cfg(test)]
+mod idempotency_tests;
 #[cfg(test)]
 mod read_tests;
 #[cfg(test)]
