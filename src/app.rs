@@ -25,10 +25,10 @@ use crate::domain::pool::DEFAULT_POOL_ID;
 use crate::domain::poot::Params;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::{Now, Timestamp};
-use crate::gateways::payment::Simulated;
+use crate::gateways::payment::{PaymentGateway, Simulated};
 use crate::host;
 use crate::jobs::{Context, Scheduler, Settings};
-use crate::live::{Events, Job, Nudges};
+use crate::live::{Event, Events, Job, Nudges};
 use crate::storage::core::{enrolment, pools};
 use crate::storage::fault::{Fault, OpenError, WriteError};
 use crate::storage::{Store, StoreOptions, setup_code};
@@ -114,8 +114,13 @@ fn mib(mib: u32) -> usize {
 }
 
 impl App {
-    /// Opens the store, makes what a new one needs, and wires the parts.
+    /// Opens the store, makes what a new one needs, and wires the parts. Payouts are simulated.
     pub async fn open(config: &Config, clock_of: ClockOf<'_>) -> Result<App, AppError> {
+        App::open_with(config, clock_of, Arc::new(Simulated)).await
+    }
+
+    /// The same with another gateway for payouts.
+    pub async fn open_with(config: &Config, clock_of: ClockOf<'_>, gateway: Arc<dyn PaymentGateway>) -> Result<App, AppError> {
         // The clock needs the store's highest time and a new store needs a time: a first look at the clock serves for that.
         let first_look = clock_of(config, Timestamp(0)).now();
         let store = Arc::new(open_store(config, first_look)?);
@@ -130,6 +135,8 @@ impl App {
         let setup_code = setup_code::ensure(&store)?;
 
         let (nudges, events) = (Nudges::new(), Events::new(u32::from_le_bytes(store.entropy.bytes())));
+        let told = events.clone();
+        store.core.watch_alerts(move |change| told.publish(&Event::Alert(change)));
         let (stop, stopping) = watch::channel(false);
         let settings = settings(config)?;
         let parts = Parts {
@@ -141,7 +148,6 @@ impl App {
             stopping,
         };
         let link_is_up = if config.server.listen.ip().is_loopback() { host::loopback_is_up } else { host::link_is_up };
-        let gateway = Arc::new(Simulated);
         let context = Context { store: Arc::clone(&store), clock: clock.clone(), settings, gateway, events, nudges, link_is_up };
         Ok(App { store, clock, context, state: AppState::new(parts), stop, setup_code })
     }

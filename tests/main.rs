@@ -6,8 +6,11 @@ mod support;
 
 mod crash;
 mod days;
+mod demo;
 mod journey;
 mod layering;
+mod licences;
 mod metrics;
 mod openapi;
 mod refusals;
+mod silence;

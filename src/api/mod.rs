@@ -1,6 +1,7 @@
 //! HTTP: the only layer that knows axum. This file is the index of the API; handlers extract, run one verb of the store in one
 //! transaction, and show the result. Rules live in `domain`, writes in `storage`; cycles are woken through `live::Nudges`.
 
+pub mod about;
 mod agent;
 pub mod alerts;
 pub mod assets;
@@ -20,6 +21,7 @@ pub mod login;
 pub mod metrics;
 pub mod middleware;
 pub mod node_actions;
+pub mod node_events;
 pub mod node_view;
 pub mod nodes;
 pub mod openapi;
@@ -28,6 +30,7 @@ pub mod passwords;
 pub mod payouts;
 pub mod people;
 mod planned;
+pub mod pool_metrics;
 pub mod pools;
 pub mod poot;
 mod reads;
@@ -40,6 +43,7 @@ pub mod setup;
 pub mod setup_steps;
 pub mod state;
 pub mod storage;
+pub mod uptime;
 
 pub use auth::{Caller, Principal};
 pub use error::ApiError;
@@ -70,6 +74,8 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::end))
         .routes(routes!(sessions::end_others))
+        .routes(routes!(about::show))
+        .routes(routes!(about::licences))
         .routes(routes!(settings::list))
         .routes(routes!(storage::show))
         .routes(routes!(storage::check))
@@ -90,16 +96,19 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(nodes::get, nodes::update, nodes::delete))
         .routes(routes!(nodes::accept_fingerprint))
         .routes(routes!(node_actions::act))
+        .routes(routes!(node_events::list))
         .routes(routes!(pools::list, pools::create))
         .routes(routes!(pools::get, pools::update, pools::delete))
         .routes(routes!(pools::add_node))
         .routes(routes!(pools::remove_node))
+        .routes(routes!(pool_metrics::show))
         .routes(routes!(pools::list_flat))
         .routes(routes!(pools::get_flat))
         .routes(routes!(pools::join_flat))
         .routes(routes!(resources::current))
         .routes(routes!(resources::metrics))
         .routes(routes!(poot::score))
+        .routes(routes!(uptime::show))
         .routes(routes!(poot::history))
         .routes(routes!(poot::epochs))
         .routes(routes!(poot::manager_key))

@@ -20,6 +20,7 @@ static NUMBERS: AtomicU64 = AtomicU64::new(1);
 pub struct Machine {
     pub key: SigningKey,
     pub fingerprint: Fingerprint,
+    pub hardware: HardwareInfo,
     pub name: String,
 }
 
@@ -35,7 +36,8 @@ impl Machine {
             disk_id: part("disk"),
             macs: part("macs"),
         };
-        Machine { key: SigningKey::from_seed(SecretKey(sha256(&number.to_le_bytes()))), fingerprint, name: name.to_owned() }
+        let key = SigningKey::from_seed(SecretKey(sha256(&number.to_le_bytes())));
+        Machine { key, fingerprint, hardware: Machine::hardware(), name: name.to_owned() }
     }
 
     pub fn hardware() -> HardwareInfo {
@@ -50,19 +52,7 @@ impl Machine {
 
     pub async fn enrol(self, base: &str, token: &str) -> Result<Node, (StatusCode, Value)> {
         let answer = self.try_enrol(base, token, None).await?;
-        let manager_key = PublicKey::from_hex(&answer.manager_key).unwrap();
-        Ok(Node {
-            base: base.to_owned(),
-            id: answer.node_id,
-            manager_id: answer.manager_id,
-            manager_key,
-            incarnation: Incarnation(NUMBERS.fetch_add(1, Ordering::Relaxed)),
-            seq: 0,
-            run: None,
-            held: Vec::new(),
-            machine: self,
-            http: http(),
-        })
+        Ok(Node::new(base, answer.node_id, answer.manager_id, PublicKey::from_hex(&answer.manager_key).unwrap(), self))
     }
 
     /// `signature` replaces the right one.
@@ -72,7 +62,7 @@ impl Machine {
             token: token.to_owned(),
             public_key: self.key.public().to_hex(),
             fingerprint: self.fingerprint.clone(),
-            hardware: Machine::hardware(),
+            hardware: self.hardware.clone(),
             name: self.name.clone(),
             agent_version: "test".into(),
         };
@@ -118,6 +108,22 @@ pub struct Node {
 }
 
 impl Node {
+    /// The agent of a node that is enrolled, as after its start.
+    pub fn new(base: &str, id: NodeId, manager_id: ManagerId, manager_key: PublicKey, machine: Machine) -> Node {
+        Node {
+            base: base.to_owned(),
+            id,
+            manager_id,
+            manager_key,
+            incarnation: Incarnation(NUMBERS.fetch_add(1, Ordering::Relaxed)),
+            seq: 0,
+            run: None,
+            held: Vec::new(),
+            machine,
+            http: http(),
+        }
+    }
+
     pub fn rebase(&mut self, base: &str) {
         self.base = base.to_owned();
     }

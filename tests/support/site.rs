@@ -8,6 +8,7 @@ use lucid::app::App;
 use lucid::clock::{Clock, Driver};
 use lucid::config::{Config, Sources};
 use lucid::domain::time::{BootMs, SLOT_MS, Timestamp};
+use lucid::gateways::payment::{PaymentGateway, Simulated};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -23,7 +24,8 @@ pub struct Site {
     pub app: Arc<App>,
     pub client: Client,
     pub dir: PathBuf,
-    settings: Vec<(&'static str, &'static str)>,
+    settings: Vec<(&'static str, String)>,
+    gateway: Arc<dyn PaymentGateway>,
     stop: watch::Sender<bool>,
     server: JoinHandle<()>,
 }
@@ -33,39 +35,53 @@ impl Site {
     pub async fn new(dir: PathBuf, settings: &[(&'static str, &'static str)]) -> Site {
         let driver = Driver::new(START, BootMs(60_000));
         driver.set_synchronised(true);
-        let mut site = Site::open(dir, driver, settings.to_vec()).await;
-        let code = site.app.setup_code.clone().expect("a new store has a setup code");
-        site.client.set_up(&code, None).await;
+        let settings = settings.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+        let mut site = Site::open(dir, driver, settings).await;
+        site.set_up().await;
         site
     }
 
-    pub async fn open(dir: PathBuf, driver: Driver, settings: Vec<(&'static str, &'static str)>) -> Site {
+    /// Makes the first person.
+    pub async fn set_up(&mut self) {
+        let code = self.app.setup_code.clone().expect("a new store has a setup code");
+        self.client.set_up(&code, None).await;
+    }
+
+    pub async fn open(dir: PathBuf, driver: Driver, settings: Vec<(&'static str, String)>) -> Site {
+        Site::open_with(dir, driver, settings, Arc::new(Simulated)).await
+    }
+
+    /// With a gateway of the caller's.
+    pub async fn open_with(dir: PathBuf, driver: Driver, settings: Vec<(&'static str, String)>, gateway: Arc<dyn PaymentGateway>) -> Site {
         let mut flags = vec![("storage.data_dir", "--data-dir", dir.to_str().unwrap().to_owned())];
-        flags.extend(settings.iter().map(|(key, value)| (*key, *key, (*value).to_owned())));
+        flags.extend(settings.iter().map(|(key, value)| (*key, *key, value.clone())));
         let config = Config::load(&Sources { flags, ..Sources::default() }).unwrap().config;
         let clock_driver = driver.clone();
-        let app = App::open(&config, &move |config, high| Clock::driven(&clock_driver, config.clock.trust, high)).await.unwrap();
-        let app = Arc::new(app);
+        let clock_of = move |config: &Config, high| Clock::driven(&clock_driver, config.clock.trust, high);
+        let app = Arc::new(App::open_with(&config, &clock_of, Arc::clone(&gateway)).await.unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopping) = watch::channel(false);
         let server = tokio::spawn(api::server::serve(listener, api::router(app.state.clone()), stopping));
-        Site { driver, app, client: Client::new(base), dir, settings, stop, server }
+        Site { driver, app, client: Client::new(base), dir, settings, gateway, stop, server }
     }
 
     /// Ends the manager as a power cut would: nothing is flushed. Starts another on the same store.
     pub async fn crash(self) -> Site {
-        let Site { driver, app, client, dir, settings, stop, server } = self;
-        stop.send(true).unwrap();
-        server.await.unwrap();
-        let store = Arc::clone(&app.store);
-        drop(app);
-        store.close();
-        drop(store);
-        let mut next = Site::open(dir, driver, settings).await;
+        let (dir, driver, settings, gateway) = (self.dir.clone(), self.driver.clone(), self.settings.clone(), Arc::clone(&self.gateway));
+        self.end().await;
+        let mut next = Site::open_with(dir, driver, settings, gateway).await;
         next.client.sign_in(super::client::USERNAME, super::client::PASSWORD).await;
-        drop(client);
         next
+    }
+
+    /// Stops serving and lets go of the store; nothing is flushed.
+    pub async fn end(self) {
+        self.stop.send(true).unwrap();
+        self.server.await.unwrap();
+        let store = Arc::clone(&self.app.store);
+        drop(self.app);
+        store.close();
     }
 
     pub async fn token(&self, uses: u32) -> String {

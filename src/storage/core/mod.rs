@@ -7,6 +7,7 @@ pub mod epochs;
 pub mod ledger;
 pub mod meta;
 pub mod node_actions;
+pub mod node_events;
 pub mod nodes;
 pub mod payouts;
 pub mod people;

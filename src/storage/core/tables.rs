@@ -7,6 +7,7 @@ use crate::domain::epoch::Head;
 use crate::domain::ids::UserId;
 use crate::domain::ledger::Posting;
 use crate::domain::node::Node;
+use crate::domain::node_event::NodeEvent;
 use crate::domain::payout::Payout;
 use crate::domain::pool::Pool;
 use crate::domain::session::Session;
@@ -18,6 +19,7 @@ use crate::storage::table::Table;
 
 use super::ledger::{Accrued, Balance};
 use super::meta::{Counters, StoreMeta};
+use super::node_events::Silent;
 use super::payouts::SealedAddress;
 
 /// One row, "store".
@@ -34,6 +36,10 @@ pub const NODE_IDS: Table<String, Index> = Table::new("node_ids");
 pub const NODE_KEYS: Table<[u8; 32], Index> = Table::new("node_keys");
 /// (pool index or u32::MAX for none, name) -> node index.
 pub const NODE_NAMES: Table<(u32, String), Index> = Table::new("node_names");
+/// (node index, sequence from 1) -> what happened.
+pub const NODE_EVENTS: Table<(u32, u64), NodeEvent> = Table::new("node_events");
+/// One row: whose silence is recorded.
+pub const SILENT: Table<String, Silent> = Table::new("silent");
 /// By pool index.
 pub const POOLS: Table<u32, Pool> = Table::new("pools");
 /// Deleted pools by index: an epoch that closes late still asks for their price.
@@ -101,6 +107,8 @@ record! {
     Payout = 1,
     SealedAddress = 1,
     SetupMark = 1,
+    NodeEvent = 1,
+    Silent = 1,
 }
 
 /// Created with the file, or when a later release opens it, so that snapshots can open them all.
@@ -132,4 +140,6 @@ pub const ALL: &[&str] = &[
     SCHEDULED.name,
     PAYOUT_ADDRESSES.name,
     SETUP_STEPS.name,
+    NODE_EVENTS.name,
+    SILENT.name,
 ];

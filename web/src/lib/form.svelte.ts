@@ -1,5 +1,6 @@
 // One form being sent: busy, its error, and errors beside the fields. What was typed stays where it was typed.
 import { asApiError } from './api/client';
+import { sentence } from './format';
 
 /** Refusals that are about one field of the form, whichever route answers them. */
 const WRONG: Record<string, string | undefined> = { FreshFactorNeeded: 'password', SetupCodeWrong: 'code' };
@@ -36,10 +37,4 @@ export class Form {
     this.message = '';
     return Object.keys(fields).length > 0;
   }
-}
-
-/** The API's messages are clauses; on a page they stand alone. */
-export function sentence(text: string): string {
-  const start = text.charAt(0).toUpperCase() + text.slice(1);
-  return /[.!?]$/.test(start) ? start : `${start}.`;
 }

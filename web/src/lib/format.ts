@@ -119,3 +119,9 @@ export function money(amount: string | null | undefined, currency = ''): string 
   const kept = decimals.replace(/0+$/, '').padEnd(2, '0');
   return `${sign}${grouped}.${kept}${currency ? ` ${currency}` : ''}`;
 }
+
+/** The API's messages are clauses; on a page they stand alone. */
+export function sentence(text: string): string {
+  const start = text.charAt(0).toUpperCase() + text.slice(1);
+  return /[.!?]$/.test(start) ? start : `${start}.`;
+}

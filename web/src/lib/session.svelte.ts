@@ -19,15 +19,21 @@ class Session {
   }
 
   async start(): Promise<void> {
+    // Both at once: on a slow line each question costs a round trip.
+    const me = api.me().then(
+      (answer) => ({ user: answer.user }),
+      (caught: unknown) => ({ error: asApiError(caught) }),
+    );
     try {
       if ((await api.setupState()).needed) {
         this.phase = 'setup';
         return;
       }
-      this.enter((await api.me()).user);
-    } catch (caught) {
-      const error = asApiError(caught);
-      this.phase = error.status === 401 ? 'signed_out' : 'unreachable';
+      const answer = await me;
+      if ('user' in answer) this.enter(answer.user);
+      else this.phase = answer.error.status === 401 ? 'signed_out' : 'unreachable';
+    } catch {
+      this.phase = 'unreachable';
     }
   }
 

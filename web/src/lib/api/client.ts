@@ -185,6 +185,10 @@ export const api = {
   epochs: (id: string, limit: number, signal?: AbortSignal) => get('/nodes/{id}/poot/history', { id, query: { limit }, signal }),
 
   payouts: (id: string, limit: number, signal?: AbortSignal) => get('/nodes/{id}/payouts', { id, query: { limit }, signal }),
+  allPayouts: (query: QueryOf<Get<'/nodes/payouts/history'>>, signal?: AbortSignal) => get('/nodes/payouts/history', { query, signal }),
+  processPayouts: () => send('POST', '/payouts/process'),
+  ledger: (query: QueryOf<Get<'/ledger'>>, signal?: AbortSignal) => get('/ledger', { query, signal }),
+  balances: (signal?: AbortSignal) => get('/ledger/balances', { signal }),
   payoutAddress: (id: string, signal?: AbortSignal) => get('/nodes/{id}/payout-address', { id, signal }),
   setPayoutAddress: (id: string, address: string) => send('PUT', '/nodes/{id}/payout-address', { id, body: { address } }),
 };

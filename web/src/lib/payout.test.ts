@@ -1,0 +1,33 @@
+import { describe, expect, it } from 'vitest';
+import { lookOf, reasonOf, shortened, sinceOf } from './payout';
+
+const payout = { status: 'processing', review_reason: null, error_message: null, settlement: 'simulated', attempts: 1, completed_at: null, updated_at: 'u' } as const;
+
+describe('a payout in words', () => {
+  it('needs a person only while it is open', () => {
+    const asked = { ...payout, review_reason: 'two witnesses disagree' };
+    expect(lookOf(asked)).toBe('review');
+    expect(lookOf({ ...asked, status: 'cancelled' })).toBe('cancelled');
+    expect(reasonOf(asked)).toBe('Two witnesses disagree.');
+  });
+
+  it.each([
+    [{ ...payout, status: 'pending' }, 'Planned and reserved; not signed yet.'],
+    [payout, 'On its way.'],
+    [{ ...payout, attempts: 3 }, 'On its way, attempt 3.'],
+    [{ ...payout, status: 'completed' }, 'Simulated: booked as paid, no money moved.'],
+    [{ ...payout, status: 'completed', settlement: 'live' }, 'Paid.'],
+    [{ ...payout, status: 'failed', error_message: 'reverted on chain' }, 'Reverted on chain.'],
+    [{ ...payout, status: 'cancelled' }, 'No reason is recorded.'],
+  ] as const)('%j', (p, words) => expect(reasonOf(p)).toBe(words));
+
+  it('is in its state since it ended, or since it last moved', () => {
+    expect(sinceOf(payout)).toBe('u');
+    expect(sinceOf({ ...payout, completed_at: 'c' })).toBe('c');
+  });
+
+  it('shortens what is long', () => {
+    expect(shortened('TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3')).toBe('TRRnbV…rqv3');
+    expect(shortened('short')).toBe('short');
+  });
+});

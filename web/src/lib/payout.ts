@@ -1,0 +1,46 @@
+// Payouts in words: what a state means and what happens next. Values in, texts out.
+import type { Payout } from './api/types';
+import { sentence } from './format';
+
+export type PayoutLook = 'pending' | 'processing' | 'review' | 'completed' | 'failed' | 'cancelled';
+
+/** The outward status, with what needs a person told apart. */
+export function lookOf(payout: Pick<Payout, 'status' | 'review_reason'>): PayoutLook {
+  return payout.review_reason && payout.status !== 'completed' && payout.status !== 'cancelled' && payout.status !== 'failed' ? 'review' : payout.status;
+}
+
+export const LOOK_WORDS: Record<PayoutLook, string> = {
+  pending: 'pending',
+  processing: 'processing',
+  review: 'needs a person',
+  completed: 'completed',
+  failed: 'failed',
+  cancelled: 'cancelled',
+};
+
+/** Why it is where it is, in a sentence. */
+export function reasonOf(payout: Pick<Payout, 'status' | 'review_reason' | 'error_message' | 'settlement' | 'attempts'>): string {
+  switch (lookOf(payout)) {
+    case 'pending':
+      return 'Planned and reserved; not signed yet.';
+    case 'processing':
+      return payout.attempts > 1 ? `On its way, attempt ${payout.attempts}.` : 'On its way.';
+    case 'review':
+      return sentence(payout.review_reason ?? 'a person has to decide');
+    case 'completed':
+      return payout.settlement === 'simulated' ? 'Simulated: booked as paid, no money moved.' : 'Paid.';
+    case 'failed':
+    case 'cancelled':
+      return payout.error_message ? sentence(payout.error_message) : 'No reason is recorded.';
+  }
+}
+
+/** When it reached the state it is in. */
+export function sinceOf(payout: Pick<Payout, 'completed_at' | 'updated_at'>): string {
+  return payout.completed_at ?? payout.updated_at;
+}
+
+/** `TRRnbV…rv3`: enough of an address or a transaction to recognise it. */
+export function shortened(text: string, head = 6, tail = 4): string {
+  return text.length <= head + tail + 1 ? text : `${text.slice(0, head)}…${text.slice(-tail)}`;
+}

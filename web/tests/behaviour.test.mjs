@@ -1,0 +1,178 @@
+// What a fleet's operator lives through, on the demo's driven clock: a node that falls silent, a manager that dies, a session that ends, roles.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { launch, VIEWS, watch } from './chromium.mjs';
+import { accessible, picture, settled } from './look.mjs';
+
+const { LUCID_DEMO_URL: BASE, LUCID_DEMO_LOGINS, LUCID_DEMO_CONTROL: CONTROL } = process.env;
+const LOGINS = JSON.parse(LUCID_DEMO_LOGINS ?? '{}');
+
+let browser;
+let context;
+let page;
+let complaints;
+
+/** Says a line to the demo: `silence NAME`, `wake NAME`, `advance SECONDS`, `kill`, `resume`. */
+async function tell(line) {
+  const answer = await fetch(CONTROL, { method: 'POST', body: line });
+  assert.equal(answer.status, 204, `${line}: ${await answer.text()}`);
+}
+
+async function signIn(on, role) {
+  await on.getByLabel('User name').fill(LOGINS[role].username);
+  await on.getByLabel('Password').fill(LOGINS[role].password);
+  await on.getByRole('button', { name: 'Sign in' }).click();
+}
+
+const visible = (state) => page.locator(`[data-live="${state}"]:visible`);
+
+before(async () => {
+  assert.ok(BASE && CONTROL && LOGINS.admin, 'started by tests/run.mjs');
+  browser = await launch();
+  context = await browser.newContext({ ...VIEWS.desktop, reducedMotion: 'reduce' });
+  // The browser itself logs answers like 401, which these tests provoke.
+  complaints = await watch(context, (text) => /^Failed to load resource/.test(text));
+  page = await context.newPage();
+  await page.goto(BASE);
+  await signIn(page, 'admin');
+  await settled(page);
+});
+
+after(() => browser?.close());
+
+test('a node that goes silent turns unreachable before one’s eyes, and active when it is back', async () => {
+  const nodes = await page.evaluate(() => fetch('/api/v1/nodes?status=active&limit=100').then((r) => r.json()));
+  const { name, node_id } = nodes.nodes.at(-1);
+  await page.goto(`${BASE}/nodes/${node_id}`);
+  await page.getByRole('heading', { name, level: 1 }).waitFor();
+  await page.evaluate(() => (window.sameDocument = true));
+  const status = page.locator('main [data-status]').first();
+  await page.waitForFunction(() => document.querySelector('main [data-status]')?.getAttribute('data-status') === 'active');
+  await visible('live').waitFor();
+  await tell(`silence ${name}`);
+  await tell('advance 330');
+  await page.waitForFunction(() => document.querySelector('main [data-status]')?.getAttribute('data-status') === 'unreachable');
+  await picture(page, 'silent-node');
+  await page.getByRole('link', { name: 'Alerts' }).first().click();
+  await page.getByRole('link', { name }).first().waitFor();
+  await page.goBack();
+  await tell(`wake ${name}`);
+  await tell('advance 60');
+  await page.waitForFunction(() => document.querySelector('main [data-status]')?.getAttribute('data-status') === 'active');
+  assert.equal(await page.evaluate(() => window.sameDocument), true, 'without a reload');
+  void status;
+});
+
+test('the manager is killed under an open page: it says since when, loses nothing, and goes on by itself', { timeout: 120_000 }, async () => {
+  await page.goto(`${BASE}/nodes`);
+  await settled(page);
+  await visible('live').waitFor();
+  await page.evaluate(() => (window.sameDocument = true));
+  await tell('kill');
+  await visible('offline').waitFor({ timeout: 40_000 });
+  await page.getByText(/^(Not live since|As of) \d\d:\d\d$/).first().waitFor();
+  await accessible(page);
+  await picture(page, 'manager-away');
+  await tell('resume');
+  await visible('live').waitFor({ timeout: 60_000 });
+  await page.getByText(/^(Not live since|As of) \d\d:\d\d$/).first().waitFor({ state: 'detached' });
+  assert.equal(await page.evaluate(() => window.sameDocument), true);
+});
+
+test('Ctrl-K finds a node by a few letters, and / the search of the list', async () => {
+  const nodes = await page.evaluate(() => fetch('/api/v1/nodes?limit=1&sort=name').then((r) => r.json()));
+  const { name } = nodes.nodes[0];
+  await page.keyboard.press('Control+k');
+  const dialog = page.getByRole('dialog', { name: /Find/ });
+  await dialog.waitFor();
+  await page.keyboard.type(name);
+  await dialog.getByRole('option', { name: new RegExp(name) }).first().waitFor();
+  await accessible(page);
+  await picture(page, 'palette');
+  await page.keyboard.press('Enter');
+  await page.getByRole('heading', { name, level: 1 }).waitFor();
+  await page.goto(`${BASE}/nodes`);
+  await settled(page);
+  await page.keyboard.press('/');
+  await page.keyboard.type(name);
+  await page.waitForURL(/search=/);
+  await page.getByRole('link', { name }).waitFor();
+  await page.reload();
+  await page.getByRole('link', { name }).waitFor();
+  assert.equal(await page.getByLabel('Search nodes by name or id').inputValue(), name, 'the address keeps the search');
+});
+
+test('several nodes go into maintenance at once, after a word about pay', async () => {
+  await page.goto(`${BASE}/nodes?status=active`);
+  await settled(page);
+  const boxes = page.locator('main [role="row"] input[type="checkbox"]');
+  await boxes.nth(1).check();
+  await boxes.nth(2).check();
+  const sent = [];
+  page.on('request', (r) => r.url().endsWith('/api/v1/nodes/actions') && sent.push(r));
+  await page.getByRole('button', { name: 'Maintenance', exact: true }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.waitFor();
+  await accessible(page);
+  await picture(page, 'bulk-dialog');
+  await dialog.getByRole('button', { name: /maintenance/i }).dblclick();
+  await dialog.waitFor({ state: 'hidden' });
+  assert.equal(sent.length, 1, 'a double click sends once');
+  assert.ok(sent[0].headers()['idempotency-key'], 'with a key that makes a repetition harmless');
+  const ids = sent[0].postDataJSON().node_ids;
+  assert.equal(ids.length, 2);
+  const status = await page.evaluate((id) => fetch(`/api/v1/nodes/${id}`).then((r) => r.json()).then((n) => n.status), ids[0]);
+  assert.equal(status, 'maintenance');
+});
+
+test('a session that ends asks for sign-in over the page and loses nothing typed', async () => {
+  const nodes = await page.evaluate(() => fetch('/api/v1/nodes?status=active&limit=1').then((r) => r.json()));
+  await page.goto(`${BASE}/nodes/${nodes.nodes[0].node_id}`);
+  await settled(page);
+  const address = page.getByRole('textbox', { name: 'Address' });
+  await address.fill('TTypedBeforeTheSessionEnded');
+  // A week and more: no session lives so long. The nodes go on reporting meanwhile.
+  await context.clearCookies();
+  await page.getByRole('button', { name: /address/i }).last().click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByLabel('Password').fill(LOGINS.admin.password);
+  await picture(page, 'session-ended');
+  await dialog.getByRole('button', { name: 'Sign in' }).click();
+  await dialog.waitFor({ state: 'detached' });
+  assert.equal(await address.inputValue(), 'TTypedBeforeTheSessionEnded');
+});
+
+test('a viewer sees no forbidden button, and is refused the data behind forbidden pages', async () => {
+  const other = await browser.newContext(VIEWS.desktop);
+  const heard = await watch(other, (text) => /^Failed to load resource/.test(text));
+  const p = await other.newPage();
+  const refused = [];
+  p.on('response', (r) => r.status() === 403 && refused.push(r.url()));
+  await p.goto(BASE);
+  await signIn(p, 'viewer');
+  await settled(p);
+  const links = await p.locator('nav[aria-label="Pages"] a').allTextContents();
+  assert.ok(!links.some((text) => /ledger|audit/i.test(text)), links.join());
+  const FORBIDDEN = /enrol|register address|change address|accept|rename|delete|start|stop|maintenance|run a cycle|new pool|add (person|user)|edit|recovery kit|confirm/i;
+  const node = await p.evaluate(() => fetch('/api/v1/nodes?limit=1').then((r) => r.json()).then((list) => list.nodes[0].node_id));
+  const pool = await p.evaluate(() => fetch('/api/v1/nodes/pools').then((r) => r.json()).then((list) => list.pools[0].pool_id));
+  for (const path of ['/', '/nodes', `/nodes/${node}`, '/pools', `/pools/${pool}`, '/poot', '/alerts', '/payouts', '/settings', '/about']) {
+    await p.goto(BASE + path);
+    await settled(p);
+    const buttons = await p.locator('main button, main a.button').allTextContents();
+    assert.deepEqual(buttons.filter((text) => FORBIDDEN.test(text)), [], path);
+  }
+  assert.deepEqual(refused, [], 'no page asks for what the role may not have');
+  for (const path of ['/ledger', '/audit', '/enrol', '/setup']) {
+    await p.goto(BASE + path);
+    await p.getByText('not for your role').waitFor();
+  }
+  assert.deepEqual(refused, []);
+  for (const path of ['/ledger', '/audit', '/users', '/settings']) {
+    assert.equal(await p.evaluate((at) => fetch(`/api/v1${at}`).then((r) => r.status), path), 403, path);
+  }
+  assert.deepEqual(heard, []);
+  await other.close();
+});
+
+test('no policy violation, no error, in all of the above', () => assert.deepEqual(complaints, []));
