@@ -1,6 +1,5 @@
 // Every request of the pages goes through here: typed, timed out, and with one shape of error.
 import { noteServerDate } from '../time.svelte';
-import type { Licences } from '../licences';
 import type { Answer, Body, ErrorBody, Having, HealthReport, Operation, QueryOf, Routes, SetupStep, SetupSteps } from './types';
 
 const BASE = '/api/v1';
@@ -154,11 +153,8 @@ export const api = {
     if (response?.status !== 200 && response?.status !== 503) throw new ApiError('The manager cannot be reached.', 0, 'Unreachable');
     return (await response.json()) as HealthReport;
   },
-  licences: async (signal?: AbortSignal): Promise<Licences> => {
-    const response = await fetch('/licences', { signal: signal ?? null }).catch(() => undefined);
-    if (!response?.ok) throw new ApiError('The list of licences could not be loaded.', response?.status ?? 0, 'Unreachable');
-    return (await response.json()) as Licences;
-  },
+  about: (signal?: AbortSignal) => get('/about', { signal }),
+  licences: (signal?: AbortSignal) => get('/licences', { signal }),
 
   clock: (signal?: AbortSignal) => get('/clock', { signal }),
   confirmClock: (clientTime: string) => send('POST', '/clock/confirm', { body: { client_time: clientTime } }),

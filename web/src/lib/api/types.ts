@@ -35,6 +35,7 @@ export type SessionView = Schemas['SessionView'];
 export type EnrolmentToken = Schemas['EnrolmentToken'];
 export type AuditEntry = Schemas['EntryView'];
 export type Health = Schemas['Health'];
+export type LicensedPackage = Schemas['LicensedPackage'];
 export type HealthReport = Schemas['HealthReport'];
 
 /** Routes below /api/v1. */
