@@ -25,6 +25,18 @@ export type PayoutStatus = Schemas['PayoutStatus'];
 export type Posting = Schemas['PostingView'];
 export type Severity = Schemas['Severity'];
 export type Pagination = Schemas['Pagination'];
+export type Clock = Schemas['ClockView'];
+export type SetupSteps = Schemas['SetupSteps'];
+export type SetupStep = Schemas['Step'];
+export type StorageView = Schemas['StorageView'];
+export type StorageCheck = Schemas['StorageCheck'];
+export type Setting = Schemas['SettingView'];
+export type SessionView = Schemas['SessionView'];
+export type EnrolmentToken = Schemas['EnrolmentToken'];
+export type AuditEntry = Schemas['EntryView'];
+export type Health = Schemas['Health'];
+export type LicensedPackage = Schemas['LicensedPackage'];
+export type HealthReport = Schemas['HealthReport'];
 
 /** Routes below /api/v1. */
 export type Routes = { [P in keyof paths as P extends `/api/v1${infer Route}` ? Route : never]: paths[P] };
