@@ -1,0 +1,24 @@
+// Shapes of the contract that the schema does not have yet.
+import type { Pagination, Score } from './types';
+
+export type Uptime = {
+  slots: { first_slot: number; states: string };
+  days: { date: string; start: string; proven: number; observed: number; accrued: string; currency?: string | null; state?: 'pending' | 'valid' | 'invalid' | null; score?: number | null; partial: boolean }[];
+};
+export type HappenedKind =
+  | 'created' | 'enrolled' | 'reenrolled' | 'renamed' | 'moved_pool' | 'maintenance_set' | 'started' | 'stopped' | 'unreachable' | 'back' | 'fingerprint_drift'
+  | 'fingerprint_accepted' | 'address_changed' | 'payout_paid' | 'payout_failed' | 'payout_review' | 'deleted';
+export type Happened = { seq: number; at: string; kind: HappenedKind; detail?: string | null; actor?: string | null };
+export type HappenedList = { events: Happened[]; pagination: Pagination };
+export type ScoreInputs = { proven: number; observed: number; interruptions: number; samples: number; samples_within: number; challenged: number; answered: number; outputs_expected: boolean };
+export type ScoreDetail = Score & {
+  inputs: ScoreInputs;
+  thresholds: {
+    min_score: number; min_observation_seconds: number; window_slots: number; max_age_slots: number;
+    weights: { output: number; stability: number; resources: number }; interruptions_to_zero: number; resources?: unknown;
+    multiplier: { max: number; grows_from_percent: number; slots_to_max: number; loss_per_slot_down: number };
+  };
+  epoch?: number | null;
+  previous?: { epoch: number; state: string; score?: number | null; inputs: ScoreInputs; multiplier: number } | null;
+  changes: { kind: string; before?: unknown; after?: unknown }[];
+};
