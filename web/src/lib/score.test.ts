@@ -12,7 +12,7 @@ const effects = (i: ScoreInputs, weights?: { output: number; stability: number; 
 
 describe('factors of a score', () => {
   it('say what they did, and why they did nothing', () => {
-    expect(effects(inputs())).toEqual(['gives 99.31 points', 'no effect: the pool expects none', 'no effect: its weight is 0', 'no effect: its weight is 0']);
+    expect(effects(inputs())).toEqual(['gives 99.31 of 100 points', 'no effect: the pool expects none', 'no effect: its weight is 0', 'no effect: its weight is 0']);
   });
 
   it('follow the formula of the manager', () => {

@@ -2,7 +2,6 @@
 import type { ScoreDetail } from './api/awaited';
 import { exact } from './format';
 import { SLOT_SECONDS } from './poot';
-import { shareText } from './uptime';
 
 type Thresholds = ScoreDetail['thresholds'];
 export type Factor = { name: string; measured: string; weight: string; effect: string; /** It lowers the score. */ costs: boolean };
@@ -27,10 +26,10 @@ export function factorsOf({ inputs, thresholds, factors }: Pick<ScoreDetail, 'in
   return [
     {
       name: 'Operational time',
-      measured: observed > 0 ? `${proven} of ${observed} slots, ${shareText(proven, observed)}` : 'no slot observed yet',
+      measured: observed > 0 ? `${proven} of ${observed} slots` : 'no slot observed yet',
       weight: 'whole',
-      effect: uptime === null ? 'not known yet' : `gives ${(100 * uptime).toFixed(2)} points`,
-      costs: uptime !== null && proven < observed,
+      effect: uptime === null ? 'not known yet' : `gives ${(100 * uptime).toFixed(2)} of 100 points`,
+      costs: false,
     },
     weighted(
       'Outputs',
