@@ -28,7 +28,7 @@ use crate::domain::time::{Now, Timestamp};
 use crate::gateways::payment::Simulated;
 use crate::host;
 use crate::jobs::{Context, Scheduler, Settings};
-use crate::live::{Events, Job, Nudges};
+use crate::live::{Event, Events, Job, Nudges};
 use crate::storage::core::{enrolment, pools};
 use crate::storage::fault::{Fault, OpenError, WriteError};
 use crate::storage::{Store, StoreOptions, setup_code};
@@ -130,6 +130,8 @@ impl App {
         let setup_code = setup_code::ensure(&store)?;
 
         let (nudges, events) = (Nudges::new(), Events::new(u32::from_le_bytes(store.entropy.bytes())));
+        let told = events.clone();
+        store.core.watch_alerts(move |change| told.publish(&Event::Alert(change)));
         let (stop, stopping) = watch::channel(false);
         let settings = settings(config)?;
         let parts = Parts {

@@ -11,3 +11,4 @@ mod layering;
 mod metrics;
 mod openapi;
 mod refusals;
+mod silence;

@@ -1,16 +1,17 @@
 //! Alerts.
 
 use axum::extract::State;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::auth::Caller;
-use super::error::ApiError;
-use super::json::Json;
+use super::error::{ApiError, ErrorBody};
+use super::json::{Json, Query};
 use super::page::{Page, PageQuery, Pagination};
 use super::state::AppState;
 use crate::domain::alert::{Alert, Severity};
+use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::user::Role;
-use crate::storage::core::alerts;
+use crate::storage::core::alerts::{self, Filter};
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct AlertView {
@@ -45,10 +46,42 @@ pub struct AlertList {
     pagination: Pagination,
 }
 
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct AlertQuery {
+    /// `open` or `resolved`; default: both.
+    state: Option<String>,
+    #[param(value_type = Option<Severity>)]
+    severity: Option<String>,
+}
+
+impl AlertQuery {
+    fn check(self) -> Result<Filter, Refusal> {
+        let mut errors = FieldErrors::default();
+        let is_open = self.state.and_then(|text| {
+            errors.require(matches!(text.as_str(), "open" | "resolved"), "state", "must be open or resolved");
+            Some(text == "open")
+        });
+        let severity = self.severity.and_then(|text| {
+            let severity = serde_json::from_value(text.into()).ok();
+            errors.require(severity.is_some(), "severity", "must be info, warning or critical");
+            severity
+        });
+        errors.finish()?;
+        Ok(Filter { is_open, severity })
+    }
+}
+
 /// Alerts, newest first
-#[utoipa::path(get, path = "/alerts", tag = "operations", params(PageQuery), responses((status = 200, body = AlertList)))]
-pub async fn list(State(state): State<AppState>, caller: Caller, page: Page) -> Result<Json<AlertList>, ApiError> {
+#[utoipa::path(get, path = "/alerts", tag = "operations", params(PageQuery, AlertQuery),
+    responses((status = 200, body = AlertList), (status = 400, body = ErrorBody)))]
+pub async fn list(
+    State(state): State<AppState>,
+    caller: Caller,
+    page: Page,
+    Query(query): Query<AlertQuery>,
+) -> Result<Json<AlertList>, ApiError> {
     caller.require(Role::Viewer)?;
-    let (alerts, total) = alerts::page(&state.store.read()?, page.offset(), page.limit())?;
+    let (alerts, total) = alerts::page_of(&state.store.read()?, query.check()?, page.offset(), page.limit())?;
     Ok(Json(AlertList { alerts: alerts.into_iter().map(AlertView::from).collect(), pagination: page.of(total) }))
 }

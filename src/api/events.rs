@@ -26,7 +26,7 @@ const CHUNKS: usize = 16;
 
 /// What happens, as it happens
 ///
-/// Types: `report`, `node`, `epoch`, `payout`, and `reset` when events were missed and the client has to reload.
+/// Types: `report`, `node`, `epoch`, `payout`, `alert`, and `reset` when events were missed and the client has to reload.
 #[utoipa::path(get, path = "/events", tag = "events", responses((status = 200, content_type = "text/event-stream", body = String), (status = 503, description = "too many clients")))]
 pub async fn stream(State(state): State<AppState>, caller: Caller, headers: HeaderMap) -> Result<Response, ApiError> {
     caller.require(Role::Viewer)?;

@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod login;
 pub mod metrics;
 pub mod middleware;
+pub mod node_events;
 pub mod node_view;
 pub mod nodes;
 pub mod openapi;
@@ -74,6 +75,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(nodes::list, nodes::create))
         .routes(routes!(nodes::get, nodes::update, nodes::delete))
         .routes(routes!(nodes::accept_fingerprint))
+        .routes(routes!(node_events::list))
         .routes(routes!(pools::list, pools::create))
         .routes(routes!(pools::get, pools::update, pools::delete))
         .routes(routes!(pools::add_node))

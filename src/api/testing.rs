@@ -17,7 +17,7 @@ use crate::domain::audit::Act;
 use crate::domain::money::{Currency, Units};
 use crate::domain::pool::Pricing;
 use crate::domain::time::{BootMs, Timestamp, TrustPolicy};
-use crate::live::{Events, Nudges};
+use crate::live::{Event, Events, Nudges};
 use crate::storage::core::pools;
 use crate::storage::{Store, StoreOptions, setup_code};
 
@@ -44,6 +44,8 @@ impl Site {
         let store = Arc::new(Store::open(&options, Entropy::new(), clock.now()).unwrap());
         let (stop, stopping) = watch::channel(false);
         let (nudges, events, settings) = (Nudges::new(), Events::new(1), ApiSettings::default());
+        let told = events.clone();
+        store.core.watch_alerts(move |change| told.publish(&Event::Alert(change)));
         let state = AppState::new(Parts { store, clock, nudges, events, settings, stopping });
         Site { router: router(state.clone()), state, driver, stop, _dir: dir }
     }

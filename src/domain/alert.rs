@@ -25,3 +25,32 @@ pub struct Alert {
     pub raised_at: Timestamp,
     pub resolved_at: Option<Timestamp>,
 }
+
+/// An alert began or ended: what people who watch are told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AlertChange {
+    pub alert_id: AlertId,
+    pub kind: String,
+    pub severity: Severity,
+    pub subject: String,
+    pub change: Turn,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Turn {
+    Raised,
+    Resolved,
+}
+
+impl AlertChange {
+    pub fn of(alert: &Alert) -> AlertChange {
+        AlertChange {
+            alert_id: alert.id.clone(),
+            kind: alert.kind.clone(),
+            severity: alert.severity,
+            subject: alert.subject.clone(),
+            change: if alert.resolved_at.is_some() { Turn::Resolved } else { Turn::Raised },
+        }
+    }
+}

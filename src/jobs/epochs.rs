@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::silence::FLEET_ALERT;
 use super::{Context, Stopped};
 use crate::domain::alert::Severity;
 use crate::domain::bits::{Bitmap, Columns};
@@ -16,6 +17,7 @@ use crate::domain::money::Overflow;
 use crate::domain::node::Node;
 use crate::domain::pool::Pool;
 use crate::domain::poot::{self, Inputs, Params};
+use crate::domain::silence::FLEET;
 use crate::domain::time::{Now, Slot};
 use crate::live::Event;
 use crate::storage::core::{alerts, epochs, nodes, pools};
@@ -149,15 +151,11 @@ enum Silence {
 }
 
 impl Silence {
-    const ALERT: &'static str = "fleet_silent";
-    /// Fewer nodes are no fleet.
-    const FLEET: usize = 3;
-
     fn of(leaves: &[Leaf]) -> Silence {
         let observed = leaves.iter().filter(|leaf| leaf.slots.observed > 0).count();
         match leaves.iter().any(|leaf| leaf.slots.proven > 0) {
             true => Silence::No,
-            false if observed >= Silence::FLEET => Silence::Whole,
+            false if observed >= FLEET => Silence::Whole,
             false => Silence::Unknown,
         }
     }
@@ -165,8 +163,8 @@ impl Silence {
     fn record(self, tx: &mut WriteTx<'_>, now: Now) -> Result<(), TxError> {
         let message = "no node of the fleet was heard for a whole epoch, although the manager's own link was up";
         match self {
-            Silence::Whole => alerts::raise(tx, Silence::ALERT, "", Severity::Critical, message, now.wall).map(drop),
-            Silence::No => alerts::resolve(tx, Silence::ALERT, "", now.wall).map(drop),
+            Silence::Whole => alerts::raise(tx, FLEET_ALERT, "", Severity::Critical, message, now.wall).map(drop),
+            Silence::No => alerts::resolve(tx, FLEET_ALERT, "", now.wall).map(drop),
             Silence::Unknown => Ok(()),
         }
     }

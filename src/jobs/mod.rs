@@ -6,7 +6,9 @@ mod flush;
 mod housekeeping;
 mod payouts;
 mod postings;
+mod rollups;
 mod schedule;
+mod silence;
 
 use std::sync::Arc;
 
@@ -73,6 +75,8 @@ impl Context {
             Job::Payouts => payouts::run(self).await,
             Job::Tracking => payouts::drive_open(self).await,
             Job::Housekeeping => housekeeping::run(self).await,
+            Job::Silence => silence::run(self).await,
+            Job::Rollups => rollups::run(self).await,
         }
     }
 
@@ -84,7 +88,7 @@ impl Context {
     /// All cycles in their natural order: what time alone would bring. For driven clocks and the command line.
     pub async fn run_all(&self) -> Result<(), Stopped> {
         self.tick();
-        for job in [Job::Flush, Job::Epochs, Job::Postings, Job::Payouts, Job::Housekeeping] {
+        for job in [Job::Silence, Job::Flush, Job::Epochs, Job::Postings, Job::Payouts, Job::Rollups, Job::Housekeeping] {
             self.run(job).await?;
         }
         Ok(())

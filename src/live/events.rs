@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 use tokio::sync::broadcast;
 
+use crate::domain::alert::AlertChange;
 use crate::domain::ids::{NodeId, PayoutId};
 use crate::domain::node::Status;
 
@@ -54,6 +55,8 @@ pub enum Change {
     Created,
     Updated,
     Deleted,
+    /// It went silent, or is heard again.
+    Status,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -63,6 +66,7 @@ pub enum Event {
     Node { node_id: NodeId, change: Change },
     Epoch { epoch: u64 },
     Payout { payout_id: PayoutId },
+    Alert(AlertChange),
 }
 
 impl Event {
@@ -72,6 +76,7 @@ impl Event {
             Event::Node { .. } => "node",
             Event::Epoch { .. } => "epoch",
             Event::Payout { .. } => "payout",
+            Event::Alert(_) => "alert",
         }
     }
 }

@@ -15,10 +15,14 @@ pub enum Job {
     /// Drives the payouts that have not ended.
     Tracking,
     Housekeeping,
+    /// Notices who went silent and who is back.
+    Silence,
+    /// Rolls up hours and days that are over.
+    Rollups,
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Nudges(Arc<[Notify; 6]>);
+pub struct Nudges(Arc<[Notify; 8]>);
 
 impl Nudges {
     pub fn new() -> Nudges {
@@ -36,7 +40,7 @@ impl Nudges {
     }
 
     fn of(&self, job: Job) -> &Notify {
-        let [flush, epochs, postings, payouts, tracking, housekeeping] = &*self.0;
+        let [flush, epochs, postings, payouts, tracking, housekeeping, silence, rollups] = &*self.0;
         match job {
             Job::Flush => flush,
             Job::Epochs => epochs,
@@ -44,6 +48,8 @@ impl Nudges {
             Job::Payouts => payouts,
             Job::Tracking => tracking,
             Job::Housekeeping => housekeeping,
+            Job::Silence => silence,
+            Job::Rollups => rollups,
         }
     }
 }

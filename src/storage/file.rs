@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 use redb::{Builder, Database, Durability, ReadableDatabase};
@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 
 use super::fault::{Fault, OpenError, TxError, WriteError};
 use super::table::{AfterCommit, Snapshot, WriteTx};
+use crate::domain::alert::AlertChange;
 
 /// Writes that may wait, per lane.
 pub const QUEUE_LIMIT: usize = 4_096;
@@ -77,7 +78,11 @@ struct Shared {
     /// Set by the first failed commit: redb answers nothing good from then on until it is opened again.
     failed: AtomicBool,
     commits: AtomicU64,
+    watcher: OnceLock<AlertWatcher>,
 }
+
+/// Hears of every alert that began or ended, after its commit, in commit order.
+type AlertWatcher = Box<dyn Fn(AlertChange) + Send + Sync>;
 
 /// A handle to one file; the writer thread ends when it is closed.
 pub struct DbFile {
@@ -109,6 +114,7 @@ impl DbFile {
             wake: Condvar::new(),
             failed: AtomicBool::new(false),
             commits: AtomicU64::new(0),
+            watcher: OnceLock::new(),
         });
         let thread = {
             let shared = Arc::clone(&shared);
@@ -119,6 +125,25 @@ impl DbFile {
                 .map_err(|e| OpenError::Folder(path.to_owned(), e))?
         };
         Ok(DbFile { path: path.to_owned(), shared, writer: Mutex::new(Some(thread)) })
+    }
+
+    /// Makes the tables that a file of an earlier release does not have, so that snapshots can open them all.
+    pub(super) fn ensure_tables(&self, names: &'static [&'static str]) -> Result<(), OpenError> {
+        let read = self.shared.database.begin_read().map_err(|e| OpenError::Fault(e.into()))?;
+        let tables = read.list_tables().map_err(|e| OpenError::Fault(Fault::Database(e.to_string())))?;
+        let present: Vec<String> = tables.map(|table| redb::TableHandle::name(&table).to_owned()).collect();
+        drop(read);
+        let missing: Vec<&'static str> = names.iter().filter(|name| !present.iter().any(|p| p == *name)).copied().collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let made = self.write_now(move |tx| missing.iter().try_for_each(|name| tx.create(name)));
+        made.map_err(|e| OpenError::Fault(Fault::Database(e.to_string())))
+    }
+
+    /// `watcher` hears of every alert that begins or ends from now on. The first watcher stays.
+    pub fn watch_alerts(&self, watcher: impl Fn(AlertChange) + Send + Sync + 'static) {
+        let _ = self.shared.watcher.set(Box::new(watcher));
     }
 
     pub fn path(&self) -> &Path {
@@ -256,10 +281,13 @@ fn commit(shared: &Shared, mut batch: Vec<Box<dyn Job>>) {
     let mut culprits = 0;
     while !batch.is_empty() {
         match attempt(shared, &mut batch) {
-            Attempt::Committed(after) => {
+            Attempt::Committed(after, alerts) => {
                 shared.commits.fetch_add(1, Ordering::Relaxed);
                 for f in after {
                     let _ = catch_unwind(AssertUnwindSafe(f));
+                }
+                if let Some(watcher) = shared.watcher.get() {
+                    let _ = catch_unwind(AssertUnwindSafe(|| alerts.into_iter().for_each(watcher)));
                 }
                 return batch.into_iter().for_each(|job| job.answer(Ok(())));
             }
@@ -280,7 +308,7 @@ fn commit(shared: &Shared, mut batch: Vec<Box<dyn Job>>) {
 }
 
 enum Attempt {
-    Committed(Vec<AfterCommit>),
+    Committed(Vec<AfterCommit>, Vec<AlertChange>),
     /// This job failed after a mutation; the transaction is gone and the others must run again.
     Culprit(usize),
     Failed(WriteError),
@@ -306,11 +334,11 @@ fn attempt(shared: &Shared, batch: &mut [Box<dyn Job>]) -> Attempt {
         }
     }
     let mutated = tx.mutations() > 0;
-    let after = tx.into_after();
+    let (after, alerts) = tx.into_after();
     // A batch of refusals has nothing to sync.
     let end = if mutated { transaction.commit().map_err(|e| e.to_string()) } else { transaction.abort().map_err(|e| e.to_string()) };
     match end {
-        Ok(()) => Attempt::Committed(after),
+        Ok(()) => Attempt::Committed(after, alerts),
         Err(why) => Attempt::Failed(WriteError::Unknown(why)),
     }
 }

@@ -67,6 +67,7 @@ impl Store {
         let core = DbFile::open(&core_path, options.core_cache_bytes, |tx| initialise_core(tx, &description, now))?;
         let store = meta::store(&core.read()?)?;
         check_schema(store.schema)?;
+        core.ensure_tables(tables::ALL)?;
         let hot_meta = hot::Meta { store_id: store.store_id.clone(), generation: store.generation, ..hot::Meta::default() };
         if !is_new && !hot_path.exists() && core_was_used(&core)? {
             return Err(OpenError::MissingFile(hot_path));
@@ -77,6 +78,7 @@ impl Store {
             let name = |id: &str, generation: u32| format!("{id} (generation {generation})");
             return Err(OpenError::Mixed { core: name(&store.store_id, store.generation), hot: name(&found.store_id, found.generation) });
         }
+        hot.ensure_tables(hot::TABLES)?;
         let signing_key = open_seed(&secrets, &store.sealed_seed)?;
         let intake = recover_intake(&hot, &secrets, &entropy, &options.boot_id, now)?;
         let flushing = tokio::sync::Mutex::default();

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::fault::{Fault, TxError};
+use crate::domain::alert::AlertChange;
 
 /// A key whose byte order is its order.
 pub trait Key: Sized {
@@ -304,19 +305,25 @@ pub struct WriteTx<'db> {
     tx: &'db redb::WriteTransaction,
     mutations: u64,
     after: Vec<AfterCommit>,
+    alerts: Vec<AlertChange>,
 }
 
 impl<'db> WriteTx<'db> {
     pub(super) fn new(tx: &'db redb::WriteTransaction) -> WriteTx<'db> {
-        WriteTx { tx, mutations: 0, after: Vec::new() }
+        WriteTx { tx, mutations: 0, after: Vec::new(), alerts: Vec::new() }
     }
 
     pub(super) fn mutations(&self) -> u64 {
         self.mutations
     }
 
-    pub(super) fn into_after(self) -> Vec<AfterCommit> {
-        self.after
+    pub(super) fn into_after(self) -> (Vec<AfterCommit>, Vec<AlertChange>) {
+        (self.after, self.alerts)
+    }
+
+    /// Told to who watches the file once this transaction has committed.
+    pub(super) fn tell(&mut self, change: AlertChange) {
+        self.alerts.push(change);
     }
 
     /// Runs once if and when this transaction commits, in commit order.

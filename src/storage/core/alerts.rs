@@ -1,9 +1,10 @@
 //! Alerts: at most one open per kind and subject.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use super::tables::{ALERTS, Index64, OPEN_ALERTS};
-use crate::domain::alert::{Alert, Severity};
+use crate::domain::alert::{Alert, AlertChange, Severity};
 use crate::domain::ids::AlertId;
 use crate::domain::time::Timestamp;
 use crate::storage::fault::{Fault, TxError};
@@ -27,7 +28,9 @@ pub fn raise(tx: &mut WriteTx<'_>, kind: &str, subject: &str, severity: Severity
     let seq = tx.last(ALERTS)?.map_or(1, |(seq, _)| seq + 1);
     let id = AlertId::parse(&format!("alert_{seq:010}")).map_err(|e| Fault::Invariant(e.to_string()))?;
     let (kind, subject, message) = (kind.to_owned(), subject.to_owned(), message.to_owned());
-    tx.put(ALERTS, &seq, &Alert { id, kind, subject, severity, message, raised_at: now, resolved_at: None })?;
+    let alert = Alert { id, kind, subject, severity, message, raised_at: now, resolved_at: None };
+    tx.put(ALERTS, &seq, &alert)?;
+    tx.tell(AlertChange::of(&alert));
     tx.put(OPEN_ALERTS, &key, &Index64(seq))?;
     prune(tx)?;
     Ok(true)
@@ -39,7 +42,9 @@ pub fn resolve(tx: &mut WriteTx<'_>, kind: &str, subject: &str, now: Timestamp) 
     let Some(Index64(seq)) = tx.get(OPEN_ALERTS, &key)? else { return Ok(false) };
     tx.delete(OPEN_ALERTS, &key)?;
     if let Some(alert) = tx.get(ALERTS, &seq)? {
-        tx.put(ALERTS, &seq, &Alert { resolved_at: Some(now), ..alert })?;
+        let alert = Alert { resolved_at: Some(now), ..alert };
+        tx.put(ALERTS, &seq, &alert)?;
+        tx.tell(AlertChange::of(&alert));
     }
     Ok(true)
 }
@@ -53,6 +58,56 @@ fn prune(tx: &mut WriteTx<'_>) -> Result<(), TxError> {
         tx.delete(ALERTS, &seq)?;
     }
     Ok(())
+}
+
+/// True while an alert of this kind about this subject is open.
+pub fn is_open(read: &impl Read, kind: &str, subject: &str) -> Result<bool, Fault> {
+    Ok(read.get(OPEN_ALERTS, &open_key(kind, subject))?.is_some())
+}
+
+/// Subjects of the open alerts of a kind.
+pub fn open_subjects(read: &impl Read, kind: &str) -> Result<BTreeSet<String>, Fault> {
+    let from = open_key(kind, "");
+    let mut subjects = BTreeSet::new();
+    read.for_each(OPEN_ALERTS, from.clone().., |key, _| match key.strip_prefix(&from) {
+        Some(subject) => {
+            subjects.insert(subject.to_owned());
+            ControlFlow::Continue(())
+        }
+        None => ControlFlow::Break(()),
+    })?;
+    Ok(subjects)
+}
+
+/// Which alerts are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Filter {
+    pub is_open: Option<bool>,
+    pub severity: Option<Severity>,
+}
+
+impl Filter {
+    fn fits(self, alert: &Alert) -> bool {
+        self.is_open.is_none_or(|open| open == alert.resolved_at.is_none()) && self.severity.is_none_or(|s| s == alert.severity)
+    }
+}
+
+/// Those that fit, newest first, and how many there are. Reads them all, of which there are at most `MAX_ALERTS` and the open ones.
+pub fn page_of(read: &impl Read, filter: Filter, offset: usize, limit: usize) -> Result<(Vec<Alert>, u64), Fault> {
+    if filter == Filter::default() {
+        return page(read, offset, limit);
+    }
+    let (mut total, mut alerts) = (0, Vec::new());
+    read.for_each_back(ALERTS, .., |_, alert| {
+        if filter.fits(&alert) {
+            if total >= offset && alerts.len() < limit {
+                alerts.push(alert);
+            }
+            total += 1;
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok((alerts, u64::try_from(total).unwrap_or(u64::MAX)))
 }
 
 /// Newest first, and how many there are.
@@ -98,6 +153,41 @@ mod tests {
         let shown: Vec<_> = alerts.iter().map(|a| (a.subject.as_str(), a.resolved_at.is_some())).collect();
         assert_eq!(shown, [("node_a", false), ("node_b", false), ("node_a", true)]);
         assert_eq!(page(&store.read().unwrap(), 2, 1).unwrap().0.first().map(|a| a.id.as_str()), Some("alert_0000000001"));
+    }
+
+    #[test]
+    fn alerts_are_found_by_state_and_severity_and_told_after_their_commit() {
+        use crate::domain::alert::Turn;
+        use std::sync::{Arc, Mutex};
+        let (_dir, store) = store();
+        let told: Arc<Mutex<Vec<(String, Turn)>>> = Arc::default();
+        let hears = Arc::clone(&told);
+        store.core.watch_alerts(move |change| hears.lock().unwrap().push((change.subject, change.change)));
+        for (n, severity) in [(0, Severity::Warning), (1, Severity::Critical), (2, Severity::Warning)] {
+            store.core.write_now(move |tx| raise(tx, "kind", &n.to_string(), severity, "m", T)).unwrap();
+        }
+        up(&store, "kinder", "other".into());
+        down(&store, "kind", "0");
+        let read = store.read().unwrap();
+        let found = |is_open, severity, offset, limit| {
+            let (alerts, total) = page_of(&read, Filter { is_open, severity }, offset, limit).unwrap();
+            (alerts.into_iter().map(|a| a.subject).collect::<Vec<_>>(), total)
+        };
+        let named = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>();
+        assert_eq!(found(Some(true), None, 0, 9), (named(&["other", "2", "1"]), 3));
+        assert_eq!(found(Some(true), Some(Severity::Warning), 1, 9), (named(&["2"]), 2));
+        assert_eq!(found(Some(false), None, 0, 9), (named(&["0"]), 1));
+        assert_eq!(found(None, None, 0, 1), (named(&["other"]), 4));
+        assert_eq!(open_subjects(&read, "kind").unwrap(), ["1", "2"].map(String::from).into());
+        assert!(is_open(&read, "kind", "1").unwrap() && !is_open(&read, "kind", "0").unwrap());
+        let refused = store.core.write_now(|tx| {
+            raise(tx, "kind", "never", Severity::Info, "m", T)?;
+            Err::<(), _>(crate::domain::refusal::Refusal::NodeNotFound.into())
+        });
+        assert!(refused.is_err());
+        let told = told.lock().unwrap().iter().map(|(s, t)| (s.clone(), *t)).collect::<Vec<_>>();
+        let raised = |s: &str| (s.to_owned(), Turn::Raised);
+        assert_eq!(told, [raised("0"), raised("1"), raised("2"), raised("other"), ("0".to_owned(), Turn::Resolved)]);
     }
 
     #[test]

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::nodes::{self, name_key};
 use super::tables::{ENROLMENT_TOKENS, NODE_KEYS, NODE_NAMES};
-use super::{audit, pools};
+use super::{audit, node_events, pools};
 use crate::crypto::PublicKey;
 use crate::domain::audit::Act;
 use crate::domain::enrolment::{Drift, EnrolmentTarget, EnrolmentToken, Fingerprint, MAX_TOKENS, NewToken, TokenText, TokenUse};
 use crate::domain::ids::{EnrolmentId, NodeId, NodeIndex, PoolIndex};
 use crate::domain::node::{Eligible, HardwareInfo, Identity, Node, NodeConfiguration, NodeType};
+use crate::domain::node_event::{Kind, NodeEvent};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::registration::{NewNode, plain_name, unique_name};
 use crate::domain::time::Timeline;
@@ -344,6 +345,9 @@ fn finish(
 ) -> Result<Enrolled, TxError> {
     token.used_by.push((asked.key, node.id.clone()));
     put(tx, &token)?;
+    if how == How::SameKey {
+        node_events::append(tx, node.index, NodeEvent::by(act, Kind::Reenrolled, Some("with the key it had".into())))?;
+    }
     let operation = match how {
         How::SameMachine => "node.key.replace",
         How::SameKey => "node.enrol.again",

@@ -2,6 +2,7 @@
 
 use super::ledger::{Accrued, Balance};
 use super::meta::{Counters, StoreMeta};
+use super::node_events::Silent;
 use super::payouts::SealedAddress;
 use super::tables::{Index, Index64};
 use crate::crypto::PublicKey;
@@ -18,6 +19,7 @@ use crate::domain::node::{
     Coordinates, CpuInfo, Eligible, GpuInfo, HardwareInfo, Identity, Location, MaintenanceWindow, MemoryInfo, NetworkInfo, Node,
     NodeConfiguration, NodeType, ResourceLimits, StorageInfo, Wanted,
 };
+use crate::domain::node_event::{Kind, NodeEvent};
 use crate::domain::payout::{Attempt, AttemptState, Payout, Prepared, Priority, Source, State};
 use crate::domain::pool::{Pool, ScalingPolicy};
 use crate::domain::poot::Params;
@@ -312,6 +314,36 @@ fn heads() -> Vec<Head> {
     vec![closed, gap]
 }
 
+fn node_events() -> Vec<NodeEvent> {
+    use Kind::{
+        AddressChanged, Back, Created, Deleted, Enrolled, FingerprintAccepted, FingerprintDrift, MaintenanceSet, MovedPool, PayoutFailed,
+        PayoutPaid, PayoutReview, Reenrolled, Renamed, Started, Stopped, Unreachable,
+    };
+    let kinds = [
+        Created,
+        Enrolled,
+        Reenrolled,
+        Renamed,
+        MovedPool,
+        MaintenanceSet,
+        Started,
+        Stopped,
+        Unreachable,
+        Back,
+        FingerprintDrift,
+        FingerprintAccepted,
+        AddressChanged,
+        PayoutPaid,
+        PayoutFailed,
+        PayoutReview,
+        Deleted,
+    ];
+    let mut events: Vec<NodeEvent> = kinds.map(|kind| NodeEvent { at: AT, kind, detail: None, actor: Actor::System }).into();
+    let (detail, actor) = (Some("a to b".to_owned()), Actor::User("user_0123456789abcdef".into()));
+    events.push(NodeEvent { at: AT, kind: Renamed, detail, actor });
+    events
+}
+
 pub(in crate::storage) fn goldens() -> Vec<Golden> {
     let meta = StoreMeta {
         schema: 1,
@@ -344,5 +376,7 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("Accrued", vec![Accrued::default(), accrued]),
         Golden::of("Payout", payouts()),
         Golden::of("SealedAddress", vec![like::<SealedAddress>(&vec![1u8, 2, 255])]),
+        Golden::of("NodeEvent", node_events()),
+        Golden::of("Silent", vec![Silent::default(), Silent([0, 64, 300].map(NodeIndex).into_iter().collect())]),
     ]
 }

@@ -6,6 +6,7 @@ pub mod enrolment;
 pub mod epochs;
 pub mod ledger;
 pub mod meta;
+pub mod node_events;
 pub mod nodes;
 pub mod payouts;
 pub mod people;

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use super::ledger::Accrued;
 use super::tables::{Index, NODE_IDS, NODE_KEYS, NODE_NAMES, NODES, RETIRED_NODES};
-use super::{alerts, audit, epochs, ledger, meta, pools};
+use super::{alerts, audit, epochs, ledger, meta, node_events, pools};
 use crate::crypto::PublicKey;
 use crate::domain::alert::Severity;
 use crate::domain::audit::Act;
 use crate::domain::enrolment::Fingerprint;
 use crate::domain::ids::{NodeId, NodeIndex, PoolId, PoolIndex};
 use crate::domain::node::{Eligible, Node, Wanted};
+use crate::domain::node_event::{Kind, NodeEvent};
 use crate::domain::pool::Pool;
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::registration::{NewNode, NodeChange, change_from_next_slot};
@@ -141,6 +142,7 @@ pub(super) fn insert(tx: &mut WriteTx<'_>, act: &Act, id: &NodeId, pool: Option<
     tx.put(NODES, &node.index.0, &node)?;
     tx.put(NODE_IDS, &id.as_str().to_owned(), &Index(node.index.0))?;
     tx.put(NODE_NAMES, &name_key(pool, &node.name), &Index(node.index.0))?;
+    node_events::append(tx, node.index, NodeEvent::by(act, Kind::Created, None))?;
     Ok(node)
 }
 
@@ -154,7 +156,7 @@ pub(super) fn replace(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Ac
     }
     tx.put(NODES, &node.index.0, node)?;
     directory::follow(tx, directory, node);
-    Ok(())
+    node_events::record_changes(tx, act, before, node)
 }
 
 pub fn update(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, id: &NodeId, change: &NodeChange) -> Result<Node, TxError> {
@@ -238,6 +240,7 @@ pub fn delete(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, id: &
     }
     tx.put(RETIRED_NODES, &node.index.0, &node)?;
     directory::forget(tx, directory, node.index);
+    node_events::append(tx, node.index, NodeEvent::by(act, Kind::Deleted, None))?;
     audit::append(tx, act.draft("node.delete", id.as_str()))?;
     Ok(node)
 }

@@ -5,13 +5,14 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 
 use super::tables::{OPEN_PAYOUTS, PAYOUT_ADDRESSES, PAYOUT_IDS, PAYOUTS, SCHEDULED};
-use super::{audit, ledger, nodes, tables::Index64};
+use super::{audit, ledger, node_events, nodes, tables::Index64};
 use crate::crypto::Entropy;
 use crate::domain::address::AddressRecord;
-use crate::domain::audit::Draft;
+use crate::domain::audit::{Act, Draft};
 use crate::domain::ids::{NodeId, NodeIndex, PayoutId};
 use crate::domain::ledger::{Book, Entry};
-use crate::domain::payout::{Payout, Source};
+use crate::domain::node_event::{Kind, NodeEvent};
+use crate::domain::payout::{Payout, Source, State};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::{Now, Timestamp};
 use crate::storage::Secrets;
@@ -58,6 +59,8 @@ pub fn register_address(
         return Ok(same);
     }
     put_address(tx, node, sealed)?;
+    let (detail, actor) = (Some(fresh.address.masked()), draft.actor.clone());
+    node_events::append(tx, node, NodeEvent { at: draft.at, kind: Kind::AddressChanged, detail, actor })?;
     audit::append(tx, draft)?;
     Ok(fresh.clone())
 }
@@ -87,6 +90,9 @@ pub fn step(tx: &mut WriteTx<'_>, before: Option<&Payout>, payout: &Payout, entr
         }
     }
     tx.put(PAYOUTS, &payout.seq, payout)?;
+    if let Some((kind, detail)) = told(before, payout) {
+        node_events::append(tx, payout.node, NodeEvent::by(&Act::system(now), kind, detail))?;
+    }
     let open_key = (payout.node.0, book_number(payout.book));
     if payout.is_open() {
         tx.put(OPEN_PAYOUTS, &open_key, &index)?;
@@ -94,6 +100,20 @@ pub fn step(tx: &mut WriteTx<'_>, before: Option<&Payout>, payout: &Payout, entr
         tx.delete(OPEN_PAYOUTS, &open_key)?;
     }
     Ok(())
+}
+
+/// What a step tells on the node's page: its end, and that it waits for a person.
+fn told(before: Option<&Payout>, payout: &Payout) -> Option<(Kind, Option<String>)> {
+    let amount = || format!("{} {}", payout.amount.to_decimal(payout.book.currency), payout.book.currency);
+    let is_new = before.is_none_or(|before| before.state != payout.state);
+    match &payout.state {
+        State::Paid { .. } if is_new => Some((Kind::PayoutPaid, Some(amount()))),
+        State::Failed { reason, .. } if is_new => Some((Kind::PayoutFailed, Some(format!("{}: {reason}", amount())))),
+        _ if payout.review_reason.is_some() && before.is_none_or(|before| before.review_reason.is_none()) => {
+            Some((Kind::PayoutReview, payout.review_reason.clone()))
+        }
+        _ => None,
+    }
 }
 
 fn book_number(book: Book) -> u32 {

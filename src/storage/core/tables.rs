@@ -7,6 +7,7 @@ use crate::domain::epoch::Head;
 use crate::domain::ids::UserId;
 use crate::domain::ledger::Posting;
 use crate::domain::node::Node;
+use crate::domain::node_event::NodeEvent;
 use crate::domain::payout::Payout;
 use crate::domain::pool::Pool;
 use crate::domain::session::Session;
@@ -16,6 +17,7 @@ use crate::storage::table::Table;
 
 use super::ledger::{Accrued, Balance};
 use super::meta::{Counters, StoreMeta};
+use super::node_events::Silent;
 use super::payouts::SealedAddress;
 
 /// One row, "store".
@@ -32,6 +34,10 @@ pub const NODE_IDS: Table<String, Index> = Table::new("node_ids");
 pub const NODE_KEYS: Table<[u8; 32], Index> = Table::new("node_keys");
 /// (pool index or u32::MAX for none, name) -> node index.
 pub const NODE_NAMES: Table<(u32, String), Index> = Table::new("node_names");
+/// (node index, sequence from 1) -> what happened.
+pub const NODE_EVENTS: Table<(u32, u64), NodeEvent> = Table::new("node_events");
+/// One row: whose silence is recorded.
+pub const SILENT: Table<String, Silent> = Table::new("silent");
 /// By pool index.
 pub const POOLS: Table<u32, Pool> = Table::new("pools");
 /// Deleted pools by index: an epoch that closes late still asks for their price.
@@ -96,6 +102,8 @@ record! {
     Accrued = 1,
     Payout = 1,
     SealedAddress = 1,
+    NodeEvent = 1,
+    Silent = 1,
 }
 
 /// Created with the file, so that snapshots can open them all.
@@ -126,4 +134,6 @@ pub const ALL: &[&str] = &[
     OPEN_PAYOUTS.name,
     SCHEDULED.name,
     PAYOUT_ADDRESSES.name,
+    NODE_EVENTS.name,
+    SILENT.name,
 ];

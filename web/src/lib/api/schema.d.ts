@@ -267,7 +267,7 @@ export interface paths {
         };
         /**
          * What happens, as it happens
-         * @description Types: `report`, `node`, `epoch`, `payout`, and `reset` when events were missed and the client has to reload.
+         * @description Types: `report`, `node`, `epoch`, `payout`, `alert`, and `reset` when events were missed and the client has to reload.
          */
         get: operations["get_events"];
         put?: never;
@@ -541,6 +541,23 @@ export interface paths {
          * @description Refused while anything is owed to it or on its way. Its id is never given out again.
          */
         delete: operations["delete_nodes_id"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What happened to a node */
+        get: operations["get_nodes_id_events"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1528,6 +1545,13 @@ export interface components {
             /** @description Stable name of the refusal. */
             name: string;
         };
+        /** @description Of what charts draw as a band. */
+        Extreme: {
+            /** Format: double */
+            cpu_usage_percent?: number | null;
+            /** Format: int64 */
+            memory_used_bytes?: number | null;
+        };
         /** @description Before weights, 0 to 1; null where nothing is known yet. */
         Factors: {
             /** Format: double */
@@ -1564,7 +1588,7 @@ export interface components {
          * @description Length of a bucket.
          * @enum {string}
          */
-        Granularity: "30s" | "1m" | "5m" | "15m" | "1h";
+        Granularity: "30s" | "1m" | "5m" | "15m" | "1h" | "3h" | "6h";
         HardwareInfo: {
             cpu: components["schemas"]["CpuInfo"];
             gpu?: components["schemas"]["GpuInfo"] | null;
@@ -1830,6 +1854,29 @@ export interface components {
             epochs: components["schemas"]["NodeEpoch"][];
             pagination: components["schemas"]["Pagination"];
         };
+        NodeEvent: {
+            /** @description Id of the person or the node that did it, or `console`; null when the manager did. */
+            actor?: string | null;
+            /** @description RFC 3339, UTC. */
+            at: string;
+            detail?: string | null;
+            kind: components["schemas"]["NodeEventKind"];
+            /**
+             * Format: int64
+             * @description Counts the events of this node, from 1.
+             */
+            seq: number;
+        };
+        /**
+         * @description New kinds go to the end: stored records name a kind by its place.
+         * @enum {string}
+         */
+        NodeEventKind: "created" | "enrolled" | "reenrolled" | "renamed" | "moved_pool" | "maintenance_set" | "started" | "stopped" | "unreachable" | "back" | "fingerprint_drift" | "fingerprint_accepted" | "address_changed" | "payout_paid" | "payout_failed" | "payout_review" | "deleted";
+        NodeEventList: {
+            /** @description Newest first; of one node the newest 1000 are kept. */
+            events: components["schemas"]["NodeEvent"][];
+            pagination: components["schemas"]["Pagination"];
+        };
         NodeList: {
             nodes: components["schemas"]["Node"][];
             pagination: components["schemas"]["Pagination"];
@@ -2086,14 +2133,19 @@ export interface components {
             /** Format: double */
             network_mbps?: number | null;
         };
-        /** @description One measurement, or the aggregate of a bucket: gauges as means, counters as last values. What a machine does not have is null. */
+        /**
+         * @description One measurement, or the aggregate of a bucket: gauges as means, counters as last values. What a machine does not have is null. Buckets of an hour or more may come
+         *     without interfaces.
+         */
         ResourceMetrics: {
             cpu?: components["schemas"]["CpuMetrics"] | null;
             disk?: components["schemas"]["DiskMetrics"] | null;
             gpu?: components["schemas"]["GpuMetrics"] | null;
             /** @description Some of it came from the node's spool, after its time: shown, never counted as proof. */
             late?: boolean | null;
+            max?: components["schemas"]["Extreme"] | null;
             memory?: components["schemas"]["MemoryMetrics"] | null;
+            min?: components["schemas"]["Extreme"] | null;
             network?: components["schemas"]["NetworkMetrics"] | null;
             node_id: string;
             /** @description RFC 3339, UTC; of a bucket its start. */
@@ -2287,6 +2339,9 @@ export interface operations {
                 /** @description From 1. */
                 page?: number;
                 limit?: number;
+                /** @description `open` or `resolved`; default: both. */
+                state?: string;
+                severity?: components["schemas"]["Severity"];
             };
             header?: never;
             path?: never;
@@ -2300,6 +2355,14 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["AlertList"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
         };
@@ -3312,6 +3375,39 @@ export interface operations {
                 };
             };
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_nodes_id_events: {
+        parameters: {
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeEventList"];
+                };
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -1,0 +1,89 @@
+//! What happened to a node, for its own page: a short history in words, beside the audit log that proves it.
+
+use serde::{Deserialize, Serialize};
+
+use super::audit::{Act, Actor};
+use super::node::{Eligible, Node, Wanted};
+use super::time::{Slot, Timestamp};
+
+/// Events kept of one node; the oldest make room.
+pub const MAX_EVENTS: u64 = 1_000;
+
+/// New kinds go to the end: stored records name a kind by its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = NodeEventKind)]
+pub enum Kind {
+    Created,
+    Enrolled,
+    /// The same machine came with a new key, or enrolled once more.
+    Reenrolled,
+    Renamed,
+    MovedPool,
+    /// Maintenance was planned, begun or ended by someone.
+    MaintenanceSet,
+    /// Wanted running.
+    Started,
+    /// Wanted stopped.
+    Stopped,
+    /// Not heard for `OFFLINE_AFTER_SECONDS`.
+    Unreachable,
+    /// Heard again.
+    Back,
+    FingerprintDrift,
+    FingerprintAccepted,
+    AddressChanged,
+    PayoutPaid,
+    PayoutFailed,
+    PayoutReview,
+    Deleted,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeEvent {
+    pub at: Timestamp,
+    pub kind: Kind,
+    pub detail: Option<String>,
+    pub actor: Actor,
+}
+
+impl NodeEvent {
+    pub fn by(act: &Act, kind: Kind, detail: Option<String>) -> NodeEvent {
+        NodeEvent { at: act.now.wall, kind, detail, actor: act.actor.clone() }
+    }
+}
+
+/// What a change of a node's record tells of it. Moves between pools are told apart by the store, which knows their names.
+pub fn changes(before: &Node, after: &Node, now: Slot) -> Vec<(Kind, Option<String>)> {
+    let mut found = Vec::new();
+    if before.name != after.name {
+        found.push((Kind::Renamed, Some(format!("{} to {}", before.name, after.name))));
+    }
+    match (&before.identity, &after.identity) {
+        (None, Some(_)) => found.push((Kind::Enrolled, None)),
+        (Some(old), Some(new)) if old.key != new.key => found.push((Kind::Reenrolled, Some("with a new key".into()))),
+        (Some(old), Some(new)) if old.drift != new.drift => {
+            found.push(if new.drift.is_some() { (Kind::FingerprintDrift, None) } else { (Kind::FingerprintAccepted, None) });
+        }
+        _ => (),
+    }
+    if before.wanted != after.wanted {
+        found.push(if after.wanted == Wanted::Running { (Kind::Started, None) } else { (Kind::Stopped, None) });
+    }
+    let next = now.plus(1);
+    let (old, new) = (before.maintenance_around(next), after.maintenance_around(next));
+    if old != new {
+        let time = |slot: Slot| slot.start().rfc3339();
+        let detail = match new {
+            None => "ended".to_owned(),
+            Some((from, until)) => {
+                let from = from.map_or_else(|| "now".to_owned(), time);
+                until.map_or_else(|| format!("from {from}"), |until| format!("from {from} until {}", time(until)))
+            }
+        };
+        found.push((Kind::MaintenanceSet, Some(detail)));
+    } else if before.eligible_in(next) == Eligible::Suspended && after.eligible_in(next) == Eligible::InService {
+        found.push((Kind::Started, Some("approved".into())));
+    }
+    found
+}

@@ -1,0 +1,150 @@
+//! What happened to each node: written in the transaction of its cause, the newest `MAX_EVENTS` of a node are kept.
+
+use std::ops::ControlFlow;
+
+use serde::{Deserialize, Serialize};
+
+use super::pools;
+use super::tables::{NODE_EVENTS, SILENT};
+use crate::domain::audit::Act;
+use crate::domain::bits::Bitmap;
+use crate::domain::ids::{NodeIndex, PoolIndex};
+use crate::domain::node::Node;
+use crate::domain::node_event::{Kind, MAX_EVENTS, NodeEvent, changes};
+use crate::storage::fault::{Fault, TxError};
+use crate::storage::table::{Read, WriteTx};
+
+/// Nodes whose silence is recorded, until they are heard or are no longer wanted running.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Silent(pub Bitmap);
+
+fn newest(read: &impl Read, node: NodeIndex) -> Result<u64, Fault> {
+    let mut newest = 0;
+    read.for_each_back(NODE_EVENTS, (node.0, 0)..=(node.0, u64::MAX), |(_, seq), _| {
+        newest = seq;
+        ControlFlow::Break(())
+    })?;
+    Ok(newest)
+}
+
+pub fn append(tx: &mut WriteTx<'_>, node: NodeIndex, event: NodeEvent) -> Result<(), TxError> {
+    let seq = newest(tx, node)? + 1;
+    tx.put(NODE_EVENTS, &(node.0, seq), &event)?;
+    // Sequence numbers are dense, so one more in is one out.
+    if let Some(oldest) = seq.checked_sub(MAX_EVENTS).filter(|seq| *seq > 0) {
+        tx.delete(NODE_EVENTS, &(node.0, oldest))?;
+    }
+    Ok(())
+}
+
+/// Writes what a change of the node's record tells.
+pub(super) fn record_changes(tx: &mut WriteTx<'_>, act: &Act, before: &Node, after: &Node) -> Result<(), TxError> {
+    for (kind, detail) in changes(before, after, act.now.wall.slot()) {
+        append(tx, after.index, NodeEvent::by(act, kind, detail))?;
+    }
+    if before.pool_now() != after.pool_now() {
+        let detail = format!("{} to {}", pool_name(tx, before.pool_now())?, pool_name(tx, after.pool_now())?);
+        append(tx, after.index, NodeEvent::by(act, Kind::MovedPool, Some(detail)))?;
+    }
+    Ok(())
+}
+
+fn pool_name(read: &impl Read, pool: Option<PoolIndex>) -> Result<String, Fault> {
+    let found = match pool {
+        Some(index) => pools::ever(read, index)?,
+        None => None,
+    };
+    Ok(found.map_or_else(|| "no pool".to_owned(), |pool| pool.name))
+}
+
+/// Newest first, with their sequence numbers, and how many there are.
+pub fn page(read: &impl Read, node: NodeIndex, offset: usize, limit: usize) -> Result<(Vec<(u64, NodeEvent)>, u64), Fault> {
+    let newest = newest(read, node)?;
+    let end = newest.saturating_sub(u64::try_from(offset).unwrap_or(u64::MAX));
+    let mut events = Vec::new();
+    read.for_each_back(NODE_EVENTS, (node.0, 1)..=(node.0, end), |(_, seq), event| {
+        events.push((seq, event));
+        if events.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok((events, newest.min(MAX_EVENTS)))
+}
+
+const ROW: &str = "row";
+
+pub fn silent(read: &impl Read) -> Result<Bitmap, Fault> {
+    Ok(read.get(SILENT, &ROW.to_owned())?.unwrap_or_default().0)
+}
+
+pub fn put_silent(tx: &mut WriteTx<'_>, silent: &Bitmap) -> Result<(), TxError> {
+    tx.put(SILENT, &ROW.to_owned(), &Silent(silent.clone()))
+}
+
+/// Decodes every event; the number of them, for `verify`.
+pub fn verify(read: &impl Read) -> Result<Result<u64, String>, Fault> {
+    let mut events = 0;
+    read.for_each(NODE_EVENTS, .., |_, _| {
+        events += 1;
+        ControlFlow::Continue(())
+    })?;
+    silent(read)?;
+    Ok(Ok(events))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Fixture, act, new_node, new_pool, node_id, pool_id};
+    use super::super::{nodes, pools};
+    use super::*;
+    use crate::domain::node::MAX_NODES;
+    use crate::domain::registration::{NodeChange, StatusChange};
+
+    fn told(f: &Fixture, node: NodeIndex) -> Vec<(Kind, Option<String>)> {
+        let (events, _) = page(&f.store.read().unwrap(), node, 0, 100).unwrap();
+        events.into_iter().rev().map(|(_, event)| (event.kind, event.detail)).collect()
+    }
+
+    #[test]
+    fn changes_of_a_node_are_told_in_order_and_a_refused_one_is_not() {
+        let f = Fixture::new();
+        f.write(|tx, _| pools::create(tx, &act(), &pool_id(1), &new_pool("one", 9))).unwrap();
+        let node = f.write(|tx, d| nodes::create(tx, d, &act(), &node_id(1), &new_node("first", None), MAX_NODES)).unwrap();
+        let change = |change: NodeChange| f.write(move |tx, d| nodes::update(tx, d, &act(), &node_id(1), &change));
+        change(NodeChange { name: Some("second".into()), ..NodeChange::default() }).unwrap();
+        change(NodeChange { pool: Some(pool_id(1)), status: Some(StatusChange::Inactive), ..NodeChange::default() }).unwrap();
+        change(NodeChange { status: Some(StatusChange::Active { approved: true }), ..NodeChange::default() }).unwrap();
+        change(NodeChange::default()).unwrap();
+        assert!(change(NodeChange { pool: Some(pool_id(9)), name: Some("third".into()), ..NodeChange::default() }).is_err());
+        f.write(|tx, d| nodes::delete(tx, d, &act(), &node_id(1), false)).unwrap();
+        let expected = [
+            (Kind::Created, None),
+            (Kind::Renamed, Some("first to second".to_owned())),
+            (Kind::Stopped, None),
+            (Kind::MovedPool, Some("no pool to one".to_owned())),
+            (Kind::Started, None),
+            (Kind::Deleted, None),
+        ];
+        assert_eq!(told(&f, node.index), expected);
+    }
+
+    #[test]
+    fn the_newest_thousand_stay_and_other_nodes_are_not_touched() {
+        let f = Fixture::new();
+        let count = u32::try_from(MAX_EVENTS).unwrap() + 5;
+        f.write(move |tx, _| {
+            append(tx, NodeIndex(6), NodeEvent::by(&act(), Kind::Back, None))?;
+            append(tx, NodeIndex(8), NodeEvent::by(&act(), Kind::Back, None))?;
+            (0..count).try_for_each(|n| append(tx, NodeIndex(7), NodeEvent::by(&act(), Kind::Unreachable, Some(n.to_string()))))
+        })
+        .unwrap();
+        let read = f.store.read().unwrap();
+        let seqs = |node, offset, limit| {
+            let (events, total) = page(&read, NodeIndex(node), offset, limit).unwrap();
+            (events.into_iter().map(|(seq, _)| seq).collect::<Vec<_>>(), total)
+        };
+        assert_eq!(seqs(7, 0, 2), (vec![1_005, 1_004], MAX_EVENTS));
+        assert_eq!(seqs(7, 998, 100), (vec![7, 6], MAX_EVENTS), "the five oldest are gone");
+        assert_eq!(seqs(7, 5_000, 100).0, [] as [u64; 0]);
+        assert_eq!((seqs(6, 0, 9), seqs(8, 0, 9), seqs(9, 0, 9)), ((vec![1], 1), (vec![1], 1), (vec![], 0)));
+        assert_eq!(verify(&read).unwrap(), Ok(MAX_EVENTS + 2));
+    }
+}
