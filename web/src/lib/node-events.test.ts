@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Happened, HappenedKind } from './api/awaited';
+import type { Happened, HappenedKind } from './api/types';
 import { detailText, maintenanceOf, silentFor, wordsOf } from './node-events';
 
 const at = (minute: number) => new Date(Date.UTC(2026, 9, 22, 0, minute)).toISOString();

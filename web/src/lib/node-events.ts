@@ -1,5 +1,5 @@
 // What happened to a node, in words.
-import type { Happened, HappenedKind } from './api/awaited';
+import type { Happened, HappenedKind } from './api/types';
 import { dateTime, span, unixMs } from './format';
 import type { Span } from './ranges';
 

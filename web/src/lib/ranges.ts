@@ -25,8 +25,8 @@ const GRANULARITIES: readonly Points[] = [
   { granularity: '5m', step: 300 },
   { granularity: '15m', step: 900 },
   { granularity: '1h', step: HOUR },
-  { granularity: '3h' as Granularity, step: 3 * HOUR },
-  { granularity: '6h' as Granularity, step: 6 * HOUR },
+  { granularity: '3h', step: 3 * HOUR },
+  { granularity: '6h', step: 6 * HOUR },
 ];
 /** More points than a chart has columns of pixels only cost time. */
 export const MOST_POINTS = 720;
@@ -34,7 +34,7 @@ export const MOST_POINTS = 720;
 /** The finest points of which a chart of so many seconds has at most 720. */
 export function pointsFor(seconds: number): Points {
   const fits = GRANULARITIES.find(({ step }) => seconds / step <= MOST_POINTS);
-  return fits ?? { granularity: '6h' as Granularity, step: 6 * HOUR };
+  return fits ?? { granularity: '6h', step: 6 * HOUR };
 }
 
 /** A closer look than ten slots shows nothing more. */

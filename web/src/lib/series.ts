@@ -24,7 +24,11 @@ export function pointOf(m: ResourceMetrics): Point | null {
   return pointAt(ms / 1000, {
     late: m.late === true,
     cpu: m.cpu?.usage_percent ?? null,
+    cpuLow: m.min?.cpu_usage_percent ?? null,
+    cpuHigh: m.max?.cpu_usage_percent ?? null,
     memory: share(m.memory?.used_bytes, m.memory?.total_bytes),
+    memoryLow: share(m.min?.memory_used_bytes, m.memory?.total_bytes),
+    memoryHigh: share(m.max?.memory_used_bytes, m.memory?.total_bytes),
     disk: share(m.disk?.used_bytes, m.disk?.total_bytes),
     load: m.cpu?.load_average?.[0] ?? null,
     celsius: m.cpu?.temperature_celsius ?? null,

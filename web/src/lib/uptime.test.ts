@@ -17,7 +17,7 @@ describe('the strip of a day', () => {
   });
 
   it('keeps what only the day knows, and leaves no hole', () => {
-    expect(stripOf({ first_slot: 10, states: 'x' }, [{ slot: 10, state: 'unobserved' }]).states).toEqual(['out']);
+    expect(stripOf({ first_slot: 10, states: 'x' }, [{ slot: 10, state: 'unobserved' }, { slot: 11, state: 'pending' }, { slot: 12, state: 'proven' }]).states).toEqual(['out', 'out', 'proven']);
     expect(stripOf({ first_slot: 10, states: 'p' }, [{ slot: 3, state: 'missed' }, { slot: 14, state: 'missed' }]).states).toEqual(['proven']);
   });
 
@@ -60,9 +60,9 @@ describe('the strip of a month', () => {
   });
 
   it('says what a day was', () => {
-    expect(dayWords(undefined)).toBe('not observed: neither good nor bad');
+    expect(dayWords(undefined)).toBe('nothing counted: not observed or not in service');
     expect(dayWords(day())).toBe('2880 of 2880 observed slots proven, 100.00 %');
-    expect(dayWords(day({ proven: 2_860, observed: 2_870 }))).toBe('2860 of 2870 observed slots proven, 99.65 %; 10 missed (5 min); 10 not observed');
-    expect(dayWords(day({ proven: 120, observed: 120, partial: true }))).toBe('120 of 120 observed slots proven, 100.00 %; not a whole day: 1 h observed');
+    expect(dayWords(day({ proven: 2_860, observed: 2_870 }))).toBe('2860 of 2870 observed slots proven, 99.65 %; 10 missed (5 min); 10 not counted (5 min)');
+    expect(dayWords(day({ proven: 120, observed: 120, partial: true }))).toBe('120 of 120 observed slots proven, 100.00 %; 1 h so far');
   });
 });

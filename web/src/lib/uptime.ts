@@ -16,9 +16,10 @@ export function stripOf(slots: Uptime['slots'], recent: readonly { slot: number;
   const states = [...slots.states].map((letter): StripState => LETTERS[letter] ?? 'unobserved');
   for (const { slot, state } of recent) {
     const at = slot - slots.first_slot;
-    // Both ways to say that a slot does not count; only the day knows which.
-    if (at < 0 || at > states.length || (states[at] === 'out' && state === 'unobserved')) continue;
-    states[at] = state;
+    if (at < 0 || at > states.length) continue;
+    // Only the day knows whether a silent slot counts at all; one that is newer is as those before it.
+    const out = (states[at] ?? states.at(-1)) === 'out' && (state === 'unobserved' || state === 'pending');
+    states[at] = out ? 'out' : state;
   }
   const gone = Math.max(0, states.length - DAY_SLOTS);
   return { first: slots.first_slot + gone, states: states.slice(gone) };
@@ -114,11 +115,11 @@ export const dayName = (startMs: number): string => dayOf(startMs + new Date(sta
 
 /** What a day was, without its money. */
 export function dayWords(day: Day | undefined): string {
-  if (!day || day.observed === 0) return 'not observed: neither good nor bad';
+  if (!day || day.observed === 0) return 'nothing counted: not observed or not in service';
   const missed = day.observed - day.proven;
   const rest = DAY_SLOTS - day.observed;
   const parts = [`${day.proven} of ${day.observed} observed slots proven, ${shareText(day.proven, day.observed)}`];
   if (missed > 0) parts.push(`${missed} missed (${span(missed * SLOT_SECONDS)})`);
-  if (rest > 0) parts.push(day.partial ? `not a whole day: ${span(day.observed * SLOT_SECONDS)} observed` : `${rest} not observed`);
+  if (rest > 0) parts.push(day.partial ? `${span(day.observed * SLOT_SECONDS)} so far` : `${rest} not counted (${span(rest * SLOT_SECONDS)})`);
   return parts.join('; ');
 }

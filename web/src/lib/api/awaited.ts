@@ -1,15 +1,10 @@
 // Shapes of the contract that the schema does not have yet.
-import type { Pagination, Score } from './types';
+import type { Score } from './types';
 
 export type Uptime = {
   slots: { first_slot: number; states: string };
   days: { date: string; start: string; proven: number; observed: number; accrued: string; currency?: string | null; state?: 'pending' | 'valid' | 'invalid' | null; score?: number | null; partial: boolean }[];
 };
-export type HappenedKind =
-  | 'created' | 'enrolled' | 'reenrolled' | 'renamed' | 'moved_pool' | 'maintenance_set' | 'started' | 'stopped' | 'unreachable' | 'back' | 'fingerprint_drift'
-  | 'fingerprint_accepted' | 'address_changed' | 'payout_paid' | 'payout_failed' | 'payout_review' | 'deleted';
-export type Happened = { seq: number; at: string; kind: HappenedKind; detail?: string | null; actor?: string | null };
-export type HappenedList = { events: Happened[]; pagination: Pagination };
 export type ScoreInputs = { proven: number; observed: number; interruptions: number; samples: number; samples_within: number; challenged: number; answered: number; outputs_expected: boolean };
 export type ScoreDetail = Score & {
   inputs: ScoreInputs;

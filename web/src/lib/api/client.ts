@@ -1,6 +1,6 @@
 // Every request of the pages goes through here: typed, timed out, and with one shape of error.
 import { noteServerDate } from '../time.svelte';
-import type { HappenedList, Uptime } from './awaited';
+import type { Uptime } from './awaited';
 import type { Answer, Body, ErrorBody, Having, Operation, QueryOf, Routes } from './types';
 
 const BASE = '/api/v1';
@@ -147,7 +147,7 @@ export const api = {
   node: (id: string, signal?: AbortSignal) => get('/nodes/{id}', { id, signal }),
   updateNode: (id: string, body: Body<Operation<'/nodes/{id}', 'put'>>) => send('PUT', '/nodes/{id}', { id, body }),
   deleteNode: (id: string) => send('DELETE', '/nodes/{id}', { id }),
-  nodeEvents: (id: string, page: number, signal?: AbortSignal) => get('/nodes/{id}/events' as never, { id, query: { page, limit: PAGE_LIMIT }, signal } as never) as unknown as Promise<HappenedList>,
+  nodeEvents: (id: string, page: number, signal?: AbortSignal) => get('/nodes/{id}/events', { id, query: { page, limit: PAGE_LIMIT }, signal }),
   uptime: (id: string, signal?: AbortSignal) => get('/nodes/{id}/poot/uptime' as never, { id, signal }) as unknown as Promise<Uptime>,
   acceptFingerprint: (id: string) => send('POST', '/nodes/{id}/fingerprint/accept', { id }),
   pools: (signal?: AbortSignal) => get('/nodes/pools', { query: { limit: PAGE_LIMIT }, signal }),
