@@ -11,4 +11,5 @@ mod layering;
 mod metrics;
 mod openapi;
 mod refusals;
+mod rollups;
 mod silence;

@@ -27,6 +27,7 @@ pub mod passwords;
 pub mod payouts;
 pub mod people;
 mod planned;
+pub mod pool_metrics;
 pub mod pools;
 pub mod poot;
 mod reads;
@@ -35,6 +36,7 @@ pub mod resources;
 pub mod server;
 pub mod setup;
 pub mod state;
+pub mod uptime;
 
 pub use auth::{Caller, Principal};
 pub use error::ApiError;
@@ -80,12 +82,14 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(pools::get, pools::update, pools::delete))
         .routes(routes!(pools::add_node))
         .routes(routes!(pools::remove_node))
+        .routes(routes!(pool_metrics::show))
         .routes(routes!(pools::list_flat))
         .routes(routes!(pools::get_flat))
         .routes(routes!(pools::join_flat))
         .routes(routes!(resources::current))
         .routes(routes!(resources::metrics))
         .routes(routes!(poot::score))
+        .routes(routes!(uptime::show))
         .routes(routes!(poot::history))
         .routes(routes!(poot::epochs))
         .routes(routes!(poot::manager_key))

@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod money;
 pub mod node;
 pub mod node_event;
+pub mod overlay;
 pub mod payout;
 pub mod pool;
 pub mod poot;

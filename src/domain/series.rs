@@ -291,8 +291,8 @@ mod tests {
         assert_eq!(finest(120_000), Some(Granularity::Hour));
         assert_eq!(finest(120_001), Some(Granularity::ThreeHours));
         assert_eq!(finest(90 * 24 * 120), Some(Granularity::ThreeHours));
-        assert_eq!(finest(720_000), Some(Granularity::SixHours));
-        assert_eq!(finest(720_001), None);
+        assert_eq!(finest(719_520), Some(Granularity::SixHours));
+        assert_eq!(finest(719_521), None);
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod file;
 mod golden;
 pub mod hot;
 pub mod intake;
+pub mod overlay;
 pub mod present;
 pub mod recovery;
 mod secrets;

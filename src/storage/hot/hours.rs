@@ -296,3 +296,114 @@ mod tests {
         assert_eq!((first_with_samples(&read, HOUR).unwrap(), first_with_samples(&read, HOUR + 2).unwrap()), (Some(HOUR), None));
     }
 }
+
+#[cfg(test)]
+mod cost {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::domain::metrics::{Cpu, Disk, Interface, Memory, Network};
+    use crate::domain::series::Granularity;
+    use crate::storage::hot::{Batch, EncodedSample, PendingSample, flush};
+    use crate::storage::{present, testing::store};
+
+    const FIRST: u32 = 500_000;
+    const HOURS_OF_90_DAYS: u32 = 90 * 24;
+
+    fn sample(n: u32) -> Sample {
+        let n = u64::from(n);
+        let interface =
+            |name: &str| Interface { name: name.into(), bytes_in: n * 91_234_567, bytes_out: n * 7_654_321, ..Interface::default() };
+        Sample {
+            cpu: Cpu {
+                usage_percent: Some(33.3),
+                cores: Some(4),
+                frequency_mhz: Some(1_800.0),
+                load_average: Some([0.51, 0.62, 0.73]),
+                temperature_celsius: Some(51.2),
+            },
+            memory: Memory {
+                total_bytes: Some(8 << 30),
+                used_bytes: Some((3 << 30) + (n << 12)),
+                free_bytes: Some(2 << 30),
+                cached_bytes: Some(3 << 30),
+                swap_total_bytes: Some(1 << 30),
+                swap_used_bytes: Some(0),
+            },
+            disk: Disk {
+                total_bytes: Some(64 << 30),
+                used_bytes: Some(21 << 30),
+                free_bytes: Some(40 << 30),
+                read_iops: Some(12),
+                write_iops: Some(34),
+                read_throughput_mbps: Some(1.2),
+                write_throughput_mbps: Some(3.4),
+            },
+            network: Network {
+                interfaces: vec![interface("eth0"), interface("wlan0")],
+                total_bytes_in: Some(n * 98_765_432),
+                total_bytes_out: Some(n * 12_345_678),
+                packets_in: Some(n * 98_765),
+                packets_out: Some(n * 54_321),
+                errors_in: Some(0),
+                errors_out: Some(0),
+            },
+            gpu: None,
+        }
+    }
+
+    /// What 90 days of 96 nodes cost. `cargo test --release cost -- --ignored --nocapture` prints it.
+    #[test]
+    #[ignore = "a measurement"]
+    fn ninety_days_of_a_group() {
+        let (dir, store) = store();
+        let size = |what: &str| {
+            let bytes: u64 = walk(dir.path()).iter().map(|path| std::fs::metadata(path).map_or(0, |m| m.len())).sum();
+            let written = std::fs::read_to_string("/proc/self/io").unwrap();
+            let written = written.lines().find_map(|line| line.strip_prefix("write_bytes: ")).map(str::to_owned).unwrap_or_default();
+            println!("{what}: files {bytes}, written {written}");
+        };
+        let nodes: Vec<NodeIndex> = (0..96).map(NodeIndex).collect();
+        for slot in 0..120u32 {
+            let of_slot =
+                nodes.iter().map(|n| (*n, PendingSample { late: false, encoded: EncodedSample::new(&sample(slot + n.0)) })).collect();
+            let batch = Batch { samples: BTreeMap::from([(first_slot(FIRST).plus(slot), of_slot)]), ..Batch::default() };
+            store.hot.write_now(move |tx| flush(tx, &batch)).unwrap();
+        }
+        size("an hour of samples");
+        let begin = Instant::now();
+        let row = roll(&store.hot.read().unwrap(), FIRST, 0).unwrap();
+        println!("rolling an hour: {:?}, {} bytes a row", begin.elapsed(), encode(&row.block).unwrap().len());
+        for day in 0..90u32 {
+            for hour in 0..24 {
+                let row = HourRow { hour: FIRST + day * 24 + hour, ..row.clone() };
+                let hours_before = row.hour + 1;
+                store
+                    .hot
+                    .write_now(move |tx| {
+                        put(tx, std::slice::from_ref(&row))?;
+                        put_rolled(tx, &Rolled { hours_before, days_before: 0 })
+                    })
+                    .unwrap();
+            }
+            if day == 59 || day == 89 {
+                size(&format!("after day {}", day + 1));
+            }
+        }
+        for (days, granularity) in [(30, Granularity::Hour), (90, Granularity::ThreeHours), (90, Granularity::SixHours)] {
+            let end = first_slot(FIRST + HOURS_OF_90_DAYS);
+            let begin = Instant::now();
+            let buckets = present::series(&store, NodeIndex(50), end.minus(days * 2_880), end, granularity).unwrap();
+            println!("{days} days at {}: {} points in {:?}", granularity.as_str(), buckets.len(), begin.elapsed());
+        }
+        let steps = crate::domain::overlay::Steps::ending(first_slot(FIRST + HOURS_OF_90_DAYS).minus(1), 30 * 2_880, 360);
+        let begin = Instant::now();
+        let lines = crate::storage::overlay::lines(&store, &nodes, crate::domain::overlay::Metric::Cpu, steps).unwrap();
+        println!("30 days of {} members: {} points in {:?}", lines.len(), lines[0].len(), begin.elapsed());
+    }
+
+    fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+    }
+}

@@ -362,6 +362,18 @@ pub fn points(read: &impl Read, node: NodeIndex, from: Slot, until: Slot) -> Res
     Ok(points)
 }
 
+/// Samples of some nodes in one slot; `nodes` ascending. Each block is read once.
+pub fn samples_of(read: &impl Read, slot: Slot, nodes: &[NodeIndex]) -> Result<Vec<(NodeIndex, Sample)>, Fault> {
+    let mut found = Vec::new();
+    for wanted in nodes.chunk_by(|a, b| group(*a) == group(*b)) {
+        if let Some(block) = read.get(BLOCKS, &(slot.0, group(wanted[0])))? {
+            let of_group = block.entries().filter(|entry| wanted.binary_search(&entry.node).is_ok());
+            found.extend(of_group.filter_map(|entry| Some((entry.node, decode_sample(entry.sample)?))));
+        }
+    }
+    Ok(found)
+}
+
 /// Rows that one pruning transaction deletes, at most.
 const PRUNE_LIMIT: usize = 2_000;
 

@@ -507,6 +507,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/nodes/pools/{pool_id}/resources/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One metric of a pool's members */
+        get: operations["get_nodes_pools_pool_id_resources_metrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/nodes/poot/batch-validate": {
         parameters: {
             query?: never;
@@ -664,6 +681,23 @@ export interface paths {
         };
         /** The score of a node and what it is made of */
         get: operations["get_nodes_id_poot_score"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/poot/uptime": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** When a node was there */
+        get: operations["get_nodes_id_poot_uptime"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1704,6 +1738,12 @@ export interface components {
             expires_at: string;
             user: components["schemas"]["UserView"];
         };
+        MemberSeries: {
+            name: string;
+            node_id: string;
+            /** @description A value per step; null where nothing is known. */
+            values: (number | null)[];
+        };
         MemoryInfo: {
             /** Format: int64 */
             total_bytes: number;
@@ -1948,6 +1988,8 @@ export interface components {
          * @enum {string}
          */
         Observed: "starting" | "active" | "inactive" | "error" | "unreachable";
+        /** @enum {string} */
+        OverlayMetric: "cpu" | "memory" | "disk" | "network_in" | "network_out" | "temperature";
         Pagination: {
             has_next: boolean;
             has_prev: boolean;
@@ -2021,6 +2063,29 @@ export interface components {
              * @description 1 to 100; taken for compatibility, and without effect.
              */
             priority?: number | null;
+        };
+        PoolMetrics: {
+            /** @description End of the last step, which may still go on. */
+            end_time: string;
+            /** @description Of all members, a value per step. */
+            mean: (number | null)[];
+            /**
+             * Format: int32
+             * @description Members that `mean` is made of.
+             */
+            members_in_mean: number;
+            /** Format: int32 */
+            members_total: number;
+            metric: components["schemas"]["OverlayMetric"];
+            pool_id: string;
+            /** @description At most 20: those with the highest latest value, highest first. */
+            series: components["schemas"]["MemberSeries"][];
+            /** @description RFC 3339, UTC; start of the first step. */
+            start_time: string;
+            /** Format: int64 */
+            step_seconds: number;
+            /** @description `percent`, `bytes_per_second` or `celsius`. */
+            unit: string;
         };
         PootScore: components["schemas"]["PootSummary"] & {
             /** @description When the epoch of the score was closed. */
@@ -2243,6 +2308,49 @@ export interface components {
         };
         Trust: {
             trusted: boolean;
+        };
+        Uptime: {
+            /** @description Oldest first; days of which nothing is known are left out. */
+            days: components["schemas"]["UptimeDay"][];
+            node_id: string;
+            slots: components["schemas"]["UptimeSlots"];
+        };
+        UptimeDay: {
+            /**
+             * @description Earned on that day, exact, held amounts of pending epochs included.
+             * @example 1.2
+             */
+            accrued: string;
+            currency?: components["schemas"]["Currency"] | null;
+            /** @description UTC, `2026-10-22`. */
+            date: string;
+            /** Format: int32 */
+            observed: number;
+            /** @description Not all of its epochs are closed yet. */
+            partial: boolean;
+            /**
+             * Format: int32
+             * @description Slots.
+             */
+            proven: number;
+            /**
+             * Format: double
+             * @description 0 to 100; null while it was pending.
+             */
+            score?: number | null;
+            start: string;
+            state?: components["schemas"]["ScoreState"] | null;
+        };
+        UptimeSlots: {
+            /** Format: int32 */
+            first_slot: number;
+            /** @description RFC 3339, UTC; start of the first slot. */
+            start: string;
+            /**
+             * @description One letter for each of 2880 slots of 30 s, oldest first, the present one last: `p` proven, `m` missed, `a` attested (reported later, without proof), `u` unobserved
+             *     (the manager was not there to see), `o` open, `x` the node did not count: not enrolled, in maintenance or suspended.
+             */
+            states: string;
         };
         UserList: {
             pagination: components["schemas"]["Pagination"];
@@ -3245,6 +3353,48 @@ export interface operations {
             };
         };
     };
+    get_nodes_pools_pool_id_resources_metrics: {
+        parameters: {
+            query?: {
+                /** @description Default: `cpu`. */
+                metric?: components["schemas"]["OverlayMetric"];
+                /** @description `1h` (default), `24h`, `7d` or `30d`: steps of 30 s, 5 min, 1 h and 3 h. */
+                range?: string;
+            };
+            header?: never;
+            path: {
+                pool_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PoolMetrics"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     post_nodes_poot_batch_validate: {
         parameters: {
             query?: never;
@@ -3598,6 +3748,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PootScore"];
+                };
+            };
+        };
+    };
+    get_nodes_id_poot_uptime: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Uptime"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
         };
