@@ -8,7 +8,7 @@ const thresholds = (weights = { output: 0.3, stability: 0, resources: 0 }) => ({
   multiplier: { max: 1.5, grows_from_percent: 99, slots_to_max: 20_160, loss_per_slot_down: 24 },
 });
 const factors = { uptime: 0.993, output: 0.5, stability: 0.875, resources: 1 };
-const effects = (i: ScoreInputs, weights?: { output: number; stability: number; resources: number }) => factorsOf({ inputs: i, thresholds: thresholds(weights), factors }).map((f) => f.effect);
+const effects = (i: ScoreInputs, weights?: { output: number; stability: number; resources: number }) => factorsOf(i, thresholds(weights), factors).map((f) => f.effect);
 
 describe('factors of a score', () => {
   it('say what they did, and why they did nothing', () => {
@@ -25,7 +25,7 @@ describe('factors of a score', () => {
   });
 
   it('know nothing before the first slot', () => {
-    const [time] = factorsOf({ inputs: inputs({ proven: 0, observed: 0 }), thresholds: thresholds(), factors });
+    const [time] = factorsOf(inputs({ proven: 0, observed: 0 }), thresholds(), factors);
     expect([time?.measured, time?.effect, time?.costs]).toEqual(['no slot observed yet', 'not known yet', false]);
   });
 });

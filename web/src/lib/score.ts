@@ -1,9 +1,9 @@
 // What a score is made of, in words. The manager computes it; the effects here follow its formula from the inputs it says.
-import type { ScoreDetail } from './api/awaited';
+import type { ScoreInputs, Thresholds } from './api/awaited';
+import type { Score } from './api/types';
 import { exact } from './format';
 import { SLOT_SECONDS } from './poot';
 
-type Thresholds = ScoreDetail['thresholds'];
 export type Factor = { name: string; measured: string; weight: string; effect: string; /** It lowers the score. */ costs: boolean };
 
 const plural = (n: number, one: string, many = `${one}s`) => `${n} ${n === 1 ? one : many}`;
@@ -12,7 +12,7 @@ const plural = (n: number, one: string, many = `${one}s`) => `${n} ${n === 1 ? o
  * score = 100 × proven / observed × product of (1 − weight × (1 − factor)), see domain/poot.rs. Each effect is what its factor takes from the
  * score by itself.
  */
-export function factorsOf({ inputs, thresholds, factors }: Pick<ScoreDetail, 'inputs' | 'thresholds' | 'factors'>): Factor[] {
+export function factorsOf(inputs: ScoreInputs, thresholds: Thresholds, factors: Score['factors']): Factor[] {
   const { proven, observed } = inputs;
   const uptime = observed > 0 ? proven / observed : null;
   const weighted = (name: string, measured: string, weight: number, factor: number | null | undefined, unused: string): Factor => {

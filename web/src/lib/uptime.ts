@@ -1,6 +1,5 @@
 // A day of slots and a month of days, as the strips draw them.
-import type { Uptime } from './api/awaited';
-import type { SlotState } from './api/types';
+import type { SlotState, Uptime } from './api/types';
 import { dayOf, span } from './format';
 import { SLOT_SECONDS } from './poot';
 
@@ -12,7 +11,7 @@ export const DAY_SLOTS = 2_880;
 const LETTERS: Record<string, StripState> = { p: 'proven', m: 'missed', a: 'attested', u: 'unobserved', o: 'pending', x: 'out' };
 
 /** The slots of the last day. What was said about the newest ones since is newer. */
-export function stripOf(slots: Uptime['slots'], recent: readonly { slot: number; state: SlotState }[]): Strip {
+export function stripOf(slots: Pick<Uptime['slots'], 'first_slot' | 'states'>, recent: readonly { slot: number; state: SlotState }[]): Strip {
   const states = [...slots.states].map((letter): StripState => LETTERS[letter] ?? 'unobserved');
   for (const { slot, state } of recent) {
     const at = slot - slots.first_slot;

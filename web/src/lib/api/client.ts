@@ -1,6 +1,5 @@
 // Every request of the pages goes through here: typed, timed out, and with one shape of error.
 import { noteServerDate } from '../time.svelte';
-import type { Uptime } from './awaited';
 import type { Answer, Body, ErrorBody, Having, Operation, QueryOf, Routes } from './types';
 
 const BASE = '/api/v1';
@@ -148,7 +147,7 @@ export const api = {
   updateNode: (id: string, body: Body<Operation<'/nodes/{id}', 'put'>>) => send('PUT', '/nodes/{id}', { id, body }),
   deleteNode: (id: string) => send('DELETE', '/nodes/{id}', { id }),
   nodeEvents: (id: string, page: number, signal?: AbortSignal) => get('/nodes/{id}/events', { id, query: { page, limit: PAGE_LIMIT }, signal }),
-  uptime: (id: string, signal?: AbortSignal) => get('/nodes/{id}/poot/uptime' as never, { id, signal }) as unknown as Promise<Uptime>,
+  uptime: (id: string, signal?: AbortSignal) => get('/nodes/{id}/poot/uptime', { id, signal }),
   acceptFingerprint: (id: string) => send('POST', '/nodes/{id}/fingerprint/accept', { id }),
   pools: (signal?: AbortSignal) => get('/nodes/pools', { query: { limit: PAGE_LIMIT }, signal }),
   makeEnrolmentToken: (body: Body<Operation<'/enrolment-tokens', 'post'>>) => send('POST', '/enrolment-tokens', { body }),

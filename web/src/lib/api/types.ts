@@ -16,6 +16,7 @@ export type ResourceMetrics = Schemas['ResourceMetrics'];
 export type Granularity = Schemas['Granularity'];
 export type SlotState = Schemas['SlotState'];
 export type Score = Schemas['PootScore'];
+export type Uptime = Schemas['Uptime'];
 export type Happened = Schemas['NodeEvent'];
 export type HappenedKind = Schemas['NodeEventKind'];
 export type NodeEpochList = Schemas['NodeEpochList'];
