@@ -169,6 +169,10 @@ export const api = {
 
   nodes: (query: NodeQuery, signal?: AbortSignal) => get('/nodes', { query, signal }),
   node: (id: string, signal?: AbortSignal) => get('/nodes/{id}', { id, signal }),
+  updateNode: (id: string, body: Body<Operation<'/nodes/{id}', 'put'>>) => send('PUT', '/nodes/{id}', { id, body }),
+  deleteNode: (id: string) => send('DELETE', '/nodes/{id}', { id }),
+  nodeEvents: (id: string, page: number, signal?: AbortSignal) => get('/nodes/{id}/events', { id, query: { page, limit: PAGE_LIMIT }, signal }),
+  uptime: (id: string, signal?: AbortSignal) => get('/nodes/{id}/poot/uptime', { id, signal }),
   acceptFingerprint: (id: string) => send('POST', '/nodes/{id}/fingerprint/accept', { id }),
   pools: (signal?: AbortSignal) => get('/nodes/pools', { query: { limit: PAGE_LIMIT }, signal }),
   makeEnrolmentToken: (body: Body<Operation<'/enrolment-tokens', 'post'>>) => send('POST', '/enrolment-tokens', { body }),
