@@ -156,6 +156,7 @@ impl<'a> Past<'a> {
                 self = self.happen(event).await;
             }
             self.slot();
+            self.run(&[Job::Silence]).await;
             let slot = self.now().slot().0;
             if slot % EPOCH_SLOTS == CLOSES_IN_SLOT {
                 self.cycles(slot % SLOTS_PER_HOUR == CLOSES_IN_SLOT).await;
@@ -204,8 +205,12 @@ impl<'a> Past<'a> {
         if all {
             self.site.run_cycles().await;
         }
-        for job in [Job::Flush, Job::Epochs, Job::Tracking] {
-            self.site.app.context.run(job).await.expect("a cycle runs");
+        self.run(&[Job::Flush, Job::Epochs, Job::Tracking]).await;
+    }
+
+    async fn run(&self, jobs: &[Job]) {
+        for job in jobs {
+            self.site.app.context.run(*job).await.expect("a cycle runs");
         }
     }
 
