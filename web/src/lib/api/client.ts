@@ -158,6 +158,7 @@ export const api = {
 
   clock: (signal?: AbortSignal) => get('/clock', { signal }),
   confirmClock: (clientTime: string) => send('POST', '/clock/confirm', { body: { client_time: clientTime } }),
+  acceptClock: () => send('POST', '/clock/accept'),
   /** The kit as the manager made it, to be saved byte by byte. */
   recoveryKit: (passphrase: string, password: string) =>
     once('POST', '/recovery-kit', null, async () => {
