@@ -9,6 +9,7 @@ use lucid::clock::{self, Driver};
 use lucid::crypto::{Entropy, sha256_parts};
 use lucid::domain::ids::{Incarnation, NodeIndex};
 use lucid::domain::pool::DEFAULT_POOL_ID;
+use lucid::domain::setup::Step;
 use lucid::domain::time::{BootMs, Timestamp};
 use lucid::live::Job;
 use lucid::storage::Store;
@@ -116,6 +117,11 @@ impl<'a> Past<'a> {
         site.set_up().await;
         for (username, role) in PEOPLE {
             site.client.post("/users", json!({ "username": username, "password": PASSWORD, "role": role })).await;
+        }
+        let kit = json!({ "passphrase": "a demo has nothing to lose", "password": PASSWORD });
+        site.client.post("/recovery-kit", kit).await;
+        for step in Step::ALL.into_iter().filter(|step| !matches!(step, Step::Account | Step::RecoveryKit)) {
+            site.client.put(&format!("/setup/steps/{}", step.as_str()), json!({ "state": "done" })).await;
         }
         let home = json!({ "name": "home-fleet", "description": "Small boards and desktop machines at home", "max_nodes": 1000 });
         site.client.put(&format!("/nodes/pools/{DEFAULT_POOL_ID}"), home).await;
