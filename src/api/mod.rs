@@ -27,6 +27,7 @@ pub mod nodes;
 pub mod openapi;
 pub mod page;
 pub mod passwords;
+pub mod payout_detail;
 pub mod payouts;
 pub mod people;
 mod planned;
@@ -116,6 +117,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(payouts::of_node))
         .routes(routes!(payouts::of_node_flat))
         .routes(routes!(payouts::history))
+        .routes(routes!(payout_detail::show))
         .routes(routes!(payouts::process))
         .routes(routes!(ledger::of_node))
         .routes(routes!(ledger::all))

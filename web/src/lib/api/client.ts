@@ -187,6 +187,7 @@ export const api = {
 
   payouts: (id: string, limit: number, signal?: AbortSignal) => get('/nodes/{id}/payouts', { id, query: { limit }, signal }),
   allPayouts: (query: QueryOf<Get<'/nodes/payouts/history'>>, signal?: AbortSignal) => get('/nodes/payouts/history', { query, signal }),
+  payout: (id: string, signal?: AbortSignal) => get('/nodes/payouts/{payout_id}', { id, signal }),
   processPayouts: () => send('POST', '/payouts/process'),
   ledger: (query: QueryOf<Get<'/ledger'>>, signal?: AbortSignal) => get('/ledger', { query, signal }),
   balances: (signal?: AbortSignal) => get('/ledger/balances', { signal }),

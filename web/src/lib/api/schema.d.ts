@@ -490,6 +490,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/nodes/payouts/{payout_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show a payout */
+        get: operations["get_nodes_payouts_payout_id"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/nodes/pools": {
         parameters: {
             query?: never;
@@ -1481,6 +1498,28 @@ export interface components {
             /** @description Id of what it is about; empty when it is about the manager. */
             subject: string;
         };
+        /** @enum {string} */
+        AttemptStateName: "signed" | "maybe_sent" | "seen" | "paid" | "failed_on_chain" | "dead";
+        AttemptView: {
+            /** Format: int64 */
+            block?: number | null;
+            /** @description By the network's own clock. */
+            expires_at: string;
+            gateway: string;
+            network: string;
+            /**
+             * Format: int32
+             * @description Counts from 1.
+             */
+            number: number;
+            /** @description Why it failed, or what proves it dead. */
+            reason?: string | null;
+            sent_at?: string | null;
+            signed_at: string;
+            state: components["schemas"]["AttemptStateName"];
+            /** @description Null until it may have left this machine. */
+            transaction_hash?: string | null;
+        };
         AuditList: {
             chain: components["schemas"]["Chain"];
             entries: components["schemas"]["EntryView"][];
@@ -1489,6 +1528,8 @@ export interface components {
         BalanceView: {
             account: string;
             balance: string;
+            /** @description Name of the account's node or pool. */
+            name?: string | null;
         };
         Balances: {
             books: components["schemas"]["BookView"][];
@@ -1881,6 +1922,8 @@ export interface components {
             /** @description `node_payable:node_...`, `pool_expense:pool_...`, `adjustment`. */
             account: string;
             amount: string;
+            /** @description Name of the account's node or pool. */
+            name?: string | null;
         };
         LoginAnswer: {
             /** @description For programs: `Authorization: Bearer <access_token>`. */
@@ -1957,6 +2000,14 @@ export interface components {
         };
         /** @enum {string} */
         MetricType: "cpu" | "memory" | "disk" | "network" | "gpu";
+        Moment: {
+            /** @description Null where the moment itself is not recorded. */
+            at?: string | null;
+            detail?: string | null;
+            event: components["schemas"]["MomentKind"];
+        };
+        /** @enum {string} */
+        MomentKind: "planned" | "signed" | "sent" | "seen" | "attempt_failed" | "attempt_dead" | "review" | "paid" | "failed" | "cancelled";
         NetworkInfo: {
             interface: string;
             mac_address?: string | null;
@@ -2212,10 +2263,24 @@ export interface components {
              */
             total: number;
         };
+        /** @description A payout, how it was tried, and what happened when. */
+        PayoutDetail: components["schemas"]["PayoutView"] & {
+            /** @description Oldest first; only the last one can still land. */
+            attempts_made: components["schemas"]["AttemptView"][];
+            priority: components["schemas"]["PayoutPriority"];
+            source: components["schemas"]["SourceName"];
+            /** @description In the order in which it happened. */
+            timeline: components["schemas"]["Moment"][];
+        };
         PayoutList: {
             pagination: components["schemas"]["Pagination"];
             payouts: components["schemas"]["PayoutView"][];
         };
+        /**
+         * @description Orders a queue; it never passes a guard.
+         * @enum {string}
+         */
+        PayoutPriority: "low" | "normal" | "high" | "urgent";
         /**
          * @description The outward state.
          * @enum {string}
@@ -2232,6 +2297,7 @@ export interface components {
             /** @description Why it failed or was cancelled. */
             error_message?: string | null;
             node_id: string;
+            node_name: string;
             payout_id: string;
             /** @description Why it waits for a person. */
             review_reason?: string | null;
@@ -2529,6 +2595,11 @@ export interface components {
          * @enum {string}
          */
         SlotState: "proven" | "missed" | "attested" | "unobserved" | "pending";
+        /**
+         * @description Who asked for it.
+         * @enum {string}
+         */
+        SourceName: "automatic" | "manual" | "final";
         /**
          * @description In the order in which they are shown.
          * @enum {string}
@@ -3459,6 +3530,10 @@ export interface operations {
                 /** @description From 1. */
                 page?: number;
                 limit?: number;
+                status?: components["schemas"]["PayoutStatus"];
+                /** @description Payouts to this node only; 404 when there is none of this id. */
+                node_id?: string;
+                settlement?: components["schemas"]["Settlement"];
             };
             header?: never;
             path?: never;
@@ -3472,6 +3547,22 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PayoutList"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
         };
@@ -3509,6 +3600,35 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    get_nodes_payouts_payout_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                payout_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PayoutDetail"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
         };
     };

@@ -24,6 +24,7 @@ export type Settlement = Schemas['Settlement'];
 export type PayoutAddress = Schemas['AddressView'];
 export type PayoutList = Schemas['PayoutList'];
 export type Payout = Schemas['PayoutView'];
+export type PayoutDetail = Schemas['PayoutDetail'];
 export type PayoutStatus = Schemas['PayoutStatus'];
 export type Posting = Schemas['PostingView'];
 export type Severity = Schemas['Severity'];
