@@ -11,6 +11,7 @@ pub mod clock;
 pub mod enrolment;
 pub mod error;
 pub mod events;
+pub mod fleet_scores;
 pub mod gauges;
 pub mod health;
 pub mod idempotency;
@@ -25,6 +26,8 @@ pub mod node_events;
 pub mod node_view;
 pub mod nodes;
 pub mod openapi;
+pub mod overview;
+pub mod overview_money;
 pub mod page;
 pub mod passwords;
 pub mod payout_detail;
@@ -37,6 +40,7 @@ pub mod poot;
 mod reads;
 pub mod recovery_kit;
 pub mod resources;
+pub mod score_parts;
 pub mod server;
 pub mod sessions;
 pub mod settings;
@@ -108,6 +112,8 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(pools::join_flat))
         .routes(routes!(resources::current))
         .routes(routes!(resources::metrics))
+        .routes(routes!(overview::show))
+        .routes(routes!(fleet_scores::summary))
         .routes(routes!(poot::score))
         .routes(routes!(uptime::show))
         .routes(routes!(poot::history))
@@ -167,6 +173,8 @@ mod admin_tests;
 mod fleet_tests;
 #[cfg(test)]
 mod idempotency_tests;
+#[cfg(test)]
+mod overview_tests;
 #[cfg(test)]
 mod read_tests;
 #[cfg(test)]
