@@ -1,6 +1,6 @@
 // Every request of the pages goes through here: typed, timed out, and with one shape of error.
 import { noteServerDate } from '../time.svelte';
-import type { Answer, Body, ErrorBody, Having, Operation, QueryOf, Routes } from './types';
+import type { Answer, Body, ErrorBody, Having, HistoryRange, Operation, QueryOf, Routes } from './types';
 
 const BASE = '/api/v1';
 const TIMEOUT_MS = 20_000;
@@ -123,6 +123,9 @@ function send<M extends Change, P extends Having<Lowercase<M>>>(
 
 export type NodeQuery = QueryOf<Get<'/nodes'>>;
 
+/** The proof document of an epoch as a file. */
+export const epochProofPath = (epoch: number): string => `${BASE}/poot/epochs/${epoch}?download=true`;
+
 /** One entry for each thing the pages ask or change. */
 export const api = {
   setupState: (signal?: AbortSignal) => get('/setup', { signal }),
@@ -141,6 +144,12 @@ export const api = {
       const name = /filename="([^"/]+)"/.exec(response.headers.get('content-disposition') ?? '')?.[1];
       return { kit: await response.blob(), name: name ?? 'lucid-recovery-kit.json' };
     }),
+
+  overview: (signal?: AbortSignal) => get('/overview', { signal }),
+  alerts: (query: QueryOf<Get<'/alerts'>>, signal?: AbortSignal) => get('/alerts', { query, signal }),
+  fleetScores: (range: HistoryRange, signal?: AbortSignal) => get('/poot/summary', { query: { range }, signal }),
+  closedEpochs: (query: QueryOf<Get<'/poot/epochs'>>, signal?: AbortSignal) => get('/poot/epochs', { query, signal }),
+  managerKey: (signal?: AbortSignal) => get('/poot/manager-key', { signal }),
 
   nodes: (query: NodeQuery, signal?: AbortSignal) => get('/nodes', { query, signal }),
   node: (id: string, signal?: AbortSignal) => get('/nodes/{id}', { id, signal }),

@@ -24,6 +24,19 @@ export type Payout = Schemas['PayoutView'];
 export type PayoutStatus = Schemas['PayoutStatus'];
 export type Posting = Schemas['PostingView'];
 export type Severity = Schemas['Severity'];
+export type Alert = Schemas['AlertView'];
+export type Overview = Schemas['Overview'];
+export type NodeCounts = Schemas['NodeCounts'];
+export type Attention = Schemas['Attention'];
+export type UptimePoint = Schemas['UptimePoint'];
+export type MoneyOverview = Schemas['MoneyOverview'];
+export type PootOverview = Schemas['PootOverview'];
+export type ScoreBin = Schemas['ScoreBin'];
+export type PootFleet = Schemas['PootSummaryAnswer'];
+export type PootHistoryPoint = Schemas['PootHistoryPoint'];
+export type PootParams = Schemas['PootParams'];
+export type HistoryRange = Schemas['HistoryRange'];
+export type Epoch = Schemas['EpochView'];
 export type Pagination = Schemas['Pagination'];
 
 /** Routes below /api/v1. */
