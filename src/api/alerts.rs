@@ -58,9 +58,9 @@ pub struct AlertQuery {
 impl AlertQuery {
     fn check(self) -> Result<Filter, Refusal> {
         let mut errors = FieldErrors::default();
-        let is_open = self.state.and_then(|text| {
+        let is_open = self.state.map(|text| {
             errors.require(matches!(text.as_str(), "open" | "resolved"), "state", "must be open or resolved");
-            Some(text == "open")
+            text == "open"
         });
         let severity = self.severity.and_then(|text| {
             let severity = serde_json::from_value(text.into()).ok();

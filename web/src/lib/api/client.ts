@@ -1,6 +1,6 @@
 // Every request of the pages goes through here: typed, timed out, and with one shape of error.
 import { noteServerDate } from '../time.svelte';
-import type { Answer, Body, ErrorBody, Having, HistoryRange, Operation, QueryOf, Routes } from './types';
+import type { Answer, Body, ErrorBody, Having, HealthReport, Operation, QueryOf, Routes, SetupStep, SetupSteps } from './types';
 
 const BASE = '/api/v1';
 const TIMEOUT_MS = 20_000;
@@ -134,8 +134,34 @@ export const api = {
   signOut: () => send('POST', '/auth/logout'),
   me: (signal?: AbortSignal) => get('/auth/me', { signal }),
 
+  setupSteps: (signal?: AbortSignal) => get('/setup/steps', { signal }),
+  markStep: (step: SetupStep, state: SetupSteps['steps'][number]['state']) => send('PUT', '/setup/steps/{step}', { id: step, body: { state } }),
+  storage: (signal?: AbortSignal) => get('/storage', { signal }),
+  checkStorage: () => send('POST', '/storage/check'),
+  settings: (signal?: AbortSignal) => get('/settings', { signal }),
+  audit: (page: number, limit: number, signal?: AbortSignal) => get('/audit', { query: { page, limit }, signal }),
+  sessions: (signal?: AbortSignal) => get('/sessions', { signal }),
+  endSession: (id: string) => send('DELETE', '/sessions/{id}', { id }),
+  endOtherSessions: () => send('POST', '/sessions/end-others'),
+  users: (page: number, signal?: AbortSignal) => get('/users', { query: { page, limit: PAGE_LIMIT }, signal }),
+  addUser: (body: Body<Operation<'/users', 'post'>>) => send('POST', '/users', { body }),
+  changeUser: (id: string, body: Body<Operation<'/users/{id}', 'put'>>) => send('PUT', '/users/{id}', { id, body }),
+  deleteUser: (id: string) => send('DELETE', '/users/{id}', { id }),
+  enrolmentTokens: (page: number, limit: number, signal?: AbortSignal) => get('/enrolment-tokens', { query: { page, limit }, signal }),
+  revokeEnrolmentToken: (id: string) => send('DELETE', '/enrolment-tokens/{id}', { id }),
+  changePool: (id: string, body: Body<Operation<'/nodes/pools/{pool_id}', 'put'>>) => send('PUT', '/nodes/pools/{pool_id}', { id, body }),
+  /** Answers the same when the manager is unhealthy, with another status. */
+  health: async (signal?: AbortSignal): Promise<HealthReport> => {
+    const response = await fetch('/health', { signal: signal ?? null }).catch(() => undefined);
+    if (response?.status !== 200 && response?.status !== 503) throw new ApiError('The manager cannot be reached.', 0, 'Unreachable');
+    return (await response.json()) as HealthReport;
+  },
+  about: (signal?: AbortSignal) => get('/about', { signal }),
+  licences: (signal?: AbortSignal) => get('/licences', { signal }),
+
   clock: (signal?: AbortSignal) => get('/clock', { signal }),
   confirmClock: (clientTime: string) => send('POST', '/clock/confirm', { body: { client_time: clientTime } }),
+  acceptClock: () => send('POST', '/clock/accept'),
   /** The kit as the manager made it, to be saved byte by byte. */
   recoveryKit: (passphrase: string, password: string) =>
     once('POST', '/recovery-kit', null, async () => {
@@ -147,12 +173,16 @@ export const api = {
 
   overview: (signal?: AbortSignal) => get('/overview', { signal }),
   alerts: (query: QueryOf<Get<'/alerts'>>, signal?: AbortSignal) => get('/alerts', { query, signal }),
-  fleetScores: (range: HistoryRange, signal?: AbortSignal) => get('/poot/summary', { query: { range }, signal }),
+  fleetScores: (query: QueryOf<Get<'/poot/summary'>>, signal?: AbortSignal) => get('/poot/summary', { query, signal }),
   closedEpochs: (query: QueryOf<Get<'/poot/epochs'>>, signal?: AbortSignal) => get('/poot/epochs', { query, signal }),
   managerKey: (signal?: AbortSignal) => get('/poot/manager-key', { signal }),
 
   nodes: (query: NodeQuery, signal?: AbortSignal) => get('/nodes', { query, signal }),
   node: (id: string, signal?: AbortSignal) => get('/nodes/{id}', { id, signal }),
+  updateNode: (id: string, body: Body<Operation<'/nodes/{id}', 'put'>>) => send('PUT', '/nodes/{id}', { id, body }),
+  deleteNode: (id: string) => send('DELETE', '/nodes/{id}', { id }),
+  nodeEvents: (id: string, page: number, signal?: AbortSignal) => get('/nodes/{id}/events', { id, query: { page, limit: PAGE_LIMIT }, signal }),
+  uptime: (id: string, signal?: AbortSignal) => get('/nodes/{id}/poot/uptime', { id, signal }),
   acceptFingerprint: (id: string) => send('POST', '/nodes/{id}/fingerprint/accept', { id }),
   pools: (signal?: AbortSignal) => get('/nodes/pools', { query: { limit: PAGE_LIMIT }, signal }),
   makeEnrolmentToken: (body: Body<Operation<'/enrolment-tokens', 'post'>>) => send('POST', '/enrolment-tokens', { body }),
@@ -166,6 +196,7 @@ export const api = {
 
   payouts: (id: string, limit: number, signal?: AbortSignal) => get('/nodes/{id}/payouts', { id, query: { limit }, signal }),
   allPayouts: (query: QueryOf<Get<'/nodes/payouts/history'>>, signal?: AbortSignal) => get('/nodes/payouts/history', { query, signal }),
+  payout: (id: string, signal?: AbortSignal) => get('/nodes/payouts/{payout_id}', { id, signal }),
   processPayouts: () => send('POST', '/payouts/process'),
   ledger: (query: QueryOf<Get<'/ledger'>>, signal?: AbortSignal) => get('/ledger', { query, signal }),
   balances: (signal?: AbortSignal) => get('/ledger/balances', { signal }),
