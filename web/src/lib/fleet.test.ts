@@ -50,6 +50,12 @@ describe('what needs a person', () => {
     expect(said.text).toContain('an admin');
     expect(said.action?.label).toBe('Look at it');
   });
+  it('sends only those to the recovery kit who may make it', () => {
+    const kit = { kind: 'recovery_kit_missing', count: 1, nodes: [] } as const;
+    expect(need({ ...kit, nodes: [] }, 'super_admin').action?.href).toBe('/settings?tab=recovery');
+    expect(need({ ...kit, nodes: [] }, 'admin').action).toBeNull();
+    expect(need({ ...kit, nodes: [] }, 'admin').text).toContain('super admin');
+  });
   it('agrees in number', () => {
     expect(need({ kind: 'payout_review', count: 1, nodes }, 'viewer').title).toBe('1 payout waits for a decision');
     expect(need({ kind: 'payout_review', count: 2, nodes }, 'viewer').title).toBe('2 payouts wait for a decision');

@@ -52,6 +52,7 @@ const CAN: Record<Role, number> = { viewer: 0, operator: 1, admin: 2, super_admi
 /** What waits for a person, as a sentence, what it means, and where it is solved. */
 export function need({ kind, count: n, nodes }: Attention, role: Role): Need {
   const admin = CAN[role] >= CAN.admin;
+  const maker = CAN[role] >= CAN.super_admin;
   const only = n === 1 ? nodes[0] : undefined;
   const there = (label: string) => (only ? { label, href: pathOf.node(only.node_id) } : null);
   switch (kind) {
@@ -71,7 +72,7 @@ export function need({ kind, count: n, nodes }: Attention, role: Role): Need {
       return {
         title: `${counted(n, 'node')} ${n === 1 ? 'has' : 'have'} earned and cannot be paid`,
         text: `${n === 1 ? 'It has' : 'They have'} no payout address. What is earned stays booked.`,
-        action: there('Set its address'),
+        action: there(CAN[role] >= CAN.operator ? 'Set its address' : 'Look at it'),
       };
     case 'clock_untrusted':
       return {
@@ -88,8 +89,8 @@ export function need({ kind, count: n, nodes }: Attention, role: Role): Need {
     case 'recovery_kit_missing':
       return {
         title: 'No recovery kit has been made',
-        text: "Without it, a lost disk takes the manager's identity and every payout address with it.",
-        action: { label: 'Make one', href: pathOf.page('setup') },
+        text: `Without it, a lost disk takes the manager's identity and every payout address with it.${maker ? '' : ' A super admin can make one.'}`,
+        action: maker ? { label: 'Make one', href: `${pathOf.page('settings')}?tab=recovery` } : null,
       };
     case 'setup_unfinished':
       return {
