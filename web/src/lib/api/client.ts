@@ -123,6 +123,9 @@ function send<M extends Change, P extends Having<Lowercase<M>>>(
 
 export type NodeQuery = QueryOf<Get<'/nodes'>>;
 
+/** The proof document of an epoch as a file. */
+export const epochProofPath = (epoch: number): string => `${BASE}/poot/epochs/${epoch}?download=true`;
+
 /** One entry for each thing the pages ask or change. */
 export const api = {
   setupState: (signal?: AbortSignal) => get('/setup', { signal }),
@@ -167,6 +170,12 @@ export const api = {
       const name = /filename="([^"/]+)"/.exec(response.headers.get('content-disposition') ?? '')?.[1];
       return { kit: await response.blob(), name: name ?? 'lucid-recovery-kit.json' };
     }),
+
+  overview: (signal?: AbortSignal) => get('/overview', { signal }),
+  alerts: (query: QueryOf<Get<'/alerts'>>, signal?: AbortSignal) => get('/alerts', { query, signal }),
+  fleetScores: (query: QueryOf<Get<'/poot/summary'>>, signal?: AbortSignal) => get('/poot/summary', { query, signal }),
+  closedEpochs: (query: QueryOf<Get<'/poot/epochs'>>, signal?: AbortSignal) => get('/poot/epochs', { query, signal }),
+  managerKey: (signal?: AbortSignal) => get('/poot/manager-key', { signal }),
 
   nodes: (query: NodeQuery, signal?: AbortSignal) => get('/nodes', { query, signal }),
   node: (id: string, signal?: AbortSignal) => get('/nodes/{id}', { id, signal }),
