@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: build run test bench test-arm64 lint fmt web openapi fmt-check clippy deny test-web test-rust test-browser clean-run
+.PHONY: build licences run demo test bench test-arm64 lint fmt web openapi fmt-check clippy deny test-web test-rust test-browser clean-run
 
 APP := lucid-node-management
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
@@ -14,10 +14,14 @@ WEB_SOURCES := $(shell find web -type f -not -path 'web/node_modules/*' -not -pa
 step = @echo "== $(1)"; began=$$SECONDS; $(2); echo "== $(1): $$((SECONDS - began)) s"
 
 build: web ## target/release/lucid-node-management with the UI inside
-	cargo build --release --locked
+	LUCID_COMMIT="$$(git rev-parse HEAD 2>/dev/null || true)" cargo build --release --locked
 
 run: ## a manager on ./target/run-data, and an agent on this machine
 	@packaging/run.sh
+
+demo: web ## a month of two dozen simulated machines in a temporary store, at http://127.0.0.1:8095 until Ctrl-C
+	cargo build --profile quick --locked --example demo
+	@trap 'exit 0' INT; '$(TARGET_DIR)/quick/examples/demo' --listen 127.0.0.1:$${NODE_MANAGEMENT_PORT:-8095} $(DEMO_ARGS)
 
 test: fmt-check web clippy deny test-web test-rust test-browser test-arm64 ## everything CI runs
 	@echo "== all tests passed"
@@ -28,6 +32,9 @@ bench: web
 openapi: web/node_modules/.installed ## the snapshot of the API, and the UI's types made from it
 	$(call step,API snapshot,cargo run --quiet --locked -- openapi > data/.openapi.json && mv data/.openapi.json data/openapi.json)
 	$(call step,API types,npm --prefix web run --silent generate)
+
+licences: web/node_modules/.installed ## the licence texts that the binary carries, from what is locked now
+	$(call step,licences,cargo fetch --quiet --locked && packaging/licences.py)
 
 lint: fmt-check web clippy deny
 
@@ -58,7 +65,7 @@ test-rust: web
 	$(call step,rust tests,if cargo nextest --version >/dev/null 2>&1; then cargo nextest run --locked --no-fail-fast; else cargo test --locked; fi)
 
 test-browser: test-rust ## drives the binary that the Rust tests built
-	$(call step,browser tests,packaging/need.sh chromium && LUCID_BIN='$(DEBUG)' LUCID_CHROMIUM="$$(command -v chromium)" npm --prefix web run --silent test:browser)
+	$(call step,browser tests,packaging/need.sh chromium && LUCID_BIN='$(DEBUG)' LUCID_DEMO='$(abspath $(TARGET_DIR))/debug/examples/demo' LUCID_CHROMIUM="$$(command -v chromium)" npm --prefix web run --silent test:browser)
 
 test-arm64: web ## the static ARM64 binary: manager and agent under qemu-user
 	$(call step,ARM64 test,packaging/test-arm64.sh)

@@ -5,6 +5,8 @@ cd "$(dirname "$0")/.."
 TARGET=aarch64-unknown-linux-musl
 PROFILE=${LUCID_PROFILE:-release}
 eval "$(packaging/arm64-toolchain.sh)"
+LUCID_COMMIT=$(git rev-parse HEAD 2>/dev/null || true)
+export LUCID_COMMIT
 cargo zigbuild --profile "$PROFILE" --locked --target $TARGET
 binary=$(realpath "${CARGO_TARGET_DIR:-target}")/$TARGET/$PROFILE/lucid-node-management
 # e_machine of the ELF header: 183 is AArch64. A program interpreter would mean that it is not static.

@@ -6,9 +6,12 @@ mod support;
 
 mod crash;
 mod days;
+mod demo;
 mod journey;
 mod layering;
+mod licences;
 mod metrics;
 mod openapi;
 mod refusals;
+mod rollups;
 mod silence;

@@ -12,6 +12,6 @@ export default defineConfig({
     // For scripts/budget.mjs, which takes it away again.
     manifest: true,
   },
-  server: { proxy: { '/api': process.env.LUCID_BASE_URL ?? 'http://127.0.0.1:8080' } },
+  server: { proxy: Object.fromEntries(['/api', '/health', '/metrics'].map((path) => [path, process.env.LUCID_BASE_URL ?? 'http://127.0.0.1:8080'])) },
   test: { include: ['src/**/*.test.ts'] },
 });

@@ -13,13 +13,15 @@ use tokio::sync::mpsc;
 
 use crate::cast::{Member, Part};
 use crate::past::Player;
-use crate::stamp::Stamp;
+use crate::stamp::{Stamp, Told};
 use crate::story::Story;
 
 /// How often the clock is moved on, by real time.
 const PACE: Duration = Duration::from_millis(200);
 /// The last slots of a jump are reported over HTTP, as the present is; those before go the short way.
 const LIVE_SLOTS: i64 = 2;
+/// Slots of a jump after which what was reported is made durable.
+const FLUSH_SLOTS: u32 = 10;
 
 struct Agent {
     player: Player,
@@ -48,14 +50,11 @@ impl Present {
             if story.is_changed(member, driver.reading().wall) {
                 node.machine.fingerprint = Member::changed(&node.machine.fingerprint);
             }
-            let is_silent = matches!(member.part, Part::Stopped | Part::Silent);
+            let is_silent = match stamp.told.get(&member.name) {
+                Some(told) => *told == Told::Silence,
+                None => matches!(member.part, Part::Stopped | Part::Silent),
+            };
             agents.push(Agent { player, is_silent, reported: Timestamp(0) });
-        }
-        for agent in &mut agents {
-            // What a test said to an earlier run holds.
-            let name = &agent.player.member.name;
-            let woken = stamp.silent.contains(&format!("!{name}"));
-            agent.is_silent = (agent.is_silent && !woken) || stamp.silent.contains(name);
         }
         Present { dir, stamp, story, driver, context: app.context.clone(), agents }
     }
@@ -128,38 +127,46 @@ impl Present {
         let agent = agent.ok_or("no agent of this name")?;
         agent.is_silent = is_silent;
         agent.reported = Timestamp(0);
-        self.stamp.silent.retain(|known| known.trim_start_matches('!') != name);
-        self.stamp.silent.push(if is_silent { name.to_owned() } else { format!("!{name}") });
+        self.stamp.told.insert(name.to_owned(), if is_silent { Told::Silence } else { Told::Wake });
         self.stamp.write(&self.dir).map_err(|e| e.to_string())
     }
 
-    /// Slot after slot, so that the manager sees each of them and nobody but the silent ones is missed.
     async fn advance(&mut self, ms: i64) -> Result<(), String> {
         self.stamp.ahead_ms += ms;
         self.stamp.write(&self.dir).map_err(|e| e.to_string())?;
         let target = self.now().plus_ms(ms);
+        self.skip_to(target.plus_ms(-LIVE_SLOTS * SLOT_MS));
         while self.now() < target {
-            let next = self.now().slot().end().plus_ms(1).min(target);
-            self.follow(next);
+            self.follow(self.now().slot().end().min(target));
             self.context.tick();
-            if target.since(next) > LIVE_SLOTS * SLOT_MS {
-                let now = self.context.clock.now();
-                for agent in self.agents.iter_mut().filter(|agent| !agent.is_silent) {
-                    agent.player.report(&self.context.store, &self.story, now);
-                    agent.reported = now.wall.slot().start();
-                }
-            } else {
-                self.agents.iter_mut().for_each(|agent| agent.reported = agent.reported.min(next.slot().start().plus_ms(-2 * SLOT_MS)));
-                self.report().await;
-            }
-            if next.slot().0.is_multiple_of(10) {
-                self.context.nudges.nudge(Job::Flush);
-            }
+            self.report().await;
         }
         for job in [Job::Flush, Job::Epochs, Job::Postings, Job::Payouts] {
             self.context.nudges.nudge(job);
         }
         Ok(())
+    }
+
+    /// From before the present up to it: the manager has listened when the first page asks.
+    pub fn catch_up(&mut self) {
+        self.skip_to(self.stamp.present());
+    }
+
+    /// Slot after slot, so that the manager sees each of them and misses nobody but the silent ones.
+    fn skip_to(&mut self, target: Timestamp) {
+        while self.now() < target {
+            self.context.tick();
+            let now = self.context.clock.now();
+            let slot = now.wall.slot().start();
+            for agent in self.agents.iter_mut().filter(|agent| !agent.is_silent && agent.reported < slot) {
+                agent.player.report(&self.context.store, &self.story, now);
+                agent.reported = slot;
+            }
+            if slot.slot().0.is_multiple_of(FLUSH_SLOTS) {
+                self.context.nudges.nudge(Job::Flush);
+            }
+            self.follow(slot.plus_ms(SLOT_MS).min(target));
+        }
     }
 }
 

@@ -13,9 +13,9 @@
 //! * `wake NAME`: it reports again, at once.
 //! * `advance SECONDS`: the manager's clock jumps; every slot in between gets the reports of whoever is not silent.
 //!
-//! `--fill-only` ends once the store is filled. `--resume` serves a store that was filled before (or a copy of it): the clock keeps its lead over
-//! the machine's, who was silent stays so. A short absence is an outage of the manager, as after `kill -9`; when more than ten minutes
-//! are missing, they are told like the rest of the past, so that a kept store is as alive as a fresh one.
+//! `--fill-only` ends once the store is filled. `--resume` serves a store that was filled before (or a copy of it), also after `kill -9`:
+//! the clock keeps its lead over the machine's, who was silent stays so. Time that passed meanwhile is told like the rest of the past, so
+//! that a kept store is as alive as a fresh one.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a demo that cannot go on has failed")]
 
@@ -43,12 +43,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use gateway::Scripted;
 use live::Present;
-use past::{PEOPLE, Past, driver};
+use past::{LISTENS_MS, PEOPLE, Past, driver};
 use stamp::Stamp;
 use support::client::{PASSWORD, USERNAME};
-
-/// A longer absence is told instead of being an outage.
-const OUTAGE_MS: i64 = 600_000;
 
 #[derive(Parser)]
 struct Args {
@@ -125,7 +122,7 @@ async fn fill(args: &Args, dir: &Path) -> Result<(), Box<dyn Error>> {
         return Err("the store was not filled to its end: remove it".into());
     } else {
         let known = known_until(dir)?;
-        if stamp.present().since(known) <= OUTAGE_MS {
+        if stamp.present().since(known) <= LISTENS_MS {
             return Ok(());
         }
         println!("going on from {known}");
@@ -170,11 +167,12 @@ async fn serve(args: &Args, dir: &Path, shutdown: impl Future<Output = ()>) -> R
     config.server.listen = listener.local_addr()?;
     let base = format!("http://{}", config.server.listen);
     let _logs = logging::start(&config.log, &config.storage.data_dir)?;
-    let driver = driver(story.span.start, stamp.present());
+    let driver = driver(story.span.start, known_until(dir)?.max(stamp.present().plus_ms(-LISTENS_MS)));
     let clock_driver = driver.clone();
     let clock_of = move |config: &Config, high_water| Clock::driven(&clock_driver, config.clock.trust, high_water);
     let app = App::open_with(&config, &clock_of, Arc::new(Scripted(story.fates))).await?;
-    let present = Present::new(dir.to_owned(), stamp, &app, driver, &base);
+    let mut present = Present::new(dir.to_owned(), stamp, &app, driver, &base);
+    present.catch_up();
     println!("listening on {base}");
     println!("sign in as {USERNAME} (super_admin), or as {}", PEOPLE.map(|(name, role)| format!("{name} ({role})")).join(", "));
     println!("password   {PASSWORD}");

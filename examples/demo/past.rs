@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::cast::{Member, Pool};
 use crate::gateway::Scripted;
 use crate::load::Load;
-use crate::stamp::Stamp;
+use crate::stamp::{Stamp, Told};
 use crate::story::{Event, Reach, Story};
 use crate::support::client::{Client, PASSWORD, USERNAME};
 use crate::support::fleet::Node;
@@ -34,6 +34,9 @@ const EPOCH_SLOTS: u32 = 10;
 const SLOTS_PER_HOUR: u32 = 120;
 /// Machines that keep what they measure while nobody hears them; a larger fleet would only repeat it.
 const KEEPERS: usize = 24;
+/// Silence says something about a node only after the manager has listened for five minutes: the one that serves begins this long before
+/// the present.
+pub const LISTENS_MS: i64 = 360_000;
 /// Boot clock at the beginning of the story.
 const BOOTED_MS: i64 = 60_000;
 
@@ -142,10 +145,10 @@ impl<'a> Past<'a> {
         Past { stamp, story, site, operator, players, rack: None, told }
     }
 
-    /// Slot after slot until the present. `progress` hears about each day.
+    /// Slot after slot until shortly before the present; the process that serves tells the rest. `progress` hears about each day.
     pub async fn tell(mut self, mut progress: impl FnMut(Timestamp)) -> Timestamp {
         let mut day = 0;
-        while self.site.now_ms() < self.stamp.present().0 {
+        while self.site.now_ms() < self.stamp.present().0 - LISTENS_MS {
             self.site.next_slot(5_000);
             let now = self.now();
             while let Some((_, event)) = self.story.events.get(self.told).filter(|(at, _)| *at <= now).cloned() {
@@ -179,7 +182,12 @@ impl<'a> Past<'a> {
             if player.agent.is_none() {
                 continue;
             }
-            match self.story.reach(&player.member, now.wall) {
+            let reach = match self.stamp.told.get(&player.member.name) {
+                Some(Told::Silence) => Reach::Off,
+                Some(Told::Wake) => Reach::Reports,
+                None => self.story.reach(&player.member, now.wall),
+            };
+            match reach {
                 Reach::Off => (),
                 Reach::Reports => player.report(&self.site.app.store, &self.story, now),
                 Reach::Keeps if player.member.number < KEEPERS => {
@@ -278,7 +286,8 @@ impl<'a> Past<'a> {
         let now_ms = self.site.now_ms();
         let player = &self.players[n];
         let Some((_, node)) = &player.agent else { return };
-        let mut copy = Node::new(&node.base, node.id.clone(), node.manager_id.clone(), node.manager_key, player.member.machine(self.stamp.seed));
+        let mut copy =
+            Node::new(&node.base, node.id.clone(), node.manager_id.clone(), node.manager_key, player.member.machine(self.stamp.seed));
         copy.machine.fingerprint = Member::stranger();
         assert!(copy.report(now_ms, Default::default()).await.is_none(), "a copied key is refused on another machine");
     }
@@ -332,7 +341,7 @@ fn location(member: &Member) -> Value {
     })
 }
 
-/// The machine's clock.
+/// The machine's time.
 pub fn real_now() -> Timestamp {
     clock::read_system().wall
 }

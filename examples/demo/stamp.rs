@@ -1,5 +1,6 @@
 //! What a later run of the program has to know about a store that it filled: `demo.json` in the data folder.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,13 @@ use crate::cast::{Member, cast};
 use crate::past::real_now;
 use crate::story::{Span, Story};
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Told {
+    Silence,
+    Wake,
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Stamp {
     pub seed: u64,
@@ -19,15 +27,15 @@ pub struct Stamp {
     pub ends_at_ms: i64,
     /// By how much this manager's clock is ahead of the machine's.
     pub ahead_ms: i64,
-    /// Machines that were told to be silent.
-    pub silent: Vec<String>,
+    /// Machines that were told to be silent, or to wake.
+    pub told: BTreeMap<String, Told>,
     /// The past has been told to its end.
     pub filled: bool,
 }
 
 impl Stamp {
     pub fn new(seed: u64, days: u32, nodes: usize) -> Stamp {
-        Stamp { seed, days, nodes, ends_at_ms: real_now().0, ahead_ms: 0, silent: Vec::new(), filled: false }
+        Stamp { seed, days, nodes, ends_at_ms: real_now().0, ahead_ms: 0, told: BTreeMap::new(), filled: false }
     }
 
     fn file(dir: &Path) -> PathBuf {
@@ -62,9 +70,6 @@ impl Stamp {
     }
 
     pub fn settings(&self, span: &Span) -> Vec<(&'static str, String)> {
-        vec![
-            ("payout.threshold_usdt", span.threshold_usdt()),
-            ("payout.address_cooldown_hours", span.cooldown_hours().to_string()),
-        ]
+        vec![("payout.threshold_usdt", span.threshold_usdt()), ("payout.address_cooldown_hours", span.cooldown_hours().to_string())]
     }
 }

@@ -9,6 +9,8 @@ use crate::load::Noise;
 
 const HOUR: i64 = 3_600;
 const DAY: i64 = 24 * HOUR;
+/// Spools are sent when the machines have found the manager again.
+const LATE_AFTER_POWER_SECONDS: i64 = 900;
 /// From this length on the settings are those of a new installation; shorter histories need a lower threshold and a shorter wait.
 const LONG_DAYS: u32 = 7;
 
@@ -129,7 +131,8 @@ impl Story {
             (link.1, Event::SendLate),
             (span.at(500), Event::RackPrice("0.11")),
             (power.0, Event::PowerCut { until: power.1 }),
-            (power.1.plus_seconds(SLOT_SECONDS), Event::SendLate),
+            // After the gap is closed: until then the evidence of machines would fill it.
+            (power.1.plus_seconds(LATE_AFTER_POWER_SECONDS), Event::SendLate),
             (home_link.1, Event::SendLate),
             (span.at(850), Event::WrongPassword),
         ];

@@ -3,7 +3,7 @@
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::testing::{PASSWORD, Site};
+use super::testing::{PASSWORD, Site, request};
 
 fn name(body: &Value) -> &str {
     body["error"]["details"]["name"].as_str().unwrap_or("-")
@@ -160,4 +160,20 @@ async fn storage_is_shown_and_checked_one_at_a_time() {
     assert!(body["written_bytes"].as_u64().unwrap() <= 32 << 20 && body["advice"].is_string(), "{body}");
     let (_, after) = site.as_bearer(&root, Method::GET, "/api/v1/storage", None).await;
     assert_eq!(after["files"].as_array().unwrap().len(), sizes.len(), "nothing stays behind");
+}
+
+#[tokio::test]
+async fn the_program_says_what_it_is() {
+    let site = Site::new();
+    let root = site.set_up().await;
+    let (status, about) = site.as_bearer(&root, Method::GET, "/api/v1/about", None).await;
+    assert_eq!((status, about["version"].as_str()), (StatusCode::OK, Some(env!("CARGO_PKG_VERSION"))));
+    assert!(about["target"].as_str().unwrap().contains("linux") && about["rustc"].as_str().unwrap().starts_with("rustc "), "{about}");
+    assert_eq!(about["store"]["schema"], 1);
+
+    let get = async |headers: &[(&str, &str)]| site.send(request(Method::GET, "/api/v1/licences", None, headers)).await;
+    let response = get(&[]).await;
+    assert_eq!((response.status(), response.headers()["content-encoding"].as_bytes()), (StatusCode::OK, b"gzip".as_slice()));
+    let etag = response.headers()["etag"].to_str().unwrap().to_owned();
+    assert_eq!(get(&[("if-none-match", &etag)]).await.status(), StatusCode::NOT_MODIFIED);
 }

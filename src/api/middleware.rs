@@ -124,7 +124,7 @@ fn log(status: StatusCode, info: &RequestInfo, method: &axum::http::Method, rout
 }
 
 /// None when the future panicked.
-async fn catch_panic<T>(future: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn catch_panic<T>(future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(Poll::Ready(value)) => Poll::Ready(Some(value)),

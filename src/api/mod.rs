@@ -1,6 +1,7 @@
 //! HTTP: the only layer that knows axum. This file is the index of the API; handlers extract, run one verb of the store in one
 //! transaction, and show the result. Rules live in `domain`, writes in `storage`; cycles are woken through `live::Nudges`.
 
+pub mod about;
 mod agent;
 pub mod alerts;
 pub mod assets;
@@ -12,6 +13,7 @@ pub mod error;
 pub mod events;
 pub mod gauges;
 pub mod health;
+pub mod idempotency;
 pub mod input;
 pub mod json;
 pub mod ledger;
@@ -28,6 +30,7 @@ pub mod passwords;
 pub mod payouts;
 pub mod people;
 mod planned;
+pub mod pool_metrics;
 pub mod pools;
 pub mod poot;
 mod reads;
@@ -40,6 +43,7 @@ pub mod setup;
 pub mod setup_steps;
 pub mod state;
 pub mod storage;
+pub mod uptime;
 
 pub use auth::{Caller, Principal};
 pub use error::ApiError;
@@ -70,6 +74,8 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(sessions::list))
         .routes(routes!(sessions::end))
         .routes(routes!(sessions::end_others))
+        .routes(routes!(about::show))
+        .routes(routes!(about::licences))
         .routes(routes!(settings::list))
         .routes(routes!(storage::show))
         .routes(routes!(storage::check))
@@ -95,12 +101,14 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(pools::get, pools::update, pools::delete))
         .routes(routes!(pools::add_node))
         .routes(routes!(pools::remove_node))
+        .routes(routes!(pool_metrics::show))
         .routes(routes!(pools::list_flat))
         .routes(routes!(pools::get_flat))
         .routes(routes!(pools::join_flat))
         .routes(routes!(resources::current))
         .routes(routes!(resources::metrics))
         .routes(routes!(poot::score))
+        .routes(routes!(uptime::show))
         .routes(routes!(poot::history))
         .routes(routes!(poot::epochs))
         .routes(routes!(poot::manager_key))
@@ -127,6 +135,7 @@ pub fn router(state: AppState) -> Router {
     router
         .fallback(assets::serve)
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
+        .layer(axum::middleware::from_fn_with_state(state.clone(), idempotency::once))
         .layer(axum::middleware::from_fn_with_state(state.clone(), middleware::observe))
         .with_state(state)
 }
@@ -154,6 +163,8 @@ mod access_tests;
 mod admin_tests;
 #[cfg(test)]
 mod fleet_tests;
+#[cfg(test)]
+mod idempotency_tests;
 #[cfg(test)]
 mod read_tests;
 #[cfg(test)]

@@ -7,12 +7,13 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 
 use super::error::ErrorBody;
 use super::resources::{MetricType, TimeRange};
+use crate::domain::overlay::Metric;
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Lucid Node Management", description = "Nodes, proof of operational time, work credits and payouts. Errors have the body `ErrorBody`. Routes marked `x-planned` answer 501."),
     // Schemas of query parameters are not found through their routes.
-    components(schemas(ErrorBody, MetricType, TimeRange)),
+    components(schemas(ErrorBody, Metric, MetricType, TimeRange)),
     security(("session" = []), ("bearer" = []))
 )]
 struct Head;

@@ -20,7 +20,7 @@ use crate::live::Change;
 use crate::storage::core::{nodes, pools};
 
 /// An id in a path: one that cannot be is one that is not there.
-fn pool_id(text: &str) -> Result<PoolId, Refusal> {
+pub fn pool_id(text: &str) -> Result<PoolId, Refusal> {
     PoolId::parse(text).map_err(|_| Refusal::PoolNotFound)
 }
 

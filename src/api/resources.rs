@@ -25,7 +25,8 @@ pub const STALE_AFTER_SECONDS: i64 = 90;
 const SHORT_SLOTS: u32 = 120;
 const DEFAULT_RANGE_SECONDS: i64 = 3_600;
 
-/// One measurement, or the aggregate of a bucket: gauges as means, counters as last values. What a machine does not have is null.
+/// One measurement, or the aggregate of a bucket: gauges as means, counters as last values. What a machine does not have is null. Buckets of an hour or more may come
+/// without interfaces.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct ResourceMetrics {
     pub node_id: String,
@@ -44,6 +45,19 @@ pub struct ResourceMetrics {
     pub network: Option<Network>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gpu: Option<Gpu>,
+    /// Lowest values of a bucket of an hour or more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min: Option<Extreme>,
+    /// Highest values of a bucket of an hour or more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max: Option<Extreme>,
+}
+
+/// Of what charts draw as a band.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct Extreme {
+    pub cpu_usage_percent: Option<f64>,
+    pub memory_used_bytes: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -70,7 +84,23 @@ impl ResourceMetrics {
             disk: wants(MetricType::Disk).then_some(disk),
             network: wants(MetricType::Network).then_some(network),
             gpu: gpu.filter(|_| wants(MetricType::Gpu)),
+            min: None,
+            max: None,
         }
+    }
+
+    fn of_bucket(node_id: &NodeId, bucket: Bucket, granularity: Granularity, only: Option<MetricType>) -> ResourceMetrics {
+        let Bucket { slot, summary } = bucket;
+        let mut point = ResourceMetrics::new(node_id, slot.start(), summary.late, summary.sample, only);
+        if granularity >= Granularity::Hour {
+            let wants = |group| only.is_none_or(|only| only == group);
+            let cpu = summary.extremes.cpu_usage_percent.filter(|_| wants(MetricType::Cpu));
+            let memory = summary.extremes.memory_used_bytes.filter(|_| wants(MetricType::Memory));
+            let of = |cpu, memory| Some(Extreme { cpu_usage_percent: cpu, memory_used_bytes: memory });
+            point.min = of(cpu.map(|(low, _)| low), memory.map(|(low, _)| low));
+            point.max = of(cpu.map(|(_, high)| high), memory.map(|(_, high)| high));
+        }
+        point
     }
 }
 
@@ -225,10 +255,10 @@ impl Span {
                     format!("gives {points} points and an answer has at most {MAX_POINTS}: take {fits} or a shorter time"),
                 );
             }
-            (_, None) => errors.add("start_time", format!("must be at most {MAX_POINTS} hours before end_time")),
+            (_, None) => errors.add("start_time", format!("must be at most {} days before end_time", MAX_POINTS * 6 / 24)),
         }
         errors.finish()?;
-        Ok(Granularity::Hour)
+        Ok(Granularity::SixHours)
     }
 }
 
@@ -249,6 +279,6 @@ async fn series(
     } else {
         reads::long(state, move |state| Ok(present::series(&state.store, node, from, until, granularity)?)).await?
     };
-    let show = |bucket: Bucket| ResourceMetrics::new(id, bucket.slot.start(), bucket.late, bucket.sample, only);
+    let show = |bucket: Bucket| ResourceMetrics::of_bucket(id, bucket, granularity, only);
     Ok(buckets.into_iter().map(show).collect())
 }

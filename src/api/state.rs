@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Semaphore, watch};
 
+use super::idempotency::Idempotency;
 use super::passwords::{Attempts, Stretching};
 use super::reads::LONG_READS;
 use super::settings::SettingView;
@@ -86,6 +87,7 @@ pub struct Shared {
     pub stretching: Stretching,
     pub(super) sse_clients: Arc<Semaphore>,
     pub(super) long_reads: Arc<Semaphore>,
+    pub(super) idempotency: Idempotency,
     pub(super) storage_check: Arc<Semaphore>,
 }
 
@@ -104,7 +106,6 @@ impl AppState {
         let Parts { store, clock, nudges, events, settings, stopping } = parts;
         AppState(Arc::new(Shared {
             entropy: store.entropy.clone(),
-            store,
             clock,
             nudges,
             events,
@@ -117,7 +118,9 @@ impl AppState {
             stretching: Stretching::default(),
             sse_clients: Arc::new(Semaphore::new(SSE_CLIENTS)),
             long_reads: Arc::new(Semaphore::new(LONG_READS)),
+            idempotency: Idempotency::new(&store.entropy),
             storage_check: Arc::new(Semaphore::new(1)),
+            store,
         }))
     }
 

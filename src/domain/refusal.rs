@@ -124,6 +124,9 @@ refusals! {
     CurrencyNotPayable = "this currency cannot be paid",
     AlertNotFound = "no alert has this id",
     ClockUntrusted = "the clock is not trusted yet",
+    IdempotencyKeyReused = "this idempotency key was used for another request",
+    IdempotencyInProgress = "the request with this idempotency key is not done yet",
+    IdempotencyAnswerNotKept = "the request with this idempotency key was done before",
     StorageCheckRunning = "the storage is being checked already",
     NotBuilt = "this route is planned and not built yet",
 }

@@ -21,11 +21,25 @@ pub enum Granularity {
     QuarterHour,
     #[serde(rename = "1h")]
     Hour,
+    #[serde(rename = "3h")]
+    ThreeHours,
+    #[serde(rename = "6h")]
+    SixHours,
 }
 
+/// Slots of an hour: what roll-ups are made of.
+pub const SLOTS_PER_HOUR: u32 = 120;
+
 impl Granularity {
-    pub const ALL: [Granularity; 5] =
-        [Granularity::HalfMinute, Granularity::Minute, Granularity::FiveMinutes, Granularity::QuarterHour, Granularity::Hour];
+    pub const ALL: [Granularity; 7] = [
+        Granularity::HalfMinute,
+        Granularity::Minute,
+        Granularity::FiveMinutes,
+        Granularity::QuarterHour,
+        Granularity::Hour,
+        Granularity::ThreeHours,
+        Granularity::SixHours,
+    ];
 
     /// Slots of a bucket.
     pub fn slots(self) -> u32 {
@@ -34,7 +48,9 @@ impl Granularity {
             Granularity::Minute => 2,
             Granularity::FiveMinutes => 10,
             Granularity::QuarterHour => 30,
-            Granularity::Hour => 120,
+            Granularity::Hour => SLOTS_PER_HOUR,
+            Granularity::ThreeHours => 3 * SLOTS_PER_HOUR,
+            Granularity::SixHours => 6 * SLOTS_PER_HOUR,
         }
     }
 
@@ -45,6 +61,8 @@ impl Granularity {
             Granularity::FiveMinutes => "5m",
             Granularity::QuarterHour => "15m",
             Granularity::Hour => "1h",
+            Granularity::ThreeHours => "3h",
+            Granularity::SixHours => "6h",
         }
     }
 
@@ -67,40 +85,92 @@ impl Granularity {
     }
 }
 
+/// Lowest and highest of what charts draw as a band.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Extremes {
+    pub cpu_usage_percent: Option<(f64, f64)>,
+    pub memory_used_bytes: Option<(u64, u64)>,
+}
+
+impl Extremes {
+    pub fn of(sample: &Sample) -> Extremes {
+        let pair = |value| (value, value);
+        Extremes { cpu_usage_percent: sample.cpu.usage_percent.map(|v| (v, v)), memory_used_bytes: sample.memory.used_bytes.map(pair) }
+    }
+
+    pub fn and(self, other: Extremes) -> Extremes {
+        Extremes {
+            cpu_usage_percent: wider(self.cpu_usage_percent, other.cpu_usage_percent, f64::min, f64::max),
+            memory_used_bytes: wider(self.memory_used_bytes, other.memory_used_bytes, u64::min, u64::max),
+        }
+    }
+}
+
+fn wider<T>(a: Option<(T, T)>, b: Option<(T, T)>, min: impl Fn(T, T) -> T, max: impl Fn(T, T) -> T) -> Option<(T, T)> {
+    match (a, b) {
+        (Some((a, b)), Some((c, d))) => Some((min(a, c), max(b, d))),
+        (a, b) => a.or(b),
+    }
+}
+
+/// What the samples of a stretch of time come to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// Samples that it is made of.
+    pub count: u32,
+    /// Some of it came after its slot had closed.
+    pub late: bool,
+    pub sample: Sample,
+    pub extremes: Extremes,
+}
+
+impl Summary {
+    pub fn of(sample: Sample, late: bool) -> Summary {
+        Summary { count: 1, late, extremes: Extremes::of(&sample), sample }
+    }
+
+    /// One summary of several, in order of time; None of none. Each counts by the samples it is made of.
+    pub fn merge(parts: &[Summary]) -> Option<Summary> {
+        let first = parts.first()?;
+        Some(Summary {
+            count: parts.iter().fold(0, |sum, part| sum.saturating_add(part.count)),
+            late: parts.iter().any(|part| part.late),
+            sample: aggregate(parts),
+            extremes: parts.iter().fold(first.extremes, |all, part| all.and(part.extremes)),
+        })
+    }
+}
+
 /// What the samples of one bucket come to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bucket {
     /// First slot of the bucket.
     pub slot: Slot,
-    /// Some of it came after its slot had closed.
-    pub late: bool,
-    pub sample: Sample,
+    pub summary: Summary,
 }
 
-/// Gathers samples that are pushed in slot order. Buckets without samples are left out.
+/// Gathers what is pushed in slot order. Buckets without samples are left out.
 #[derive(Debug)]
 pub struct Series {
     granularity: Granularity,
     done: Vec<Bucket>,
-    /// The bucket that is being filled; at most one hour of samples.
+    /// The bucket that is being filled; at most six hours of samples.
     slot: Slot,
-    late: bool,
-    samples: Vec<Sample>,
+    parts: Vec<Summary>,
 }
 
 impl Series {
     pub fn new(granularity: Granularity) -> Series {
-        Series { granularity, done: Vec::new(), slot: Slot(0), late: false, samples: Vec::new() }
+        Series { granularity, done: Vec::new(), slot: Slot(0), parts: Vec::new() }
     }
 
-    pub fn push(&mut self, slot: Slot, late: bool, sample: Sample) {
+    pub fn push(&mut self, slot: Slot, part: Summary) {
         let bucket = self.granularity.bucket(slot);
         if bucket != self.slot {
             self.close();
             self.slot = bucket;
         }
-        self.late |= late;
-        self.samples.push(sample);
+        self.parts.push(part);
     }
 
     pub fn finish(mut self) -> Vec<Bucket> {
@@ -109,26 +179,25 @@ impl Series {
     }
 
     fn close(&mut self) {
-        let late = std::mem::take(&mut self.late);
-        let samples = std::mem::take(&mut self.samples);
-        if !samples.is_empty() {
-            self.done.push(Bucket { slot: self.slot, late, sample: aggregate(&samples) });
+        if let Some(summary) = Summary::merge(&std::mem::take(&mut self.parts)) {
+            self.done.push(Bucket { slot: self.slot, summary });
         }
     }
 }
 
-/// `samples` in slot order.
-fn aggregate(samples: &[Sample]) -> Sample {
-    let mean = |of: fn(&Sample) -> Option<f64>| mean(samples.iter().map(of));
-    let mean_whole = |of: fn(&Sample) -> Option<u64>| mean_whole(samples.iter().map(of));
-    let last = |of: fn(&Sample) -> Option<u64>| samples.iter().rev().find_map(of);
-    let has_gpu = samples.iter().any(|s| s.gpu.is_some());
+/// `parts` in order of time.
+fn aggregate(parts: &[Summary]) -> Sample {
+    let samples = || parts.iter().map(|part| &part.sample);
+    let mean = |of: fn(&Sample) -> Option<f64>| mean(parts.iter().map(|part| (part.count, of(&part.sample))));
+    let mean_whole = |of: fn(&Sample) -> Option<u64>| mean_whole(parts.iter().map(|part| (part.count, of(&part.sample))));
+    let last = |of: fn(&Sample) -> Option<u64>| samples().rev().find_map(of);
+    let has_gpu = samples().any(|s| s.gpu.is_some());
     Sample {
         cpu: Cpu {
             usage_percent: mean(|s| s.cpu.usage_percent),
-            cores: samples.iter().rev().find_map(|s| s.cpu.cores),
+            cores: samples().rev().find_map(|s| s.cpu.cores),
             frequency_mhz: mean(|s| s.cpu.frequency_mhz),
-            load_average: mean_load(samples),
+            load_average: mean_load(parts),
             temperature_celsius: mean(|s| s.cpu.temperature_celsius),
         },
         memory: Memory {
@@ -149,11 +218,7 @@ fn aggregate(samples: &[Sample]) -> Sample {
             write_throughput_mbps: mean(|s| s.disk.write_throughput_mbps),
         },
         network: Network {
-            interfaces: samples
-                .iter()
-                .rev()
-                .find(|s| !s.network.interfaces.is_empty())
-                .map_or_else(Vec::new, |s| s.network.interfaces.clone()),
+            interfaces: samples().rev().find(|s| !s.network.interfaces.is_empty()).map_or_else(Vec::new, |s| s.network.interfaces.clone()),
             total_bytes_in: last(|s| s.network.total_bytes_in),
             total_bytes_out: last(|s| s.network.total_bytes_out),
             packets_in: last(|s| s.network.packets_in),
@@ -170,28 +235,32 @@ fn aggregate(samples: &[Sample]) -> Sample {
     }
 }
 
-/// Of what is present, to three decimals: samples have no more.
-fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
-    let (mut sum, mut count) = (0.0, 0u32);
-    for value in values.flatten() {
-        sum += value;
-        count += 1;
+/// Of what is present, by weight, to three decimals: samples have no more.
+fn mean(values: impl Iterator<Item = (u32, Option<f64>)>) -> Option<f64> {
+    let (mut sum, mut count) = (0.0, 0.0);
+    for (weight, value) in values {
+        if let Some(value) = value {
+            sum += value * f64::from(weight);
+            count += f64::from(weight);
+        }
     }
-    (count > 0).then(|| (sum / f64::from(count) * 1_000.0).round() / 1_000.0)
+    (count > 0.0).then(|| (sum / count * 1_000.0).round() / 1_000.0)
 }
 
-/// Of what is present, to the nearest whole, half up.
-fn mean_whole(values: impl Iterator<Item = Option<u64>>) -> Option<u64> {
+/// Of what is present, by weight, to the nearest whole, half up.
+fn mean_whole(values: impl Iterator<Item = (u32, Option<u64>)>) -> Option<u64> {
     let (mut sum, mut count) = (0u128, 0u128);
-    for value in values.flatten() {
-        sum += u128::from(value);
-        count += 1;
+    for (weight, value) in values {
+        if let Some(value) = value {
+            sum += u128::from(value) * u128::from(weight);
+            count += u128::from(weight);
+        }
     }
     if count == 0 { None } else { u64::try_from((2 * sum + count) / (2 * count)).ok() }
 }
 
-fn mean_load(samples: &[Sample]) -> Option<[f64; 3]> {
-    let minutes = |i: usize| mean(samples.iter().map(|s| s.cpu.load_average.map(|load| load[i])));
+fn mean_load(parts: &[Summary]) -> Option<[f64; 3]> {
+    let minutes = |i: usize| mean(parts.iter().map(|part| (part.count, part.sample.cpu.load_average.map(|load| load[i]))));
     Some([minutes(0)?, minutes(1)?, minutes(2)?])
 }
 
@@ -220,7 +289,10 @@ mod tests {
         assert_eq!(finest(2_880), Some(Granularity::FiveMinutes));
         assert_eq!(finest(7 * 2_880), Some(Granularity::QuarterHour));
         assert_eq!(finest(120_000), Some(Granularity::Hour));
-        assert_eq!(finest(120_001), None);
+        assert_eq!(finest(120_001), Some(Granularity::ThreeHours));
+        assert_eq!(finest(90 * 24 * 120), Some(Granularity::ThreeHours));
+        assert_eq!(finest(719_520), Some(Granularity::SixHours));
+        assert_eq!(finest(719_521), None);
     }
 
     #[test]
@@ -232,24 +304,42 @@ mod tests {
             network: Network { total_bytes_in: total_in, ..Network::default() },
             ..Sample::default()
         };
-        series.push(Slot(10), false, sample(Some(10.0), Some(1), Some(100)));
-        series.push(Slot(11), true, sample(None, Some(2), Some(200)));
-        series.push(Slot(19), false, sample(Some(21.0), None, None));
-        series.push(Slot(40), false, Sample::default());
+        series.push(Slot(10), Summary::of(sample(Some(10.0), Some(1), Some(100)), false));
+        series.push(Slot(11), Summary::of(sample(None, Some(2), Some(200)), true));
+        series.push(Slot(19), Summary::of(sample(Some(21.0), None, None), false));
+        series.push(Slot(40), Summary::of(Sample::default(), false));
         let buckets = series.finish();
-        assert_eq!(buckets.iter().map(|b| (b.slot, b.late)).collect::<Vec<_>>(), [(Slot(10), true), (Slot(40), false)]);
-        let first = &buckets[0].sample;
+        assert_eq!(buckets.iter().map(|b| (b.slot, b.summary.late)).collect::<Vec<_>>(), [(Slot(10), true), (Slot(40), false)]);
+        let first = &buckets[0].summary.sample;
         assert_eq!((first.cpu.usage_percent, first.cpu.load_average), (Some(15.5), Some([15.5, 1.0, 2.0])));
         assert_eq!((first.memory.used_bytes, first.network.total_bytes_in), (Some(2), Some(200)));
         assert_eq!(first.memory.free_bytes, None);
-        assert_eq!(buckets[1].sample, Sample::default(), "absent stays absent");
+        assert_eq!(buckets[1].summary.sample, Sample::default(), "absent stays absent");
+    }
+
+    #[test]
+    fn a_summary_of_summaries_is_one_of_their_samples() {
+        let sample = |usage: f64, used: u64| {
+            let mut sample = Sample::default();
+            sample.cpu.usage_percent = Some(usage);
+            sample.memory.used_bytes = Some(used);
+            sample.network.total_bytes_in = Some(used);
+            Summary::of(sample, false)
+        };
+        let all = [sample(10.0, 5), sample(20.0, 7), sample(90.0, 9)];
+        let two = Summary::merge(&all[..2]).unwrap();
+        let whole = Summary::merge(&[two, all[2].clone()]).unwrap();
+        assert_eq!(Some(whole.clone()), Summary::merge(&all));
+        assert_eq!((whole.count, whole.sample.cpu.usage_percent, whole.sample.memory.used_bytes), (3, Some(40.0), Some(7)));
+        assert_eq!((whole.extremes.cpu_usage_percent, whole.extremes.memory_used_bytes), (Some((10.0, 90.0)), Some((5, 9))));
+        assert_eq!(Summary::merge(&[]), None);
     }
 
     proptest! {
         #[test]
         fn a_series_is_what_a_naive_grouping_gives(
             points in prop::collection::btree_map(0u32..2_000, (prop::option::of(0u32..1_000), prop::option::of(0u64..1_000), any::<bool>()), 0..200),
-            at in 0usize..5,
+            at in 0usize..7,
         ) {
             let granularity = Granularity::ALL[at];
             let mut series = Series::new(granularity);
@@ -259,22 +349,22 @@ mod tests {
                 sample.cpu.usage_percent = usage.map(|u| f64::from(u) / 10.0);
                 sample.disk.used_bytes = *bytes;
                 sample.network.errors_in = *bytes;
-                series.push(Slot(*slot), *late, sample);
+                series.push(Slot(*slot), Summary::of(sample, *late));
                 naive.entry(slot / granularity.slots()).or_default().push((*usage, *bytes, *late));
             }
             let buckets = series.finish();
             prop_assert_eq!(buckets.len(), naive.len());
             for (bucket, (number, of_bucket)) in buckets.iter().zip(&naive) {
                 prop_assert_eq!(bucket.slot.0, number * granularity.slots());
-                prop_assert_eq!(bucket.late, of_bucket.iter().any(|(_, _, late)| *late));
+                prop_assert_eq!(bucket.summary.late, of_bucket.iter().any(|(_, _, late)| *late));
                 let usages: Vec<f64> = of_bucket.iter().filter_map(|(u, _, _)| u.map(f64::from)).collect();
-                match bucket.sample.cpu.usage_percent {
+                match bucket.summary.sample.cpu.usage_percent {
                     None => prop_assert!(usages.is_empty()),
                     Some(mean) => prop_assert!((mean - usages.iter().sum::<f64>() / 10.0 / usages.len() as f64).abs() < 0.000_6),
                 }
                 let bytes: Vec<u64> = of_bucket.iter().filter_map(|(_, b, _)| *b).collect();
-                prop_assert_eq!(bucket.sample.network.errors_in, bytes.last().copied());
-                match bucket.sample.disk.used_bytes {
+                prop_assert_eq!(bucket.summary.sample.network.errors_in, bytes.last().copied());
+                match bucket.summary.sample.disk.used_bytes {
                     None => prop_assert!(bytes.is_empty()),
                     Some(mean) => {
                         let exact = bytes.iter().sum::<u64>() as f64 / bytes.len() as f64;

@@ -2,13 +2,17 @@
 
 use super::{Context, Stopped};
 use crate::domain::credits::Epoch;
-use crate::domain::evidence::SLOTS_PER_DAY;
+use crate::domain::evidence::{SLOTS_PER_DAY, day_of};
 use crate::storage::{Lane, hot};
 
 /// Days for which evidence and leaves are kept.
 const EVIDENCE_DAYS: u32 = 90;
+/// Days for which roll-ups of hours and of days are kept.
+const ROLLUP_DAYS: u32 = 400;
 /// Rows of leaves deleted in one transaction.
 const LEAF_ROWS: usize = 2_000;
+/// The same of roll-ups: they come due a few at a time.
+const ROLLUP_ROWS: usize = 500;
 /// Transactions in one run; the rest follows in the next.
 const PER_RUN: usize = 50;
 
@@ -18,11 +22,15 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
         return Ok(());
     }
     let days_ago = |days: u32| now.wall.slot().minus(days.saturating_mul(SLOTS_PER_DAY));
+    let rollups = days_ago(ROLLUP_DAYS);
     let (samples, evidence) = (days_ago(context.settings.raw_days), days_ago(EVIDENCE_DAYS));
     for _ in 0..PER_RUN {
         let more = context.store.hot.write(Lane::Ordinary, move |tx| {
             let leaves = hot::leaves::prune(tx, Epoch(evidence.0), LEAF_ROWS)?;
-            Ok(hot::prune(tx, samples, evidence)? || leaves == LEAF_ROWS)
+            let hours = hot::hours::prune(tx, hot::hours::hour_of(rollups), ROLLUP_ROWS)?;
+            let days = hot::days::prune(tx, day_of(rollups), ROLLUP_ROWS)?;
+            let more = leaves == LEAF_ROWS || hours == ROLLUP_ROWS || days == ROLLUP_ROWS;
+            Ok(hot::prune(tx, samples, evidence)? || more)
         });
         if !more.await? {
             break;

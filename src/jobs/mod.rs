@@ -6,6 +6,7 @@ mod flush;
 mod housekeeping;
 mod payouts;
 mod postings;
+mod rollups;
 mod schedule;
 mod silence;
 
@@ -75,6 +76,7 @@ impl Context {
             Job::Tracking => payouts::drive_open(self).await,
             Job::Housekeeping => housekeeping::run(self).await,
             Job::Silence => silence::run(self).await,
+            Job::Rollups => rollups::run(self).await,
         }
     }
 
@@ -86,7 +88,7 @@ impl Context {
     /// All cycles in their natural order: what time alone would bring. For driven clocks and the command line.
     pub async fn run_all(&self) -> Result<(), Stopped> {
         self.tick();
-        for job in [Job::Silence, Job::Flush, Job::Epochs, Job::Postings, Job::Payouts, Job::Housekeeping] {
+        for job in [Job::Silence, Job::Flush, Job::Epochs, Job::Postings, Job::Payouts, Job::Rollups, Job::Housekeeping] {
             self.run(job).await?;
         }
         Ok(())

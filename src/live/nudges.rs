@@ -17,10 +17,12 @@ pub enum Job {
     Housekeeping,
     /// Notices who went silent and who is back.
     Silence,
+    /// Rolls up hours and days that are over.
+    Rollups,
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Nudges(Arc<[Notify; 7]>);
+pub struct Nudges(Arc<[Notify; 8]>);
 
 impl Nudges {
     pub fn new() -> Nudges {
@@ -38,7 +40,7 @@ impl Nudges {
     }
 
     fn of(&self, job: Job) -> &Notify {
-        let [flush, epochs, postings, payouts, tracking, housekeeping, silence] = &*self.0;
+        let [flush, epochs, postings, payouts, tracking, housekeeping, silence, rollups] = &*self.0;
         match job {
             Job::Flush => flush,
             Job::Epochs => epochs,
@@ -47,6 +49,7 @@ impl Nudges {
             Job::Tracking => tracking,
             Job::Housekeeping => housekeeping,
             Job::Silence => silence,
+            Job::Rollups => rollups,
         }
     }
 }

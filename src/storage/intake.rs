@@ -374,6 +374,11 @@ impl Intake {
         self.state().seats.iter().map(|seat| seat.last_report).collect()
     }
 
+    /// The slot that goes on now; none before the clock was trusted.
+    pub fn present_slot(&self) -> Option<Slot> {
+        self.state().current
+    }
+
     /// False while the manager has not listened long enough to take silence for an answer.
     pub fn silence_known(&self, now: Now) -> bool {
         self.state().listening_since.is_some_and(|since| now.wall.since(since) >= SILENCE_KNOWN_AFTER_MS)

@@ -11,6 +11,7 @@ mod golden;
 pub mod hot;
 pub mod intake;
 mod migrate;
+pub mod overlay;
 pub mod present;
 pub mod recovery;
 mod secrets;

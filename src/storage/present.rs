@@ -1,17 +1,18 @@
 //! The present as queries see it: what is in the store together with what waits for the next flush. Memory is read first: what a flush moves
 //! meanwhile is then found twice, and never missed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Store;
 use super::core::epochs;
 use super::fault::Fault;
-use super::hot::{self, Point, leaves};
+use super::hot::{self, Point, hours, leaves};
+use super::table::Snapshot;
 use crate::domain::credits::Leaf;
 use crate::domain::evidence::{SlotRow, SlotState};
 use crate::domain::ids::NodeIndex;
 use crate::domain::poot::{Params, Score, ScoreState};
-use crate::domain::series::{Bucket, Granularity, Series};
+use crate::domain::series::{Bucket, Granularity, Series, Summary};
 use crate::domain::time::{Now, Slot, Timestamp};
 
 /// Evidence rows of `[from, until)`, open slots included.
@@ -36,24 +37,56 @@ pub fn slot_states(store: &Store, node: NodeIndex, from: Slot, until: Slot, now:
 /// Slots whose samples are in memory at one time while a series is made: 24 h.
 const SLOTS_AT_ONCE: u32 = 2_880;
 
-/// Samples of a node in `[from, until)`, gathered. Takes milliseconds per day.
+/// Samples of a node in `[from, until)`, gathered; from an hour on out of the hourly roll-ups. Takes milliseconds per day of samples, or per month of
+/// roll-ups.
 pub fn series(store: &Store, node: NodeIndex, from: Slot, until: Slot, granularity: Granularity) -> Result<Vec<Bucket>, Fault> {
     let waiting = store.intake.pending_points(node, from, until);
     let read = store.hot.read()?;
     let mut series = Series::new(granularity);
-    let mut start = from;
+    if granularity >= Granularity::Hour {
+        push_hours(&read, &mut series, node, (from, until), &waiting)?;
+    } else {
+        push_samples(&read, &mut series, node, (from, until), &waiting)?;
+    }
+    Ok(series.finish())
+}
+
+fn push_samples(read: &Snapshot, series: &mut Series, node: NodeIndex, span: (Slot, Slot), waiting: &[Point]) -> Result<(), Fault> {
+    let (mut start, until) = span;
     while start < until {
         let end = start.plus(SLOTS_AT_ONCE).min(until);
         let of_part = waiting.iter().filter(|p| (start..end).contains(&p.slot)).cloned();
         let mut points: BTreeMap<Slot, Point> = of_part.map(|p| (p.slot, p)).collect();
         // The first sample of a slot stays, and that is the stored one.
-        points.extend(hot::points(&read, node, start, end)?.into_iter().map(|p| (p.slot, p)));
+        points.extend(hot::points(read, node, start, end)?.into_iter().map(|p| (p.slot, p)));
         for point in points.into_values() {
-            series.push(point.slot, point.late, point.sample);
+            series.push(point.slot, Summary::of(point.sample, point.late));
         }
         start = end;
     }
-    Ok(series.finish())
+    Ok(())
+}
+
+/// Hours that are rolled up come whole, as one summary each; those not rolled yet and those that got more since come from samples.
+fn push_hours(read: &Snapshot, series: &mut Series, node: NodeIndex, span: (Slot, Slot), waiting: &[Point]) -> Result<(), Fault> {
+    let (from, until) = span;
+    let rolled = hours::rolled(read)?;
+    let pending: BTreeSet<u32> = waiting.iter().map(|point| hours::hour_of(point.slot)).collect();
+    let stale: BTreeSet<u32> = hours::stale_of(read, node, hours::hour_of(from), hours::hour_of(until))?;
+    let mut start = from;
+    while start < until {
+        let hour = hours::hour_of(start);
+        let (first, end) = (hours::first_slot(hour), hours::first_slot(hour + 1));
+        if hour < rolled.hours_before && !pending.contains(&hour) && !stale.contains(&hour) {
+            if let Some(summary) = hours::of_node(read, hour, node)? {
+                series.push(first, summary);
+            }
+        } else {
+            push_samples(read, series, node, (start, end.min(until)), waiting)?;
+        }
+        start = end;
+    }
+    Ok(())
 }
 
 /// Where one node stands.

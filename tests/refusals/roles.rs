@@ -113,7 +113,7 @@ async fn no_role_does_what_it_may_not() {
 async fn what_is_not_public_is_read_by_nobody() {
     let dir = tempfile::tempdir().unwrap();
     let site = Site::new(dir.path().join("data"), &[]).await;
-    let public = ["/setup", "/openapi.json", "/health", "/health/live", "/health/ready", "/metrics"];
+    let public = ["/setup", "/licences", "/openapi.json", "/health", "/health/live", "/health/ready", "/metrics"];
     let document = site.client.get("/openapi.json").await;
     let guarded = Guarded::new(&site).await;
     let mut read = 0;

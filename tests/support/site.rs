@@ -52,12 +52,7 @@ impl Site {
     }
 
     /// With a gateway of the caller's.
-    pub async fn open_with(
-        dir: PathBuf,
-        driver: Driver,
-        settings: Vec<(&'static str, String)>,
-        gateway: Arc<dyn PaymentGateway>,
-    ) -> Site {
+    pub async fn open_with(dir: PathBuf, driver: Driver, settings: Vec<(&'static str, String)>, gateway: Arc<dyn PaymentGateway>) -> Site {
         let mut flags = vec![("storage.data_dir", "--data-dir", dir.to_str().unwrap().to_owned())];
         flags.extend(settings.iter().map(|(key, value)| (*key, *key, value.clone())));
         let config = Config::load(&Sources { flags, ..Sources::default() }).unwrap().config;

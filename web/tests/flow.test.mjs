@@ -86,21 +86,56 @@ test('setup refuses a wrong code beside the field and keeps what was typed', asy
   await picture('web-setup');
 });
 
-test('setup makes the first account and leads to an empty list', async () => {
+test('setup makes the first account and leads to the steps that follow', async () => {
   await page.getByLabel('Setup code').fill(CODE);
   const sent = [];
   page.on('request', (r) => r.url().endsWith('/api/v1/setup') && r.method() === 'POST' && sent.push(r));
   await page.getByRole('button', { name: 'Set up' }).dblclick();
-  await page.getByText('No nodes yet').waitFor();
+  await page.getByRole('heading', { name: 'Clock', exact: true }).waitFor();
+  assert.match(page.url(), /\/setup\?step=clock$/);
   assert.equal(sent.length, 1, 'a double click sends once');
   const { client_time } = sent[0].postDataJSON();
   assert.ok(Math.abs(Date.parse(client_time) - Date.now()) < 60_000, `client_time ${client_time}`);
-  await picture('web-empty-desktop');
-  await through('phone', { colorScheme: 'dark' }, '/', async (p) => {
-    await p.getByText('No nodes yet').waitFor();
+  await through('phone', { colorScheme: 'dark' }, '/setup', async (p) => {
+    await p.getByText('Step 2 of 7').waitFor();
     await fits(p);
-    await picture('web-empty-phone-dark', p);
+    await named(p);
+    await picture('web-first-steps-phone-dark', p);
   });
+});
+
+test('first steps: clock, storage, recovery kit', REAL_ONLY, async () => {
+  await page.getByText('The clock is trusted').waitFor();
+  await page.getByText('They agree').waitFor();
+  await picture('web-step-clock');
+  await page.getByRole('button', { name: 'Continue' }).click();
+
+  await page.getByRole('heading', { name: 'Storage' }).waitFor();
+  await page.getByRole('button', { name: 'Measure', exact: true }).click();
+  await page.getByText(/a safe write takes [\d.]+ m?s/).waitFor();
+  await picture('web-step-storage');
+  await page.getByRole('button', { name: 'Continue' }).click();
+
+  await page.getByLabel('Passphrase for the kit').fill('river tree fog chair lamp');
+  await page.getByLabel('The passphrase again').fill('something else');
+  await page.getByLabel('Your password').fill('not the password');
+  await page.getByRole('button', { name: 'Download recovery kit' }).click();
+  await page.locator('input[name="again"][aria-invalid="true"]').waitFor();
+  assert.equal(await page.getByRole('button', { name: 'Continue' }).count(), 0, 'without a kit there is only skipping');
+  await page.getByLabel('The passphrase again').fill('river tree fog chair lamp');
+  await page.getByRole('button', { name: 'Download recovery kit' }).click();
+  await page.locator('input[name="password"][aria-invalid="true"]').waitFor();
+  await page.getByLabel('Your password').fill(PASSWORD);
+  const download = page.waitForEvent('download');
+  await page.getByRole('button', { name: 'Download recovery kit' }).click();
+  assert.match((await download).suggestedFilename(), /^lucid-recovery-kit.*\.json$/);
+  await picture('web-step-recovery-kit');
+  await page.getByRole('button', { name: 'Continue' }).click();
+  await page.getByText('Here it stops').waitFor();
+  await named(page);
+  await picture('web-step-dry-run');
+  await page.getByRole('link', { name: 'Go on later' }).click();
+  await page.getByRole('heading', { name: 'Overview', level: 1 }).waitFor();
 });
 
 test('signing out and in again', async () => {
@@ -111,25 +146,47 @@ test('signing out and in again', async () => {
   await page.getByRole('alert').waitFor();
   await page.getByLabel('Password').fill(PASSWORD);
   await page.getByRole('button', { name: 'Sign in' }).click();
-  await page.getByText('No nodes yet').waitFor();
-  await page.locator('[data-live="live"]').waitFor();
+  await page.getByRole('heading', { name: 'Overview', level: 1 }).waitFor();
+  await page.locator('[data-live="live"]:visible').waitFor();
 });
 
-test('enrolment: a token, an agent, and the node appears by itself', async () => {
-  await page.getByRole('link', { name: 'Enrol your first node' }).click();
+test('first steps go on where they were left: a step skipped, a price, a node that appears by itself', { ...REAL_ONLY, timeout: 2 * TWO_REPORTS_MS }, async () => {
+  await page.goto(`${BASE}/setup`);
+  await page.getByRole('heading', { name: 'Dry run', exact: true }).waitFor();
+  await page.getByRole('button', { name: 'Skip this step' }).click();
+
+  await page.getByLabel('Reward per hour').fill('a lot');
+  await page.getByRole('button', { name: 'Save and continue' }).click();
+  await page.locator('input[name="reward_per_hour"][aria-invalid="true"]').waitFor();
+  assert.equal(await page.getByLabel('Reward per hour').inputValue(), 'a lot');
+  await page.getByLabel('Reward per hour').fill('0.1');
+  await page.locator('[data-money="72.0"]').waitFor();
+  await picture('web-step-price');
+  await page.getByRole('button', { name: 'Save and continue' }).click();
+
   await page.getByRole('button', { name: 'Make token' }).click();
   const token = (await page.locator('[data-copy="token"]').textContent()).trim();
   const command = await page.locator('[data-copy="command"]').textContent();
   assert.ok(token.length > 20);
   assert.ok(!command.includes(token), 'the command must not hold the token');
+  assert.equal(await page.locator('[data-qr]').getAttribute('data-qr'), command);
   await picture('web-enrol-waiting');
-
   const [program, ...args] = JSON.parse(AGENT);
   agent = spawn(program, args, { stdio: ['pipe', 'ignore', 'inherit'] });
   agent.stdin.end(`${token}\n`);
   await page.locator('[data-arrived]').waitFor({ timeout: TWO_REPORTS_MS });
   await picture('web-enrol-arrived');
-  await page.locator('[data-arrived]').click();
+  await page.getByRole('button', { name: 'Finish' }).click();
+
+  await page.getByRole('heading', { name: 'Your manager is set up' }).waitFor();
+  await page.getByRole('main').getByRole('link', { name: 'Dry run' }).nth(1).waitFor();
+  await picture('web-first-steps-done');
+  await page.getByRole('link', { name: 'Enrol a node' }).click();
+  await page.getByText('used up').waitFor();
+  await named(page);
+  await picture('web-enrol');
+  await page.goto(`${BASE}/nodes`);
+  await page.getByRole('link', { name: NAME }).click();
   await page.getByRole('heading', { name: NAME, level: 1 }).waitFor();
 });
 
@@ -173,7 +230,7 @@ test('tabs share one stream, and the next one takes over', async () => {
   streams.length = 0;
   const second = await context.newPage();
   await second.goto(`${BASE}/nodes`);
-  await second.locator('[data-live="live"]').waitFor();
+  await second.locator('[data-live="live"]:visible').waitFor();
   assert.equal(streams.length, 0, 'a second tab opens no second stream');
   await page.goto('about:blank');
   await second.waitForFunction(() => document.querySelector('[data-live]')?.getAttribute('data-live') === 'live');
@@ -264,19 +321,19 @@ test('changed hardware is named, and an admin accepts it', REAL_ONLY, async () =
 });
 
 test('the manager dies under an open page: it says since when, and is live again by itself', { ...REAL_ONLY, timeout: 3 * TWO_REPORTS_MS }, async () => {
-  await page.locator('[data-live="live"]').waitFor();
+  await page.locator('[data-live="live"]:visible').waitFor();
   await page.evaluate(() => (window.sameDocument = true));
   await fetch(`${CONTROL}/kill`);
-  await page.locator('[data-live="reconnecting"]').waitFor();
-  await page.locator('[data-live="offline"]').waitFor({ timeout: 30_000 });
+  await page.locator('[data-live="reconnecting"]:visible').waitFor();
+  await page.locator('[data-live="offline"]:visible').waitFor({ timeout: 30_000 });
   // Which of the two depends on whether something was asked for since.
   const stale = page.getByText(/^(Not live since|As of) \d\d:\d\d$/);
   await stale.first().waitFor();
-  assert.match(await page.locator('[data-live]').textContent(), /offline since \d\d:\d\d/);
+  assert.match(await page.locator('[data-live]:visible').textContent(), /offline since \d\d:\d\d/);
   await picture('web-stale');
   const restarted = await fetch(`${CONTROL}/restart`);
   assert.equal(restarted.status, 204);
-  await page.locator('[data-live="live"]').waitFor({ timeout: 60_000 });
+  await page.locator('[data-live="live"]:visible').waitFor({ timeout: 60_000 });
   await stale.first().waitFor({ state: 'detached' });
   await page.getByText('could not be loaded').waitFor({ state: 'detached' });
   // A machine whose kernel knows the time is trusted at once; elsewhere a person confirms it again.
@@ -309,14 +366,14 @@ test('a viewer sees everything, and nothing that is refused to viewers', REAL_ON
   await p.getByRole('button', { name: 'Sign in' }).click();
   await p.getByRole('heading', { name: NAME, level: 1 }).waitFor();
   await p.getByRole('heading', { name: 'Earnings' }).waitFor();
-  await p.locator('[data-live="live"]').waitFor();
+  await p.locator('[data-live="live"]:visible').waitFor();
   await fits(p);
   assert.equal(await p.getByRole('button', { name: /address|accept/i }).count(), 0);
   await p.getByRole('link', { name: 'Nodes' }).first().click();
   await p.getByRole('link', { name: NAME }).waitFor();
   assert.equal(await p.getByRole('link', { name: /enrol/i }).count(), 0);
   await p.goto(`${BASE}/enrol`);
-  await p.getByText('Operators enrol nodes').waitFor();
+  await p.getByText('This page is not for your role').waitFor();
   await p.getByRole('link', { name: 'Settings' }).click();
   await p.getByRole('heading', { name: 'Appearance' }).waitFor();
   assert.equal(await p.getByRole('button', { name: /recovery kit/ }).count(), 0);
@@ -325,28 +382,89 @@ test('a viewer sees everything, and nothing that is refused to viewers', REAL_ON
   await other.close();
 });
 
-test('the recovery kit is downloaded, encrypted, after the passphrase was said twice', async () => {
+test('settings: each part has an address, and says what is in force', REAL_ONLY, async () => {
   await page.getByRole('link', { name: 'Settings' }).click();
-  await page.getByLabel('Passphrase for the kit').fill('river tree fog chair lamp');
-  await page.getByLabel('The passphrase again').fill('something else');
-  await page.getByLabel('Your password').fill('not the password');
-  await page.getByRole('button', { name: 'Download recovery kit' }).click();
-  await page.locator('input[name="again"][aria-invalid="true"]').waitFor();
-  await page.getByLabel('The passphrase again').fill('river tree fog chair lamp');
-  await page.getByRole('button', { name: 'Download recovery kit' }).click();
-  await page.locator('input[name="password"][aria-invalid="true"]').waitFor();
-  await page.getByLabel('Your password').fill(PASSWORD);
-  const download = page.waitForEvent('download');
-  await page.getByRole('button', { name: 'Download recovery kit' }).click();
-  assert.match((await download).suggestedFilename(), /^lucid-recovery-kit.*\.json$/);
-  await picture('web-settings');
+  await page.getByRole('link', { name: 'Recovery kit' }).click();
+  await page.getByText(/A kit was last made/).waitFor();
+  await page.getByRole('link', { name: 'Configuration' }).click();
+  await page.getByLabel('Find a setting').fill('listen');
+  await page.locator('[data-setting="server.listen"]').getByText('command line --listen').waitFor();
+  assert.match(page.url(), /tab=configuration&search=listen/);
+  assert.equal(await page.locator('[data-setting]').count(), await page.locator('[data-setting]').filter({ hasText: 'listen' }).count());
+  await page.getByLabel('Find a setting').fill('no such setting');
+  await page.getByText('No setting fits').waitFor();
+  await picture('web-settings-configuration');
+});
+
+test('people: one is added, refused beside the field, disabled, removed', REAL_ONLY, async () => {
+  await page.getByRole('link', { name: 'People' }).click();
+  await page.getByRole('button', { name: 'Add a person' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByLabel('User name').fill('browser-operator');
+  await dialog.getByLabel('Role').selectOption('operator');
+  await dialog.getByRole('textbox', { name: 'Password' }).fill('short');
+  await dialog.getByRole('button', { name: 'Add' }).click();
+  await dialog.locator('input[name="password"][aria-invalid="true"]').waitFor();
+  assert.equal(await dialog.getByLabel('User name').inputValue(), 'browser-operator');
+  await dialog.getByRole('textbox', { name: 'Password' }).fill('window shelf paper cloud');
+  await dialog.getByRole('button', { name: 'Add' }).click();
+  const row = page.getByRole('row', { name: /browser-operator/ });
+  await row.getByText('Operator', { exact: true }).waitFor();
+  await named(page);
+  await picture('web-settings-people');
+  await page.getByRole('button', { name: 'Change browser-operator' }).click();
+  await dialog.getByLabel('May not sign in').check();
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  await row.getByText('disabled').waitFor();
+  await page.getByRole('button', { name: 'Remove browser-operator' }).click();
+  await dialog.getByRole('button', { name: 'Remove' }).click();
+  await row.waitFor({ state: 'detached' });
+});
+
+test('sessions: another browser is shown, and is signed out when its session is ended', REAL_ONLY, async () => {
+  const other = await browser.newContext(VIEWS.desktop);
+  const p = await other.newPage();
+  await p.goto(BASE);
+  await p.getByLabel('User name').fill(USER);
+  await p.getByLabel('Password').fill(PASSWORD);
+  await p.getByRole('button', { name: 'Sign in' }).click();
+  await p.getByRole('heading', { name: 'Overview', level: 1 }).waitFor();
+  await page.getByRole('link', { name: 'Account' }).click();
+  await page.getByText('this one').waitFor();
+  await page.getByRole('button', { name: 'End all others' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'End them' }).click();
+  await page.getByRole('button', { name: 'End all others' }).waitFor({ state: 'detached' });
+  assert.equal(await page.locator('[data-session]').count(), 1);
+  await p.reload();
+  await p.getByRole('button', { name: 'Sign in' }).waitFor();
+  await other.close();
+});
+
+test('a wrong present password is said beside its field', REAL_ONLY, async () => {
+  await page.getByLabel('Present password').fill('not the password');
+  await page.getByRole('textbox', { name: 'New password' }).fill('chair lamp river tree fog');
+  await page.getByRole('button', { name: 'Change password' }).click();
+  await page.locator('input[name="current_password"][aria-invalid="true"]').waitFor();
+  assert.equal(await page.locator('input[name="password"][aria-invalid="true"]').count(), 0);
+});
+
+test('audit: what was done, by whom, in a chain that holds', REAL_ONLY, async () => {
+  await page.getByRole('link', { name: 'Audit' }).click();
+  const row = page.getByRole('row', { name: /Added a person/ }).first();
+  await row.getByText(USER).waitFor();
+  await page.getByText('follows from the one before').waitFor();
+  await named(page);
+  await fits(page);
+  await picture('web-audit');
 });
 
 test('the theme is kept', async () => {
+  await page.getByRole('link', { name: 'Settings' }).click();
   await page.getByLabel('Dark', { exact: true }).check();
   await page.reload();
   await page.getByRole('heading', { name: 'Settings' }).waitFor();
   assert.equal(await page.evaluate(() => getComputedStyle(document.documentElement).colorScheme), 'dark');
+  await picture('web-settings-dark');
 });
 
 test('no policy violation, no error, in all of the above', () => assert.deepEqual(complaints, []));

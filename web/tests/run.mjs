@@ -1,8 +1,7 @@
-// Runs the browser tests against a real manager and a real agent: starts the manager on an empty data folder and a free port, hands the
-// tests its address, its setup code and how to start an agent, and stops what it started.
+// Runs the browser tests. `flow` is the first hour with a real manager and a real agent, on an empty data folder and a free port; `pages` and
+// `behaviour` look at the demo, a fleet with a history on a driven clock. What is started here is stopped here.
 //
-//   LUCID_BIN=target/debug/lucid-node-management node web/tests/run.mjs
-//   LUCID_MOCK=1 node web/tests/run.mjs        (the same tests over the development mock, to work on the tests themselves)
+//   LUCID_BIN=target/debug/lucid-node-management LUCID_DEMO=target/debug/examples/demo node web/tests/run.mjs [flow] [pages] [behaviour]
 import { spawn } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -10,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { fill, serve as serveDemo } from './demo.mjs';
 
 const START_MS = 30_000;
 const STOP_MS = 10_000;
@@ -69,38 +69,66 @@ function control(manager) {
   return new Promise((ready) => server.listen(0, '127.0.0.1', () => ready(server)));
 }
 
-async function startMocked() {
-  const { startMock } = await import('../dev/mock-server.mjs');
-  const mock = await startMock({ variant: 'setup', tickMs: 1_000 });
-  const arrive = `fetch('${mock.url}/mock/arrive?name=${NODE_NAME}').then(() => setInterval(() => {}, 1000))`;
-  return { url: mock.url, code: 'MOCK-CODE', agent: [process.execPath, '-e', arrive], stop: mock.close };
+/** Runs one file of tests; true when all of them passed. */
+async function run(file, env) {
+  const tests = spawn(process.execPath, ['--test', '--test-reporter=spec', join(here, file)], { stdio: 'inherit', env: { ...process.env, LUCID_ARTEFACTS: artefacts, ...env } });
+  return (await new Promise((done) => tests.once('exit', done))) === 0;
 }
 
-const folder = await mkdtemp(join(tmpdir(), 'lucid-browser-'));
+/** A new manager and an agent of this machine. */
+async function firstHour(bin) {
+  const folder = await mkdtemp(join(tmpdir(), 'lucid-browser-'));
+  let manager;
+  let controls;
+  try {
+    manager = await startManager(bin, folder);
+    controls = await control(manager);
+    return await run('flow.test.mjs', {
+      LUCID_BASE_URL: manager.url,
+      LUCID_SETUP_CODE: manager.code,
+      LUCID_AGENT_CMD: JSON.stringify(manager.agent),
+      LUCID_NODE_NAME: NODE_NAME,
+      LUCID_CONTROL: `http://127.0.0.1:${controls.address().port}`,
+    });
+  } finally {
+    controls?.close();
+    await manager?.stop();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** A fleet with a history. Each file has a copy of its own, because it changes it. */
+async function fleet(bin, files) {
+  const filled = await fill(bin);
+  let good = true;
+  try {
+    for (const file of files) {
+      const demo = await serveDemo(bin, filled.data);
+      try {
+        good = (await run(file, demo.env)) && good;
+      } finally {
+        await demo.stop();
+      }
+    }
+  } finally {
+    await filled.remove();
+  }
+  return good;
+}
+
 await mkdir(artefacts, { recursive: true });
-let manager;
-let controls;
-let code = 1;
+const { LUCID_BIN, LUCID_DEMO } = process.env;
+/** Names of the suites to run, all by default: `npm run test:browser -- pages`. */
+const wanted = process.argv.slice(2);
+const wants = (name) => wanted.length === 0 || wanted.includes(name);
+let good = true;
 try {
-  if (!process.env.LUCID_BIN && !process.env.LUCID_MOCK) throw new Error('set LUCID_BIN to the binary under test');
-  manager = process.env.LUCID_MOCK ? await startMocked() : await startManager(resolve(process.env.LUCID_BIN), folder);
-  if (manager.restart) controls = await control(manager);
-  const env = {
-    ...process.env,
-    LUCID_BASE_URL: manager.url,
-    LUCID_SETUP_CODE: manager.code,
-    LUCID_AGENT_CMD: JSON.stringify(manager.agent),
-    LUCID_NODE_NAME: NODE_NAME,
-    LUCID_ARTEFACTS: artefacts,
-    ...(controls && { LUCID_CONTROL: `http://127.0.0.1:${controls.address().port}` }),
-  };
-  const tests = spawn(process.execPath, ['--test', '--test-reporter=spec', join(here, 'flow.test.mjs')], { stdio: 'inherit', env });
-  code = await new Promise((done) => tests.once('exit', (c) => done(c ?? 1)));
+  if (!LUCID_BIN || !LUCID_DEMO) throw new Error('set LUCID_BIN to the binary under test, and LUCID_DEMO to the example `demo`');
+  const files = ['pages', 'behaviour'].filter(wants).map((name) => `${name}.test.mjs`);
+  if (files.length > 0) good = (await fleet(resolve(LUCID_DEMO), files)) && good;
+  if (wants('flow')) good = (await firstHour(resolve(LUCID_BIN))) && good;
 } catch (error) {
   console.error(error.message);
-} finally {
-  controls?.close();
-  await manager?.stop();
-  await rm(folder, { recursive: true, force: true });
+  good = false;
 }
-process.exit(code);
+process.exit(good ? 0 : 1);

@@ -1,6 +1,6 @@
 // How fast the pages are, as a table. Not a test: machines differ, so nothing here passes or fails.
 //
-//   npm run speed        (over a demo that is served already: LUCID_DEMO_URL, LUCID_DEMO_LOGINS; a thousand nodes show most)
+//   LUCID_DEMO=… LUCID_DEMO_DAYS=2 LUCID_DEMO_NODES=1000 npm run speed
 import { launch, VIEWS } from './chromium.mjs';
 
 const { LUCID_DEMO_URL: BASE, LUCID_DEMO_LOGINS } = process.env;

@@ -21,6 +21,11 @@ pub fn by_epoch(read: &impl Read, epoch: Epoch) -> Result<Option<Head>, Fault> {
     read.get(EPOCHS, &epoch.0)
 }
 
+/// The first head that begins at `slot` or later.
+pub fn first_after(read: &impl Read, slot: u32) -> Result<Option<Head>, Fault> {
+    Ok(read.scan(EPOCHS, slot.., 1)?.into_iter().next().map(|(_, head)| head))
+}
+
 /// Newest first.
 pub fn page(read: &impl Read, offset: usize, limit: usize) -> Result<Vec<Head>, Fault> {
     let mut skipped = 0;

@@ -1,6 +1,8 @@
 //! Golden records of `hot.redb`; see `storage::golden`.
 
 use super::block::{Block, Entry};
+use super::days::{self, DayGroup};
+use super::hours::{HourEntry, Rolled, Stale};
 use super::leaves::LeafGroup;
 use super::sample::Quantised;
 use super::{Ack, AckGroup, Anchor, EncodedSample, Meta, Untimed, UntimedItem};
@@ -10,6 +12,7 @@ use crate::domain::ids::{Incarnation, NodeIndex, PoolIndex};
 use crate::domain::metrics::{Cpu, Disk, Gpu, Interface, Memory, Network, Sample};
 use crate::domain::money::{Currency, Pico};
 use crate::domain::poot::{Inputs, Score, ScoreState, Window};
+use crate::domain::series::{Extremes, Summary};
 use crate::domain::time::{BootMs, Slot};
 use crate::storage::golden::{AT, Golden, like, pricing};
 
@@ -72,6 +75,11 @@ fn leaves() -> Vec<Leaf> {
     ]
 }
 
+fn hour() -> Summary {
+    let extremes = Extremes { cpu_usage_percent: Some((0.5, 99.9)), memory_used_bytes: Some((1 << 29, 1 << 31)) };
+    Summary { count: 120, extremes, ..Summary::of(sample(), true) }
+}
+
 pub(in crate::storage) fn goldens() -> Vec<Golden> {
     let encoded = EncodedSample::new(&sample());
     let ack = Ack { incarnation: Incarnation(u64::MAX), seq: 300, hash: EvidenceHash([6; 32]) };
@@ -101,5 +109,9 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("Block", vec![Block::default(), Block::default().merged([entry(1, false), entry(127, true)])]),
         Golden::of("Quantised", vec![Quantised::from(&Sample::default()), Quantised::from(&sample())]),
         Golden::of("LeafGroup", vec![like::<LeafGroup>(&leaves())]),
+        Golden::of("Rolled", vec![Rolled::default(), Rolled { hours_before: 500_000, days_before: 20_700 }]),
+        Golden::of("Stale", vec![Stale]),
+        Golden::of("HourEntry", vec![HourEntry::of(Summary::of(Sample::default(), false)), HourEntry::of(hour())]),
+        Golden::of("DayGroup", vec![DayGroup(leaves().into_iter().map(|leaf| days::sum(&[leaf, leaf]).unwrap().unwrap()).collect())]),
     ]
 }

@@ -2,6 +2,8 @@
 //! of epochs.
 
 mod block;
+pub mod days;
+pub mod hours;
 pub mod leaves;
 mod sample;
 
@@ -32,7 +34,18 @@ const ACKS: Table<u32, AckGroup> = Table::new("acks");
 /// Arrival number -> reports accepted before the clock was trusted.
 const UNTIMED: Table<u64, Untimed> = Table::new("untimed");
 
-pub(super) const TABLES: &[&str] = &[META.name, BLOCKS.name, EVIDENCE.name, ACKS.name, UNTIMED.name, leaves::LEAVES.name];
+pub(super) const TABLES: &[&str] = &[
+    META.name,
+    BLOCKS.name,
+    EVIDENCE.name,
+    ACKS.name,
+    UNTIMED.name,
+    leaves::LEAVES.name,
+    hours::HOURS.name,
+    hours::STALE.name,
+    days::DAYS.name,
+    hours::ROLLED.name,
+];
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Meta {
@@ -195,8 +208,9 @@ pub fn flush(tx: &mut WriteTx<'_>, batch: &Batch) -> Result<(), TxError> {
     for (slot, row) in rows {
         merge_row(tx, slot, &row)?;
     }
+    let rolled = hours::rolled(tx)?;
     for (slot, of_slot) in &samples {
-        merge_samples(tx, *slot, of_slot)?;
+        merge_samples(tx, *slot, of_slot, &rolled)?;
     }
     put_acks(tx, &batch.acks)?;
     if let Some(at) = batch.flushed_at {
@@ -240,7 +254,12 @@ fn merge_row(tx: &mut WriteTx<'_>, slot: Slot, row: &SlotRow) -> Result<(), TxEr
     tx.put(EVIDENCE, &slot.0, &merged)
 }
 
-fn merge_samples(tx: &mut WriteTx<'_>, slot: Slot, samples: &BTreeMap<NodeIndex, PendingSample>) -> Result<(), TxError> {
+fn merge_samples(
+    tx: &mut WriteTx<'_>,
+    slot: Slot,
+    samples: &BTreeMap<NodeIndex, PendingSample>,
+    rolled: &hours::Rolled,
+) -> Result<(), TxError> {
     let mut groups: BTreeMap<u32, Vec<Entry<'_>>> = BTreeMap::new();
     for (node, pending) in samples {
         let entry = Entry { node: *node, late: pending.late, sample: &pending.encoded.0 };
@@ -248,6 +267,7 @@ fn merge_samples(tx: &mut WriteTx<'_>, slot: Slot, samples: &BTreeMap<NodeIndex,
     }
     for (group, entries) in groups {
         let key = (slot.0, group);
+        hours::touched(tx, rolled, slot, group)?;
         let present = tx.get(BLOCKS, &key)?.unwrap_or_default();
         tx.put(BLOCKS, &key, &present.merged(entries))?;
     }
@@ -278,6 +298,7 @@ pub struct LateOutcome {
 /// Stores late samples of one node: attested, never proven. Repeating it changes nothing.
 pub fn store_late(tx: &mut WriteTx<'_>, node: NodeIndex, items: &[(Slot, EncodedSample)]) -> Result<LateOutcome, TxError> {
     let mut outcome = LateOutcome::default();
+    let rolled = hours::rolled(tx)?;
     for (slot, encoded) in items {
         let mut row = tx.get(EVIDENCE, &slot.0)?.unwrap_or_default();
         if row.proven.get(node) || !row.attest(node) {
@@ -285,7 +306,7 @@ pub fn store_late(tx: &mut WriteTx<'_>, node: NodeIndex, items: &[(Slot, Encoded
             continue;
         }
         tx.put(EVIDENCE, &slot.0, &row)?;
-        merge_samples(tx, *slot, &BTreeMap::from([(node, PendingSample { late: true, encoded: encoded.clone() })]))?;
+        merge_samples(tx, *slot, &BTreeMap::from([(node, PendingSample { late: true, encoded: encoded.clone() })]), &rolled)?;
         outcome.stored += 1;
     }
     Ok(outcome)
@@ -341,6 +362,18 @@ pub fn points(read: &impl Read, node: NodeIndex, from: Slot, until: Slot) -> Res
     Ok(points)
 }
 
+/// Samples of some nodes in one slot; `nodes` ascending. Each block is read once.
+pub fn samples_of(read: &impl Read, slot: Slot, nodes: &[NodeIndex]) -> Result<Vec<(NodeIndex, Sample)>, Fault> {
+    let mut found = Vec::new();
+    for wanted in nodes.chunk_by(|a, b| group(*a) == group(*b)) {
+        if let Some(block) = read.get(BLOCKS, &(slot.0, group(wanted[0])))? {
+            let of_group = block.entries().filter(|entry| wanted.binary_search(&entry.node).is_ok());
+            found.extend(of_group.filter_map(|entry| Some((entry.node, decode_sample(entry.sample)?))));
+        }
+    }
+    Ok(found)
+}
+
 /// Rows that one pruning transaction deletes, at most.
 const PRUNE_LIMIT: usize = 2_000;
 
@@ -382,7 +415,7 @@ pub fn verify(read: &impl Read) -> Result<u64, Fault> {
     for (_, group) in read.scan(ACKS, .., usize::MAX)? {
         records += group.0.len() as u64;
     }
-    Ok(records + read.count(UNTIMED)?)
+    Ok(records + read.count(UNTIMED)? + hours::verify(read)? + days::verify(read)?)
 }
 
 #[cfg(test)]

@@ -99,9 +99,19 @@ const dayAndTime = new Intl.DateTimeFormat(undefined, {
   hourCycle: 'h23',
 });
 
+const dayAndMonth = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
+
+/** `12 Nov`. */
+export const dayOf = (ms: number): string => dayAndMonth.format(ms);
 export const clockTime = (ms: number): string => timeOfDay.format(ms);
 export const clockTimeSeconds = (ms: number): string => timeWithSeconds.format(ms);
 export const dateTime = (ms: number | null): string => (ms == null ? ABSENT : dayAndTime.format(ms));
+
+/** A moment as exactly as points `step` seconds apart are: with seconds below a minute, with the day where it is not today. */
+export function momentOf(ms: number, step: number): string {
+  const clock = step < 60 ? clockTimeSeconds(ms) : clockTime(ms);
+  return new Date(ms).toDateString() === new Date().toDateString() ? clock : `${dayOf(ms)}, ${clock}`;
+}
 
 /** A thin space that does not break: groups digits without being mistaken for a decimal sign. */
 const GROUP = '\u202f';
@@ -124,4 +134,14 @@ export function money(amount: string | null | undefined, currency = ''): string 
 export function sentence(text: string): string {
   const start = text.charAt(0).toUpperCase() + text.slice(1);
   return /[.!?]$/.test(start) ? start : `${start}.`;
+}
+
+/** Name of the browser's time zone and its distance from UTC now: `Europe/Paris, UTC+1`. */
+export function timeZone(nowMs: number): string {
+  const { timeZone } = new Intl.DateTimeFormat().resolvedOptions();
+  const minutes = -new Date(nowMs).getTimezoneOffset();
+  const hours = Math.floor(Math.abs(minutes) / 60);
+  const rest = Math.abs(minutes) % 60;
+  const offset = minutes === 0 ? 'UTC' : `UTC${minutes < 0 ? '−' : '+'}${hours}${rest ? `:${String(rest).padStart(2, '0')}` : ''}`;
+  return timeZone === 'UTC' || !timeZone ? offset : `${timeZone}, ${offset}`;
 }

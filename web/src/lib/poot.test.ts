@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { PootSummary } from './api/types';
-import { countSlots, observedNow, pootText, rows } from './poot';
+import { observedNow, pootText } from './poot';
 
 const pending = (observed_seconds: number): PootSummary => ({ state: 'pending', score: null, confidence: 0, observed_seconds, required_seconds: 3600 });
 const AT = 1_000_000_000;
@@ -30,10 +30,4 @@ describe('the countdown of a pending node', () => {
     expect(pootText({ ...pending(9999), state: 'valid', score: 98.4 }, 0)).toBe('98.40');
     expect(pootText({ ...pending(9999), state: 'invalid', score: null }, 0)).toBe('no score');
   });
-});
-
-it('counts slots and puts them in rows', () => {
-  expect(countSlots([{ state: 'proven' }, { state: 'missed' }, { state: 'proven' }])).toEqual({ proven: 2, missed: 1, attested: 0, unobserved: 0, pending: 0 });
-  expect(rows([1, 2, 3, 4, 5], 2)).toEqual([[1, 2], [3, 4], [5]]);
-  expect(rows([], 30)).toEqual([]);
 });

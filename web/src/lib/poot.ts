@@ -27,28 +27,16 @@ export function scoreText(score: number | null | undefined): string {
   return score == null ? 'no score' : score.toFixed(2);
 }
 
-export const SLOT_WORDS: Record<SlotState, { word: string; meaning: string }> = {
+export type SlotWords = { word: string; meaning: string };
+
+export const SLOT_WORDS: Record<SlotState | 'out', SlotWords> = {
   proven: { word: 'proven', meaning: 'a signed report arrived in time' },
   missed: { word: 'missed', meaning: 'the manager listened and heard nothing' },
   attested: { word: 'attested', meaning: 'reported late: shown, not paid' },
-  unobserved: { word: 'unobserved', meaning: 'not counted: before enrolment, or the manager was not listening' },
+  unobserved: { word: 'unobserved', meaning: 'the manager was not listening: not counted' },
   pending: { word: 'pending', meaning: 'still open' },
+  out: { word: 'not in service', meaning: 'not enrolled, in maintenance or suspended: not counted' },
 };
-
-export const SLOT_STATES = Object.keys(SLOT_WORDS) as SlotState[];
-
-export function countSlots(slots: readonly { state: SlotState }[]): Record<SlotState, number> {
-  const counts = { proven: 0, missed: 0, attested: 0, unobserved: 0, pending: 0 };
-  for (const { state } of slots) counts[state] += 1;
-  return counts;
-}
 
 /** Unix milliseconds at which a slot starts. */
 export const slotStartMs = (slot: number): number => slot * SLOT_SECONDS * 1000;
-
-/** Rows of at most `size`, oldest first. */
-export function rows<T>(items: readonly T[], size: number): T[][] {
-  const out: T[][] = [];
-  for (let i = 0; i < items.length; i += size) out.push(items.slice(i, i + size));
-  return out;
-}

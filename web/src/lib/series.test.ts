@@ -1,15 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { downsample, merge, pointOf, pointOfLatest, rates, withGaps, type Point } from './series';
+import { columnsOf, downsample, merge, nearest, pointAt as point, pointOf, pointOfLatest, rates, stretches, withGaps, type Point } from './series';
 
 const STEP = 30;
-const point = (t: number, more: Partial<Point> = {}): Point => ({
-  t,
-  cpuPercent: null,
-  memoryPercent: null,
-  bytesIn: null,
-  bytesOut: null,
-  ...more,
-});
 const counters = (...values: (number | null)[]): Point[] => values.map((bytesIn, i) => point(i * STEP, { bytesIn }));
 
 describe('gaps', () => {
@@ -41,8 +33,8 @@ describe('gaps', () => {
 
 describe('merging', () => {
   it('joins what an event and a query say about one moment', () => {
-    const merged = merge([point(60, { cpuPercent: 5 })], [point(60.4, { bytesIn: 7 }), point(30)], 0);
-    expect(merged).toEqual([point(30), point(60, { cpuPercent: 5, bytesIn: 7 })]);
+    const merged = merge([point(60, { cpu: 5 })], [point(60.4, { bytesIn: 7 }), point(30)], 0);
+    expect(merged).toEqual([point(30), point(60, { cpu: 5, bytesIn: 7 })]);
   });
 
   it('drops what has left the window and never repeats itself', () => {
@@ -58,7 +50,7 @@ describe('merging', () => {
   it('makes the same point of an event and of a query', () => {
     const timestamp = '1970-01-01T00:01:00Z';
     const memory = { used_bytes: 1, total_bytes: 4 };
-    const expected = point(60, { memoryPercent: 25, bytesIn: 9 });
+    const expected = point(60, { memory: 25, bytesIn: 9 });
     expect(pointOf({ node_id: 'node_a', timestamp, memory, network: { total_bytes_in: 9 } })).toEqual(expected);
     expect(pointOfLatest({ timestamp, memory_used_bytes: 1, memory_total_bytes: 4, network_bytes_in: 9 })).toEqual(expected);
   });
@@ -67,12 +59,12 @@ describe('merging', () => {
 describe('downsampling', () => {
   it('averages gauges over what is known and keeps the last counter', () => {
     const points = [
-      point(300, { cpuPercent: 10, bytesIn: 100 }),
-      point(330, { cpuPercent: 20, bytesIn: 150 }),
+      point(300, { cpu: 10, bytesIn: 100 }),
+      point(330, { cpu: 20, bytesIn: 150 }),
       point(599, { bytesIn: null }),
-      point(600, { cpuPercent: 50, bytesIn: 400 }),
+      point(600, { cpu: 50, bytesIn: 400 }),
     ];
-    expect(downsample(points, 300)).toEqual([point(300, { cpuPercent: 15, bytesIn: 150 }), point(600, { cpuPercent: 50, bytesIn: 400 })]);
+    expect(downsample(points, 300)).toEqual([point(300, { cpu: 15, bytesIn: 150 }), point(600, { cpu: 50, bytesIn: 400 })]);
   });
 
   it('invents no bucket where nothing was heard', () => {
@@ -83,12 +75,12 @@ describe('downsampling', () => {
     for (let seed = 1; seed <= 50; seed += 1) {
       let state = seed;
       const next = () => (state = (state * 48271) % 2147483647) / 2147483647;
-      const points = Array.from({ length: 200 }, (_, i) => point(i * STEP + Math.floor(next() * 29), { cpuPercent: next() < 0.2 ? null : next() * 100 }));
+      const points = Array.from({ length: 200 }, (_, i) => point(i * STEP + Math.floor(next() * 29), { cpu: next() < 0.2 ? null : next() * 100 }));
       for (const bucket of downsample(points, 300)) {
-        const inside = points.filter((p) => p.t >= bucket.t && p.t < bucket.t + 300).flatMap((p) => p.cpuPercent ?? []);
+        const inside = points.filter((p) => p.t >= bucket.t && p.t < bucket.t + 300).flatMap((p) => p.cpu ?? []);
         const expected = inside.length === 0 ? null : inside.reduce((a, b) => a + b) / inside.length;
-        if (expected === null) expect(bucket.cpuPercent, `seed ${seed}`).toBeNull();
-        else expect(bucket.cpuPercent, `seed ${seed}`).toBeCloseTo(expected, 9);
+        if (expected === null) expect(bucket.cpu, `seed ${seed}`).toBeNull();
+        else expect(bucket.cpu, `seed ${seed}`).toBeCloseTo(expected, 9);
       }
     }
   });
@@ -114,5 +106,36 @@ describe('rates', () => {
   it('go on when a 32-bit counter goes round at its usual pace', () => {
     const top = 2 ** 32;
     expect(rates(counters(top - 900, top - 300, 300), 'bytesIn', STEP)).toEqual([null, 20, 20]);
+  });
+});
+
+it('a long bucket has a band, its memory as a share of the whole', () => {
+  const extremes = { min: { cpu_usage_percent: 2, memory_used_bytes: 10 }, max: { cpu_usage_percent: 90, memory_used_bytes: 30 } };
+  const bucket = pointOf({ node_id: 'node_a', timestamp: '1970-01-01T00:01:00Z', late: true, memory: { used_bytes: 20, total_bytes: 40 }, ...extremes });
+  expect(bucket).toEqual(point(60, { late: true, cpuLow: 2, cpuHigh: 90, memory: 50, memoryLow: 25, memoryHigh: 75 }));
+});
+
+describe('columns', () => {
+  it('put every line on one time axis, with its gaps', () => {
+    const { t, cpu, in: ins, late } = columnsOf([point(0, { cpu: 1, bytesIn: 0 }), point(30, { cpu: 2, bytesIn: 300, late: true }), point(120, { cpu: 3, bytesIn: 600 })], STEP);
+    expect(t).toEqual([0, 30, 60, 120]);
+    expect(cpu).toEqual([1, 2, null, 3]);
+    expect(ins).toEqual([null, 10, null, null]);
+    expect(late).toEqual([false, true, false, false]);
+  });
+
+  it('know no rate of a bucket that is not over', () => {
+    expect(columnsOf(counters(0, 300, 310), STEP, 60).in).toEqual([null, 10, null]);
+  });
+
+  it('show late stretches to their end', () => {
+    expect(stretches([0, 30, 60, 90, 120], [true, true, false, false, true], STEP)).toEqual([{ from: 0, to: 60 }, { from: 120, to: 150 }]);
+    expect(stretches([], [], STEP)).toEqual([]);
+  });
+
+  it('are found by the nearest time', () => {
+    const t = [0, 30, 90];
+    expect([-5, 14, 16, 61, 500].map((at) => nearest(t, at))).toEqual([0, 0, 1, 2, 2]);
+    expect(nearest([], 1)).toBeNull();
   });
 });

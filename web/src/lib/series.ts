@@ -2,39 +2,54 @@
 import { share, unixMs } from './format';
 import type { Latest, ResourceMetrics } from './api/types';
 
-/** One moment. What was not measured is null, and a chart draws nothing there. */
-export type Point = {
-  /** Unix seconds. */
-  t: number;
-  cpuPercent: number | null;
-  memoryPercent: number | null;
-  /** Counters since the machine's boot, in bytes. */
-  bytesIn: number | null;
-  bytesOut: number | null;
-};
+const GAUGES = ['cpu', 'cpuLow', 'cpuHigh', 'memory', 'memoryLow', 'memoryHigh', 'disk', 'load', 'celsius', 'gpu', 'gpuMemory'] as const;
+const COUNTERS = ['bytesIn', 'bytesOut'] as const;
+type Gauge = (typeof GAUGES)[number];
+type Counter = (typeof COUNTERS)[number];
+const KEYS: readonly (Gauge | Counter)[] = [...GAUGES, ...COUNTERS];
+
+/**
+ * One moment. What was not measured is null, and a chart draws nothing there. Shares are in percent; load is the mean of a minute; counters
+ * are bytes since the machine's boot; low and high are the least and greatest of a long bucket.
+ */
+export type Point = { /** Unix seconds. */ t: number; /** Some of it was reported after its time. */ late: boolean } & Record<Gauge | Counter, number | null>;
+
+const NOTHING = Object.fromEntries(KEYS.map((key) => [key, null])) as Record<Gauge | Counter, null>;
+
+export const pointAt = (t: number, known: Partial<Point> = {}): Point => ({ ...NOTHING, late: false, ...known, t });
 
 export function pointOf(m: ResourceMetrics): Point | null {
   const ms = unixMs(m.timestamp);
   if (ms == null) return null;
-  return {
-    t: ms / 1000,
-    cpuPercent: m.cpu?.usage_percent ?? null,
-    memoryPercent: share(m.memory?.used_bytes, m.memory?.total_bytes),
+  return pointAt(ms / 1000, {
+    late: m.late === true,
+    cpu: m.cpu?.usage_percent ?? null,
+    cpuLow: m.min?.cpu_usage_percent ?? null,
+    cpuHigh: m.max?.cpu_usage_percent ?? null,
+    memory: share(m.memory?.used_bytes, m.memory?.total_bytes),
+    memoryLow: share(m.min?.memory_used_bytes, m.memory?.total_bytes),
+    memoryHigh: share(m.max?.memory_used_bytes, m.memory?.total_bytes),
+    disk: share(m.disk?.used_bytes, m.disk?.total_bytes),
+    load: m.cpu?.load_average?.[0] ?? null,
+    celsius: m.cpu?.temperature_celsius ?? null,
+    gpu: m.gpu?.usage_percent ?? null,
+    gpuMemory: share(m.gpu?.memory_used_bytes, m.gpu?.memory_total_bytes),
     bytesIn: m.network?.total_bytes_in ?? null,
     bytesOut: m.network?.total_bytes_out ?? null,
-  };
+  });
 }
 
 export function pointOfLatest(latest: Latest): Point | null {
   const ms = unixMs(latest.timestamp);
   if (ms == null) return null;
-  return {
-    t: ms / 1000,
-    cpuPercent: latest.cpu_usage_percent ?? null,
-    memoryPercent: share(latest.memory_used_bytes, latest.memory_total_bytes),
+  return pointAt(ms / 1000, {
+    cpu: latest.cpu_usage_percent ?? null,
+    memory: share(latest.memory_used_bytes, latest.memory_total_bytes),
+    disk: share(latest.disk_used_bytes, latest.disk_total_bytes),
+    celsius: latest.temperature_celsius ?? null,
     bytesIn: latest.network_bytes_in ?? null,
     bytesOut: latest.network_bytes_out ?? null,
-  };
+  });
 }
 
 /** Two points closer than this are the same report told twice: by an event and by a query. */
@@ -47,13 +62,8 @@ export function merge(points: readonly Point[], more: readonly Point[], from: nu
   for (const p of sorted) {
     const last = merged.at(-1);
     if (last && p.t - last.t < SAME_SECONDS) {
-      merged[merged.length - 1] = {
-        t: last.t,
-        cpuPercent: p.cpuPercent ?? last.cpuPercent,
-        memoryPercent: p.memoryPercent ?? last.memoryPercent,
-        bytesIn: p.bytesIn ?? last.bytesIn,
-        bytesOut: p.bytesOut ?? last.bytesOut,
-      };
+      const both = KEYS.map((key) => [key, p[key] ?? last[key]]);
+      merged[merged.length - 1] = { ...last, ...Object.fromEntries(both), late: last.late || p.late };
     } else {
       merged.push(p);
     }
@@ -75,13 +85,12 @@ export function downsample(points: readonly Point[], step: number): Point[] {
     if (bucket) bucket.push(p);
     else buckets.set(start, [p]);
   }
-  return [...buckets].map(([t, ps]) => ({
-    t,
-    cpuPercent: mean(ps.map((p) => p.cpuPercent)),
-    memoryPercent: mean(ps.map((p) => p.memoryPercent)),
-    bytesIn: ps.findLast((p) => p.bytesIn != null)?.bytesIn ?? null,
-    bytesOut: ps.findLast((p) => p.bytesOut != null)?.bytesOut ?? null,
-  }));
+  return [...buckets].map(([t, ps]) => {
+    const bucket = pointAt(t, { late: ps.some((p) => p.late) });
+    for (const key of GAUGES) bucket[key] = mean(ps.map((p) => p[key]));
+    for (const key of COUNTERS) bucket[key] = ps.findLast((p) => p[key] != null)?.[key] ?? null;
+    return bucket;
+  });
 }
 
 /** Neighbours further apart than this many steps have a gap between them: a report may be late by half a slot. */
@@ -111,7 +120,7 @@ const WRAP_PACE = 4;
  * Bytes per second between neighbours, at the later one. Unknown (null) for the first, across gaps, and where the counter went back,
  * unless it went round at 32 bits at an unsurprising pace: an unknown rate is a gap, never a spike.
  */
-export function rates(points: readonly Point[], counter: 'bytesIn' | 'bytesOut', step: number): (number | null)[] {
+export function rates(points: readonly Point[], counter: Counter, step: number): (number | null)[] {
   let pace: number | null = null;
   return points.map((p, i) => {
     const before = points[i - 1];
@@ -126,4 +135,46 @@ export function rates(points: readonly Point[], counter: 'bytesIn' | 'bytesOut',
     }
     return (pace = moved / seconds);
   });
+}
+
+/** What the charts draw: one time axis for all of them, and a column for each line. */
+export type Columns = { t: number[]; late: boolean[] } & Record<Gauge | 'in' | 'out', (number | null)[]>;
+
+/**
+ * Columns of points that lie `step` seconds apart, with gaps. Rates are unknown from `openFrom` on: the counters of a bucket that is not over
+ * have not moved for a whole step.
+ */
+export function columnsOf(points: readonly Point[], step: number, openFrom = Infinity): Columns {
+  const closed = (rate: number | null, i: number) => ((points[i]?.t ?? 0) >= openFrom ? null : rate);
+  const lateness = points.map((p) => (p.late ? 1 : 0));
+  const gauges = GAUGES.map((key) => points.map((p) => p[key]));
+  const pace = COUNTERS.map((key) => rates(points, key, step).map(closed));
+  const { t, values } = withGaps(points.map((p) => p.t), [lateness, ...gauges, ...pace], step);
+  const named = Object.fromEntries([...GAUGES, 'in', 'out'].map((key, i) => [key, values[i + 1] ?? []]));
+  return { t, late: (values[0] ?? []).map((late) => late === 1), ...named } as Columns;
+}
+
+/** Stretches of neighbours for which it is true, each to the end of its last step. */
+export function stretches(t: readonly number[], flags: readonly boolean[], step: number): { from: number; to: number }[] {
+  const found: { from: number; to: number }[] = [];
+  t.forEach((at, i) => {
+    const last = found.at(-1);
+    if (!flags[i]) return;
+    if (last && flags[i - 1]) last.to = at + step;
+    else found.push({ from: at, to: at + step });
+  });
+  return found;
+}
+
+/** Index of the time nearest to `at`; null when there is none. */
+export function nearest(t: readonly number[], at: number): number | null {
+  if (t.length === 0) return null;
+  let [low, high] = [0, t.length - 1];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if ((t[middle] ?? 0) < at) low = middle + 1;
+    else high = middle;
+  }
+  const before = t[low - 1];
+  return before !== undefined && at - before < (t[low] ?? 0) - at ? low - 1 : low;
 }

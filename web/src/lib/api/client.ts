@@ -1,6 +1,6 @@
 // Every request of the pages goes through here: typed, timed out, and with one shape of error.
 import { noteServerDate } from '../time.svelte';
-import type { Answer, Body, ErrorBody, Having, NodeAction, Operation, PoolRequest, PoolUpdate, QueryOf, Routes } from './types';
+import type { Answer, Body, ErrorBody, Having, HealthReport, NodeAction, Operation, PoolRequest, QueryOf, Routes, SetupStep, SetupSteps } from './types';
 
 const BASE = '/api/v1';
 const TIMEOUT_MS = 20_000;
@@ -132,6 +132,31 @@ export const api = {
   signOut: () => send('POST', '/auth/logout'),
   me: (signal?: AbortSignal) => get('/auth/me', { signal }),
 
+  setupSteps: (signal?: AbortSignal) => get('/setup/steps', { signal }),
+  markStep: (step: SetupStep, state: SetupSteps['steps'][number]['state']) => send('PUT', '/setup/steps/{step}', { id: step, body: { state } }),
+  storage: (signal?: AbortSignal) => get('/storage', { signal }),
+  checkStorage: () => send('POST', '/storage/check'),
+  settings: (signal?: AbortSignal) => get('/settings', { signal }),
+  audit: (page: number, limit: number, signal?: AbortSignal) => get('/audit', { query: { page, limit }, signal }),
+  sessions: (signal?: AbortSignal) => get('/sessions', { signal }),
+  endSession: (id: string) => send('DELETE', '/sessions/{id}', { id }),
+  endOtherSessions: () => send('POST', '/sessions/end-others'),
+  users: (page: number, signal?: AbortSignal) => get('/users', { query: { page, limit: PAGE_LIMIT }, signal }),
+  addUser: (body: Body<Operation<'/users', 'post'>>) => send('POST', '/users', { body }),
+  changeUser: (id: string, body: Body<Operation<'/users/{id}', 'put'>>) => send('PUT', '/users/{id}', { id, body }),
+  deleteUser: (id: string) => send('DELETE', '/users/{id}', { id }),
+  enrolmentTokens: (page: number, limit: number, signal?: AbortSignal) => get('/enrolment-tokens', { query: { page, limit }, signal }),
+  revokeEnrolmentToken: (id: string) => send('DELETE', '/enrolment-tokens/{id}', { id }),
+  changePool: (id: string, body: Body<Operation<'/nodes/pools/{pool_id}', 'put'>>) => send('PUT', '/nodes/pools/{pool_id}', { id, body }),
+  /** Answers the same when the manager is unhealthy, with another status. */
+  health: async (signal?: AbortSignal): Promise<HealthReport> => {
+    const response = await fetch('/health', { signal: signal ?? null }).catch(() => undefined);
+    if (response?.status !== 200 && response?.status !== 503) throw new ApiError('The manager cannot be reached.', 0, 'Unreachable');
+    return (await response.json()) as HealthReport;
+  },
+  about: (signal?: AbortSignal) => get('/about', { signal }),
+  licences: (signal?: AbortSignal) => get('/licences', { signal }),
+
   clock: (signal?: AbortSignal) => get('/clock', { signal }),
   confirmClock: (clientTime: string) => send('POST', '/clock/confirm', { body: { client_time: clientTime } }),
   /** The kit as the manager made it, to be saved byte by byte. */
@@ -145,16 +170,21 @@ export const api = {
 
   nodes: (query: NodeQuery, signal?: AbortSignal) => get('/nodes', { query, signal }),
   node: (id: string, signal?: AbortSignal) => get('/nodes/{id}', { id, signal }),
+  updateNode: (id: string, body: Body<Operation<'/nodes/{id}', 'put'>>) => send('PUT', '/nodes/{id}', { id, body }),
+  deleteNode: (id: string) => send('DELETE', '/nodes/{id}', { id }),
+  nodeEvents: (id: string, page: number, signal?: AbortSignal) => get('/nodes/{id}/events', { id, query: { page, limit: PAGE_LIMIT }, signal }),
+  uptime: (id: string, signal?: AbortSignal) => get('/nodes/{id}/poot/uptime', { id, signal }),
   acceptFingerprint: (id: string) => send('POST', '/nodes/{id}/fingerprint/accept', { id }),
   actOnNodes: (action: NodeAction, ids: string[]) => send('POST', '/nodes/actions', { body: { action, node_ids: ids } }),
   pools: (signal?: AbortSignal) => get('/nodes/pools', { query: { limit: PAGE_LIMIT }, signal }),
   poolPage: (page: number, signal?: AbortSignal) => get('/nodes/pools', { query: { page, limit: PAGE_LIMIT }, signal }),
   pool: (id: string, signal?: AbortSignal) => get('/nodes/pools/{pool_id}', { id, signal }),
   makePool: (body: PoolRequest) => send('POST', '/nodes/pools', { body }),
-  changePool: (id: string, body: PoolUpdate) => send('PUT', '/nodes/pools/{pool_id}', { id, body }),
   deletePool: (id: string) => send('DELETE', '/nodes/pools/{pool_id}', { id }),
   joinPool: (id: string, nodeId: string) => send('POST', '/nodes/pools/{pool_id}/nodes', { id, body: { node_id: nodeId } }),
   leavePool: (id: string, nodeId: string) => send('DELETE', '/nodes/pools/{pool_id}/nodes/{node_id}', { id: [id, nodeId] }),
+  poolMetrics: (id: string, query: QueryOf<Get<'/nodes/pools/{pool_id}/resources/metrics'>>, signal?: AbortSignal) =>
+    get('/nodes/pools/{pool_id}/resources/metrics', { id, query, signal }),
   makeEnrolmentToken: (body: Body<Operation<'/enrolment-tokens', 'post'>>) => send('POST', '/enrolment-tokens', { body }),
 
   resources: (id: string, signal?: AbortSignal) => get('/nodes/{id}/resources', { id, signal }),

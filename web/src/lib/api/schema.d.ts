@@ -4,6 +4,23 @@
  */
 
 export interface paths {
+    "/api/v1/about": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What this program is */
+        get: operations["get_about"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/agent/enrol": {
         parameters: {
             query?: never;
@@ -363,6 +380,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/licences": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Licences of what this program is made of
+         * @description Always sent with `Content-Encoding: gzip`.
+         */
+        get: operations["get_licences"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/nodes": {
         parameters: {
             query?: never;
@@ -527,6 +564,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/nodes/pools/{pool_id}/resources/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One metric of a pool's members */
+        get: operations["get_nodes_pools_pool_id_resources_metrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/nodes/poot/batch-validate": {
         parameters: {
             query?: never;
@@ -684,6 +738,23 @@ export interface paths {
         };
         /** The score of a node and what it is made of */
         get: operations["get_nodes_id_poot_score"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/poot/uptime": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** When a node was there */
+        get: operations["get_nodes_id_poot_uptime"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1370,6 +1441,22 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        About: {
+            /** @description Git commit; null when the build did not name it. */
+            commit?: string | null;
+            manager_id: string;
+            /**
+             * Format: int32
+             * @description Newest protocol of agents that is spoken.
+             */
+            protocol: number;
+            /** @description The compiler. */
+            rustc?: string | null;
+            store: components["schemas"]["StoreAbout"];
+            /** @description What it was built for, such as `aarch64-unknown-linux-musl`. */
+            target: string;
+            version: string;
+        };
         /** @description Where a node is paid to. */
         AddressView: {
             /** @description No payout goes there before. */
@@ -1651,6 +1738,13 @@ export interface components {
             /** @description Stable name of the refusal. */
             name: string;
         };
+        /** @description Of what charts draw as a band. */
+        Extreme: {
+            /** Format: double */
+            cpu_usage_percent?: number | null;
+            /** Format: int64 */
+            memory_used_bytes?: number | null;
+        };
         /** @description Before weights, 0 to 1; null where nothing is known yet. */
         Factors: {
             /** Format: double */
@@ -1693,7 +1787,7 @@ export interface components {
          * @description Length of a bucket.
          * @enum {string}
          */
-        Granularity: "30s" | "1m" | "5m" | "15m" | "1h";
+        Granularity: "30s" | "1m" | "5m" | "15m" | "1h" | "3h" | "6h";
         HardwareInfo: {
             cpu: components["schemas"]["CpuInfo"];
             gpu?: components["schemas"]["GpuInfo"] | null;
@@ -1763,6 +1857,25 @@ export interface components {
             /** @description RFC 3339, UTC. */
             timestamp: string;
         };
+        /** @description The licences of what the binary is made of. */
+        Licences: {
+            /** @description Locked packages whose code is in no binary: tools of the build, tests, other systems. */
+            not_in_binary: string[];
+            packages: components["schemas"]["LicensedPackage"][];
+            texts: string[];
+        };
+        LicensedPackage: {
+            /** @description SPDX. */
+            licence: string;
+            /** @description `npm:` is in front of those of the UI. */
+            name: string;
+            /**
+             * Format: int32
+             * @description Place in `texts`.
+             */
+            text_id: number;
+            version: string;
+        };
         /** @description Positive: owed to or given to the account. Negative: taken from it. */
         LineView: {
             /** @description `node_payable:node_...`, `pool_expense:pool_...`, `adjustment`. */
@@ -1808,6 +1921,12 @@ export interface components {
             /** @description When this session ends unless it is used. RFC 3339, UTC. */
             expires_at: string;
             user: components["schemas"]["UserView"];
+        };
+        MemberSeries: {
+            name: string;
+            node_id: string;
+            /** @description A value per step; null where nothing is known. */
+            values: (number | null)[];
         };
         MemoryInfo: {
             /** Format: int64 */
@@ -2076,6 +2195,8 @@ export interface components {
          * @enum {string}
          */
         Observed: "starting" | "active" | "inactive" | "error" | "unreachable";
+        /** @enum {string} */
+        OverlayMetric: "cpu" | "memory" | "disk" | "network_in" | "network_out" | "temperature";
         Pagination: {
             has_next: boolean;
             has_prev: boolean;
@@ -2149,6 +2270,29 @@ export interface components {
              * @description 1 to 100; taken for compatibility, and without effect.
              */
             priority?: number | null;
+        };
+        PoolMetrics: {
+            /** @description End of the last step, which may still go on. */
+            end_time: string;
+            /** @description Of all members, a value per step. */
+            mean: (number | null)[];
+            /**
+             * Format: int32
+             * @description Members that `mean` is made of.
+             */
+            members_in_mean: number;
+            /** Format: int32 */
+            members_total: number;
+            metric: components["schemas"]["OverlayMetric"];
+            pool_id: string;
+            /** @description At most 20: those with the highest latest value, highest first. */
+            series: components["schemas"]["MemberSeries"][];
+            /** @description RFC 3339, UTC; start of the first step. */
+            start_time: string;
+            /** Format: int64 */
+            step_seconds: number;
+            /** @description `percent`, `bytes_per_second` or `celsius`. */
+            unit: string;
         };
         PootScore: components["schemas"]["PootSummary"] & {
             /** @description When the epoch of the score was closed. */
@@ -2261,14 +2405,19 @@ export interface components {
             /** Format: double */
             network_mbps?: number | null;
         };
-        /** @description One measurement, or the aggregate of a bucket: gauges as means, counters as last values. What a machine does not have is null. */
+        /**
+         * @description One measurement, or the aggregate of a bucket: gauges as means, counters as last values. What a machine does not have is null. Buckets of an hour or more may come
+         *     without interfaces.
+         */
         ResourceMetrics: {
             cpu?: components["schemas"]["CpuMetrics"] | null;
             disk?: components["schemas"]["DiskMetrics"] | null;
             gpu?: components["schemas"]["GpuMetrics"] | null;
             /** @description Some of it came from the node's spool, after its time: shown, never counted as proof. */
             late?: boolean | null;
+            max?: components["schemas"]["Extreme"] | null;
             memory?: components["schemas"]["MemoryMetrics"] | null;
+            min?: components["schemas"]["Extreme"] | null;
             network?: components["schemas"]["NetworkMetrics"] | null;
             node_id: string;
             /** @description RFC 3339, UTC; of a bucket its start. */
@@ -2445,6 +2594,20 @@ export interface components {
              */
             written_bytes_since_start?: number | null;
         };
+        StoreAbout: {
+            /** @description RFC 3339, UTC. */
+            created_at: string;
+            /**
+             * Format: int32
+             * @description Raised by every restore.
+             */
+            generation: number;
+            /**
+             * Format: int32
+             * @description Schema of the files; a release reads its own and says so of others.
+             */
+            schema: number;
+        };
         StoredFile: {
             /** Format: int64 */
             bytes: number;
@@ -2485,6 +2648,49 @@ export interface components {
         Trust: {
             trusted: boolean;
         };
+        Uptime: {
+            /** @description Oldest first; days of which nothing is known are left out. */
+            days: components["schemas"]["UptimeDay"][];
+            node_id: string;
+            slots: components["schemas"]["UptimeSlots"];
+        };
+        UptimeDay: {
+            /**
+             * @description Earned on that day, exact, held amounts of pending epochs included.
+             * @example 1.2
+             */
+            accrued: string;
+            currency?: components["schemas"]["Currency"] | null;
+            /** @description UTC, `2026-10-22`. */
+            date: string;
+            /** Format: int32 */
+            observed: number;
+            /** @description Not all of its epochs are closed yet. */
+            partial: boolean;
+            /**
+             * Format: int32
+             * @description Slots.
+             */
+            proven: number;
+            /**
+             * Format: double
+             * @description 0 to 100; null while it was pending.
+             */
+            score?: number | null;
+            start: string;
+            state?: components["schemas"]["ScoreState"] | null;
+        };
+        UptimeSlots: {
+            /** Format: int32 */
+            first_slot: number;
+            /** @description RFC 3339, UTC; start of the first slot. */
+            start: string;
+            /**
+             * @description One letter for each of 2880 slots of 30 s, oldest first, the present one last: `p` proven, `m` missed, `a` attested (reported later, without proof), `u` unobserved
+             *     (the manager was not there to see), `o` open, `x` the node did not count: not enrolled, in maintenance or suspended.
+             */
+            states: string;
+        };
         UserList: {
             pagination: components["schemas"]["Pagination"];
             users: components["schemas"]["UserView"][];
@@ -2519,6 +2725,25 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    get_about: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["About"];
+                };
+            };
+        };
+    };
     post_agent_enrol: {
         parameters: {
             query?: never;
@@ -3065,6 +3290,25 @@ export interface operations {
             };
         };
     };
+    get_licences: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Licences"];
+                };
+            };
+        };
+    };
     get_nodes: {
         parameters: {
             query?: {
@@ -3520,6 +3764,48 @@ export interface operations {
             };
         };
     };
+    get_nodes_pools_pool_id_resources_metrics: {
+        parameters: {
+            query?: {
+                /** @description Default: `cpu`. */
+                metric?: components["schemas"]["OverlayMetric"];
+                /** @description `1h` (default), `24h`, `7d` or `30d`: steps of 30 s, 5 min, 1 h and 3 h. */
+                range?: string;
+            };
+            header?: never;
+            path: {
+                pool_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PoolMetrics"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     post_nodes_poot_batch_validate: {
         parameters: {
             query?: never;
@@ -3873,6 +4159,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PootScore"];
+                };
+            };
+        };
+    };
+    get_nodes_id_poot_uptime: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Uptime"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
         };

@@ -1,0 +1,127 @@
+//! One metric of a pool's members, laid over each other.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+
+use super::auth::Caller;
+use super::error::{ApiError, ErrorBody};
+use super::json::{Json, Path, Query};
+use super::pools::pool_id;
+use super::reads;
+use super::state::AppState;
+use crate::domain::node::Node;
+use crate::domain::overlay::{Metric, Steps, mean};
+use crate::domain::refusal::{FieldErrors, Refusal};
+use crate::domain::user::Role;
+use crate::storage::core::{nodes, pools};
+use crate::storage::overlay;
+
+/// Lines of one answer.
+const MAX_LINES: usize = 20;
+/// Members that the mean is made of, at most; of a larger pool those that were made first.
+const MAX_MEMBERS: usize = 1_000;
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct OverlayQuery {
+    /// Default: `cpu`.
+    #[param(value_type = Option<Metric>)]
+    metric: Option<String>,
+    /// `1h` (default), `24h`, `7d` or `30d`: steps of 30 s, 5 min, 1 h and 3 h.
+    range: Option<String>,
+}
+
+impl OverlayQuery {
+    /// The metric, and slots of the range and of a step.
+    fn check(self) -> Result<(Metric, u32, u32), Refusal> {
+        let mut errors = FieldErrors::default();
+        let metric = self.metric.map_or(Some(Metric::Cpu), |text| serde_json::from_value(text.into()).ok());
+        errors.require(metric.is_some(), "metric", "must be cpu, memory, disk, network_in, network_out or temperature");
+        let shape = match self.range.as_deref() {
+            None | Some("1h") => Some((120, 1)),
+            Some("24h") => Some((2_880, 10)),
+            Some("7d") => Some((7 * 2_880, 120)),
+            Some("30d") => Some((30 * 2_880, 360)),
+            Some(_) => None,
+        };
+        errors.require(shape.is_some(), "range", "must be 1h, 24h, 7d or 30d");
+        errors.finish()?;
+        let (slots, step) = shape.unwrap_or((120, 1));
+        Ok((metric.unwrap_or(Metric::Cpu), slots, step))
+    }
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct PoolMetrics {
+    pub pool_id: String,
+    pub metric: Metric,
+    /// `percent`, `bytes_per_second` or `celsius`.
+    pub unit: &'static str,
+    /// RFC 3339, UTC; start of the first step.
+    pub start_time: String,
+    /// End of the last step, which may still go on.
+    pub end_time: String,
+    pub step_seconds: i64,
+    pub members_total: u32,
+    /// Members that `mean` is made of.
+    pub members_in_mean: u32,
+    /// At most 20: those with the highest latest value, highest first.
+    pub series: Vec<MemberSeries>,
+    /// Of all members, a value per step.
+    pub mean: Vec<Option<f64>>,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct MemberSeries {
+    pub node_id: String,
+    pub name: String,
+    /// A value per step; null where nothing is known.
+    pub values: Vec<Option<f64>>,
+}
+
+/// One metric of a pool's members
+#[utoipa::path(get, path = "/nodes/pools/{pool_id}/resources/metrics", tag = "pools", params(("pool_id" = String, Path), OverlayQuery),
+    responses((status = 200, body = PoolMetrics), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+pub async fn show(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Query(query): Query<OverlayQuery>,
+) -> Result<Json<PoolMetrics>, ApiError> {
+    caller.require(Role::Viewer)?;
+    let (metric, slots, step) = query.check()?;
+    let id = pool_id(&id)?;
+    reads::long(&state, move |state| {
+        let core = state.store.read()?;
+        let pool = pools::by_id(&core, &id)?.ok_or(Refusal::PoolNotFound)?;
+        let members: Vec<Node> = nodes::all(&core)?.into_iter().filter(|node| node.pool_now() == Some(pool.index)).collect();
+        let total = members.len();
+        let shown: Vec<&Node> = members.iter().take(MAX_MEMBERS).collect();
+        let steps = Steps::ending(state.now().wall.slot(), slots, step);
+        let indices: Vec<_> = shown.iter().map(|node| node.index).collect();
+        let lines = overlay::lines(&state.store, &indices, metric, steps)?;
+        let count = usize::try_from(steps.count).unwrap_or(0);
+        let mean = mean(&lines, count);
+        let latest = |values: &[Option<f64>]| values.iter().rev().find_map(|value| *value);
+        let mut series: Vec<(Option<f64>, MemberSeries)> = shown
+            .iter()
+            .zip(lines)
+            .map(|(node, values)| (latest(&values), MemberSeries { node_id: node.id.to_string(), name: node.name.clone(), values }))
+            .collect();
+        series.sort_by(|(a, _), (b, _)| b.partial_cmp(a).unwrap_or(std::cmp::Ordering::Equal));
+        series.truncate(MAX_LINES);
+        Ok(Json(PoolMetrics {
+            pool_id: id.to_string(),
+            metric,
+            unit: metric.unit(),
+            start_time: steps.first.start().rfc3339(),
+            end_time: steps.end().start().rfc3339(),
+            step_seconds: steps.seconds(),
+            members_total: u32::try_from(total).unwrap_or(u32::MAX),
+            members_in_mean: u32::try_from(indices.len()).unwrap_or(u32::MAX),
+            series: series.into_iter().map(|(_, series)| series).collect(),
+            mean,
+        }))
+    })
+    .await
+}

@@ -1,0 +1,181 @@
+//! One metric of many nodes over the same steps of time, for charts that lay them over each other.
+
+use serde::{Deserialize, Serialize};
+
+use super::metrics::Sample;
+use super::time::{SLOT_SECONDS, Slot};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = OverlayMetric)]
+pub enum Metric {
+    Cpu,
+    Memory,
+    Disk,
+    NetworkIn,
+    NetworkOut,
+    Temperature,
+}
+
+impl Metric {
+    pub fn unit(self) -> &'static str {
+        match self {
+            Metric::Cpu | Metric::Memory | Metric::Disk => "percent",
+            Metric::NetworkIn | Metric::NetworkOut => "bytes_per_second",
+            Metric::Temperature => "celsius",
+        }
+    }
+
+    fn is_counter(self) -> bool {
+        matches!(self, Metric::NetworkIn | Metric::NetworkOut)
+    }
+
+    /// What a sample says: of a counter its count, of the others the value.
+    pub fn of(self, sample: &Sample) -> Option<f64> {
+        match self {
+            Metric::Cpu => sample.cpu.usage_percent,
+            Metric::Memory => percent(sample.memory.used_bytes, sample.memory.total_bytes),
+            Metric::Disk => percent(sample.disk.used_bytes, sample.disk.total_bytes),
+            Metric::NetworkIn => sample.network.total_bytes_in.map(wide),
+            Metric::NetworkOut => sample.network.total_bytes_out.map(wide),
+            Metric::Temperature => sample.cpu.temperature_celsius,
+        }
+    }
+}
+
+fn percent(part: Option<u64>, whole: Option<u64>) -> Option<f64> {
+    let (part, whole) = (part?, whole.filter(|whole| *whole > 0)?);
+    Some(wide(part) / wide(whole) * 100.0)
+}
+
+/// Exact up to 2^53, which is enough to draw.
+#[expect(clippy::cast_precision_loss, reason = "a chart shows three digits")]
+fn wide(value: u64) -> f64 {
+    value as f64
+}
+
+/// Steps of equal length, aligned to unix time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Steps {
+    pub first: Slot,
+    pub slots_per_step: u32,
+    pub count: u32,
+}
+
+impl Steps {
+    /// Enough steps to cover `slots` up to and with `last`.
+    pub fn ending(last: Slot, slots: u32, slots_per_step: u32) -> Steps {
+        let length = slots_per_step.max(1);
+        let count = slots.div_ceil(length);
+        let end = last.0 - last.0 % length + length;
+        Steps { first: Slot(end.saturating_sub(count * length)), slots_per_step: length, count }
+    }
+
+    pub fn end(self) -> Slot {
+        self.first.plus(self.count * self.slots_per_step)
+    }
+
+    pub fn seconds(self) -> i64 {
+        i64::from(self.slots_per_step) * SLOT_SECONDS
+    }
+
+    fn position(self, slot: Slot) -> Option<usize> {
+        let step = slot.0.checked_sub(self.first.0)? / self.slots_per_step;
+        (step < self.count).then(|| usize::try_from(step).unwrap_or(usize::MAX))
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Step {
+    sum: f64,
+    weight: f64,
+    /// Newest count, and its slot.
+    last: Option<(Slot, f64)>,
+}
+
+/// One node's line while it is being gathered.
+#[derive(Debug, Clone)]
+pub struct Line {
+    metric: Metric,
+    steps: Steps,
+    gathered: Vec<Step>,
+}
+
+impl Line {
+    pub fn new(metric: Metric, steps: Steps) -> Line {
+        Line { metric, steps, gathered: vec![Step::default(); usize::try_from(steps.count).unwrap_or(0)] }
+    }
+
+    /// A sample, or the summary of `weight` samples that begins at `slot`, in any order.
+    pub fn push(&mut self, slot: Slot, weight: u32, sample: &Sample) {
+        let Some(value) = self.metric.of(sample) else { return };
+        let Some(step) = self.steps.position(slot).and_then(|at| self.gathered.get_mut(at)) else { return };
+        step.sum += value * f64::from(weight);
+        step.weight += f64::from(weight);
+        if step.last.is_none_or(|(newest, _)| newest <= slot) {
+            step.last = Some((slot, value));
+        }
+    }
+
+    /// A value per step, to three decimals; null where nothing is known. Counters become rates between steps; a counter that fell was started anew.
+    pub fn finish(self) -> Vec<Option<f64>> {
+        let round = |value: f64| (value * 1_000.0).round() / 1_000.0;
+        if !self.metric.is_counter() {
+            return self.gathered.iter().map(|step| (step.weight > 0.0).then(|| round(step.sum / step.weight))).collect();
+        }
+        let mut before: Option<(Slot, f64)> = None;
+        let rate = |step: &Step| {
+            let (slot, count) = step.last?;
+            let (since, earlier) = before.replace((slot, count))?;
+            let seconds = f64::from(slot.0 - since.0) * 30.0;
+            (seconds > 0.0 && count >= earlier).then(|| round((count - earlier) / seconds))
+        };
+        self.gathered.iter().map(rate).collect()
+    }
+}
+
+/// Mean of what is known at each step.
+pub fn mean(lines: &[Vec<Option<f64>>], count: usize) -> Vec<Option<f64>> {
+    let at = |step: usize| {
+        let known: Vec<f64> = lines.iter().filter_map(|line| line.get(step).copied().flatten()).collect();
+        let whole = f64::from(u32::try_from(known.len()).unwrap_or(u32::MAX));
+        (!known.is_empty()).then(|| (known.iter().sum::<f64>() / whole * 1_000.0).round() / 1_000.0)
+    };
+    (0..count).map(at).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_aligned_and_end_with_the_present_slot() {
+        let steps = Steps::ending(Slot(1_007), 100, 10);
+        assert_eq!((steps.first, steps.count, steps.end()), (Slot(910), 10, Slot(1_010)));
+        assert_eq!((steps.position(Slot(909)), steps.position(Slot(919)), steps.position(Slot(1_010))), (None, Some(0), None));
+    }
+
+    #[test]
+    fn gauges_are_means_and_counters_rates() {
+        let steps = Steps::ending(Slot(39), 40, 10);
+        let sample = |usage: f64, count: u64| {
+            let mut sample = Sample::default();
+            (sample.cpu.usage_percent, sample.network.total_bytes_in) = (Some(usage), Some(count));
+            sample
+        };
+        let line = |metric| {
+            let mut line = Line::new(metric, steps);
+            for (slot, weight, usage, count) in
+                [(5, 1, 10.0, 600), (1, 1, 20.0, 0), (15, 3, 30.0, 900), (16, 1, 10.0, 1_590), (35, 1, 1.0, 7)]
+            {
+                line.push(Slot(slot), weight, &sample(usage, count));
+            }
+            line.finish()
+        };
+        assert_eq!(line(Metric::Cpu), [Some(15.0), Some(25.0), None, Some(1.0)]);
+        assert_eq!(line(Metric::NetworkIn), [None, Some(3.0), None, None], "990 bytes in 11 slots, then started anew");
+        assert_eq!(line(Metric::Temperature), [None; 4]);
+        assert_eq!(mean(&[line(Metric::Cpu), vec![Some(5.0), None, None, None]], 4), [Some(10.0), Some(25.0), None, Some(1.0)]);
+        assert_eq!((percent(Some(1), Some(4)), percent(Some(1), Some(0))), (Some(25.0), None));
+    }
+}

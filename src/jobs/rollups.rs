@@ -1,0 +1,131 @@
+//! Rolls up hours of measurements and days of proof, each once when it is over, and hours once more when samples of them came late. How far it is done
+//! is in the store, so a restart goes on where the last commit was. Each step is one transaction of the hot file.
+
+use std::sync::Arc;
+
+use super::{Context, Stopped};
+use crate::domain::credits::Epoch;
+use crate::domain::evidence::{SLOTS_PER_DAY, day_of};
+use crate::domain::time::Slot;
+use crate::storage::core::epochs;
+use crate::storage::fault::Fault;
+use crate::storage::hot::days::{self, Day};
+use crate::storage::hot::hours::{self, HourRow, Rolled};
+use crate::storage::{Lane, Store, hot};
+
+/// Hours rolled up in one run, and as many once more; the rest follows in the next.
+const HOURS_PER_RUN: u32 = 24;
+const STALE_PER_RUN: usize = 48;
+/// Days rolled up in one run.
+const DAYS_PER_RUN: u32 = 8;
+
+pub async fn run(context: &Context) -> Result<(), Stopped> {
+    let now = context.clock.now();
+    if !now.trusted {
+        return Ok(());
+    }
+    roll_hours(context).await?;
+    let kept_from = now.wall.slot().minus(context.settings.raw_days.saturating_mul(SLOTS_PER_DAY));
+    roll_stale(context, kept_from).await?;
+    roll_days(context).await
+}
+
+/// A read that takes more than a few milliseconds, beside the other tasks.
+async fn beside<R: Send + 'static>(
+    store: &Arc<Store>,
+    read: impl FnOnce(&Store) -> Result<R, Fault> + Send + 'static,
+) -> Result<R, Stopped> {
+    let store = Arc::clone(store);
+    let reading = tokio::task::spawn_blocking(move || read(&store)).await;
+    Ok(reading.map_err(|error| Stopped(error.to_string()))??)
+}
+
+async fn roll_hours(context: &Context) -> Result<(), Stopped> {
+    for _ in 0..HOURS_PER_RUN {
+        let rolled = beside(&context.store, |store| {
+            let read = store.hot.read()?;
+            // Everything before the slot of the last flush is on the disk; what comes later all the same makes its hour stale.
+            let flushed = hours::hour_of(hot::meta(&read)?.flushed_at.slot());
+            let before = hours::rolled(&read)?;
+            let from = before.hours_before.min(flushed);
+            let hour = hours::first_with_samples(&read, from)?.unwrap_or(flushed);
+            if hour >= flushed {
+                return Ok((before, Rolled { hours_before: flushed, ..before }, Vec::new()));
+            }
+            let mut rows = Vec::new();
+            for group in hours::groups(&read, hour)? {
+                rows.push(hours::roll(&read, hour, group)?);
+            }
+            Ok((before, Rolled { hours_before: hour + 1, ..before }, rows))
+        });
+        let (before, after, rows): (Rolled, Rolled, Vec<HourRow>) = rolled.await?;
+        if after == before {
+            return Ok(());
+        }
+        let is_last = rows.is_empty();
+        let write = move |tx: &mut crate::storage::table::WriteTx<'_>| {
+            hours::put(tx, &rows)?;
+            hours::put_rolled(tx, &after)
+        };
+        context.store.hot.write(Lane::Ordinary, write).await?;
+        if is_last {
+            return Ok(());
+        }
+    }
+    context.nudges.nudge(crate::live::Job::Rollups);
+    Ok(())
+}
+
+/// An hour whose samples have partly been forgotten already keeps the roll-up it has.
+async fn roll_stale(context: &Context, kept_from: Slot) -> Result<(), Stopped> {
+    let read = beside(&context.store, move |store| {
+        let read = store.hot.read()?;
+        let stale = hours::stale(&read, STALE_PER_RUN)?;
+        let (kept, gone): (Vec<_>, Vec<_>) = stale.into_iter().partition(|(hour, _)| hours::first_slot(*hour) > kept_from);
+        let rows: Result<Vec<HourRow>, Fault> = kept.into_iter().map(|(hour, group)| hours::roll(&read, hour, group)).collect();
+        Ok((rows?, gone))
+    });
+    let (rows, gone) = read.await?;
+    if rows.is_empty() && gone.is_empty() {
+        return Ok(());
+    }
+    let write = move |tx: &mut crate::storage::table::WriteTx<'_>| {
+        hours::put(tx, &rows)?;
+        gone.iter().try_for_each(|key| hours::leave_stale(tx, *key))
+    };
+    Ok(context.store.hot.write(Lane::Ordinary, write).await?)
+}
+
+/// A day is over when a closed epoch, or a gap, reaches its end: then every leaf of it is there.
+async fn roll_days(context: &Context) -> Result<(), Stopped> {
+    for _ in 0..DAYS_PER_RUN {
+        let next = beside(&context.store, |store| {
+            let core = store.read()?;
+            let read = store.hot.read()?;
+            let before = hours::rolled(&read)?;
+            let (Some(first), Some(last)) =
+                (epochs::first_after(&core, before.days_before.saturating_mul(SLOTS_PER_DAY))?, epochs::last(&core)?)
+            else {
+                return Ok(None);
+            };
+            // Days without epochs have nothing to be rolled up.
+            let day = day_of(first.epoch.first_slot()).max(before.days_before);
+            let end = Slot((day + 1).saturating_mul(SLOTS_PER_DAY));
+            if last.next_slot() < end {
+                return Ok(None);
+            }
+            let through = Epoch(end.0).just_before();
+            let of_day = epochs::with_leaves(&core, Epoch(day.saturating_mul(SLOTS_PER_DAY)).just_before(), through)?;
+            Ok(Some((day, days::roll(&read, &of_day)?)))
+        });
+        let Some((day, of_day)): Option<(u32, Vec<Day>)> = next.await? else { return Ok(()) };
+        let write = move |tx: &mut crate::storage::table::WriteTx<'_>| {
+            days::put(tx, day, &of_day)?;
+            let rolled = hours::rolled(tx)?;
+            hours::put_rolled(tx, &Rolled { days_before: day + 1, ..rolled })
+        };
+        context.store.hot.write(Lane::Ordinary, write).await?;
+    }
+    context.nudges.nudge(crate::live::Job::Rollups);
+    Ok(())
+}

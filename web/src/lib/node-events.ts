@@ -1,0 +1,67 @@
+// What happened to a node, in words.
+import type { Happened, HappenedKind } from './api/types';
+import { dateTime, span, unixMs } from './format';
+import type { Span } from './ranges';
+
+type Tone = 'ok' | 'warn' | 'bad' | 'info' | 'idle';
+type Words = { text: string; tone: Tone };
+
+const KINDS: Record<HappenedKind, Words> = {
+  created: { text: 'Node made', tone: 'idle' },
+  enrolled: { text: 'Enrolled by its agent', tone: 'ok' },
+  reenrolled: { text: 'Enrolled again', tone: 'info' },
+  renamed: { text: 'Renamed', tone: 'idle' },
+  moved_pool: { text: 'Moved to another pool', tone: 'idle' },
+  maintenance_set: { text: 'Maintenance', tone: 'warn' },
+  started: { text: 'Wanted running', tone: 'info' },
+  stopped: { text: 'Wanted stopped', tone: 'warn' },
+  unreachable: { text: 'Went silent: unreachable', tone: 'bad' },
+  back: { text: 'Heard again', tone: 'ok' },
+  fingerprint_drift: { text: 'The hardware is not what was enrolled', tone: 'warn' },
+  fingerprint_accepted: { text: 'Changed hardware accepted', tone: 'ok' },
+  address_changed: { text: 'Payout address changed', tone: 'info' },
+  payout_paid: { text: 'Payout completed', tone: 'ok' },
+  payout_failed: { text: 'Payout failed', tone: 'bad' },
+  payout_review: { text: 'Payout waits for a person', tone: 'warn' },
+  deleted: { text: 'Deleted', tone: 'idle' },
+};
+
+/** A kind that a newer manager tells is shown by its name. */
+export const wordsOf = (kind: HappenedKind): Words => KINDS[kind] ?? { text: String(kind).replace(/_/g, ' '), tone: 'idle' };
+
+const TIME = /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/g;
+
+/** The manager writes times as UTC; a person reads them by their own clock. */
+export const detailText = (detail: string | null | undefined): string => (detail ?? '').replace(TIME, (at) => dateTime(unixMs(at)));
+
+/** How long the node was silent before it came back, where the events say it. `events` are newest first. */
+export function silentFor(events: readonly Happened[], index: number): string {
+  const back = events[index];
+  if (back?.kind !== 'back') return '';
+  const left = events.slice(index + 1).find((e) => e.kind === 'unreachable' || e.kind === 'back');
+  const [from, to] = [left?.kind === 'unreachable' ? unixMs(left.at) : null, unixMs(back.at)];
+  return from == null || to == null ? '' : `after ${span((to - from) / 1_000)}`;
+}
+
+/** Stretches of maintenance in unix seconds, from what was set when. One without an end lasts until `now`. */
+export function maintenanceOf(events: readonly Happened[], now: number): Span[] {
+  const found: Span[] = [];
+  for (const { kind, at, detail } of events.toReversed()) {
+    const set = unixMs(at);
+    if (kind !== 'maintenance_set' || set == null) continue;
+    const when = set / 1_000;
+    const last = found.at(-1);
+    // What is set anew replaces what was still to come.
+    if (last && last.to > when) {
+      last.to = when;
+      if (last.to <= last.from) found.pop();
+    }
+    if (detail === 'ended') continue;
+    const times = (detail ?? '').match(TIME)?.map((text) => (unixMs(text) ?? 0) / 1_000) ?? [];
+    const now_ = detail?.startsWith('from now') ?? false;
+    const from = now_ ? when : times[0];
+    const to = now_ ? times[0] : times[1];
+    if (from !== undefined) found.push({ from, to: to ?? Math.max(now, from) });
+  }
+  return found;
+}
