@@ -20,6 +20,13 @@ describe('a cache of pages', () => {
     expect(cache.due({ first: 40, end: 55 })).toEqual([5, 6]);
   });
 
+  it('asks an empty list again whether it is still empty', () => {
+    cache.put(1, [], 0, { first: 0, end: 0 });
+    expect(cache.due({ first: 0, end: 0 })).toEqual([]);
+    cache.age();
+    expect(cache.due({ first: 0, end: 0 })).toEqual([1]);
+  });
+
   it('finds rows by their place in the whole list', () => {
     cache.put(3, page(3), 95, TOP);
     expect(cache.at(24)?.id).toBe('row-24');

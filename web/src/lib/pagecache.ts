@@ -22,9 +22,9 @@ export class PageCache<T> {
     return this.#pages.get(Math.floor(index / this.size) + 1)?.rows[index % this.size];
   }
 
-  /** Pages of these rows that are missing or old. Before the first answer, that is the first page. */
+  /** Pages of these rows that are missing or old. Where no row is looked at, the first page tells whether there are any. */
   due(rows: Rows): number[] {
-    const pages = this.total === undefined && rows.end === 0 ? [1] : pagesOf(rows, this.size);
+    const pages = rows.end <= rows.first ? [1] : pagesOf(rows, this.size);
     return pages.filter((page) => !this.#pages.get(page)?.fresh);
   }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Pool } from './api/types';
-import { draftOf, limitsText, priceChanged, requestOf, scalingText } from './pools';
+import { draftOf, limitsText, membersText, priceChanged, requestOf, scalingText } from './pools';
 
 const pool: Pool = {
   pool_id: 'pool_lab',
@@ -71,7 +71,8 @@ describe('a pool in a form', () => {
   });
 });
 
-it('says limits and policy in a line', () => {
+it('says members, limits and policy in a line', () => {
+  expect(membersText({ ...pool, max_nodes: 1000 })).toBe('3 of 1,000');
   expect(limitsText({ cpu_percent: 80, memory_bytes: 2 ** 30 })).toBe('CPU 80 %, memory 1.0 GiB');
   expect(limitsText(null)).toBe('');
   const policy = { scale_up_threshold: 80, scale_down_threshold: 20, min_nodes: 2, max_nodes: 10, cooldown_minutes: 5 };

@@ -102,6 +102,8 @@ export function requestOf(draft: Draft, pool: Pool | undefined): { wrong: Wrong 
   return Object.keys(wrong).length > 0 ? { wrong } : { body };
 }
 
+export const membersText = ({ node_count, max_nodes }: Pool): string => `${node_count.toLocaleString('en')} of ${max_nodes.toLocaleString('en')}`;
+
 /** Limits in a line; empty when there are none. */
 export function limitsText(limits: Pool['resource_limits']): string {
   return [

@@ -12,6 +12,7 @@ export type PootSummary = Schemas['PootSummary'];
 export type Latest = Schemas['LatestSample'];
 export type Node = Schemas['Node'];
 export type Pool = Schemas['Pool'];
+export type PoolMetrics = Schemas['PoolMetrics'];
 export type PoolRequest = Schemas['NodePoolCreateRequest'];
 export type PoolUpdate = Schemas['NodePoolUpdateRequest'];
 export type NodeAction = Schemas['NodeAction'];
