@@ -5,6 +5,9 @@ import { session } from './session.svelte';
 
 const SOON_MS = 400;
 
+/** What `LoadState` needs to know of anything that loads. */
+export type Loading = Pick<Query<unknown>, 'data' | 'error' | 'loadedAtMs' | 'busy' | 'stale' | 'load'>;
+
 export class Query<T> {
   data = $state.raw<T | undefined>(undefined);
   error = $state.raw<ApiError | undefined>(undefined);

@@ -1,6 +1,6 @@
 // Every request of the pages goes through here: typed, timed out, and with one shape of error.
 import { noteServerDate } from '../time.svelte';
-import type { Answer, Body, ErrorBody, Having, HealthReport, Operation, QueryOf, Routes, SetupStep, SetupSteps } from './types';
+import type { Answer, Body, ErrorBody, Having, HealthReport, NodeAction, Operation, PoolRequest, QueryOf, Routes, SetupStep, SetupSteps } from './types';
 
 const BASE = '/api/v1';
 const TIMEOUT_MS = 20_000;
@@ -31,8 +31,8 @@ export function asApiError(error: unknown): ApiError {
   return new ApiError(error instanceof Error ? error.message : String(error), -1, 'Unexpected');
 }
 
-/** What a request says beside its method and route. `id` fills the one `{…}` of the route. */
-type Options<Q, B> = { id?: string; query?: Q; body?: B; signal?: AbortSignal | undefined };
+/** What a request says beside its method and route. `id` fills the `{…}` of the route, in their order. */
+type Options<Q, B> = { id?: string | readonly string[]; query?: Q; body?: B; signal?: AbortSignal | undefined };
 
 /** Called whenever an answer says that nobody is signed in; the session decides what to show. */
 let onSignedOut: () => void = () => {};
@@ -41,7 +41,8 @@ export function watchSession(watcher: () => void): void {
 }
 
 async function exchange(method: string, route: keyof Routes, { id = '', query, body, signal }: Options<unknown, unknown>): Promise<Response> {
-  const url = new URL(BASE + route.replace(/\{\w+\}/, encodeURIComponent(id)), location.origin);
+  const ids = [id].flat();
+  const url = new URL(BASE + route.replace(/\{\w+\}/g, () => encodeURIComponent(ids.shift() ?? '')), location.origin);
   for (const [key, value] of Object.entries(query ?? {})) {
     if (value !== undefined && value !== null && value !== '') url.searchParams.set(key, String(value));
   }
@@ -184,7 +185,16 @@ export const api = {
   nodeEvents: (id: string, page: number, signal?: AbortSignal) => get('/nodes/{id}/events', { id, query: { page, limit: PAGE_LIMIT }, signal }),
   uptime: (id: string, signal?: AbortSignal) => get('/nodes/{id}/poot/uptime', { id, signal }),
   acceptFingerprint: (id: string) => send('POST', '/nodes/{id}/fingerprint/accept', { id }),
+  actOnNodes: (action: NodeAction, ids: string[]) => send('POST', '/nodes/actions', { body: { action, node_ids: ids } }),
   pools: (signal?: AbortSignal) => get('/nodes/pools', { query: { limit: PAGE_LIMIT }, signal }),
+  poolPage: (page: number, signal?: AbortSignal) => get('/nodes/pools', { query: { page, limit: PAGE_LIMIT }, signal }),
+  pool: (id: string, signal?: AbortSignal) => get('/nodes/pools/{pool_id}', { id, signal }),
+  makePool: (body: PoolRequest) => send('POST', '/nodes/pools', { body }),
+  deletePool: (id: string) => send('DELETE', '/nodes/pools/{pool_id}', { id }),
+  joinPool: (id: string, nodeId: string) => send('POST', '/nodes/pools/{pool_id}/nodes', { id, body: { node_id: nodeId } }),
+  leavePool: (id: string, nodeId: string) => send('DELETE', '/nodes/pools/{pool_id}/nodes/{node_id}', { id: [id, nodeId] }),
+  poolMetrics: (id: string, query: QueryOf<Get<'/nodes/pools/{pool_id}/resources/metrics'>>, signal?: AbortSignal) =>
+    get('/nodes/pools/{pool_id}/resources/metrics', { id, query, signal }),
   makeEnrolmentToken: (body: Body<Operation<'/enrolment-tokens', 'post'>>) => send('POST', '/enrolment-tokens', { body }),
 
   resources: (id: string, signal?: AbortSignal) => get('/nodes/{id}/resources', { id, signal }),

@@ -1,0 +1,124 @@
+// A pool as a form holds it: texts as they are typed, and what of them goes to the manager.
+import type { Pool, PoolRequest, PoolUpdate } from './api/types';
+import { bytes } from './format';
+
+/** The pool that is always there. */
+export const DEFAULT_POOL = 'pool_default';
+export const CURRENCIES = ['USDT', 'LUCID'] as const;
+
+export type Draft = {
+  name: string;
+  description: string;
+  max_nodes: string;
+  reward_per_hour: string;
+  cost_per_hour: string;
+  currency: (typeof CURRENCIES)[number];
+  cpu_percent: string;
+  memory_gib: string;
+  disk_gib: string;
+  network_mbps: string;
+  auto_scaling: boolean;
+  scale_up_threshold: string;
+  scale_down_threshold: string;
+  min_nodes: string;
+  policy_max_nodes: string;
+  cooldown_minutes: string;
+};
+
+const GIB = 2 ** 30;
+const text = (value: number | null | undefined) => (value == null ? '' : String(value));
+const gib = (value: number | null | undefined) => (value == null ? '' : String(Number((value / GIB).toFixed(3))));
+
+export function draftOf(pool: Pool | undefined): Draft {
+  const { resource_limits: limits, scaling_policy: policy, pricing } = pool ?? {};
+  return {
+    name: pool?.name ?? '',
+    description: pool?.description ?? '',
+    max_nodes: text(pool?.max_nodes ?? 100),
+    reward_per_hour: pricing?.reward_per_hour ?? '',
+    cost_per_hour: pricing?.cost_per_hour ?? '',
+    currency: CURRENCIES.find((currency) => currency === pricing?.currency) ?? 'USDT',
+    cpu_percent: text(limits?.cpu_percent),
+    memory_gib: gib(limits?.memory_bytes),
+    disk_gib: gib(limits?.disk_bytes),
+    network_mbps: text(limits?.network_mbps),
+    auto_scaling: pool?.auto_scaling ?? false,
+    scale_up_threshold: text(policy?.scale_up_threshold ?? 80),
+    scale_down_threshold: text(policy?.scale_down_threshold ?? 30),
+    min_nodes: text(policy?.min_nodes ?? 1),
+    policy_max_nodes: text(policy?.max_nodes ?? pool?.max_nodes ?? 100),
+    cooldown_minutes: text(policy?.cooldown_minutes ?? 10),
+  };
+}
+
+/** A price that is asked for and is not the one in force, or about to be. */
+export const priceChanged = (draft: Draft, pool: Pool): boolean =>
+  draft.reward_per_hour.trim() !== pool.pricing.reward_per_hour || draft.cost_per_hour.trim() !== pool.pricing.cost_per_hour;
+
+type Wrong = Record<string, string>;
+
+/** What a form's texts ask for, or what is no number. Whether the numbers will do, the manager says. */
+export function requestOf(draft: Draft, pool: Pool | undefined): { wrong: Wrong } | { body: PoolRequest & PoolUpdate } {
+  const wrong: Wrong = {};
+  const number = (field: string, value: string, whole: boolean): number => {
+    const fits = (whole ? /^\d{1,15}$/ : /^\d{1,15}(\.\d+)?$/).test(value.trim());
+    if (!fits) wrong[field] = whole ? 'must be a whole number' : 'must be a number';
+    return fits ? Number(value) : 0;
+  };
+  const optional = (field: string, value: string) => (value.trim() === '' ? null : number(field, value, false));
+  const inBytes = (field: string, value: string) => {
+    const found = optional(field, value);
+    return found === null ? null : Math.round(found * GIB);
+  };
+  if (draft.reward_per_hour.trim() === '') wrong['pricing.reward_per_hour'] = 'must be given';
+  const limits = {
+    cpu_percent: optional('resource_limits.cpu_percent', draft.cpu_percent),
+    memory_bytes: inBytes('resource_limits.memory_bytes', draft.memory_gib),
+    disk_bytes: inBytes('resource_limits.disk_bytes', draft.disk_gib),
+    network_mbps: optional('resource_limits.network_mbps', draft.network_mbps),
+  };
+  const limited = Object.values(limits).some((value) => value !== null) || pool?.resource_limits != null;
+  // An exact price stays a text: it never goes through a float.
+  const [reward, cost] = [draft.reward_per_hour.trim(), draft.cost_per_hour.trim()];
+  const pricing = { reward_per_hour: reward, cost_per_hour: cost || reward, ...(!pool && { currency: draft.currency }) };
+  const body = {
+    name: draft.name.trim(),
+    description: draft.description.trim(),
+    max_nodes: number('max_nodes', draft.max_nodes, true),
+    auto_scaling: draft.auto_scaling,
+    ...(limited && { resource_limits: limits }),
+    ...(draft.auto_scaling && {
+      scaling_policy: {
+        scale_up_threshold: number('scaling_policy.scale_up_threshold', draft.scale_up_threshold, false),
+        scale_down_threshold: number('scaling_policy.scale_down_threshold', draft.scale_down_threshold, false),
+        min_nodes: number('scaling_policy.min_nodes', draft.min_nodes, true),
+        max_nodes: number('scaling_policy.max_nodes', draft.policy_max_nodes, true),
+        cooldown_minutes: number('scaling_policy.cooldown_minutes', draft.cooldown_minutes, true),
+      },
+    }),
+    // A price that is sent is a new price from the next epoch on, even when it is the old one.
+    ...((!pool || priceChanged({ ...draft, cost_per_hour: cost || reward }, pool)) && { pricing }),
+  };
+  return Object.keys(wrong).length > 0 ? { wrong } : { body };
+}
+
+export const membersText = ({ node_count, max_nodes }: Pool): string => `${node_count.toLocaleString('en')} of ${max_nodes.toLocaleString('en')}`;
+
+/** Limits in a line; empty when there are none. */
+export function limitsText(limits: Pool['resource_limits']): string {
+  return [
+    limits?.cpu_percent != null && `CPU ${limits.cpu_percent} %`,
+    limits?.memory_bytes != null && `memory ${bytes(limits.memory_bytes)}`,
+    limits?.disk_bytes != null && `disk ${bytes(limits.disk_bytes)}`,
+    limits?.network_mbps != null && `network ${limits.network_mbps} Mbit/s`,
+  ]
+    .filter(Boolean)
+    .join(', ');
+}
+
+/** The policy in a line; empty when there is none in force. */
+export function scalingText({ auto_scaling, scaling_policy: policy }: Pick<Pool, 'auto_scaling' | 'scaling_policy'>): string {
+  if (!auto_scaling || !policy) return '';
+  const { scale_up_threshold: up, scale_down_threshold: down, min_nodes, max_nodes, cooldown_minutes } = policy;
+  return `${min_nodes} to ${max_nodes} nodes, more above ${up} % CPU, fewer below ${down} %, ${cooldown_minutes} min between changes`;
+}
