@@ -10,6 +10,7 @@ pub mod clock;
 pub mod enrolment;
 pub mod error;
 pub mod events;
+pub mod fleet_scores;
 pub mod gauges;
 pub mod health;
 pub mod input;
@@ -21,6 +22,8 @@ pub mod middleware;
 pub mod node_view;
 pub mod nodes;
 pub mod openapi;
+pub mod overview;
+pub mod overview_money;
 pub mod page;
 pub mod passwords;
 pub mod payouts;
@@ -31,6 +34,7 @@ pub mod poot;
 mod reads;
 pub mod recovery_kit;
 pub mod resources;
+pub mod score_parts;
 pub mod server;
 pub mod setup;
 pub mod state;
@@ -83,6 +87,8 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(pools::join_flat))
         .routes(routes!(resources::current))
         .routes(routes!(resources::metrics))
+        .routes(routes!(overview::show))
+        .routes(routes!(fleet_scores::summary))
         .routes(routes!(poot::score))
         .routes(routes!(poot::history))
         .routes(routes!(poot::epochs))
@@ -135,6 +141,8 @@ pub async fn record_refusals(state: AppState) {
 mod access_tests;
 #[cfg(test)]
 mod fleet_tests;
+#[cfg(test)]
+mod overview_tests;
 #[cfg(test)]
 mod read_tests;
 #[cfg(test)]

@@ -6,13 +6,14 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use super::error::ErrorBody;
+use super::fleet_scores::HistoryRange;
 use super::resources::{MetricType, TimeRange};
 
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Lucid Node Management", description = "Nodes, proof of operational time, work credits and payouts. Errors have the body `ErrorBody`. Routes marked `x-planned` answer 501."),
     // Schemas of query parameters are not found through their routes.
-    components(schemas(ErrorBody, MetricType, TimeRange)),
+    components(schemas(ErrorBody, HistoryRange, MetricType, TimeRange)),
     security(("session" = []), ("bearer" = []))
 )]
 struct Head;

@@ -30,15 +30,15 @@ const LUCID: &str = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed";
 const SIMULATED: Book = Book { settlement: Settlement::Simulated, currency: Currency::Usdt };
 
 /// A manager with one person, `root`, and two nodes in the default pool.
-struct World {
-    site: Site,
-    root: String,
-    node: Node,
-    other: Node,
+pub(super) struct World {
+    pub(super) site: Site,
+    pub(super) root: String,
+    pub(super) node: Node,
+    pub(super) other: Node,
 }
 
 impl World {
-    async fn new() -> World {
+    pub(super) async fn new() -> World {
         let site = Site::new();
         let root = site.set_up().await;
         let act = Act::system(site.state.now());
@@ -66,29 +66,29 @@ impl World {
         World { site, root, node, other }
     }
 
-    async fn get(&self, path: &str) -> (StatusCode, Value) {
+    pub(super) async fn get(&self, path: &str) -> (StatusCode, Value) {
         self.get_as(&self.root, path).await
     }
 
-    async fn get_as(&self, token: &str, path: &str) -> (StatusCode, Value) {
+    pub(super) async fn get_as(&self, token: &str, path: &str) -> (StatusCode, Value) {
         self.site.as_bearer(token, Method::GET, &format!("/api/v1{path}"), None).await
     }
 
-    async fn put_address(&self, token: &str, body: Value) -> (StatusCode, Value) {
+    pub(super) async fn put_address(&self, token: &str, body: Value) -> (StatusCode, Value) {
         self.site.as_bearer(token, Method::PUT, &format!("/api/v1/nodes/{}/payout-address", self.node.id), Some(body)).await
     }
 
-    fn node_token(&self, node: &Node) -> String {
+    pub(super) fn node_token(&self, node: &Node) -> String {
         let claims = NodeClaims::new(node.id.clone(), self.site.state.now().wall, "jti".into());
         jwt_encode(&self.site.state.store.secrets.node_tokens, &claims).unwrap()
     }
 
-    async fn flush(&self, batch: Batch) {
+    pub(super) async fn flush(&self, batch: Batch) {
         self.site.state.store.hot.write(Lane::Ordinary, move |tx| hot::flush(tx, &batch)).await.unwrap();
     }
 
     /// One epoch of ten slots with a leaf of `node`, and its head.
-    async fn close_epoch(&self, epoch: Epoch, window: Window, accrual: Pico) {
+    pub(super) async fn close_epoch(&self, epoch: Epoch, window: Window, accrual: Pico) {
         let inputs = Inputs { window, ..Inputs::default() };
         let leaf = Leaf {
             node: self.node.index,
@@ -103,18 +103,18 @@ impl World {
         self.put_head(head(epoch, 10, Some(epoch), Counts::of(&[leaf]))).await;
     }
 
-    async fn put_head(&self, head: Head) {
+    pub(super) async fn put_head(&self, head: Head) {
         self.site.state.store.write(move |tx| epochs::put(tx, &head)).await.unwrap();
     }
 
-    async fn owe(&self, node: &Node, units: i64) {
+    pub(super) async fn owe(&self, node: &Node, units: i64) {
         let (now, index) = (self.site.state.now(), node.index);
         let by = UserId::parse("user_root").unwrap();
         let entry = Entry::adjustment(SIMULATED, index, Units(units), "for a test".into(), by).unwrap();
         self.site.state.store.write(move |tx| ledger::post(tx, entry.clone(), now)).await.unwrap();
     }
 
-    async fn plan_payout(&self, node: &Node, seq: u64, units: i64) {
+    pub(super) async fn plan_payout(&self, node: &Node, seq: u64, units: i64) {
         let now = self.site.state.now();
         let address = PayoutAddress::parse(USDT, Currency::Usdt).unwrap();
         let id = PayoutId::parse(&format!("payout_{seq:04}")).unwrap();
@@ -125,7 +125,7 @@ impl World {
     }
 }
 
-fn head(epoch: Epoch, slots: u32, leaves_at: Option<Epoch>, counts: Counts) -> Head {
+pub(super) fn head(epoch: Epoch, slots: u32, leaves_at: Option<Epoch>, counts: Counts) -> Head {
     let last_slot = epoch.first_slot().plus(slots - 1);
     Head {
         epoch,
@@ -141,11 +141,11 @@ fn head(epoch: Epoch, slots: u32, leaves_at: Option<Epoch>, counts: Counts) -> H
     }
 }
 
-fn name(body: &Value) -> &str {
+pub(super) fn name(body: &Value) -> &str {
     body["error"]["details"]["name"].as_str().unwrap_or("-")
 }
 
-fn field(body: &Value) -> &str {
+pub(super) fn field(body: &Value) -> &str {
     body["error"]["details"]["fields"][0]["field"].as_str().unwrap_or("-")
 }
 

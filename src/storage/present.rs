@@ -33,6 +33,14 @@ pub fn slot_states(store: &Store, node: NodeIndex, from: Slot, until: Slot, now:
     Ok(from.until(until).map(|slot| (slot, SlotState::of(rows.get(&slot), node, is_decided(slot)))).collect())
 }
 
+/// Evidence rows of `[from, until)` that do not change any more: of slots that are closed, with their silence recorded.
+pub fn decided(store: &Store, from: Slot, until: Slot, now: Now) -> Result<BTreeMap<Slot, SlotRow>, Fault> {
+    // Read before the rows: a flush in between then leaves a slot out, and never shows one without its silence.
+    let recorded = hot::meta(&store.hot.read()?)?.flushed_at.slot();
+    let newest = from.until(until.min(recorded)).rev().find(|slot| !store.intake.is_open(*slot, now));
+    newest.map_or_else(|| Ok(BTreeMap::new()), |slot| evidence(store, from, slot.plus(1)))
+}
+
 /// Slots whose samples are in memory at one time while a series is made: 24 h.
 const SLOTS_AT_ONCE: u32 = 2_880;
 
