@@ -142,3 +142,31 @@ async fn a_summary_shows_the_states_over_time() {
     let (status, body) = world.get("/poot/summary?range=1y").await;
     assert_eq!((status, field(&body)), (StatusCode::BAD_REQUEST, "range"));
 }
+
+#[tokio::test]
+async fn a_score_says_what_it_came_from_and_what_moved_it() {
+    let world = World::new().await;
+    let path = format!("/nodes/{}/poot/score", world.node.id);
+    let slot = T.slot();
+    let (_, body) = world.get(&path).await;
+    assert_eq!([&body["epoch"], &body["inputs"], &body["previous"]], [&Value::Null; 3]);
+    assert_eq!((&body["changes"], &body["thresholds"]["min_observation_seconds"]), (&json!([]), &json!(3_600)));
+
+    world.close_epoch(Epoch(slot.0 - 60), Window { proven: 60, observed: 120, interruptions: 1 }, Pico(0)).await;
+    let (_, body) = world.get(&path).await;
+    assert_eq!((&body["epoch"], &body["previous"]), (&json!(slot.0 - 60), &Value::Null));
+    assert_eq!(body["changes"], json!([{"kind": "first_epoch", "before": null, "after": null}]));
+
+    // The manager was away between the two; the epoch before is the one that was observed.
+    world.put_head(head(Epoch(slot.0 - 50), 20, Some(Epoch(slot.0 - 60)), Counts::default())).await;
+    world.close_epoch(Epoch(slot.0 - 30), Window { proven: 59, observed: 120, interruptions: 1 }, Pico(0)).await;
+    let (_, body) = world.get(&path).await;
+    let inputs = |proven| {
+        json!({"proven": proven, "observed": 120, "interruptions": 1, "samples": 0, "samples_within": 0, "challenged": 0, "answered": 0,
+            "outputs_expected": false})
+    };
+    assert_eq!((&body["epoch"], &body["inputs"]), (&json!(slot.0 - 30), &inputs(59)));
+    assert_eq!(body["previous"], json!({"epoch": slot.0 - 60, "state": "valid", "score": 50.0, "inputs": inputs(60), "multiplier": 1.0}));
+    let moved = json!([{"kind": "proven", "before": "60", "after": "59"}, {"kind": "state", "before": "valid", "after": "invalid"}]);
+    assert_eq!(body["changes"], moved);
+}
