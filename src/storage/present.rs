@@ -117,6 +117,8 @@ impl Standing {
 /// Where some nodes stand; read once for all of them.
 #[derive(Debug)]
 pub struct Standings {
+    /// The newest epoch with leaves.
+    pub epoch: Option<Epoch>,
     /// When the scores were calculated.
     pub scored_at: Option<Timestamp>,
     /// Of the last epoch; those in force when there was none.
@@ -134,7 +136,8 @@ impl Standings {
         let mut nodes = nodes.to_vec();
         nodes.sort_unstable();
         let (mut scored_at, mut found) = (None, Vec::new());
-        if let Some(epoch) = head.as_ref().and_then(|head| head.leaves_at) {
+        let epoch = head.as_ref().and_then(|head| head.leaves_at);
+        if let Some(epoch) = epoch {
             scored_at = epochs::by_epoch(&core, epoch)?.map(|head| head.closed_at);
             found = leaves::of_nodes(&store.hot.read()?, epoch, &nodes)?;
         }
@@ -142,7 +145,7 @@ impl Standings {
         let oldest = present.minus(u32::from(params.max_age_slots));
         let from = head.as_ref().map_or(oldest, |head| head.next_slot().max(oldest));
         let since = evidence(store, from, present.plus(1))?.into_values().collect();
-        Ok(Standings { scored_at, params, leaves: found.into_iter().map(|leaf| (leaf.node, leaf)).collect(), since })
+        Ok(Standings { epoch, scored_at, params, leaves: found.into_iter().map(|leaf| (leaf.node, leaf)).collect(), since })
     }
 
     pub fn of(&self, node: NodeIndex) -> Standing {

@@ -2700,6 +2700,23 @@ export interface components {
             seq: number;
             settlement: components["schemas"]["Settlement"];
         };
+        /** @description The node in the epoch before. */
+        PreviousScore: {
+            /** Format: int32 */
+            epoch: number;
+            inputs: components["schemas"]["ScoreInputs"];
+            /**
+             * Format: double
+             * @description After that epoch.
+             */
+            multiplier: number;
+            /**
+             * Format: double
+             * @description 0 to 100; null while it is pending.
+             */
+            score?: number | null;
+            state: components["schemas"]["ScoreState"];
+        };
         Pricing: {
             /** @example 0.05 */
             cost_per_hour: string;
