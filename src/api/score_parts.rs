@@ -1,10 +1,18 @@
 //! What a score is made of, as it is shown: the counts that go in, and the parameters they go through. Every number here is the one that the
 //! domain enforces.
 
+use rust_decimal::prelude::ToPrimitive;
 use serde::Serialize;
 
-use crate::domain::credits::{GROWS_FROM_PERCENT, LOSS_PER_SLOT_DOWN, SLOTS_TO_MAX};
-use crate::domain::poot::{INTERRUPTIONS_AT_ZERO, Inputs, Params};
+use crate::domain::credits::{Epoch, GROWS_FROM_PERCENT, LOSS_PER_SLOT_DOWN, SLOTS_TO_MAX};
+use crate::domain::explanation::{Change, Kind, Scored, changes};
+use crate::domain::ids::NodeIndex;
+use crate::domain::poot::{INTERRUPTIONS_AT_ZERO, Inputs, Params, ScoreState};
+use crate::storage::Store;
+use crate::storage::core::epochs;
+use crate::storage::fault::Fault;
+use crate::storage::hot::leaves;
+use crate::storage::present::Standings;
 
 /// Counts over the window of a score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -111,5 +119,80 @@ impl From<&Params> for PootParams {
             },
             resources: None,
         }
+    }
+}
+
+/// The node in the epoch before.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct PreviousScore {
+    pub epoch: u32,
+    pub state: ScoreState,
+    /// 0 to 100; null while it is pending.
+    pub score: Option<f64>,
+    pub inputs: ScoreInputs,
+    /// After that epoch.
+    pub multiplier: f64,
+}
+
+/// One thing that differs from the epoch before, as texts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct ScoreChange {
+    pub kind: Kind,
+    /// Null where it did not apply.
+    pub before: Option<String>,
+    /// Null where it does not apply.
+    pub after: Option<String>,
+}
+
+impl From<Change> for ScoreChange {
+    fn from(Change { kind, before, after }: Change) -> ScoreChange {
+        ScoreChange { kind, before, after }
+    }
+}
+
+/// What a score came from, and what moved it.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct Explanation {
+    /// Of this score; null before the first.
+    pub epoch: Option<u32>,
+    /// Null before the first score.
+    pub inputs: Option<ScoreInputs>,
+    pub thresholds: PootParams,
+    /// Null when the node has no leaf in the epoch before, or leaves of it are not kept any more.
+    pub previous: Option<PreviousScore>,
+    /// Against `previous`, the causes before their effects. Empty when nothing moved, and before the first score.
+    pub changes: Vec<ScoreChange>,
+}
+
+impl Explanation {
+    pub fn of(store: &Store, node: NodeIndex, standings: &Standings) -> Result<Explanation, Fault> {
+        let thresholds = PootParams::from(&standings.params);
+        let Some((epoch, leaf)) = standings.epoch.zip(standings.of(node).leaf) else {
+            return Ok(Explanation { epoch: None, inputs: None, thresholds, previous: None, changes: Vec::new() });
+        };
+        let core = store.read()?;
+        // The last head may be of a gap; what counted is in the head of the leaf.
+        let params = epochs::by_epoch(&core, epoch)?.map_or(standings.params, |head| head.params);
+        let head = epochs::before(&core, epoch)?;
+        let before = match &head {
+            Some(head) => leaves::of_node(&store.hot.read()?, head.epoch, node)?.map(|leaf| (head.epoch, leaf, head.params)),
+            None => None,
+        };
+        let scored = before.as_ref().map(|(_, leaf, params)| Scored { leaf, params });
+        let changes = changes(scored, Scored { leaf: &leaf, params: &params });
+        let previous = before.as_ref().map(|(epoch, leaf, params)| previous(*epoch, Scored { leaf, params }));
+        let changes = changes.into_iter().map(ScoreChange::from).collect();
+        Ok(Explanation { epoch: Some(epoch.0), inputs: Some(ScoreInputs::from(&leaf.inputs)), thresholds, previous, changes })
+    }
+}
+
+fn previous(epoch: Epoch, scored: Scored<'_>) -> PreviousScore {
+    let score = scored.leaf.score;
+    PreviousScore {
+        epoch: epoch.0,
+        state: score.state,
+        score: score.score().to_f64().filter(|_| score.state != ScoreState::Pending),
+        inputs: ScoreInputs::from(&scored.leaf.inputs),
+        multiplier: f64::from(scored.multiplier().ten_thousandths(scored.params)) / 10_000.0,
     }
 }

@@ -8,7 +8,7 @@ use super::core::epochs;
 use super::fault::Fault;
 use super::hot::{self, Point, hours, leaves};
 use super::table::Snapshot;
-use crate::domain::credits::Leaf;
+use crate::domain::credits::{Epoch, Leaf};
 use crate::domain::evidence::{SlotRow, SlotState};
 use crate::domain::ids::NodeIndex;
 use crate::domain::poot::{Params, Score, ScoreState};

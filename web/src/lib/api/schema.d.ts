@@ -1849,6 +1849,19 @@ export interface components {
             /** @description Stable name of the refusal. */
             name: string;
         };
+        /** @description What a score came from, and what moved it. */
+        Explanation: {
+            /** @description Against `previous`, the causes before their effects. Empty when nothing moved, and before the first score. */
+            changes: components["schemas"]["ScoreChange"][];
+            /**
+             * Format: int32
+             * @description Of this score; null before the first.
+             */
+            epoch?: number | null;
+            inputs?: components["schemas"]["ScoreInputs"] | null;
+            previous?: components["schemas"]["PreviousScore"] | null;
+            thresholds: components["schemas"]["PootParams"];
+        };
         /** @description Of what charts draw as a band. */
         Extreme: {
             /** Format: double */
@@ -2611,7 +2624,7 @@ export interface components {
              */
             window_slots: number;
         };
-        PootScore: components["schemas"]["PootSummary"] & {
+        PootScore: components["schemas"]["PootSummary"] & components["schemas"]["Explanation"] & {
             /** @description When the epoch of the score was closed. */
             calculated_at?: string | null;
             current_slot: components["schemas"]["CurrentSlot"];
@@ -2811,6 +2824,53 @@ export interface components {
             nodes: number;
             /** Format: int32 */
             to: number;
+        };
+        /** @description One thing that differs from the epoch before, as texts. */
+        ScoreChange: {
+            /** @description Null where it does not apply. */
+            after?: string | null;
+            /** @description Null where it did not apply. */
+            before?: string | null;
+            kind: components["schemas"]["ScoreChangeKind"];
+        };
+        /**
+         * @description What moved.
+         * @enum {string}
+         */
+        ScoreChangeKind: "first_epoch" | "params" | "state" | "proven" | "observed" | "interruptions" | "output" | "resources" | "multiplier";
+        /** @description Counts over the window of a score. */
+        ScoreInputs: {
+            /** Format: int32 */
+            answered: number;
+            /**
+             * Format: int32
+             * @description Slots that asked for an output.
+             */
+            challenged: number;
+            /**
+             * Format: int32
+             * @description Times a proven slot was followed by an unproven one.
+             */
+            interruptions: number;
+            /**
+             * Format: int32
+             * @description Slots of the window in which it was observed.
+             */
+            observed: number;
+            /** @description The node's pool expects outputs. */
+            outputs_expected: boolean;
+            /**
+             * Format: int32
+             * @description Slots of the window that the node proved.
+             */
+            proven: number;
+            /** Format: int32 */
+            samples: number;
+            /**
+             * Format: int32
+             * @description Samples with every value within its threshold.
+             */
+            samples_within: number;
         };
         /** @enum {string} */
         ScoreState: "pending" | "valid" | "invalid";
