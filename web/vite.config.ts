@@ -3,14 +3,12 @@ import { defineConfig } from 'vitest/config';
 
 // The manager serves the build under a content security policy of `default-src 'self'`: nothing may be inlined.
 export default defineConfig({
-  plugins: [svelte({ compilerOptions: { cssHash: ({ hash, css }) => `s${hash(css).slice(0, 4)}` } })],
+  plugins: [svelte()],
   build: {
     target: 'es2022',
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     reportCompressedSize: false,
-    minify: 'terser',
-    terserOptions: { ecma: 2020, module: true, compress: { passes: 3, unsafe_arrows: true, pure_getters: true } },
     // For scripts/budget.mjs, which takes it away again.
     manifest: true,
   },
