@@ -149,8 +149,9 @@ async fn look_at_states(serving: &Serving) {
         let kinds = alerts.iter().filter(|alert| alert["resolved_at"].is_null() == open).map(|alert| text(alert, "kind"));
         kinds.collect::<BTreeSet<_>>()
     };
-    assert!(of(true).is_superset(&["fingerprint_drift", "key_on_other_hardware"].into()), "{:?}", of(true));
+    assert!(of(true).is_superset(&["fingerprint_drift", "key_on_other_hardware", "node_unreachable"].into()), "{:?}", of(true));
     assert!(of(false).is_superset(&["fingerprint_drift", "fleet_silent"].into()), "{:?}", of(false));
+    assert_eq!(serving.client.get("/setup/steps").await["finished"], true);
     for (username, role) in [("alan", "admin"), ("grace", "operator"), ("vera", "viewer")] {
         let mut person = serving.client.anonymous();
         person.sign_in(username, PASSWORD).await;

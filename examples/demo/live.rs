@@ -141,7 +141,7 @@ impl Present {
             self.context.tick();
             self.report().await;
         }
-        for job in [Job::Flush, Job::Epochs, Job::Postings, Job::Payouts] {
+        for job in [Job::Silence, Job::Flush, Job::Epochs, Job::Postings, Job::Payouts, Job::Rollups] {
             self.context.nudges.nudge(job);
         }
         Ok(())

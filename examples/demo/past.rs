@@ -9,6 +9,7 @@ use lucid::clock::{self, Driver};
 use lucid::crypto::{Entropy, sha256_parts};
 use lucid::domain::ids::{Incarnation, NodeIndex};
 use lucid::domain::pool::DEFAULT_POOL_ID;
+use lucid::domain::setup::Step;
 use lucid::domain::time::{BootMs, Timestamp};
 use lucid::live::Job;
 use lucid::storage::Store;
@@ -117,6 +118,11 @@ impl<'a> Past<'a> {
         for (username, role) in PEOPLE {
             site.client.post("/users", json!({ "username": username, "password": PASSWORD, "role": role })).await;
         }
+        let kit = json!({ "passphrase": "a demo has nothing to lose", "password": PASSWORD });
+        site.client.post("/recovery-kit", kit).await;
+        for step in Step::ALL.into_iter().filter(|step| !matches!(step, Step::Account | Step::RecoveryKit)) {
+            site.client.put(&format!("/setup/steps/{}", step.as_str()), json!({ "state": "done" })).await;
+        }
         let home = json!({ "name": "home-fleet", "description": "Small boards and desktop machines at home", "max_nodes": 1000 });
         site.client.put(&format!("/nodes/pools/{DEFAULT_POOL_ID}"), home).await;
         let rack = json!({
@@ -156,6 +162,7 @@ impl<'a> Past<'a> {
                 self = self.happen(event).await;
             }
             self.slot();
+            self.run(&[Job::Silence]).await;
             let slot = self.now().slot().0;
             if slot % EPOCH_SLOTS == CLOSES_IN_SLOT {
                 self.cycles(slot % SLOTS_PER_HOUR == CLOSES_IN_SLOT).await;
@@ -204,8 +211,12 @@ impl<'a> Past<'a> {
         if all {
             self.site.run_cycles().await;
         }
-        for job in [Job::Flush, Job::Epochs, Job::Tracking] {
-            self.site.app.context.run(job).await.expect("a cycle runs");
+        self.run(&[Job::Flush, Job::Epochs, Job::Tracking]).await;
+    }
+
+    async fn run(&self, jobs: &[Job]) {
+        for job in jobs {
+            self.site.app.context.run(*job).await.expect("a cycle runs");
         }
     }
 

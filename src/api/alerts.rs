@@ -58,15 +58,10 @@ pub struct AlertQuery {
 impl AlertQuery {
     fn check(self) -> Result<Filter, Refusal> {
         let mut errors = FieldErrors::default();
-        let is_open = self.state.and_then(|text| {
-            errors.require(matches!(text.as_str(), "open" | "resolved"), "state", "must be open or resolved");
-            Some(text == "open")
-        });
-        let severity = self.severity.and_then(|text| {
-            let severity = serde_json::from_value(text.into()).ok();
-            errors.require(severity.is_some(), "severity", "must be info, warning or critical");
-            severity
-        });
+        let is_open = self.state.as_deref().map(|text| text == "open");
+        errors.require(matches!(self.state.as_deref(), None | Some("open" | "resolved")), "state", "must be open or resolved");
+        let severity: Option<Severity> = self.severity.as_ref().and_then(|text| serde_json::from_value(text.as_str().into()).ok());
+        errors.require(severity.is_some() == self.severity.is_some(), "severity", "must be info, warning or critical");
         errors.finish()?;
         Ok(Filter { is_open, severity })
     }

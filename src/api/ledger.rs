@@ -69,18 +69,25 @@ pub enum CauseView {
 pub struct LineView {
     /// `node_payable:node_...`, `pool_expense:pool_...`, `adjustment`.
     pub account: String,
+    /// Name of the account's node or pool.
+    pub name: Option<String>,
     pub amount: String,
 }
 
-fn account_name(account: Account, names: &mut Names<'_>) -> Result<String, Fault> {
-    Ok(match account {
-        Account::PoolExpense(pool) => format!("pool_expense:{}", names.pool(pool)?),
-        Account::NodePayable(node) => format!("node_payable:{}", names.node(node)?),
-        Account::NodeReserved(node) => format!("node_reserved:{}", names.node(node)?),
-        Account::NodePaid(node) => format!("node_paid:{}", names.node(node)?),
-        Account::Forfeited(node) => format!("forfeited:{}", names.node(node)?),
-        Account::Adjustment => "adjustment".to_owned(),
-        Account::Unexplained => "unexplained".to_owned(),
+/// An account as the API writes it, and the name of whose it is.
+fn account_name(account: Account, names: &mut Names<'_>) -> Result<(String, Option<String>), Fault> {
+    let (kind, owner) = match account {
+        Account::PoolExpense(pool) => ("pool_expense", Some(names.pool(pool)?)),
+        Account::NodePayable(node) => ("node_payable", Some(names.node(node)?)),
+        Account::NodeReserved(node) => ("node_reserved", Some(names.node(node)?)),
+        Account::NodePaid(node) => ("node_paid", Some(names.node(node)?)),
+        Account::Forfeited(node) => ("forfeited", Some(names.node(node)?)),
+        Account::Adjustment => ("adjustment", None),
+        Account::Unexplained => ("unexplained", None),
+    };
+    Ok(match owner {
+        Some(owner) => (format!("{kind}:{}", owner.id), Some(owner.name)),
+        None => (kind.to_owned(), None),
     })
 }
 
@@ -89,16 +96,16 @@ impl CauseView {
         let payout = |id: &PayoutId| id.to_string();
         Ok(match cause {
             Cause::Accrual { node, after, through } => {
-                CauseView::Accrual { node_id: names.node(*node)?, after: after.0, through: through.0 }
+                CauseView::Accrual { node_id: names.node(*node)?.id, after: after.0, through: through.0 }
             }
             Cause::Reserve { payout: id } => CauseView::Reserve { payout_id: payout(id) },
             Cause::Release { payout: id } => CauseView::Release { payout_id: payout(id) },
             Cause::Paid { payout: id } => CauseView::Paid { payout_id: payout(id) },
             Cause::Adjustment { node, reason, by } => {
-                CauseView::Adjustment { node_id: names.node(*node)?, reason: reason.clone(), by: by.to_string() }
+                CauseView::Adjustment { node_id: names.node(*node)?.id, reason: reason.clone(), by: by.to_string() }
             }
             Cause::Forfeiture { node, reason, by } => {
-                CauseView::Forfeiture { node_id: names.node(*node)?, reason: reason.clone(), by: by.to_string() }
+                CauseView::Forfeiture { node_id: names.node(*node)?.id, reason: reason.clone(), by: by.to_string() }
             }
         })
     }
@@ -109,7 +116,8 @@ impl PostingView {
         let Book { settlement, currency } = posting.entry.book;
         let mut lines = Vec::with_capacity(posting.entry.lines.len());
         for line in &posting.entry.lines {
-            lines.push(LineView { account: account_name(line.account, names)?, amount: line.amount.to_decimal(currency).to_string() });
+            let (account, name) = account_name(line.account, names)?;
+            lines.push(LineView { account, name, amount: line.amount.to_decimal(currency).to_string() });
         }
         let cause = CauseView::new(&posting.entry.cause, names)?;
         Ok(PostingView { seq: posting.seq, at: posting.at.rfc3339(), cause, settlement, currency, lines })
@@ -155,6 +163,8 @@ async fn list(state: &AppState, node: Option<NodeIndex>, page: Page) -> Result<J
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct BalanceView {
     pub account: String,
+    /// Name of the account's node or pool.
+    pub name: Option<String>,
     pub balance: String,
 }
 
@@ -184,7 +194,8 @@ pub async fn balances(State(state): State<AppState>, caller: Caller) -> Result<J
         for (book, account, units) in ledger::balances(&read)? {
             let (accounts, sum) = books.entry(book).or_default();
             let balance = units.to_decimal(book.currency).to_string();
-            accounts.push(BalanceView { account: account_name(account, &mut names)?, balance });
+            let (account, name) = account_name(account, &mut names)?;
+            accounts.push(BalanceView { account, name, balance });
             *sum = sum.plus(units).map_err(|overflow| Fault::Invariant(overflow.to_string()))?;
         }
         let show = |(Book { settlement, currency }, (accounts, sum)): (Book, (Vec<BalanceView>, Units))| BookView {

@@ -11,6 +11,7 @@ pub mod clock;
 pub mod enrolment;
 pub mod error;
 pub mod events;
+pub mod fleet_scores;
 pub mod gauges;
 pub mod health;
 pub mod idempotency;
@@ -25,8 +26,11 @@ pub mod node_events;
 pub mod node_view;
 pub mod nodes;
 pub mod openapi;
+pub mod overview;
+pub mod overview_money;
 pub mod page;
 pub mod passwords;
+pub mod payout_detail;
 pub mod payouts;
 pub mod people;
 mod planned;
@@ -36,6 +40,7 @@ pub mod poot;
 mod reads;
 pub mod recovery_kit;
 pub mod resources;
+pub mod score_parts;
 pub mod server;
 pub mod sessions;
 pub mod settings;
@@ -107,6 +112,8 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(pools::join_flat))
         .routes(routes!(resources::current))
         .routes(routes!(resources::metrics))
+        .routes(routes!(overview::show))
+        .routes(routes!(fleet_scores::summary))
         .routes(routes!(poot::score))
         .routes(routes!(uptime::show))
         .routes(routes!(poot::history))
@@ -116,6 +123,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(payouts::of_node))
         .routes(routes!(payouts::of_node_flat))
         .routes(routes!(payouts::history))
+        .routes(routes!(payout_detail::show))
         .routes(routes!(payouts::process))
         .routes(routes!(ledger::of_node))
         .routes(routes!(ledger::all))
@@ -165,6 +173,8 @@ mod admin_tests;
 mod fleet_tests;
 #[cfg(test)]
 mod idempotency_tests;
+#[cfg(test)]
+mod overview_tests;
 #[cfg(test)]
 mod read_tests;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use super::error::ErrorBody;
+use super::fleet_scores::HistoryRange;
 use super::resources::{MetricType, TimeRange};
 use crate::domain::overlay::Metric;
 
@@ -13,7 +14,7 @@ use crate::domain::overlay::Metric;
 #[openapi(
     info(title = "Lucid Node Management", description = "Nodes, proof of operational time, work credits and payouts. Errors have the body `ErrorBody`. Routes marked `x-planned` answer 501."),
     // Schemas of query parameters are not found through their routes.
-    components(schemas(ErrorBody, Metric, MetricType, TimeRange)),
+    components(schemas(ErrorBody, HistoryRange, Metric, MetricType, TimeRange)),
     security(("session" = []), ("bearer" = []))
 )]
 struct Head;

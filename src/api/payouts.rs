@@ -5,13 +5,12 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::auth::{Caller, Principal};
-use super::error::ApiError;
-use super::json::{Json, Path};
+use super::error::{ApiError, ErrorBody};
+use super::json::{Json, Path, Query};
 use super::page::{Page, PageQuery, Pagination};
 use super::reads::{self, Names};
 use super::state::AppState;
 use crate::domain::address::{AddressRecord, PayoutAddress};
-use crate::domain::ids::NodeIndex;
 use crate::domain::ledger::Settlement;
 use crate::domain::money::Currency;
 use crate::domain::payout::{self, Payout, Status};
@@ -19,7 +18,7 @@ use crate::domain::refusal::{FieldError, Refusal};
 use crate::domain::time::{Now, Timestamp};
 use crate::domain::user::Role;
 use crate::live::Job;
-use crate::storage::core::payouts::SealedAddress;
+use crate::storage::core::payouts::{Filter, SealedAddress};
 use crate::storage::core::{audit, payouts};
 use crate::storage::fault::Fault;
 
@@ -107,6 +106,7 @@ fn payable(new: &NewAddress) -> Result<PayoutAddress, Refusal> {
 pub struct PayoutView {
     pub payout_id: String,
     pub node_id: String,
+    pub node_name: String,
     pub amount: String,
     pub currency: Currency,
     /// Viewers see its end only.
@@ -126,16 +126,18 @@ pub struct PayoutView {
 }
 
 impl PayoutView {
-    fn new(payout: &Payout, names: &mut Names<'_>, shows_address: bool) -> Result<PayoutView, Fault> {
+    pub fn new(payout: &Payout, names: &mut Names<'_>, shows_address: bool) -> Result<PayoutView, Fault> {
         let (completed_at, error_message) = match &payout.state {
             payout::State::Open => (None, None),
             payout::State::Paid { at } => (Some(*at), None),
             payout::State::Failed { reason, .. } | payout::State::Cancelled { reason, .. } => (None, Some(reason.clone())),
         };
         let wallet_address = if shows_address { payout.address.to_string() } else { payout.address.masked() };
+        let node = names.node(payout.node)?;
         Ok(PayoutView {
             payout_id: payout.id.to_string(),
-            node_id: names.node(payout.node)?,
+            node_id: node.id,
+            node_name: node.name,
             amount: payout.amount.to_decimal(payout.book.currency).to_string(),
             currency: payout.book.currency,
             wallet_address,
@@ -167,7 +169,7 @@ pub async fn of_node(
     page: Page,
 ) -> Result<Json<PayoutList>, ApiError> {
     let node = reads::node_for(&state, &caller, &id, Role::Viewer)?.index;
-    list(&state, &caller, Some(node), page).await
+    list(&state, &caller, Filter { node: Some(node), ..Filter::default() }, page).await
 }
 
 /// Payouts of a node, newest first: the same as `/nodes/{id}/payouts`
@@ -176,27 +178,50 @@ pub async fn of_node_flat(state: State<AppState>, caller: Caller, id: Path<Strin
     of_node(state, caller, id, page).await
 }
 
-/// All payouts, newest first
-#[utoipa::path(get, path = "/nodes/payouts/history", tag = "payouts", params(PageQuery), responses((status = 200, body = PayoutList)))]
-pub async fn history(State(state): State<AppState>, caller: Caller, page: Page) -> Result<Json<PayoutList>, ApiError> {
-    caller.require(Role::Viewer)?;
-    list(&state, &caller, None, page).await
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct PayoutQuery {
+    status: Option<Status>,
+    /// Payouts to this node only; 404 when there is none of this id.
+    node_id: Option<String>,
+    settlement: Option<Settlement>,
 }
 
-async fn list(state: &AppState, caller: &Caller, node: Option<NodeIndex>, page: Page) -> Result<Json<PayoutList>, ApiError> {
-    let shows_address = match caller.principal {
-        Principal::User { role, .. } => role >= Role::Operator,
-        Principal::Node { .. } => true,
-        Principal::Anonymous => false,
+/// All payouts, newest first
+#[utoipa::path(get, path = "/nodes/payouts/history", tag = "payouts", params(PageQuery, PayoutQuery),
+    responses((status = 200, body = PayoutList), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+pub async fn history(
+    State(state): State<AppState>,
+    caller: Caller,
+    page: Page,
+    Query(query): Query<PayoutQuery>,
+) -> Result<Json<PayoutList>, ApiError> {
+    caller.require(Role::Viewer)?;
+    let node = match &query.node_id {
+        Some(id) => Some(reads::node_for_person(&state, &caller, id, Role::Viewer)?.index),
+        None => None,
     };
+    list(&state, &caller, Filter { node, status: query.status, settlement: query.settlement }, page).await
+}
+
+async fn list(state: &AppState, caller: &Caller, filter: Filter, page: Page) -> Result<Json<PayoutList>, ApiError> {
+    let shows_address = shows_address(caller);
     reads::long(state, move |state| {
         let read = state.store.read()?;
-        let (rows, total) = payouts::page(&read, node, page.offset(), page.limit())?;
+        let (rows, total) = payouts::page(&read, filter, page.offset(), page.limit())?;
         let mut names = Names::new(&read);
         let payouts = rows.iter().map(|payout| PayoutView::new(payout, &mut names, shows_address)).collect::<Result<_, _>>()?;
         Ok(Json(PayoutList { payouts, pagination: page.of_rows(total) }))
     })
     .await
+}
+
+pub(super) fn shows_address(caller: &Caller) -> bool {
+    match caller.principal {
+        Principal::User { role, .. } => role >= Role::Operator,
+        Principal::Node { .. } => true,
+        Principal::Anonymous => false,
+    }
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]

@@ -12,6 +12,7 @@ use super::error::ApiError;
 use super::json::{Json, Path};
 use super::page::{Page, PageQuery, Pagination};
 use super::reads;
+use super::score_parts::Explanation;
 use super::state::AppState;
 use crate::crypto::hex;
 use crate::domain::credits::Leaf;
@@ -111,6 +112,8 @@ pub struct PootScore {
     pub current_slot: CurrentSlot,
     /// The last 120 slots, oldest first, the present one included.
     pub recent_slots: Vec<RecentSlot>,
+    #[serde(flatten)]
+    pub explanation: Explanation,
 }
 
 /// The score of a node and what it is made of
@@ -140,6 +143,7 @@ pub async fn score(State(state): State<AppState>, caller: Caller, Path(id): Path
         min_score: f64::from(params.min_score_hundredths) / 100.0,
         current_slot: CurrentSlot { slot: present.0, proven, ends_at: present.end().rfc3339() },
         recent_slots: states.into_iter().map(|(Slot(slot), state)| RecentSlot { slot, state }).collect(),
+        explanation: Explanation::of(&state.store, node, &standings)?,
     }))
 }
 

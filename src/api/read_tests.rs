@@ -16,7 +16,7 @@ use crate::domain::ledger::{Book, Entry, Settlement};
 use crate::domain::metrics::Sample;
 use crate::domain::money::{Currency, Pico, Units};
 use crate::domain::node::Node;
-use crate::domain::payout::{Plan, Priority, Source, plan};
+use crate::domain::payout::{Plan, Prepared, Priority, Source, plan};
 use crate::domain::poot::{Inputs, Params, Window, score};
 use crate::live::Job;
 use crate::storage::Lane;
@@ -30,15 +30,15 @@ const LUCID: &str = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed";
 const SIMULATED: Book = Book { settlement: Settlement::Simulated, currency: Currency::Usdt };
 
 /// A manager with one person, `root`, and two nodes in the default pool.
-struct World {
-    site: Site,
-    root: String,
-    node: Node,
-    other: Node,
+pub(super) struct World {
+    pub(super) site: Site,
+    pub(super) root: String,
+    pub(super) node: Node,
+    pub(super) other: Node,
 }
 
 impl World {
-    async fn new() -> World {
+    pub(super) async fn new() -> World {
         let site = Site::new();
         let root = site.set_up().await;
         let act = Act::system(site.state.now());
@@ -66,29 +66,29 @@ impl World {
         World { site, root, node, other }
     }
 
-    async fn get(&self, path: &str) -> (StatusCode, Value) {
+    pub(super) async fn get(&self, path: &str) -> (StatusCode, Value) {
         self.get_as(&self.root, path).await
     }
 
-    async fn get_as(&self, token: &str, path: &str) -> (StatusCode, Value) {
+    pub(super) async fn get_as(&self, token: &str, path: &str) -> (StatusCode, Value) {
         self.site.as_bearer(token, Method::GET, &format!("/api/v1{path}"), None).await
     }
 
-    async fn put_address(&self, token: &str, body: Value) -> (StatusCode, Value) {
+    pub(super) async fn put_address(&self, token: &str, body: Value) -> (StatusCode, Value) {
         self.site.as_bearer(token, Method::PUT, &format!("/api/v1/nodes/{}/payout-address", self.node.id), Some(body)).await
     }
 
-    fn node_token(&self, node: &Node) -> String {
+    pub(super) fn node_token(&self, node: &Node) -> String {
         let claims = NodeClaims::new(node.id.clone(), self.site.state.now().wall, "jti".into());
         jwt_encode(&self.site.state.store.secrets.node_tokens, &claims).unwrap()
     }
 
-    async fn flush(&self, batch: Batch) {
+    pub(super) async fn flush(&self, batch: Batch) {
         self.site.state.store.hot.write(Lane::Ordinary, move |tx| hot::flush(tx, &batch)).await.unwrap();
     }
 
     /// One epoch of ten slots with a leaf of `node`, and its head.
-    async fn close_epoch(&self, epoch: Epoch, window: Window, accrual: Pico) {
+    pub(super) async fn close_epoch(&self, epoch: Epoch, window: Window, accrual: Pico) {
         let inputs = Inputs { window, ..Inputs::default() };
         let leaf = Leaf {
             node: self.node.index,
@@ -103,18 +103,18 @@ impl World {
         self.put_head(head(epoch, 10, Some(epoch), Counts::of(&[leaf]))).await;
     }
 
-    async fn put_head(&self, head: Head) {
+    pub(super) async fn put_head(&self, head: Head) {
         self.site.state.store.write(move |tx| epochs::put(tx, &head)).await.unwrap();
     }
 
-    async fn owe(&self, node: &Node, units: i64) {
+    pub(super) async fn owe(&self, node: &Node, units: i64) {
         let (now, index) = (self.site.state.now(), node.index);
         let by = UserId::parse("user_root").unwrap();
         let entry = Entry::adjustment(SIMULATED, index, Units(units), "for a test".into(), by).unwrap();
         self.site.state.store.write(move |tx| ledger::post(tx, entry.clone(), now)).await.unwrap();
     }
 
-    async fn plan_payout(&self, node: &Node, seq: u64, units: i64) {
+    pub(super) async fn plan_payout(&self, node: &Node, seq: u64, units: i64) {
         let now = self.site.state.now();
         let address = PayoutAddress::parse(USDT, Currency::Usdt).unwrap();
         let id = PayoutId::parse(&format!("payout_{seq:04}")).unwrap();
@@ -125,7 +125,7 @@ impl World {
     }
 }
 
-fn head(epoch: Epoch, slots: u32, leaves_at: Option<Epoch>, counts: Counts) -> Head {
+pub(super) fn head(epoch: Epoch, slots: u32, leaves_at: Option<Epoch>, counts: Counts) -> Head {
     let last_slot = epoch.first_slot().plus(slots - 1);
     Head {
         epoch,
@@ -141,11 +141,11 @@ fn head(epoch: Epoch, slots: u32, leaves_at: Option<Epoch>, counts: Counts) -> H
     }
 }
 
-fn name(body: &Value) -> &str {
+pub(super) fn name(body: &Value) -> &str {
     body["error"]["details"]["name"].as_str().unwrap_or("-")
 }
 
-fn field(body: &Value) -> &str {
+pub(super) fn field(body: &Value) -> &str {
     body["error"]["details"]["fields"][0]["field"].as_str().unwrap_or("-")
 }
 
@@ -395,7 +395,8 @@ async fn payouts_are_listed_in_pages_and_only_those_who_may_see_where_they_go() 
     assert_eq!(
         body["payouts"],
         json!([{
-            "payout_id": "payout_0001", "node_id": world.node.id.as_str(), "amount": "12.5", "currency": "USDT", "wallet_address": USDT,
+            "payout_id": "payout_0001", "node_id": world.node.id.as_str(), "node_name": world.node.name,
+            "amount": "12.5", "currency": "USDT", "wallet_address": USDT,
             "status": "pending", "settlement": "simulated", "review_reason": null, "transaction_hash": null, "attempts": 0,
             "created_at": T.rfc3339(), "updated_at": T.rfc3339(), "completed_at": null, "error_message": null
         }])
@@ -404,8 +405,55 @@ async fn payouts_are_listed_in_pages_and_only_those_who_may_see_where_they_go() 
     let viewer = world.site.person(&world.root, "watcher", "viewer").await;
     assert_eq!(world.get_as(&viewer, &of_node).await.1["payouts"][0]["wallet_address"], "…rqv3");
 
+    let found = async |query: &str| {
+        let (_, body) = world.get(&format!("/nodes/payouts/history?{query}")).await;
+        body["pagination"]["total"].clone()
+    };
+    assert_eq!(
+        [found("status=pending").await, found("status=failed").await, found("settlement=live").await],
+        [json!(2), json!(0), json!(0)]
+    );
+    assert_eq!(found(&format!("node_id={}&status=pending&settlement=simulated", world.node.id)).await, json!(1));
+    assert_eq!(world.get("/nodes/payouts/history?status=lost").await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(world.get("/nodes/payouts/history?node_id=node_nobody").await.0, StatusCode::NOT_FOUND);
+
     let (_, node) = world.get(&format!("/nodes/{}", world.node.id)).await;
     assert_eq!((&node["payable"], &node["settlement"], &node["currency"]), (&json!("17.5"), &json!("simulated"), &json!("USDT")));
+}
+
+#[tokio::test]
+async fn a_payout_tells_its_attempts_and_only_times_that_were_recorded() {
+    let world = World::new().await;
+    world.owe(&world.node, 30_000_000).await;
+    world.plan_payout(&world.node, 1, 12_500_000).await;
+    let now = world.site.state.now();
+    let planned = payouts::by_seq(&world.site.state.store.read().unwrap(), 1).unwrap().unwrap();
+    let prepared = Prepared {
+        gateway: "simulated".into(),
+        network: "none".into(),
+        wallet: "w".into(),
+        contract: "c".into(),
+        bytes: vec![1],
+        txid: "ab".into(),
+        expires_at: now.wall.plus_seconds(60),
+    };
+    let signed = planned.sign(prepared, Some(&planned.address), now).unwrap();
+    let before = planned.clone();
+    world.site.state.store.write(move |tx| payouts::step(tx, Some(&before), &signed, None, now)).await.unwrap();
+
+    let (status, body) = world.get("/nodes/payouts/payout_0001").await;
+    assert_eq!(
+        (status, &body["status"], &body["source"], &body["priority"]),
+        (StatusCode::OK, &json!("processing"), &json!("automatic"), &json!("normal"))
+    );
+    assert_eq!(body["attempts_made"][0]["state"], "signed");
+    assert_eq!(body["attempts_made"][0]["transaction_hash"], json!(null), "nothing has left the machine");
+    let told: Vec<_> = body["timeline"].as_array().unwrap().iter().map(|m| (m["event"].clone(), m["at"].clone())).collect();
+    assert_eq!(told, [(json!("planned"), json!(T.rfc3339())), (json!("signed"), json!(T.rfc3339()))]);
+    assert_eq!(world.get("/nodes/payouts/payout_0009").await.1["error"]["details"]["name"], "PayoutNotFound");
+    assert_eq!(world.get("/nodes/payouts/no%20id").await.0, StatusCode::NOT_FOUND);
+    let viewer = world.site.person(&world.root, "watcher", "viewer").await;
+    assert_eq!(world.get_as(&viewer, "/nodes/payouts/payout_0001").await.1["wallet_address"], "…rqv3");
 }
 
 #[tokio::test]
@@ -427,6 +475,7 @@ async fn the_ledger_names_its_accounts_and_sums_to_zero() {
     world.owe(&world.other, 1_000_000).await;
     world.plan_payout(&world.node, 1, 12_500_000).await;
     let (node, other) = (world.node.id.as_str(), world.other.id.as_str());
+    let (named, other_named) = (world.node.name.as_str(), world.other.name.as_str());
     let (_, body) = world.get("/ledger?limit=1").await;
     assert_eq!(body["pagination"]["total"], 3);
     assert_eq!(
@@ -434,8 +483,8 @@ async fn the_ledger_names_its_accounts_and_sums_to_zero() {
         json!([{
             "seq": 3, "at": T.rfc3339(), "cause": {"kind": "reserve", "payout_id": "payout_0001"}, "settlement": "simulated", "currency": "USDT",
             "lines": [
-                {"account": format!("node_payable:{node}"), "amount": "-12.5"},
-                {"account": format!("node_reserved:{node}"), "amount": "12.5"}
+                {"account": format!("node_payable:{node}"), "name": named, "amount": "-12.5"},
+                {"account": format!("node_reserved:{node}"), "name": named, "amount": "12.5"}
             ]
         }])
     );
@@ -448,10 +497,10 @@ async fn the_ledger_names_its_accounts_and_sums_to_zero() {
     assert_eq!(
         body,
         json!({"books": [{"settlement": "simulated", "currency": "USDT", "sum": "0", "accounts": [
-            {"account": format!("node_payable:{node}"), "balance": "7.500001"},
-            {"account": format!("node_payable:{other}"), "balance": "1"},
-            {"account": format!("node_reserved:{node}"), "balance": "12.5"},
-            {"account": "adjustment", "balance": "-21.000001"}
+            {"account": format!("node_payable:{node}"), "name": named, "balance": "7.500001"},
+            {"account": format!("node_payable:{other}"), "name": other_named, "balance": "1"},
+            {"account": format!("node_reserved:{node}"), "name": named, "balance": "12.5"},
+            {"account": "adjustment", "name": null, "balance": "-21.000001"}
         ]}]})
     );
     let operator = world.site.person(&world.root, "worker", "operator").await;

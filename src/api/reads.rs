@@ -47,11 +47,18 @@ pub async fn long<R: Send + 'static>(
     reading.await.unwrap_or_else(|_| Err(ApiError::panicked()))
 }
 
-/// Ids of nodes and pools, deleted ones included; each is looked up once.
+/// What the API calls something that the ledger knows by its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Named {
+    pub id: String,
+    pub name: String,
+}
+
+/// Ids and names of nodes and pools, deleted ones included; each is looked up once.
 pub struct Names<'a> {
     read: &'a Snapshot,
-    nodes: HashMap<NodeIndex, String>,
-    pools: HashMap<PoolIndex, String>,
+    nodes: HashMap<NodeIndex, Named>,
+    pools: HashMap<PoolIndex, Named>,
 }
 
 impl<'a> Names<'a> {
@@ -59,21 +66,23 @@ impl<'a> Names<'a> {
         Names { read, nodes: HashMap::new(), pools: HashMap::new() }
     }
 
-    pub fn node(&mut self, index: NodeIndex) -> Result<String, Fault> {
-        if let Some(id) = self.nodes.get(&index) {
-            return Ok(id.clone());
+    pub fn node(&mut self, index: NodeIndex) -> Result<Named, Fault> {
+        if let Some(known) = self.nodes.get(&index) {
+            return Ok(known.clone());
         }
         let node = nodes::ever(self.read, index)?.ok_or_else(|| Fault::Invariant(format!("there never was a node {}", index.0)))?;
-        self.nodes.insert(index, node.id.to_string());
-        Ok(node.id.to_string())
+        let named = Named { id: node.id.to_string(), name: node.name };
+        self.nodes.insert(index, named.clone());
+        Ok(named)
     }
 
-    pub fn pool(&mut self, index: PoolIndex) -> Result<String, Fault> {
-        if let Some(id) = self.pools.get(&index) {
-            return Ok(id.clone());
+    pub fn pool(&mut self, index: PoolIndex) -> Result<Named, Fault> {
+        if let Some(known) = self.pools.get(&index) {
+            return Ok(known.clone());
         }
         let pool = pools::ever(self.read, index)?.ok_or_else(|| Fault::Invariant(format!("there never was a pool {}", index.0)))?;
-        self.pools.insert(index, pool.id.to_string());
-        Ok(pool.id.to_string())
+        let named = Named { id: pool.id.to_string(), name: pool.name };
+        self.pools.insert(index, named.clone());
+        Ok(named)
     }
 }

@@ -10,6 +10,7 @@ pub mod credits;
 pub mod enrolment;
 pub mod epoch;
 pub mod evidence;
+pub mod fleet_score;
 pub mod idempotency;
 pub mod ids;
 pub mod ledger;

@@ -26,8 +26,9 @@ pub fn max_amount(currency: Currency) -> Units {
 }
 
 /// Orders a queue; it never passes a guard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = PayoutPriority)]
 pub enum Priority {
     Low,
     #[default]

@@ -34,6 +34,14 @@ pub fn slot_states(store: &Store, node: NodeIndex, from: Slot, until: Slot, now:
     Ok(from.until(until).map(|slot| (slot, SlotState::of(rows.get(&slot), node, is_decided(slot)))).collect())
 }
 
+/// Evidence rows of `[from, until)` that do not change any more: of slots that are closed, with their silence recorded.
+pub fn decided(store: &Store, from: Slot, until: Slot, now: Now) -> Result<BTreeMap<Slot, SlotRow>, Fault> {
+    // Read before the rows: a flush in between then leaves a slot out, and never shows one without its silence.
+    let recorded = hot::meta(&store.hot.read()?)?.flushed_at.slot();
+    let newest = from.until(until.min(recorded)).rev().find(|slot| !store.intake.is_open(*slot, now));
+    newest.map_or_else(|| Ok(BTreeMap::new()), |slot| evidence(store, from, slot.plus(1)))
+}
+
 /// Slots whose samples are in memory at one time while a series is made: 24 h.
 const SLOTS_AT_ONCE: u32 = 2_880;
 
@@ -109,6 +117,8 @@ impl Standing {
 /// Where some nodes stand; read once for all of them.
 #[derive(Debug)]
 pub struct Standings {
+    /// The newest epoch with leaves.
+    pub epoch: Option<Epoch>,
     /// When the scores were calculated.
     pub scored_at: Option<Timestamp>,
     /// Of the last epoch; those in force when there was none.
@@ -126,7 +136,8 @@ impl Standings {
         let mut nodes = nodes.to_vec();
         nodes.sort_unstable();
         let (mut scored_at, mut found) = (None, Vec::new());
-        if let Some(epoch) = head.as_ref().and_then(|head| head.leaves_at) {
+        let epoch = head.as_ref().and_then(|head| head.leaves_at);
+        if let Some(epoch) = epoch {
             scored_at = epochs::by_epoch(&core, epoch)?.map(|head| head.closed_at);
             found = leaves::of_nodes(&store.hot.read()?, epoch, &nodes)?;
         }
@@ -134,7 +145,7 @@ impl Standings {
         let oldest = present.minus(u32::from(params.max_age_slots));
         let from = head.as_ref().map_or(oldest, |head| head.next_slot().max(oldest));
         let since = evidence(store, from, present.plus(1))?.into_values().collect();
-        Ok(Standings { scored_at, params, leaves: found.into_iter().map(|leaf| (leaf.node, leaf)).collect(), since })
+        Ok(Standings { epoch, scored_at, params, leaves: found.into_iter().map(|leaf| (leaf.node, leaf)).collect(), since })
     }
 
     pub fn of(&self, node: NodeIndex) -> Standing {

@@ -110,6 +110,21 @@ pub fn page_of(read: &impl Read, filter: Filter, offset: usize, limit: usize) ->
     Ok((alerts, u64::try_from(total).unwrap_or(u64::MAX)))
 }
 
+/// Every alert that is not over, newest first. There is at most one per kind and subject.
+pub fn all_open(read: &impl Read) -> Result<Vec<Alert>, Fault> {
+    let mut seqs = Vec::new();
+    read.for_each(OPEN_ALERTS, .., |_, Index64(seq)| {
+        seqs.push(seq);
+        ControlFlow::Continue(())
+    })?;
+    seqs.sort_unstable();
+    let mut alerts = Vec::with_capacity(seqs.len());
+    for seq in seqs.into_iter().rev() {
+        alerts.extend(read.get(ALERTS, &seq)?);
+    }
+    Ok(alerts)
+}
+
 /// Newest first, and how many there are.
 pub fn page(read: &impl Read, offset: usize, limit: usize) -> Result<(Vec<Alert>, u64), Fault> {
     let (mut skipped, mut alerts) = (0, Vec::new());

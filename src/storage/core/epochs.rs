@@ -59,6 +59,33 @@ pub fn page_since(read: &impl Read, since: Slot, offset: usize, limit: usize) ->
     Ok((heads, total))
 }
 
+/// Heads whose slots reach `since` or later, oldest first; the first of them may begin earlier.
+pub fn reaching(read: &impl Read, since: Slot) -> Result<Vec<Head>, Fault> {
+    let mut heads = Vec::new();
+    read.for_each_back(EPOCHS, .., |_, head| {
+        if head.last_slot < since {
+            return ControlFlow::Break(());
+        }
+        heads.push(head);
+        ControlFlow::Continue(())
+    })?;
+    heads.reverse();
+    Ok(heads)
+}
+
+/// The newest head with leaves before `epoch`.
+pub fn before(read: &impl Read, epoch: Epoch) -> Result<Option<Head>, Fault> {
+    let mut found = None;
+    read.for_each_back(EPOCHS, ..epoch.0, |_, head| {
+        if head.is_gap {
+            return ControlFlow::Continue(());
+        }
+        found = Some(head);
+        ControlFlow::Break(())
+    })?;
+    Ok(found)
+}
+
 pub fn count(read: &impl Read) -> Result<u64, Fault> {
     read.count(EPOCHS)
 }

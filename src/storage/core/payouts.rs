@@ -10,9 +10,9 @@ use crate::crypto::Entropy;
 use crate::domain::address::AddressRecord;
 use crate::domain::audit::{Act, Draft};
 use crate::domain::ids::{NodeId, NodeIndex, PayoutId};
-use crate::domain::ledger::{Book, Entry};
+use crate::domain::ledger::{Book, Entry, Settlement};
 use crate::domain::node_event::{Kind, NodeEvent};
-use crate::domain::payout::{Payout, Source, State};
+use crate::domain::payout::{Payout, Source, State, Status};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::{Now, Timestamp};
 use crate::storage::Secrets;
@@ -147,7 +147,6 @@ pub fn open(read: &impl Read, limit: usize) -> Result<Vec<u64>, Fault> {
 
 /// When the automatic cycle last planned a payout of this node and book that was not cancelled.
 pub fn last_scheduled_at(read: &impl Read, node: NodeIndex, book: Book) -> Result<Option<Timestamp>, Fault> {
-    use crate::domain::payout::Status;
     let Some(Index64(seq)) = read.get(SCHEDULED, &(node.0, book_number(book)))? else { return Ok(None) };
     Ok(by_seq(read, seq)?.filter(|p| p.status() != Status::Cancelled).map(|p| p.created_at))
 }
@@ -160,12 +159,30 @@ pub fn for_each(read: &impl Read, mut visit: impl FnMut(Payout)) -> Result<(), F
     })
 }
 
-/// Newest first, with the number of all; of one node, when given.
-pub fn page(read: &impl Read, node: Option<NodeIndex>, offset: usize, limit: usize) -> Result<(Vec<Payout>, usize), Fault> {
-    let Some(node) = node else { return page_of_all(read, offset, limit) };
+/// Which payouts are wanted; empty = all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub node: Option<NodeIndex>,
+    pub status: Option<Status>,
+    pub settlement: Option<Settlement>,
+}
+
+impl Filter {
+    fn fits(&self, payout: &Payout) -> bool {
+        self.node.is_none_or(|node| payout.node == node)
+            && self.status.is_none_or(|status| payout.status() == status)
+            && self.settlement.is_none_or(|settlement| payout.book.settlement == settlement)
+    }
+}
+
+/// Newest first, with the number of all that fit.
+pub fn page(read: &impl Read, filter: Filter, offset: usize, limit: usize) -> Result<(Vec<Payout>, usize), Fault> {
+    if filter == Filter::default() {
+        return page_of_all(read, offset, limit);
+    }
     let (mut rows, mut total) = (Vec::new(), 0);
     read.for_each_back(PAYOUTS, .., |_, payout| {
-        if payout.node == node {
+        if filter.fits(&payout) {
             if total >= offset && rows.len() < limit {
                 rows.push(payout);
             }

@@ -299,9 +299,8 @@ mod tests {
 
 #[cfg(test)]
 mod cost {
-    use std::time::Instant;
-
     use super::*;
+    use crate::clock::Stopwatch;
     use crate::domain::metrics::{Cpu, Disk, Interface, Memory, Network};
     use crate::domain::series::Granularity;
     use crate::storage::hot::{Batch, EncodedSample, PendingSample, flush};
@@ -371,7 +370,7 @@ mod cost {
             store.hot.write_now(move |tx| flush(tx, &batch)).unwrap();
         }
         size("an hour of samples");
-        let begin = Instant::now();
+        let begin = Stopwatch::start();
         let row = roll(&store.hot.read().unwrap(), FIRST, 0).unwrap();
         println!("rolling an hour: {:?}, {} bytes a row", begin.elapsed(), encode(&row.block).unwrap().len());
         for day in 0..90u32 {
@@ -392,12 +391,12 @@ mod cost {
         }
         for (days, granularity) in [(30, Granularity::Hour), (90, Granularity::ThreeHours), (90, Granularity::SixHours)] {
             let end = first_slot(FIRST + HOURS_OF_90_DAYS);
-            let begin = Instant::now();
+            let begin = Stopwatch::start();
             let buckets = present::series(&store, NodeIndex(50), end.minus(days * 2_880), end, granularity).unwrap();
             println!("{days} days at {}: {} points in {:?}", granularity.as_str(), buckets.len(), begin.elapsed());
         }
         let steps = crate::domain::overlay::Steps::ending(first_slot(FIRST + HOURS_OF_90_DAYS).minus(1), 30 * 2_880, 360);
-        let begin = Instant::now();
+        let begin = Stopwatch::start();
         let lines = crate::storage::overlay::lines(&store, &nodes, crate::domain::overlay::Metric::Cpu, steps).unwrap();
         println!("30 days of {} members: {} points in {:?}", lines.len(), lines[0].len(), begin.elapsed());
     }

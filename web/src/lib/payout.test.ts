@@ -15,7 +15,7 @@ describe('a payout in words', () => {
     [{ ...payout, status: 'pending' }, 'Planned and reserved; not signed yet.'],
     [payout, 'On its way.'],
     [{ ...payout, attempts: 3 }, 'On its way, attempt 3.'],
-    [{ ...payout, status: 'completed' }, 'Simulated: booked as paid, no money moved.'],
+    [{ ...payout, status: 'completed' }, 'Booked as paid; simulated, so no money moved.'],
     [{ ...payout, status: 'completed', settlement: 'live' }, 'Paid.'],
     [{ ...payout, status: 'failed', error_message: 'reverted on chain' }, 'Reverted on chain.'],
     [{ ...payout, status: 'cancelled' }, 'No reason is recorded.'],

@@ -1,5 +1,5 @@
 // Payouts in words: what a state means and what happens next. Values in, texts out.
-import type { Payout } from './api/types';
+import type { Payout, PayoutDetail } from './api/types';
 import { sentence } from './format';
 
 export type PayoutLook = 'pending' | 'processing' | 'review' | 'completed' | 'failed' | 'cancelled';
@@ -28,7 +28,7 @@ export function reasonOf(payout: Pick<Payout, 'status' | 'review_reason' | 'erro
     case 'review':
       return sentence(payout.review_reason ?? 'a person has to decide');
     case 'completed':
-      return payout.settlement === 'simulated' ? 'Simulated: booked as paid, no money moved.' : 'Paid.';
+      return payout.settlement === 'simulated' ? 'Booked as paid; simulated, so no money moved.' : 'Paid.';
     case 'failed':
     case 'cancelled':
       return payout.error_message ? sentence(payout.error_message) : 'No reason is recorded.';
@@ -43,4 +43,36 @@ export function sinceOf(payout: Pick<Payout, 'completed_at' | 'updated_at'>): st
 /** `TRRnbV…rv3`: enough of an address or a transaction to recognise it. */
 export function shortened(text: string, head = 6, tail = 4): string {
   return text.length <= head + tail + 1 ? text : `${text.slice(0, head)}…${text.slice(-tail)}`;
+}
+
+type Moment = PayoutDetail['timeline'][number];
+
+export const MOMENT_WORDS: Record<Moment['event'], string> = {
+  planned: 'Planned, and its amount reserved',
+  signed: 'Signed and recorded',
+  sent: 'Recorded as sent, then sent',
+  seen: 'Seen on the chain',
+  attempt_failed: 'Failed on the chain',
+  attempt_dead: 'Proven that it can never land',
+  review: 'Waits for a person',
+  paid: 'Paid',
+  failed: 'Failed; the amount went back to what is owed',
+  cancelled: 'Cancelled; the amount went back to what is owed',
+};
+
+/** What may happen next, so that nobody has to guess. */
+export function nextOf(payout: Pick<PayoutDetail, 'status' | 'review_reason' | 'settlement'>): string {
+  switch (lookOf(payout)) {
+    case 'pending':
+      return 'Next: the payout cycle signs it.';
+    case 'processing':
+      return 'Next: the payout cycle asks what became of it. Until that is known, nothing else is sent.';
+    case 'review':
+      return 'Nothing more is sent until an admin has decided. The amount stays reserved.';
+    case 'completed':
+      return 'This is its end.';
+    case 'failed':
+    case 'cancelled':
+      return 'This is its end. What is owed is paid by a later payout.';
+  }
 }

@@ -124,6 +124,9 @@ function send<M extends Change, P extends Having<Lowercase<M>>>(
 
 export type NodeQuery = QueryOf<Get<'/nodes'>>;
 
+/** The proof document of an epoch as a file. */
+export const epochProofPath = (epoch: number): string => `${BASE}/poot/epochs/${epoch}?download=true`;
+
 /** One entry for each thing the pages ask or change. */
 export const api = {
   setupState: (signal?: AbortSignal) => get('/setup', { signal }),
@@ -159,6 +162,7 @@ export const api = {
 
   clock: (signal?: AbortSignal) => get('/clock', { signal }),
   confirmClock: (clientTime: string) => send('POST', '/clock/confirm', { body: { client_time: clientTime } }),
+  acceptClock: () => send('POST', '/clock/accept'),
   /** The kit as the manager made it, to be saved byte by byte. */
   recoveryKit: (passphrase: string, password: string) =>
     once('POST', '/recovery-kit', null, async () => {
@@ -167,6 +171,12 @@ export const api = {
       const name = /filename="([^"/]+)"/.exec(response.headers.get('content-disposition') ?? '')?.[1];
       return { kit: await response.blob(), name: name ?? 'lucid-recovery-kit.json' };
     }),
+
+  overview: (signal?: AbortSignal) => get('/overview', { signal }),
+  alerts: (query: QueryOf<Get<'/alerts'>>, signal?: AbortSignal) => get('/alerts', { query, signal }),
+  fleetScores: (query: QueryOf<Get<'/poot/summary'>>, signal?: AbortSignal) => get('/poot/summary', { query, signal }),
+  closedEpochs: (query: QueryOf<Get<'/poot/epochs'>>, signal?: AbortSignal) => get('/poot/epochs', { query, signal }),
+  managerKey: (signal?: AbortSignal) => get('/poot/manager-key', { signal }),
 
   nodes: (query: NodeQuery, signal?: AbortSignal) => get('/nodes', { query, signal }),
   node: (id: string, signal?: AbortSignal) => get('/nodes/{id}', { id, signal }),
@@ -196,6 +206,7 @@ export const api = {
 
   payouts: (id: string, limit: number, signal?: AbortSignal) => get('/nodes/{id}/payouts', { id, query: { limit }, signal }),
   allPayouts: (query: QueryOf<Get<'/nodes/payouts/history'>>, signal?: AbortSignal) => get('/nodes/payouts/history', { query, signal }),
+  payout: (id: string, signal?: AbortSignal) => get('/nodes/payouts/{payout_id}', { id, signal }),
   processPayouts: () => send('POST', '/payouts/process'),
   ledger: (query: QueryOf<Get<'/ledger'>>, signal?: AbortSignal) => get('/ledger', { query, signal }),
   balances: (signal?: AbortSignal) => get('/ledger/balances', { signal }),

@@ -490,6 +490,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/nodes/payouts/{payout_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show a payout */
+        get: operations["get_nodes_payouts_payout_id"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/nodes/pools": {
         parameters: {
             query?: never;
@@ -917,6 +934,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/overview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Everything at a glance */
+        get: operations["get_overview"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/payouts/process": {
         parameters: {
             query?: never;
@@ -1048,6 +1082,23 @@ export interface paths {
         };
         /** The key with which this manager signs */
         get: operations["get_poot_manager_key"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/poot/summary": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The scores of the fleet, and how they went */
+        get: operations["get_poot_summary"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1481,6 +1532,54 @@ export interface components {
             /** @description Id of what it is about; empty when it is about the manager. */
             subject: string;
         };
+        /** @description Open alerts. */
+        AlertsOverview: {
+            /** Format: int32 */
+            critical: number;
+            /** Format: int32 */
+            info: number;
+            /** @description At most five: the worst first, then the newest. */
+            newest: components["schemas"]["AlertView"][];
+            /** Format: int32 */
+            warning: number;
+        };
+        /** @enum {string} */
+        AttemptStateName: "signed" | "maybe_sent" | "seen" | "paid" | "failed_on_chain" | "dead";
+        AttemptView: {
+            /** Format: int64 */
+            block?: number | null;
+            /** @description By the network's own clock. */
+            expires_at: string;
+            gateway: string;
+            network: string;
+            /**
+             * Format: int32
+             * @description Counts from 1.
+             */
+            number: number;
+            /** @description Why it failed, or what proves it dead. */
+            reason?: string | null;
+            sent_at?: string | null;
+            signed_at: string;
+            state: components["schemas"]["AttemptStateName"];
+            /** @description Null until it may have left this machine. */
+            transaction_hash?: string | null;
+        };
+        Attention: {
+            /**
+             * Format: int32
+             * @description Never 0.
+             */
+            count: number;
+            kind: components["schemas"]["AttentionKind"];
+            /** @description At most three of the nodes that are meant; none where it is about the manager. */
+            nodes: components["schemas"]["NodeName"][];
+        };
+        /**
+         * @description What waits for a person.
+         * @enum {string}
+         */
+        AttentionKind: "payout_review" | "fingerprint_drift" | "address_missing" | "clock_untrusted" | "epochs_behind" | "recovery_kit_missing" | "setup_unfinished";
         AuditList: {
             chain: components["schemas"]["Chain"];
             entries: components["schemas"]["EntryView"][];
@@ -1489,6 +1588,8 @@ export interface components {
         BalanceView: {
             account: string;
             balance: string;
+            /** @description Name of the account's node or pool. */
+            name?: string | null;
         };
         Balances: {
             books: components["schemas"]["BookView"][];
@@ -1717,6 +1818,16 @@ export interface components {
             /** Format: int32 */
             valid: number;
         };
+        /** @description How far epochs are closed. */
+        EpochsOverview: {
+            /**
+             * Format: int64
+             * @description From there to the end of the last epoch that could be closed now. Null before the first epoch, and while the clock is not trusted.
+             */
+            behind_seconds?: number | null;
+            /** @description End of the last closed epoch; null before the first. */
+            last_end?: string | null;
+        };
         /** @description Every error answer. */
         ErrorBody: {
             error: components["schemas"]["ErrorDetail"];
@@ -1803,6 +1914,11 @@ export interface components {
             status: components["schemas"]["Health"];
             version: string;
         };
+        /**
+         * @description How far back a summary looks.
+         * @enum {string}
+         */
+        HistoryRange: "24h" | "7d" | "30d" | "90d";
         /** @description How the passphrase becomes a key. */
         Kdf: {
             algorithm: string;
@@ -1881,6 +1997,8 @@ export interface components {
             /** @description `node_payable:node_...`, `pool_expense:pool_...`, `adjustment`. */
             account: string;
             amount: string;
+            /** @description Name of the account's node or pool. */
+            name?: string | null;
         };
         LoginAnswer: {
             /** @description For programs: `Authorization: Bearer <access_token>`. */
@@ -1898,6 +2016,16 @@ export interface components {
             /** @description Taken and not looked at: second factors are not built yet. */
             totp?: string | null;
             username: string;
+        };
+        LowScore: {
+            name: string;
+            node_id: string;
+            /**
+             * Format: double
+             * @description 0 to 100.
+             */
+            score: number;
+            state: components["schemas"]["ScoreState"];
         };
         Maintenance: {
             /** @description Null when it has begun. */
@@ -1957,6 +2085,61 @@ export interface components {
         };
         /** @enum {string} */
         MetricType: "cpu" | "memory" | "disk" | "network" | "gpu";
+        Moment: {
+            /** @description Null where the moment itself is not recorded. */
+            at?: string | null;
+            detail?: string | null;
+            event: components["schemas"]["MomentKind"];
+        };
+        /** @enum {string} */
+        MomentKind: "planned" | "signed" | "sent" | "seen" | "attempt_failed" | "attempt_dead" | "review" | "paid" | "failed" | "cancelled";
+        /** @description One currency under one settlement, all nodes together. */
+        MoneyOverview: {
+            /** @description Earned and not posted yet. Every settlement will post the same. */
+            accrued: string;
+            currency: components["schemas"]["Currency"];
+            /** @description Paid, ever. */
+            paid: string;
+            /** @description Posted and free for payouts. */
+            payable: string;
+            /**
+             * Format: int32
+             * @description Those of them that wait for a person.
+             */
+            payouts_in_review: number;
+            /**
+             * Format: int32
+             * @description Payouts that have not ended.
+             */
+            payouts_open: number;
+            /** @description Promised to payouts that have not ended. */
+            reserved: string;
+            /** @description `simulated`: no money moves. */
+            settlement: components["schemas"]["Settlement"];
+        };
+        /** @description How the multiplier of credits grows and shrinks. */
+        MultiplierRule: {
+            /**
+             * Format: int32
+             * @description Operational time of the window, in percent, from which it grows.
+             */
+            grows_from_percent: number;
+            /**
+             * Format: int32
+             * @description Slots of growth that one missed slot costs.
+             */
+            loss_per_slot_down: number;
+            /**
+             * Format: double
+             * @description It starts at 1.
+             */
+            max: number;
+            /**
+             * Format: int32
+             * @description Proven slots in which it grows from 1 to `max`.
+             */
+            slots_to_max: number;
+        };
         NetworkInfo: {
             interface: string;
             mac_address?: string | null;
@@ -2071,6 +2254,25 @@ export interface components {
             max_sessions?: number | null;
             resource_limits?: components["schemas"]["ResourceLimits"] | null;
         };
+        /** @description Nodes by status. */
+        NodeCounts: {
+            /** Format: int32 */
+            active: number;
+            /** Format: int32 */
+            error: number;
+            /** Format: int32 */
+            inactive: number;
+            /** Format: int32 */
+            maintenance: number;
+            /** Format: int32 */
+            starting: number;
+            /** Format: int32 */
+            stopping: number;
+            /** Format: int32 */
+            total: number;
+            /** Format: int32 */
+            unreachable: number;
+        };
         NodeCreateRequest: {
             configuration?: components["schemas"]["NodeConfiguration"] | null;
             hardware_info?: components["schemas"]["HardwareInfo"] | null;
@@ -2135,6 +2337,10 @@ export interface components {
             region?: string | null;
             timezone?: string | null;
         };
+        NodeName: {
+            name: string;
+            node_id: string;
+        };
         NodePoolCreateRequest: {
             auto_scaling?: boolean;
             description?: string;
@@ -2197,6 +2403,21 @@ export interface components {
         Observed: "starting" | "active" | "inactive" | "error" | "unreachable";
         /** @enum {string} */
         OverlayMetric: "cpu" | "memory" | "disk" | "network_in" | "network_out" | "temperature";
+        /** @description The manager and its fleet now. */
+        Overview: {
+            alerts: components["schemas"]["AlertsOverview"];
+            at: string;
+            attention: components["schemas"]["Attention"][];
+            epochs: components["schemas"]["EpochsOverview"];
+            /** @description Books in use; those of the settlement in force first. */
+            money: components["schemas"]["MoneyOverview"][];
+            nodes: components["schemas"]["NodeCounts"];
+            /** Format: int32 */
+            pools: number;
+            poot: components["schemas"]["PootOverview"];
+            /** @description 48 half-hours of the clock, oldest first; the last one is the present one. */
+            uptime: components["schemas"]["UptimePoint"][];
+        };
         Pagination: {
             has_next: boolean;
             has_prev: boolean;
@@ -2212,10 +2433,24 @@ export interface components {
              */
             total: number;
         };
+        /** @description A payout, how it was tried, and what happened when. */
+        PayoutDetail: components["schemas"]["PayoutView"] & {
+            /** @description Oldest first; only the last one can still land. */
+            attempts_made: components["schemas"]["AttemptView"][];
+            priority: components["schemas"]["PayoutPriority"];
+            source: components["schemas"]["SourceName"];
+            /** @description In the order in which it happened. */
+            timeline: components["schemas"]["Moment"][];
+        };
         PayoutList: {
             pagination: components["schemas"]["Pagination"];
             payouts: components["schemas"]["PayoutView"][];
         };
+        /**
+         * @description Orders a queue; it never passes a guard.
+         * @enum {string}
+         */
+        PayoutPriority: "low" | "normal" | "high" | "urgent";
         /**
          * @description The outward state.
          * @enum {string}
@@ -2232,6 +2467,7 @@ export interface components {
             /** @description Why it failed or was cancelled. */
             error_message?: string | null;
             node_id: string;
+            node_name: string;
             payout_id: string;
             /** @description Why it waits for a person. */
             review_reason?: string | null;
@@ -2294,6 +2530,87 @@ export interface components {
             /** @description `percent`, `bytes_per_second` or `celsius`. */
             unit: string;
         };
+        /** @description The epochs that begin in a stretch of time. */
+        PootHistoryPoint: {
+            at: string;
+            end: string;
+            /**
+             * Format: int32
+             * @description Epochs that were observed.
+             */
+            epochs: number;
+            /**
+             * Format: int32
+             * @description Epochs in which the manager was away: nobody was observed.
+             */
+            gap_epochs: number;
+            /** Format: int32 */
+            invalid: number;
+            /**
+             * Format: int32
+             * @description Of the last epoch in it that was observed; 0 where the manager was away all the time.
+             */
+            nodes: number;
+            /** Format: int32 */
+            pending: number;
+            /** Format: int32 */
+            valid: number;
+        };
+        /** @description The scores of all nodes now. A node that no epoch has scored yet is pending. */
+        PootOverview: {
+            /** @description Ten bins, lowest first; of valid and invalid nodes. */
+            distribution: components["schemas"]["ScoreBin"][];
+            /** Format: int32 */
+            invalid: number;
+            /** @description At most five, lowest first; of valid and invalid nodes. */
+            lowest: components["schemas"]["LowScore"][];
+            /**
+             * Format: double
+             * @description Of valid and invalid nodes, 0 to 100; null while there are none.
+             */
+            median_score?: number | null;
+            /** Format: int32 */
+            pending: number;
+            /** Format: int32 */
+            valid: number;
+        };
+        /** @description What turns counts into scores and credits. */
+        PootParams: {
+            /**
+             * Format: int32
+             * @description Interruptions at which the stability factor is zero.
+             */
+            interruptions_to_zero: number;
+            /**
+             * Format: int32
+             * @description Slots further back are not looked at.
+             */
+            max_age_slots: number;
+            /**
+             * Format: int32
+             * @description Observed time from which a score counts.
+             */
+            min_observation_seconds: number;
+            /**
+             * Format: double
+             * @description Lowest valid score, 0 to 100.
+             */
+            min_score: number;
+            multiplier: components["schemas"]["MultiplierRule"];
+            /** @description Null: measurements have no thresholds in this release. */
+            resources?: Record<string, never> | null;
+            /**
+             * Format: int32
+             * @description Of the formulas.
+             */
+            version: number;
+            weights: components["schemas"]["PootWeights"];
+            /**
+             * Format: int32
+             * @description Observed slots that a score looks at.
+             */
+            window_slots: number;
+        };
         PootScore: components["schemas"]["PootSummary"] & {
             /** @description When the epoch of the score was closed. */
             calculated_at?: string | null;
@@ -2347,6 +2664,25 @@ export interface components {
             score?: number | null;
             state: components["schemas"]["ScoreState"];
         };
+        PootSummaryAnswer: components["schemas"]["PootOverview"] & {
+            at: string;
+            /** @description Oldest first, at most 200; stretches in which no epoch begins are left out. */
+            history: components["schemas"]["PootHistoryPoint"][];
+            /** @description Of the last epoch; before the first, those in force for it. */
+            params: components["schemas"]["PootParams"];
+        };
+        /** @description How much a factor can take from a score, 0 to 1. */
+        PootWeights: {
+            /**
+             * Format: double
+             * @description Counts only where the pool expects outputs.
+             */
+            output: number;
+            /** Format: double */
+            resources: number;
+            /** Format: double */
+            stability: number;
+        };
         PostingList: {
             pagination: components["schemas"]["Pagination"];
             postings: components["schemas"]["PostingView"][];
@@ -2363,6 +2699,23 @@ export interface components {
              */
             seq: number;
             settlement: components["schemas"]["Settlement"];
+        };
+        /** @description The node in the epoch before. */
+        PreviousScore: {
+            /** Format: int32 */
+            epoch: number;
+            inputs: components["schemas"]["ScoreInputs"];
+            /**
+             * Format: double
+             * @description After that epoch.
+             */
+            multiplier: number;
+            /**
+             * Format: double
+             * @description 0 to 100; null while it is pending.
+             */
+            score?: number | null;
+            state: components["schemas"]["ScoreState"];
         };
         Pricing: {
             /** @example 0.05 */
@@ -2450,6 +2803,15 @@ export interface components {
              */
             scale_up_threshold: number;
         };
+        /** @description Nodes whose score is in `[from, to)`; the last bin holds 100 too. */
+        ScoreBin: {
+            /** Format: int32 */
+            from: number;
+            /** Format: int32 */
+            nodes: number;
+            /** Format: int32 */
+            to: number;
+        };
         /** @enum {string} */
         ScoreState: "pending" | "valid" | "invalid";
         /**
@@ -2529,6 +2891,11 @@ export interface components {
          * @enum {string}
          */
         SlotState: "proven" | "missed" | "attested" | "unobserved" | "pending";
+        /**
+         * @description Who asked for it.
+         * @enum {string}
+         */
+        SourceName: "automatic" | "manual" | "final";
         /**
          * @description In the order in which they are shown.
          * @enum {string}
@@ -2679,6 +3046,17 @@ export interface components {
             score?: number | null;
             start: string;
             state?: components["schemas"]["ScoreState"] | null;
+        };
+        /** @description Half an hour of all nodes together; only slots that can no longer change count. */
+        UptimePoint: {
+            at: string;
+            /**
+             * Format: int32
+             * @description 0: nobody was observed.
+             */
+            observed: number;
+            /** Format: int32 */
+            proven: number;
         };
         UptimeSlots: {
             /** Format: int32 */
@@ -3459,6 +3837,10 @@ export interface operations {
                 /** @description From 1. */
                 page?: number;
                 limit?: number;
+                status?: components["schemas"]["PayoutStatus"];
+                /** @description Payouts to this node only; 404 when there is none of this id. */
+                node_id?: string;
+                settlement?: components["schemas"]["Settlement"];
             };
             header?: never;
             path?: never;
@@ -3472,6 +3854,22 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PayoutList"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
         };
@@ -3509,6 +3907,35 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    get_nodes_payouts_payout_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                payout_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PayoutDetail"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
         };
     };
@@ -4391,6 +4818,25 @@ export interface operations {
             };
         };
     };
+    get_overview: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Overview"];
+                };
+            };
+        };
+    };
     post_payouts_process: {
         parameters: {
             query?: never;
@@ -4592,6 +5038,36 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ManagerKey"];
+                };
+            };
+        };
+    };
+    get_poot_summary: {
+        parameters: {
+            query?: {
+                /** @description Default: `24h`. */
+                range?: components["schemas"]["HistoryRange"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PootSummaryAnswer"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
         };

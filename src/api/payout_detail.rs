@@ -1,0 +1,165 @@
+//! One payout with everything that is recorded of it: its attempts, and what happened when.
+
+use axum::extract::State;
+use serde::Serialize;
+
+use super::auth::Caller;
+use super::error::{ApiError, ErrorBody};
+use super::json::{Json, Path};
+use super::payouts::{PayoutView, shows_address};
+use super::reads::Names;
+use super::state::AppState;
+use crate::domain::ids::PayoutId;
+use crate::domain::payout::{self, Attempt, AttemptState, Payout, Priority, Source};
+use crate::domain::refusal::Refusal;
+use crate::domain::time::Timestamp;
+use crate::domain::user::Role;
+use crate::storage::core::payouts;
+
+/// A payout, how it was tried, and what happened when.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct PayoutDetail {
+    #[serde(flatten)]
+    pub payout: PayoutView,
+    pub source: SourceName,
+    pub priority: Priority,
+    /// Oldest first; only the last one can still land.
+    pub attempts_made: Vec<AttemptView>,
+    /// In the order in which it happened.
+    pub timeline: Vec<Moment>,
+}
+
+/// Who asked for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceName {
+    Automatic,
+    Manual,
+    Final,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptStateName {
+    Signed,
+    /// Recorded before the first byte left: from here on silence is not a failure.
+    MaybeSent,
+    Seen,
+    Paid,
+    FailedOnChain,
+    /// Proven that it can never land.
+    Dead,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct AttemptView {
+    /// Counts from 1.
+    pub number: u32,
+    pub gateway: String,
+    pub network: String,
+    pub state: AttemptStateName,
+    /// Why it failed, or what proves it dead.
+    pub reason: Option<String>,
+    pub block: Option<u64>,
+    /// Null until it may have left this machine.
+    pub transaction_hash: Option<String>,
+    pub signed_at: String,
+    pub sent_at: Option<String>,
+    /// By the network's own clock.
+    pub expires_at: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MomentKind {
+    /// Planned, and its amount reserved, in one transaction.
+    Planned,
+    Signed,
+    Sent,
+    Seen,
+    AttemptFailed,
+    AttemptDead,
+    Review,
+    Paid,
+    Failed,
+    Cancelled,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Moment {
+    /// Null where the moment itself is not recorded.
+    pub at: Option<String>,
+    pub event: MomentKind,
+    pub detail: Option<String>,
+}
+
+/// Show a payout
+#[utoipa::path(get, path = "/nodes/payouts/{payout_id}", tag = "payouts", params(("payout_id" = String, Path)),
+    responses((status = 200, body = PayoutDetail), (status = 404, body = ErrorBody)))]
+pub async fn show(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<PayoutDetail>, ApiError> {
+    caller.require(Role::Viewer)?;
+    let id = PayoutId::parse(&id).map_err(|_| Refusal::PayoutNotFound)?;
+    let read = state.store.read()?;
+    let payout = payouts::by_id(&read, &id)?.ok_or(Refusal::PayoutNotFound)?;
+    let view = PayoutView::new(&payout, &mut Names::new(&read), shows_address(&caller))?;
+    Ok(Json(PayoutDetail {
+        payout: view,
+        source: match payout.source {
+            Source::Automatic => SourceName::Automatic,
+            Source::Manual { .. } => SourceName::Manual,
+            Source::Final { .. } => SourceName::Final,
+        },
+        priority: payout.priority,
+        attempts_made: payout.attempts.iter().map(attempt).collect(),
+        timeline: timeline(&payout),
+    }))
+}
+
+fn attempt(attempt: &Attempt) -> AttemptView {
+    let (state, reason, block) = match &attempt.state {
+        AttemptState::Signed => (AttemptStateName::Signed, None, None),
+        AttemptState::MaybeSent => (AttemptStateName::MaybeSent, None, None),
+        AttemptState::Seen { block } => (AttemptStateName::Seen, None, Some(*block)),
+        AttemptState::Paid => (AttemptStateName::Paid, None, None),
+        AttemptState::FailedOnChain { reason } => (AttemptStateName::FailedOnChain, Some(reason.clone()), None),
+        AttemptState::Dead { proof } => (AttemptStateName::Dead, Some(proof.clone()), None),
+    };
+    AttemptView {
+        number: attempt.number,
+        gateway: attempt.prepared.gateway.clone(),
+        network: attempt.prepared.network.clone(),
+        state,
+        reason,
+        block,
+        transaction_hash: attempt.sent_at.map(|_| attempt.prepared.txid.clone()),
+        signed_at: attempt.signed_at.rfc3339(),
+        sent_at: attempt.sent_at.map(Timestamp::rfc3339),
+        expires_at: attempt.prepared.expires_at.rfc3339(),
+    }
+}
+
+fn timeline(payout: &Payout) -> Vec<Moment> {
+    let moment = |at: Option<Timestamp>, event, detail: Option<String>| Moment { at: at.map(Timestamp::rfc3339), event, detail };
+    let mut moments = vec![moment(Some(payout.created_at), MomentKind::Planned, None)];
+    for attempt in &payout.attempts {
+        let number = Some(format!("attempt {}", attempt.number));
+        moments.push(moment(Some(attempt.signed_at), MomentKind::Signed, number));
+        moments.extend(attempt.sent_at.map(|at| moment(Some(at), MomentKind::Sent, None)));
+        moments.extend(match &attempt.state {
+            AttemptState::Seen { block } => Some(moment(None, MomentKind::Seen, Some(format!("in block {block}")))),
+            AttemptState::FailedOnChain { reason } => Some(moment(None, MomentKind::AttemptFailed, Some(reason.clone()))),
+            AttemptState::Dead { proof } => Some(moment(None, MomentKind::AttemptDead, Some(proof.clone()))),
+            AttemptState::Signed | AttemptState::MaybeSent | AttemptState::Paid => None,
+        });
+    }
+    if let Some(reason) = payout.review_reason.as_ref().filter(|_| payout.is_open()) {
+        moments.push(moment(None, MomentKind::Review, Some(reason.clone())));
+    }
+    moments.extend(match &payout.state {
+        payout::State::Open => None,
+        payout::State::Paid { at } => Some(moment(Some(*at), MomentKind::Paid, None)),
+        payout::State::Failed { at, reason } => Some(moment(Some(*at), MomentKind::Failed, Some(reason.clone()))),
+        payout::State::Cancelled { at, reason } => Some(moment(Some(*at), MomentKind::Cancelled, Some(reason.clone()))),
+    });
+    moments
+}
