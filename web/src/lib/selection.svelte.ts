@@ -1,4 +1,5 @@
 // Nodes that were picked, with their names: what is done to them is said by name.
+import { untrack } from 'svelte';
 
 type Picked = { node_id: string; name: string };
 
@@ -25,22 +26,27 @@ export class Selection {
 
   toggle({ node_id, name }: Picked): void {
     if (!this.#names.delete(node_id)) this.#names.set(node_id, name);
-    this.#version += 1;
+    this.#changed();
   }
 
   add(nodes: readonly Picked[]): void {
     for (const { node_id, name } of nodes) this.#names.set(node_id, name);
-    this.#version += 1;
+    this.#changed();
   }
 
   /** Leaves only these. */
   keep(ids: ReadonlySet<string>): void {
     for (const id of [...this.#names.keys()]) if (!ids.has(id)) this.#names.delete(id);
-    this.#version += 1;
+    this.#changed();
   }
 
   clear(): void {
     this.#names.clear();
-    this.#version += 1;
+    this.#changed();
+  }
+
+  #changed(): void {
+    // An effect that changes the selection does not wait for it.
+    untrack(() => (this.#version += 1));
   }
 }
