@@ -22,7 +22,7 @@ export function wordsOf(action: NodeAction, admin: boolean): Words {
         verb: 'Start',
         done: 'wanted running',
         meaning: [
-          'They are wanted running again. Maintenance that goes on or is planned ends with the next half minute.',
+          'Wanted running again. Maintenance that goes on or is planned ends with the next half minute.',
           'Time counts from then on: what a node proves is paid, what it misses lowers its score.',
         ],
         danger: false,
@@ -33,7 +33,7 @@ export function wordsOf(action: NodeAction, admin: boolean): Words {
         verb: 'Stop',
         done: 'wanted stopped',
         meaning: [
-          'They are not wanted running. A node shows as stopping while it still reports, then as inactive, and its silence raises no alert.',
+          'Not wanted running any more: a node shows as stopping while it still reports, then as inactive, and its silence raises no alert.',
           'Time without proof is not paid, and it counts as missed: the score falls. Maintenance is not paid either, and leaves the score alone.',
         ],
         danger: true,
@@ -57,7 +57,7 @@ export function wordsOf(action: NodeAction, admin: boolean): Words {
         verb: 'End maintenance',
         done: 'out of maintenance',
         meaning: [
-          'They are back in service with the next half minute; a plan that has not begun is dropped. A stopped node stays stopped.',
+          'Back in service with the next half minute; a plan that has not begun is dropped. A stopped node stays stopped.',
           'Time counts again from then on: what a node proves is paid, what it misses lowers its score.',
         ],
         danger: false,
