@@ -176,6 +176,7 @@ export const api = {
   alerts: (query: QueryOf<Get<'/alerts'>>, signal?: AbortSignal) => get('/alerts', { query, signal }),
   fleetScores: (query: QueryOf<Get<'/poot/summary'>>, signal?: AbortSignal) => get('/poot/summary', { query, signal }),
   closedEpochs: (query: QueryOf<Get<'/poot/epochs'>>, signal?: AbortSignal) => get('/poot/epochs', { query, signal }),
+  closedEpoch: (epoch: number, signal?: AbortSignal) => get('/poot/epochs/{epoch}', { id: String(epoch), signal }),
   managerKey: (signal?: AbortSignal) => get('/poot/manager-key', { signal }),
 
   nodes: (query: NodeQuery, signal?: AbortSignal) => get('/nodes', { query, signal }),
