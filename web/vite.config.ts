@@ -1,13 +1,10 @@
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vitest/config';
-
-/** What every page stands on, and what somebody who signs in sees first. */
-const first = /node_modules[\\/](svelte|clsx|esm-env)[\\/]|src[\\/](main|App)|components[\\/](Shell|LoadState|Skeleton|PageHead|Time|Money|Empty|Note|StatusMark|Settlement)\.svelte/;
-const pages = (names: string) => new RegExp(`pages[\\\\/](${names})\\.svelte`);
+import { icons } from './scripts/icons.mjs';
 
 // The manager serves the build under a content security policy of `default-src 'self'`: nothing may be inlined.
 export default defineConfig({
-  plugins: [svelte()],
+  plugins: [icons(), svelte()],
   build: {
     target: 'es2022',
     assetsInlineLimit: 0,
@@ -17,14 +14,16 @@ export default defineConfig({
     manifest: true,
     rolldownOptions: {
       output: {
-        // Pages that are opened together come together: a file of its own for each small part costs more than it spares.
+        // Pages that are opened together come together, and what pages of several groups share comes first: a file of its own for each small
+        // part costs more than it spares.
         codeSplitting: {
           groups: [
-            { name: 'first', test: first, priority: 9 },
-            { name: 'chart', test: /uplot|[\\/]Scrub|lib[\\/]series/, priority: 5 },
-            { name: 'admin', test: pages('Settings|Setup|Enrol|About|Audit'), priority: 4 },
-            { name: 'money', test: pages('Payouts?|Ledger|Poot|Alerts'), priority: 3 },
-            { name: 'fleet', test: pages('Nodes?|Pools?'), priority: 2 },
+            { name: 'first', test: /node_modules[\\/](svelte|clsx|esm-env)[\\/]|src[\\/](main|App)|pages[\\/]Overview\.svelte/, priority: 9 },
+            { name: 'chart', test: /uPlot\.esm/, priority: 8 },
+            { name: 'shared', test: /src[\\/](components|lib)/, minShareCount: 3, priority: 7 },
+            { name: 'admin', test: /pages[\\/](Settings|Setup|Enrol|About|Audit)\.svelte/, priority: 4 },
+            { name: 'money', test: /pages[\\/](Payouts?|Ledger|Alerts)\.svelte/, priority: 3 },
+            { name: 'fleet', test: /pages[\\/](Nodes?|Pools?|Poot)\.svelte/, priority: 2 },
           ],
         },
       },

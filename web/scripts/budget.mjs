@@ -5,7 +5,7 @@ import { join } from 'node:path';
 const LIMIT_BYTES = 150 * 1024;
 const FIRST_LIMIT_BYTES = 60 * 1024;
 /** What somebody who signs in sees first. */
-const FIRST = ['index.html', 'src/pages/Overview.svelte'];
+const FIRST = 'src/pages/Overview.svelte';
 const DIST = new URL('../dist/', import.meta.url).pathname;
 const assets = join(DIST, 'assets');
 const gzipped = async (path) => (await stat(`${path}.gz`)).size;
@@ -24,26 +24,29 @@ const manifestPath = join(DIST, '.vite', 'manifest.json');
 const manifest = JSON.parse(await readFile(manifestPath, 'utf8'));
 // Nothing of the build but what is served goes into the binary.
 await rm(join(DIST, '.vite'), { recursive: true });
+const chunks = new Map(Object.values(manifest).map((chunk) => [chunk.file, chunk]));
+const html = await readFile(join(DIST, 'index.html'), 'utf8');
 const needed = new Set();
-function need(key) {
-  if (needed.has(key)) return;
-  needed.add(key);
-  manifest[key].imports?.forEach(need);
+function need(file) {
+  if (file === undefined || needed.has(file)) return;
+  needed.add(file);
+  chunks.get(file)?.imports?.forEach((key) => need(manifest[key].file));
 }
-FIRST.forEach(need);
+for (const [, file] of html.matchAll(/(?:src|href)="\/(assets\/[^"]+\.js)"/g)) need(file);
+// Its own file, unless the build put it with what comes first anyway.
+need(manifest[FIRST]?.file);
 let first = 0;
-for (const key of needed) first += await gzipped(join(DIST, manifest[key].file));
+for (const file of needed) first += await gzipped(join(DIST, file));
 
 console.log(`JavaScript ${kb(sizes.js)} (limit ${kb(LIMIT_BYTES)}), first page ${kb(first)} (limit ${kb(FIRST_LIMIT_BYTES)}), CSS ${kb(sizes.css)}, gzipped`);
 
 // The content security policy allows neither inline scripts nor inline styles.
-const html = await readFile(join(DIST, 'index.html'), 'utf8');
 const inline = /<style|\sstyle=|<script(?![^>]*\ssrc=)|\son[a-z]+=/i.exec(html);
 if (inline) {
   console.error(`index.html holds inline code, which the content security policy blocks: ${inline[0]}`);
   process.exit(1);
 }
-if (sizes.js === 0 || sizes.js > LIMIT_BYTES || first > FIRST_LIMIT_BYTES) {
+if (sizes.js === 0 || first === 0 || sizes.js > LIMIT_BYTES || first > FIRST_LIMIT_BYTES) {
   console.error('the JavaScript is over its limit');
   process.exit(1);
 }
