@@ -4,7 +4,7 @@ use axum::http::{Method, StatusCode};
 use data_encoding::BASE64;
 use serde_json::{Value, json};
 
-use super::read_tests::{World, head, name};
+use super::read_tests::{World, field, head, name};
 use super::testing::{T, json as body_of, request};
 use crate::crypto::{hex, sha256};
 use crate::domain::credits::Epoch;
@@ -127,5 +127,25 @@ async fn a_document_is_saved_only_when_that_is_asked_for() {
         assert_eq!(disposition, expected, "{query}");
         assert_eq!(response.headers()["content-type"], "application/json");
         assert_eq!(body_of(response).await["head"]["epoch"], slot - 90);
+    }
+}
+
+#[tokio::test]
+async fn the_ledger_shows_one_settlement_when_asked() {
+    let world = World::new().await;
+    for units in [1, 2, 3] {
+        world.owe(&world.node, units).await;
+    }
+    world.owe(&world.other, 4).await;
+    for (ledger, all) in [("/ledger".to_owned(), 4), (format!("/nodes/{}/ledger", world.node.id), 3)] {
+        let total = async |query: &str| world.get(&format!("{ledger}?limit=2&{query}")).await.1["pagination"]["total"].clone();
+        assert_eq!(
+            [total("").await, total("settlement=simulated").await, total("settlement=live").await],
+            [json!(all), json!(all), json!(0)]
+        );
+        let (_, second) = world.get(&format!("{ledger}?limit=2&page=2&settlement=simulated")).await;
+        assert_eq!(second["postings"].as_array().unwrap().last().unwrap()["seq"], 1, "pages go on within the filter");
+        let (status, body) = world.get(&format!("{ledger}?settlement=monopoly")).await;
+        assert_eq!((status, field(&body)), (StatusCode::BAD_REQUEST, "settlement"));
     }
 }

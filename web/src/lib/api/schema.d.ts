@@ -3847,6 +3847,8 @@ export interface operations {
                 /** @description From 1. */
                 page?: number;
                 limit?: number;
+                /** @description Postings of books under this settlement only. */
+                settlement?: components["schemas"]["Settlement"];
             };
             header?: never;
             path?: never;
@@ -3860,6 +3862,14 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PostingList"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
         };
@@ -4655,6 +4665,8 @@ export interface operations {
                 /** @description From 1. */
                 page?: number;
                 limit?: number;
+                /** @description Postings of books under this settlement only. */
+                settlement?: components["schemas"]["Settlement"];
             };
             header?: never;
             path: {
@@ -4670,6 +4682,14 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PostingList"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
         };
