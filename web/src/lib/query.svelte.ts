@@ -1,9 +1,17 @@
 // What a page loads: the last good answer, when it came, and what went wrong since.
 import { onDestroy } from 'svelte';
 import { ApiError, asApiError } from './api/client';
+import type { LiveEvents } from './api/types';
+import { live } from './live/live.svelte';
 import { session } from './session.svelte';
 
 const SOON_MS = 400;
+
+/** Runs each `ms` until the returned function is called. */
+export function every(ms: number, run: () => void): () => void {
+  const timer = setInterval(run, ms);
+  return () => clearInterval(timer);
+}
 
 /** What `LoadState` needs to know of anything that loads. */
 export type Loading = Pick<Query<unknown>, 'data' | 'error' | 'loadedAtMs' | 'busy' | 'stale' | 'load'>;
@@ -67,6 +75,14 @@ export class Query<T> {
   /** Asks once shortly, however many events ask for it. */
   loadSoon(): void {
     this.#soon ??= setTimeout(() => void this.load(), SOON_MS);
+  }
+
+  /** For as long as its component is there: asks again after events of these types, after a stretch of missed ones, and each `ms`. */
+  follow(types: readonly (keyof LiveEvents)[], ms?: number): this {
+    const renew = () => this.loadSoon();
+    $effect(() => live.hear(Object.fromEntries([...types, 'reset'].map((type) => [type, renew]))));
+    if (ms) $effect(() => every(ms, renew));
+    return this;
   }
 
   /** Replaces the data by what an event said. */

@@ -6,6 +6,8 @@ class Router {
 
   readonly route: Route = $derived(routeOf(this.#url.pathname));
   readonly query: URLSearchParams = $derived(this.#url.searchParams);
+  /** Of a list, counted from 1. */
+  readonly page: number = $derived(Math.max(1, Math.floor(Number(this.query.get('page'))) || 1));
 
   constructor() {
     addEventListener('popstate', () => (this.#url = new URL(location.href)));
@@ -25,6 +27,8 @@ class Router {
     // A reader of the screen is told that the page changed by moving to its start.
     queueMicrotask(() => document.querySelector<HTMLElement>('main')?.focus({ preventScroll: true }));
   }
+
+  readonly turnTo = (page: number): void => this.setQuery({ page: page > 1 ? String(page) : '' });
 
   /** Changes the query in place: filters are no steps to go back through. */
   setQuery(change: Record<string, string>): void {

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import type { ScoreInputs } from './api/awaited';
-import { changeText, factorsOf, thresholdsOf } from './score';
+import { changeText, factorsOf, thresholdsOf, type ScoreInputs, type Thresholds } from './score';
 
 const inputs = (more: Partial<ScoreInputs> = {}): ScoreInputs => ({ proven: 2_860, observed: 2_880, interruptions: 0, samples: 0, samples_within: 0, challenged: 0, answered: 0, outputs_expected: false, ...more });
-const thresholds = (weights = { output: 0.3, stability: 0, resources: 0 }) => ({
+const thresholds = (weights = { output: 0.3, stability: 0, resources: 0 }): Thresholds => ({
+  version: 1,
   min_score: 50, min_observation_seconds: 3_600, window_slots: 2_880, max_age_slots: 8_640, weights, interruptions_to_zero: 24,
   multiplier: { max: 1.5, grows_from_percent: 99, slots_to_max: 20_160, loss_per_slot_down: 24 },
 });

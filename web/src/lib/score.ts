@@ -1,9 +1,10 @@
 // What a score is made of, in words. The manager computes it; the effects here follow its formula from the inputs it says.
-import type { ScoreInputs, Thresholds } from './api/awaited';
 import type { Score } from './api/types';
 import { exact } from './format';
 import { SLOT_SECONDS } from './poot';
 
+export type ScoreInputs = NonNullable<Score['inputs']>;
+export type Thresholds = Score['thresholds'];
 export type Factor = { name: string; measured: string; weight: string; effect: string; /** It lowers the score. */ costs: boolean };
 
 const plural = (n: number, one: string, many = `${one}s`) => `${n} ${n === 1 ? one : many}`;

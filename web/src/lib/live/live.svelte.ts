@@ -50,10 +50,11 @@ class Live {
   #handlers: Handlers = { report: new Set(), node: new Set(), epoch: new Set(), payout: new Set(), alert: new Set(), reset: new Set() };
   #stop: (() => void) | undefined;
 
-  /** Hears events of a type until the returned function is called. */
-  on<K extends keyof LiveEvents>(type: K, handler: (event: LiveEvents[K]) => void): () => void {
-    this.#handlers[type].add(handler);
-    return () => void this.#handlers[type].delete(handler);
+  /** Hears events of these types until the returned function is called. */
+  hear(handlers: { [K in keyof LiveEvents]?: (event: LiveEvents[K]) => void }): () => void {
+    const each = Object.entries(handlers) as [keyof LiveEvents, (event: unknown) => void][];
+    for (const [type, handler] of each) this.#handlers[type].add(handler);
+    return () => each.forEach(([type, handler]) => this.#handlers[type].delete(handler));
   }
 
   start(): void {
