@@ -54,7 +54,7 @@ test('a node that goes silent turns unreachable before one’s eyes, and active 
   await page.waitForFunction(() => document.querySelector('main [data-status]')?.getAttribute('data-status') === 'unreachable');
   await picture(page, 'silent-node');
   await page.getByRole('link', { name: 'Alerts' }).first().click();
-  await page.getByRole('link', { name }).first().waitFor();
+  await page.locator('main').getByText(`${name} has not been heard`).first().waitFor();
   await page.goBack();
   await tell(`wake ${name}`);
   await tell('advance 60');
