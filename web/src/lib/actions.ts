@@ -1,6 +1,5 @@
 // What can be done to several nodes at once: what it means, and what became of each.
 import type { NodeAction } from './api/types';
-import type { ApiError } from './api/client';
 
 export type Words = {
   /** On the button of the bar. */
@@ -90,7 +89,5 @@ export function refusals(outcomes: readonly Outcome[]): Refused[] {
   }
   return [...found.values()].sort((a, b) => b.ids.length - a.ids.length);
 }
-
-export const refusalOf = (error: ApiError) => ({ name: error.refusal, message: error.message });
 
 export const nodes = (count: number): string => `${count.toLocaleString('en')} ${count === 1 ? 'node' : 'nodes'}`;
