@@ -67,6 +67,10 @@ async fn pump(state: AppState, caller: Caller, mut watch: Watch, out: mpsc::Send
     let mut stopping = state.stopping.clone();
     let reset = || format!("event: reset\nid: {}\ndata: {{}}\n\n", state.events.last_id_text());
     let event = |e: &Stamped| format!("event: {}\nid: {}\ndata: {}\n\n", e.name, state.events.id_text(e.id), e.json);
+    // Not a pause between events: where they come every second, it would never end.
+    let mut beat = tokio::time::interval(KEEP_ALIVE);
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    beat.reset();
     let mut first = "retry: 3000\n\n".to_owned();
     if watch.reset {
         first.push_str(&reset());
@@ -84,6 +88,12 @@ async fn pump(state: AppState, caller: Caller, mut watch: Watch, out: mpsc::Send
             biased;
             () = stopped(&mut stopping) => return,
             () = out.closed() => return,
+            _ = beat.tick() => {
+                if !caller.still_signed_in(&state) {
+                    return;
+                }
+                BEAT.to_owned()
+            }
             received = watch.live.recv() => match received {
                 Ok(stamped) => event(&stamped),
                 Err(RecvError::Lagged(_)) => {
@@ -92,12 +102,6 @@ async fn pump(state: AppState, caller: Caller, mut watch: Watch, out: mpsc::Send
                 }
                 Err(RecvError::Closed) => return,
             },
-            () = tokio::time::sleep(KEEP_ALIVE) => {
-                if !caller.still_signed_in(&state) {
-                    return;
-                }
-                BEAT.to_owned()
-            }
         };
         if out.send(chunk).await.is_err() {
             return;

@@ -6,9 +6,8 @@ use axum::extract::State;
 use axum::http::{Method, StatusCode, header};
 use axum::response::IntoResponse;
 
-use super::node_view::observed;
 use super::state::AppState;
-use crate::domain::node::Observed;
+use crate::domain::node::{Observed, observe};
 use crate::live::{Family, Gauge, LatestSample, Metrics};
 
 /// Nodes whose samples are shown; larger fleets read them through the API.
@@ -48,7 +47,7 @@ fn gauges(state: &AppState) -> Vec<Gauge> {
     let mut gauges = Vec::new();
     let heard = nodes.iter().filter(|node| {
         let last = state.store.intake.last_report(node.index);
-        observed(state, last, now) == Observed::Active
+        observe(last, now.wall, true) == Observed::Active
     });
     let heard = u32::try_from(heard.count()).unwrap_or(u32::MAX);
     gauges.push(Gauge { family: Family::ActiveNodes, labels: vec![], value: f64::from(heard) });

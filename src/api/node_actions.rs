@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::auth::Caller;
 use super::error::{ApiError, ErrorBody};
 use super::json::Json;
-use super::node_view::{NodeViews, observed};
+use super::node_view::NodeViews;
 use super::nodes::{node_id, published};
 use super::state::AppState;
 use crate::domain::node::Status;
@@ -96,7 +96,7 @@ pub async fn act(
     let outcomes = state.store.write(move |tx| Ok(node_actions::apply(tx, &directory, &act, &verb_ids, action, by_admin)?)).await?;
 
     let read = state.store.read()?;
-    let (views, now) = (NodeViews::new(&state, &read)?, state.now());
+    let views = NodeViews::new(&state, &read)?;
     let mut outcomes = ids.into_iter().zip(outcomes).peekable();
     let mut results = Vec::with_capacity(asked.len());
     for node_id in asked {
@@ -104,7 +104,7 @@ pub async fn act(
         let (status, error) = match outcome {
             Ok(node) => {
                 published(&state, &node.id, Change::Updated);
-                let observed = observed(&state, state.store.intake.last_report(node.index), now);
+                let observed = views.observed(&node, state.store.intake.last_report(node.index));
                 (Some(views.status(&node, observed)), None)
             }
             Err(refusal) => (None, Some(NodeActionError::from(refusal))),

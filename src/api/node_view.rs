@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::error::ApiError;
 use super::poot::{PootSummary, pico};
 use super::state::AppState;
+use crate::domain::bits::Bitmap;
 use crate::domain::ids::{NodeIndex, PoolIndex};
 use crate::domain::ledger::{Account, Book, Settlement};
 use crate::domain::metrics::Sample;
@@ -17,14 +18,11 @@ use crate::domain::refusal::Refusal;
 use crate::domain::time::{Now, Slot, Timestamp};
 use crate::live::LatestSample;
 use crate::storage::accruals;
-use crate::storage::core::{ledger, pools};
+use crate::storage::core::{ledger, node_events, pools};
 use crate::storage::fault::Fault;
 use crate::storage::present::Standings;
 use crate::storage::table::Read;
 
-pub fn observed(state: &AppState, last_heartbeat: Option<Timestamp>, now: Now) -> Observed {
-    observe(last_heartbeat, now.wall, state.store.intake.silence_known(now))
-}
 
 impl LatestSample {
     /// The few numbers that lists show.
@@ -97,13 +95,24 @@ pub struct NodeViews<'a> {
     pools: HashMap<PoolIndex, Pool>,
     now: Now,
     slot: Slot,
+    /// The manager has listened long enough to take silence for an answer.
+    silence_known: bool,
+    /// Nodes whose silence was noticed and is not over: a restart of the manager does not make them heard.
+    silent: Bitmap,
 }
 
 impl<'a> NodeViews<'a> {
     pub fn new(state: &'a AppState, read: &impl Read) -> Result<NodeViews<'a>, Fault> {
         let pools = pools::list(read)?.into_iter().map(|pool| (pool.index, pool)).collect();
         let now = state.now();
-        Ok(NodeViews { state, pools, now, slot: now.wall.slot() })
+        let (silence_known, silent) = (state.store.intake.silence_known(now), node_events::silent(read)?);
+        Ok(NodeViews { state, pools, now, slot: now.wall.slot(), silence_known, silent })
+    }
+
+    /// What is known of the node itself. A stopped one that is not heard has stopped, whoever was listening.
+    pub fn observed(&self, node: &Node, last_heartbeat: Option<Timestamp>) -> Observed {
+        let is_known = self.silence_known || self.silent.get(node.index) || node.wanted == Wanted::Stopped;
+        observe(last_heartbeat, self.now.wall, is_known)
     }
 
     /// The outward status, with the eligibility that is in force from the next slot: what a client just set shows at once.
@@ -141,7 +150,7 @@ impl<'a> NodeViews<'a> {
     fn view(&self, node: &Node, poot: PootSummary, accrued: String, payable: Units, book: Book) -> NodeView {
         let intake = &self.state.store.intake;
         let last_heartbeat = intake.last_report(node.index);
-        let observed = observed(self.state, last_heartbeat, self.now);
+        let observed = self.observed(node, last_heartbeat);
         let pool = node.pool_now().and_then(|index| self.pools.get(&index));
         let time = |slot: Option<Slot>| slot.map(|slot| slot.start().rfc3339());
         let maintenance = node.maintenance_around(self.slot.plus(1));

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{ApiError, ErrorBody};
 use super::input::Strict;
-use super::node_view::{NodeView, NodeViews, observed, show};
+use super::node_view::{NodeView, NodeViews, show};
 use super::reads;
 use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path, Query};
 use crate::domain::ids::{NodeId, NodeIndex, PoolId};
@@ -130,7 +130,7 @@ fn listed(state: &AppState, page: Page, wanted: &Wanted) -> Result<Json<NodeList
     };
     let last = state.store.intake.last_reports();
     let now = state.now();
-    let status = |node: &Node| views.status(node, observed(state, last.get(node.index.position()).copied().flatten(), now));
+    let status = |node: &Node| views.status(node, views.observed(node, last.get(node.index.position()).copied().flatten()));
     let fleet = nodes::all(&read)?.into_iter().filter(fits);
     let mut rows: Vec<(Node, Status)> = fleet.map(|node| (status(&node), node)).map(|(status, node)| (node, status)).collect();
     rows.retain(|(_, status)| wanted.status.is_none_or(|wanted| wanted == *status));

@@ -10,7 +10,7 @@ use super::auth::Caller;
 use super::error::ApiError;
 use super::fleet_scores::{PootOverview, standings};
 use super::json::Json;
-use super::node_view::{NodeViews, observed};
+use super::node_view::NodeViews;
 use super::overview_money::{Money, MoneyOverview};
 use super::reads;
 use super::state::AppState;
@@ -179,7 +179,7 @@ fn overview(state: &AppState, is_admin: bool) -> Result<Overview, Fault> {
     }
     Ok(Overview {
         at: now.wall.rfc3339(),
-        nodes: counts(state, &core, &nodes, now)?,
+        nodes: counts(state, &core, &nodes)?,
         pools: u32::try_from(pools::list(&core)?.len()).unwrap_or(u32::MAX),
         poot: PootOverview::of(&nodes, &standings(state, &nodes, now)?),
         money: money.books,
@@ -193,12 +193,12 @@ fn overview(state: &AppState, is_admin: bool) -> Result<Overview, Fault> {
     })
 }
 
-fn counts(state: &AppState, core: &impl Read, nodes: &[Node], now: Now) -> Result<NodeCounts, Fault> {
+fn counts(state: &AppState, core: &impl Read, nodes: &[Node]) -> Result<NodeCounts, Fault> {
     let views = NodeViews::new(state, core)?;
     let last = state.store.intake.last_reports();
     let mut counts = NodeCounts::default();
     for node in nodes {
-        counts.add(views.status(node, observed(state, last.get(node.index.position()).copied().flatten(), now)));
+        counts.add(views.status(node, views.observed(node, last.get(node.index.position()).copied().flatten())));
     }
     Ok(counts)
 }

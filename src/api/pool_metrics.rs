@@ -67,8 +67,10 @@ pub struct PoolMetrics {
     pub members_in_mean: u32,
     /// At most 20: those with the highest latest value, highest first.
     pub series: Vec<MemberSeries>,
-    /// Of all members, a value per step.
+    /// Of the members that are known at a step, a value per step.
     pub mean: Vec<Option<f64>>,
+    /// How many members are behind each of them.
+    pub mean_members: Vec<u32>,
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -101,7 +103,12 @@ pub async fn show(
         let indices: Vec<_> = shown.iter().map(|node| node.index).collect();
         let lines = overlay::lines(&state.store, &indices, metric, steps)?;
         let count = usize::try_from(steps.count).unwrap_or(0);
-        let mean = mean(&lines, count);
+        let mut mean = mean(&lines, count);
+        // Not everybody has reported in the slot that goes on: a mean of the first few would jump.
+        if let Some(newest) = mean.last_mut().filter(|_| step == 1) {
+            *newest = (None, 0);
+        }
+        let (mean, mean_members) = mean.into_iter().unzip();
         let latest = |values: &[Option<f64>]| values.iter().rev().find_map(|value| *value);
         let mut series: Vec<(Option<f64>, MemberSeries)> = shown
             .iter()
@@ -121,6 +128,7 @@ pub async fn show(
             members_in_mean: u32::try_from(indices.len()).unwrap_or(u32::MAX),
             series: series.into_iter().map(|(_, series)| series).collect(),
             mean,
+            mean_members,
         }))
     })
     .await

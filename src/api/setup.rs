@@ -16,7 +16,7 @@ use crate::domain::ids::UserId;
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::time::Timestamp;
 use crate::domain::user::{Role, User, check_password, check_username};
-use crate::storage::core::people;
+use crate::storage::core::{people, setup_steps};
 use crate::storage::setup_code;
 
 /// Account under which attempts at the code are counted; no user name has a space.
@@ -78,7 +78,13 @@ pub async fn setup(
     let (created_at, updated_at) = (now.wall, now.wall);
     let user = User { id, username: body.username, role: Role::SuperAdmin, password, disabled: false, created_at, updated_at };
     let first = user.clone();
-    state.store.write(move |tx| people::create_first(tx, &first, &act)).await?;
+    state
+        .store
+        .write(move |tx| {
+            people::create_first(tx, &first, &act)?;
+            setup_steps::account_made(tx, &first.id, first.created_at)
+        })
+        .await?;
     if let Err(error) = setup_code::remove(&state.store) {
         tracing::warn!(%error, "the used setup code could not be removed; the next start removes it");
     }

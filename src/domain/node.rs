@@ -91,7 +91,7 @@ impl Status {
 }
 
 /// Observed status from what was heard. `silence_known` is false while the manager itself was down or cut off: then
-/// silence says nothing.
+/// silence says nothing new. Whether it was known before, and recorded, is the caller's to say.
 pub fn observe(last_report: Option<Timestamp>, now: Timestamp, silence_known: bool) -> Observed {
     match last_report {
         None => Observed::Starting,

@@ -134,12 +134,13 @@ impl Line {
     }
 }
 
-/// Mean of what is known at each step.
-pub fn mean(lines: &[Vec<Option<f64>>], count: usize) -> Vec<Option<f64>> {
+/// Mean of what is known at each step, with how many lines are behind it.
+pub fn mean(lines: &[Vec<Option<f64>>], count: usize) -> Vec<(Option<f64>, u32)> {
     let at = |step: usize| {
         let known: Vec<f64> = lines.iter().filter_map(|line| line.get(step).copied().flatten()).collect();
-        let whole = f64::from(u32::try_from(known.len()).unwrap_or(u32::MAX));
-        (!known.is_empty()).then(|| (known.iter().sum::<f64>() / whole * 1_000.0).round() / 1_000.0)
+        let members = u32::try_from(known.len()).unwrap_or(u32::MAX);
+        let mean = (members > 0).then(|| (known.iter().sum::<f64>() / f64::from(members) * 1_000.0).round() / 1_000.0);
+        (mean, members)
     };
     (0..count).map(at).collect()
 }
@@ -175,7 +176,8 @@ mod tests {
         assert_eq!(line(Metric::Cpu), [Some(15.0), Some(25.0), None, Some(1.0)]);
         assert_eq!(line(Metric::NetworkIn), [None, Some(3.0), None, None], "990 bytes in 11 slots, then started anew");
         assert_eq!(line(Metric::Temperature), [None; 4]);
-        assert_eq!(mean(&[line(Metric::Cpu), vec![Some(5.0), None, None, None]], 4), [Some(10.0), Some(25.0), None, Some(1.0)]);
+        let both = mean(&[line(Metric::Cpu), vec![Some(5.0), None, None, None]], 4);
+        assert_eq!(both, [(Some(10.0), 2), (Some(25.0), 1), (None, 0), (Some(1.0), 1)]);
         assert_eq!((percent(Some(1), Some(4)), percent(Some(1), Some(0))), (Some(25.0), None));
     }
 }

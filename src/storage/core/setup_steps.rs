@@ -3,16 +3,19 @@
 use super::tables::SETUP_STEPS;
 use super::{audit, people};
 use crate::domain::audit::Act;
+use crate::domain::ids::UserId;
 use crate::domain::setup::{SetupMark, Step, StepState};
+use crate::domain::time::Timestamp;
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, WriteTx};
 
 /// A step with what is recorded of it; `None` when it is open.
 pub fn mark(read: &impl Read, step: Step) -> Result<Option<SetupMark>, Fault> {
-    if step != Step::Account {
-        return read.get(SETUP_STEPS, &step.as_str().to_owned());
+    let recorded = read.get(SETUP_STEPS, &step.as_str().to_owned())?;
+    if step != Step::Account || recorded.is_some() {
+        return Ok(recorded);
     }
-    // The account is its own record.
+    // A store of an earlier release has no record of who came first, but the account itself.
     let first = people::users(read)?.into_iter().min_by_key(|user| user.created_at);
     Ok(first.map(|user| SetupMark { skipped: false, at: user.created_at, by: user.id.to_string() }))
 }
@@ -26,6 +29,11 @@ pub fn open(read: &impl Read) -> Result<Vec<Step>, Fault> {
         }
     }
     Ok(open)
+}
+
+/// Records whose account was the first.
+pub fn account_made(tx: &mut WriteTx<'_>, by: &UserId, now: Timestamp) -> Result<(), TxError> {
+    tx.put(SETUP_STEPS, &Step::Account.as_str().to_owned(), &SetupMark { skipped: false, at: now, by: by.to_string() })
 }
 
 /// Records a state that `Step::check` allowed.
