@@ -3,19 +3,19 @@
 use std::collections::BTreeMap;
 
 use axum::extract::State;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::auth::Caller;
-use super::error::ApiError;
-use super::json::{Json, Path};
+use super::error::{ApiError, ErrorBody};
+use super::json::{Json, Path, Query};
 use super::page::{Page, PageQuery, Pagination};
 use super::reads::{self, Names};
 use super::state::AppState;
-use crate::domain::ids::{NodeIndex, PayoutId};
+use crate::domain::ids::PayoutId;
 use crate::domain::ledger::{Account, Book, Cause, Posting, Settlement};
 use crate::domain::money::{Currency, Units};
 use crate::domain::user::Role;
-use crate::storage::core::ledger;
+use crate::storage::core::ledger::{self, Filter};
 use crate::storage::fault::Fault;
 
 /// A balanced movement; its lines sum to zero.
@@ -130,29 +130,44 @@ pub struct PostingList {
     pub pagination: Pagination,
 }
 
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct LedgerQuery {
+    /// Postings of books under this settlement only.
+    settlement: Option<Settlement>,
+}
+
 /// Postings that touch a node, newest first
-#[utoipa::path(get, path = "/nodes/{id}/ledger", tag = "ledger", params(("id" = String, Path), PageQuery), responses((status = 200, body = PostingList)))]
+#[utoipa::path(get, path = "/nodes/{id}/ledger", tag = "ledger", params(("id" = String, Path), PageQuery, LedgerQuery),
+    responses((status = 200, body = PostingList), (status = 400, body = ErrorBody)))]
 pub async fn of_node(
     State(state): State<AppState>,
     caller: Caller,
     Path(id): Path<String>,
     page: Page,
+    Query(query): Query<LedgerQuery>,
 ) -> Result<Json<PostingList>, ApiError> {
     let node = reads::node_for(&state, &caller, &id, Role::Viewer)?.index;
-    list(&state, Some(node), page).await
+    list(&state, Filter { node: Some(node), settlement: query.settlement }, page).await
 }
 
 /// All postings, newest first
-#[utoipa::path(get, path = "/ledger", tag = "ledger", params(PageQuery), responses((status = 200, body = PostingList)))]
-pub async fn all(State(state): State<AppState>, caller: Caller, page: Page) -> Result<Json<PostingList>, ApiError> {
+#[utoipa::path(get, path = "/ledger", tag = "ledger", params(PageQuery, LedgerQuery),
+    responses((status = 200, body = PostingList), (status = 400, body = ErrorBody)))]
+pub async fn all(
+    State(state): State<AppState>,
+    caller: Caller,
+    page: Page,
+    Query(query): Query<LedgerQuery>,
+) -> Result<Json<PostingList>, ApiError> {
     caller.require(Role::Admin)?;
-    list(&state, None, page).await
+    list(&state, Filter { node: None, settlement: query.settlement }, page).await
 }
 
-async fn list(state: &AppState, node: Option<NodeIndex>, page: Page) -> Result<Json<PostingList>, ApiError> {
+async fn list(state: &AppState, filter: Filter, page: Page) -> Result<Json<PostingList>, ApiError> {
     reads::long(state, move |state| {
         let read = state.store.read()?;
-        let (rows, total) = ledger::page(&read, node, page.offset(), page.limit())?;
+        let (rows, total) = ledger::page(&read, filter, page.offset(), page.limit())?;
         let mut names = Names::new(&read);
         let postings = rows.iter().map(|posting| PostingView::new(posting, &mut names)).collect::<Result<_, _>>()?;
         Ok(Json(PostingList { postings, pagination: page.of_rows(total) }))

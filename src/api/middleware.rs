@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
@@ -18,7 +19,7 @@ use super::metrics;
 use super::state::AppState;
 use crate::clock::Stopwatch;
 use crate::domain::audit::{Act, Actor, Draft};
-use crate::domain::time::Now;
+use crate::domain::time::{Now, Timestamp};
 use crate::storage::core::audit;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -88,10 +89,19 @@ pub async fn observe(State(state): State<AppState>, mut request: Request, next: 
     if let Ok(id) = HeaderValue::from_str(&info.request_id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
+    if let Some(date) = date(state.now().wall) {
+        response.headers_mut().insert(header::DATE, date);
+    }
     let elapsed = watch.elapsed();
     metrics::record(&state.metrics, &method, &route, response.status(), elapsed);
     log(response.status(), &info, &method, &route, elapsed.as_secs_f64() * 1_000.0);
     response
+}
+
+/// The manager's own time, which pages count from: the clock that this process goes by, not the machine's.
+fn date(wall: Timestamp) -> Option<HeaderValue> {
+    let since_epoch = Duration::from_millis(u64::try_from(wall.0).ok()?);
+    HeaderValue::from_str(&httpdate::fmt_http_date(UNIX_EPOCH + since_epoch)).ok()
 }
 
 /// Writes a refused access to the audit log, or counts it.

@@ -9,6 +9,7 @@ pub mod audit;
 pub mod auth;
 pub mod clock;
 pub mod enrolment;
+pub mod epoch_document;
 pub mod error;
 pub mod events;
 pub mod fleet_scores;
@@ -118,6 +119,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(uptime::show))
         .routes(routes!(poot::history))
         .routes(routes!(poot::epochs))
+        .routes(routes!(epoch_document::show))
         .routes(routes!(poot::manager_key))
         .routes(routes!(payouts::address, payouts::set_address))
         .routes(routes!(payouts::of_node))
@@ -169,6 +171,8 @@ pub async fn record_refusals(state: AppState) {
 mod access_tests;
 #[cfg(test)]
 mod admin_tests;
+#[cfg(test)]
+mod evidence_tests;
 #[cfg(test)]
 mod fleet_tests;
 #[cfg(test)]

@@ -75,6 +75,11 @@ pub struct Multiplier {
 }
 
 impl Multiplier {
+    /// Of `SLOTS_TO_MAX`.
+    pub fn grown_slots(self) -> u32 {
+        self.grown_slots
+    }
+
     /// As a fraction, before reduction: 1 + (max - 1) x grown / 7 days, max in hundredths.
     fn fraction(self, params: &Params) -> (i128, i128) {
         let above_one = i128::from(params.max_multiplier_hundredths.max(100) - 100);

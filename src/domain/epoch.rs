@@ -55,9 +55,20 @@ impl Counts {
 /// Hash of nothing before the first head.
 pub const GENESIS: [u8; 32] = [0; 32];
 
+/// What the hashed bytes of a head begin with.
+pub const HEAD_TAG: &str = "lucid/epoch-head/v1\0";
+/// What the hashed bytes of the leaves begin with.
+pub const LEAVES_TAG: &str = "lucid/epoch-leaves/v1\0";
+
 impl Head {
+    /// SHA-256 of `hashed_bytes`.
     pub fn hash(&self) -> Result<[u8; 32], postcard::Error> {
-        Ok(crypto::sha256_parts(&[b"lucid/epoch-head/v1\0", &postcard::to_stdvec(self)?]))
+        self.hashed_bytes().map(|bytes| crypto::sha256(&bytes))
+    }
+
+    /// The tag, and the head in the encoding that stores it.
+    pub fn hashed_bytes(&self) -> Result<Vec<u8>, postcard::Error> {
+        postcard::to_extend(self, HEAD_TAG.as_bytes().to_vec())
     }
 
     /// The first slot after this head.
@@ -66,6 +77,36 @@ impl Head {
     }
 }
 
+/// SHA-256 of `leaves_hashed_bytes`.
 pub fn leaves_hash(leaves: &[Leaf]) -> Result<[u8; 32], postcard::Error> {
-    Ok(crypto::sha256_parts(&[b"lucid/epoch-leaves/v1\0", &postcard::to_stdvec(leaves)?]))
+    leaves_hashed_bytes(leaves).map(|bytes| crypto::sha256(&bytes))
+}
+
+/// The tag, and the leaves in node order in the encoding that stores them.
+pub fn leaves_hashed_bytes(leaves: &[Leaf]) -> Result<Vec<u8>, postcard::Error> {
+    postcard::to_extend(leaves, LEAVES_TAG.as_bytes().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hashed_bytes_are_the_tag_and_the_stored_encoding() {
+        let head = Head {
+            epoch: Epoch(1_000),
+            last_slot: Slot(1_009),
+            slots_per_epoch: 10,
+            closed_at: Slot(1_013).start(),
+            is_gap: true,
+            params: Params::default(),
+            counts: Counts::default(),
+            leaves_at: None,
+            leaves_hash: leaves_hash(&[]).unwrap(),
+            previous: GENESIS,
+        };
+        let encoded = postcard::to_stdvec(&head).unwrap();
+        assert_eq!(head.hash().unwrap(), crypto::sha256_parts(&[b"lucid/epoch-head/v1\0", &encoded]));
+        assert_eq!(head.leaves_hash, crypto::sha256_parts(&[b"lucid/epoch-leaves/v1\0", &[0]]), "no leaves are a length of 0");
+    }
 }

@@ -118,6 +118,7 @@ refusals! {
     LastSuperAdmin = "the last super_admin cannot be removed or demoted",
     FreshFactorNeeded = "enter your password again for this",
 
+    EpochNotFound = "no closed epoch begins with this slot",
     AddressNotFound = "the node has no payout address",
     PayoutMoved = "the payout took another step meanwhile",
     PayoutNotFound = "no payout has this id",

@@ -21,7 +21,7 @@ export async function watch(context, allowed = () => false) {
     document.addEventListener('securitypolicyviolation', (e) => console.error(`securitypolicyviolation ${e.violatedDirective} ${e.blockedURI} ${e.sourceFile}:${e.lineNumber}`)),
   );
   context.on('page', (page) => {
-    page.on('console', (m) => m.type() === 'error' && add(m.text()));
+    page.on('console', (m) => m.type() === 'error' && add(`${m.text()} ${m.location().url}`));
     page.on('pageerror', (e) => add(`uncaught ${e.stack ?? e}`));
   });
   return complaints;

@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { launch, VIEWS, watch } from './chromium.mjs';
+import { fits, named, picture as keep } from './look.mjs';
 
 const { LUCID_BASE_URL: BASE, LUCID_SETUP_CODE: CODE, LUCID_AGENT_CMD: AGENT, LUCID_NODE_NAME: NAME, LUCID_ARTEFACTS: ARTEFACTS, LUCID_CONTROL: CONTROL } = process.env;
 const USER = 'browser-admin';
@@ -36,11 +37,7 @@ after(async () => {
   await browser?.close();
 });
 
-async function picture(name, on = page) {
-  // The bar at the top sticks to the window: in a picture of the whole page it belongs to the top.
-  await on.evaluate(() => scrollTo(0, 0));
-  await on.screenshot({ path: join(ARTEFACTS, `${name}.png`), fullPage: true });
-}
+const picture = (name, on = page) => keep(on, name);
 
 /** The same place as `page`, seen by someone else's screen but the same session. */
 async function through(view, options, path, look) {
@@ -51,21 +48,6 @@ async function through(view, options, path, look) {
   await look(p);
   assert.deepEqual(heard, []);
   await other.close();
-}
-
-async function fits(p) {
-  const over = await p.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-  assert.ok(over <= 0, `the page is ${over} px wider than its window`);
-}
-
-/** Every control has a name that a screen reader can say. */
-async function named(p) {
-  const nameless = await p.evaluate(() =>
-    [...document.querySelectorAll('input, select, button, a[href]')]
-      .filter((e) => !(e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.length))
-      .map((e) => e.outerHTML),
-  );
-  assert.deepEqual(nameless, []);
 }
 
 test('the page comes with a strict content security policy', async () => {

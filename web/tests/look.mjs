@@ -21,7 +21,9 @@ export async function picture(page, name) {
 /** Nothing is wider than the window, and no text sticks out of it unless its box scrolls. */
 export async function fits(page) {
   const out = await page.evaluate(() => {
-    const wide = document.documentElement.scrollWidth - innerWidth;
+    // On a phone the window itself grows with what is too wide.
+    const width = document.documentElement.clientWidth;
+    const wide = document.documentElement.scrollWidth - width;
     if (wide > 0) return [`the page is ${wide} px wider than its window`];
     const scrolls = (e) => {
       for (let up = e; up && up !== document.body; up = up.parentElement) if (getComputedStyle(up).overflowX !== 'visible') return true;
@@ -29,7 +31,7 @@ export async function fits(page) {
     };
     return [...document.querySelectorAll('main *')]
       .filter((e) => e.childElementCount === 0 && e.textContent.trim() !== '' && e.checkVisibility?.() !== false)
-      .filter((e) => e.getBoundingClientRect().right > innerWidth + 1 && !scrolls(e))
+      .filter((e) => e.getBoundingClientRect().right > width + 1 && !scrolls(e))
       .map((e) => `“${e.textContent.trim().slice(0, 40)}” sticks out of the window`);
   });
   assert.deepEqual(out, []);

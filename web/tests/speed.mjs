@@ -90,15 +90,18 @@ for (const view of ['desktop', 'phone']) {
   await page.locator('main [data-node] a').first().click();
   await page.locator('canvas').first().waitFor();
   const taken = [];
-  for (let i = 0; i < 5; i += 1) {
+  const drawn = () => page.evaluate(() => performance.getEntriesByName('range-drawn').at(-1));
+  for (let i = 0; i < 6; i += 1) {
     await page.getByRole('button', { name: '1 h', exact: true }).click();
-    await page.waitForTimeout(500);
+    await page.waitForTimeout(700);
+    const before = (await drawn())?.startTime ?? -1;
     await page.getByRole('button', { name: '90 d', exact: true }).click();
-    await page.waitForFunction(() => new URL(location.href).searchParams.get('range') === '90d' && document.querySelector('[data-drawn-range="90d"]'));
-    taken.push(Number(await page.locator('[data-drawn-range="90d"]').first().getAttribute('data-drawn-ms')));
+    await page.waitForFunction((at) => (performance.getEntriesByName('range-drawn').at(-1)?.startTime ?? -1) > at, before);
+    taken.push(Math.round((await drawn()).duration));
   }
+  const first = taken.shift();
   taken.sort((a, b) => a - b);
-  row('charts of 90 days, from the click to the picture: best / median / worst of 5', '100 ms', `${taken[0]} / ${taken[2]} / ${taken[4]} ms`);
+  row('charts of 90 days, from the click to the picture: first / best / median / worst of the next 5', '100 ms', `${first} / ${taken[0]} / ${taken[2]} / ${taken[4]} ms`);
   await context.close();
 }
 await browser.close();

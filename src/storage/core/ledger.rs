@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::tables::{ACCRUED, BALANCES, POSTINGS};
 use crate::domain::credits::Epoch;
 use crate::domain::ids::NodeIndex;
-use crate::domain::ledger::{Account, Balances, Book, Broken, Entry, Posting};
+use crate::domain::ledger::{Account, Balances, Book, Broken, Entry, Posting, Settlement};
 use crate::domain::money::{Currency, Pico, Units};
 use crate::domain::time::Now;
 use crate::storage::fault::{Fault, TxError};
@@ -82,12 +82,29 @@ pub fn balances(read: &impl Read) -> Result<Vec<(Book, Account, Units)>, Fault> 
     Ok(all)
 }
 
-/// Newest first; of one node, when given.
-pub fn page(read: &impl Read, node: Option<NodeIndex>, offset: usize, limit: usize) -> Result<(Vec<Posting>, usize), Fault> {
-    let Some(node) = node else { return page_of_all(read, offset, limit) };
+/// Which postings are wanted; empty = all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Those that touch an account of this node.
+    pub node: Option<NodeIndex>,
+    pub settlement: Option<Settlement>,
+}
+
+impl Filter {
+    fn fits(&self, posting: &Posting) -> bool {
+        self.node.is_none_or(|node| touches(posting, node))
+            && self.settlement.is_none_or(|settlement| posting.entry.book.settlement == settlement)
+    }
+}
+
+/// Newest first, with the number of all that fit.
+pub fn page(read: &impl Read, filter: Filter, offset: usize, limit: usize) -> Result<(Vec<Posting>, usize), Fault> {
+    if filter == Filter::default() {
+        return page_of_all(read, offset, limit);
+    }
     let (mut rows, mut total) = (Vec::new(), 0);
     read.for_each_back(POSTINGS, .., |_, posting| {
-        if touches(&posting, node) {
+        if filter.fits(&posting) {
             if total >= offset && rows.len() < limit {
                 rows.push(posting);
             }

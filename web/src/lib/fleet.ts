@@ -60,7 +60,7 @@ export function need({ kind, count: n, nodes }: Attention, role: Role): Need {
       return {
         title: `${counted(n, 'payout')} ${n === 1 ? 'waits' : 'wait'} for a decision`,
         text: 'Nothing more is sent to these nodes until somebody has looked.',
-        action: { label: 'Look at payouts', href: pathOf.page('payouts') },
+        action: { label: 'Look at payouts', href: `${pathOf.page('payouts')}?status=processing` },
       };
     case 'fingerprint_drift':
       return {

@@ -2,6 +2,12 @@ import { describe, expect, it } from 'vitest';
 import { ABSENT, ago, bytes, celsius, countdown, exact, money, percent, rate, share, span, unixMs } from './format';
 
 describe('money', () => {
+  it('cuts what is beyond the decimals that are shown, and never rounds up', () => {
+    expect(money('0.2626819', '', 2, 6)).toBe('0.262681');
+    expect(money('0.0000009', '', 2, 6)).toBe('0.00');
+    expect(money('1.5', 'USDT', 6, 6)).toBe('1.500000 USDT');
+  });
+
   it.each([
     ['0.05', '0.05'],
     ['0', '0.00'],

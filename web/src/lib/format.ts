@@ -117,16 +117,16 @@ export function momentOf(ms: number, step: number): string {
 const GROUP = '\u202f';
 
 /**
- * An amount as the API wrote it, never through a float: digits grouped, trailing zeros beyond `places` decimals left out.
- * Text that is not a plain decimal is shown as it is.
+ * An amount as the API wrote it, never through a float: digits grouped, trailing zeros beyond `places` decimals left out, decimals beyond `most` cut
+ * off (never rounded up: nobody is shown more than there is). Text that is not a plain decimal is shown as it is.
  */
-export function money(amount: string | null | undefined, currency = '', places = 2): string {
+export function money(amount: string | null | undefined, currency = '', places = 2, most = Infinity): string {
   if (amount == null || amount === '') return ABSENT;
   const parts = /^(-?)(\d+)(?:\.(\d+))?$/.exec(amount);
   if (!parts) return currency ? `${amount} ${currency}` : amount;
   const [, sign = '', whole = '', decimals = ''] = parts;
   const grouped = whole.replace(/^0+(?=\d)/, '').replace(/\B(?=(\d{3})+$)/g, GROUP);
-  const kept = decimals.replace(/0+$/, '').padEnd(places, '0');
+  const kept = decimals.slice(0, most).replace(/0+$/, '').padEnd(places, '0');
   return `${sign}${grouped}.${kept}${currency ? ` ${currency}` : ''}`;
 }
 

@@ -32,7 +32,7 @@ export function asApiError(error: unknown): ApiError {
 }
 
 /** What a request says beside its method and route. `id` fills the `{…}` of the route, in their order. */
-type Options<Q, B> = { id?: string | readonly string[]; query?: Q; body?: B; signal?: AbortSignal | undefined };
+type Options<Q, B> = { id?: string | readonly string[]; query?: Q; body?: B; signal?: AbortSignal | undefined; /** Makes a repetition harmless. */ key?: string };
 
 /** Called whenever an answer says that nobody is signed in; the session decides what to show. */
 let onSignedOut: () => void = () => {};
@@ -40,7 +40,7 @@ export function watchSession(watcher: () => void): void {
   onSignedOut = watcher;
 }
 
-async function exchange(method: string, route: keyof Routes, { id = '', query, body, signal }: Options<unknown, unknown>): Promise<Response> {
+async function exchange(method: string, route: keyof Routes, { id = '', query, body, signal, key }: Options<unknown, unknown>): Promise<Response> {
   const ids = [id].flat();
   const url = new URL(BASE + route.replace(/\{\w+\}/g, () => encodeURIComponent(ids.shift() ?? '')), location.origin);
   for (const [key, value] of Object.entries(query ?? {})) {
@@ -48,10 +48,13 @@ async function exchange(method: string, route: keyof Routes, { id = '', query, b
   }
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   const init: RequestInit = { method, credentials: 'same-origin', signal: signal ? AbortSignal.any([signal, timeout]) : timeout };
+  const headers: Record<string, string> = {};
+  if (key) headers['Idempotency-Key'] = key;
   if (body !== undefined) {
     init.body = JSON.stringify(body);
-    init.headers = { 'Content-Type': 'application/json' };
+    headers['Content-Type'] = 'application/json';
   }
+  init.headers = headers;
   const sentAt = Date.now();
   let response: Response;
   try {
@@ -102,14 +105,43 @@ function get<P extends Having<'get'>>(route: P, options: Options<QueryOf<Get<P>>
 
 /** Changes on their way. A second click while the first is unanswered gets the first one's answer. */
 const inFlight = new Map<string, Promise<unknown>>();
+/** Keys of changes whose answer was lost: the same change, sent again later, is still the same. */
+const unanswered = new Map<string, string>();
+/** Waits before a change whose line broke is sent again, under its key. */
+const AGAIN_MS = [1_000, 3_000];
+const MOST_UNANSWERED = 50;
+/** Asked before anybody is signed in, where the manager keeps no keys. */
+const UNKEYED = / \/(setup|auth\/login) /;
 
-function once<T>(method: string, route: string, options: unknown, run: () => Promise<T>): Promise<T> {
-  const key = `${method} ${route} ${JSON.stringify(options)}`;
-  const running = inFlight.get(key);
+/** 128 random bits; `crypto.randomUUID` is missing on plain HTTP. */
+const newKey = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+
+function once<T>(method: string, route: string, options: unknown, run: (key: string) => Promise<T>): Promise<T> {
+  const what = `${method} ${route} ${JSON.stringify(options)}`;
+  const running = inFlight.get(what);
   if (running) return running as Promise<T>;
-  const started = run().finally(() => inFlight.delete(key));
-  inFlight.set(key, started);
+  const started = repeated(what, run).finally(() => inFlight.delete(what));
+  inFlight.set(what, started);
   return started;
+}
+
+async function repeated<T>(what: string, run: (key: string) => Promise<T>): Promise<T> {
+  const key = unanswered.get(what) ?? newKey();
+  if (unanswered.size > MOST_UNANSWERED) unanswered.clear();
+  unanswered.set(what, key);
+  for (let tries = 0; ; tries += 1) {
+    try {
+      const answer = await run(key);
+      unanswered.delete(what);
+      return answer;
+    } catch (error) {
+      const lost = error instanceof ApiError && error.unreachable;
+      if (!lost) unanswered.delete(what);
+      const wait = AGAIN_MS[tries];
+      if (!lost || wait === undefined || UNKEYED.test(what)) throw error;
+      await new Promise((done) => setTimeout(done, wait));
+    }
+  }
 }
 
 type Change = 'POST' | 'PUT' | 'DELETE';
@@ -119,7 +151,7 @@ function send<M extends Change, P extends Having<Lowercase<M>>>(
   route: P,
   options: Options<never, Body<Operation<P, Lowercase<M>>>> = {},
 ): Promise<Answer<Operation<P, Lowercase<M>>>> {
-  return once(method, route, options, () => json(method, route, options) as Promise<Answer<Operation<P, Lowercase<M>>>>);
+  return once(method, route, options, (key) => json(method, route, { ...options, key }) as Promise<Answer<Operation<P, Lowercase<M>>>>);
 }
 
 export type NodeQuery = QueryOf<Get<'/nodes'>>;
@@ -176,6 +208,7 @@ export const api = {
   alerts: (query: QueryOf<Get<'/alerts'>>, signal?: AbortSignal) => get('/alerts', { query, signal }),
   fleetScores: (query: QueryOf<Get<'/poot/summary'>>, signal?: AbortSignal) => get('/poot/summary', { query, signal }),
   closedEpochs: (query: QueryOf<Get<'/poot/epochs'>>, signal?: AbortSignal) => get('/poot/epochs', { query, signal }),
+  closedEpoch: (epoch: number, signal?: AbortSignal) => get('/poot/epochs/{epoch}', { id: String(epoch), signal }),
   managerKey: (signal?: AbortSignal) => get('/poot/manager-key', { signal }),
 
   nodes: (query: NodeQuery, signal?: AbortSignal) => get('/nodes', { query, signal }),

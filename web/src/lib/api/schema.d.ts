@@ -1073,6 +1073,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/poot/epochs/{epoch}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A closed epoch with every input, and how its hashes are computed */
+        get: operations["get_poot_epochs_epoch"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/poot/manager-key": {
         parameters: {
             query?: never;
@@ -1782,6 +1799,62 @@ export interface components {
              */
             times: number;
         };
+        /** @description A closed epoch. */
+        EpochDocument: {
+            hashes: components["schemas"]["EpochHashes"];
+            head: components["schemas"]["EpochHead"];
+            /** @description In node order. Empty in a gap, and when they are not kept any more. */
+            leaves: components["schemas"]["LeafView"][];
+            /** @description False: leaves of so long ago are not kept; their hash stays. */
+            leaves_kept: boolean;
+        };
+        EpochHashes: {
+            /** @description Of `head.hash`: the head, `hash` left out. */
+            head: components["schemas"]["HashRecipe"];
+            /** @description Of `head.leaves_hash`: all leaves in node order. */
+            leaves: components["schemas"]["HashRecipe"];
+        };
+        /** @description What is kept of the epoch for ever. */
+        EpochHead: {
+            closed_at: string;
+            end: string;
+            /**
+             * Format: int32
+             * @description Its first slot.
+             */
+            epoch: number;
+            /** @description The manager was away: nobody was observed. */
+            gap: boolean;
+            /** @description Hash of this head, hex: the `previous` of the next one. */
+            hash: string;
+            /** Format: int32 */
+            invalid: number;
+            /**
+             * Format: int32
+             * @description Inclusive.
+             */
+            last_slot: number;
+            /**
+             * Format: int32
+             * @description The newest epoch with leaves: this one, or the one before a gap.
+             */
+            leaves_at?: number | null;
+            /** @description Hex SHA-256. */
+            leaves_hash: string;
+            params: components["schemas"]["ExactParams"];
+            /** Format: int32 */
+            pending: number;
+            /** @description Hash of the head before, hex; zeros for the first. */
+            previous: string;
+            /**
+             * Format: int32
+             * @description Of one epoch; a gap may span several.
+             */
+            slots_per_epoch: number;
+            start: string;
+            /** Format: int32 */
+            valid: number;
+        };
         EpochList: {
             epochs: components["schemas"]["EpochView"][];
             pagination: components["schemas"]["Pagination"];
@@ -1848,6 +1921,27 @@ export interface components {
             fields: components["schemas"]["FieldError"][];
             /** @description Stable name of the refusal. */
             name: string;
+        };
+        /** @description The parameters, exactly as they are hashed. */
+        ExactParams: {
+            /** Format: int32 */
+            max_age_slots: number;
+            /** Format: int32 */
+            max_multiplier_hundredths: number;
+            /** Format: int32 */
+            min_observation_seconds: number;
+            /** Format: int32 */
+            min_score_hundredths: number;
+            /** Format: int32 */
+            output_weight_percent: number;
+            /** Format: int32 */
+            resources_weight_percent: number;
+            /** Format: int32 */
+            stability_weight_percent: number;
+            /** Format: int32 */
+            version: number;
+            /** Format: int32 */
+            window_slots: number;
         };
         /** @description What a score came from, and what moved it. */
         Explanation: {
@@ -1919,6 +2013,21 @@ export interface components {
             network?: components["schemas"]["NetworkInfo"][];
             storage: components["schemas"]["StorageInfo"];
         };
+        /** @description How one hash is computed. */
+        HashRecipe: {
+            algorithm: string;
+            /**
+             * Format: byte
+             * @description Everything that is hashed, the tag included; null where it is not kept any more.
+             */
+            bytes_base64?: string | null;
+            /** @description What the hashed bytes begin with, up to and with the NUL that ends it. */
+            domain_tag: string;
+            /** @description How what follows the tag is encoded. */
+            encoding: string;
+            /** @description The hash of these bytes is the one of the head; null without bytes. */
+            matches?: boolean | null;
+        };
         /** @enum {string} */
         Health: "healthy" | "degraded" | "unhealthy";
         HealthReport: {
@@ -1985,6 +2094,43 @@ export interface components {
             temperature_celsius?: number | null;
             /** @description RFC 3339, UTC. */
             timestamp: string;
+        };
+        /** @description A node in the epoch: every input, and what follows from it. */
+        LeafView: {
+            /** @description Earned in the epoch, exact; while the score is pending, held until it is valid. */
+            accrual: string;
+            /** @description Exact, 0 to 1. */
+            confidence: string;
+            /** @description Over the window of the score. */
+            inputs: components["schemas"]["ScoreInputs"];
+            /** @description Before this epoch, floored to four decimals. */
+            multiplier: string;
+            /**
+             * Format: int32
+             * @description What the multiplier is made of, exact: slots of its growth.
+             */
+            multiplier_grown_slots: number;
+            node_id: string;
+            /**
+             * Format: int32
+             * @description The number that stands for the node in the hashed bytes.
+             */
+            node_index: number;
+            node_name: string;
+            /**
+             * Format: int32
+             * @description Slots of the epoch in which it was observed.
+             */
+            observed: number;
+            payer?: components["schemas"]["PayerView"] | null;
+            /**
+             * Format: int32
+             * @description Slots of the epoch that the node proved.
+             */
+            proven: number;
+            /** @description Exact, 0 to 100; a pending one does not count yet. */
+            score: string;
+            state: components["schemas"]["ScoreState"];
         };
         /** @description The licences of what the binary is made of. */
         Licences: {
@@ -2445,6 +2591,15 @@ export interface components {
              * @description Rows of the whole list.
              */
             total: number;
+        };
+        /** @description Who paid for a node's time, and at what price, in the epoch's first slot. */
+        PayerView: {
+            cost_per_hour: string;
+            currency: components["schemas"]["Currency"];
+            pool_id: string;
+            pool_name: string;
+            /** @description What a node earns per hour at score 100 and multiplier 1. */
+            reward_per_hour: string;
         };
         /** @description A payout, how it was tried, and what happened when. */
         PayoutDetail: components["schemas"]["PayoutView"] & {
@@ -3692,6 +3847,8 @@ export interface operations {
                 /** @description From 1. */
                 page?: number;
                 limit?: number;
+                /** @description Postings of books under this settlement only. */
+                settlement?: components["schemas"]["Settlement"];
             };
             header?: never;
             path?: never;
@@ -3705,6 +3862,14 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PostingList"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
         };
@@ -4500,6 +4665,8 @@ export interface operations {
                 /** @description From 1. */
                 page?: number;
                 limit?: number;
+                /** @description Postings of books under this settlement only. */
+                settlement?: components["schemas"]["Settlement"];
             };
             header?: never;
             path: {
@@ -4515,6 +4682,14 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PostingList"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
         };
@@ -5079,6 +5254,39 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EpochList"];
+                };
+            };
+        };
+    };
+    get_poot_epochs_epoch: {
+        parameters: {
+            query?: {
+                /** @description `true`: a browser saves the document instead of showing it. */
+                download?: boolean;
+            };
+            header?: never;
+            path: {
+                /** @description The epoch's first slot. */
+                epoch: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EpochDocument"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
         };

@@ -46,6 +46,7 @@ export type PootHistoryPoint = Schemas['PootHistoryPoint'];
 export type PootParams = Schemas['PootParams'];
 export type HistoryRange = Schemas['HistoryRange'];
 export type Epoch = Schemas['EpochView'];
+export type EpochDocument = Schemas['EpochDocument'];
 export type Pagination = Schemas['Pagination'];
 export type Clock = Schemas['ClockView'];
 export type SetupSteps = Schemas['SetupSteps'];
