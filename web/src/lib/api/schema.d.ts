@@ -2678,8 +2678,10 @@ export interface components {
         PoolMetrics: {
             /** @description End of the last step, which may still go on. */
             end_time: string;
-            /** @description Of all members, a value per step. */
+            /** @description Of the members that are known at a step, a value per step. */
             mean: (number | null)[];
+            /** @description How many members are behind each of them. */
+            mean_members: number[];
             /**
              * Format: int32
              * @description Members that `mean` is made of.
