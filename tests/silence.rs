@@ -65,6 +65,10 @@ async fn a_silent_node_turns_unreachable_and_comes_back() {
     site = site.crash().await;
     one.rebase(&site.client.base);
     two.rebase(&site.client.base);
+    let status = async |node: &Node| site.client.get(&format!("/nodes/{}", node.id)).await["status"].clone();
+    assert_eq!(status(&two).await, "unreachable", "a restart does not make it heard");
+    assert_eq!(site.client.get("/overview").await["nodes"]["unreachable"], 1);
+    assert_eq!(status(&one).await, "active", "of the others silence is not known yet");
     slots(&site, 15, &mut [&mut one]).await;
     assert_eq!(open(&site).await, [alert]);
     assert_eq!(kinds(&site, &two).await.iter().filter(|kind| *kind == "unreachable").count(), 1);

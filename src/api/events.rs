@@ -22,7 +22,8 @@ use super::state::AppState;
 use crate::domain::user::Role;
 use crate::live::{Stamped, Watch};
 
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How often the line is shown to be alive and the session is looked at.
+const KEEP_ALIVE: Duration = if cfg!(test) { Duration::from_millis(50) } else { Duration::from_secs(15) };
 /// Says that the line is alive; an event and no comment, because pages cannot hear comments. Without an id, so that the last one stays.
 const BEAT: &str = "event: beat\ndata: {}\n\n";
 /// Chunks that wait for a slow client before the ring has to remember for it.

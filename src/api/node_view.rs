@@ -23,7 +23,6 @@ use crate::storage::fault::Fault;
 use crate::storage::present::Standings;
 use crate::storage::table::Read;
 
-
 impl LatestSample {
     /// The few numbers that lists show.
     pub fn of(at: Timestamp, sample: &Sample) -> LatestSample {

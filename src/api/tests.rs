@@ -132,3 +132,27 @@ async fn a_watcher_gets_what_it_missed_then_what_happens_and_ends_with_the_proce
     let end = axum::body::to_bytes(body, 1 << 20).await.unwrap();
     assert!(end.is_empty());
 }
+
+#[tokio::test]
+async fn a_watcher_whose_session_ends_hears_no_more_however_much_happens() {
+    use crate::live::Event;
+    let site = Site::new();
+    let token = site.set_up().await;
+    let authorization = format!("Bearer {token}");
+    let headers = [("authorization", authorization.as_str())];
+    let response = site.send(request(Method::GET, "/api/v1/events", None, &headers)).await;
+    let mut body = response.into_body();
+    let mut next = async || std::future::poll_fn(|cx| axum::body::HttpBody::poll_frame(std::pin::Pin::new(&mut body), cx)).await;
+    assert!(next().await.is_some());
+    assert_eq!(site.as_bearer(&token, Method::POST, "/api/v1/auth/logout", None).await.0, StatusCode::NO_CONTENT);
+    let watch = crate::clock::Stopwatch::start();
+    let mut heard = 0;
+    loop {
+        site.state.events.publish(&Event::Epoch { epoch: heard });
+        if next().await.is_none() {
+            break;
+        }
+        heard += 1;
+        assert!(watch.elapsed() < std::time::Duration::from_secs(20), "{heard} events after the session ended");
+    }
+}
