@@ -163,8 +163,9 @@ async fn check_fingerprint(state: &AppState, node: &NodeEntry, reported: &Finger
 /// Tells people once that a node's key turned up on another machine.
 pub async fn raise_other_hardware(state: &AppState, node: &NodeId, now: Now) -> Result<(), ApiError> {
     let id = node.to_string();
-    let message = "the key of this node was presented by another machine, which was refused: the key may have been copied";
-    state.store.write(move |tx| alerts::raise(tx, "key_on_other_hardware", &id, Severity::Critical, message, now.wall)).await?;
+    let named = nodes::by_id(&state.store.read()?, node)?.map_or_else(|| id.clone(), |node| node.name);
+    let message = format!("the key of {named} was presented by another machine, which was refused: the key may have been copied");
+    state.store.write(move |tx| alerts::raise(tx, "key_on_other_hardware", &id, Severity::Critical, &message, now.wall)).await?;
     Ok(())
 }
 
