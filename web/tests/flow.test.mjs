@@ -5,7 +5,7 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { launch, VIEWS, watch } from './chromium.mjs';
-import { fits, named, picture as keep } from './look.mjs';
+import { accessible, fits, named, picture as keep } from './look.mjs';
 
 const { LUCID_BASE_URL: BASE, LUCID_SETUP_CODE: CODE, LUCID_AGENT_CMD: AGENT, LUCID_NODE_NAME: NAME, LUCID_ARTEFACTS: ARTEFACTS, LUCID_CONTROL: CONTROL } = process.env;
 const USER = 'browser-admin';
@@ -39,6 +39,15 @@ after(async () => {
 
 const picture = (name, on = page) => keep(on, name);
 
+/** What is on screen fits a small phone, and axe finds nothing. */
+async function holdsUp() {
+  const size = page.viewportSize();
+  await page.setViewportSize({ width: 360, height: 780 });
+  await fits(page);
+  await accessible(page);
+  await page.setViewportSize(size);
+}
+
 /** The same place as `page`, seen by someone else's screen but the same session. */
 async function through(view, options, path, look) {
   const other = await browser.newContext({ ...VIEWS[view], reducedMotion: 'reduce', ...options, storageState: await context.storageState() });
@@ -66,6 +75,7 @@ test('setup refuses a wrong code beside the field and keeps what was typed', asy
   assert.equal(await page.getByLabel('User name').inputValue(), USER);
   await named(page);
   await picture('web-setup');
+  await holdsUp();
 });
 
 test('setup makes the first account and leads to the steps that follow', async () => {
@@ -90,12 +100,14 @@ test('first steps: clock, storage, recovery kit', REAL_ONLY, async () => {
   await page.getByText('The clock is trusted').waitFor();
   await page.getByText('They agree').waitFor();
   await picture('web-step-clock');
+  await holdsUp();
   await page.getByRole('button', { name: 'Continue' }).click();
 
   await page.getByRole('heading', { name: 'Storage' }).waitFor();
   await page.getByRole('button', { name: 'Measure', exact: true }).click();
   await page.getByText(/a safe write takes [\d.]+ m?s/).waitFor();
   await picture('web-step-storage');
+  await holdsUp();
   await page.getByRole('button', { name: 'Continue' }).click();
 
   await page.getByLabel('Passphrase for the kit').fill('river tree fog chair lamp');
@@ -112,10 +124,12 @@ test('first steps: clock, storage, recovery kit', REAL_ONLY, async () => {
   await page.getByRole('button', { name: 'Download recovery kit' }).click();
   assert.match((await download).suggestedFilename(), /^lucid-recovery-kit.*\.json$/);
   await picture('web-step-recovery-kit');
+  await holdsUp();
   await page.getByRole('button', { name: 'Continue' }).click();
   await page.getByText('Here it stops').waitFor();
   await named(page);
   await picture('web-step-dry-run');
+  await holdsUp();
   await page.getByRole('link', { name: 'Go on later' }).click();
   await page.getByRole('heading', { name: 'Overview', level: 1 }).waitFor();
 });
@@ -144,6 +158,7 @@ test('first steps go on where they were left: a step skipped, a price, a node th
   await page.getByLabel('Reward per hour').fill('0.1');
   await page.locator('[data-money="72.0"]').waitFor();
   await picture('web-step-price');
+  await holdsUp();
   await page.getByRole('button', { name: 'Save and continue' }).click();
 
   await page.getByRole('button', { name: 'Make token' }).click();
@@ -153,16 +168,19 @@ test('first steps go on where they were left: a step skipped, a price, a node th
   assert.ok(!command.includes(token), 'the command must not hold the token');
   assert.equal(await page.locator('[data-qr]').getAttribute('data-qr'), command);
   await picture('web-enrol-waiting');
+  await holdsUp();
   const [program, ...args] = JSON.parse(AGENT);
   agent = spawn(program, args, { stdio: ['pipe', 'ignore', 'inherit'] });
   agent.stdin.end(`${token}\n`);
   await page.locator('[data-arrived]').waitFor({ timeout: TWO_REPORTS_MS });
   await picture('web-enrol-arrived');
+  await holdsUp();
   await page.getByRole('button', { name: 'Finish' }).click();
 
   await page.getByRole('heading', { name: 'Your manager is set up' }).waitFor();
   await page.getByRole('main').getByRole('link', { name: 'Dry run' }).nth(1).waitFor();
   await picture('web-first-steps-done');
+  await holdsUp();
   await page.getByRole('link', { name: 'Enrol a node' }).click();
   await page.getByText('used up').waitFor();
   await named(page);

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { monthOf, times } from './decimal';
+import { isNothing, isPlain, monthOf, times } from './decimal';
 
 test('a product is exact where a float is not', () => {
   expect(times('0.1', 3)).toBe('0.3');
@@ -16,6 +16,10 @@ test('small amounts keep their zeros', () => {
 
 test('what is no plain decimal has no product', () => {
   for (const text of ['', ' ', '.5', '5.', '-1', '+1', '1e3', '1,5', 'NaN', '1 000']) expect(times(text, 2), text).toBeUndefined();
+  for (const text of ['', '.5', '1e3', '-1']) expect(isPlain(text), text).toBe(false);
+  expect(isPlain(' 0.05 ')).toBe(true);
+  for (const text of ['0', '0.00', ' 00 ']) expect(isNothing(text), text).toBe(true);
+  for (const text of ['', '0.01', '0.', '0e1']) expect(isNothing(text), text).toBe(false);
   expect(times('1', 1.5)).toBeUndefined();
   expect(times('1', -1)).toBeUndefined();
   expect(times('1', Number.MAX_SAFE_INTEGER + 1)).toBeUndefined();

@@ -5,6 +5,10 @@ export const HOURS_OF_MONTH = 720;
 
 const DECIMAL = /^(\d{1,40})(?:\.(\d{1,40}))?$/;
 
+/** Digits, and perhaps a point with more of them: no sign, no exponent. */
+export const isPlain = (amount: string): boolean => DECIMAL.test(amount.trim());
+export const isNothing = (amount: string): boolean => /^0+(\.0+)?$/.test(amount.trim());
+
 /** `amount` × `count` with as many decimals as `amount` has; undefined when `amount` is no plain decimal. */
 export function times(amount: string, count: number): string | undefined {
   const parts = DECIMAL.exec(amount.trim());

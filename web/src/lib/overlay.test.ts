@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { formatOf, lookOf, timesOf, topOf, valueAt } from './overlay';
+import { closedOnly, formatOf, lookOf, timesOf, topOf, valueAt } from './overlay';
 
 it('gives no two of 24 lines the same look, and neighbours differ in their dash', () => {
   const looks = Array.from({ length: 24 }, (_, i) => lookOf(i));
@@ -21,4 +21,11 @@ it('words values by what they measure', () => {
   expect(formatOf('network_in')(1_500)).toBe('1.5 kB/s');
   expect(formatOf('temperature')(null)).toBe('not available');
   expect([topOf('memory'), topOf('network_out')]).toEqual([100, null]);
+});
+
+it('leaves out the step that still goes on', () => {
+  expect(closedOnly([1, 2, 3], 2_000, 1_999)).toEqual([1, 2, null]);
+  expect(closedOnly([1, 2, 3], 2_000, 2_000)).toEqual([1, 2, 3]);
+  expect(closedOnly([1], null, 0)).toEqual([1]);
+  expect(closedOnly([], 2_000, 0)).toEqual([]);
 });

@@ -43,6 +43,10 @@ export function lookOf(index: number): { ink: number; dash: number[] } {
 /** Unix seconds of each value. */
 export const timesOf = (startSeconds: number, step: number, count: number): number[] => Array.from({ length: count }, (_, i) => startSeconds + i * step);
 
+/** Values of steps that are over: the newest may still go on, and is then of some members only. */
+export const closedOnly = <T>(values: readonly T[], endMs: number | null, nowMs: number): (T | null)[] =>
+  endMs !== null && endMs > nowMs ? values.map((value, i) => (i === values.length - 1 ? null : value)) : [...values];
+
 /** The newest known value of a line, or the one at `index`. */
 export const valueAt = (values: readonly (number | null)[], index: number | null): number | null =>
   (index === null ? values.findLast((value) => value !== null) : values[index]) ?? null;

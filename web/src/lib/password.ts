@@ -4,6 +4,13 @@ export const MIN_PASSWORD_LENGTH = 12;
 
 export type Strength = { level: 0 | 1 | 2 | 3; word: string; hint: string };
 
+/** Why a form does not take it, as a clause about the field. */
+export function passwordError(password: string, username = ''): string | undefined {
+  const { level, word, hint } = strength(password, username);
+  if (level === 0) return `must have at least ${MIN_PASSWORD_LENGTH} characters`;
+  return level === 1 ? `is ${word}: ${hint}` : undefined;
+}
+
 const COMMON = /password|passwort|qwert|asdf|letmein|welcome|admin|lucid|1234|abcd|iloveyou/i;
 
 export function strength(password: string, username = ''): Strength {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Pool } from './api/types';
-import { draftOf, limitsText, membersText, priceChanged, requestOf, scalingText } from './pools';
+import { blamed, draftOf, limitsText, membersText, priceChanged, requestOf, scalingText } from './pools';
 
 const pool: Pool = {
   pool_id: 'pool_lab',
@@ -68,6 +68,17 @@ describe('a pool in a form', () => {
       'scaling_policy.min_nodes': 'must be a whole number',
     });
     expect(wrong({ ...draftOf(pool), reward_per_hour: ' ' })).toEqual({ 'pricing.reward_per_hour': 'must be given' });
+    for (const text of ['1e3', '-1', '1,5', '.5', 'much']) {
+      expect(Object.keys(wrong({ ...draftOf(pool), reward_per_hour: text, cost_per_hour: text }) ?? {}), text).toEqual(['pricing.reward_per_hour', 'pricing.cost_per_hour']);
+    }
+  });
+
+  it('blames a price only for what was typed into it', () => {
+    const both = { 'pricing.reward_per_hour': 'is too much', 'pricing.cost_per_hour': 'is too much' };
+    expect(blamed(both, { cost_per_hour: '9' })).toEqual(both);
+    expect(blamed(both, { cost_per_hour: ' ' })).toEqual({ 'pricing.reward_per_hour': 'is too much' });
+    expect(blamed({ name: 'is taken' }, { cost_per_hour: '' })).toEqual({ name: 'is taken' });
+    expect(blamed({ 'pricing.cost_per_hour': 'is too much' }, { cost_per_hour: '' })).toEqual({ 'pricing.cost_per_hour': 'is too much' });
   });
 });
 

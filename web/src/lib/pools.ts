@@ -1,5 +1,6 @@
 // A pool as a form holds it: texts as they are typed, and what of them goes to the manager.
 import type { Pool, PoolRequest, PoolUpdate } from './api/types';
+import { isPlain } from './decimal';
 import { bytes } from './format';
 
 /** The pool that is always there. */
@@ -57,9 +58,25 @@ export const priceChanged = (draft: Draft, pool: Pool): boolean =>
 
 type Wrong = Record<string, string>;
 
+/** What is wrong with prices as they were typed. The price may be left empty, and is then that of the reward. */
+export function wrongPrices({ reward_per_hour, cost_per_hour }: Pick<Draft, 'reward_per_hour' | 'cost_per_hour'>): Wrong {
+  const wrong: Wrong = {};
+  const plain = 'must be a plain number, such as 0.05';
+  if (reward_per_hour.trim() === '') wrong['pricing.reward_per_hour'] = 'must be given';
+  else if (!isPlain(reward_per_hour)) wrong['pricing.reward_per_hour'] = plain;
+  if (cost_per_hour.trim() !== '' && !isPlain(cost_per_hour)) wrong['pricing.cost_per_hour'] = plain;
+  return wrong;
+}
+
+/** Refusals beside the fields that were filled: a price left empty is sent as the reward, and is not what is wrong. */
+export function blamed(fields: Readonly<Wrong>, draft: Pick<Draft, 'cost_per_hour'>): Wrong {
+  const { 'pricing.cost_per_hour': cost, ...rest } = fields;
+  return cost && (draft.cost_per_hour.trim() !== '' || !rest['pricing.reward_per_hour']) ? { ...fields } : rest;
+}
+
 /** What a form's texts ask for, or what is no number. Whether the numbers will do, the manager says. */
 export function requestOf(draft: Draft, pool: Pool | undefined): { wrong: Wrong } | { body: PoolRequest & PoolUpdate } {
-  const wrong: Wrong = {};
+  const wrong: Wrong = wrongPrices(draft);
   const number = (field: string, value: string, whole: boolean): number => {
     const fits = (whole ? /^\d{1,15}$/ : /^\d{1,15}(\.\d+)?$/).test(value.trim());
     if (!fits) wrong[field] = whole ? 'must be a whole number' : 'must be a number';
@@ -70,7 +87,6 @@ export function requestOf(draft: Draft, pool: Pool | undefined): { wrong: Wrong 
     const found = optional(field, value);
     return found === null ? null : Math.round(found * GIB);
   };
-  if (draft.reward_per_hour.trim() === '') wrong['pricing.reward_per_hour'] = 'must be given';
   const limits = {
     cpu_percent: optional('resource_limits.cpu_percent', draft.cpu_percent),
     memory_bytes: inBytes('resource_limits.memory_bytes', draft.memory_gib),

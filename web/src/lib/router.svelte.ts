@@ -10,7 +10,13 @@ class Router {
   readonly page: number = $derived(Math.max(1, Math.floor(Number(this.query.get('page'))) || 1));
 
   constructor() {
-    addEventListener('popstate', () => (this.#url = new URL(location.href)));
+    addEventListener('popstate', () => {
+      const dialog = document.querySelector<HTMLDialogElement>('dialog[open]');
+      if (!dialog) return void (this.#url = new URL(location.href));
+      // The way back out of a dialog leads to the page it stands on.
+      history.pushState(null, '', this.#url);
+      dialog.requestClose?.();
+    });
     document.addEventListener('click', (event) => {
       const link = event.target instanceof Element ? event.target.closest('a') : null;
       const url = link && followsHere(event, { href: link.href, target: link.target, hasDownload: link.hasAttribute('download') }, location.origin);
