@@ -45,6 +45,14 @@ describe('a pool in a form', () => {
     expect(draftOf({ ...pool, resource_limits: { memory_bytes: 1_610_612_736 } }).memory_gib).toBe('1.5');
   });
 
+  it('keeps a limit that was not touched to the byte, whatever its text', () => {
+    const limits = { cpu_percent: 80, memory_bytes: 1_610_612_737, disk_bytes: 1000, network_mbps: null };
+    const limited = { ...pool, resource_limits: limits };
+    expect(draftOf(limited)).toMatchObject({ memory_gib: '1.5', disk_gib: '0' });
+    expect(body({ ...draftOf(limited), description: 'new' }, limited).resource_limits).toEqual(limits);
+    expect(body({ ...draftOf(limited), memory_gib: '2' }, limited).resource_limits).toEqual({ ...limits, memory_bytes: 2 * 2 ** 30 });
+  });
+
   it('takes limits away again by empty fields', () => {
     const limited = { ...pool, resource_limits: { cpu_percent: 80 } };
     expect(body({ ...draftOf(limited), cpu_percent: '' }, limited).resource_limits).toEqual({ cpu_percent: null, memory_bytes: null, disk_bytes: null, network_mbps: null });

@@ -26,6 +26,7 @@ export type Draft = {
   cooldown_minutes: string;
 };
 
+type PoolLimits = NonNullable<Pool['resource_limits']>;
 const GIB = 2 ** 30;
 const text = (value: number | null | undefined) => (value == null ? '' : String(value));
 const gib = (value: number | null | undefined) => (value == null ? '' : String(Number((value / GIB).toFixed(3))));
@@ -82,16 +83,19 @@ export function requestOf(draft: Draft, pool: Pool | undefined): { wrong: Wrong 
     if (!fits) wrong[field] = whole ? 'must be a whole number' : 'must be a number';
     return fits ? Number(value) : 0;
   };
-  const optional = (field: string, value: string) => (value.trim() === '' ? null : number(field, value, false));
-  const inBytes = (field: string, value: string) => {
-    const found = optional(field, value);
-    return found === null ? null : Math.round(found * GIB);
+  const was = draftOf(pool);
+  /** A text that was not touched stands for the pool's own value: the text may be rounded. */
+  const limit = (field: keyof PoolLimits, text: 'cpu_percent' | 'memory_gib' | 'disk_gib' | 'network_mbps', unit = 1) => {
+    if (draft[text].trim() === was[text]) return pool?.resource_limits?.[field] ?? null;
+    if (draft[text].trim() === '') return null;
+    const found = number(`resource_limits.${field}`, draft[text], false) * unit;
+    return unit === 1 ? found : Math.round(found);
   };
   const limits = {
-    cpu_percent: optional('resource_limits.cpu_percent', draft.cpu_percent),
-    memory_bytes: inBytes('resource_limits.memory_bytes', draft.memory_gib),
-    disk_bytes: inBytes('resource_limits.disk_bytes', draft.disk_gib),
-    network_mbps: optional('resource_limits.network_mbps', draft.network_mbps),
+    cpu_percent: limit('cpu_percent', 'cpu_percent'),
+    memory_bytes: limit('memory_bytes', 'memory_gib', GIB),
+    disk_bytes: limit('disk_bytes', 'disk_gib', GIB),
+    network_mbps: limit('network_mbps', 'network_mbps'),
   };
   const limited = Object.values(limits).some((value) => value !== null) || pool?.resource_limits != null;
   // An exact price stays a text: it never goes through a float.
