@@ -1,14 +1,14 @@
 // One form being sent: busy, its error, and errors beside the fields. What was typed stays where it was typed.
 import { asApiError } from './api/client';
 import { sentence } from './format';
-
-/** Refusals that are about one field of the form, whichever route answers them. */
-const WRONG: Record<string, string | undefined> = { FreshFactorNeeded: 'password', SetupCodeWrong: 'code' };
+import { fieldsOf } from './refusals';
 
 export class Form {
   busy = $state(false);
   message = $state('');
   fields = $state.raw<Readonly<Record<string, string>>>({});
+  /** The message names no reason: the fields do. */
+  listed = $state(false);
 
   /** Runs `work` unless it is running already; true when it succeeded. */
   async send(work: () => Promise<void>): Promise<boolean> {
@@ -21,10 +21,11 @@ export class Form {
       return true;
     } catch (caught) {
       const error = asApiError(caught);
-      const wrong = WRONG[error.refusal];
-      this.fields = wrong ? { [wrong]: 'is wrong' } : error.fields;
+      this.fields = fieldsOf(error.refusal, error.fields);
+      this.listed = Object.keys(error.fields).length > 0;
       const wait = error.retryAfterSeconds ? ` Try again in ${error.retryAfterSeconds} s.` : '';
-      this.message = Object.keys(this.fields).length > 0 ? 'Some fields need another look.' : `${sentence(error.message)}${wait}`;
+      // A refusal says itself what it is: not every form has the field that it is about.
+      this.message = this.listed ? 'Some fields need another look.' : `${sentence(error.message)}${wait}`;
       return false;
     } finally {
       this.busy = false;
