@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { lookOf, reasonOf, shortened, sinceOf } from './payout';
+import { attemptText, lookOf, momentText, nextOf, reasonOf, shortened, sinceOf } from './payout';
 
 const payout = { status: 'processing', review_reason: null, error_message: null, settlement: 'simulated', attempts: 1, completed_at: null, updated_at: 'u' } as const;
 
@@ -24,6 +24,22 @@ describe('a payout in words', () => {
   it('is in its state since it ended, or since it last moved', () => {
     expect(sinceOf(payout)).toBe('u');
     expect(sinceOf({ ...payout, completed_at: 'c' })).toBe('c');
+  });
+
+  it('says of a simulated payout neither that it is on a chain nor that it is paid', () => {
+    expect(momentText('seen', 'live')).toBe('Seen on the chain');
+    expect(momentText('seen', 'simulated')).toBe('Taken as seen: simulated, on no chain');
+    expect(momentText('paid', 'simulated')).toBe('Booked as paid; no money moved');
+    expect(momentText('review', 'simulated')).toBe('Waits for a person');
+    expect(attemptText({ state: 'paid', block: 7 }, 'live')).toBe('paid in block 7');
+    expect(attemptText({ state: 'paid', block: 7 }, 'simulated')).toBe('simulated: paid in made-up block 7');
+    expect(attemptText({ state: 'signed', block: null }, 'simulated')).toBe('simulated: signed');
+  });
+
+  it('promises no decision where none can be made', () => {
+    const asked = { ...payout, review_reason: 'two witnesses disagree' };
+    expect(nextOf(asked)).toContain('Deciding comes with live payouts.');
+    expect(nextOf({ ...asked, settlement: 'live' })).toContain('until an admin has decided');
   });
 
   it('shortens what is long', () => {

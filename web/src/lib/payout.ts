@@ -47,7 +47,7 @@ export function shortened(text: string, head = 6, tail = 4): string {
 
 type Moment = PayoutDetail['timeline'][number];
 
-export const MOMENT_WORDS: Record<Moment['event'], string> = {
+const MOMENT_WORDS: Record<Moment['event'], string> = {
   planned: 'Planned, and its amount reserved',
   signed: 'Signed and recorded',
   sent: 'Recorded as sent, then sent',
@@ -60,6 +60,27 @@ export const MOMENT_WORDS: Record<Moment['event'], string> = {
   cancelled: 'Cancelled; the amount went back to what is owed',
 };
 
+/** What a dry run never did is not said of it: there is no chain, and nobody is paid. */
+const SIMULATED: Partial<typeof MOMENT_WORDS> = {
+  signed: 'Recorded as if signed',
+  sent: 'Recorded as if sent',
+  seen: 'Taken as seen: simulated, on no chain',
+  attempt_failed: 'Taken as failed: simulated, on no chain',
+  attempt_dead: 'Taken as dead: simulated, on no chain',
+  paid: 'Booked as paid; no money moved',
+};
+
+export const momentText = (event: Moment['event'], settlement: Payout['settlement']): string => (settlement === 'simulated' && SIMULATED[event]) || MOMENT_WORDS[event];
+
+type Attempt = PayoutDetail['attempts_made'][number];
+
+const ATTEMPT_WORDS: Record<Attempt['state'], string> = { signed: 'signed', maybe_sent: 'sent', seen: 'seen', paid: 'paid', failed_on_chain: 'failed', dead: 'dead' };
+
+export function attemptText({ state, block }: Pick<Attempt, 'state' | 'block'>, settlement: Payout['settlement']): string {
+  const simulated = settlement === 'simulated';
+  return `${simulated ? 'simulated: ' : ''}${ATTEMPT_WORDS[state]}${block == null ? '' : ` in ${simulated ? 'made-up ' : ''}block ${block}`}`;
+}
+
 /** What may happen next, so that nobody has to guess. */
 export function nextOf(payout: Pick<PayoutDetail, 'status' | 'review_reason' | 'settlement'>): string {
   switch (lookOf(payout)) {
@@ -68,7 +89,9 @@ export function nextOf(payout: Pick<PayoutDetail, 'status' | 'review_reason' | '
     case 'processing':
       return 'Next: the payout cycle asks what became of it. Until that is known, nothing else is sent.';
     case 'review':
-      return 'Nothing more is sent until an admin has decided. The amount stays reserved.';
+      return payout.settlement === 'simulated'
+        ? 'Deciding comes with live payouts. This one is simulated: the amount stays reserved, and nothing can be lost by waiting.'
+        : 'Nothing more is sent until an admin has decided. The amount stays reserved.';
     case 'completed':
       return 'This is its end.';
     case 'failed':

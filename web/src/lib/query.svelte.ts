@@ -1,5 +1,5 @@
 // What a page loads: the last good answer, when it came, and what went wrong since.
-import { onDestroy } from 'svelte';
+import { onDestroy, untrack } from 'svelte';
 import { ApiError, asApiError } from './api/client';
 import type { LiveEvents } from './api/types';
 import { live } from './live/live.svelte';
@@ -35,6 +35,10 @@ export class Query<T> {
   constructor(fetch: (signal: AbortSignal) => Promise<T>, waits = false) {
     this.#fetch = fetch;
     onDestroy(() => this.#close());
+    // What could not be loaded while the line was broken is asked for again when it is back.
+    $effect(() => {
+      if (live.link.state === 'live' && untrack(() => this.error?.unreachable)) this.loadSoon();
+    });
     if (waits) return;
     $effect(() => {
       void session.generation;

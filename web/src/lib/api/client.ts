@@ -40,6 +40,12 @@ export function watchSession(watcher: () => void): void {
   onSignedOut = watcher;
 }
 
+/** Called whenever a change is about to be sent again because its line broke. */
+let onLost: () => void = () => {};
+export function watchLine(watcher: () => void): void {
+  onLost = watcher;
+}
+
 async function exchange(method: string, route: keyof Routes, { id = '', query, body, signal, key }: Options<unknown, unknown>): Promise<Response> {
   const ids = [id].flat();
   const url = new URL(BASE + route.replace(/\{\w+\}/g, () => encodeURIComponent(ids.shift() ?? '')), location.origin);
@@ -139,6 +145,7 @@ async function repeated<T>(what: string, run: (key: string) => Promise<T>): Prom
       if (!lost) unanswered.delete(what);
       const wait = AGAIN_MS[tries];
       if (!lost || wait === undefined || UNKEYED.test(what)) throw error;
+      onLost();
       await new Promise((done) => setTimeout(done, wait));
     }
   }

@@ -1,0 +1,17 @@
+// Refusals that are about one field of a form, whichever route answers them.
+
+/** The name of a refusal, the field as the API names it, and a clause that follows the field's label. */
+const FIELD: Record<string, readonly [field: string, clause: string] | undefined> = {
+  FreshFactorNeeded: ['password', 'is wrong'],
+  SetupCodeWrong: ['code', 'is wrong'],
+  NodeNameTaken: ['name', 'is taken: another node of the pool has it'],
+  PoolExists: ['name', 'is taken: another pool has it'],
+  UserExists: ['username', 'is taken'],
+  PoolFull: ['pool_id', 'is full'],
+};
+
+/** What stands beside which field. */
+export function fieldsOf(refusal: string, fields: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  const found = FIELD[refusal];
+  return found ? { [found[0]]: found[1] } : fields;
+}
