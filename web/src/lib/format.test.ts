@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { ABSENT, ago, bytes, celsius, countdown, exact, money, percent, rate, share, span, unixMs } from './format';
+import { ABSENT, ago, bytes, celsius, countdown, dateTime, exact, money, percent, rate, share, span, unixMs } from './format';
 
 describe('money', () => {
   it('cuts what is beyond the decimals that are shown, and never rounds up', () => {
@@ -61,6 +61,17 @@ describe('sizes and rates', () => {
     expect(share(5, 0)).toBeNull();
     expect(share(1, 4)).toBe(25);
     expect(percent(0)).toBe('0.0 %');
+  });
+});
+
+describe('a date', () => {
+  it('has its year where that is not this one', () => {
+    const year = new Date().getFullYear();
+    const june = (of: number) => dateTime(new Date(of, 5, 15, 12).getTime());
+    expect(june(year)).not.toContain(String(year));
+    expect(june(year - 1)).toContain(String(year - 1));
+    expect(june(year + 1)).toContain(String(year + 1));
+    expect(dateTime(null)).toBe(ABSENT);
   });
 });
 

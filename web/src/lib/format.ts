@@ -91,13 +91,9 @@ const timeWithSeconds = new Intl.DateTimeFormat(undefined, {
   second: '2-digit',
   hourCycle: 'h23',
 });
-const dayAndTime = new Intl.DateTimeFormat(undefined, {
-  day: 'numeric',
-  month: 'short',
-  hour: '2-digit',
-  minute: '2-digit',
-  hourCycle: 'h23',
-});
+const DAY_AND_TIME: Intl.DateTimeFormatOptions = { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' };
+const dayAndTime = new Intl.DateTimeFormat(undefined, DAY_AND_TIME);
+const yearAndTime = new Intl.DateTimeFormat(undefined, { ...DAY_AND_TIME, year: 'numeric' });
 
 const dayAndMonth = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short' });
 
@@ -105,7 +101,9 @@ const dayAndMonth = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 
 export const dayOf = (ms: number): string => dayAndMonth.format(ms);
 export const clockTime = (ms: number): string => timeOfDay.format(ms);
 export const clockTimeSeconds = (ms: number): string => timeWithSeconds.format(ms);
-export const dateTime = (ms: number | null): string => (ms == null ? ABSENT : dayAndTime.format(ms));
+const thisYear = (ms: number): boolean => new Date(ms).getFullYear() === new Date().getFullYear();
+/** With the year where it is not this one. */
+export const dateTime = (ms: number | null): string => (ms == null ? ABSENT : (thisYear(ms) ? dayAndTime : yearAndTime).format(ms));
 
 /** A moment as exactly as points `step` seconds apart are: with seconds below a minute, with the day where it is not today. */
 export function momentOf(ms: number, step: number): string {

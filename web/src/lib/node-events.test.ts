@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Happened, HappenedKind } from './api/types';
-import { detailText, maintenanceOf, silentFor, wordsOf } from './node-events';
+import { byText, detailText, maintenanceOf, silentFor, wordsOf } from './node-events';
 
 const at = (minute: number) => new Date(Date.UTC(2026, 9, 22, 0, minute)).toISOString();
 const seconds = (minute: number) => Date.parse(at(minute)) / 1_000;
@@ -35,4 +35,11 @@ it('says times by the clock of who reads them, and kinds it does not know by the
   expect(detailText(`from now until ${at(1)}`)).not.toMatch(/T\d\d:/);
   expect(detailText(null)).toBe('');
   expect(wordsOf('brand_new' as HappenedKind)).toEqual({ text: 'brand new', tone: 'idle' });
+});
+
+it('says who did it, by name where the name is known', () => {
+  const names = new Map([['user_1', 'ada']]);
+  const by = (actor: string | null, kind: HappenedKind = 'renamed') => byText({ kind, actor }, names);
+  expect([by('user_1'), by('user_2'), by('console'), by(null)]).toEqual(['by ada', 'by a person', 'at the command line', '']);
+  expect([by('anonymous', 'reenrolled'), by('node_1'), by('anonymous', 'enrolled')]).toEqual(['by its agent', 'by its agent', '']);
 });

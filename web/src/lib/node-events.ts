@@ -29,6 +29,15 @@ const KINDS: Record<HappenedKind, Words> = {
 /** A kind that a newer manager tells is shown by its name. */
 export const wordsOf = (kind: HappenedKind): Words => KINDS[kind] ?? { text: String(kind).replace(/_/g, ' '), tone: 'idle' };
 
+/** Who did it. People are known by name to those who may see the list of people; to everybody else they are people. */
+export function byText({ kind, actor }: Pick<Happened, 'kind' | 'actor'>, names: ReadonlyMap<string, string>): string {
+  if (!actor) return '';
+  // An agent that enrols is not signed in yet.
+  if (actor === 'anonymous' || actor.startsWith('node_')) return kind === 'enrolled' ? '' : 'by its agent';
+  if (actor === 'console') return 'at the command line';
+  return `by ${names.get(actor) ?? 'a person'}`;
+}
+
 const TIME = /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/g;
 
 /** The manager writes times as UTC; a person reads them by their own clock. */

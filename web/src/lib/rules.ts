@@ -25,7 +25,7 @@ export function rules(p: PootParams): Rule[] {
     { name: 'Pending', text: `Until a node was observed for ${exact(p.min_observation_seconds)} it has no score. What it earns meanwhile is held: the first valid score releases it, an invalid one forfeits it.` },
     { name: 'Score', text: `Proven of observed slots, 0 to 100${counting.length > 0 ? `; it can lose ${counting.join(', and ')}` : '; nothing else takes from it'}.` },
     { name: 'Valid', text: `From ${times(p.min_score)} on. Below, a node is invalid and earns nothing.` },
-    { name: 'Credits', text: `The pool's price for the proven time, times the score, times the multiplier.` },
+    { name: 'Credits', text: `The pool's reward per hour for the proven time, times the score, times the multiplier.` },
     {
       name: 'Multiplier',
       text: `It grows from × 1 to × ${times(p.multiplier.max)} over ${slots(p.multiplier.slots_to_max)} of proven time, while at least ${p.multiplier.grows_from_percent} % of the window is proven. A missed slot takes back the growth of ${p.multiplier.loss_per_slot_down}.`,
