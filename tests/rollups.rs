@@ -3,7 +3,7 @@
 use lucid::domain::metrics::{Cpu, Memory, Network, Sample};
 use lucid::live::Job;
 use lucid::storage::hot::{hours, prune};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::fleet::Node;
 use crate::support::site::Site;
@@ -93,7 +93,8 @@ async fn hours_say_the_same_before_and_after_they_are_rolled_up() {
     assert_eq!((&values[164], values[165].as_f64(), values[166].as_f64()), (&Value::Null, Some(100.0), Some(100.0)), "3000 bytes a slot");
     let laid = site.client.get(&format!("/nodes/pools/{pool}/resources/metrics?metric=memory")).await;
     assert_eq!(laid["series"].as_array().unwrap().len(), 2, "{laid}");
-    assert!(laid["mean"][119].as_f64().unwrap() > laid["mean"][100].as_f64().unwrap(), "{laid}");
+    assert!(laid["mean"][118].as_f64().unwrap() > laid["mean"][100].as_f64().unwrap(), "{laid}");
+    assert_eq!((&laid["mean_members"][118], &laid["mean_members"][119]), (&json!(2), &json!(0)), "the slot that goes on has no mean yet");
     for finding in lucid::storage::verify::verify(&site.app.store) {
         assert_eq!(finding.wrong, None, "{}", finding.part);
     }
