@@ -86,8 +86,9 @@ for (const view of ['desktop', 'phone']) {
 
 {
   const { context, page } = await open('desktop', false);
-  await page.goto(`${BASE}/nodes?sort=poot_score&order=desc`);
-  await page.locator('main [data-node] a').first().click();
+  // The oldest one has the longest history.
+  const oldest = await (await context.request.get(`${BASE}/api/v1/nodes?sort=created_at&limit=1`)).json();
+  await page.goto(`${BASE}/nodes/${oldest.nodes[0].node_id}`);
   await page.locator('canvas').first().waitFor();
   const taken = [];
   const drawn = () => page.evaluate(() => performance.getEntriesByName('range-drawn').at(-1));
