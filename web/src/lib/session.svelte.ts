@@ -1,5 +1,5 @@
 // Who is signed in, and what to show when nobody is.
-import { api, asApiError, watchSession } from './api/client';
+import { api, asApiError, signedIn, watchSession } from './api/client';
 import type { Role, User } from './api/types';
 
 const RANK: Record<Role, number> = { viewer: 0, operator: 1, admin: 2, super_admin: 3 };
@@ -38,6 +38,7 @@ class Session {
   }
 
   enter(user: User): void {
+    signedIn();
     this.user = user;
     this.phase = 'signed_in';
     this.ended = false;

@@ -36,6 +36,12 @@ type Options<Q, B> = { id?: string | readonly string[]; query?: Q; body?: B; sig
 
 /** Called whenever an answer says that nobody is signed in; the session decides what to show. */
 let onSignedOut: () => void = () => {};
+/** Counts sign-ins: what was asked before the last one says nothing of the session there is now. */
+let signIns = 0;
+export function signedIn(): void {
+  signIns += 1;
+}
+
 export function watchSession(watcher: () => void): void {
   onSignedOut = watcher;
 }
@@ -62,6 +68,7 @@ async function exchange(method: string, route: keyof Routes, { id = '', query, b
   }
   init.headers = headers;
   const sentAt = Date.now();
+  const asked = signIns;
   let response: Response;
   try {
     response = await fetch(url, init);
@@ -71,10 +78,10 @@ async function exchange(method: string, route: keyof Routes, { id = '', query, b
   }
   noteServerDate(response.headers.get('date'), sentAt, Date.now());
   if (response.ok) return response;
-  throw await refusal(response);
+  throw await refusal(response, asked);
 }
 
-async function refusal(response: Response): Promise<ApiError> {
+async function refusal(response: Response, asked: number): Promise<ApiError> {
   const text = await response.text().catch(() => '');
   let body: Partial<ErrorBody> = {};
   try {
@@ -94,7 +101,7 @@ async function refusal(response: Response): Promise<ApiError> {
     Number.isFinite(retryAfter) ? retryAfter : null,
   );
   const signedOut = response.status === 401 && error.refusal !== 'WrongCredentials';
-  if (signedOut) onSignedOut();
+  if (signedOut && asked === signIns) onSignedOut();
   return error;
 }
 
