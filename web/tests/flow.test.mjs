@@ -12,8 +12,6 @@ const USER = 'browser-admin';
 const PASSWORD = 'lamp chair fog tree river';
 /** An agent reports once in 30 s: two reports, and time to spare. */
 const TWO_REPORTS_MS = 100_000;
-/** The mock has neither people nor a power switch. */
-const REAL_ONLY = { skip: !CONTROL && 'needs a real manager' };
 
 let browser;
 let context;
@@ -96,7 +94,7 @@ test('setup makes the first account and leads to the steps that follow', async (
   });
 });
 
-test('first steps: clock, storage, recovery kit', REAL_ONLY, async () => {
+test('first steps: clock, storage, recovery kit', async () => {
   await page.getByText('The clock is trusted').waitFor();
   await page.getByText('They agree').waitFor();
   await picture('web-step-clock');
@@ -146,7 +144,7 @@ test('signing out and in again', async () => {
   await page.locator('[data-live="live"]:visible').waitFor();
 });
 
-test('first steps go on where they were left: a step skipped, a price, a node that appears by itself', { ...REAL_ONLY, timeout: 2 * TWO_REPORTS_MS }, async () => {
+test('first steps go on where they were left: a step skipped, a price, a node that appears by itself', { timeout: 2 * TWO_REPORTS_MS }, async () => {
   await page.goto(`${BASE}/setup`);
   await page.getByRole('heading', { name: 'Dry run', exact: true }).waitFor();
   await page.getByRole('button', { name: 'Skip this step' }).click();
@@ -287,8 +285,6 @@ test('an ended session asks for sign-in over the page and loses nothing typed', 
   const address = page.getByRole('textbox', { name: 'Address' });
   await address.fill('TTypedBeforeTheSessionEnded');
   await context.clearCookies();
-  // The mock keeps its session on its own side; to a real manager this is a path like any other.
-  await fetch(`${BASE}/mock/sign-out`).catch(() => {});
   await page.getByRole('button', { name: 'Register address' }).click();
   const dialog = page.getByRole('dialog');
   await dialog.waitFor();
@@ -303,7 +299,7 @@ test('an ended session asks for sign-in over the page and loses nothing typed', 
   await page.getByRole('region', { name: 'Payout address' }).getByRole('alert').first().waitFor();
 });
 
-test('changed hardware is named, and an admin accepts it', REAL_ONLY, async () => {
+test('changed hardware is named, and an admin accepts it', async () => {
   const one = /\/api\/v1\/nodes\/node_[0-9a-f]+$/;
   // No machine changes its hardware for a test: the manager's answer is told to say so.
   await page.route(one, async (route) => {
@@ -320,7 +316,7 @@ test('changed hardware is named, and an admin accepts it', REAL_ONLY, async () =
   await page.getByText('The hardware is not what was enrolled').waitFor({ state: 'detached' });
 });
 
-test('the manager dies under an open page: it says since when, and is live again by itself', { ...REAL_ONLY, timeout: 3 * TWO_REPORTS_MS }, async () => {
+test('the manager dies under an open page: it says since when, and is live again by itself', { timeout: 3 * TWO_REPORTS_MS }, async () => {
   await page.locator('[data-live="live"]:visible').waitFor();
   await page.evaluate(() => (window.sameDocument = true));
   await fetch(`${CONTROL}/kill`);
@@ -347,7 +343,7 @@ test('the manager dies under an open page: it says since when, and is live again
   assert.equal(await page.evaluate(() => window.sameDocument), true);
 });
 
-test('a viewer sees everything, and nothing that is refused to viewers', REAL_ONLY, async () => {
+test('a viewer sees everything, and nothing that is refused to viewers', async () => {
   const viewer = { username: 'browser-viewer', password: 'window shelf paper cloud', role: 'viewer' };
   const made = await page.evaluate(
     (body) => fetch('/api/v1/users', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) }).then((r) => r.status),
@@ -382,7 +378,7 @@ test('a viewer sees everything, and nothing that is refused to viewers', REAL_ON
   await other.close();
 });
 
-test('settings: each part has an address, and says what is in force', REAL_ONLY, async () => {
+test('settings: each part has an address, and says what is in force', async () => {
   await page.getByRole('link', { name: 'Settings' }).click();
   await page.getByRole('link', { name: 'Recovery kit' }).click();
   await page.getByText(/A kit was last made/).waitFor();
@@ -396,7 +392,7 @@ test('settings: each part has an address, and says what is in force', REAL_ONLY,
   await picture('web-settings-configuration');
 });
 
-test('people: one is added, refused beside the field, disabled, removed', REAL_ONLY, async () => {
+test('people: one is added, refused beside the field, disabled, removed', async () => {
   await page.getByRole('link', { name: 'People' }).click();
   await page.getByRole('button', { name: 'Add a person' }).click();
   const dialog = page.getByRole('dialog');
@@ -421,7 +417,7 @@ test('people: one is added, refused beside the field, disabled, removed', REAL_O
   await row.waitFor({ state: 'detached' });
 });
 
-test('sessions: another browser is shown, and is signed out when its session is ended', REAL_ONLY, async () => {
+test('sessions: another browser is shown, and is signed out when its session is ended', async () => {
   const other = await browser.newContext(VIEWS.desktop);
   const p = await other.newPage();
   await p.goto(BASE);
@@ -440,7 +436,7 @@ test('sessions: another browser is shown, and is signed out when its session is 
   await other.close();
 });
 
-test('a wrong present password is said beside its field', REAL_ONLY, async () => {
+test('a wrong present password is said beside its field', async () => {
   await page.getByLabel('Present password').fill('not the password');
   await page.getByRole('textbox', { name: 'New password' }).fill('chair lamp river tree fog');
   await page.getByRole('button', { name: 'Change password' }).click();
@@ -448,7 +444,7 @@ test('a wrong present password is said beside its field', REAL_ONLY, async () =>
   assert.equal(await page.locator('input[name="password"][aria-invalid="true"]').count(), 0);
 });
 
-test('audit: what was done, by whom, in a chain that holds', REAL_ONLY, async () => {
+test('audit: what was done, by whom, in a chain that holds', async () => {
   await page.getByRole('link', { name: 'Audit' }).click();
   const row = page.getByRole('row', { name: /Added a person/ }).first();
   await row.getByText(USER).waitFor();
