@@ -32,3 +32,6 @@ pub mod setup;
 pub mod silence;
 pub mod time;
 pub mod user;
+
+#[cfg(test)]
+mod rule_tests;
