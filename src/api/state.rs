@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::idempotency::Idempotency;
 use super::passwords::{Attempts, Stretching};
+use super::rates::{Limits, Rates};
 use super::reads::LONG_READS;
 use super::settings::SettingView;
 use crate::clock::Clock;
@@ -46,6 +47,8 @@ pub struct ApiSettings {
     pub poot: Params,
     /// Book whose balances nodes show.
     pub settlement: Settlement,
+    /// Requests per minute.
+    pub rates: Limits,
     /// All settings, as people see them.
     pub listed: Vec<SettingView>,
 }
@@ -62,6 +65,7 @@ impl Default for ApiSettings {
             address_cooldown_hours: 24,
             poot: Params::default(),
             settlement: Settlement::Simulated,
+            rates: Limits::default(),
             listed: Vec::new(),
         }
     }
@@ -87,6 +91,7 @@ pub struct Shared {
     pub stretching: Stretching,
     pub(super) sse_clients: Arc<Semaphore>,
     pub(super) long_reads: Arc<Semaphore>,
+    pub(super) rates: Rates,
     pub(super) idempotency: Idempotency,
     pub(super) storage_check: Arc<Semaphore>,
 }
@@ -106,6 +111,7 @@ impl AppState {
         let Parts { store, clock, nudges, events, settings, stopping } = parts;
         AppState(Arc::new(Shared {
             entropy: store.entropy.clone(),
+            rates: Rates::new(&settings.rates, &clock),
             clock,
             nudges,
             events,
