@@ -30,4 +30,5 @@ pub mod session;
 pub mod setup;
 pub mod silence;
 pub mod time;
+pub mod totp;
 pub mod user;

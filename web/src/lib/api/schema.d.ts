@@ -75,6 +75,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/auth/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Confirm who one is
+         * @description Opens the routes marked `x-fresh-factor` to this session for 5 minutes. Signing in does so, too.
+         */
+        post: operations["post_auth_confirm"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/auth/login": {
         parameters: {
             query?: never;
@@ -86,7 +106,9 @@ export interface paths {
         put?: never;
         /**
          * Sign in
-         * @description Answers a token for programs and sets a session cookie for browsers. Failed attempts are answered slower and slower (429).
+         * @description Answers a token for programs and sets a session cookie. A browser, which names itself by `Origin` or `Sec-Fetch-*`, gets the cookie alone.
+         *     An account with a second factor wants `totp`; without it, a right password is answered with TotpNeeded. Each code is accepted once.
+         *     Failed attempts are answered slower and slower (429).
          */
         post: operations["post_auth_login"];
         delete?: never;
@@ -160,6 +182,103 @@ export interface paths {
         put?: never;
         /** Answer a challenge, get a token that acts as the node for an hour */
         post: operations["post_auth_node_token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Change one's own password
+         * @description Ends one's other sessions.
+         */
+        put: operations["put_auth_password"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/recovery-codes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make new recovery codes
+         * @description The old ones are worth nothing any more.
+         */
+        post: operations["post_auth_recovery_codes"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/totp/begin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begin a second factor
+         * @description It is not asked for before `/auth/totp/enable` has seen a first code.
+         */
+        post: operations["post_auth_totp_begin"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/totp/disable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Take one's own second factor away */
+        post: operations["post_auth_totp_disable"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/totp/enable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Enable the second factor that was begun
+         * @description Ends one's other sessions: they were begun without it.
+         */
+        post: operations["post_auth_totp_enable"];
         delete?: never;
         options?: never;
         head?: never;
@@ -702,7 +821,7 @@ export interface paths {
         get: operations["get_nodes_id_payout_address"];
         /**
          * Register a node's payout address
-         * @description A changed address waits before it is used; the same one again changes nothing.
+         * @description A changed address waits before it is used; the same one again changes nothing. Wants a session confirmed within the last 5 minutes.
          */
         put: operations["put_nodes_id_payout_address"];
         post?: never;
@@ -1417,6 +1536,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/users/{id}/totp/reset": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take away the second factor of somebody who lost it
+         * @description Ends the person's sessions. One's own is disabled, not reset: that wants the factor itself.
+         */
+        post: operations["post_users_id_totp_reset"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/wallet": {
         parameters: {
             query?: never;
@@ -1688,6 +1827,10 @@ export interface components {
         Confirmation: {
             /** @description RFC 3339: the time on the caller's clock. */
             client_time: string;
+        };
+        Confirmed: {
+            /** @description Until when routes that want a fresh factor are open to this session. RFC 3339, UTC. */
+            confirmed_until: string;
         };
         Coordinates: {
             /** Format: double */
@@ -2068,8 +2211,10 @@ export interface components {
         KitRequest: {
             /** @description Opens the kit; 12 to 256 characters. Not stored anywhere. */
             passphrase: string;
-            /** @description The caller's own password. */
-            password: string;
+            /** @description The caller's own password; not wanted from a session that was just confirmed (`/auth/confirm`). */
+            password?: string | null;
+            /** @description With it, where the account has a second factor: a code, or a recovery code. */
+            totp?: string | null;
         };
         /** @description The few numbers of a sample that lists show. Absent = not available. */
         LatestSample: {
@@ -2160,11 +2305,11 @@ export interface components {
             name?: string | null;
         };
         LoginAnswer: {
-            /** @description For programs: `Authorization: Bearer <access_token>`. */
-            access_token: string;
+            /** @description For programs: `Authorization: Bearer <access_token>`. Browsers get a cookie and no token. */
+            access_token?: string | null;
             /**
              * Format: int64
-             * @description Seconds.
+             * @description Seconds, of the token; without one, of a cookie that is not used.
              */
             expires_in: number;
             token_type: string;
@@ -2172,7 +2317,7 @@ export interface components {
         };
         LoginRequest: {
             password: string;
-            /** @description Taken and not looked at: second factors are not built yet. */
+            /** @description When the account has a second factor: a code of the authenticator app, or a recovery code. */
             totp?: string | null;
             username: string;
         };
@@ -2205,8 +2350,15 @@ export interface components {
             public_key: string;
         };
         Me: {
+            /** @description Until when routes that want a fresh factor are open to this session; null when they are not. */
+            confirmed_until?: string | null;
             /** @description When this session ends unless it is used. RFC 3339, UTC. */
             expires_at: string;
+            /**
+             * Format: int32
+             * @description Recovery codes that are left; null without a second factor.
+             */
+            recovery_codes_left?: number | null;
             user: components["schemas"]["UserView"];
         };
         MemberSeries: {
@@ -2592,6 +2744,11 @@ export interface components {
              */
             total: number;
         };
+        PasswordChange: {
+            current_password: string;
+            /** @description 12 to 256 characters. */
+            password: string;
+        };
         /** @description Who paid for a node's time, and at what price, in the epoch's first slot. */
         PayerView: {
             cost_per_hour: string;
@@ -2918,6 +3075,14 @@ export interface components {
             slot: number;
             state: components["schemas"]["SlotState"];
         };
+        /** @description Codes that sign in once each where the authenticator app is lost; shown this once. */
+        RecoveryCodes: {
+            recovery_codes: string[];
+        };
+        RecoveryRequest: {
+            /** @description A code of the authenticator app, or a recovery code. */
+            totp: string;
+        };
         ResourceLimits: {
             /** Format: double */
             cpu_percent?: number | null;
@@ -3229,6 +3394,27 @@ export interface components {
              */
             uses: number;
         };
+        TotpBegin: {
+            /** @description The caller's own password. */
+            password: string;
+        };
+        /** @description A shared secret, shown this once. */
+        TotpBegun: {
+            /** @description For a QR code. */
+            otpauth_uri: string;
+            /** @description Base32, for typing. */
+            secret: string;
+        };
+        TotpDisable: {
+            /** @description The caller's own password. */
+            password: string;
+            /** @description A code of the authenticator app, or a recovery code. */
+            totp: string;
+        };
+        TotpEnable: {
+            /** @description What the authenticator app shows now. */
+            code: string;
+        };
         Trust: {
             trusted: boolean;
         };
@@ -3304,6 +3490,8 @@ export interface components {
             disabled: boolean;
             id: string;
             role: components["schemas"]["Role"];
+            /** @description A second factor is asked for when this person signs in. */
+            totp_enabled: boolean;
             username: string;
         };
         /**
@@ -3451,6 +3639,54 @@ export interface operations {
             };
         };
     };
+    post_auth_confirm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Confirmation"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Confirmed"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description the password or code is missing or wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     post_auth_login: {
         parameters: {
             query?: never;
@@ -3472,7 +3708,7 @@ export interface operations {
                     "application/json": components["schemas"]["LoginAnswer"];
                 };
             };
-            /** @description the user name or password is wrong */
+            /** @description the user name or password is wrong, or the second factor is missing or wrong */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -3575,6 +3811,271 @@ export interface operations {
                 };
             };
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    put_auth_password: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasswordChange"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    post_auth_recovery_codes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RecoveryRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecoveryCodes"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    post_auth_totp_begin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TotpBegin"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TotpBegun"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    post_auth_totp_disable: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TotpDisable"];
+            };
+        };
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    post_auth_totp_enable: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TotpEnable"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecoveryCodes"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description the code is wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description nothing was begun, or it is enabled already */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4754,6 +5255,14 @@ export interface operations {
                 };
                 content?: never;
             };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
         };
     };
     get_nodes_id_payouts: {
@@ -5381,7 +5890,7 @@ export interface operations {
                     "application/json": components["schemas"]["Kit"];
                 };
             };
-            /** @description the password is wrong */
+            /** @description the password or code is wrong, or wanted and missing */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -5845,6 +6354,67 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    post_users_id_totp_reset: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description there is none */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description it is one's own */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
         };
     };
