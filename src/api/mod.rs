@@ -6,6 +6,7 @@ mod agent;
 pub mod alerts;
 pub mod assets;
 pub mod audit;
+pub mod audit_view;
 pub mod auth;
 pub mod clock;
 pub mod enrolment;
