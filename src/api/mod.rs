@@ -7,6 +7,7 @@ mod agent;
 pub mod alerts;
 pub mod assets;
 pub mod audit;
+pub mod audit_view;
 pub mod auth;
 mod buckets;
 pub mod clock;
