@@ -19,6 +19,7 @@ pub mod idempotency;
 pub mod input;
 pub mod json;
 pub mod ledger;
+pub mod listing;
 pub mod login;
 pub mod metrics;
 pub mod middleware;
@@ -30,6 +31,7 @@ pub mod openapi;
 pub mod overview;
 pub mod overview_money;
 pub mod page;
+pub mod parameters;
 pub mod passwords;
 pub mod payout_detail;
 pub mod payouts;
@@ -141,10 +143,11 @@ fn routes() -> OpenApiRouter<AppState> {
 
 /// The whole site.
 pub fn router(state: AppState) -> Router {
-    let (router, _) = routes().split_for_parts();
+    let (router, document) = routes().split_for_parts();
     router
         .fallback(assets::serve)
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
+        .layer(axum::middleware::from_fn_with_state(parameters::Known::of(&document), parameters::refuse_unknown))
         .layer(axum::middleware::from_fn_with_state(state.clone(), idempotency::once))
         .layer(axum::middleware::from_fn_with_state(state.clone(), middleware::observe))
         .with_state(state)
@@ -177,6 +180,8 @@ mod evidence_tests;
 mod fleet_tests;
 #[cfg(test)]
 mod idempotency_tests;
+#[cfg(test)]
+mod list_tests;
 #[cfg(test)]
 mod overview_tests;
 #[cfg(test)]

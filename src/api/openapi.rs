@@ -5,8 +5,14 @@ use axum::response::IntoResponse;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 
+use super::enrolment::{TokenSort, TokenStatus};
 use super::error::ErrorBody;
 use super::fleet_scores::HistoryRange;
+use super::listing::Order as ListOrder;
+use super::nodes::Sort as NodeSort;
+use super::payouts::Sort as PayoutSort;
+use super::people::{Sort as UserSort, UserStatus};
+use super::pools::Sort as PoolSort;
 use super::resources::{MetricType, TimeRange};
 use crate::domain::overlay::Metric;
 
@@ -14,7 +20,10 @@ use crate::domain::overlay::Metric;
 #[openapi(
     info(title = "Lucid Node Management", description = "Nodes, proof of operational time, work credits and payouts. Errors have the body `ErrorBody`. Routes marked `x-planned` answer 501."),
     // Schemas of query parameters are not found through their routes.
-    components(schemas(ErrorBody, HistoryRange, Metric, MetricType, TimeRange)),
+    components(schemas(
+        ErrorBody, HistoryRange, Metric, MetricType, TimeRange, ListOrder, NodeSort, PoolSort, UserSort, UserStatus, TokenSort, TokenStatus,
+        PayoutSort
+    )),
     security(("session" = []), ("bearer" = []))
 )]
 struct Head;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::auth::{Caller, Principal};
 use super::error::{ApiError, ErrorBody};
 use super::json::{Json, Path, Query};
+use super::listing::{Order, descending, word};
 use super::page::{Page, PageQuery, Pagination};
 use super::reads::{self, Names};
 use super::state::AppState;
@@ -14,7 +15,7 @@ use crate::domain::address::{AddressRecord, PayoutAddress};
 use crate::domain::ledger::Settlement;
 use crate::domain::money::Currency;
 use crate::domain::payout::{self, Payout, Status};
-use crate::domain::refusal::{FieldError, Refusal};
+use crate::domain::refusal::{FieldError, FieldErrors, Refusal};
 use crate::domain::time::{Now, Timestamp};
 use crate::domain::user::Role;
 use crate::live::Job;
@@ -181,13 +182,30 @@ pub async fn of_node_flat(state: State<AppState>, caller: Caller, id: Path<Strin
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PayoutQuery {
-    status: Option<Status>,
+    #[param(value_type = Option<Status>)]
+    status: Option<String>,
     /// Payouts to this node only; 404 when there is none of this id.
     node_id: Option<String>,
-    settlement: Option<Settlement>,
+    #[param(value_type = Option<Settlement>)]
+    settlement: Option<String>,
+    #[param(value_type = Option<Currency>)]
+    currency: Option<String>,
+    /// When they were planned is the only order there is.
+    #[param(value_type = Option<Sort>)]
+    sort: Option<String>,
+    /// Descending unless it says otherwise.
+    #[param(value_type = Option<Order>)]
+    order: Option<String>,
 }
 
-/// All payouts, newest first
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = PayoutSort, default = "created_at")]
+pub enum Sort {
+    CreatedAt,
+}
+
+/// All payouts, newest first unless `order` says otherwise
 #[utoipa::path(get, path = "/nodes/payouts/history", tag = "payouts", params(PageQuery, PayoutQuery),
     responses((status = 200, body = PayoutList), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub async fn history(
@@ -197,11 +215,21 @@ pub async fn history(
     Query(query): Query<PayoutQuery>,
 ) -> Result<Json<PayoutList>, ApiError> {
     caller.require(Role::Viewer)?;
+    let mut errors = FieldErrors::default();
+    let filter = Filter {
+        node: None,
+        status: word(&mut errors, "status", query.status.as_deref(), "pending, processing, completed, failed or cancelled"),
+        settlement: word(&mut errors, "settlement", query.settlement.as_deref(), "live or simulated"),
+        currency: word(&mut errors, "currency", query.currency.as_deref(), "USDT or LUCID"),
+        oldest_first: !descending(&mut errors, query.order.as_deref(), Order::Desc),
+    };
+    let _: Option<Sort> = word(&mut errors, "sort", query.sort.as_deref(), "created_at");
+    errors.finish()?;
     let node = match &query.node_id {
         Some(id) => Some(reads::node_for_person(&state, &caller, id, Role::Viewer)?.index),
         None => None,
     };
-    list(&state, &caller, Filter { node, status: query.status, settlement: query.settlement }, page).await
+    list(&state, &caller, Filter { node, ..filter }, page).await
 }
 
 async fn list(state: &AppState, caller: &Caller, filter: Filter, page: Page) -> Result<Json<PayoutList>, ApiError> {

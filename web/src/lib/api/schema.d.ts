@@ -462,7 +462,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** All payouts, newest first */
+        /** All payouts, newest first unless `order` says otherwise */
         get: operations["get_nodes_payouts_history"];
         put?: never;
         post?: never;
@@ -1690,16 +1690,29 @@ export interface components {
             client_time: string;
         };
         Coordinates: {
-            /** Format: double */
+            /**
+             * Format: double
+             * @example 47.56
+             */
             latitude: number;
-            /** Format: double */
+            /**
+             * Format: double
+             * @example 7.59
+             */
             longitude: number;
         };
         CpuInfo: {
+            /** @example aarch64 */
             architecture?: string | null;
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @example 4
+             */
             cores: number;
-            /** Format: double */
+            /**
+             * Format: double
+             * @example 1800
+             */
             frequency_mhz?: number | null;
         };
         CpuMetrics: {
@@ -1776,6 +1789,17 @@ export interface components {
             /** Format: int32 */
             uses: number;
         };
+        /**
+         * @description What enrolment tokens are ordered by.
+         * @default created_at
+         * @enum {string}
+         */
+        EnrolmentTokenSort: "created_at" | "expires_at";
+        /**
+         * @description What became of an enrolment token.
+         * @enum {string}
+         */
+        EnrolmentTokenStatus: "open" | "used" | "expired" | "revoked";
         EntryView: {
             actor: string;
             address?: string | null;
@@ -2159,6 +2183,8 @@ export interface components {
             /** @description Name of the account's node or pool. */
             name?: string | null;
         };
+        /** @enum {string} */
+        ListOrder: "asc" | "desc";
         LoginAnswer: {
             /** @description For programs: `Authorization: Bearer <access_token>`. */
             access_token: string;
@@ -2192,11 +2218,15 @@ export interface components {
             until?: string | null;
         };
         MaintenanceWindow: {
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @example 1
+             */
             duration_hours: number;
             /**
              * Format: int32
-             * @description 0 to 23, UTC.
+             * @description UTC.
+             * @example 2
              */
             start_hour: number;
         };
@@ -2216,8 +2246,13 @@ export interface components {
             values: (number | null)[];
         };
         MemoryInfo: {
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @description A board sold as 1 GB shows 0.8 x 10^9 bytes or more.
+             * @example 4000000000
+             */
             total_bytes: number;
+            /** @example LPDDR4 */
             type?: string | null;
         };
         MemoryMetrics: {
@@ -2300,9 +2335,14 @@ export interface components {
             slots_to_max: number;
         };
         NetworkInfo: {
+            /** @example eth0 */
             interface: string;
+            /** @example dc:a6:32:00:00:01 */
             mac_address?: string | null;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @example 1000
+             */
             speed_mbps?: number | null;
         };
         NetworkInterface: {
@@ -2409,7 +2449,10 @@ export interface components {
         NodeConfiguration: {
             auto_scaling?: boolean | null;
             maintenance_window?: components["schemas"]["MaintenanceWindow"] | null;
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @example 10
+             */
             max_sessions?: number | null;
             resource_limits?: components["schemas"]["ResourceLimits"] | null;
         };
@@ -2435,9 +2478,13 @@ export interface components {
         NodeCreateRequest: {
             configuration?: components["schemas"]["NodeConfiguration"] | null;
             hardware_info?: components["schemas"]["HardwareInfo"] | null;
+            /** @example pool_default */
             initial_pool_id?: string | null;
             location?: components["schemas"]["NodeLocation"] | null;
-            /** @description 3 to 100 of letters, digits, `_` and `-`; unique within its pool. */
+            /**
+             * @description 3 to 100 of letters, digits, `_` and `-`; unique within its pool.
+             * @example attic-pi
+             */
             name: string;
             node_type: components["schemas"]["NodeType"];
         };
@@ -2490,10 +2537,16 @@ export interface components {
             pagination: components["schemas"]["Pagination"];
         };
         NodeLocation: {
+            /** @example Basel */
             city?: string | null;
             coordinates?: components["schemas"]["Coordinates"] | null;
+            /** @example CH */
             country?: string | null;
             region?: string | null;
+            /**
+             * @description A name of the IANA time zone database.
+             * @example Europe/Zurich
+             */
             timezone?: string | null;
         };
         NodeName: {
@@ -2501,13 +2554,17 @@ export interface components {
             node_id: string;
         };
         NodePoolCreateRequest: {
+            /** @default false */
             auto_scaling?: boolean;
+            /** @default  */
             description?: string;
             /**
              * Format: int32
+             * @description The default is the setting `pools.max_nodes_per_pool`.
              * @default 100
              */
-            max_nodes: number | null;
+            max_nodes?: number | null;
+            /** @example basement */
             name: string;
             pricing?: components["schemas"]["PricingRequest"] | null;
             resource_limits?: components["schemas"]["ResourceLimits"] | null;
@@ -2518,16 +2575,28 @@ export interface components {
             description?: string | null;
             /** Format: int32 */
             max_nodes?: number | null;
+            /** @example basement */
             name?: string | null;
             pricing?: components["schemas"]["PricingRequest"] | null;
             resource_limits?: components["schemas"]["ResourceLimits"] | null;
             scaling_policy?: components["schemas"]["ScalingPolicy"] | null;
         };
         /**
+         * @description What nodes are ordered by.
+         * @default created_at
+         * @enum {string}
+         */
+        NodeSort: "created_at" | "updated_at" | "name" | "status" | "poot_score";
+        /**
          * @description The outward status: one word derived from the three facts.
          * @enum {string}
          */
         NodeStatus: "active" | "inactive" | "maintenance" | "error" | "starting" | "stopping" | "unreachable";
+        /**
+         * @description The words for `status` in a change, for the document.
+         * @enum {string}
+         */
+        NodeStatusToSet: "active" | "inactive" | "maintenance" | "error";
         NodeToken: {
             access_token: string;
             /** Format: int64 */
@@ -2545,12 +2614,15 @@ export interface components {
         NodeUpdateRequest: {
             configuration?: components["schemas"]["NodeConfiguration"] | null;
             location?: components["schemas"]["NodeLocation"] | null;
+            /** @example attic-pi */
             name?: string | null;
             node_type?: components["schemas"]["NodeType"] | null;
-            /** @description Moves the node; counts from the next slot. */
+            /**
+             * @description Moves the node; counts from the next slot.
+             * @example pool_default
+             */
             pool_id?: string | null;
-            /** @description `active`, `inactive` or `maintenance`. Maintenance begins in an hour, for an admin at once, and lasts until `active` is set or 8 hours in 7 days are used up. */
-            status?: string | null;
+            status?: components["schemas"]["NodeStatusToSet"] | null;
         };
         Nudged: {
             nudged: boolean;
@@ -2620,6 +2692,11 @@ export interface components {
          */
         PayoutPriority: "low" | "normal" | "high" | "urgent";
         /**
+         * @default created_at
+         * @enum {string}
+         */
+        PayoutSort: "created_at";
+        /**
          * @description The outward state.
          * @enum {string}
          */
@@ -2671,7 +2748,8 @@ export interface components {
             node_id: string;
             /**
              * Format: int32
-             * @description 1 to 100; taken for compatibility, and without effect.
+             * @description Taken for compatibility, and without effect.
+             * @default 50
              */
             priority?: number | null;
         };
@@ -2700,6 +2778,12 @@ export interface components {
             /** @description `percent`, `bytes_per_second` or `celsius`. */
             unit: string;
         };
+        /**
+         * @description What pools are ordered by.
+         * @default created_at
+         * @enum {string}
+         */
+        PoolSort: "created_at" | "updated_at" | "name" | "node_count";
         /** @description The epochs that begin in a stretch of time. */
         PootHistoryPoint: {
             at: string;
@@ -2919,13 +3003,26 @@ export interface components {
             state: components["schemas"]["SlotState"];
         };
         ResourceLimits: {
-            /** Format: double */
+            /**
+             * Format: int32
+             * @description Of all cores together.
+             * @example 80
+             */
             cpu_percent?: number | null;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @example 16000000000
+             */
             disk_bytes?: number | null;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @example 2000000000
+             */
             memory_bytes?: number | null;
-            /** Format: double */
+            /**
+             * Format: int32
+             * @example 100
+             */
             network_mbps?: number | null;
         };
         /**
@@ -2959,17 +3056,33 @@ export interface components {
          */
         Role: "viewer" | "operator" | "admin" | "super_admin";
         ScalingPolicy: {
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @example 15
+             */
             cooldown_minutes: number;
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @description At most the pool's `max_nodes`.
+             * @example 10
+             */
             max_nodes: number;
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @description At most `max_nodes`.
+             * @example 1
+             */
             min_nodes: number;
-            /** Format: double */
+            /**
+             * Format: double
+             * @description Below `scale_up_threshold`.
+             * @example 20
+             */
             scale_down_threshold: number;
             /**
              * Format: double
              * @description Mean CPU use in percent.
+             * @example 80
              */
             scale_up_threshold: number;
         };
@@ -3149,9 +3262,14 @@ export interface components {
             written_bytes: number;
         };
         StorageInfo: {
+            /** @example SATA */
             interface?: string | null;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @example 32000000000
+             */
             total_bytes: number;
+            /** @example SSD */
             type?: string | null;
         };
         /** @enum {string} */
@@ -3218,7 +3336,7 @@ export interface components {
              * Format: int64
              * @default 3600
              */
-            expires_in_seconds: number;
+            expires_in_seconds?: number;
             /** @description A node that was made beforehand, to be claimed. */
             node_id?: string | null;
             /** @description Where new nodes go; the default pool when neither this nor `node_id` is given. */
@@ -3227,7 +3345,7 @@ export interface components {
              * Format: int32
              * @default 1
              */
-            uses: number;
+            uses?: number;
         };
         Trust: {
             trusted: boolean;
@@ -3290,6 +3408,14 @@ export interface components {
             pagination: components["schemas"]["Pagination"];
             users: components["schemas"]["UserView"][];
         };
+        /**
+         * @description What people are ordered by.
+         * @default created_at
+         * @enum {string}
+         */
+        UserSort: "created_at" | "updated_at" | "name";
+        /** @enum {string} */
+        UserStatus: "enabled" | "disabled";
         UserUpdate: {
             /** @description One's own present password: with it, anybody changes their own. */
             current_password?: string | null;
@@ -3677,6 +3803,14 @@ export interface operations {
                 /** @description From 1. */
                 page?: number;
                 limit?: number;
+                status?: components["schemas"]["EnrolmentTokenStatus"];
+                /** @description Tokens into this pool. */
+                pool_id?: string;
+                sort?: components["schemas"]["EnrolmentTokenSort"];
+                /** @description Descending unless it says otherwise. */
+                order?: components["schemas"]["ListOrder"];
+                /** @description Part of an id or of who made it, in any case. */
+                search?: string;
             };
             header?: never;
             path?: never;
@@ -3690,6 +3824,22 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["TokenList"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
         };
@@ -3922,12 +4072,11 @@ export interface operations {
                 limit?: number;
                 /** @description An outward status. */
                 status?: components["schemas"]["NodeStatus"];
+                node_type?: components["schemas"]["NodeType"];
                 pool_id?: string;
-                /** @description `created_at` (default), `updated_at`, `name`, `status` or `poot_score`. */
-                sort?: string;
-                /** @description `asc` (default) or `desc`. */
-                order?: string;
-                /** @description Part of a name or an id. */
+                sort?: components["schemas"]["NodeSort"];
+                order?: components["schemas"]["ListOrder"];
+                /** @description Part of a name or an id, in any case. */
                 search?: string;
             };
             header?: never;
@@ -3945,6 +4094,15 @@ export interface operations {
                 };
             };
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description no such pool */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4068,6 +4226,11 @@ export interface operations {
                 /** @description Payouts to this node only; 404 when there is none of this id. */
                 node_id?: string;
                 settlement?: components["schemas"]["Settlement"];
+                currency?: components["schemas"]["Currency"];
+                /** @description When they were planned is the only order there is. */
+                sort?: components["schemas"]["PayoutSort"];
+                /** @description Descending unless it says otherwise. */
+                order?: components["schemas"]["ListOrder"];
             };
             header?: never;
             path?: never;
@@ -4172,6 +4335,11 @@ export interface operations {
                 /** @description From 1. */
                 page?: number;
                 limit?: number;
+                sort?: components["schemas"]["PoolSort"];
+                order?: components["schemas"]["ListOrder"];
+                /** @description Part of a name, an id or a description, in any case. */
+                search?: string;
+                auto_scaling?: boolean;
             };
             header?: never;
             path?: never;
@@ -4185,6 +4353,14 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PoolList"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
         };
@@ -5124,6 +5300,11 @@ export interface operations {
                 /** @description From 1. */
                 page?: number;
                 limit?: number;
+                sort?: components["schemas"]["PoolSort"];
+                order?: components["schemas"]["ListOrder"];
+                /** @description Part of a name, an id or a description, in any case. */
+                search?: string;
+                auto_scaling?: boolean;
             };
             header?: never;
             path?: never;
@@ -5137,6 +5318,14 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PoolList"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
         };
@@ -5738,6 +5927,12 @@ export interface operations {
                 /** @description From 1. */
                 page?: number;
                 limit?: number;
+                role?: components["schemas"]["Role"];
+                status?: components["schemas"]["UserStatus"];
+                sort?: components["schemas"]["UserSort"];
+                order?: components["schemas"]["ListOrder"];
+                /** @description Part of a name, in any case. */
+                search?: string;
             };
             header?: never;
             path?: never;
@@ -5751,6 +5946,14 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["UserList"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
         };
