@@ -106,8 +106,11 @@ fn payable(new: &NewAddress) -> Result<PayoutAddress, Refusal> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct PayoutView {
     pub payout_id: String,
+    #[schema(pattern = "^node_[a-zA-Z0-9_-]+$", min_length = 8, max_length = 64, example = "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f")]
     pub node_id: String,
     pub node_name: String,
+    /// Exact.
+    #[schema(pattern = r"^[0-9]+(\.[0-9]{1,8})?$", example = "12.5")]
     pub amount: String,
     pub currency: Currency,
     /// Viewers see its end only.
@@ -119,8 +122,11 @@ pub struct PayoutView {
     pub review_reason: Option<String>,
     pub transaction_hash: Option<String>,
     pub attempts: u32,
+    #[schema(format = DateTime, example = "2026-09-21T14:13:20Z")]
     pub created_at: String,
+    #[schema(format = DateTime, example = "2026-09-21T14:13:20Z")]
     pub updated_at: String,
+    #[schema(format = DateTime, example = "2026-09-21T14:13:20Z")]
     pub completed_at: Option<String>,
     /// Why it failed or was cancelled.
     pub error_message: Option<String>,

@@ -29,16 +29,22 @@ pub fn pool_id(text: &str) -> Result<PoolId, Refusal> {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Pool)]
 pub struct PoolView {
+    #[schema(pattern = "^pool_[a-zA-Z0-9_-]+$", min_length = 8, max_length = 64, example = "pool_default")]
     pub pool_id: String,
+    #[schema(min_length = 3, max_length = 100, pattern = "^[a-zA-Z0-9_-]+$", example = "default")]
     pub name: String,
+    #[schema(max_length = 500)]
     pub description: String,
     pub node_count: u32,
+    #[schema(minimum = 1, maximum = 1000, example = 100)]
     pub max_nodes: u32,
     pub resource_limits: Option<ResourceLimits>,
     pub auto_scaling: bool,
     pub scaling_policy: Option<ScalingPolicy>,
     pub pricing: PricingView,
+    #[schema(format = DateTime, example = "2026-09-21T14:13:20Z")]
     pub created_at: String,
+    #[schema(format = DateTime, example = "2026-09-21T14:13:20Z")]
     pub updated_at: String,
 }
 
@@ -49,6 +55,7 @@ pub struct PricingView {
     pub cost_per_hour: String,
     #[schema(example = "0.05")]
     pub reward_per_hour: String,
+    #[schema(value_type = Currency)]
     pub currency: String,
     /// When this price comes into force, if it is still to come: at the start of the next epoch after it was set.
     #[serde(skip_serializing_if = "Option::is_none")]
