@@ -22,6 +22,7 @@ pub mod idempotency;
 pub mod input;
 pub mod json;
 pub mod ledger;
+pub mod listing;
 pub mod login;
 pub mod metrics;
 pub mod middleware;
@@ -33,6 +34,7 @@ pub mod openapi;
 pub mod overview;
 pub mod overview_money;
 pub mod page;
+pub mod parameters;
 pub mod passwords;
 pub mod payout_detail;
 pub mod payouts;
@@ -164,6 +166,7 @@ pub fn router(state: AppState) -> Router {
     let rules = Arc::new(Rules::of(&document));
     documented
         .route_layer(from_fn_with_state(state.clone(), idempotency::once))
+        .route_layer(from_fn_with_state(parameters::Known::of(&document), parameters::refuse_unknown))
         .route_layer(from_fn_with_state((state.clone(), rules), access::guard))
         .nest("/api/v1", agent::routes())
         .fallback(assets::serve)
@@ -200,6 +203,8 @@ mod evidence_tests;
 mod fleet_tests;
 #[cfg(test)]
 mod idempotency_tests;
+#[cfg(test)]
+mod list_tests;
 #[cfg(test)]
 mod overview_tests;
 #[cfg(test)]
