@@ -1,6 +1,7 @@
 //! What agents send: reports and late batches. Signatures are checked here, over the exact bytes; everything else is the
 //! intake's.
 
+use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -8,7 +9,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde::Serialize;
 use std::sync::Arc;
-use utoipa_axum::router::OpenApiRouter;
 
 use super::error::ApiError;
 use super::json;
@@ -33,8 +33,8 @@ use crate::wire::{
 };
 
 /// Not part of the OpenAPI document: the wire between manager and agent has its own version.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().route("/agent/report", post(report)).route("/agent/late", post(late)).layer(DefaultBodyLimit::max(MAX_BODY))
+pub fn routes() -> Router<AppState> {
+    Router::new().route("/agent/report", post(report)).route("/agent/late", post(late)).layer(DefaultBodyLimit::max(MAX_BODY))
 }
 
 async fn report(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {

@@ -73,7 +73,7 @@ pub struct AuditList {
 }
 
 /// The audit log, newest first
-#[utoipa::path(get, path = "/audit", tag = "operations", params(PageQuery), responses((status = 200, body = AuditList)))]
+#[utoipa::path(get, path = "/audit", tag = "operations", security(("access" = ["audit:read"])), params(PageQuery), responses((status = 200, body = AuditList)))]
 pub async fn list(State(state): State<AppState>, caller: Caller, page: Page) -> Result<Json<AuditList>, ApiError> {
     caller.require(Role::Admin)?;
     let read = state.store.read()?;

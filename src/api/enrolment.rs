@@ -73,7 +73,7 @@ impl TokenView {
 }
 
 /// List enrolment tokens, newest first
-#[utoipa::path(get, path = "/enrolment-tokens", tag = "enrolment", params(PageQuery), responses((status = 200, body = TokenList)))]
+#[utoipa::path(get, path = "/enrolment-tokens", tag = "enrolment", security(("access" = ["enrolment:read"])), params(PageQuery), responses((status = 200, body = TokenList)))]
 pub async fn list_tokens(State(state): State<AppState>, caller: Caller, page: Page) -> Result<Json<TokenList>, ApiError> {
     caller.require(Role::Operator)?;
     let read = state.store.read()?;
@@ -117,7 +117,7 @@ pub struct TokenMade {
 }
 
 /// Make an enrolment token
-#[utoipa::path(post, path = "/enrolment-tokens", tag = "enrolment", request_body = TokenRequest,
+#[utoipa::path(post, path = "/enrolment-tokens", tag = "enrolment", security(("access" = ["enrolment:write"])), request_body = TokenRequest,
     responses((status = 201, body = TokenMade), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub async fn create_token(
     State(state): State<AppState>,
@@ -164,7 +164,7 @@ pub async fn create_token(
 }
 
 /// Revoke an enrolment token
-#[utoipa::path(delete, path = "/enrolment-tokens/{id}", tag = "enrolment", params(("id" = String, Path)),
+#[utoipa::path(delete, path = "/enrolment-tokens/{id}", tag = "enrolment", security(("access" = ["enrolment:write"])), params(("id" = String, Path)),
     responses((status = 204), (status = 404, body = ErrorBody)))]
 pub async fn revoke_token(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
     caller.require(Role::Operator)?;
@@ -183,7 +183,7 @@ const NOBODY: Envelope<'_> = Envelope { purpose: Purpose::Enrol, manager: "", no
 /// Make this machine a node
 ///
 /// The body is the agent's, signed with the key in it (`x-lucid-signature`); the answer is signed with the manager's.
-#[utoipa::path(post, path = "/agent/enrol", tag = "agent", request_body(content = String, content_type = "application/json"),
+#[utoipa::path(post, path = "/agent/enrol", tag = "agent", security(()), request_body(content = String, content_type = "application/json"),
     responses((status = 200, content_type = "application/json", body = String), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub async fn enrol(State(state): State<AppState>, caller: Caller, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
     let body = read_body(body, MAX_BODY).await?;
@@ -283,7 +283,7 @@ pub struct ChallengeMade {
 }
 
 /// Ask for a challenge to prove a node's key with
-#[utoipa::path(post, path = "/auth/node/challenge", tag = "agent", request_body = ChallengeRequest, responses((status = 200, body = ChallengeMade)))]
+#[utoipa::path(post, path = "/auth/node/challenge", tag = "agent", security(()), request_body = ChallengeRequest, responses((status = 200, body = ChallengeMade)))]
 pub async fn challenge(State(state): State<AppState>, Json(asked): Json<ChallengeRequest>) -> Json<ChallengeMade> {
     let now = state.now();
     let bytes: [u8; 32] = state.entropy.bytes();
@@ -311,7 +311,7 @@ pub struct NodeToken {
 }
 
 /// Answer a challenge, get a token that acts as the node for an hour
-#[utoipa::path(post, path = "/auth/node/token", tag = "agent", request_body = NodeTokenRequest,
+#[utoipa::path(post, path = "/auth/node/token", tag = "agent", security(()), request_body = NodeTokenRequest,
     responses((status = 200, body = NodeToken), (status = 401, body = ErrorBody)))]
 pub async fn node_token(State(state): State<AppState>, Json(asked): Json<NodeTokenRequest>) -> Result<Json<NodeToken>, ApiError> {
     let now = state.now();

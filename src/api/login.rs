@@ -138,7 +138,7 @@ pub fn set_cookie(token: &str, state: &AppState) -> AppendHeaders<Option<(Header
 /// Sign out
 ///
 /// Ends the session this request came with.
-#[utoipa::path(post, path = "/auth/logout", tag = "people", responses((status = 204)))]
+#[utoipa::path(post, path = "/auth/logout", tag = "people", security(("access" = ["session:self"])), responses((status = 204)))]
 pub async fn logout(State(state): State<AppState>, caller: Caller) -> Result<impl IntoResponse, ApiError> {
     let session = caller.session.ok_or(Refusal::NotSignedIn)?;
     let act = caller.act(state.now());
@@ -158,7 +158,7 @@ pub struct Me {
 }
 
 /// Who is signed in here
-#[utoipa::path(get, path = "/auth/me", tag = "people", responses((status = 200, body = Me), (status = 401)))]
+#[utoipa::path(get, path = "/auth/me", tag = "people", security(("access" = ["session:self"])), responses((status = 200, body = Me), (status = 401)))]
 pub async fn me(State(state): State<AppState>, caller: Caller) -> Result<Json<Me>, ApiError> {
     let (Principal::User { id, .. }, Some(session)) = (&caller.principal, &caller.session) else {
         return Err(Refusal::NotSignedIn.into());

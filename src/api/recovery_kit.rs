@@ -29,7 +29,7 @@ pub struct KitRequest {
 /// Download the recovery kit
 ///
 /// Data key and manager identity, sealed under the passphrase. `keys recover --kit FILE` puts them back.
-#[utoipa::path(post, path = "/recovery-kit", tag = "operations", request_body = KitRequest, responses((status = 200, body = Kit), (status = 403, description = "the password or code is wrong, or wanted and missing")))]
+#[utoipa::path(post, path = "/recovery-kit", tag = "operations", security(("access" = ["recovery:write"])), request_body = KitRequest, responses((status = 200, body = Kit), (status = 403, description = "the password or code is wrong, or wanted and missing")))]
 pub async fn make(State(state): State<AppState>, caller: Caller, Json(body): Json<KitRequest>) -> Result<impl IntoResponse, ApiError> {
     caller.require(Role::SuperAdmin)?;
     let mut errors = FieldErrors::default();

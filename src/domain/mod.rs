@@ -25,6 +25,7 @@ pub mod pool;
 pub mod poot;
 pub mod refusal;
 pub mod registration;
+pub mod scope;
 pub mod series;
 pub mod session;
 pub mod setup;
