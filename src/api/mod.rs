@@ -7,7 +7,9 @@ mod agent;
 pub mod alerts;
 pub mod assets;
 pub mod audit;
+pub mod audit_view;
 pub mod auth;
+mod buckets;
 pub mod clock;
 pub mod enrolment;
 pub mod epoch_document;
@@ -39,6 +41,7 @@ mod planned;
 pub mod pool_metrics;
 pub mod pools;
 pub mod poot;
+pub mod rates;
 mod reads;
 pub mod recovery_kit;
 pub mod resources;
@@ -165,6 +168,7 @@ pub fn router(state: AppState) -> Router {
         .nest("/api/v1", agent::routes())
         .fallback(assets::serve)
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
+        .layer(from_fn_with_state(state.clone(), rates::by_address))
         .layer(from_fn_with_state(state.clone(), middleware::observe))
         .with_state(state)
 }

@@ -70,7 +70,7 @@ fn usdt() -> Currency {
 /// Register a node's payout address
 ///
 /// A changed address waits before it is used; the same one again changes nothing. Wants a session confirmed within the last 5 minutes.
-#[utoipa::path(put, path = "/nodes/{id}/payout-address", tag = "payouts", security(("access" = ["payout:address"])), extensions(("x-fresh-factor" = json!(true))), params(("id" = String, Path)), request_body = NewAddress, responses((status = 200, body = AddressView), (status = 400, description = "not an address that can be paid"), (status = 403, body = ErrorBody)))]
+#[utoipa::path(put, path = "/nodes/{id}/payout-address", tag = "payouts", security(("access" = ["payout:address"])), params(("id" = String, Path)), request_body = NewAddress, extensions(("x-fresh-factor" = json!(true))), responses((status = 200, body = AddressView), (status = 400, description = "not an address that can be paid"), (status = 403, body = ErrorBody)))]
 pub async fn set_address(
     State(state): State<AppState>,
     caller: Caller,

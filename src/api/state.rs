@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::idempotency::Idempotency;
 use super::passwords::{Attempts, Stretching};
+use super::rates::{Limits, Rates};
 use super::reads::LONG_READS;
 use super::settings::SettingView;
 use crate::clock::Clock;
@@ -47,6 +48,8 @@ pub struct ApiSettings {
     pub poot: Params,
     /// Book whose balances nodes show.
     pub settlement: Settlement,
+    /// Requests per minute.
+    pub rates: Limits,
     /// All settings, as people see them.
     pub listed: Vec<SettingView>,
 }
@@ -63,6 +66,7 @@ impl Default for ApiSettings {
             address_cooldown_hours: 24,
             poot: Params::default(),
             settlement: Settlement::Simulated,
+            rates: Limits::default(),
             listed: Vec::new(),
         }
     }
@@ -89,6 +93,7 @@ pub struct Shared {
     pub stretching: Stretching,
     pub(super) sse_clients: Arc<Semaphore>,
     pub(super) long_reads: Arc<Semaphore>,
+    pub(super) rates: Rates,
     pub(super) idempotency: Idempotency,
     pub(super) storage_check: Arc<Semaphore>,
 }
@@ -108,6 +113,7 @@ impl AppState {
         let Parts { store, clock, nudges, events, settings, stopping } = parts;
         AppState(Arc::new(Shared {
             entropy: store.entropy.clone(),
+            rates: Rates::new(&settings.rates, &clock),
             clock,
             nudges,
             events,

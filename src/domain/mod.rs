@@ -33,3 +33,6 @@ pub mod silence;
 pub mod time;
 pub mod totp;
 pub mod user;
+
+#[cfg(test)]
+mod rule_tests;

@@ -172,8 +172,7 @@ mod tests {
 
     #[test]
     fn every_role_has_what_the_ones_before_it_have() {
-        let roles = [Role::Viewer, Role::Operator, Role::Admin, Role::SuperAdmin];
-        for pair in roles.windows(2) {
+        for pair in Role::ALL.windows(2) {
             let (low, high) = (pair[0].scopes(), pair[1].scopes());
             assert!(low.iter().all(|scope| high.contains(scope)) && low.len() < high.len(), "{pair:?}");
         }

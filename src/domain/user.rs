@@ -18,6 +18,9 @@ pub enum Role {
 }
 
 impl Role {
+    /// From the lowest to the highest.
+    pub const ALL: [Role; 4] = [Role::Viewer, Role::Operator, Role::Admin, Role::SuperAdmin];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Role::Viewer => "viewer",
@@ -104,9 +107,8 @@ mod tests {
 
     #[test]
     fn roles_are_ordered_and_spelled_as_in_the_contract() {
-        let roles = [Role::Viewer, Role::Operator, Role::Admin, Role::SuperAdmin];
-        assert!(roles.is_sorted());
-        for role in roles {
+        assert!(Role::ALL.is_sorted());
+        for role in Role::ALL {
             assert_eq!(serde_json::to_string(&role).unwrap(), format!("\"{}\"", role.as_str()));
         }
         assert!(!format!("{:?}", PasswordHash { salt: [1; 16], hash: [2; 32] }).contains('2'));

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use crate::domain::audit::{DraftV1, Entry};
 use crate::domain::ids::UserId;
 use crate::domain::session::{Carrier, Session};
 use crate::domain::time::Timestamp;
@@ -61,10 +62,30 @@ pub(super) fn user(version: u8, bytes: &[u8]) -> Option<User> {
     Some(User { id, username, role, password, disabled, created_at, updated_at, second_factor: None })
 }
 
+/// Version 1 kept an address in clear, and its hash is over it: both stay as they were.
+#[derive(Deserialize)]
+struct EntryV1 {
+    seq: u64,
+    draft: DraftV1,
+    previous: [u8; 32],
+    hash: [u8; 32],
+}
+
+pub(super) fn audit_entry(version: u8, bytes: &[u8]) -> Option<Entry> {
+    if version != 1 {
+        return None;
+    }
+    let EntryV1 { seq, draft, previous, hash } = postcard::from_bytes(bytes).ok()?;
+    let (draft, kept) = draft.into_parts();
+    Some(Entry { seq, draft, kept, previous, hash })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::sha256_parts;
     use crate::crypto::unhex;
+    use crate::domain::audit::{Actor, Kept};
     use crate::storage::table::decode;
 
     #[test]
@@ -100,5 +121,23 @@ mod tests {
         assert!(people.iter().all(|user| user.second_factor.is_none() && user.username == "Ada.Lovelace"));
         assert!(people.iter().all(|user| user.password == PasswordHash { salt: [1; 16], hash: [2; 32] }));
         assert!(user(2, &[]).is_none());
+    }
+
+    #[test]
+    fn audit_entries_of_the_first_release_stay_readable_and_verify_as_they_were() {
+        let golden = include_str!("../../data/golden/Entry.v1.hex");
+        for line in golden.lines() {
+            let stored = unhex(line).unwrap();
+            let mut entry: Entry = decode(&stored).unwrap();
+            let address = (entry.draft.actor != Actor::System).then(|| "192.0.2.7".to_owned());
+            assert_eq!(entry.kept, Kept::Clear { address });
+            // The golden entries carry made-up hashes; the bytes between sequence and hashes are what the first release hashed.
+            let body = &stored[1 + 3..stored.len() - 64];
+            entry.hash = sha256_parts(&[b"lucid/audit/v1\0", &entry.seq.to_le_bytes(), &entry.previous, body]);
+            assert!(entry.follows(entry.seq, &entry.previous.clone()));
+            entry.kept = Kept::Clear { address: Some("192.0.2.8".into()) };
+            assert!(!entry.follows(entry.seq, &entry.previous.clone()));
+        }
+        assert!(audit_entry(3, &[]).is_none());
     }
 }

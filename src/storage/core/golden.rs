@@ -4,6 +4,7 @@ use super::ledger::{Accrued, Balance};
 use super::meta::{Counters, StoreMeta};
 use super::node_events::Silent;
 use super::payouts::SealedAddress;
+use super::subject_keys::SubjectKey;
 use super::tables::{Index, Index64};
 use crate::crypto::PublicKey;
 use crate::domain::address::PayoutAddress;
@@ -209,6 +210,11 @@ fn audit_entries() -> Vec<audit::Entry> {
     let actors = [Actor::System, Actor::Console, Actor::User(user_id().to_string()), Actor::Node(node_id().to_string()), Actor::Anonymous];
     let entry = |actor: Actor| {
         let known = actor != Actor::System;
+        let kept = match &actor {
+            Actor::System => audit::Kept::Nothing,
+            Actor::Console => audit::Kept::Clear { address: Some("192.0.2.7".into()) },
+            other => audit::Kept::Sealed { subject: other.to_string(), bytes: vec![1, 2, 255] },
+        };
         let draft = audit::Draft {
             at: AT,
             at_trusted: known,
@@ -217,11 +223,12 @@ fn audit_entries() -> Vec<audit::Entry> {
             subject: node_id().to_string(),
             success: known,
             reason: known.then(|| "NotAllowed".into()),
-            address: known.then(|| "192.0.2.7".into()),
             request_id: known.then(|| "req_1".into()),
             times: 300,
+            personal: audit::Personal::default(),
+            seed: audit::Seed::default(),
         };
-        audit::Entry { seq: 70_000, draft, previous: [8; 32], hash: [9; 32] }
+        audit::Entry { seq: 70_000, draft, kept, previous: [8; 32], hash: [9; 32] }
     };
     actors.map(entry).to_vec()
 }
@@ -390,6 +397,7 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("Session", vec![session(Carrier::Cookie), session(Carrier::Bearer)]),
         Golden::of("Alert", alerts()),
         Golden::of("Entry", audit_entries()),
+        Golden::of("SubjectKey", [Some(vec![1, 2, 255]), None].map(|sealed| SubjectKey { sealed, at: AT }).to_vec()),
         Golden::of("Index", vec![Index(0), Index(300), Index(u32::MAX)]),
         Golden::of("Index64", vec![Index64(1), Index64(u64::MAX)]),
         Golden::of("Head", heads()),
