@@ -109,7 +109,7 @@ impl FromRequestParts<AppState> for Caller {
             }
             return person(state, token, Carrier::Bearer, request);
         }
-        let Some(token) = cookie(&parts.headers, cookie_name(state.settings.tls)) else {
+        let Some(token) = cookie(&parts.headers, cookie_name(request.secure)) else {
             return Ok(Caller { principal: Principal::Anonymous, session: None, request });
         };
         let caller = person(state, token, Carrier::Cookie, request)?;
@@ -122,6 +122,12 @@ impl FromRequestParts<AppState> for Caller {
 fn bearer(header: &str) -> Option<&str> {
     let (scheme, token) = header.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Whether a request comes with the token of a node.
+pub(super) fn is_node(state: &AppState, headers: &HeaderMap) -> bool {
+    let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer);
+    token.is_some_and(|token| token.contains('.') && node(state, token).is_ok())
 }
 
 fn node(state: &AppState, token: &str) -> Result<Principal, ApiError> {

@@ -70,6 +70,10 @@ impl ApiError {
         ApiError::new(StatusCode::REQUEST_TIMEOUT, 1007, "BodyTooSlow", "the body did not arrive in time")
     }
 
+    pub fn upgrade_refused() -> ApiError {
+        ApiError::new(StatusCode::BAD_REQUEST, 1008, "UpgradeRefused", "only HTTP/1.1 is spoken here")
+    }
+
     pub fn panicked() -> ApiError {
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, 5000, "Internal", "an internal error; the log has it under this request id")
     }
@@ -95,11 +99,12 @@ impl ApiError {
     }
 
     /// Somebody tried what they may not: the audit log wants it. Visitors without any credentials are no such thing; a second key for a
-    /// node and a report that was heard before are, although they end as conflicts.
+    /// node and a report that was heard before are, although they end as conflicts. Plain HTTP is a mistake of whoever typed the address.
     pub fn is_access_refusal(&self) -> bool {
         let denied = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::TOO_MANY_REQUESTS].contains(&self.status);
         let impostor = [Refusal::NodeClaimed, Refusal::ReportReplayed].iter().any(|refusal| refusal.name() == self.name);
-        (denied && self.name != Refusal::NotSignedIn.name()) || impostor
+        let harmless = [Refusal::NotSignedIn, Refusal::PlainHttpRefused].iter().any(|refusal| refusal.name() == self.name);
+        (denied && !harmless) || impostor
     }
 
     /// The code as clients see it.
@@ -200,6 +205,8 @@ fn status_and_code(refusal: &Refusal) -> (StatusCode, u16) {
         Refusal::WrongCredentials => (UNAUTHORIZED, 2002),
         Refusal::NotAllowed | Refusal::NotYours => (FORBIDDEN, 2003),
         Refusal::WrongOrigin => (FORBIDDEN, 2004),
+        Refusal::HostNotAllowed => (StatusCode::MISDIRECTED_REQUEST, 2020),
+        Refusal::PlainHttpRefused => (FORBIDDEN, 2021),
         Refusal::SetupCodeWrong => (UNAUTHORIZED, 2005),
         Refusal::FreshFactorNeeded => (FORBIDDEN, 2009),
         Refusal::Throttled => (StatusCode::TOO_MANY_REQUESTS, 4291),

@@ -7,6 +7,8 @@ pub mod alerts;
 pub mod assets;
 pub mod audit;
 pub mod auth;
+pub mod capacity;
+pub mod certificates;
 pub mod clock;
 pub mod enrolment;
 pub mod epoch_document;
@@ -15,6 +17,7 @@ pub mod events;
 pub mod fleet_scores;
 pub mod gauges;
 pub mod health;
+pub mod hosts;
 pub mod idempotency;
 pub mod input;
 pub mod json;
@@ -31,9 +34,11 @@ pub mod overview;
 pub mod overview_money;
 pub mod page;
 pub mod passwords;
+mod patience;
 pub mod payout_detail;
 pub mod payouts;
 pub mod people;
+pub mod planes;
 mod planned;
 pub mod pool_metrics;
 pub mod pools;
@@ -49,6 +54,7 @@ pub mod setup;
 pub mod setup_steps;
 pub mod state;
 pub mod storage;
+pub mod tls;
 pub mod uptime;
 
 pub use auth::{Caller, Principal};
@@ -58,7 +64,7 @@ pub use middleware::RequestInfo;
 pub use openapi::openapi_json;
 pub use page::{Page, PageQuery, Pagination};
 pub use settings::{SettingSource, SettingView};
-pub use state::{ApiSettings, AppState, Parts};
+pub use state::{ApiSettings, AppState, Parts, Transport};
 
 use crate::live::REFUSALS_FLUSH;
 use axum::Router;
@@ -146,6 +152,8 @@ pub fn router(state: AppState) -> Router {
         .fallback(assets::serve)
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
         .layer(axum::middleware::from_fn_with_state(state.clone(), idempotency::once))
+        .layer(axum::middleware::from_fn_with_state(state.clone(), planes::check))
+        .layer(axum::middleware::from_fn_with_state(state.clone(), hosts::check))
         .layer(axum::middleware::from_fn_with_state(state.clone(), middleware::observe))
         .with_state(state)
 }

@@ -90,7 +90,7 @@ pub async fn setup(
     }
     let tokens = login::sign_in(&state, &request, &headers, &user).await?;
     let answer = SetupAnswer { user: UserView::from(&user), clock_confirmed };
-    Ok((StatusCode::CREATED, login::set_cookie(&tokens.cookie, &state), Json(answer)))
+    Ok((StatusCode::CREATED, login::set_cookie(&tokens.cookie, &request), Json(answer)))
 }
 
 fn check(body: &SetupRequest) -> Result<Option<Timestamp>, Refusal> {
