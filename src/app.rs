@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use tokio::task::JoinHandle;
 use crate::api::certificates::{Files, hosts_of_machine};
 use crate::api::hosts::Hosts;
 use crate::api::planes::{Plane, Separate};
+use crate::api::rates::Limits;
 use crate::api::server::{Door, Plain};
 use crate::api::tls::{Source, Tls};
 use crate::api::{self, ApiSettings, AppState, Parts, SettingSource, SettingView, Transport};
@@ -362,7 +364,21 @@ fn api_settings(config: &Config, settings: &Settings, transport: Transport) -> A
         address_cooldown_hours: config.payout.address_cooldown_hours,
         poot: settings.params,
         settlement: Settlement::Simulated,
+        rates: rates(&config.limits),
         listed: config.listed.iter().map(setting).collect(),
+    }
+}
+
+fn rates(limits: &config::Limits) -> Limits {
+    // The rules of the settings allow no zero.
+    let per_minute = |requests| NonZeroU32::new(requests).unwrap_or(NonZeroU32::MIN);
+    Limits {
+        public: per_minute(limits.public_requests),
+        node: per_minute(limits.node_requests),
+        person: per_minute(limits.person_requests),
+        admin: per_minute(limits.admin_requests),
+        poot: per_minute(limits.poot_requests),
+        payout: per_minute(limits.payout_requests),
     }
 }
 

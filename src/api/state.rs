@@ -10,6 +10,7 @@ use super::hosts::Hosts;
 use super::idempotency::Idempotency;
 use super::passwords::{Attempts, Stretching};
 use super::planes::Separate;
+use super::rates::{Limits, Rates};
 use super::reads::LONG_READS;
 use super::settings::SettingView;
 use super::tls::Tls;
@@ -20,6 +21,7 @@ use crate::domain::ledger::Settlement;
 use crate::domain::pool::DEFAULT_MAX_NODES;
 use crate::domain::poot::Params;
 use crate::domain::time::Now;
+use crate::domain::totp::CodeGuesses;
 use crate::live::{Events, Metrics, Nudges, Refusals};
 use crate::storage::Store;
 use crate::storage::core::audit;
@@ -57,6 +59,8 @@ pub struct ApiSettings {
     pub poot: Params,
     /// Book whose balances nodes show.
     pub settlement: Settlement,
+    /// Requests per minute.
+    pub rates: Limits,
     /// All settings, as people see them.
     pub listed: Vec<SettingView>,
 }
@@ -73,6 +77,7 @@ impl Default for ApiSettings {
             address_cooldown_hours: 24,
             poot: Params::default(),
             settlement: Settlement::Simulated,
+            rates: Limits::default(),
             listed: Vec::new(),
         }
     }
@@ -95,9 +100,11 @@ pub struct Shared {
     pub stopping: watch::Receiver<bool>,
     pub challenges: Mutex<Challenges>,
     pub attempts: Attempts,
+    pub code_guesses: Mutex<CodeGuesses>,
     pub stretching: Stretching,
     pub(super) sse_clients: Arc<Semaphore>,
     pub(super) long_reads: Arc<Semaphore>,
+    pub(super) rates: Rates,
     pub(super) idempotency: Idempotency,
     pub(super) storage_check: Arc<Semaphore>,
 }
@@ -117,6 +124,7 @@ impl AppState {
         let Parts { store, clock, nudges, events, settings, stopping } = parts;
         AppState(Arc::new(Shared {
             entropy: store.entropy.clone(),
+            rates: Rates::new(&settings.rates, &clock),
             clock,
             nudges,
             events,
@@ -126,6 +134,7 @@ impl AppState {
             stopping,
             challenges: Mutex::default(),
             attempts: Attempts::default(),
+            code_guesses: Mutex::default(),
             stretching: Stretching::default(),
             sse_clients: Arc::new(Semaphore::new(SSE_CLIENTS)),
             long_reads: Arc::new(Semaphore::new(LONG_READS)),
