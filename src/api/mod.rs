@@ -10,6 +10,8 @@ pub mod audit;
 pub mod audit_view;
 pub mod auth;
 mod buckets;
+pub mod capacity;
+pub mod certificates;
 pub mod clock;
 pub mod enrolment;
 pub mod epoch_document;
@@ -18,6 +20,7 @@ pub mod events;
 pub mod fleet_scores;
 pub mod gauges;
 pub mod health;
+pub mod hosts;
 pub mod idempotency;
 pub mod input;
 pub mod json;
@@ -36,9 +39,11 @@ pub mod overview_money;
 pub mod page;
 pub mod parameters;
 pub mod passwords;
+mod patience;
 pub mod payout_detail;
 pub mod payouts;
 pub mod people;
+pub mod planes;
 mod planned;
 pub mod pool_metrics;
 pub mod pools;
@@ -55,6 +60,7 @@ pub mod setup;
 pub mod setup_steps;
 pub mod state;
 pub mod storage;
+pub mod tls;
 pub mod two_factor;
 pub mod uptime;
 
@@ -65,7 +71,7 @@ pub use middleware::RequestInfo;
 pub use openapi::openapi_json;
 pub use page::{Page, PageQuery, Pagination};
 pub use settings::{SettingSource, SettingView};
-pub use state::{ApiSettings, AppState, Parts};
+pub use state::{ApiSettings, AppState, Parts, Transport};
 
 use crate::live::REFUSALS_FLUSH;
 use access::Rules;
@@ -172,6 +178,8 @@ pub fn router(state: AppState) -> Router {
         .fallback(assets::serve)
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
         .layer(from_fn_with_state(state.clone(), rates::by_address))
+        .layer(from_fn_with_state(state.clone(), planes::check))
+        .layer(from_fn_with_state(state.clone(), hosts::check))
         .layer(from_fn_with_state(state.clone(), middleware::observe))
         .with_state(state)
 }
