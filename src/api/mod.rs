@@ -6,8 +6,11 @@ mod agent;
 pub mod alerts;
 pub mod assets;
 pub mod audit;
+pub mod audit_chain;
+pub mod audit_export;
 pub mod audit_view;
 pub mod auth;
+mod chunks;
 pub mod clock;
 pub mod enrolment;
 pub mod epoch_document;
@@ -88,6 +91,10 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(storage::check))
         .routes(routes!(recovery_kit::make))
         .routes(routes!(audit::list))
+        .routes(routes!(audit_export::export))
+        .routes(routes!(audit_chain::verify))
+        .routes(routes!(audit_chain::anchor))
+        .routes(routes!(audit_chain::check_anchor))
         .routes(routes!(alerts::list))
         .routes(routes!(clock::show))
         .routes(routes!(clock::confirm))
