@@ -14,8 +14,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::buckets::Standing;
 use super::error::ApiError;
 use super::metrics;
+use super::rates;
 use super::state::AppState;
 use crate::clock::Stopwatch;
 use crate::crypto::Entropy;
@@ -41,11 +43,19 @@ pub struct RequestInfo {
     pub user_agent: Option<String>,
     /// Filled when somebody turns out to be signed in, so that a refusal is recorded with who was refused.
     actor: Arc<OnceLock<Actor>>,
+    /// Filled when the request is charged to somebody's rate, so that every answer says how that stands.
+    standing: Arc<OnceLock<Standing>>,
 }
 
 impl Default for RequestInfo {
     fn default() -> RequestInfo {
-        RequestInfo { request_id: String::new(), address: IpAddr::V4(Ipv4Addr::LOCALHOST), user_agent: None, actor: Arc::default() }
+        RequestInfo {
+            request_id: String::new(),
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            user_agent: None,
+            actor: Arc::default(),
+            standing: Arc::default(),
+        }
     }
 }
 
@@ -53,6 +63,15 @@ impl RequestInfo {
     pub(super) fn signed_in(&self, actor: Actor) {
         // A second extraction finds the same caller.
         let _ = self.actor.set(actor);
+    }
+
+    pub(super) fn charged(&self, standing: Standing) {
+        // The first charge decides: nothing is charged twice.
+        let _ = self.standing.set(standing);
+    }
+
+    pub(super) fn standing(&self) -> Option<Standing> {
+        self.standing.get().copied()
     }
 
     /// What a verb of the store dates and signs its audit entry with.
@@ -73,9 +92,8 @@ impl<S: Send + Sync> FromRequestParts<S> for RequestInfo {
 /// The outermost layer.
 pub async fn observe(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let watch = Stopwatch::start();
-    let user_agent = user_agent(request.headers());
-    let info =
-        RequestInfo { request_id: request_id(&state, request.headers()), address: address(&request), user_agent, actor: Arc::default() };
+    let (request_id, user_agent) = (request_id(&state, request.headers()), user_agent(request.headers()));
+    let info = RequestInfo { request_id, address: address(&request), user_agent, ..RequestInfo::default() };
     request.extensions_mut().insert(info.clone());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
@@ -92,6 +110,9 @@ pub async fn observe(State(state): State<AppState>, mut request: Request, next: 
         response = error.render(&info.request_id, state.now().wall);
     }
     secure(response.headers_mut(), state.settings.tls);
+    if let Some(standing) = info.standing() {
+        rates::tell(response.headers_mut(), standing);
+    }
     if let Ok(id) = HeaderValue::from_str(&info.request_id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }

@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, watch};
 use super::audit_export::EXPORTS;
 use super::idempotency::Idempotency;
 use super::passwords::{Attempts, Stretching};
+use super::rates::{Limits, Rates};
 use super::reads::LONG_READS;
 use super::settings::SettingView;
 use crate::clock::Clock;
@@ -18,6 +19,7 @@ use crate::domain::ledger::Settlement;
 use crate::domain::pool::DEFAULT_MAX_NODES;
 use crate::domain::poot::Params;
 use crate::domain::time::Now;
+use crate::domain::totp::CodeGuesses;
 use crate::live::{Events, Metrics, Nudges, Refusals};
 use crate::storage::Store;
 use crate::storage::core::audit;
@@ -47,6 +49,8 @@ pub struct ApiSettings {
     pub poot: Params,
     /// Book whose balances nodes show.
     pub settlement: Settlement,
+    /// Requests per minute.
+    pub rates: Limits,
     /// All settings, as people see them.
     pub listed: Vec<SettingView>,
 }
@@ -63,6 +67,7 @@ impl Default for ApiSettings {
             address_cooldown_hours: 24,
             poot: Params::default(),
             settlement: Settlement::Simulated,
+            rates: Limits::default(),
             listed: Vec::new(),
         }
     }
@@ -85,9 +90,11 @@ pub struct Shared {
     pub stopping: watch::Receiver<bool>,
     pub challenges: Mutex<Challenges>,
     pub attempts: Attempts,
+    pub code_guesses: Mutex<CodeGuesses>,
     pub stretching: Stretching,
     pub(super) sse_clients: Arc<Semaphore>,
     pub(super) long_reads: Arc<Semaphore>,
+    pub(super) rates: Rates,
     pub(super) idempotency: Idempotency,
     pub(super) storage_check: Arc<Semaphore>,
     pub(super) audit_verification: Arc<Semaphore>,
@@ -109,6 +116,7 @@ impl AppState {
         let Parts { store, clock, nudges, events, settings, stopping } = parts;
         AppState(Arc::new(Shared {
             entropy: store.entropy.clone(),
+            rates: Rates::new(&settings.rates, &clock),
             clock,
             nudges,
             events,
@@ -118,6 +126,7 @@ impl AppState {
             stopping,
             challenges: Mutex::default(),
             attempts: Attempts::default(),
+            code_guesses: Mutex::default(),
             stretching: Stretching::default(),
             sse_clients: Arc::new(Semaphore::new(SSE_CLIENTS)),
             long_reads: Arc::new(Semaphore::new(LONG_READS)),

@@ -274,6 +274,7 @@ mod tests {
             role: Role::Viewer,
             password: PasswordHash { salt: [0; 16], hash: [0; 32] },
             disabled: false,
+            second_factor: None,
             created_at: NOW.wall,
             updated_at: NOW.wall,
         };

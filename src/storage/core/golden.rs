@@ -27,6 +27,7 @@ use crate::domain::poot::Params;
 use crate::domain::session::{Carrier, Session};
 use crate::domain::setup::SetupMark;
 use crate::domain::time::Timeline;
+use crate::domain::totp::SecondFactor;
 use crate::domain::user::{PasswordHash, Role, User};
 use crate::storage::golden::{AT, Golden, SLOT, like, pricing};
 
@@ -180,6 +181,14 @@ fn users() -> Vec<User> {
         disabled: role == Role::Viewer,
         created_at: AT,
         updated_at: AT.plus_ms(9),
+        second_factor: match role {
+            Role::Viewer => None,
+            Role::Operator => Some(SecondFactor::begun(vec![1, 2, 255])),
+            Role::Admin | Role::SuperAdmin => {
+                let recovery = vec![[6; 32], [7; 32]];
+                Some(SecondFactor { sealed_secret: vec![1, 2, 255], enabled_at: Some(AT), last_step: 59_666_666, recovery })
+            }
+        },
     };
     roles.map(user).to_vec()
 }
@@ -364,7 +373,15 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
     let session = |carrier| {
         let known = carrier == Carrier::Cookie;
         let (address, user_agent) = (known.then(|| "192.0.2.7".to_owned()), known.then(|| "Mozilla/5.0".to_owned()));
-        Session { user: user_id(), carrier, created_at: AT, used_at: AT.plus_ms(4), address, user_agent }
+        Session {
+            user: user_id(),
+            carrier,
+            created_at: AT,
+            used_at: AT.plus_ms(4),
+            address,
+            user_agent,
+            confirmed_at: known.then(|| AT.plus_ms(5)),
+        }
     };
     let mut accrued = Accrued { through: Epoch(SLOT.0), ..Accrued::default() };
     accrued.set_remainder(Currency::Usdt, Pico(999_999_999_999));
