@@ -44,6 +44,7 @@ mod planned;
 pub mod pool_metrics;
 pub mod pools;
 pub mod poot;
+pub mod privacy;
 pub mod rates;
 mod reads;
 pub mod recovery_kit;
@@ -109,6 +110,9 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(audit_chain::verify))
         .routes(routes!(audit_chain::anchor))
         .routes(routes!(audit_chain::check_anchor))
+        .routes(routes!(privacy::export))
+        .routes(routes!(privacy::erase_person))
+        .routes(routes!(privacy::erase_operator))
         .routes(routes!(alerts::list))
         .routes(routes!(clock::show))
         .routes(routes!(clock::confirm))
@@ -201,6 +205,8 @@ pub async fn record_refusals(state: AppState) {
 mod access_tests;
 #[cfg(test)]
 mod admin_tests;
+#[cfg(test)]
+mod audit_tests;
 #[cfg(test)]
 mod evidence_tests;
 #[cfg(test)]

@@ -24,6 +24,7 @@ pub mod overlay;
 pub mod payout;
 pub mod pool;
 pub mod poot;
+pub mod privacy;
 pub mod refusal;
 pub mod registration;
 pub mod scope;
