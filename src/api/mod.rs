@@ -7,11 +7,14 @@ mod agent;
 pub mod alerts;
 pub mod assets;
 pub mod audit;
+pub mod audit_chain;
+pub mod audit_export;
 pub mod audit_view;
 pub mod auth;
 mod buckets;
 pub mod capacity;
 pub mod certificates;
+mod chunks;
 pub mod clock;
 pub mod enrolment;
 pub mod epoch_document;
@@ -48,6 +51,7 @@ mod planned;
 pub mod pool_metrics;
 pub mod pools;
 pub mod poot;
+pub mod privacy;
 pub mod rates;
 mod reads;
 pub mod recovery_kit;
@@ -110,6 +114,13 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(storage::check))
         .routes(routes!(recovery_kit::make))
         .routes(routes!(audit::list))
+        .routes(routes!(audit_export::export))
+        .routes(routes!(audit_chain::verify))
+        .routes(routes!(audit_chain::anchor))
+        .routes(routes!(audit_chain::check_anchor))
+        .routes(routes!(privacy::export))
+        .routes(routes!(privacy::erase_person))
+        .routes(routes!(privacy::erase_operator))
         .routes(routes!(alerts::list))
         .routes(routes!(clock::show))
         .routes(routes!(clock::confirm))
@@ -205,6 +216,8 @@ pub async fn record_refusals(state: AppState) {
 mod access_tests;
 #[cfg(test)]
 mod admin_tests;
+#[cfg(test)]
+mod audit_tests;
 #[cfg(test)]
 mod evidence_tests;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{Semaphore, watch};
 
 use super::hosts::Hosts;
+use super::audit_export::EXPORTS;
 use super::idempotency::Idempotency;
 use super::passwords::{Attempts, Stretching};
 use super::planes::Separate;
@@ -107,6 +108,8 @@ pub struct Shared {
     pub(super) rates: Rates,
     pub(super) idempotency: Idempotency,
     pub(super) storage_check: Arc<Semaphore>,
+    pub(super) audit_verification: Arc<Semaphore>,
+    pub(super) audit_exports: Arc<Semaphore>,
 }
 
 /// What `app` brings along.
@@ -140,6 +143,8 @@ impl AppState {
             long_reads: Arc::new(Semaphore::new(LONG_READS)),
             idempotency: Idempotency::new(&store.entropy),
             storage_check: Arc::new(Semaphore::new(1)),
+            audit_verification: Arc::new(Semaphore::new(1)),
+            audit_exports: Arc::new(Semaphore::new(EXPORTS)),
             store,
         }))
     }
