@@ -9,8 +9,9 @@ use std::sync::PoisonError;
 
 use super::error::{ApiError, ErrorBody};
 use super::json::{parse, read_body};
-use super::middleware::note_refusal;
+use super::middleware::{RequestInfo, note_refusal};
 use super::nodes::published;
+use super::rates::{Class, Payer};
 use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path};
 use crate::crypto::{PublicKey, hex, jwt_encode, unhex};
 use crate::domain::alert::Severity;
@@ -208,6 +209,11 @@ pub async fn enrol(State(state): State<AppState>, caller: Caller, headers: Heade
     };
     let (act, directory, ours) = (caller.act(now), state.store.directory.clone(), manager_key_hash(&state.store.manager_key()));
     let token_id = asked.token.id.to_string();
+    // A token that does not hold is refused without the writer; one that does pays for the request, not the address.
+    if let Err(error) = enrolment::presented(&state.store.read()?, &ours, &asked, now.wall) {
+        return Err(refused(&state, &caller, token_id, &key, error.into()).await?);
+    }
+    state.rates.charge(&caller.request, Class::Signed, Payer::EnrolmentToken(&token_id))?;
     let enrolled = match state.store.write(move |tx| enrolment::enrol(tx, &directory, &act, &ours, &asked)).await {
         Ok(enrolled) => enrolled,
         Err(error) => return Err(refused(&state, &caller, token_id, &key, error).await?),
@@ -313,7 +319,11 @@ pub struct NodeToken {
 /// Answer a challenge, get a token that acts as the node for an hour
 #[utoipa::path(post, path = "/auth/node/token", tag = "agent", security(()), request_body = NodeTokenRequest,
     responses((status = 200, body = NodeToken), (status = 401, body = ErrorBody)))]
-pub async fn node_token(State(state): State<AppState>, Json(asked): Json<NodeTokenRequest>) -> Result<Json<NodeToken>, ApiError> {
+pub async fn node_token(
+    State(state): State<AppState>,
+    request: RequestInfo,
+    Json(asked): Json<NodeTokenRequest>,
+) -> Result<Json<NodeToken>, ApiError> {
     let now = state.now();
     let node = NodeId::parse(&asked.node_id).map_err(|_| Refusal::ChallengeUnknown)?;
     let bytes = unhex(&asked.challenge).and_then(|b| b.try_into().ok()).ok_or(Refusal::ChallengeUnknown)?;
@@ -329,6 +339,7 @@ pub async fn node_token(State(state): State<AppState>, Json(asked): Json<NodeTok
     if !envelope.verify(&key, asked.challenge.as_bytes(), &asked.signature) {
         return Err(Refusal::SignatureForged.into());
     }
+    state.rates.charge(&request, Class::Signed, Payer::Node(node.as_str()))?;
     let claims = NodeClaims::new(node, now.wall, state.entropy.uuid(now.wall.0).simple().to_string());
     let access_token = jwt_encode(&state.store.secrets.node_tokens, &claims).map_err(|_| ApiError::panicked())?;
     Ok(Json(NodeToken { access_token, token_type: "Bearer", expires_in: NODE_TOKEN_SECONDS }))

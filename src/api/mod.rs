@@ -7,7 +7,9 @@ mod agent;
 pub mod alerts;
 pub mod assets;
 pub mod audit;
+pub mod audit_view;
 pub mod auth;
+mod buckets;
 pub mod clock;
 pub mod enrolment;
 pub mod epoch_document;
@@ -39,6 +41,7 @@ mod planned;
 pub mod pool_metrics;
 pub mod pools;
 pub mod poot;
+pub mod rates;
 mod reads;
 pub mod recovery_kit;
 pub mod resources;
@@ -50,6 +53,7 @@ pub mod setup;
 pub mod setup_steps;
 pub mod state;
 pub mod storage;
+pub mod two_factor;
 pub mod uptime;
 
 pub use auth::{Caller, Principal};
@@ -79,6 +83,13 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(login::login))
         .routes(routes!(login::logout))
         .routes(routes!(login::me))
+        .routes(routes!(two_factor::confirm))
+        .routes(routes!(two_factor::change_password))
+        .routes(routes!(two_factor::begin))
+        .routes(routes!(two_factor::enable))
+        .routes(routes!(two_factor::disable))
+        .routes(routes!(two_factor::renew_recovery))
+        .routes(routes!(two_factor::reset))
         .routes(routes!(people::list, people::create))
         .routes(routes!(people::update, people::delete))
         .routes(routes!(sessions::list))
@@ -157,6 +168,7 @@ pub fn router(state: AppState) -> Router {
         .nest("/api/v1", agent::routes())
         .fallback(assets::serve)
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
+        .layer(from_fn_with_state(state.clone(), rates::by_address))
         .layer(from_fn_with_state(state.clone(), middleware::observe))
         .with_state(state)
 }
@@ -196,3 +208,5 @@ mod read_tests;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod two_factor_tests;

@@ -31,4 +31,8 @@ pub mod session;
 pub mod setup;
 pub mod silence;
 pub mod time;
+pub mod totp;
 pub mod user;
+
+#[cfg(test)]
+mod rule_tests;
