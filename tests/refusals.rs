@@ -2,6 +2,7 @@
 
 mod config;
 mod enrolment;
+mod matrix;
 mod nodes;
 mod people;
 mod roles;
