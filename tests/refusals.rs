@@ -6,6 +6,7 @@ mod matrix;
 mod nodes;
 mod people;
 mod roles;
+mod sessions;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};

@@ -180,7 +180,7 @@ impl World {
             }
         }
         for (node, kind) in [(worker, NodeType::Worker), (validator, NodeType::Validator)] {
-            let claims = NodeClaims::new(node.clone(), site.app.state.now().wall, "jti".into());
+            let claims = NodeClaims::new(node.clone(), kind, site.app.state.now().wall, "jti".into());
             let token = jwt_encode(&site.app.store.secrets.node_tokens, &claims).unwrap();
             callers.push(Who { name: format!("{kind:?}"), kind: Kind::Node(kind), token: Some(token), node });
         }
