@@ -288,6 +288,8 @@ mod tests {
             fingerprint: Fingerprint::default(),
             agent_version: String::new(),
             dropped: 0,
+            workload: None,
+            capabilities: Vec::new(),
         };
         Client::new(url, ca_file).unwrap().report(&key, &enrolled, &report).await.unwrap_err()
     }

@@ -135,7 +135,13 @@ impl Cycle {
     /// The report of everything unsent.
     pub fn report(&self, now: BootMs, fingerprint: Fingerprint) -> Report {
         let age_ms = |at: BootMs| u64::try_from(now.0 - at.0).unwrap_or(0);
-        let item = |i: &RingItem| Item { seq: i.seq, age_ms: age_ms(i.measured_at), witness: i.witness.clone(), sample: i.sample.clone() };
+        let item = |i: &RingItem| Item {
+            seq: i.seq,
+            age_ms: age_ms(i.measured_at),
+            witness: i.witness.clone(),
+            running: i.running,
+            sample: i.sample.clone(),
+        };
         let items: Vec<Item> = self.ring.unsent().map(item).collect();
         Report {
             protocol: wire::PROTOCOL,
@@ -146,6 +152,8 @@ impl Cycle {
             fingerprint,
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             dropped: self.dropped,
+            workload: None,
+            capabilities: Vec::new(),
         }
     }
 
@@ -283,7 +291,16 @@ mod tests {
     fn answer(now: i64, accepted_seq: u64, durable_seq: u64, run: u64) -> ReportAnswer {
         let slot = Slot(FIRST + u32::try_from(now / SLOT_MS).unwrap());
         let slot = SlotNow { slot, offset_ms: u64::try_from(now % SLOT_MS).unwrap(), beacon: format!("b{}", slot.0) };
-        ReportAnswer { accepted_seq, durable_seq, run, slot: Some(slot), phase_ms: 5_000, evidence_hash: "h".into() }
+        ReportAnswer {
+            accepted_seq,
+            durable_seq,
+            run,
+            slot: Some(slot),
+            phase_ms: 5_000,
+            evidence_hash: "h".into(),
+            command: None,
+            pending: false,
+        }
     }
 
     fn measure(cycle: &mut Cycle, now: i64) -> Report {

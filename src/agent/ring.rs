@@ -15,6 +15,8 @@ pub struct RingItem {
     pub measured_at: BootMs,
     /// What the manager gave out when it first accepted the item.
     pub witness: Option<Witness>,
+    /// Whether the configured workload ran then.
+    pub running: Option<bool>,
     pub sample: Sample,
 }
 
@@ -32,7 +34,7 @@ impl Ring {
     pub fn push(&mut self, measured_at: BootMs, sample: Sample) -> Option<RingItem> {
         let evicted = if self.items.len() >= CAPACITY { self.items.pop_front() } else { None };
         self.last_seq += 1;
-        self.items.push_back(RingItem { seq: self.last_seq, measured_at, witness: None, sample });
+        self.items.push_back(RingItem { seq: self.last_seq, measured_at, witness: None, running: None, sample });
         evicted
     }
 

@@ -16,9 +16,6 @@ use HttpMethod::{Delete, Get, Post, Put};
 
 /// Below `/api/v1`.
 const PLANNED: &[(HttpMethod, &str, &str, &str)] = &[
-    (Post, "/nodes/{id}/start", "nodes", "Start the node's workload"),
-    (Post, "/nodes/{id}/stop", "nodes", "Stop the node's workload"),
-    (Post, "/nodes/{id}/restart", "nodes", "Restart the node's workload"),
     (Get, "/nodes/{id}/resources/thresholds", "resources", "Thresholds of a node's alerts"),
     (Put, "/nodes/{id}/resources/thresholds", "resources", "Set the thresholds of a node's alerts"),
     (Post, "/nodes/{id}/resources/allocate", "resources", "Allocate resources of a node"),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Semaphore, watch};
 
+use super::commands::Waiting;
 use super::idempotency::Idempotency;
 use super::passwords::{Attempts, Stretching};
 use super::reads::LONG_READS;
@@ -86,6 +87,8 @@ pub struct Shared {
     pub attempts: Attempts,
     pub stretching: Stretching,
     pub(super) sse_clients: Arc<Semaphore>,
+    /// Agents that wait for an order.
+    pub(super) waiting: Waiting,
     pub(super) long_reads: Arc<Semaphore>,
     pub(super) idempotency: Idempotency,
     pub(super) storage_check: Arc<Semaphore>,
@@ -117,6 +120,7 @@ impl AppState {
             attempts: Attempts::default(),
             stretching: Stretching::default(),
             sse_clients: Arc::new(Semaphore::new(SSE_CLIENTS)),
+            waiting: Waiting::default(),
             long_reads: Arc::new(Semaphore::new(LONG_READS)),
             idempotency: Idempotency::new(&store.entropy),
             storage_check: Arc::new(Semaphore::new(1)),

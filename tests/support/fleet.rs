@@ -139,7 +139,7 @@ impl Node {
     /// when the manager is away.
     pub async fn report(&mut self, now_ms: i64, sample: Sample) -> Option<ReportAnswer> {
         self.seq += 1;
-        self.held.push((Item { seq: self.seq, age_ms: 0, witness: None, sample }, now_ms));
+        self.held.push((Item { seq: self.seq, age_ms: 0, witness: None, running: None, sample }, now_ms));
         let mut accepted = self.held.iter().take_while(|(item, _)| item.witness.is_some()).last().map_or(0, |(item, _)| item.seq);
         for _ in 0..2 {
             let report = self.make(now_ms, accepted);
@@ -175,12 +175,14 @@ impl Node {
             fingerprint: self.machine.fingerprint.clone(),
             agent_version: "test".into(),
             dropped: 0,
+            workload: None,
+            capabilities: Vec::new(),
         }
     }
 
     /// A signed report of one item, as bytes and signature: for tests that tamper with it.
     pub fn signed(&self, seq: u64, run: Option<u64>) -> (Vec<u8>, String) {
-        let item = Item { seq, age_ms: 0, witness: None, sample: Sample::default() };
+        let item = Item { seq, age_ms: 0, witness: None, running: None, sample: Sample::default() };
         let report = Report { items: vec![item], seq, run, ..self.make(0, u64::MAX) };
         let body = serde_json::to_vec(&report).unwrap();
         let signature = self.envelope(Purpose::Report, seq).sign(&self.machine.key, &body);

@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod audit;
+pub mod commands;
 pub mod enrolment;
 pub mod epochs;
 pub mod ledger;
