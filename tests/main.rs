@@ -4,6 +4,7 @@
 
 mod support;
 
+mod commands;
 mod crash;
 mod days;
 mod demo;
@@ -15,3 +16,4 @@ mod openapi;
 mod refusals;
 mod rollups;
 mod silence;
+mod supervisor;

@@ -17,7 +17,9 @@ use super::state::Enrolled;
 use crate::crypto::SigningKey;
 use crate::domain::enrolment::{TokenText, manager_key_hash};
 use crate::domain::ids::Incarnation;
-use crate::wire::{self, EnrolAnswer, EnrolRequest, Envelope, LateAnswer, LateBatch, Purpose, Report, ReportAnswer};
+use crate::wire::{
+    self, CommandsAnswer, CommandsRequest, EnrolAnswer, EnrolRequest, Envelope, LateAnswer, LateBatch, Purpose, Report, ReportAnswer,
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -138,9 +140,30 @@ impl Client {
         answered.parse()
     }
 
+    /// Tells what the supervisor did, and waits for an order as long as the request says.
+    pub async fn commands(&self, key: &SigningKey, enrolled: &Enrolled, request: &CommandsRequest) -> Result<CommandsAnswer, ClientError> {
+        let body = encode(request)?;
+        let ours = envelope(Purpose::Commands, enrolled, request.incarnation, request.number);
+        let patience = TOTAL_TIMEOUT + Duration::from_millis(request.wait_ms);
+        let answered = self.post_within(patience, wire::PATH_COMMANDS, Some(enrolled), ours.sign(key, &body), body).await?;
+        answered.check(Purpose::CommandsAnswer, enrolled, request.incarnation, request.number)?;
+        answered.parse()
+    }
+
     async fn post(&self, path: &str, node: Option<&Enrolled>, signature: String, body: Vec<u8>) -> Result<Answered, ClientError> {
+        self.post_within(TOTAL_TIMEOUT, path, node, signature, body).await
+    }
+
+    async fn post_within(
+        &self,
+        patience: Duration,
+        path: &str,
+        node: Option<&Enrolled>,
+        signature: String,
+        body: Vec<u8>,
+    ) -> Result<Answered, ClientError> {
         let unreachable = |e: reqwest::Error| ClientError::Unreachable(causes(&e));
-        let mut request = self.http.post(format!("{}{path}", self.base)).header(CONTENT_TYPE, "application/json");
+        let mut request = self.http.post(format!("{}{path}", self.base)).timeout(patience).header(CONTENT_TYPE, "application/json");
         if let Some(enrolled) = node {
             request = request.header(wire::HEADER_NODE, enrolled.node_id.as_str());
         }

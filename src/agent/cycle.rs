@@ -121,9 +121,9 @@ impl Cycle {
     }
 
     /// A fresh measurement always tries at once, so that a manager that is back gets its report in this very slot; backoff
-    /// paces the tries between.
-    pub fn measured(&mut self, at: BootMs, sample: Sample) {
-        if self.ring.push(at, sample).is_some() {
+    /// paces the tries between. `running` says what the configured workload did, if there is one.
+    pub fn measured(&mut self, at: BootMs, sample: Sample, running: Option<bool>) {
+        if self.ring.push(at, sample, running).is_some() {
             self.dropped += 1;
         }
         self.schedule.measured(at);
@@ -305,7 +305,7 @@ mod tests {
 
     fn measure(cycle: &mut Cycle, now: i64) -> Report {
         assert_eq!(cycle.next(BootMs(now), true), Next::Measure, "at {now}");
-        cycle.measured(BootMs(now), Sample::default());
+        cycle.measured(BootMs(now), Sample::default(), None);
         assert_eq!(cycle.next(BootMs(now), true), Next::Report);
         cycle.report(BootMs(now), Fingerprint::default())
     }
@@ -416,7 +416,7 @@ mod tests {
         measure(&mut cycle, 0);
         cycle.failed(BootMs(0), Failure::Busy { retry_after_ms: 45_000 }, 0);
         assert_eq!(cycle.next(BootMs(29_999), true), Next::WaitUntil(BootMs(30_000)));
-        cycle.measured(BootMs(30_000), Sample::default());
+        cycle.measured(BootMs(30_000), Sample::default(), None);
         assert_eq!(cycle.next(BootMs(30_000), true), Next::WaitUntil(BootMs(45_000)));
         assert_eq!(cycle.next(BootMs(45_000), true), Next::Report);
         cycle.failed(BootMs(45_000), Failure::Busy { retry_after_ms: i64::MAX }, 0);
@@ -428,7 +428,7 @@ mod tests {
         let mut cycle = cycle();
         measure(&mut cycle, 0);
         cycle.failed(BootMs(0), Failure::Refused, 0);
-        cycle.measured(BootMs(30_000), Sample::default());
+        cycle.measured(BootMs(30_000), Sample::default(), None);
         assert_eq!(cycle.next(BootMs(30_001), true), Next::WaitUntil(BootMs(60_000)));
     }
 
@@ -477,7 +477,7 @@ mod tests {
             next = cycle.next(until, true);
         }
         if next == Next::Measure {
-            cycle.measured(BootMs(at), Sample::default());
+            cycle.measured(BootMs(at), Sample::default(), None);
         }
         cycle.run = Some(1);
         let report = cycle.report(BootMs(at), Fingerprint::default());
