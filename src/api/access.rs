@@ -16,6 +16,7 @@ use utoipa::openapi::path::{Operation, PathItem};
 use super::auth::{self, Caller, Principal};
 use super::error::ApiError;
 use super::middleware::RequestInfo;
+use super::rates;
 use super::state::AppState;
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
@@ -141,9 +142,11 @@ async fn admit(state: &AppState, rules: &Rules, parts: &mut Parts) -> Result<Cal
     let rule = rules.find(&parts.method, path)?.ok_or_else(ApiError::method_not_allowed)?;
     let Rule::Guarded { scopes, nodes, fresh } = rule else {
         let request = parts.extensions.get::<RequestInfo>().cloned().unwrap_or_default();
+        rates::by_principal(state, parts, &Principal::Anonymous)?;
         return Ok(Caller { principal: Principal::Anonymous, session: None, request });
     };
     let caller = auth::authenticate(state, parts).await?;
+    rates::by_principal(state, parts, &caller.principal)?;
     caller.allowed(scopes)?;
     if let Principal::Node { node_id, .. } = &caller.principal {
         match nodes {

@@ -194,6 +194,8 @@ mod idempotency_tests;
 #[cfg(test)]
 mod overview_tests;
 #[cfg(test)]
+mod rates_tests;
+#[cfg(test)]
 mod read_tests;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -167,7 +167,7 @@ impl Rates {
             Payer::Principal(principal) => {
                 let (name, general) = match principal {
                     Principal::User { id, role, .. } => (("user", id.as_str()), self.of_role(*role)),
-                    Principal::Node { node_id } => (("node", node_id.as_str()), &self.node),
+                    Principal::Node { node_id, .. } => (("node", node_id.as_str()), &self.node),
                     Principal::Anonymous => (("anonymous", ""), &self.public),
                 };
                 let buckets = match class {
