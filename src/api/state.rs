@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Semaphore, watch};
 
-use super::idempotency::Idempotency;
+use super::idempotency::InProgress;
 use super::passwords::{Attempts, Stretching};
 use super::rates::{Limits, Rates};
 use super::reads::LONG_READS;
@@ -92,7 +92,7 @@ pub struct Shared {
     pub(super) sse_clients: Arc<Semaphore>,
     pub(super) long_reads: Arc<Semaphore>,
     pub(super) rates: Rates,
-    pub(super) idempotency: Idempotency,
+    pub(super) in_progress: InProgress,
     pub(super) storage_check: Arc<Semaphore>,
 }
 
@@ -124,7 +124,7 @@ impl AppState {
             stretching: Stretching::default(),
             sse_clients: Arc::new(Semaphore::new(SSE_CLIENTS)),
             long_reads: Arc::new(Semaphore::new(LONG_READS)),
-            idempotency: Idempotency::new(&store.entropy),
+            in_progress: InProgress::default(),
             storage_check: Arc::new(Semaphore::new(1)),
             store,
         }))

@@ -4,6 +4,7 @@ pub mod alerts;
 pub mod audit;
 pub mod enrolment;
 pub mod epochs;
+pub mod idempotency;
 pub mod ledger;
 pub mod meta;
 pub mod node_actions;

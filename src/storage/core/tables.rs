@@ -4,6 +4,7 @@ use crate::domain::alert::Alert;
 use crate::domain::audit::Entry;
 use crate::domain::enrolment::EnrolmentToken;
 use crate::domain::epoch::Head;
+use crate::domain::idempotency::Remembered;
 use crate::domain::ids::UserId;
 use crate::domain::ledger::Posting;
 use crate::domain::node::Node;
@@ -79,6 +80,9 @@ pub const OPEN_PAYOUTS: Table<(u32, u32), Index64> = Table::new("open_payouts");
 pub const SCHEDULED: Table<(u32, u32), Index64> = Table::new("scheduled_payouts");
 pub const PAYOUT_ADDRESSES: Table<u32, SealedAddress> = Table::new("payout_addresses");
 
+/// Who asked for what under which `Idempotency-Key`, hashed -> how it ended.
+pub const IDEMPOTENCY_KEYS: Table<[u8; 32], Remembered> = Table::new("idempotency_keys");
+
 /// A dense index as a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Index(pub u32);
@@ -109,6 +113,7 @@ record! {
     SetupMark = 1,
     NodeEvent = 1,
     Silent = 1,
+    Remembered = 1,
 }
 
 /// Created with the file, or when a later release opens it, so that snapshots can open them all.
@@ -142,4 +147,5 @@ pub const ALL: &[&str] = &[
     SETUP_STEPS.name,
     NODE_EVENTS.name,
     SILENT.name,
+    IDEMPOTENCY_KEYS.name,
 ];
