@@ -156,7 +156,7 @@ async fn check_fingerprint(state: &AppState, node: &NodeEntry, reported: &Finger
         }
         Drift::Changed if node.drifted => Ok(()),
         Drift::Changed => {
-            let act = Act { now, actor: Actor::Node(node.id.to_string()), address: None, request_id: None };
+            let act = Act { actor: Actor::Node(node.id.to_string()), ..Act::system(now) };
             let (id, reported, directory) = (node.id.clone(), reported.clone(), Arc::clone(&state.store.directory));
             state.store.write(move |tx| nodes::report_drift(tx, &directory, &act, &id, &reported)).await?;
             Ok(())

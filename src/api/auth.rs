@@ -44,7 +44,7 @@ pub struct SessionKey {
     pub token_hash: [u8; 32],
     pub carrier: Carrier,
     pub expires_at: Timestamp,
-    /// Until when the person counts as present: they proved it again a moment ago.
+    /// Until when the person counts as just confirmed; None when that is over.
     pub confirmed_until: Option<Timestamp>,
 }
 
@@ -89,6 +89,14 @@ impl Caller {
         match &self.principal {
             Principal::User { id, role, .. } => Ok((id.clone(), *role)),
             Principal::Node { .. } | Principal::Anonymous => Err(Refusal::NotSignedIn.into()),
+        }
+    }
+
+    /// A person who proved to be who they are a moment ago, with all factors of the account. Neither a node nor a program ever is.
+    pub fn require_fresh(&self) -> Result<(), ApiError> {
+        match self.session.and_then(|session| session.confirmed_until) {
+            Some(_) => Ok(()),
+            None => Err(Refusal::FreshFactorNeeded.into()),
         }
     }
 
@@ -164,9 +172,10 @@ fn node(state: &AppState, token: &str, request: RequestInfo) -> Result<Caller, A
 
 fn person(state: &AppState, token: &str, carrier: Carrier, request: RequestInfo) -> Result<Caller, ApiError> {
     let token_hash = token_hash(token);
-    let found = people::session(&state.store.read()?, &token_hash, state.now().wall)?;
+    let now = state.now().wall;
+    let found = people::session(&state.store.read()?, &token_hash, now)?;
     let (session, User { id, username, role, .. }) = found.filter(|(s, _)| s.carrier == carrier).ok_or(Refusal::SessionUnknown)?;
-    let key = SessionKey { token_hash, carrier, expires_at: session.expires_at(), confirmed_until: None };
+    let key = SessionKey { token_hash, carrier, expires_at: session.expires_at(), confirmed_until: session.confirmed_until(now) };
     let caller = Caller { principal: Principal::User { id, username, role }, session: Some(key), request };
     caller.request.signed_in(caller.actor());
     Ok(caller)

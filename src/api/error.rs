@@ -101,12 +101,13 @@ impl ApiError {
         self
     }
 
-    /// Somebody tried what they may not: the audit log wants it. Visitors without any credentials are no such thing; a second key for a
-    /// node and a report that was heard before are, although they end as conflicts.
+    /// Somebody tried what they may not: the audit log wants it. Visitors without any credentials are no such thing, nor is who gave the right
+    /// password and is asked for the code; a second key for a node and a report that was heard before are, although they end as conflicts.
     pub fn is_access_refusal(&self) -> bool {
         let denied = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::TOO_MANY_REQUESTS].contains(&self.status);
         let impostor = [Refusal::NodeClaimed, Refusal::ReportReplayed].iter().any(|refusal| refusal.name() == self.name);
-        (denied && self.name != Refusal::NotSignedIn.name()) || impostor
+        let asked = [Refusal::NotSignedIn, Refusal::TotpNeeded].iter().any(|refusal| refusal.name() == self.name);
+        (denied && !asked) || impostor
     }
 
     /// The code as clients see it.
@@ -208,6 +209,9 @@ fn status_and_code(refusal: &Refusal) -> (StatusCode, u16) {
         Refusal::SetupDone => (CONFLICT, 4091),
         Refusal::NotSignedIn | Refusal::SessionUnknown => (UNAUTHORIZED, 2001),
         Refusal::WrongCredentials => (UNAUTHORIZED, 2002),
+        Refusal::TotpNeeded => (UNAUTHORIZED, 2010),
+        Refusal::TotpWrong => (UNAUTHORIZED, 2011),
+        Refusal::TotpEnabled | Refusal::TotpNotBegun | Refusal::TotpNotEnabled => (CONFLICT, 4091),
         Refusal::NotAllowed | Refusal::NotYours => (FORBIDDEN, 2003),
         Refusal::WrongOrigin => (FORBIDDEN, 2004),
         Refusal::SetupCodeWrong => (UNAUTHORIZED, 2005),

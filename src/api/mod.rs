@@ -7,6 +7,7 @@ mod agent;
 pub mod alerts;
 pub mod assets;
 pub mod audit;
+pub mod audit_view;
 pub mod auth;
 mod buckets;
 pub mod clock;
@@ -53,6 +54,7 @@ pub mod setup;
 pub mod setup_steps;
 pub mod state;
 pub mod storage;
+pub mod two_factor;
 pub mod uptime;
 
 pub use auth::{Caller, Principal};
@@ -83,6 +85,13 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(login::login))
         .routes(routes!(login::logout))
         .routes(routes!(login::me))
+        .routes(routes!(two_factor::confirm))
+        .routes(routes!(two_factor::change_password))
+        .routes(routes!(two_factor::begin))
+        .routes(routes!(two_factor::enable))
+        .routes(routes!(two_factor::disable))
+        .routes(routes!(two_factor::renew_recovery))
+        .routes(routes!(two_factor::reset))
         .routes(routes!(people::list, people::create))
         .routes(routes!(people::update, people::delete))
         .routes(routes!(sessions::list))
@@ -204,3 +213,5 @@ mod read_tests;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod two_factor_tests;

@@ -69,8 +69,8 @@ fn usdt() -> Currency {
 
 /// Register a node's payout address
 ///
-/// A changed address waits before it is used; the same one again changes nothing.
-#[utoipa::path(put, path = "/nodes/{id}/payout-address", tag = "payouts", security(("access" = ["payout:address"])), params(("id" = String, Path)), request_body = NewAddress, responses((status = 200, body = AddressView), (status = 400, description = "not an address that can be paid")))]
+/// A changed address waits before it is used; the same one again changes nothing. Wants a session confirmed within the last 5 minutes.
+#[utoipa::path(put, path = "/nodes/{id}/payout-address", tag = "payouts", security(("access" = ["payout:address"])), params(("id" = String, Path)), request_body = NewAddress, extensions(("x-fresh-factor" = json!(true))), responses((status = 200, body = AddressView), (status = 400, description = "not an address that can be paid"), (status = 403, body = ErrorBody)))]
 pub async fn set_address(
     State(state): State<AppState>,
     caller: Caller,
@@ -79,6 +79,7 @@ pub async fn set_address(
 ) -> Result<Json<AddressView>, ApiError> {
     let node = reads::node_for_person(&state, &caller, &id, Role::Operator)?;
     let address = payable(&new)?;
+    caller.require_fresh()?;
     let now = state.now();
     if !now.trusted {
         // The wait would count from a time that nobody vouches for.

@@ -55,7 +55,8 @@ pub async fn create(
     let now = state.now();
     let id = UserId::new(state.entropy.uuid(now.wall.0));
     let (created_at, updated_at) = (now.wall, now.wall);
-    let user = User { id, username: body.username, role: body.role, password, disabled: false, created_at, updated_at };
+    let user =
+        User { id, username: body.username, role: body.role, password, disabled: false, created_at, updated_at, second_factor: None };
     let view = UserView::from(&user);
     let act = caller.act(now);
     state.store.write(move |tx| people::create(tx, &user, &act)).await?;
@@ -119,7 +120,7 @@ pub async fn delete(State(state): State<AppState>, caller: Caller, Path(id): Pat
 }
 
 /// What is no id is nobody's.
-fn user_id(text: &str) -> Result<UserId, Refusal> {
+pub(super) fn user_id(text: &str) -> Result<UserId, Refusal> {
     UserId::parse(text).map_err(|_| Refusal::UserNotFound)
 }
 

@@ -18,6 +18,7 @@ use crate::domain::ledger::Settlement;
 use crate::domain::pool::DEFAULT_MAX_NODES;
 use crate::domain::poot::Params;
 use crate::domain::time::Now;
+use crate::domain::totp::CodeGuesses;
 use crate::live::{Events, Metrics, Nudges, Refusals};
 use crate::storage::Store;
 use crate::storage::core::audit;
@@ -88,6 +89,7 @@ pub struct Shared {
     pub stopping: watch::Receiver<bool>,
     pub challenges: Mutex<Challenges>,
     pub attempts: Attempts,
+    pub code_guesses: Mutex<CodeGuesses>,
     pub stretching: Stretching,
     pub(super) sse_clients: Arc<Semaphore>,
     pub(super) long_reads: Arc<Semaphore>,
@@ -121,6 +123,7 @@ impl AppState {
             stopping,
             challenges: Mutex::default(),
             attempts: Attempts::default(),
+            code_guesses: Mutex::default(),
             stretching: Stretching::default(),
             sse_clients: Arc::new(Semaphore::new(SSE_CLIENTS)),
             long_reads: Arc::new(Semaphore::new(LONG_READS)),

@@ -31,6 +31,7 @@ pub mod session;
 pub mod setup;
 pub mod silence;
 pub mod time;
+pub mod totp;
 pub mod user;
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::ids::UserId;
 use super::refusal::FieldErrors;
 use super::time::Timestamp;
+use super::totp::SecondFactor;
 
 /// Ordered: each role may do what those before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -57,6 +58,15 @@ pub struct User {
     pub disabled: bool,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+    /// Asked for beside the password once it is enabled.
+    pub second_factor: Option<SecondFactor>,
+}
+
+impl User {
+    /// The second factor, when it is asked for.
+    pub fn enabled_factor(&self) -> Option<&SecondFactor> {
+        self.second_factor.as_ref().filter(|factor| factor.is_enabled())
+    }
 }
 
 /// Names that differ only in case are the same name.

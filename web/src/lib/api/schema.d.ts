@@ -65,10 +65,34 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The audit log, newest first */
+        /**
+         * The audit log, newest first
+         * @description One search looks at 50,000 entries at most; `scan` says whether that was all. Entries made while the clock was not trusted are found by their
+         *     place between the others, not by their guessed time.
+         */
         get: operations["get_audit"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Confirm who one is
+         * @description Opens the routes marked `x-fresh-factor` to this session for 5 minutes. Signing in does so, too.
+         */
+        post: operations["post_auth_confirm"];
         delete?: never;
         options?: never;
         head?: never;
@@ -86,7 +110,9 @@ export interface paths {
         put?: never;
         /**
          * Sign in
-         * @description Answers a token for programs and sets a session cookie for browsers. Failed attempts are answered slower and slower (429).
+         * @description Answers a token for programs and sets a session cookie. A browser, which names itself by `Origin` or `Sec-Fetch-*`, gets the cookie alone.
+         *     An account with a second factor wants `totp`; without it, a right password is answered with TotpNeeded. Each code is accepted once.
+         *     Failed attempts are answered slower and slower (429).
          */
         post: operations["post_auth_login"];
         delete?: never;
@@ -160,6 +186,103 @@ export interface paths {
         put?: never;
         /** Answer a challenge, get a token that acts as the node for an hour */
         post: operations["post_auth_node_token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Change one's own password
+         * @description Ends one's other sessions.
+         */
+        put: operations["put_auth_password"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/recovery-codes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make new recovery codes
+         * @description The old ones are worth nothing any more.
+         */
+        post: operations["post_auth_recovery_codes"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/totp/begin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begin a second factor
+         * @description It is not asked for before `/auth/totp/enable` has seen a first code.
+         */
+        post: operations["post_auth_totp_begin"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/totp/disable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Take one's own second factor away */
+        post: operations["post_auth_totp_disable"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/totp/enable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Enable the second factor that was begun
+         * @description Ends one's other sessions: they were begun without it.
+         */
+        post: operations["post_auth_totp_enable"];
         delete?: never;
         options?: never;
         head?: never;
@@ -702,7 +825,7 @@ export interface paths {
         get: operations["get_nodes_id_payout_address"];
         /**
          * Register a node's payout address
-         * @description A changed address waits before it is used; the same one again changes nothing.
+         * @description A changed address waits before it is used; the same one again changes nothing. Wants a session confirmed within the last 5 minutes.
          */
         put: operations["put_nodes_id_payout_address"];
         post?: never;
@@ -1417,6 +1540,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/users/{id}/totp/reset": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take away the second factor of somebody who lost it
+         * @description Ends the person's sessions. One's own is disabled, not reset: that wants the factor itself.
+         */
+        post: operations["post_users_id_totp_reset"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/wallet": {
         parameters: {
             query?: never;
@@ -1601,6 +1744,7 @@ export interface components {
             chain: components["schemas"]["Chain"];
             entries: components["schemas"]["EntryView"][];
             pagination: components["schemas"]["Pagination"];
+            scan: components["schemas"]["Scan"];
         };
         BalanceView: {
             account: string;
@@ -1689,17 +1833,34 @@ export interface components {
             /** @description RFC 3339: the time on the caller's clock. */
             client_time: string;
         };
+        Confirmed: {
+            /** @description Until when routes that want a fresh factor are open to this session. RFC 3339, UTC. */
+            confirmed_until: string;
+        };
         Coordinates: {
-            /** Format: double */
+            /**
+             * Format: double
+             * @example 47.56
+             */
             latitude: number;
-            /** Format: double */
+            /**
+             * Format: double
+             * @example 7.59
+             */
             longitude: number;
         };
         CpuInfo: {
+            /** @example aarch64 */
             architecture?: string | null;
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @example 4
+             */
             cores: number;
-            /** Format: double */
+            /**
+             * Format: double
+             * @example 1800
+             */
             frequency_mhz?: number | null;
         };
         CpuMetrics: {
@@ -1777,27 +1938,42 @@ export interface components {
             uses: number;
         };
         EntryView: {
+            /** @description Id of a person or a node, or `system`, `console`, `anonymous`. */
             actor: string;
+            /** @description The person's name as it was then, the node's as it is; `erased` when it was erased. */
+            actor_name?: string | null;
             address?: string | null;
             /** @description RFC 3339, UTC. */
             at: string;
             /** @description False while the clock was not trusted. */
             at_trusted: boolean;
+            /** @description Money moved or was told where to go. */
+            compliance_required: boolean;
+            /** @description A remark that may name people; `erased` when it was erased. */
+            details?: string | null;
+            /** @description True when what was personal in it cannot be read any more; the entry itself still verifies. */
+            erased: boolean;
             /** @description Hex SHA-256, chained to the entry before. */
             hash: string;
             /** @description Noun, dot, verb. */
             operation: string;
             reason?: string | null;
             request_id?: string | null;
+            /** @description What kind of thing was acted on: `node`, `user`, `payout`, `route`, … */
+            resource_type: string;
             /** Format: int64 */
             seq: number;
+            /** @description Id of what was acted on. */
             subject: string;
+            /** @description Its name as it is now, where it has one. */
+            subject_name?: string | null;
             success: boolean;
             /**
              * Format: int32
              * @description How many alike this entry stands for.
              */
             times: number;
+            user_agent?: string | null;
         };
         /** @description A closed epoch. */
         EpochDocument: {
@@ -1921,6 +2097,11 @@ export interface components {
             fields: components["schemas"]["FieldError"][];
             /** @description Stable name of the refusal. */
             name: string;
+            /**
+             * Format: int32
+             * @description Seconds after which the same request may be sent again, as in `Retry-After`.
+             */
+            retry_after?: number | null;
         };
         /** @description The parameters, exactly as they are hashed. */
         ExactParams: {
@@ -2068,8 +2249,10 @@ export interface components {
         KitRequest: {
             /** @description Opens the kit; 12 to 256 characters. Not stored anywhere. */
             passphrase: string;
-            /** @description The caller's own password. */
-            password: string;
+            /** @description The caller's own password; not wanted from a session that was just confirmed (`/auth/confirm`). */
+            password?: string | null;
+            /** @description With it, where the account has a second factor: a code, or a recovery code. */
+            totp?: string | null;
         };
         /** @description The few numbers of a sample that lists show. Absent = not available. */
         LatestSample: {
@@ -2160,11 +2343,11 @@ export interface components {
             name?: string | null;
         };
         LoginAnswer: {
-            /** @description For programs: `Authorization: Bearer <access_token>`. */
-            access_token: string;
+            /** @description For programs: `Authorization: Bearer <access_token>`. Browsers get a cookie and no token. */
+            access_token?: string | null;
             /**
              * Format: int64
-             * @description Seconds.
+             * @description Seconds, of the token; without one, of a cookie that is not used.
              */
             expires_in: number;
             token_type: string;
@@ -2172,7 +2355,7 @@ export interface components {
         };
         LoginRequest: {
             password: string;
-            /** @description Taken and not looked at: second factors are not built yet. */
+            /** @description When the account has a second factor: a code of the authenticator app, or a recovery code. */
             totp?: string | null;
             username: string;
         };
@@ -2192,11 +2375,15 @@ export interface components {
             until?: string | null;
         };
         MaintenanceWindow: {
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @example 1
+             */
             duration_hours: number;
             /**
              * Format: int32
-             * @description 0 to 23, UTC.
+             * @description UTC.
+             * @example 2
              */
             start_hour: number;
         };
@@ -2205,8 +2392,15 @@ export interface components {
             public_key: string;
         };
         Me: {
+            /** @description Until when routes that want a fresh factor are open to this session; null when they are not. */
+            confirmed_until?: string | null;
             /** @description When this session ends unless it is used. RFC 3339, UTC. */
             expires_at: string;
+            /**
+             * Format: int32
+             * @description Recovery codes that are left; null without a second factor.
+             */
+            recovery_codes_left?: number | null;
             user: components["schemas"]["UserView"];
         };
         MemberSeries: {
@@ -2216,8 +2410,13 @@ export interface components {
             values: (number | null)[];
         };
         MemoryInfo: {
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @description A board sold as 1 GB shows 0.8 x 10^9 bytes or more.
+             * @example 4000000000
+             */
             total_bytes: number;
+            /** @example LPDDR4 */
             type?: string | null;
         };
         MemoryMetrics: {
@@ -2300,9 +2499,14 @@ export interface components {
             slots_to_max: number;
         };
         NetworkInfo: {
+            /** @example eth0 */
             interface: string;
+            /** @example dc:a6:32:00:00:01 */
             mac_address?: string | null;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @example 1000
+             */
             speed_mbps?: number | null;
         };
         NetworkInterface: {
@@ -2409,7 +2613,10 @@ export interface components {
         NodeConfiguration: {
             auto_scaling?: boolean | null;
             maintenance_window?: components["schemas"]["MaintenanceWindow"] | null;
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @example 10
+             */
             max_sessions?: number | null;
             resource_limits?: components["schemas"]["ResourceLimits"] | null;
         };
@@ -2490,10 +2697,16 @@ export interface components {
             pagination: components["schemas"]["Pagination"];
         };
         NodeLocation: {
+            /** @example Basel */
             city?: string | null;
             coordinates?: components["schemas"]["Coordinates"] | null;
+            /** @example CH */
             country?: string | null;
             region?: string | null;
+            /**
+             * @description A name of the IANA time zone database.
+             * @example Europe/Zurich
+             */
             timezone?: string | null;
         };
         NodeName: {
@@ -2591,6 +2804,11 @@ export interface components {
              * @description Rows of the whole list.
              */
             total: number;
+        };
+        PasswordChange: {
+            current_password: string;
+            /** @description 12 to 256 characters. */
+            password: string;
         };
         /** @description Who paid for a node's time, and at what price, in the epoch's first slot. */
         PayerView: {
@@ -2918,14 +3136,35 @@ export interface components {
             slot: number;
             state: components["schemas"]["SlotState"];
         };
+        /** @description Codes that sign in once each where the authenticator app is lost; shown this once. */
+        RecoveryCodes: {
+            recovery_codes: string[];
+        };
+        RecoveryRequest: {
+            /** @description A code of the authenticator app, or a recovery code. */
+            totp: string;
+        };
         ResourceLimits: {
-            /** Format: double */
+            /**
+             * Format: int32
+             * @description Of all cores together.
+             * @example 80
+             */
             cpu_percent?: number | null;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @example 16000000000
+             */
             disk_bytes?: number | null;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @example 2000000000
+             */
             memory_bytes?: number | null;
-            /** Format: double */
+            /**
+             * Format: int32
+             * @example 100
+             */
             network_mbps?: number | null;
         };
         /**
@@ -2959,19 +3198,47 @@ export interface components {
          */
         Role: "viewer" | "operator" | "admin" | "super_admin";
         ScalingPolicy: {
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @example 15
+             */
             cooldown_minutes: number;
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @description At most the pool's `max_nodes`.
+             * @example 10
+             */
             max_nodes: number;
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @description At most `max_nodes`.
+             * @example 1
+             */
             min_nodes: number;
-            /** Format: double */
+            /**
+             * Format: double
+             * @description Below `scale_up_threshold`.
+             * @example 20
+             */
             scale_down_threshold: number;
             /**
              * Format: double
              * @description Mean CPU use in percent.
+             * @example 80
              */
             scale_up_threshold: number;
+        };
+        /** @description How far a search looked. */
+        Scan: {
+            /** @description False: `pagination` counts what was found so far; go on with `cursor`. */
+            complete: boolean;
+            /** Format: int64 */
+            next_cursor?: number | null;
+            /**
+             * Format: int64
+             * @description Entries that were looked at; one search looks at 50,000 at most.
+             */
+            scanned: number;
         };
         /**
          * @description What a caller may do: `noun:verb`.
@@ -3154,9 +3421,14 @@ export interface components {
             written_bytes: number;
         };
         StorageInfo: {
+            /** @example SATA */
             interface?: string | null;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @example 32000000000
+             */
             total_bytes: number;
+            /** @example SSD */
             type?: string | null;
         };
         /** @enum {string} */
@@ -3234,6 +3506,27 @@ export interface components {
              */
             uses: number;
         };
+        TotpBegin: {
+            /** @description The caller's own password. */
+            password: string;
+        };
+        /** @description A shared secret, shown this once. */
+        TotpBegun: {
+            /** @description For a QR code. */
+            otpauth_uri: string;
+            /** @description Base32, for typing. */
+            secret: string;
+        };
+        TotpDisable: {
+            /** @description The caller's own password. */
+            password: string;
+            /** @description A code of the authenticator app, or a recovery code. */
+            totp: string;
+        };
+        TotpEnable: {
+            /** @description What the authenticator app shows now. */
+            code: string;
+        };
         Trust: {
             trusted: boolean;
         };
@@ -3309,6 +3602,8 @@ export interface components {
             disabled: boolean;
             id: string;
             role: components["schemas"]["Role"];
+            /** @description A second factor is asked for when this person signs in. */
+            totp_enabled: boolean;
             username: string;
         };
         /**
@@ -3560,6 +3855,27 @@ export interface operations {
                 /** @description From 1. */
                 page?: number;
                 limit?: number;
+                /** @description Beginning of the operation: `auth.`, `node.create`. */
+                operation?: string;
+                /** @description Id of what was acted on. */
+                subject?: string;
+                /** @description `node`, `pool`, `payout`, `user`, `route`, … */
+                resource_type?: string;
+                /** @description Who acted: an id, a user name, `system`, `console` or `anonymous`. */
+                actor?: string;
+                success?: boolean;
+                /** @description RFC 3339: from this time on. */
+                from?: string;
+                /** @description RFC 3339: before this time. */
+                to?: string;
+                /** @description Part of the reason, without regard to case. */
+                text?: string;
+                /** @description `at`: entries are in the order of their writing. */
+                sort?: string;
+                /** @description `desc` (newest first, the default) or `asc`. */
+                order?: string;
+                /** @description Where an incomplete search goes on: `scan.next_cursor` of its answer. */
+                cursor?: number;
             };
             header?: never;
             path?: never;
@@ -3579,6 +3895,48 @@ export interface operations {
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_auth_confirm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Confirmation"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Confirmed"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            /** @description the password or code is missing or wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -3607,7 +3965,7 @@ export interface operations {
                 };
             };
             400: components["responses"]["Malformed"];
-            /** @description the user name or password is wrong */
+            /** @description the user name or password is wrong, or the second factor is missing or wrong */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -3746,6 +4104,188 @@ export interface operations {
                 };
             };
             408: components["responses"]["BodyTooSlow"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    put_auth_password: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasswordChange"];
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_auth_recovery_codes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RecoveryRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecoveryCodes"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_auth_totp_begin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TotpBegin"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TotpBegun"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_auth_totp_disable: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TotpDisable"];
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_auth_totp_enable: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TotpEnable"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecoveryCodes"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            /** @description the code is wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            408: components["responses"]["BodyTooSlow"];
+            /** @description nothing was begun, or it is enabled already */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             413: components["responses"]["BodyTooLarge"];
             415: components["responses"]["NotJson"];
             429: components["responses"]["TooManyRequests"];
@@ -5816,7 +6356,7 @@ export interface operations {
             };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
-            /** @description the password is wrong */
+            /** @description the password or code is wrong, or wanted and missing */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -6406,6 +6946,51 @@ export interface operations {
             404: components["responses"]["NotFound"];
             /** @description the last super_admin */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_users_id_totp_reset: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            /** @description there is none */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description it is one's own */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
