@@ -135,7 +135,7 @@ pub async fn create_token(
         Some(Ok(id)) => EnrolmentTarget::Node(id.clone()),
         _ => EnrolmentTarget::Pool(PoolIndex(u32::MAX)),
     };
-    let needs_approval = asked.uses > 1 && !caller.is_admin();
+    let needs_approval = asked.uses > 1 && !caller.may_approve();
     let mut new = NewToken { target, uses: asked.uses, expires_in_seconds: asked.expires_in_seconds, needs_approval };
     new.check(&mut errors);
     errors.finish()?;

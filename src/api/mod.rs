@@ -53,6 +53,7 @@ pub mod setup;
 pub mod setup_steps;
 pub mod state;
 pub mod storage;
+pub mod tokens;
 pub mod two_factor;
 pub mod uptime;
 
@@ -83,6 +84,10 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(login::login))
         .routes(routes!(login::logout))
         .routes(routes!(login::me))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(sessions::list_of))
+        .routes(routes!(sessions::end_of))
         .routes(routes!(two_factor::confirm))
         .routes(routes!(two_factor::change_password))
         .routes(routes!(two_factor::begin))
@@ -208,5 +213,7 @@ mod read_tests;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod token_tests;
 #[cfg(test)]
 mod two_factor_tests;

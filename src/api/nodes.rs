@@ -255,7 +255,7 @@ pub async fn update(
         location: asked.location,
         configuration: asked.configuration,
         pool,
-        status: asked.status.map(|text| status_change(&text, caller.is_admin())).transpose()?,
+        status: asked.status.map(|text| status_change(&text, caller.may_approve())).transpose()?,
     };
     let before = nodes::by_id(&state.store.read()?, &id)?.ok_or(Refusal::NodeNotFound)?;
     change.check(&mut errors, before.hardware.as_ref());

@@ -168,6 +168,8 @@ impl Rates {
                 let (name, general) = match principal {
                     Principal::User { id, role, .. } => (("user", id.as_str()), self.of_role(*role)),
                     Principal::Node { node_id, .. } => (("node", node_id.as_str()), &self.node),
+                    Principal::Token { id, role, .. } => (("token", id.as_str()), self.of_role(*role)),
+                    Principal::Gateway { subject, role } => (("gateway", subject.as_str()), self.of_role(*role)),
                     Principal::Anonymous => (("anonymous", ""), &self.public),
                 };
                 let buckets = match class {

@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod alert;
+pub mod api_token;
 pub mod audit;
 pub mod bits;
 pub mod challenge;

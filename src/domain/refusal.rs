@@ -105,6 +105,7 @@ refusals! {
 
     SetupDone = "setup has been done",
     SetupCodeWrong = "the setup code is wrong",
+    ApiTokenNotFound = "no API token has this id",
     NotSignedIn = "sign in first",
     SessionUnknown = "the session or token is not known or has ended; sign in again",
     SessionNotFound = "you have no session with this id",

@@ -9,11 +9,12 @@ use super::tables::{Index, Index64};
 use crate::crypto::PublicKey;
 use crate::domain::address::PayoutAddress;
 use crate::domain::alert::{Alert, Severity};
+use crate::domain::api_token::ApiToken;
 use crate::domain::audit::{self, Actor};
 use crate::domain::credits::Epoch;
 use crate::domain::enrolment::{EnrolmentTarget, EnrolmentToken, Fingerprint};
 use crate::domain::epoch::{Counts, Head};
-use crate::domain::ids::{AlertId, EnrolmentId, ManagerId, NodeId, NodeIndex, PayoutId, PoolId, PoolIndex, UserId};
+use crate::domain::ids::{AlertId, ApiTokenId, EnrolmentId, ManagerId, NodeId, NodeIndex, PayoutId, PoolId, PoolIndex, UserId};
 use crate::domain::ledger::{Account, Book, Cause, Entry, Line, Posting, Settlement};
 use crate::domain::money::{Currency, Pico, Units};
 use crate::domain::node::{
@@ -24,6 +25,7 @@ use crate::domain::node_event::{Kind, NodeEvent};
 use crate::domain::payout::{Attempt, AttemptState, Payout, Prepared, Priority, Source, State};
 use crate::domain::pool::{Pool, ScalingPolicy};
 use crate::domain::poot::Params;
+use crate::domain::scope::Scope;
 use crate::domain::session::{Carrier, Session};
 use crate::domain::setup::SetupMark;
 use crate::domain::time::Timeline;
@@ -168,6 +170,22 @@ fn tokens() -> Vec<EnrolmentToken> {
         ..of_pool.clone()
     };
     vec![of_pool, of_node]
+}
+
+fn api_tokens() -> Vec<ApiToken> {
+    let whole = ApiToken {
+        id: ApiTokenId::parse("token_0123456789abcdef").unwrap(),
+        name: "nightly backup".into(),
+        secret_hash: [3; 32],
+        role: Role::Admin,
+        scopes: None,
+        created_by: user_id(),
+        created_at: AT,
+        expires_at: AT.plus_seconds(86_400),
+        last_used_at: None,
+    };
+    let scopes = Some(vec![Scope::NodeRead, Scope::SettingsWrite]);
+    vec![ApiToken { role: Role::Viewer, scopes, last_used_at: Some(AT.plus_ms(3)), ..whole.clone() }, whole]
 }
 
 fn users() -> Vec<User> {
@@ -393,6 +411,7 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("Pool", pools()),
         Golden::of("EnrolmentToken", tokens()),
         Golden::of("User", users()),
+        Golden::of("ApiToken", api_tokens()),
         Golden::of("UserId", vec![user_id()]),
         Golden::of("Session", vec![session(Carrier::Cookie), session(Carrier::Bearer)]),
         Golden::of("Alert", alerts()),

@@ -1,6 +1,7 @@
 //! `core.redb`: everything that is answered only after a commit. One file of verbs per noun.
 
 pub mod alerts;
+pub mod api_tokens;
 pub mod audit;
 pub mod audit_search;
 pub mod enrolment;

@@ -1,6 +1,7 @@
 //! Every table of `core.redb` on one screen. Keys of busy tables are monotonic: a random key costs forty times the bytes.
 
 use crate::domain::alert::Alert;
+use crate::domain::api_token::ApiToken;
 use crate::domain::audit::Entry;
 use crate::domain::enrolment::EnrolmentToken;
 use crate::domain::epoch::Head;
@@ -54,6 +55,8 @@ pub const USERS: Table<String, User> = Table::new("users");
 pub const USER_NAMES: Table<String, UserId> = Table::new("user_names");
 /// Hash of a session's token -> session.
 pub const SESSIONS: Table<[u8; 32], Session> = Table::new("sessions");
+/// API token id -> token.
+pub const API_TOKENS: Table<String, ApiToken> = Table::new("api_tokens");
 /// Name of a first step -> how it was done or skipped.
 pub const SETUP_STEPS: Table<String, SetupMark> = Table::new("setup_steps");
 /// By sequence, from 1.
@@ -98,6 +101,7 @@ record! {
     EnrolmentToken = 1,
     User = 2 from migrate::user,
     UserId = 1,
+    ApiToken = 1,
     Session = 3 from migrate::session,
     Alert = 1,
     Entry = 2 from migrate::audit_entry,
@@ -131,6 +135,7 @@ pub const ALL: &[&str] = &[
     USERS.name,
     USER_NAMES.name,
     SESSIONS.name,
+    API_TOKENS.name,
     ALERTS.name,
     OPEN_ALERTS.name,
     AUDIT.name,

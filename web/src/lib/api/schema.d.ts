@@ -1472,10 +1472,14 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** API tokens */
+        /** API tokens, newest first */
         get: operations["get_tokens"];
         put?: never;
-        /** Make an API token */
+        /**
+         * Make an API token
+         * @description It outlives the session it is made in, and ends with its time, when it is revoked, and when its maker is disabled or removed. It never does
+         *     what is for people only. One of role admin and above wants a session confirmed within the last 5 minutes.
+         */
         post: operations["post_tokens"];
         delete?: never;
         options?: never;
@@ -1535,6 +1539,40 @@ export interface paths {
         post?: never;
         /** Remove a person */
         delete: operations["delete_users_id"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{id}/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where a person is signed in */
+        get: operations["get_users_id_sessions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{id}/sessions/{session_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** End a session of a person */
+        delete: operations["delete_users_id_sessions_session_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1702,6 +1740,48 @@ export interface components {
             newest: components["schemas"]["AlertView"][];
             /** Format: int32 */
             warning: number;
+        };
+        ApiToken: {
+            /** @description RFC 3339, UTC. */
+            created_at: string;
+            /** @description User id. */
+            created_by: string;
+            /** @description User name; null when the person is gone. */
+            created_by_name?: string | null;
+            expired: boolean;
+            expires_at: string;
+            id: string;
+            /** @description To about ten minutes; null before the first use. */
+            last_used_at?: string | null;
+            name: string;
+            /** @description It does what this role may, and what its maker may at that moment. */
+            role: components["schemas"]["Role"];
+            /** @description Null: whatever the role may, as far as programs may. */
+            scopes?: string[] | null;
+        };
+        ApiTokenList: {
+            pagination: components["schemas"]["Pagination"];
+            tokens: components["schemas"]["ApiToken"][];
+        };
+        /** @description A token, shown this once. */
+        ApiTokenMade: {
+            expires_at: string;
+            id: string;
+            name: string;
+            role: components["schemas"]["Role"];
+            scopes?: string[] | null;
+            /** @description `Authorization: Bearer <token>`. */
+            token: string;
+        };
+        ApiTokenRequest: {
+            /** Format: int64 */
+            expires_in_days: number;
+            /** @description 1 to 64 characters, for people. */
+            name: string;
+            /** @description Up to one's own. */
+            role: components["schemas"]["Role"];
+            /** @description Fewer than the role has, such as `node:read`. */
+            scopes?: string[] | null;
         };
         /** @enum {string} */
         AttemptStateName: "signed" | "maybe_sent" | "seen" | "paid" | "failed_on_chain" | "dead";
@@ -6735,26 +6815,31 @@ export interface operations {
     };
     get_tokens: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            401: components["responses"]["NotSignedIn"];
-            403: components["responses"]["Forbidden"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
+            /** @description OK */
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ErrorBody"];
+                    "application/json": components["schemas"]["ApiTokenList"];
                 };
             };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
         };
     };
@@ -6765,16 +6850,30 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ApiTokenRequest"];
+            };
+        };
         responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiTokenMade"];
+                };
+            };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
             409: components["responses"]["Conflict"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            /** @description Unprocessable Entity */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6782,6 +6881,8 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
         };
     };
@@ -6789,11 +6890,20 @@ export interface operations {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                id: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
@@ -6801,15 +6911,6 @@ export interface operations {
             409: components["responses"]["Conflict"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
             503: components["responses"]["Unavailable"];
         };
     };
@@ -6953,6 +7054,64 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_users_id_sessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionList"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    delete_users_id_sessions_session_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
