@@ -12,14 +12,16 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::api::gateway_jwt::Gateway;
 use crate::api::rates::Limits;
 use crate::api::{self, ApiSettings, AppState, Parts, SettingSource, SettingView};
 use crate::clock::{self, Clock};
 use crate::config::{self, Config, Listed, Origin};
-use crate::crypto::Entropy;
+use crate::crypto::{Entropy, JwtSecret};
 use crate::domain::audit::{Act, Actor};
 use crate::domain::credits::Epochs;
 use crate::domain::enrolment::{DEFAULT_EXPIRY_SECONDS, EnrolmentTarget, NewToken, TokenText};
+use crate::domain::gateway::Expected;
 use crate::domain::ids::{EnrolmentId, PoolId};
 use crate::domain::ledger::Settlement;
 use crate::domain::money::Units;
@@ -273,6 +275,10 @@ fn api_settings(config: &Config, settings: &Settings) -> ApiSettings {
         poot: settings.params,
         settlement: Settlement::Simulated,
         rates: rates(&config.limits),
+        gateway: config.access.jwt_secret_key.as_ref().map(|secret| Gateway {
+            secret: JwtSecret::new(secret.reveal()),
+            expected: Expected { issuer: config.access.jwt_issuer.clone(), audience: config.access.jwt_audience.clone() },
+        }),
         listed: config.listed.iter().map(setting).collect(),
     }
 }

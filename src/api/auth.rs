@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, header};
 use data_encoding::BASE64URL_NOPAD;
 
 use super::error::ApiError;
+use super::gateway_jwt::Gateway;
 use super::middleware::RequestInfo;
 use super::state::AppState;
 use crate::crypto::{self, Entropy};
@@ -157,7 +158,10 @@ pub async fn authenticate(state: &AppState, parts: &Parts) -> Result<Caller, Api
         let token = value.to_str().ok().and_then(bearer).ok_or(Refusal::SessionUnknown)?;
         // A JWT has three parts; tokens of sessions have no dots.
         if token.contains('.') {
-            return node(state, token, request);
+            return match &state.settings.gateway {
+                Some(gateway) => vouched(state, gateway, token, request),
+                None => node(state, token, request),
+            };
         }
         if ApiTokenText::looks_like(token) {
             return program(state, token, request).await;
@@ -193,6 +197,14 @@ fn node(state: &AppState, token: &str, request: RequestInfo) -> Result<Caller, A
     // A deleted node's token does not outlive it.
     let node_type = state.store.directory.by_id(&claims.node_id).ok_or(Refusal::SessionUnknown)?.node_type;
     let caller = Caller { principal: Principal::Node { node_id: claims.node_id, node_type }, session: None, request };
+    caller.request.signed_in(caller.actor());
+    Ok(caller)
+}
+
+/// A JWT is a node's or the gateway's: each is signed with a key of its own.
+fn vouched(state: &AppState, gateway: &Gateway, token: &str, request: RequestInfo) -> Result<Caller, ApiError> {
+    let Some(principal) = gateway.principal(token, state.now().wall) else { return node(state, token, request) };
+    let caller = Caller { principal, session: None, request };
     caller.request.signed_in(caller.actor());
     Ok(caller)
 }

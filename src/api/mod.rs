@@ -16,6 +16,7 @@ pub mod epoch_document;
 pub mod error;
 pub mod events;
 pub mod fleet_scores;
+pub mod gateway_jwt;
 pub mod gauges;
 pub mod health;
 pub mod idempotency;

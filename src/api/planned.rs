@@ -15,7 +15,7 @@ use super::state::AppState;
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
 
-use HttpMethod::{Delete, Get, Post, Put};
+use HttpMethod::{Get, Post, Put};
 
 /// Below `/api/v1`.
 const PLANNED: &[(HttpMethod, &str, &str, Scope, &str)] = &[

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Semaphore, watch};
 
+use super::gateway_jwt::Gateway;
 use super::idempotency::Idempotency;
 use super::passwords::{Attempts, Stretching};
 use super::rates::{Limits, Rates};
@@ -50,6 +51,8 @@ pub struct ApiSettings {
     pub settlement: Settlement,
     /// Requests per minute.
     pub rates: Limits,
+    /// The API gateway whose JWTs are taken.
+    pub gateway: Option<Gateway>,
     /// All settings, as people see them.
     pub listed: Vec<SettingView>,
 }
@@ -67,6 +70,7 @@ impl Default for ApiSettings {
             poot: Params::default(),
             settlement: Settlement::Simulated,
             rates: Limits::default(),
+            gateway: None,
             listed: Vec::new(),
         }
     }

@@ -36,6 +36,10 @@ pub struct Site {
 
 impl Site {
     pub fn new() -> Site {
+        Site::with(ApiSettings::default())
+    }
+
+    pub fn with(settings: ApiSettings) -> Site {
         let dir = tempfile::tempdir().unwrap();
         let driver = Driver::new(T, BootMs(5_000));
         let clock = Clock::driven(&driver, TrustPolicy::Earned, Timestamp(0));
@@ -43,7 +47,7 @@ impl Site {
             StoreOptions { dir: dir.path().join("data"), core_cache_bytes: 1 << 20, hot_cache_bytes: 1 << 20, boot_id: "boot".into() };
         let store = Arc::new(Store::open(&options, Entropy::new(), clock.now()).unwrap());
         let (stop, stopping) = watch::channel(false);
-        let (nudges, events, settings) = (Nudges::new(), Events::new(1), ApiSettings::default());
+        let (nudges, events) = (Nudges::new(), Events::new(1));
         let told = events.clone();
         store.core.watch_alerts(move |change| told.publish(&Event::Alert(change)));
         let state = AppState::new(Parts { store, clock, nudges, events, settings, stopping });

@@ -142,3 +142,104 @@ async fn admins_see_and_end_the_sessions_of_others_up_to_their_own_role() {
     let of_root = own["sessions"][0]["id"].as_str().unwrap().to_owned();
     assert_eq!(name(&site.ask(&anna, Method::DELETE, &end("root", &of_root), None).await), (403, "NotAllowed"));
 }
+
+mod gateway {
+    use data_encoding::BASE64URL_NOPAD;
+    use ring::hmac;
+
+    use super::*;
+    use crate::api::gateway_jwt::Gateway;
+    use crate::api::{ApiSettings, testing::T};
+    use crate::crypto::JwtSecret;
+    use crate::domain::enrolment::NodeClaims;
+    use crate::domain::gateway::Expected;
+    use crate::domain::ids::NodeId;
+
+    const SECRET: &str = "a secret of thirty-two characters";
+
+    fn sign(head: &Value, claims: &Value, secret: &str) -> String {
+        let part = |value: &Value| BASE64URL_NOPAD.encode(value.to_string().as_bytes());
+        let signed = format!("{}.{}", part(head), part(claims));
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), signed.as_bytes());
+        format!("{signed}.{}", BASE64URL_NOPAD.encode(tag.as_ref()))
+    }
+
+    fn hs256() -> Value {
+        json!({"alg": "HS256", "typ": "JWT"})
+    }
+
+    fn claims(role: &str) -> Value {
+        json!({"sub": "u-1", "role": role, "exp": T.seconds() + 900, "iat": T.seconds(), "jti": "j-1"})
+    }
+
+    fn site() -> Site {
+        let gateway = Gateway { secret: JwtSecret::new(SECRET), expected: Expected::default() };
+        Site::with(ApiSettings { gateway: Some(gateway), ..ApiSettings::default() })
+    }
+
+    #[tokio::test]
+    async fn the_gateway_vouches_for_operators_at_most() {
+        let site = site();
+        let root = site.set_up().await;
+        let admin = sign(&hs256(), &claims("ADMIN"), SECRET);
+        assert_eq!(site.ask(&admin, Method::GET, "/nodes", None).await.0, StatusCode::OK);
+        let (status, made) = site.ask(&admin, Method::POST, "/nodes", Some(json!({"name": "made", "node_type": "worker"}))).await;
+        assert_eq!(status, StatusCode::CREATED, "{made}");
+        let newest = audit::page(&site.state.store.read().unwrap(), 0, 1).unwrap().remove(0);
+        assert_eq!(newest.draft.actor.to_string(), "gateway:u-1");
+        for path in ["/users", "/audit", "/auth/me", "/tokens"] {
+            assert_eq!(name(&site.ask(&admin, Method::GET, path, None).await), (403, "NotAllowed"), "{path}");
+        }
+        let address = format!("/nodes/{}/payout-address", made["node_id"].as_str().unwrap());
+        let put = site.ask(&admin, Method::PUT, &address, Some(json!({"address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3"}))).await;
+        assert_eq!(name(&put), (403, "FreshFactorNeeded"));
+        let viewer = sign(&hs256(), &claims("viewer"), SECRET);
+        let post = site.ask(&viewer, Method::POST, "/nodes", Some(json!({"name": "other", "node_type": "worker"}))).await;
+        assert_eq!(name(&post), (403, "NotAllowed"));
+        assert_eq!(site.ask(&root, Method::GET, "/users", None).await.0, StatusCode::OK, "people go on as before");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_the_gateways_word_is_refused() {
+        let site = site();
+        let good = sign(&hs256(), &claims("operator"), SECRET);
+        let (head_and_body, _) = good.rsplit_once('.').unwrap();
+        let with = |changes: Value| {
+            let mut claims = claims("operator");
+            for (key, value) in changes.as_object().unwrap() {
+                claims[key] = value.clone();
+            }
+            sign(&hs256(), &claims, SECRET)
+        };
+        let mut endless = claims("operator");
+        endless.as_object_mut().unwrap().remove("exp");
+        let at = T.seconds();
+        // A token of a node, made with the gateway's secret: the node's key is another one.
+        let node = NodeClaims::new(NodeId::parse("node_abcdef").unwrap(), T, "j".into());
+        let mut node = serde_json::to_value(node).unwrap();
+        node["role"] = "operator".into();
+        node["sub"] = "u-1".into();
+        let bad = [
+            ("alg none", sign(&json!({"alg": "none"}), &claims("operator"), SECRET)),
+            ("no signature", format!("{head_and_body}.")),
+            ("another algorithm", sign(&json!({"alg": "HS512"}), &claims("operator"), SECRET)),
+            ("an extension", sign(&json!({"alg": "HS256", "crit": ["exp"]}), &claims("operator"), SECRET)),
+            ("another key", sign(&hs256(), &claims("operator"), "another secret of thirty-two chars")),
+            ("no key", sign(&hs256(), &claims("operator"), "")),
+            ("a node's token", sign(&hs256(), &node, SECRET)),
+            ("a refresh token", with(json!({"type": "refresh"}))),
+            ("expired", with(json!({"exp": at}))),
+            ("not yet", with(json!({"nbf": at + 61}))),
+            ("of the future", with(json!({"iat": at + 61}))),
+            ("without end", sign(&hs256(), &endless, SECRET)),
+            ("an unknown role", with(json!({"role": "owner"}))),
+            ("nobody", with(json!({"sub": ""}))),
+        ];
+        for (what, token) in bad {
+            assert_eq!(name(&site.ask(&token, Method::GET, "/nodes", None).await), (401, "SessionUnknown"), "{what}");
+        }
+        assert_eq!(site.ask(&good, Method::GET, "/nodes", None).await.0, StatusCode::OK);
+        let without = Site::new();
+        assert_eq!(name(&without.ask(&good, Method::GET, "/nodes", None).await), (401, "SessionUnknown"), "no gateway is configured");
+    }
+}

@@ -13,6 +13,7 @@ pub mod epoch;
 pub mod evidence;
 pub mod explanation;
 pub mod fleet_score;
+pub mod gateway;
 pub mod idempotency;
 pub mod ids;
 pub mod ledger;
