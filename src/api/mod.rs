@@ -12,6 +12,7 @@ pub mod auth;
 mod buckets;
 pub mod clock;
 pub mod enrolment;
+pub mod enrolment_requests;
 pub mod epoch_document;
 pub mod error;
 pub mod events;
@@ -115,6 +116,9 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(events::stream))
         .routes(routes!(enrolment::list_tokens, enrolment::create_token))
         .routes(routes!(enrolment::revoke_token))
+        .routes(routes!(enrolment_requests::list))
+        .routes(routes!(enrolment_requests::approve))
+        .routes(routes!(enrolment_requests::reject))
         .routes(routes!(enrolment::enrol))
         .routes(routes!(enrolment::challenge))
         .routes(routes!(enrolment::node_token))

@@ -9,6 +9,7 @@ pub mod bits;
 pub mod challenge;
 pub mod credits;
 pub mod enrolment;
+pub mod enrolment_request;
 pub mod epoch;
 pub mod evidence;
 pub mod explanation;

@@ -31,6 +31,8 @@ fn routes() -> Vec<(Method, &'static str, &'static str, Option<Value>)> {
         (post.clone(), "/pools/{id}/join", "operator", member()),
         (post.clone(), "/enrolment-tokens", "operator", Some(json!({}))),
         (delete.clone(), "/enrolment-tokens/{id}", "operator", None),
+        (post.clone(), "/enrolment-requests/{id}/approve", "admin", None),
+        (post.clone(), "/enrolment-requests/{id}/reject", "admin", None),
         (post.clone(), "/users", "admin", Some(json!({ "username": "made", "password": PASSWORD, "role": "viewer" }))),
         (put.clone(), "/users/{id}", "admin", Some(json!({ "disabled": true }))),
         (delete.clone(), "/users/{id}", "admin", None),

@@ -13,8 +13,11 @@ use crate::domain::api_token::ApiToken;
 use crate::domain::audit::{self, Actor};
 use crate::domain::credits::Epoch;
 use crate::domain::enrolment::{EnrolmentTarget, EnrolmentToken, Fingerprint};
+use crate::domain::enrolment_request::{Decision, EnrolmentRequest};
 use crate::domain::epoch::{Counts, Head};
-use crate::domain::ids::{AlertId, ApiTokenId, EnrolmentId, ManagerId, NodeId, NodeIndex, PayoutId, PoolId, PoolIndex, UserId};
+use crate::domain::ids::{
+    AlertId, ApiTokenId, EnrolmentId, EnrolmentRequestId, ManagerId, NodeId, NodeIndex, PayoutId, PoolId, PoolIndex, UserId,
+};
 use crate::domain::ledger::{Account, Book, Cause, Entry, Line, Posting, Settlement};
 use crate::domain::money::{Currency, Pico, Units};
 use crate::domain::node::{
@@ -170,6 +173,22 @@ fn tokens() -> Vec<EnrolmentToken> {
         ..of_pool.clone()
     };
     vec![of_pool, of_node]
+}
+
+fn enrolment_requests() -> Vec<EnrolmentRequest> {
+    let hardware = nodes().into_iter().find_map(|node| node.hardware).unwrap();
+    let request = |decision: Option<bool>| EnrolmentRequest {
+        id: EnrolmentRequestId::parse("request_0123456789abcdef").unwrap(),
+        token: EnrolmentId::parse("enrol_0123456789abcdef").unwrap(),
+        key: PublicKey([7; 32]),
+        name: "attic".into(),
+        hardware: hardware.clone(),
+        address: decision.map(|_| "192.0.2.7".into()),
+        asked_at: AT,
+        expires_at: AT.plus_seconds(3_600),
+        decision: decision.map(|approved| Decision { approved, at: AT.plus_ms(5), by: user_id().to_string() }),
+    };
+    [None, Some(true), Some(false)].map(request).to_vec()
 }
 
 fn api_tokens() -> Vec<ApiToken> {
@@ -410,6 +429,7 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("Node", nodes()),
         Golden::of("Pool", pools()),
         Golden::of("EnrolmentToken", tokens()),
+        Golden::of("EnrolmentRequest", enrolment_requests()),
         Golden::of("User", users()),
         Golden::of("ApiToken", api_tokens()),
         Golden::of("UserId", vec![user_id()]),

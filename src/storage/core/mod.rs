@@ -5,6 +5,7 @@ pub mod api_tokens;
 pub mod audit;
 pub mod audit_search;
 pub mod enrolment;
+pub mod enrolment_requests;
 pub mod epochs;
 pub mod ledger;
 pub mod meta;

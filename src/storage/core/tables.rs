@@ -4,6 +4,7 @@ use crate::domain::alert::Alert;
 use crate::domain::api_token::ApiToken;
 use crate::domain::audit::Entry;
 use crate::domain::enrolment::EnrolmentToken;
+use crate::domain::enrolment_request::EnrolmentRequest;
 use crate::domain::epoch::Head;
 use crate::domain::ids::UserId;
 use crate::domain::ledger::Posting;
@@ -49,6 +50,8 @@ pub const RETIRED_POOLS: Table<u32, Pool> = Table::new("retired_pools");
 /// Pool id -> index. Rows of deleted pools stay.
 pub const POOL_IDS: Table<String, Index> = Table::new("pool_ids");
 pub const ENROLMENT_TOKENS: Table<String, EnrolmentToken> = Table::new("enrolment_tokens");
+/// Request id, made of token and key -> the machine that waits.
+pub const ENROLMENT_REQUESTS: Table<String, EnrolmentRequest> = Table::new("enrolment_requests");
 /// User id -> person.
 pub const USERS: Table<String, User> = Table::new("users");
 /// Lower-case user name -> user id.
@@ -99,6 +102,7 @@ record! {
     Node = 1,
     Pool = 1,
     EnrolmentToken = 1,
+    EnrolmentRequest = 1,
     User = 2 from migrate::user,
     UserId = 1,
     ApiToken = 1,
@@ -132,6 +136,7 @@ pub const ALL: &[&str] = &[
     RETIRED_POOLS.name,
     POOL_IDS.name,
     ENROLMENT_TOKENS.name,
+    ENROLMENT_REQUESTS.name,
     USERS.name,
     USER_NAMES.name,
     SESSIONS.name,
