@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::api::certificates::{Files, hosts_of_machine};
+use crate::api::gateway_jwt::Gateway;
 use crate::api::hosts::Hosts;
 use crate::api::planes::{Plane, Separate};
 use crate::api::rates::Limits;
@@ -21,10 +22,11 @@ use crate::api::tls::{Source, Tls};
 use crate::api::{self, ApiSettings, AppState, Parts, SettingSource, SettingView, Transport};
 use crate::clock::{self, Clock};
 use crate::config::{self, Config, Listed, Origin, TlsMode};
-use crate::crypto::Entropy;
+use crate::crypto::{Entropy, JwtSecret};
 use crate::domain::audit::{Act, Actor};
 use crate::domain::credits::Epochs;
 use crate::domain::enrolment::{DEFAULT_EXPIRY_SECONDS, EnrolmentTarget, NewToken, TokenText};
+use crate::domain::gateway::Expected;
 use crate::domain::ids::{EnrolmentId, PoolId};
 use crate::domain::ledger::Settlement;
 use crate::domain::money::Units;
@@ -365,6 +367,10 @@ fn api_settings(config: &Config, settings: &Settings, transport: Transport) -> A
         poot: settings.params,
         settlement: Settlement::Simulated,
         rates: rates(&config.limits),
+        gateway: config.access.jwt_secret_key.as_ref().map(|secret| Gateway {
+            secret: JwtSecret::new(secret.reveal()),
+            expected: Expected { issuer: config.access.jwt_issuer.clone(), audience: config.access.jwt_audience.clone() },
+        }),
         listed: config.listed.iter().map(setting).collect(),
     }
 }

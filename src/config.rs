@@ -21,7 +21,7 @@ pub use agent::AgentFile;
 pub use print::{Listed, markdown_table};
 pub use rules::{Gateway, LogFormat, LogTargets, PayoutMode, Secret, TlsMode, parse_log_targets};
 pub use settings::{
-    ApiGateway, Blockchain, Clock, Config, DefaultPool, Limits, Log, Mongodb, Payout, Pools, Poot, Server, Storage, TronPayment,
+    Access, ApiGateway, Blockchain, Clock, Config, DefaultPool, Limits, Log, Mongodb, Payout, Pools, Poot, Server, Storage, TronPayment,
 };
 pub use sources::{Origin, Sources};
 

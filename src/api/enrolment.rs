@@ -28,7 +28,7 @@ use crate::domain::time::{Now, Timestamp};
 use crate::domain::user::Role;
 use crate::live::Change;
 use crate::storage::core::enrolment::{self, Enrolling, How, OnMachine};
-use crate::storage::core::{alerts, nodes, pools};
+use crate::storage::core::{alerts, enrolment_requests, nodes, pools};
 use crate::storage::fault::WriteError;
 use crate::storage::table::Read;
 use crate::wire::{EnrolAnswer, EnrolRequest, Envelope, HEADER_SIGNATURE, MAX_BODY, PROTOCOL, Purpose};
@@ -44,7 +44,7 @@ pub struct TokenView {
     pub created_at: String,
     pub expires_at: String,
     pub revoked: bool,
-    /// Nodes that enrol with it wait for an admin to set them active.
+    /// Machines that present it wait for an admin (`/enrolment-requests`).
     pub needs_approval: bool,
 }
 
@@ -180,6 +180,9 @@ pub struct TokenRequest {
     #[serde(default = "an_hour")]
     #[schema(minimum = 60, maximum = 2_592_000, default = 3600)]
     expires_in_seconds: i64,
+    /// Whether each machine waits for an admin (`/enrolment-requests`). Default: when there is more than one use and no admin makes the token.
+    /// Only an admin may waive that.
+    needs_approval: Option<bool>,
 }
 
 fn one() -> u32 {
@@ -219,7 +222,10 @@ pub async fn create_token(
         Some(Ok(id)) => EnrolmentTarget::Node(id.clone()),
         _ => EnrolmentTarget::Pool(PoolIndex(u32::MAX)),
     };
-    let needs_approval = asked.uses > 1 && !caller.is_admin();
+    let needs_approval = asked.needs_approval.unwrap_or(asked.uses > 1 && !caller.may_approve());
+    if asked.uses > 1 && !needs_approval && !caller.may_approve() {
+        return Err(Refusal::NotAllowed.into());
+    }
     let mut new = NewToken { target, uses: asked.uses, expires_in_seconds: asked.expires_in_seconds, needs_approval };
     new.check(&mut errors);
     errors.finish()?;
@@ -269,7 +275,7 @@ const NOBODY: Envelope<'_> = Envelope { purpose: Purpose::Enrol, manager: "", no
 ///
 /// The body is the agent's, signed with the key in it (`x-lucid-signature`); the answer is signed with the manager's.
 #[utoipa::path(post, path = "/agent/enrol", tag = "agent", security(()), request_body(content = String, content_type = "application/json"),
-    responses((status = 200, content_type = "application/json", body = String), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
+    responses((status = 200, content_type = "application/json", body = String), (status = 202, body = ErrorBody, description = "an admin has to approve this machine: ask again after Retry-After"), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub async fn enrol(State(state): State<AppState>, caller: Caller, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
     let body = read_body(body, MAX_BODY).await?;
     let request: EnrolRequest = parse(&body)?;
@@ -298,8 +304,10 @@ pub async fn enrol(State(state): State<AppState>, caller: Caller, headers: Heade
         return Err(refused(&state, &caller, token_id, &key, error.into()).await?);
     }
     state.rates.charge(&caller.request, Class::Signed, Payer::EnrolmentToken(&token_id))?;
+    let waiting = asked.clone();
     let enrolled = match state.store.write(move |tx| enrolment::enrol(tx, &directory, &act, &ours, &asked)).await {
         Ok(enrolled) => enrolled,
+        Err(WriteError::Refused(Refusal::ApprovalPending)) => return Err(wait(&state, &caller, waiting).await?),
         Err(error) => return Err(refused(&state, &caller, token_id, &key, error).await?),
     };
     if let Some(twin) = &enrolled.twin {
@@ -314,6 +322,15 @@ pub async fn enrol(State(state): State<AppState>, caller: Caller, headers: Heade
         manager_key: state.store.manager_key().to_hex(),
     };
     signed(&state, Purpose::EnrolAnswer, &answer.node_id, &answer)
+}
+
+/// Puts the machine into the list of those that wait for an admin, once.
+async fn wait(state: &AppState, caller: &Caller, asked: Enrolling) -> Result<ApiError, ApiError> {
+    if !enrolment_requests::is_waiting(&state.store.read()?, &asked.token.id, &asked.key)? {
+        let act = caller.act(state.now());
+        state.store.write(move |tx| enrolment_requests::ask(tx, &asked, &act)).await?;
+    }
+    Ok(Refusal::ApprovalPending.into())
 }
 
 /// Tells people that two live nodes share a machine: each is paid for the same hours.

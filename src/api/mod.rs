@@ -18,10 +18,12 @@ mod chunks;
 pub mod clock;
 mod commands;
 pub mod enrolment;
+pub mod enrolment_requests;
 pub mod epoch_document;
 pub mod error;
 pub mod events;
 pub mod fleet_scores;
+pub mod gateway_jwt;
 pub mod gauges;
 pub mod health;
 pub mod hosts;
@@ -67,6 +69,7 @@ pub mod setup_steps;
 pub mod state;
 pub mod storage;
 pub mod tls;
+pub mod tokens;
 pub mod two_factor;
 pub mod uptime;
 pub mod workload_view;
@@ -99,6 +102,10 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(login::login))
         .routes(routes!(login::logout))
         .routes(routes!(login::me))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(sessions::list_of))
+        .routes(routes!(sessions::end_of))
         .routes(routes!(two_factor::confirm))
         .routes(routes!(two_factor::change_password))
         .routes(routes!(two_factor::begin))
@@ -132,6 +139,9 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(events::stream))
         .routes(routes!(enrolment::list_tokens, enrolment::create_token))
         .routes(routes!(enrolment::revoke_token))
+        .routes(routes!(enrolment_requests::list))
+        .routes(routes!(enrolment_requests::approve))
+        .routes(routes!(enrolment_requests::reject))
         .routes(routes!(enrolment::enrol))
         .routes(routes!(enrolment::challenge))
         .routes(routes!(enrolment::node_token))
@@ -244,5 +254,7 @@ mod read_tests;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod token_tests;
 #[cfg(test)]
 mod two_factor_tests;

@@ -91,7 +91,7 @@ pub async fn act(
     let asked: Vec<String> = body.node_ids.into_iter().filter(|id| seen.insert(id.clone())).collect();
     // What cannot be an id is no node's.
     let ids: Vec<_> = asked.iter().filter_map(|id| node_id(id).ok()).collect();
-    let (act, directory, by_admin) = (caller.act(state.now()), state.store.directory.clone(), caller.is_admin());
+    let (act, directory, by_admin) = (caller.act(state.now()), state.store.directory.clone(), caller.may_approve());
     let verb_ids = ids.clone();
     let outcomes = state.store.write(move |tx| Ok(node_actions::apply(tx, &directory, &act, &verb_ids, action, by_admin)?)).await?;
 

@@ -19,12 +19,11 @@ use crate::domain::registration::{NewNode, NodeChange, StatusChange};
 use crate::domain::time::Slot;
 use crate::domain::user::Role;
 use crate::live::{Change, Event};
-use crate::storage::accruals;
 use crate::storage::core::{epochs, ledger, nodes, payouts, pools};
 use crate::storage::fault::{Fault, TxError};
-use crate::storage::hot;
 use crate::storage::present::Standings;
 use crate::storage::table::Read;
+use crate::storage::{accruals, hot};
 
 /// An id in a path: one that cannot be is one that is not there.
 pub fn node_id(text: &str) -> Result<NodeId, Refusal> {
@@ -263,7 +262,7 @@ pub async fn update(
     let id = node_id(&id)?;
     let mut errors = FieldErrors::default();
     let pool = optional_pool(&mut errors, "pool_id", asked.pool_id);
-    let status = asked.status.map(|text| status_change(&text, caller.is_admin())).transpose();
+    let status = asked.status.map(|text| status_change(&text, caller.may_approve())).transpose();
     let mut change = NodeChange {
         name: asked.name,
         node_type: asked.node_type,

@@ -16,6 +16,7 @@ use crate::domain::ledger::Settlement;
 use crate::domain::money::Currency;
 use crate::domain::payout::{self, Payout, Status};
 use crate::domain::refusal::{FieldError, FieldErrors, Refusal};
+use crate::domain::scope::Scope;
 use crate::domain::time::{Now, Timestamp};
 use crate::domain::user::Role;
 use crate::live::Job;
@@ -252,9 +253,8 @@ async fn list(state: &AppState, caller: &Caller, filter: Filter, page: Page) -> 
 
 pub(super) fn shows_address(caller: &Caller) -> bool {
     match caller.principal {
-        Principal::User { role, .. } => role >= Role::Operator,
         Principal::Node { .. } => true,
-        Principal::Anonymous => false,
+        _ => caller.may(Scope::PayoutAddress),
     }
 }
 

@@ -15,7 +15,7 @@ use super::state::AppState;
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
 
-use HttpMethod::{Delete, Get, Post, Put};
+use HttpMethod::{Get, Post, Put};
 
 /// Below `/api/v1`.
 const PLANNED: &[(HttpMethod, &str, &str, Scope, &str)] = &[
@@ -29,9 +29,6 @@ const PLANNED: &[(HttpMethod, &str, &str, Scope, &str)] = &[
     (Post, "/nodes/payouts/batch", "payouts", Scope::PayoutBatch, "Pay several nodes"),
     (Get, "/nodes/payouts/schedule", "payouts", Scope::PayoutRead, "When nodes are paid"),
     (Post, "/nodes/payouts/schedule", "payouts", Scope::PayoutProcess, "Schedule payouts"),
-    (Get, "/tokens", "people", Scope::TokenRead, "API tokens"),
-    (Post, "/tokens", "people", Scope::TokenWrite, "Make an API token"),
-    (Delete, "/tokens/{id}", "people", Scope::TokenWrite, "Revoke an API token"),
     (Get, "/wallet", "payouts", Scope::LedgerRead, "The wallet that pays"),
     (Get, "/replication", "operations", Scope::StorageRead, "State of the replication"),
     (Get, "/fleet/managers", "fleet", Scope::FleetRead, "The managers of the cluster"),

@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::audit_export::EXPORTS;
 use super::commands::Waiting;
+use super::gateway_jwt::Gateway;
 use super::hosts::Hosts;
 use super::idempotency::InProgress;
 use super::passwords::{Attempts, Stretching};
@@ -63,6 +64,8 @@ pub struct ApiSettings {
     pub settlement: Settlement,
     /// Requests per minute.
     pub rates: Limits,
+    /// The API gateway whose JWTs are taken.
+    pub gateway: Option<Gateway>,
     /// All settings, as people see them.
     pub listed: Vec<SettingView>,
 }
@@ -80,6 +83,7 @@ impl Default for ApiSettings {
             poot: Params::default(),
             settlement: Settlement::Simulated,
             rates: Limits::default(),
+            gateway: None,
             listed: Vec::new(),
         }
     }

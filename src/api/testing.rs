@@ -36,17 +36,21 @@ pub struct Site {
 
 impl Site {
     pub fn new() -> Site {
-        let dir = tempfile::tempdir().unwrap();
-        let data = dir.path().join("data");
-        Site::over(dir, data, Driver::new(T, BootMs(5_000)))
+        Site::with(ApiSettings::default())
     }
 
-    fn over(dir: tempfile::TempDir, data: std::path::PathBuf, driver: Driver) -> Site {
+    pub fn with(settings: ApiSettings) -> Site {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        Site::over(dir, data, Driver::new(T, BootMs(5_000)), settings)
+    }
+
+    fn over(dir: tempfile::TempDir, data: std::path::PathBuf, driver: Driver, settings: ApiSettings) -> Site {
         let clock = Clock::driven(&driver, TrustPolicy::Earned, Timestamp(0));
         let options = StoreOptions { dir: data, core_cache_bytes: 1 << 20, hot_cache_bytes: 1 << 20, boot_id: "boot".into() };
         let store = Arc::new(Store::open(&options, Entropy::new(), clock.now()).unwrap());
         let (stop, stopping) = watch::channel(false);
-        let (nudges, events, settings) = (Nudges::new(), Events::new(1), ApiSettings::default());
+        let (nudges, events) = (Nudges::new(), Events::new(1));
         let told = events.clone();
         store.core.watch_alerts(move |change| told.publish(&Event::Alert(change)));
         let state = AppState::new(Parts { store, clock, nudges, events, settings, stopping });
@@ -57,10 +61,10 @@ impl Site {
     pub fn reopened(self) -> Site {
         let Site { state, driver, router, stop, dir } = self;
         drop((router, stop));
-        let dir_of_store = state.store.dir().to_owned();
+        let (dir_of_store, settings) = (state.store.dir().to_owned(), state.settings.clone());
         state.store.close();
         drop(state);
-        Site::over(dir, dir_of_store, driver)
+        Site::over(dir, dir_of_store, driver, settings)
     }
 
     pub async fn send(&self, request: Request<Body>) -> Response {

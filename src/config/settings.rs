@@ -122,6 +122,16 @@ settings! {
         payout_requests: u32 = rules::whole(1, rules::MAX_REQUESTS);
     }
 
+    /// Who may sign in beside people, programs and nodes of this manager.
+    access: Access {
+        /// Secret that the API gateway signs its tokens with. Empty: no gateway is believed.
+        jwt_secret_key: Option<Secret> = rules::optional(rules::secret(32)), env ["JWT_SECRET_KEY"];
+        /// What `iss` of the gateway's tokens must be. Empty: it is not looked at.
+        jwt_issuer: Option<String> = rules::optional(rules::short_text());
+        /// What `aud` of the gateway's tokens must name. Empty: it is not looked at.
+        jwt_audience: Option<String> = rules::optional(rules::short_text());
+    }
+
     /// Pools of nodes.
     pools: Pools {
         /// Nodes in a new pool, unless it says otherwise.

@@ -102,6 +102,12 @@ text_id!(
     /// A payout to one node.
     PayoutId, "payout_");
 text_id!(
+    /// A machine that waits to become a node.
+    EnrolmentRequestId, "request_");
+text_id!(
+    /// A program's token.
+    ApiTokenId, "token_");
+text_id!(
     /// A person who may sign in.
     UserId, "user_");
 text_id!(

@@ -95,6 +95,10 @@ refusals! {
     TokenUsed = "the enrolment token has been used",
     TokenRevoked = "the enrolment token was revoked",
     TokenForOtherManager = "the enrolment token is for another manager",
+    ApprovalPending = "an admin has to approve this machine; ask again",
+    EnrolmentRejected = "an admin has rejected this machine",
+    EnrolmentRequestNotFound = "no machine waits under this id",
+    EnrolmentRequestDecided = "this machine was decided about already",
     SignatureForged = "the signature does not fit",
     KeyOnOtherHardware = "this key was enrolled on other hardware",
     NodeClaimed = "the node has been claimed by another key",
@@ -105,6 +109,7 @@ refusals! {
 
     SetupDone = "setup has been done",
     SetupCodeWrong = "the setup code is wrong",
+    ApiTokenNotFound = "no API token has this id",
     NotSignedIn = "sign in first",
     SessionUnknown = "the session or token is not known or has ended; sign in again",
     SessionNotFound = "you have no session with this id",

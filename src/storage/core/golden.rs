@@ -9,13 +9,17 @@ use super::tables::{Index, Index64};
 use crate::crypto::PublicKey;
 use crate::domain::address::PayoutAddress;
 use crate::domain::alert::{Alert, Severity};
+use crate::domain::api_token::ApiToken;
 use crate::domain::audit::{self, Actor};
 use crate::domain::command::{Action, Command, CommandState, DEADLINE_SECONDS, Order};
 use crate::domain::credits::Epoch;
 use crate::domain::enrolment::{EnrolmentTarget, EnrolmentToken, Fingerprint};
+use crate::domain::enrolment_request::{Decision, EnrolmentRequest};
 use crate::domain::epoch::{Counts, Head};
 use crate::domain::idempotency::{Outcome, Remembered};
-use crate::domain::ids::{AlertId, EnrolmentId, ManagerId, NodeId, NodeIndex, PayoutId, PoolId, PoolIndex, UserId};
+use crate::domain::ids::{
+    AlertId, ApiTokenId, EnrolmentId, EnrolmentRequestId, ManagerId, NodeId, NodeIndex, PayoutId, PoolId, PoolIndex, UserId,
+};
 use crate::domain::ledger::{Account, Book, Cause, Entry, Line, Posting, Settlement};
 use crate::domain::money::{Currency, Pico, Units};
 use crate::domain::node::{
@@ -26,6 +30,7 @@ use crate::domain::node_event::{Kind, NodeEvent};
 use crate::domain::payout::{Attempt, AttemptState, Payout, Prepared, Priority, Source, State};
 use crate::domain::pool::{Pool, ScalingPolicy};
 use crate::domain::poot::Params;
+use crate::domain::scope::Scope;
 use crate::domain::session::{Carrier, Session};
 use crate::domain::setup::SetupMark;
 use crate::domain::time::Timeline;
@@ -170,6 +175,38 @@ fn tokens() -> Vec<EnrolmentToken> {
         ..of_pool.clone()
     };
     vec![of_pool, of_node]
+}
+
+fn enrolment_requests() -> Vec<EnrolmentRequest> {
+    let hardware = nodes().into_iter().find_map(|node| node.hardware).unwrap();
+    let request = |decision: Option<bool>| EnrolmentRequest {
+        id: EnrolmentRequestId::parse("request_0123456789abcdef").unwrap(),
+        token: EnrolmentId::parse("enrol_0123456789abcdef").unwrap(),
+        key: PublicKey([7; 32]),
+        name: "attic".into(),
+        hardware: hardware.clone(),
+        address: decision.map(|_| "192.0.2.7".into()),
+        asked_at: AT,
+        expires_at: AT.plus_seconds(3_600),
+        decision: decision.map(|approved| Decision { approved, at: AT.plus_ms(5), by: user_id().to_string() }),
+    };
+    [None, Some(true), Some(false)].map(request).to_vec()
+}
+
+fn api_tokens() -> Vec<ApiToken> {
+    let whole = ApiToken {
+        id: ApiTokenId::parse("token_0123456789abcdef").unwrap(),
+        name: "nightly backup".into(),
+        secret_hash: [3; 32],
+        role: Role::Admin,
+        scopes: None,
+        created_by: user_id(),
+        created_at: AT,
+        expires_at: AT.plus_seconds(86_400),
+        last_used_at: None,
+    };
+    let scopes = Some(vec![Scope::NodeRead, Scope::SettingsWrite]);
+    vec![ApiToken { role: Role::Viewer, scopes, last_used_at: Some(AT.plus_ms(3)), ..whole.clone() }, whole]
 }
 
 fn users() -> Vec<User> {
@@ -418,7 +455,9 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("Node", nodes()),
         Golden::of("Pool", pools()),
         Golden::of("EnrolmentToken", tokens()),
+        Golden::of("EnrolmentRequest", enrolment_requests()),
         Golden::of("User", users()),
+        Golden::of("ApiToken", api_tokens()),
         Golden::of("UserId", vec![user_id()]),
         Golden::of("Session", vec![session(Carrier::Cookie), session(Carrier::Bearer)]),
         Golden::of("Alert", alerts()),

@@ -1,10 +1,12 @@
 //! `core.redb`: everything that is answered only after a commit. One file of verbs per noun.
 
 pub mod alerts;
+pub mod api_tokens;
 pub mod audit;
 pub mod audit_search;
 pub mod commands;
 pub mod enrolment;
+pub mod enrolment_requests;
 pub mod epochs;
 pub mod idempotency;
 pub mod ledger;

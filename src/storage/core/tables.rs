@@ -1,9 +1,11 @@
 //! Every table of `core.redb` on one screen. Keys of busy tables are monotonic: a random key costs forty times the bytes.
 
 use crate::domain::alert::Alert;
+use crate::domain::api_token::ApiToken;
 use crate::domain::audit::Entry;
 use crate::domain::command::{Command, Order};
 use crate::domain::enrolment::EnrolmentToken;
+use crate::domain::enrolment_request::EnrolmentRequest;
 use crate::domain::epoch::Head;
 use crate::domain::idempotency::Remembered;
 use crate::domain::ids::UserId;
@@ -54,12 +56,16 @@ pub const RETIRED_POOLS: Table<u32, Pool> = Table::new("retired_pools");
 /// Pool id -> index. Rows of deleted pools stay.
 pub const POOL_IDS: Table<String, Index> = Table::new("pool_ids");
 pub const ENROLMENT_TOKENS: Table<String, EnrolmentToken> = Table::new("enrolment_tokens");
+/// Request id, made of token and key -> the machine that waits.
+pub const ENROLMENT_REQUESTS: Table<String, EnrolmentRequest> = Table::new("enrolment_requests");
 /// User id -> person.
 pub const USERS: Table<String, User> = Table::new("users");
 /// Lower-case user name -> user id.
 pub const USER_NAMES: Table<String, UserId> = Table::new("user_names");
 /// Hash of a session's token -> session.
 pub const SESSIONS: Table<[u8; 32], Session> = Table::new("sessions");
+/// API token id -> token.
+pub const API_TOKENS: Table<String, ApiToken> = Table::new("api_tokens");
 /// Name of a first step -> how it was done or skipped.
 pub const SETUP_STEPS: Table<String, SetupMark> = Table::new("setup_steps");
 /// By sequence, from 1.
@@ -105,8 +111,10 @@ record! {
     Node = 1,
     Pool = 1,
     EnrolmentToken = 1,
+    EnrolmentRequest = 1,
     User = 2 from migrate::user,
     UserId = 1,
+    ApiToken = 1,
     Session = 3 from migrate::session,
     Alert = 1,
     Entry = 2 from migrate::audit_entry,
@@ -140,9 +148,11 @@ pub const ALL: &[&str] = &[
     RETIRED_POOLS.name,
     POOL_IDS.name,
     ENROLMENT_TOKENS.name,
+    ENROLMENT_REQUESTS.name,
     USERS.name,
     USER_NAMES.name,
     SESSIONS.name,
+    API_TOKENS.name,
     ALERTS.name,
     OPEN_ALERTS.name,
     AUDIT.name,
