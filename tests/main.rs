@@ -4,6 +4,7 @@
 
 mod support;
 
+mod commands;
 mod crash;
 mod days;
 mod demo;
@@ -14,5 +15,7 @@ mod metrics;
 mod openapi;
 mod refusals;
 mod rollups;
+mod seed_schemas;
 mod silence;
 mod transport;
+mod supervisor;

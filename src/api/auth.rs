@@ -83,10 +83,8 @@ impl Caller {
 
     /// A person who proved to be who they are a moment ago, with all factors of the account. Neither a node nor a program ever is.
     pub fn require_fresh(&self) -> Result<(), ApiError> {
-        match self.session.and_then(|session| session.confirmed_until) {
-            Some(_) => Ok(()),
-            None => Err(Refusal::FreshFactorNeeded.into()),
-        }
+        let confirmed = self.session.and_then(|session| session.confirmed_until);
+        confirmed.map(drop).ok_or_else(|| Refusal::FreshFactorNeeded.into())
     }
 
     pub fn actor(&self) -> Actor {

@@ -7,12 +7,16 @@ mod agent;
 pub mod alerts;
 pub mod assets;
 pub mod audit;
+pub mod audit_chain;
+pub mod audit_export;
 pub mod audit_view;
 pub mod auth;
 mod buckets;
 pub mod capacity;
 pub mod certificates;
+mod chunks;
 pub mod clock;
+mod commands;
 pub mod enrolment;
 pub mod epoch_document;
 pub mod error;
@@ -25,10 +29,12 @@ pub mod idempotency;
 pub mod input;
 pub mod json;
 pub mod ledger;
+pub mod listing;
 pub mod login;
 pub mod metrics;
 pub mod middleware;
 pub mod node_actions;
+pub mod node_commands;
 pub mod node_events;
 pub mod node_view;
 pub mod nodes;
@@ -36,6 +42,7 @@ pub mod openapi;
 pub mod overview;
 pub mod overview_money;
 pub mod page;
+pub mod parameters;
 pub mod passwords;
 mod patience;
 pub mod payout_detail;
@@ -46,6 +53,7 @@ mod planned;
 pub mod pool_metrics;
 pub mod pools;
 pub mod poot;
+pub mod privacy;
 pub mod rates;
 mod reads;
 pub mod recovery_kit;
@@ -61,6 +69,7 @@ pub mod storage;
 pub mod tls;
 pub mod two_factor;
 pub mod uptime;
+pub mod workload_view;
 
 pub use auth::{Caller, Principal};
 pub use error::ApiError;
@@ -108,6 +117,13 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(storage::check))
         .routes(routes!(recovery_kit::make))
         .routes(routes!(audit::list))
+        .routes(routes!(audit_export::export))
+        .routes(routes!(audit_chain::verify))
+        .routes(routes!(audit_chain::anchor))
+        .routes(routes!(audit_chain::check_anchor))
+        .routes(routes!(privacy::export))
+        .routes(routes!(privacy::erase_person))
+        .routes(routes!(privacy::erase_operator))
         .routes(routes!(alerts::list))
         .routes(routes!(clock::show))
         .routes(routes!(clock::confirm))
@@ -122,6 +138,10 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(nodes::get, nodes::update, nodes::delete))
         .routes(routes!(nodes::accept_fingerprint))
         .routes(routes!(node_actions::act))
+        .routes(routes!(node_commands::start))
+        .routes(routes!(node_commands::stop))
+        .routes(routes!(node_commands::restart))
+        .routes(routes!(node_commands::list))
         .routes(routes!(node_events::list))
         .routes(routes!(pools::list, pools::create))
         .routes(routes!(pools::get, pools::update, pools::delete))
@@ -170,6 +190,7 @@ pub fn router(state: AppState) -> Router {
     let rules = Arc::new(Rules::of(&document));
     documented
         .route_layer(from_fn_with_state(state.clone(), idempotency::once))
+        .route_layer(from_fn_with_state(parameters::Known::of(&document), parameters::refuse_unknown))
         .route_layer(from_fn_with_state((state.clone(), rules), access::guard))
         .nest("/api/v1", agent::routes())
         .fallback(assets::serve)
@@ -203,11 +224,15 @@ mod access_tests;
 #[cfg(test)]
 mod admin_tests;
 #[cfg(test)]
+mod audit_tests;
+#[cfg(test)]
 mod evidence_tests;
 #[cfg(test)]
 mod fleet_tests;
 #[cfg(test)]
 mod idempotency_tests;
+#[cfg(test)]
+mod list_tests;
 #[cfg(test)]
 mod overview_tests;
 #[cfg(test)]

@@ -3,9 +3,11 @@
 
 pub mod address;
 pub mod alert;
+pub mod anchor;
 pub mod audit;
 pub mod bits;
 pub mod challenge;
+pub mod command;
 pub mod credits;
 pub mod enrolment;
 pub mod epoch;
@@ -23,6 +25,7 @@ pub mod overlay;
 pub mod payout;
 pub mod pool;
 pub mod poot;
+pub mod privacy;
 pub mod refusal;
 pub mod registration;
 pub mod scope;
@@ -36,3 +39,4 @@ pub mod user;
 
 #[cfg(test)]
 mod rule_tests;
+pub mod workload;

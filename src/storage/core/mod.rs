@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod audit;
 pub mod audit_search;
+pub mod commands;
 pub mod enrolment;
 pub mod epochs;
 pub mod ledger;
@@ -13,6 +14,7 @@ pub mod nodes;
 pub mod payouts;
 pub mod people;
 pub mod pools;
+pub mod privacy;
 pub mod second_factor;
 pub mod setup_steps;
 pub mod subject_keys;
