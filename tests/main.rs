@@ -17,5 +17,5 @@ mod refusals;
 mod rollups;
 mod seed_schemas;
 mod silence;
-mod transport;
 mod supervisor;
+mod transport;
