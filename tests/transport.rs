@@ -26,6 +26,7 @@ pub const SHORT: Timeouts = Timeouts {
     first_byte: Duration::from_millis(700),
     handshake: Duration::from_millis(700),
     header: Duration::from_millis(700),
+    body: Duration::from_millis(700),
     write: Duration::from_millis(700),
 };
 

@@ -138,6 +138,27 @@ async fn connections_that_are_closed_on_one_side_do_not_stay() {
     }
 }
 
+#[tokio::test]
+async fn bodies_that_dribble_in_end_on_every_route() {
+    let dir = tempfile::tempdir().unwrap();
+    let manager = serve(dir.path(), &[], SHORT, Limits::default()).await;
+    for path in ["/api/v1/agent/report", "/api/v1/agent/enrol", "/api/v1/auth/login", "/api/v1/setup"] {
+        let mut stream = TcpStream::connect(manager.main).await.unwrap();
+        let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\nx-lucid-node: node_0001\r\ncontent-type: application/json\r\n");
+        stream.write_all(format!("{head}content-length: 900\r\n\r\n").as_bytes()).await.unwrap();
+        let dribbled = async {
+            let mut end = vec![0; 4_096];
+            // Each byte is in time; all of them are not.
+            while stream.write_all(b" ").await.is_ok() {
+                if let Ok(Ok(0) | Err(_)) = timeout(Duration::from_millis(100), stream.read(&mut end)).await {
+                    return;
+                }
+            }
+        };
+        timeout(PATIENCE, dribbled).await.expect(path);
+    }
+}
+
 /// Bytes of a line of /proc/PID/status.
 pub fn status_bytes(process: &binary::Process, field: &str) -> u64 {
     let text = std::fs::read_to_string(format!("/proc/{}/status", process.0.id())).unwrap();
