@@ -18,3 +18,4 @@ mod rollups;
 mod seed_schemas;
 mod silence;
 mod supervisor;
+mod transport;

@@ -24,6 +24,15 @@ pub struct StoreAbout {
     created_at: String,
 }
 
+/// The certificate that browsers are shown.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct CertificateAbout {
+    /// In pairs of hex digits, as browsers show it: to be compared before a generated certificate is accepted.
+    sha256: String,
+    /// Made by this manager, and therefore vouched for by nobody else.
+    generated: bool,
+}
+
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct About {
     version: &'static str,
@@ -37,6 +46,8 @@ pub struct About {
     /// Newest protocol of agents that is spoken.
     protocol: u32,
     store: StoreAbout,
+    /// Null while TLS is off.
+    certificate: Option<CertificateAbout>,
 }
 
 /// What this program is
@@ -44,6 +55,8 @@ pub struct About {
 pub async fn show(State(state): State<AppState>, caller: Caller) -> Result<Json<About>, ApiError> {
     caller.require(Role::Viewer)?;
     let store = meta::store(&state.store.read()?)?;
+    let tls = state.settings.transport.tls.as_ref();
+    let certificate = tls.map(|tls| CertificateAbout { sha256: tls.fingerprint(), generated: !tls.is_own() });
     Ok(Json(About {
         version: env!("CARGO_PKG_VERSION"),
         commit: option_env!("LUCID_COMMIT").filter(|commit| !commit.is_empty()),
@@ -52,6 +65,7 @@ pub async fn show(State(state): State<AppState>, caller: Caller) -> Result<Json<
         manager_id: state.store.manager_id.to_string(),
         protocol: wire::PROTOCOL,
         store: StoreAbout { schema: store.schema, generation: store.generation, created_at: store.created_at.rfc3339() },
+        certificate,
     }))
 }
 

@@ -1823,6 +1823,7 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         About: {
+            certificate?: components["schemas"]["CertificateAbout"] | null;
             /** @description Git commit; null when the build did not name it. */
             commit?: string | null;
             manager_id: string;
@@ -2002,6 +2003,13 @@ export interface components {
             kind: "forfeiture";
             node_id: string;
             reason: string;
+        };
+        /** @description The certificate that browsers are shown. */
+        CertificateAbout: {
+            /** @description Made by this manager, and therefore vouched for by nobody else. */
+            generated: boolean;
+            /** @description In pairs of hex digits, as browsers show it: to be compared before a generated certificate is accepted. */
+            sha256: string;
         };
         Chain: {
             /** @description Hash of the newest entry. */
