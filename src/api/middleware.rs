@@ -93,7 +93,7 @@ impl<S: Send + Sync> FromRequestParts<S> for RequestInfo {
 pub async fn observe(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let watch = Stopwatch::start();
     let (request_id, user_agent) = (request_id(&state, request.headers()), user_agent(request.headers()));
-    let info = RequestInfo { request_id, user_agent, address: address(&request), ..RequestInfo::default() };
+    let info = RequestInfo { request_id, address: address(&request), user_agent, ..RequestInfo::default() };
     request.extensions_mut().insert(info.clone());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();

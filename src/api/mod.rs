@@ -7,9 +7,12 @@ mod agent;
 pub mod alerts;
 pub mod assets;
 pub mod audit;
+pub mod audit_chain;
+pub mod audit_export;
 pub mod audit_view;
 pub mod auth;
 mod buckets;
+mod chunks;
 pub mod clock;
 pub mod enrolment;
 pub mod epoch_document;
@@ -42,6 +45,7 @@ mod planned;
 pub mod pool_metrics;
 pub mod pools;
 pub mod poot;
+pub mod privacy;
 pub mod rates;
 mod reads;
 pub mod recovery_kit;
@@ -104,6 +108,13 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(storage::check))
         .routes(routes!(recovery_kit::make))
         .routes(routes!(audit::list))
+        .routes(routes!(audit_export::export))
+        .routes(routes!(audit_chain::verify))
+        .routes(routes!(audit_chain::anchor))
+        .routes(routes!(audit_chain::check_anchor))
+        .routes(routes!(privacy::export))
+        .routes(routes!(privacy::erase_person))
+        .routes(routes!(privacy::erase_operator))
         .routes(routes!(alerts::list))
         .routes(routes!(clock::show))
         .routes(routes!(clock::confirm))
@@ -184,7 +195,7 @@ pub async fn record_refusals(state: AppState) {
             () = server::stopped(&mut stopping) => true,
             () = tokio::time::sleep(REFUSALS_FLUSH) => false,
         };
-        if let Err(error) = state.flush_refusals().await {
+        if let Err(error) = state.flush_refusals(stopped).await {
             tracing::warn!(%error, "counted refusals could not be recorded");
         }
         if stopped {
@@ -198,9 +209,13 @@ mod access_tests;
 #[cfg(test)]
 mod admin_tests;
 #[cfg(test)]
+mod audit_tests;
+#[cfg(test)]
 mod evidence_tests;
 #[cfg(test)]
 mod fleet_tests;
+#[cfg(test)]
+mod flood_tests;
 #[cfg(test)]
 mod idempotency_tests;
 #[cfg(test)]

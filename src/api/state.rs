@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Semaphore, watch};
 
+use super::audit_export::EXPORTS;
 use super::idempotency::InProgress;
 use super::passwords::{Attempts, Stretching};
 use super::rates::{Limits, Rates};
@@ -96,6 +97,8 @@ pub struct Shared {
     pub(super) rates: Rates,
     pub(super) in_progress: InProgress,
     pub(super) storage_check: Arc<Semaphore>,
+    pub(super) audit_verification: Arc<Semaphore>,
+    pub(super) audit_exports: Arc<Semaphore>,
 }
 
 /// What `app` brings along.
@@ -129,13 +132,15 @@ impl AppState {
             long_reads: Arc::new(Semaphore::new(LONG_READS)),
             in_progress: InProgress::default(),
             storage_check: Arc::new(Semaphore::new(1)),
+            audit_verification: Arc::new(Semaphore::new(1)),
+            audit_exports: Arc::new(Semaphore::new(EXPORTS)),
             store,
         }))
     }
 
-    /// Writes what was refused, and only counted so far, to the audit log.
-    pub async fn flush_refusals(&self) -> Result<(), WriteError> {
-        let drafts = self.refusals.take();
+    /// Writes what was refused, and only counted so far, to the audit log, when that may have its commit or the process ends.
+    pub async fn flush_refusals(&self, last: bool) -> Result<(), WriteError> {
+        let drafts = if last { self.refusals.take_last() } else { self.refusals.take(self.now().wall) };
         if drafts.is_empty() {
             return Ok(());
         }

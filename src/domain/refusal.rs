@@ -134,6 +134,8 @@ refusals! {
     IdempotencyInProgress = "the request with this idempotency key is not done yet",
     IdempotencyAnswerNotKept = "the request with this idempotency key was done before",
     StorageCheckRunning = "the storage is being checked already",
+    AlreadyErased = "this was erased before",
+    AuditCheckRunning = "the audit log is being checked already",
     NotBuilt = "this route is planned and not built yet",
 }
 

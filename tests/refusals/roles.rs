@@ -48,6 +48,14 @@ fn routes() -> Vec<(Method, &'static str, &'static str, Option<Value>)> {
         (post.clone(), "/clock/confirm", "admin", Some(json!({ "client_time": "2026-09-21T00:00:00Z" }))),
         (post.clone(), "/clock/accept", "super_admin", None),
         (post.clone(), "/payouts/process", "admin", None),
+        (
+            post.clone(),
+            "/audit/anchor/check",
+            "admin",
+            Some(json!({ "manager_id": "manager_0123456789", "seq": 1, "hash": "00", "at": "", "signature": "" })),
+        ),
+        (post.clone(), "/privacy/erase/{user_id}", "super_admin", Some(json!({ "reason": "asked for it" }))),
+        (post.clone(), "/privacy/erase/nodes/{node_id}", "super_admin", Some(json!({ "reason": "asked for it" }))),
         (post, "/recovery-kit", "super_admin", Some(json!({ "passphrase": "a long enough one", "password": PASSWORD }))),
     ]
 }
@@ -100,7 +108,12 @@ async fn no_role_does_what_it_may_not() {
             "pools" => &pool,
             _ => &node,
         };
-        let place = path.replace("{id}", id).replace("{pool_id}", &pool).replace("{node_id}", &node).replace("{step}", "pool");
+        let place = path
+            .replace("{id}", id)
+            .replace("{user_id}", &victim)
+            .replace("{pool_id}", &pool)
+            .replace("{node_id}", &node)
+            .replace("{step}", "pool");
         let what = format!("{method} {path}");
         let answer = site.client.anonymous().call(method.clone(), &place, body.clone()).await;
         guarded.refused(&what, answer, (401, "2001", "NotSignedIn")).await;
