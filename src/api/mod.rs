@@ -12,8 +12,11 @@ pub mod audit_export;
 pub mod audit_view;
 pub mod auth;
 mod buckets;
+pub mod capacity;
+pub mod certificates;
 mod chunks;
 pub mod clock;
+mod commands;
 pub mod enrolment;
 pub mod epoch_document;
 pub mod error;
@@ -21,14 +24,17 @@ pub mod events;
 pub mod fleet_scores;
 pub mod gauges;
 pub mod health;
+pub mod hosts;
 pub mod idempotency;
 pub mod input;
 pub mod json;
 pub mod ledger;
+pub mod listing;
 pub mod login;
 pub mod metrics;
 pub mod middleware;
 pub mod node_actions;
+pub mod node_commands;
 pub mod node_events;
 pub mod node_view;
 pub mod nodes;
@@ -36,11 +42,13 @@ pub mod openapi;
 pub mod overview;
 pub mod overview_money;
 pub mod page;
-mod parameters;
+pub mod parameters;
 pub mod passwords;
+mod patience;
 pub mod payout_detail;
 pub mod payouts;
 pub mod people;
+pub mod planes;
 mod planned;
 pub mod pool_metrics;
 pub mod pools;
@@ -58,8 +66,10 @@ pub mod setup;
 pub mod setup_steps;
 pub mod state;
 pub mod storage;
+pub mod tls;
 pub mod two_factor;
 pub mod uptime;
+pub mod workload_view;
 
 pub use auth::{Caller, Principal};
 pub use error::ApiError;
@@ -68,7 +78,7 @@ pub use middleware::RequestInfo;
 pub use openapi::openapi_json;
 pub use page::{Page, PageQuery, Pagination};
 pub use settings::{SettingSource, SettingView};
-pub use state::{ApiSettings, AppState, Parts};
+pub use state::{ApiSettings, AppState, Parts, Transport};
 
 use crate::live::REFUSALS_FLUSH;
 use access::Rules;
@@ -129,6 +139,10 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(nodes::get, nodes::update, nodes::delete))
         .routes(routes!(nodes::accept_fingerprint))
         .routes(routes!(node_actions::act))
+        .routes(routes!(node_commands::start))
+        .routes(routes!(node_commands::stop))
+        .routes(routes!(node_commands::restart))
+        .routes(routes!(node_commands::list))
         .routes(routes!(node_events::list))
         .routes(routes!(pools::list, pools::create))
         .routes(routes!(pools::get, pools::update, pools::delete))
@@ -182,6 +196,8 @@ pub fn router(state: AppState) -> Router {
         .nest("/api/v1", agent::routes())
         .fallback(assets::serve)
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
+        .layer(from_fn_with_state(state.clone(), planes::check))
+        .layer(from_fn_with_state(state.clone(), hosts::check))
         .layer(from_fn_with_state(state.clone(), rates::by_address))
         .layer(from_fn_with_state(state.clone(), middleware::observe))
         .with_state(state)
@@ -218,6 +234,8 @@ mod fleet_tests;
 mod flood_tests;
 #[cfg(test)]
 mod idempotency_tests;
+#[cfg(test)]
+mod list_tests;
 #[cfg(test)]
 mod overview_tests;
 #[cfg(test)]
