@@ -11,6 +11,7 @@ mod demo;
 mod journey;
 mod layering;
 mod licences;
+mod limits;
 mod metrics;
 mod openapi;
 mod refusals;

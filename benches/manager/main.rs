@@ -43,6 +43,11 @@ const AGENT_SECONDS: u64 = 75;
 /// Samples that the spool of the measured agent holds: two days.
 const SPOOLED: u32 = 5_760;
 
+/// Requests of people per second, for how long, over how many connections.
+const API_RATE: f64 = 1_000.0;
+const API_SECONDS: f64 = 10.0;
+const API_CONNECTIONS: usize = 64;
+
 /// Slots with samples of a thousand nodes that make a store of a gigabyte.
 const LARGE_SLOTS: u32 = 4_000;
 
@@ -97,6 +102,9 @@ impl Bench {
         }
         if self.wants("registrations") {
             self.registrations().await;
+        }
+        if self.wants("api") {
+            self.api().await;
         }
         if self.wants("small") {
             self.small_fleet().await;
@@ -211,6 +219,45 @@ impl Bench {
                 grouped(first as f64)
             );
             self.table.add(key, what, text, "1,000/s, p99 < 100 ms", rate);
+        }
+        manager.process.terminate();
+    }
+
+    /// What people and programs ask most, at a steady rate, while a thousand nodes exist and have reported.
+    async fn api(&mut self) {
+        let data = self.dir.join("api");
+        let (manager, person) = set_up(&data).await;
+        let token = person.pool_token("bench", 1_000).await;
+        let enrolled = load::enrol(manager.address(), (0..1_000).map(|n| (n, token.clone())).collect(), 64).await;
+        let fleet = Fleet::connect(enrolled.nodes).await;
+        let ids: Vec<String> = fleet.ids().map(str::to_owned).collect();
+        let asks = |method: &str, path: &str, body: &str| load::asks(method, path, manager.address(), &person.token, body);
+        let count = (API_RATE * API_SECONDS) as usize;
+        let node = |n: usize| format!("/api/v1/nodes/{}", ids[n % ids.len()]);
+        let list = (0..count).map(|n| asks("GET", &format!("/api/v1/nodes?limit=100&page={}", n % 10 + 1), "")).collect();
+        let detail = (0..count).map(|n| asks("GET", &node(n * 7), "")).collect();
+        let status = |n: usize| if n / ids.len() % 2 == 0 { r#"{"status":"maintenance"}"# } else { r#"{"status":"active"}"# };
+        let update = (0..count).map(|n| asks("PUT", &node(n), status(n))).collect();
+        let rows: [(&'static str, &str, Vec<Vec<u8>>); 3] = [
+            ("api_node_list", "node list, 1,000 nodes, pages of 100, at 1,000/s", list),
+            ("api_node_detail", "node detail, at 1,000/s", detail),
+            ("api_node_status", "node status update, durable, at 1,000/s", update),
+        ];
+        for (key, what, requests) in rows {
+            let cpu = manager.process.cpu_seconds();
+            let (shots, seconds) = load::steadily(manager.address(), requests, API_RATE, API_CONNECTIONS).await;
+            let cpu = (manager.process.cpu_seconds() - cpu) * 1e6 / shots.len() as f64;
+            let all = sorted(shots.iter().map(|shot| shot.took_ms));
+            let p99 = percentile(&all, 0.99);
+            let text = format!(
+                "p50 {:.2} ms, p99 {p99:.2} ms, max {:.1} ms; {}/s, {} of {} answered 200; {cpu:.0} µs CPU each",
+                percentile(&all, 0.5),
+                percentile(&all, 1.0),
+                grouped(accepted(&shots) / seconds),
+                grouped(accepted(&shots)),
+                grouped(shots.len() as f64),
+            );
+            self.table.add(key, what, text, "p99 < 5 ms", p99);
         }
         manager.process.terminate();
     }

@@ -206,9 +206,9 @@ pub fn router(state: AppState) -> Router {
         .nest("/api/v1", agent::routes())
         .fallback(assets::serve)
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
-        .layer(from_fn_with_state(state.clone(), rates::by_address))
         .layer(from_fn_with_state(state.clone(), planes::check))
         .layer(from_fn_with_state(state.clone(), hosts::check))
+        .layer(from_fn_with_state(state.clone(), rates::by_address))
         .layer(from_fn_with_state(state.clone(), middleware::observe))
         .with_state(state)
 }
@@ -221,7 +221,7 @@ pub async fn record_refusals(state: AppState) {
             () = server::stopped(&mut stopping) => true,
             () = tokio::time::sleep(REFUSALS_FLUSH) => false,
         };
-        if let Err(error) = state.flush_refusals().await {
+        if let Err(error) = state.flush_refusals(stopped).await {
             tracing::warn!(%error, "counted refusals could not be recorded");
         }
         if stopped {
@@ -240,6 +240,8 @@ mod audit_tests;
 mod evidence_tests;
 #[cfg(test)]
 mod fleet_tests;
+#[cfg(test)]
+mod flood_tests;
 #[cfg(test)]
 mod idempotency_tests;
 #[cfg(test)]

@@ -157,9 +157,9 @@ impl AppState {
         }))
     }
 
-    /// Writes what was refused, and only counted so far, to the audit log.
-    pub async fn flush_refusals(&self) -> Result<(), WriteError> {
-        let drafts = self.refusals.take();
+    /// Writes what was refused, and only counted so far, to the audit log, when that may have its commit or the process ends.
+    pub async fn flush_refusals(&self, last: bool) -> Result<(), WriteError> {
+        let drafts = if last { self.refusals.take_last() } else { self.refusals.take(self.now().wall) };
         if drafts.is_empty() {
             return Ok(());
         }

@@ -130,9 +130,9 @@ record! {
     SetupMark = 1,
     NodeEvent = 1,
     Silent = 1,
+    Remembered = 1,
     Command = 1,
     Order = 1,
-    Remembered = 1,
 }
 
 /// Created with the file, or when a later release opens it, so that snapshots can open them all.
@@ -169,7 +169,7 @@ pub const ALL: &[&str] = &[
     SETUP_STEPS.name,
     NODE_EVENTS.name,
     SILENT.name,
+    IDEMPOTENCY_KEYS.name,
     COMMANDS.name,
     ORDERS.name,
-    IDEMPOTENCY_KEYS.name,
 ];
