@@ -15,7 +15,6 @@ use crate::domain::node::ResourceLimits;
 use crate::domain::pool::{DEFAULT_POOL_ID, NewPool, Pool, PoolChange, Pricing, PricingChange, ScalingPolicy};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::time::Slot;
-use crate::domain::user::Role;
 use crate::live::Change;
 use crate::storage::core::{nodes, pools};
 
@@ -92,8 +91,7 @@ pub struct PoolList {
 
 /// List pools
 #[utoipa::path(get, path = "/nodes/pools", tag = "pools", security(("access" = ["pool:read"])), params(PageQuery), responses((status = 200, body = PoolList)))]
-pub async fn list(State(state): State<AppState>, caller: Caller, page: Page) -> Result<Json<PoolList>, ApiError> {
-    caller.require(Role::Viewer)?;
+pub async fn list(State(state): State<AppState>, page: Page) -> Result<Json<PoolList>, ApiError> {
     let read = state.store.read()?;
     let counts = nodes::member_counts(&read)?;
     let (rows, pagination) = page.slice(pools::list(&read)?);
@@ -104,8 +102,8 @@ pub async fn list(State(state): State<AppState>, caller: Caller, page: Page) -> 
 
 /// List pools (flat)
 #[utoipa::path(get, path = "/pools", tag = "pools", security(("access" = ["pool:read"])), params(PageQuery), responses((status = 200, body = PoolList)))]
-pub async fn list_flat(state: State<AppState>, caller: Caller, page: Page) -> Result<Json<PoolList>, ApiError> {
-    list(state, caller, page).await
+pub async fn list_flat(state: State<AppState>, page: Page) -> Result<Json<PoolList>, ApiError> {
+    list(state, page).await
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -172,7 +170,6 @@ pub async fn create(
     caller: Caller,
     Json(asked): Json<NodePoolCreateRequest>,
 ) -> Result<(StatusCode, Json<PoolView>), ApiError> {
-    caller.require(Role::Operator)?;
     let mut errors = FieldErrors::default();
     let default = pools::by_id(&state.store.read()?, &pool_id(DEFAULT_POOL_ID)?)?.ok_or(Refusal::PoolNotFound)?;
     let default = *default.pricing.latest();
@@ -197,8 +194,7 @@ pub async fn create(
 /// Show a pool
 #[utoipa::path(get, path = "/nodes/pools/{pool_id}", tag = "pools", security(("access" = ["pool:read"])), params(("pool_id" = String, Path)),
     responses((status = 200, body = PoolView), (status = 404, body = ErrorBody)))]
-pub async fn get(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<PoolView>, ApiError> {
-    caller.require(Role::Viewer)?;
+pub async fn get(State(state): State<AppState>, Path(id): Path<String>) -> Result<Json<PoolView>, ApiError> {
     let pool = pools::by_id(&state.store.read()?, &pool_id(&id)?)?.ok_or(Refusal::PoolNotFound)?;
     Ok(Json(show_pool(&state, &pool)?))
 }
@@ -206,8 +202,8 @@ pub async fn get(State(state): State<AppState>, caller: Caller, Path(id): Path<S
 /// Show a pool (flat)
 #[utoipa::path(get, path = "/pools/{id}", tag = "pools", security(("access" = ["pool:read"])), params(("id" = String, Path)),
     responses((status = 200, body = PoolView), (status = 404, body = ErrorBody)))]
-pub async fn get_flat(state: State<AppState>, caller: Caller, id: Path<String>) -> Result<Json<PoolView>, ApiError> {
-    get(state, caller, id).await
+pub async fn get_flat(state: State<AppState>, id: Path<String>) -> Result<Json<PoolView>, ApiError> {
+    get(state, id).await
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -235,7 +231,6 @@ pub async fn update(
     Path(id): Path<String>,
     Json(asked): Json<NodePoolUpdateRequest>,
 ) -> Result<Json<PoolView>, ApiError> {
-    caller.require(Role::Operator)?;
     let id = pool_id(&id)?;
     let now = state.now();
     let price_from = now.wall.slot().next_epoch(state.settings.epoch_slots);
@@ -266,7 +261,6 @@ pub async fn update(
 #[utoipa::path(delete, path = "/nodes/pools/{pool_id}", tag = "pools", security(("access" = ["pool:write"])), params(("pool_id" = String, Path)),
     responses((status = 204), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub async fn delete(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
-    caller.require(Role::Operator)?;
     let id = pool_id(&id)?;
     let act = caller.act(state.now());
     state.store.write(move |tx| pools::delete(tx, &act, &id)).await?;
@@ -293,7 +287,6 @@ pub async fn add_node(
     Path(id): Path<String>,
     Json(asked): Json<PoolMemberRequest>,
 ) -> Result<Json<NodeView>, ApiError> {
-    caller.require(Role::Operator)?;
     let pool = pool_id(&id)?;
     let mut errors = FieldErrors::default();
     let node = NodeId::parse(&asked.node_id).map_err(|e| errors.add("node_id", e.to_string()));
@@ -326,7 +319,6 @@ pub async fn remove_node(
     caller: Caller,
     Path((pool, node)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
-    caller.require(Role::Operator)?;
     let (pool, node) = (pool_id(&pool)?, node_id(&node)?);
     let (act, directory) = (caller.act(state.now()), state.store.directory.clone());
     let node = state.store.write(move |tx| nodes::leave(tx, &directory, &act, &pool, &node)).await?;

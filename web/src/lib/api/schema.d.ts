@@ -1220,7 +1220,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The key with which this manager signs */
+        /**
+         * The key with which this manager signs
+         * @description Nodes have it too: they check the manager's answers with it.
+         */
         get: operations["get_poot_manager_key"];
         put?: never;
         post?: never;
