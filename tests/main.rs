@@ -14,4 +14,5 @@ mod metrics;
 mod openapi;
 mod refusals;
 mod rollups;
+mod seed_schemas;
 mod silence;

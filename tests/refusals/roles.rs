@@ -49,6 +49,14 @@ pub fn routes() -> Vec<(Method, &'static str, &'static str, Option<Value>)> {
         (post.clone(), "/clock/confirm", "admin", Some(json!({ "client_time": "2026-09-21T00:00:00Z" }))),
         (post.clone(), "/clock/accept", "super_admin", None),
         (post.clone(), "/payouts/process", "admin", None),
+        (
+            post.clone(),
+            "/audit/anchor/check",
+            "admin",
+            Some(json!({ "manager_id": "manager_0123456789", "seq": 1, "hash": "00", "at": "", "signature": "" })),
+        ),
+        (post.clone(), "/privacy/erase/{user_id}", "super_admin", Some(json!({ "reason": "asked for it" }))),
+        (post.clone(), "/privacy/erase/nodes/{node_id}", "super_admin", Some(json!({ "reason": "asked for it" }))),
         (post, "/recovery-kit", "super_admin", Some(json!({ "passphrase": "a long enough one", "password": PASSWORD }))),
     ]
 }
