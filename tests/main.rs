@@ -4,6 +4,7 @@
 
 mod support;
 
+mod commands;
 mod crash;
 mod days;
 mod demo;
@@ -16,3 +17,4 @@ mod refusals;
 mod rollups;
 mod seed_schemas;
 mod silence;
+mod supervisor;

@@ -2723,7 +2723,7 @@ export interface components {
              * Format: int32
              * @default 100
              */
-            max_nodes: number | null;
+            max_nodes?: number | null;
             name: string;
             pricing?: components["schemas"]["PricingRequest"] | null;
             resource_limits?: components["schemas"]["ResourceLimits"] | null;
@@ -3498,7 +3498,7 @@ export interface components {
              * Format: int64
              * @default 3600
              */
-            expires_in_seconds: number;
+            expires_in_seconds?: number;
             /** @description A node that was made beforehand, to be claimed. */
             node_id?: string | null;
             /** @description Where new nodes go; the default pool when neither this nor `node_id` is given. */
@@ -3507,7 +3507,7 @@ export interface components {
              * Format: int32
              * @default 1
              */
-            uses: number;
+            uses?: number;
         };
         TotpBegin: {
             /** @description The caller's own password. */
