@@ -5,12 +5,10 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::auth::Caller;
 use super::error::ApiError;
 use super::json::Json;
 use super::state::AppState;
 use crate::crypto;
-use crate::domain::user::Role;
 use crate::storage::core::meta;
 use crate::wire;
 
@@ -52,8 +50,7 @@ pub struct About {
 
 /// What this program is
 #[utoipa::path(get, path = "/about", tag = "operations", security(("access" = ["fleet:read"])), responses((status = 200, body = About)))]
-pub async fn show(State(state): State<AppState>, caller: Caller) -> Result<Json<About>, ApiError> {
-    caller.require(Role::Viewer)?;
+pub async fn show(State(state): State<AppState>) -> Result<Json<About>, ApiError> {
     let store = meta::store(&state.store.read()?)?;
     let tls = state.settings.transport.tls.as_ref();
     let certificate = tls.map(|tls| CertificateAbout { sha256: tls.fingerprint(), generated: !tls.is_own() });

@@ -16,7 +16,6 @@ use crate::domain::node::ResourceLimits;
 use crate::domain::pool::{DEFAULT_POOL_ID, NewPool, Pool, PoolChange, Pricing, PricingChange, ScalingPolicy};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::time::Slot;
-use crate::domain::user::Role;
 use crate::live::Change;
 use crate::storage::core::{nodes, pools};
 
@@ -126,13 +125,7 @@ pub enum Sort {
 /// List pools
 #[utoipa::path(get, path = "/nodes/pools", tag = "pools", security(("access" = ["pool:read"])), params(PageQuery, PoolQuery),
     responses((status = 200, body = PoolList), (status = 400, body = ErrorBody)))]
-pub async fn list(
-    State(state): State<AppState>,
-    caller: Caller,
-    page: Page,
-    Query(query): Query<PoolQuery>,
-) -> Result<Json<PoolList>, ApiError> {
-    caller.require(Role::Viewer)?;
+pub async fn list(State(state): State<AppState>, page: Page, Query(query): Query<PoolQuery>) -> Result<Json<PoolList>, ApiError> {
     let mut errors = FieldErrors::default();
     let sort = word(&mut errors, "sort", query.sort.as_deref(), "created_at, updated_at, name or node_count").unwrap_or(Sort::CreatedAt);
     let descending = descending(&mut errors, query.order.as_deref(), Order::Asc);
@@ -166,8 +159,8 @@ pub async fn list(
 /// List pools (flat)
 #[utoipa::path(get, path = "/pools", tag = "pools", security(("access" = ["pool:read"])), params(PageQuery, PoolQuery),
     responses((status = 200, body = PoolList), (status = 400, body = ErrorBody)))]
-pub async fn list_flat(state: State<AppState>, caller: Caller, page: Page, query: Query<PoolQuery>) -> Result<Json<PoolList>, ApiError> {
-    list(state, caller, page, query).await
+pub async fn list_flat(state: State<AppState>, page: Page, query: Query<PoolQuery>) -> Result<Json<PoolList>, ApiError> {
+    list(state, page, query).await
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -237,7 +230,6 @@ pub async fn create(
     caller: Caller,
     Json(asked): Json<NodePoolCreateRequest>,
 ) -> Result<(StatusCode, Json<PoolView>), ApiError> {
-    caller.require(Role::Operator)?;
     let mut errors = FieldErrors::default();
     let default = pools::by_id(&state.store.read()?, &pool_id(DEFAULT_POOL_ID)?)?.ok_or(Refusal::PoolNotFound)?;
     let default = *default.pricing.latest();
@@ -262,8 +254,7 @@ pub async fn create(
 /// Show a pool
 #[utoipa::path(get, path = "/nodes/pools/{pool_id}", tag = "pools", security(("access" = ["pool:read"])), params(("pool_id" = String, Path)),
     responses((status = 200, body = PoolView), (status = 404, body = ErrorBody)))]
-pub async fn get(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<PoolView>, ApiError> {
-    caller.require(Role::Viewer)?;
+pub async fn get(State(state): State<AppState>, Path(id): Path<String>) -> Result<Json<PoolView>, ApiError> {
     let pool = pools::by_id(&state.store.read()?, &pool_id(&id)?)?.ok_or(Refusal::PoolNotFound)?;
     Ok(Json(show_pool(&state, &pool)?))
 }
@@ -271,8 +262,8 @@ pub async fn get(State(state): State<AppState>, caller: Caller, Path(id): Path<S
 /// Show a pool (flat)
 #[utoipa::path(get, path = "/pools/{id}", tag = "pools", security(("access" = ["pool:read"])), params(("id" = String, Path)),
     responses((status = 200, body = PoolView), (status = 404, body = ErrorBody)))]
-pub async fn get_flat(state: State<AppState>, caller: Caller, id: Path<String>) -> Result<Json<PoolView>, ApiError> {
-    get(state, caller, id).await
+pub async fn get_flat(state: State<AppState>, id: Path<String>) -> Result<Json<PoolView>, ApiError> {
+    get(state, id).await
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -300,7 +291,6 @@ pub async fn update(
     Path(id): Path<String>,
     Json(asked): Json<NodePoolUpdateRequest>,
 ) -> Result<Json<PoolView>, ApiError> {
-    caller.require(Role::Operator)?;
     let id = pool_id(&id)?;
     let now = state.now();
     let price_from = now.wall.slot().next_epoch(state.settings.epoch_slots);
@@ -331,7 +321,6 @@ pub async fn update(
 #[utoipa::path(delete, path = "/nodes/pools/{pool_id}", tag = "pools", security(("access" = ["pool:write"])), params(("pool_id" = String, Path)),
     responses((status = 204), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub async fn delete(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
-    caller.require(Role::Operator)?;
     let id = pool_id(&id)?;
     let act = caller.act(state.now());
     state.store.write(move |tx| pools::delete(tx, &act, &id)).await?;
@@ -359,7 +348,6 @@ pub async fn add_node(
     Path(id): Path<String>,
     Json(asked): Json<PoolMemberRequest>,
 ) -> Result<Json<NodeView>, ApiError> {
-    caller.require(Role::Operator)?;
     let pool = pool_id(&id)?;
     let mut errors = FieldErrors::default();
     let node = NodeId::parse(&asked.node_id).map_err(|e| errors.add("node_id", e.to_string()));
@@ -392,7 +380,6 @@ pub async fn remove_node(
     caller: Caller,
     Path((pool, node)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
-    caller.require(Role::Operator)?;
     let (pool, node) = (pool_id(&pool)?, node_id(&node)?);
     let (act, directory) = (caller.act(state.now()), state.store.directory.clone());
     let node = state.store.write(move |tx| nodes::leave(tx, &directory, &act, &pool, &node)).await?;

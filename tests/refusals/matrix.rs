@@ -85,7 +85,7 @@ impl Route {
         match (parameter, before) {
             ("node_id", _) | (_, "nodes") => Thing::Node,
             ("pool_id", _) | (_, "pools") => Thing::Pool,
-            (_, "users") => Thing::User,
+            ("user_id", _) | (_, "users") => Thing::User,
             (_, "enrolment-tokens") => Thing::EnrolmentToken,
             _ => Thing::Other,
         }

@@ -87,10 +87,14 @@ const PUBLIC: &[&str] = &["/setup", "/licences", "/openapi.json", "/health", "/h
 /// Lowest role of what is read and is not for every viewer.
 const READ_BY_FEW: &[(&str, &str)] = &[
     ("/audit", "admin"),
+    ("/audit/anchor", "admin"),
+    ("/audit/export", "admin"),
+    ("/audit/verify", "admin"),
     ("/enrolment-tokens", "operator"),
     ("/ledger", "admin"),
     ("/ledger/balances", "admin"),
     ("/nodes/{id}/payout-address", "operator"),
+    ("/privacy/export/{user_id}", "super_admin"),
     ("/settings", "admin"),
     ("/setup/steps", "admin"),
     ("/users", "admin"),
