@@ -14,4 +14,5 @@ mod metrics;
 mod openapi;
 mod refusals;
 mod rollups;
+mod security;
 mod silence;

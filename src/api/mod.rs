@@ -14,6 +14,7 @@ pub mod auth;
 mod buckets;
 mod chunks;
 pub mod clock;
+pub mod compliance;
 pub mod enrolment;
 pub mod epoch_document;
 pub mod error;
@@ -110,6 +111,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(audit_chain::verify))
         .routes(routes!(audit_chain::anchor))
         .routes(routes!(audit_chain::check_anchor))
+        .routes(routes!(compliance::report))
         .routes(routes!(privacy::export))
         .routes(routes!(privacy::erase_person))
         .routes(routes!(privacy::erase_operator))
