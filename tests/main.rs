@@ -15,4 +15,5 @@ mod openapi;
 mod refusals;
 mod rollups;
 mod security;
+mod seed_schemas;
 mod silence;

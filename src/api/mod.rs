@@ -12,6 +12,8 @@ pub mod audit_export;
 pub mod audit_view;
 pub mod auth;
 mod buckets;
+pub mod capacity;
+pub mod certificates;
 mod chunks;
 pub mod clock;
 pub mod compliance;
@@ -22,10 +24,12 @@ pub mod events;
 pub mod fleet_scores;
 pub mod gauges;
 pub mod health;
+pub mod hosts;
 pub mod idempotency;
 pub mod input;
 pub mod json;
 pub mod ledger;
+pub mod listing;
 pub mod login;
 pub mod metrics;
 pub mod middleware;
@@ -37,10 +41,13 @@ pub mod openapi;
 pub mod overview;
 pub mod overview_money;
 pub mod page;
+pub mod parameters;
 pub mod passwords;
+mod patience;
 pub mod payout_detail;
 pub mod payouts;
 pub mod people;
+pub mod planes;
 mod planned;
 pub mod pool_metrics;
 pub mod pools;
@@ -58,6 +65,7 @@ pub mod setup;
 pub mod setup_steps;
 pub mod state;
 pub mod storage;
+pub mod tls;
 pub mod two_factor;
 pub mod uptime;
 
@@ -68,7 +76,7 @@ pub use middleware::RequestInfo;
 pub use openapi::openapi_json;
 pub use page::{Page, PageQuery, Pagination};
 pub use settings::{SettingSource, SettingView};
-pub use state::{ApiSettings, AppState, Parts};
+pub use state::{ApiSettings, AppState, Parts, Transport};
 
 use crate::live::REFUSALS_FLUSH;
 use access::Rules;
@@ -177,11 +185,14 @@ pub fn router(state: AppState) -> Router {
     let rules = Arc::new(Rules::of(&document));
     documented
         .route_layer(from_fn_with_state(state.clone(), idempotency::once))
+        .route_layer(from_fn_with_state(parameters::Known::of(&document), parameters::refuse_unknown))
         .route_layer(from_fn_with_state((state.clone(), rules), access::guard))
         .nest("/api/v1", agent::routes())
         .fallback(assets::serve)
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
         .layer(from_fn_with_state(state.clone(), rates::by_address))
+        .layer(from_fn_with_state(state.clone(), planes::check))
+        .layer(from_fn_with_state(state.clone(), hosts::check))
         .layer(from_fn_with_state(state.clone(), middleware::observe))
         .with_state(state)
 }
@@ -215,6 +226,8 @@ mod evidence_tests;
 mod fleet_tests;
 #[cfg(test)]
 mod idempotency_tests;
+#[cfg(test)]
+mod list_tests;
 #[cfg(test)]
 mod overview_tests;
 #[cfg(test)]
