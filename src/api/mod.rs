@@ -17,6 +17,7 @@ pub mod certificates;
 mod chunks;
 pub mod clock;
 pub mod compliance;
+mod commands;
 pub mod enrolment;
 pub mod epoch_document;
 pub mod error;
@@ -34,6 +35,7 @@ pub mod login;
 pub mod metrics;
 pub mod middleware;
 pub mod node_actions;
+pub mod node_commands;
 pub mod node_events;
 pub mod node_view;
 pub mod nodes;
@@ -68,6 +70,7 @@ pub mod storage;
 pub mod tls;
 pub mod two_factor;
 pub mod uptime;
+pub mod workload_view;
 
 pub use auth::{Caller, Principal};
 pub use error::ApiError;
@@ -137,6 +140,10 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(nodes::get, nodes::update, nodes::delete))
         .routes(routes!(nodes::accept_fingerprint))
         .routes(routes!(node_actions::act))
+        .routes(routes!(node_commands::start))
+        .routes(routes!(node_commands::stop))
+        .routes(routes!(node_commands::restart))
+        .routes(routes!(node_commands::list))
         .routes(routes!(node_events::list))
         .routes(routes!(pools::list, pools::create))
         .routes(routes!(pools::get, pools::update, pools::delete))

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{Semaphore, watch};
 
 use super::audit_export::EXPORTS;
+use super::commands::Waiting;
 use super::hosts::Hosts;
 use super::idempotency::Idempotency;
 use super::passwords::{Attempts, Stretching};
@@ -104,6 +105,8 @@ pub struct Shared {
     pub code_guesses: Mutex<CodeGuesses>,
     pub stretching: Stretching,
     pub(super) sse_clients: Arc<Semaphore>,
+    /// Agents that wait for an order.
+    pub(super) waiting: Waiting,
     pub(super) long_reads: Arc<Semaphore>,
     pub(super) rates: Rates,
     pub(super) idempotency: Idempotency,
@@ -140,6 +143,7 @@ impl AppState {
             code_guesses: Mutex::default(),
             stretching: Stretching::default(),
             sse_clients: Arc::new(Semaphore::new(SSE_CLIENTS)),
+            waiting: Waiting::default(),
             long_reads: Arc::new(Semaphore::new(LONG_READS)),
             idempotency: Idempotency::new(&store.entropy),
             storage_check: Arc::new(Semaphore::new(1)),

@@ -8,6 +8,7 @@ pub mod audit;
 pub mod bits;
 pub mod challenge;
 pub mod compliance;
+pub mod command;
 pub mod credits;
 pub mod enrolment;
 pub mod epoch;
@@ -40,3 +41,4 @@ pub mod user;
 
 #[cfg(test)]
 mod rule_tests;
+pub mod workload;

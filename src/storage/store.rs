@@ -39,6 +39,8 @@ pub struct Store {
     pub secrets: Secrets,
     pub entropy: Entropy,
     pub manager_id: ManagerId,
+    /// Grows when the store is restored: orders of the copy before are older.
+    pub generation: u32,
     pub signing_key: SigningKey,
     dir: PathBuf,
 }
@@ -85,7 +87,8 @@ impl Store {
         let intake = recover_intake(&hot, &secrets, &entropy, &options.boot_id, now)?;
         let flushing = tokio::sync::Mutex::default();
         let directory = Directory::load(&core.read()?)?;
-        Ok(Store { core, hot, directory, intake, flushing, secrets, entropy, manager_id: store.manager_id, signing_key, dir: dir.clone() })
+        let (manager_id, generation) = (store.manager_id, store.generation);
+        Ok(Store { core, hot, directory, intake, flushing, secrets, entropy, manager_id, generation, signing_key, dir: dir.clone() })
     }
 
     /// Makes everything accepted so far durable in one transaction of the hot file. `wall_minus_boot_ms` is known while the clock is

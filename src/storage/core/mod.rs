@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod audit;
 pub mod audit_search;
+pub mod commands;
 pub mod enrolment;
 pub mod epochs;
 pub mod ledger;

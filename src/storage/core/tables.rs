@@ -2,6 +2,7 @@
 
 use crate::domain::alert::Alert;
 use crate::domain::audit::Entry;
+use crate::domain::command::{Command, Order};
 use crate::domain::enrolment::EnrolmentToken;
 use crate::domain::epoch::Head;
 use crate::domain::ids::UserId;
@@ -39,6 +40,10 @@ pub const NODE_KEYS: Table<[u8; 32], Index> = Table::new("node_keys");
 pub const NODE_NAMES: Table<(u32, String), Index> = Table::new("node_names");
 /// (node index, sequence from 1) -> what happened.
 pub const NODE_EVENTS: Table<(u32, u64), NodeEvent> = Table::new("node_events");
+/// (node index, revision) -> what was asked of its workload.
+pub const COMMANDS: Table<(u32, u64), Command> = Table::new("commands");
+/// Node index -> what its workload was told last; none before the first command.
+pub const ORDERS: Table<u32, Order> = Table::new("orders");
 /// One row: whose silence is recorded.
 pub const SILENT: Table<String, Silent> = Table::new("silent");
 /// By pool index.
@@ -113,6 +118,8 @@ record! {
     SetupMark = 1,
     NodeEvent = 1,
     Silent = 1,
+    Command = 1,
+    Order = 1,
 }
 
 /// Created with the file, or when a later release opens it, so that snapshots can open them all.
@@ -147,4 +154,6 @@ pub const ALL: &[&str] = &[
     SETUP_STEPS.name,
     NODE_EVENTS.name,
     SILENT.name,
+    COMMANDS.name,
+    ORDERS.name,
 ];
