@@ -442,6 +442,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/compliance/report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A compliance report
+         * @description Payouts by settlement, currency and status, with totals; what each person did: sign-ins, refused sign-ins, approvals, changes of addresses, roles and settings,
+         *     erasures and exports, with the entries themselves; and the audit log's head after a check of all of it. Who was erased appears by id only. The
+         *     report itself is recorded as an export.
+         */
+        get: operations["get_compliance_report"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/enrolment-tokens": {
         parameters: {
             query?: never;
@@ -2053,6 +2075,33 @@ export interface components {
             /** @description Why it is not trusted. */
             why?: string | null;
         };
+        ComplianceReport: {
+            address_changes: components["schemas"]["Listed"];
+            approvals: components["schemas"]["Listed"];
+            /** @description The whole audit log, checked for this report. */
+            chain: components["schemas"]["ChainCheck"];
+            /**
+             * Format: int64
+             * @description Entries of the audit log in the range.
+             */
+            entries: number;
+            erasures: components["schemas"]["Listed"];
+            exports: components["schemas"]["Listed"];
+            from: string;
+            made_at: string;
+            manager_id: string;
+            /** @description By settlement, currency and status. */
+            payouts: components["schemas"]["PayoutTotal"][];
+            people: components["schemas"]["PersonTotal"][];
+            /**
+             * Format: int64
+             * @description Failed authentications on no known account.
+             */
+            refused_sign_ins_of_nobody: number;
+            role_changes: components["schemas"]["Listed"];
+            setting_changes: components["schemas"]["Listed"];
+            to: string;
+        };
         Confirmation: {
             /** @description RFC 3339: the time on the caller's clock. */
             client_time: string;
@@ -2594,6 +2643,16 @@ export interface components {
         };
         /** @enum {string} */
         ListOrder: "asc" | "desc";
+        /** @description Entries of one kind. */
+        Listed: {
+            /**
+             * Format: int64
+             * @description How many there are in the range.
+             */
+            count: number;
+            /** @description The first 1,000 of them. */
+            entries: components["schemas"]["EntryView"][];
+        };
         LoginAnswer: {
             /** @description For programs: `Authorization: Bearer <access_token>`. Browsers get a cookie and no token. */
             access_token?: string | null;
@@ -3190,6 +3249,18 @@ export interface components {
          * @enum {string}
          */
         PayoutStatus: "pending" | "processing" | "completed" | "failed" | "cancelled";
+        /** @description Payouts made in the range, as they stand now. */
+        PayoutTotal: {
+            /** @description Decimal, in the currency. */
+            amount: string;
+            /** Format: int64 */
+            count: number;
+            currency: components["schemas"]["Currency"];
+            settlement: components["schemas"]["Settlement"];
+            status: components["schemas"]["PayoutStatus"];
+            /** @description The same in its smallest unit: a whole number. */
+            units: string;
+        };
         /** @description A payout to one node. */
         PayoutView: {
             /**
@@ -3247,6 +3318,36 @@ export interface components {
             /** @description Payout addresses the person set: entries with the node and the end of the address. */
             payout_addresses: components["schemas"]["EntryView"][];
             sessions: components["schemas"]["SessionExport"][];
+            user_id: string;
+        };
+        /** @description One person in the range. */
+        PersonTotal: {
+            /** Format: int64 */
+            address_changes: number;
+            /** Format: int64 */
+            approvals: number;
+            /**
+             * Format: int64
+             * @description All entries of the audit log under this id.
+             */
+            entries: number;
+            /** Format: int64 */
+            erasures: number;
+            /** Format: int64 */
+            exports: number;
+            /** @description As it is now; null when the account was removed, `erased` when the person was erased. */
+            name?: string | null;
+            /**
+             * Format: int64
+             * @description Failed authentications on the account, by whoever it was.
+             */
+            refused_sign_ins: number;
+            /** Format: int64 */
+            role_changes: number;
+            /** Format: int64 */
+            setting_changes: number;
+            /** Format: int64 */
+            sign_ins: number;
             user_id: string;
         };
         /** @description A pool. */
@@ -5016,6 +5117,48 @@ export interface operations {
             415: components["responses"]["NotJson"];
             /** @description Unprocessable Entity */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_compliance_report: {
+        parameters: {
+            query?: {
+                /** @description RFC 3339: from this time on; default: 30 days before `to`. */
+                from?: string;
+                /** @description RFC 3339: before this time; default: now. At most 366 days after `from`. */
+                to?: string;
+                /** @description `json` (the default) or `csv`. */
+                format?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ComplianceReport"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            /** @description the log is being checked already */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
