@@ -92,3 +92,24 @@ async fn unusual_and_frequent_payouts_are_told_for_as_long_as_they_are_recent() 
     site.client.confirm().await;
     assert_eq!(open(&site).await, []);
 }
+
+#[tokio::test]
+async fn where_strangers_came_from_is_forgotten_after_a_year() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::new(dir.path().join("data"), &[]).await;
+    let body = json!({ "username": "nobody-here", "password": "a wrong password" });
+    site.client.anonymous().call(Method::POST, "/auth/login", Some(body)).await;
+    let address = async || {
+        site.app.context.run(Job::Housekeeping).await.unwrap();
+        site.client.get("/audit?operation=request.refuse&text=WrongCredentials").await["entries"][0]["address"].clone()
+    };
+    assert_eq!(address().await, "127.0.0.1");
+    site.driver.advance_ms(335 * 86_400_000);
+    assert_eq!(address().await, "127.0.0.1");
+    site.driver.advance_ms(62 * 86_400_000);
+    assert_eq!(address().await, "erased");
+    assert_eq!(site.client.get("/audit?operation=privacy.expire").await["pagination"]["total"], 1);
+    assert_eq!(address().await, "erased");
+    assert_eq!(site.client.get("/audit?operation=privacy.expire").await["pagination"]["total"], 1, "once");
+    assert_eq!(site.client.get("/audit/verify").await["ok"], true);
+}
