@@ -5,7 +5,7 @@ use crate::domain::audit::Act;
 use crate::domain::credits::Epoch;
 use crate::domain::evidence::{SLOTS_PER_DAY, day_of};
 use crate::domain::time::Now;
-use crate::storage::core::{audit, subject_keys};
+use crate::storage::core::{audit, idempotency, subject_keys};
 use crate::storage::table::WriteTx;
 use crate::storage::{Lane, hot};
 
@@ -19,6 +19,8 @@ const STRANGER_DAYS: i64 = 365;
 const LEAF_ROWS: usize = 2_000;
 /// The same of roll-ups: they come due a few at a time.
 const ROLLUP_ROWS: usize = 500;
+/// Idempotency keys forgotten in one run: all that may be due.
+const IDEMPOTENCY_ROWS: usize = 4_096;
 /// Transactions in one run; the rest follows in the next.
 const PER_RUN: usize = 50;
 
@@ -41,6 +43,10 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
         if !more.await? {
             break;
         }
+    }
+    // A commit costs the card some pages: none when there is nothing to forget.
+    if !idempotency::due(&context.store.read()?, now.wall, 1)?.is_empty() {
+        context.store.write(move |tx| idempotency::sweep(tx, now.wall, IDEMPOTENCY_ROWS)).await?;
     }
     forget_strangers(context, now).await
 }
