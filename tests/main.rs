@@ -16,6 +16,7 @@ mod metrics;
 mod openapi;
 mod refusals;
 mod rollups;
+mod security;
 mod seed_schemas;
 mod silence;
 mod supervisor;

@@ -17,6 +17,7 @@ pub mod certificates;
 mod chunks;
 pub mod clock;
 mod commands;
+pub mod compliance;
 pub mod enrolment;
 pub mod enrolment_requests;
 pub mod epoch_document;
@@ -129,6 +130,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(audit_chain::verify))
         .routes(routes!(audit_chain::anchor))
         .routes(routes!(audit_chain::check_anchor))
+        .routes(routes!(compliance::report))
         .routes(routes!(privacy::export))
         .routes(routes!(privacy::erase_person))
         .routes(routes!(privacy::erase_operator))

@@ -9,6 +9,7 @@ mod payouts;
 mod postings;
 mod rollups;
 mod schedule;
+mod security;
 mod silence;
 
 use std::sync::Arc;
@@ -81,6 +82,7 @@ impl Context {
                 commands::run(self).await
             }
             Job::Rollups => rollups::run(self).await,
+            Job::Security => security::run(self).await,
         }
     }
 
@@ -92,7 +94,7 @@ impl Context {
     /// All cycles in their natural order: what time alone would bring. For driven clocks and the command line.
     pub async fn run_all(&self) -> Result<(), Stopped> {
         self.tick();
-        for job in [Job::Silence, Job::Flush, Job::Epochs, Job::Postings, Job::Payouts, Job::Rollups, Job::Housekeeping] {
+        for job in [Job::Silence, Job::Flush, Job::Epochs, Job::Postings, Job::Payouts, Job::Rollups, Job::Housekeeping, Job::Security] {
             self.run(job).await?;
         }
         Ok(())

@@ -9,4 +9,4 @@ mod refusals;
 pub use events::{Change, Event, Events, LatestSample, RING, ReportEvent, Stamped, Watch};
 pub use metrics::{Family, Gauge, Metrics};
 pub use nudges::{Job, Nudges};
-pub use refusals::{FLUSH as REFUSALS_FLUSH, Refusals};
+pub use refusals::{FLUSH as REFUSALS_FLUSH, Refusals, network};
