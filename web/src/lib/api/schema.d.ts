@@ -2393,6 +2393,10 @@ export interface components {
              */
             accrued: string;
             configuration: components["schemas"]["NodeConfiguration"];
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
             created_at: string;
             currency: components["schemas"]["Currency"];
             eligible: components["schemas"]["Eligible"];
@@ -2401,11 +2405,17 @@ export interface components {
             /** @description The machine no longer looks like the accepted one: payouts hold. */
             fingerprint_drift: boolean;
             hardware_info?: components["schemas"]["HardwareInfo"] | null;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
             last_heartbeat?: string | null;
             latest?: components["schemas"]["LatestSample"] | null;
             location?: components["schemas"]["NodeLocation"] | null;
             maintenance?: components["schemas"]["Maintenance"] | null;
+            /** @example attic-pi */
             name: string;
+            /** @example node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f */
             node_id: string;
             node_type: components["schemas"]["NodeType"];
             observed: components["schemas"]["Observed"];
@@ -2414,12 +2424,17 @@ export interface components {
              * @example 12.5
              */
             payable: string;
+            /** @example pool_default */
             pool_id?: string | null;
             pool_name?: string | null;
             poot: components["schemas"]["PootSummary"];
             /** @description Of the book that `payable` is from; `simulated`: no money moves. */
             settlement: components["schemas"]["Settlement"];
             status: components["schemas"]["NodeStatus"];
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
             updated_at: string;
             wanted: components["schemas"]["Wanted"];
         };
@@ -2703,14 +2718,27 @@ export interface components {
         PayoutStatus: "pending" | "processing" | "completed" | "failed" | "cancelled";
         /** @description A payout to one node. */
         PayoutView: {
+            /**
+             * @description Exact.
+             * @example 12.5
+             */
             amount: string;
             /** Format: int32 */
             attempts: number;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
             completed_at?: string | null;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
             created_at: string;
             currency: components["schemas"]["Currency"];
             /** @description Why it failed or was cancelled. */
             error_message?: string | null;
+            /** @example node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f */
             node_id: string;
             node_name: string;
             payout_id: string;
@@ -2720,6 +2748,10 @@ export interface components {
             settlement: components["schemas"]["Settlement"];
             status: components["schemas"]["PayoutStatus"];
             transaction_hash?: string | null;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
             updated_at: string;
             /** @description Viewers see its end only. */
             wallet_address: string;
@@ -2727,17 +2759,30 @@ export interface components {
         /** @description A pool. */
         Pool: {
             auto_scaling: boolean;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
             created_at: string;
             description: string;
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @example 100
+             */
             max_nodes: number;
+            /** @example default */
             name: string;
             /** Format: int32 */
             node_count: number;
+            /** @example pool_default */
             pool_id: string;
             pricing: components["schemas"]["Pricing"];
             resource_limits?: components["schemas"]["ResourceLimits"] | null;
             scaling_policy?: components["schemas"]["ScalingPolicy"] | null;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
             updated_at: string;
         };
         PoolList: {
@@ -2974,7 +3019,7 @@ export interface components {
         Pricing: {
             /** @example 0.05 */
             cost_per_hour: string;
-            currency: string;
+            currency: components["schemas"]["Currency"];
             /** @description When this price comes into force, if it is still to come: at the start of the next epoch after it was set. */
             in_force_from?: string | null;
             /** @example 0.05 */
@@ -3039,8 +3084,13 @@ export interface components {
             memory?: components["schemas"]["MemoryMetrics"] | null;
             min?: components["schemas"]["Extreme"] | null;
             network?: components["schemas"]["NetworkMetrics"] | null;
+            /** @example node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f */
             node_id: string;
-            /** @description RFC 3339, UTC; of a bucket its start. */
+            /**
+             * Format: date-time
+             * @description RFC 3339, UTC; of a bucket its start.
+             * @example 2026-09-21T14:13:20Z
+             */
             timestamp: string;
         };
         Resources: {
