@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +12,10 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::api::rates::Limits;
 use crate::api::{self, ApiSettings, AppState, Parts, SettingSource, SettingView};
 use crate::clock::{self, Clock};
-use crate::config::{Config, Listed, Origin};
+use crate::config::{self, Config, Listed, Origin};
 use crate::crypto::Entropy;
 use crate::domain::audit::{Act, Actor};
 use crate::domain::credits::Epochs;
@@ -270,7 +272,21 @@ fn api_settings(config: &Config, settings: &Settings) -> ApiSettings {
         address_cooldown_hours: config.payout.address_cooldown_hours,
         poot: settings.params,
         settlement: Settlement::Simulated,
+        rates: rates(&config.limits),
         listed: config.listed.iter().map(setting).collect(),
+    }
+}
+
+fn rates(limits: &config::Limits) -> Limits {
+    // The rules of the settings allow no zero.
+    let per_minute = |requests| NonZeroU32::new(requests).unwrap_or(NonZeroU32::MIN);
+    Limits {
+        public: per_minute(limits.public_requests),
+        node: per_minute(limits.node_requests),
+        person: per_minute(limits.person_requests),
+        admin: per_minute(limits.admin_requests),
+        poot: per_minute(limits.poot_requests),
+        payout: per_minute(limits.payout_requests),
     }
 }
 

@@ -10,8 +10,9 @@ use std::sync::PoisonError;
 use super::error::{ApiError, ErrorBody};
 use super::json::{parse, read_body};
 use super::listing::{Order, descending, found, search, word};
-use super::middleware::note_refusal;
+use super::middleware::{RequestInfo, note_refusal};
 use super::nodes::{optional_pool, published};
+use super::rates::{Class, Payer};
 use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path, Query};
 use crate::crypto::{PublicKey, hex, jwt_encode, unhex};
 use crate::domain::alert::Severity;
@@ -123,7 +124,7 @@ pub enum TokenSort {
 }
 
 /// List enrolment tokens, newest first
-#[utoipa::path(get, path = "/enrolment-tokens", tag = "enrolment", params(PageQuery, TokenQuery),
+#[utoipa::path(get, path = "/enrolment-tokens", tag = "enrolment", security(("access" = ["enrolment:read"])), params(PageQuery, TokenQuery),
     responses((status = 200, body = TokenList), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub async fn list_tokens(
     State(state): State<AppState>,
@@ -201,7 +202,7 @@ pub struct TokenMade {
 }
 
 /// Make an enrolment token
-#[utoipa::path(post, path = "/enrolment-tokens", tag = "enrolment", request_body = TokenRequest,
+#[utoipa::path(post, path = "/enrolment-tokens", tag = "enrolment", security(("access" = ["enrolment:write"])), request_body = TokenRequest,
     responses((status = 201, body = TokenMade), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub async fn create_token(
     State(state): State<AppState>,
@@ -248,7 +249,7 @@ pub async fn create_token(
 }
 
 /// Revoke an enrolment token
-#[utoipa::path(delete, path = "/enrolment-tokens/{id}", tag = "enrolment", params(("id" = String, Path)),
+#[utoipa::path(delete, path = "/enrolment-tokens/{id}", tag = "enrolment", security(("access" = ["enrolment:write"])), params(("id" = String, Path)),
     responses((status = 204), (status = 404, body = ErrorBody)))]
 pub async fn revoke_token(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
     caller.require(Role::Operator)?;
@@ -267,7 +268,7 @@ const NOBODY: Envelope<'_> = Envelope { purpose: Purpose::Enrol, manager: "", no
 /// Make this machine a node
 ///
 /// The body is the agent's, signed with the key in it (`x-lucid-signature`); the answer is signed with the manager's.
-#[utoipa::path(post, path = "/agent/enrol", tag = "agent", request_body(content = String, content_type = "application/json"),
+#[utoipa::path(post, path = "/agent/enrol", tag = "agent", security(()), request_body(content = String, content_type = "application/json"),
     responses((status = 200, content_type = "application/json", body = String), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub async fn enrol(State(state): State<AppState>, caller: Caller, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
     let body = read_body(body, MAX_BODY).await?;
@@ -292,6 +293,11 @@ pub async fn enrol(State(state): State<AppState>, caller: Caller, headers: Heade
     };
     let (act, directory, ours) = (caller.act(now), state.store.directory.clone(), manager_key_hash(&state.store.manager_key()));
     let token_id = asked.token.id.to_string();
+    // A token that does not hold is refused without the writer; one that does pays for the request, not the address.
+    if let Err(error) = enrolment::presented(&state.store.read()?, &ours, &asked, now.wall) {
+        return Err(refused(&state, &caller, token_id, &key, error.into()).await?);
+    }
+    state.rates.charge(&caller.request, Class::Signed, Payer::EnrolmentToken(&token_id))?;
     let enrolled = match state.store.write(move |tx| enrolment::enrol(tx, &directory, &act, &ours, &asked)).await {
         Ok(enrolled) => enrolled,
         Err(error) => return Err(refused(&state, &caller, token_id, &key, error).await?),
@@ -367,7 +373,7 @@ pub struct ChallengeMade {
 }
 
 /// Ask for a challenge to prove a node's key with
-#[utoipa::path(post, path = "/auth/node/challenge", tag = "agent", request_body = ChallengeRequest, responses((status = 200, body = ChallengeMade)))]
+#[utoipa::path(post, path = "/auth/node/challenge", tag = "agent", security(()), request_body = ChallengeRequest, responses((status = 200, body = ChallengeMade)))]
 pub async fn challenge(State(state): State<AppState>, Json(asked): Json<ChallengeRequest>) -> Json<ChallengeMade> {
     let now = state.now();
     let bytes: [u8; 32] = state.entropy.bytes();
@@ -395,9 +401,13 @@ pub struct NodeToken {
 }
 
 /// Answer a challenge, get a token that acts as the node for an hour
-#[utoipa::path(post, path = "/auth/node/token", tag = "agent", request_body = NodeTokenRequest,
+#[utoipa::path(post, path = "/auth/node/token", tag = "agent", security(()), request_body = NodeTokenRequest,
     responses((status = 200, body = NodeToken), (status = 401, body = ErrorBody)))]
-pub async fn node_token(State(state): State<AppState>, Json(asked): Json<NodeTokenRequest>) -> Result<Json<NodeToken>, ApiError> {
+pub async fn node_token(
+    State(state): State<AppState>,
+    request: RequestInfo,
+    Json(asked): Json<NodeTokenRequest>,
+) -> Result<Json<NodeToken>, ApiError> {
     let now = state.now();
     let node = NodeId::parse(&asked.node_id).map_err(|_| Refusal::ChallengeUnknown)?;
     let bytes = unhex(&asked.challenge).and_then(|b| b.try_into().ok()).ok_or(Refusal::ChallengeUnknown)?;
@@ -413,6 +423,7 @@ pub async fn node_token(State(state): State<AppState>, Json(asked): Json<NodeTok
     if !envelope.verify(&key, asked.challenge.as_bytes(), &asked.signature) {
         return Err(Refusal::SignatureForged.into());
     }
+    state.rates.charge(&request, Class::Signed, Payer::Node(node.as_str()))?;
     let claims = NodeClaims::new(node, now.wall, state.entropy.uuid(now.wall.0).simple().to_string());
     let access_token = jwt_encode(&state.store.secrets.node_tokens, &claims).map_err(|_| ApiError::panicked())?;
     Ok(Json(NodeToken { access_token, token_type: "Bearer", expires_in: NODE_TOKEN_SECONDS }))

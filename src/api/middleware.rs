@@ -14,11 +14,14 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::buckets::Standing;
 use super::error::ApiError;
 use super::metrics;
+use super::rates;
 use super::state::AppState;
 use crate::clock::Stopwatch;
-use crate::domain::audit::{Act, Actor, Draft};
+use crate::crypto::Entropy;
+use crate::domain::audit::{Act, Actor, Draft, Seed};
 use crate::domain::time::{Now, Timestamp};
 use crate::storage::core::audit;
 
@@ -36,13 +39,23 @@ pub struct RequestInfo {
     pub request_id: String,
     /// Loopback where no connection is known (requests made inside the process).
     pub address: IpAddr,
+    /// What the caller's program calls itself, cut to `USER_AGENT_LEN`.
+    pub user_agent: Option<String>,
     /// Filled when somebody turns out to be signed in, so that a refusal is recorded with who was refused.
     actor: Arc<OnceLock<Actor>>,
+    /// Filled when the request is charged to somebody's rate, so that every answer says how that stands.
+    standing: Arc<OnceLock<Standing>>,
 }
 
 impl Default for RequestInfo {
     fn default() -> RequestInfo {
-        RequestInfo { request_id: String::new(), address: IpAddr::V4(Ipv4Addr::LOCALHOST), actor: Arc::default() }
+        RequestInfo {
+            request_id: String::new(),
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            user_agent: None,
+            actor: Arc::default(),
+            standing: Arc::default(),
+        }
     }
 }
 
@@ -52,9 +65,19 @@ impl RequestInfo {
         let _ = self.actor.set(actor);
     }
 
+    pub(super) fn charged(&self, standing: Standing) {
+        // The first charge decides: nothing is charged twice.
+        let _ = self.standing.set(standing);
+    }
+
+    pub(super) fn standing(&self) -> Option<Standing> {
+        self.standing.get().copied()
+    }
+
     /// What a verb of the store dates and signs its audit entry with.
     pub fn act(&self, now: Now, actor: Actor) -> Act {
-        Act { now, actor, address: Some(self.address.to_string()), request_id: Some(self.request_id.clone()) }
+        let (address, request_id) = (Some(self.address.to_string()), Some(self.request_id.clone()));
+        Act { now, actor, address, user_agent: self.user_agent.clone(), request_id, seed: Seed(Some(Entropy::new().bytes())) }
     }
 }
 
@@ -69,7 +92,8 @@ impl<S: Send + Sync> FromRequestParts<S> for RequestInfo {
 /// The outermost layer.
 pub async fn observe(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let watch = Stopwatch::start();
-    let info = RequestInfo { request_id: request_id(&state, request.headers()), address: address(&request), actor: Arc::default() };
+    let (request_id, user_agent) = (request_id(&state, request.headers()), user_agent(request.headers()));
+    let info = RequestInfo { request_id, user_agent, address: address(&request), ..RequestInfo::default() };
     request.extensions_mut().insert(info.clone());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
@@ -86,6 +110,9 @@ pub async fn observe(State(state): State<AppState>, mut request: Request, next: 
         response = error.render(&info.request_id, state.now().wall);
     }
     secure(response.headers_mut(), state.settings.tls);
+    if let Some(standing) = info.standing() {
+        rates::tell(response.headers_mut(), standing);
+    }
     if let Ok(id) = HeaderValue::from_str(&info.request_id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
@@ -151,6 +178,14 @@ fn request_id(state: &AppState, headers: &HeaderMap) -> String {
     };
     let given = headers.get(REQUEST_ID).and_then(|v| v.to_str().ok()).filter(plain);
     given.map_or_else(|| format!("req_{}", state.entropy.uuid(state.now().wall.0).simple()), str::to_owned)
+}
+
+/// What is kept of a program's name for itself, in characters.
+pub const USER_AGENT_LEN: usize = 256;
+
+fn user_agent(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(header::USER_AGENT)?.to_str().ok()?;
+    Some(text.chars().take(USER_AGENT_LEN).collect())
 }
 
 /// Where the request comes from. A proxy on this machine names its client last in `X-Forwarded-For`; from anywhere else the header is hearsay.

@@ -2,11 +2,14 @@
 //! transaction, and show the result. Rules live in `domain`, writes in `storage`; cycles are woken through `live::Nudges`.
 
 pub mod about;
+pub mod access;
 mod agent;
 pub mod alerts;
 pub mod assets;
 pub mod audit;
+pub mod audit_view;
 pub mod auth;
+mod buckets;
 pub mod clock;
 pub mod enrolment;
 pub mod epoch_document;
@@ -40,6 +43,7 @@ mod planned;
 pub mod pool_metrics;
 pub mod pools;
 pub mod poot;
+pub mod rates;
 mod reads;
 pub mod recovery_kit;
 pub mod resources;
@@ -51,6 +55,7 @@ pub mod setup;
 pub mod setup_steps;
 pub mod state;
 pub mod storage;
+pub mod two_factor;
 pub mod uptime;
 
 pub use auth::{Caller, Principal};
@@ -63,7 +68,10 @@ pub use settings::{SettingSource, SettingView};
 pub use state::{ApiSettings, AppState, Parts};
 
 use crate::live::REFUSALS_FLUSH;
+use access::Rules;
 use axum::Router;
+use axum::middleware::from_fn_with_state;
+use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -77,6 +85,13 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(login::login))
         .routes(routes!(login::logout))
         .routes(routes!(login::me))
+        .routes(routes!(two_factor::confirm))
+        .routes(routes!(two_factor::change_password))
+        .routes(routes!(two_factor::begin))
+        .routes(routes!(two_factor::enable))
+        .routes(routes!(two_factor::disable))
+        .routes(routes!(two_factor::renew_recovery))
+        .routes(routes!(two_factor::reset))
         .routes(routes!(people::list, people::create))
         .routes(routes!(people::update, people::delete))
         .routes(routes!(sessions::list))
@@ -94,7 +109,6 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(clock::confirm))
         .routes(routes!(clock::accept))
         .routes(routes!(events::stream))
-        .merge(agent::routes())
         .routes(routes!(enrolment::list_tokens, enrolment::create_token))
         .routes(routes!(enrolment::revoke_token))
         .routes(routes!(enrolment::enrol))
@@ -141,15 +155,24 @@ fn routes() -> OpenApiRouter<AppState> {
         .nest("/api/v1", v1)
 }
 
-/// The whole site.
+/// The document as the routes declare it.
+fn declared() -> utoipa::openapi::OpenApi {
+    routes().split_for_parts().1
+}
+
+/// The whole site. The wire between manager and agent is signed message by message and stands outside of the rules; so do the files of the UI.
 pub fn router(state: AppState) -> Router {
-    let (router, document) = routes().split_for_parts();
-    router
+    let (documented, document) = routes().split_for_parts();
+    let rules = Arc::new(Rules::of(&document));
+    documented
+        .route_layer(from_fn_with_state(parameters::Known::of(&document), parameters::refuse_unknown))
+        .route_layer(from_fn_with_state(state.clone(), idempotency::once))
+        .route_layer(from_fn_with_state((state.clone(), rules), access::guard))
+        .nest("/api/v1", agent::routes())
         .fallback(assets::serve)
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
-        .layer(axum::middleware::from_fn_with_state(parameters::Known::of(&document), parameters::refuse_unknown))
-        .layer(axum::middleware::from_fn_with_state(state.clone(), idempotency::once))
-        .layer(axum::middleware::from_fn_with_state(state.clone(), middleware::observe))
+        .layer(from_fn_with_state(state.clone(), rates::by_address))
+        .layer(from_fn_with_state(state.clone(), middleware::observe))
         .with_state(state)
 }
 
@@ -190,3 +213,5 @@ mod read_tests;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod two_factor_tests;

@@ -100,7 +100,7 @@ impl NodeQuery {
 }
 
 /// List nodes
-#[utoipa::path(get, path = "/nodes", tag = "nodes", params(PageQuery, NodeQuery),
+#[utoipa::path(get, path = "/nodes", tag = "nodes", security(("access" = ["node:read"])), params(PageQuery, NodeQuery),
     responses((status = 200, body = NodeList), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody, description = "no such pool")))]
 pub async fn list(
     State(state): State<AppState>,
@@ -179,7 +179,7 @@ pub struct NodeCreateRequest {
 }
 
 /// Make a node that an agent may claim later
-#[utoipa::path(post, path = "/nodes", tag = "nodes", request_body = NodeCreateRequest,
+#[utoipa::path(post, path = "/nodes", tag = "nodes", security(("access" = ["node:write"])), request_body = NodeCreateRequest,
     responses((status = 201, body = NodeView), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub async fn create(
     State(state): State<AppState>,
@@ -213,7 +213,7 @@ pub fn optional_pool(errors: &mut FieldErrors, field: &str, text: Option<String>
 }
 
 /// Show a node
-#[utoipa::path(get, path = "/nodes/{id}", tag = "nodes", params(("id" = String, Path)),
+#[utoipa::path(get, path = "/nodes/{id}", tag = "nodes", security(("access" = ["node:read"])), params(("id" = String, Path)),
     responses((status = 200, body = NodeView), (status = 404, body = ErrorBody)))]
 pub async fn get(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<NodeView>, ApiError> {
     let node = reads::node_for(&state, &caller, &id, Role::Viewer)?;
@@ -249,7 +249,7 @@ enum StatusToSet {
 }
 
 /// Change a node
-#[utoipa::path(put, path = "/nodes/{id}", tag = "nodes", params(("id" = String, Path)), request_body = NodeUpdateRequest,
+#[utoipa::path(put, path = "/nodes/{id}", tag = "nodes", security(("access" = ["node:write"])), params(("id" = String, Path)), request_body = NodeUpdateRequest,
     responses((status = 200, body = NodeView), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub async fn update(
     State(state): State<AppState>,
@@ -301,7 +301,7 @@ fn status_change(text: &str, by_admin: bool) -> Result<StatusChange, Refusal> {
 /// Delete a node
 ///
 /// Refused while anything is owed to it or on its way. Its id is never given out again.
-#[utoipa::path(delete, path = "/nodes/{id}", tag = "nodes", params(("id" = String, Path)),
+#[utoipa::path(delete, path = "/nodes/{id}", tag = "nodes", security(("access" = ["node:write"])), params(("id" = String, Path)),
     responses((status = 204), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub async fn delete(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
     caller.require(Role::Operator)?;
@@ -357,7 +357,7 @@ fn is_owed(read: &impl Read, node: NodeIndex) -> Result<bool, Fault> {
 /// Accept the machine as it is now
 ///
 /// Ends a fingerprint drift: payouts of the node go on.
-#[utoipa::path(post, path = "/nodes/{id}/fingerprint/accept", tag = "nodes", params(("id" = String, Path)),
+#[utoipa::path(post, path = "/nodes/{id}/fingerprint/accept", tag = "nodes", security(("access" = ["enrolment:approve"])), params(("id" = String, Path)),
     responses((status = 200, body = NodeView), (status = 404, body = ErrorBody)))]
 pub async fn accept_fingerprint(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<NodeView>, ApiError> {
     caller.require(Role::Admin)?;

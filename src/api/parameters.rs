@@ -13,6 +13,7 @@ use utoipa::openapi::{OpenApi, RefOr};
 
 use crate::domain::refusal::{FieldErrors, Refusal};
 
+use super::access::operations;
 use super::error::ApiError;
 
 /// Unknown names that one answer lists, at most.
@@ -26,15 +27,7 @@ impl Known {
     pub fn of(document: &OpenApi) -> Known {
         let mut known = HashMap::new();
         for (path, item) in &document.paths.paths {
-            let operations = [
-                (Method::GET, &item.get),
-                (Method::POST, &item.post),
-                (Method::PUT, &item.put),
-                (Method::DELETE, &item.delete),
-                (Method::PATCH, &item.patch),
-            ];
-            for (method, operation) in operations {
-                let Some(operation) = operation else { continue };
+            for (method, operation) in operations(item) {
                 let parameters = operation.parameters.iter().flatten().filter_map(|parameter| match parameter {
                     RefOr::T(parameter) => Some(parameter),
                     RefOr::Ref(_) => None,

@@ -47,7 +47,7 @@ impl AddressView {
 }
 
 /// A node's payout address
-#[utoipa::path(get, path = "/nodes/{id}/payout-address", tag = "payouts", params(("id" = String, Path)), responses((status = 200, body = AddressView), (status = 404, description = "none is registered")))]
+#[utoipa::path(get, path = "/nodes/{id}/payout-address", tag = "payouts", security(("access" = ["payout:address"])), params(("id" = String, Path)), responses((status = 200, body = AddressView), (status = 404, description = "none is registered")))]
 pub async fn address(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<AddressView>, ApiError> {
     let node = reads::node_for_person(&state, &caller, &id, Role::Operator)?;
     let record = payouts::address(&state.store.read()?, &state.store.secrets, node.index)?.ok_or(Refusal::AddressNotFound)?;
@@ -70,8 +70,8 @@ fn usdt() -> Currency {
 
 /// Register a node's payout address
 ///
-/// A changed address waits before it is used; the same one again changes nothing.
-#[utoipa::path(put, path = "/nodes/{id}/payout-address", tag = "payouts", params(("id" = String, Path)), request_body = NewAddress, responses((status = 200, body = AddressView), (status = 400, description = "not an address that can be paid")))]
+/// A changed address waits before it is used; the same one again changes nothing. Wants a session confirmed within the last 5 minutes.
+#[utoipa::path(put, path = "/nodes/{id}/payout-address", tag = "payouts", security(("access" = ["payout:address"])), params(("id" = String, Path)), request_body = NewAddress, extensions(("x-fresh-factor" = json!(true))), responses((status = 200, body = AddressView), (status = 400, description = "not an address that can be paid"), (status = 403, body = ErrorBody)))]
 pub async fn set_address(
     State(state): State<AppState>,
     caller: Caller,
@@ -80,6 +80,7 @@ pub async fn set_address(
 ) -> Result<Json<AddressView>, ApiError> {
     let node = reads::node_for_person(&state, &caller, &id, Role::Operator)?;
     let address = payable(&new)?;
+    caller.require_fresh()?;
     let now = state.now();
     if !now.trusted {
         // The wait would count from a time that nobody vouches for.
@@ -168,7 +169,7 @@ pub struct PayoutList {
 }
 
 /// Payouts of a node, newest first
-#[utoipa::path(get, path = "/nodes/{id}/payouts", tag = "payouts", params(("id" = String, Path), PageQuery), responses((status = 200, body = PayoutList)))]
+#[utoipa::path(get, path = "/nodes/{id}/payouts", tag = "payouts", security(("access" = ["payout:read"])), params(("id" = String, Path), PageQuery), responses((status = 200, body = PayoutList)))]
 pub async fn of_node(
     State(state): State<AppState>,
     caller: Caller,
@@ -180,7 +181,7 @@ pub async fn of_node(
 }
 
 /// Payouts of a node, newest first: the same as `/nodes/{id}/payouts`
-#[utoipa::path(get, path = "/payouts/{node_id}", tag = "payouts", params(("node_id" = String, Path), PageQuery), responses((status = 200, body = PayoutList)))]
+#[utoipa::path(get, path = "/payouts/{node_id}", tag = "payouts", security(("access" = ["payout:read"])), params(("node_id" = String, Path), PageQuery), responses((status = 200, body = PayoutList)))]
 pub async fn of_node_flat(state: State<AppState>, caller: Caller, id: Path<String>, page: Page) -> Result<Json<PayoutList>, ApiError> {
     of_node(state, caller, id, page).await
 }
@@ -212,7 +213,7 @@ pub enum Sort {
 }
 
 /// All payouts, newest first unless `order` says otherwise
-#[utoipa::path(get, path = "/nodes/payouts/history", tag = "payouts", params(PageQuery, PayoutQuery),
+#[utoipa::path(get, path = "/nodes/payouts/history", tag = "payouts", security(("access" = ["payout:read"])), params(PageQuery, PayoutQuery),
     responses((status = 200, body = PayoutList), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub async fn history(
     State(state): State<AppState>,
@@ -266,7 +267,7 @@ pub struct Nudged {
 /// Run a payout cycle now
 ///
 /// The cycle keeps its guards: thresholds, frequency, waits. This only spares the time until it would run by itself.
-#[utoipa::path(post, path = "/payouts/process", tag = "payouts", responses((status = 202, body = Nudged)))]
+#[utoipa::path(post, path = "/payouts/process", tag = "payouts", security(("access" = ["payout:process"])), responses((status = 202, body = Nudged)))]
 pub async fn process(State(state): State<AppState>, caller: Caller) -> Result<(StatusCode, Json<Nudged>), ApiError> {
     caller.require(Role::Admin)?;
     let draft = caller.act(state.now()).draft("payouts.process", "");

@@ -57,7 +57,7 @@ pub enum Sort {
 }
 
 /// People
-#[utoipa::path(get, path = "/users", tag = "people", params(PageQuery, UserQuery),
+#[utoipa::path(get, path = "/users", tag = "people", security(("access" = ["user:read"])), params(PageQuery, UserQuery),
     responses((status = 200, body = UserList), (status = 400, body = ErrorBody)))]
 pub async fn list(
     State(state): State<AppState>,
@@ -101,7 +101,7 @@ pub struct NewUser {
 }
 
 /// Add a person, up to one's own role
-#[utoipa::path(post, path = "/users", tag = "people", request_body = NewUser, responses((status = 201, body = UserView), (status = 409, description = "the name is taken")))]
+#[utoipa::path(post, path = "/users", tag = "people", security(("access" = ["user:write"])), request_body = NewUser, responses((status = 201, body = UserView), (status = 409, description = "the name is taken")))]
 pub async fn create(
     State(state): State<AppState>,
     caller: Caller,
@@ -117,7 +117,8 @@ pub async fn create(
     let now = state.now();
     let id = UserId::new(state.entropy.uuid(now.wall.0));
     let (created_at, updated_at) = (now.wall, now.wall);
-    let user = User { id, username: body.username, role: body.role, password, disabled: false, created_at, updated_at };
+    let user =
+        User { id, username: body.username, role: body.role, password, disabled: false, created_at, updated_at, second_factor: None };
     let view = UserView::from(&user);
     let act = caller.act(now);
     state.store.write(move |tx| people::create(tx, &user, &act)).await?;
@@ -138,7 +139,7 @@ pub struct UserUpdate {
 ///
 /// Admins change people up to their own role. Anybody changes their own password with `current_password`. A new password, or
 /// disabling, ends the person's other sessions.
-#[utoipa::path(put, path = "/users/{id}", tag = "people", params(("id" = String, Path)), request_body = UserUpdate, responses((status = 200, body = UserView), (status = 404)))]
+#[utoipa::path(put, path = "/users/{id}", tag = "people", security(("access" = ["session:self"])), params(("id" = String, Path)), request_body = UserUpdate, responses((status = 200, body = UserView), (status = 404)))]
 pub async fn update(
     State(state): State<AppState>,
     caller: Caller,
@@ -171,7 +172,7 @@ pub async fn update(
 }
 
 /// Remove a person
-#[utoipa::path(delete, path = "/users/{id}", tag = "people", params(("id" = String, Path)), responses((status = 204), (status = 404), (status = 409, description = "the last super_admin")))]
+#[utoipa::path(delete, path = "/users/{id}", tag = "people", security(("access" = ["user:write"])), params(("id" = String, Path)), responses((status = 204), (status = 404), (status = 409, description = "the last super_admin")))]
 pub async fn delete(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
     let (_, own_role) = caller.person(Role::Admin)?;
     let id = user_id(&id)?;
@@ -181,7 +182,7 @@ pub async fn delete(State(state): State<AppState>, caller: Caller, Path(id): Pat
 }
 
 /// What is no id is nobody's.
-fn user_id(text: &str) -> Result<UserId, Refusal> {
+pub(super) fn user_id(text: &str) -> Result<UserId, Refusal> {
     UserId::parse(text).map_err(|_| Refusal::UserNotFound)
 }
 

@@ -124,7 +124,7 @@ pub enum Sort {
 }
 
 /// List pools
-#[utoipa::path(get, path = "/nodes/pools", tag = "pools", params(PageQuery, PoolQuery),
+#[utoipa::path(get, path = "/nodes/pools", tag = "pools", security(("access" = ["pool:read"])), params(PageQuery, PoolQuery),
     responses((status = 200, body = PoolList), (status = 400, body = ErrorBody)))]
 pub async fn list(
     State(state): State<AppState>,
@@ -164,7 +164,7 @@ pub async fn list(
 }
 
 /// List pools (flat)
-#[utoipa::path(get, path = "/pools", tag = "pools", params(PageQuery, PoolQuery),
+#[utoipa::path(get, path = "/pools", tag = "pools", security(("access" = ["pool:read"])), params(PageQuery, PoolQuery),
     responses((status = 200, body = PoolList), (status = 400, body = ErrorBody)))]
 pub async fn list_flat(state: State<AppState>, caller: Caller, page: Page, query: Query<PoolQuery>) -> Result<Json<PoolList>, ApiError> {
     list(state, caller, page, query).await
@@ -230,7 +230,7 @@ pub struct NodePoolCreateRequest {
 }
 
 /// Make a pool
-#[utoipa::path(post, path = "/nodes/pools", tag = "pools", request_body = NodePoolCreateRequest,
+#[utoipa::path(post, path = "/nodes/pools", tag = "pools", security(("access" = ["pool:write"])), request_body = NodePoolCreateRequest,
     responses((status = 201, body = PoolView), (status = 400, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub async fn create(
     State(state): State<AppState>,
@@ -260,7 +260,7 @@ pub async fn create(
 }
 
 /// Show a pool
-#[utoipa::path(get, path = "/nodes/pools/{pool_id}", tag = "pools", params(("pool_id" = String, Path)),
+#[utoipa::path(get, path = "/nodes/pools/{pool_id}", tag = "pools", security(("access" = ["pool:read"])), params(("pool_id" = String, Path)),
     responses((status = 200, body = PoolView), (status = 404, body = ErrorBody)))]
 pub async fn get(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<PoolView>, ApiError> {
     caller.require(Role::Viewer)?;
@@ -269,7 +269,7 @@ pub async fn get(State(state): State<AppState>, caller: Caller, Path(id): Path<S
 }
 
 /// Show a pool (flat)
-#[utoipa::path(get, path = "/pools/{id}", tag = "pools", params(("id" = String, Path)),
+#[utoipa::path(get, path = "/pools/{id}", tag = "pools", security(("access" = ["pool:read"])), params(("id" = String, Path)),
     responses((status = 200, body = PoolView), (status = 404, body = ErrorBody)))]
 pub async fn get_flat(state: State<AppState>, caller: Caller, id: Path<String>) -> Result<Json<PoolView>, ApiError> {
     get(state, caller, id).await
@@ -292,7 +292,7 @@ pub struct NodePoolUpdateRequest {
 }
 
 /// Change a pool
-#[utoipa::path(put, path = "/nodes/pools/{pool_id}", tag = "pools", params(("pool_id" = String, Path)), request_body = NodePoolUpdateRequest,
+#[utoipa::path(put, path = "/nodes/pools/{pool_id}", tag = "pools", security(("access" = ["pool:write"])), params(("pool_id" = String, Path)), request_body = NodePoolUpdateRequest,
     responses((status = 200, body = PoolView), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub async fn update(
     State(state): State<AppState>,
@@ -328,7 +328,7 @@ pub async fn update(
 }
 
 /// Delete an empty pool
-#[utoipa::path(delete, path = "/nodes/pools/{pool_id}", tag = "pools", params(("pool_id" = String, Path)),
+#[utoipa::path(delete, path = "/nodes/pools/{pool_id}", tag = "pools", security(("access" = ["pool:write"])), params(("pool_id" = String, Path)),
     responses((status = 204), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub async fn delete(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
     caller.require(Role::Operator)?;
@@ -351,7 +351,7 @@ pub struct PoolMemberRequest {
 /// Put a node into a pool
 ///
 /// Out of the one it is in; counts from the next slot.
-#[utoipa::path(post, path = "/nodes/pools/{pool_id}/nodes", tag = "pools", params(("pool_id" = String, Path)), request_body = PoolMemberRequest,
+#[utoipa::path(post, path = "/nodes/pools/{pool_id}/nodes", tag = "pools", security(("access" = ["pool:assign"])), params(("pool_id" = String, Path)), request_body = PoolMemberRequest,
     responses((status = 200, body = NodeView), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub async fn add_node(
     State(state): State<AppState>,
@@ -373,7 +373,7 @@ pub async fn add_node(
 }
 
 /// Put a node into a pool (flat)
-#[utoipa::path(post, path = "/pools/{id}/join", tag = "pools", params(("id" = String, Path)), request_body = PoolMemberRequest,
+#[utoipa::path(post, path = "/pools/{id}/join", tag = "pools", security(("access" = ["pool:assign"])), params(("id" = String, Path)), request_body = PoolMemberRequest,
     responses((status = 200, body = NodeView), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub async fn join_flat(
     state: State<AppState>,
@@ -385,7 +385,7 @@ pub async fn join_flat(
 }
 
 /// Take a node out of a pool
-#[utoipa::path(delete, path = "/nodes/pools/{pool_id}/nodes/{node_id}", tag = "pools", params(("pool_id" = String, Path), ("node_id" = String, Path)),
+#[utoipa::path(delete, path = "/nodes/pools/{pool_id}/nodes/{node_id}", tag = "pools", security(("access" = ["pool:assign"])), params(("pool_id" = String, Path), ("node_id" = String, Path)),
     responses((status = 204), (status = 404, body = ErrorBody)))]
 pub async fn remove_node(
     State(state): State<AppState>,

@@ -149,7 +149,7 @@ pub struct Resources {
 }
 
 /// What a node measures now
-#[utoipa::path(get, path = "/nodes/{id}/resources", tag = "resources", params(("id" = String, Path), ResourcesQuery), responses((status = 200, body = Resources)))]
+#[utoipa::path(get, path = "/nodes/{id}/resources", tag = "resources", security(("access" = ["resource:read"])), params(("id" = String, Path), ResourcesQuery), responses((status = 200, body = Resources)))]
 pub async fn current(
     State(state): State<AppState>,
     caller: Caller,
@@ -200,7 +200,7 @@ pub struct MetricSeries {
 }
 
 /// What a node measured
-#[utoipa::path(get, path = "/nodes/{id}/resources/metrics", tag = "resources", params(("id" = String, Path), MetricsQuery), responses((status = 200, body = MetricSeries)))]
+#[utoipa::path(get, path = "/nodes/{id}/resources/metrics", tag = "resources", security(("access" = ["resource:metrics"])), params(("id" = String, Path), MetricsQuery), responses((status = 200, body = MetricSeries)))]
 pub async fn metrics(
     State(state): State<AppState>,
     caller: Caller,

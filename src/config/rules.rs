@@ -38,6 +38,9 @@ impl fmt::Display for Secret {
     }
 }
 
+/// Requests per minute: no limit to speak of.
+pub(super) const MAX_REQUESTS: u32 = 1_000_000;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PayoutMode {
     DryRun,

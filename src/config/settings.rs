@@ -95,6 +95,18 @@ settings! {
     limits: Limits {
         /// Nodes that can be registered.
         max_nodes: u32 = rules::whole(1, crate::domain::node::MAX_NODES);
+        /// Requests per minute from one address that is not signed in.
+        public_requests: u32 = rules::whole(1, rules::MAX_REQUESTS);
+        /// Requests per minute of one node, its reports included.
+        node_requests: u32 = rules::whole(1, rules::MAX_REQUESTS);
+        /// Requests per minute of one person or program below admin.
+        person_requests: u32 = rules::whole(1, rules::MAX_REQUESTS);
+        /// Requests per minute of one admin.
+        admin_requests: u32 = rules::whole(1, rules::MAX_REQUESTS);
+        /// Requests per minute of one of them that make proofs be judged or computed.
+        poot_requests: u32 = rules::whole(1, rules::MAX_REQUESTS);
+        /// Requests per minute of one of them that change payouts.
+        payout_requests: u32 = rules::whole(1, rules::MAX_REQUESTS);
     }
 
     /// Pools of nodes.

@@ -25,11 +25,13 @@ pub mod pool;
 pub mod poot;
 pub mod refusal;
 pub mod registration;
+pub mod scope;
 pub mod series;
 pub mod session;
 pub mod setup;
 pub mod silence;
 pub mod time;
+pub mod totp;
 pub mod user;
 
 #[cfg(test)]

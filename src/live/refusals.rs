@@ -43,7 +43,7 @@ impl Refusals {
     pub fn note(&self, draft: Draft) -> Option<Draft> {
         let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let name = draft.reason.clone().unwrap_or_default();
-        let address = draft.address.as_deref().and_then(|a| a.parse().ok());
+        let address = draft.personal.address.as_deref().and_then(|a| a.parse().ok());
         let mut kind = Kind { name, subject: draft.subject.clone(), network: address.map(network).unwrap_or_default() };
         let mut draft = draft;
         if kinds.len() >= MAX_KINDS && !kinds.contains_key(&kind) {
@@ -82,11 +82,13 @@ fn network(address: IpAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::audit::Personal;
     use crate::domain::time::{BootMs, Timestamp};
 
     fn refusal(name: &str, subject: &str, address: &str) -> Draft {
         let now = Now { wall: Timestamp(1), boot: BootMs(0), trusted: true };
-        Draft { address: Some(address.into()), ..Draft::new(now, Actor::Anonymous, "request.refuse", subject).refused(name) }
+        let personal = Personal { address: Some(address.into()), user_agent: Some("curl/8".into()), ..Personal::default() };
+        Draft { personal, ..Draft::new(now, Actor::Anonymous, "request.refuse", subject).refused(name) }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::domain::node::{Eligible, HardwareInfo, Identity, Node, NodeConfigurat
 use crate::domain::node_event::{Kind, NodeEvent};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::registration::{NewNode, plain_name, unique_name};
-use crate::domain::time::Timeline;
+use crate::domain::time::{Timeline, Timestamp};
 use crate::storage::directory::Directory;
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, WriteTx};
@@ -144,6 +144,21 @@ impl Enrolling {
     }
 }
 
+/// The token that is presented, when it lets this key in; the first of the rules of `enrol`, which needs no write.
+pub fn presented(
+    read: &impl Read,
+    manager_key_hash: &str,
+    asked: &Enrolling,
+    now: Timestamp,
+) -> Result<(EnrolmentToken, TokenUse), TxError> {
+    if asked.token.manager_key_hash != manager_key_hash {
+        return Err(Refusal::TokenForOtherManager.into());
+    }
+    let token = token(read, &asked.token.id)?.ok_or(Refusal::TokenUnknown)?;
+    let usage = token.present(&asked.token, &asked.key, now)?;
+    Ok((token, usage))
+}
+
 /// All rules of enrolment; a refusal changes nothing. `manager_key_hash` is this manager's.
 pub fn enrol(
     tx: &mut WriteTx<'_>,
@@ -152,11 +167,7 @@ pub fn enrol(
     manager_key_hash: &str,
     asked: &Enrolling,
 ) -> Result<Enrolled, TxError> {
-    if asked.token.manager_key_hash != manager_key_hash {
-        return Err(Refusal::TokenForOtherManager.into());
-    }
-    let token = token(tx, &asked.token.id)?.ok_or(Refusal::TokenUnknown)?;
-    let usage = token.present(&asked.token, &asked.key, act.now.wall)?;
+    let (token, usage) = presented(tx, manager_key_hash, asked, act.now.wall)?;
     asked.check()?;
     let known = nodes::by_key(tx, &asked.key)?;
     if let Some(node) = &known

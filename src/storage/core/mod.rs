@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod audit;
+pub mod audit_search;
 pub mod enrolment;
 pub mod epochs;
 pub mod ledger;
@@ -12,7 +13,9 @@ pub mod nodes;
 pub mod payouts;
 pub mod people;
 pub mod pools;
+pub mod second_factor;
 pub mod setup_steps;
+pub mod subject_keys;
 pub mod tables;
 
 #[cfg(test)]
