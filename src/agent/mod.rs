@@ -9,6 +9,7 @@ mod ring;
 mod schedule;
 mod spool;
 mod state;
+mod tls;
 mod worker;
 
 #[cfg(test)]
@@ -36,7 +37,7 @@ pub struct AgentConfig {
     pub name: Option<String>,
     /// Bytes on disk of the spool, about.
     pub spool_max_bytes: u64,
-    /// Certificates (PEM) to trust beside the built-in roots.
+    /// Certificates (PEM) to trust beside the built-in roots, where a proxy with its own certificate stands in front of the manager.
     pub ca_file: Option<PathBuf>,
 }
 

@@ -20,7 +20,6 @@ use super::rates;
 use super::state::AppState;
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
-use crate::domain::time::Timestamp;
 
 /// The scheme that routes declare; `openapi` shows the real ones in its place.
 pub const SCHEME: &str = "access";
@@ -155,8 +154,8 @@ async fn admit(state: &AppState, rules: &Rules, parts: &mut Parts) -> Result<Cal
             NodeAccess::Own(_) | NodeAccess::Each | NodeAccess::Any => {}
         }
     }
-    if *fresh && !caller.is_fresh(state.now().wall) {
-        return Err(Refusal::FreshFactorNeeded.into());
+    if *fresh {
+        caller.require_fresh()?;
     }
     Ok(caller)
 }
@@ -182,11 +181,6 @@ impl Caller {
             Principal::Node { node_type, .. } => node_type.scopes().contains(&scope),
             Principal::Anonymous => false,
         }
-    }
-
-    /// The person proved within the last minutes to be there.
-    fn is_fresh(&self, now: Timestamp) -> bool {
-        self.session.and_then(|session| session.confirmed_until).is_some_and(|until| now < until)
     }
 }
 

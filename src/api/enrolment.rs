@@ -419,12 +419,13 @@ pub async fn node_token(
         incarnation: Incarnation(0),
         seq: 0,
     };
-    let key = state.store.directory.by_id(&node).and_then(|entry| entry.key).ok_or(Refusal::SignatureForged)?;
+    let entry = state.store.directory.by_id(&node).ok_or(Refusal::SignatureForged)?;
+    let key = entry.key.ok_or(Refusal::SignatureForged)?;
     if !envelope.verify(&key, asked.challenge.as_bytes(), &asked.signature) {
         return Err(Refusal::SignatureForged.into());
     }
     state.rates.charge(&request, Class::Signed, Payer::Node(node.as_str()))?;
-    let claims = NodeClaims::new(node, now.wall, state.entropy.uuid(now.wall.0).simple().to_string());
+    let claims = NodeClaims::new(node, entry.node_type, now.wall, state.entropy.uuid(now.wall.0).simple().to_string());
     let access_token = jwt_encode(&state.store.secrets.node_tokens, &claims).map_err(|_| ApiError::panicked())?;
     Ok(Json(NodeToken { access_token, token_type: "Bearer", expires_in: NODE_TOKEN_SECONDS }))
 }

@@ -7,9 +7,14 @@ mod agent;
 pub mod alerts;
 pub mod assets;
 pub mod audit;
+pub mod audit_chain;
+pub mod audit_export;
 pub mod audit_view;
 pub mod auth;
 mod buckets;
+pub mod capacity;
+pub mod certificates;
+mod chunks;
 pub mod clock;
 pub mod enrolment;
 pub mod epoch_document;
@@ -18,6 +23,7 @@ pub mod events;
 pub mod fleet_scores;
 pub mod gauges;
 pub mod health;
+pub mod hosts;
 pub mod idempotency;
 pub mod input;
 pub mod json;
@@ -36,13 +42,16 @@ pub mod overview_money;
 pub mod page;
 pub mod parameters;
 pub mod passwords;
+mod patience;
 pub mod payout_detail;
 pub mod payouts;
 pub mod people;
+pub mod planes;
 mod planned;
 pub mod pool_metrics;
 pub mod pools;
 pub mod poot;
+pub mod privacy;
 pub mod rates;
 mod reads;
 pub mod recovery_kit;
@@ -55,6 +64,7 @@ pub mod setup;
 pub mod setup_steps;
 pub mod state;
 pub mod storage;
+pub mod tls;
 pub mod two_factor;
 pub mod uptime;
 
@@ -65,7 +75,7 @@ pub use middleware::RequestInfo;
 pub use openapi::openapi_json;
 pub use page::{Page, PageQuery, Pagination};
 pub use settings::{SettingSource, SettingView};
-pub use state::{ApiSettings, AppState, Parts};
+pub use state::{ApiSettings, AppState, Parts, Transport};
 
 use crate::live::REFUSALS_FLUSH;
 use access::Rules;
@@ -104,6 +114,13 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(storage::check))
         .routes(routes!(recovery_kit::make))
         .routes(routes!(audit::list))
+        .routes(routes!(audit_export::export))
+        .routes(routes!(audit_chain::verify))
+        .routes(routes!(audit_chain::anchor))
+        .routes(routes!(audit_chain::check_anchor))
+        .routes(routes!(privacy::export))
+        .routes(routes!(privacy::erase_person))
+        .routes(routes!(privacy::erase_operator))
         .routes(routes!(alerts::list))
         .routes(routes!(clock::show))
         .routes(routes!(clock::confirm))
@@ -167,11 +184,14 @@ pub fn router(state: AppState) -> Router {
     documented
         .route_layer(from_fn_with_state(parameters::Known::of(&document), parameters::refuse_unknown))
         .route_layer(from_fn_with_state(state.clone(), idempotency::once))
+        .route_layer(from_fn_with_state(parameters::Known::of(&document), parameters::refuse_unknown))
         .route_layer(from_fn_with_state((state.clone(), rules), access::guard))
         .nest("/api/v1", agent::routes())
         .fallback(assets::serve)
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
         .layer(from_fn_with_state(state.clone(), rates::by_address))
+        .layer(from_fn_with_state(state.clone(), planes::check))
+        .layer(from_fn_with_state(state.clone(), hosts::check))
         .layer(from_fn_with_state(state.clone(), middleware::observe))
         .with_state(state)
 }
@@ -197,6 +217,8 @@ pub async fn record_refusals(state: AppState) {
 mod access_tests;
 #[cfg(test)]
 mod admin_tests;
+#[cfg(test)]
+mod audit_tests;
 #[cfg(test)]
 mod evidence_tests;
 #[cfg(test)]

@@ -79,7 +79,7 @@ impl World {
     }
 
     pub(super) fn node_token(&self, node: &Node) -> String {
-        let claims = NodeClaims::new(node.id.clone(), self.site.state.now().wall, "jti".into());
+        let claims = NodeClaims::new(node.id.clone(), node.node_type, self.site.state.now().wall, "jti".into());
         jwt_encode(&self.site.state.store.secrets.node_tokens, &claims).unwrap()
     }
 

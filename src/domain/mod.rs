@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod alert;
+pub mod anchor;
 pub mod audit;
 pub mod bits;
 pub mod challenge;
@@ -23,6 +24,7 @@ pub mod overlay;
 pub mod payout;
 pub mod pool;
 pub mod poot;
+pub mod privacy;
 pub mod refusal;
 pub mod registration;
 pub mod scope;

@@ -13,6 +13,7 @@ pub mod nodes;
 pub mod payouts;
 pub mod people;
 pub mod pools;
+pub mod privacy;
 pub mod second_factor;
 pub mod setup_steps;
 pub mod subject_keys;
