@@ -15,4 +15,5 @@ mod openapi;
 mod refusals;
 mod rollups;
 mod seed_schemas;
+mod settings;
 mod silence;

@@ -20,6 +20,7 @@ pub mod enrolment;
 pub mod epoch_document;
 pub mod error;
 pub mod events;
+pub mod examples;
 pub mod fleet_scores;
 pub mod gauges;
 pub mod health;
@@ -74,7 +75,7 @@ pub use json::{Json, Path, Query};
 pub use middleware::RequestInfo;
 pub use openapi::openapi_json;
 pub use page::{Page, PageQuery, Pagination};
-pub use settings::{SettingSource, SettingView};
+pub use settings::{Configuration, SettingSource, SettingView};
 pub use state::{ApiSettings, AppState, Parts, Transport};
 
 use crate::live::REFUSALS_FLUSH;
@@ -109,7 +110,8 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(sessions::end_others))
         .routes(routes!(about::show))
         .routes(routes!(about::licences))
-        .routes(routes!(settings::list))
+        .routes(routes!(settings::list, settings::change))
+        .routes(routes!(settings::reset))
         .routes(routes!(storage::show))
         .routes(routes!(storage::check))
         .routes(routes!(recovery_kit::make))
@@ -231,6 +233,8 @@ mod list_tests;
 mod overview_tests;
 #[cfg(test)]
 mod read_tests;
+#[cfg(test)]
+mod schema_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

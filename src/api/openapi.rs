@@ -13,6 +13,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use super::access::{self, NodeAccess, Rule, operations};
 use super::enrolment::{TokenSort, TokenStatus};
 use super::error::ErrorBody;
+use super::examples;
 use super::fleet_scores::HistoryRange;
 use super::listing::Order as ListOrder;
 use super::nodes::Sort as NodeSort;
@@ -89,6 +90,7 @@ pub fn openapi_json() -> String {
             add_answers(published, &method, path, rule.as_ref());
         }
     }
+    examples::fill(&mut published);
     let mut text = serde_json::to_string_pretty(&published).unwrap_or_default();
     text.push('\n');
     text

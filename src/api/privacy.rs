@@ -93,7 +93,7 @@ fn gather(state: &AppState, id: &UserId) -> Result<PersonExport, ApiError> {
         return Err(Refusal::UserNotFound.into());
     }
     let sessions = people::sessions(&read, id, now)?.into_iter().map(session).collect();
-    let made = enrolment::tokens(&read, 0, usize::MAX)?.into_iter().filter(|token| token.created_by == id.as_str());
+    let made = enrolment::all_tokens(&read)?.into_iter().filter(|token| token.created_by == id.as_str());
     let by = Filter { actor: Some(id.to_string()), ..Filter::default() };
     let about = Filter { subject: Some(id.to_string()), ..Filter::default() };
     let (acts, all) = entries(state, &by, |_| true)?;

@@ -21,6 +21,7 @@ use super::ledger::{Accrued, Balance};
 use super::meta::{Counters, StoreMeta};
 use super::node_events::Silent;
 use super::payouts::SealedAddress;
+use super::settings::StoredSetting;
 use super::subject_keys::SubjectKey;
 
 /// One row, "store".
@@ -56,6 +57,8 @@ pub const USER_NAMES: Table<String, UserId> = Table::new("user_names");
 pub const SESSIONS: Table<[u8; 32], Session> = Table::new("sessions");
 /// Name of a first step -> how it was done or skipped.
 pub const SETUP_STEPS: Table<String, SetupMark> = Table::new("setup_steps");
+/// Key of a setting -> what people changed it to.
+pub const SETTINGS: Table<String, StoredSetting> = Table::new("settings");
 /// By sequence, from 1.
 pub const ALERTS: Table<u64, Alert> = Table::new("alerts");
 /// Kind, space, subject -> the open alert.
@@ -113,6 +116,7 @@ record! {
     SetupMark = 1,
     NodeEvent = 1,
     Silent = 1,
+    StoredSetting = 1,
 }
 
 /// Created with the file, or when a later release opens it, so that snapshots can open them all.
@@ -147,4 +151,5 @@ pub const ALL: &[&str] = &[
     SETUP_STEPS.name,
     NODE_EVENTS.name,
     SILENT.name,
+    SETTINGS.name,
 ];
