@@ -107,7 +107,7 @@ fn cases(schema: &Value) -> (Vec<Value>, Vec<Value>) {
 
 /// Fields that bind each other: what is at the bound of one may be beyond the other. Their rules have tests of their own.
 const BOUND_TO_OTHERS: &[&str] =
-    &["scaling_policy.", "resource_limits.", "hardware_info.memory", "hardware_info.storage", "pricing.", "initial_pool_id", "name"];
+    &["scaling_policy.", "resource_limits.", "hardware_info.memory", "hardware_info.storage", "pricing.", "initial_pool_id", "max_nodes", "name"];
 
 async fn held(path: &str) {
     let (document, site) = (document(), Site::new());
@@ -130,7 +130,8 @@ async fn held(path: &str) {
         for value in beyond {
             let (status, fields, answer) = send(&with(example, place, value.clone())).await;
             assert_eq!(status, StatusCode::BAD_REQUEST, "{field} = {value}: {answer}");
-            assert_eq!(fields, [field.clone()], "{field} = {value}: {answer}");
+            // What hangs on it may be named with it.
+            assert!(fields.contains(&field), "{field} = {value}: {answer}");
             refused += 1;
         }
         let free = !BOUND_TO_OTHERS.iter().any(|bound| field.contains(bound));

@@ -73,7 +73,7 @@ function prose(text: string): HTMLElement {
     const row = (line: string, tag: string) => make('tr', '', ...cells(line).map((cell) => make(tag, '', ...words(cell))));
     const [head = '', , ...rows] = lines;
     const table = make('table', '', make('thead', '', row(head, 'th')), make('tbody', '', ...rows.map((line) => row(line, 'td'))));
-    return make('div', 'scroll', table);
+    return make('details', '', make('summary', '', cells(head).join(', ')), make('div', 'scroll', table));
   });
   return make('div', '', ...blocks);
 }

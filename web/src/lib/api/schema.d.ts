@@ -79,6 +79,85 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/audit/anchor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** An anchor of the log as it is now */
+        get: operations["get_audit_anchor"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit/anchor/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Check an anchor
+         * @description Says whether the log still holds what the anchor vouches for. `/audit/verify` says that all entries up to it follow each other.
+         */
+        post: operations["post_audit_anchor_check"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The audit log as a file
+         * @description Oldest entry first, as of the moment of asking. The same filters as `/audit`, without its bound. In CSV, cells that a spreadsheet would take for a formula
+         *     begin with an apostrophe. The export itself is recorded. An answer that breaks off was not complete.
+         */
+        get: operations["get_audit_export"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Check the whole audit log
+         * @description Reads every entry, which takes some seconds for a million of them. One check at a time. The command `verify` does the same for a manager that does
+         *     not run.
+         */
+        get: operations["get_audit_verify"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/auth/confirm": {
         parameters: {
             query?: never;
@@ -1264,6 +1343,70 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/privacy/erase/nodes/{node_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Erase a node's operator
+         * @description The payout address, the node's name and place, the addresses of its interfaces, the hashes that tell its hardware apart and the words of its events go. What
+         *     it did and earned stays, and so do payouts that were made, with the address they went to: they are the record of money, and public on their chain. An agent that
+         *     still runs there reports its hardware again: delete the node first.
+         */
+        post: operations["post_privacy_erase_nodes_node_id"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/privacy/erase/{user_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Erase a person
+         * @description The account becomes a tombstone, its sessions end, and its key is destroyed: name, addresses and programs in the audit log, in exports of the store and in
+         *     copies of it that hold the key no more cannot be read. There is no way back. Not oneself, and not the last super_admin. Bytes that were in the
+         *     data file stay in its unused pages until they are written over or the file is compacted; backups made before hold what they held.
+         */
+        post: operations["post_privacy_erase_user_id"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/privacy/export/{user_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Everything kept of a person
+         * @description Account, sessions, tokens, and what the audit log says of them.
+         */
+        get: operations["get_privacy_export_user_id"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/recovery-kit": {
         parameters: {
             query?: never;
@@ -1364,10 +1507,30 @@ export interface paths {
         };
         /** Settings in force */
         get: operations["get_settings"];
-        /** Change settings */
+        /**
+         * Change settings
+         * @description All of them or, when one is wrong, none. Stored settings stand above the file and below environment and flags.
+         */
         put: operations["put_settings"];
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/settings/{key}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Take a setting back to what the file says */
+        delete: operations["delete_settings_key"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1668,6 +1831,13 @@ export interface components {
             target: string;
             version: string;
         };
+        /** @description A person's account, without what proves who they are. */
+        AccountExport: {
+            /** @description When a second factor was enabled; its secret is not told. */
+            second_factor_since?: string | null;
+            updated_at: string;
+            user: components["schemas"]["UserView"];
+        };
         /** @description Where a node is paid to. */
         AddressView: {
             /** @description No payout goes there before. */
@@ -1703,6 +1873,35 @@ export interface components {
             /** Format: int32 */
             warning: number;
         };
+        /** @description One entry of the log, signed. Keep it where nobody who can change this machine can change it. */
+        AnchorBody: {
+            /** @description RFC 3339, UTC. */
+            at: string;
+            /** @description Its hash, hex: it covers every entry before. */
+            hash: string;
+            manager_id: string;
+            /**
+             * Format: int64
+             * @description The newest entry when the anchor was made.
+             */
+            seq: number;
+            /** @description Hex Ed25519 signature by the manager's key over the fields above. */
+            signature: string;
+        };
+        AnchorCheck: {
+            /**
+             * Format: int64
+             * @description Entries of the log now.
+             */
+            entries: number;
+            ok: boolean;
+            verdict: components["schemas"]["AnchorVerdict"];
+        };
+        /**
+         * @description What became of an anchor.
+         * @enum {string}
+         */
+        AnchorVerdict: "present" | "truncated" | "altered" | "other_manager" | "not_signed";
         /** @enum {string} */
         AttemptStateName: "signed" | "maybe_sent" | "seen" | "paid" | "failed_on_chain" | "dead";
         AttemptView: {
@@ -1801,6 +2000,24 @@ export interface components {
             /** @description Hash of the newest entry. */
             head: string;
             /** @description The last 1,000 entries follow each other. */
+            ok: boolean;
+        };
+        /** @description What the check of the whole chain found. */
+        ChainCheck: {
+            /** @description RFC 3339, UTC. */
+            at: string;
+            /**
+             * Format: int64
+             * @description Entries that were checked, up to the first wrong one.
+             */
+            entries: number;
+            /**
+             * Format: int64
+             * @description The first entry that is not what its hash says, or does not follow the one before.
+             */
+            first_broken?: number | null;
+            /** @description Hash of the last entry that was checked. */
+            head: string;
             ok: boolean;
         };
         ChallengeMade: {
@@ -2087,6 +2304,17 @@ export interface components {
             behind_seconds?: number | null;
             /** @description End of the last closed epoch; null before the first. */
             last_end?: string | null;
+        };
+        /** @description What an erasure did, and what it left. */
+        Erased: {
+            erased: string[];
+            erased_at: string;
+            id: string;
+            kept: string[];
+        };
+        Erasure: {
+            /** @description Why, for the audit log: 3 to 500 characters. It is kept as what the caller said, and must not name the erased person. */
+            reason: string;
         };
         /** @description Every error answer. */
         ErrorBody: {
@@ -2938,6 +3166,25 @@ export interface components {
             /** @description Viewers see its end only. */
             wallet_address: string;
         };
+        /** @description Everything that is kept of a person. */
+        PersonExport: {
+            account?: components["schemas"]["AccountExport"] | null;
+            /** @description What the person did, oldest first. */
+            acts: components["schemas"]["EntryView"][];
+            /** @description What others did to the account. */
+            acts_of_others: components["schemas"]["EntryView"][];
+            /** @description False: there are more than 10,000 entries; `/audit/export?actor=` has all. */
+            complete: boolean;
+            /** @description Enrolment tokens the person made, by id. */
+            enrolment_tokens: string[];
+            /** @description When the person was erased: then only what names nobody is left. */
+            erased: boolean;
+            exported_at: string;
+            /** @description Payout addresses the person set: entries with the node and the end of the address. */
+            payout_addresses: components["schemas"]["EntryView"][];
+            sessions: components["schemas"]["SessionExport"][];
+            user_id: string;
+        };
         /** @description A pool. */
         Pool: {
             auto_scaling: boolean;
@@ -3406,6 +3653,14 @@ export interface components {
          * @enum {string}
          */
         SessionCarrier: "browser" | "program";
+        SessionExport: {
+            address?: string | null;
+            carrier: string;
+            created_at: string;
+            id: string;
+            used_at: string;
+            user_agent?: string | null;
+        };
         SessionList: {
             /** @description The current one first, then the last used. */
             sessions: components["schemas"]["SessionView"][];
@@ -3425,6 +3680,30 @@ export interface components {
             used_at: string;
             user_agent?: string | null;
         };
+        /** @description One setting and what it becomes. */
+        SettingChange: {
+            /** @example payout.threshold_usdt */
+            key: string;
+            /**
+             * @description A text, or a number or switch as it would stand in the file.
+             * @example 12.5
+             */
+            value: string;
+        };
+        /**
+         * @description A list of changes; an object of keys and values is taken too.
+         * @example [
+         *       {
+         *         "key": "payout.threshold_usdt",
+         *         "value": "12.5"
+         *       },
+         *       {
+         *         "key": "log.level",
+         *         "value": "debug"
+         *       }
+         *     ]
+         */
+        SettingChanges: components["schemas"]["SettingChange"][];
         SettingList: {
             settings: components["schemas"]["SettingView"][];
         };
@@ -3432,21 +3711,43 @@ export interface components {
          * @description Where a value comes from.
          * @enum {string}
          */
-        SettingSource: "default" | "file" | "environment" | "flag";
+        SettingSource: "default" | "file" | "stored" | "environment" | "flag";
         SettingView: {
-            /** @description Completes "must be ...". */
+            /**
+             * @description Completes "must be ...".
+             * @example an amount of USDT above 0 and up to 1000000 with at most 6 decimal places
+             */
             allowed: string;
+            /** @example 10 */
             default: string;
-            /** @description `section.field`, as in the file. */
+            /**
+             * @description `section.field`, as in the file.
+             * @example payout.threshold_usdt
+             */
             key: string;
+            /** @example Balance from which a node is paid automatically. */
             meaning: string;
             /** @description A change takes a restart. */
             restart_needed: boolean;
             source: components["schemas"]["SettingSource"];
             /** @description File and line, environment variable, or flag. */
             source_name?: string | null;
-            /** @description As it was written; of a secret only `set` or `not set`. */
+            /**
+             * @description As it was written; of a secret only `set` or `not set`.
+             * @example 10
+             */
             value: string;
+            /** @description It was changed, and the manager still goes by the value of its start. */
+            waits_for_restart: boolean;
+            /** @description Why it cannot be changed here; null when it can. */
+            why_fixed?: string | null;
+        };
+        /** @description What became of a change of settings. */
+        SettingsChanged: {
+            /** @description One of them waits for a restart of the manager. */
+            restart_needed: boolean;
+            /** @description Those that were named, as they are now. */
+            settings: components["schemas"]["SettingView"][];
         };
         /** @enum {string} */
         Settlement: "live" | "simulated";
@@ -3588,6 +3889,13 @@ export interface components {
             note: string;
             token: string;
         };
+        /**
+         * @example {
+         *       "expires_in_seconds": 3600,
+         *       "pool_id": "pool_default",
+         *       "uses": 1
+         *     }
+         */
         TokenRequest: {
             /**
              * Format: int64
@@ -3845,6 +4153,21 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "commit": "text",
+                     *       "manager_id": "manager_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "protocol": 1,
+                     *       "rustc": "text",
+                     *       "store": {
+                     *         "created_at": "2026-09-21T14:13:20Z",
+                     *         "generation": 1,
+                     *         "schema": 1
+                     *       },
+                     *       "target": "text",
+                     *       "version": "0.1.0"
+                     *     }
+                     */
                     "application/json": components["schemas"]["About"];
                 };
             };
@@ -3865,6 +4188,7 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /** @example text */
                 "application/json": string;
             };
         };
@@ -3875,6 +4199,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /** @example text */
                     "application/json": string;
                 };
             };
@@ -3945,6 +4270,29 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "alerts": [
+                     *         {
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "kind": "text",
+                     *           "message": "text",
+                     *           "raised_at": "2026-09-21T14:13:20Z",
+                     *           "resolved_at": "2026-09-21T14:13:20Z",
+                     *           "severity": "info",
+                     *           "subject": "pool_default"
+                     *         }
+                     *       ],
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["AlertList"];
                 };
             };
@@ -3996,12 +4344,237 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "chain": {
+                     *         "head": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *         "ok": false
+                     *       },
+                     *       "entries": [
+                     *         {
+                     *           "actor": "ada",
+                     *           "actor_name": "text",
+                     *           "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "at_trusted": false,
+                     *           "compliance_required": false,
+                     *           "details": "text",
+                     *           "erased": false,
+                     *           "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "operation": "text",
+                     *           "reason": "text",
+                     *           "request_id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "resource_type": "text",
+                     *           "seq": 1,
+                     *           "subject": "pool_default",
+                     *           "subject_name": "text",
+                     *           "success": false,
+                     *           "times": 1,
+                     *           "user_agent": "Mozilla/5.0"
+                     *         }
+                     *       ],
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       },
+                     *       "scan": {
+                     *         "complete": false,
+                     *         "next_cursor": 1,
+                     *         "scanned": 1
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["AuditList"];
                 };
             };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_audit_anchor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "at": "2026-09-21T14:13:20Z",
+                     *       "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *       "manager_id": "manager_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "seq": 1,
+                     *       "signature": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["AnchorBody"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_audit_anchor_check: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "at": "2026-09-21T14:13:20Z",
+                 *       "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                 *       "manager_id": "manager_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                 *       "seq": 1,
+                 *       "signature": "text"
+                 *     }
+                 */
+                "application/json": components["schemas"]["AnchorBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "entries": 1,
+                     *       "ok": false,
+                     *       "verdict": "present"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["AnchorCheck"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_audit_export: {
+        parameters: {
+            query?: {
+                /** @description `csv` or `jsonl` (the default: one JSON object a line). */
+                format?: string;
+                /** @description Beginning of the operation: `auth.`, `node.create`. */
+                operation?: string;
+                /** @description Id of what was acted on. */
+                subject?: string;
+                /** @description `node`, `pool`, `payout`, `user`, `route`, … */
+                resource_type?: string;
+                /** @description Who acted: an id, a user name, `system`, `console` or `anonymous`. */
+                actor?: string;
+                success?: boolean;
+                /** @description RFC 3339: from this time on. */
+                from?: string;
+                /** @description RFC 3339: before this time. */
+                to?: string;
+                /** @description Part of the reason, without regard to case. */
+                text?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description CSV or JSON lines */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": string;
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            /** @description other exports are running */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_audit_verify: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "at": "2026-09-21T14:13:20Z",
+                     *       "entries": 1,
+                     *       "first_broken": 1,
+                     *       "head": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *       "ok": false
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ChainCheck"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            /** @description a check is running */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -4016,6 +4589,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "client_time": "2026-09-21T14:13:20Z"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Confirmation"];
             };
         };
@@ -4026,6 +4604,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "confirmed_until": "text"
+                     *     }
+                     */
                     "application/json": components["schemas"]["Confirmed"];
                 };
             };
@@ -4058,6 +4641,13 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "password": "correct horse battery",
+                 *       "totp": "492039",
+                 *       "username": "ada"
+                 *     }
+                 */
                 "application/json": components["schemas"]["LoginRequest"];
             };
         };
@@ -4068,6 +4658,21 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "access_token": "text",
+                     *       "expires_in": 1,
+                     *       "token_type": "Bearer",
+                     *       "user": {
+                     *         "created_at": "2026-09-21T14:13:20Z",
+                     *         "disabled": false,
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "role": "viewer",
+                     *         "totp_enabled": false,
+                     *         "username": "ada"
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["LoginAnswer"];
                 };
             };
@@ -4137,6 +4742,21 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "confirmed_until": "text",
+                     *       "expires_at": "2026-09-21T14:13:20Z",
+                     *       "recovery_codes_left": 1,
+                     *       "user": {
+                     *         "created_at": "2026-09-21T14:13:20Z",
+                     *         "disabled": false,
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "role": "viewer",
+                     *         "totp_enabled": false,
+                     *         "username": "ada"
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["Me"];
                 };
             };
@@ -4157,6 +4777,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f"
+                 *     }
+                 */
                 "application/json": components["schemas"]["ChallengeRequest"];
             };
         };
@@ -4167,6 +4792,12 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "challenge": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *       "expires_at": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
                     "application/json": components["schemas"]["ChallengeMade"];
                 };
             };
@@ -4188,6 +4819,13 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "challenge": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                 *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                 *       "signature": "text"
+                 *     }
+                 */
                 "application/json": components["schemas"]["NodeTokenRequest"];
             };
         };
@@ -4198,6 +4836,13 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "access_token": "text",
+                     *       "expires_in": 1,
+                     *       "token_type": "Bearer"
+                     *     }
+                     */
                     "application/json": components["schemas"]["NodeToken"];
                 };
             };
@@ -4228,6 +4873,12 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "current_password": "correct horse battery",
+                 *       "password": "correct horse battery"
+                 *     }
+                 */
                 "application/json": components["schemas"]["PasswordChange"];
             };
         };
@@ -4260,6 +4911,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "totp": "492039"
+                 *     }
+                 */
                 "application/json": components["schemas"]["RecoveryRequest"];
             };
         };
@@ -4270,6 +4926,13 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "recovery_codes": [
+                     *         "text"
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["RecoveryCodes"];
                 };
             };
@@ -4294,6 +4957,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "password": "correct horse battery"
+                 *     }
+                 */
                 "application/json": components["schemas"]["TotpBegin"];
             };
         };
@@ -4304,6 +4972,12 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "otpauth_uri": "text",
+                     *       "secret": "text"
+                     *     }
+                     */
                     "application/json": components["schemas"]["TotpBegun"];
                 };
             };
@@ -4328,6 +5002,12 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "password": "correct horse battery",
+                 *       "totp": "492039"
+                 *     }
+                 */
                 "application/json": components["schemas"]["TotpDisable"];
             };
         };
@@ -4360,6 +5040,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "code": "LUCID_ERR_1002"
+                 *     }
+                 */
                 "application/json": components["schemas"]["TotpEnable"];
             };
         };
@@ -4370,6 +5055,13 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "recovery_codes": [
+                     *         "text"
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["RecoveryCodes"];
                 };
             };
@@ -4443,6 +5135,14 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "high_water": "text",
+                     *       "trusted": false,
+                     *       "wall": "text",
+                     *       "why": "text"
+                     *     }
+                     */
                     "application/json": components["schemas"]["ClockView"];
                 };
             };
@@ -4469,6 +5169,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "trusted": false
+                     *     }
+                     */
                     "application/json": components["schemas"]["Trust"];
                 };
             };
@@ -4490,6 +5195,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "client_time": "2026-09-21T14:13:20Z"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Confirmation"];
             };
         };
@@ -4500,6 +5210,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "trusted": false
+                     *     }
+                     */
                     "application/json": components["schemas"]["Trust"];
                 };
             };
@@ -4551,6 +5266,31 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "enrolment_tokens": [
+                     *         {
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "expires_at": "2026-09-21T14:13:20Z",
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "needs_approval": false,
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "pool_id": "pool_default",
+                     *           "revoked": false,
+                     *           "used": 1,
+                     *           "uses": 1
+                     *         }
+                     *       ],
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["TokenList"];
                 };
             };
@@ -4580,6 +5320,13 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "expires_in_seconds": 3600,
+                 *       "pool_id": "pool_default",
+                 *       "uses": 1
+                 *     }
+                 */
                 "application/json": components["schemas"]["TokenRequest"];
             };
         };
@@ -4590,6 +5337,15 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "command": "text",
+                     *       "expires_at": "2026-09-21T14:13:20Z",
+                     *       "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "note": "text",
+                     *       "token": "text"
+                     *     }
+                     */
                     "application/json": components["schemas"]["TokenMade"];
                 };
             };
@@ -4778,6 +5534,39 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       },
+                     *       "postings": [
+                     *         {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "cause": {
+                     *             "after": 1,
+                     *             "kind": "accrual",
+                     *             "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "through": 1
+                     *           },
+                     *           "currency": "USDT",
+                     *           "lines": [
+                     *             {
+                     *               "account": "text",
+                     *               "amount": "0.05",
+                     *               "name": "attic-pi"
+                     *             }
+                     *           ],
+                     *           "seq": 1,
+                     *           "settlement": "live"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["PostingList"];
                 };
             };
@@ -4804,6 +5593,24 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "books": [
+                     *         {
+                     *           "accounts": [
+                     *             {
+                     *               "account": "text",
+                     *               "balance": "0.05",
+                     *               "name": "attic-pi"
+                     *             }
+                     *           ],
+                     *           "currency": "USDT",
+                     *           "settlement": "live",
+                     *           "sum": "0.05"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["Balances"];
                 };
             };
@@ -4830,6 +5637,24 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "not_in_binary": [
+                     *         "text"
+                     *       ],
+                     *       "packages": [
+                     *         {
+                     *           "licence": "text",
+                     *           "name": "attic-pi",
+                     *           "text_id": 1,
+                     *           "version": "0.1.0"
+                     *         }
+                     *       ],
+                     *       "texts": [
+                     *         "text"
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["Licences"];
                 };
             };
@@ -4866,6 +5691,114 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "nodes": [
+                     *         {
+                     *           "accrued": "0.0123",
+                     *           "configuration": {
+                     *             "auto_scaling": false,
+                     *             "maintenance_window": {
+                     *               "duration_hours": 1,
+                     *               "start_hour": 2
+                     *             },
+                     *             "max_sessions": 10,
+                     *             "resource_limits": {
+                     *               "cpu_percent": 80,
+                     *               "disk_bytes": 16000000000,
+                     *               "memory_bytes": 2000000000,
+                     *               "network_mbps": 100
+                     *             }
+                     *           },
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "currency": "USDT",
+                     *           "eligible": "in_service",
+                     *           "enrolled": false,
+                     *           "fingerprint_drift": false,
+                     *           "hardware_info": {
+                     *             "cpu": {
+                     *               "architecture": "aarch64",
+                     *               "cores": 4,
+                     *               "frequency_mhz": 1800
+                     *             },
+                     *             "gpu": {
+                     *               "compute_capability": "8.7",
+                     *               "memory_bytes": 1,
+                     *               "model": "VideoCore VI"
+                     *             },
+                     *             "memory": {
+                     *               "total_bytes": 4000000000,
+                     *               "type": "LPDDR4"
+                     *             },
+                     *             "network": [
+                     *               {
+                     *                 "interface": "eth0",
+                     *                 "mac_address": "dc:a6:32:00:00:01",
+                     *                 "speed_mbps": 1000
+                     *               }
+                     *             ],
+                     *             "storage": {
+                     *               "interface": "SATA",
+                     *               "total_bytes": 32000000000,
+                     *               "type": "SSD"
+                     *             }
+                     *           },
+                     *           "last_heartbeat": "2026-09-21T14:13:20Z",
+                     *           "latest": {
+                     *             "cpu_usage_percent": 1.5,
+                     *             "disk_total_bytes": 1,
+                     *             "disk_used_bytes": 1,
+                     *             "memory_total_bytes": 1,
+                     *             "memory_used_bytes": 1,
+                     *             "network_bytes_in": 1,
+                     *             "network_bytes_out": 1,
+                     *             "temperature_celsius": 1.5,
+                     *             "timestamp": "2026-09-21T14:13:20Z"
+                     *           },
+                     *           "location": {
+                     *             "city": "Basel",
+                     *             "coordinates": {
+                     *               "latitude": 47.56,
+                     *               "longitude": 7.59
+                     *             },
+                     *             "country": "CH",
+                     *             "region": "Basel",
+                     *             "timezone": "Europe/Zurich"
+                     *           },
+                     *           "maintenance": {
+                     *             "from": "2026-09-21T14:13:20Z",
+                     *             "until": "2026-09-21T14:13:20Z"
+                     *           },
+                     *           "name": "attic-pi",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "node_type": "worker",
+                     *           "observed": "starting",
+                     *           "payable": "12.5",
+                     *           "pool_id": "pool_default",
+                     *           "pool_name": "default",
+                     *           "poot": {
+                     *             "confidence": 1.5,
+                     *             "observed_seconds": 1,
+                     *             "required_seconds": 1,
+                     *             "score": 1.5,
+                     *             "state": "pending"
+                     *           },
+                     *           "settlement": "live",
+                     *           "status": "active",
+                     *           "updated_at": "2026-09-21T14:13:20Z",
+                     *           "wanted": "running"
+                     *         }
+                     *       ],
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["NodeList"];
                 };
             };
@@ -4895,6 +5828,65 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "configuration": {
+                 *         "auto_scaling": false,
+                 *         "maintenance_window": {
+                 *           "duration_hours": 1,
+                 *           "start_hour": 2
+                 *         },
+                 *         "max_sessions": 10,
+                 *         "resource_limits": {
+                 *           "cpu_percent": 80,
+                 *           "disk_bytes": 16000000000,
+                 *           "memory_bytes": 2000000000,
+                 *           "network_mbps": 100
+                 *         }
+                 *       },
+                 *       "hardware_info": {
+                 *         "cpu": {
+                 *           "architecture": "aarch64",
+                 *           "cores": 4,
+                 *           "frequency_mhz": 1800
+                 *         },
+                 *         "gpu": {
+                 *           "compute_capability": "8.7",
+                 *           "memory_bytes": 1,
+                 *           "model": "VideoCore VI"
+                 *         },
+                 *         "memory": {
+                 *           "total_bytes": 4000000000,
+                 *           "type": "LPDDR4"
+                 *         },
+                 *         "network": [
+                 *           {
+                 *             "interface": "eth0",
+                 *             "mac_address": "dc:a6:32:00:00:01",
+                 *             "speed_mbps": 1000
+                 *           }
+                 *         ],
+                 *         "storage": {
+                 *           "interface": "SATA",
+                 *           "total_bytes": 32000000000,
+                 *           "type": "SSD"
+                 *         }
+                 *       },
+                 *       "initial_pool_id": "pool_default",
+                 *       "location": {
+                 *         "city": "Basel",
+                 *         "coordinates": {
+                 *           "latitude": 47.56,
+                 *           "longitude": 7.59
+                 *         },
+                 *         "country": "CH",
+                 *         "region": "Basel",
+                 *         "timezone": "Europe/Zurich"
+                 *       },
+                 *       "name": "attic-pi",
+                 *       "node_type": "worker"
+                 *     }
+                 */
                 "application/json": components["schemas"]["NodeCreateRequest"];
             };
         };
@@ -4905,6 +5897,102 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "accrued": "0.0123",
+                     *       "configuration": {
+                     *         "auto_scaling": false,
+                     *         "maintenance_window": {
+                     *           "duration_hours": 1,
+                     *           "start_hour": 2
+                     *         },
+                     *         "max_sessions": 10,
+                     *         "resource_limits": {
+                     *           "cpu_percent": 80,
+                     *           "disk_bytes": 16000000000,
+                     *           "memory_bytes": 2000000000,
+                     *           "network_mbps": 100
+                     *         }
+                     *       },
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "currency": "USDT",
+                     *       "eligible": "in_service",
+                     *       "enrolled": false,
+                     *       "fingerprint_drift": false,
+                     *       "hardware_info": {
+                     *         "cpu": {
+                     *           "architecture": "aarch64",
+                     *           "cores": 4,
+                     *           "frequency_mhz": 1800
+                     *         },
+                     *         "gpu": {
+                     *           "compute_capability": "8.7",
+                     *           "memory_bytes": 1,
+                     *           "model": "VideoCore VI"
+                     *         },
+                     *         "memory": {
+                     *           "total_bytes": 4000000000,
+                     *           "type": "LPDDR4"
+                     *         },
+                     *         "network": [
+                     *           {
+                     *             "interface": "eth0",
+                     *             "mac_address": "dc:a6:32:00:00:01",
+                     *             "speed_mbps": 1000
+                     *           }
+                     *         ],
+                     *         "storage": {
+                     *           "interface": "SATA",
+                     *           "total_bytes": 32000000000,
+                     *           "type": "SSD"
+                     *         }
+                     *       },
+                     *       "last_heartbeat": "2026-09-21T14:13:20Z",
+                     *       "latest": {
+                     *         "cpu_usage_percent": 1.5,
+                     *         "disk_total_bytes": 1,
+                     *         "disk_used_bytes": 1,
+                     *         "memory_total_bytes": 1,
+                     *         "memory_used_bytes": 1,
+                     *         "network_bytes_in": 1,
+                     *         "network_bytes_out": 1,
+                     *         "temperature_celsius": 1.5,
+                     *         "timestamp": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "location": {
+                     *         "city": "Basel",
+                     *         "coordinates": {
+                     *           "latitude": 47.56,
+                     *           "longitude": 7.59
+                     *         },
+                     *         "country": "CH",
+                     *         "region": "Basel",
+                     *         "timezone": "Europe/Zurich"
+                     *       },
+                     *       "maintenance": {
+                     *         "from": "2026-09-21T14:13:20Z",
+                     *         "until": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "name": "attic-pi",
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "node_type": "worker",
+                     *       "observed": "starting",
+                     *       "payable": "12.5",
+                     *       "pool_id": "pool_default",
+                     *       "pool_name": "default",
+                     *       "poot": {
+                     *         "confidence": 1.5,
+                     *         "observed_seconds": 1,
+                     *         "required_seconds": 1,
+                     *         "score": 1.5,
+                     *         "state": "pending"
+                     *       },
+                     *       "settlement": "live",
+                     *       "status": "active",
+                     *       "updated_at": "2026-09-21T14:13:20Z",
+                     *       "wanted": "running"
+                     *     }
+                     */
                     "application/json": components["schemas"]["Node"];
                 };
             };
@@ -4947,6 +6035,14 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "action": "start",
+                 *       "node_ids": [
+                 *         "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f"
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["NodeActionsRequest"];
             };
         };
@@ -4957,6 +6053,22 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "results": [
+                     *         {
+                     *           "error": {
+                     *             "code": "LUCID_ERR_1002",
+                     *             "message": "text",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "ok": false,
+                     *           "status": "active"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["NodeActionsAnswer"];
                 };
             };
@@ -5027,6 +6139,37 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       },
+                     *       "payouts": [
+                     *         {
+                     *           "amount": "12.5",
+                     *           "attempts": 1,
+                     *           "completed_at": "2026-09-21T14:13:20Z",
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "currency": "USDT",
+                     *           "error_message": "text",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "node_name": "attic-pi",
+                     *           "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "review_reason": "text",
+                     *           "settlement": "live",
+                     *           "status": "pending",
+                     *           "transaction_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "updated_at": "2026-09-21T14:13:20Z",
+                     *           "wallet_address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["PayoutList"];
                 };
             };
@@ -5117,6 +6260,48 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "amount": "12.5",
+                     *       "attempts": 1,
+                     *       "attempts_made": [
+                     *         {
+                     *           "block": 1,
+                     *           "expires_at": "2026-09-21T14:13:20Z",
+                     *           "gateway": "text",
+                     *           "network": "text",
+                     *           "number": 1,
+                     *           "reason": "text",
+                     *           "sent_at": "2026-09-21T14:13:20Z",
+                     *           "signed_at": "2026-09-21T14:13:20Z",
+                     *           "state": "signed",
+                     *           "transaction_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+                     *         }
+                     *       ],
+                     *       "completed_at": "2026-09-21T14:13:20Z",
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "currency": "USDT",
+                     *       "error_message": "text",
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "node_name": "attic-pi",
+                     *       "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "priority": "low",
+                     *       "review_reason": "text",
+                     *       "settlement": "live",
+                     *       "source": "automatic",
+                     *       "status": "pending",
+                     *       "timeline": [
+                     *         {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "detail": "text",
+                     *           "event": "planned"
+                     *         }
+                     *       ],
+                     *       "transaction_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *       "updated_at": "2026-09-21T14:13:20Z",
+                     *       "wallet_address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3"
+                     *     }
+                     */
                     "application/json": components["schemas"]["PayoutDetail"];
                 };
             };
@@ -5153,6 +6338,49 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       },
+                     *       "pools": [
+                     *         {
+                     *           "auto_scaling": false,
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "description": "text",
+                     *           "max_nodes": 100,
+                     *           "name": "default",
+                     *           "node_count": 1,
+                     *           "pool_id": "pool_default",
+                     *           "pricing": {
+                     *             "cost_per_hour": "0.05",
+                     *             "currency": "USDT",
+                     *             "in_force_from": "2026-09-21T14:13:20Z",
+                     *             "reward_per_hour": "0.05"
+                     *           },
+                     *           "resource_limits": {
+                     *             "cpu_percent": 80,
+                     *             "disk_bytes": 16000000000,
+                     *             "memory_bytes": 2000000000,
+                     *             "network_mbps": 100
+                     *           },
+                     *           "scaling_policy": {
+                     *             "cooldown_minutes": 15,
+                     *             "max_nodes": 10,
+                     *             "min_nodes": 1,
+                     *             "scale_down_threshold": 20,
+                     *             "scale_up_threshold": 80
+                     *           },
+                     *           "updated_at": "2026-09-21T14:13:20Z"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["PoolList"];
                 };
             };
@@ -5173,6 +6401,32 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "auto_scaling": false,
+                 *       "description": "",
+                 *       "max_nodes": 100,
+                 *       "name": "basement",
+                 *       "pricing": {
+                 *         "cost_per_hour": "0.05",
+                 *         "currency": "USDT",
+                 *         "reward_per_hour": "0.05"
+                 *       },
+                 *       "resource_limits": {
+                 *         "cpu_percent": 80,
+                 *         "disk_bytes": 16000000000,
+                 *         "memory_bytes": 2000000000,
+                 *         "network_mbps": 100
+                 *       },
+                 *       "scaling_policy": {
+                 *         "cooldown_minutes": 15,
+                 *         "max_nodes": 10,
+                 *         "min_nodes": 1,
+                 *         "scale_down_threshold": 20,
+                 *         "scale_up_threshold": 80
+                 *       }
+                 *     }
+                 */
                 "application/json": components["schemas"]["NodePoolCreateRequest"];
             };
         };
@@ -5183,6 +6437,37 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "auto_scaling": false,
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "description": "text",
+                     *       "max_nodes": 100,
+                     *       "name": "default",
+                     *       "node_count": 1,
+                     *       "pool_id": "pool_default",
+                     *       "pricing": {
+                     *         "cost_per_hour": "0.05",
+                     *         "currency": "USDT",
+                     *         "in_force_from": "2026-09-21T14:13:20Z",
+                     *         "reward_per_hour": "0.05"
+                     *       },
+                     *       "resource_limits": {
+                     *         "cpu_percent": 80,
+                     *         "disk_bytes": 16000000000,
+                     *         "memory_bytes": 2000000000,
+                     *         "network_mbps": 100
+                     *       },
+                     *       "scaling_policy": {
+                     *         "cooldown_minutes": 15,
+                     *         "max_nodes": 10,
+                     *         "min_nodes": 1,
+                     *         "scale_down_threshold": 20,
+                     *         "scale_up_threshold": 80
+                     *       },
+                     *       "updated_at": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
                     "application/json": components["schemas"]["Pool"];
                 };
             };
@@ -5215,6 +6500,37 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "auto_scaling": false,
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "description": "text",
+                     *       "max_nodes": 100,
+                     *       "name": "default",
+                     *       "node_count": 1,
+                     *       "pool_id": "pool_default",
+                     *       "pricing": {
+                     *         "cost_per_hour": "0.05",
+                     *         "currency": "USDT",
+                     *         "in_force_from": "2026-09-21T14:13:20Z",
+                     *         "reward_per_hour": "0.05"
+                     *       },
+                     *       "resource_limits": {
+                     *         "cpu_percent": 80,
+                     *         "disk_bytes": 16000000000,
+                     *         "memory_bytes": 2000000000,
+                     *         "network_mbps": 100
+                     *       },
+                     *       "scaling_policy": {
+                     *         "cooldown_minutes": 15,
+                     *         "max_nodes": 10,
+                     *         "min_nodes": 1,
+                     *         "scale_down_threshold": 20,
+                     *         "scale_up_threshold": 80
+                     *       },
+                     *       "updated_at": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
                     "application/json": components["schemas"]["Pool"];
                 };
             };
@@ -5238,6 +6554,32 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "auto_scaling": false,
+                 *       "description": "text",
+                 *       "max_nodes": 1,
+                 *       "name": "basement",
+                 *       "pricing": {
+                 *         "cost_per_hour": "0.05",
+                 *         "currency": "USDT",
+                 *         "reward_per_hour": "0.05"
+                 *       },
+                 *       "resource_limits": {
+                 *         "cpu_percent": 80,
+                 *         "disk_bytes": 16000000000,
+                 *         "memory_bytes": 2000000000,
+                 *         "network_mbps": 100
+                 *       },
+                 *       "scaling_policy": {
+                 *         "cooldown_minutes": 15,
+                 *         "max_nodes": 10,
+                 *         "min_nodes": 1,
+                 *         "scale_down_threshold": 20,
+                 *         "scale_up_threshold": 80
+                 *       }
+                 *     }
+                 */
                 "application/json": components["schemas"]["NodePoolUpdateRequest"];
             };
         };
@@ -5248,6 +6590,37 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "auto_scaling": false,
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "description": "text",
+                     *       "max_nodes": 100,
+                     *       "name": "default",
+                     *       "node_count": 1,
+                     *       "pool_id": "pool_default",
+                     *       "pricing": {
+                     *         "cost_per_hour": "0.05",
+                     *         "currency": "USDT",
+                     *         "in_force_from": "2026-09-21T14:13:20Z",
+                     *         "reward_per_hour": "0.05"
+                     *       },
+                     *       "resource_limits": {
+                     *         "cpu_percent": 80,
+                     *         "disk_bytes": 16000000000,
+                     *         "memory_bytes": 2000000000,
+                     *         "network_mbps": 100
+                     *       },
+                     *       "scaling_policy": {
+                     *         "cooldown_minutes": 15,
+                     *         "max_nodes": 10,
+                     *         "min_nodes": 1,
+                     *         "scale_down_threshold": 20,
+                     *         "scale_up_threshold": 80
+                     *       },
+                     *       "updated_at": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
                     "application/json": components["schemas"]["Pool"];
                 };
             };
@@ -5303,6 +6676,12 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                 *       "priority": 50
+                 *     }
+                 */
                 "application/json": components["schemas"]["PoolMemberRequest"];
             };
         };
@@ -5313,6 +6692,102 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "accrued": "0.0123",
+                     *       "configuration": {
+                     *         "auto_scaling": false,
+                     *         "maintenance_window": {
+                     *           "duration_hours": 1,
+                     *           "start_hour": 2
+                     *         },
+                     *         "max_sessions": 10,
+                     *         "resource_limits": {
+                     *           "cpu_percent": 80,
+                     *           "disk_bytes": 16000000000,
+                     *           "memory_bytes": 2000000000,
+                     *           "network_mbps": 100
+                     *         }
+                     *       },
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "currency": "USDT",
+                     *       "eligible": "in_service",
+                     *       "enrolled": false,
+                     *       "fingerprint_drift": false,
+                     *       "hardware_info": {
+                     *         "cpu": {
+                     *           "architecture": "aarch64",
+                     *           "cores": 4,
+                     *           "frequency_mhz": 1800
+                     *         },
+                     *         "gpu": {
+                     *           "compute_capability": "8.7",
+                     *           "memory_bytes": 1,
+                     *           "model": "VideoCore VI"
+                     *         },
+                     *         "memory": {
+                     *           "total_bytes": 4000000000,
+                     *           "type": "LPDDR4"
+                     *         },
+                     *         "network": [
+                     *           {
+                     *             "interface": "eth0",
+                     *             "mac_address": "dc:a6:32:00:00:01",
+                     *             "speed_mbps": 1000
+                     *           }
+                     *         ],
+                     *         "storage": {
+                     *           "interface": "SATA",
+                     *           "total_bytes": 32000000000,
+                     *           "type": "SSD"
+                     *         }
+                     *       },
+                     *       "last_heartbeat": "2026-09-21T14:13:20Z",
+                     *       "latest": {
+                     *         "cpu_usage_percent": 1.5,
+                     *         "disk_total_bytes": 1,
+                     *         "disk_used_bytes": 1,
+                     *         "memory_total_bytes": 1,
+                     *         "memory_used_bytes": 1,
+                     *         "network_bytes_in": 1,
+                     *         "network_bytes_out": 1,
+                     *         "temperature_celsius": 1.5,
+                     *         "timestamp": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "location": {
+                     *         "city": "Basel",
+                     *         "coordinates": {
+                     *           "latitude": 47.56,
+                     *           "longitude": 7.59
+                     *         },
+                     *         "country": "CH",
+                     *         "region": "Basel",
+                     *         "timezone": "Europe/Zurich"
+                     *       },
+                     *       "maintenance": {
+                     *         "from": "2026-09-21T14:13:20Z",
+                     *         "until": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "name": "attic-pi",
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "node_type": "worker",
+                     *       "observed": "starting",
+                     *       "payable": "12.5",
+                     *       "pool_id": "pool_default",
+                     *       "pool_name": "default",
+                     *       "poot": {
+                     *         "confidence": 1.5,
+                     *         "observed_seconds": 1,
+                     *         "required_seconds": 1,
+                     *         "score": 1.5,
+                     *         "state": "pending"
+                     *       },
+                     *       "settlement": "live",
+                     *       "status": "active",
+                     *       "updated_at": "2026-09-21T14:13:20Z",
+                     *       "wanted": "running"
+                     *     }
+                     */
                     "application/json": components["schemas"]["Node"];
                 };
             };
@@ -5389,6 +6864,33 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "end_time": "2026-09-21T14:13:20Z",
+                     *       "mean": [
+                     *         1.5
+                     *       ],
+                     *       "mean_members": [
+                     *         1
+                     *       ],
+                     *       "members_in_mean": 1,
+                     *       "members_total": 1,
+                     *       "metric": "cpu",
+                     *       "pool_id": "pool_default",
+                     *       "series": [
+                     *         {
+                     *           "name": "attic-pi",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "values": [
+                     *             1.5
+                     *           ]
+                     *         }
+                     *       ],
+                     *       "start_time": "2026-09-21T14:13:20Z",
+                     *       "step_seconds": 1,
+                     *       "unit": "text"
+                     *     }
+                     */
                     "application/json": components["schemas"]["PoolMetrics"];
                 };
             };
@@ -5445,6 +6947,102 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "accrued": "0.0123",
+                     *       "configuration": {
+                     *         "auto_scaling": false,
+                     *         "maintenance_window": {
+                     *           "duration_hours": 1,
+                     *           "start_hour": 2
+                     *         },
+                     *         "max_sessions": 10,
+                     *         "resource_limits": {
+                     *           "cpu_percent": 80,
+                     *           "disk_bytes": 16000000000,
+                     *           "memory_bytes": 2000000000,
+                     *           "network_mbps": 100
+                     *         }
+                     *       },
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "currency": "USDT",
+                     *       "eligible": "in_service",
+                     *       "enrolled": false,
+                     *       "fingerprint_drift": false,
+                     *       "hardware_info": {
+                     *         "cpu": {
+                     *           "architecture": "aarch64",
+                     *           "cores": 4,
+                     *           "frequency_mhz": 1800
+                     *         },
+                     *         "gpu": {
+                     *           "compute_capability": "8.7",
+                     *           "memory_bytes": 1,
+                     *           "model": "VideoCore VI"
+                     *         },
+                     *         "memory": {
+                     *           "total_bytes": 4000000000,
+                     *           "type": "LPDDR4"
+                     *         },
+                     *         "network": [
+                     *           {
+                     *             "interface": "eth0",
+                     *             "mac_address": "dc:a6:32:00:00:01",
+                     *             "speed_mbps": 1000
+                     *           }
+                     *         ],
+                     *         "storage": {
+                     *           "interface": "SATA",
+                     *           "total_bytes": 32000000000,
+                     *           "type": "SSD"
+                     *         }
+                     *       },
+                     *       "last_heartbeat": "2026-09-21T14:13:20Z",
+                     *       "latest": {
+                     *         "cpu_usage_percent": 1.5,
+                     *         "disk_total_bytes": 1,
+                     *         "disk_used_bytes": 1,
+                     *         "memory_total_bytes": 1,
+                     *         "memory_used_bytes": 1,
+                     *         "network_bytes_in": 1,
+                     *         "network_bytes_out": 1,
+                     *         "temperature_celsius": 1.5,
+                     *         "timestamp": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "location": {
+                     *         "city": "Basel",
+                     *         "coordinates": {
+                     *           "latitude": 47.56,
+                     *           "longitude": 7.59
+                     *         },
+                     *         "country": "CH",
+                     *         "region": "Basel",
+                     *         "timezone": "Europe/Zurich"
+                     *       },
+                     *       "maintenance": {
+                     *         "from": "2026-09-21T14:13:20Z",
+                     *         "until": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "name": "attic-pi",
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "node_type": "worker",
+                     *       "observed": "starting",
+                     *       "payable": "12.5",
+                     *       "pool_id": "pool_default",
+                     *       "pool_name": "default",
+                     *       "poot": {
+                     *         "confidence": 1.5,
+                     *         "observed_seconds": 1,
+                     *         "required_seconds": 1,
+                     *         "score": 1.5,
+                     *         "state": "pending"
+                     *       },
+                     *       "settlement": "live",
+                     *       "status": "active",
+                     *       "updated_at": "2026-09-21T14:13:20Z",
+                     *       "wanted": "running"
+                     *     }
+                     */
                     "application/json": components["schemas"]["Node"];
                 };
             };
@@ -5468,6 +7066,38 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "configuration": {
+                 *         "auto_scaling": false,
+                 *         "maintenance_window": {
+                 *           "duration_hours": 1,
+                 *           "start_hour": 2
+                 *         },
+                 *         "max_sessions": 10,
+                 *         "resource_limits": {
+                 *           "cpu_percent": 80,
+                 *           "disk_bytes": 16000000000,
+                 *           "memory_bytes": 2000000000,
+                 *           "network_mbps": 100
+                 *         }
+                 *       },
+                 *       "location": {
+                 *         "city": "Basel",
+                 *         "coordinates": {
+                 *           "latitude": 47.56,
+                 *           "longitude": 7.59
+                 *         },
+                 *         "country": "CH",
+                 *         "region": "Basel",
+                 *         "timezone": "Europe/Zurich"
+                 *       },
+                 *       "name": "attic-pi",
+                 *       "node_type": "worker",
+                 *       "pool_id": "pool_default",
+                 *       "status": "active"
+                 *     }
+                 */
                 "application/json": components["schemas"]["NodeUpdateRequest"];
             };
         };
@@ -5478,6 +7108,102 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "accrued": "0.0123",
+                     *       "configuration": {
+                     *         "auto_scaling": false,
+                     *         "maintenance_window": {
+                     *           "duration_hours": 1,
+                     *           "start_hour": 2
+                     *         },
+                     *         "max_sessions": 10,
+                     *         "resource_limits": {
+                     *           "cpu_percent": 80,
+                     *           "disk_bytes": 16000000000,
+                     *           "memory_bytes": 2000000000,
+                     *           "network_mbps": 100
+                     *         }
+                     *       },
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "currency": "USDT",
+                     *       "eligible": "in_service",
+                     *       "enrolled": false,
+                     *       "fingerprint_drift": false,
+                     *       "hardware_info": {
+                     *         "cpu": {
+                     *           "architecture": "aarch64",
+                     *           "cores": 4,
+                     *           "frequency_mhz": 1800
+                     *         },
+                     *         "gpu": {
+                     *           "compute_capability": "8.7",
+                     *           "memory_bytes": 1,
+                     *           "model": "VideoCore VI"
+                     *         },
+                     *         "memory": {
+                     *           "total_bytes": 4000000000,
+                     *           "type": "LPDDR4"
+                     *         },
+                     *         "network": [
+                     *           {
+                     *             "interface": "eth0",
+                     *             "mac_address": "dc:a6:32:00:00:01",
+                     *             "speed_mbps": 1000
+                     *           }
+                     *         ],
+                     *         "storage": {
+                     *           "interface": "SATA",
+                     *           "total_bytes": 32000000000,
+                     *           "type": "SSD"
+                     *         }
+                     *       },
+                     *       "last_heartbeat": "2026-09-21T14:13:20Z",
+                     *       "latest": {
+                     *         "cpu_usage_percent": 1.5,
+                     *         "disk_total_bytes": 1,
+                     *         "disk_used_bytes": 1,
+                     *         "memory_total_bytes": 1,
+                     *         "memory_used_bytes": 1,
+                     *         "network_bytes_in": 1,
+                     *         "network_bytes_out": 1,
+                     *         "temperature_celsius": 1.5,
+                     *         "timestamp": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "location": {
+                     *         "city": "Basel",
+                     *         "coordinates": {
+                     *           "latitude": 47.56,
+                     *           "longitude": 7.59
+                     *         },
+                     *         "country": "CH",
+                     *         "region": "Basel",
+                     *         "timezone": "Europe/Zurich"
+                     *       },
+                     *       "maintenance": {
+                     *         "from": "2026-09-21T14:13:20Z",
+                     *         "until": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "name": "attic-pi",
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "node_type": "worker",
+                     *       "observed": "starting",
+                     *       "payable": "12.5",
+                     *       "pool_id": "pool_default",
+                     *       "pool_name": "default",
+                     *       "poot": {
+                     *         "confidence": 1.5,
+                     *         "observed_seconds": 1,
+                     *         "required_seconds": 1,
+                     *         "score": 1.5,
+                     *         "state": "pending"
+                     *       },
+                     *       "settlement": "live",
+                     *       "status": "active",
+                     *       "updated_at": "2026-09-21T14:13:20Z",
+                     *       "wanted": "running"
+                     *     }
+                     */
                     "application/json": components["schemas"]["Node"];
                 };
             };
@@ -5552,6 +7278,27 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "events": [
+                     *         {
+                     *           "actor": "ada",
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "detail": "text",
+                     *           "kind": "created",
+                     *           "seq": 1
+                     *         }
+                     *       ],
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["NodeEventList"];
                 };
             };
@@ -5581,6 +7328,102 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "accrued": "0.0123",
+                     *       "configuration": {
+                     *         "auto_scaling": false,
+                     *         "maintenance_window": {
+                     *           "duration_hours": 1,
+                     *           "start_hour": 2
+                     *         },
+                     *         "max_sessions": 10,
+                     *         "resource_limits": {
+                     *           "cpu_percent": 80,
+                     *           "disk_bytes": 16000000000,
+                     *           "memory_bytes": 2000000000,
+                     *           "network_mbps": 100
+                     *         }
+                     *       },
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "currency": "USDT",
+                     *       "eligible": "in_service",
+                     *       "enrolled": false,
+                     *       "fingerprint_drift": false,
+                     *       "hardware_info": {
+                     *         "cpu": {
+                     *           "architecture": "aarch64",
+                     *           "cores": 4,
+                     *           "frequency_mhz": 1800
+                     *         },
+                     *         "gpu": {
+                     *           "compute_capability": "8.7",
+                     *           "memory_bytes": 1,
+                     *           "model": "VideoCore VI"
+                     *         },
+                     *         "memory": {
+                     *           "total_bytes": 4000000000,
+                     *           "type": "LPDDR4"
+                     *         },
+                     *         "network": [
+                     *           {
+                     *             "interface": "eth0",
+                     *             "mac_address": "dc:a6:32:00:00:01",
+                     *             "speed_mbps": 1000
+                     *           }
+                     *         ],
+                     *         "storage": {
+                     *           "interface": "SATA",
+                     *           "total_bytes": 32000000000,
+                     *           "type": "SSD"
+                     *         }
+                     *       },
+                     *       "last_heartbeat": "2026-09-21T14:13:20Z",
+                     *       "latest": {
+                     *         "cpu_usage_percent": 1.5,
+                     *         "disk_total_bytes": 1,
+                     *         "disk_used_bytes": 1,
+                     *         "memory_total_bytes": 1,
+                     *         "memory_used_bytes": 1,
+                     *         "network_bytes_in": 1,
+                     *         "network_bytes_out": 1,
+                     *         "temperature_celsius": 1.5,
+                     *         "timestamp": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "location": {
+                     *         "city": "Basel",
+                     *         "coordinates": {
+                     *           "latitude": 47.56,
+                     *           "longitude": 7.59
+                     *         },
+                     *         "country": "CH",
+                     *         "region": "Basel",
+                     *         "timezone": "Europe/Zurich"
+                     *       },
+                     *       "maintenance": {
+                     *         "from": "2026-09-21T14:13:20Z",
+                     *         "until": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "name": "attic-pi",
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "node_type": "worker",
+                     *       "observed": "starting",
+                     *       "payable": "12.5",
+                     *       "pool_id": "pool_default",
+                     *       "pool_name": "default",
+                     *       "poot": {
+                     *         "confidence": 1.5,
+                     *         "observed_seconds": 1,
+                     *         "required_seconds": 1,
+                     *         "score": 1.5,
+                     *         "state": "pending"
+                     *       },
+                     *       "settlement": "live",
+                     *       "status": "active",
+                     *       "updated_at": "2026-09-21T14:13:20Z",
+                     *       "wanted": "running"
+                     *     }
+                     */
                     "application/json": components["schemas"]["Node"];
                 };
             };
@@ -5617,6 +7460,39 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       },
+                     *       "postings": [
+                     *         {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "cause": {
+                     *             "after": 1,
+                     *             "kind": "accrual",
+                     *             "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "through": 1
+                     *           },
+                     *           "currency": "USDT",
+                     *           "lines": [
+                     *             {
+                     *               "account": "text",
+                     *               "amount": "0.05",
+                     *               "name": "attic-pi"
+                     *             }
+                     *           ],
+                     *           "seq": 1,
+                     *           "settlement": "live"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["PostingList"];
                 };
             };
@@ -5646,6 +7522,15 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "active_from": "2026-09-21T14:13:20Z",
+                     *       "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                     *       "changed_at": "2026-09-21T14:13:20Z",
+                     *       "cooling_down": false,
+                     *       "currency": "USDT"
+                     *     }
+                     */
                     "application/json": components["schemas"]["AddressView"];
                 };
             };
@@ -5677,6 +7562,12 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                 *       "currency": "USDT"
+                 *     }
+                 */
                 "application/json": components["schemas"]["NewAddress"];
             };
         };
@@ -5687,6 +7578,15 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "active_from": "2026-09-21T14:13:20Z",
+                     *       "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                     *       "changed_at": "2026-09-21T14:13:20Z",
+                     *       "cooling_down": false,
+                     *       "currency": "USDT"
+                     *     }
+                     */
                     "application/json": components["schemas"]["AddressView"];
                 };
             };
@@ -5732,6 +7632,37 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       },
+                     *       "payouts": [
+                     *         {
+                     *           "amount": "12.5",
+                     *           "attempts": 1,
+                     *           "completed_at": "2026-09-21T14:13:20Z",
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "currency": "USDT",
+                     *           "error_message": "text",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "node_name": "attic-pi",
+                     *           "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "review_reason": "text",
+                     *           "settlement": "live",
+                     *           "status": "pending",
+                     *           "transaction_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "updated_at": "2026-09-21T14:13:20Z",
+                     *           "wallet_address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["PayoutList"];
                 };
             };
@@ -5765,6 +7696,31 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "epochs": [
+                     *         {
+                     *           "accrued": "0.05",
+                     *           "currency": "USDT",
+                     *           "end": "2026-09-21T14:13:20Z",
+                     *           "epoch": 1,
+                     *           "observed": 1,
+                     *           "proven": 1,
+                     *           "score": 1.5,
+                     *           "start": "2026-09-21T14:13:20Z",
+                     *           "state": "pending"
+                     *         }
+                     *       ],
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["NodeEpochList"];
                 };
             };
@@ -5794,6 +7750,94 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "calculated_at": "2026-09-21T14:13:20Z",
+                     *       "changes": [
+                     *         {
+                     *           "after": "text",
+                     *           "before": "text",
+                     *           "kind": "first_epoch"
+                     *         }
+                     *       ],
+                     *       "confidence": 1.5,
+                     *       "current_slot": {
+                     *         "ends_at": "2026-09-21T14:13:20Z",
+                     *         "proven": false,
+                     *         "slot": 1
+                     *       },
+                     *       "epoch": 1,
+                     *       "factors": {
+                     *         "output": 1.5,
+                     *         "resources": 1.5,
+                     *         "stability": 1.5,
+                     *         "uptime": 1.5
+                     *       },
+                     *       "inputs": {
+                     *         "answered": 1,
+                     *         "challenged": 1,
+                     *         "interruptions": 1,
+                     *         "observed": 1,
+                     *         "outputs_expected": false,
+                     *         "proven": 1,
+                     *         "samples": 1,
+                     *         "samples_within": 1
+                     *       },
+                     *       "min_score": 1.5,
+                     *       "multiplier": 1.5,
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "observed_seconds": 1,
+                     *       "observed_slots": 1,
+                     *       "output_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *       "previous": {
+                     *         "epoch": 1,
+                     *         "inputs": {
+                     *           "answered": 1,
+                     *           "challenged": 1,
+                     *           "interruptions": 1,
+                     *           "observed": 1,
+                     *           "outputs_expected": false,
+                     *           "proven": 1,
+                     *           "samples": 1,
+                     *           "samples_within": 1
+                     *         },
+                     *         "multiplier": 1.5,
+                     *         "score": 1.5,
+                     *         "state": "pending"
+                     *       },
+                     *       "proven_slots": 1,
+                     *       "recent_slots": [
+                     *         {
+                     *           "slot": 1,
+                     *           "state": "proven"
+                     *         }
+                     *       ],
+                     *       "required_seconds": 1,
+                     *       "score": 1.5,
+                     *       "state": "pending",
+                     *       "thresholds": {
+                     *         "interruptions_to_zero": 1,
+                     *         "max_age_slots": 1,
+                     *         "min_observation_seconds": 1,
+                     *         "min_score": 1.5,
+                     *         "multiplier": {
+                     *           "grows_from_percent": 1,
+                     *           "loss_per_slot_down": 1,
+                     *           "max": 1.5,
+                     *           "slots_to_max": 1
+                     *         },
+                     *         "resources": {},
+                     *         "version": 1,
+                     *         "weights": {
+                     *           "output": 1.5,
+                     *           "resources": 1.5,
+                     *           "stability": 1.5
+                     *         },
+                     *         "window_slots": 1
+                     *       },
+                     *       "validation_status": "pending"
+                     *     }
+                     */
                     "application/json": components["schemas"]["PootScore"];
                 };
             };
@@ -5823,6 +7867,29 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "days": [
+                     *         {
+                     *           "accrued": "1.2",
+                     *           "currency": "USDT",
+                     *           "date": "2026-09-21",
+                     *           "observed": 1,
+                     *           "partial": false,
+                     *           "proven": 1,
+                     *           "score": 1.5,
+                     *           "start": "2026-09-21T14:13:20Z",
+                     *           "state": "pending"
+                     *         }
+                     *       ],
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "slots": {
+                     *         "first_slot": 1,
+                     *         "start": "2026-09-21T14:13:20Z",
+                     *         "states": "text"
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["Uptime"];
                 };
             };
@@ -5883,6 +7950,142 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "current": {
+                     *         "cpu": {
+                     *           "cores": 1,
+                     *           "frequency_mhz": 0,
+                     *           "load_average": [
+                     *             1.5
+                     *           ],
+                     *           "temperature_celsius": 1.5,
+                     *           "usage_percent": 0
+                     *         },
+                     *         "disk": {
+                     *           "free_bytes": 1,
+                     *           "read_iops": 1,
+                     *           "read_throughput_mbps": 0,
+                     *           "total_bytes": 1,
+                     *           "used_bytes": 1,
+                     *           "write_iops": 1,
+                     *           "write_throughput_mbps": 0
+                     *         },
+                     *         "gpu": {
+                     *           "memory_total_bytes": 1,
+                     *           "memory_used_bytes": 1,
+                     *           "temperature_celsius": 1.5,
+                     *           "usage_percent": 0
+                     *         },
+                     *         "late": false,
+                     *         "max": {
+                     *           "cpu_usage_percent": 1.5,
+                     *           "memory_used_bytes": 1
+                     *         },
+                     *         "memory": {
+                     *           "cached_bytes": 1,
+                     *           "free_bytes": 1,
+                     *           "swap_total_bytes": 1,
+                     *           "swap_used_bytes": 1,
+                     *           "total_bytes": 1,
+                     *           "used_bytes": 1
+                     *         },
+                     *         "min": {
+                     *           "cpu_usage_percent": 1.5,
+                     *           "memory_used_bytes": 1
+                     *         },
+                     *         "network": {
+                     *           "errors_in": 1,
+                     *           "errors_out": 1,
+                     *           "interfaces": [
+                     *             {
+                     *               "bytes_in": 1,
+                     *               "bytes_out": 1,
+                     *               "errors_in": 1,
+                     *               "errors_out": 1,
+                     *               "name": "attic-pi",
+                     *               "packets_in": 1,
+                     *               "packets_out": 1
+                     *             }
+                     *           ],
+                     *           "packets_in": 1,
+                     *           "packets_out": 1,
+                     *           "total_bytes_in": 1,
+                     *           "total_bytes_out": 1
+                     *         },
+                     *         "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "timestamp": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "series": [
+                     *         {
+                     *           "cpu": {
+                     *             "cores": 1,
+                     *             "frequency_mhz": 0,
+                     *             "load_average": [
+                     *               1.5
+                     *             ],
+                     *             "temperature_celsius": 1.5,
+                     *             "usage_percent": 0
+                     *           },
+                     *           "disk": {
+                     *             "free_bytes": 1,
+                     *             "read_iops": 1,
+                     *             "read_throughput_mbps": 0,
+                     *             "total_bytes": 1,
+                     *             "used_bytes": 1,
+                     *             "write_iops": 1,
+                     *             "write_throughput_mbps": 0
+                     *           },
+                     *           "gpu": {
+                     *             "memory_total_bytes": 1,
+                     *             "memory_used_bytes": 1,
+                     *             "temperature_celsius": 1.5,
+                     *             "usage_percent": 0
+                     *           },
+                     *           "late": false,
+                     *           "max": {
+                     *             "cpu_usage_percent": 1.5,
+                     *             "memory_used_bytes": 1
+                     *           },
+                     *           "memory": {
+                     *             "cached_bytes": 1,
+                     *             "free_bytes": 1,
+                     *             "swap_total_bytes": 1,
+                     *             "swap_used_bytes": 1,
+                     *             "total_bytes": 1,
+                     *             "used_bytes": 1
+                     *           },
+                     *           "min": {
+                     *             "cpu_usage_percent": 1.5,
+                     *             "memory_used_bytes": 1
+                     *           },
+                     *           "network": {
+                     *             "errors_in": 1,
+                     *             "errors_out": 1,
+                     *             "interfaces": [
+                     *               {
+                     *                 "bytes_in": 1,
+                     *                 "bytes_out": 1,
+                     *                 "errors_in": 1,
+                     *                 "errors_out": 1,
+                     *                 "name": "attic-pi",
+                     *                 "packets_in": 1,
+                     *                 "packets_out": 1
+                     *               }
+                     *             ],
+                     *             "packets_in": 1,
+                     *             "packets_out": 1,
+                     *             "total_bytes_in": 1,
+                     *             "total_bytes_out": 1
+                     *           },
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "timestamp": "2026-09-21T14:13:20Z"
+                     *         }
+                     *       ],
+                     *       "stale_since": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
                     "application/json": components["schemas"]["Resources"];
                 };
             };
@@ -5949,6 +8152,80 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "end_time": "2026-09-21T14:13:20Z",
+                     *       "granularity": "30s",
+                     *       "metrics": [
+                     *         {
+                     *           "cpu": {
+                     *             "cores": 1,
+                     *             "frequency_mhz": 0,
+                     *             "load_average": [
+                     *               1.5
+                     *             ],
+                     *             "temperature_celsius": 1.5,
+                     *             "usage_percent": 0
+                     *           },
+                     *           "disk": {
+                     *             "free_bytes": 1,
+                     *             "read_iops": 1,
+                     *             "read_throughput_mbps": 0,
+                     *             "total_bytes": 1,
+                     *             "used_bytes": 1,
+                     *             "write_iops": 1,
+                     *             "write_throughput_mbps": 0
+                     *           },
+                     *           "gpu": {
+                     *             "memory_total_bytes": 1,
+                     *             "memory_used_bytes": 1,
+                     *             "temperature_celsius": 1.5,
+                     *             "usage_percent": 0
+                     *           },
+                     *           "late": false,
+                     *           "max": {
+                     *             "cpu_usage_percent": 1.5,
+                     *             "memory_used_bytes": 1
+                     *           },
+                     *           "memory": {
+                     *             "cached_bytes": 1,
+                     *             "free_bytes": 1,
+                     *             "swap_total_bytes": 1,
+                     *             "swap_used_bytes": 1,
+                     *             "total_bytes": 1,
+                     *             "used_bytes": 1
+                     *           },
+                     *           "min": {
+                     *             "cpu_usage_percent": 1.5,
+                     *             "memory_used_bytes": 1
+                     *           },
+                     *           "network": {
+                     *             "errors_in": 1,
+                     *             "errors_out": 1,
+                     *             "interfaces": [
+                     *               {
+                     *                 "bytes_in": 1,
+                     *                 "bytes_out": 1,
+                     *                 "errors_in": 1,
+                     *                 "errors_out": 1,
+                     *                 "name": "attic-pi",
+                     *                 "packets_in": 1,
+                     *                 "packets_out": 1
+                     *               }
+                     *             ],
+                     *             "packets_in": 1,
+                     *             "packets_out": 1,
+                     *             "total_bytes_in": 1,
+                     *             "total_bytes_out": 1
+                     *           },
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "timestamp": "2026-09-21T14:13:20Z"
+                     *         }
+                     *       ],
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "start_time": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
                     "application/json": components["schemas"]["MetricSeries"];
                 };
             };
@@ -6115,6 +8392,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /** @example {} */
                     "application/json": Record<string, never>;
                 };
             };
@@ -6139,6 +8417,94 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "alerts": {
+                     *         "critical": 1,
+                     *         "info": 1,
+                     *         "newest": [
+                     *           {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "kind": "text",
+                     *             "message": "text",
+                     *             "raised_at": "2026-09-21T14:13:20Z",
+                     *             "resolved_at": "2026-09-21T14:13:20Z",
+                     *             "severity": "info",
+                     *             "subject": "pool_default"
+                     *           }
+                     *         ],
+                     *         "warning": 1
+                     *       },
+                     *       "at": "2026-09-21T14:13:20Z",
+                     *       "attention": [
+                     *         {
+                     *           "count": 1,
+                     *           "kind": "payout_review",
+                     *           "nodes": [
+                     *             {
+                     *               "name": "attic-pi",
+                     *               "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f"
+                     *             }
+                     *           ]
+                     *         }
+                     *       ],
+                     *       "epochs": {
+                     *         "behind_seconds": 1,
+                     *         "last_end": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "money": [
+                     *         {
+                     *           "accrued": "0.05",
+                     *           "currency": "USDT",
+                     *           "paid": "0.05",
+                     *           "payable": "0.05",
+                     *           "payouts_in_review": 1,
+                     *           "payouts_open": 1,
+                     *           "reserved": "0.05",
+                     *           "settlement": "live"
+                     *         }
+                     *       ],
+                     *       "nodes": {
+                     *         "active": 1,
+                     *         "error": 1,
+                     *         "inactive": 1,
+                     *         "maintenance": 1,
+                     *         "starting": 1,
+                     *         "stopping": 1,
+                     *         "total": 1,
+                     *         "unreachable": 1
+                     *       },
+                     *       "pools": 1,
+                     *       "poot": {
+                     *         "distribution": [
+                     *           {
+                     *             "from": 1,
+                     *             "nodes": 1,
+                     *             "to": 1
+                     *           }
+                     *         ],
+                     *         "invalid": 1,
+                     *         "lowest": [
+                     *           {
+                     *             "name": "attic-pi",
+                     *             "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "score": 1.5,
+                     *             "state": "pending"
+                     *           }
+                     *         ],
+                     *         "median_score": 1.5,
+                     *         "pending": 1,
+                     *         "valid": 1
+                     *       },
+                     *       "uptime": [
+                     *         {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "observed": 1,
+                     *           "proven": 1
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["Overview"];
                 };
             };
@@ -6165,6 +8531,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "nudged": false
+                     *     }
+                     */
                     "application/json": components["schemas"]["Nudged"];
                 };
             };
@@ -6198,6 +8569,37 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       },
+                     *       "payouts": [
+                     *         {
+                     *           "amount": "12.5",
+                     *           "attempts": 1,
+                     *           "completed_at": "2026-09-21T14:13:20Z",
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "currency": "USDT",
+                     *           "error_message": "text",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "node_name": "attic-pi",
+                     *           "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "review_reason": "text",
+                     *           "settlement": "live",
+                     *           "status": "pending",
+                     *           "transaction_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "updated_at": "2026-09-21T14:13:20Z",
+                     *           "wallet_address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["PayoutList"];
                 };
             };
@@ -6234,6 +8636,49 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       },
+                     *       "pools": [
+                     *         {
+                     *           "auto_scaling": false,
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "description": "text",
+                     *           "max_nodes": 100,
+                     *           "name": "default",
+                     *           "node_count": 1,
+                     *           "pool_id": "pool_default",
+                     *           "pricing": {
+                     *             "cost_per_hour": "0.05",
+                     *             "currency": "USDT",
+                     *             "in_force_from": "2026-09-21T14:13:20Z",
+                     *             "reward_per_hour": "0.05"
+                     *           },
+                     *           "resource_limits": {
+                     *             "cpu_percent": 80,
+                     *             "disk_bytes": 16000000000,
+                     *             "memory_bytes": 2000000000,
+                     *             "network_mbps": 100
+                     *           },
+                     *           "scaling_policy": {
+                     *             "cooldown_minutes": 15,
+                     *             "max_nodes": 10,
+                     *             "min_nodes": 1,
+                     *             "scale_down_threshold": 20,
+                     *             "scale_up_threshold": 80
+                     *           },
+                     *           "updated_at": "2026-09-21T14:13:20Z"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["PoolList"];
                 };
             };
@@ -6262,6 +8707,37 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "auto_scaling": false,
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "description": "text",
+                     *       "max_nodes": 100,
+                     *       "name": "default",
+                     *       "node_count": 1,
+                     *       "pool_id": "pool_default",
+                     *       "pricing": {
+                     *         "cost_per_hour": "0.05",
+                     *         "currency": "USDT",
+                     *         "in_force_from": "2026-09-21T14:13:20Z",
+                     *         "reward_per_hour": "0.05"
+                     *       },
+                     *       "resource_limits": {
+                     *         "cpu_percent": 80,
+                     *         "disk_bytes": 16000000000,
+                     *         "memory_bytes": 2000000000,
+                     *         "network_mbps": 100
+                     *       },
+                     *       "scaling_policy": {
+                     *         "cooldown_minutes": 15,
+                     *         "max_nodes": 10,
+                     *         "min_nodes": 1,
+                     *         "scale_down_threshold": 20,
+                     *         "scale_up_threshold": 80
+                     *       },
+                     *       "updated_at": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
                     "application/json": components["schemas"]["Pool"];
                 };
             };
@@ -6285,6 +8761,12 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                 *       "priority": 50
+                 *     }
+                 */
                 "application/json": components["schemas"]["PoolMemberRequest"];
             };
         };
@@ -6295,6 +8777,102 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "accrued": "0.0123",
+                     *       "configuration": {
+                     *         "auto_scaling": false,
+                     *         "maintenance_window": {
+                     *           "duration_hours": 1,
+                     *           "start_hour": 2
+                     *         },
+                     *         "max_sessions": 10,
+                     *         "resource_limits": {
+                     *           "cpu_percent": 80,
+                     *           "disk_bytes": 16000000000,
+                     *           "memory_bytes": 2000000000,
+                     *           "network_mbps": 100
+                     *         }
+                     *       },
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "currency": "USDT",
+                     *       "eligible": "in_service",
+                     *       "enrolled": false,
+                     *       "fingerprint_drift": false,
+                     *       "hardware_info": {
+                     *         "cpu": {
+                     *           "architecture": "aarch64",
+                     *           "cores": 4,
+                     *           "frequency_mhz": 1800
+                     *         },
+                     *         "gpu": {
+                     *           "compute_capability": "8.7",
+                     *           "memory_bytes": 1,
+                     *           "model": "VideoCore VI"
+                     *         },
+                     *         "memory": {
+                     *           "total_bytes": 4000000000,
+                     *           "type": "LPDDR4"
+                     *         },
+                     *         "network": [
+                     *           {
+                     *             "interface": "eth0",
+                     *             "mac_address": "dc:a6:32:00:00:01",
+                     *             "speed_mbps": 1000
+                     *           }
+                     *         ],
+                     *         "storage": {
+                     *           "interface": "SATA",
+                     *           "total_bytes": 32000000000,
+                     *           "type": "SSD"
+                     *         }
+                     *       },
+                     *       "last_heartbeat": "2026-09-21T14:13:20Z",
+                     *       "latest": {
+                     *         "cpu_usage_percent": 1.5,
+                     *         "disk_total_bytes": 1,
+                     *         "disk_used_bytes": 1,
+                     *         "memory_total_bytes": 1,
+                     *         "memory_used_bytes": 1,
+                     *         "network_bytes_in": 1,
+                     *         "network_bytes_out": 1,
+                     *         "temperature_celsius": 1.5,
+                     *         "timestamp": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "location": {
+                     *         "city": "Basel",
+                     *         "coordinates": {
+                     *           "latitude": 47.56,
+                     *           "longitude": 7.59
+                     *         },
+                     *         "country": "CH",
+                     *         "region": "Basel",
+                     *         "timezone": "Europe/Zurich"
+                     *       },
+                     *       "maintenance": {
+                     *         "from": "2026-09-21T14:13:20Z",
+                     *         "until": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "name": "attic-pi",
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "node_type": "worker",
+                     *       "observed": "starting",
+                     *       "payable": "12.5",
+                     *       "pool_id": "pool_default",
+                     *       "pool_name": "default",
+                     *       "poot": {
+                     *         "confidence": 1.5,
+                     *         "observed_seconds": 1,
+                     *         "required_seconds": 1,
+                     *         "score": 1.5,
+                     *         "state": "pending"
+                     *       },
+                     *       "settlement": "live",
+                     *       "status": "active",
+                     *       "updated_at": "2026-09-21T14:13:20Z",
+                     *       "wanted": "running"
+                     *     }
+                     */
                     "application/json": components["schemas"]["Node"];
                 };
             };
@@ -6366,6 +8944,35 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "epochs": [
+                     *         {
+                     *           "accrued": "0.05",
+                     *           "accrued_lucid": "text",
+                     *           "closed_at": "2026-09-21T14:13:20Z",
+                     *           "end": "2026-09-21T14:13:20Z",
+                     *           "epoch": 1,
+                     *           "first_slot": 1,
+                     *           "gap": false,
+                     *           "invalid": 1,
+                     *           "last_slot": 1,
+                     *           "nodes": 1,
+                     *           "pending": 1,
+                     *           "start": "2026-09-21T14:13:20Z",
+                     *           "valid": 1
+                     *         }
+                     *       ],
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["EpochList"];
                 };
             };
@@ -6398,6 +9005,86 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "hashes": {
+                     *         "head": {
+                     *           "algorithm": "text",
+                     *           "bytes_base64": "text",
+                     *           "domain_tag": "text",
+                     *           "encoding": "text",
+                     *           "matches": false
+                     *         },
+                     *         "leaves": {
+                     *           "algorithm": "text",
+                     *           "bytes_base64": "text",
+                     *           "domain_tag": "text",
+                     *           "encoding": "text",
+                     *           "matches": false
+                     *         }
+                     *       },
+                     *       "head": {
+                     *         "closed_at": "2026-09-21T14:13:20Z",
+                     *         "end": "2026-09-21T14:13:20Z",
+                     *         "epoch": 1,
+                     *         "gap": false,
+                     *         "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *         "invalid": 1,
+                     *         "last_slot": 1,
+                     *         "leaves_at": 1,
+                     *         "leaves_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *         "params": {
+                     *           "max_age_slots": 1,
+                     *           "max_multiplier_hundredths": 1,
+                     *           "min_observation_seconds": 1,
+                     *           "min_score_hundredths": 1,
+                     *           "output_weight_percent": 1,
+                     *           "resources_weight_percent": 1,
+                     *           "stability_weight_percent": 1,
+                     *           "version": 1,
+                     *           "window_slots": 1
+                     *         },
+                     *         "pending": 1,
+                     *         "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *         "slots_per_epoch": 1,
+                     *         "start": "2026-09-21T14:13:20Z",
+                     *         "valid": 1
+                     *       },
+                     *       "leaves": [
+                     *         {
+                     *           "accrual": "0.05",
+                     *           "confidence": "0.82",
+                     *           "inputs": {
+                     *             "answered": 1,
+                     *             "challenged": 1,
+                     *             "interruptions": 1,
+                     *             "observed": 1,
+                     *             "outputs_expected": false,
+                     *             "proven": 1,
+                     *             "samples": 1,
+                     *             "samples_within": 1
+                     *           },
+                     *           "multiplier": "text",
+                     *           "multiplier_grown_slots": 1,
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "node_index": 1,
+                     *           "node_name": "attic-pi",
+                     *           "observed": 1,
+                     *           "payer": {
+                     *             "cost_per_hour": "0.05",
+                     *             "currency": "USDT",
+                     *             "pool_id": "pool_default",
+                     *             "pool_name": "default",
+                     *             "reward_per_hour": "0.05"
+                     *           },
+                     *           "proven": 1,
+                     *           "score": "98.75",
+                     *           "state": "pending"
+                     *         }
+                     *       ],
+                     *       "leaves_kept": false
+                     *     }
+                     */
                     "application/json": components["schemas"]["EpochDocument"];
                 };
             };
@@ -6425,6 +9112,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "public_key": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+                     *     }
+                     */
                     "application/json": components["schemas"]["ManagerKey"];
                 };
             };
@@ -6454,6 +9146,62 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "at": "2026-09-21T14:13:20Z",
+                     *       "distribution": [
+                     *         {
+                     *           "from": 1,
+                     *           "nodes": 1,
+                     *           "to": 1
+                     *         }
+                     *       ],
+                     *       "history": [
+                     *         {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "end": "2026-09-21T14:13:20Z",
+                     *           "epochs": 1,
+                     *           "gap_epochs": 1,
+                     *           "invalid": 1,
+                     *           "nodes": 1,
+                     *           "pending": 1,
+                     *           "valid": 1
+                     *         }
+                     *       ],
+                     *       "invalid": 1,
+                     *       "lowest": [
+                     *         {
+                     *           "name": "attic-pi",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "score": 1.5,
+                     *           "state": "pending"
+                     *         }
+                     *       ],
+                     *       "median_score": 1.5,
+                     *       "params": {
+                     *         "interruptions_to_zero": 1,
+                     *         "max_age_slots": 1,
+                     *         "min_observation_seconds": 1,
+                     *         "min_score": 1.5,
+                     *         "multiplier": {
+                     *           "grows_from_percent": 1,
+                     *           "loss_per_slot_down": 1,
+                     *           "max": 1.5,
+                     *           "slots_to_max": 1
+                     *         },
+                     *         "resources": {},
+                     *         "version": 1,
+                     *         "weights": {
+                     *           "output": 1.5,
+                     *           "resources": 1.5,
+                     *           "stability": 1.5
+                     *         },
+                     *         "window_slots": 1
+                     *       },
+                     *       "pending": 1,
+                     *       "valid": 1
+                     *     }
+                     */
                     "application/json": components["schemas"]["PootSummaryAnswer"];
                 };
             };
@@ -6492,6 +9240,279 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    post_privacy_erase_nodes_node_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                node_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "reason": "text"
+                 *     }
+                 */
+                "application/json": components["schemas"]["Erasure"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "erased": [
+                     *         "text"
+                     *       ],
+                     *       "erased_at": "2026-09-21T14:13:20Z",
+                     *       "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "kept": [
+                     *         "text"
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Erased"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
+            /** @description erased before */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            /** @description a payout is under way */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_privacy_erase_user_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "reason": "text"
+                 *     }
+                 */
+                "application/json": components["schemas"]["Erasure"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "erased": [
+                     *         "text"
+                     *       ],
+                     *       "erased_at": "2026-09-21T14:13:20Z",
+                     *       "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "kept": [
+                     *         "text"
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Erased"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
+            /** @description erased before, or the last super_admin */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            /** @description oneself */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_privacy_export_user_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "account": {
+                     *         "second_factor_since": "2026-09-21T14:13:20Z",
+                     *         "updated_at": "2026-09-21T14:13:20Z",
+                     *         "user": {
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "disabled": false,
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "role": "viewer",
+                     *           "totp_enabled": false,
+                     *           "username": "ada"
+                     *         }
+                     *       },
+                     *       "acts": [
+                     *         {
+                     *           "actor": "ada",
+                     *           "actor_name": "text",
+                     *           "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "at_trusted": false,
+                     *           "compliance_required": false,
+                     *           "details": "text",
+                     *           "erased": false,
+                     *           "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "operation": "text",
+                     *           "reason": "text",
+                     *           "request_id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "resource_type": "text",
+                     *           "seq": 1,
+                     *           "subject": "pool_default",
+                     *           "subject_name": "text",
+                     *           "success": false,
+                     *           "times": 1,
+                     *           "user_agent": "Mozilla/5.0"
+                     *         }
+                     *       ],
+                     *       "acts_of_others": [
+                     *         {
+                     *           "actor": "ada",
+                     *           "actor_name": "text",
+                     *           "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "at_trusted": false,
+                     *           "compliance_required": false,
+                     *           "details": "text",
+                     *           "erased": false,
+                     *           "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "operation": "text",
+                     *           "reason": "text",
+                     *           "request_id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "resource_type": "text",
+                     *           "seq": 1,
+                     *           "subject": "pool_default",
+                     *           "subject_name": "text",
+                     *           "success": false,
+                     *           "times": 1,
+                     *           "user_agent": "Mozilla/5.0"
+                     *         }
+                     *       ],
+                     *       "complete": false,
+                     *       "enrolment_tokens": [
+                     *         "text"
+                     *       ],
+                     *       "erased": false,
+                     *       "exported_at": "2026-09-21T14:13:20Z",
+                     *       "payout_addresses": [
+                     *         {
+                     *           "actor": "ada",
+                     *           "actor_name": "text",
+                     *           "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "at_trusted": false,
+                     *           "compliance_required": false,
+                     *           "details": "text",
+                     *           "erased": false,
+                     *           "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "operation": "text",
+                     *           "reason": "text",
+                     *           "request_id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "resource_type": "text",
+                     *           "seq": 1,
+                     *           "subject": "pool_default",
+                     *           "subject_name": "text",
+                     *           "success": false,
+                     *           "times": 1,
+                     *           "user_agent": "Mozilla/5.0"
+                     *         }
+                     *       ],
+                     *       "sessions": [
+                     *         {
+                     *           "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                     *           "carrier": "text",
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "used_at": "2026-09-21T14:13:20Z",
+                     *           "user_agent": "Mozilla/5.0"
+                     *         }
+                     *       ],
+                     *       "user_id": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PersonExport"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     post_recovery_kit: {
         parameters: {
             query?: never;
@@ -6501,6 +9522,13 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "passphrase": "correct horse battery",
+                 *       "password": "correct horse battery",
+                 *       "totp": "492039"
+                 *     }
+                 */
                 "application/json": components["schemas"]["KitRequest"];
             };
         };
@@ -6511,6 +9539,21 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "kdf": {
+                     *         "algorithm": "text",
+                     *         "lanes": 1,
+                     *         "memory_kib": 1,
+                     *         "passes": 1,
+                     *         "salt": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f"
+                     *       },
+                     *       "manager_id": "manager_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "sealed": "text",
+                     *       "version": 1
+                     *     }
+                     */
                     "application/json": components["schemas"]["Kit"];
                 };
             };
@@ -6575,6 +9618,22 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "sessions": [
+                     *         {
+                     *           "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                     *           "carrier": "browser",
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "current": false,
+                     *           "expires_at": "2026-09-21T14:13:20Z",
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "used_at": "2026-09-21T14:13:20Z",
+                     *           "user_agent": "Mozilla/5.0"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["SessionList"];
                 };
             };
@@ -6654,6 +9713,24 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "settings": [
+                     *         {
+                     *           "allowed": "an amount of USDT above 0 and up to 1000000 with at most 6 decimal places",
+                     *           "default": "10",
+                     *           "key": "payout.threshold_usdt",
+                     *           "meaning": "Balance from which a node is paid automatically.",
+                     *           "restart_needed": false,
+                     *           "source": "default",
+                     *           "source_name": "text",
+                     *           "value": "10",
+                     *           "waits_for_restart": false,
+                     *           "why_fixed": "text"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["SettingList"];
                 };
             };
@@ -6672,16 +9749,109 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                /**
+                 * @example [
+                 *       {
+                 *         "key": "payout.threshold_usdt",
+                 *         "value": "12.5"
+                 *       },
+                 *       {
+                 *         "key": "log.level",
+                 *         "value": "debug"
+                 *       }
+                 *     ]
+                 */
+                "application/json": components["schemas"]["SettingChanges"];
+            };
+        };
         responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "restart_needed": false,
+                     *       "settings": [
+                     *         {
+                     *           "allowed": "an amount of USDT above 0 and up to 1000000 with at most 6 decimal places",
+                     *           "default": "10",
+                     *           "key": "payout.threshold_usdt",
+                     *           "meaning": "Balance from which a node is paid automatically.",
+                     *           "restart_needed": false,
+                     *           "source": "default",
+                     *           "source_name": "text",
+                     *           "value": "10",
+                     *           "waits_for_restart": false,
+                     *           "why_fixed": "text"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["SettingsChanged"];
+                };
+            };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
             409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    delete_settings_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example log.level */
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "restart_needed": false,
+                     *       "settings": [
+                     *         {
+                     *           "allowed": "an amount of USDT above 0 and up to 1000000 with at most 6 decimal places",
+                     *           "default": "10",
+                     *           "key": "payout.threshold_usdt",
+                     *           "meaning": "Balance from which a node is paid automatically.",
+                     *           "restart_needed": false,
+                     *           "source": "default",
+                     *           "source_name": "text",
+                     *           "value": "10",
+                     *           "waits_for_restart": false,
+                     *           "why_fixed": "text"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["SettingsChanged"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            /** @description there is no such setting */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6689,6 +9859,9 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
         };
     };
@@ -6707,6 +9880,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "needed": false
+                     *     }
+                     */
                     "application/json": components["schemas"]["SetupState"];
                 };
             };
@@ -6725,6 +9903,14 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "client_time": "2026-09-21T14:13:20Z",
+                 *       "code": "LUCID_ERR_1002",
+                 *       "password": "correct horse battery",
+                 *       "username": "ada"
+                 *     }
+                 */
                 "application/json": components["schemas"]["SetupRequest"];
             };
         };
@@ -6735,6 +9921,19 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "clock_confirmed": false,
+                     *       "user": {
+                     *         "created_at": "2026-09-21T14:13:20Z",
+                     *         "disabled": false,
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "role": "viewer",
+                     *         "totp_enabled": false,
+                     *         "username": "ada"
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["SetupAnswer"];
                 };
             };
@@ -6780,6 +9979,19 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "finished": false,
+                     *       "steps": [
+                     *         {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "by": "ada",
+                     *           "state": "done",
+                     *           "step": "account"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["SetupSteps"];
                 };
             };
@@ -6802,6 +10014,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "state": "done"
+                 *     }
+                 */
                 "application/json": components["schemas"]["StepUpdate"];
             };
         };
@@ -6812,6 +10029,19 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "finished": false,
+                     *       "steps": [
+                     *         {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "by": "ada",
+                     *           "state": "done",
+                     *           "step": "account"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["SetupSteps"];
                 };
             };
@@ -6852,6 +10082,26 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "data_dir": "text",
+                     *       "device": {
+                     *         "filesystem": "text",
+                     *         "kind": "sd",
+                     *         "name": "attic-pi",
+                     *         "removable": false
+                     *       },
+                     *       "files": [
+                     *         {
+                     *           "bytes": 1,
+                     *           "name": "attic-pi"
+                     *         }
+                     *       ],
+                     *       "free_bytes": 1,
+                     *       "total_bytes": 1,
+                     *       "written_bytes_since_start": 1
+                     *     }
+                     */
                     "application/json": components["schemas"]["StorageView"];
                 };
             };
@@ -6878,6 +10128,20 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "advice": "text",
+                     *       "free_bytes": 1,
+                     *       "fsync_ms": {
+                     *         "median": 1.5,
+                     *         "worst": 1.5
+                     *       },
+                     *       "seconds": 1.5,
+                     *       "verdict": "good",
+                     *       "write_bytes_per_second": 1.5,
+                     *       "written_bytes": 1
+                     *     }
+                     */
                     "application/json": components["schemas"]["StorageCheck"];
                 };
             };
@@ -7005,6 +10269,28 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       },
+                     *       "users": [
+                     *         {
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "disabled": false,
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "role": "viewer",
+                     *           "totp_enabled": false,
+                     *           "username": "ada"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["UserList"];
                 };
             };
@@ -7025,6 +10311,13 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "password": "correct horse battery",
+                 *       "role": "viewer",
+                 *       "username": "ada"
+                 *     }
+                 */
                 "application/json": components["schemas"]["NewUser"];
             };
         };
@@ -7035,6 +10328,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "disabled": false,
+                     *       "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "role": "viewer",
+                     *       "totp_enabled": false,
+                     *       "username": "ada"
+                     *     }
+                     */
                     "application/json": components["schemas"]["UserView"];
                 };
             };
@@ -7069,6 +10372,14 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "current_password": "correct horse battery",
+                 *       "disabled": false,
+                 *       "password": "correct horse battery",
+                 *       "role": "viewer"
+                 *     }
+                 */
                 "application/json": components["schemas"]["UserUpdate"];
             };
         };
@@ -7079,6 +10390,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "disabled": false,
+                     *       "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "role": "viewer",
+                     *       "totp_enabled": false,
+                     *       "username": "ada"
+                     *     }
+                     */
                     "application/json": components["schemas"]["UserView"];
                 };
             };
@@ -7217,6 +10538,27 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "checks": {
+                     *         "clock": {
+                     *           "message": "text",
+                     *           "status": "healthy"
+                     *         },
+                     *         "disk": {
+                     *           "message": "text",
+                     *           "status": "healthy"
+                     *         },
+                     *         "store": {
+                     *           "message": "text",
+                     *           "status": "healthy"
+                     *         }
+                     *       },
+                     *       "service": "lucid-node-management",
+                     *       "status": "healthy",
+                     *       "version": "0.1.0"
+                     *     }
+                     */
                     "application/json": components["schemas"]["HealthReport"];
                 };
             };
@@ -7248,6 +10590,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "status": "text"
+                     *     }
+                     */
                     "application/json": components["schemas"]["Probe"];
                 };
             };
@@ -7270,6 +10617,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "status": "text"
+                     *     }
+                     */
                     "application/json": components["schemas"]["Probe"];
                 };
             };
