@@ -4,6 +4,7 @@
 
 mod support;
 
+mod commands;
 mod crash;
 mod days;
 mod demo;
@@ -17,3 +18,4 @@ mod rollups;
 mod seed_schemas;
 mod settings;
 mod silence;
+mod supervisor;

@@ -17,7 +17,9 @@ use super::tls::{self, Pin};
 use crate::crypto::SigningKey;
 use crate::domain::enrolment::{TokenText, manager_key_hash};
 use crate::domain::ids::Incarnation;
-use crate::wire::{self, EnrolAnswer, EnrolRequest, Envelope, LateAnswer, LateBatch, Purpose, Report, ReportAnswer};
+use crate::wire::{
+    self, CommandsAnswer, CommandsRequest, EnrolAnswer, EnrolRequest, Envelope, LateAnswer, LateBatch, Purpose, Report, ReportAnswer,
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -196,6 +198,16 @@ impl Client {
         answered.parse()
     }
 
+    /// Tells what the supervisor did, and waits for an order as long as the request says.
+    pub async fn commands(&self, key: &SigningKey, enrolled: &Enrolled, request: &CommandsRequest) -> Result<CommandsAnswer, ClientError> {
+        let body = encode(request)?;
+        let ours = envelope(Purpose::Commands, enrolled, request.incarnation, request.number);
+        let patience = TOTAL_TIMEOUT + Duration::from_millis(request.wait_ms);
+        let answered = self.post_within(patience, wire::PATH_COMMANDS, Some(enrolled), ours.sign(key, &body), body).await?;
+        answered.check(Purpose::CommandsAnswer, enrolled, request.incarnation, request.number)?;
+        answered.parse()
+    }
+
     fn way(&self) -> Arc<Way> {
         Arc::clone(&self.way.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -225,25 +237,36 @@ impl Client {
         }
     }
 
-    /// Asks as it has worked; else over TLS where plain HTTP is refused, and with the other trust where TLS does not come about.
     async fn post(&self, path: &str, node: Option<&Enrolled>, signature: String, body: Vec<u8>) -> Result<Answered, ClientError> {
+        self.post_within(TOTAL_TIMEOUT, path, node, signature, body).await
+    }
+
+    /// Asks as it has worked; else over TLS where plain HTTP is refused, and with the other trust where TLS does not come about.
+    async fn post_within(
+        &self,
+        patience: Duration,
+        path: &str,
+        node: Option<&Enrolled>,
+        signature: String,
+        body: Vec<u8>,
+    ) -> Result<Answered, ClientError> {
         let mut headers = HeaderMap::new();
         let named = node.map(|enrolled| (wire::HEADER_NODE, enrolled.node_id.as_str()));
         for (name, value) in named.into_iter().chain([(wire::HEADER_SIGNATURE, signature.as_str())]) {
             headers.insert(name, value.parse().map_err(|_| ClientError::BadAnswer("the request does not encode"))?);
         }
         let mut way = self.way();
-        let mut sent = way.send(path, &headers, &body).await;
+        let mut sent = way.send(patience, path, &headers, &body).await;
         if way.is_plain()
             && self.address.is_plain()
             && matches!(&sent, Err(Unsent::Other(ClientError::Refused { name, .. })) if name == PLAIN_REFUSED)
         {
             way = self.another(self.address.over_tls(), way.trust)?;
-            sent = way.send(path, &headers, &body).await;
+            sent = way.send(patience, path, &headers, &body).await;
         }
         if let Err(Unsent::Tls(first)) = &sent {
             let other = self.another(way.base.clone(), way.trust.other())?;
-            match other.send(path, &headers, &body).await {
+            match other.send(patience, path, &headers, &body).await {
                 Err(Unsent::Tls(second)) => {
                     let why = if way.trust == Trust::Pinned { [first, &second] } else { [&second, first] };
                     let [pinned, authority] = why;
@@ -289,8 +312,8 @@ fn way(base: String, trust: Trust, ca_file: Option<&Path>, pin: &Pin) -> Result<
 }
 
 impl Way {
-    async fn send(&self, path: &str, headers: &HeaderMap, body: &[u8]) -> Result<Answered, Unsent> {
-        let request = self.http.post(format!("{}{path}", self.base)).headers(headers.clone());
+    async fn send(&self, patience: Duration, path: &str, headers: &HeaderMap, body: &[u8]) -> Result<Answered, Unsent> {
+        let request = self.http.post(format!("{}{path}", self.base)).timeout(patience).headers(headers.clone());
         match request.header(CONTENT_TYPE, "application/json").body(body.to_vec()).send().await {
             Ok(response) => read(response).await.map_err(Unsent::Other),
             Err(error) if error.is_connect() && tls::is_tls_error(&error) => Err(Unsent::Tls(causes(&error))),
@@ -426,6 +449,8 @@ mod tests {
             fingerprint: Fingerprint::default(),
             agent_version: String::new(),
             dropped: 0,
+            workload: None,
+            capabilities: Vec::new(),
         };
         Client::new(Address::parse(url, ca_file).unwrap(), Pin::Key(key.public()))
             .unwrap()

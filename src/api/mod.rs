@@ -16,6 +16,7 @@ pub mod capacity;
 pub mod certificates;
 mod chunks;
 pub mod clock;
+mod commands;
 pub mod enrolment;
 pub mod epoch_document;
 pub mod error;
@@ -34,6 +35,7 @@ pub mod login;
 pub mod metrics;
 pub mod middleware;
 pub mod node_actions;
+pub mod node_commands;
 pub mod node_events;
 pub mod node_view;
 pub mod nodes;
@@ -68,6 +70,7 @@ pub mod storage;
 pub mod tls;
 pub mod two_factor;
 pub mod uptime;
+pub mod workload_view;
 
 pub use auth::{Caller, Principal};
 pub use error::ApiError;
@@ -82,6 +85,7 @@ use crate::live::REFUSALS_FLUSH;
 use access::Rules;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
+use parameters::Known;
 use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -137,6 +141,10 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(nodes::get, nodes::update, nodes::delete))
         .routes(routes!(nodes::accept_fingerprint))
         .routes(routes!(node_actions::act))
+        .routes(routes!(node_commands::start))
+        .routes(routes!(node_commands::stop))
+        .routes(routes!(node_commands::restart))
+        .routes(routes!(node_commands::list))
         .routes(routes!(node_events::list))
         .routes(routes!(pools::list, pools::create))
         .routes(routes!(pools::get, pools::update, pools::delete))
@@ -182,11 +190,10 @@ fn declared() -> utoipa::openapi::OpenApi {
 /// The whole site. The wire between manager and agent is signed message by message and stands outside of the rules; so do the files of the UI.
 pub fn router(state: AppState) -> Router {
     let (documented, document) = routes().split_for_parts();
-    let rules = Arc::new(Rules::of(&document));
+    let (rules, known) = (Arc::new(Rules::of(&document)), Arc::new(Known::of(&document)));
     documented
-        .route_layer(from_fn_with_state(parameters::Known::of(&document), parameters::refuse_unknown))
         .route_layer(from_fn_with_state(state.clone(), idempotency::once))
-        .route_layer(from_fn_with_state(parameters::Known::of(&document), parameters::refuse_unknown))
+        .route_layer(from_fn_with_state(known, parameters::check))
         .route_layer(from_fn_with_state((state.clone(), rules), access::guard))
         .nest("/api/v1", agent::routes())
         .fallback(assets::serve)
@@ -231,6 +238,8 @@ mod idempotency_tests;
 mod list_tests;
 #[cfg(test)]
 mod overview_tests;
+#[cfg(test)]
+mod rates_tests;
 #[cfg(test)]
 mod read_tests;
 #[cfg(test)]

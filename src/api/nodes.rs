@@ -33,6 +33,8 @@ pub fn node_id(text: &str) -> Result<NodeId, Refusal> {
 
 pub fn published(state: &AppState, node_id: &NodeId, change: Change) {
     state.events.publish(&Event::Node { node_id: node_id.clone(), change });
+    // It may be an order that an agent waits for.
+    state.waiting.wake();
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]

@@ -106,8 +106,16 @@ fn cases(schema: &Value) -> (Vec<Value>, Vec<Value>) {
 }
 
 /// Fields that bind each other: what is at the bound of one may be beyond the other. Their rules have tests of their own.
-const BOUND_TO_OTHERS: &[&str] =
-    &["scaling_policy.", "resource_limits.", "hardware_info.memory", "hardware_info.storage", "pricing.", "initial_pool_id", "max_nodes", "name"];
+const BOUND_TO_OTHERS: &[&str] = &[
+    "scaling_policy.",
+    "resource_limits.",
+    "hardware_info.memory",
+    "hardware_info.storage",
+    "pricing.",
+    "initial_pool_id",
+    "max_nodes",
+    "name",
+];
 
 async fn held(path: &str) {
     let (document, site) = (document(), Site::new());

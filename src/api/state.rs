@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{Semaphore, watch};
 
 use super::audit_export::EXPORTS;
+use super::commands::Waiting;
 use super::hosts::Hosts;
-use super::idempotency::Idempotency;
+use super::idempotency::InProgress;
 use super::passwords::{Attempts, Stretching};
 use super::planes::Separate;
 use super::rates::{Limits, Rates};
@@ -107,9 +108,11 @@ pub struct Shared {
     pub code_guesses: Mutex<CodeGuesses>,
     pub stretching: Stretching,
     pub(super) sse_clients: Arc<Semaphore>,
+    /// Agents that wait for an order.
+    pub(super) waiting: Waiting,
     pub(super) long_reads: Arc<Semaphore>,
     pub(super) rates: Rates,
-    pub(super) idempotency: Idempotency,
+    pub(super) in_progress: InProgress,
     pub(super) storage_check: Arc<Semaphore>,
     pub(super) audit_verification: Arc<Semaphore>,
     pub(super) audit_exports: Arc<Semaphore>,
@@ -146,8 +149,9 @@ impl AppState {
             code_guesses: Mutex::default(),
             stretching: Stretching::default(),
             sse_clients: Arc::new(Semaphore::new(SSE_CLIENTS)),
+            waiting: Waiting::default(),
             long_reads: Arc::new(Semaphore::new(LONG_READS)),
-            idempotency: Idempotency::new(&store.entropy),
+            in_progress: InProgress::default(),
             storage_check: Arc::new(Semaphore::new(1)),
             audit_verification: Arc::new(Semaphore::new(1)),
             audit_exports: Arc::new(Semaphore::new(EXPORTS)),

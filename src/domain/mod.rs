@@ -7,6 +7,7 @@ pub mod anchor;
 pub mod audit;
 pub mod bits;
 pub mod challenge;
+pub mod command;
 pub mod credits;
 pub mod enrolment;
 pub mod epoch;
@@ -38,3 +39,4 @@ pub mod user;
 
 #[cfg(test)]
 mod rule_tests;
+pub mod workload;

@@ -3,8 +3,10 @@
 pub mod alerts;
 pub mod audit;
 pub mod audit_search;
+pub mod commands;
 pub mod enrolment;
 pub mod epochs;
+pub mod idempotency;
 pub mod ledger;
 pub mod meta;
 pub mod node_actions;
