@@ -18,6 +18,7 @@ mod refusals;
 mod rollups;
 mod security;
 mod seed_schemas;
+mod settings;
 mod silence;
 mod supervisor;
 mod transport;

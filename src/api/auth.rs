@@ -171,7 +171,7 @@ pub async fn authenticate(state: &AppState, parts: &Parts) -> Result<Caller, Api
         let token = value.to_str().ok().and_then(bearer).ok_or(Refusal::SessionUnknown)?;
         // A JWT has three parts; tokens of sessions have no dots.
         if token.contains('.') {
-            return match &state.settings.gateway {
+            return match &state.settings().gateway {
                 Some(gateway) => vouched(state, gateway, token, request),
                 None => node(state, token, request),
             };

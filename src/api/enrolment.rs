@@ -160,6 +160,7 @@ pub async fn list_tokens(State(state): State<AppState>, page: Page, Query(query)
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "pool_id": "pool_default", "uses": 1, "expires_in_seconds": 3600 }))]
 pub struct TokenRequest {
     /// Where new nodes go; the default pool when neither this nor `node_id` is given.
     #[schema(pattern = "^pool_[a-zA-Z0-9_-]+$", min_length = 8, max_length = 64)]
@@ -239,7 +240,7 @@ pub async fn create_token(
     let made = TokenMade {
         id: token.id.to_string(),
         token: text.to_text(),
-        command: format!("lucid-node-management agent --manager {}{name}", state.settings.public_url),
+        command: format!("lucid-node-management agent --manager {}{name}", state.settings().public_url),
         note: "The command asks for the token; --token-file FILE reads it from a file. It is shown this once.".into(),
         expires_at: token.expires_at.rfc3339(),
     };
@@ -286,7 +287,7 @@ pub async fn enrol(State(state): State<AppState>, caller: Caller, headers: Heade
         hardware: request.hardware,
         name: request.name,
         new_id: NodeId::new(state.entropy.uuid(now.wall.0)),
-        max_nodes: state.settings.max_nodes,
+        max_nodes: state.settings().max_nodes,
     };
     let (act, directory, ours) = (caller.act(now), state.store.directory.clone(), manager_key_hash(&state.store.manager_key()));
     let token_id = asked.token.id.to_string();

@@ -81,7 +81,7 @@ impl PootOverview {
 /// Where every one of these nodes stands.
 pub fn standings(state: &AppState, nodes: &[Node], now: Now) -> Result<Standings, Fault> {
     let indices: Vec<NodeIndex> = nodes.iter().map(|node| node.index).collect();
-    Standings::load(&state.store, &indices, state.settings.poot, now)
+    Standings::load(&state.store, &indices, state.settings().poot, now)
 }
 
 /// How far back a summary looks.

@@ -23,6 +23,7 @@ pub mod enrolment_requests;
 pub mod epoch_document;
 pub mod error;
 pub mod events;
+pub mod examples;
 pub mod fleet_scores;
 pub mod gateway_jwt;
 pub mod gauges;
@@ -81,7 +82,7 @@ pub use json::{Json, Path, Query};
 pub use middleware::RequestInfo;
 pub use openapi::openapi_json;
 pub use page::{Page, PageQuery, Pagination};
-pub use settings::{SettingSource, SettingView};
+pub use settings::{Configuration, SettingSource, SettingView};
 pub use state::{ApiSettings, AppState, Parts, Transport};
 
 use crate::live::REFUSALS_FLUSH;
@@ -121,7 +122,8 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(sessions::end_others))
         .routes(routes!(about::show))
         .routes(routes!(about::licences))
-        .routes(routes!(settings::list))
+        .routes(routes!(settings::list, settings::change))
+        .routes(routes!(settings::reset))
         .routes(routes!(storage::show))
         .routes(routes!(storage::check))
         .routes(routes!(recovery_kit::make))
@@ -254,6 +256,8 @@ mod overview_tests;
 mod rates_tests;
 #[cfg(test)]
 mod read_tests;
+#[cfg(test)]
+mod schema_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

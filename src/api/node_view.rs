@@ -153,13 +153,13 @@ impl<'a> NodeViews<'a> {
     pub fn show(&self, read: &impl Read, nodes: &[&Node]) -> Result<Vec<NodeView>, Fault> {
         let store = &self.state.store;
         let indices: Vec<NodeIndex> = nodes.iter().map(|node| node.index).collect();
-        let standings = Standings::load(store, &indices, self.state.settings.poot, self.now)?;
+        let standings = Standings::load(store, &indices, self.state.settings().poot, self.now)?;
         let unposted = accruals::unposted(read, &store.hot.read()?, nodes)?;
         let accrued = |node: &Node, currency| unposted.get(&node.index).and_then(|sum| sum.get(&currency)).copied().unwrap_or_default();
         let view = |node: &&Node| {
             let poot = PootSummary::of(&standings.of(node.index), &standings.params);
             let currency = self.currency(node);
-            let book = Book { settlement: self.state.settings.settlement, currency };
+            let book = Book { settlement: self.state.settings().settlement, currency };
             let payable = ledger::balance(read, book, Account::NodePayable(node.index))?;
             Ok(self.view(node, poot, pico(accrued(node, currency), currency)?, payable, book))
         };

@@ -134,7 +134,7 @@ fn listed(state: &AppState, page: Page, wanted: &Wanted) -> Result<Json<NodeList
         Sort::Status => rows.sort_by_key(|(_, status)| status_word(*status)),
         Sort::PootScore => {
             let indices: Vec<NodeIndex> = rows.iter().map(|(node, _)| node.index).collect();
-            let standings = Standings::load(&state.store, &indices, state.settings.poot, now)?;
+            let standings = Standings::load(&state.store, &indices, state.settings().poot, now)?;
             rows.sort_by_cached_key(|(node, _)| standings.of(node.index).known_score().map(|score| score.score_hundredths));
         }
     }
@@ -195,7 +195,7 @@ pub async fn create(
     errors.finish()?;
     let now = state.now();
     let (id, act) = (NodeId::new(state.entropy.uuid(now.wall.0)), caller.act(now));
-    let (directory, max_nodes) = (state.store.directory.clone(), state.settings.max_nodes);
+    let (directory, max_nodes) = (state.store.directory.clone(), state.settings().max_nodes);
     let node = state.store.write(move |tx| nodes::create(tx, &directory, &act, &id, &new, max_nodes)).await?;
     published(&state, &node.id, Change::Created);
     Ok((StatusCode::CREATED, Json(show(&state, &node)?)))

@@ -10,9 +10,10 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 
-use super::access::{self, NodeAccess, Rule, operations};
+use super::access::{NodeAccess, Rule, operations, self};
 use super::enrolment::{TokenSort, TokenStatus};
 use super::error::ErrorBody;
+use super::examples;
 use super::fleet_scores::HistoryRange;
 use super::listing::Order as ListOrder;
 use super::nodes::Sort as NodeSort;
@@ -29,8 +30,8 @@ use crate::domain::user::Role;
     info(title = "Lucid Node Management"),
     // Schemas of query parameters are not found through their routes.
     components(schemas(
-        ErrorBody, HistoryRange, Metric, MetricType, Scope, TimeRange, ListOrder, NodeSort, PoolSort, UserSort, UserStatus, TokenSort, TokenStatus,
-        PayoutSort
+        ErrorBody, HistoryRange, Metric, MetricType, Scope, TimeRange, ListOrder, NodeSort, PoolSort, UserSort, UserStatus, TokenSort,
+        TokenStatus, PayoutSort
     ))
 )]
 struct Head;
@@ -89,6 +90,7 @@ pub fn openapi_json() -> String {
             add_answers(published, &method, path, rule.as_ref());
         }
     }
+    examples::fill(&mut published);
     let mut text = serde_json::to_string_pretty(&published).unwrap_or_default();
     text.push('\n');
     text

@@ -86,7 +86,7 @@ pub async fn set_address(
         // The wait would count from a time that nobody vouches for.
         return Err(Refusal::ClockUntrusted.into());
     }
-    let fresh = AddressRecord::register(None, address, now, state.settings.address_cooldown_hours);
+    let fresh = AddressRecord::register(None, address, now, state.settings().address_cooldown_hours);
     let store = &state.store;
     let sealed = SealedAddress::seal(&store.secrets, &store.entropy, node.index, &fresh)?;
     let remark = format!("{} address {}", new.currency, fresh.address.masked());

@@ -35,7 +35,6 @@ const PLANNED: &[(HttpMethod, &str, &str, Scope, &str)] = &[
     (Get, "/fleet/nodes", "fleet", Scope::FleetRead, "The nodes of all managers"),
     (Get, "/fleet/summary", "fleet", Scope::FleetRead, "The cluster in numbers"),
     (Post, "/backup", "operations", Scope::StorageBackup, "Make a backup"),
-    (Put, "/settings", "operations", Scope::SettingsWrite, "Change settings"),
 ];
 
 async fn not_built() -> ApiError {

@@ -236,7 +236,7 @@ pub async fn create(
     let new = NewPool {
         name: asked.name,
         description: asked.description,
-        max_nodes: asked.max_nodes.unwrap_or(state.settings.max_nodes_per_pool),
+        max_nodes: asked.max_nodes.unwrap_or(state.settings().max_nodes_per_pool),
         resource_limits: asked.resource_limits,
         auto_scaling: asked.auto_scaling,
         scaling_policy: asked.scaling_policy,
@@ -293,7 +293,7 @@ pub async fn update(
 ) -> Result<Json<PoolView>, ApiError> {
     let id = pool_id(&id)?;
     let now = state.now();
-    let price_from = now.wall.slot().next_epoch(state.settings.epoch_slots);
+    let price_from = now.wall.slot().next_epoch(state.settings().epoch_slots);
     let read = state.store.read()?;
     let before = pools::by_id(&read, &id)?.ok_or(Refusal::PoolNotFound)?;
     let mut errors = FieldErrors::default();

@@ -120,7 +120,7 @@ pub struct PootScore {
 pub async fn score(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<PootScore>, ApiError> {
     let node = reads::node_for(&state, &caller, &id, Role::Viewer)?.index;
     let now = state.now();
-    let standings = Standings::load(&state.store, &[node], state.settings.poot, now)?;
+    let standings = Standings::load(&state.store, &[node], state.settings().poot, now)?;
     let (standing, params) = (standings.of(node), standings.params);
     let present = now.wall.slot();
     let states = present::slot_states(&state.store, node, present.minus(RECENT_SLOTS - 1), present.plus(1), now)?;

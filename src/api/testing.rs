@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
+use super::settings::FixedConfiguration;
 use super::{ApiSettings, AppState, Parts, router};
 use crate::clock::{Clock, Driver};
 use crate::crypto::Entropy;
@@ -17,7 +18,7 @@ use crate::domain::audit::Act;
 use crate::domain::money::{Currency, Units};
 use crate::domain::pool::Pricing;
 use crate::domain::time::{BootMs, Timestamp, TrustPolicy};
-use crate::live::{Event, Events, Nudges};
+use crate::live::{Current, Event, Events, Nudges};
 use crate::storage::core::pools;
 use crate::storage::{Store, StoreOptions, setup_code};
 
@@ -50,10 +51,10 @@ impl Site {
         let options = StoreOptions { dir: data, core_cache_bytes: 1 << 20, hot_cache_bytes: 1 << 20, boot_id: "boot".into() };
         let store = Arc::new(Store::open(&options, Entropy::new(), clock.now()).unwrap());
         let (stop, stopping) = watch::channel(false);
-        let (nudges, events) = (Nudges::new(), Events::new(1));
+        let (nudges, events, settings) = (Nudges::new(), Events::new(1), Current::new(settings));
         let told = events.clone();
         store.core.watch_alerts(move |change| told.publish(&Event::Alert(change)));
-        let state = AppState::new(Parts { store, clock, nudges, events, settings, stopping });
+        let state = AppState::new(Parts { store, clock, nudges, events, settings, configuration: Arc::new(FixedConfiguration), stopping });
         Site { router: router(state.clone()), state, driver, stop, dir }
     }
 
@@ -61,7 +62,7 @@ impl Site {
     pub fn reopened(self) -> Site {
         let Site { state, driver, router, stop, dir } = self;
         drop((router, stop));
-        let (dir_of_store, settings) = (state.store.dir().to_owned(), state.settings.clone());
+        let (dir_of_store, settings) = (state.store.dir().to_owned(), ApiSettings::clone(&state.settings()));
         state.store.close();
         drop(state);
         Site::over(dir, dir_of_store, driver, settings)

@@ -8,6 +8,7 @@ use rust_decimal::Decimal;
 
 use super::print::Listed;
 use super::rules::{self, Gateway, Key, LogFormat, LogTargets, PayoutMode, Secret, TlsMode};
+use super::stored::Base;
 use crate::domain::money::{Amount, Currency};
 use crate::domain::time::TrustPolicy;
 
@@ -29,6 +30,7 @@ macro_rules! settings {
             $($(#[doc = $section_doc])+ pub $section: $Section,)+
             /// Every setting as people see it, with its origin.
             pub listed: Vec<Listed>,
+            pub(super) base: Base,
         }
 
         $(
@@ -54,6 +56,7 @@ macro_rules! settings {
                         $($field: $rule.parse(text(concat!(stringify!($section), ".", stringify!($field)))?)?,)+
                     },)+
                     listed: Vec::new(),
+                    base: Base::default(),
                 })
             }
         }

@@ -135,6 +135,7 @@ refusals! {
     PayoutMoved = "the payout took another step meanwhile",
     PayoutNotFound = "no payout has this id",
     CurrencyNotPayable = "this currency cannot be paid",
+    SettingNotFound = "there is no such setting",
     AlertNotFound = "no alert has this id",
     ClockUntrusted = "the clock is not trusted yet",
     IdempotencyKeyReused = "this idempotency key was used for another request",

@@ -74,7 +74,7 @@ fn due(context: &Context, closed: Slot) -> Result<Option<Range>, Fault> {
     };
     let next = last.as_ref().map(Head::next_slot);
     let first_seen = evidence(next.unwrap_or_default())?;
-    Ok(next_range(next, last.map(|head| head.slots_per_epoch), context.settings.epochs, first_seen, closed))
+    Ok(next_range(next, last.map(|head| head.slots_per_epoch), context.settings.get().epochs, first_seen, closed))
 }
 
 /// `next` is the first slot no head covers, `first_seen` the first slot at or after it with an evidence row. A new epoch length takes effect at the
@@ -109,7 +109,7 @@ fn next_range(next: Option<Slot>, length: Option<u32>, configured: Epochs, first
 
 fn gap(context: &Context, range: Range, now: Now) -> Result<Head, Stopped> {
     let last = epochs::last(&context.store.read()?)?;
-    head(context, range, &[], last.as_ref(), now)
+    head(context.settings.get().params, range, &[], last.as_ref(), now)
 }
 
 async fn close(context: &Context, range: Range, now: Now) -> Result<(Head, Vec<Leaf>), Stopped> {
@@ -131,11 +131,13 @@ async fn close(context: &Context, range: Range, now: Now) -> Result<(Head, Vec<L
         None => BTreeMap::new(),
     };
     let enrolled = nodes.iter().filter(|node| node.enrolled_from.is_some()).map(|node| node.index).collect();
-    let rows = evidence(&hot_read, &enrolled, range, &context.settings.params)?;
-    let inputs = LeafInputs { nodes: &nodes, pools: &pools, before: &before, rows: &rows, params: &context.settings.params };
+    // Taken once: the head says by what its leaves were computed.
+    let params = context.settings.get().params;
+    let rows = evidence(&hot_read, &enrolled, range, &params)?;
+    let inputs = LeafInputs { nodes: &nodes, pools: &pools, before: &before, rows: &rows, params: &params };
     let leaves = leaves(&inputs, range).map_err(|e| Fault::Invariant(e.to_string()))?;
     drop(hot_read);
-    let head = head(context, range, &leaves, last.as_ref(), now)?;
+    let head = head(params, range, &leaves, last.as_ref(), now)?;
     let (epoch, stored) = (range.epoch, leaves.clone());
     context.store.hot.write(Lane::Ordinary, move |tx| hot::leaves::put(tx, epoch, &stored)).await?;
     Ok((head, leaves))
@@ -170,7 +172,7 @@ impl Silence {
     }
 }
 
-fn head(context: &Context, range: Range, leaves: &[Leaf], last: Option<&Head>, now: Now) -> Result<Head, Stopped> {
+fn head(params: Params, range: Range, leaves: &[Leaf], last: Option<&Head>, now: Now) -> Result<Head, Stopped> {
     let broken = |e: postcard::Error| Fault::Invariant(e.to_string());
     Ok(Head {
         epoch: range.epoch,
@@ -178,7 +180,7 @@ fn head(context: &Context, range: Range, leaves: &[Leaf], last: Option<&Head>, n
         slots_per_epoch: range.slots_per_epoch,
         closed_at: now.wall,
         is_gap: range.is_gap,
-        params: context.settings.params,
+        params,
         counts: Counts::of(leaves),
         leaves_at: if range.is_gap { last.and_then(|head| head.leaves_at) } else { Some(range.epoch) },
         leaves_hash: epoch::leaves_hash(leaves).map_err(broken)?,

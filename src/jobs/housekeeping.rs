@@ -31,7 +31,7 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
     }
     let days_ago = |days: u32| now.wall.slot().minus(days.saturating_mul(SLOTS_PER_DAY));
     let rollups = days_ago(ROLLUP_DAYS);
-    let (samples, evidence) = (days_ago(context.settings.raw_days), days_ago(EVIDENCE_DAYS));
+    let (samples, evidence) = (days_ago(context.settings.get().raw_days), days_ago(EVIDENCE_DAYS));
     for _ in 0..PER_RUN {
         let more = context.store.hot.write(Lane::Ordinary, move |tx| {
             let leaves = hot::leaves::prune(tx, Epoch(evidence.0), LEAF_ROWS)?;

@@ -19,7 +19,7 @@ use crate::domain::credits::Epochs;
 use crate::domain::money::Units;
 use crate::domain::poot::Params;
 use crate::gateways::payment::PaymentGateway;
-use crate::live::{Events, Job, Nudges};
+use crate::live::{Current, Events, Job, Nudges};
 use crate::storage::Store;
 use crate::storage::fault::{TxError, WriteError};
 
@@ -43,7 +43,8 @@ pub struct Settings {
 pub struct Context {
     pub store: Arc<Store>,
     pub clock: Clock,
-    pub settings: Settings,
+    /// As they are now; a cycle takes them once and keeps them until its end.
+    pub settings: Current<Settings>,
     pub gateway: Arc<dyn PaymentGateway>,
     pub events: Events,
     pub nudges: Nudges,

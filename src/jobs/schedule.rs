@@ -119,7 +119,7 @@ async fn tick(context: Context, mut stopping: watch::Receiver<bool>) {
 async fn flushes(context: Context, mut stopping: watch::Receiver<bool>) {
     loop {
         let nodes = context.store.read().and_then(|core| core.count(tables::NODES)).unwrap_or(0);
-        let seconds = flush::interval_seconds(context.settings.flush_seconds, nodes);
+        let seconds = flush::interval_seconds(context.settings.get().flush_seconds, nodes);
         if pause(context.clock.real_time(u64::from(seconds) * 1000), &mut stopping).await {
             return;
         }
@@ -129,9 +129,9 @@ async fn flushes(context: Context, mut stopping: watch::Receiver<bool>) {
 
 /// Wakes the planning every interval, and the tracking while a transfer is under way.
 async fn payouts(context: Context, mut stopping: watch::Receiver<bool>) {
-    let interval = u64::from(context.settings.payout_interval_seconds);
     let mut waited = 0;
     loop {
+        let interval = u64::from(context.settings.get().payout_interval_seconds);
         let step = TRACK_SECONDS.min(interval);
         if pause(context.clock.real_time(step * 1000), &mut stopping).await {
             return;

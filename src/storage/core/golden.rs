@@ -4,6 +4,7 @@ use super::ledger::{Accrued, Balance};
 use super::meta::{Counters, StoreMeta};
 use super::node_events::Silent;
 use super::payouts::SealedAddress;
+use super::settings::StoredSetting;
 use super::subject_keys::SubjectKey;
 use super::tables::{Index, Index64};
 use crate::crypto::PublicKey;
@@ -460,6 +461,7 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("ApiToken", api_tokens()),
         Golden::of("UserId", vec![user_id()]),
         Golden::of("Session", vec![session(Carrier::Cookie), session(Carrier::Bearer)]),
+        Golden::of("StoredSetting", vec![like::<StoredSetting>(&(vec![7u8, 0, 255], AT, "user_0123456789abcdef"))]),
         Golden::of("Alert", alerts()),
         Golden::of("Entry", audit_entries()),
         Golden::of("SubjectKey", [Some(vec![1, 2, 255]), None].map(|sealed| SubjectKey { sealed, at: AT }).to_vec()),

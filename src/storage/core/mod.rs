@@ -19,6 +19,7 @@ pub mod people;
 pub mod pools;
 pub mod privacy;
 pub mod second_factor;
+pub mod settings;
 pub mod setup_steps;
 pub mod subject_keys;
 pub mod tables;

@@ -25,6 +25,7 @@ use super::ledger::{Accrued, Balance};
 use super::meta::{Counters, StoreMeta};
 use super::node_events::Silent;
 use super::payouts::SealedAddress;
+use super::settings::StoredSetting;
 use super::subject_keys::SubjectKey;
 
 /// One row, "store".
@@ -68,6 +69,8 @@ pub const SESSIONS: Table<[u8; 32], Session> = Table::new("sessions");
 pub const API_TOKENS: Table<String, ApiToken> = Table::new("api_tokens");
 /// Name of a first step -> how it was done or skipped.
 pub const SETUP_STEPS: Table<String, SetupMark> = Table::new("setup_steps");
+/// Key of a setting -> what people changed it to.
+pub const SETTINGS: Table<String, StoredSetting> = Table::new("settings");
 /// By sequence, from 1.
 pub const ALERTS: Table<u64, Alert> = Table::new("alerts");
 /// Kind, space, subject -> the open alert.
@@ -131,6 +134,7 @@ record! {
     NodeEvent = 1,
     Silent = 1,
     Remembered = 1,
+    StoredSetting = 1,
     Command = 1,
     Order = 1,
 }
@@ -170,6 +174,7 @@ pub const ALL: &[&str] = &[
     NODE_EVENTS.name,
     SILENT.name,
     IDEMPOTENCY_KEYS.name,
+    SETTINGS.name,
     COMMANDS.name,
     ORDERS.name,
 ];
