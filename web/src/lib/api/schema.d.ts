@@ -637,6 +637,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/nodes/{id}/commands": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What was asked of a node's workload */
+        get: operations["get_nodes_id_commands"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/nodes/{id}/events": {
         parameters: {
             query?: never;
@@ -875,7 +892,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Restart the node's workload */
+        /**
+         * Restart a node's workload
+         * @description Starts one that was stopped. Maintenance goes on.
+         */
         post: operations["post_nodes_id_restart"];
         delete?: never;
         options?: never;
@@ -892,7 +912,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Start the node's workload */
+        /**
+         * Start a node's workload
+         * @description Wants it running, and ends maintenance. A node that is away, or that no agent has claimed, does it when it comes; the command expires after ten
+         *     minutes, what is wanted stands. 200: it runs already.
+         */
         post: operations["post_nodes_id_start"];
         delete?: never;
         options?: never;
@@ -909,7 +933,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Stop the node's workload */
+        /**
+         * Stop a node's workload
+         * @description Its time goes on to count: while it is stopped no slot is proven. 200: it has stopped already.
+         */
         post: operations["post_nodes_id_stop"];
         delete?: never;
         options?: never;
@@ -1762,6 +1789,8 @@ export interface components {
          * @enum {string}
          */
         Eligible: "in_service" | "draining" | "maintenance" | "suspended";
+        /** @enum {string} */
+        Enforcement: "cgroup" | "rlimit" | "none";
         EnrolmentToken: {
             created_at: string;
             expires_at: string;
@@ -2151,6 +2180,8 @@ export interface components {
             text_id: number;
             version: string;
         };
+        /** @enum {string} */
+        LimitedResource: "cpu" | "memory" | "disk" | "network";
         /** @description Positive: owed to or given to the account. Negative: taken from it. */
         LineView: {
             /** @description `node_payable:node_...`, `pool_expense:pool_...`, `adjustment`. */
@@ -2352,6 +2383,15 @@ export interface components {
              * @example 0.0123
              */
             accrued: string;
+            /**
+             * @description What the node's agent and its machine can do, as it says.
+             * @example [
+             *       "supervisor",
+             *       "cgroup2:cpu",
+             *       "cgroup2:memory"
+             *     ]
+             */
+            capabilities: string[];
             configuration: components["schemas"]["NodeConfiguration"];
             created_at: string;
             currency: components["schemas"]["Currency"];
@@ -2382,6 +2422,7 @@ export interface components {
             status: components["schemas"]["NodeStatus"];
             updated_at: string;
             wanted: components["schemas"]["Wanted"];
+            workload?: components["schemas"]["Workload"] | null;
         };
         /** @enum {string} */
         NodeAction: "start" | "stop" | "maintenance" | "end_maintenance";
@@ -2406,6 +2447,49 @@ export interface components {
             /** @description An id that is there twice counts once. */
             node_ids: string[];
         };
+        NodeCommand: {
+            action: components["schemas"]["NodeCommandAction"];
+            /** @description Id of the person who asked, or `console`. */
+            by?: string | null;
+            created_at: string;
+            /** @description Until then it is to be carried out. */
+            deadline: string;
+            delivered_at?: string | null;
+            finished_at?: string | null;
+            /**
+             * @description Of the node and its revision: `node_0198….17`.
+             * @example node_0198c3a1d2b47e5f.17
+             */
+            id: string;
+            /** @description How it ended, in words. */
+            outcome?: string | null;
+            state: components["schemas"]["NodeCommandState"];
+            /** @description What is wanted of the workload; it stands when the command expires. */
+            wanted: components["schemas"]["Wanted"];
+            /**
+             * Format: int64
+             * @description Counts the commands of this node.
+             */
+            wanted_revision: number;
+        };
+        /** @enum {string} */
+        NodeCommandAction: "start" | "stop" | "restart";
+        NodeCommandAnswer: {
+            command?: components["schemas"]["NodeCommand"] | null;
+            node_id: string;
+            /** @description When it was started or its start was ordered. */
+            started_at?: string | null;
+            status: components["schemas"]["NodeStatus"];
+            /** @description When its stop was ordered, or when it had stopped. */
+            stopped_at?: string | null;
+        };
+        NodeCommandList: {
+            /** @description Newest first; of one node the newest 100 are kept. */
+            commands: components["schemas"]["NodeCommand"][];
+            pagination: components["schemas"]["Pagination"];
+        };
+        /** @enum {string} */
+        NodeCommandState: "pending" | "delivered" | "done" | "failed" | "expired";
         NodeConfiguration: {
             auto_scaling?: boolean | null;
             maintenance_window?: components["schemas"]["MaintenanceWindow"] | null;
@@ -3281,7 +3365,7 @@ export interface components {
             /** @description RFC 3339, UTC; start of the first slot. */
             start: string;
             /**
-             * @description One letter for each of 2880 slots of 30 s, oldest first, the present one last: `p` proven, `m` missed, `a` attested (reported later, without proof), `u` unobserved
+             * @description One letter for each of 2880 slots of 30 s, oldest first, the present one last: `p` proven, `m` missed, `a` attested (reported without proof: later, or while the workload was not wanted or did not run), `u` unobserved
              *     (the manager was not there to see), `o` open, `x` the node did not count: not enrolled, in maintenance or suspended.
              */
             states: string;
@@ -3311,6 +3395,49 @@ export interface components {
          * @enum {string}
          */
         Wanted: "running" | "stopped";
+        /** @description What the node's supervisor last said. */
+        Workload: {
+            /** @description The agent's configuration names a workload. Without one the node's work is to answer. */
+            configured: boolean;
+            last_exit?: components["schemas"]["WorkloadExit"] | null;
+            limits: components["schemas"]["WorkloadLimit"][];
+            /** Format: int32 */
+            pid?: number | null;
+            /** @description Why it failed or is started again only after a pause. */
+            reason?: string | null;
+            /**
+             * Format: int32
+             * @description Starts after an end that nobody had ordered.
+             */
+            restarts: number;
+            /**
+             * Format: int64
+             * @description Of the newest command that the node has taken over.
+             */
+            revision: number;
+            /** @description RFC 3339, UTC. */
+            since: string;
+            state: components["schemas"]["WorkloadState"];
+        };
+        /** @description How a process ended; both absent when nobody who could know was there. */
+        WorkloadExit: {
+            /** Format: int32 */
+            code?: number | null;
+            /** Format: int32 */
+            signal?: number | null;
+        };
+        WorkloadLimit: {
+            enforcement: components["schemas"]["Enforcement"];
+            /** Format: double */
+            limit: number;
+            /** @description Why it is not enforced, or not as well as it could be. */
+            reason?: string | null;
+            resource: components["schemas"]["LimitedResource"];
+            /** @description `percent` of the whole machine, `bytes` or `mbps`. */
+            unit: string;
+        };
+        /** @enum {string} */
+        WorkloadState: "starting" | "running" | "stopping" | "stopped" | "backing_off" | "failed";
     };
     responses: never;
     parameters: never;
@@ -4599,6 +4726,55 @@ export interface operations {
             };
         };
     };
+    get_nodes_id_commands: {
+        parameters: {
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeCommandList"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     get_nodes_id_events: {
         parameters: {
             query?: {
@@ -4986,17 +5162,52 @@ export interface operations {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                id: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description planned, not built yet */
-            501: {
+            202: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["NodeCommandAnswer"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
         };
     };
@@ -5004,17 +5215,60 @@ export interface operations {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                id: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description planned, not built yet */
-            501: {
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["NodeCommandAnswer"];
+                };
+            };
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeCommandAnswer"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
         };
     };
@@ -5022,17 +5276,60 @@ export interface operations {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                id: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description planned, not built yet */
-            501: {
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["NodeCommandAnswer"];
+                };
+            };
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeCommandAnswer"];
+                };
+            };
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
         };
     };
