@@ -3,7 +3,6 @@
 use std::fmt::Display;
 use std::future::Future;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -312,8 +311,16 @@ async fn run_manager(config: Config, shutdown: impl Future<Output = ()>) -> Resu
 }
 
 /// On standard output, for the person or the program that started it. The code is in no log.
-fn announce(address: SocketAddr, setup_code: Option<&str>, app: &App) {
-    let mut text = format!("listening on http://{address}\n");
+fn announce(server: &config::Server, setup_code: Option<&str>, app: &App) {
+    let mut text = format!("listening on {}://{}\n", server.scheme(server.listen), server.listen);
+    for (what, listen) in [("agents", server.node_listen), ("operations", server.ops_listen)] {
+        if let Some(listen) = listen {
+            text += &format!("{what} on {}://{listen}\n", server.scheme(listen));
+        }
+    }
+    if let Some(tls) = &app.door.tls {
+        text += &format!("certificate  SHA-256 {}\n", tls.fingerprint());
+    }
     if let Some(code) = setup_code {
         text += &format!("manager key  {}\nsetup code   {code}\n", app.store.manager_key().to_hex());
     }

@@ -15,5 +15,6 @@ mod metrics;
 mod openapi;
 mod refusals;
 mod rollups;
+mod seed_schemas;
 mod silence;
 mod supervisor;

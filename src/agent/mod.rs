@@ -11,6 +11,7 @@ mod schedule;
 mod spool;
 mod state;
 mod supervisor;
+mod tls;
 mod worker;
 
 #[cfg(test)]
@@ -44,7 +45,7 @@ pub struct AgentConfig {
     pub name: Option<String>,
     /// Bytes on disk of the spool, about.
     pub spool_max_bytes: u64,
-    /// Certificates (PEM) to trust beside the built-in roots.
+    /// Certificates (PEM) to trust beside the built-in roots, where a proxy with its own certificate stands in front of the manager.
     pub ca_file: Option<PathBuf>,
     /// What this node runs besides its agent.
     pub workload: Option<WorkloadConfig>,

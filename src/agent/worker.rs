@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::client::{Client, ClientError};
+use super::client::{Address, Client, ClientError};
 use super::clock::Clock;
 use super::collector::{Collector, boot_id, fingerprint, hardware_info, host_name};
 use super::commander::{Commander, Told};
@@ -16,6 +16,7 @@ use super::schedule::Backoff;
 use super::spool::Spool;
 use super::state::{Carried, Enrolled, State};
 use super::supervisor::{Observation, Setting, Supervisor};
+use super::tls::Pin;
 use super::{AgentConfig, AgentError};
 use crate::crypto::{Entropy, SigningKey};
 use crate::domain::enrolment::{Fingerprint, TokenText, manager_key_hash};
@@ -71,23 +72,25 @@ impl Worker {
     /// Opens the state folder and enrols if need be, trying until the manager answers. The supervisor comes with it, to be driven beside it.
     pub async fn start(config: &AgentConfig, clock: Clock) -> Result<(Worker, Supervisor), AgentError> {
         let token = config.token.as_deref().map(|text| TokenText::parse(text).ok_or(AgentError::TokenMalformed)).transpose()?;
-        let client = Client::new(&config.manager, config.ca_file.as_deref())?;
+        let address = Address::parse(&config.manager, config.ca_file.as_deref())?;
         let state = Arc::new(State::open(&config.state_dir)?);
         let entropy = Entropy::new();
         let collector = Collector::new("/", &config.state_dir);
         let enrolled_before = state.enrolled()?;
         let key = state.key(|| entropy.bytes())?;
-        let enrolled = match (enrolled_before, token) {
+        let client = |pin| Client::new(address, pin);
+        let (client, enrolled) = match (enrolled_before, token) {
             (Some(enrolled), Some(token)) if token.manager_key_hash != manager_key_hash(&enrolled.manager_key) => {
                 return Err(AgentError::OtherManager(config.state_dir.clone()));
             }
-            (Some(enrolled), _) => enrolled,
+            (Some(enrolled), _) => (client(Pin::Key(enrolled.manager_key))?, enrolled),
             (None, None) => return Err(AgentError::NoToken),
             (None, Some(token)) => {
+                let client = client(Pin::Hash(token.manager_key_hash.clone()))?;
                 let enrolled = enrol(config, &client, &key, &token, &entropy).await?;
                 state.set_enrolled(&enrolled)?;
                 tracing::info!(node = %enrolled.node_id, name = %enrolled.node_name, manager = %enrolled.manager_id, "enrolled");
-                enrolled
+                (client, enrolled)
             }
         };
         let boot_id = boot_id("/");

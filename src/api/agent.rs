@@ -1,6 +1,7 @@
 //! What agents send: reports and late batches (what supervisors say in between is in `commands`). Signatures are checked here, over the exact bytes; everything else is the
 //! intake's.
 
+use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -8,11 +9,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde::Serialize;
 use std::sync::Arc;
-use utoipa_axum::router::OpenApiRouter;
 
 use super::commands::{self, Exchange};
 use super::error::ApiError;
 use super::json;
+use super::middleware::RequestInfo;
+use super::rates::{Class, Payer};
 use super::state::AppState;
 use crate::clock::Stopwatch;
 use crate::crypto::sha256;
@@ -35,19 +37,20 @@ use crate::wire::{
 };
 
 /// Not part of the OpenAPI document: the wire between manager and agent has its own version.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+pub fn routes() -> Router<AppState> {
+    Router::new()
         .route("/agent/report", post(report))
         .route("/agent/late", post(late))
         .route("/agent/commands", post(commands::poll))
         .layer(DefaultBodyLimit::max(MAX_BODY))
 }
 
-async fn report(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
+async fn report(State(state): State<AppState>, info: RequestInfo, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
     let node = sender(&state, &headers)?;
     let mut report: Report = json::parse(&body)?;
     let seal = Seal { state: &state, node: &node, incarnation: report.incarnation, seq: report.seq };
     seal.check(Purpose::Report, &headers, &body)?;
+    state.rates.charge(&info, Class::Signed, Payer::Node(node.id.as_str()))?;
     check_protocol(report.protocol)?;
     check_items(&report)?;
     for item in &mut report.items {
@@ -105,11 +108,12 @@ async fn report(State(state): State<AppState>, headers: HeaderMap, body: Bytes) 
     seal.answer(Purpose::ReportAnswer, &answer)
 }
 
-async fn late(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
+async fn late(State(state): State<AppState>, info: RequestInfo, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
     let node = sender(&state, &headers)?;
     let batch: LateBatch = json::parse(&body)?;
     let seal = Seal { state: &state, node: &node, incarnation: batch.incarnation, seq: 0 };
     seal.check(Purpose::Late, &headers, &body)?;
+    state.rates.charge(&info, Class::Signed, Payer::Late(node.id.as_str()))?;
     check_protocol(batch.protocol)?;
     let mut errors = FieldErrors::default();
     errors.require((1..=MAX_LATE_ITEMS).contains(&batch.items.len()), "items", format!("must have 1 to {MAX_LATE_ITEMS} entries"));
@@ -169,7 +173,7 @@ async fn check_fingerprint(state: &AppState, node: &NodeEntry, reported: &Finger
         }
         Drift::Changed if node.drifted => Ok(()),
         Drift::Changed => {
-            let act = Act { now, actor: Actor::Node(node.id.to_string()), address: None, request_id: None };
+            let act = Act { actor: Actor::Node(node.id.to_string()), ..Act::system(now) };
             let (id, reported, directory) = (node.id.clone(), reported.clone(), Arc::clone(&state.store.directory));
             state.store.write(move |tx| nodes::report_drift(tx, &directory, &act, &id, &reported)).await?;
             Ok(())

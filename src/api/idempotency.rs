@@ -29,7 +29,16 @@ const KEY_LEN: std::ops::RangeInclusive<usize> = 1..=255;
 const RETRY_SECONDS: u32 = 2;
 
 /// Routes whose answers hold a secret.
-const SECRET: &[&str] = &["/api/v1/setup", "/api/v1/auth/login", "/api/v1/recovery-kit", "/api/v1/enrolment-tokens"];
+const SECRET: &[&str] = &[
+    "/api/v1/setup",
+    "/api/v1/auth/login",
+    "/api/v1/recovery-kit",
+    "/api/v1/enrolment-tokens",
+    "/api/v1/tokens",
+    "/api/v1/auth/totp/begin",
+    "/api/v1/auth/totp/enable",
+    "/api/v1/auth/recovery-codes",
+];
 
 /// An answer that can be given again.
 #[derive(Debug, Clone)]

@@ -46,13 +46,16 @@ impl LatestSample {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Node)]
 pub struct NodeView {
+    #[schema(pattern = "^node_[a-zA-Z0-9_-]+$", min_length = 8, max_length = 64, example = "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f")]
     pub node_id: String,
+    #[schema(min_length = 3, max_length = 100, pattern = "^[a-zA-Z0-9_-]+$", example = "attic-pi")]
     pub name: String,
     pub node_type: NodeType,
     pub status: Status,
     pub observed: Observed,
     pub wanted: Wanted,
     pub eligible: Eligible,
+    #[schema(pattern = "^pool_[a-zA-Z0-9_-]+$", min_length = 8, max_length = 64, example = "pool_default")]
     pub pool_id: Option<String>,
     pub pool_name: Option<String>,
     pub hardware_info: Option<HardwareInfo>,
@@ -65,6 +68,7 @@ pub struct NodeView {
     /// Maintenance that goes on or is planned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub maintenance: Option<MaintenanceView>,
+    #[schema(format = DateTime, example = "2026-09-21T14:13:20Z")]
     pub last_heartbeat: Option<String>,
     pub poot: PootSummary,
     /// Earned and not posted yet.
@@ -76,7 +80,9 @@ pub struct NodeView {
     pub currency: Currency,
     /// Of the book that `payable` is from; `simulated`: no money moves.
     pub settlement: Settlement,
+    #[schema(format = DateTime, example = "2026-09-21T14:13:20Z")]
     pub created_at: String,
+    #[schema(format = DateTime, example = "2026-09-21T14:13:20Z")]
     pub updated_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest: Option<LatestSample>,

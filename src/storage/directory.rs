@@ -12,7 +12,7 @@ use crate::crypto::PublicKey;
 use crate::domain::command::{Command, Order};
 use crate::domain::enrolment::Fingerprint;
 use crate::domain::ids::{NodeId, NodeIndex, PoolIndex};
-use crate::domain::node::{Eligible, Node, Wanted};
+use crate::domain::node::{Eligible, Node, NodeType, Wanted};
 use crate::domain::time::{Slot, Timeline};
 use crate::domain::workload::Limits;
 
@@ -22,6 +22,7 @@ pub struct NodeEntry {
     pub id: NodeId,
     pub index: NodeIndex,
     pub name: String,
+    pub node_type: NodeType,
     /// Absent until an agent has claimed the node.
     pub key: Option<PublicKey>,
     pub fingerprint: Option<Fingerprint>,
@@ -49,6 +50,7 @@ impl NodeEntry {
             id: node.id.clone(),
             index: node.index,
             name: node.name.clone(),
+            node_type: node.node_type,
             key: identity.map(|i| i.key),
             fingerprint: identity.map(|i| i.fingerprint.clone()),
             drifted: identity.is_some_and(|i| i.drift.is_some()),
@@ -222,6 +224,7 @@ mod tests {
             id: NodeId::parse(&format!("node_{index:04}")).unwrap(),
             index: NodeIndex(index),
             name: String::new(),
+            node_type: NodeType::Worker,
             key: None,
             fingerprint: Some(fingerprint),
             drifted: false,

@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::fault::OpenError;
-use crate::crypto::{DoesNotOpen, Entropy, KEY_LEN, SecretKey, open, seal};
+use crate::crypto::{DoesNotOpen, Entropy, KEY_LEN, NONCE_LEN, SecretKey, open, seal};
 
 pub const FILE: &str = "secret.key";
 
@@ -33,6 +33,11 @@ impl Secrets {
     /// Seals a field of a record; `context` names table, row and field.
     pub fn seal(&self, entropy: &Entropy, context: &str, plain: &[u8]) -> Vec<u8> {
         seal(&self.fields, entropy.bytes(), context.as_bytes(), plain)
+    }
+
+    /// The same in a transaction, which has no randomness of its own: `nonce` comes from random bytes that are used for nothing else.
+    pub fn seal_with(&self, nonce: [u8; NONCE_LEN], context: &str, plain: &[u8]) -> Vec<u8> {
+        seal(&self.fields, nonce, context.as_bytes(), plain)
     }
 
     pub fn open(&self, context: &str, sealed: &[u8]) -> Result<Vec<u8>, DoesNotOpen> {

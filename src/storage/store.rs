@@ -69,6 +69,7 @@ impl Store {
         let core = DbFile::open(&core_path, options.core_cache_bytes, |tx| initialise_core(tx, &description, now))?;
         let store = meta::store(&core.read()?)?;
         check_schema(store.schema)?;
+        core.seal_with(secrets.clone());
         core.ensure_tables(tables::ALL)?;
         let hot_meta = hot::Meta { store_id: store.store_id.clone(), generation: store.generation, ..hot::Meta::default() };
         if !is_new && !hot_path.exists() && core_was_used(&core)? {

@@ -4,6 +4,7 @@ use super::ledger::{Accrued, Balance};
 use super::meta::{Counters, StoreMeta};
 use super::node_events::Silent;
 use super::payouts::SealedAddress;
+use super::subject_keys::SubjectKey;
 use super::tables::{Index, Index64};
 use crate::crypto::PublicKey;
 use crate::domain::address::PayoutAddress;
@@ -27,6 +28,7 @@ use crate::domain::poot::Params;
 use crate::domain::session::{Carrier, Session};
 use crate::domain::setup::SetupMark;
 use crate::domain::time::Timeline;
+use crate::domain::totp::SecondFactor;
 use crate::domain::user::{PasswordHash, Role, User};
 use crate::storage::golden::{AT, Golden, SLOT, like, pricing};
 
@@ -180,6 +182,14 @@ fn users() -> Vec<User> {
         disabled: role == Role::Viewer,
         created_at: AT,
         updated_at: AT.plus_ms(9),
+        second_factor: match role {
+            Role::Viewer => None,
+            Role::Operator => Some(SecondFactor::begun(vec![1, 2, 255])),
+            Role::Admin | Role::SuperAdmin => {
+                let recovery = vec![[6; 32], [7; 32]];
+                Some(SecondFactor { sealed_secret: vec![1, 2, 255], enabled_at: Some(AT), last_step: 59_666_666, recovery })
+            }
+        },
     };
     roles.map(user).to_vec()
 }
@@ -201,6 +211,11 @@ fn audit_entries() -> Vec<audit::Entry> {
     let actors = [Actor::System, Actor::Console, Actor::User(user_id().to_string()), Actor::Node(node_id().to_string()), Actor::Anonymous];
     let entry = |actor: Actor| {
         let known = actor != Actor::System;
+        let kept = match &actor {
+            Actor::System => audit::Kept::Nothing,
+            Actor::Console => audit::Kept::Clear { address: Some("192.0.2.7".into()) },
+            other => audit::Kept::Sealed { subject: other.to_string(), bytes: vec![1, 2, 255] },
+        };
         let draft = audit::Draft {
             at: AT,
             at_trusted: known,
@@ -209,11 +224,12 @@ fn audit_entries() -> Vec<audit::Entry> {
             subject: node_id().to_string(),
             success: known,
             reason: known.then(|| "NotAllowed".into()),
-            address: known.then(|| "192.0.2.7".into()),
             request_id: known.then(|| "req_1".into()),
             times: 300,
+            personal: audit::Personal::default(),
+            seed: audit::Seed::default(),
         };
-        audit::Entry { seq: 70_000, draft, previous: [8; 32], hash: [9; 32] }
+        audit::Entry { seq: 70_000, draft, kept, previous: [8; 32], hash: [9; 32] }
     };
     actors.map(entry).to_vec()
 }
@@ -382,7 +398,15 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
     let session = |carrier| {
         let known = carrier == Carrier::Cookie;
         let (address, user_agent) = (known.then(|| "192.0.2.7".to_owned()), known.then(|| "Mozilla/5.0".to_owned()));
-        Session { user: user_id(), carrier, created_at: AT, used_at: AT.plus_ms(4), address, user_agent }
+        Session {
+            user: user_id(),
+            carrier,
+            created_at: AT,
+            used_at: AT.plus_ms(4),
+            address,
+            user_agent,
+            confirmed_at: known.then(|| AT.plus_ms(5)),
+        }
     };
     let mut accrued = Accrued { through: Epoch(SLOT.0), ..Accrued::default() };
     accrued.set_remainder(Currency::Usdt, Pico(999_999_999_999));
@@ -398,6 +422,7 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("Session", vec![session(Carrier::Cookie), session(Carrier::Bearer)]),
         Golden::of("Alert", alerts()),
         Golden::of("Entry", audit_entries()),
+        Golden::of("SubjectKey", [Some(vec![1, 2, 255]), None].map(|sealed| SubjectKey { sealed, at: AT }).to_vec()),
         Golden::of("Index", vec![Index(0), Index(300), Index(u32::MAX)]),
         Golden::of("Index64", vec![Index64(1), Index64(u64::MAX)]),
         Golden::of("Head", heads()),

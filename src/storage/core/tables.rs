@@ -22,6 +22,7 @@ use super::ledger::{Accrued, Balance};
 use super::meta::{Counters, StoreMeta};
 use super::node_events::Silent;
 use super::payouts::SealedAddress;
+use super::subject_keys::SubjectKey;
 
 /// One row, "store".
 pub const STORE: Table<String, StoreMeta> = Table::new("store");
@@ -66,6 +67,8 @@ pub const ALERTS: Table<u64, Alert> = Table::new("alerts");
 pub const OPEN_ALERTS: Table<String, Index64> = Table::new("open_alerts");
 /// By sequence, from 1.
 pub const AUDIT: Table<u64, Entry> = Table::new("audit");
+/// Whose personal values -> the key that seals them in the audit log, or when it was destroyed.
+pub const SUBJECT_KEYS: Table<String, SubjectKey> = Table::new("subject_keys");
 /// First slot of an epoch -> its head.
 pub const EPOCHS: Table<u32, Head> = Table::new("epochs");
 /// By sequence, from 1.
@@ -98,11 +101,12 @@ record! {
     Node = 1,
     Pool = 1,
     EnrolmentToken = 1,
-    User = 1,
+    User = 2 from migrate::user,
     UserId = 1,
-    Session = 2 from migrate::session,
+    Session = 3 from migrate::session,
     Alert = 1,
-    Entry = 1,
+    Entry = 2 from migrate::audit_entry,
+    SubjectKey = 1,
     Index = 1,
     Index64 = 1,
     Head = 1,
@@ -137,6 +141,7 @@ pub const ALL: &[&str] = &[
     ALERTS.name,
     OPEN_ALERTS.name,
     AUDIT.name,
+    SUBJECT_KEYS.name,
     EPOCHS.name,
     POSTINGS.name,
     BALANCES.name,
