@@ -447,7 +447,7 @@ mod tests {
         let mut spilled = Vec::new();
         while now < end {
             match cycle.next(BootMs(now), can_date) {
-                Next::Measure => cycle.measured(BootMs(now), Sample::default()),
+                Next::Measure => cycle.measured(BootMs(now), Sample::default(), None),
                 Next::Report => cycle.failed(BootMs(now), Failure::Unreachable, 7),
                 Next::Spill => spilled.extend(cycle.spill(BootMs(now)).iter().map(|i| i.seq)),
                 Next::Late => panic!("no manager, no late batch"),
@@ -578,7 +578,7 @@ mod tests {
         fn until(&mut self, cycle: &mut Cycle, now: &mut i64, end: i64) {
             while *now < end {
                 match cycle.next(BootMs(*now), true) {
-                    Next::Measure => cycle.measured(BootMs(*now), Sample::default()),
+                    Next::Measure => cycle.measured(BootMs(*now), Sample::default(), None),
                     Next::Spill => {
                         self.spool.extend(cycle.spill(BootMs(*now)).iter().map(|i| i.seq));
                         cycle.set_backlog(!self.spool.is_empty());
