@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::client::{Address, Client, ClientError};
 use super::clock::Clock;
 use super::collector::{Collector, boot_id, fingerprint, hardware_info, host_name};

@@ -231,9 +231,12 @@ fn status_and_code(refusal: &Refusal) -> (StatusCode, u16) {
         Refusal::SetupCodeWrong => (UNAUTHORIZED, 2005),
         Refusal::FreshFactorNeeded => (FORBIDDEN, 2009),
         Refusal::Throttled => (StatusCode::TOO_MANY_REQUESTS, 4291),
-        Refusal::SettingNotFound | Refusal::UserNotFound | Refusal::AlertNotFound | Refusal::EpochNotFound | Refusal::SessionNotFound | Refusal::ApiTokenNotFound => {
-            (NOT_FOUND, 4041)
-        }
+        Refusal::SettingNotFound
+        | Refusal::UserNotFound
+        | Refusal::AlertNotFound
+        | Refusal::EpochNotFound
+        | Refusal::SessionNotFound
+        | Refusal::ApiTokenNotFound => (NOT_FOUND, 4041),
         Refusal::UserExists | Refusal::LastSuperAdmin | Refusal::PayoutMoved | Refusal::StorageCheckRunning => (CONFLICT, 4091),
         Refusal::AuditCheckRunning | Refusal::AlreadyErased => (CONFLICT, 4091),
         Refusal::IdempotencyKeyReused | Refusal::IdempotencyInProgress | Refusal::IdempotencyAnswerNotKept => (CONFLICT, 4092),

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 
-use super::access::{NodeAccess, Rule, operations, self};
+use super::access::{self, NodeAccess, Rule, operations};
 use super::enrolment::{TokenSort, TokenStatus};
 use super::error::ErrorBody;
 use super::examples;

@@ -41,7 +41,7 @@ pub mod silence;
 pub mod time;
 pub mod totp;
 pub mod user;
+pub mod workload;
 
 #[cfg(test)]
 mod rule_tests;
-pub mod workload;
