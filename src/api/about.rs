@@ -52,7 +52,8 @@ pub struct About {
 #[utoipa::path(get, path = "/about", tag = "operations", security(("access" = ["fleet:read"])), responses((status = 200, body = About)))]
 pub async fn show(State(state): State<AppState>) -> Result<Json<About>, ApiError> {
     let store = meta::store(&state.store.read()?)?;
-    let tls = state.settings().transport.tls.as_ref();
+    let settings = state.settings();
+    let tls = settings.transport.tls.as_ref();
     let certificate = tls.map(|tls| CertificateAbout { sha256: tls.fingerprint(), generated: !tls.is_own() });
     Ok(Json(About {
         version: env!("CARGO_PKG_VERSION"),

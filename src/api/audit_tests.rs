@@ -237,7 +237,7 @@ async fn a_compliance_report_counts_what_people_did_in_its_range() {
         let body = json!({"username": "anna", "password": "not the password"});
         site.call(Method::POST, "/api/v1/auth/login", Some(body), &[]).await;
     }
-    site.state.flush_refusals().await.unwrap();
+    site.state.flush_refusals(true).await.unwrap();
     let (status, _) = site.as_bearer(&root, Method::PUT, &format!("/api/v1/users/{anna}"), Some(json!({"role": "operator"}))).await;
     assert_eq!(status, StatusCode::OK);
     site.driver.advance_ms(1_000);
