@@ -82,6 +82,11 @@ const PUBLIC: &[&str] = &["/setup", "/licences", "/openapi.json", "/health", "/h
 /// Lowest role of what is read and is not for every viewer.
 const READ_BY_FEW: &[(&str, &str)] = &[
     ("/audit", "admin"),
+    ("/audit/anchor", "admin"),
+    ("/audit/export", "admin"),
+    ("/audit/verify", "admin"),
+    ("/compliance/report", "admin"),
+    ("/privacy/export/{user_id}", "super_admin"),
     ("/enrolment-tokens", "operator"),
     ("/ledger", "admin"),
     ("/ledger/balances", "admin"),
