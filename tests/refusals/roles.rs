@@ -92,6 +92,8 @@ const READ_BY_FEW: &[(&str, &str)] = &[
     ("/audit/anchor", "admin"),
     ("/audit/export", "admin"),
     ("/audit/verify", "admin"),
+    ("/compliance/report", "admin"),
+    ("/privacy/export/{user_id}", "super_admin"),
     ("/enrolment-tokens", "operator"),
     ("/ledger", "admin"),
     ("/ledger/balances", "admin"),
