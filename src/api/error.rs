@@ -176,7 +176,7 @@ fn status_and_code(refusal: &Refusal) -> (StatusCode, u16) {
     const UNAUTHORIZED: StatusCode = StatusCode::UNAUTHORIZED;
     match refusal {
         Refusal::Invalid(_) => (StatusCode::BAD_REQUEST, 1002),
-        Refusal::Rule(name, _) => (RULE, rule_code(name)),
+        Refusal::Rule(name, _) | Refusal::Broken(name, _) => (RULE, rule_code(name)),
         Refusal::NodeNotFound => (NOT_FOUND, 5001),
         Refusal::NodeExists | Refusal::NodeNameTaken => (CONFLICT, 5007),
         Refusal::NodeHasMoney => (CONFLICT, 4091),
@@ -203,6 +203,8 @@ fn status_and_code(refusal: &Refusal) -> (StatusCode, u16) {
         Refusal::SetupCodeWrong => (UNAUTHORIZED, 2005),
         Refusal::FreshFactorNeeded => (FORBIDDEN, 2009),
         Refusal::Throttled => (StatusCode::TOO_MANY_REQUESTS, 4291),
+        Refusal::AlertResolved => (CONFLICT, 4091),
+        Refusal::AllocationNotFound => (NOT_FOUND, 4041),
         Refusal::UserNotFound | Refusal::AlertNotFound | Refusal::EpochNotFound | Refusal::SessionNotFound => (NOT_FOUND, 4041),
         Refusal::UserExists | Refusal::LastSuperAdmin | Refusal::PayoutMoved | Refusal::StorageCheckRunning => (CONFLICT, 4091),
         Refusal::IdempotencyKeyReused | Refusal::IdempotencyInProgress | Refusal::IdempotencyAnswerNotKept => (CONFLICT, 4092),
@@ -228,7 +230,7 @@ impl From<Refusal> for ApiError {
         let (status, code) = status_and_code(&refusal);
         let error = ApiError::new(status, code, refusal.name(), refusal.to_string());
         let retry_after_seconds = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_SECONDS);
-        let fields = if let Refusal::Invalid(fields) = refusal { fields } else { Vec::new() };
+        let fields = if let Refusal::Invalid(fields) | Refusal::Broken(_, fields) = refusal { fields } else { Vec::new() };
         ApiError { fields, retry_after_seconds, ..error }
     }
 }

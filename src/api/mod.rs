@@ -4,6 +4,7 @@
 pub mod about;
 mod agent;
 pub mod alerts;
+pub mod allocation;
 pub mod assets;
 pub mod audit;
 pub mod auth;
@@ -24,6 +25,7 @@ pub mod metrics;
 pub mod middleware;
 pub mod node_actions;
 pub mod node_events;
+pub mod node_history;
 pub mod node_view;
 pub mod nodes;
 pub mod openapi;
@@ -49,6 +51,7 @@ pub mod setup;
 pub mod setup_steps;
 pub mod state;
 pub mod storage;
+pub mod thresholds;
 pub mod uptime;
 
 pub use auth::{Caller, Principal};
@@ -88,6 +91,8 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(recovery_kit::make))
         .routes(routes!(audit::list))
         .routes(routes!(alerts::list))
+        .routes(routes!(alerts::get))
+        .routes(routes!(alerts::acknowledge))
         .routes(routes!(clock::show))
         .routes(routes!(clock::confirm))
         .routes(routes!(clock::accept))
@@ -103,6 +108,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(nodes::accept_fingerprint))
         .routes(routes!(node_actions::act))
         .routes(routes!(node_events::list))
+        .routes(routes!(node_history::show))
         .routes(routes!(pools::list, pools::create))
         .routes(routes!(pools::get, pools::update, pools::delete))
         .routes(routes!(pools::add_node))
@@ -113,6 +119,11 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(pools::join_flat))
         .routes(routes!(resources::current))
         .routes(routes!(resources::metrics))
+        .routes(routes!(thresholds::of_node, thresholds::set_of_node))
+        .routes(routes!(thresholds::of_pool, thresholds::set_of_pool))
+        .routes(routes!(allocation::list))
+        .routes(routes!(allocation::allocate))
+        .routes(routes!(allocation::release))
         .routes(routes!(overview::show))
         .routes(routes!(fleet_scores::summary))
         .routes(routes!(poot::score))

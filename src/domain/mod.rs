@@ -3,8 +3,10 @@
 
 pub mod address;
 pub mod alert;
+pub mod allocation;
 pub mod audit;
 pub mod bits;
+pub mod capability;
 pub mod challenge;
 pub mod credits;
 pub mod enrolment;
@@ -29,5 +31,6 @@ pub mod series;
 pub mod session;
 pub mod setup;
 pub mod silence;
+pub mod threshold;
 pub mod time;
 pub mod user;

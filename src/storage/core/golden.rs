@@ -8,11 +8,12 @@ use super::tables::{Index, Index64};
 use crate::crypto::PublicKey;
 use crate::domain::address::PayoutAddress;
 use crate::domain::alert::{Alert, Severity};
+use crate::domain::allocation::{Allocation, NamedAllocation};
 use crate::domain::audit::{self, Actor};
 use crate::domain::credits::Epoch;
 use crate::domain::enrolment::{EnrolmentTarget, EnrolmentToken, Fingerprint};
 use crate::domain::epoch::{Counts, Head};
-use crate::domain::ids::{AlertId, EnrolmentId, ManagerId, NodeId, NodeIndex, PayoutId, PoolId, PoolIndex, UserId};
+use crate::domain::ids::{AlertId, AllocationId, EnrolmentId, ManagerId, NodeId, NodeIndex, PayoutId, PoolId, PoolIndex, UserId};
 use crate::domain::ledger::{Account, Book, Cause, Entry, Line, Posting, Settlement};
 use crate::domain::money::{Currency, Pico, Units};
 use crate::domain::node::{
@@ -25,6 +26,7 @@ use crate::domain::pool::{Pool, ScalingPolicy};
 use crate::domain::poot::Params;
 use crate::domain::session::{Carrier, Session};
 use crate::domain::setup::SetupMark;
+use crate::domain::threshold::{Limits, METRICS, Tenths, ThresholdSet};
 use crate::domain::time::Timeline;
 use crate::domain::user::{PasswordHash, Role, User};
 use crate::storage::golden::{AT, Golden, SLOT, like, pricing};
@@ -184,16 +186,37 @@ fn users() -> Vec<User> {
 }
 
 fn alerts() -> Vec<Alert> {
-    let alert = |severity, resolved_at| Alert {
-        id: AlertId::parse("alert_0123456789abcdef").unwrap(),
-        kind: "node_unreachable".into(),
-        subject: node_id().to_string(),
-        severity,
-        message: "not heard for 120 s".into(),
-        raised_at: AT,
-        resolved_at,
+    let id = AlertId::parse("alert_0000000300").unwrap();
+    let alert = |severity| Alert::new(id.clone(), "resource_threshold", node_id().as_str(), severity, "attic: CPU use 97 %", AT);
+    let info = alert(Severity::Info);
+    let mut over = alert(Severity::Warning);
+    over.acknowledge(Actor::User(user_id().to_string()), Some("on it".into()), AT.plus_seconds(5));
+    over.resolve(AT.plus_seconds(60));
+    let mut lived = Alert { topic: Some("cpu_percent".into()), ..alert(Severity::Warning) };
+    lived.set_severity(Severity::Critical, "attic: CPU use 99 %", AT.plus_seconds(10));
+    lived.set_severity(Severity::Warning, "attic: CPU use 90 %", AT.plus_seconds(20));
+    lived.set_unknown(true, AT.plus_seconds(30));
+    lived.set_unknown(false, AT.plus_seconds(40));
+    lived.set_unknown(true, AT.plus_seconds(50));
+    vec![info, over, lived, alert(Severity::Critical)]
+}
+
+fn threshold_sets() -> Vec<ThresholdSet> {
+    let limits = METRICS.map(|metric| (metric, Limits { warning: Tenths(701), critical: Tenths(902) }));
+    vec![ThresholdSet::default(), ThresholdSet { limits: limits.to_vec(), duration_seconds: Some(600), hysteresis: Some(Tenths(25)) }]
+}
+
+fn allocations() -> Vec<NamedAllocation> {
+    let amounts =
+        Allocation { cpu_hundredths: Some(2_550), memory_bytes: Some(1 << 30), disk_bytes: Some(5 << 30), network_kbps: Some(10_500) };
+    let named = |amounts| NamedAllocation {
+        id: AllocationId::parse("alloc_0123456789abcdef").unwrap(),
+        name: "render".into(),
+        amounts,
+        created_at: AT,
+        created_by: Actor::User(user_id().to_string()),
     };
-    vec![alert(Severity::Info, None), alert(Severity::Warning, Some(AT.plus_seconds(60))), alert(Severity::Critical, None)]
+    vec![named(amounts), named(Allocation::default())]
 }
 
 fn audit_entries() -> Vec<audit::Entry> {
@@ -383,6 +406,8 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("SetupMark", [false, true].map(|skipped| SetupMark { skipped, at: AT, by: user_id().to_string() }).to_vec()),
         Golden::of("SealedAddress", vec![like::<SealedAddress>(&vec![1u8, 2, 255])]),
         Golden::of("NodeEvent", node_events()),
+        Golden::of("ThresholdSet", threshold_sets()),
+        Golden::of("NamedAllocation", allocations()),
         Golden::of("Silent", vec![Silent::default(), Silent([0, 64, 300].map(NodeIndex).into_iter().collect())]),
     ]
 }

@@ -1,6 +1,7 @@
 //! `core.redb`: everything that is answered only after a commit. One file of verbs per noun.
 
 pub mod alerts;
+pub mod allocations;
 pub mod audit;
 pub mod enrolment;
 pub mod epochs;
@@ -14,6 +15,7 @@ pub mod people;
 pub mod pools;
 pub mod setup_steps;
 pub mod tables;
+pub mod thresholds;
 
 #[cfg(test)]
 pub(in crate::storage) mod golden;

@@ -1,6 +1,7 @@
 //! Every table of `core.redb` on one screen. Keys of busy tables are monotonic: a random key costs forty times the bytes.
 
 use crate::domain::alert::Alert;
+use crate::domain::allocation::NamedAllocation;
 use crate::domain::audit::Entry;
 use crate::domain::enrolment::EnrolmentToken;
 use crate::domain::epoch::Head;
@@ -12,6 +13,7 @@ use crate::domain::payout::Payout;
 use crate::domain::pool::Pool;
 use crate::domain::session::Session;
 use crate::domain::setup::SetupMark;
+use crate::domain::threshold::ThresholdSet;
 use crate::domain::user::User;
 use crate::record;
 use crate::storage::migrate;
@@ -40,6 +42,12 @@ pub const NODE_NAMES: Table<(u32, String), Index> = Table::new("node_names");
 pub const NODE_EVENTS: Table<(u32, u64), NodeEvent> = Table::new("node_events");
 /// One row: whose silence is recorded.
 pub const SILENT: Table<String, Silent> = Table::new("silent");
+/// Node index -> thresholds that were set for it.
+pub const NODE_THRESHOLDS: Table<u32, ThresholdSet> = Table::new("node_thresholds");
+/// Pool index -> thresholds that its nodes inherit.
+pub const POOL_THRESHOLDS: Table<u32, ThresholdSet> = Table::new("pool_thresholds");
+/// (node index, allocation id) -> a named share of the node.
+pub const ALLOCATIONS: Table<(u32, String), NamedAllocation> = Table::new("allocations");
 /// By pool index.
 pub const POOLS: Table<u32, Pool> = Table::new("pools");
 /// Deleted pools by index: an epoch that closes late still asks for their price.
@@ -57,7 +65,7 @@ pub const SESSIONS: Table<[u8; 32], Session> = Table::new("sessions");
 pub const SETUP_STEPS: Table<String, SetupMark> = Table::new("setup_steps");
 /// By sequence, from 1.
 pub const ALERTS: Table<u64, Alert> = Table::new("alerts");
-/// Kind, space, subject -> the open alert.
+/// Kind, space, subject, and where it has one another space and its topic -> the open alert.
 pub const OPEN_ALERTS: Table<String, Index64> = Table::new("open_alerts");
 /// By sequence, from 1.
 pub const AUDIT: Table<u64, Entry> = Table::new("audit");
@@ -96,7 +104,7 @@ record! {
     User = 1,
     UserId = 1,
     Session = 2 from migrate::session,
-    Alert = 1,
+    Alert = 2 from migrate::alert,
     Entry = 1,
     Index = 1,
     Index64 = 1,
@@ -109,6 +117,8 @@ record! {
     SetupMark = 1,
     NodeEvent = 1,
     Silent = 1,
+    ThresholdSet = 1,
+    NamedAllocation = 1,
 }
 
 /// Created with the file, or when a later release opens it, so that snapshots can open them all.
@@ -142,4 +152,7 @@ pub const ALL: &[&str] = &[
     SETUP_STEPS.name,
     NODE_EVENTS.name,
     SILENT.name,
+    NODE_THRESHOLDS.name,
+    POOL_THRESHOLDS.name,
+    ALLOCATIONS.name,
 ];
