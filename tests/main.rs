@@ -15,3 +15,4 @@ mod openapi;
 mod refusals;
 mod rollups;
 mod silence;
+mod thresholds;

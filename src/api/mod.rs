@@ -37,6 +37,7 @@ pub mod payout_detail;
 pub mod payouts;
 pub mod people;
 mod planned;
+pub mod pool_health;
 pub mod pool_metrics;
 pub mod pools;
 pub mod poot;

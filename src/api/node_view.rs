@@ -4,10 +4,13 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
+use super::allocation::ResourceAmounts;
 use super::error::ApiError;
 use super::poot::{PootSummary, pico};
 use super::state::AppState;
+use crate::domain::allocation::Allocation;
 use crate::domain::bits::Bitmap;
+use crate::domain::capability;
 use crate::domain::ids::{NodeIndex, PoolIndex};
 use crate::domain::ledger::{Account, Book, Settlement};
 use crate::domain::metrics::Sample;
@@ -18,7 +21,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::time::{Now, Slot, Timestamp};
 use crate::live::LatestSample;
 use crate::storage::accruals;
-use crate::storage::core::{ledger, node_events, pools};
+use crate::storage::core::{alerts, allocations, ledger, node_events, pools};
 use crate::storage::fault::Fault;
 use crate::storage::present::Standings;
 use crate::storage::table::Read;
@@ -78,6 +81,13 @@ pub struct NodeView {
     pub updated_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest: Option<LatestSample>,
+    /// Alerts about it that are not over.
+    pub open_alerts: u32,
+    /// The sum of its allocations.
+    pub allocated: ResourceAmounts,
+    /// `name` or `name:value`, from its hardware: what the list's `capability` finds.
+    #[schema(example = json!(["architecture:aarch64", "cores:4", "storage:nvme"]))]
+    pub capabilities: Vec<String>,
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -130,12 +140,15 @@ impl<'a> NodeViews<'a> {
         let standings = Standings::load(store, &indices, self.state.settings.poot, self.now)?;
         let unposted = accruals::unposted(read, &store.hot.read()?, nodes)?;
         let accrued = |node: &Node, currency| unposted.get(&node.index).and_then(|sum| sum.get(&currency)).copied().unwrap_or_default();
+        let open_alerts = alerts::open_counts(read)?;
         let view = |node: &&Node| {
             let poot = PootSummary::of(&standings.of(node.index), &standings.params);
             let currency = self.currency(node);
             let book = Book { settlement: self.state.settings.settlement, currency };
             let payable = ledger::balance(read, book, Account::NodePayable(node.index))?;
-            Ok(self.view(node, poot, pico(accrued(node, currency), currency)?, payable, book))
+            let shown = self.view(node, poot, pico(accrued(node, currency), currency)?, payable, book);
+            let open_alerts = open_alerts.get(node.id.as_str()).copied().unwrap_or(0);
+            Ok(NodeView { open_alerts, allocated: allocations::total(read, node.index)?.into(), ..shown })
         };
         nodes.iter().map(view).collect()
     }
@@ -178,8 +191,16 @@ impl<'a> NodeViews<'a> {
             created_at: node.created_at.rfc3339(),
             updated_at: node.updated_at.rfc3339(),
             latest: intake.latest(node.index).map(|latest| LatestSample::of(latest.at, &latest.sample)),
+            open_alerts: 0,
+            allocated: Allocation::default().into(),
+            capabilities: capabilities(node),
         }
     }
+}
+
+/// What a node can do; what its agent tells besides its hardware belongs here too.
+pub fn capabilities(node: &Node) -> Vec<String> {
+    capability::of(node.hardware.as_ref(), &[])
 }
 
 /// One node as it is now.

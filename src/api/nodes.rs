@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{ApiError, ErrorBody};
 use super::input::Strict;
-use super::node_view::{NodeView, NodeViews, show};
+use super::node_view::{NodeView, NodeViews, capabilities, show};
 use super::reads;
 use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path, Query};
+use crate::domain::capability;
 use crate::domain::ids::{NodeId, NodeIndex, PoolId};
 use crate::domain::ledger::{Account, Book, Settlement};
 use crate::domain::money::{Currency, Pico, Units};
@@ -53,6 +54,8 @@ pub struct NodeQuery {
     order: Option<String>,
     /// Part of a name or an id.
     search: Option<String>,
+    /// Nodes with this capability: `gpu`, `architecture:aarch64`.
+    capability: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +72,7 @@ struct Wanted {
     status: Option<Status>,
     pool: Option<PoolId>,
     search: Option<String>,
+    capability: Option<String>,
     sort: Sort,
     descending: bool,
 }
@@ -98,8 +102,10 @@ impl NodeQuery {
         errors.require(matches!(order, "asc" | "desc"), "order", "must be asc or desc");
         let search = self.search.filter(|text| !text.is_empty()).map(|text| text.to_ascii_lowercase());
         errors.require(search.as_ref().is_none_or(|text| text.len() <= MAX_SEARCH), "search", "must have at most 100 characters");
+        let capability = self.capability.filter(|text| !text.is_empty());
+        errors.require(capability.as_ref().is_none_or(|text| text.len() <= MAX_SEARCH), "capability", "must have at most 100 characters");
         errors.finish()?;
-        Ok(Wanted { status, pool, search, sort: sort.unwrap_or(Sort::Created), descending: order == "desc" })
+        Ok(Wanted { status, pool, search, capability, sort: sort.unwrap_or(Sort::Created), descending: order == "desc" })
     }
 }
 
@@ -126,7 +132,10 @@ fn listed(state: &AppState, page: Page, wanted: &Wanted) -> Result<Json<NodeList
     };
     let fits = |node: &Node| {
         let found = |text: &String| node.name.to_ascii_lowercase().contains(text) || node.id.as_str().to_ascii_lowercase().contains(text);
-        (pool.is_none() || node.pool_now() == pool) && wanted.search.as_ref().is_none_or(found)
+        let can = |wanted: &String| capability::fits(&capabilities(node), wanted);
+        (pool.is_none() || node.pool_now() == pool)
+            && wanted.search.as_ref().is_none_or(found)
+            && wanted.capability.as_ref().is_none_or(can)
     };
     let last = state.store.intake.last_reports();
     let now = state.now();

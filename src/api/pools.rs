@@ -8,6 +8,7 @@ use super::error::{ApiError, ErrorBody};
 use super::input::RawAmount;
 use super::node_view::{NodeView, show};
 use super::nodes::{node_id, published};
+use super::pool_health::{PoolHealthView, PoolsHealth};
 use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path};
 use crate::domain::ids::{NodeId, PoolId, PoolIndex};
 use crate::domain::money::{Currency, Units};
@@ -37,6 +38,7 @@ pub struct PoolView {
     pub auto_scaling: bool,
     pub scaling_policy: Option<ScalingPolicy>,
     pub pricing: PricingView,
+    pub health: PoolHealthView,
     pub created_at: String,
     pub updated_at: String,
 }
@@ -55,7 +57,7 @@ pub struct PricingView {
 }
 
 impl PoolView {
-    fn of(pool: &Pool, node_count: u32, slot: Slot) -> PoolView {
+    fn of(pool: &Pool, node_count: u32, slot: Slot, health: PoolHealthView) -> PoolView {
         let Pricing { cost_per_hour, reward_per_hour, currency } = *pool.pricing.latest();
         let pricing = PricingView {
             cost_per_hour: cost_per_hour.to_decimal(currency).to_string(),
@@ -73,6 +75,7 @@ impl PoolView {
             auto_scaling: pool.auto_scaling,
             scaling_policy: pool.scaling_policy,
             pricing,
+            health,
             created_at: pool.created_at.rfc3339(),
             updated_at: pool.updated_at.rfc3339(),
         }
@@ -80,8 +83,10 @@ impl PoolView {
 }
 
 fn show_pool(state: &AppState, pool: &Pool) -> Result<PoolView, ApiError> {
-    let count = pools::member_count(&state.store.read()?, pool.index)?;
-    Ok(PoolView::of(pool, count, state.now().wall.slot()))
+    let read = state.store.read()?;
+    let count = pools::member_count(&read, pool.index)?;
+    let health = PoolsHealth::load(state, &read)?.of(pool.index);
+    Ok(PoolView::of(pool, count, state.now().wall.slot(), health))
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -97,8 +102,8 @@ pub async fn list(State(state): State<AppState>, caller: Caller, page: Page) -> 
     let read = state.store.read()?;
     let counts = nodes::member_counts(&read)?;
     let (rows, pagination) = page.slice(pools::list(&read)?);
-    let slot = state.now().wall.slot();
-    let view = |pool: &Pool| PoolView::of(pool, counts.get(&pool.index).copied().unwrap_or(0), slot);
+    let (slot, health) = (state.now().wall.slot(), PoolsHealth::load(&state, &read)?);
+    let view = |pool: &Pool| PoolView::of(pool, counts.get(&pool.index).copied().unwrap_or(0), slot, health.of(pool.index));
     Ok(Json(PoolList { pools: rows.iter().map(view).collect(), pagination }))
 }
 

@@ -24,6 +24,7 @@ pub mod node_event;
 pub mod overlay;
 pub mod payout;
 pub mod pool;
+pub mod pool_health;
 pub mod poot;
 pub mod refusal;
 pub mod registration;

@@ -453,7 +453,11 @@ mod tests {
         let value = prop_oneof![780i32..=960, Just(850), Just(950), Just(800), Just(900)];
         prop::collection::vec((prop_oneof![8 => Just(1u32), 2 => 2u32..=6], value), 1..120).prop_map(|steps| {
             let mut slot = 1_000;
-            steps.into_iter().map(|(step, value)| (std::mem::replace(&mut slot, slot + step), value)).collect()
+            let mut place = |(step, value)| {
+                slot += step;
+                (slot, value)
+            };
+            steps.into_iter().map(&mut place).collect()
         })
     }
 

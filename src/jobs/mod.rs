@@ -9,6 +9,7 @@ mod postings;
 mod rollups;
 mod schedule;
 mod silence;
+mod thresholds;
 
 use std::sync::Arc;
 
@@ -77,6 +78,7 @@ impl Context {
             Job::Housekeeping => housekeeping::run(self).await,
             Job::Silence => silence::run(self).await,
             Job::Rollups => rollups::run(self).await,
+            Job::Thresholds => thresholds::run(self).await,
         }
     }
 
@@ -88,7 +90,7 @@ impl Context {
     /// All cycles in their natural order: what time alone would bring. For driven clocks and the command line.
     pub async fn run_all(&self) -> Result<(), Stopped> {
         self.tick();
-        for job in [Job::Silence, Job::Flush, Job::Epochs, Job::Postings, Job::Payouts, Job::Rollups, Job::Housekeeping] {
+        for job in [Job::Silence, Job::Thresholds, Job::Flush, Job::Epochs, Job::Postings, Job::Payouts, Job::Rollups, Job::Housekeeping] {
             self.run(job).await?;
         }
         Ok(())

@@ -23,7 +23,8 @@ const MIN_TICK: Duration = Duration::from_millis(20);
 const TRACK_SECONDS: u64 = 30;
 
 /// The same by slots of our own clock, for the days on which the wall clock jumps.
-const BY_SLOT: &[(Job, u32)] = &[(Job::Silence, 1), (Job::Epochs, 2), (Job::Postings, 40), (Job::Housekeeping, 120), (Job::Rollups, 10)];
+const BY_SLOT: &[(Job, u32)] =
+    &[(Job::Silence, 1), (Job::Thresholds, 1), (Job::Epochs, 2), (Job::Postings, 40), (Job::Housekeeping, 120), (Job::Rollups, 10)];
 
 /// Running cycles; they end when `stopping` turns true.
 pub struct Scheduler {
@@ -45,7 +46,17 @@ impl Scheduler {
         tasks.spawn(payouts(context.clone(), stopping.clone()));
         // Both drive the same payouts: one waits for the other.
         let paying = Turn::default();
-        for job in [Job::Flush, Job::Epochs, Job::Postings, Job::Payouts, Job::Tracking, Job::Housekeeping, Job::Silence, Job::Rollups] {
+        for job in [
+            Job::Flush,
+            Job::Epochs,
+            Job::Postings,
+            Job::Payouts,
+            Job::Tracking,
+            Job::Housekeeping,
+            Job::Silence,
+            Job::Rollups,
+            Job::Thresholds,
+        ] {
             let turn = if matches!(job, Job::Payouts | Job::Tracking) { Arc::clone(&paying) } else { Turn::default() };
             tasks.spawn(cycle(context.clone(), job, turn, stopping.clone()));
             context.nudges.nudge(job);

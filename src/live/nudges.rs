@@ -19,10 +19,12 @@ pub enum Job {
     Silence,
     /// Rolls up hours and days that are over.
     Rollups,
+    /// Judges measurements by their thresholds.
+    Thresholds,
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Nudges(Arc<[Notify; 8]>);
+pub struct Nudges(Arc<[Notify; 9]>);
 
 impl Nudges {
     pub fn new() -> Nudges {
@@ -40,7 +42,7 @@ impl Nudges {
     }
 
     fn of(&self, job: Job) -> &Notify {
-        let [flush, epochs, postings, payouts, tracking, housekeeping, silence, rollups] = &*self.0;
+        let [flush, epochs, postings, payouts, tracking, housekeeping, silence, rollups, thresholds] = &*self.0;
         match job {
             Job::Flush => flush,
             Job::Epochs => epochs,
@@ -50,6 +52,7 @@ impl Nudges {
             Job::Housekeeping => housekeeping,
             Job::Silence => silence,
             Job::Rollups => rollups,
+            Job::Thresholds => thresholds,
         }
     }
 }
