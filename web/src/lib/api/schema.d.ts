@@ -58,6 +58,43 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/alerts/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show an alert and what happened to it */
+        get: operations["get_alerts_id"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alerts/{id}/acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say that you have seen an alert
+         * @description It stays open. Doing it again changes nothing; when it gets worse, it wants to be seen again.
+         */
+        post: operations["post_alerts_id_acknowledge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/audit": {
         parameters: {
             query?: never;
@@ -598,6 +635,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/nodes/pools/{pool_id}/thresholds": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Thresholds that the nodes of a pool inherit */
+        get: operations["get_nodes_pools_pool_id_thresholds"];
+        /** Set the thresholds that the nodes of a pool inherit */
+        put: operations["put_nodes_pools_pool_id_thresholds"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/nodes/poot/batch-validate": {
         parameters: {
             query?: never;
@@ -668,6 +723,26 @@ export interface paths {
          * @description Ends a fingerprint drift: payouts of the node go on.
          */
         post: operations["post_nodes_id_fingerprint_accept"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The history of a node
+         * @description Status, commands, membership, maintenance, hardware, alerts, payouts and configuration in one order of time.
+         */
+        get: operations["get_nodes_id_history"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -823,9 +898,46 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Allocate resources of a node */
+        /**
+         * Allocate resources of a node
+         * @description Within its hardware, less what is allocated already. What does not fit is refused with what is left of each resource.
+         */
         post: operations["post_nodes_id_resources_allocate"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/resources/allocations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What of a node is allocated */
+        get: operations["get_nodes_id_resources_allocations"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/resources/allocations/{allocation_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Give an allocation back */
+        delete: operations["delete_nodes_id_resources_allocations_allocation_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1525,6 +1637,10 @@ export interface components {
             target: string;
             version: string;
         };
+        AcknowledgeRequest: {
+            /** @description For whoever looks at it next. */
+            note?: string | null;
+        };
         /** @description Where a node is paid to. */
         AddressView: {
             /** @description No payout goes there before. */
@@ -1534,11 +1650,39 @@ export interface components {
             cooling_down: boolean;
             currency: components["schemas"]["Currency"];
         };
+        AlertDetail: components["schemas"]["AlertView"] & {
+            /** @description In order of time; the first step and the newest 49 are kept. */
+            history: components["schemas"]["AlertStep"][];
+        };
         AlertList: {
             alerts: components["schemas"]["AlertView"][];
             pagination: components["schemas"]["Pagination"];
         };
+        /**
+         * @description How an alert stands.
+         * @enum {string}
+         */
+        AlertState: "open" | "acknowledged" | "unknown" | "resolved";
+        /** @description One thing that happened to an alert. */
+        AlertStep: {
+            /** @description RFC 3339, UTC. */
+            at: string;
+            by?: components["schemas"]["Doer"] | null;
+            change: components["schemas"]["AlertTurn"];
+            note?: string | null;
+            /** @description After it. */
+            severity: components["schemas"]["Severity"];
+        };
+        /**
+         * @description What happened to an alert. New ones go to the end: stored steps name one by its place.
+         * @enum {string}
+         */
+        AlertTurn: "raised" | "resolved" | "acknowledged" | "escalated" | "eased" | "unknown" | "known";
         AlertView: {
+            /** @description Since it last got worse. */
+            acknowledged_at?: string | null;
+            acknowledged_by?: components["schemas"]["Doer"] | null;
+            acknowledged_note?: string | null;
             id: string;
             kind: string;
             message: string;
@@ -1546,8 +1690,18 @@ export interface components {
             raised_at: string;
             resolved_at?: string | null;
             severity: components["schemas"]["Severity"];
+            /** @description `open`; `acknowledged`: open, and someone has seen it; `unknown`: its subject is silent, so nobody can tell whether it is over; `resolved`. */
+            state: components["schemas"]["AlertState"];
             /** @description Id of what it is about; empty when it is about the manager. */
             subject: string;
+            /** @description Name of the node or the pool, deleted ones included. */
+            subject_name?: string | null;
+            /** @description What of the subject: the metric of a `resource_threshold`. */
+            topic?: string | null;
+            /** @description Since when its subject is silent. */
+            unknown_since?: string | null;
+            /** @description When something last happened to it. */
+            updated_at: string;
         };
         /** @description Open alerts. */
         AlertsOverview: {
@@ -1559,6 +1713,41 @@ export interface components {
             newest: components["schemas"]["AlertView"][];
             /** Format: int32 */
             warning: number;
+        };
+        AllocateRequest: {
+            /**
+             * Format: double
+             * @description Of all cores; at most two decimals.
+             */
+            cpu_percent?: number | null;
+            /** Format: int64 */
+            disk_bytes?: number | null;
+            /** Format: int64 */
+            memory_bytes?: number | null;
+            /** @description 3 to 100 of letters, digits, `_` and `-`; unique on the node. A name is made when absent. */
+            name?: string | null;
+            /**
+             * Format: double
+             * @description 10^6 bits per second; at most three decimals.
+             */
+            network_mbps?: number | null;
+        };
+        Allocation: components["schemas"]["ResourceAmounts"] & {
+            created_at: string;
+            created_by?: components["schemas"]["Doer"] | null;
+            id: string;
+            name: string;
+        };
+        /** @description What of a node is allocated. */
+        AllocationList: {
+            /** @description Their sum: what the node's supervisor enforces. */
+            allocated: components["schemas"]["ResourceAmounts"];
+            /** @description In the order they were made, at most 64. */
+            allocations: components["schemas"]["Allocation"][];
+            capacity?: components["schemas"]["ResourceAmounts"] | null;
+            /** @description Resources of which more is allocated than there is, because the machine or its limits shrank. Nothing is taken away from anyone by that. */
+            exceeded: string[];
+            left?: components["schemas"]["ResourceAmounts"] | null;
         };
         /** @enum {string} */
         AttemptStateName: "signed" | "maybe_sent" | "seen" | "paid" | "failed_on_chain" | "dead";
@@ -1756,6 +1945,18 @@ export interface components {
             write_iops?: number | null;
             /** Format: double */
             write_throughput_mbps?: number | null;
+        };
+        /** @description Who did something. */
+        Doer: {
+            /** @description Of the person or the node, or `console`. */
+            id: string;
+            /** @description As it is now; null where nobody knows it any more. */
+            name?: string | null;
+        };
+        DurationInForce: {
+            from: components["schemas"]["ThresholdOrigin"];
+            /** Format: int32 */
+            seconds: number;
         };
         /**
          * @description Whether the node's time counts.
@@ -2036,11 +2237,29 @@ export interface components {
             status: components["schemas"]["Health"];
             version: string;
         };
+        HistoryEntry: {
+            /** @description RFC 3339, UTC. */
+            at: string;
+            by?: components["schemas"]["Doer"] | null;
+            category: components["schemas"]["NodeEventCategory"];
+            detail?: string | null;
+            kind: components["schemas"]["NodeEventKind"];
+            /**
+             * Format: int64
+             * @description Counts the events of this node, from 1.
+             */
+            seq: number;
+        };
         /**
          * @description How far back a summary looks.
          * @enum {string}
          */
         HistoryRange: "24h" | "7d" | "30d" | "90d";
+        HysteresisInForce: {
+            from: components["schemas"]["ThresholdOrigin"];
+            /** Format: double */
+            points: number;
+        };
         /** @description How the passphrase becomes a key. */
         Kdf: {
             algorithm: string;
@@ -2352,6 +2571,17 @@ export interface components {
              * @example 0.0123
              */
             accrued: string;
+            /** @description The sum of its allocations. */
+            allocated: components["schemas"]["ResourceAmounts"];
+            /**
+             * @description `name` or `name:value`, from its hardware: what the list's `capability` finds.
+             * @example [
+             *       "architecture:aarch64",
+             *       "cores:4",
+             *       "storage:nvme"
+             *     ]
+             */
+            capabilities: string[];
             configuration: components["schemas"]["NodeConfiguration"];
             created_at: string;
             currency: components["schemas"]["Currency"];
@@ -2369,6 +2599,11 @@ export interface components {
             node_id: string;
             node_type: components["schemas"]["NodeType"];
             observed: components["schemas"]["Observed"];
+            /**
+             * Format: int32
+             * @description Alerts about it that are not over.
+             */
+            open_alerts: number;
             /**
              * @description Posted and not paid out.
              * @example 12.5
@@ -2465,6 +2700,8 @@ export interface components {
         NodeEvent: {
             /** @description Id of the person or the node that did it, or `console`; null when the manager did. */
             actor?: string | null;
+            /** @description As it is now; null where nobody knows it any more. */
+            actor_name?: string | null;
             /** @description RFC 3339, UTC. */
             at: string;
             detail?: string | null;
@@ -2476,13 +2713,23 @@ export interface components {
             seq: number;
         };
         /**
+         * @description What kinds have in common: what a history is filtered by.
+         * @enum {string}
+         */
+        NodeEventCategory: "identity" | "status" | "command" | "membership" | "eligibility" | "hardware" | "alert" | "payout" | "configuration";
+        /**
          * @description New kinds go to the end: stored records name a kind by its place.
          * @enum {string}
          */
-        NodeEventKind: "created" | "enrolled" | "reenrolled" | "renamed" | "moved_pool" | "maintenance_set" | "started" | "stopped" | "unreachable" | "back" | "fingerprint_drift" | "fingerprint_accepted" | "address_changed" | "payout_paid" | "payout_failed" | "payout_review" | "deleted";
+        NodeEventKind: "created" | "enrolled" | "reenrolled" | "renamed" | "moved_pool" | "maintenance_set" | "started" | "stopped" | "unreachable" | "back" | "fingerprint_drift" | "fingerprint_accepted" | "address_changed" | "payout_paid" | "payout_failed" | "payout_review" | "deleted" | "alert_raised" | "alert_changed" | "alert_acknowledged" | "alert_resolved" | "hardware_changed" | "configured" | "thresholds_set" | "allocated" | "released";
         NodeEventList: {
             /** @description Newest first; of one node the newest 1000 are kept. */
             events: components["schemas"]["NodeEvent"][];
+            pagination: components["schemas"]["Pagination"];
+        };
+        NodeHistory: {
+            /** @description Of one node the newest 1000 are kept. */
+            entries: components["schemas"]["HistoryEntry"][];
             pagination: components["schemas"]["Pagination"];
         };
         NodeList: {
@@ -2560,6 +2807,15 @@ export interface components {
          * @enum {string}
          */
         Observed: "starting" | "active" | "inactive" | "error" | "unreachable";
+        /** @description Alerts about the pool's nodes that are not over. */
+        OpenAlerts: {
+            /** Format: int32 */
+            critical: number;
+            /** Format: int32 */
+            info: number;
+            /** Format: int32 */
+            warning: number;
+        };
         /** @enum {string} */
         OverlayMetric: "cpu" | "memory" | "disk" | "network_in" | "network_out" | "temperature";
         /** @description The manager and its fleet now. */
@@ -2652,6 +2908,7 @@ export interface components {
             auto_scaling: boolean;
             created_at: string;
             description: string;
+            health: components["schemas"]["PoolHealth"];
             /** Format: int32 */
             max_nodes: number;
             name: string;
@@ -2663,6 +2920,25 @@ export interface components {
             scaling_policy?: components["schemas"]["ScalingPolicy"] | null;
             updated_at: string;
         };
+        PoolHealth: {
+            /**
+             * Format: int32
+             * @description Heard less than 300 s ago.
+             */
+            healthy_nodes: number;
+            open_alerts: components["schemas"]["OpenAlerts"];
+            /**
+             * Format: double
+             * @description With four decimals; null without nodes.
+             */
+            ratio?: number | null;
+            /** @description `healthy` from a ratio of 0.8, `degraded` from 0.5, else `unhealthy`; `empty` without nodes. */
+            state: components["schemas"]["PoolHealthState"];
+            /** Format: int32 */
+            total: number;
+        };
+        /** @enum {string} */
+        PoolHealthState: "healthy" | "degraded" | "unhealthy" | "empty";
         PoolList: {
             pagination: components["schemas"]["Pagination"];
             pools: components["schemas"]["Pool"][];
@@ -2917,6 +3193,17 @@ export interface components {
             /** Format: int32 */
             slot: number;
             state: components["schemas"]["SlotState"];
+        };
+        /** @description Null where there is none of it. */
+        ResourceAmounts: {
+            /** Format: double */
+            cpu_percent?: number | null;
+            /** Format: int64 */
+            disk_bytes?: number | null;
+            /** Format: int64 */
+            memory_bytes?: number | null;
+            /** Format: double */
+            network_mbps?: number | null;
         };
         ResourceLimits: {
             /** Format: double */
@@ -3198,6 +3485,66 @@ export interface components {
             /** @description Within the data folder; of a folder the sum of its files. */
             name: string;
         };
+        /** @description Limits in force, and where they come from. */
+        ThresholdInForce: {
+            /**
+             * Format: double
+             * @example 95
+             */
+            critical: number;
+            from: components["schemas"]["ThresholdOrigin"];
+            /**
+             * Format: double
+             * @example 85
+             */
+            warning: number;
+        };
+        /** @description Both, in the unit of the metric, with at most one decimal. */
+        ThresholdLimits: {
+            /**
+             * Format: double
+             * @example 95
+             */
+            critical: number;
+            /**
+             * Format: double
+             * @example 85
+             */
+            warning: number;
+        };
+        /**
+         * @description Where a value in force comes from.
+         * @enum {string}
+         */
+        ThresholdOrigin: "node" | "pool" | "default";
+        /** @description Replaces everything that was set; what is absent is inherited from the pool, or is the default. */
+        ThresholdsRequest: {
+            cpu_percent?: components["schemas"]["ThresholdLimits"] | null;
+            disk_percent?: components["schemas"]["ThresholdLimits"] | null;
+            /**
+             * Format: int32
+             * @description A value must reach its limit this long before it is worth an alert. Default 300.
+             */
+            duration_seconds?: number | null;
+            /**
+             * Format: double
+             * @description Points that a value must fall below its limit before the alert is over. Default 5.
+             */
+            hysteresis?: number | null;
+            memory_percent?: components["schemas"]["ThresholdLimits"] | null;
+            swap_percent?: components["schemas"]["ThresholdLimits"] | null;
+            temperature_celsius?: components["schemas"]["ThresholdLimits"] | null;
+        };
+        /** @description What is in force. An alert is raised when a value reaches a limit for the whole duration, and is over when it fell below the limit by the hysteresis. */
+        ThresholdsView: {
+            cpu_percent: components["schemas"]["ThresholdInForce"];
+            disk_percent: components["schemas"]["ThresholdInForce"];
+            duration: components["schemas"]["DurationInForce"];
+            hysteresis: components["schemas"]["HysteresisInForce"];
+            memory_percent: components["schemas"]["ThresholdInForce"];
+            swap_percent: components["schemas"]["ThresholdInForce"];
+            temperature_celsius: components["schemas"]["ThresholdInForce"];
+        };
         /** @enum {string} */
         TimeRange: "1h" | "6h" | "24h" | "7d";
         TokenList: {
@@ -3400,9 +3747,21 @@ export interface operations {
                 /** @description From 1. */
                 page?: number;
                 limit?: number;
-                /** @description `open` or `resolved`; default: both. */
+                /** @description `open`, `acknowledged`, `unknown` or `resolved`; `active`: all that are not resolved. Default: all. */
                 state?: string;
                 severity?: components["schemas"]["Severity"];
+                /** @description Such as `resource_threshold` or `node_unreachable`. */
+                kind?: string;
+                /** @description Id of what it is about. */
+                subject?: string;
+                /** @description Raised at or after; RFC 3339. */
+                from?: string;
+                /** @description Raised before; RFC 3339. */
+                to?: string;
+                /** @description `raised_at` (default), `updated_at`, `severity` or `state`. */
+                sort?: string;
+                /** @description `desc` (default) or `asc`. */
+                order?: string;
             };
             header?: never;
             path?: never;
@@ -3419,6 +3778,84 @@ export interface operations {
                 };
             };
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_alerts_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertDetail"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    post_alerts_id_acknowledge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AcknowledgeRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AlertDetail"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3929,6 +4366,8 @@ export interface operations {
                 order?: string;
                 /** @description Part of a name or an id. */
                 search?: string;
+                /** @description Nodes with this capability: `gpu`, `architecture:aarch64`. */
+                capability?: string;
             };
             header?: never;
             path?: never;
@@ -4460,6 +4899,76 @@ export interface operations {
             };
         };
     };
+    get_nodes_pools_pool_id_thresholds: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                pool_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ThresholdsView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    put_nodes_pools_pool_id_thresholds: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                pool_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ThresholdsRequest"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ThresholdsView"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     post_nodes_poot_batch_validate: {
         parameters: {
             query?: never;
@@ -4649,6 +5158,55 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Node"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_nodes_id_history: {
+        parameters: {
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
+                category?: components["schemas"]["NodeEventCategory"];
+                kind?: components["schemas"]["NodeEventKind"];
+                /** @description At or after; RFC 3339. */
+                from?: string;
+                /** @description Before; RFC 3339. */
+                to?: string;
+                /** @description `desc` (default) or `asc`. */
+                order?: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeHistory"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
             404: {
@@ -4902,17 +5460,105 @@ export interface operations {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AllocateRequest"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Allocation"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_nodes_id_resources_allocations: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description planned, not built yet */
-            501: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AllocationList"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    delete_nodes_id_resources_allocations_allocation_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                allocation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
         };
     };
@@ -4950,17 +5596,28 @@ export interface operations {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                id: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description planned, not built yet */
-            501: {
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ThresholdsView"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
         };
     };
@@ -4968,17 +5625,40 @@ export interface operations {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                id: string;
+            };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ThresholdsRequest"];
+            };
+        };
         responses: {
-            /** @description planned, not built yet */
-            501: {
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ThresholdsView"];
+                };
+            };
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
         };
     };
