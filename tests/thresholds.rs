@@ -60,6 +60,7 @@ async fn an_alert_lives_from_its_first_warning_to_its_end() {
     assert_eq!((shown(&raised), &raised["topic"]), (("open", "warning"), &json!("cpu_percent")));
     assert_eq!(raised["message"], "attic: CPU use 90 % for 5 minutes or more, a warning from 85 %");
     assert_eq!((&raised["subject"], &raised["subject_name"]), (&json!(node.id), &json!("attic")));
+    site.app.context.run(Job::Flush).await.unwrap();
     let written = site.app.store.core.commits();
     slots(&site, 3, &mut node, Some(88.0)).await;
     assert_eq!(site.app.store.core.commits(), written, "said once");
@@ -284,4 +285,24 @@ async fn a_pool_is_as_healthy_as_its_nodes() {
     assert!(listed["pools"].as_array().unwrap().iter().any(|pool| pool["health"] == found));
     let capable = async |what: &str| site.client.get(&format!("/nodes?capability={what}")).await["pagination"]["total"].clone();
     assert_eq!((capable("cores:4").await, capable("gpu").await), (json!(5), json!(0)));
+}
+
+#[tokio::test]
+async fn the_share_of_samples_within_thresholds_is_counted_and_costs_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::new(dir.path().join("data"), &[]).await;
+    let mut node = site.enrol("attic").await;
+    for (count, percent) in [(60, 10.0), (20, 85.0), (60, 84.9)] {
+        slots(&site, count, &mut node, Some(percent)).await;
+    }
+    slots(&site, 14, &mut node, Some(1.0)).await;
+    site.run_cycles().await;
+    let score = site.client.get(&format!("/nodes/{}/poot/score", node.id)).await;
+    let inputs = &score["inputs"];
+    let count = |field: &str| inputs[field].as_u64().unwrap();
+    assert_eq!((count("samples"), count("samples") - count("samples_within")), (count("proven"), 20), "{inputs}");
+    assert_eq!((&score["thresholds"]["weights"]["resources"], &score["score"]), (&json!(0.0), &json!(100.0)));
+    assert_eq!(score["thresholds"]["resources"]["cpu_percent"]["warning"], 85.0);
+    let share = 1.0 - 20.0 / inputs["samples"].as_f64().unwrap();
+    assert!((score["factors"]["resources"].as_f64().unwrap() - share).abs() < 0.0001);
 }
