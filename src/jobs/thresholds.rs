@@ -216,3 +216,59 @@ impl Fleet {
         }
     }
 }
+
+#[cfg(test)]
+mod cost {
+    use super::*;
+    use crate::clock::Stopwatch;
+    use crate::domain::ids::{Incarnation, NodeId};
+    use crate::domain::metrics::Sample;
+    use crate::domain::node::MAX_NODES;
+    use crate::storage::core::nodes;
+    use crate::storage::core::testing::{act, new_node};
+    use crate::storage::testing::{NOW, store};
+    use crate::wire::{Item, PROTOCOL, Report};
+
+    const NODES: u32 = 1_000;
+
+    fn id(n: u32) -> NodeId {
+        NodeId::parse(&format!("node_{n:06}")).unwrap()
+    }
+
+    /// What one run over a thousand nodes costs. `cargo test --lib cost_of_a_run -- --ignored --nocapture` prints it.
+    #[test]
+    #[ignore = "a measurement"]
+    fn cost_of_a_run() {
+        let (_dir, store) = store();
+        let directory = Arc::clone(&store.directory);
+        let make = move |tx: &mut WriteTx<'_>| {
+            (0..NODES)
+                .try_for_each(|n| nodes::create(tx, &directory, &act(), &id(n), &new_node(&format!("node-{n}"), None), MAX_NODES).map(drop))
+        };
+        store.core.write_now(make).unwrap();
+        let at = |slot: u32| Now { wall: NOW.wall.plus_seconds(30 * i64::from(slot)), ..NOW };
+        for slot in 0..20u32 {
+            store.intake.tick(at(slot), true);
+            for n in 0..NODES {
+                let mut sample = Sample::default();
+                // Fine for ten slots, then all of them far beyond.
+                sample.cpu.usage_percent = Some(if slot < 10 { 10.0 } else { 99.0 });
+                let items = vec![Item { seq: u64::from(slot) + 1, age_ms: 0, witness: None, sample }];
+                let report = Report {
+                    protocol: PROTOCOL,
+                    incarnation: Incarnation(u64::from(n)),
+                    seq: u64::from(slot) + 1,
+                    run: Some(store.intake.run),
+                    items,
+                    fingerprint: Default::default(),
+                    agent_version: String::new(),
+                    dropped: 0,
+                };
+                store.intake.accept(NodeIndex(n), &id(n), &report, &[0; 32], at(slot)).unwrap();
+            }
+            let begin = Stopwatch::start();
+            let changes = judge(&store, at(slot)).unwrap();
+            println!("slot {slot}: {} changes in {:?}", changes.len(), begin.elapsed());
+        }
+    }
+}

@@ -3043,8 +3043,7 @@ export interface components {
              */
             min_score: number;
             multiplier: components["schemas"]["MultiplierRule"];
-            /** @description Null: measurements have no thresholds in this release. */
-            resources?: Record<string, never> | null;
+            resources?: components["schemas"]["ThresholdsView"] | null;
             /**
              * Format: int32
              * @description Of the formulas.
