@@ -21,4 +21,5 @@ mod seed_schemas;
 mod settings;
 mod silence;
 mod supervisor;
+mod thresholds;
 mod transport;

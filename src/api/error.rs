@@ -194,7 +194,7 @@ fn status_and_code(refusal: &Refusal) -> (StatusCode, u16) {
     const UNAUTHORIZED: StatusCode = StatusCode::UNAUTHORIZED;
     match refusal {
         Refusal::Invalid(_) => (StatusCode::BAD_REQUEST, 1002),
-        Refusal::Rule(name, _) => (RULE, rule_code(name)),
+        Refusal::Rule(name, _) | Refusal::Broken(name, _) => (RULE, rule_code(name)),
         Refusal::NodeNotFound => (NOT_FOUND, 5001),
         Refusal::NodeExists | Refusal::NodeNameTaken => (CONFLICT, 5007),
         Refusal::NodeHasMoney => (CONFLICT, 4091),
@@ -231,7 +231,9 @@ fn status_and_code(refusal: &Refusal) -> (StatusCode, u16) {
         Refusal::SetupCodeWrong => (UNAUTHORIZED, 2005),
         Refusal::FreshFactorNeeded => (FORBIDDEN, 2009),
         Refusal::Throttled => (StatusCode::TOO_MANY_REQUESTS, 4291),
-        Refusal::SettingNotFound
+        Refusal::AlertResolved => (CONFLICT, 4091),
+        Refusal::AllocationNotFound
+        | Refusal::SettingNotFound
         | Refusal::UserNotFound
         | Refusal::AlertNotFound
         | Refusal::EpochNotFound
@@ -266,7 +268,7 @@ impl From<Refusal> for ApiError {
             StatusCode::ACCEPTED => Some(ASK_AGAIN_SECONDS),
             _ => None,
         };
-        let fields = if let Refusal::Invalid(fields) = refusal { fields } else { Vec::new() };
+        let fields = if let Refusal::Invalid(fields) | Refusal::Broken(_, fields) = refusal { fields } else { Vec::new() };
         ApiError { fields, retry_after_seconds, ..error }
     }
 }

@@ -5,6 +5,7 @@ pub mod about;
 pub mod access;
 mod agent;
 pub mod alerts;
+pub mod allocation;
 pub mod assets;
 pub mod audit;
 pub mod audit_chain;
@@ -40,6 +41,7 @@ pub mod middleware;
 pub mod node_actions;
 pub mod node_commands;
 pub mod node_events;
+pub mod node_history;
 pub mod node_view;
 pub mod nodes;
 pub mod openapi;
@@ -54,6 +56,7 @@ pub mod payouts;
 pub mod people;
 pub mod planes;
 mod planned;
+pub mod pool_health;
 pub mod pool_metrics;
 pub mod pools;
 pub mod poot;
@@ -70,6 +73,7 @@ pub mod setup;
 pub mod setup_steps;
 pub mod state;
 pub mod storage;
+pub mod thresholds;
 pub mod tls;
 pub mod tokens;
 pub mod two_factor;
@@ -137,6 +141,8 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(privacy::erase_person))
         .routes(routes!(privacy::erase_operator))
         .routes(routes!(alerts::list))
+        .routes(routes!(alerts::get))
+        .routes(routes!(alerts::acknowledge))
         .routes(routes!(clock::show))
         .routes(routes!(clock::confirm))
         .routes(routes!(clock::accept))
@@ -158,6 +164,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(node_commands::restart))
         .routes(routes!(node_commands::list))
         .routes(routes!(node_events::list))
+        .routes(routes!(node_history::show))
         .routes(routes!(pools::list, pools::create))
         .routes(routes!(pools::get, pools::update, pools::delete))
         .routes(routes!(pools::add_node))
@@ -168,6 +175,11 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(pools::join_flat))
         .routes(routes!(resources::current))
         .routes(routes!(resources::metrics))
+        .routes(routes!(thresholds::of_node, thresholds::set_of_node))
+        .routes(routes!(thresholds::of_pool, thresholds::set_of_pool))
+        .routes(routes!(allocation::list))
+        .routes(routes!(allocation::allocate))
+        .routes(routes!(allocation::release))
         .routes(routes!(overview::show))
         .routes(routes!(fleet_scores::summary))
         .routes(routes!(poot::score))

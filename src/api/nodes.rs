@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{ApiError, ErrorBody};
 use super::input::Strict;
-use super::listing::{Order, descending, found, search, word};
-use super::node_view::{NodeView, NodeViews, show};
+use super::listing::{MAX_SEARCH, Order, descending, found, search, word};
+use super::node_view::{NodeView, NodeViews, capabilities, show};
 use super::reads;
 use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path, Query};
+use crate::domain::capability;
 use crate::domain::ids::{NodeId, NodeIndex, PoolId};
 use crate::domain::ledger::{Account, Book, Settlement};
 use crate::domain::money::{Currency, Pico, Units};
@@ -59,6 +60,8 @@ pub struct NodeQuery {
     /// Part of a name or an id, in any case.
     #[param(max_length = 100)]
     search: Option<String>,
+    /// Nodes with this capability: `gpu`, `architecture:aarch64`.
+    capability: Option<String>,
 }
 
 /// What nodes are ordered by.
@@ -80,6 +83,7 @@ struct Wanted {
     node_type: Option<NodeType>,
     pool: Option<PoolId>,
     search: Option<String>,
+    capability: Option<String>,
     sort: Sort,
     descending: bool,
 }
@@ -95,7 +99,13 @@ impl NodeQuery {
                 .unwrap_or(Sort::CreatedAt),
             descending: descending(&mut errors, self.order.as_deref(), Order::Asc),
             search: search(&mut errors, self.search.as_deref()),
+            capability: self.capability.filter(|text| !text.is_empty()),
         };
+        errors.require(
+            wanted.capability.as_ref().is_none_or(|text| text.len() <= MAX_SEARCH),
+            "capability",
+            "must have at most 100 characters",
+        );
         errors.finish().map(|()| wanted)
     }
 }
@@ -116,9 +126,11 @@ fn listed(state: &AppState, page: Page, wanted: &Wanted) -> Result<Json<NodeList
         None => None,
     };
     let fits = |node: &Node| {
+        let can = |asked: &String| capability::fits(&capabilities(node), asked);
         (pool.is_none() || node.pool_now() == pool)
             && wanted.node_type.is_none_or(|node_type| node_type == node.node_type)
             && found(wanted.search.as_ref(), &[&node.name, node.id.as_str()])
+            && wanted.capability.as_ref().is_none_or(can)
     };
     let last = state.store.intake.last_reports();
     let now = state.now();

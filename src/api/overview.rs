@@ -12,7 +12,7 @@ use super::fleet_scores::{PootOverview, standings};
 use super::json::Json;
 use super::node_view::NodeViews;
 use super::overview_money::{Money, MoneyOverview};
-use super::reads;
+use super::reads::{self, Names};
 use super::state::AppState;
 use crate::domain::alert::{Alert, Severity};
 use crate::domain::epoch::Head;
@@ -79,11 +79,12 @@ pub struct AlertsOverview {
 
 impl AlertsOverview {
     /// `open` comes newest first.
-    fn of(mut open: Vec<Alert>) -> AlertsOverview {
+    fn of(mut open: Vec<Alert>, names: &mut Names<'_>) -> Result<AlertsOverview, Fault> {
         let count = |severity| open.iter().map(|alert| u32::from(alert.severity == severity)).sum();
         let (critical, warning, info) = (count(Severity::Critical), count(Severity::Warning), count(Severity::Info));
         open.sort_by_key(|alert| std::cmp::Reverse(alert.severity));
-        AlertsOverview { critical, warning, info, newest: open.into_iter().take(NEWEST_ALERTS).map(AlertView::from).collect() }
+        let newest = open.iter().take(NEWEST_ALERTS).map(|alert| AlertView::new(names, alert)).collect::<Result<_, _>>()?;
+        Ok(AlertsOverview { critical, warning, info, newest })
     }
 }
 
@@ -181,7 +182,7 @@ fn overview(state: &AppState, is_admin: bool) -> Result<Overview, Fault> {
         pools: u32::try_from(pools::list(&core)?.len()).unwrap_or(u32::MAX),
         poot: PootOverview::of(&nodes, &standings(state, &nodes, now)?),
         money: money.books,
-        alerts: AlertsOverview::of(alerts::all_open(&core)?),
+        alerts: AlertsOverview::of(alerts::all_open(&core)?, &mut Names::new(&core))?,
         attention,
         epochs: EpochsOverview {
             last_end: last.map(|head| head.last_slot.end().rfc3339()),

@@ -15,13 +15,10 @@ use super::state::AppState;
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
 
-use HttpMethod::{Get, Post, Put};
+use HttpMethod::{Get, Post};
 
 /// Below `/api/v1`.
 const PLANNED: &[(HttpMethod, &str, &str, Scope, &str)] = &[
-    (Get, "/nodes/{id}/resources/thresholds", "resources", Scope::ResourceRead, "Thresholds of a node's alerts"),
-    (Put, "/nodes/{id}/resources/thresholds", "resources", Scope::ResourceWrite, "Set the thresholds of a node's alerts"),
-    (Post, "/nodes/{id}/resources/allocate", "resources", Scope::ResourceWrite, "Allocate resources of a node"),
     (Post, "/nodes/{id}/poot/validate", "poot", Scope::PootValidate, "Validate an output of a node"),
     (Post, "/nodes/poot/batch-validate", "poot", Scope::PootBatch, "Validate outputs of several nodes"),
     (Get, "/poot/{node_id}", "poot", Scope::PootRead, "The proof document of a node"),

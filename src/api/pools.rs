@@ -9,6 +9,7 @@ use super::input::RawAmount;
 use super::listing::{OnOff, Order, descending, found, search, word};
 use super::node_view::{NodeView, show};
 use super::nodes::{node_id, published};
+use super::pool_health::{PoolHealthView, PoolsHealth};
 use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path, Query};
 use crate::domain::ids::{NodeId, PoolId, PoolIndex};
 use crate::domain::money::{Currency, Units};
@@ -41,6 +42,7 @@ pub struct PoolView {
     pub auto_scaling: bool,
     pub scaling_policy: Option<ScalingPolicy>,
     pub pricing: PricingView,
+    pub health: PoolHealthView,
     #[schema(format = DateTime, example = "2026-09-21T14:13:20Z")]
     pub created_at: String,
     #[schema(format = DateTime, example = "2026-09-21T14:13:20Z")]
@@ -62,7 +64,7 @@ pub struct PricingView {
 }
 
 impl PoolView {
-    fn of(pool: &Pool, node_count: u32, slot: Slot) -> PoolView {
+    fn of(pool: &Pool, node_count: u32, slot: Slot, health: PoolHealthView) -> PoolView {
         let Pricing { cost_per_hour, reward_per_hour, currency } = *pool.pricing.latest();
         let pricing = PricingView {
             cost_per_hour: cost_per_hour.to_decimal(currency).to_string(),
@@ -80,6 +82,7 @@ impl PoolView {
             auto_scaling: pool.auto_scaling,
             scaling_policy: pool.scaling_policy,
             pricing,
+            health,
             created_at: pool.created_at.rfc3339(),
             updated_at: pool.updated_at.rfc3339(),
         }
@@ -87,8 +90,10 @@ impl PoolView {
 }
 
 fn show_pool(state: &AppState, pool: &Pool) -> Result<PoolView, ApiError> {
-    let count = pools::member_count(&state.store.read()?, pool.index)?;
-    Ok(PoolView::of(pool, count, state.now().wall.slot()))
+    let read = state.store.read()?;
+    let count = pools::member_count(&read, pool.index)?;
+    let health = PoolsHealth::load(state, &read)?.of(pool.index);
+    Ok(PoolView::of(pool, count, state.now().wall.slot(), health))
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -151,8 +156,8 @@ pub async fn list(State(state): State<AppState>, page: Page, Query(query): Query
         rows.reverse();
     }
     let (rows, pagination) = page.slice(rows);
-    let slot = state.now().wall.slot();
-    let view = |pool: &Pool| PoolView::of(pool, count(pool), slot);
+    let (slot, health) = (state.now().wall.slot(), PoolsHealth::load(&state, &read)?);
+    let view = |pool: &Pool| PoolView::of(pool, count(pool), slot, health.of(pool.index));
     Ok(Json(PoolList { pools: rows.iter().map(view).collect(), pagination }))
 }
 

@@ -119,6 +119,9 @@ text_id!(
 text_id!(
     /// An alert.
     AlertId, "alert_");
+text_id!(
+    /// A named share of a node's resources.
+    AllocationId, "alloc_");
 
 macro_rules! index {
     ($(#[$doc:meta])* $name:ident) => {

@@ -3,10 +3,12 @@
 
 pub mod address;
 pub mod alert;
+pub mod allocation;
 pub mod anchor;
 pub mod api_token;
 pub mod audit;
 pub mod bits;
+pub mod capability;
 pub mod challenge;
 pub mod command;
 pub mod compliance;
@@ -28,6 +30,7 @@ pub mod node_event;
 pub mod overlay;
 pub mod payout;
 pub mod pool;
+pub mod pool_health;
 pub mod poot;
 pub mod privacy;
 pub mod refusal;
@@ -38,6 +41,7 @@ pub mod series;
 pub mod session;
 pub mod setup;
 pub mod silence;
+pub mod threshold;
 pub mod time;
 pub mod totp;
 pub mod user;

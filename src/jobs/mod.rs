@@ -11,6 +11,7 @@ mod rollups;
 mod schedule;
 mod security;
 mod silence;
+mod thresholds;
 
 use std::sync::Arc;
 
@@ -84,6 +85,7 @@ impl Context {
             }
             Job::Rollups => rollups::run(self).await,
             Job::Security => security::run(self).await,
+            Job::Thresholds => thresholds::run(self).await,
         }
     }
 
@@ -95,7 +97,17 @@ impl Context {
     /// All cycles in their natural order: what time alone would bring. For driven clocks and the command line.
     pub async fn run_all(&self) -> Result<(), Stopped> {
         self.tick();
-        for job in [Job::Silence, Job::Flush, Job::Epochs, Job::Postings, Job::Payouts, Job::Rollups, Job::Housekeeping, Job::Security] {
+        for job in [
+            Job::Silence,
+            Job::Thresholds,
+            Job::Flush,
+            Job::Epochs,
+            Job::Postings,
+            Job::Payouts,
+            Job::Rollups,
+            Job::Housekeeping,
+            Job::Security,
+        ] {
             self.run(job).await?;
         }
         Ok(())

@@ -23,8 +23,15 @@ const MIN_TICK: Duration = Duration::from_millis(20);
 const TRACK_SECONDS: u64 = 30;
 
 /// The same by slots of our own clock, for the days on which the wall clock jumps.
-const BY_SLOT: &[(Job, u32)] =
-    &[(Job::Silence, 1), (Job::Epochs, 2), (Job::Postings, 40), (Job::Housekeeping, 120), (Job::Rollups, 10), (Job::Security, 2)];
+const BY_SLOT: &[(Job, u32)] = &[
+    (Job::Silence, 1),
+    (Job::Thresholds, 1),
+    (Job::Epochs, 2),
+    (Job::Postings, 40),
+    (Job::Housekeeping, 120),
+    (Job::Rollups, 10),
+    (Job::Security, 2),
+];
 
 /// Running cycles; they end when `stopping` turns true.
 pub struct Scheduler {
@@ -56,6 +63,7 @@ impl Scheduler {
             Job::Silence,
             Job::Rollups,
             Job::Security,
+            Job::Thresholds,
         ] {
             let turn = if matches!(job, Job::Payouts | Job::Tracking) { Arc::clone(&paying) } else { Turn::default() };
             tasks.spawn(cycle(context.clone(), job, turn, stopping.clone()));

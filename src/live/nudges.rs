@@ -21,10 +21,12 @@ pub enum Job {
     Rollups,
     /// Looks for attacks and unusual payouts.
     Security,
+    /// Judges measurements by their thresholds.
+    Thresholds,
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Nudges(Arc<[Notify; 9]>);
+pub struct Nudges(Arc<[Notify; 10]>);
 
 impl Nudges {
     pub fn new() -> Nudges {
@@ -42,7 +44,7 @@ impl Nudges {
     }
 
     fn of(&self, job: Job) -> &Notify {
-        let [flush, epochs, postings, payouts, tracking, housekeeping, silence, rollups, security] = &*self.0;
+        let [flush, epochs, postings, payouts, tracking, housekeeping, silence, rollups, security, thresholds] = &*self.0;
         match job {
             Job::Flush => flush,
             Job::Epochs => epochs,
@@ -53,6 +55,7 @@ impl Nudges {
             Job::Silence => silence,
             Job::Rollups => rollups,
             Job::Security => security,
+            Job::Thresholds => thresholds,
         }
     }
 }

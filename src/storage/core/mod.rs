@@ -1,6 +1,7 @@
 //! `core.redb`: everything that is answered only after a commit. One file of verbs per noun.
 
 pub mod alerts;
+pub mod allocations;
 pub mod api_tokens;
 pub mod audit;
 pub mod audit_search;
@@ -23,6 +24,7 @@ pub mod settings;
 pub mod setup_steps;
 pub mod subject_keys;
 pub mod tables;
+pub mod thresholds;
 
 #[cfg(test)]
 pub(in crate::storage) mod golden;

@@ -1,6 +1,7 @@
 //! Every table of `core.redb` on one screen. Keys of busy tables are monotonic: a random key costs forty times the bytes.
 
 use crate::domain::alert::Alert;
+use crate::domain::allocation::NamedAllocation;
 use crate::domain::api_token::ApiToken;
 use crate::domain::audit::Entry;
 use crate::domain::command::{Command, Order};
@@ -16,6 +17,7 @@ use crate::domain::payout::Payout;
 use crate::domain::pool::Pool;
 use crate::domain::session::Session;
 use crate::domain::setup::SetupMark;
+use crate::domain::threshold::ThresholdSet;
 use crate::domain::user::User;
 use crate::record;
 use crate::storage::migrate;
@@ -50,6 +52,12 @@ pub const COMMANDS: Table<(u32, u64), Command> = Table::new("commands");
 pub const ORDERS: Table<u32, Order> = Table::new("orders");
 /// One row: whose silence is recorded.
 pub const SILENT: Table<String, Silent> = Table::new("silent");
+/// Node index -> thresholds that were set for it.
+pub const NODE_THRESHOLDS: Table<u32, ThresholdSet> = Table::new("node_thresholds");
+/// Pool index -> thresholds that its nodes inherit.
+pub const POOL_THRESHOLDS: Table<u32, ThresholdSet> = Table::new("pool_thresholds");
+/// (node index, allocation id) -> a named share of the node.
+pub const ALLOCATIONS: Table<(u32, String), NamedAllocation> = Table::new("allocations");
 /// By pool index.
 pub const POOLS: Table<u32, Pool> = Table::new("pools");
 /// Deleted pools by index: an epoch that closes late still asks for their price.
@@ -73,7 +81,7 @@ pub const SETUP_STEPS: Table<String, SetupMark> = Table::new("setup_steps");
 pub const SETTINGS: Table<String, StoredSetting> = Table::new("settings");
 /// By sequence, from 1.
 pub const ALERTS: Table<u64, Alert> = Table::new("alerts");
-/// Kind, space, subject -> the open alert.
+/// Kind, space, subject, and where it has one another space and its topic -> the open alert.
 pub const OPEN_ALERTS: Table<String, Index64> = Table::new("open_alerts");
 /// By sequence, from 1.
 pub const AUDIT: Table<u64, Entry> = Table::new("audit");
@@ -119,7 +127,7 @@ record! {
     UserId = 1,
     ApiToken = 1,
     Session = 3 from migrate::session,
-    Alert = 1,
+    Alert = 2 from migrate::alert,
     Entry = 2 from migrate::audit_entry,
     SubjectKey = 1,
     Index = 1,
@@ -137,6 +145,8 @@ record! {
     StoredSetting = 1,
     Command = 1,
     Order = 1,
+    ThresholdSet = 1,
+    NamedAllocation = 1,
 }
 
 /// Created with the file, or when a later release opens it, so that snapshots can open them all.
@@ -177,4 +187,7 @@ pub const ALL: &[&str] = &[
     SETTINGS.name,
     COMMANDS.name,
     ORDERS.name,
+    NODE_THRESHOLDS.name,
+    POOL_THRESHOLDS.name,
+    ALLOCATIONS.name,
 ];
