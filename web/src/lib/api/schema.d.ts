@@ -839,6 +839,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/nodes/{id}/commands": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What was asked of a node's workload */
+        get: operations["get_nodes_id_commands"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/nodes/{id}/events": {
         parameters: {
             query?: never;
@@ -1077,7 +1094,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Restart the node's workload */
+        /**
+         * Restart a node's workload
+         * @description Starts one that was stopped. Maintenance goes on.
+         */
         post: operations["post_nodes_id_restart"];
         delete?: never;
         options?: never;
@@ -1094,7 +1114,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Start the node's workload */
+        /**
+         * Start a node's workload
+         * @description Wants it running, and ends maintenance. A node that is away, or that no agent has claimed, does it when it comes; the command expires after ten
+         *     minutes, what is wanted stands. 200: it runs already.
+         */
         post: operations["post_nodes_id_start"];
         delete?: never;
         options?: never;
@@ -1111,7 +1135,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Stop the node's workload */
+        /**
+         * Stop a node's workload
+         * @description Its time goes on to count: while it is stopped no slot is proven. 200: it has stopped already.
+         */
         post: operations["post_nodes_id_stop"];
         delete?: never;
         options?: never;
@@ -2140,6 +2167,8 @@ export interface components {
          * @enum {string}
          */
         Eligible: "in_service" | "draining" | "maintenance" | "suspended";
+        /** @enum {string} */
+        Enforcement: "cgroup" | "rlimit" | "none";
         EnrolmentToken: {
             created_at: string;
             expires_at: string;
@@ -2573,6 +2602,8 @@ export interface components {
             text_id: number;
             version: string;
         };
+        /** @enum {string} */
+        LimitedResource: "cpu" | "memory" | "disk" | "network";
         /** @description Positive: owed to or given to the account. Negative: taken from it. */
         LineView: {
             /** @description `node_payable:node_...`, `pool_expense:pool_...`, `adjustment`. */
@@ -2797,6 +2828,15 @@ export interface components {
              * @example 0.0123
              */
             accrued: string;
+            /**
+             * @description What the node's agent and its machine can do, as it says.
+             * @example [
+             *       "supervisor",
+             *       "cgroup2:cpu",
+             *       "cgroup2:memory"
+             *     ]
+             */
+            capabilities: string[];
             configuration: components["schemas"]["NodeConfiguration"];
             /**
              * Format: date-time
@@ -2842,6 +2882,7 @@ export interface components {
              */
             updated_at: string;
             wanted: components["schemas"]["Wanted"];
+            workload?: components["schemas"]["Workload"] | null;
         };
         /** @enum {string} */
         NodeAction: "start" | "stop" | "maintenance" | "end_maintenance";
@@ -2866,6 +2907,49 @@ export interface components {
             /** @description An id that is there twice counts once. */
             node_ids: string[];
         };
+        NodeCommand: {
+            action: components["schemas"]["NodeCommandAction"];
+            /** @description Id of the person who asked, or `console`. */
+            by?: string | null;
+            created_at: string;
+            /** @description Until then it is to be carried out. */
+            deadline: string;
+            delivered_at?: string | null;
+            finished_at?: string | null;
+            /**
+             * @description Of the node and its revision: `node_0198….17`.
+             * @example node_0198c3a1d2b47e5f.17
+             */
+            id: string;
+            /** @description How it ended, in words. */
+            outcome?: string | null;
+            state: components["schemas"]["NodeCommandState"];
+            /** @description What is wanted of the workload; it stands when the command expires. */
+            wanted: components["schemas"]["Wanted"];
+            /**
+             * Format: int64
+             * @description Counts the commands of this node.
+             */
+            wanted_revision: number;
+        };
+        /** @enum {string} */
+        NodeCommandAction: "start" | "stop" | "restart";
+        NodeCommandAnswer: {
+            command?: components["schemas"]["NodeCommand"] | null;
+            node_id: string;
+            /** @description When it was started or its start was ordered. */
+            started_at?: string | null;
+            status: components["schemas"]["NodeStatus"];
+            /** @description When its stop was ordered, or when it had stopped. */
+            stopped_at?: string | null;
+        };
+        NodeCommandList: {
+            /** @description Newest first; of one node the newest 100 are kept. */
+            commands: components["schemas"]["NodeCommand"][];
+            pagination: components["schemas"]["Pagination"];
+        };
+        /** @enum {string} */
+        NodeCommandState: "pending" | "delivered" | "done" | "failed" | "expired";
         NodeConfiguration: {
             auto_scaling?: boolean | null;
             maintenance_window?: components["schemas"]["MaintenanceWindow"] | null;
@@ -4025,6 +4109,49 @@ export interface components {
          * @enum {string}
          */
         Wanted: "running" | "stopped";
+        /** @description What the node's supervisor last said. */
+        Workload: {
+            /** @description The agent's configuration names a workload. Without one the node's work is to answer. */
+            configured: boolean;
+            last_exit?: components["schemas"]["WorkloadExit"] | null;
+            limits: components["schemas"]["WorkloadLimit"][];
+            /** Format: int32 */
+            pid?: number | null;
+            /** @description Why it failed or is started again only after a pause. */
+            reason?: string | null;
+            /**
+             * Format: int32
+             * @description Starts after an end that nobody had ordered.
+             */
+            restarts: number;
+            /**
+             * Format: int64
+             * @description Of the newest command that the node has taken over.
+             */
+            revision: number;
+            /** @description RFC 3339, UTC. */
+            since: string;
+            state: components["schemas"]["WorkloadState"];
+        };
+        /** @description How a process ended; both absent when nobody who could know was there. */
+        WorkloadExit: {
+            /** Format: int32 */
+            code?: number | null;
+            /** Format: int32 */
+            signal?: number | null;
+        };
+        WorkloadLimit: {
+            enforcement: components["schemas"]["Enforcement"];
+            /** Format: double */
+            limit: number;
+            /** @description Why it is not enforced, or not as well as it could be. */
+            reason?: string | null;
+            resource: components["schemas"]["LimitedResource"];
+            /** @description `percent` of the whole machine, `bytes` or `mbps`. */
+            unit: string;
+        };
+        /** @enum {string} */
+        WorkloadState: "starting" | "running" | "stopping" | "stopped" | "backing_off" | "failed";
     };
     responses: {
         /** @description The body is larger than 10 MiB. */
@@ -5696,6 +5823,11 @@ export interface operations {
                      *       "nodes": [
                      *         {
                      *           "accrued": "0.0123",
+                     *           "capabilities": [
+                     *             "supervisor",
+                     *             "cgroup2:cpu",
+                     *             "cgroup2:memory"
+                     *           ],
                      *           "configuration": {
                      *             "auto_scaling": false,
                      *             "maintenance_window": {
@@ -5786,7 +5918,29 @@ export interface operations {
                      *           "settlement": "live",
                      *           "status": "active",
                      *           "updated_at": "2026-09-21T14:13:20Z",
-                     *           "wanted": "running"
+                     *           "wanted": "running",
+                     *           "workload": {
+                     *             "configured": false,
+                     *             "last_exit": {
+                     *               "code": 1,
+                     *               "signal": 1
+                     *             },
+                     *             "limits": [
+                     *               {
+                     *                 "enforcement": null,
+                     *                 "limit": 1.5,
+                     *                 "reason": "text",
+                     *                 "resource": null,
+                     *                 "unit": "text"
+                     *               }
+                     *             ],
+                     *             "pid": 1,
+                     *             "reason": "text",
+                     *             "restarts": 1,
+                     *             "revision": 1,
+                     *             "since": "text",
+                     *             "state": "starting"
+                     *           }
                      *         }
                      *       ],
                      *       "pagination": {
@@ -5900,6 +6054,11 @@ export interface operations {
                     /**
                      * @example {
                      *       "accrued": "0.0123",
+                     *       "capabilities": [
+                     *         "supervisor",
+                     *         "cgroup2:cpu",
+                     *         "cgroup2:memory"
+                     *       ],
                      *       "configuration": {
                      *         "auto_scaling": false,
                      *         "maintenance_window": {
@@ -5990,7 +6149,29 @@ export interface operations {
                      *       "settlement": "live",
                      *       "status": "active",
                      *       "updated_at": "2026-09-21T14:13:20Z",
-                     *       "wanted": "running"
+                     *       "wanted": "running",
+                     *       "workload": {
+                     *         "configured": false,
+                     *         "last_exit": {
+                     *           "code": 1,
+                     *           "signal": 1
+                     *         },
+                     *         "limits": [
+                     *           {
+                     *             "enforcement": "cgroup",
+                     *             "limit": 1.5,
+                     *             "reason": "text",
+                     *             "resource": "cpu",
+                     *             "unit": "text"
+                     *           }
+                     *         ],
+                     *         "pid": 1,
+                     *         "reason": "text",
+                     *         "restarts": 1,
+                     *         "revision": 1,
+                     *         "since": "text",
+                     *         "state": "starting"
+                     *       }
                      *     }
                      */
                     "application/json": components["schemas"]["Node"];
@@ -6695,6 +6876,11 @@ export interface operations {
                     /**
                      * @example {
                      *       "accrued": "0.0123",
+                     *       "capabilities": [
+                     *         "supervisor",
+                     *         "cgroup2:cpu",
+                     *         "cgroup2:memory"
+                     *       ],
                      *       "configuration": {
                      *         "auto_scaling": false,
                      *         "maintenance_window": {
@@ -6785,7 +6971,29 @@ export interface operations {
                      *       "settlement": "live",
                      *       "status": "active",
                      *       "updated_at": "2026-09-21T14:13:20Z",
-                     *       "wanted": "running"
+                     *       "wanted": "running",
+                     *       "workload": {
+                     *         "configured": false,
+                     *         "last_exit": {
+                     *           "code": 1,
+                     *           "signal": 1
+                     *         },
+                     *         "limits": [
+                     *           {
+                     *             "enforcement": "cgroup",
+                     *             "limit": 1.5,
+                     *             "reason": "text",
+                     *             "resource": "cpu",
+                     *             "unit": "text"
+                     *           }
+                     *         ],
+                     *         "pid": 1,
+                     *         "reason": "text",
+                     *         "restarts": 1,
+                     *         "revision": 1,
+                     *         "since": "text",
+                     *         "state": "starting"
+                     *       }
                      *     }
                      */
                     "application/json": components["schemas"]["Node"];
@@ -6950,6 +7158,11 @@ export interface operations {
                     /**
                      * @example {
                      *       "accrued": "0.0123",
+                     *       "capabilities": [
+                     *         "supervisor",
+                     *         "cgroup2:cpu",
+                     *         "cgroup2:memory"
+                     *       ],
                      *       "configuration": {
                      *         "auto_scaling": false,
                      *         "maintenance_window": {
@@ -7040,7 +7253,29 @@ export interface operations {
                      *       "settlement": "live",
                      *       "status": "active",
                      *       "updated_at": "2026-09-21T14:13:20Z",
-                     *       "wanted": "running"
+                     *       "wanted": "running",
+                     *       "workload": {
+                     *         "configured": false,
+                     *         "last_exit": {
+                     *           "code": 1,
+                     *           "signal": 1
+                     *         },
+                     *         "limits": [
+                     *           {
+                     *             "enforcement": "cgroup",
+                     *             "limit": 1.5,
+                     *             "reason": "text",
+                     *             "resource": "cpu",
+                     *             "unit": "text"
+                     *           }
+                     *         ],
+                     *         "pid": 1,
+                     *         "reason": "text",
+                     *         "restarts": 1,
+                     *         "revision": 1,
+                     *         "since": "text",
+                     *         "state": "starting"
+                     *       }
                      *     }
                      */
                     "application/json": components["schemas"]["Node"];
@@ -7111,6 +7346,11 @@ export interface operations {
                     /**
                      * @example {
                      *       "accrued": "0.0123",
+                     *       "capabilities": [
+                     *         "supervisor",
+                     *         "cgroup2:cpu",
+                     *         "cgroup2:memory"
+                     *       ],
                      *       "configuration": {
                      *         "auto_scaling": false,
                      *         "maintenance_window": {
@@ -7201,7 +7441,29 @@ export interface operations {
                      *       "settlement": "live",
                      *       "status": "active",
                      *       "updated_at": "2026-09-21T14:13:20Z",
-                     *       "wanted": "running"
+                     *       "wanted": "running",
+                     *       "workload": {
+                     *         "configured": false,
+                     *         "last_exit": {
+                     *           "code": 1,
+                     *           "signal": 1
+                     *         },
+                     *         "limits": [
+                     *           {
+                     *             "enforcement": "cgroup",
+                     *             "limit": 1.5,
+                     *             "reason": "text",
+                     *             "resource": "cpu",
+                     *             "unit": "text"
+                     *           }
+                     *         ],
+                     *         "pid": 1,
+                     *         "reason": "text",
+                     *         "restarts": 1,
+                     *         "revision": 1,
+                     *         "since": "text",
+                     *         "state": "starting"
+                     *       }
                      *     }
                      */
                     "application/json": components["schemas"]["Node"];
@@ -7252,6 +7514,66 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_nodes_id_commands: {
+        parameters: {
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "commands": [
+                     *         {
+                     *           "action": "start",
+                     *           "by": "ada",
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "deadline": "text",
+                     *           "delivered_at": "2026-09-21T14:13:20Z",
+                     *           "finished_at": "2026-09-21T14:13:20Z",
+                     *           "id": "node_0198c3a1d2b47e5f.17",
+                     *           "outcome": "text",
+                     *           "state": "pending",
+                     *           "wanted": "running",
+                     *           "wanted_revision": 1
+                     *         }
+                     *       ],
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["NodeCommandList"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -7331,6 +7653,11 @@ export interface operations {
                     /**
                      * @example {
                      *       "accrued": "0.0123",
+                     *       "capabilities": [
+                     *         "supervisor",
+                     *         "cgroup2:cpu",
+                     *         "cgroup2:memory"
+                     *       ],
                      *       "configuration": {
                      *         "auto_scaling": false,
                      *         "maintenance_window": {
@@ -7421,7 +7748,29 @@ export interface operations {
                      *       "settlement": "live",
                      *       "status": "active",
                      *       "updated_at": "2026-09-21T14:13:20Z",
-                     *       "wanted": "running"
+                     *       "wanted": "running",
+                     *       "workload": {
+                     *         "configured": false,
+                     *         "last_exit": {
+                     *           "code": 1,
+                     *           "signal": 1
+                     *         },
+                     *         "limits": [
+                     *           {
+                     *             "enforcement": "cgroup",
+                     *             "limit": 1.5,
+                     *             "reason": "text",
+                     *             "resource": "cpu",
+                     *             "unit": "text"
+                     *           }
+                     *         ],
+                     *         "pid": 1,
+                     *         "reason": "text",
+                     *         "restarts": 1,
+                     *         "revision": 1,
+                     *         "since": "text",
+                     *         "state": "starting"
+                     *       }
                      *     }
                      */
                     "application/json": components["schemas"]["Node"];
@@ -8297,11 +8646,43 @@ export interface operations {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                id: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "command": {
+                     *         "action": "start",
+                     *         "by": "ada",
+                     *         "created_at": "2026-09-21T14:13:20Z",
+                     *         "deadline": "text",
+                     *         "delivered_at": "2026-09-21T14:13:20Z",
+                     *         "finished_at": "2026-09-21T14:13:20Z",
+                     *         "id": "node_0198c3a1d2b47e5f.17",
+                     *         "outcome": "text",
+                     *         "state": "pending",
+                     *         "wanted": "running",
+                     *         "wanted_revision": 1
+                     *       },
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "started_at": "2026-09-21T14:13:20Z",
+                     *       "status": "active",
+                     *       "stopped_at": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["NodeCommandAnswer"];
+                };
+            };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
@@ -8309,15 +8690,6 @@ export interface operations {
             409: components["responses"]["Conflict"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
             503: components["responses"]["Unavailable"];
         };
     };
@@ -8325,11 +8697,73 @@ export interface operations {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                id: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "command": {
+                     *         "action": "start",
+                     *         "by": "ada",
+                     *         "created_at": "2026-09-21T14:13:20Z",
+                     *         "deadline": "text",
+                     *         "delivered_at": "2026-09-21T14:13:20Z",
+                     *         "finished_at": "2026-09-21T14:13:20Z",
+                     *         "id": "node_0198c3a1d2b47e5f.17",
+                     *         "outcome": "text",
+                     *         "state": "pending",
+                     *         "wanted": "running",
+                     *         "wanted_revision": 1
+                     *       },
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "started_at": "2026-09-21T14:13:20Z",
+                     *       "status": "active",
+                     *       "stopped_at": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["NodeCommandAnswer"];
+                };
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "command": {
+                     *         "action": "start",
+                     *         "by": "ada",
+                     *         "created_at": "2026-09-21T14:13:20Z",
+                     *         "deadline": "text",
+                     *         "delivered_at": "2026-09-21T14:13:20Z",
+                     *         "finished_at": "2026-09-21T14:13:20Z",
+                     *         "id": "node_0198c3a1d2b47e5f.17",
+                     *         "outcome": "text",
+                     *         "state": "pending",
+                     *         "wanted": "running",
+                     *         "wanted_revision": 1
+                     *       },
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "started_at": "2026-09-21T14:13:20Z",
+                     *       "status": "active",
+                     *       "stopped_at": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["NodeCommandAnswer"];
+                };
+            };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
@@ -8337,15 +8771,6 @@ export interface operations {
             409: components["responses"]["Conflict"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
             503: components["responses"]["Unavailable"];
         };
     };
@@ -8353,11 +8778,73 @@ export interface operations {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                id: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "command": {
+                     *         "action": "start",
+                     *         "by": "ada",
+                     *         "created_at": "2026-09-21T14:13:20Z",
+                     *         "deadline": "text",
+                     *         "delivered_at": "2026-09-21T14:13:20Z",
+                     *         "finished_at": "2026-09-21T14:13:20Z",
+                     *         "id": "node_0198c3a1d2b47e5f.17",
+                     *         "outcome": "text",
+                     *         "state": "pending",
+                     *         "wanted": "running",
+                     *         "wanted_revision": 1
+                     *       },
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "started_at": "2026-09-21T14:13:20Z",
+                     *       "status": "active",
+                     *       "stopped_at": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["NodeCommandAnswer"];
+                };
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "command": {
+                     *         "action": "start",
+                     *         "by": "ada",
+                     *         "created_at": "2026-09-21T14:13:20Z",
+                     *         "deadline": "text",
+                     *         "delivered_at": "2026-09-21T14:13:20Z",
+                     *         "finished_at": "2026-09-21T14:13:20Z",
+                     *         "id": "node_0198c3a1d2b47e5f.17",
+                     *         "outcome": "text",
+                     *         "state": "pending",
+                     *         "wanted": "running",
+                     *         "wanted_revision": 1
+                     *       },
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "started_at": "2026-09-21T14:13:20Z",
+                     *       "status": "active",
+                     *       "stopped_at": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["NodeCommandAnswer"];
+                };
+            };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
@@ -8365,15 +8852,6 @@ export interface operations {
             409: components["responses"]["Conflict"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
             503: components["responses"]["Unavailable"];
         };
     };
@@ -8780,6 +9258,11 @@ export interface operations {
                     /**
                      * @example {
                      *       "accrued": "0.0123",
+                     *       "capabilities": [
+                     *         "supervisor",
+                     *         "cgroup2:cpu",
+                     *         "cgroup2:memory"
+                     *       ],
                      *       "configuration": {
                      *         "auto_scaling": false,
                      *         "maintenance_window": {
@@ -8870,7 +9353,29 @@ export interface operations {
                      *       "settlement": "live",
                      *       "status": "active",
                      *       "updated_at": "2026-09-21T14:13:20Z",
-                     *       "wanted": "running"
+                     *       "wanted": "running",
+                     *       "workload": {
+                     *         "configured": false,
+                     *         "last_exit": {
+                     *           "code": 1,
+                     *           "signal": 1
+                     *         },
+                     *         "limits": [
+                     *           {
+                     *             "enforcement": "cgroup",
+                     *             "limit": 1.5,
+                     *             "reason": "text",
+                     *             "resource": "cpu",
+                     *             "unit": "text"
+                     *           }
+                     *         ],
+                     *         "pid": 1,
+                     *         "reason": "text",
+                     *         "restarts": 1,
+                     *         "revision": 1,
+                     *         "since": "text",
+                     *         "state": "starting"
+                     *       }
                      *     }
                      */
                     "application/json": components["schemas"]["Node"];
