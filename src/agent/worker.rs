@@ -4,8 +4,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
-
 use super::client::{Address, Client, ClientError};
 use super::clock::Clock;
 use super::collector::{Collector, boot_id, fingerprint, hardware_info, host_name};
@@ -24,6 +22,7 @@ use crate::domain::ids::Incarnation;
 use crate::domain::time::{BootMs, Slot, Timestamp};
 use crate::domain::workload::{WorkloadOrder, WorkloadState};
 use crate::wire::{self, EnrolRequest, LateBatch};
+use tokio::sync::watch;
 
 /// Longest sleep: a suspended machine wakes to a boot clock that went on while the runtime's timer did not.
 const LONGEST_SLEEP_MS: i64 = 5_000;

@@ -27,6 +27,17 @@ pub enum Principal {
     Anonymous,
 }
 
+impl Principal {
+    /// Kind and name: what is counted and remembered for one is not for another.
+    pub fn key(&self) -> (&'static str, &str) {
+        match self {
+            Principal::User { id, .. } => ("user", id.as_str()),
+            Principal::Node { node_id, .. } => ("node", node_id.as_str()),
+            Principal::Anonymous => ("anonymous", ""),
+        }
+    }
+}
+
 /// The session a person came with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionKey {

@@ -84,6 +84,7 @@ use crate::live::REFUSALS_FLUSH;
 use access::Rules;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
+use parameters::Known;
 use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -187,10 +188,10 @@ fn declared() -> utoipa::openapi::OpenApi {
 /// The whole site. The wire between manager and agent is signed message by message and stands outside of the rules; so do the files of the UI.
 pub fn router(state: AppState) -> Router {
     let (documented, document) = routes().split_for_parts();
-    let rules = Arc::new(Rules::of(&document));
+    let (rules, known) = (Arc::new(Rules::of(&document)), Arc::new(Known::of(&document)));
     documented
         .route_layer(from_fn_with_state(state.clone(), idempotency::once))
-        .route_layer(from_fn_with_state(parameters::Known::of(&document), parameters::refuse_unknown))
+        .route_layer(from_fn_with_state(known, parameters::check))
         .route_layer(from_fn_with_state((state.clone(), rules), access::guard))
         .nest("/api/v1", agent::routes())
         .fallback(assets::serve)
@@ -235,6 +236,8 @@ mod idempotency_tests;
 mod list_tests;
 #[cfg(test)]
 mod overview_tests;
+#[cfg(test)]
+mod rates_tests;
 #[cfg(test)]
 mod read_tests;
 #[cfg(test)]

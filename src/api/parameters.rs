@@ -1,73 +1,96 @@
-//! A query parameter that a route does not know is a mistake: a misspelt filter must not answer with everything. What each route knows is in the
-//! OpenAPI document, and nowhere else.
+//! Query strings: a parameter that the route does not have, or that comes twice, is refused by name. Which ones a route has, its
+//! documentation says; so a misspelt filter cannot pass for an empty one.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use axum::extract::{MatchedPath, Request, State};
-use axum::http::Method;
+use axum::extract::{MatchedPath, Query, Request, State};
+use axum::http::{Method, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use utoipa::openapi::path::ParameterIn;
 use utoipa::openapi::{OpenApi, RefOr};
 
+use super::access::operations;
+use super::error::ApiError;
 use crate::domain::refusal::{FieldErrors, Refusal};
 
-use super::error::ApiError;
+/// Parameters of one query string that are looked at.
+const MAX_PARAMETERS: usize = 64;
 
-/// Unknown names that one answer lists, at most.
-const MAX_NAMED: usize = 20;
-
-/// Method and path of a route, to the query parameters of its document.
-#[derive(Clone)]
-pub struct Known(Arc<HashMap<(Method, String), HashSet<String>>>);
+/// The query parameters of every route.
+#[derive(Debug, Default)]
+pub struct Known(HashMap<String, Vec<(Method, HashSet<String>)>>);
 
 impl Known {
     pub fn of(document: &OpenApi) -> Known {
-        let mut known = HashMap::new();
+        let mut known = Known::default();
         for (path, item) in &document.paths.paths {
-            let operations = [
-                (Method::GET, &item.get),
-                (Method::POST, &item.post),
-                (Method::PUT, &item.put),
-                (Method::DELETE, &item.delete),
-                (Method::PATCH, &item.patch),
-            ];
-            for (method, operation) in operations {
-                let Some(operation) = operation else { continue };
+            let routes = operations(item).map(|(method, operation)| {
                 let parameters = operation.parameters.iter().flatten().filter_map(|parameter| match parameter {
-                    RefOr::T(parameter) => Some(parameter),
-                    RefOr::Ref(_) => None,
+                    RefOr::T(parameter) if parameter.parameter_in == ParameterIn::Query => Some(parameter.name.clone()),
+                    _ => None,
                 });
-                let names = parameters.filter(|p| matches!(p.parameter_in, ParameterIn::Query)).map(|p| p.name.clone()).collect();
-                known.insert((method, path.clone()), names);
-            }
+                (method, parameters.collect())
+            });
+            known.0.insert(path.clone(), routes.collect());
         }
-        Known(Arc::new(known))
+        known
     }
 
-    /// What is wrong with `query` on this route; a route that is not in the document takes what it likes.
-    fn check(&self, method: &Method, path: &str, query: &str) -> Result<(), Refusal> {
-        // HEAD is answered by the handler of GET.
-        let method = if method == Method::HEAD { Method::GET } else { method.clone() };
-        let Some(known) = self.0.get(&(method, path.to_owned())) else { return Ok(()) };
+    fn check(&self, method: &Method, path: &str, given: &[(String, String)]) -> Result<(), Refusal> {
+        let method = if *method == Method::HEAD { &Method::GET } else { method };
         let mut errors = FieldErrors::default();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let name = pair.split('=').next().unwrap_or(pair);
-            if !known.contains(name) && errors.0.len() < MAX_NAMED {
-                errors.add(name.chars().take(64).collect::<String>(), "is not a parameter of this route");
+        // A path that does not answer this method is refused as such.
+        let routes = self.0.get(path);
+        let Some((_, known)) = routes.and_then(|routes| routes.iter().find(|(of, _)| of == method)) else { return Ok(()) };
+        let mut seen = HashSet::new();
+        for (name, _) in given.iter().take(MAX_PARAMETERS) {
+            if !known.contains(name) {
+                errors.add(name, "is not a parameter of this request");
+            } else if !seen.insert(name) {
+                errors.add(name, "comes twice");
             }
         }
         errors.finish()
     }
 }
 
-/// The layer next to the handlers, so that who may not ask is told that first.
-pub async fn refuse_unknown(State(known): State<Known>, request: Request, next: Next) -> Response {
-    if let (Some(query), Some(route)) = (request.uri().query(), request.extensions().get::<MatchedPath>())
-        && let Err(refusal) = known.check(request.method(), route.as_str(), query)
+/// What is no pair at all has no name.
+fn parse(uri: &Uri) -> Vec<(String, String)> {
+    Query::try_from_uri(uri).map(|Query(pairs)| pairs).unwrap_or_default()
+}
+
+/// Around every documented route.
+pub async fn check(State(known): State<Arc<Known>>, request: Request, next: Next) -> Response {
+    if request.uri().query().is_some()
+        && let Some(path) = request.extensions().get::<MatchedPath>()
+        && let Err(refusal) = known.check(request.method(), path.as_str(), &parse(request.uri()))
     {
         return ApiError::from(refusal).into_response();
     }
     next.run(request).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_document_does_not_name_is_refused_by_name() {
+        let known = Known::of(&super::super::declared());
+        let check =
+            |method: Method, query: &str| match known.check(&method, "/api/v1/nodes", &parse(&format!("/?{query}").parse().unwrap())) {
+                Ok(()) => Vec::new(),
+                Err(Refusal::Invalid(fields)) => fields.into_iter().map(|field| (field.field, field.message)).collect(),
+                Err(other) => panic!("{other}"),
+            };
+        assert_eq!(check(Method::GET, "page=1&limit=10&status=active"), []);
+        assert_eq!(check(Method::HEAD, "page=1"), []);
+        let unknown = |name: &str| (name.to_owned(), "is not a parameter of this request".to_owned());
+        assert_eq!(check(Method::GET, "pag%65=1&stats=active&&limit=1"), [unknown("stats")]);
+        assert_eq!(check(Method::GET, "page=1&page=2&x=1"), [("page".into(), "comes twice".into()), unknown("x")]);
+        assert_eq!(check(Method::POST, "page=1"), [unknown("page")]);
+        assert_eq!(check(Method::GET, &"a&".repeat(10_000)).len(), MAX_PARAMETERS);
+    }
 }

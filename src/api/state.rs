@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, watch};
 use super::audit_export::EXPORTS;
 use super::commands::Waiting;
 use super::hosts::Hosts;
-use super::idempotency::Idempotency;
+use super::idempotency::InProgress;
 use super::passwords::{Attempts, Stretching};
 use super::planes::Separate;
 use super::rates::{Limits, Rates};
@@ -109,7 +109,7 @@ pub struct Shared {
     pub(super) waiting: Waiting,
     pub(super) long_reads: Arc<Semaphore>,
     pub(super) rates: Rates,
-    pub(super) idempotency: Idempotency,
+    pub(super) in_progress: InProgress,
     pub(super) storage_check: Arc<Semaphore>,
     pub(super) audit_verification: Arc<Semaphore>,
     pub(super) audit_exports: Arc<Semaphore>,
@@ -145,7 +145,7 @@ impl AppState {
             sse_clients: Arc::new(Semaphore::new(SSE_CLIENTS)),
             waiting: Waiting::default(),
             long_reads: Arc::new(Semaphore::new(LONG_READS)),
-            idempotency: Idempotency::new(&store.entropy),
+            in_progress: InProgress::default(),
             storage_check: Arc::new(Semaphore::new(1)),
             audit_verification: Arc::new(Semaphore::new(1)),
             audit_exports: Arc::new(Semaphore::new(EXPORTS)),

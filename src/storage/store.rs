@@ -5,6 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::core::idempotency::Mark;
 use super::core::{audit, meta, tables};
 use super::directory::Directory;
 use super::fault::{Fault, OpenError, TxError, WriteError};
@@ -124,7 +125,7 @@ impl Store {
         &self,
         verb: impl Fn(&mut WriteTx<'_>) -> Result<R, TxError> + Send + 'static,
     ) -> Result<R, WriteError> {
-        self.core.write(Lane::Ordinary, verb).await
+        self.core.write(Lane::Ordinary, marked(verb)).await
     }
 
     /// The same in the money lane.
@@ -132,7 +133,7 @@ impl Store {
         &self,
         verb: impl Fn(&mut WriteTx<'_>) -> Result<R, TxError> + Send + 'static,
     ) -> Result<R, WriteError> {
-        self.core.write(Lane::Money, verb).await
+        self.core.write(Lane::Money, marked(verb)).await
     }
 
     /// A snapshot of the core.
@@ -143,6 +144,21 @@ impl Store {
     pub fn close(&self) {
         self.hot.close();
         self.core.close();
+    }
+}
+
+/// The same verb; what it changes leaves the idempotency key of the request, if it has one.
+fn marked<R>(verb: impl Fn(&mut WriteTx<'_>) -> Result<R, TxError> + Send) -> impl Fn(&mut WriteTx<'_>) -> Result<R, TxError> + Send {
+    let mark = Mark::current();
+    move |tx| {
+        let before = tx.mutations();
+        let answer = verb(tx)?;
+        if let Some(mark) = &mark
+            && tx.mutations() > before
+        {
+            mark.leave(tx)?;
+        }
+        Ok(answer)
     }
 }
 

@@ -14,6 +14,7 @@ use crate::domain::command::{Action, Command, CommandState, DEADLINE_SECONDS, Or
 use crate::domain::credits::Epoch;
 use crate::domain::enrolment::{EnrolmentTarget, EnrolmentToken, Fingerprint};
 use crate::domain::epoch::{Counts, Head};
+use crate::domain::idempotency::{Outcome, Remembered};
 use crate::domain::ids::{AlertId, EnrolmentId, ManagerId, NodeId, NodeIndex, PayoutId, PoolId, PoolIndex, UserId};
 use crate::domain::ledger::{Account, Book, Cause, Entry, Line, Posting, Settlement};
 use crate::domain::money::{Currency, Pico, Units};
@@ -433,6 +434,18 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("SetupMark", [false, true].map(|skipped| SetupMark { skipped, at: AT, by: user_id().to_string() }).to_vec()),
         Golden::of("SealedAddress", vec![like::<SealedAddress>(&vec![1u8, 2, 255])]),
         Golden::of("NodeEvent", node_events()),
+        Golden::of(
+            "Remembered",
+            vec![
+                Remembered::committed([7; 32], AT),
+                Remembered {
+                    forget_at: None,
+                    outcome: Outcome::Answered { status: 201, content_type: Some("application/json".into()), sealed: vec![1, 2, 3] },
+                    ..Remembered::committed([8; 32], AT)
+                },
+                Remembered { outcome: Outcome::NotKept("why".into()), ..Remembered::committed([9; 32], AT) },
+            ],
+        ),
         Golden::of("Silent", vec![Silent::default(), Silent([0, 64, 300].map(NodeIndex).into_iter().collect())]),
         Golden::of("Command", commands()),
         Golden::of("Order", orders()),

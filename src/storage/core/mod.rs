@@ -6,6 +6,7 @@ pub mod audit_search;
 pub mod commands;
 pub mod enrolment;
 pub mod epochs;
+pub mod idempotency;
 pub mod ledger;
 pub mod meta;
 pub mod node_actions;

@@ -5,6 +5,7 @@ use crate::domain::audit::Entry;
 use crate::domain::command::{Command, Order};
 use crate::domain::enrolment::EnrolmentToken;
 use crate::domain::epoch::Head;
+use crate::domain::idempotency::Remembered;
 use crate::domain::ids::UserId;
 use crate::domain::ledger::Posting;
 use crate::domain::node::Node;
@@ -87,6 +88,9 @@ pub const OPEN_PAYOUTS: Table<(u32, u32), Index64> = Table::new("open_payouts");
 pub const SCHEDULED: Table<(u32, u32), Index64> = Table::new("scheduled_payouts");
 pub const PAYOUT_ADDRESSES: Table<u32, SealedAddress> = Table::new("payout_addresses");
 
+/// Who asked for what under which `Idempotency-Key`, hashed -> how it ended.
+pub const IDEMPOTENCY_KEYS: Table<[u8; 32], Remembered> = Table::new("idempotency_keys");
+
 /// A dense index as a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Index(pub u32);
@@ -120,6 +124,7 @@ record! {
     Silent = 1,
     Command = 1,
     Order = 1,
+    Remembered = 1,
 }
 
 /// Created with the file, or when a later release opens it, so that snapshots can open them all.
@@ -156,4 +161,5 @@ pub const ALL: &[&str] = &[
     SILENT.name,
     COMMANDS.name,
     ORDERS.name,
+    IDEMPOTENCY_KEYS.name,
 ];
