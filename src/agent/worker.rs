@@ -23,7 +23,7 @@ use crate::domain::enrolment::{Fingerprint, TokenText, manager_key_hash};
 use crate::domain::ids::Incarnation;
 use crate::domain::time::{BootMs, Slot, Timestamp};
 use crate::domain::workload::{WorkloadOrder, WorkloadState};
-use crate::wire::{EnrolRequest, LateBatch, self};
+use crate::wire::{self, EnrolRequest, LateBatch};
 
 /// Longest sleep: a suspended machine wakes to a boot clock that went on while the runtime's timer did not.
 const LONGEST_SLEEP_MS: i64 = 5_000;

@@ -266,7 +266,7 @@ mod cost {
                     agent_version: String::new(),
                     dropped: 0,
                 };
-                store.intake.accept(NodeIndex(n), &id(n), &report, &[0; 32], at(slot)).unwrap();
+                store.intake.accept(NodeIndex(n), &id(n), &report, &[0; 32], &|_| true, at(slot)).unwrap();
             }
             let begin = Stopwatch::start();
             let changes = judge(&store, at(slot)).unwrap();
