@@ -4,8 +4,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
 use super::audit_view::{EntryView, Views};
-use super::auth::Caller;
-use super::error::{ApiError, ErrorBody};
+use super::error::ApiError;
 use super::json::{Json, Query};
 use super::page::{Page, PageQuery, Pagination};
 use super::reads;
@@ -13,7 +12,6 @@ use super::state::AppState;
 use crate::crypto::hex;
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::time::Timestamp;
-use crate::domain::user::Role;
 use crate::storage::core::audit_search::{self, Filter, Order};
 use crate::storage::core::{audit, people};
 use crate::storage::table::Read;
@@ -148,15 +146,13 @@ impl AuditOrder {
 /// One search looks at 50,000 entries at most; `scan` says whether that was all. Entries made while the clock was not trusted are found by their
 /// place between the others, not by their guessed time.
 #[utoipa::path(get, path = "/audit", tag = "operations", params(PageQuery, AuditQuery, AuditOrder), security(("access" = ["audit:read"])),
-    responses((status = 200, body = AuditList), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody)))]
+    responses((status = 200, body = AuditList)))]
 pub async fn list(
     State(state): State<AppState>,
-    caller: Caller,
     page: Page,
     Query(query): Query<AuditQuery>,
     Query(order): Query<AuditOrder>,
 ) -> Result<Json<AuditList>, ApiError> {
-    caller.require(Role::Admin)?;
     let (order, cursor) = order.check()?;
     reads::long(&state, move |state| {
         let read = state.store.read()?;

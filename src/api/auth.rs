@@ -49,6 +49,19 @@ pub enum Principal {
     Anonymous,
 }
 
+impl Principal {
+    /// Kind and name: what is counted and remembered for one is not for another.
+    pub fn key(&self) -> (&'static str, &str) {
+        match self {
+            Principal::User { id, .. } => ("user", id.as_str()),
+            Principal::Node { node_id, .. } => ("node", node_id.as_str()),
+            Principal::Token { id, .. } => ("token", id.as_str()),
+            Principal::Gateway { subject, .. } => ("gateway", subject.as_str()),
+            Principal::Anonymous => ("anonymous", ""),
+        }
+    }
+}
+
 /// The session a person came with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SessionKey {
@@ -168,7 +181,7 @@ pub async fn authenticate(state: &AppState, parts: &Parts) -> Result<Caller, Api
         }
         return person(state, token, Carrier::Bearer, request);
     }
-    let Some(token) = cookie(&parts.headers, cookie_name(state.settings.tls)) else {
+    let Some(token) = cookie(&parts.headers, cookie_name(request.secure)) else {
         return Ok(Caller { principal: Principal::Anonymous, session: None, request });
     };
     let caller = person(state, token, Carrier::Cookie, request)?;
@@ -191,9 +204,19 @@ fn bearer(header: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-fn node(state: &AppState, token: &str, request: RequestInfo) -> Result<Caller, ApiError> {
+/// Whether a request comes with the token of a node.
+pub(super) fn is_node(state: &AppState, headers: &HeaderMap) -> bool {
+    let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer);
+    token.is_some_and(|token| token.contains('.') && node_claims(state, token).is_some())
+}
+
+fn node_claims(state: &AppState, token: &str) -> Option<NodeClaims> {
     let claims: Option<NodeClaims> = crypto::jwt_decode(&state.store.secrets.node_tokens, token);
-    let claims = claims.filter(|claims| claims.is_valid(state.now().wall)).ok_or(Refusal::SessionUnknown)?;
+    claims.filter(|claims| claims.is_valid(state.now().wall))
+}
+
+fn node(state: &AppState, token: &str, request: RequestInfo) -> Result<Caller, ApiError> {
+    let claims = node_claims(state, token).ok_or(Refusal::SessionUnknown)?;
     // A deleted node's token does not outlive it.
     let node_type = state.store.directory.by_id(&claims.node_id).ok_or(Refusal::SessionUnknown)?.node_type;
     let caller = Caller { principal: Principal::Node { node_id: claims.node_id, node_type }, session: None, request };

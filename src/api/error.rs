@@ -71,6 +71,10 @@ impl ApiError {
         ApiError::new(StatusCode::REQUEST_TIMEOUT, 1007, "BodyTooSlow", "the body did not arrive in time")
     }
 
+    pub fn upgrade_refused() -> ApiError {
+        ApiError::new(StatusCode::BAD_REQUEST, 1008, "UpgradeRefused", "only HTTP/1.1 is spoken here")
+    }
+
     pub fn panicked() -> ApiError {
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, 5000, "Internal", "an internal error; the log has it under this request id")
     }
@@ -103,11 +107,13 @@ impl ApiError {
     }
 
     /// Somebody tried what they may not: the audit log wants it. Visitors without any credentials are no such thing, nor is who gave the right
-    /// password and is asked for the code; a second key for a node and a report that was heard before are, although they end as conflicts.
+    /// password and is asked for the code, or came in plain HTTP; a second key for a node and a report that was heard before are, although they end
+    /// as conflicts.
     pub fn is_access_refusal(&self) -> bool {
         let denied = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::TOO_MANY_REQUESTS].contains(&self.status);
         let impostor = [Refusal::NodeClaimed, Refusal::ReportReplayed].iter().any(|refusal| refusal.name() == self.name);
-        let asked = [Refusal::NotSignedIn, Refusal::TotpNeeded].iter().any(|refusal| refusal.name() == self.name);
+        let asked = [Refusal::NotSignedIn, Refusal::TotpNeeded, Refusal::PlainHttpRefused];
+        let asked = asked.iter().any(|refusal| refusal.name() == self.name);
         (denied && !asked) || impostor
     }
 
@@ -220,6 +226,8 @@ fn status_and_code(refusal: &Refusal) -> (StatusCode, u16) {
         Refusal::TotpEnabled | Refusal::TotpNotBegun | Refusal::TotpNotEnabled => (CONFLICT, 4091),
         Refusal::NotAllowed | Refusal::NotYours => (FORBIDDEN, 2003),
         Refusal::WrongOrigin => (FORBIDDEN, 2004),
+        Refusal::HostNotAllowed => (StatusCode::MISDIRECTED_REQUEST, 2020),
+        Refusal::PlainHttpRefused => (FORBIDDEN, 2021),
         Refusal::SetupCodeWrong => (UNAUTHORIZED, 2005),
         Refusal::FreshFactorNeeded => (FORBIDDEN, 2009),
         Refusal::Throttled => (StatusCode::TOO_MANY_REQUESTS, 4291),
@@ -227,6 +235,7 @@ fn status_and_code(refusal: &Refusal) -> (StatusCode, u16) {
             (NOT_FOUND, 4041)
         }
         Refusal::UserExists | Refusal::LastSuperAdmin | Refusal::PayoutMoved | Refusal::StorageCheckRunning => (CONFLICT, 4091),
+        Refusal::AuditCheckRunning | Refusal::AlreadyErased => (CONFLICT, 4091),
         Refusal::IdempotencyKeyReused | Refusal::IdempotencyInProgress | Refusal::IdempotencyAnswerNotKept => (CONFLICT, 4092),
 
         Refusal::AddressNotFound | Refusal::PayoutNotFound => (NOT_FOUND, 5006),

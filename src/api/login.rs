@@ -87,7 +87,7 @@ pub async fn login(
     two_factor::succeeded(&state, &user, &request);
     let expires_in = if tokens.access_token.is_some() { BEARER_SECONDS } else { COOKIE_IDLE_SECONDS };
     let answer = LoginAnswer { access_token: tokens.access_token, token_type: "Bearer", expires_in, user: UserView::from(&user) };
-    Ok((set_cookie(&tokens.cookie, &state), Json(answer)))
+    Ok((set_cookie(&tokens.cookie, &request), Json(answer)))
 }
 
 /// Programs send neither header, and browsers one of them with every request that changes something.
@@ -131,8 +131,8 @@ pub async fn sign_in(
 }
 
 /// The header that hands over a session, or takes it back when `token` is empty.
-pub fn set_cookie(token: &str, state: &AppState) -> AppendHeaders<Option<(HeaderName, HeaderValue)>> {
-    AppendHeaders(auth::set_cookie(token, state.settings.tls).map(|value| (header::SET_COOKIE, value)))
+pub fn set_cookie(token: &str, request: &RequestInfo) -> AppendHeaders<Option<(HeaderName, HeaderValue)>> {
+    AppendHeaders(auth::set_cookie(token, request.secure).map(|value| (header::SET_COOKIE, value)))
 }
 
 /// Sign out
@@ -143,7 +143,7 @@ pub async fn logout(State(state): State<AppState>, caller: Caller) -> Result<imp
     let session = caller.session.ok_or(Refusal::NotSignedIn)?;
     let act = caller.act(state.now());
     state.store.write(move |tx| people::sign_out(tx, &session.token_hash, &act)).await?;
-    Ok((StatusCode::NO_CONTENT, set_cookie("", &state), ()))
+    Ok((StatusCode::NO_CONTENT, set_cookie("", &caller.request), ()))
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]

@@ -11,8 +11,14 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use super::access::{self, NodeAccess, Rule, operations};
+use super::enrolment::{TokenSort, TokenStatus};
 use super::error::ErrorBody;
 use super::fleet_scores::HistoryRange;
+use super::listing::Order as ListOrder;
+use super::nodes::Sort as NodeSort;
+use super::payouts::Sort as PayoutSort;
+use super::people::{Sort as UserSort, UserStatus};
+use super::pools::Sort as PoolSort;
 use super::resources::{MetricType, TimeRange};
 use crate::domain::overlay::Metric;
 use crate::domain::scope::Scope;
@@ -22,7 +28,10 @@ use crate::domain::user::Role;
 #[openapi(
     info(title = "Lucid Node Management"),
     // Schemas of query parameters are not found through their routes.
-    components(schemas(ErrorBody, HistoryRange, Metric, MetricType, Scope, TimeRange))
+    components(schemas(
+        ErrorBody, HistoryRange, Metric, MetricType, Scope, TimeRange, ListOrder, NodeSort, PoolSort, UserSort, UserStatus, TokenSort, TokenStatus,
+        PayoutSort
+    ))
 )]
 struct Head;
 

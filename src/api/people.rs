@@ -5,8 +5,9 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::auth::Caller;
-use super::error::ApiError;
-use super::json::{Json, Path};
+use super::error::{ApiError, ErrorBody};
+use super::json::{Json, Path, Query};
+use super::listing::{Order, descending, found, search, word};
 use super::login::UserView;
 use super::page::{Page, PageQuery, Pagination};
 use super::passwords;
@@ -22,11 +23,72 @@ pub struct UserList {
     pagination: Pagination,
 }
 
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct UserQuery {
+    #[param(value_type = Option<Role>)]
+    role: Option<String>,
+    #[param(value_type = Option<UserStatus>)]
+    status: Option<String>,
+    #[param(value_type = Option<Sort>)]
+    sort: Option<String>,
+    #[param(value_type = Option<Order>)]
+    order: Option<String>,
+    /// Part of a name, in any case.
+    #[param(max_length = 100)]
+    search: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UserStatus {
+    Enabled,
+    Disabled,
+}
+
+/// What people are ordered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = UserSort, default = "created_at")]
+pub enum Sort {
+    CreatedAt,
+    UpdatedAt,
+    Name,
+}
+
 /// People
-#[utoipa::path(get, path = "/users", tag = "people", security(("access" = ["user:read"])), params(PageQuery), responses((status = 200, body = UserList)))]
-pub async fn list(State(state): State<AppState>, caller: Caller, page: Page) -> Result<Json<UserList>, ApiError> {
+#[utoipa::path(get, path = "/users", tag = "people", security(("access" = ["user:read"])), params(PageQuery, UserQuery),
+    responses((status = 200, body = UserList), (status = 400, body = ErrorBody)))]
+pub async fn list(
+    State(state): State<AppState>,
+    caller: Caller,
+    page: Page,
+    Query(query): Query<UserQuery>,
+) -> Result<Json<UserList>, ApiError> {
     caller.require(Role::Admin)?;
-    let (users, pagination) = page.slice(people::users(&state.store.read()?)?);
+    let mut errors = FieldErrors::default();
+    let role: Option<Role> = word(&mut errors, "role", query.role.as_deref(), "viewer, operator, admin or super_admin");
+    let status: Option<UserStatus> = word(&mut errors, "status", query.status.as_deref(), "enabled or disabled");
+    let sort = word(&mut errors, "sort", query.sort.as_deref(), "created_at, updated_at or name").unwrap_or(Sort::CreatedAt);
+    let descending = descending(&mut errors, query.order.as_deref(), Order::Asc);
+    let search = search(&mut errors, query.search.as_deref());
+    errors.finish()?;
+    let mut rows = people::users(&state.store.read()?)?;
+    rows.retain(|user| {
+        let fits =
+            role.is_none_or(|role| role == user.role) && status.is_none_or(|status| (status == UserStatus::Disabled) == user.disabled);
+        fits && found(search.as_ref(), &[&user.username])
+    });
+    match sort {
+        // They come in the order they were made.
+        Sort::CreatedAt => (),
+        Sort::UpdatedAt => rows.sort_by_key(|user| user.updated_at),
+        Sort::Name => rows.sort_by_cached_key(|user| user.username.to_lowercase()),
+    }
+    if descending {
+        rows.reverse();
+    }
+    let (users, pagination) = page.slice(rows);
     Ok(Json(UserList { users: users.iter().map(UserView::from).collect(), pagination }))
 }
 

@@ -19,9 +19,6 @@ use HttpMethod::{Get, Post, Put};
 
 /// Below `/api/v1`.
 const PLANNED: &[(HttpMethod, &str, &str, Scope, &str)] = &[
-    (Post, "/nodes/{id}/start", "nodes", Scope::NodeStart, "Start the node's workload"),
-    (Post, "/nodes/{id}/stop", "nodes", Scope::NodeStop, "Stop the node's workload"),
-    (Post, "/nodes/{id}/restart", "nodes", Scope::NodeRestart, "Restart the node's workload"),
     (Get, "/nodes/{id}/resources/thresholds", "resources", Scope::ResourceRead, "Thresholds of a node's alerts"),
     (Put, "/nodes/{id}/resources/thresholds", "resources", Scope::ResourceWrite, "Set the thresholds of a node's alerts"),
     (Post, "/nodes/{id}/resources/allocate", "resources", Scope::ResourceWrite, "Allocate resources of a node"),

@@ -165,19 +165,16 @@ impl Rates {
             Payer::Late(id) => self.late.take(self.hasher.hash_one(("node", id))),
             Payer::EnrolmentToken(id) => self.enrolment.take(self.hasher.hash_one(id)),
             Payer::Principal(principal) => {
-                let (name, general) = match principal {
-                    Principal::User { id, role, .. } => (("user", id.as_str()), self.of_role(*role)),
-                    Principal::Node { node_id, .. } => (("node", node_id.as_str()), &self.node),
-                    Principal::Token { id, role, .. } => (("token", id.as_str()), self.of_role(*role)),
-                    Principal::Gateway { subject, role } => (("gateway", subject.as_str()), self.of_role(*role)),
-                    Principal::Anonymous => (("anonymous", ""), &self.public),
+                let buckets = match (class, principal) {
+                    (Class::Poot, _) => &self.poot,
+                    (Class::Payout, _) => &self.payout,
+                    (_, Principal::User { role, .. } | Principal::Token { role, .. } | Principal::Gateway { role, .. }) => {
+                        self.of_role(*role)
+                    }
+                    (_, Principal::Node { .. }) => &self.node,
+                    (_, Principal::Anonymous) => &self.public,
                 };
-                let buckets = match class {
-                    Class::Poot => &self.poot,
-                    Class::Payout => &self.payout,
-                    _ => general,
-                };
-                buckets.take(self.hasher.hash_one(name))
+                buckets.take(self.hasher.hash_one(principal.key()))
             }
         }
     }

@@ -79,7 +79,7 @@ impl World {
     }
 
     pub(super) fn node_token(&self, node: &Node) -> String {
-        let claims = NodeClaims::new(node.id.clone(), self.site.state.now().wall, "jti".into());
+        let claims = NodeClaims::new(node.id.clone(), node.node_type, self.site.state.now().wall, "jti".into());
         jwt_encode(&self.site.state.store.secrets.node_tokens, &claims).unwrap()
     }
 
@@ -199,12 +199,14 @@ async fn series_join_disk_and_memory_and_name_their_bounds() {
         incarnation: Incarnation(1),
         seq: 1,
         run: Some(store.intake.run),
-        items: vec![Item { seq: 1, age_ms: 0, witness: None, sample: sample(50.0) }],
+        items: vec![Item { seq: 1, age_ms: 0, witness: None, running: None, sample: sample(50.0) }],
         fingerprint: Default::default(),
         agent_version: String::new(),
         dropped: 0,
+        workload: None,
+        capabilities: Vec::new(),
     };
-    store.intake.accept(node.index, &node.id, &report, &[0; 32], now).unwrap();
+    store.intake.accept(node.index, &node.id, &report, &[0; 32], &|_| true, now).unwrap();
     let (_, body) = world.get(&format!("{path}?time_range=1h")).await;
     assert_eq!((&body["current"]["cpu"]["usage_percent"], &body["current"]["cpu"]["cores"]), (&json!(50.0), &Value::Null));
     let usages = |body: &Value, list: &str| -> Vec<Value> {

@@ -97,7 +97,7 @@ pub async fn end(State(state): State<AppState>, caller: Caller, Path(id): Path<S
     let act = caller.act(state.now());
     state.store.write(move |tx| people::end_session(tx, &user, &id, &act)).await?;
     if ends_here && key.carrier == Carrier::Cookie {
-        return Ok((StatusCode::NO_CONTENT, set_cookie("", &state), ()).into_response());
+        return Ok((StatusCode::NO_CONTENT, set_cookie("", &caller.request), ()).into_response());
     }
     Ok(StatusCode::NO_CONTENT.into_response())
 }

@@ -100,7 +100,7 @@ pub async fn setup(
     }
     let tokens = login::sign_in(&state, &request, &headers, &user, None, &[Carrier::Cookie]).await?;
     let answer = SetupAnswer { user: UserView::from(&user), clock_confirmed };
-    Ok((StatusCode::CREATED, login::set_cookie(&tokens.cookie, &state), Json(answer)))
+    Ok((StatusCode::CREATED, login::set_cookie(&tokens.cookie, &request), Json(answer)))
 }
 
 fn check(body: &SetupRequest) -> Result<Option<Timestamp>, Refusal> {

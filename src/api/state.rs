@@ -6,12 +6,17 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Semaphore, watch};
 
+use super::audit_export::EXPORTS;
+use super::commands::Waiting;
 use super::gateway_jwt::Gateway;
-use super::idempotency::Idempotency;
+use super::hosts::Hosts;
+use super::idempotency::InProgress;
 use super::passwords::{Attempts, Stretching};
+use super::planes::Separate;
 use super::rates::{Limits, Rates};
 use super::reads::LONG_READS;
 use super::settings::SettingView;
+use super::tls::Tls;
 use crate::clock::Clock;
 use crate::crypto::Entropy;
 use crate::domain::challenge::Challenges;
@@ -28,11 +33,19 @@ use crate::storage::fault::WriteError;
 /// SSE clients at one time.
 pub const SSE_CLIENTS: usize = 256;
 
+/// How this manager is reached. The default: plain HTTP, one listener, under the names of loopback.
+#[derive(Debug, Clone, Default)]
+pub struct Transport {
+    pub tls: Option<Arc<Tls>>,
+    pub hosts: Hosts,
+    pub separate: Separate,
+}
+
 /// The settings the api needs.
 #[derive(Debug, Clone)]
 pub struct ApiSettings {
-    /// People reach this manager over TLS: cookies get `Secure` and the `__Host-` name, answers get HSTS.
-    pub tls: bool,
+    /// How this manager is reached.
+    pub transport: Transport,
     /// Where agents reach this manager, without a trailing slash; goes into the enrolment command.
     pub public_url: String,
     /// Capacity of a pool that is made without one.
@@ -60,7 +73,7 @@ pub struct ApiSettings {
 impl Default for ApiSettings {
     fn default() -> ApiSettings {
         ApiSettings {
-            tls: false,
+            transport: Transport::default(),
             public_url: "http://127.0.0.1:8095".into(),
             max_nodes_per_pool: DEFAULT_MAX_NODES,
             max_nodes: 10_000,
@@ -96,10 +109,14 @@ pub struct Shared {
     pub code_guesses: Mutex<CodeGuesses>,
     pub stretching: Stretching,
     pub(super) sse_clients: Arc<Semaphore>,
+    /// Agents that wait for an order.
+    pub(super) waiting: Waiting,
     pub(super) long_reads: Arc<Semaphore>,
     pub(super) rates: Rates,
-    pub(super) idempotency: Idempotency,
+    pub(super) in_progress: InProgress,
     pub(super) storage_check: Arc<Semaphore>,
+    pub(super) audit_verification: Arc<Semaphore>,
+    pub(super) audit_exports: Arc<Semaphore>,
 }
 
 /// What `app` brings along.
@@ -130,9 +147,12 @@ impl AppState {
             code_guesses: Mutex::default(),
             stretching: Stretching::default(),
             sse_clients: Arc::new(Semaphore::new(SSE_CLIENTS)),
+            waiting: Waiting::default(),
             long_reads: Arc::new(Semaphore::new(LONG_READS)),
-            idempotency: Idempotency::new(&store.entropy),
+            in_progress: InProgress::default(),
             storage_check: Arc::new(Semaphore::new(1)),
+            audit_verification: Arc::new(Semaphore::new(1)),
+            audit_exports: Arc::new(Semaphore::new(EXPORTS)),
             store,
         }))
     }

@@ -154,6 +154,7 @@ mod gateway {
     use crate::domain::enrolment::NodeClaims;
     use crate::domain::gateway::Expected;
     use crate::domain::ids::NodeId;
+    use crate::domain::node::NodeType;
 
     const SECRET: &str = "a secret of thirty-two characters";
 
@@ -215,7 +216,7 @@ mod gateway {
         endless.as_object_mut().unwrap().remove("exp");
         let at = T.seconds();
         // A token of a node, made with the gateway's secret: the node's key is another one.
-        let node = NodeClaims::new(NodeId::parse("node_abcdef").unwrap(), T, "j".into());
+        let node = NodeClaims::new(NodeId::parse("node_abcdef").unwrap(), NodeType::Worker, T, "j".into());
         let mut node = serde_json::to_value(node).unwrap();
         node["role"] = "operator".into();
         node["sub"] = "u-1".into();

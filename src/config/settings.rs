@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use rust_decimal::Decimal;
 
 use super::print::Listed;
-use super::rules::{self, Gateway, Key, LogFormat, LogTargets, PayoutMode, Secret};
+use super::rules::{self, Gateway, Key, LogFormat, LogTargets, PayoutMode, Secret, TlsMode};
 use crate::domain::money::{Amount, Currency};
 use crate::domain::time::TrustPolicy;
 
@@ -69,6 +69,19 @@ settings! {
         public_url: Option<String> = rules::optional(rules::http_url());
         /// Allow plain HTTP beyond loopback. Passwords then travel in clear.
         allow_plain_http: bool = rules::switch();
+        /// `auto`: TLS and plain HTTP on loopback, TLS alone beyond it. `required`: TLS alone everywhere. `off`: plain HTTP, for a TLS proxy on this machine.
+        tls: TlsMode =
+            rules::choice(&[("auto", TlsMode::Auto), ("required", TlsMode::Required), ("off", TlsMode::Off)]);
+        /// Certificate to show to browsers, with its chain (PEM). Empty: a generated one.
+        certificate_file: Option<PathBuf> = rules::optional(rules::path());
+        /// Key of that certificate (PEM).
+        key_file: Option<PathBuf> = rules::optional(rules::path());
+        /// Further names and addresses under which this manager is reached, separated by commas; requests for others are refused.
+        allowed_hosts: Vec<String> = rules::hosts();
+        /// Address and port for agents alone, which are then served nowhere else. Empty: the listen address.
+        node_listen: Option<SocketAddr> = rules::optional(rules::address());
+        /// Address and port for health and metrics alone, which are then served nowhere else. Empty: the listen address.
+        ops_listen: Option<SocketAddr> = rules::optional(rules::address());
     }
 
     /// The store.

@@ -3,10 +3,12 @@
 
 pub mod address;
 pub mod alert;
+pub mod anchor;
 pub mod api_token;
 pub mod audit;
 pub mod bits;
 pub mod challenge;
+pub mod command;
 pub mod credits;
 pub mod enrolment;
 pub mod enrolment_request;
@@ -26,6 +28,7 @@ pub mod overlay;
 pub mod payout;
 pub mod pool;
 pub mod poot;
+pub mod privacy;
 pub mod refusal;
 pub mod registration;
 pub mod scope;
@@ -39,3 +42,4 @@ pub mod user;
 
 #[cfg(test)]
 mod rule_tests;
+pub mod workload;

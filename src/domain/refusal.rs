@@ -123,6 +123,8 @@ refusals! {
     NotAllowed = "your role does not allow this",
     NotYours = "a node may act for itself only",
     WrongOrigin = "the request comes from a page of another origin",
+    HostNotAllowed = "this manager does not answer to that host name; name it in server.allowed_hosts if it should",
+    PlainHttpRefused = "this manager refuses plain HTTP here; use https",
     UserNotFound = "no user has this id",
     UserExists = "a user with this name exists",
     LastSuperAdmin = "the last super_admin cannot be removed or demoted",
@@ -139,6 +141,8 @@ refusals! {
     IdempotencyInProgress = "the request with this idempotency key is not done yet",
     IdempotencyAnswerNotKept = "the request with this idempotency key was done before",
     StorageCheckRunning = "the storage is being checked already",
+    AlreadyErased = "this was erased before",
+    AuditCheckRunning = "the audit log is being checked already",
     NotBuilt = "this route is planned and not built yet",
 }
 

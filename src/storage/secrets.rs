@@ -18,11 +18,19 @@ pub struct Secrets {
     fields: SecretKey,
     pub beacon: SecretKey,
     pub node_tokens: SecretKey,
+    /// Hashes of request bodies are made with it: bodies hold passwords, and a copy of the store must be of no use against them.
+    pub idempotency: SecretKey,
 }
 
 impl Secrets {
     pub fn new(root: SecretKey) -> Secrets {
-        Secrets { fields: root.derive("fields"), beacon: root.derive("beacon"), node_tokens: root.derive("node-tokens"), root }
+        Secrets {
+            fields: root.derive("fields"),
+            beacon: root.derive("beacon"),
+            node_tokens: root.derive("node-tokens"),
+            idempotency: root.derive("idempotency"),
+            root,
+        }
     }
 
     /// The data key itself, for the recovery kit only.

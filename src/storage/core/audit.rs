@@ -9,7 +9,7 @@ use crate::crypto::{self, NONCE_LEN, SecretKey, mac};
 use crate::domain::audit::{Actor, Draft, Entry, GENESIS, Kept, Personal};
 use crate::storage::Secrets;
 use crate::storage::fault::{Fault, TxError};
-use crate::storage::table::{Read, WriteTx};
+use crate::storage::table::{RawTable, Read, WriteTx};
 
 pub fn append(tx: &mut WriteTx<'_>, draft: Draft) -> Result<(), TxError> {
     let (seq, previous) = match tx.last(AUDIT)? {
@@ -126,19 +126,64 @@ pub fn verify_recent(read: &impl Read, limit: usize) -> Result<Recent, Fault> {
     Ok(Recent { entries: read.count(AUDIT)?, head: entries.first().map_or(GENESIS, |entry| entry.hash), ok })
 }
 
-/// Head of the chain, when every entry follows the one before; else the first sequence number that does not.
-pub fn verify(read: &impl Read) -> Result<Result<[u8; 32], u64>, Fault> {
-    let (mut expected, mut previous, mut broken) = (1, GENESIS, None);
-    read.for_each(AUDIT, .., |seq, entry| {
-        if seq != expected || !entry.follows(expected, &previous) {
-            broken = Some(expected);
-            return ControlFlow::Break(());
+/// One entry by its number.
+pub fn entry(read: &impl Read, seq: u64) -> Result<Option<Entry>, Fault> {
+    read.get(AUDIT, &seq)
+}
+
+/// What a walk over the chain found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verified {
+    /// Entries that follow each other from the first one on.
+    pub entries: u64,
+    /// Hash of the last of them.
+    pub head: [u8; 32],
+    /// The first that does not follow.
+    pub first_broken: Option<u64>,
+}
+
+/// Entries that are checked under one snapshot.
+const PIECE: u64 = 10_000;
+
+/// Checks the whole chain, a piece under each snapshot, so that a long log keeps no old pages of the file alive. What is appended meanwhile is checked too.
+pub fn verify_in_pieces<R: Read>(mut snapshot: impl FnMut() -> Result<R, Fault>) -> Result<Verified, Fault> {
+    let mut verified = Verified { entries: 0, head: GENESIS, first_broken: None };
+    loop {
+        let begun = verified.entries;
+        let read = snapshot()?;
+        read.for_each(AUDIT, begun + 1..begun + 1 + PIECE, |seq, entry| {
+            let expected = verified.entries + 1;
+            if seq != expected || !entry.follows(expected, &verified.head) {
+                verified.first_broken = Some(expected);
+                return ControlFlow::Break(());
+            }
+            (verified.entries, verified.head) = (expected, entry.hash);
+            ControlFlow::Continue(())
+        })?;
+        // A gap as wide as a piece looks like the end, so the end is asked for.
+        let newest = read.last(AUDIT)?.map_or(0, |(seq, _)| seq);
+        if verified.first_broken.is_none() && verified.entries == begun && newest > begun {
+            verified.first_broken = Some(begun + 1);
         }
-        expected += 1;
-        previous = entry.hash;
-        ControlFlow::Continue(())
-    })?;
-    Ok(broken.map_or(Ok(previous), Err))
+        if verified.first_broken.is_some() || verified.entries >= newest {
+            return Ok(verified);
+        }
+    }
+}
+
+/// Head of the chain, when every entry follows the one before; else the first sequence number that does not.
+pub fn verify<R: Read>(read: &R) -> Result<Result<[u8; 32], u64>, Fault> {
+    let verified = verify_in_pieces(|| Ok(Borrowed(read)))?;
+    Ok(verified.first_broken.map_or(Ok(verified.head), Err))
+}
+
+/// A snapshot that somebody else keeps.
+struct Borrowed<'a, R>(&'a R);
+
+impl<R: Read> Read for Borrowed<'_, R> {
+    fn with<T>(&self, name: &'static str, f: impl FnOnce(&dyn RawTable) -> Result<T, Fault>) -> Result<T, Fault> {
+        self.0.with(name, f)
+    }
 }
 
 #[cfg(test)]
@@ -229,9 +274,9 @@ mod tests {
             role: Role::Viewer,
             password: PasswordHash { salt: [0; 16], hash: [0; 32] },
             disabled: false,
+            second_factor: None,
             created_at: NOW.wall,
             updated_at: NOW.wall,
-            second_factor: None,
         };
         for (n, name) in [(1, "bob"), (2, "robert")] {
             let user = named(name);

@@ -11,10 +11,12 @@ use crate::domain::address::PayoutAddress;
 use crate::domain::alert::{Alert, Severity};
 use crate::domain::api_token::ApiToken;
 use crate::domain::audit::{self, Actor};
+use crate::domain::command::{Action, Command, CommandState, DEADLINE_SECONDS, Order};
 use crate::domain::credits::Epoch;
 use crate::domain::enrolment::{EnrolmentTarget, EnrolmentToken, Fingerprint};
 use crate::domain::enrolment_request::{Decision, EnrolmentRequest};
 use crate::domain::epoch::{Counts, Head};
+use crate::domain::idempotency::{Outcome, Remembered};
 use crate::domain::ids::{
     AlertId, ApiTokenId, EnrolmentId, EnrolmentRequestId, ManagerId, NodeId, NodeIndex, PayoutId, PoolId, PoolIndex, UserId,
 };
@@ -398,6 +400,30 @@ fn node_events() -> Vec<NodeEvent> {
     events
 }
 
+fn commands() -> Vec<Command> {
+    use CommandState::{Delivered, Done, Expired, Failed, Pending};
+    let states =
+        [(Action::Start, Pending), (Action::Stop, Delivered), (Action::Restart, Done), (Action::Start, Failed), (Action::Stop, Expired)];
+    let command = |(action, state)| Command {
+        action,
+        revision: 300,
+        created_at: AT,
+        by: Actor::User("user_0123456789abcdef".into()),
+        deadline: AT.plus_seconds(DEADLINE_SECONDS),
+        state,
+        delivered_at: (state != Pending).then_some(AT.plus_ms(5)),
+        finished_at: (state != Pending && state != Delivered).then_some(AT.plus_ms(9)),
+        outcome: (state == Failed).then(|| "it ended with status 1".to_owned()),
+    };
+    states.map(command).to_vec()
+}
+
+fn orders() -> Vec<Order> {
+    let mut changed = Order { revision: 300, restart_count: 2, ..Order::initial(Wanted::Running) };
+    changed.wanted.set(SLOT, Wanted::Stopped);
+    vec![Order::initial(Wanted::Stopped), changed]
+}
+
 pub(in crate::storage) fn goldens() -> Vec<Golden> {
     let meta = StoreMeta {
         schema: 1,
@@ -447,6 +473,20 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("SetupMark", [false, true].map(|skipped| SetupMark { skipped, at: AT, by: user_id().to_string() }).to_vec()),
         Golden::of("SealedAddress", vec![like::<SealedAddress>(&vec![1u8, 2, 255])]),
         Golden::of("NodeEvent", node_events()),
+        Golden::of(
+            "Remembered",
+            vec![
+                Remembered::committed([7; 32], AT),
+                Remembered {
+                    forget_at: None,
+                    outcome: Outcome::Answered { status: 201, content_type: Some("application/json".into()), sealed: vec![1, 2, 3] },
+                    ..Remembered::committed([8; 32], AT)
+                },
+                Remembered { outcome: Outcome::NotKept("why".into()), ..Remembered::committed([9; 32], AT) },
+            ],
+        ),
         Golden::of("Silent", vec![Silent::default(), Silent([0, 64, 300].map(NodeIndex).into_iter().collect())]),
+        Golden::of("Command", commands()),
+        Golden::of("Order", orders()),
     ]
 }

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::tables::{SESSIONS, USER_NAMES, USERS};
-use super::{api_tokens, audit, second_factor};
+use super::{api_tokens, audit, second_factor, subject_keys};
 use crate::domain::audit::Act;
 use crate::domain::ids::UserId;
 use crate::domain::refusal::Refusal;
@@ -91,6 +91,9 @@ pub fn update(
     act: &Act,
 ) -> Result<User, TxError> {
     let mut changed = user(tx, id)?.ok_or(Refusal::UserNotFound)?;
+    if subject_keys::is_erased(tx, id.as_str())? {
+        return Err(Refusal::AlreadyErased.into());
+    }
     if changed.role > up_to || change.role.is_some_and(|role| role > up_to) {
         return Err(Refusal::NotAllowed.into());
     }
@@ -129,7 +132,7 @@ pub fn delete(tx: &mut WriteTx<'_>, id: &UserId, up_to: Role, act: &Act) -> Resu
     audit::append(tx, act.draft("user.delete", id.as_str()))
 }
 
-fn is_last_super_admin(read: &impl Read, id: &UserId) -> Result<bool, Fault> {
+pub(super) fn is_last_super_admin(read: &impl Read, id: &UserId) -> Result<bool, Fault> {
     let able = |user: &User| user.role == Role::SuperAdmin && !user.disabled;
     let everyone = users(read)?;
     Ok(everyone.iter().any(|u| u.id == *id && able(u)) && !everyone.iter().any(|u| u.id != *id && able(u)))

@@ -44,6 +44,11 @@ pub fn is_erased(read: &impl Read, subject: &str) -> Result<bool, Fault> {
     Ok(read.get(SUBJECT_KEYS, &subject.to_owned())?.is_some_and(|row| row.sealed.is_none()))
 }
 
+/// True when there is or was a key: the subject acted once.
+pub fn is_known(read: &impl Read, subject: &str) -> Result<bool, Fault> {
+    Ok(read.get(SUBJECT_KEYS, &subject.to_owned())?.is_some())
+}
+
 /// The subject's key, made from `seed` when there never was one. None: it was destroyed, or cannot be made.
 pub fn ensure(tx: &mut WriteTx<'_>, subject: &str, seed: Seed, now: Timestamp) -> Result<Option<SecretKey>, TxError> {
     let Some(secrets) = tx.secrets() else { return Ok(None) };

@@ -3,9 +3,11 @@
 use crate::domain::alert::Alert;
 use crate::domain::api_token::ApiToken;
 use crate::domain::audit::Entry;
+use crate::domain::command::{Command, Order};
 use crate::domain::enrolment::EnrolmentToken;
 use crate::domain::enrolment_request::EnrolmentRequest;
 use crate::domain::epoch::Head;
+use crate::domain::idempotency::Remembered;
 use crate::domain::ids::UserId;
 use crate::domain::ledger::Posting;
 use crate::domain::node::Node;
@@ -41,6 +43,10 @@ pub const NODE_KEYS: Table<[u8; 32], Index> = Table::new("node_keys");
 pub const NODE_NAMES: Table<(u32, String), Index> = Table::new("node_names");
 /// (node index, sequence from 1) -> what happened.
 pub const NODE_EVENTS: Table<(u32, u64), NodeEvent> = Table::new("node_events");
+/// (node index, revision) -> what was asked of its workload.
+pub const COMMANDS: Table<(u32, u64), Command> = Table::new("commands");
+/// Node index -> what its workload was told last; none before the first command.
+pub const ORDERS: Table<u32, Order> = Table::new("orders");
 /// One row: whose silence is recorded.
 pub const SILENT: Table<String, Silent> = Table::new("silent");
 /// By pool index.
@@ -88,6 +94,9 @@ pub const OPEN_PAYOUTS: Table<(u32, u32), Index64> = Table::new("open_payouts");
 pub const SCHEDULED: Table<(u32, u32), Index64> = Table::new("scheduled_payouts");
 pub const PAYOUT_ADDRESSES: Table<u32, SealedAddress> = Table::new("payout_addresses");
 
+/// Who asked for what under which `Idempotency-Key`, hashed -> how it ended.
+pub const IDEMPOTENCY_KEYS: Table<[u8; 32], Remembered> = Table::new("idempotency_keys");
+
 /// A dense index as a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Index(pub u32);
@@ -121,6 +130,9 @@ record! {
     SetupMark = 1,
     NodeEvent = 1,
     Silent = 1,
+    Command = 1,
+    Order = 1,
+    Remembered = 1,
 }
 
 /// Created with the file, or when a later release opens it, so that snapshots can open them all.
@@ -157,4 +169,7 @@ pub const ALL: &[&str] = &[
     SETUP_STEPS.name,
     NODE_EVENTS.name,
     SILENT.name,
+    COMMANDS.name,
+    ORDERS.name,
+    IDEMPOTENCY_KEYS.name,
 ];
