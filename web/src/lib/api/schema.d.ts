@@ -79,6 +79,85 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/audit/anchor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** An anchor of the log as it is now */
+        get: operations["get_audit_anchor"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit/anchor/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Check an anchor
+         * @description Says whether the log still holds what the anchor vouches for. `/audit/verify` says that all entries up to it follow each other.
+         */
+        post: operations["post_audit_anchor_check"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The audit log as a file
+         * @description Oldest entry first, as of the moment of asking. The same filters as `/audit`, without its bound. In CSV, cells that a spreadsheet would take for a formula
+         *     begin with an apostrophe. The export itself is recorded. An answer that breaks off was not complete.
+         */
+        get: operations["get_audit_export"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Check the whole audit log
+         * @description Reads every entry, which takes some seconds for a million of them. One check at a time. The command `verify` does the same for a manager that does
+         *     not run.
+         */
+        get: operations["get_audit_verify"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/auth/confirm": {
         parameters: {
             query?: never;
@@ -363,6 +442,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/enrolment-requests": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Machines that asked to be nodes, newest first
+         * @description Those with a token of many uses wait here. A machine that became a node, and one whose token ended, is not listed any more.
+         */
+        get: operations["get_enrolment_requests"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/enrolment-requests/{id}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Let a machine in
+         * @description It becomes a node when it asks again, which takes it a minute at most.
+         */
+        post: operations["post_enrolment_requests_id_approve"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/enrolment-requests/{id}/reject": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Turn a machine away
+         * @description It is refused for good with this token.
+         */
+        post: operations["post_enrolment_requests_id_reject"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/enrolment-tokens": {
         parameters: {
             query?: never;
@@ -585,7 +724,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** All payouts, newest first */
+        /** All payouts, newest first unless `order` says otherwise */
         get: operations["get_nodes_payouts_history"];
         put?: never;
         post?: never;
@@ -755,6 +894,23 @@ export interface paths {
          * @description Refused while anything is owed to it or on its way. Its id is never given out again.
          */
         delete: operations["delete_nodes_id"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/commands": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What was asked of a node's workload */
+        get: operations["get_nodes_id_commands"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -998,7 +1154,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Restart the node's workload */
+        /**
+         * Restart a node's workload
+         * @description Starts one that was stopped. Maintenance goes on.
+         */
         post: operations["post_nodes_id_restart"];
         delete?: never;
         options?: never;
@@ -1015,7 +1174,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Start the node's workload */
+        /**
+         * Start a node's workload
+         * @description Wants it running, and ends maintenance. A node that is away, or that no agent has claimed, does it when it comes; the command expires after ten
+         *     minutes, what is wanted stands. 200: it runs already.
+         */
         post: operations["post_nodes_id_start"];
         delete?: never;
         options?: never;
@@ -1032,7 +1195,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Stop the node's workload */
+        /**
+         * Stop a node's workload
+         * @description Its time goes on to count: while it is stopped no slot is proven. 200: it has stopped already.
+         */
         post: operations["post_nodes_id_stop"];
         delete?: never;
         options?: never;
@@ -1256,6 +1422,70 @@ export interface paths {
         };
         /** The proof document of a node */
         get: operations["get_poot_node_id"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/privacy/erase/nodes/{node_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Erase a node's operator
+         * @description The payout address, the node's name and place, the addresses of its interfaces, the hashes that tell its hardware apart and the words of its events go. What
+         *     it did and earned stays, and so do payouts that were made, with the address they went to: they are the record of money, and public on their chain. An agent that
+         *     still runs there reports its hardware again: delete the node first.
+         */
+        post: operations["post_privacy_erase_nodes_node_id"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/privacy/erase/{user_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Erase a person
+         * @description The account becomes a tombstone, its sessions end, and its key is destroyed: name, addresses and programs in the audit log, in exports of the store and in
+         *     copies of it that hold the key no more cannot be read. There is no way back. Not oneself, and not the last super_admin. Bytes that were in the
+         *     data file stay in its unused pages until they are written over or the file is compacted; backups made before hold what they held.
+         */
+        post: operations["post_privacy_erase_user_id"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/privacy/export/{user_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Everything kept of a person
+         * @description Account, sessions, tokens, and what the audit log says of them.
+         */
+        get: operations["get_privacy_export_user_id"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1706,6 +1936,13 @@ export interface components {
             target: string;
             version: string;
         };
+        /** @description A person's account, without what proves who they are. */
+        AccountExport: {
+            /** @description When a second factor was enabled; its secret is not told. */
+            second_factor_since?: string | null;
+            updated_at: string;
+            user: components["schemas"]["UserView"];
+        };
         /** @description Where a node is paid to. */
         AddressView: {
             /** @description No payout goes there before. */
@@ -1741,6 +1978,35 @@ export interface components {
             /** Format: int32 */
             warning: number;
         };
+        /** @description One entry of the log, signed. Keep it where nobody who can change this machine can change it. */
+        AnchorBody: {
+            /** @description RFC 3339, UTC. */
+            at: string;
+            /** @description Its hash, hex: it covers every entry before. */
+            hash: string;
+            manager_id: string;
+            /**
+             * Format: int64
+             * @description The newest entry when the anchor was made.
+             */
+            seq: number;
+            /** @description Hex Ed25519 signature by the manager's key over the fields above. */
+            signature: string;
+        };
+        AnchorCheck: {
+            /**
+             * Format: int64
+             * @description Entries of the log now.
+             */
+            entries: number;
+            ok: boolean;
+            verdict: components["schemas"]["AnchorVerdict"];
+        };
+        /**
+         * @description What became of an anchor.
+         * @enum {string}
+         */
+        AnchorVerdict: "present" | "truncated" | "altered" | "other_manager" | "not_signed";
         ApiToken: {
             /** @description RFC 3339, UTC. */
             created_at: string;
@@ -1883,6 +2149,24 @@ export interface components {
             /** @description The last 1,000 entries follow each other. */
             ok: boolean;
         };
+        /** @description What the check of the whole chain found. */
+        ChainCheck: {
+            /** @description RFC 3339, UTC. */
+            at: string;
+            /**
+             * Format: int64
+             * @description Entries that were checked, up to the first wrong one.
+             */
+            entries: number;
+            /**
+             * Format: int64
+             * @description The first entry that is not what its hash says, or does not follow the one before.
+             */
+            first_broken?: number | null;
+            /** @description Hash of the last entry that was checked. */
+            head: string;
+            ok: boolean;
+        };
         ChallengeMade: {
             /** @description Hex; to be signed as it is, once. */
             challenge: string;
@@ -2003,11 +2287,31 @@ export interface components {
          * @enum {string}
          */
         Eligible: "in_service" | "draining" | "maintenance" | "suspended";
+        /** @enum {string} */
+        Enforcement: "cgroup" | "rlimit" | "none";
+        EnrolmentRequest: {
+            address?: string | null;
+            /** @description RFC 3339, UTC. */
+            asked_at: string;
+            decided_at?: string | null;
+            /** @description User id. */
+            decided_by?: string | null;
+            enrolment_token_id: string;
+            /** @description With its token. */
+            expires_at: string;
+            hardware_info: components["schemas"]["HardwareInfo"];
+            id: string;
+            /** @description What it would like to be called. */
+            name: string;
+            /** @description Hex Ed25519; the machine shows it, too. */
+            public_key: string;
+            state: components["schemas"]["RequestState"];
+        };
         EnrolmentToken: {
             created_at: string;
             expires_at: string;
             id: string;
-            /** @description Nodes that enrol with it wait for an admin to set them active. */
+            /** @description Machines that present it wait for an admin (`/enrolment-requests`). */
             needs_approval: boolean;
             node_id?: string | null;
             pool_id?: string | null;
@@ -2017,6 +2321,17 @@ export interface components {
             /** Format: int32 */
             uses: number;
         };
+        /**
+         * @description What enrolment tokens are ordered by.
+         * @default created_at
+         * @enum {string}
+         */
+        EnrolmentTokenSort: "created_at" | "expires_at";
+        /**
+         * @description What became of an enrolment token.
+         * @enum {string}
+         */
+        EnrolmentTokenStatus: "open" | "used" | "expired" | "revoked";
         EntryView: {
             /** @description Id of a person or a node, or `system`, `console`, `anonymous`. */
             actor: string;
@@ -2156,6 +2471,17 @@ export interface components {
             behind_seconds?: number | null;
             /** @description End of the last closed epoch; null before the first. */
             last_end?: string | null;
+        };
+        /** @description What an erasure did, and what it left. */
+        Erased: {
+            erased: string[];
+            erased_at: string;
+            id: string;
+            kept: string[];
+        };
+        Erasure: {
+            /** @description Why, for the audit log: 3 to 500 characters. It is kept as what the caller said, and must not name the erased person. */
+            reason: string;
         };
         /** @description Every error answer. */
         ErrorBody: {
@@ -2414,6 +2740,8 @@ export interface components {
             text_id: number;
             version: string;
         };
+        /** @enum {string} */
+        LimitedResource: "cpu" | "memory" | "disk" | "network";
         /** @description Positive: owed to or given to the account. Negative: taken from it. */
         LineView: {
             /** @description `node_payable:node_...`, `pool_expense:pool_...`, `adjustment`. */
@@ -2422,6 +2750,8 @@ export interface components {
             /** @description Name of the account's node or pool. */
             name?: string | null;
         };
+        /** @enum {string} */
+        ListOrder: "asc" | "desc";
         LoginAnswer: {
             /** @description For programs: `Authorization: Bearer <access_token>`. Browsers get a cookie and no token. */
             access_token?: string | null;
@@ -2636,7 +2966,20 @@ export interface components {
              * @example 0.0123
              */
             accrued: string;
+            /**
+             * @description What the node's agent and its machine can do, as it says.
+             * @example [
+             *       "supervisor",
+             *       "cgroup2:cpu",
+             *       "cgroup2:memory"
+             *     ]
+             */
+            capabilities: string[];
             configuration: components["schemas"]["NodeConfiguration"];
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
             created_at: string;
             currency: components["schemas"]["Currency"];
             eligible: components["schemas"]["Eligible"];
@@ -2645,11 +2988,17 @@ export interface components {
             /** @description The machine no longer looks like the accepted one: payouts hold. */
             fingerprint_drift: boolean;
             hardware_info?: components["schemas"]["HardwareInfo"] | null;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
             last_heartbeat?: string | null;
             latest?: components["schemas"]["LatestSample"] | null;
             location?: components["schemas"]["NodeLocation"] | null;
             maintenance?: components["schemas"]["Maintenance"] | null;
+            /** @example attic-pi */
             name: string;
+            /** @example node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f */
             node_id: string;
             node_type: components["schemas"]["NodeType"];
             observed: components["schemas"]["Observed"];
@@ -2658,14 +3007,20 @@ export interface components {
              * @example 12.5
              */
             payable: string;
+            /** @example pool_default */
             pool_id?: string | null;
             pool_name?: string | null;
             poot: components["schemas"]["PootSummary"];
             /** @description Of the book that `payable` is from; `simulated`: no money moves. */
             settlement: components["schemas"]["Settlement"];
             status: components["schemas"]["NodeStatus"];
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
             updated_at: string;
             wanted: components["schemas"]["Wanted"];
+            workload?: components["schemas"]["Workload"] | null;
         };
         /** @enum {string} */
         NodeAction: "start" | "stop" | "maintenance" | "end_maintenance";
@@ -2690,6 +3045,49 @@ export interface components {
             /** @description An id that is there twice counts once. */
             node_ids: string[];
         };
+        NodeCommand: {
+            action: components["schemas"]["NodeCommandAction"];
+            /** @description Id of the person who asked, or `console`. */
+            by?: string | null;
+            created_at: string;
+            /** @description Until then it is to be carried out. */
+            deadline: string;
+            delivered_at?: string | null;
+            finished_at?: string | null;
+            /**
+             * @description Of the node and its revision: `node_0198….17`.
+             * @example node_0198c3a1d2b47e5f.17
+             */
+            id: string;
+            /** @description How it ended, in words. */
+            outcome?: string | null;
+            state: components["schemas"]["NodeCommandState"];
+            /** @description What is wanted of the workload; it stands when the command expires. */
+            wanted: components["schemas"]["Wanted"];
+            /**
+             * Format: int64
+             * @description Counts the commands of this node.
+             */
+            wanted_revision: number;
+        };
+        /** @enum {string} */
+        NodeCommandAction: "start" | "stop" | "restart";
+        NodeCommandAnswer: {
+            command?: components["schemas"]["NodeCommand"] | null;
+            node_id: string;
+            /** @description When it was started or its start was ordered. */
+            started_at?: string | null;
+            status: components["schemas"]["NodeStatus"];
+            /** @description When its stop was ordered, or when it had stopped. */
+            stopped_at?: string | null;
+        };
+        NodeCommandList: {
+            /** @description Newest first; of one node the newest 100 are kept. */
+            commands: components["schemas"]["NodeCommand"][];
+            pagination: components["schemas"]["Pagination"];
+        };
+        /** @enum {string} */
+        NodeCommandState: "pending" | "delivered" | "done" | "failed" | "expired";
         NodeConfiguration: {
             auto_scaling?: boolean | null;
             maintenance_window?: components["schemas"]["MaintenanceWindow"] | null;
@@ -2722,9 +3120,13 @@ export interface components {
         NodeCreateRequest: {
             configuration?: components["schemas"]["NodeConfiguration"] | null;
             hardware_info?: components["schemas"]["HardwareInfo"] | null;
+            /** @example pool_default */
             initial_pool_id?: string | null;
             location?: components["schemas"]["NodeLocation"] | null;
-            /** @description 3 to 100 of letters, digits, `_` and `-`; unique within its pool. */
+            /**
+             * @description 3 to 100 of letters, digits, `_` and `-`; unique within its pool.
+             * @example attic-pi
+             */
             name: string;
             node_type: components["schemas"]["NodeType"];
         };
@@ -2794,13 +3196,17 @@ export interface components {
             node_id: string;
         };
         NodePoolCreateRequest: {
+            /** @default false */
             auto_scaling?: boolean;
+            /** @default  */
             description?: string;
             /**
              * Format: int32
+             * @description The default is the setting `pools.max_nodes_per_pool`.
              * @default 100
              */
-            max_nodes: number | null;
+            max_nodes?: number | null;
+            /** @example basement */
             name: string;
             pricing?: components["schemas"]["PricingRequest"] | null;
             resource_limits?: components["schemas"]["ResourceLimits"] | null;
@@ -2811,16 +3217,28 @@ export interface components {
             description?: string | null;
             /** Format: int32 */
             max_nodes?: number | null;
+            /** @example basement */
             name?: string | null;
             pricing?: components["schemas"]["PricingRequest"] | null;
             resource_limits?: components["schemas"]["ResourceLimits"] | null;
             scaling_policy?: components["schemas"]["ScalingPolicy"] | null;
         };
         /**
+         * @description What nodes are ordered by.
+         * @default created_at
+         * @enum {string}
+         */
+        NodeSort: "created_at" | "updated_at" | "name" | "status" | "poot_score";
+        /**
          * @description The outward status: one word derived from the three facts.
          * @enum {string}
          */
         NodeStatus: "active" | "inactive" | "maintenance" | "error" | "starting" | "stopping" | "unreachable";
+        /**
+         * @description The words for `status` in a change, for the document.
+         * @enum {string}
+         */
+        NodeStatusToSet: "active" | "inactive" | "maintenance" | "error";
         NodeToken: {
             access_token: string;
             /** Format: int64 */
@@ -2838,12 +3256,15 @@ export interface components {
         NodeUpdateRequest: {
             configuration?: components["schemas"]["NodeConfiguration"] | null;
             location?: components["schemas"]["NodeLocation"] | null;
+            /** @example attic-pi */
             name?: string | null;
             node_type?: components["schemas"]["NodeType"] | null;
-            /** @description Moves the node; counts from the next slot. */
+            /**
+             * @description Moves the node; counts from the next slot.
+             * @example pool_default
+             */
             pool_id?: string | null;
-            /** @description `active`, `inactive` or `maintenance`. Maintenance begins in an hour, for an admin at once, and lasts until `active` is set or 8 hours in 7 days are used up. */
-            status?: string | null;
+            status?: components["schemas"]["NodeStatusToSet"] | null;
         };
         Nudged: {
             nudged: boolean;
@@ -2918,20 +3339,38 @@ export interface components {
          */
         PayoutPriority: "low" | "normal" | "high" | "urgent";
         /**
+         * @default created_at
+         * @enum {string}
+         */
+        PayoutSort: "created_at";
+        /**
          * @description The outward state.
          * @enum {string}
          */
         PayoutStatus: "pending" | "processing" | "completed" | "failed" | "cancelled";
         /** @description A payout to one node. */
         PayoutView: {
+            /**
+             * @description Exact.
+             * @example 12.5
+             */
             amount: string;
             /** Format: int32 */
             attempts: number;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
             completed_at?: string | null;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
             created_at: string;
             currency: components["schemas"]["Currency"];
             /** @description Why it failed or was cancelled. */
             error_message?: string | null;
+            /** @example node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f */
             node_id: string;
             node_name: string;
             payout_id: string;
@@ -2941,24 +3380,60 @@ export interface components {
             settlement: components["schemas"]["Settlement"];
             status: components["schemas"]["PayoutStatus"];
             transaction_hash?: string | null;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
             updated_at: string;
             /** @description Viewers see its end only. */
             wallet_address: string;
         };
+        /** @description Everything that is kept of a person. */
+        PersonExport: {
+            account?: components["schemas"]["AccountExport"] | null;
+            /** @description What the person did, oldest first. */
+            acts: components["schemas"]["EntryView"][];
+            /** @description What others did to the account. */
+            acts_of_others: components["schemas"]["EntryView"][];
+            /** @description False: there are more than 10,000 entries; `/audit/export?actor=` has all. */
+            complete: boolean;
+            /** @description Enrolment tokens the person made, by id. */
+            enrolment_tokens: string[];
+            /** @description When the person was erased: then only what names nobody is left. */
+            erased: boolean;
+            exported_at: string;
+            /** @description Payout addresses the person set: entries with the node and the end of the address. */
+            payout_addresses: components["schemas"]["EntryView"][];
+            sessions: components["schemas"]["SessionExport"][];
+            user_id: string;
+        };
         /** @description A pool. */
         Pool: {
             auto_scaling: boolean;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
             created_at: string;
             description: string;
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @example 100
+             */
             max_nodes: number;
+            /** @example default */
             name: string;
             /** Format: int32 */
             node_count: number;
+            /** @example pool_default */
             pool_id: string;
             pricing: components["schemas"]["Pricing"];
             resource_limits?: components["schemas"]["ResourceLimits"] | null;
             scaling_policy?: components["schemas"]["ScalingPolicy"] | null;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
             updated_at: string;
         };
         PoolList: {
@@ -2969,7 +3444,8 @@ export interface components {
             node_id: string;
             /**
              * Format: int32
-             * @description 1 to 100; taken for compatibility, and without effect.
+             * @description Taken for compatibility, and without effect.
+             * @default 50
              */
             priority?: number | null;
         };
@@ -2998,6 +3474,12 @@ export interface components {
             /** @description `percent`, `bytes_per_second` or `celsius`. */
             unit: string;
         };
+        /**
+         * @description What pools are ordered by.
+         * @default created_at
+         * @enum {string}
+         */
+        PoolSort: "created_at" | "updated_at" | "name" | "node_count";
         /** @description The epochs that begin in a stretch of time. */
         PootHistoryPoint: {
             at: string;
@@ -3188,7 +3670,7 @@ export interface components {
         Pricing: {
             /** @example 0.05 */
             cost_per_hour: string;
-            currency: string;
+            currency: components["schemas"]["Currency"];
             /** @description When this price comes into force, if it is still to come: at the start of the next epoch after it was set. */
             in_force_from?: string | null;
             /** @example 0.05 */
@@ -3224,6 +3706,12 @@ export interface components {
             /** @description A code of the authenticator app, or a recovery code. */
             totp: string;
         };
+        RequestList: {
+            enrolment_requests: components["schemas"]["EnrolmentRequest"][];
+            pagination: components["schemas"]["Pagination"];
+        };
+        /** @enum {string} */
+        RequestState: "pending" | "approved" | "rejected";
         ResourceLimits: {
             /**
              * Format: int32
@@ -3261,8 +3749,13 @@ export interface components {
             memory?: components["schemas"]["MemoryMetrics"] | null;
             min?: components["schemas"]["Extreme"] | null;
             network?: components["schemas"]["NetworkMetrics"] | null;
+            /** @example node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f */
             node_id: string;
-            /** @description RFC 3339, UTC; of a bucket its start. */
+            /**
+             * Format: date-time
+             * @description RFC 3339, UTC; of a bucket its start.
+             * @example 2026-09-21T14:13:20Z
+             */
             timestamp: string;
         };
         Resources: {
@@ -3388,6 +3881,14 @@ export interface components {
          * @enum {string}
          */
         SessionCarrier: "browser" | "program";
+        SessionExport: {
+            address?: string | null;
+            carrier: string;
+            created_at: string;
+            id: string;
+            used_at: string;
+            user_agent?: string | null;
+        };
         SessionList: {
             /** @description The current one first, then the last used. */
             sessions: components["schemas"]["SessionView"][];
@@ -3575,7 +4076,12 @@ export interface components {
              * Format: int64
              * @default 3600
              */
-            expires_in_seconds: number;
+            expires_in_seconds?: number;
+            /**
+             * @description Whether each machine waits for an admin (`/enrolment-requests`). Default: when there is more than one use and no admin makes the token.
+             *     Only an admin may waive that.
+             */
+            needs_approval?: boolean | null;
             /** @description A node that was made beforehand, to be claimed. */
             node_id?: string | null;
             /** @description Where new nodes go; the default pool when neither this nor `node_id` is given. */
@@ -3584,7 +4090,7 @@ export interface components {
              * Format: int32
              * @default 1
              */
-            uses: number;
+            uses?: number;
         };
         TotpBegin: {
             /** @description The caller's own password. */
@@ -3668,6 +4174,14 @@ export interface components {
             pagination: components["schemas"]["Pagination"];
             users: components["schemas"]["UserView"][];
         };
+        /**
+         * @description What people are ordered by.
+         * @default created_at
+         * @enum {string}
+         */
+        UserSort: "created_at" | "updated_at" | "name";
+        /** @enum {string} */
+        UserStatus: "enabled" | "disabled";
         UserUpdate: {
             /** @description One's own present password: with it, anybody changes their own. */
             current_password?: string | null;
@@ -3691,6 +4205,49 @@ export interface components {
          * @enum {string}
          */
         Wanted: "running" | "stopped";
+        /** @description What the node's supervisor last said. */
+        Workload: {
+            /** @description The agent's configuration names a workload. Without one the node's work is to answer. */
+            configured: boolean;
+            last_exit?: components["schemas"]["WorkloadExit"] | null;
+            limits: components["schemas"]["WorkloadLimit"][];
+            /** Format: int32 */
+            pid?: number | null;
+            /** @description Why it failed or is started again only after a pause. */
+            reason?: string | null;
+            /**
+             * Format: int32
+             * @description Starts after an end that nobody had ordered.
+             */
+            restarts: number;
+            /**
+             * Format: int64
+             * @description Of the newest command that the node has taken over.
+             */
+            revision: number;
+            /** @description RFC 3339, UTC. */
+            since: string;
+            state: components["schemas"]["WorkloadState"];
+        };
+        /** @description How a process ended; both absent when nobody who could know was there. */
+        WorkloadExit: {
+            /** Format: int32 */
+            code?: number | null;
+            /** Format: int32 */
+            signal?: number | null;
+        };
+        WorkloadLimit: {
+            enforcement: components["schemas"]["Enforcement"];
+            /** Format: double */
+            limit: number;
+            /** @description Why it is not enforced, or not as well as it could be. */
+            reason?: string | null;
+            resource: components["schemas"]["LimitedResource"];
+            /** @description `percent` of the whole machine, `bytes` or `mbps`. */
+            unit: string;
+        };
+        /** @enum {string} */
+        WorkloadState: "starting" | "running" | "stopping" | "stopped" | "backing_off" | "failed";
     };
     responses: {
         /** @description The body is larger than 10 MiB. */
@@ -3851,6 +4408,15 @@ export interface operations {
                     "application/json": string;
                 };
             };
+            /** @description an admin has to approve this machine: ask again after Retry-After */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             400: components["responses"]["Malformed"];
             /** @description Unauthorized */
             401: {
@@ -3975,6 +4541,151 @@ export interface operations {
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_audit_anchor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AnchorBody"];
+                };
+            };
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_audit_anchor_check: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AnchorBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AnchorCheck"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_audit_export: {
+        parameters: {
+            query?: {
+                /** @description `csv` or `jsonl` (the default: one JSON object a line). */
+                format?: string;
+                /** @description Beginning of the operation: `auth.`, `node.create`. */
+                operation?: string;
+                /** @description Id of what was acted on. */
+                subject?: string;
+                /** @description `node`, `pool`, `payout`, `user`, `route`, … */
+                resource_type?: string;
+                /** @description Who acted: an id, a user name, `system`, `console` or `anonymous`. */
+                actor?: string;
+                success?: boolean;
+                /** @description RFC 3339: from this time on. */
+                from?: string;
+                /** @description RFC 3339: before this time. */
+                to?: string;
+                /** @description Part of the reason, without regard to case. */
+                text?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description CSV or JSON lines */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": string;
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            /** @description other exports are running */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_audit_verify: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChainCheck"];
+                };
+            };
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            /** @description a check is running */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -4495,12 +5206,127 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    get_enrolment_requests: {
+        parameters: {
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
+                state?: components["schemas"]["RequestState"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RequestList"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_enrolment_requests_id_approve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EnrolmentRequest"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            /** @description it was rejected */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_enrolment_requests_id_reject: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EnrolmentRequest"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            /** @description it was approved */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     get_enrolment_tokens: {
         parameters: {
             query?: {
                 /** @description From 1. */
                 page?: number;
                 limit?: number;
+                status?: components["schemas"]["EnrolmentTokenStatus"];
+                /** @description Tokens into this pool. */
+                pool_id?: string;
+                sort?: components["schemas"]["EnrolmentTokenSort"];
+                /** @description Descending unless it says otherwise. */
+                order?: components["schemas"]["ListOrder"];
+                /** @description Part of an id or of who made it, in any case. */
+                search?: string;
             };
             header?: never;
             path?: never;
@@ -4520,6 +5346,15 @@ export interface operations {
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -4796,12 +5631,11 @@ export interface operations {
                 limit?: number;
                 /** @description An outward status. */
                 status?: components["schemas"]["NodeStatus"];
+                node_type?: components["schemas"]["NodeType"];
                 pool_id?: string;
-                /** @description `created_at` (default), `updated_at`, `name`, `status` or `poot_score`. */
-                sort?: string;
-                /** @description `asc` (default) or `desc`. */
-                order?: string;
-                /** @description Part of a name or an id. */
+                sort?: components["schemas"]["NodeSort"];
+                order?: components["schemas"]["ListOrder"];
+                /** @description Part of a name or an id, in any case. */
                 search?: string;
             };
             header?: never;
@@ -4822,6 +5656,15 @@ export interface operations {
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            /** @description no such pool */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -4950,6 +5793,11 @@ export interface operations {
                 /** @description Payouts to this node only; 404 when there is none of this id. */
                 node_id?: string;
                 settlement?: components["schemas"]["Settlement"];
+                currency?: components["schemas"]["Currency"];
+                /** @description When they were planned is the only order there is. */
+                sort?: components["schemas"]["PayoutSort"];
+                /** @description Descending unless it says otherwise. */
+                order?: components["schemas"]["ListOrder"];
             };
             header?: never;
             path?: never;
@@ -5070,6 +5918,11 @@ export interface operations {
                 /** @description From 1. */
                 page?: number;
                 limit?: number;
+                sort?: components["schemas"]["PoolSort"];
+                order?: components["schemas"]["ListOrder"];
+                /** @description Part of a name, an id or a description, in any case. */
+                search?: string;
+                auto_scaling?: boolean;
             };
             header?: never;
             path?: never;
@@ -5456,6 +6309,39 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_nodes_id_commands: {
+        parameters: {
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeCommandList"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -5949,11 +6835,22 @@ export interface operations {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                id: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeCommandAnswer"];
+                };
+            };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
@@ -5961,15 +6858,6 @@ export interface operations {
             409: components["responses"]["Conflict"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
             503: components["responses"]["Unavailable"];
         };
     };
@@ -5977,11 +6865,31 @@ export interface operations {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                id: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeCommandAnswer"];
+                };
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeCommandAnswer"];
+                };
+            };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
@@ -5989,15 +6897,6 @@ export interface operations {
             409: components["responses"]["Conflict"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
             503: components["responses"]["Unavailable"];
         };
     };
@@ -6005,11 +6904,31 @@ export interface operations {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                id: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeCommandAnswer"];
+                };
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeCommandAnswer"];
+                };
+            };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
@@ -6017,15 +6936,6 @@ export interface operations {
             409: components["responses"]["Conflict"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
             503: components["responses"]["Unavailable"];
         };
     };
@@ -6143,6 +7053,11 @@ export interface operations {
                 /** @description From 1. */
                 page?: number;
                 limit?: number;
+                sort?: components["schemas"]["PoolSort"];
+                order?: components["schemas"]["ListOrder"];
+                /** @description Part of a name, an id or a description, in any case. */
+                search?: string;
+                auto_scaling?: boolean;
             };
             header?: never;
             path?: never;
@@ -6409,6 +7324,143 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_privacy_erase_nodes_node_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                node_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Erasure"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Erased"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
+            /** @description erased before */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            /** @description a payout is under way */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_privacy_erase_user_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Erasure"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Erased"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
+            /** @description erased before, or the last super_admin */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            /** @description oneself */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_privacy_export_user_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonExport"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
         };
     };
@@ -6920,6 +7972,12 @@ export interface operations {
                 /** @description From 1. */
                 page?: number;
                 limit?: number;
+                role?: components["schemas"]["Role"];
+                status?: components["schemas"]["UserStatus"];
+                sort?: components["schemas"]["UserSort"];
+                order?: components["schemas"]["ListOrder"];
+                /** @description Part of a name, in any case. */
+                search?: string;
             };
             header?: never;
             path?: never;
