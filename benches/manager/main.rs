@@ -17,6 +17,7 @@ mod load;
 mod local;
 mod process;
 mod table;
+mod transport;
 
 use std::fs;
 use std::io::Write;
@@ -29,6 +30,7 @@ use lucid::domain::time::{Timestamp, TrustPolicy};
 use process::{FlushWatch, Manager, Memory};
 use serde_json::{Value, json};
 use table::{Table, grouped, megabytes, percentile, sorted};
+use transport::Way;
 
 /// The shortest that the configuration takes: far more flushes than a fleet would see.
 const FLUSH_SECONDS: u32 = 5;
@@ -112,6 +114,9 @@ impl Bench {
         }
         if self.wants("writes") {
             self.writes().await;
+        }
+        if self.wants("transport") {
+            self.transport().await;
         }
         if self.wants("start") {
             self.start().await;
@@ -310,6 +315,38 @@ impl Bench {
             self.table.add(key, what, format!("{:.0} MB", bytes / 1e6), target, bytes / 1e6);
             let _ = fs::remove_dir_all(dir);
         }
+    }
+
+    /// Plain HTTP beside TLS, on one port of one manager.
+    async fn transport(&mut self) {
+        const LISTENERS: usize = 250;
+        let data = self.dir.join("transport");
+        let (manager, person) = set_up(&data).await;
+        let plain = Way::plain(manager.address());
+        let ways = [("HTTP", plain.clone()), ("TLS", Way::encrypted(manager.address(), &data))];
+        let rows = [("requests_plain", "events_plain_kb"), ("requests_tls", "events_tls_kb")];
+        for ((name, way), (requests_key, events_key)) in ways.iter().zip(rows) {
+            let cpu = manager.process.cpu_seconds();
+            let rate = transport::requests(way, &person.token).await;
+            let cpu = manager.process.cpu_seconds() - cpu;
+            let text = format!("{}/s; {:.0} µs CPU each", grouped(rate), cpu * 1e6 / (rate * 6.0));
+            self.table.add(requests_key, format!("requests over {name}, 64 connections that stay"), text, "–", rate);
+            let before = manager.process.memory();
+            let open = transport::listeners(way, &person.token, LISTENERS).await;
+            let after = manager.process.memory();
+            let each = after.rss.saturating_sub(before.rss) as f64 / LISTENERS as f64 / 1e3;
+            let text = format!("{each:.0} kB each ({LISTENERS} clients)");
+            self.table.add(events_key, format!("memory of an idle client of events over {name}"), text, "–", each);
+            drop(open);
+            // Their ends are noticed with the next beat at the latest.
+            tokio::time::sleep(Duration::from_secs(16)).await;
+        }
+        let cpu = manager.process.cpu_seconds();
+        let rate = transport::handshakes(&ways[1].1).await;
+        let cpu = manager.process.cpu_seconds() - cpu;
+        let text = format!("{}/s; {:.0} µs CPU each", grouped(rate), cpu * 1e6 / (rate * 6.0));
+        self.table.add("handshakes_per_second", "TLS handshakes, none of them resumed", text, "–", rate);
+        manager.process.terminate();
     }
 
     async fn start(&mut self) {

@@ -44,7 +44,8 @@ impl Waiting {
     /// None when all places are taken, or when this node has one: it opens the next when the last is closed.
     fn enter(&self, node: NodeIndex) -> Option<Place<'_>> {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        (nodes.len() < MAX_WAITING && nodes.insert(node)).then_some(Place(self, node))
+        // Made only when it is taken: a place gives itself back when it is dropped.
+        (nodes.len() < MAX_WAITING && nodes.insert(node)).then(|| Place(self, node))
     }
 
     /// Something was ordered of some node.

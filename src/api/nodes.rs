@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{ApiError, ErrorBody};
 use super::input::Strict;
-use super::listing::{Order, descending, found, search, word};
-use super::node_view::{NodeView, NodeViews, show};
+use super::listing::{MAX_SEARCH, Order, descending, found, search, word};
+use super::node_view::{NodeView, NodeViews, capabilities, show};
 use super::reads;
 use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path, Query};
+use crate::domain::capability;
 use crate::domain::ids::{NodeId, NodeIndex, PoolId};
 use crate::domain::ledger::{Account, Book, Settlement};
 use crate::domain::money::{Currency, Pico, Units};
@@ -21,13 +22,11 @@ use crate::domain::registration::{NewNode, NodeChange, StatusChange};
 use crate::domain::time::Slot;
 use crate::domain::user::Role;
 use crate::live::{Change, Event};
-use crate::storage::NodeEntry;
-use crate::storage::accruals;
 use crate::storage::core::{epochs, ledger, nodes, payouts, pools};
 use crate::storage::fault::{Fault, TxError};
-use crate::storage::hot;
 use crate::storage::present::Standings;
 use crate::storage::table::Read;
+use crate::storage::{NodeEntry, accruals, hot};
 
 /// An id in a path: one that cannot be is one that is not there.
 pub fn node_id(text: &str) -> Result<NodeId, Refusal> {
@@ -63,6 +62,8 @@ pub struct NodeQuery {
     /// Part of a name or an id, in any case.
     #[param(max_length = 100)]
     search: Option<String>,
+    /// Nodes with this capability: `gpu`, `architecture:aarch64`.
+    capability: Option<String>,
 }
 
 /// What nodes are ordered by.
@@ -84,6 +85,7 @@ struct Wanted {
     node_type: Option<NodeType>,
     pool: Option<PoolId>,
     search: Option<String>,
+    capability: Option<String>,
     sort: Sort,
     descending: bool,
 }
@@ -99,7 +101,13 @@ impl NodeQuery {
                 .unwrap_or(Sort::CreatedAt),
             descending: descending(&mut errors, self.order.as_deref(), Order::Asc),
             search: search(&mut errors, self.search.as_deref()),
+            capability: self.capability.filter(|text| !text.is_empty()),
         };
+        errors.require(
+            wanted.capability.as_ref().is_none_or(|text| text.len() <= MAX_SEARCH),
+            "capability",
+            "must have at most 100 characters",
+        );
         errors.finish().map(|()| wanted)
     }
 }
@@ -107,13 +115,7 @@ impl NodeQuery {
 /// List nodes
 #[utoipa::path(get, path = "/nodes", tag = "nodes", security(("access" = ["node:read"])), params(PageQuery, NodeQuery),
     responses((status = 200, body = NodeList), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody, description = "no such pool")))]
-pub async fn list(
-    State(state): State<AppState>,
-    caller: Caller,
-    page: Page,
-    Query(query): Query<NodeQuery>,
-) -> Result<Json<NodeList>, ApiError> {
-    caller.require(Role::Viewer)?;
+pub async fn list(State(state): State<AppState>, page: Page, Query(query): Query<NodeQuery>) -> Result<Json<NodeList>, ApiError> {
     let wanted = query.check()?;
     reads::long(&state, move |state| listed(state, page, &wanted)).await
 }
@@ -135,7 +137,7 @@ fn listed(state: &AppState, page: Page, wanted: &Wanted) -> Result<Json<NodeList
     fleet.retain(|entry| fits(entry));
     // A node that was made since the snapshot is left out.
     let records = |entries: &[Arc<NodeEntry>]| nodes::by_indices(&read, entries.iter().map(|entry| entry.index));
-    if wanted.status.is_none() && matches!(wanted.sort, Sort::CreatedAt | Sort::Name) {
+    if wanted.status.is_none() && wanted.capability.is_none() && matches!(wanted.sort, Sort::CreatedAt | Sort::Name) {
         // They come in the order they were made.
         if wanted.sort == Sort::Name {
             fleet.sort_by(|a, b| a.name.cmp(&b.name));
@@ -152,7 +154,8 @@ fn listed(state: &AppState, page: Page, wanted: &Wanted) -> Result<Json<NodeList
     let status = |node: &Node| views.status(node, views.observed(node, last.get(node.index.position()).copied().flatten()));
     let mut rows: Vec<(Node, Status)> =
         records(&fleet)?.into_iter().map(|node| (status(&node), node)).map(|(status, node)| (node, status)).collect();
-    rows.retain(|(_, status)| wanted.status.is_none_or(|wanted| wanted == *status));
+    let can = |node: &Node| wanted.capability.as_ref().is_none_or(|asked| capability::fits(&capabilities(node), asked));
+    rows.retain(|(node, status)| wanted.status.is_none_or(|wanted| wanted == *status) && can(node));
     match wanted.sort {
         Sort::CreatedAt => (),
         Sort::UpdatedAt => rows.sort_by_key(|(node, _)| node.updated_at),
@@ -160,7 +163,7 @@ fn listed(state: &AppState, page: Page, wanted: &Wanted) -> Result<Json<NodeList
         Sort::Status => rows.sort_by_key(|(_, status)| status_word(*status)),
         Sort::PootScore => {
             let indices: Vec<NodeIndex> = rows.iter().map(|(node, _)| node.index).collect();
-            let standings = Standings::load(&state.store, &indices, state.settings.poot, now)?;
+            let standings = Standings::load(&state.store, &indices, state.settings().poot, now)?;
             rows.sort_by_cached_key(|(node, _)| standings.of(node.index).known_score().map(|score| score.score_hundredths));
         }
     }
@@ -207,7 +210,6 @@ pub async fn create(
     caller: Caller,
     Json(asked): Json<NodeCreateRequest>,
 ) -> Result<(StatusCode, Json<NodeView>), ApiError> {
-    caller.require(Role::Operator)?;
     let mut errors = FieldErrors::default();
     let pool = optional_pool(&mut errors, "initial_pool_id", asked.initial_pool_id);
     let new = NewNode {
@@ -222,7 +224,7 @@ pub async fn create(
     errors.finish()?;
     let now = state.now();
     let (id, act) = (NodeId::new(state.entropy.uuid(now.wall.0)), caller.act(now));
-    let (directory, max_nodes) = (state.store.directory.clone(), state.settings.max_nodes);
+    let (directory, max_nodes) = (state.store.directory.clone(), state.settings().max_nodes);
     let node = state.store.write(move |tx| nodes::create(tx, &directory, &act, &id, &new, max_nodes)).await?;
     published(&state, &node.id, Change::Created);
     Ok((StatusCode::CREATED, Json(show(&state, &node)?)))
@@ -278,11 +280,10 @@ pub async fn update(
     Path(id): Path<String>,
     Json(asked): Json<NodeUpdateRequest>,
 ) -> Result<Json<NodeView>, ApiError> {
-    caller.require(Role::Operator)?;
     let id = node_id(&id)?;
     let mut errors = FieldErrors::default();
     let pool = optional_pool(&mut errors, "pool_id", asked.pool_id);
-    let status = asked.status.map(|text| status_change(&text, caller.is_admin())).transpose();
+    let status = asked.status.map(|text| status_change(&text, caller.may_approve())).transpose();
     let mut change = NodeChange {
         name: asked.name,
         node_type: asked.node_type,
@@ -325,7 +326,6 @@ fn status_change(text: &str, by_admin: bool) -> Result<StatusChange, Refusal> {
 #[utoipa::path(delete, path = "/nodes/{id}", tag = "nodes", security(("access" = ["node:write"])), params(("id" = String, Path)),
     responses((status = 204), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub async fn delete(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
-    caller.require(Role::Operator)?;
     let id = node_id(&id)?;
     let act = caller.act(state.now());
     let node = nodes::by_id(&state.store.read()?, &id)?.ok_or(Refusal::NodeNotFound)?;
@@ -381,7 +381,6 @@ fn is_owed(read: &impl Read, node: NodeIndex) -> Result<bool, Fault> {
 #[utoipa::path(post, path = "/nodes/{id}/fingerprint/accept", tag = "nodes", security(("access" = ["enrolment:approve"])), params(("id" = String, Path)),
     responses((status = 200, body = NodeView), (status = 404, body = ErrorBody)))]
 pub async fn accept_fingerprint(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<NodeView>, ApiError> {
-    caller.require(Role::Admin)?;
     let id = node_id(&id)?;
     let (act, directory) = (caller.act(state.now()), state.store.directory.clone());
     let node = state.store.write(move |tx| nodes::accept_fingerprint(tx, &directory, &act, &id)).await?;

@@ -168,7 +168,9 @@ impl Rates {
                 let buckets = match (class, principal) {
                     (Class::Poot, _) => &self.poot,
                     (Class::Payout, _) => &self.payout,
-                    (_, Principal::User { role, .. }) => self.of_role(*role),
+                    (_, Principal::User { role, .. } | Principal::Token { role, .. } | Principal::Gateway { role, .. }) => {
+                        self.of_role(*role)
+                    }
                     (_, Principal::Node { .. }) => &self.node,
                     (_, Principal::Anonymous) => &self.public,
                 };
