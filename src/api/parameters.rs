@@ -16,7 +16,7 @@ use super::error::ApiError;
 use crate::domain::refusal::{FieldErrors, Refusal};
 
 /// Parameters that one answer names, at most.
-const MAX_NAMED: usize = 20;
+const MAX_NAMED: usize = 64;
 /// What is shown of a name.
 const NAME_LEN: usize = 64;
 
