@@ -510,7 +510,7 @@ mod tests {
         let empty = tempfile::tempdir().unwrap();
         let folder = empty.path().to_str().unwrap();
         assert_eq!(status(&["serve", "--print-config"]), 0);
-        assert_eq!(status(&["serve", "--print-config", "--listen", "0.0.0.0:8095"]), 2);
+        assert_eq!(status(&["serve", "--print-config", "--listen", "everywhere"]), 2);
         assert_eq!(status(&["serve", "--config", "/nonexistent/manager.toml"]), 2);
         assert_eq!(status(&["agent"]), 2);
         assert_eq!(status(&["agent", "--manager", "http://127.0.0.1:1", "--config", "/nonexistent/agent.toml"]), 2);

@@ -98,7 +98,7 @@ const READ_BY_FEW: &[(&str, &str)] = &[
     ("/audit/export", "admin"),
     ("/audit/verify", "admin"),
     ("/compliance/report", "admin"),
-    ("/privacy/export/{user_id}", "super_admin"),
+    ("/enrolment-requests", "operator"),
     ("/enrolment-tokens", "operator"),
     ("/ledger", "admin"),
     ("/ledger/balances", "admin"),
@@ -106,7 +106,9 @@ const READ_BY_FEW: &[(&str, &str)] = &[
     ("/privacy/export/{user_id}", "super_admin"),
     ("/settings", "admin"),
     ("/setup/steps", "admin"),
+    ("/tokens", "admin"),
     ("/users", "admin"),
+    ("/users/{id}/sessions", "admin"),
 ];
 
 /// The door of each route is where this list says: a scope that was declared by mistake is seen here.
