@@ -45,8 +45,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
             _ = interrupt.recv() => (),
         }
     };
-    app::serve(&config, &|_, high_water| Clock::fast(start, args.rate, high_water), shutdown, |address, setup_code, app: &App| {
-        println!("listening on http://{address}");
+    app::serve(&config, &|_, high_water| Clock::fast(start, args.rate, high_water), shutdown, |server, setup_code, app: &App| {
+        println!("listening on {}://{}", server.scheme(server.listen), server.listen);
         if let Some(code) = setup_code {
             println!("setup code   {code}");
         }

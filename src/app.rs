@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +12,15 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::api::{self, ApiSettings, AppState, Parts, SettingSource, SettingView};
+use crate::api::certificates::{Files, hosts_of_machine};
+use crate::api::hosts::Hosts;
+use crate::api::planes::{Plane, Separate};
+use crate::api::rates::Limits;
+use crate::api::server::{Door, Plain};
+use crate::api::tls::{Source, Tls};
+use crate::api::{self, ApiSettings, AppState, Parts, SettingSource, SettingView, Transport};
 use crate::clock::{self, Clock};
-use crate::config::{Config, Listed, Origin};
+use crate::config::{self, Config, Listed, Origin, TlsMode};
 use crate::crypto::Entropy;
 use crate::domain::audit::{Act, Actor};
 use crate::domain::credits::Epochs;
@@ -85,6 +92,8 @@ pub struct App {
     pub clock: Clock,
     pub context: Context,
     pub state: AppState,
+    /// For every listener, but for its plane.
+    pub door: Door,
     stop: watch::Sender<bool>,
     /// Shown once, when nobody has been set up yet.
     pub setup_code: Option<String>,
@@ -144,22 +153,46 @@ impl App {
             clock: clock.clone(),
             nudges: nudges.clone(),
             events: events.clone(),
-            settings: api_settings(config, &settings),
+            settings: api_settings(config, &settings, transport(config, &store)?),
             stopping,
         };
-        let link_is_up = if config.server.listen.ip().is_loopback() { host::loopback_is_up } else { host::link_is_up };
+        let agents_come_to = config.server.node_listen.unwrap_or(config.server.listen);
+        let link_is_up = if agents_come_to.ip().is_loopback() { host::loopback_is_up } else { host::link_is_up };
         let context = Context { store: Arc::clone(&store), clock: clock.clone(), settings, gateway, events, nudges, link_is_up };
-        Ok(App { store, clock, context, state: AppState::new(parts), stop, setup_code })
+        let state = AppState::new(parts);
+        let plain = match (config.server.tls, config.server.allow_plain_http) {
+            (TlsMode::Required, _) => Plain::Nowhere,
+            (TlsMode::Auto, false) => Plain::Loopback,
+            (TlsMode::Off, _) | (TlsMode::Auto, true) => Plain::Everywhere,
+        };
+        let door = Door { tls: state.settings.transport.tls.clone(), plain, ..Door::default() };
+        Ok(App { store, clock, context, state, door, stop, setup_code })
     }
 
-    /// Serves on `listener` and runs the cycles until `shutdown`, then drains, flushes and closes.
-    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), AppError> {
+    /// Serves and runs the cycles until `shutdown`, then drains, flushes and closes.
+    pub async fn serve(self, listeners: impl Into<Listeners>, shutdown: impl Future<Output = ()>) -> Result<(), AppError> {
         let scheduler = Scheduler::start(self.context.clone(), self.stop.subscribe()).await;
         let scheduler = scheduler.map_err(|error| AppError::Other(format!("the scheduler does not start: {error}")))?;
-        let serving = api::server::serve(listener, api::router(self.state.clone()), self.stop.subscribe());
+        let Listeners { main, node, ops } = listeners.into();
+        let serving = |listener: Option<TcpListener>, plane| {
+            let (router, door) = (api::router(self.state.clone()), Door { plane, ..self.door.clone() });
+            let stopping = self.stop.subscribe();
+            async move {
+                if let Some(listener) = listener {
+                    api::server::serve(listener, router, door, stopping).await;
+                }
+            }
+        };
+        let serving = (serving(Some(main), Plane::All), serving(node, Plane::Node), serving(ops, Plane::Ops));
         let recording = api::record_refusals(self.state.clone());
+        let (tls, stopping) = (self.door.tls.clone(), self.stop.subscribe());
+        let following = async move {
+            if let Some(tls) = tls {
+                tls.follow(stopping).await;
+            }
+        };
         let server = tokio::spawn(async move {
-            tokio::join!(serving, recording);
+            tokio::join!(serving.0, serving.1, serving.2, recording, following);
         });
         let store = Arc::clone(&self.store);
         let failed = tokio::select! {
@@ -196,6 +229,42 @@ impl App {
     }
 }
 
+/// Where a manager listens.
+pub struct Listeners {
+    pub main: TcpListener,
+    /// For agents alone.
+    pub node: Option<TcpListener>,
+    /// For health and metrics alone.
+    pub ops: Option<TcpListener>,
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(main: TcpListener) -> Listeners {
+        Listeners { main, node: None, ops: None }
+    }
+}
+
+impl Listeners {
+    /// Binds what is configured, and puts the real addresses into the configuration.
+    async fn bind(config: &mut Config) -> Result<Listeners, AppError> {
+        async fn bind(address: &mut SocketAddr) -> Result<TcpListener, AppError> {
+            let failed = |error| AppError::Listen(*address, error);
+            let listener = TcpListener::bind(*address).await.map_err(failed)?;
+            *address = listener.local_addr().map_err(failed)?;
+            Ok(listener)
+        }
+        let main = bind(&mut config.server.listen).await?;
+        let (mut node, mut ops) = (None, None);
+        if let Some(address) = &mut config.server.node_listen {
+            node = Some(bind(address).await?);
+        }
+        if let Some(address) = &mut config.server.ops_listen {
+            ops = Some(bind(address).await?);
+        }
+        Ok(Listeners { main, node, ops })
+    }
+}
+
 /// A token for one machine into the default pool, made at the console of a manager that is not running. It lives an hour.
 pub async fn enrolment_token(config: &Config) -> Result<String, AppError> {
     let app = App::open(config, &system_clock).await?;
@@ -225,17 +294,21 @@ pub async fn serve(
     config: &Config,
     clock_of: ClockOf<'_>,
     shutdown: impl Future<Output = ()>,
-    announce: impl FnOnce(SocketAddr, Option<&str>, &App),
+    announce: impl FnOnce(&config::Server, Option<&str>, &App),
 ) -> Result<(), AppError> {
-    let failed = |error| AppError::Listen(config.server.listen, error);
-    let listener = TcpListener::bind(config.server.listen).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
     let mut config = config.clone();
-    config.server.listen = address;
+    let listeners = Listeners::bind(&mut config).await?;
     let app = App::open(&config, clock_of).await?;
-    tracing::info!(%address, manager = %app.store.manager_id, key = app.store.manager_key().to_hex(), "listening");
-    announce(address, app.setup_code.as_deref(), &app);
-    app.serve(listener, shutdown).await
+    let server = &config.server;
+    tracing::info!(address = %server.listen, manager = %app.store.manager_id, key = app.store.manager_key().to_hex(), "listening");
+    for (address, what) in [(server.node_listen, "agents"), (server.ops_listen, "health and metrics")] {
+        if let Some(address) = address {
+            tracing::info!(%address, what, "listening");
+        }
+    }
+    let code = app.setup_code.clone();
+    announce(server, code.as_deref(), &app);
+    app.serve(listeners, shutdown).await
 }
 
 fn settings(config: &Config) -> Result<Settings, AppError> {
@@ -259,10 +332,31 @@ fn settings(config: &Config) -> Result<Settings, AppError> {
     })
 }
 
-fn api_settings(config: &Config, settings: &Settings) -> ApiSettings {
+/// Certificates, and the names under which requests are answered.
+fn transport(config: &Config, store: &Store) -> Result<Transport, AppError> {
+    let server = &config.server;
+    let own_hosts = hosts_of_machine(&host::network::name(), &host::network::addresses());
+    let public_host = server.public_host();
+    let bare_host = public_host.as_deref().map(|host| host.trim_start_matches('[').trim_end_matches(']'));
+    let own = server.certificate_file.clone().zip(server.key_file.clone()).map(|(certificate, key)| Files { certificate, key });
+    let source = Source {
+        data_dir: &config.storage.data_dir,
+        own,
+        hosts: &own_hosts,
+        public_host: bare_host,
+        manager_id: store.manager_id.as_str(),
+        signing_key: &store.signing_key,
+    };
+    let tls = (server.tls != TlsMode::Off).then(|| Tls::open(source).map(Arc::new)).transpose();
+    let tls = tls.map_err(|why| AppError::Other(format!("no certificate for TLS: {why}")))?;
+    let hosts = Hosts::new(own_hosts.iter().cloned().chain(public_host).chain(server.allowed_hosts.iter().cloned()));
+    Ok(Transport { tls, hosts, separate: Separate { node: server.node_listen.is_some(), ops: server.ops_listen.is_some() } })
+}
+
+fn api_settings(config: &Config, settings: &Settings, transport: Transport) -> ApiSettings {
     ApiSettings {
-        tls: false,
-        public_url: config.server.public_url(),
+        transport,
+        public_url: config.server.agent_url(),
         max_nodes_per_pool: config.pools.max_nodes_per_pool,
         max_nodes: config.limits.max_nodes,
         epoch_slots: settings.epochs.slots_per_epoch(),
@@ -270,7 +364,21 @@ fn api_settings(config: &Config, settings: &Settings) -> ApiSettings {
         address_cooldown_hours: config.payout.address_cooldown_hours,
         poot: settings.params,
         settlement: Settlement::Simulated,
+        rates: rates(&config.limits),
         listed: config.listed.iter().map(setting).collect(),
+    }
+}
+
+fn rates(limits: &config::Limits) -> Limits {
+    // The rules of the settings allow no zero.
+    let per_minute = |requests| NonZeroU32::new(requests).unwrap_or(NonZeroU32::MIN);
+    Limits {
+        public: per_minute(limits.public_requests),
+        node: per_minute(limits.node_requests),
+        person: per_minute(limits.person_requests),
+        admin: per_minute(limits.admin_requests),
+        poot: per_minute(limits.poot_requests),
+        payout: per_minute(limits.payout_requests),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::domain::pool::Pricing;
 
 pub use agent::AgentFile;
 pub use print::{Listed, markdown_table};
-pub use rules::{Gateway, LogFormat, LogTargets, PayoutMode, Secret, parse_log_targets};
+pub use rules::{Gateway, LogFormat, LogTargets, PayoutMode, Secret, TlsMode, parse_log_targets};
 pub use settings::{
     ApiGateway, Blockchain, Clock, Config, DefaultPool, Limits, Log, Mongodb, Payout, Pools, Poot, Server, Storage, TronPayment,
 };
@@ -108,13 +108,7 @@ impl Config {
 
     /// Rules between settings, and settings whose time has not come.
     fn check_together(&self, values: &Values, errors: &mut ConfigErrors) {
-        if !self.server.listen.ip().is_loopback() && !self.server.allow_plain_http {
-            errors.0.push(values.error(
-                "server.listen",
-                "only loopback addresses: this release speaks plain HTTP, and passwords would travel in clear. Put a TLS proxy in \
-                 front of it, or set server.allow_plain_http = true on a network where that is acceptable",
-            ));
-        }
+        self.server.check_together(values, errors);
         if self.payout.mode == PayoutMode::Live {
             errors.0.push(values.error("payout.mode", "live payouts arrive with the money release; use dry_run"));
         }
@@ -142,11 +136,64 @@ impl Loaded {
 }
 
 impl Server {
-    /// Where agents and browsers reach this manager, without a trailing slash.
+    /// Where browsers reach this manager, without a trailing slash; agents too, unless they have a listener of their own.
     pub fn public_url(&self) -> String {
         match &self.public_url {
             Some(url) => url.trim_end_matches('/').to_owned(),
-            None => format!("http://{}", reachable(self.listen)),
+            None => format!("{}://{}", self.scheme(self.listen), reachable(self.listen)),
+        }
+    }
+
+    /// Where agents reach this manager, without a trailing slash.
+    pub fn agent_url(&self) -> String {
+        match (self.node_listen, self.public_host()) {
+            (None, _) => self.public_url(),
+            (Some(listen), Some(host)) if !listen.ip().is_loopback() => format!("{}://{host}:{}", self.scheme(listen), listen.port()),
+            (Some(listen), _) => format!("{}://{}", self.scheme(listen), reachable(listen)),
+        }
+    }
+
+    /// Host of the configured public URL, an IPv6 address in brackets.
+    pub fn public_host(&self) -> Option<String> {
+        let url = reqwest::Url::parse(self.public_url.as_ref()?).ok()?;
+        url.host_str().map(str::to_owned)
+    }
+
+    /// What a client is best told to speak with this listener.
+    pub fn scheme(&self, listen: SocketAddr) -> &'static str {
+        match self.tls {
+            TlsMode::Required => "https",
+            TlsMode::Auto if !listen.ip().is_loopback() && !self.allow_plain_http => "https",
+            TlsMode::Auto | TlsMode::Off => "http",
+        }
+    }
+
+    fn check_together(&self, values: &Values, errors: &mut ConfigErrors) {
+        let listeners =
+            [("server.listen", Some(self.listen)), ("server.node_listen", self.node_listen), ("server.ops_listen", self.ops_listen)];
+        for (index, (key, listen)) in listeners.iter().enumerate() {
+            let Some(listen) = listen else { continue };
+            if self.tls == TlsMode::Off && !self.allow_plain_http && !listen.ip().is_loopback() {
+                errors.0.push(values.error(
+                    key,
+                    "only loopback addresses while server.tls is off: passwords would travel in clear. Leave TLS on, or set \
+                     server.allow_plain_http = true on a network where that is acceptable",
+                ));
+            }
+            if listen.port() != 0 && listeners[..index].iter().any(|(_, other)| *other == Some(*listen)) {
+                errors.0.push(values.error(key, "must differ from the other listeners; leave it empty to share one"));
+            }
+        }
+        if self.tls == TlsMode::Required && self.allow_plain_http {
+            errors.0.push(values.error("server.allow_plain_http", "must be false while server.tls is required"));
+        }
+        match (&self.certificate_file, &self.key_file) {
+            (Some(_), None) => errors.0.push(values.error("server.key_file", "must be given together with server.certificate_file")),
+            (None, Some(_)) => errors.0.push(values.error("server.certificate_file", "must be given together with server.key_file")),
+            (Some(_), Some(_)) if self.tls == TlsMode::Off => {
+                errors.0.push(values.error("server.certificate_file", "must be empty while server.tls is off"));
+            }
+            _ => {}
         }
     }
 }

@@ -93,6 +93,13 @@ pub fn mac(key: &SecretKey, parts: &[&[u8]]) -> [u8; 32] {
     out
 }
 
+/// HMAC-SHA-1, for one-time passwords only: authenticator apps know nothing else (RFC 6238).
+pub fn hmac_sha1(key: &[u8], message: &[u8]) -> [u8; 20] {
+    let mut out = [0; 20];
+    out.copy_from_slice(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key), message).as_ref());
+    out
+}
+
 pub fn equal(a: &[u8], b: &[u8]) -> bool {
     a.ct_eq(b).into()
 }

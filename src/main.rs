@@ -3,12 +3,11 @@
 use std::fmt::Display;
 use std::future::Future;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use lucid::agent::{AgentConfig, AgentError};
+use lucid::agent::{self, AgentConfig, AgentError, LaunchOrder};
 use lucid::app::{self, App};
 use lucid::clock::{Clock, boot_id};
 use lucid::config::{self, AgentFile, Config, Loaded, LogFormat, Sources};
@@ -36,6 +35,9 @@ enum Command {
     Serve(ServeArgs),
     /// Run the agent of a worker node
     Agent(AgentArgs),
+    /// Becomes the workload of a node; for the agent only
+    #[command(hide = true)]
+    ExecWorkload(ExecWorkloadArgs),
     /// Check a store from end to end; exit status 0 when it is good
     Verify(VerifyArgs),
     /// Make an enrolment token for one machine, while the manager is not running; printed once
@@ -80,9 +82,21 @@ struct AgentArgs {
     /// Wanted name of the node [default: the host's name]
     #[arg(long)]
     name: Option<String>,
-    /// Configuration file (TOML): manager, token_file, state_dir, name, spool_max_mb, ca_file, log_level
+    /// Configuration file (TOML): manager, token_file, state_dir, name, spool_max_mb, ca_file, log_level, [workload]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct ExecWorkloadArgs {
+    #[arg(long)]
+    cgroup: Option<PathBuf>,
+    #[arg(long)]
+    memory_bytes: Option<u64>,
+    #[arg(long)]
+    user: Option<String>,
+    #[arg(last = true, required = true)]
+    command: Vec<std::ffi::OsString>,
 }
 
 #[derive(Args)]
@@ -151,6 +165,9 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(args) => serve(args),
         Command::Agent(args) => agent(args),
+        Command::ExecWorkload(ExecWorkloadArgs { cgroup, memory_bytes, user, command }) => {
+            Err(failed(agent::exec_workload(&LaunchOrder { cgroup, memory_bytes, user, command })))
+        }
         Command::Verify(args) => verify_store(&store_config(args.store)?, args.json),
         Command::EnrolmentToken(store) => enrolment_token(store),
         Command::Openapi => print_openapi(),
@@ -204,6 +221,7 @@ fn agent(args: AgentArgs) -> Result<(), Failure> {
     let mut config = AgentConfig::new(manager, state_dir);
     config.name = args.name.or(file.name);
     config.ca_file = file.ca_file;
+    config.workload = file.workload;
     if let Some(megabytes) = file.spool_max_mb {
         config.spool_max_bytes = u64::from(megabytes) * 1_000_000;
     }
@@ -293,8 +311,16 @@ async fn run_manager(config: Config, shutdown: impl Future<Output = ()>) -> Resu
 }
 
 /// On standard output, for the person or the program that started it. The code is in no log.
-fn announce(address: SocketAddr, setup_code: Option<&str>, app: &App) {
-    let mut text = format!("listening on http://{address}\n");
+fn announce(server: &config::Server, setup_code: Option<&str>, app: &App) {
+    let mut text = format!("listening on {}://{}\n", server.scheme(server.listen), server.listen);
+    for (what, listen) in [("agents", server.node_listen), ("operations", server.ops_listen)] {
+        if let Some(listen) = listen {
+            text += &format!("{what} on {}://{listen}\n", server.scheme(listen));
+        }
+    }
+    if let Some(tls) = &app.door.tls {
+        text += &format!("certificate  SHA-256 {}\n", tls.fingerprint());
+    }
     if let Some(code) = setup_code {
         text += &format!("manager key  {}\nsetup code   {code}\n", app.store.manager_key().to_hex());
     }

@@ -11,6 +11,7 @@ use crate::domain::ids::{Incarnation, ManagerId, NodeId};
 use crate::domain::metrics::Sample;
 use crate::domain::node::HardwareInfo;
 use crate::domain::time::Slot;
+use crate::domain::workload::{WorkloadOrder, WorkloadReport};
 
 /// Version of this protocol; the manager refuses what is newer than it knows.
 pub const PROTOCOL: u32 = 1;
@@ -21,10 +22,13 @@ pub const HEADER_SIGNATURE: &str = "x-lucid-signature";
 pub const PATH_ENROL: &str = "/api/v1/agent/enrol";
 pub const PATH_REPORT: &str = "/api/v1/agent/report";
 pub const PATH_LATE: &str = "/api/v1/agent/late";
+pub const PATH_COMMANDS: &str = "/api/v1/agent/commands";
 
 /// Items in one report and in one late batch, at most.
 pub const MAX_ITEMS: usize = 64;
 pub const MAX_LATE_ITEMS: usize = 512;
+/// Longest wait of a request for commands.
+pub const MAX_POLL_MS: u64 = 55_000;
 /// Bytes of a report or late batch, at most.
 pub const MAX_BODY: usize = 1 << 20;
 
@@ -37,6 +41,8 @@ pub enum Purpose {
     ReportAnswer,
     Late,
     LateAnswer,
+    Commands,
+    CommandsAnswer,
     Challenge,
 }
 
@@ -49,6 +55,8 @@ impl Purpose {
             Purpose::ReportAnswer => "lucid/report-answer/v1",
             Purpose::Late => "lucid/late/v1",
             Purpose::LateAnswer => "lucid/late-answer/v1",
+            Purpose::Commands => "lucid/commands/v1",
+            Purpose::CommandsAnswer => "lucid/commands-answer/v1",
             Purpose::Challenge => "lucid/challenge/v1",
         }
     }
@@ -129,6 +137,9 @@ pub struct Item {
     /// The slot the manager named when the item was first accepted, with that slot's beacon (hex). Absent on the first try.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub witness: Option<Witness>,
+    /// Whether the configured workload ran when this was measured; absent where none is configured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<bool>,
     pub sample: Sample,
 }
 
@@ -157,6 +168,12 @@ pub struct Report {
     /// Measurements lost for good since the agent started (ring and spool full).
     #[serde(default)]
     pub dropped: u64,
+    /// What the supervisor does; absent from agents that have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<WorkloadReport>,
+    /// What this agent and its machine can do, such as `cgroup2:memory`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capabilities: Vec<String>,
 }
 
 /// Answer to a report, signed by the manager.
@@ -174,6 +191,40 @@ pub struct ReportAnswer {
     pub phase_ms: u64,
     /// Running SHA-256 over the accepted reports of this node, hex; the agent keeps it.
     pub evidence_hash: String,
+    /// What the workload is to do, when that is not what the report says was taken over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<WorkloadOrder>,
+    /// A command has not ended: its outcome is wanted at once, and more may follow. Ask at `PATH_COMMANDS`.
+    #[serde(default)]
+    pub pending: bool,
+}
+
+/// `POST /api/v1/agent/commands`: tells at once what the supervisor did, and waits for the next order while a command is under way. Envelope:
+/// incarnation, and `number` as seq.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CommandsRequest {
+    pub protocol: u32,
+    /// The one whose report was accepted last.
+    pub incarnation: Incarnation,
+    /// Grows with every request of the incarnation: a recorded one says nothing.
+    pub number: u64,
+    /// How long to wait for an order, at most `MAX_POLL_MS`.
+    #[serde(default)]
+    pub wait_ms: u64,
+    pub workload: WorkloadReport,
+}
+
+/// Signed by the manager.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandsAnswer {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<WorkloadOrder>,
+    /// A command has not ended.
+    #[serde(default)]
+    pub pending: bool,
+    /// Too many wait already: the next order comes with the answer to a report.
+    #[serde(default)]
+    pub busy: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

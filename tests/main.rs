@@ -4,6 +4,7 @@
 
 mod support;
 
+mod commands;
 mod crash;
 mod days;
 mod demo;
@@ -14,4 +15,6 @@ mod metrics;
 mod openapi;
 mod refusals;
 mod rollups;
+mod seed_schemas;
 mod silence;
+mod supervisor;

@@ -2,9 +2,11 @@
 
 mod config;
 mod enrolment;
+mod matrix;
 mod nodes;
 mod people;
 mod roles;
+mod sessions;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};

@@ -233,7 +233,7 @@ impl Node {
         let mut items = Vec::with_capacity(2);
         for age_ms in aged_ms.into_iter().chain([0]) {
             self.seq += 1;
-            items.push(Item { seq: self.seq, age_ms, witness: None, sample: sample(self.seq) });
+            items.push(Item { seq: self.seq, age_ms, witness: None, running: None, sample: sample(self.seq) });
         }
         let report = Report {
             protocol: PROTOCOL,
@@ -244,6 +244,8 @@ impl Node {
             fingerprint: self.machine.fingerprint.clone(),
             agent_version: "bench".into(),
             dropped: 0,
+            workload: None,
+            capabilities: Vec::new(),
         };
         let body = serde_json::to_vec(&report).unwrap();
         let (manager, node) = (self.manager_id.as_str(), self.id.as_str());

@@ -218,7 +218,13 @@ pub async fn written_per_day(dir: &Path, nodes: usize, hours: u32) -> f64 {
         local.next_slot(10_000);
         let now = local.app.clock.now();
         for (index, id) in &local.nodes {
-            let item = Item { seq: u64::from(round), age_ms: 0, witness: None, sample: sample(u64::from(round) * 7 + u64::from(index.0)) };
+            let item = Item {
+                seq: u64::from(round),
+                age_ms: 0,
+                witness: None,
+                running: None,
+                sample: sample(u64::from(round) * 7 + u64::from(index.0)),
+            };
             let report = Report {
                 protocol: PROTOCOL,
                 incarnation: Incarnation(1),
@@ -228,8 +234,10 @@ pub async fn written_per_day(dir: &Path, nodes: usize, hours: u32) -> f64 {
                 fingerprint: Default::default(),
                 agent_version: String::new(),
                 dropped: 0,
+                workload: None,
+                capabilities: Vec::new(),
             };
-            local.app.store.intake.accept(*index, id, &report, &[0; 32], now).unwrap();
+            local.app.store.intake.accept(*index, id, &report, &[0; 32], &|_| true, now).unwrap();
         }
         if round % flush_slots == 0 {
             local.app.context.run(Job::Flush).await.unwrap();

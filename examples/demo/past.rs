@@ -81,13 +81,15 @@ impl Player {
             incarnation: node.incarnation,
             seq: node.seq,
             run: Some(store.intake.run),
-            items: vec![Item { seq: node.seq, age_ms: 0, witness: None, sample }],
+            items: vec![Item { seq: node.seq, age_ms: 0, witness: None, running: None, sample }],
             fingerprint: node.machine.fingerprint.clone(),
             agent_version: String::new(),
             dropped: 0,
+            workload: None,
+            capabilities: Vec::new(),
         };
         let body_hash = sha256_parts(&[node.id.as_str().as_bytes(), &node.seq.to_le_bytes()]);
-        if let Err(why) = store.intake.accept(*index, &node.id, &report, &body_hash, now) {
+        if let Err(why) = store.intake.accept(*index, &node.id, &report, &body_hash, &|_| true, now) {
             panic!("{}: a report was not taken: {why:?}", node.id);
         }
     }

@@ -1,23 +1,25 @@
-//! Requests to the manager over HTTP: signed on the way out, and believed only when the pinned key signed the answer.
+//! Requests to the manager over HTTP: signed on the way out, and believed only when the pinned key signed the answer. That holds over TLS as well,
+//! whoever ends it.
 
 use std::fmt;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Response, StatusCode, Url};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::AgentError;
 use super::state::Enrolled;
+use super::tls::{self, Pin};
 use crate::crypto::SigningKey;
 use crate::domain::enrolment::{TokenText, manager_key_hash};
 use crate::domain::ids::Incarnation;
-use crate::wire::{self, EnrolAnswer, EnrolRequest, Envelope, LateAnswer, LateBatch, Purpose, Report, ReportAnswer};
+use crate::wire::{
+    self, CommandsAnswer, CommandsRequest, EnrolAnswer, EnrolRequest, Envelope, LateAnswer, LateBatch, Purpose, Report, ReportAnswer,
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -78,40 +80,98 @@ struct ErrorDetails {
     name: String,
 }
 
-#[derive(Debug)]
-pub struct Client {
-    http: reqwest::Client,
-    base: String,
+/// Where the manager is, and whom to believe there besides itself; checked.
+#[derive(Debug, Clone)]
+pub struct Address {
+    url: Url,
+    given: String,
+    ca_file: Option<PathBuf>,
 }
 
-impl Client {
-    /// `manager` is an http or https URL, with or without a slash at its end. `ca_file` (PEM) is trusted beside the
-    /// built-in roots.
-    pub fn new(manager: &str, ca_file: Option<&Path>) -> Result<Client, AgentError> {
+impl Address {
+    /// An http or https URL, with or without a slash at its end, and certificates (PEM).
+    pub fn parse(manager: &str, ca_file: Option<&Path>) -> Result<Address, AgentError> {
         let bad = |why: String| AgentError::Manager(manager.to_owned(), why);
         let url = Url::parse(manager).map_err(|e| bad(e.to_string()))?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(bad("it must be an http or https URL".into()));
         }
-        let tls = tls_config(url.scheme() == "https", ca_file).map_err(bad)?;
-        // A redirect would carry a signed body to somebody else.
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TOTAL_TIMEOUT)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(1)
-            .build()
-            .map_err(|e| bad(causes(&e)))?;
-        Ok(Client { http, base: manager.trim_end_matches('/').to_owned() })
+        if ca_file.is_some() {
+            tls::authorities(ca_file).map_err(bad)?;
+        }
+        Ok(Address { url, given: manager.trim_end_matches('/').to_owned(), ca_file: ca_file.map(Path::to_owned) })
+    }
+
+    fn is_plain(&self) -> bool {
+        self.url.scheme() == "http"
+    }
+
+    /// The same place over TLS.
+    fn over_tls(&self) -> String {
+        self.given.replacen("http://", "https://", 1)
+    }
+}
+
+/// Whom a connection believes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Trust {
+    Pinned,
+    Authorities,
+}
+
+impl Trust {
+    fn other(self) -> Trust {
+        match self {
+            Trust::Pinned => Trust::Authorities,
+            Trust::Authorities => Trust::Pinned,
+        }
+    }
+}
+
+/// How the manager is asked.
+#[derive(Debug)]
+struct Way {
+    base: String,
+    trust: Trust,
+    http: reqwest::Client,
+}
+
+impl Way {
+    fn is_plain(&self) -> bool {
+        self.base.starts_with("http://")
+    }
+}
+
+#[derive(Debug)]
+pub struct Client {
+    address: Address,
+    pin: Pin,
+    /// What has worked, or is to be tried first.
+    way: Mutex<Arc<Way>>,
+}
+
+/// Why a request brought no answer.
+enum Unsent {
+    /// Nobody was told anything: TLS did not come about.
+    Tls(String),
+    Other(ClientError),
+}
+
+impl Client {
+    /// The manager itself proves by its key that it is the one of `pin`. A proxy in front of it cannot; it is believed when an authority vouches for it,
+    /// built in or of `ca_file` (PEM).
+    pub fn new(address: Address, pin: Pin) -> Result<Client, AgentError> {
+        let trust = if address.ca_file.is_some() { Trust::Authorities } else { Trust::Pinned };
+        let way = way(address.given.clone(), trust, address.ca_file.as_deref(), &pin);
+        let way = way.map_err(|why| AgentError::Manager(address.given.clone(), why))?;
+        Ok(Client { address, pin, way: Mutex::new(Arc::new(way)) })
     }
 
     /// Enrols with a token. The answer must be signed by a key that fits the hash in the token. Repeating is safe.
     pub async fn enrol(&self, key: &SigningKey, token: &TokenText, request: &EnrolRequest) -> Result<Enrolled, ClientError> {
         let body = encode(request)?;
         let ours = Envelope { purpose: Purpose::Enrol, manager: "", node: "", incarnation: Incarnation(0), seq: 0 };
+        self.leave_plain().await;
         let answered = self.post(wire::PATH_ENROL, None, ours.sign(key, &body), body).await?;
         let answer: EnrolAnswer = answered.parse()?;
         let enrolled = Enrolled::from_answer(&answer).ok_or(ClientError::BadAnswer("the manager's key is none"))?;
@@ -138,28 +198,145 @@ impl Client {
         answered.parse()
     }
 
+    /// Tells what the supervisor did, and waits for an order as long as the request says.
+    pub async fn commands(&self, key: &SigningKey, enrolled: &Enrolled, request: &CommandsRequest) -> Result<CommandsAnswer, ClientError> {
+        let body = encode(request)?;
+        let ours = envelope(Purpose::Commands, enrolled, request.incarnation, request.number);
+        let patience = TOTAL_TIMEOUT + Duration::from_millis(request.wait_ms);
+        let answered = self.post_within(patience, wire::PATH_COMMANDS, Some(enrolled), ours.sign(key, &body), body).await?;
+        answered.check(Purpose::CommandsAnswer, enrolled, request.incarnation, request.number)?;
+        answered.parse()
+    }
+
+    fn way(&self) -> Arc<Way> {
+        Arc::clone(&self.way.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn keep(&self, way: Arc<Way>) {
+        if way.base != self.way().base {
+            tracing::info!(manager = way.base, "the manager is asked over TLS from now on");
+        }
+        *self.way.lock().unwrap_or_else(PoisonError::into_inner) = way;
+    }
+
+    fn another(&self, base: String, trust: Trust) -> Result<Arc<Way>, ClientError> {
+        way(base, trust, self.address.ca_file.as_deref(), &self.pin).map(Arc::new).map_err(ClientError::Unreachable)
+    }
+
+    /// A token in clear is anybody's. Where a manager would not take one, it says so to a question that holds nothing.
+    async fn leave_plain(&self) {
+        let way = self.way();
+        if !way.is_plain() {
+            return;
+        }
+        let asked = way.http.head(format!("{}/", way.base)).send().await;
+        if asked.is_ok_and(|answer| answer.status() == StatusCode::PERMANENT_REDIRECT)
+            && let Ok(way) = self.another(self.address.over_tls(), way.trust)
+        {
+            self.keep(way);
+        }
+    }
+
     async fn post(&self, path: &str, node: Option<&Enrolled>, signature: String, body: Vec<u8>) -> Result<Answered, ClientError> {
-        let unreachable = |e: reqwest::Error| ClientError::Unreachable(causes(&e));
-        let mut request = self.http.post(format!("{}{path}", self.base)).header(CONTENT_TYPE, "application/json");
-        if let Some(enrolled) = node {
-            request = request.header(wire::HEADER_NODE, enrolled.node_id.as_str());
+        self.post_within(TOTAL_TIMEOUT, path, node, signature, body).await
+    }
+
+    /// Asks as it has worked; else over TLS where plain HTTP is refused, and with the other trust where TLS does not come about.
+    async fn post_within(
+        &self,
+        patience: Duration,
+        path: &str,
+        node: Option<&Enrolled>,
+        signature: String,
+        body: Vec<u8>,
+    ) -> Result<Answered, ClientError> {
+        let mut headers = HeaderMap::new();
+        let named = node.map(|enrolled| (wire::HEADER_NODE, enrolled.node_id.as_str()));
+        for (name, value) in named.into_iter().chain([(wire::HEADER_SIGNATURE, signature.as_str())]) {
+            headers.insert(name, value.parse().map_err(|_| ClientError::BadAnswer("the request does not encode"))?);
         }
-        let response = request.header(wire::HEADER_SIGNATURE, signature).body(body).send().await.map_err(unreachable)?;
-        let status = response.status();
-        let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
-        let retry_after = header(RETRY_AFTER.as_str()).and_then(|v| v.parse().ok()).unwrap_or(DEFAULT_RETRY_AFTER_SECONDS);
-        let signature = header(wire::HEADER_SIGNATURE).unwrap_or_default();
-        let body = bounded(response).await?;
-        match status {
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Err(ClientError::Busy { retry_after_seconds: retry_after }),
-            status if status.is_success() => Ok(Answered { body, signature }),
-            status if status.is_client_error() => {
-                let ErrorFields { code, message, details } = serde_json::from_slice::<ErrorBody>(&body).unwrap_or_default().error;
-                let code = if code.is_empty() { status.as_u16().to_string() } else { code };
-                Err(ClientError::Refused { code, name: details.unwrap_or_default().name, message })
+        let mut way = self.way();
+        let mut sent = way.send(patience, path, &headers, &body).await;
+        if way.is_plain()
+            && self.address.is_plain()
+            && matches!(&sent, Err(Unsent::Other(ClientError::Refused { name, .. })) if name == PLAIN_REFUSED)
+        {
+            way = self.another(self.address.over_tls(), way.trust)?;
+            sent = way.send(patience, path, &headers, &body).await;
+        }
+        if let Err(Unsent::Tls(first)) = &sent {
+            let other = self.another(way.base.clone(), way.trust.other())?;
+            match other.send(patience, path, &headers, &body).await {
+                Err(Unsent::Tls(second)) => {
+                    let why = if way.trust == Trust::Pinned { [first, &second] } else { [&second, first] };
+                    let [pinned, authority] = why;
+                    let base = &way.base;
+                    return Err(ClientError::Unreachable(format!(
+                        "{base} does not show the key of this agent's manager ({pinned}), and no authority vouches for it ({authority})"
+                    )));
+                }
+                answered => (way, sent) = (other, answered),
             }
-            status => Err(ClientError::Unreachable(format!("it answered {status}"))),
         }
+        match sent {
+            Ok(answered) => {
+                self.keep(way);
+                Ok(answered)
+            }
+            Err(Unsent::Other(error)) => Err(error),
+            Err(Unsent::Tls(why)) => Err(ClientError::Unreachable(why)),
+        }
+    }
+}
+
+/// Name of the refusal of a manager that takes requests over TLS only.
+const PLAIN_REFUSED: &str = "PlainHttpRefused";
+
+fn way(base: String, trust: Trust, ca_file: Option<&Path>, pin: &Pin) -> Result<Way, String> {
+    let tls = match trust {
+        Trust::Pinned => tls::pinned(pin.clone())?,
+        Trust::Authorities => tls::authorities(ca_file)?,
+    };
+    // A redirect would carry a signed body to somebody else.
+    let http = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(TOTAL_TIMEOUT)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_max_idle_per_host(1)
+        .build()
+        .map_err(|e| causes(&e))?;
+    Ok(Way { base, trust, http })
+}
+
+impl Way {
+    async fn send(&self, patience: Duration, path: &str, headers: &HeaderMap, body: &[u8]) -> Result<Answered, Unsent> {
+        let request = self.http.post(format!("{}{path}", self.base)).timeout(patience).headers(headers.clone());
+        match request.header(CONTENT_TYPE, "application/json").body(body.to_vec()).send().await {
+            Ok(response) => read(response).await.map_err(Unsent::Other),
+            Err(error) if error.is_connect() && tls::is_tls_error(&error) => Err(Unsent::Tls(causes(&error))),
+            Err(error) => Err(Unsent::Other(ClientError::Unreachable(causes(&error)))),
+        }
+    }
+}
+
+async fn read(response: Response) -> Result<Answered, ClientError> {
+    let status = response.status();
+    let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let retry_after = header(RETRY_AFTER.as_str()).and_then(|v| v.parse().ok()).unwrap_or(DEFAULT_RETRY_AFTER_SECONDS);
+    let signature = header(wire::HEADER_SIGNATURE).unwrap_or_default();
+    let body = bounded(response).await?;
+    match status {
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Err(ClientError::Busy { retry_after_seconds: retry_after }),
+        status if status.is_success() => Ok(Answered { body, signature }),
+        status if status.is_client_error() => {
+            let ErrorFields { code, message, details } = serde_json::from_slice::<ErrorBody>(&body).unwrap_or_default().error;
+            let code = if code.is_empty() { status.as_u16().to_string() } else { code };
+            Err(ClientError::Refused { code, name: details.unwrap_or_default().name, message })
+        }
+        status => Err(ClientError::Unreachable(format!("it answered {status}"))),
     }
 }
 
@@ -217,30 +394,14 @@ fn causes(error: &reqwest::Error) -> String {
     text
 }
 
-/// A static binary on a bare machine finds no roots there, so they are built in; they are touched for https only.
-fn tls_config(https: bool, ca_file: Option<&Path>) -> Result<rustls::ClientConfig, String> {
-    let mut roots = rustls::RootCertStore::empty();
-    if https {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    }
-    if let Some(path) = ca_file {
-        let named = |e: &dyn fmt::Display| format!("{}: {e}", path.display());
-        for certificate in CertificateDer::pem_file_iter(path).map_err(|e| named(&e))? {
-            roots.add(certificate.map_err(|e| named(&e))?).map_err(|e| named(&e))?;
-        }
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    Ok(versions.map_err(|e| e.to_string())?.with_root_certificates(roots).with_no_client_auth())
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
     use std::net::TcpListener;
     use std::path::PathBuf;
 
-    use rustls::pki_types::PrivateKeyDer;
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
     use super::*;
     use crate::crypto::SecretKey;
@@ -288,13 +449,20 @@ mod tests {
             fingerprint: Fingerprint::default(),
             agent_version: String::new(),
             dropped: 0,
+            workload: None,
+            capabilities: Vec::new(),
         };
-        Client::new(url, ca_file).unwrap().report(&key, &enrolled, &report).await.unwrap_err()
+        Client::new(Address::parse(url, ca_file).unwrap(), Pin::Key(key.public()))
+            .unwrap()
+            .report(&key, &enrolled, &report)
+            .await
+            .unwrap_err()
     }
 
     #[test]
     fn https_trusts_the_given_certificates_and_no_others() {
-        let (url, server) = busy_server(2);
+        // One that believes at once, and one that tries both ways in vain.
+        let (url, server) = busy_server(3);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let trusted = runtime.block_on(report(&url, Some(&fixture("tls-cert.pem"))));
         assert_eq!(trusted, ClientError::Busy { retry_after_seconds: 7 });

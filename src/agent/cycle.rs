@@ -121,9 +121,9 @@ impl Cycle {
     }
 
     /// A fresh measurement always tries at once, so that a manager that is back gets its report in this very slot; backoff
-    /// paces the tries between.
-    pub fn measured(&mut self, at: BootMs, sample: Sample) {
-        if self.ring.push(at, sample).is_some() {
+    /// paces the tries between. `running` says what the configured workload did, if there is one.
+    pub fn measured(&mut self, at: BootMs, sample: Sample, running: Option<bool>) {
+        if self.ring.push(at, sample, running).is_some() {
             self.dropped += 1;
         }
         self.schedule.measured(at);
@@ -135,7 +135,13 @@ impl Cycle {
     /// The report of everything unsent.
     pub fn report(&self, now: BootMs, fingerprint: Fingerprint) -> Report {
         let age_ms = |at: BootMs| u64::try_from(now.0 - at.0).unwrap_or(0);
-        let item = |i: &RingItem| Item { seq: i.seq, age_ms: age_ms(i.measured_at), witness: i.witness.clone(), sample: i.sample.clone() };
+        let item = |i: &RingItem| Item {
+            seq: i.seq,
+            age_ms: age_ms(i.measured_at),
+            witness: i.witness.clone(),
+            running: i.running,
+            sample: i.sample.clone(),
+        };
         let items: Vec<Item> = self.ring.unsent().map(item).collect();
         Report {
             protocol: wire::PROTOCOL,
@@ -146,6 +152,8 @@ impl Cycle {
             fingerprint,
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             dropped: self.dropped,
+            workload: None,
+            capabilities: Vec::new(),
         }
     }
 
@@ -283,12 +291,21 @@ mod tests {
     fn answer(now: i64, accepted_seq: u64, durable_seq: u64, run: u64) -> ReportAnswer {
         let slot = Slot(FIRST + u32::try_from(now / SLOT_MS).unwrap());
         let slot = SlotNow { slot, offset_ms: u64::try_from(now % SLOT_MS).unwrap(), beacon: format!("b{}", slot.0) };
-        ReportAnswer { accepted_seq, durable_seq, run, slot: Some(slot), phase_ms: 5_000, evidence_hash: "h".into() }
+        ReportAnswer {
+            accepted_seq,
+            durable_seq,
+            run,
+            slot: Some(slot),
+            phase_ms: 5_000,
+            evidence_hash: "h".into(),
+            command: None,
+            pending: false,
+        }
     }
 
     fn measure(cycle: &mut Cycle, now: i64) -> Report {
         assert_eq!(cycle.next(BootMs(now), true), Next::Measure, "at {now}");
-        cycle.measured(BootMs(now), Sample::default());
+        cycle.measured(BootMs(now), Sample::default(), None);
         assert_eq!(cycle.next(BootMs(now), true), Next::Report);
         cycle.report(BootMs(now), Fingerprint::default())
     }
@@ -399,7 +416,7 @@ mod tests {
         measure(&mut cycle, 0);
         cycle.failed(BootMs(0), Failure::Busy { retry_after_ms: 45_000 }, 0);
         assert_eq!(cycle.next(BootMs(29_999), true), Next::WaitUntil(BootMs(30_000)));
-        cycle.measured(BootMs(30_000), Sample::default());
+        cycle.measured(BootMs(30_000), Sample::default(), None);
         assert_eq!(cycle.next(BootMs(30_000), true), Next::WaitUntil(BootMs(45_000)));
         assert_eq!(cycle.next(BootMs(45_000), true), Next::Report);
         cycle.failed(BootMs(45_000), Failure::Busy { retry_after_ms: i64::MAX }, 0);
@@ -411,7 +428,7 @@ mod tests {
         let mut cycle = cycle();
         measure(&mut cycle, 0);
         cycle.failed(BootMs(0), Failure::Refused, 0);
-        cycle.measured(BootMs(30_000), Sample::default());
+        cycle.measured(BootMs(30_000), Sample::default(), None);
         assert_eq!(cycle.next(BootMs(30_001), true), Next::WaitUntil(BootMs(60_000)));
     }
 
@@ -430,7 +447,7 @@ mod tests {
         let mut spilled = Vec::new();
         while now < end {
             match cycle.next(BootMs(now), can_date) {
-                Next::Measure => cycle.measured(BootMs(now), Sample::default()),
+                Next::Measure => cycle.measured(BootMs(now), Sample::default(), None),
                 Next::Report => cycle.failed(BootMs(now), Failure::Unreachable, 7),
                 Next::Spill => spilled.extend(cycle.spill(BootMs(now)).iter().map(|i| i.seq)),
                 Next::Late => panic!("no manager, no late batch"),
@@ -460,7 +477,7 @@ mod tests {
             next = cycle.next(until, true);
         }
         if next == Next::Measure {
-            cycle.measured(BootMs(at), Sample::default());
+            cycle.measured(BootMs(at), Sample::default(), None);
         }
         cycle.run = Some(1);
         let report = cycle.report(BootMs(at), Fingerprint::default());
@@ -561,7 +578,7 @@ mod tests {
         fn until(&mut self, cycle: &mut Cycle, now: &mut i64, end: i64) {
             while *now < end {
                 match cycle.next(BootMs(*now), true) {
-                    Next::Measure => cycle.measured(BootMs(*now), Sample::default()),
+                    Next::Measure => cycle.measured(BootMs(*now), Sample::default(), None),
                     Next::Spill => {
                         self.spool.extend(cycle.spill(BootMs(*now)).iter().map(|i| i.seq));
                         cycle.set_backlog(!self.spool.is_empty());

@@ -4,11 +4,14 @@
 mod client;
 mod clock;
 mod collector;
+mod commander;
 mod cycle;
 mod ring;
 mod schedule;
 mod spool;
 mod state;
+mod supervisor;
+mod tls;
 mod worker;
 
 #[cfg(test)]
@@ -19,9 +22,15 @@ use std::future::Future;
 use std::io;
 use std::path::PathBuf;
 
+use crate::domain::workload::WorkloadConfig;
+
 pub use client::ClientError;
+pub use clock::Clock;
 pub use collector::{Collector, fingerprint, hardware_info};
 pub use spool::DEFAULT_MAX_BYTES as DEFAULT_SPOOL_MAX_BYTES;
+pub use state::State;
+pub use supervisor::launch::{LaunchOrder, exec_workload};
+pub use supervisor::{Observation, Setting, Supervisor};
 
 /// Everything the agent has to be told.
 #[derive(Debug, Clone)]
@@ -36,14 +45,20 @@ pub struct AgentConfig {
     pub name: Option<String>,
     /// Bytes on disk of the spool, about.
     pub spool_max_bytes: u64,
-    /// Certificates (PEM) to trust beside the built-in roots.
+    /// Certificates (PEM) to trust beside the built-in roots, where a proxy with its own certificate stands in front of the manager.
     pub ca_file: Option<PathBuf>,
+    /// What this node runs besides its agent.
+    pub workload: Option<WorkloadConfig>,
+    /// This program, by a path that outlives an update: it starts the workload.
+    pub launcher: PathBuf,
 }
 
 impl AgentConfig {
     pub fn new(manager: impl Into<String>, state_dir: impl Into<PathBuf>) -> AgentConfig {
         let (manager, state_dir) = (manager.into(), state_dir.into());
-        AgentConfig { manager, token: None, state_dir, name: None, spool_max_bytes: DEFAULT_SPOOL_MAX_BYTES, ca_file: None }
+        let launcher = PathBuf::from("/proc/self/exe");
+        let spool_max_bytes = DEFAULT_SPOOL_MAX_BYTES;
+        AgentConfig { manager, token: None, state_dir, name: None, spool_max_bytes, ca_file: None, workload: None, launcher }
     }
 }
 
@@ -97,7 +112,7 @@ impl fmt::Display for AgentError {
 
 impl std::error::Error for AgentError {}
 
-/// Enrols if need be, then measures and reports until `shutdown` completes. Wants a current-thread runtime with I/O and time.
+/// Enrols if need be, then measures, reports and looks after the workload until `shutdown` completes. Wants a current-thread runtime with I/O and time.
 pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
     tokio::pin!(shutdown);
     let started = tokio::select! {
@@ -105,12 +120,16 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Res
         () = &mut shutdown => return Ok(()),
         started = worker::Worker::start(&config, clock::Clock::System) => started,
     };
-    let mut worker = started?;
+    let (mut worker, mut supervisor) = started?;
+    let commander = worker.commander();
     tokio::select! {
         biased;
         () = &mut shutdown => {}
         () = worker.work() => {}
+        () = supervisor.work() => {}
+        () = commander.work() => {}
     }
     worker.stop();
+    supervisor.stop().await;
     Ok(())
 }

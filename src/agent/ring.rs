@@ -15,6 +15,8 @@ pub struct RingItem {
     pub measured_at: BootMs,
     /// What the manager gave out when it first accepted the item.
     pub witness: Option<Witness>,
+    /// Whether the configured workload ran then.
+    pub running: Option<bool>,
     pub sample: Sample,
 }
 
@@ -29,10 +31,10 @@ pub struct Ring {
 
 impl Ring {
     /// Adds a measurement with the next seq. A full ring gives up its oldest item, which is returned.
-    pub fn push(&mut self, measured_at: BootMs, sample: Sample) -> Option<RingItem> {
+    pub fn push(&mut self, measured_at: BootMs, sample: Sample, running: Option<bool>) -> Option<RingItem> {
         let evicted = if self.items.len() >= CAPACITY { self.items.pop_front() } else { None };
         self.last_seq += 1;
-        self.items.push_back(RingItem { seq: self.last_seq, measured_at, witness: None, sample });
+        self.items.push_back(RingItem { seq: self.last_seq, measured_at, witness: None, running, sample });
         evicted
     }
 
@@ -150,7 +152,7 @@ mod tests {
                 let last = naive.items.last().map_or(0, |i| i.0);
                 match step {
                     Step::Push => {
-                        let evicted = ring.push(at(last + 1), Sample::default());
+                        let evicted = ring.push(at(last + 1), Sample::default(), None);
                         let kept = naive.kept();
                         prop_assert_eq!(evicted.map(|e| e.seq), (kept.len() == CAPACITY).then(|| kept[0].0));
                         if kept.len() == CAPACITY {
@@ -199,10 +201,10 @@ mod tests {
     #[test]
     fn an_answer_beyond_what_was_sent_acknowledges_nothing_to_come() {
         let mut ring = Ring::default();
-        ring.push(BootMs(1), Sample::default());
+        ring.push(BootMs(1), Sample::default(), None);
         ring.acknowledge(u64::MAX);
         ring.accept(u64::MAX);
-        ring.push(BootMs(2), Sample::default());
+        ring.push(BootMs(2), Sample::default(), None);
         assert_eq!(ring.unsent().map(|i| i.seq).collect::<Vec<_>>(), [2]);
     }
 
@@ -210,7 +212,7 @@ mod tests {
     fn what_was_never_accepted_can_be_taken_at_the_end() {
         let mut ring = Ring::default();
         for at in 1..=4 {
-            ring.push(BootMs(at), Sample::default());
+            ring.push(BootMs(at), Sample::default(), None);
         }
         ring.accept(2);
         assert_eq!(ring.take_unsent().iter().map(|i| i.seq).collect::<Vec<_>>(), [3, 4]);

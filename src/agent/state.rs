@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::AgentError;
 use super::schedule::Anchor;
+use super::supervisor::Supervised;
 use crate::crypto::{self, PublicKey, SecretKey, SigningKey};
 use crate::domain::ids::{ManagerId, NodeId};
 use crate::wire::EnrolAnswer;
@@ -18,6 +19,7 @@ const KEY_FILE: &str = "agent.key";
 const LOCK_FILE: &str = "agent.lock";
 const NODE_FILE: &str = "node.json";
 const CARRIED_FILE: &str = "carried.json";
+const SUPERVISED_FILE: &str = "workload.json";
 const SPOOL_FOLDER: &str = "spool";
 
 /// What enrolment gave: who this node is, and the manager it trusts from then on.
@@ -119,6 +121,15 @@ impl State {
 
     pub fn set_carried(&self, carried: &Carried) -> Result<(), AgentError> {
         self.write_json(CARRIED_FILE, carried)
+    }
+
+    /// What the supervisor kept; none when there is none or it does not read, and then the manager says again what it wants.
+    pub fn supervised(&self) -> Option<Supervised> {
+        read_json(&self.folder.join(SUPERVISED_FILE))
+    }
+
+    pub fn set_supervised(&self, supervised: &Supervised) -> Result<(), AgentError> {
+        self.write_json(SUPERVISED_FILE, supervised)
     }
 
     fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), AgentError> {

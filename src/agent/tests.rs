@@ -159,6 +159,8 @@ impl Manager {
             slot: Some(SlotNow { slot, offset_ms, beacon: beacon(slot) }),
             phase_ms: u64::try_from(PHASE_MS).unwrap(),
             evidence_hash: "h".into(),
+            command: None,
+            pending: false,
         }
     }
 }
@@ -227,7 +229,7 @@ impl World {
     }
 
     async fn start(&self) -> Result<Worker, AgentError> {
-        Worker::start(&self.config, Clock::Driven(self.now.clone())).await
+        Worker::start(&self.config, Clock::Driven(self.now.clone())).await.map(|(worker, _)| worker)
     }
 
     /// Steps the agent, turning the clock on where it would sleep, until boot time `until_ms`.
@@ -285,7 +287,7 @@ fn an_agent_enrols_once_and_proves_every_slot() {
         world.run(&mut worker, 10 * SLOT_MS - 1).await;
         drop(worker);
         let mut again = AgentConfig { token: None, ..world.config.clone() };
-        let mut worker = Worker::start(&again, Clock::Driven(world.now.clone())).await.unwrap();
+        let (mut worker, _) = Worker::start(&again, Clock::Driven(world.now.clone())).await.unwrap();
         world.run(&mut worker, 20 * SLOT_MS - 1).await;
         drop(worker);
         {

@@ -1,22 +1,28 @@
 //! The thin loop between the cycle's decisions and the machine, the manager and the spool.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::client::{Client, ClientError};
+use super::client::{Address, Client, ClientError};
 use super::clock::Clock;
 use super::collector::{Collector, boot_id, fingerprint, hardware_info, host_name};
+use super::commander::{Commander, Told};
 use super::cycle::{Cycle, Failure, Next, SPOOL_AFTER_MS};
 use super::ring::RingItem;
 use super::schedule::Backoff;
 use super::spool::Spool;
 use super::state::{Carried, Enrolled, State};
+use super::supervisor::{Observation, Setting, Supervisor};
+use super::tls::Pin;
 use super::{AgentConfig, AgentError};
 use crate::crypto::{Entropy, SigningKey};
 use crate::domain::enrolment::{Fingerprint, TokenText, manager_key_hash};
 use crate::domain::ids::Incarnation;
 use crate::domain::time::{BootMs, Slot, Timestamp};
+use crate::domain::workload::{WorkloadOrder, WorkloadState};
 use crate::wire::{self, EnrolRequest, LateBatch};
+use tokio::sync::watch;
 
 /// Longest sleep: a suspended machine wakes to a boot clock that went on while the runtime's timer did not.
 const LONGEST_SLEEP_MS: i64 = 5_000;
@@ -37,10 +43,15 @@ pub enum Step {
 pub struct Worker {
     clock: Clock,
     entropy: Entropy,
-    state: State,
-    client: Client,
-    key: SigningKey,
-    enrolled: Enrolled,
+    state: Arc<State>,
+    client: Arc<Client>,
+    key: Arc<SigningKey>,
+    enrolled: Arc<Enrolled>,
+    /// What the supervisor does, what it is told, and what the manager knows of it.
+    observed: watch::Receiver<Observation>,
+    orders: watch::Sender<Option<WorkloadOrder>>,
+    told: watch::Sender<Told>,
+    capabilities: Vec<String>,
     fingerprint: Fingerprint,
     /// Absent while a blocking thread measures with it.
     collector: Option<Collector>,
@@ -57,32 +68,44 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// Opens the state folder and enrols if need be, trying until the manager answers.
-    pub async fn start(config: &AgentConfig, clock: Clock) -> Result<Worker, AgentError> {
+    /// Opens the state folder and enrols if need be, trying until the manager answers. The supervisor comes with it, to be driven beside it.
+    pub async fn start(config: &AgentConfig, clock: Clock) -> Result<(Worker, Supervisor), AgentError> {
         let token = config.token.as_deref().map(|text| TokenText::parse(text).ok_or(AgentError::TokenMalformed)).transpose()?;
-        let client = Client::new(&config.manager, config.ca_file.as_deref())?;
-        let state = State::open(&config.state_dir)?;
+        let address = Address::parse(&config.manager, config.ca_file.as_deref())?;
+        let state = Arc::new(State::open(&config.state_dir)?);
         let entropy = Entropy::new();
         let collector = Collector::new("/", &config.state_dir);
         let enrolled_before = state.enrolled()?;
         let key = state.key(|| entropy.bytes())?;
-        let enrolled = match (enrolled_before, token) {
+        let client = |pin| Client::new(address, pin);
+        let (client, enrolled) = match (enrolled_before, token) {
             (Some(enrolled), Some(token)) if token.manager_key_hash != manager_key_hash(&enrolled.manager_key) => {
                 return Err(AgentError::OtherManager(config.state_dir.clone()));
             }
-            (Some(enrolled), _) => enrolled,
+            (Some(enrolled), _) => (client(Pin::Key(enrolled.manager_key))?, enrolled),
             (None, None) => return Err(AgentError::NoToken),
             (None, Some(token)) => {
+                let client = client(Pin::Hash(token.manager_key_hash.clone()))?;
                 let enrolled = enrol(config, &client, &key, &token, &entropy).await?;
                 state.set_enrolled(&enrolled)?;
                 tracing::info!(node = %enrolled.node_id, name = %enrolled.node_name, manager = %enrolled.manager_id, "enrolled");
-                enrolled
+                (client, enrolled)
             }
         };
         let boot_id = boot_id("/");
         let carried = state.carried();
         // An anchor of this boot still holds.
         let anchor = carried.as_ref().filter(|c| !boot_id.is_empty() && c.boot_id == boot_id).map(|c| c.anchor);
+        let (orders, ordered) = watch::channel(None);
+        let (supervisor, observed) = Supervisor::new(Setting {
+            clock: clock.clone(),
+            state: Arc::clone(&state),
+            config: config.workload.clone(),
+            launcher: config.launcher.clone(),
+            boot_id: boot_id.clone(),
+            cores: hardware_info("/", &config.state_dir).cpu.cores.max(1),
+            orders: ordered,
+        });
         let mut worker = Worker {
             cycle: Cycle::new(Incarnation(entropy.u64()), anchor, wire::phase_ms(&enrolled.node_id)),
             fingerprint: fingerprint("/", &config.state_dir, &manager_key_hash(&enrolled.manager_key)),
@@ -92,19 +115,38 @@ impl Worker {
             spool_folder: state.spool_folder(),
             spool_max_bytes: config.spool_max_bytes,
             complaint: None,
+            capabilities: supervisor.capabilities(),
+            told: watch::channel(Told::default()).0,
+            observed,
+            orders,
             clock,
             entropy,
             state,
-            client,
-            key,
-            enrolled,
+            client: Arc::new(client),
+            key: Arc::new(key),
+            enrolled: Arc::new(enrolled),
             boot_id,
             carried,
         };
         if Spool::exists(&worker.spool_folder) {
             worker.open_spool();
         }
-        Ok(worker)
+        Ok((worker, supervisor))
+    }
+
+    /// Tells what the supervisor does between two reports.
+    pub fn commander(&self) -> Commander {
+        Commander {
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+            client: Arc::clone(&self.client),
+            key: Arc::clone(&self.key),
+            enrolled: Arc::clone(&self.enrolled),
+            incarnation: self.cycle.incarnation(),
+            observed: self.observed.clone(),
+            orders: self.orders.clone(),
+            told: self.told.clone(),
+        }
     }
 
     /// Works for ever.
@@ -168,16 +210,26 @@ impl Worker {
             self.collector = Some(collector);
             sample
         };
-        self.cycle.measured(at, sample);
+        let workload = &self.observed.borrow().report;
+        let running = workload.configured.then_some(workload.state == WorkloadState::Running);
+        self.cycle.measured(at, sample, running);
     }
 
     async fn report(&mut self, sent_at: BootMs) {
-        let report = self.cycle.report(sent_at, self.fingerprint.clone());
+        let mut report = self.cycle.report(sent_at, self.fingerprint.clone());
+        let seen = self.observed.borrow().clone();
+        report.workload = Some(seen.at(sent_at));
+        report.capabilities.clone_from(&self.capabilities);
         let answer = self.client.report(&self.key, &self.enrolled, &report).await;
         let now = self.clock.boot();
         match answer {
             Ok(answer) => {
                 self.cycle.answered(&report, sent_at, now, &answer);
+                let connected = report.run == Some(answer.run);
+                self.told.send_replace(Told { connected, pending: answer.pending, workload: Some(seen.report).filter(|_| connected) });
+                if answer.command.is_some() {
+                    self.orders.send_replace(answer.command);
+                }
                 tracing::debug!(seq = report.seq, items = report.items.len(), durable = answer.durable_seq, "reported");
                 if self.complaint.take().is_some() {
                     tracing::info!("the manager accepts reports again");

@@ -40,7 +40,7 @@ pub struct About {
 }
 
 /// What this program is
-#[utoipa::path(get, path = "/about", tag = "operations", responses((status = 200, body = About)))]
+#[utoipa::path(get, path = "/about", tag = "operations", security(("access" = ["fleet:read"])), responses((status = 200, body = About)))]
 pub async fn show(State(state): State<AppState>, caller: Caller) -> Result<Json<About>, ApiError> {
     caller.require(Role::Viewer)?;
     let store = meta::store(&state.store.read()?)?;

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::testing::{PASSWORD, Site, json as body_of, request};
 use crate::domain::enrolment::NodeClaims;
 use crate::domain::ids::NodeId;
+use crate::domain::node::NodeType;
 use crate::storage::core::{audit, people};
 use crate::storage::{recovery, setup_code};
 
@@ -101,7 +102,7 @@ async fn wrong_names_and_passwords_are_alike_slowed_down_and_recorded() {
         "who has signed in from here is not locked out; case does not matter"
     );
     let refused = audited(&site).iter().filter(|(_, reason)| reason == "WrongCredentials").count();
-    assert_eq!(refused, 2, "one for the person, one for all unknown names; the others are counted");
+    assert_eq!(refused, 4, "the first and the fifth for the person and for all unknown names; the others are counted");
     site.state.flush_refusals().await.unwrap();
     let counted = audit::page(&site.state.store.read().unwrap(), 0, 100).unwrap();
     let times = |reason: &str| counted.iter().filter(|e| e.draft.reason.as_deref() == Some(reason)).map(|e| e.draft.times).sum::<u32>();
@@ -205,17 +206,25 @@ async fn an_idle_cookie_ends() {
 #[tokio::test]
 async fn a_node_is_known_by_its_token_and_is_no_person() {
     let site = Site::new();
-    let node = NodeId::parse("node_abc").unwrap();
-    let claims = NodeClaims::new(node, site.state.now().wall, "j".into());
-    let token = crate::crypto::jwt_encode(&site.state.store.secrets.node_tokens, &claims).unwrap();
+    let root = site.set_up().await;
+    let made = site.as_bearer(&root, Method::POST, "/api/v1/nodes", Some(json!({"name": "machine", "node_type": "worker"}))).await.1;
+    let node = NodeId::parse(made["node_id"].as_str().unwrap()).unwrap();
+    let path = format!("/api/v1/nodes/{node}");
+    let claims = NodeClaims::new(node, NodeType::Worker, site.state.now().wall, "j".into());
+    let sign = |claims| crate::crypto::jwt_encode(&site.state.store.secrets.node_tokens, claims).unwrap();
+    let token = sign(&claims);
     let (status, body) = site.as_bearer(&token, Method::GET, "/api/v1/users", None).await;
     assert_eq!((status, name(&body)), (StatusCode::FORBIDDEN, "NotAllowed"));
-    assert_eq!(site.as_bearer(&token, Method::GET, "/api/v1/auth/me", None).await.0, StatusCode::UNAUTHORIZED);
-    site.driver.advance_ms(3_600_000);
-    let (status, body) = site.as_bearer(&token, Method::GET, "/api/v1/users", None).await;
-    assert_eq!((status, name(&body)), (StatusCode::UNAUTHORIZED, "SessionUnknown"));
+    assert_eq!(site.as_bearer(&token, Method::GET, "/api/v1/auth/me", None).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(site.as_bearer(&token, Method::GET, &path, None).await.0, StatusCode::OK);
+    let unknown = sign(&NodeClaims::new(NodeId::parse("node_abc").unwrap(), NodeType::Worker, site.state.now().wall, "j".into()));
     let forged = crate::crypto::jwt_encode(&crate::crypto::SecretKey([0; 32]), &claims).unwrap();
-    assert_eq!(site.as_bearer(&forged, Method::GET, "/api/v1/users", None).await.0, StatusCode::UNAUTHORIZED);
+    for bad in [&unknown, &forged] {
+        let (status, body) = site.as_bearer(bad, Method::GET, &path, None).await;
+        assert_eq!((status, name(&body)), (StatusCode::UNAUTHORIZED, "SessionUnknown"));
+    }
+    assert_eq!(site.as_bearer(&root, Method::DELETE, &path, None).await.0, StatusCode::NO_CONTENT);
+    assert_eq!(site.as_bearer(&token, Method::GET, &path, None).await.0, StatusCode::UNAUTHORIZED, "a deleted node's token ends with it");
 }
 
 #[tokio::test]

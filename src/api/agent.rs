@@ -1,6 +1,7 @@
-//! What agents send: reports and late batches. Signatures are checked here, over the exact bytes; everything else is the
+//! What agents send: reports and late batches (what supervisors say in between is in `commands`). Signatures are checked here, over the exact bytes; everything else is the
 //! intake's.
 
+use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -8,10 +9,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use serde::Serialize;
 use std::sync::Arc;
-use utoipa_axum::router::OpenApiRouter;
 
+use super::commands::{self, Exchange};
 use super::error::ApiError;
 use super::json;
+use super::middleware::RequestInfo;
+use super::rates::{Class, Payer};
 use super::state::AppState;
 use crate::clock::Stopwatch;
 use crate::crypto::sha256;
@@ -19,9 +22,10 @@ use crate::domain::alert::Severity;
 use crate::domain::audit::{Act, Actor};
 use crate::domain::enrolment::{Drift, Fingerprint};
 use crate::domain::ids::{Incarnation, NodeId};
-use crate::domain::node::{Observed, Status};
+use crate::domain::node::{Observed, Status, Wanted};
 use crate::domain::refusal::{FieldErrors, Refusal};
-use crate::domain::time::Now;
+use crate::domain::time::{Now, Slot};
+use crate::domain::workload::observed_at_work;
 use crate::live::{Event, Family, LatestSample, ReportEvent};
 use crate::storage::core::{alerts, nodes};
 use crate::storage::hot::{self, EncodedSample};
@@ -33,15 +37,20 @@ use crate::wire::{
 };
 
 /// Not part of the OpenAPI document: the wire between manager and agent has its own version.
-pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().route("/agent/report", post(report)).route("/agent/late", post(late)).layer(DefaultBodyLimit::max(MAX_BODY))
+pub fn routes() -> Router<AppState> {
+    Router::new()
+        .route("/agent/report", post(report))
+        .route("/agent/late", post(late))
+        .route("/agent/commands", post(commands::poll))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
 }
 
-async fn report(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
+async fn report(State(state): State<AppState>, info: RequestInfo, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
     let node = sender(&state, &headers)?;
     let mut report: Report = json::parse(&body)?;
     let seal = Seal { state: &state, node: &node, incarnation: report.incarnation, seq: report.seq };
     seal.check(Purpose::Report, &headers, &body)?;
+    state.rates.charge(&info, Class::Signed, Payer::Node(node.id.as_str()))?;
     check_protocol(report.protocol)?;
     check_items(&report)?;
     for item in &mut report.items {
@@ -50,7 +59,11 @@ async fn report(State(state): State<AppState>, headers: HeaderMap, body: Bytes) 
     let now = state.now();
     check_fingerprint(&state, &node, &report.fingerprint, now).await?;
     let watch = Stopwatch::start();
-    let judged = state.store.intake.accept(node.index, &node.id, &report, &sha256(&body), now);
+    let before = state.store.intake.workload(node.index).map(|workload| workload.report);
+    let order = state.store.directory.standing(&node).order;
+    // A time that is not trusted says nothing about the past.
+    let wanted = |slot: Slot| if now.trusted { order.wanted_in(slot) } else { *order.wanted.latest() } == Wanted::Running;
+    let judged = state.store.intake.accept(node.index, &node.id, &report, &sha256(&body), &wanted, now);
     let result = match &judged {
         Ok(accepted) if accepted.proved.is_some() => "proven",
         Ok(_) => "unproven",
@@ -68,11 +81,16 @@ async fn report(State(state): State<AppState>, headers: HeaderMap, body: Bytes) 
     if accepted.is_new
         && let Some(item) = report.items.last()
     {
-        let status = Status::derive(Observed::Active, node.wanted, *node.eligible.latest());
+        let observed = report.workload.as_ref().map_or(Observed::Active, observed_at_work);
+        let status = Status::derive(observed, node.wanted, *node.eligible.latest());
         let latest = LatestSample::of(now.wall, &item.sample);
         let proved = accepted.proved.map(|slot| slot.0);
         state.events.publish(&Event::Report(ReportEvent { node_id: node.id.clone(), latest, status, proved }));
     }
+    if accepted.is_new {
+        commands::publish_if_changed(&state, &node, before.as_ref());
+    }
+    let Exchange { order, pending } = commands::exchange(&state, &node, report.workload.as_ref(), accepted.is_new, now).await;
     let slot = now.trusted.then(|| {
         let slot = now.wall.slot();
         SlotNow { slot, offset_ms: slot_offset_ms(now), beacon: state.store.intake.beacon(&node.id, slot) }
@@ -84,15 +102,18 @@ async fn report(State(state): State<AppState>, headers: HeaderMap, body: Bytes) 
         slot,
         phase_ms: phase_ms(&node.id),
         evidence_hash: accepted.hash.to_hex(),
+        command: order,
+        pending,
     };
     seal.answer(Purpose::ReportAnswer, &answer)
 }
 
-async fn late(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
+async fn late(State(state): State<AppState>, info: RequestInfo, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
     let node = sender(&state, &headers)?;
     let batch: LateBatch = json::parse(&body)?;
     let seal = Seal { state: &state, node: &node, incarnation: batch.incarnation, seq: 0 };
     seal.check(Purpose::Late, &headers, &body)?;
+    state.rates.charge(&info, Class::Signed, Payer::Late(node.id.as_str()))?;
     check_protocol(batch.protocol)?;
     let mut errors = FieldErrors::default();
     errors.require((1..=MAX_LATE_ITEMS).contains(&batch.items.len()), "items", format!("must have 1 to {MAX_LATE_ITEMS} entries"));
@@ -116,17 +137,17 @@ async fn late(State(state): State<AppState>, headers: HeaderMap, body: Bytes) ->
 }
 
 /// The node that the request names; whether it is the sender, the signature says.
-fn sender(state: &AppState, headers: &HeaderMap) -> Result<Arc<NodeEntry>, ApiError> {
+pub(super) fn sender(state: &AppState, headers: &HeaderMap) -> Result<Arc<NodeEntry>, ApiError> {
     let name = headers.get(HEADER_NODE).and_then(|value| value.to_str().ok());
     let id = name.and_then(|text| NodeId::parse(text).ok()).ok_or_else(|| ApiError::malformed(HEADER_NODE, "must name a node"))?;
     Ok(state.store.directory.by_id(&id).ok_or(Refusal::NodeNotFound)?)
 }
 
-fn by_node(refusal: Refusal, node: &NodeEntry) -> ApiError {
+pub(super) fn by_node(refusal: Refusal, node: &NodeEntry) -> ApiError {
     ApiError::from(refusal).about(Some(node.id.to_string()))
 }
 
-fn check_protocol(protocol: u32) -> Result<(), ApiError> {
+pub(super) fn check_protocol(protocol: u32) -> Result<(), ApiError> {
     if protocol > PROTOCOL { Err(Refusal::ProtocolTooNew.into()) } else { Ok(()) }
 }
 
@@ -152,7 +173,7 @@ async fn check_fingerprint(state: &AppState, node: &NodeEntry, reported: &Finger
         }
         Drift::Changed if node.drifted => Ok(()),
         Drift::Changed => {
-            let act = Act { now, actor: Actor::Node(node.id.to_string()), address: None, request_id: None };
+            let act = Act { actor: Actor::Node(node.id.to_string()), ..Act::system(now) };
             let (id, reported, directory) = (node.id.clone(), reported.clone(), Arc::clone(&state.store.directory));
             state.store.write(move |tx| nodes::report_drift(tx, &directory, &act, &id, &reported)).await?;
             Ok(())
@@ -170,11 +191,11 @@ pub async fn raise_other_hardware(state: &AppState, node: &NodeId, now: Now) -> 
 }
 
 /// What both signatures of one exchange bind.
-struct Seal<'a> {
-    state: &'a AppState,
-    node: &'a NodeEntry,
-    incarnation: Incarnation,
-    seq: u64,
+pub(super) struct Seal<'a> {
+    pub state: &'a AppState,
+    pub node: &'a NodeEntry,
+    pub incarnation: Incarnation,
+    pub seq: u64,
 }
 
 impl Seal<'_> {
@@ -183,13 +204,13 @@ impl Seal<'_> {
         Envelope { purpose, manager, node, incarnation: self.incarnation, seq: self.seq }
     }
 
-    fn check(&self, purpose: Purpose, headers: &HeaderMap, body: &[u8]) -> Result<(), ApiError> {
+    pub fn check(&self, purpose: Purpose, headers: &HeaderMap, body: &[u8]) -> Result<(), ApiError> {
         let signature = headers.get(HEADER_SIGNATURE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let fits = self.node.key.is_some_and(|key| self.envelope(purpose).verify(&key, body, signature));
         if fits { Ok(()) } else { Err(by_node(Refusal::SignatureForged, self.node)) }
     }
 
-    fn answer(&self, purpose: Purpose, answer: &impl Serialize) -> Result<Response, ApiError> {
+    pub fn answer(&self, purpose: Purpose, answer: &impl Serialize) -> Result<Response, ApiError> {
         let body = serde_json::to_vec(answer).map_err(|_| ApiError::panicked())?;
         let signature = self.envelope(purpose).sign(&self.state.store.signing_key, &body);
         let headers = [(header::CONTENT_TYPE.as_str(), "application/json".to_owned()), (HEADER_SIGNATURE, signature)];

@@ -68,7 +68,7 @@ impl AlertQuery {
 }
 
 /// Alerts, newest first
-#[utoipa::path(get, path = "/alerts", tag = "operations", params(PageQuery, AlertQuery),
+#[utoipa::path(get, path = "/alerts", tag = "operations", security(("access" = ["alert:read"])), params(PageQuery, AlertQuery),
     responses((status = 200, body = AlertList), (status = 400, body = ErrorBody)))]
 pub async fn list(
     State(state): State<AppState>,

@@ -1,4 +1,4 @@
-//! Who calls. `Caller` is extracted by every route that is not public: from a bearer token, a node's JWT, or the session cookie.
+//! Who calls. The layer of `access` finds out, and routes extract the `Caller` it let in.
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -12,6 +12,7 @@ use crate::crypto::{self, Entropy};
 use crate::domain::audit::{Act, Actor};
 use crate::domain::enrolment::NodeClaims;
 use crate::domain::ids::{NodeId, UserId};
+use crate::domain::node::NodeType;
 use crate::domain::refusal::Refusal;
 use crate::domain::session::{COOKIE_MAX_SECONDS, Carrier, token_hash};
 use crate::domain::time::{Now, Timestamp};
@@ -22,8 +23,19 @@ use crate::storage::core::people;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Principal {
     User { id: UserId, username: String, role: Role },
-    Node { node_id: NodeId },
+    Node { node_id: NodeId, node_type: NodeType },
     Anonymous,
+}
+
+impl Principal {
+    /// Kind and name: what is counted and remembered for one is not for another.
+    pub fn key(&self) -> (&'static str, &str) {
+        match self {
+            Principal::User { id, .. } => ("user", id.as_str()),
+            Principal::Node { node_id, .. } => ("node", node_id.as_str()),
+            Principal::Anonymous => ("anonymous", ""),
+        }
+    }
 }
 
 /// The session a person came with.
@@ -32,6 +44,8 @@ pub struct SessionKey {
     pub token_hash: [u8; 32],
     pub carrier: Carrier,
     pub expires_at: Timestamp,
+    /// Until when the person counts as just confirmed; None when that is over.
+    pub confirmed_until: Option<Timestamp>,
 }
 
 /// The caller of one request.
@@ -52,10 +66,18 @@ impl Caller {
         }
     }
 
+    /// What a node asks about is itself; of people this asks nothing. For routes whose ids are in the body.
+    pub fn own(&self, asked: &NodeId) -> Result<(), Refusal> {
+        match &self.principal {
+            Principal::Node { node_id, .. } if node_id != asked => Err(Refusal::NotYours),
+            _ => Ok(()),
+        }
+    }
+
     /// The node itself, or a person of at least this role.
     pub fn require_node_or(&self, node_id: &NodeId, role: Role) -> Result<(), ApiError> {
         match &self.principal {
-            Principal::Node { node_id: own } if own == node_id => Ok(()),
+            Principal::Node { node_id: own, .. } if own == node_id => Ok(()),
             Principal::Node { .. } => Err(Refusal::NotYours.into()),
             Principal::User { .. } | Principal::Anonymous => self.require(role),
         }
@@ -70,10 +92,16 @@ impl Caller {
         }
     }
 
+    /// A person who proved to be who they are a moment ago, with all factors of the account. Neither a node nor a program ever is.
+    pub fn require_fresh(&self) -> Result<(), ApiError> {
+        let confirmed = self.session.and_then(|session| session.confirmed_until);
+        confirmed.map(drop).ok_or_else(|| Refusal::FreshFactorNeeded.into())
+    }
+
     pub fn actor(&self) -> Actor {
         match &self.principal {
             Principal::User { id, .. } => Actor::User(id.to_string()),
-            Principal::Node { node_id } => Actor::Node(node_id.to_string()),
+            Principal::Node { node_id, .. } => Actor::Node(node_id.to_string()),
             Principal::Anonymous => Actor::Anonymous,
         }
     }
@@ -95,27 +123,33 @@ impl Caller {
     }
 }
 
-impl FromRequestParts<AppState> for Caller {
+/// Who sends this request: from a bearer token, a node's JWT, or the session cookie. Credentials that do not hold are refused; without any it
+/// is `Anonymous`.
+pub async fn authenticate(state: &AppState, parts: &Parts) -> Result<Caller, ApiError> {
+    let request = parts.extensions.get::<RequestInfo>().cloned().unwrap_or_default();
+    if let Some(value) = parts.headers.get(header::AUTHORIZATION) {
+        let token = value.to_str().ok().and_then(bearer).ok_or(Refusal::SessionUnknown)?;
+        // A JWT has three parts; tokens of sessions have no dots.
+        if token.contains('.') {
+            return node(state, token, request);
+        }
+        return person(state, token, Carrier::Bearer, request);
+    }
+    let Some(token) = cookie(&parts.headers, cookie_name(request.secure)) else {
+        return Ok(Caller { principal: Principal::Anonymous, session: None, request });
+    };
+    let caller = person(state, token, Carrier::Cookie, request)?;
+    check_origin(&parts.method, &parts.headers)?;
+    keep_alive(state, &caller).await;
+    Ok(caller)
+}
+
+/// The caller that the layer of `access` let in.
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Caller, ApiError> {
-        let request = parts.extensions.get::<RequestInfo>().cloned().unwrap_or_default();
-        if let Some(value) = parts.headers.get(header::AUTHORIZATION) {
-            let token = value.to_str().ok().and_then(bearer).ok_or(Refusal::SessionUnknown)?;
-            // A JWT has three parts; tokens of sessions have no dots.
-            if token.contains('.') {
-                let principal = node(state, token)?;
-                return Ok(Caller { principal, session: None, request });
-            }
-            return person(state, token, Carrier::Bearer, request);
-        }
-        let Some(token) = cookie(&parts.headers, cookie_name(state.settings.tls)) else {
-            return Ok(Caller { principal: Principal::Anonymous, session: None, request });
-        };
-        let caller = person(state, token, Carrier::Cookie, request)?;
-        check_origin(&parts.method, &parts.headers)?;
-        keep_alive(state, &caller).await;
-        Ok(caller)
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Caller, ApiError> {
+        parts.extensions.get::<Caller>().cloned().ok_or_else(|| Refusal::NotSignedIn.into())
     }
 }
 
@@ -124,19 +158,32 @@ fn bearer(header: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-fn node(state: &AppState, token: &str) -> Result<Principal, ApiError> {
+/// Whether a request comes with the token of a node.
+pub(super) fn is_node(state: &AppState, headers: &HeaderMap) -> bool {
+    let token = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(bearer);
+    token.is_some_and(|token| token.contains('.') && node_claims(state, token).is_some())
+}
+
+fn node_claims(state: &AppState, token: &str) -> Option<NodeClaims> {
     let claims: Option<NodeClaims> = crypto::jwt_decode(&state.store.secrets.node_tokens, token);
-    match claims.filter(|claims| claims.is_valid(state.now().wall)) {
-        Some(claims) => Ok(Principal::Node { node_id: claims.node_id }),
-        None => Err(Refusal::SessionUnknown.into()),
-    }
+    claims.filter(|claims| claims.is_valid(state.now().wall))
+}
+
+fn node(state: &AppState, token: &str, request: RequestInfo) -> Result<Caller, ApiError> {
+    let claims = node_claims(state, token).ok_or(Refusal::SessionUnknown)?;
+    // A deleted node's token does not outlive it.
+    let node_type = state.store.directory.by_id(&claims.node_id).ok_or(Refusal::SessionUnknown)?.node_type;
+    let caller = Caller { principal: Principal::Node { node_id: claims.node_id, node_type }, session: None, request };
+    caller.request.signed_in(caller.actor());
+    Ok(caller)
 }
 
 fn person(state: &AppState, token: &str, carrier: Carrier, request: RequestInfo) -> Result<Caller, ApiError> {
     let token_hash = token_hash(token);
-    let found = people::session(&state.store.read()?, &token_hash, state.now().wall)?;
+    let now = state.now().wall;
+    let found = people::session(&state.store.read()?, &token_hash, now)?;
     let (session, User { id, username, role, .. }) = found.filter(|(s, _)| s.carrier == carrier).ok_or(Refusal::SessionUnknown)?;
-    let key = SessionKey { token_hash, carrier, expires_at: session.expires_at() };
+    let key = SessionKey { token_hash, carrier, expires_at: session.expires_at(), confirmed_until: session.confirmed_until(now) };
     let caller = Caller { principal: Principal::User { id, username, role }, session: Some(key), request };
     caller.request.signed_in(caller.actor());
     Ok(caller)

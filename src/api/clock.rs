@@ -25,7 +25,7 @@ pub struct ClockView {
 }
 
 /// The manager's clock
-#[utoipa::path(get, path = "/clock", tag = "operations", responses((status = 200, body = ClockView)))]
+#[utoipa::path(get, path = "/clock", tag = "operations", security(("access" = ["clock:read"])), responses((status = 200, body = ClockView)))]
 pub async fn show(State(state): State<AppState>, caller: Caller) -> Result<Json<ClockView>, ApiError> {
     caller.require(Role::Viewer)?;
     let now = state.now();
@@ -48,7 +48,7 @@ pub struct Trust {
 /// Confirm the clock
 ///
 /// The clock is trusted from now on when it agrees with `client_time` within 60 s.
-#[utoipa::path(post, path = "/clock/confirm", tag = "operations", request_body = Confirmation, responses((status = 200, body = Trust), (status = 422, body = ErrorBody)))]
+#[utoipa::path(post, path = "/clock/confirm", tag = "operations", security(("access" = ["clock:write"])), request_body = Confirmation, responses((status = 200, body = Trust), (status = 422, body = ErrorBody)))]
 pub async fn confirm(State(state): State<AppState>, caller: Caller, Json(body): Json<Confirmation>) -> Result<Json<Trust>, ApiError> {
     caller.require(Role::Admin)?;
     let theirs = Timestamp::parse_rfc3339(&body.client_time);
@@ -69,7 +69,7 @@ pub async fn confirm(State(state): State<AppState>, caller: Caller, Json(body): 
 /// Accept the clock as it is
 ///
 /// Lowers the highest committed time to the present reading: the way out when a clock that ran ahead has left its mark in the store.
-#[utoipa::path(post, path = "/clock/accept", tag = "operations", responses((status = 200, body = Trust)))]
+#[utoipa::path(post, path = "/clock/accept", tag = "operations", security(("access" = ["clock:accept"])), responses((status = 200, body = Trust)))]
 pub async fn accept(State(state): State<AppState>, caller: Caller) -> Result<Json<Trust>, ApiError> {
     caller.require(Role::SuperAdmin)?;
     let now = state.now();

@@ -9,9 +9,11 @@ use std::sync::PoisonError;
 
 use super::error::{ApiError, ErrorBody};
 use super::json::{parse, read_body};
-use super::middleware::note_refusal;
-use super::nodes::published;
-use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path};
+use super::listing::{Order, descending, found, search, word};
+use super::middleware::{RequestInfo, note_refusal};
+use super::nodes::{optional_pool, published};
+use super::rates::{Class, Payer};
+use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path, Query};
 use crate::crypto::{PublicKey, hex, jwt_encode, unhex};
 use crate::domain::alert::Severity;
 use crate::domain::enrolment::{
@@ -72,22 +74,105 @@ impl TokenView {
     }
 }
 
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct TokenQuery {
+    #[param(value_type = Option<TokenStatus>)]
+    status: Option<String>,
+    /// Tokens into this pool.
+    #[param(pattern = "^pool_[a-zA-Z0-9_-]+$")]
+    pool_id: Option<String>,
+    #[param(value_type = Option<TokenSort>)]
+    sort: Option<String>,
+    /// Descending unless it says otherwise.
+    #[param(value_type = Option<Order>)]
+    order: Option<String>,
+    /// Part of an id or of who made it, in any case.
+    #[param(max_length = 100)]
+    search: Option<String>,
+}
+
+/// What became of an enrolment token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = EnrolmentTokenStatus)]
+pub enum TokenStatus {
+    Open,
+    Used,
+    Expired,
+    Revoked,
+}
+
+impl TokenStatus {
+    fn of(token: &EnrolmentToken, now: Timestamp) -> TokenStatus {
+        match token {
+            EnrolmentToken { revoked: true, .. } => TokenStatus::Revoked,
+            EnrolmentToken { used_by, uses, .. } if used_by.len() >= *uses as usize => TokenStatus::Used,
+            EnrolmentToken { expires_at, .. } if *expires_at <= now => TokenStatus::Expired,
+            _ => TokenStatus::Open,
+        }
+    }
+}
+
+/// What enrolment tokens are ordered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = EnrolmentTokenSort, default = "created_at")]
+pub enum TokenSort {
+    CreatedAt,
+    ExpiresAt,
+}
+
 /// List enrolment tokens, newest first
-#[utoipa::path(get, path = "/enrolment-tokens", tag = "enrolment", params(PageQuery), responses((status = 200, body = TokenList)))]
-pub async fn list_tokens(State(state): State<AppState>, caller: Caller, page: Page) -> Result<Json<TokenList>, ApiError> {
+#[utoipa::path(get, path = "/enrolment-tokens", tag = "enrolment", security(("access" = ["enrolment:read"])), params(PageQuery, TokenQuery),
+    responses((status = 200, body = TokenList), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+pub async fn list_tokens(
+    State(state): State<AppState>,
+    caller: Caller,
+    page: Page,
+    Query(query): Query<TokenQuery>,
+) -> Result<Json<TokenList>, ApiError> {
     caller.require(Role::Operator)?;
+    let mut errors = FieldErrors::default();
+    let status: Option<TokenStatus> = word(&mut errors, "status", query.status.as_deref(), "open, used, expired or revoked");
+    let pool = optional_pool(&mut errors, "pool_id", query.pool_id);
+    let sort = word(&mut errors, "sort", query.sort.as_deref(), "created_at or expires_at").unwrap_or(TokenSort::CreatedAt);
+    let descending = descending(&mut errors, query.order.as_deref(), Order::Desc);
+    let search = search(&mut errors, query.search.as_deref());
+    errors.finish()?;
     let read = state.store.read()?;
-    let rows = enrolment::tokens(&read, page.offset(), page.limit())?;
+    let pool = match &pool {
+        Some(id) => Some(EnrolmentTarget::Pool(pools::by_id(&read, id)?.ok_or(Refusal::PoolNotFound)?.index)),
+        None => None,
+    };
+    let now = state.now().wall;
+    let mut rows = enrolment::all_tokens(&read)?;
+    rows.retain(|token| {
+        let fits =
+            status.is_none_or(|status| status == TokenStatus::of(token, now)) && pool.as_ref().is_none_or(|pool| *pool == token.target);
+        fits && found(search.as_ref(), &[token.id.as_str(), &token.created_by])
+    });
+    match sort {
+        // Ids begin with the time they were made at.
+        TokenSort::CreatedAt => (),
+        TokenSort::ExpiresAt => rows.sort_by_key(|token| token.expires_at),
+    }
+    if descending {
+        rows.reverse();
+    }
+    let (rows, pagination) = page.slice(rows);
     let enrolment_tokens = rows.iter().map(|token| TokenView::of(token, &read)).collect::<Result<_, _>>()?;
-    Ok(Json(TokenList { enrolment_tokens, pagination: page.of(enrolment::token_count(&read)?) }))
+    Ok(Json(TokenList { enrolment_tokens, pagination }))
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenRequest {
     /// Where new nodes go; the default pool when neither this nor `node_id` is given.
+    #[schema(pattern = "^pool_[a-zA-Z0-9_-]+$", min_length = 8, max_length = 64)]
     pool_id: Option<String>,
     /// A node that was made beforehand, to be claimed.
+    #[schema(pattern = "^node_[a-zA-Z0-9_-]+$", min_length = 8, max_length = 64)]
     node_id: Option<String>,
     #[serde(default = "one")]
     #[schema(minimum = 1, maximum = 1000, default = 1)]
@@ -117,7 +202,7 @@ pub struct TokenMade {
 }
 
 /// Make an enrolment token
-#[utoipa::path(post, path = "/enrolment-tokens", tag = "enrolment", request_body = TokenRequest,
+#[utoipa::path(post, path = "/enrolment-tokens", tag = "enrolment", security(("access" = ["enrolment:write"])), request_body = TokenRequest,
     responses((status = 201, body = TokenMade), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub async fn create_token(
     State(state): State<AppState>,
@@ -164,7 +249,7 @@ pub async fn create_token(
 }
 
 /// Revoke an enrolment token
-#[utoipa::path(delete, path = "/enrolment-tokens/{id}", tag = "enrolment", params(("id" = String, Path)),
+#[utoipa::path(delete, path = "/enrolment-tokens/{id}", tag = "enrolment", security(("access" = ["enrolment:write"])), params(("id" = String, Path)),
     responses((status = 204), (status = 404, body = ErrorBody)))]
 pub async fn revoke_token(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
     caller.require(Role::Operator)?;
@@ -183,7 +268,7 @@ const NOBODY: Envelope<'_> = Envelope { purpose: Purpose::Enrol, manager: "", no
 /// Make this machine a node
 ///
 /// The body is the agent's, signed with the key in it (`x-lucid-signature`); the answer is signed with the manager's.
-#[utoipa::path(post, path = "/agent/enrol", tag = "agent", request_body(content = String, content_type = "application/json"),
+#[utoipa::path(post, path = "/agent/enrol", tag = "agent", security(()), request_body(content = String, content_type = "application/json"),
     responses((status = 200, content_type = "application/json", body = String), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub async fn enrol(State(state): State<AppState>, caller: Caller, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
     let body = read_body(body, MAX_BODY).await?;
@@ -208,6 +293,11 @@ pub async fn enrol(State(state): State<AppState>, caller: Caller, headers: Heade
     };
     let (act, directory, ours) = (caller.act(now), state.store.directory.clone(), manager_key_hash(&state.store.manager_key()));
     let token_id = asked.token.id.to_string();
+    // A token that does not hold is refused without the writer; one that does pays for the request, not the address.
+    if let Err(error) = enrolment::presented(&state.store.read()?, &ours, &asked, now.wall) {
+        return Err(refused(&state, &caller, token_id, &key, error.into()).await?);
+    }
+    state.rates.charge(&caller.request, Class::Signed, Payer::EnrolmentToken(&token_id))?;
     let enrolled = match state.store.write(move |tx| enrolment::enrol(tx, &directory, &act, &ours, &asked)).await {
         Ok(enrolled) => enrolled,
         Err(error) => return Err(refused(&state, &caller, token_id, &key, error).await?),
@@ -283,7 +373,7 @@ pub struct ChallengeMade {
 }
 
 /// Ask for a challenge to prove a node's key with
-#[utoipa::path(post, path = "/auth/node/challenge", tag = "agent", request_body = ChallengeRequest, responses((status = 200, body = ChallengeMade)))]
+#[utoipa::path(post, path = "/auth/node/challenge", tag = "agent", security(()), request_body = ChallengeRequest, responses((status = 200, body = ChallengeMade)))]
 pub async fn challenge(State(state): State<AppState>, Json(asked): Json<ChallengeRequest>) -> Json<ChallengeMade> {
     let now = state.now();
     let bytes: [u8; 32] = state.entropy.bytes();
@@ -311,9 +401,13 @@ pub struct NodeToken {
 }
 
 /// Answer a challenge, get a token that acts as the node for an hour
-#[utoipa::path(post, path = "/auth/node/token", tag = "agent", request_body = NodeTokenRequest,
+#[utoipa::path(post, path = "/auth/node/token", tag = "agent", security(()), request_body = NodeTokenRequest,
     responses((status = 200, body = NodeToken), (status = 401, body = ErrorBody)))]
-pub async fn node_token(State(state): State<AppState>, Json(asked): Json<NodeTokenRequest>) -> Result<Json<NodeToken>, ApiError> {
+pub async fn node_token(
+    State(state): State<AppState>,
+    request: RequestInfo,
+    Json(asked): Json<NodeTokenRequest>,
+) -> Result<Json<NodeToken>, ApiError> {
     let now = state.now();
     let node = NodeId::parse(&asked.node_id).map_err(|_| Refusal::ChallengeUnknown)?;
     let bytes = unhex(&asked.challenge).and_then(|b| b.try_into().ok()).ok_or(Refusal::ChallengeUnknown)?;
@@ -325,11 +419,13 @@ pub async fn node_token(State(state): State<AppState>, Json(asked): Json<NodeTok
         incarnation: Incarnation(0),
         seq: 0,
     };
-    let key = state.store.directory.by_id(&node).and_then(|entry| entry.key).ok_or(Refusal::SignatureForged)?;
+    let entry = state.store.directory.by_id(&node).ok_or(Refusal::SignatureForged)?;
+    let key = entry.key.ok_or(Refusal::SignatureForged)?;
     if !envelope.verify(&key, asked.challenge.as_bytes(), &asked.signature) {
         return Err(Refusal::SignatureForged.into());
     }
-    let claims = NodeClaims::new(node, now.wall, state.entropy.uuid(now.wall.0).simple().to_string());
+    state.rates.charge(&request, Class::Signed, Payer::Node(node.as_str()))?;
+    let claims = NodeClaims::new(node, entry.node_type, now.wall, state.entropy.uuid(now.wall.0).simple().to_string());
     let access_token = jwt_encode(&state.store.secrets.node_tokens, &claims).map_err(|_| ApiError::panicked())?;
     Ok(Json(NodeToken { access_token, token_type: "Bearer", expires_in: NODE_TOKEN_SECONDS }))
 }

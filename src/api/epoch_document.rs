@@ -224,7 +224,7 @@ pub struct DocumentQuery {
 }
 
 /// A closed epoch with every input, and how its hashes are computed
-#[utoipa::path(get, path = "/poot/epochs/{epoch}", tag = "poot", params(("epoch" = u32, Path, description = "The epoch's first slot."), DocumentQuery),
+#[utoipa::path(get, path = "/poot/epochs/{epoch}", tag = "poot", security(("access" = ["poot:read"])), params(("epoch" = u32, Path, description = "The epoch's first slot."), DocumentQuery),
     responses((status = 200, body = EpochDocument), (status = 404, body = ErrorBody)))]
 pub async fn show(
     State(state): State<AppState>,

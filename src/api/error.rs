@@ -70,12 +70,23 @@ impl ApiError {
         ApiError::new(StatusCode::REQUEST_TIMEOUT, 1007, "BodyTooSlow", "the body did not arrive in time")
     }
 
+    pub fn upgrade_refused() -> ApiError {
+        ApiError::new(StatusCode::BAD_REQUEST, 1008, "UpgradeRefused", "only HTTP/1.1 is spoken here")
+    }
+
     pub fn panicked() -> ApiError {
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, 5000, "Internal", "an internal error; the log has it under this request id")
     }
 
     pub fn throttled(retry_after_seconds: u32) -> ApiError {
         ApiError { retry_after_seconds: Some(retry_after_seconds.max(1)), ..Refusal::Throttled.into() }
+    }
+
+    /// More than `limit` requests in a minute.
+    pub fn rate_limited(limit: u32, retry_after_seconds: u32) -> ApiError {
+        let message = format!("more than {limit} requests in a minute; wait {retry_after_seconds} s");
+        let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, 4291, "RateLimited", message);
+        ApiError { retry_after_seconds: Some(retry_after_seconds), ..error }
     }
 
     /// Nothing was done; trying again later is right.
@@ -94,12 +105,15 @@ impl ApiError {
         self
     }
 
-    /// Somebody tried what they may not: the audit log wants it. Visitors without any credentials are no such thing; a second key for a
-    /// node and a report that was heard before are, although they end as conflicts.
+    /// Somebody tried what they may not: the audit log wants it. Visitors without any credentials are no such thing, nor is who gave the right
+    /// password and is asked for the code, or came in plain HTTP; a second key for a node and a report that was heard before are, although they end
+    /// as conflicts.
     pub fn is_access_refusal(&self) -> bool {
         let denied = [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN, StatusCode::TOO_MANY_REQUESTS].contains(&self.status);
         let impostor = [Refusal::NodeClaimed, Refusal::ReportReplayed].iter().any(|refusal| refusal.name() == self.name);
-        (denied && self.name != Refusal::NotSignedIn.name()) || impostor
+        let asked = [Refusal::NotSignedIn, Refusal::TotpNeeded, Refusal::PlainHttpRefused];
+        let asked = asked.iter().any(|refusal| refusal.name() == self.name);
+        (denied && !asked) || impostor
     }
 
     /// The code as clients see it.
@@ -113,7 +127,7 @@ impl ApiError {
             error: ErrorDetail {
                 code: self.code_text(),
                 message: self.message,
-                details: ErrorFields { name: self.name.to_owned(), fields: self.fields },
+                details: ErrorFields { name: self.name.to_owned(), fields: self.fields, retry_after: self.retry_after_seconds },
                 request_id: request_id.to_owned(),
                 timestamp: at.rfc3339(),
                 service: SERVICE.to_owned(),
@@ -165,6 +179,9 @@ pub struct ErrorFields {
     pub name: String,
     /// Every field that broke a rule.
     pub fields: Vec<FieldError>,
+    /// Seconds after which the same request may be sent again, as in `Retry-After`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u32>,
 }
 
 /// Status and code of each refusal. Codes 5001 to 5010 are the owner's; 4041, 4091 and 4221 are what they have no number for.
@@ -198,13 +215,19 @@ fn status_and_code(refusal: &Refusal) -> (StatusCode, u16) {
         Refusal::SetupDone => (CONFLICT, 4091),
         Refusal::NotSignedIn | Refusal::SessionUnknown => (UNAUTHORIZED, 2001),
         Refusal::WrongCredentials => (UNAUTHORIZED, 2002),
+        Refusal::TotpNeeded => (UNAUTHORIZED, 2010),
+        Refusal::TotpWrong => (UNAUTHORIZED, 2011),
+        Refusal::TotpEnabled | Refusal::TotpNotBegun | Refusal::TotpNotEnabled => (CONFLICT, 4091),
         Refusal::NotAllowed | Refusal::NotYours => (FORBIDDEN, 2003),
         Refusal::WrongOrigin => (FORBIDDEN, 2004),
+        Refusal::HostNotAllowed => (StatusCode::MISDIRECTED_REQUEST, 2020),
+        Refusal::PlainHttpRefused => (FORBIDDEN, 2021),
         Refusal::SetupCodeWrong => (UNAUTHORIZED, 2005),
         Refusal::FreshFactorNeeded => (FORBIDDEN, 2009),
         Refusal::Throttled => (StatusCode::TOO_MANY_REQUESTS, 4291),
         Refusal::UserNotFound | Refusal::AlertNotFound | Refusal::EpochNotFound | Refusal::SessionNotFound => (NOT_FOUND, 4041),
         Refusal::UserExists | Refusal::LastSuperAdmin | Refusal::PayoutMoved | Refusal::StorageCheckRunning => (CONFLICT, 4091),
+        Refusal::AuditCheckRunning | Refusal::AlreadyErased => (CONFLICT, 4091),
         Refusal::IdempotencyKeyReused | Refusal::IdempotencyInProgress | Refusal::IdempotencyAnswerNotKept => (CONFLICT, 4092),
 
         Refusal::AddressNotFound | Refusal::PayoutNotFound => (NOT_FOUND, 5006),

@@ -39,7 +39,7 @@ pub struct EventQuery {
 /// What happens, as it happens
 ///
 /// Types: `report`, `node`, `epoch`, `payout`, `alert`, and `reset` when events were missed and the client has to reload.
-#[utoipa::path(get, path = "/events", tag = "events", params(EventQuery), responses((status = 200, content_type = "text/event-stream", body = String), (status = 503, description = "too many clients")))]
+#[utoipa::path(get, path = "/events", tag = "events", security(("access" = ["event:read"])), params(EventQuery), responses((status = 200, content_type = "text/event-stream", body = String), (status = 503, description = "too many clients")))]
 pub async fn stream(
     State(state): State<AppState>,
     caller: Caller,

@@ -166,7 +166,7 @@ pub struct PootSummaryAnswer {
 }
 
 /// The scores of the fleet, and how they went
-#[utoipa::path(get, path = "/poot/summary", tag = "poot", params(SummaryQuery), responses((status = 200, body = PootSummaryAnswer), (status = 400, body = ErrorBody)))]
+#[utoipa::path(get, path = "/poot/summary", tag = "poot", security(("access" = ["poot:read"])), params(SummaryQuery), responses((status = 200, body = PootSummaryAnswer), (status = 400, body = ErrorBody)))]
 pub async fn summary(
     State(state): State<AppState>,
     caller: Caller,

@@ -82,13 +82,13 @@ fn fields(answer: &Answer) -> Vec<&str> {
 }
 
 /// A machine with key and fingerprint of a number.
-struct Machine {
-    key: SigningKey,
-    request: EnrolRequest,
+pub(super) struct Machine {
+    pub key: SigningKey,
+    pub request: EnrolRequest,
 }
 
 impl Machine {
-    fn new(key: u8, hardware: u8, name: &str) -> Machine {
+    pub fn new(key: u8, hardware: u8, name: &str) -> Machine {
         let part = |part: &str| Some(Fingerprint::part("m", part, &hardware.to_string()));
         let key = SigningKey::from_seed(SecretKey([key; 32]));
         let request = EnrolRequest {
@@ -117,7 +117,7 @@ impl Machine {
     }
 
     /// The body with a field this manager does not know, as a newer agent may send, and the signature.
-    fn asks(&self, token: &TokenText) -> (Value, String) {
+    pub fn asks(&self, token: &TokenText) -> (Value, String) {
         let mut body = serde_json::to_value(EnrolRequest { token: token.to_text(), ..self.request.clone() }).unwrap();
         body["mood"] = json!("good");
         let envelope = Envelope { purpose: Purpose::Enrol, manager: "", node: "", incarnation: Incarnation(0), seq: 0 };

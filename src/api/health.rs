@@ -82,7 +82,7 @@ fn status_code(health: Health) -> StatusCode {
 /// How the manager is
 ///
 /// 200 when healthy or degraded, 503 when the store cannot write.
-#[utoipa::path(get, path = "/health", tag = "health", responses((status = 200, body = HealthReport), (status = 503, body = HealthReport)))]
+#[utoipa::path(get, path = "/health", tag = "health", security(()), responses((status = 200, body = HealthReport), (status = 503, body = HealthReport)))]
 pub async fn health(State(state): State<AppState>) -> (StatusCode, Json<HealthReport>) {
     let report = report(&state);
     (status_code(report.status), Json(report))
@@ -94,13 +94,13 @@ pub struct Probe {
 }
 
 /// The process answers
-#[utoipa::path(get, path = "/health/live", tag = "health", responses((status = 200, body = Probe)))]
+#[utoipa::path(get, path = "/health/live", tag = "health", security(()), responses((status = 200, body = Probe)))]
 pub async fn live() -> Json<Probe> {
     Json(Probe { status: "alive" })
 }
 
 /// The manager takes requests: the store can write and the process is not stopping
-#[utoipa::path(get, path = "/health/ready", tag = "health", responses((status = 200, body = Probe), (status = 503, body = Probe)))]
+#[utoipa::path(get, path = "/health/ready", tag = "health", security(()), responses((status = 200, body = Probe), (status = 503, body = Probe)))]
 pub async fn ready(State(state): State<AppState>) -> (StatusCode, Json<Probe>) {
     let ready = checks(&state).store.status == Health::Healthy && !*state.stopping.borrow();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

@@ -1,152 +1,205 @@
-//! `Idempotency-Key`: a person's request that is sent again with the same key and body is done once and answered alike.
+//! `Idempotency-Key`: a request that is sent again with the same key and body is done once and answered alike, for 48 hours and across
+//! restarts and crashes.
 //!
-//! A refused request changed nothing and frees its key. What may have changed something keeps it, the failure included. Answers that hold
-//! a secret are never kept. All of it is forgotten when the process ends.
+//! Nothing is written before the request is done. Its change leaves the key in the change's own transaction
+//! (`storage::core::idempotency`), and its answer follows in a second one. So after a crash there is no key and no change, and the request
+//! may be done; or there is a key without an answer, and it may not. A refused request changed nothing and frees its key. Answers that hold
+//! a secret are never kept.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::auth::{Caller, Principal};
 use super::error::ApiError;
-use super::json::{BODY_LIMIT_BYTES, read_body};
+use super::json::{BODY_LIMIT_BYTES, canonical, read_body};
 use super::middleware::catch_panic;
 use super::state::AppState;
-use crate::crypto::{self, Entropy};
-use crate::domain::idempotency::{Answers, Begin, MAX_ANSWER_BYTES, Scope};
-use crate::domain::ids::UserId;
+use crate::crypto;
+use crate::domain::idempotency::{MAX_ANSWER_BYTES, Outcome, Remembered, Scope};
 use crate::domain::refusal::Refusal;
+use crate::storage::core::idempotency::{self, Mark};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 const KEY_LEN: std::ops::RangeInclusive<usize> = 1..=255;
 /// While the first request goes on.
 const RETRY_SECONDS: u32 = 2;
+const SEALED_AS: &str = "idempotency_keys/answer";
 
-/// Routes whose answers hold a secret.
-const SECRET: &[&str] = &["/api/v1/setup", "/api/v1/auth/login", "/api/v1/recovery-kit", "/api/v1/enrolment-tokens"];
+/// Routes below which answers hold secrets, and fields that do wherever they are.
+const SECRET_ROUTES: &[&str] = &["/api/v1/setup", "/api/v1/auth/", "/api/v1/recovery-kit", "/api/v1/enrolment-tokens", "/api/v1/tokens"];
+const SECRET_FIELDS: &[&str] = &["token", "access_token", "secret", "recovery_codes", "otpauth_uri", "password", "passphrase"];
 
-/// An answer that can be given again.
-#[derive(Debug, Clone)]
-enum Kept {
-    Answer(StatusCode, HeaderMap, Bytes),
-    /// It failed after it may have changed something.
-    Failed(ApiError),
-}
+/// The requests with a key that are being handled, with the hashes of their bodies. There are no more than connections.
+#[derive(Debug, Default)]
+pub struct InProgress(Mutex<HashMap<Scope, [u8; 32]>>);
 
-#[derive(Debug)]
-pub struct Idempotency {
-    answers: Mutex<Answers<Kept>>,
-    /// Random per start: bodies hold passwords, and their hashes must be of no use.
-    salt: [u8; 32],
-}
-
-impl Idempotency {
-    pub fn new(entropy: &Entropy) -> Idempotency {
-        Idempotency { answers: Mutex::default(), salt: entropy.bytes() }
+impl InProgress {
+    fn running(&self) -> MutexGuard<'_, HashMap<Scope, [u8; 32]>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn answers(&self) -> std::sync::MutexGuard<'_, Answers<Kept>> {
-        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn scope(user: &UserId, parts: &Parts, key: &str) -> Scope {
-        let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
-        // None of the parts can hold a zero byte.
-        let text = [user.as_str(), parts.method.as_str(), path, key].join("\0");
-        crypto::sha256_parts(&[text.as_bytes()])
+    fn begin(&self, scope: Scope, body_hash: [u8; 32]) -> Result<(), ApiError> {
+        match self.running().entry(scope) {
+            Entry::Vacant(free) => {
+                free.insert(body_hash);
+                Ok(())
+            }
+            Entry::Occupied(taken) if *taken.get() != body_hash => Err(Refusal::IdempotencyKeyReused.into()),
+            Entry::Occupied(_) => {
+                let error = ApiError::from(Refusal::IdempotencyInProgress);
+                Err(ApiError { retry_after_seconds: Some(RETRY_SECONDS), ..error })
+            }
+        }
     }
 }
 
-/// Around every route, inside the layer that renders errors.
+/// Around every route that asks who calls.
 pub async fn once(State(state): State<AppState>, request: Request, next: Next) -> Response {
-    let changes = matches!(*request.method(), Method::POST | Method::PUT | Method::DELETE);
+    let changes = !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     if !changes || !request.headers().contains_key(KEY) {
         return next.run(request).await;
     }
-    let (mut parts, body) = request.into_parts();
-    // Who is not signed in as a person is the route's to judge.
-    let Ok(Caller { principal: Principal::User { id, .. }, .. }) = Caller::from_request_parts(&mut parts, &state).await else {
+    let (parts, body) = request.into_parts();
+    // Public routes know nobody whose key it would be; they are safe to repeat, or answer secrets.
+    let Some(caller) = parts.extensions.get::<Caller>().filter(|caller| caller.principal != Principal::Anonymous).cloned() else {
         return next.run(Request::from_parts(parts, body)).await;
     };
-    guarded(state, id, parts, body, next).await.unwrap_or_else(IntoResponse::into_response)
+    guarded(state, &caller.principal, parts, body, next).await.unwrap_or_else(IntoResponse::into_response)
 }
 
-async fn guarded(state: AppState, user: UserId, parts: Parts, body: Body, next: Next) -> Result<Response, ApiError> {
-    let key = parts.headers.get(KEY).and_then(|value| value.to_str().ok()).filter(|key| KEY_LEN.contains(&key.len()));
-    let key = key.ok_or_else(|| ApiError::malformed(KEY.as_str(), "must have 1 to 255 visible ASCII characters"))?;
+async fn guarded(state: AppState, principal: &Principal, parts: Parts, body: Body, next: Next) -> Result<Response, ApiError> {
+    let mut keys = parts.headers.get_all(KEY).iter();
+    let key = keys
+        .next()
+        .and_then(|value| value.to_str().ok())
+        .filter(|key| KEY_LEN.contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()) && keys.next().is_none());
+    let key = key.ok_or_else(|| ApiError::malformed(KEY.as_str(), "must be one value of 1 to 255 visible ASCII characters"))?;
     let body = read_body(body, BODY_LIMIT_BYTES).await?;
-    let scope = Idempotency::scope(&user, &parts, key);
-    let body_hash = crypto::sha256_parts(&[&state.idempotency.salt, &body]);
-    // A statement of its own, so that the lock is not held over the request.
-    let begin = state.idempotency.answers().begin(scope, body_hash, state.now().boot);
-    match begin {
-        Begin::Fresh => (),
-        Begin::Replay(kept) => return Ok(replay(kept)),
-        Begin::NotKept(why) => {
-            let error = ApiError::from(Refusal::IdempotencyAnswerNotKept);
-            return Err(ApiError { message: format!("{}; {why}", error.message), ..error });
-        }
-        Begin::Reused => return Err(Refusal::IdempotencyKeyReused.into()),
-        Begin::Running => {
-            let error = ApiError::from(Refusal::IdempotencyInProgress);
-            return Err(ApiError { retry_after_seconds: Some(RETRY_SECONDS), ..error });
-        }
+    let scope = scope(principal, &parts, key);
+    // The same values in another order or spacing are the same request.
+    let hashed = canonical(&body);
+    let body_hash = crypto::mac(&state.store.secrets.idempotency, &[hashed.as_deref().unwrap_or(&body)]);
+    state.in_progress.begin(scope, body_hash)?;
+    let ended = Ended { state: state.clone(), scope };
+    if let Some(remembered) = idempotency::get(&state.store.read()?, &scope)? {
+        return again(&state, remembered, body_hash);
     }
-    let secret = SECRET.contains(&parts.uri.path());
+    let secret = SECRET_ROUTES.iter().any(|route| parts.uri.path().starts_with(route));
+    let mark = Mark::new(scope, body_hash, state.now().wall.max(state.clock.high_water()));
     let request = Request::from_parts(parts, Body::from(body));
     // A client that leaves must not stop what the store has begun: its next try asks for the answer.
     let done = tokio::spawn(async move {
-        let response = catch_panic(next.run(request)).await.unwrap_or_else(|| ApiError::panicked().into_response());
-        keep(&state, &scope, secret, response).await
+        let ended = ended;
+        let handled = mark.clone().over(catch_panic(next.run(request))).await;
+        let response = handled.unwrap_or_else(|| ApiError::panicked().into_response());
+        keep(&ended.state, &mark, secret, response).await
     });
     done.await.map_err(|_| ApiError::panicked())
 }
 
-fn replay(kept: Kept) -> Response {
-    let mut response = match kept {
-        Kept::Failed(error) => return error.into_response(),
-        Kept::Answer(status, headers, body) => (status, headers, body).into_response(),
+/// However it ends, it is no longer in progress.
+struct Ended {
+    state: AppState,
+    scope: Scope,
+}
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.state.in_progress.running().remove(&self.scope);
+    }
+}
+
+fn scope(principal: &Principal, parts: &Parts, key: &str) -> Scope {
+    let (kind, id) = principal.key();
+    let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
+    // None of the parts can hold a zero byte.
+    crypto::sha256([kind, id, parts.method.as_str(), path, key].join("\0").as_bytes())
+}
+
+fn again(state: &AppState, remembered: Remembered, body_hash: [u8; 32]) -> Result<Response, ApiError> {
+    if remembered.body_hash != body_hash {
+        return Err(Refusal::IdempotencyKeyReused.into());
+    }
+    let why = match remembered.outcome {
+        Outcome::Answered { status, content_type, sealed } => {
+            let body = state.store.secrets.open(SEALED_AS, &sealed).map_err(|_| ApiError::panicked())?;
+            let mut response = Response::new(Body::from(body));
+            *response.status_mut() = StatusCode::from_u16(status).map_err(|_| ApiError::panicked())?;
+            let headers = response.headers_mut();
+            headers.extend(content_type.and_then(|text| HeaderValue::from_str(&text).ok()).map(|value| (header::CONTENT_TYPE, value)));
+            headers.insert(REPLAYED, HeaderValue::from_static("true"));
+            return Ok(response);
+        }
+        Outcome::Committed => "it was committed, and its answer was lost; look at what is there now".into(),
+        Outcome::NotKept(why) => why,
     };
-    response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
-    response
+    let error = ApiError::from(Refusal::IdempotencyAnswerNotKept);
+    Err(ApiError { message: format!("{}; {why}", error.message), ..error })
 }
 
 /// Remembers how a request ended.
-async fn keep(state: &AppState, scope: &Scope, secret: bool, response: Response) -> Response {
+async fn keep(state: &AppState, mark: &Mark, secret: bool, response: Response) -> Response {
     let status = response.status();
-    let nothing_done = status.is_client_error() || status == StatusCode::NOT_IMPLEMENTED;
-    let error = response.extensions().get::<ApiError>().cloned();
-    let unavailable = status == StatusCode::SERVICE_UNAVAILABLE && error.as_ref().is_some_and(|error| error.name != "OutcomeUnknown");
-    if nothing_done || unavailable {
-        state.idempotency.answers().forget(scope);
-        return response;
-    }
-    if let Some(error) = error {
-        state.idempotency.answers().finish(scope, Ok((Kept::Failed(error), 0)));
+    if !status.is_success() {
+        let refused = status.is_client_error() || status == StatusCode::NOT_IMPLEMENTED;
+        settle_failure(state, mark, refused).await;
         return response;
     }
     let length = response.body().size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
     if length.is_none_or(|bytes| bytes > MAX_ANSWER_BYTES) {
-        state.idempotency.answers().finish(scope, Err("its answer was too large to be kept".into()));
+        settle(state, mark, Some(Outcome::NotKept("its answer was too large to be kept".into()))).await;
         return response;
     }
     let (parts, body) = response.into_parts();
     let Ok(body) = axum::body::to_bytes(body, MAX_ANSWER_BYTES).await else {
-        state.idempotency.answers().finish(scope, Err("its answer broke off".into()));
+        settle(state, mark, Some(Outcome::NotKept("its answer broke off".into()))).await;
         return ApiError::panicked().into_response();
     };
-    let mut headers = parts.headers.clone();
-    let sets_cookie = headers.remove(header::SET_COOKIE).is_some();
-    let answer =
-        if secret || sets_cookie { Err(secret_note(&body)) } else { Ok((Kept::Answer(status, headers, body.clone()), body.len())) };
-    state.idempotency.answers().finish(scope, answer);
+    let outcome = if secret || parts.headers.contains_key(header::SET_COOKIE) || holds_secret(&body) {
+        Outcome::NotKept(secret_note(&body))
+    } else {
+        let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let sealed = state.store.secrets.seal(&state.entropy, SEALED_AS, &body);
+        Outcome::Answered { status: status.as_u16(), content_type, sealed }
+    };
+    settle(state, mark, Some(outcome)).await;
     Response::from_parts(parts, Body::from(body))
+}
+
+/// A refusal frees the key, and so does a failure that changed nothing. What failed after a change, or may have, keeps it.
+async fn settle_failure(state: &AppState, mark: &Mark, refused: bool) {
+    if !mark.is_committed() {
+        // A commit whose outcome is unknown left the key or did not, as it left the change: the next start can tell.
+        return;
+    }
+    let why = "it failed after it had changed something; look at what is there now";
+    settle(state, mark, (!refused).then(|| Outcome::NotKept(why.into()))).await;
+}
+
+/// None: the key is free again.
+async fn settle(state: &AppState, mark: &Mark, outcome: Option<Outcome>) {
+    let mark = mark.clone();
+    let written = state.store.write(move |tx| match &outcome {
+        Some(outcome) => idempotency::answered(tx, &mark, outcome.clone()),
+        None => idempotency::free(tx, &mark.scope),
+    });
+    if let Err(error) = written.await {
+        tracing::warn!(%error, "the answer under an idempotency key could not be kept");
+    }
+}
+
+fn holds_secret(body: &Bytes) -> bool {
+    let fields = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(body).unwrap_or_default();
+    fields.keys().any(|name| SECRET_FIELDS.contains(&name.as_str()))
 }
 
 fn secret_note(body: &[u8]) -> String {

@@ -5,6 +5,11 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use serde_json::{Value, json};
 
 use super::testing::{Site, json as body_of, request};
+use crate::crypto::sha256;
+use crate::domain::idempotency::{Outcome, Remembered};
+use crate::storage::core::tables::IDEMPOTENCY_KEYS;
+use crate::storage::core::{idempotency, people};
+use crate::storage::table::Read;
 
 struct Sender<'a> {
     site: &'a Site,
@@ -92,6 +97,84 @@ async fn secrets_are_not_kept() {
     assert_eq!((status, name(&refused)), (StatusCode::CONFLICT, "IdempotencyAnswerNotKept"));
     let message = refused["error"]["message"].as_str().unwrap();
     assert!(message.contains(made["id"].as_str().unwrap()) && !refused.to_string().contains(made["token"].as_str().unwrap()), "{message}");
+}
+
+#[tokio::test]
+async fn the_same_values_written_otherwise_are_the_same_request() {
+    let site = Site::new();
+    let token = site.set_up().await;
+    let root = sender(&site, &token);
+    let send = async |body: &str| {
+        let mut request = root.request(Method::POST, "/nodes", None, "k");
+        request.headers_mut().insert("content-type", "application/json".parse().unwrap());
+        *request.body_mut() = Body::from(body.to_owned());
+        let response = site.send(request).await;
+        (response.status(), body_of(response).await)
+    };
+    let first = send(r#"{"name":"attic","node_type":"worker"}"#).await;
+    assert_eq!(first.0, StatusCode::CREATED);
+    assert_eq!(send("{ \"node_type\": \"worker\",\n \"name\": \"attic\" }").await, first);
+    assert_eq!(name(&send(r#"{"name":"attic2","node_type":"worker"}"#).await.1), "IdempotencyKeyReused");
+}
+
+#[tokio::test]
+async fn a_key_is_visible_ascii_and_one() {
+    let site = Site::new();
+    let token = site.set_up().await;
+    let root = sender(&site, &token);
+    let status = async |key: &str| root.post("/nodes/pools", json!({"name": "attic"}), key).await.0;
+    let longest = "k".repeat(255);
+    for bad in ["", "a b", "\t", &"k".repeat(256)] {
+        assert_eq!(status(bad).await, StatusCode::BAD_REQUEST, "{bad:?}");
+    }
+    let mut two = root.request(Method::POST, "/nodes/pools", Some(json!({"name": "attic"})), "a");
+    two.headers_mut().append("idempotency-key", "b".parse().unwrap());
+    assert_eq!(site.send(two).await.status(), StatusCode::BAD_REQUEST);
+    assert_eq!((status(&longest).await, status(&longest).await), (StatusCode::CREATED, StatusCode::CREATED));
+    assert_eq!(status("!~").await, StatusCode::CONFLICT, "another request for the same name");
+}
+
+#[tokio::test]
+async fn answers_outlive_the_process_and_a_crash_before_the_answer_leaves_the_fact() {
+    let mut site = Site::new();
+    let token = site.set_up().await;
+    let body = || json!({"name": "attic", "node_type": "worker"});
+    let first = sender(&site, &token).post("/nodes", body(), "k").await;
+    assert_eq!(first.0, StatusCode::CREATED);
+    // As a crash leaves it between the commit of the change and that of the answer.
+    let lost = sender(&site, &token).post("/nodes/pools", json!({"name": "attic"}), "lost").await;
+    assert_eq!(lost.0, StatusCode::CREATED);
+    forget_answer(&site, "/api/v1/nodes/pools", "lost").await;
+
+    site = site.reopened();
+    let root = sender(&site, &token);
+    let again = root.post("/nodes", body(), "k").await;
+    assert_eq!((again.0, &again.2, again.1.contains_key("idempotency-replayed")), (first.0, &first.2, true));
+    let (status, _, refused) = root.post("/nodes/pools", json!({"name": "attic"}), "lost").await;
+    assert_eq!((status, name(&refused)), (StatusCode::CONFLICT, "IdempotencyAnswerNotKept"));
+    assert!(refused["error"]["message"].as_str().unwrap().contains("was committed"), "{refused}");
+    assert_eq!(name(&root.post("/nodes/pools", json!({"name": "cellar"}), "lost").await.2), "IdempotencyKeyReused");
+}
+
+/// Leaves of a key what the transaction of the change left.
+async fn forget_answer(site: &Site, path: &str, key: &str) {
+    let user = people::users(&site.state.store.read().unwrap()).unwrap()[0].id.to_string();
+    let scope = sha256(["user", user.as_str(), "POST", path, key].join("\0").as_bytes());
+    let write = site.state.store.write(move |tx| {
+        let remembered = idempotency::get(tx, &scope)?.unwrap();
+        tx.put(IDEMPOTENCY_KEYS, &scope, &Remembered { outcome: Outcome::Committed, ..remembered })
+    });
+    write.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_failure_before_any_change_frees_the_key() {
+    let site = Site::new();
+    let token = site.set_up().await;
+    let root = sender(&site, &token);
+    let planned = root.post("/nodes/payouts/batch", json!({}), "k").await;
+    assert_eq!(planned.0, StatusCode::NOT_IMPLEMENTED);
+    assert_eq!(site.state.store.read().unwrap().count(IDEMPOTENCY_KEYS), Ok(0));
 }
 
 #[tokio::test]

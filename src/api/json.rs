@@ -1,5 +1,6 @@
 //! JSON in and out: bodies are bounded in size and time, and a refused one is told the path of the field.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -9,11 +10,14 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use super::error::ApiError;
 
 /// Largest body (requirements: `MAX_REQUEST_SIZE`).
 pub const BODY_LIMIT_BYTES: usize = 10 * 1024 * 1024;
+/// Objects and arrays within each other: far more than any request has.
+pub const MAX_DEPTH: usize = 64;
 /// A body that trickles in slower is not waited for.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -61,6 +65,9 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 /// Parses JSON; an error names the field.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    if !is_shallow(bytes) {
+        return Err(ApiError::malformed("", format!("the body is nested deeper than {MAX_DEPTH} levels")));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let message = error.inner().to_string();
@@ -69,6 +76,58 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     })?;
     deserializer.end().map_err(|_| ApiError::malformed("", "the body goes on after its JSON value"))?;
     Ok(value)
+}
+
+/// The same JSON with its fields sorted and without spaces; scalars stay as they were written. None: it is no JSON, or too deep.
+pub fn canonical(bytes: &[u8]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(bytes).ok().filter(|text| is_shallow(text.as_bytes()))?;
+    let mut out = Vec::with_capacity(bytes.len());
+    write_canonical(text, &mut out).ok()?;
+    Some(out)
+}
+
+fn write_canonical(text: &str, out: &mut Vec<u8>) -> serde_json::Result<()> {
+    match text.trim_start().as_bytes().first() {
+        Some(b'{') => {
+            let fields: BTreeMap<String, &RawValue> = serde_json::from_str(text)?;
+            for (n, (name, value)) in fields.iter().enumerate() {
+                out.push(if n == 0 { b'{' } else { b',' });
+                serde_json::to_writer(&mut *out, name)?;
+                out.push(b':');
+                write_canonical(value.get(), out)?;
+            }
+            out.extend(if fields.is_empty() { &b"{}"[..] } else { b"}" });
+        }
+        Some(b'[') => {
+            let items: Vec<&RawValue> = serde_json::from_str(text)?;
+            for (n, item) in items.iter().enumerate() {
+                out.push(if n == 0 { b'[' } else { b',' });
+                write_canonical(item.get(), out)?;
+            }
+            out.extend(if items.is_empty() { &b"[]"[..] } else { b"]" });
+        }
+        _ => out.extend(serde_json::from_str::<&RawValue>(text)?.get().trim().bytes()),
+    }
+    Ok(())
+}
+
+/// No value lies deeper than `MAX_DEPTH`. Looks at brackets outside of strings only: what is no JSON is the parser's to refuse.
+fn is_shallow(bytes: &[u8]) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => depth += 1,
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => (),
+        }
+        if depth > MAX_DEPTH {
+            return false;
+        }
+    }
+    true
 }
 
 /// serde names an unknown or a missing field in its message only, as `Strict` does with a wrong one; the path then ends at the object that holds it, or at the field.
@@ -87,13 +146,16 @@ fn field_error(path: &str, message: &str) -> ApiError {
     if let Some(name) = named("missing field `") {
         return ApiError::malformed(join(&name), "is missing");
     }
+    if let Some(name) = named("duplicate field `") {
+        return ApiError::malformed(join(&name), "comes twice");
+    }
     if let Some((name, rest)) = message.strip_prefix("invalid field `").and_then(|rest| rest.split_once("`: ")) {
         return ApiError::malformed(join(name), rest);
     }
     ApiError::malformed(path, message)
 }
 
-/// A query string as `T`. Parameters that `T` does not know are ignored: `page` and `limit` have their own extractor.
+/// A query string as `T`. Parameters that `T` does not know are another extractor's (`page` and `limit`); what is nobody's, `parameters` refuses.
 #[derive(Debug, Clone, Copy)]
 pub struct Query<T>(pub T);
 
@@ -163,6 +225,37 @@ mod tests {
         assert_eq!(refused("").0, "-");
         let fine: Outer = parse(br#"{"name":"a","cpu":{"cores":4}}"#).unwrap();
         assert_eq!((fine.name.as_str(), fine.cpu.cores), ("a", 4));
+    }
+
+    #[test]
+    fn a_deep_body_is_refused_by_its_depth() {
+        let deep = |levels: usize| [r#"{"a":"#.repeat(levels / 2), "[".repeat(levels - levels / 2)].concat();
+        for levels in [MAX_DEPTH + 1, 200, 1_000_000] {
+            let (_, message) = refused(&deep(levels));
+            assert_eq!(message, "the body is nested deeper than 64 levels", "{levels}");
+        }
+        let whole = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(parse::<serde_json::Value>(whole(MAX_DEPTH).as_bytes()).is_ok());
+        assert!(parse::<serde_json::Value>(whole(MAX_DEPTH + 1).as_bytes()).is_err());
+        assert!(parse::<serde_json::Value>(format!("[\"{}\\\"{{\"]", "[".repeat(100)).as_bytes()).is_ok(), "brackets in a text are none");
+        assert!(parse::<serde_json::Value>(format!("[{}]", ["[]"; 100].join(",")).as_bytes()).is_ok(), "beside each other is not within");
+    }
+
+    #[test]
+    fn a_field_that_comes_twice_is_refused() {
+        assert_eq!(refused(r#"{"name":"a","name":"b","cpu":{"cores":1}}"#), ("name".into(), "comes twice".into()));
+        assert_eq!(refused(r#"{"name":"a","cpu":{"cores":1,"cores":2}}"#), ("cpu.cores".into(), "comes twice".into()));
+    }
+
+    #[test]
+    fn canonical_json_has_one_form_and_keeps_numbers_as_they_were_written() {
+        let of = |text: &str| canonical(text.as_bytes()).map(|bytes| String::from_utf8(bytes).unwrap());
+        let one = of(r#"{"b":[1, {"y":null,"x":"\u0041\n"}],"a":{},"c":[]}"#);
+        assert_eq!(one.as_deref(), Some(r#"{"a":{},"b":[1,{"x":"\u0041\n","y":null}],"c":[]}"#));
+        assert_eq!(of(" { \"a\" : { } , \"c\":[ ] , \"b\":[1,{\"x\":\"\\u0041\\n\",\"y\": null}] }\n"), one);
+        assert_ne!(of("[1.000000000000000001]"), of("[1]"));
+        assert_eq!(of(one.as_deref().unwrap()), one);
+        assert_eq!((of("{"), of(""), of("\u{1}"), of(&"[".repeat(65))), (None, None, None, None));
     }
 
     #[tokio::test]

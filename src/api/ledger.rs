@@ -138,7 +138,7 @@ pub struct LedgerQuery {
 }
 
 /// Postings that touch a node, newest first
-#[utoipa::path(get, path = "/nodes/{id}/ledger", tag = "ledger", params(("id" = String, Path), PageQuery, LedgerQuery),
+#[utoipa::path(get, path = "/nodes/{id}/ledger", tag = "ledger", security(("access" = ["payout:read"])), params(("id" = String, Path), PageQuery, LedgerQuery),
     responses((status = 200, body = PostingList), (status = 400, body = ErrorBody)))]
 pub async fn of_node(
     State(state): State<AppState>,
@@ -152,7 +152,7 @@ pub async fn of_node(
 }
 
 /// All postings, newest first
-#[utoipa::path(get, path = "/ledger", tag = "ledger", params(PageQuery, LedgerQuery),
+#[utoipa::path(get, path = "/ledger", tag = "ledger", security(("access" = ["ledger:read"])), params(PageQuery, LedgerQuery),
     responses((status = 200, body = PostingList), (status = 400, body = ErrorBody)))]
 pub async fn all(
     State(state): State<AppState>,
@@ -199,7 +199,7 @@ pub struct Balances {
 }
 
 /// Balances of every account, by book
-#[utoipa::path(get, path = "/ledger/balances", tag = "ledger", responses((status = 200, body = Balances)))]
+#[utoipa::path(get, path = "/ledger/balances", tag = "ledger", security(("access" = ["ledger:read"])), responses((status = 200, body = Balances)))]
 pub async fn balances(State(state): State<AppState>, caller: Caller) -> Result<Json<Balances>, ApiError> {
     caller.require(Role::Admin)?;
     reads::long(&state, |state| {

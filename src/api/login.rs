@@ -11,9 +11,12 @@ use super::json::Json;
 use super::middleware::RequestInfo;
 use super::passwords;
 use super::state::AppState;
+use super::two_factor;
 use crate::domain::audit::Actor;
 use crate::domain::refusal::Refusal;
-use crate::domain::session::{BEARER_SECONDS, Carrier, token_hash};
+use crate::domain::session::{BEARER_SECONDS, COOKIE_IDLE_SECONDS, Carrier, token_hash};
+use crate::domain::time::Timestamp;
+use crate::domain::totp::Proof;
 use crate::domain::user::{Role, User};
 use crate::storage::core::people::{self, NewSession};
 
@@ -24,6 +27,8 @@ pub struct UserView {
     pub username: String,
     pub role: Role,
     pub disabled: bool,
+    /// A second factor is asked for when this person signs in.
+    pub totp_enabled: bool,
     /// RFC 3339, UTC.
     pub created_at: String,
 }
@@ -35,6 +40,7 @@ impl From<&User> for UserView {
             username: user.username.clone(),
             role: user.role,
             disabled: user.disabled,
+            totp_enabled: user.enabled_factor().is_some(),
             created_at: user.created_at.rfc3339(),
         }
     }
@@ -45,27 +51,28 @@ impl From<&User> for UserView {
 pub struct LoginRequest {
     username: String,
     password: String,
-    /// Taken and not looked at: second factors are not built yet.
-    #[serde(default)]
-    #[expect(dead_code, reason = "part of the contract; second factors are not built yet")]
+    /// When the account has a second factor: a code of the authenticator app, or a recovery code.
     totp: Option<String>,
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct LoginAnswer {
-    /// For programs: `Authorization: Bearer <access_token>`.
-    access_token: String,
+    /// For programs: `Authorization: Bearer <access_token>`. Browsers get a cookie and no token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_token: Option<String>,
     token_type: &'static str,
-    /// Seconds.
+    /// Seconds, of the token; without one, of a cookie that is not used.
     expires_in: i64,
     user: UserView,
 }
 
 /// Sign in
 ///
-/// Answers a token for programs and sets a session cookie for browsers. Failed attempts are answered slower and slower (429).
+/// Answers a token for programs and sets a session cookie. A browser, which names itself by `Origin` or `Sec-Fetch-*`, gets the cookie alone.
+/// An account with a second factor wants `totp`; without it, a right password is answered with TotpNeeded. Each code is accepted once.
+/// Failed attempts are answered slower and slower (429).
 #[utoipa::path(post, path = "/auth/login", tag = "people", request_body = LoginRequest, security(()), responses(
-    (status = 200, body = LoginAnswer), (status = 401, description = "the user name or password is wrong"), (status = 429, description = "wait; see Retry-After")))]
+    (status = 200, body = LoginAnswer), (status = 401, description = "the user name or password is wrong, or the second factor is missing or wrong"), (status = 429, description = "wait; see Retry-After")))]
 pub async fn login(
     State(state): State<AppState>,
     request: RequestInfo,
@@ -73,48 +80,70 @@ pub async fn login(
     Json(body): Json<LoginRequest>,
 ) -> Result<impl IntoResponse, ApiError> {
     auth::check_origin(&Method::POST, &headers)?;
-    let user = passwords::check(&state, &request, &body.username, &body.password).await?;
-    let tokens = sign_in(&state, &request, &headers, &user).await?;
-    let answer =
-        LoginAnswer { access_token: tokens.access_token, token_type: "Bearer", expires_in: BEARER_SECONDS, user: UserView::from(&user) };
-    Ok((set_cookie(&tokens.cookie, &state), Json(answer)))
+    let user = passwords::judge(&state, &request, &body.username, &body.password).await?;
+    let proof = two_factor::judge_for(&state, &user, body.totp.as_deref())?;
+    let carriers: &[Carrier] = if is_browser(&headers) { &[Carrier::Cookie] } else { &[Carrier::Cookie, Carrier::Bearer] };
+    let tokens = sign_in(&state, &request, &headers, &user, proof, carriers).await?;
+    two_factor::succeeded(&state, &user, &request);
+    let expires_in = if tokens.access_token.is_some() { BEARER_SECONDS } else { COOKIE_IDLE_SECONDS };
+    let answer = LoginAnswer { access_token: tokens.access_token, token_type: "Bearer", expires_in, user: UserView::from(&user) };
+    Ok((set_cookie(&tokens.cookie, &request), Json(answer)))
+}
+
+/// Programs send neither header, and browsers one of them with every request that changes something.
+fn is_browser(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::ORIGIN) || headers.keys().any(|name| name.as_str().starts_with("sec-fetch-"))
 }
 
 pub struct Tokens {
-    pub access_token: String,
+    pub access_token: Option<String>,
     pub cookie: String,
 }
 
 /// What is kept of a program's name for itself.
 const USER_AGENT_LEN: usize = 256;
 
-/// New sessions for a person whose password was checked.
-pub async fn sign_in(state: &AppState, request: &RequestInfo, headers: &HeaderMap, user: &User) -> Result<Tokens, ApiError> {
-    let tokens = Tokens { access_token: auth::new_token(&state.entropy), cookie: auth::new_token(&state.entropy) };
+/// New sessions for a person who gave all factors of the account; one of them is a cookie's.
+pub async fn sign_in(
+    state: &AppState,
+    request: &RequestInfo,
+    headers: &HeaderMap,
+    user: &User,
+    proof: Option<Proof>,
+    carriers: &[Carrier],
+) -> Result<Tokens, ApiError> {
     let user_agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     let user_agent: Option<String> = user_agent.map(|text| text.chars().take(USER_AGENT_LEN).collect());
-    let new = [(&tokens.access_token, Carrier::Bearer), (&tokens.cookie, Carrier::Cookie)];
-    let new = new.map(|(token, carrier)| NewSession { token_hash: token_hash(token), carrier, user_agent: user_agent.clone() });
+    let mut tokens = Tokens { access_token: None, cookie: String::new() };
+    let mut new = Vec::new();
+    for carrier in carriers.iter().copied() {
+        let token = auth::new_token(&state.entropy);
+        new.push(NewSession { token_hash: token_hash(&token), carrier, user_agent: user_agent.clone() });
+        match carrier {
+            Carrier::Cookie => tokens.cookie = token,
+            Carrier::Bearer => tokens.access_token = Some(token),
+        }
+    }
     let now = state.now();
     let (act, user) = (request.act(now, Actor::User(user.id.to_string())), user.clone());
-    state.store.write(move |tx| people::sign_in(tx, &user, &new, &act)).await?;
+    state.store.write(move |tx| people::sign_in(tx, &user, proof.as_ref(), &new, &act)).await?;
     Ok(tokens)
 }
 
 /// The header that hands over a session, or takes it back when `token` is empty.
-pub fn set_cookie(token: &str, state: &AppState) -> AppendHeaders<Option<(HeaderName, HeaderValue)>> {
-    AppendHeaders(auth::set_cookie(token, state.settings.tls).map(|value| (header::SET_COOKIE, value)))
+pub fn set_cookie(token: &str, request: &RequestInfo) -> AppendHeaders<Option<(HeaderName, HeaderValue)>> {
+    AppendHeaders(auth::set_cookie(token, request.secure).map(|value| (header::SET_COOKIE, value)))
 }
 
 /// Sign out
 ///
 /// Ends the session this request came with.
-#[utoipa::path(post, path = "/auth/logout", tag = "people", responses((status = 204)))]
+#[utoipa::path(post, path = "/auth/logout", tag = "people", security(("access" = ["session:self"])), responses((status = 204)))]
 pub async fn logout(State(state): State<AppState>, caller: Caller) -> Result<impl IntoResponse, ApiError> {
     let session = caller.session.ok_or(Refusal::NotSignedIn)?;
     let act = caller.act(state.now());
     state.store.write(move |tx| people::sign_out(tx, &session.token_hash, &act)).await?;
-    Ok((StatusCode::NO_CONTENT, set_cookie("", &state), ()))
+    Ok((StatusCode::NO_CONTENT, set_cookie("", &caller.request), ()))
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -122,14 +151,23 @@ pub struct Me {
     user: UserView,
     /// When this session ends unless it is used. RFC 3339, UTC.
     expires_at: String,
+    /// Until when routes that want a fresh factor are open to this session; null when they are not.
+    confirmed_until: Option<String>,
+    /// Recovery codes that are left; null without a second factor.
+    recovery_codes_left: Option<u32>,
 }
 
 /// Who is signed in here
-#[utoipa::path(get, path = "/auth/me", tag = "people", responses((status = 200, body = Me), (status = 401)))]
+#[utoipa::path(get, path = "/auth/me", tag = "people", security(("access" = ["session:self"])), responses((status = 200, body = Me), (status = 401)))]
 pub async fn me(State(state): State<AppState>, caller: Caller) -> Result<Json<Me>, ApiError> {
     let (Principal::User { id, .. }, Some(session)) = (&caller.principal, &caller.session) else {
         return Err(Refusal::NotSignedIn.into());
     };
     let user = people::user(&state.store.read()?, id)?.ok_or(Refusal::NotSignedIn)?;
-    Ok(Json(Me { user: UserView::from(&user), expires_at: session.expires_at.rfc3339() }))
+    Ok(Json(Me {
+        user: UserView::from(&user),
+        expires_at: session.expires_at.rfc3339(),
+        confirmed_until: session.confirmed_until.map(Timestamp::rfc3339),
+        recovery_codes_left: user.enabled_factor().map(|factor| u32::try_from(factor.recovery.len()).unwrap_or(u32::MAX)),
+    }))
 }

@@ -14,11 +14,15 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::buckets::Standing;
 use super::error::ApiError;
 use super::metrics;
+use super::rates;
+use super::server::Link;
 use super::state::AppState;
 use crate::clock::Stopwatch;
-use crate::domain::audit::{Act, Actor, Draft};
+use crate::crypto::Entropy;
+use crate::domain::audit::{Act, Actor, Draft, Seed};
 use crate::domain::time::{Now, Timestamp};
 use crate::storage::core::audit;
 
@@ -36,13 +40,26 @@ pub struct RequestInfo {
     pub request_id: String,
     /// Loopback where no connection is known (requests made inside the process).
     pub address: IpAddr,
+    /// The person's end speaks TLS: cookies get `Secure` and the `__Host-` name.
+    pub secure: bool,
+    /// What the caller's program calls itself, cut to `USER_AGENT_LEN`.
+    pub user_agent: Option<String>,
     /// Filled when somebody turns out to be signed in, so that a refusal is recorded with who was refused.
     actor: Arc<OnceLock<Actor>>,
+    /// Filled when the request is charged to somebody's rate, so that every answer says how that stands.
+    standing: Arc<OnceLock<Standing>>,
 }
 
 impl Default for RequestInfo {
     fn default() -> RequestInfo {
-        RequestInfo { request_id: String::new(), address: IpAddr::V4(Ipv4Addr::LOCALHOST), actor: Arc::default() }
+        RequestInfo {
+            request_id: String::new(),
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            secure: false,
+            user_agent: None,
+            actor: Arc::default(),
+            standing: Arc::default(),
+        }
     }
 }
 
@@ -52,9 +69,19 @@ impl RequestInfo {
         let _ = self.actor.set(actor);
     }
 
+    pub(super) fn charged(&self, standing: Standing) {
+        // The first charge decides: nothing is charged twice.
+        let _ = self.standing.set(standing);
+    }
+
+    pub(super) fn standing(&self) -> Option<Standing> {
+        self.standing.get().copied()
+    }
+
     /// What a verb of the store dates and signs its audit entry with.
     pub fn act(&self, now: Now, actor: Actor) -> Act {
-        Act { now, actor, address: Some(self.address.to_string()), request_id: Some(self.request_id.clone()) }
+        let (address, request_id) = (Some(self.address.to_string()), Some(self.request_id.clone()));
+        Act { now, actor, address, user_agent: self.user_agent.clone(), request_id, seed: Seed(Some(Entropy::new().bytes())) }
     }
 }
 
@@ -69,7 +96,10 @@ impl<S: Send + Sync> FromRequestParts<S> for RequestInfo {
 /// The outermost layer.
 pub async fn observe(State(state): State<AppState>, mut request: Request, next: Next) -> Response {
     let watch = Stopwatch::start();
-    let info = RequestInfo { request_id: request_id(&state, request.headers()), address: address(&request), actor: Arc::default() };
+    let (request_id, user_agent) = (request_id(&state, request.headers()), user_agent(request.headers()));
+    let (address, secure) = (address(&request), is_secure(&request));
+    let info = RequestInfo { request_id, user_agent, address, secure, ..RequestInfo::default() };
+    let hsts = wants_hsts(&state, &request);
     request.extensions_mut().insert(info.clone());
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
@@ -85,7 +115,10 @@ pub async fn observe(State(state): State<AppState>, mut request: Request, next: 
         record_refusal(&state, &error, &info, &route).await;
         response = error.render(&info.request_id, state.now().wall);
     }
-    secure(response.headers_mut(), state.settings.tls);
+    set_headers(response.headers_mut(), hsts);
+    if let Some(standing) = info.standing() {
+        rates::tell(response.headers_mut(), standing);
+    }
     if let Ok(id) = HeaderValue::from_str(&info.request_id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
@@ -153,6 +186,14 @@ fn request_id(state: &AppState, headers: &HeaderMap) -> String {
     given.map_or_else(|| format!("req_{}", state.entropy.uuid(state.now().wall.0).simple()), str::to_owned)
 }
 
+/// What is kept of a program's name for itself, in characters.
+pub const USER_AGENT_LEN: usize = 256;
+
+fn user_agent(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(header::USER_AGENT)?.to_str().ok()?;
+    Some(text.chars().take(USER_AGENT_LEN).collect())
+}
+
 /// Where the request comes from. A proxy on this machine names its client last in `X-Forwarded-For`; from anywhere else the header is hearsay.
 fn address(request: &Request) -> IpAddr {
     let peer = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0.ip().to_canonical());
@@ -161,11 +202,26 @@ fn address(request: &Request) -> IpAddr {
     client.filter(|_| peer.is_loopback()).map_or(peer, |client| client.to_canonical())
 }
 
+/// Over TLS, ours or that of a proxy on this machine.
+fn is_secure(request: &Request) -> bool {
+    let tls = request.extensions().get::<Link>().is_some_and(|link| link.tls);
+    let peer = request.extensions().get::<Peer>().map(|peer| peer.0.ip().to_canonical());
+    let forwarded = request.headers().get("x-forwarded-proto").is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"));
+    tls || (forwarded && peer.is_some_and(|peer| peer.is_loopback()))
+}
+
+/// Only for the owner's certificate: a browser that was told so never again lets a person past a certificate it does not know, so a generated one that was
+/// lost or made anew would lock everybody out. A proxy says so itself.
+fn wants_hsts(state: &AppState, request: &Request) -> bool {
+    let tls = request.extensions().get::<Link>().is_some_and(|link| link.tls);
+    tls && state.settings.transport.tls.as_ref().is_some_and(|tls| tls.is_own())
+}
+
 /// Nothing inline, nothing from elsewhere, no frames.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
      object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-fn secure(headers: &mut HeaderMap, tls: bool) {
+fn set_headers(headers: &mut HeaderMap, hsts: bool) {
     let fixed = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::X_FRAME_OPTIONS, "DENY"),
@@ -177,7 +233,7 @@ fn secure(headers: &mut HeaderMap, tls: bool) {
     for (name, value) in fixed {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    if tls {
+    if hsts {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
     }
     // Answers are about the present; assets say otherwise themselves.

@@ -2,12 +2,21 @@
 //! transaction, and show the result. Rules live in `domain`, writes in `storage`; cycles are woken through `live::Nudges`.
 
 pub mod about;
+pub mod access;
 mod agent;
 pub mod alerts;
 pub mod assets;
 pub mod audit;
+pub mod audit_chain;
+pub mod audit_export;
+pub mod audit_view;
 pub mod auth;
+mod buckets;
+pub mod capacity;
+pub mod certificates;
+mod chunks;
 pub mod clock;
+mod commands;
 pub mod enrolment;
 pub mod epoch_document;
 pub mod error;
@@ -15,14 +24,17 @@ pub mod events;
 pub mod fleet_scores;
 pub mod gauges;
 pub mod health;
+pub mod hosts;
 pub mod idempotency;
 pub mod input;
 pub mod json;
 pub mod ledger;
+pub mod listing;
 pub mod login;
 pub mod metrics;
 pub mod middleware;
 pub mod node_actions;
+pub mod node_commands;
 pub mod node_events;
 pub mod node_view;
 pub mod nodes;
@@ -30,14 +42,19 @@ pub mod openapi;
 pub mod overview;
 pub mod overview_money;
 pub mod page;
+pub mod parameters;
 pub mod passwords;
+mod patience;
 pub mod payout_detail;
 pub mod payouts;
 pub mod people;
+pub mod planes;
 mod planned;
 pub mod pool_metrics;
 pub mod pools;
 pub mod poot;
+pub mod privacy;
+pub mod rates;
 mod reads;
 pub mod recovery_kit;
 pub mod resources;
@@ -49,7 +66,10 @@ pub mod setup;
 pub mod setup_steps;
 pub mod state;
 pub mod storage;
+pub mod tls;
+pub mod two_factor;
 pub mod uptime;
+pub mod workload_view;
 
 pub use auth::{Caller, Principal};
 pub use error::ApiError;
@@ -58,10 +78,14 @@ pub use middleware::RequestInfo;
 pub use openapi::openapi_json;
 pub use page::{Page, PageQuery, Pagination};
 pub use settings::{SettingSource, SettingView};
-pub use state::{ApiSettings, AppState, Parts};
+pub use state::{ApiSettings, AppState, Parts, Transport};
 
 use crate::live::REFUSALS_FLUSH;
+use access::Rules;
 use axum::Router;
+use axum::middleware::from_fn_with_state;
+use parameters::Known;
+use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -75,6 +99,13 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(login::login))
         .routes(routes!(login::logout))
         .routes(routes!(login::me))
+        .routes(routes!(two_factor::confirm))
+        .routes(routes!(two_factor::change_password))
+        .routes(routes!(two_factor::begin))
+        .routes(routes!(two_factor::enable))
+        .routes(routes!(two_factor::disable))
+        .routes(routes!(two_factor::renew_recovery))
+        .routes(routes!(two_factor::reset))
         .routes(routes!(people::list, people::create))
         .routes(routes!(people::update, people::delete))
         .routes(routes!(sessions::list))
@@ -87,12 +118,18 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(storage::check))
         .routes(routes!(recovery_kit::make))
         .routes(routes!(audit::list))
+        .routes(routes!(audit_export::export))
+        .routes(routes!(audit_chain::verify))
+        .routes(routes!(audit_chain::anchor))
+        .routes(routes!(audit_chain::check_anchor))
+        .routes(routes!(privacy::export))
+        .routes(routes!(privacy::erase_person))
+        .routes(routes!(privacy::erase_operator))
         .routes(routes!(alerts::list))
         .routes(routes!(clock::show))
         .routes(routes!(clock::confirm))
         .routes(routes!(clock::accept))
         .routes(routes!(events::stream))
-        .merge(agent::routes())
         .routes(routes!(enrolment::list_tokens, enrolment::create_token))
         .routes(routes!(enrolment::revoke_token))
         .routes(routes!(enrolment::enrol))
@@ -102,6 +139,10 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(nodes::get, nodes::update, nodes::delete))
         .routes(routes!(nodes::accept_fingerprint))
         .routes(routes!(node_actions::act))
+        .routes(routes!(node_commands::start))
+        .routes(routes!(node_commands::stop))
+        .routes(routes!(node_commands::restart))
+        .routes(routes!(node_commands::list))
         .routes(routes!(node_events::list))
         .routes(routes!(pools::list, pools::create))
         .routes(routes!(pools::get, pools::update, pools::delete))
@@ -139,14 +180,26 @@ fn routes() -> OpenApiRouter<AppState> {
         .nest("/api/v1", v1)
 }
 
-/// The whole site.
+/// The document as the routes declare it.
+fn declared() -> utoipa::openapi::OpenApi {
+    routes().split_for_parts().1
+}
+
+/// The whole site. The wire between manager and agent is signed message by message and stands outside of the rules; so do the files of the UI.
 pub fn router(state: AppState) -> Router {
-    let (router, _) = routes().split_for_parts();
-    router
+    let (documented, document) = routes().split_for_parts();
+    let (rules, known) = (Arc::new(Rules::of(&document)), Arc::new(Known::of(&document)));
+    documented
+        .route_layer(from_fn_with_state(state.clone(), idempotency::once))
+        .route_layer(from_fn_with_state(known, parameters::check))
+        .route_layer(from_fn_with_state((state.clone(), rules), access::guard))
+        .nest("/api/v1", agent::routes())
         .fallback(assets::serve)
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
-        .layer(axum::middleware::from_fn_with_state(state.clone(), idempotency::once))
-        .layer(axum::middleware::from_fn_with_state(state.clone(), middleware::observe))
+        .layer(from_fn_with_state(state.clone(), rates::by_address))
+        .layer(from_fn_with_state(state.clone(), planes::check))
+        .layer(from_fn_with_state(state.clone(), hosts::check))
+        .layer(from_fn_with_state(state.clone(), middleware::observe))
         .with_state(state)
 }
 
@@ -172,16 +225,24 @@ mod access_tests;
 #[cfg(test)]
 mod admin_tests;
 #[cfg(test)]
+mod audit_tests;
+#[cfg(test)]
 mod evidence_tests;
 #[cfg(test)]
 mod fleet_tests;
 #[cfg(test)]
 mod idempotency_tests;
 #[cfg(test)]
+mod list_tests;
+#[cfg(test)]
 mod overview_tests;
+#[cfg(test)]
+mod rates_tests;
 #[cfg(test)]
 mod read_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod two_factor_tests;

@@ -70,7 +70,7 @@ pub struct NodeActionsAnswer {
 /// Do something with many nodes
 ///
 /// All that do not refuse change together, in one transaction.
-#[utoipa::path(post, path = "/nodes/actions", tag = "nodes", request_body = NodeActionsRequest,
+#[utoipa::path(post, path = "/nodes/actions", tag = "nodes", security(("access" = ["node:write", "node:start", "node:stop"])), request_body = NodeActionsRequest,
     responses((status = 200, body = NodeActionsAnswer), (status = 400, body = ErrorBody)))]
 pub async fn act(
     State(state): State<AppState>,

@@ -42,7 +42,7 @@ pub struct NodeEventList {
 }
 
 /// What happened to a node
-#[utoipa::path(get, path = "/nodes/{id}/events", tag = "nodes", params(("id" = String, Path), PageQuery),
+#[utoipa::path(get, path = "/nodes/{id}/events", tag = "nodes", security(("access" = ["node:read"])), params(("id" = String, Path), PageQuery),
     responses((status = 200, body = NodeEventList), (status = 404, body = ErrorBody)))]
 pub async fn list(
     State(state): State<AppState>,

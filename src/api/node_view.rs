@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::error::ApiError;
 use super::poot::{PootSummary, pico};
 use super::state::AppState;
+use super::workload_view::{self, WorkloadView};
 use crate::domain::bits::Bitmap;
 use crate::domain::ids::{NodeIndex, PoolIndex};
 use crate::domain::ledger::{Account, Book, Settlement};
@@ -16,6 +17,7 @@ use crate::domain::node::{Eligible, HardwareInfo, Location, Node, NodeConfigurat
 use crate::domain::pool::Pool;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::{Now, Slot, Timestamp};
+use crate::domain::workload::{WorkloadReport, observed_at_work};
 use crate::live::LatestSample;
 use crate::storage::accruals;
 use crate::storage::core::{ledger, node_events, pools};
@@ -44,13 +46,16 @@ impl LatestSample {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Node)]
 pub struct NodeView {
+    #[schema(pattern = "^node_[a-zA-Z0-9_-]+$", min_length = 8, max_length = 64, example = "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f")]
     pub node_id: String,
+    #[schema(min_length = 3, max_length = 100, pattern = "^[a-zA-Z0-9_-]+$", example = "attic-pi")]
     pub name: String,
     pub node_type: NodeType,
     pub status: Status,
     pub observed: Observed,
     pub wanted: Wanted,
     pub eligible: Eligible,
+    #[schema(pattern = "^pool_[a-zA-Z0-9_-]+$", min_length = 8, max_length = 64, example = "pool_default")]
     pub pool_id: Option<String>,
     pub pool_name: Option<String>,
     pub hardware_info: Option<HardwareInfo>,
@@ -63,6 +68,7 @@ pub struct NodeView {
     /// Maintenance that goes on or is planned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub maintenance: Option<MaintenanceView>,
+    #[schema(format = DateTime, example = "2026-09-21T14:13:20Z")]
     pub last_heartbeat: Option<String>,
     pub poot: PootSummary,
     /// Earned and not posted yet.
@@ -74,10 +80,18 @@ pub struct NodeView {
     pub currency: Currency,
     /// Of the book that `payable` is from; `simulated`: no money moves.
     pub settlement: Settlement,
+    #[schema(format = DateTime, example = "2026-09-21T14:13:20Z")]
     pub created_at: String,
+    #[schema(format = DateTime, example = "2026-09-21T14:13:20Z")]
     pub updated_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latest: Option<LatestSample>,
+    /// What the node's supervisor last said; absent before its first report to this run of the manager, and of agents without a supervisor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workload: Option<WorkloadView>,
+    /// What the node's agent and its machine can do, as it says.
+    #[schema(example = json!(["supervisor", "cgroup2:cpu", "cgroup2:memory"]))]
+    pub capabilities: Vec<String>,
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -98,6 +112,8 @@ pub struct NodeViews<'a> {
     silence_known: bool,
     /// Nodes whose silence was noticed and is not over: a restart of the manager does not make them heard.
     silent: Bitmap,
+    /// By node index.
+    workloads: Vec<Option<WorkloadReport>>,
 }
 
 impl<'a> NodeViews<'a> {
@@ -105,13 +121,23 @@ impl<'a> NodeViews<'a> {
         let pools = pools::list(read)?.into_iter().map(|pool| (pool.index, pool)).collect();
         let now = state.now();
         let (silence_known, silent) = (state.store.intake.silence_known(now), node_events::silent(read)?);
-        Ok(NodeViews { state, pools, now, slot: now.wall.slot(), silence_known, silent })
+        let workloads = state.store.intake.workloads();
+        Ok(NodeViews { state, pools, now, slot: now.wall.slot(), silence_known, silent, workloads })
     }
 
-    /// What is known of the node itself. A stopped one that is not heard has stopped, whoever was listening.
+    /// What is known of the node itself, by what its workload does when that is known. A stopped one that is not heard has stopped, whoever was
+    /// listening.
     pub fn observed(&self, node: &Node, last_heartbeat: Option<Timestamp>) -> Observed {
         let is_known = self.silence_known || self.silent.get(node.index) || node.wanted == Wanted::Stopped;
-        observe(last_heartbeat, self.now.wall, is_known)
+        match (observe(last_heartbeat, self.now.wall, is_known), self.workloads.get(node.index.position())) {
+            (Observed::Active, Some(Some(workload))) => observed_at_work(workload),
+            (observed, _) => observed,
+        }
+    }
+
+    /// When the workload of the node came into its present state.
+    pub fn workload_since(&self, node: NodeIndex) -> Option<Timestamp> {
+        self.state.store.intake.workload(node).map(|known| workload_view::since(&known))
     }
 
     /// The outward status, with the eligibility that is in force from the next slot: what a client just set shows at once.
@@ -153,6 +179,7 @@ impl<'a> NodeViews<'a> {
         let pool = node.pool_now().and_then(|index| self.pools.get(&index));
         let time = |slot: Option<Slot>| slot.map(|slot| slot.start().rfc3339());
         let maintenance = node.maintenance_around(self.slot.plus(1));
+        let workload = intake.workload(node.index);
         NodeView {
             node_id: node.id.to_string(),
             name: node.name.clone(),
@@ -178,6 +205,8 @@ impl<'a> NodeViews<'a> {
             created_at: node.created_at.rfc3339(),
             updated_at: node.updated_at.rfc3339(),
             latest: intake.latest(node.index).map(|latest| LatestSample::of(latest.at, &latest.sample)),
+            workload: workload.as_ref().map(WorkloadView::new),
+            capabilities: workload.map(|workload| workload.capabilities).unwrap_or_default(),
         }
     }
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{ApiError, ErrorBody};
 use super::input::Strict;
+use super::listing::{Order, descending, found, search, word};
 use super::node_view::{NodeView, NodeViews, show};
 use super::reads;
 use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path, Query};
@@ -32,6 +33,8 @@ pub fn node_id(text: &str) -> Result<NodeId, Refusal> {
 
 pub fn published(state: &AppState, node_id: &NodeId, change: Change) {
     state.events.publish(&Event::Node { node_id: node_id.clone(), change });
+    // It may be an order that an agent waits for.
+    state.waiting.wake();
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -46,66 +49,61 @@ pub struct NodeQuery {
     /// An outward status.
     #[param(value_type = Option<Status>)]
     status: Option<String>,
+    #[param(value_type = Option<NodeType>)]
+    node_type: Option<String>,
+    #[param(pattern = "^pool_[a-zA-Z0-9_-]+$")]
     pool_id: Option<String>,
-    /// `created_at` (default), `updated_at`, `name`, `status` or `poot_score`.
+    #[param(value_type = Option<Sort>)]
     sort: Option<String>,
-    /// `asc` (default) or `desc`.
+    #[param(value_type = Option<Order>)]
     order: Option<String>,
-    /// Part of a name or an id.
+    /// Part of a name or an id, in any case.
+    #[param(max_length = 100)]
     search: Option<String>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sort {
-    Created,
-    Updated,
+/// What nodes are ordered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = NodeSort, default = "created_at")]
+pub enum Sort {
+    CreatedAt,
+    UpdatedAt,
     Name,
     Status,
-    Score,
+    /// Nodes without a score come before the lowest.
+    PootScore,
 }
 
 /// A checked query.
 struct Wanted {
     status: Option<Status>,
+    node_type: Option<NodeType>,
     pool: Option<PoolId>,
     search: Option<String>,
     sort: Sort,
     descending: bool,
 }
 
-/// Longest search text, in bytes.
-const MAX_SEARCH: usize = 100;
-
 impl NodeQuery {
     fn check(self) -> Result<Wanted, Refusal> {
         let mut errors = FieldErrors::default();
-        let status = self.status.and_then(|text| {
-            let status = serde_json::from_value(text.into()).ok();
-            errors.require(status.is_some(), "status", "must be a status of a node");
-            status
-        });
-        let pool = self.pool_id.and_then(|text| PoolId::parse(&text).map_err(|e| errors.add("pool_id", e.to_string())).ok());
-        let sort = match self.sort.as_deref() {
-            None | Some("created_at") => Some(Sort::Created),
-            Some("updated_at") => Some(Sort::Updated),
-            Some("name") => Some(Sort::Name),
-            Some("status") => Some(Sort::Status),
-            Some("poot_score") => Some(Sort::Score),
-            Some(_) => None,
+        let wanted = Wanted {
+            status: word(&mut errors, "status", self.status.as_deref(), "a status of a node"),
+            node_type: word(&mut errors, "node_type", self.node_type.as_deref(), "worker, validator, storage or compute"),
+            pool: optional_pool(&mut errors, "pool_id", self.pool_id),
+            sort: word(&mut errors, "sort", self.sort.as_deref(), "created_at, updated_at, name, status or poot_score")
+                .unwrap_or(Sort::CreatedAt),
+            descending: descending(&mut errors, self.order.as_deref(), Order::Asc),
+            search: search(&mut errors, self.search.as_deref()),
         };
-        errors.require(sort.is_some(), "sort", "must be created_at, updated_at, name, status or poot_score");
-        let order = self.order.as_deref().unwrap_or("asc");
-        errors.require(matches!(order, "asc" | "desc"), "order", "must be asc or desc");
-        let search = self.search.filter(|text| !text.is_empty()).map(|text| text.to_ascii_lowercase());
-        errors.require(search.as_ref().is_none_or(|text| text.len() <= MAX_SEARCH), "search", "must have at most 100 characters");
-        errors.finish()?;
-        Ok(Wanted { status, pool, search, sort: sort.unwrap_or(Sort::Created), descending: order == "desc" })
+        errors.finish().map(|()| wanted)
     }
 }
 
 /// List nodes
-#[utoipa::path(get, path = "/nodes", tag = "nodes", params(PageQuery, NodeQuery),
-    responses((status = 200, body = NodeList), (status = 400, body = ErrorBody)))]
+#[utoipa::path(get, path = "/nodes", tag = "nodes", security(("access" = ["node:read"])), params(PageQuery, NodeQuery),
+    responses((status = 200, body = NodeList), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody, description = "no such pool")))]
 pub async fn list(
     State(state): State<AppState>,
     caller: Caller,
@@ -125,8 +123,9 @@ fn listed(state: &AppState, page: Page, wanted: &Wanted) -> Result<Json<NodeList
         None => None,
     };
     let fits = |node: &Node| {
-        let found = |text: &String| node.name.to_ascii_lowercase().contains(text) || node.id.as_str().to_ascii_lowercase().contains(text);
-        (pool.is_none() || node.pool_now() == pool) && wanted.search.as_ref().is_none_or(found)
+        (pool.is_none() || node.pool_now() == pool)
+            && wanted.node_type.is_none_or(|node_type| node_type == node.node_type)
+            && found(wanted.search.as_ref(), &[&node.name, node.id.as_str()])
     };
     let last = state.store.intake.last_reports();
     let now = state.now();
@@ -136,11 +135,11 @@ fn listed(state: &AppState, page: Page, wanted: &Wanted) -> Result<Json<NodeList
     rows.retain(|(_, status)| wanted.status.is_none_or(|wanted| wanted == *status));
     match wanted.sort {
         // They come in the order they were made.
-        Sort::Created => (),
-        Sort::Updated => rows.sort_by_key(|(node, _)| node.updated_at),
+        Sort::CreatedAt => (),
+        Sort::UpdatedAt => rows.sort_by_key(|(node, _)| node.updated_at),
         Sort::Name => rows.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name)),
         Sort::Status => rows.sort_by_key(|(_, status)| status_word(*status)),
-        Sort::Score => {
+        Sort::PootScore => {
             let indices: Vec<NodeIndex> = rows.iter().map(|(node, _)| node.index).collect();
             let standings = Standings::load(&state.store, &indices, state.settings.poot, now)?;
             rows.sort_by_cached_key(|(node, _)| standings.of(node.index).known_score().map(|score| score.score_hundredths));
@@ -170,18 +169,19 @@ fn status_word(status: Status) -> &'static str {
 #[serde(deny_unknown_fields)]
 pub struct NodeCreateRequest {
     /// 3 to 100 of letters, digits, `_` and `-`; unique within its pool.
-    #[schema(min_length = 3, max_length = 100, pattern = "^[a-zA-Z0-9_-]+$")]
+    #[schema(min_length = 3, max_length = 100, pattern = "^[a-zA-Z0-9_-]+$", example = "attic-pi")]
     name: String,
     node_type: NodeType,
     #[schema(value_type = Option<HardwareInfo>)]
     hardware_info: Option<Strict<HardwareInfo>>,
     location: Option<Location>,
+    #[schema(pattern = "^pool_[a-zA-Z0-9_-]+$", min_length = 8, max_length = 64, example = "pool_default")]
     initial_pool_id: Option<String>,
     configuration: Option<NodeConfiguration>,
 }
 
 /// Make a node that an agent may claim later
-#[utoipa::path(post, path = "/nodes", tag = "nodes", request_body = NodeCreateRequest,
+#[utoipa::path(post, path = "/nodes", tag = "nodes", security(("access" = ["node:write"])), request_body = NodeCreateRequest,
     responses((status = 201, body = NodeView), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub async fn create(
     State(state): State<AppState>,
@@ -215,7 +215,7 @@ pub fn optional_pool(errors: &mut FieldErrors, field: &str, text: Option<String>
 }
 
 /// Show a node
-#[utoipa::path(get, path = "/nodes/{id}", tag = "nodes", params(("id" = String, Path)),
+#[utoipa::path(get, path = "/nodes/{id}", tag = "nodes", security(("access" = ["node:read"])), params(("id" = String, Path)),
     responses((status = 200, body = NodeView), (status = 404, body = ErrorBody)))]
 pub async fn get(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<NodeView>, ApiError> {
     let node = reads::node_for(&state, &caller, &id, Role::Viewer)?;
@@ -225,19 +225,33 @@ pub async fn get(State(state): State<AppState>, caller: Caller, Path(id): Path<S
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NodeUpdateRequest {
-    #[schema(min_length = 3, max_length = 100, pattern = "^[a-zA-Z0-9_-]+$")]
+    #[schema(min_length = 3, max_length = 100, pattern = "^[a-zA-Z0-9_-]+$", example = "attic-pi")]
     name: Option<String>,
     node_type: Option<NodeType>,
     /// Moves the node; counts from the next slot.
+    #[schema(pattern = "^pool_[a-zA-Z0-9_-]+$", min_length = 8, max_length = 64, example = "pool_default")]
     pool_id: Option<String>,
     location: Option<Location>,
     configuration: Option<NodeConfiguration>,
-    /// `active`, `inactive` or `maintenance`. Maintenance begins in an hour, for an admin at once, and lasts until `active` is set or 8 hours in 7 days are used up.
+    /// Maintenance begins in an hour, for an admin at once, and lasts until `active` is set or 8 hours in 7 days are used up. `error` is only observed: to
+    /// set it answers 422.
+    #[schema(value_type = Option<StatusToSet>)]
     status: Option<String>,
 }
 
+/// The words for `status` in a change, for the document.
+#[derive(utoipa::ToSchema)]
+#[schema(as = NodeStatusToSet, rename_all = "snake_case")]
+#[expect(dead_code, reason = "the document's; the text is read by `status_change`, which refuses by name")]
+enum StatusToSet {
+    Active,
+    Inactive,
+    Maintenance,
+    Error,
+}
+
 /// Change a node
-#[utoipa::path(put, path = "/nodes/{id}", tag = "nodes", params(("id" = String, Path)), request_body = NodeUpdateRequest,
+#[utoipa::path(put, path = "/nodes/{id}", tag = "nodes", security(("access" = ["node:write"])), params(("id" = String, Path)), request_body = NodeUpdateRequest,
     responses((status = 200, body = NodeView), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub async fn update(
     State(state): State<AppState>,
@@ -249,16 +263,26 @@ pub async fn update(
     let id = node_id(&id)?;
     let mut errors = FieldErrors::default();
     let pool = optional_pool(&mut errors, "pool_id", asked.pool_id);
-    let change = NodeChange {
+    let status = asked.status.map(|text| status_change(&text, caller.is_admin())).transpose();
+    let mut change = NodeChange {
         name: asked.name,
         node_type: asked.node_type,
         location: asked.location,
         configuration: asked.configuration,
         pool,
-        status: asked.status.map(|text| status_change(&text, caller.is_admin())).transpose()?,
+        status: None,
     };
     let before = nodes::by_id(&state.store.read()?, &id)?.ok_or(Refusal::NodeNotFound)?;
     change.check(&mut errors, before.hardware.as_ref());
+    change.status = match status {
+        Ok(status) => status,
+        // Alone it has a name of its own; among others it is one more field.
+        Err(why) if errors.0.is_empty() => return Err(why.into()),
+        Err(why) => {
+            errors.add("status", why.to_string());
+            None
+        }
+    };
     errors.finish()?;
     let (act, directory) = (caller.act(state.now()), state.store.directory.clone());
     let node = state.store.write(move |tx| nodes::update(tx, &directory, &act, &id, &change)).await?;
@@ -279,7 +303,7 @@ fn status_change(text: &str, by_admin: bool) -> Result<StatusChange, Refusal> {
 /// Delete a node
 ///
 /// Refused while anything is owed to it or on its way. Its id is never given out again.
-#[utoipa::path(delete, path = "/nodes/{id}", tag = "nodes", params(("id" = String, Path)),
+#[utoipa::path(delete, path = "/nodes/{id}", tag = "nodes", security(("access" = ["node:write"])), params(("id" = String, Path)),
     responses((status = 204), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub async fn delete(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
     caller.require(Role::Operator)?;
@@ -335,7 +359,7 @@ fn is_owed(read: &impl Read, node: NodeIndex) -> Result<bool, Fault> {
 /// Accept the machine as it is now
 ///
 /// Ends a fingerprint drift: payouts of the node go on.
-#[utoipa::path(post, path = "/nodes/{id}/fingerprint/accept", tag = "nodes", params(("id" = String, Path)),
+#[utoipa::path(post, path = "/nodes/{id}/fingerprint/accept", tag = "nodes", security(("access" = ["enrolment:approve"])), params(("id" = String, Path)),
     responses((status = 200, body = NodeView), (status = 404, body = ErrorBody)))]
 pub async fn accept_fingerprint(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<NodeView>, ApiError> {
     caller.require(Role::Admin)?;

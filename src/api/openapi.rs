@@ -1,47 +1,209 @@
-//! The OpenAPI 3.1 document, made from the routes themselves.
+//! The OpenAPI 3.1 document, made from the routes themselves. What is true of many routes is said here once: who may call, and what every
+//! request can be answered with besides what its handler declares.
 
-use axum::http::header;
+use std::fmt::Write;
+use std::sync::LazyLock;
+
+use axum::http::{Method, StatusCode, header};
 use axum::response::IntoResponse;
+use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 
+use super::access::{self, NodeAccess, Rule, operations};
+use super::enrolment::{TokenSort, TokenStatus};
 use super::error::ErrorBody;
 use super::fleet_scores::HistoryRange;
+use super::listing::Order as ListOrder;
+use super::nodes::Sort as NodeSort;
+use super::payouts::Sort as PayoutSort;
+use super::people::{Sort as UserSort, UserStatus};
+use super::pools::Sort as PoolSort;
 use super::resources::{MetricType, TimeRange};
 use crate::domain::overlay::Metric;
+use crate::domain::scope::Scope;
+use crate::domain::user::Role;
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "Lucid Node Management", description = "Nodes, proof of operational time, work credits and payouts. Errors have the body `ErrorBody`. Routes marked `x-planned` answer 501."),
+    info(title = "Lucid Node Management"),
     // Schemas of query parameters are not found through their routes.
-    components(schemas(ErrorBody, HistoryRange, Metric, MetricType, TimeRange)),
-    security(("session" = []), ("bearer" = []))
+    components(schemas(
+        ErrorBody, HistoryRange, Metric, MetricType, Scope, TimeRange, ListOrder, NodeSort, PoolSort, UserSort, UserStatus, TokenSort, TokenStatus,
+        PayoutSort
+    ))
 )]
 struct Head;
+
+const ABOUT: &str = "Nodes, proof of operational time, work credits and payouts. Errors have the body `ErrorBody`. Routes marked `x-planned` answer 501.
+
+The scopes in a route's security requirement are what its caller must have, all of them; `x-roles` are the roles that do. `x-node-access` says what \
+     the route is to a node: `none`, `own` (the id in the path must be its own), `each` (every id in the body must be), `any`. Routes with \
+     `x-fresh-factor` want a session that was confirmed within the last minutes.";
+
+const SESSION: &str = "A browser's session, set by `POST /auth/login`. Over plain HTTP the cookie is called `lucid_session`. Requests that change something must come from a page of this origin.";
+const TOKEN: &str = "A program's: the `access_token` of `POST /auth/login`, or an API token.";
+const NODE: &str = "A node's, for an hour: `POST /auth/node/token`. It is for that node alone.";
 
 /// The document's head; the routers add paths and schemas.
 pub fn head() -> utoipa::openapi::OpenApi {
     let mut document = Head::openapi();
+    document.info.description = Some(format!("{ABOUT}\n\n{}", scopes()));
     let components = document.components.get_or_insert_default();
-    components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new("__Host-lucid_session"))));
-    components.add_security_scheme("bearer", SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build()));
+    let bearer = |format: Option<&str>, about: &str| {
+        let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(about));
+        SecurityScheme::Http(format.into_iter().fold(scheme, HttpBuilder::bearer_format).build())
+    };
+    let cookie = ApiKeyValue::with_description("__Host-lucid_session", SESSION);
+    components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
+    components.add_security_scheme("token", bearer(None, TOKEN));
+    components.add_security_scheme("node", bearer(Some("JWT"), NODE));
     document
+}
+
+/// Scopes by the lowest role that has them.
+fn scopes() -> String {
+    let mut text = String::from("| scope | from role | programs |\n|---|---|---|\n");
+    for scope in Scope::ALL {
+        let programs = if scope.for_people_only() { "no" } else { "yes" };
+        let _ = writeln!(text, "| `{scope}` | {} | {programs} |", scope.lowest_role().as_str());
+    }
+    text
 }
 
 /// The whole document, pretty, with a newline at its end.
 pub fn openapi_json() -> String {
-    let (_, mut document) = super::routes().split_for_parts();
-    for (path, item) in &mut document.paths.paths {
-        let operations = [("get", &mut item.get), ("post", &mut item.post), ("put", &mut item.put), ("delete", &mut item.delete)];
-        for (method, operation) in operations {
-            if let Some(operation) = operation {
-                operation.operation_id = Some(operation_id(method, path));
+    let document = super::declared();
+    // Extensions of an operation come in no order; a JSON value sorts them.
+    let mut published = serde_json::to_value(&document).unwrap_or_default();
+    published["components"]["responses"] = Problem::ALL.iter().map(|problem| (problem.name().to_owned(), problem.response())).collect();
+    for (path, item) in &document.paths.paths {
+        for (method, operation) in operations(item) {
+            let method_name = method.as_str().to_ascii_lowercase();
+            let published = &mut published["paths"][path][&method_name];
+            published["operationId"] = operation_id(&method_name, path).into();
+            let rule = Rule::of(path, operation);
+            if let Some(Rule::Guarded { scopes, nodes, .. }) = &rule {
+                say_who(published, scopes, nodes);
             }
+            add_answers(published, &method, path, rule.as_ref());
         }
     }
-    let mut text = serde_json::to_string_pretty(&document).unwrap_or_default();
+    let mut text = serde_json::to_string_pretty(&published).unwrap_or_default();
     text.push('\n');
     text
+}
+
+/// The real schemes in place of the declared one, and what follows from it.
+fn say_who(operation: &mut Value, scopes: &[Scope], nodes: &NodeAccess) {
+    let schemes = ["session", "token"].into_iter().chain((*nodes != NodeAccess::None).then_some("node"));
+    operation["security"] = schemes.map(|scheme| json!({ scheme: scopes })).collect();
+    let roles = Role::ALL.into_iter().filter(|role| scopes.iter().all(|scope| role.may(*scope)));
+    operation["x-roles"] = roles.map(|role| Value::from(role.as_str())).collect();
+    operation[access::NODE_ACCESS] = nodes.as_str().into();
+}
+
+/// Answers that come from the layers around the handlers and from what they all use.
+fn add_answers(operation: &mut Value, method: &Method, path: &str, rule: Option<&Rule>) {
+    let (has_body, has_parameters) = (operation.get("requestBody").is_some(), operation.get("parameters").is_some());
+    let guarded = matches!(rule, Some(Rule::Guarded { .. }));
+    let changes = *method != Method::GET;
+    let api = path.starts_with("/api/");
+    let mut problems = vec![Problem::Internal];
+    problems.extend([Problem::TooManyRequests, Problem::Unavailable].into_iter().filter(|_| api));
+    problems.extend([Problem::NotSignedIn, Problem::Forbidden].into_iter().filter(|_| guarded));
+    problems.extend([Problem::BodyTooSlow, Problem::BodyTooLarge, Problem::NotJson].into_iter().filter(|_| has_body));
+    problems.extend((has_body || has_parameters || (guarded && changes)).then_some(Problem::Malformed));
+    problems.extend((guarded && changes).then_some(Problem::Conflict));
+    problems.extend(path.contains('{').then_some(Problem::NotFound));
+    if !operation["responses"].is_object() {
+        operation["responses"] = Value::Object(Map::new());
+    }
+    let Some(answers) = operation["responses"].as_object_mut() else { return };
+    for problem in problems {
+        let reference = json!({ "$ref": format!("#/components/responses/{}", problem.name()) });
+        let declared = answers.entry(problem.status().as_str()).or_insert(Value::Null);
+        // One that the handler describes has the body all the same.
+        if declared.get("description").is_none_or(|text| text == "") && declared.get("content").is_none_or(is_error_body) {
+            *declared = reference;
+        }
+    }
+    for (status, answer) in answers.iter_mut() {
+        let failed = status.starts_with('4') || status.starts_with('5');
+        let bare = answer.get("$ref").is_none() && answer.get("content").is_none();
+        if failed && bare {
+            answer["content"] = error_content();
+        }
+        // OpenAPI wants one, empty or not.
+        if answer.get("$ref").is_none() && answer.get("description").is_none() {
+            let reason = status.parse().ok().and_then(|code| StatusCode::from_u16(code).ok()?.canonical_reason());
+            answer["description"] = reason.unwrap_or_default().into();
+        }
+    }
+}
+
+fn error_content() -> Value {
+    json!({ "application/json": { "schema": { "$ref": "#/components/schemas/ErrorBody" } } })
+}
+
+fn is_error_body(content: &Value) -> bool {
+    *content == error_content()
+}
+
+macro_rules! problems {
+    ($($name:ident = $status:ident, $description:literal);+ $(;)?) => {
+        /// Refusals and failures that many routes share.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        enum Problem {
+            $($name),+
+        }
+
+        impl Problem {
+            const ALL: &'static [Problem] = &[$(Problem::$name),+];
+
+            fn name(self) -> &'static str {
+                match self {
+                    $(Problem::$name => stringify!($name)),+
+                }
+            }
+
+            fn status(self) -> StatusCode {
+                match self {
+                    $(Problem::$name => StatusCode::$status),+
+                }
+            }
+
+            fn description(self) -> &'static str {
+                match self {
+                    $(Problem::$name => $description),+
+                }
+            }
+        }
+    };
+}
+
+problems! {
+    Malformed = BAD_REQUEST, "A field, a parameter or a header is not what this route reads; `details.fields` lists all of them.";
+    NotSignedIn = UNAUTHORIZED, "No credentials, or such as do not hold any more.";
+    Forbidden = FORBIDDEN, "The caller lacks a scope, is a node that asks about another, is not confirmed, or the page is of another origin.";
+    NotFound = NOT_FOUND, "Nothing has this id.";
+    BodyTooSlow = REQUEST_TIMEOUT, "The body did not arrive in time.";
+    Conflict = CONFLICT, "It contradicts what is there, or the idempotency key was used for another request.";
+    BodyTooLarge = PAYLOAD_TOO_LARGE, "The body is larger than 10 MiB.";
+    NotJson = UNSUPPORTED_MEDIA_TYPE, "The body is not sent as `application/json`.";
+    TooManyRequests = TOO_MANY_REQUESTS, "Too many requests or attempts; `Retry-After` says how long to wait.";
+    Internal = INTERNAL_SERVER_ERROR, "A fault of the manager; its log has it under the request id.";
+    Unavailable = SERVICE_UNAVAILABLE, "The store is busy or failed, or the clock is not trusted; `Retry-After` says how long to wait.";
+}
+
+impl Problem {
+    fn response(self) -> Value {
+        let mut response = json!({ "description": self.description(), "content": error_content() });
+        if matches!(self, Problem::TooManyRequests | Problem::Unavailable) {
+            response["headers"] = json!({ "Retry-After": { "description": "Seconds.", "schema": { "type": "integer", "minimum": 1 } } });
+        }
+        response
+    }
 }
 
 /// `get_nodes_id_resources`: names of handlers are unique in their file only, and these have to be in the document.
@@ -53,5 +215,38 @@ fn operation_id(method: &str, path: &str) -> String {
 /// This document
 #[utoipa::path(get, path = "/openapi.json", tag = "health", responses((status = 200, body = Object)), security(()))]
 pub async fn document() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], openapi_json())
+    static TEXT: LazyLock<String> = LazyLock::new(openapi_json);
+    ([(header::CONTENT_TYPE, "application/json")], TEXT.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operation_says_who_and_every_refusal_has_the_body_of_the_contract() {
+        let document: Value = serde_json::from_str(&openapi_json()).unwrap();
+        let get = &document["paths"]["/api/v1/nodes/{id}"]["get"];
+        assert_eq!(get["security"], json!([{ "session": ["node:read"] }, { "token": ["node:read"] }, { "node": ["node:read"] }]));
+        assert_eq!(get["x-roles"], json!(["viewer", "operator", "admin", "super_admin"]));
+        assert_eq!(get[access::NODE_ACCESS], "own");
+        assert_eq!(document["paths"]["/api/v1/clock/accept"]["post"]["x-roles"], json!(["super_admin"]));
+        assert!(!document.to_string().contains("\"access\""), "the declared scheme is not published");
+        let mut failures = 0;
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                for (status, answer) in operation["responses"].as_object().unwrap() {
+                    let place = format!("{method} {path} {status}");
+                    let resolved = answer["$ref"].as_str().map_or(answer, |to| document.pointer(to.trim_start_matches('#')).unwrap());
+                    assert!(resolved["description"].is_string(), "{place}");
+                    let health = path.starts_with("/health") && status == "503";
+                    if (status.starts_with('4') || status.starts_with('5')) && !health {
+                        assert!(is_error_body(&resolved["content"]), "{place}: {resolved}");
+                        failures += 1;
+                    }
+                }
+            }
+        }
+        assert!(failures > 300, "{failures}");
+    }
 }

@@ -158,7 +158,7 @@ pub struct Overview {
 }
 
 /// Everything at a glance
-#[utoipa::path(get, path = "/overview", tag = "operations", responses((status = 200, body = Overview)))]
+#[utoipa::path(get, path = "/overview", tag = "operations", security(("access" = ["fleet:read"])), responses((status = 200, body = Overview)))]
 pub async fn show(State(state): State<AppState>, caller: Caller) -> Result<Json<Overview>, ApiError> {
     caller.require(Role::Viewer)?;
     let is_admin = caller.is_admin();

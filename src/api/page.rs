@@ -10,6 +10,8 @@ use crate::domain::refusal::FieldErrors;
 
 pub const DEFAULT_LIMIT: u32 = 20;
 pub const MAX_LIMIT: u32 = 100;
+/// The farthest page: what no list can reach is a mistake.
+pub const MAX_PAGE: u32 = 100_000;
 
 /// Which page is asked for; `page` counts from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +72,7 @@ pub struct Pagination {
 #[into_params(parameter_in = Query)]
 pub struct PageQuery {
     /// From 1.
-    #[param(value_type = Option<u32>, minimum = 1, default = 1)]
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 100_000, default = 1)]
     page: Option<String>,
     #[param(value_type = Option<u32>, minimum = 1, maximum = 100, default = 20)]
     limit: Option<String>,
@@ -81,15 +83,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Page {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Page, ApiError> {
         let Query(raw) = Query::<PageQuery>::from_request_parts(parts, state).await?;
-        let number = |text: Option<String>, default: u32| text.map_or(Some(default), |text| text.parse::<u32>().ok());
-        let page = number(raw.page, 1).filter(|page| *page >= 1);
+        let number = |text: Option<String>, default: u32| text.map_or(Some(default), |text| digits(&text));
+        let page = number(raw.page, 1).filter(|page| (1..=MAX_PAGE).contains(page));
         let limit = number(raw.limit, DEFAULT_LIMIT).filter(|limit| (1..=MAX_LIMIT).contains(limit));
         let mut errors = FieldErrors::default();
-        errors.require(page.is_some(), "page", "must be a whole number from 1");
+        errors.require(page.is_some(), "page", "must be a whole number from 1 to 100000");
         errors.require(limit.is_some(), "limit", "must be a whole number from 1 to 100");
         errors.finish()?;
         Ok(Page { page: page.unwrap_or(1), limit: limit.unwrap_or(DEFAULT_LIMIT) })
     }
+}
+
+/// Digits only: the standard parser also takes a plus sign.
+fn digits(text: &str) -> Option<u32> {
+    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 #[cfg(test)]
@@ -107,7 +114,8 @@ mod tests {
     async fn pages_keep_their_bounds() {
         assert_eq!(page("").await, Ok(Page { page: 1, limit: 20 }));
         assert_eq!(page("?page=3&limit=100&status=active").await, Ok(Page { page: 3, limit: 100 }));
-        for bad in ["?page=0", "?page=x", "?limit=0", "?limit=101", "?limit=-1", "?page="] {
+        assert_eq!(page("?page=100000&limit=1").await, Ok(Page { page: MAX_PAGE, limit: 1 }));
+        for bad in ["?page=0", "?page=x", "?limit=0", "?limit=101", "?limit=-1", "?page=", "?page=100001", "?page=%2B1"] {
             assert_eq!(page(bad).await.unwrap_err().fields.len(), 1, "{bad}");
         }
         assert_eq!(page("?page=0&limit=0").await.unwrap_err().fields.len(), 2);

@@ -67,8 +67,16 @@ impl Attempts {
     }
 }
 
-/// The person with this name and password. An unknown name takes as long as a wrong password.
+/// The person with this name and password, where the password is all that is asked for.
 pub async fn check(state: &AppState, request: &RequestInfo, username: &str, password: &str) -> Result<User, ApiError> {
+    let user = judge(state, request, username, password).await?;
+    state.attempts.succeeded(&username_key(username), request.address);
+    Ok(user)
+}
+
+/// The person with this name and password. An unknown name takes as long as a wrong password. The attempt stays counted as failed: who calls
+/// this says when it has succeeded.
+pub async fn judge(state: &AppState, request: &RequestInfo, username: &str, password: &str) -> Result<User, ApiError> {
     let sane = username.len() <= MAX_USERNAME_BYTES && password.len() <= MAX_PASSWORD_BYTES;
     let account = if sane { username_key(username) } else { String::new() };
     state.attempts.attempt(&account, request.address, state.now())?;
@@ -77,10 +85,7 @@ pub async fn check(state: &AppState, request: &RequestInfo, username: &str, pass
     let key = state.stretching.stretch(if sane { password } else { "" }, salt).await?;
     let about = user.as_ref().map(|user| user.id.to_string());
     match user.filter(|user| sane && !user.disabled && crypto::equal(&user.password.hash, &key.0)) {
-        Some(user) => {
-            state.attempts.succeeded(&account, request.address);
-            Ok(user)
-        }
+        Some(user) => Ok(user),
         None => Err(ApiError::from(Refusal::WrongCredentials).about(about)),
     }
 }

@@ -94,7 +94,7 @@ pub struct Moment {
 }
 
 /// Show a payout
-#[utoipa::path(get, path = "/nodes/payouts/{payout_id}", tag = "payouts", params(("payout_id" = String, Path)),
+#[utoipa::path(get, path = "/nodes/payouts/{payout_id}", tag = "payouts", security(("access" = ["payout:read"])), params(("payout_id" = String, Path)),
     responses((status = 200, body = PayoutDetail), (status = 404, body = ErrorBody)))]
 pub async fn show(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<PayoutDetail>, ApiError> {
     caller.require(Role::Viewer)?;

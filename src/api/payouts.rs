@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::auth::{Caller, Principal};
 use super::error::{ApiError, ErrorBody};
 use super::json::{Json, Path, Query};
+use super::listing::{Order, descending, word};
 use super::page::{Page, PageQuery, Pagination};
 use super::reads::{self, Names};
 use super::state::AppState;
@@ -14,7 +15,7 @@ use crate::domain::address::{AddressRecord, PayoutAddress};
 use crate::domain::ledger::Settlement;
 use crate::domain::money::Currency;
 use crate::domain::payout::{self, Payout, Status};
-use crate::domain::refusal::{FieldError, Refusal};
+use crate::domain::refusal::{FieldError, FieldErrors, Refusal};
 use crate::domain::time::{Now, Timestamp};
 use crate::domain::user::Role;
 use crate::live::Job;
@@ -46,7 +47,7 @@ impl AddressView {
 }
 
 /// A node's payout address
-#[utoipa::path(get, path = "/nodes/{id}/payout-address", tag = "payouts", params(("id" = String, Path)), responses((status = 200, body = AddressView), (status = 404, description = "none is registered")))]
+#[utoipa::path(get, path = "/nodes/{id}/payout-address", tag = "payouts", security(("access" = ["payout:address"])), params(("id" = String, Path)), responses((status = 200, body = AddressView), (status = 404, description = "none is registered")))]
 pub async fn address(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<AddressView>, ApiError> {
     let node = reads::node_for_person(&state, &caller, &id, Role::Operator)?;
     let record = payouts::address(&state.store.read()?, &state.store.secrets, node.index)?.ok_or(Refusal::AddressNotFound)?;
@@ -69,8 +70,8 @@ fn usdt() -> Currency {
 
 /// Register a node's payout address
 ///
-/// A changed address waits before it is used; the same one again changes nothing.
-#[utoipa::path(put, path = "/nodes/{id}/payout-address", tag = "payouts", params(("id" = String, Path)), request_body = NewAddress, responses((status = 200, body = AddressView), (status = 400, description = "not an address that can be paid")))]
+/// A changed address waits before it is used; the same one again changes nothing. Wants a session confirmed within the last 5 minutes.
+#[utoipa::path(put, path = "/nodes/{id}/payout-address", tag = "payouts", security(("access" = ["payout:address"])), params(("id" = String, Path)), request_body = NewAddress, extensions(("x-fresh-factor" = json!(true))), responses((status = 200, body = AddressView), (status = 400, description = "not an address that can be paid"), (status = 403, body = ErrorBody)))]
 pub async fn set_address(
     State(state): State<AppState>,
     caller: Caller,
@@ -105,8 +106,11 @@ fn payable(new: &NewAddress) -> Result<PayoutAddress, Refusal> {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct PayoutView {
     pub payout_id: String,
+    #[schema(pattern = "^node_[a-zA-Z0-9_-]+$", min_length = 8, max_length = 64, example = "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f")]
     pub node_id: String,
     pub node_name: String,
+    /// Exact.
+    #[schema(pattern = r"^[0-9]+(\.[0-9]{1,8})?$", example = "12.5")]
     pub amount: String,
     pub currency: Currency,
     /// Viewers see its end only.
@@ -118,8 +122,11 @@ pub struct PayoutView {
     pub review_reason: Option<String>,
     pub transaction_hash: Option<String>,
     pub attempts: u32,
+    #[schema(format = DateTime, example = "2026-09-21T14:13:20Z")]
     pub created_at: String,
+    #[schema(format = DateTime, example = "2026-09-21T14:13:20Z")]
     pub updated_at: String,
+    #[schema(format = DateTime, example = "2026-09-21T14:13:20Z")]
     pub completed_at: Option<String>,
     /// Why it failed or was cancelled.
     pub error_message: Option<String>,
@@ -161,7 +168,7 @@ pub struct PayoutList {
 }
 
 /// Payouts of a node, newest first
-#[utoipa::path(get, path = "/nodes/{id}/payouts", tag = "payouts", params(("id" = String, Path), PageQuery), responses((status = 200, body = PayoutList)))]
+#[utoipa::path(get, path = "/nodes/{id}/payouts", tag = "payouts", security(("access" = ["payout:read"])), params(("id" = String, Path), PageQuery), responses((status = 200, body = PayoutList)))]
 pub async fn of_node(
     State(state): State<AppState>,
     caller: Caller,
@@ -173,7 +180,7 @@ pub async fn of_node(
 }
 
 /// Payouts of a node, newest first: the same as `/nodes/{id}/payouts`
-#[utoipa::path(get, path = "/payouts/{node_id}", tag = "payouts", params(("node_id" = String, Path), PageQuery), responses((status = 200, body = PayoutList)))]
+#[utoipa::path(get, path = "/payouts/{node_id}", tag = "payouts", security(("access" = ["payout:read"])), params(("node_id" = String, Path), PageQuery), responses((status = 200, body = PayoutList)))]
 pub async fn of_node_flat(state: State<AppState>, caller: Caller, id: Path<String>, page: Page) -> Result<Json<PayoutList>, ApiError> {
     of_node(state, caller, id, page).await
 }
@@ -181,14 +188,31 @@ pub async fn of_node_flat(state: State<AppState>, caller: Caller, id: Path<Strin
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct PayoutQuery {
-    status: Option<Status>,
+    #[param(value_type = Option<Status>)]
+    status: Option<String>,
     /// Payouts to this node only; 404 when there is none of this id.
     node_id: Option<String>,
-    settlement: Option<Settlement>,
+    #[param(value_type = Option<Settlement>)]
+    settlement: Option<String>,
+    #[param(value_type = Option<Currency>)]
+    currency: Option<String>,
+    /// When they were planned is the only order there is.
+    #[param(value_type = Option<Sort>)]
+    sort: Option<String>,
+    /// Descending unless it says otherwise.
+    #[param(value_type = Option<Order>)]
+    order: Option<String>,
 }
 
-/// All payouts, newest first
-#[utoipa::path(get, path = "/nodes/payouts/history", tag = "payouts", params(PageQuery, PayoutQuery),
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = PayoutSort, default = "created_at")]
+pub enum Sort {
+    CreatedAt,
+}
+
+/// All payouts, newest first unless `order` says otherwise
+#[utoipa::path(get, path = "/nodes/payouts/history", tag = "payouts", security(("access" = ["payout:read"])), params(PageQuery, PayoutQuery),
     responses((status = 200, body = PayoutList), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub async fn history(
     State(state): State<AppState>,
@@ -197,11 +221,21 @@ pub async fn history(
     Query(query): Query<PayoutQuery>,
 ) -> Result<Json<PayoutList>, ApiError> {
     caller.require(Role::Viewer)?;
+    let mut errors = FieldErrors::default();
+    let filter = Filter {
+        node: None,
+        status: word(&mut errors, "status", query.status.as_deref(), "pending, processing, completed, failed or cancelled"),
+        settlement: word(&mut errors, "settlement", query.settlement.as_deref(), "live or simulated"),
+        currency: word(&mut errors, "currency", query.currency.as_deref(), "USDT or LUCID"),
+        oldest_first: !descending(&mut errors, query.order.as_deref(), Order::Desc),
+    };
+    let _: Option<Sort> = word(&mut errors, "sort", query.sort.as_deref(), "created_at");
+    errors.finish()?;
     let node = match &query.node_id {
         Some(id) => Some(reads::node_for_person(&state, &caller, id, Role::Viewer)?.index),
         None => None,
     };
-    list(&state, &caller, Filter { node, status: query.status, settlement: query.settlement }, page).await
+    list(&state, &caller, Filter { node, ..filter }, page).await
 }
 
 async fn list(state: &AppState, caller: &Caller, filter: Filter, page: Page) -> Result<Json<PayoutList>, ApiError> {
@@ -232,7 +266,7 @@ pub struct Nudged {
 /// Run a payout cycle now
 ///
 /// The cycle keeps its guards: thresholds, frequency, waits. This only spares the time until it would run by itself.
-#[utoipa::path(post, path = "/payouts/process", tag = "payouts", responses((status = 202, body = Nudged)))]
+#[utoipa::path(post, path = "/payouts/process", tag = "payouts", security(("access" = ["payout:process"])), responses((status = 202, body = Nudged)))]
 pub async fn process(State(state): State<AppState>, caller: Caller) -> Result<(StatusCode, Json<Nudged>), ApiError> {
     caller.require(Role::Admin)?;
     let draft = caller.act(state.now()).draft("payouts.process", "");

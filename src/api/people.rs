@@ -5,8 +5,9 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::auth::Caller;
-use super::error::ApiError;
-use super::json::{Json, Path};
+use super::error::{ApiError, ErrorBody};
+use super::json::{Json, Path, Query};
+use super::listing::{Order, descending, found, search, word};
 use super::login::UserView;
 use super::page::{Page, PageQuery, Pagination};
 use super::passwords;
@@ -22,11 +23,72 @@ pub struct UserList {
     pagination: Pagination,
 }
 
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct UserQuery {
+    #[param(value_type = Option<Role>)]
+    role: Option<String>,
+    #[param(value_type = Option<UserStatus>)]
+    status: Option<String>,
+    #[param(value_type = Option<Sort>)]
+    sort: Option<String>,
+    #[param(value_type = Option<Order>)]
+    order: Option<String>,
+    /// Part of a name, in any case.
+    #[param(max_length = 100)]
+    search: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UserStatus {
+    Enabled,
+    Disabled,
+}
+
+/// What people are ordered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = UserSort, default = "created_at")]
+pub enum Sort {
+    CreatedAt,
+    UpdatedAt,
+    Name,
+}
+
 /// People
-#[utoipa::path(get, path = "/users", tag = "people", params(PageQuery), responses((status = 200, body = UserList)))]
-pub async fn list(State(state): State<AppState>, caller: Caller, page: Page) -> Result<Json<UserList>, ApiError> {
+#[utoipa::path(get, path = "/users", tag = "people", security(("access" = ["user:read"])), params(PageQuery, UserQuery),
+    responses((status = 200, body = UserList), (status = 400, body = ErrorBody)))]
+pub async fn list(
+    State(state): State<AppState>,
+    caller: Caller,
+    page: Page,
+    Query(query): Query<UserQuery>,
+) -> Result<Json<UserList>, ApiError> {
     caller.require(Role::Admin)?;
-    let (users, pagination) = page.slice(people::users(&state.store.read()?)?);
+    let mut errors = FieldErrors::default();
+    let role: Option<Role> = word(&mut errors, "role", query.role.as_deref(), "viewer, operator, admin or super_admin");
+    let status: Option<UserStatus> = word(&mut errors, "status", query.status.as_deref(), "enabled or disabled");
+    let sort = word(&mut errors, "sort", query.sort.as_deref(), "created_at, updated_at or name").unwrap_or(Sort::CreatedAt);
+    let descending = descending(&mut errors, query.order.as_deref(), Order::Asc);
+    let search = search(&mut errors, query.search.as_deref());
+    errors.finish()?;
+    let mut rows = people::users(&state.store.read()?)?;
+    rows.retain(|user| {
+        let fits =
+            role.is_none_or(|role| role == user.role) && status.is_none_or(|status| (status == UserStatus::Disabled) == user.disabled);
+        fits && found(search.as_ref(), &[&user.username])
+    });
+    match sort {
+        // They come in the order they were made.
+        Sort::CreatedAt => (),
+        Sort::UpdatedAt => rows.sort_by_key(|user| user.updated_at),
+        Sort::Name => rows.sort_by_cached_key(|user| user.username.to_lowercase()),
+    }
+    if descending {
+        rows.reverse();
+    }
+    let (users, pagination) = page.slice(rows);
     Ok(Json(UserList { users: users.iter().map(UserView::from).collect(), pagination }))
 }
 
@@ -39,7 +101,7 @@ pub struct NewUser {
 }
 
 /// Add a person, up to one's own role
-#[utoipa::path(post, path = "/users", tag = "people", request_body = NewUser, responses((status = 201, body = UserView), (status = 409, description = "the name is taken")))]
+#[utoipa::path(post, path = "/users", tag = "people", security(("access" = ["user:write"])), request_body = NewUser, responses((status = 201, body = UserView), (status = 409, description = "the name is taken")))]
 pub async fn create(
     State(state): State<AppState>,
     caller: Caller,
@@ -55,7 +117,8 @@ pub async fn create(
     let now = state.now();
     let id = UserId::new(state.entropy.uuid(now.wall.0));
     let (created_at, updated_at) = (now.wall, now.wall);
-    let user = User { id, username: body.username, role: body.role, password, disabled: false, created_at, updated_at };
+    let user =
+        User { id, username: body.username, role: body.role, password, disabled: false, created_at, updated_at, second_factor: None };
     let view = UserView::from(&user);
     let act = caller.act(now);
     state.store.write(move |tx| people::create(tx, &user, &act)).await?;
@@ -76,7 +139,7 @@ pub struct UserUpdate {
 ///
 /// Admins change people up to their own role. Anybody changes their own password with `current_password`. A new password, or
 /// disabling, ends the person's other sessions.
-#[utoipa::path(put, path = "/users/{id}", tag = "people", params(("id" = String, Path)), request_body = UserUpdate, responses((status = 200, body = UserView), (status = 404)))]
+#[utoipa::path(put, path = "/users/{id}", tag = "people", security(("access" = ["session:self"])), params(("id" = String, Path)), request_body = UserUpdate, responses((status = 200, body = UserView), (status = 404)))]
 pub async fn update(
     State(state): State<AppState>,
     caller: Caller,
@@ -109,7 +172,7 @@ pub async fn update(
 }
 
 /// Remove a person
-#[utoipa::path(delete, path = "/users/{id}", tag = "people", params(("id" = String, Path)), responses((status = 204), (status = 404), (status = 409, description = "the last super_admin")))]
+#[utoipa::path(delete, path = "/users/{id}", tag = "people", security(("access" = ["user:write"])), params(("id" = String, Path)), responses((status = 204), (status = 404), (status = 409, description = "the last super_admin")))]
 pub async fn delete(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
     let (_, own_role) = caller.person(Role::Admin)?;
     let id = user_id(&id)?;
@@ -119,7 +182,7 @@ pub async fn delete(State(state): State<AppState>, caller: Caller, Path(id): Pat
 }
 
 /// What is no id is nobody's.
-fn user_id(text: &str) -> Result<UserId, Refusal> {
+pub(super) fn user_id(text: &str) -> Result<UserId, Refusal> {
     UserId::parse(text).map_err(|_| Refusal::UserNotFound)
 }
 

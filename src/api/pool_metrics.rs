@@ -82,7 +82,7 @@ pub struct MemberSeries {
 }
 
 /// One metric of a pool's members
-#[utoipa::path(get, path = "/nodes/pools/{pool_id}/resources/metrics", tag = "pools", params(("pool_id" = String, Path), OverlayQuery),
+#[utoipa::path(get, path = "/nodes/pools/{pool_id}/resources/metrics", tag = "pools", security(("access" = ["pool:read"])), params(("pool_id" = String, Path), OverlayQuery),
     responses((status = 200, body = PoolMetrics), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub async fn show(
     State(state): State<AppState>,

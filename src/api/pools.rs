@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{ApiError, ErrorBody};
 use super::input::RawAmount;
+use super::listing::{OnOff, Order, descending, found, search, word};
 use super::node_view::{NodeView, show};
 use super::nodes::{node_id, published};
-use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path};
+use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path, Query};
 use crate::domain::ids::{NodeId, PoolId, PoolIndex};
 use crate::domain::money::{Currency, Units};
 use crate::domain::node::ResourceLimits;
@@ -28,16 +29,22 @@ pub fn pool_id(text: &str) -> Result<PoolId, Refusal> {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = Pool)]
 pub struct PoolView {
+    #[schema(pattern = "^pool_[a-zA-Z0-9_-]+$", min_length = 8, max_length = 64, example = "pool_default")]
     pub pool_id: String,
+    #[schema(min_length = 3, max_length = 100, pattern = "^[a-zA-Z0-9_-]+$", example = "default")]
     pub name: String,
+    #[schema(max_length = 500)]
     pub description: String,
     pub node_count: u32,
+    #[schema(minimum = 1, maximum = 1000, example = 100)]
     pub max_nodes: u32,
     pub resource_limits: Option<ResourceLimits>,
     pub auto_scaling: bool,
     pub scaling_policy: Option<ScalingPolicy>,
     pub pricing: PricingView,
+    #[schema(format = DateTime, example = "2026-09-21T14:13:20Z")]
     pub created_at: String,
+    #[schema(format = DateTime, example = "2026-09-21T14:13:20Z")]
     pub updated_at: String,
 }
 
@@ -48,6 +55,7 @@ pub struct PricingView {
     pub cost_per_hour: String,
     #[schema(example = "0.05")]
     pub reward_per_hour: String,
+    #[schema(value_type = Currency)]
     pub currency: String,
     /// When this price comes into force, if it is still to come: at the start of the next epoch after it was set.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,22 +98,76 @@ pub struct PoolList {
     pub pagination: Pagination,
 }
 
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct PoolQuery {
+    #[param(value_type = Option<Sort>)]
+    sort: Option<String>,
+    #[param(value_type = Option<Order>)]
+    order: Option<String>,
+    /// Part of a name, an id or a description, in any case.
+    #[param(max_length = 100)]
+    search: Option<String>,
+    #[param(value_type = Option<bool>)]
+    auto_scaling: Option<String>,
+}
+
+/// What pools are ordered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = PoolSort, default = "created_at")]
+pub enum Sort {
+    CreatedAt,
+    UpdatedAt,
+    Name,
+    NodeCount,
+}
+
 /// List pools
-#[utoipa::path(get, path = "/nodes/pools", tag = "pools", params(PageQuery), responses((status = 200, body = PoolList)))]
-pub async fn list(State(state): State<AppState>, caller: Caller, page: Page) -> Result<Json<PoolList>, ApiError> {
+#[utoipa::path(get, path = "/nodes/pools", tag = "pools", security(("access" = ["pool:read"])), params(PageQuery, PoolQuery),
+    responses((status = 200, body = PoolList), (status = 400, body = ErrorBody)))]
+pub async fn list(
+    State(state): State<AppState>,
+    caller: Caller,
+    page: Page,
+    Query(query): Query<PoolQuery>,
+) -> Result<Json<PoolList>, ApiError> {
     caller.require(Role::Viewer)?;
+    let mut errors = FieldErrors::default();
+    let sort = word(&mut errors, "sort", query.sort.as_deref(), "created_at, updated_at, name or node_count").unwrap_or(Sort::CreatedAt);
+    let descending = descending(&mut errors, query.order.as_deref(), Order::Asc);
+    let search = search(&mut errors, query.search.as_deref());
+    let auto_scaling: Option<OnOff> = word(&mut errors, "auto_scaling", query.auto_scaling.as_deref(), "true or false");
+    errors.finish()?;
     let read = state.store.read()?;
     let counts = nodes::member_counts(&read)?;
-    let (rows, pagination) = page.slice(pools::list(&read)?);
+    let count = |pool: &Pool| counts.get(&pool.index).copied().unwrap_or(0);
+    let mut rows = pools::list(&read)?;
+    rows.retain(|pool| {
+        let fits = auto_scaling.is_none_or(|wanted| (wanted == OnOff::True) == pool.auto_scaling);
+        fits && found(search.as_ref(), &[&pool.name, pool.id.as_str(), &pool.description])
+    });
+    match sort {
+        // They come in the order they were made.
+        Sort::CreatedAt => (),
+        Sort::UpdatedAt => rows.sort_by_key(|pool| pool.updated_at),
+        Sort::Name => rows.sort_by(|a, b| a.name.cmp(&b.name)),
+        Sort::NodeCount => rows.sort_by_key(|pool| count(pool)),
+    }
+    if descending {
+        rows.reverse();
+    }
+    let (rows, pagination) = page.slice(rows);
     let slot = state.now().wall.slot();
-    let view = |pool: &Pool| PoolView::of(pool, counts.get(&pool.index).copied().unwrap_or(0), slot);
+    let view = |pool: &Pool| PoolView::of(pool, count(pool), slot);
     Ok(Json(PoolList { pools: rows.iter().map(view).collect(), pagination }))
 }
 
 /// List pools (flat)
-#[utoipa::path(get, path = "/pools", tag = "pools", params(PageQuery), responses((status = 200, body = PoolList)))]
-pub async fn list_flat(state: State<AppState>, caller: Caller, page: Page) -> Result<Json<PoolList>, ApiError> {
-    list(state, caller, page).await
+#[utoipa::path(get, path = "/pools", tag = "pools", security(("access" = ["pool:read"])), params(PageQuery, PoolQuery),
+    responses((status = 200, body = PoolList), (status = 400, body = ErrorBody)))]
+pub async fn list_flat(state: State<AppState>, caller: Caller, page: Page, query: Query<PoolQuery>) -> Result<Json<PoolList>, ApiError> {
+    list(state, caller, page, query).await
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -149,23 +211,26 @@ impl PricingRequest {
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NodePoolCreateRequest {
-    #[schema(min_length = 3, max_length = 100, pattern = "^[a-zA-Z0-9_-]+$")]
+    #[schema(min_length = 3, max_length = 100, pattern = "^[a-zA-Z0-9_-]+$", example = "basement")]
     name: String,
     #[serde(default)]
-    #[schema(max_length = 500)]
+    #[schema(max_length = 500, default = "")]
     description: String,
+    /// The default is the setting `pools.max_nodes_per_pool`.
     #[schema(minimum = 1, maximum = 1000, default = 100)]
     max_nodes: Option<u32>,
     resource_limits: Option<ResourceLimits>,
     #[serde(default)]
+    #[schema(default = false)]
     auto_scaling: bool,
+    /// Required when `auto_scaling` is on.
     scaling_policy: Option<ScalingPolicy>,
     /// As the default pool's when absent.
     pricing: Option<PricingRequest>,
 }
 
 /// Make a pool
-#[utoipa::path(post, path = "/nodes/pools", tag = "pools", request_body = NodePoolCreateRequest,
+#[utoipa::path(post, path = "/nodes/pools", tag = "pools", security(("access" = ["pool:write"])), request_body = NodePoolCreateRequest,
     responses((status = 201, body = PoolView), (status = 400, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub async fn create(
     State(state): State<AppState>,
@@ -195,7 +260,7 @@ pub async fn create(
 }
 
 /// Show a pool
-#[utoipa::path(get, path = "/nodes/pools/{pool_id}", tag = "pools", params(("pool_id" = String, Path)),
+#[utoipa::path(get, path = "/nodes/pools/{pool_id}", tag = "pools", security(("access" = ["pool:read"])), params(("pool_id" = String, Path)),
     responses((status = 200, body = PoolView), (status = 404, body = ErrorBody)))]
 pub async fn get(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<PoolView>, ApiError> {
     caller.require(Role::Viewer)?;
@@ -204,7 +269,7 @@ pub async fn get(State(state): State<AppState>, caller: Caller, Path(id): Path<S
 }
 
 /// Show a pool (flat)
-#[utoipa::path(get, path = "/pools/{id}", tag = "pools", params(("id" = String, Path)),
+#[utoipa::path(get, path = "/pools/{id}", tag = "pools", security(("access" = ["pool:read"])), params(("id" = String, Path)),
     responses((status = 200, body = PoolView), (status = 404, body = ErrorBody)))]
 pub async fn get_flat(state: State<AppState>, caller: Caller, id: Path<String>) -> Result<Json<PoolView>, ApiError> {
     get(state, caller, id).await
@@ -213,7 +278,7 @@ pub async fn get_flat(state: State<AppState>, caller: Caller, id: Path<String>) 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NodePoolUpdateRequest {
-    #[schema(min_length = 3, max_length = 100, pattern = "^[a-zA-Z0-9_-]+$")]
+    #[schema(min_length = 3, max_length = 100, pattern = "^[a-zA-Z0-9_-]+$", example = "basement")]
     name: Option<String>,
     #[schema(max_length = 500)]
     description: Option<String>,
@@ -227,7 +292,7 @@ pub struct NodePoolUpdateRequest {
 }
 
 /// Change a pool
-#[utoipa::path(put, path = "/nodes/pools/{pool_id}", tag = "pools", params(("pool_id" = String, Path)), request_body = NodePoolUpdateRequest,
+#[utoipa::path(put, path = "/nodes/pools/{pool_id}", tag = "pools", security(("access" = ["pool:write"])), params(("pool_id" = String, Path)), request_body = NodePoolUpdateRequest,
     responses((status = 200, body = PoolView), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub async fn update(
     State(state): State<AppState>,
@@ -263,7 +328,7 @@ pub async fn update(
 }
 
 /// Delete an empty pool
-#[utoipa::path(delete, path = "/nodes/pools/{pool_id}", tag = "pools", params(("pool_id" = String, Path)),
+#[utoipa::path(delete, path = "/nodes/pools/{pool_id}", tag = "pools", security(("access" = ["pool:write"])), params(("pool_id" = String, Path)),
     responses((status = 204), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub async fn delete(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
     caller.require(Role::Operator)?;
@@ -276,16 +341,17 @@ pub async fn delete(State(state): State<AppState>, caller: Caller, Path(id): Pat
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PoolMemberRequest {
+    #[schema(pattern = "^node_[a-zA-Z0-9_-]+$", min_length = 8, max_length = 64)]
     node_id: String,
-    /// 1 to 100; taken for compatibility, and without effect.
-    #[schema(minimum = 1, maximum = 100)]
+    /// Taken for compatibility, and without effect.
+    #[schema(minimum = 1, maximum = 100, default = 50)]
     priority: Option<u32>,
 }
 
 /// Put a node into a pool
 ///
 /// Out of the one it is in; counts from the next slot.
-#[utoipa::path(post, path = "/nodes/pools/{pool_id}/nodes", tag = "pools", params(("pool_id" = String, Path)), request_body = PoolMemberRequest,
+#[utoipa::path(post, path = "/nodes/pools/{pool_id}/nodes", tag = "pools", security(("access" = ["pool:assign"])), params(("pool_id" = String, Path)), request_body = PoolMemberRequest,
     responses((status = 200, body = NodeView), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub async fn add_node(
     State(state): State<AppState>,
@@ -307,7 +373,7 @@ pub async fn add_node(
 }
 
 /// Put a node into a pool (flat)
-#[utoipa::path(post, path = "/pools/{id}/join", tag = "pools", params(("id" = String, Path)), request_body = PoolMemberRequest,
+#[utoipa::path(post, path = "/pools/{id}/join", tag = "pools", security(("access" = ["pool:assign"])), params(("id" = String, Path)), request_body = PoolMemberRequest,
     responses((status = 200, body = NodeView), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub async fn join_flat(
     state: State<AppState>,
@@ -319,7 +385,7 @@ pub async fn join_flat(
 }
 
 /// Take a node out of a pool
-#[utoipa::path(delete, path = "/nodes/pools/{pool_id}/nodes/{node_id}", tag = "pools", params(("pool_id" = String, Path), ("node_id" = String, Path)),
+#[utoipa::path(delete, path = "/nodes/pools/{pool_id}/nodes/{node_id}", tag = "pools", security(("access" = ["pool:assign"])), params(("pool_id" = String, Path), ("node_id" = String, Path)),
     responses((status = 204), (status = 404, body = ErrorBody)))]
 pub async fn remove_node(
     State(state): State<AppState>,

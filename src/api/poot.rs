@@ -117,7 +117,7 @@ pub struct PootScore {
 }
 
 /// The score of a node and what it is made of
-#[utoipa::path(get, path = "/nodes/{id}/poot/score", tag = "poot", params(("id" = String, Path)), responses((status = 200, body = PootScore)))]
+#[utoipa::path(get, path = "/nodes/{id}/poot/score", tag = "poot", security(("access" = ["poot:read"])), params(("id" = String, Path)), responses((status = 200, body = PootScore)))]
 pub async fn score(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<PootScore>, ApiError> {
     let node = reads::node_for(&state, &caller, &id, Role::Viewer)?.index;
     let now = state.now();
@@ -185,7 +185,7 @@ pub struct NodeEpochList {
 }
 
 /// The epochs of a node, newest first
-#[utoipa::path(get, path = "/nodes/{id}/poot/history", tag = "poot", params(("id" = String, Path), PageQuery), responses((status = 200, body = NodeEpochList)))]
+#[utoipa::path(get, path = "/nodes/{id}/poot/history", tag = "poot", security(("access" = ["poot:read"])), params(("id" = String, Path), PageQuery), responses((status = 200, body = NodeEpochList)))]
 pub async fn history(
     State(state): State<AppState>,
     caller: Caller,
@@ -264,7 +264,7 @@ pub struct EpochList {
 }
 
 /// Closed epochs, newest first
-#[utoipa::path(get, path = "/poot/epochs", tag = "poot", params(PageQuery), responses((status = 200, body = EpochList)))]
+#[utoipa::path(get, path = "/poot/epochs", tag = "poot", security(("access" = ["poot:read"])), params(PageQuery), responses((status = 200, body = EpochList)))]
 pub async fn epochs(State(state): State<AppState>, caller: Caller, page: Page) -> Result<Json<EpochList>, ApiError> {
     caller.require(Role::Viewer)?;
     reads::long(&state, move |state| {
@@ -315,7 +315,7 @@ pub struct ManagerKey {
 }
 
 /// The key with which this manager signs
-#[utoipa::path(get, path = "/poot/manager-key", tag = "poot", responses((status = 200, body = ManagerKey)))]
+#[utoipa::path(get, path = "/poot/manager-key", tag = "poot", security(("access" = ["node:read"])), extensions(("x-node-access" = json!("any"))), responses((status = 200, body = ManagerKey)))]
 pub async fn manager_key(State(state): State<AppState>, caller: Caller) -> Result<Json<ManagerKey>, ApiError> {
     // Nodes have it too: they check the manager's answers with it.
     if caller.principal == Principal::Anonymous {

@@ -79,7 +79,7 @@ impl World {
     }
 
     pub(super) fn node_token(&self, node: &Node) -> String {
-        let claims = NodeClaims::new(node.id.clone(), self.site.state.now().wall, "jti".into());
+        let claims = NodeClaims::new(node.id.clone(), node.node_type, self.site.state.now().wall, "jti".into());
         jwt_encode(&self.site.state.store.secrets.node_tokens, &claims).unwrap()
     }
 
@@ -160,13 +160,14 @@ fn sample(usage: f64) -> Sample {
 async fn a_node_sees_itself_only_and_strangers_nothing() {
     let world = World::new().await;
     let (own, id) = (world.node_token(&world.node), world.node.id.clone());
-    for path in ["resources", "resources/metrics", "poot/score", "poot/history", "payouts", "ledger"] {
-        let path = format!("/nodes/{id}/{path}");
+    for path in ["", "/resources", "/events"] {
+        let path = format!("/nodes/{id}{path}");
         assert_eq!(world.get_as(&own, &path).await.0, StatusCode::OK, "{path}");
         assert_eq!(name(&world.get_as(&world.node_token(&world.other), &path).await.1), "NotYours", "{path}");
         assert_eq!(world.site.get(&format!("/api/v1{path}")).await.0, StatusCode::UNAUTHORIZED, "{path}");
     }
-    for path in ["/nodes/payouts/history", "/ledger", "/ledger/balances", "/poot/epochs", &format!("/nodes/{id}/payout-address")] {
+    let score = format!("/nodes/{id}/poot/score");
+    for path in ["/nodes/payouts/history", "/ledger", "/ledger/balances", "/poot/epochs", &format!("/nodes/{id}/payout-address"), &score] {
         assert_eq!(world.get_as(&own, path).await.0, StatusCode::FORBIDDEN, "{path}");
     }
     assert_eq!(world.get_as(&own, "/poot/manager-key").await.0, StatusCode::OK);
@@ -198,12 +199,14 @@ async fn series_join_disk_and_memory_and_name_their_bounds() {
         incarnation: Incarnation(1),
         seq: 1,
         run: Some(store.intake.run),
-        items: vec![Item { seq: 1, age_ms: 0, witness: None, sample: sample(50.0) }],
+        items: vec![Item { seq: 1, age_ms: 0, witness: None, running: None, sample: sample(50.0) }],
         fingerprint: Default::default(),
         agent_version: String::new(),
         dropped: 0,
+        workload: None,
+        capabilities: Vec::new(),
     };
-    store.intake.accept(node.index, &node.id, &report, &[0; 32], now).unwrap();
+    store.intake.accept(node.index, &node.id, &report, &[0; 32], &|_| true, now).unwrap();
     let (_, body) = world.get(&format!("{path}?time_range=1h")).await;
     assert_eq!((&body["current"]["cpu"]["usage_percent"], &body["current"]["cpu"]["cores"]), (&json!(50.0), &Value::Null));
     let usages = |body: &Value, list: &str| -> Vec<Value> {

@@ -8,8 +8,8 @@ use serde::Deserialize;
 use super::auth::Caller;
 use super::error::ApiError;
 use super::json::Json;
-use super::people::confirm_password;
 use super::state::AppState;
+use super::two_factor::proved_or_fresh;
 use crate::domain::refusal::FieldErrors;
 use crate::domain::user::{Role, check_password};
 use crate::storage::core::{audit, setup_steps};
@@ -20,20 +20,22 @@ use crate::storage::recovery::{self, Kit};
 pub struct KitRequest {
     /// Opens the kit; 12 to 256 characters. Not stored anywhere.
     passphrase: String,
-    /// The caller's own password.
-    password: String,
+    /// The caller's own password; not wanted from a session that was just confirmed (`/auth/confirm`).
+    password: Option<String>,
+    /// With it, where the account has a second factor: a code, or a recovery code.
+    totp: Option<String>,
 }
 
 /// Download the recovery kit
 ///
 /// Data key and manager identity, sealed under the passphrase. `keys recover --kit FILE` puts them back.
-#[utoipa::path(post, path = "/recovery-kit", tag = "operations", request_body = KitRequest, responses((status = 200, body = Kit), (status = 403, description = "the password is wrong")))]
+#[utoipa::path(post, path = "/recovery-kit", tag = "operations", security(("access" = ["recovery:write"])), request_body = KitRequest, responses((status = 200, body = Kit), (status = 403, description = "the password or code is wrong, or wanted and missing")))]
 pub async fn make(State(state): State<AppState>, caller: Caller, Json(body): Json<KitRequest>) -> Result<impl IntoResponse, ApiError> {
     caller.require(Role::SuperAdmin)?;
     let mut errors = FieldErrors::default();
     check_password(&mut errors, "passphrase", &body.passphrase);
     errors.finish()?;
-    confirm_password(&state, &caller, &body.password).await?;
+    proved_or_fresh(&state, &caller, body.password.as_deref(), body.totp.as_deref()).await?;
     let salt = recovery::salt(&state.entropy);
     let key = state.stretching.stretch(&body.passphrase, salt).await?;
     let now = state.now();

@@ -29,8 +29,10 @@ const DEFAULT_RANGE_SECONDS: i64 = 3_600;
 /// without interfaces.
 #[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct ResourceMetrics {
+    #[schema(pattern = "^node_[a-zA-Z0-9_-]+$", min_length = 8, max_length = 64, example = "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f")]
     pub node_id: String,
     /// RFC 3339, UTC; of a bucket its start.
+    #[schema(format = DateTime, example = "2026-09-21T14:13:20Z")]
     pub timestamp: String,
     /// Some of it came from the node's spool, after its time: shown, never counted as proof.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -147,7 +149,7 @@ pub struct Resources {
 }
 
 /// What a node measures now
-#[utoipa::path(get, path = "/nodes/{id}/resources", tag = "resources", params(("id" = String, Path), ResourcesQuery), responses((status = 200, body = Resources)))]
+#[utoipa::path(get, path = "/nodes/{id}/resources", tag = "resources", security(("access" = ["resource:read"])), params(("id" = String, Path), ResourcesQuery), responses((status = 200, body = Resources)))]
 pub async fn current(
     State(state): State<AppState>,
     caller: Caller,
@@ -198,7 +200,7 @@ pub struct MetricSeries {
 }
 
 /// What a node measured
-#[utoipa::path(get, path = "/nodes/{id}/resources/metrics", tag = "resources", params(("id" = String, Path), MetricsQuery), responses((status = 200, body = MetricSeries)))]
+#[utoipa::path(get, path = "/nodes/{id}/resources/metrics", tag = "resources", security(("access" = ["resource:metrics"])), params(("id" = String, Path), MetricsQuery), responses((status = 200, body = MetricSeries)))]
 pub async fn metrics(
     State(state): State<AppState>,
     caller: Caller,

@@ -57,7 +57,7 @@ fn own(caller: &Caller) -> Result<(UserId, SessionKey), ApiError> {
 }
 
 /// Where one is signed in
-#[utoipa::path(get, path = "/sessions", tag = "people", responses((status = 200, body = SessionList)))]
+#[utoipa::path(get, path = "/sessions", tag = "people", security(("access" = ["session:self"])), responses((status = 200, body = SessionList)))]
 pub async fn list(State(state): State<AppState>, caller: Caller) -> Result<Json<SessionList>, ApiError> {
     let (user, key) = own(&caller)?;
     let mut found = people::sessions(&state.store.read()?, &user, state.now().wall)?;
@@ -81,7 +81,7 @@ pub async fn list(State(state): State<AppState>, caller: Caller) -> Result<Json<
 /// End one of one's own sessions
 ///
 /// `current` is the one this request comes with.
-#[utoipa::path(delete, path = "/sessions/{id}", tag = "people", params(("id" = String, Path)),
+#[utoipa::path(delete, path = "/sessions/{id}", tag = "people", security(("access" = ["session:self"])), params(("id" = String, Path)),
     responses((status = 204), (status = 404, body = ErrorBody)))]
 pub async fn end(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Response, ApiError> {
     let (user, key) = own(&caller)?;
@@ -91,13 +91,13 @@ pub async fn end(State(state): State<AppState>, caller: Caller, Path(id): Path<S
     let act = caller.act(state.now());
     state.store.write(move |tx| people::end_session(tx, &user, &id, &act)).await?;
     if ends_here && key.carrier == Carrier::Cookie {
-        return Ok((StatusCode::NO_CONTENT, set_cookie("", &state), ()).into_response());
+        return Ok((StatusCode::NO_CONTENT, set_cookie("", &caller.request), ()).into_response());
     }
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// End all of one's own sessions but this one
-#[utoipa::path(post, path = "/sessions/end-others", tag = "people", responses((status = 204)))]
+#[utoipa::path(post, path = "/sessions/end-others", tag = "people", security(("access" = ["session:self"])), responses((status = 204)))]
 pub async fn end_others(State(state): State<AppState>, caller: Caller) -> Result<StatusCode, ApiError> {
     let (user, key) = own(&caller)?;
     let act = caller.act(state.now());

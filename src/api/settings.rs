@@ -42,7 +42,7 @@ pub struct SettingList {
 }
 
 /// Settings in force
-#[utoipa::path(get, path = "/settings", tag = "operations", responses((status = 200, body = SettingList)))]
+#[utoipa::path(get, path = "/settings", tag = "operations", security(("access" = ["settings:read"])), responses((status = 200, body = SettingList)))]
 pub async fn list(State(state): State<AppState>, caller: Caller) -> Result<Json<SettingList>, ApiError> {
     caller.require(Role::Admin)?;
     Ok(Json(SettingList { settings: state.settings.listed.clone() }))

@@ -14,6 +14,7 @@ use super::state::AppState;
 use crate::domain::audit::Actor;
 use crate::domain::ids::UserId;
 use crate::domain::refusal::{FieldErrors, Refusal};
+use crate::domain::session::Carrier;
 use crate::domain::time::Timestamp;
 use crate::domain::user::{Role, User, check_password, check_username};
 use crate::storage::core::{people, setup_steps};
@@ -76,7 +77,16 @@ pub async fn setup(
     let id = UserId::new(state.entropy.uuid(now.wall.0));
     let act = request.act(now, Actor::User(id.to_string()));
     let (created_at, updated_at) = (now.wall, now.wall);
-    let user = User { id, username: body.username, role: Role::SuperAdmin, password, disabled: false, created_at, updated_at };
+    let user = User {
+        id,
+        username: body.username,
+        role: Role::SuperAdmin,
+        password,
+        disabled: false,
+        created_at,
+        updated_at,
+        second_factor: None,
+    };
     let first = user.clone();
     state
         .store
@@ -88,9 +98,9 @@ pub async fn setup(
     if let Err(error) = setup_code::remove(&state.store) {
         tracing::warn!(%error, "the used setup code could not be removed; the next start removes it");
     }
-    let tokens = login::sign_in(&state, &request, &headers, &user).await?;
+    let tokens = login::sign_in(&state, &request, &headers, &user, None, &[Carrier::Cookie]).await?;
     let answer = SetupAnswer { user: UserView::from(&user), clock_confirmed };
-    Ok((StatusCode::CREATED, login::set_cookie(&tokens.cookie, &state), Json(answer)))
+    Ok((StatusCode::CREATED, login::set_cookie(&tokens.cookie, &request), Json(answer)))
 }
 
 fn check(body: &SetupRequest) -> Result<Option<Timestamp>, Refusal> {

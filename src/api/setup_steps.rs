@@ -56,7 +56,7 @@ fn name(read: &impl Read, actor: &str) -> Result<String, ApiError> {
 }
 
 /// How far the first steps have come
-#[utoipa::path(get, path = "/setup/steps", tag = "operations", responses((status = 200, body = SetupSteps)))]
+#[utoipa::path(get, path = "/setup/steps", tag = "operations", security(("access" = ["settings:read"])), responses((status = 200, body = SetupSteps)))]
 pub async fn list(State(state): State<AppState>, caller: Caller) -> Result<Json<SetupSteps>, ApiError> {
     caller.require(Role::Admin)?;
     view(&state.store.read()?).map(Json)
@@ -71,7 +71,7 @@ pub struct StepUpdate {
 /// Mark a first step
 ///
 /// `clock` is done only once the clock is trusted, `recovery_kit` only by making a kit, `account` always.
-#[utoipa::path(put, path = "/setup/steps/{step}", tag = "operations", params(("step" = Step, Path)), request_body = StepUpdate, responses(
+#[utoipa::path(put, path = "/setup/steps/{step}", tag = "operations", security(("access" = ["settings:write"])), params(("step" = Step, Path)), request_body = StepUpdate, responses(
     (status = 200, body = SetupSteps), (status = 400, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub async fn update(
     State(state): State<AppState>,

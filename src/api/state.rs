@@ -6,10 +6,16 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::{Semaphore, watch};
 
-use super::idempotency::Idempotency;
+use super::audit_export::EXPORTS;
+use super::commands::Waiting;
+use super::hosts::Hosts;
+use super::idempotency::InProgress;
 use super::passwords::{Attempts, Stretching};
+use super::planes::Separate;
+use super::rates::{Limits, Rates};
 use super::reads::LONG_READS;
 use super::settings::SettingView;
+use super::tls::Tls;
 use crate::clock::Clock;
 use crate::crypto::Entropy;
 use crate::domain::challenge::Challenges;
@@ -17,6 +23,7 @@ use crate::domain::ledger::Settlement;
 use crate::domain::pool::DEFAULT_MAX_NODES;
 use crate::domain::poot::Params;
 use crate::domain::time::Now;
+use crate::domain::totp::CodeGuesses;
 use crate::live::{Events, Metrics, Nudges, Refusals};
 use crate::storage::Store;
 use crate::storage::core::audit;
@@ -25,11 +32,19 @@ use crate::storage::fault::WriteError;
 /// SSE clients at one time.
 pub const SSE_CLIENTS: usize = 256;
 
+/// How this manager is reached. The default: plain HTTP, one listener, under the names of loopback.
+#[derive(Debug, Clone, Default)]
+pub struct Transport {
+    pub tls: Option<Arc<Tls>>,
+    pub hosts: Hosts,
+    pub separate: Separate,
+}
+
 /// The settings the api needs.
 #[derive(Debug, Clone)]
 pub struct ApiSettings {
-    /// People reach this manager over TLS: cookies get `Secure` and the `__Host-` name, answers get HSTS.
-    pub tls: bool,
+    /// How this manager is reached.
+    pub transport: Transport,
     /// Where agents reach this manager, without a trailing slash; goes into the enrolment command.
     pub public_url: String,
     /// Capacity of a pool that is made without one.
@@ -46,6 +61,8 @@ pub struct ApiSettings {
     pub poot: Params,
     /// Book whose balances nodes show.
     pub settlement: Settlement,
+    /// Requests per minute.
+    pub rates: Limits,
     /// All settings, as people see them.
     pub listed: Vec<SettingView>,
 }
@@ -53,7 +70,7 @@ pub struct ApiSettings {
 impl Default for ApiSettings {
     fn default() -> ApiSettings {
         ApiSettings {
-            tls: false,
+            transport: Transport::default(),
             public_url: "http://127.0.0.1:8095".into(),
             max_nodes_per_pool: DEFAULT_MAX_NODES,
             max_nodes: 10_000,
@@ -62,6 +79,7 @@ impl Default for ApiSettings {
             address_cooldown_hours: 24,
             poot: Params::default(),
             settlement: Settlement::Simulated,
+            rates: Limits::default(),
             listed: Vec::new(),
         }
     }
@@ -84,11 +102,17 @@ pub struct Shared {
     pub stopping: watch::Receiver<bool>,
     pub challenges: Mutex<Challenges>,
     pub attempts: Attempts,
+    pub code_guesses: Mutex<CodeGuesses>,
     pub stretching: Stretching,
     pub(super) sse_clients: Arc<Semaphore>,
+    /// Agents that wait for an order.
+    pub(super) waiting: Waiting,
     pub(super) long_reads: Arc<Semaphore>,
-    pub(super) idempotency: Idempotency,
+    pub(super) rates: Rates,
+    pub(super) in_progress: InProgress,
     pub(super) storage_check: Arc<Semaphore>,
+    pub(super) audit_verification: Arc<Semaphore>,
+    pub(super) audit_exports: Arc<Semaphore>,
 }
 
 /// What `app` brings along.
@@ -106,6 +130,7 @@ impl AppState {
         let Parts { store, clock, nudges, events, settings, stopping } = parts;
         AppState(Arc::new(Shared {
             entropy: store.entropy.clone(),
+            rates: Rates::new(&settings.rates, &clock),
             clock,
             nudges,
             events,
@@ -115,11 +140,15 @@ impl AppState {
             stopping,
             challenges: Mutex::default(),
             attempts: Attempts::default(),
+            code_guesses: Mutex::default(),
             stretching: Stretching::default(),
             sse_clients: Arc::new(Semaphore::new(SSE_CLIENTS)),
+            waiting: Waiting::default(),
             long_reads: Arc::new(Semaphore::new(LONG_READS)),
-            idempotency: Idempotency::new(&store.entropy),
+            in_progress: InProgress::default(),
             storage_check: Arc::new(Semaphore::new(1)),
+            audit_verification: Arc::new(Semaphore::new(1)),
+            audit_exports: Arc::new(Semaphore::new(EXPORTS)),
             store,
         }))
     }

@@ -102,7 +102,7 @@ fn space(state: &AppState) -> Result<(u64, u64), ApiError> {
 }
 
 /// What the store lies on
-#[utoipa::path(get, path = "/storage", tag = "operations", responses((status = 200, body = StorageView)))]
+#[utoipa::path(get, path = "/storage", tag = "operations", security(("access" = ["storage:read"])), responses((status = 200, body = StorageView)))]
 pub async fn show(State(state): State<AppState>, caller: Caller) -> Result<Json<StorageView>, ApiError> {
     caller.require(Role::Viewer)?;
     let admin = caller.is_admin();
@@ -180,7 +180,7 @@ impl StorageCheck {
 /// Measure the storage
 ///
 /// Writes at most 32 MiB, for about 5 s at most, into a file of the data folder that is gone afterwards. One check at a time.
-#[utoipa::path(post, path = "/storage/check", tag = "operations", responses(
+#[utoipa::path(post, path = "/storage/check", tag = "operations", security(("access" = ["storage:check"])), responses(
     (status = 200, body = StorageCheck), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub async fn check(State(state): State<AppState>, caller: Caller) -> Result<Json<StorageCheck>, ApiError> {
     caller.require(Role::Admin)?;

@@ -31,23 +31,36 @@ pub struct Site {
     pub driver: Driver,
     pub router: Router,
     pub stop: watch::Sender<bool>,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl Site {
     pub fn new() -> Site {
         let dir = tempfile::tempdir().unwrap();
-        let driver = Driver::new(T, BootMs(5_000));
+        let data = dir.path().join("data");
+        Site::over(dir, data, Driver::new(T, BootMs(5_000)))
+    }
+
+    fn over(dir: tempfile::TempDir, data: std::path::PathBuf, driver: Driver) -> Site {
         let clock = Clock::driven(&driver, TrustPolicy::Earned, Timestamp(0));
-        let options =
-            StoreOptions { dir: dir.path().join("data"), core_cache_bytes: 1 << 20, hot_cache_bytes: 1 << 20, boot_id: "boot".into() };
+        let options = StoreOptions { dir: data, core_cache_bytes: 1 << 20, hot_cache_bytes: 1 << 20, boot_id: "boot".into() };
         let store = Arc::new(Store::open(&options, Entropy::new(), clock.now()).unwrap());
         let (stop, stopping) = watch::channel(false);
         let (nudges, events, settings) = (Nudges::new(), Events::new(1), ApiSettings::default());
         let told = events.clone();
         store.core.watch_alerts(move |change| told.publish(&Event::Alert(change)));
         let state = AppState::new(Parts { store, clock, nudges, events, settings, stopping });
-        Site { router: router(state.clone()), state, driver, stop, _dir: dir }
+        Site { router: router(state.clone()), state, driver, stop, dir }
+    }
+
+    /// The same store and clock after the process ended, without a word, and another one started.
+    pub fn reopened(self) -> Site {
+        let Site { state, driver, router, stop, dir } = self;
+        drop((router, stop));
+        let dir_of_store = state.store.dir().to_owned();
+        state.store.close();
+        drop(state);
+        Site::over(dir, dir_of_store, driver)
     }
 
     pub async fn send(&self, request: Request<Body>) -> Response {

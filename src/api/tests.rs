@@ -35,7 +35,8 @@ async fn errors_have_the_body_of_the_contract() {
     assert_eq!(error["timestamp"], super::testing::T.rfc3339());
     let (status, body) = site.call(Method::DELETE, "/health", None, &[]).await;
     assert_eq!((status, body["error"]["code"].as_str()), (StatusCode::METHOD_NOT_ALLOWED, Some("LUCID_ERR_1005")));
-    let (status, body) = site.call(Method::POST, "/api/v1/backup", None, &[]).await;
+    let root = site.set_up().await;
+    let (status, body) = site.as_bearer(&root, Method::POST, "/api/v1/backup", None).await;
     assert_eq!((status, body["error"]["details"]["name"].as_str()), (StatusCode::NOT_IMPLEMENTED, Some("NotBuilt")));
 }
 

@@ -67,7 +67,7 @@ pub struct UptimeDay {
 }
 
 /// When a node was there
-#[utoipa::path(get, path = "/nodes/{id}/poot/uptime", tag = "poot", params(("id" = String, Path)),
+#[utoipa::path(get, path = "/nodes/{id}/poot/uptime", tag = "poot", security(("access" = ["poot:read"])), params(("id" = String, Path)),
     responses((status = 200, body = Uptime), (status = 404, body = ErrorBody)))]
 pub async fn show(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<Uptime>, ApiError> {
     let node = reads::node_for(&state, &caller, &id, Role::Viewer)?;

@@ -1,7 +1,7 @@
 //! What a setting may be. A rule parses a text or refuses it, and says in words what it allows.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -36,6 +36,16 @@ impl fmt::Display for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(MASK)
     }
+}
+
+/// Requests per minute: no limit to speak of.
+pub(super) const MAX_REQUESTS: u32 = 1_000_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsMode {
+    Auto,
+    Required,
+    Off,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,6 +198,20 @@ pub(super) fn choice<T: Clone + 'static>(choices: &'static [(&'static str, T)]) 
 pub(super) fn address() -> Rule<SocketAddr> {
     Rule::new("an address and a port, such as 127.0.0.1:8095 or [::1]:8095; port 0 picks a free one", |text| {
         SocketAddr::from_str(text).ok()
+    })
+}
+
+/// Host names and addresses without ports.
+pub(super) fn hosts() -> Rule<Vec<String>> {
+    const MAX_HOSTS: usize = 64;
+    let is_host = |host: &str| {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
+        host.parse::<IpAddr>().is_ok() || (!host.is_empty() && host.len() <= 253 && host.bytes().all(plain))
+    };
+    Rule::new(format!("empty, or up to {MAX_HOSTS} host names or addresses without ports, separated by commas"), move |text| {
+        let hosts: Vec<&str> = text.split(',').map(str::trim).filter(|_| !text.is_empty()).collect();
+        let fine = hosts.len() <= MAX_HOSTS && hosts.iter().all(|host| is_host(host));
+        fine.then(|| hosts.into_iter().map(str::to_owned).collect())
     })
 }
 

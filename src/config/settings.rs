@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use rust_decimal::Decimal;
 
 use super::print::Listed;
-use super::rules::{self, Gateway, Key, LogFormat, LogTargets, PayoutMode, Secret};
+use super::rules::{self, Gateway, Key, LogFormat, LogTargets, PayoutMode, Secret, TlsMode};
 use crate::domain::money::{Amount, Currency};
 use crate::domain::time::TrustPolicy;
 
@@ -69,6 +69,19 @@ settings! {
         public_url: Option<String> = rules::optional(rules::http_url());
         /// Allow plain HTTP beyond loopback. Passwords then travel in clear.
         allow_plain_http: bool = rules::switch();
+        /// `auto`: TLS and plain HTTP on loopback, TLS alone beyond it. `required`: TLS alone everywhere. `off`: plain HTTP, for a TLS proxy on this machine.
+        tls: TlsMode =
+            rules::choice(&[("auto", TlsMode::Auto), ("required", TlsMode::Required), ("off", TlsMode::Off)]);
+        /// Certificate to show to browsers, with its chain (PEM). Empty: a generated one.
+        certificate_file: Option<PathBuf> = rules::optional(rules::path());
+        /// Key of that certificate (PEM).
+        key_file: Option<PathBuf> = rules::optional(rules::path());
+        /// Further names and addresses under which this manager is reached, separated by commas; requests for others are refused.
+        allowed_hosts: Vec<String> = rules::hosts();
+        /// Address and port for agents alone, which are then served nowhere else. Empty: the listen address.
+        node_listen: Option<SocketAddr> = rules::optional(rules::address());
+        /// Address and port for health and metrics alone, which are then served nowhere else. Empty: the listen address.
+        ops_listen: Option<SocketAddr> = rules::optional(rules::address());
     }
 
     /// The store.
@@ -95,6 +108,18 @@ settings! {
     limits: Limits {
         /// Nodes that can be registered.
         max_nodes: u32 = rules::whole(1, crate::domain::node::MAX_NODES);
+        /// Requests per minute from one address that is not signed in.
+        public_requests: u32 = rules::whole(1, rules::MAX_REQUESTS);
+        /// Requests per minute of one node, its reports included.
+        node_requests: u32 = rules::whole(1, rules::MAX_REQUESTS);
+        /// Requests per minute of one person or program below admin.
+        person_requests: u32 = rules::whole(1, rules::MAX_REQUESTS);
+        /// Requests per minute of one admin.
+        admin_requests: u32 = rules::whole(1, rules::MAX_REQUESTS);
+        /// Requests per minute of one of them that make proofs be judged or computed.
+        poot_requests: u32 = rules::whole(1, rules::MAX_REQUESTS);
+        /// Requests per minute of one of them that change payouts.
+        payout_requests: u32 = rules::whole(1, rules::MAX_REQUESTS);
     }
 
     /// Pools of nodes.

@@ -179,13 +179,49 @@ fn names_that_disagree_are_refused() {
 
 #[test]
 fn what_would_be_unsafe_or_does_not_exist_yet_is_refused_with_the_reason() {
-    let found = errors(&env(&[("LUCID__SERVER__LISTEN", "0.0.0.0:8095"), ("LUCID__PAYOUT__MODE", "live")]));
+    let found = errors(&env(&[("LUCID__SERVER__LISTEN", "0.0.0.0:8095"), ("LUCID__SERVER__TLS", "off"), ("LUCID__PAYOUT__MODE", "live")]));
     assert_eq!(found.len(), 2);
-    assert!(found[0].contains("plain HTTP") && found[0].contains("allow_plain_http"), "{found:?}");
+    assert!(found[0].contains("travel in clear") && found[0].contains("allow_plain_http"), "{found:?}");
     assert!(found[1].contains("live payouts arrive with the money release"), "{found:?}");
     let open = [("LUCID__SERVER__LISTEN", "0.0.0.0:8095"), ("LUCID__SERVER__ALLOW_PLAIN_HTTP", "true")];
     let config = Config::load(&env(&open)).unwrap().config;
     assert!(config.server.public_url().ends_with(":8095") && !config.server.public_url().contains("0.0.0.0"));
+}
+
+#[test]
+fn addresses_that_people_are_told_fit_the_listeners() {
+    let urls = |pairs: &[(&str, &str)]| {
+        let server = Config::load(&env(pairs)).unwrap().config.server;
+        (server.public_url(), server.agent_url())
+    };
+    let same = |url: &str| (url.to_owned(), url.to_owned());
+    assert_eq!(urls(&[]), same("http://127.0.0.1:8095"));
+    assert_eq!(urls(&[("LUCID__SERVER__TLS", "required")]), same("https://127.0.0.1:8095"));
+    let (listen, node) = (("LUCID__SERVER__LISTEN", "192.0.2.7:8095"), ("LUCID__SERVER__NODE_LISTEN", "0.0.0.0:9000"));
+    assert_eq!(urls(&[listen]), same("https://192.0.2.7:8095"));
+    assert_eq!(urls(&[listen, ("LUCID__SERVER__ALLOW_PLAIN_HTTP", "true")]), same("http://192.0.2.7:8095"));
+    let public = ("LUCID__SERVER__PUBLIC_URL", "https://pi.local/");
+    assert_eq!(urls(&[listen, public]), same("https://pi.local"));
+    assert_eq!(urls(&[node, public]), ("https://pi.local".into(), "https://pi.local:9000".into()));
+    assert_eq!(urls(&[("LUCID__SERVER__NODE_LISTEN", "127.0.0.1:9000")]).1, "http://127.0.0.1:9000");
+}
+
+#[test]
+fn settings_of_tls_and_listeners_must_go_together() {
+    let first = |pairs: &[(&str, &str)]| errors(&env(pairs)).first().cloned().unwrap_or_default();
+    let (certificate, key) = (("LUCID__SERVER__CERTIFICATE_FILE", "/c.pem"), ("LUCID__SERVER__KEY_FILE", "/k.pem"));
+    assert!(first(&[certificate]).starts_with("server.key_file"));
+    assert!(first(&[key]).starts_with("server.certificate_file"));
+    assert_eq!(first(&[certificate, key]), "");
+    assert!(first(&[certificate, key, ("LUCID__SERVER__TLS", "off")]).starts_with("server.certificate_file"));
+    assert!(
+        first(&[("LUCID__SERVER__TLS", "required"), ("LUCID__SERVER__ALLOW_PLAIN_HTTP", "true")]).starts_with("server.allow_plain_http")
+    );
+    assert!(first(&[("LUCID__SERVER__OPS_LISTEN", "127.0.0.1:8095")]).starts_with("server.ops_listen"));
+    assert_eq!(first(&[("LUCID__SERVER__OPS_LISTEN", "127.0.0.1:0"), ("LUCID__SERVER__LISTEN", "127.0.0.1:0")]), "");
+    let hosts =
+        Config::load(&env(&[("LUCID__SERVER__ALLOWED_HOSTS", "nodes.example, 192.0.2.9,::1")])).unwrap().config.server.allowed_hosts;
+    assert_eq!(hosts, ["nodes.example", "192.0.2.9", "::1"]);
 }
 
 #[test]
@@ -197,6 +233,9 @@ fn values_are_checked_at_each_bound() {
             &["", "https://pi.local", "http://[::1]:8095/lucid"],
             &["pi.local", "ftp://x", "http://u:p@x", "http://x/?q"],
         ),
+        ("server.tls", &["auto", "OFF", "required"], &["on", ""]),
+        ("server.allowed_hosts", &["", "pi", "a.b, 192.0.2.1"], &["*", "a b", "pi:8095", "a,,b", "https://pi"]),
+        ("server.node_listen", &["", "127.0.0.1:1"], &["127.0.0.1"]),
         ("storage.flush_seconds", &["auto", "5", "300"], &["4", "301", "Auto ", "-5", ""]),
         ("poot.calculation_interval_seconds", &["30", "300", "86400"], &["0", "15", "420", "172800", "+300", "3e2"]),
         ("poot.min_score", &["0", "100", "49.99"], &["-0.01", "100.01", "49.999", "NaN", "1e400"]),

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ids::{EnrolmentId, NodeId, PoolIndex};
+use super::node::NodeType;
 use super::refusal::{FieldErrors, Refusal};
 use super::time::Timestamp;
 use crate::crypto::{self, PublicKey};
@@ -215,13 +216,14 @@ pub const ISSUER: &str = "lucid-node-management";
 pub const NODE_TOKEN_TYPE: &str = "node_access";
 
 impl NodeClaims {
-    pub fn new(node_id: NodeId, now: Timestamp, jti: String) -> NodeClaims {
-        let permissions = ["node:read", "resource:read", "poot:validate"];
+    /// `permissions` tell the node what it may do; what it may is judged by its type at each request.
+    pub fn new(node_id: NodeId, node_type: NodeType, now: Timestamp, jti: String) -> NodeClaims {
+        let permissions = node_type.scopes().iter().map(|scope| scope.as_str().to_owned()).collect();
         NodeClaims {
             iss: ISSUER.into(),
             token_type: NODE_TOKEN_TYPE.into(),
             node_id,
-            permissions: permissions.map(str::to_owned).to_vec(),
+            permissions,
             iat: now.seconds(),
             exp: now.seconds() + NODE_TOKEN_SECONDS,
             jti,

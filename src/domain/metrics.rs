@@ -21,10 +21,14 @@ pub struct Sample {
 #[schema(as = CpuMetrics)]
 pub struct Cpu {
     /// Share of all cores since the sample before, 0 to 100.
+    #[schema(minimum = 0, maximum = 100)]
     pub usage_percent: Option<f64>,
+    #[schema(minimum = 1)]
     pub cores: Option<u32>,
+    #[schema(minimum = 0)]
     pub frequency_mhz: Option<f64>,
     /// 1, 5 and 15 minutes.
+    #[schema(value_type = Option<Vec<f64>>, max_items = 3)]
     pub load_average: Option<[f64; 3]>,
     pub temperature_celsius: Option<f64>,
 }
@@ -51,7 +55,9 @@ pub struct Disk {
     pub read_iops: Option<u64>,
     pub write_iops: Option<u64>,
     /// 10^6 bytes per second.
+    #[schema(minimum = 0)]
     pub read_throughput_mbps: Option<f64>,
+    #[schema(minimum = 0)]
     pub write_throughput_mbps: Option<f64>,
 }
 
@@ -84,6 +90,7 @@ pub struct Interface {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = GpuMetrics)]
 pub struct Gpu {
+    #[schema(minimum = 0, maximum = 100)]
     pub usage_percent: Option<f64>,
     pub memory_used_bytes: Option<u64>,
     pub memory_total_bytes: Option<u64>,

@@ -3,9 +3,11 @@
 
 pub mod address;
 pub mod alert;
+pub mod anchor;
 pub mod audit;
 pub mod bits;
 pub mod challenge;
+pub mod command;
 pub mod credits;
 pub mod enrolment;
 pub mod epoch;
@@ -23,11 +25,18 @@ pub mod overlay;
 pub mod payout;
 pub mod pool;
 pub mod poot;
+pub mod privacy;
 pub mod refusal;
 pub mod registration;
+pub mod scope;
 pub mod series;
 pub mod session;
 pub mod setup;
 pub mod silence;
 pub mod time;
+pub mod totp;
 pub mod user;
+
+#[cfg(test)]
+mod rule_tests;
+pub mod workload;

@@ -109,42 +109,57 @@ pub struct HardwareInfo {
     #[serde(default)]
     pub gpu: Option<GpuInfo>,
     #[serde(default)]
+    #[schema(min_items = 1, max_items = 64)]
     pub network: Vec<NetworkInfo>,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct CpuInfo {
+    #[schema(minimum = 1, maximum = 128, example = 4)]
     pub cores: u32,
+    #[schema(minimum = 0, example = 1800.0)]
     pub frequency_mhz: Option<f64>,
+    #[schema(max_length = 200, example = "aarch64")]
     pub architecture: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct MemoryInfo {
+    /// A board sold as 1 GB shows 0.8 x 10^9 bytes or more.
+    #[schema(minimum = 800_000_000, maximum = 1_000_000_000_000_u64, example = 4_000_000_000_u64)]
     pub total_bytes: u64,
     #[serde(rename = "type")]
+    #[schema(max_length = 200, example = "LPDDR4")]
     pub kind: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StorageInfo {
+    #[schema(minimum = 10_000_000_000_u64, maximum = 100_000_000_000_000_u64, example = 32_000_000_000_u64)]
     pub total_bytes: u64,
     #[serde(rename = "type")]
+    #[schema(max_length = 200, example = "SSD")]
     pub kind: Option<String>,
+    #[schema(max_length = 200, example = "SATA")]
     pub interface: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct GpuInfo {
+    #[schema(max_length = 200)]
     pub model: Option<String>,
     pub memory_bytes: Option<u64>,
+    #[schema(max_length = 200)]
     pub compute_capability: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct NetworkInfo {
+    #[schema(min_length = 1, max_length = 200, example = "eth0")]
     pub interface: String,
+    #[schema(example = 1000)]
     pub speed_mbps: Option<u64>,
+    #[schema(max_length = 200, example = "dc:a6:32:00:00:01")]
     pub mac_address: Option<String>,
 }
 
@@ -152,9 +167,14 @@ pub struct NetworkInfo {
 #[schema(as = NodeLocation)]
 #[serde(deny_unknown_fields)]
 pub struct Location {
+    #[schema(max_length = 200, example = "CH")]
     pub country: Option<String>,
+    #[schema(max_length = 200)]
     pub region: Option<String>,
+    #[schema(max_length = 200, example = "Basel")]
     pub city: Option<String>,
+    /// A name of the IANA time zone database.
+    #[schema(example = "Europe/Zurich")]
     pub timezone: Option<String>,
     pub coordinates: Option<Coordinates>,
 }
@@ -162,13 +182,16 @@ pub struct Location {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Coordinates {
+    #[schema(minimum = -90, maximum = 90, example = 47.56)]
     pub latitude: f64,
+    #[schema(minimum = -180, maximum = 180, example = 7.59)]
     pub longitude: f64,
 }
 
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NodeConfiguration {
+    #[schema(minimum = 1, maximum = 10_000, example = 10)]
     pub max_sessions: Option<u32>,
     pub resource_limits: Option<ResourceLimits>,
     pub auto_scaling: Option<bool>,
@@ -178,17 +201,24 @@ pub struct NodeConfiguration {
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResourceLimits {
+    /// Of all cores together.
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 100, example = 80)]
     pub cpu_percent: Option<f64>,
+    #[schema(minimum = 1, example = 2_000_000_000_u64)]
     pub memory_bytes: Option<u64>,
+    #[schema(minimum = 1, example = 16_000_000_000_u64)]
     pub disk_bytes: Option<u64>,
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 1_000_000, example = 100)]
     pub network_mbps: Option<f64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MaintenanceWindow {
-    /// 0 to 23, UTC.
+    /// UTC.
+    #[schema(minimum = 0, maximum = 23, example = 2)]
     pub start_hour: u32,
+    #[schema(minimum = 1, maximum = 8, example = 1)]
     pub duration_hours: u32,
 }
 
@@ -243,7 +273,7 @@ impl Node {
 
 /// Names of nodes and pools: 3 to 100 of letters, digits, `_` and `-`.
 pub fn check_name(errors: &mut FieldErrors, field: &str, name: &str) {
-    errors.require((3..=100).contains(&name.len()), field, "must have 3 to 100 characters");
+    errors.require((3..=100).contains(&name.chars().count()), field, "must have 3 to 100 characters");
     let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
     errors.require(plain, field, "may hold letters, digits, `_` and `-` only");
 }
@@ -276,7 +306,7 @@ impl HardwareInfo {
             within(errors, short(text), field, "must have at most 200 characters");
         }
         for (i, n) in self.network.iter().enumerate() {
-            let name_fits = !n.interface.is_empty() && n.interface.len() <= MAX_TEXT;
+            let name_fits = (1..=MAX_TEXT).contains(&n.interface.chars().count());
             within(errors, name_fits, &format!("network[{i}].interface"), "must have 1 to 200 characters");
             within(errors, short(&n.mac_address), &format!("network[{i}].mac_address"), "must have at most 200 characters");
         }
@@ -287,8 +317,18 @@ impl HardwareInfo {
     }
 }
 
+impl HardwareInfo {
+    /// Speed of all interfaces together, when each one's is known.
+    fn network_mbps(&self) -> Option<f64> {
+        let speeds: Option<Vec<u64>> = self.network.iter().map(|interface| interface.speed_mbps.filter(|speed| *speed > 0)).collect();
+        // Beyond 2^32 Mbit/s a limit is never too high.
+        let sum = speeds?.iter().try_fold(0u32, |sum, speed| sum.checked_add(u32::try_from(*speed).ok()?))?;
+        (sum > 0).then(|| f64::from(sum))
+    }
+}
+
 fn short(text: &Option<String>) -> bool {
-    text.as_ref().is_none_or(|t| t.len() <= MAX_TEXT)
+    text.as_ref().is_none_or(|t| t.chars().count() <= MAX_TEXT)
 }
 
 fn positive(value: Option<f64>) -> bool {
@@ -297,9 +337,11 @@ fn positive(value: Option<f64>) -> bool {
 
 impl Location {
     pub fn check(&self, errors: &mut FieldErrors, at: &str) {
-        for (field, text) in [("country", &self.country), ("region", &self.region), ("city", &self.city), ("timezone", &self.timezone)] {
+        for (field, text) in [("country", &self.country), ("region", &self.region), ("city", &self.city)] {
             errors.require(short(text), &format!("{at}.{field}"), "must have at most 200 characters");
         }
+        let known = self.timezone.as_ref().is_none_or(|name| name.parse::<chrono_tz::Tz>().is_ok());
+        errors.require(known, &format!("{at}.timezone"), "must be a name of the IANA time zone database, such as Europe/Zurich");
         if let Some(c) = self.coordinates {
             let at = format!("{at}.coordinates");
             errors.require((-90.0..=90.0).contains(&c.latitude), &format!("{at}.latitude"), "must be -90 to 90");
@@ -308,22 +350,24 @@ impl Location {
     }
 }
 
+/// Fastest network of a limit, in Mbit/s: a terabit.
+const MAX_NETWORK_MBPS: f64 = 1_000_000.0;
+
 impl ResourceLimits {
+    /// Positive whole numbers, and within the hardware as far as that is known.
     pub fn check(&self, errors: &mut FieldErrors, at: &str, hardware: Option<&HardwareInfo>) {
-        let whole = [("memory_bytes", self.memory_bytes), ("disk_bytes", self.disk_bytes)];
-        for (field, value) in whole {
-            errors.require(value != Some(0), &format!("{at}.{field}"), "must be positive");
+        let mut require = |ok, field: &str, message: &str| errors.require(ok, &format!("{at}.{field}"), message);
+        let whole = |value: Option<f64>, max: f64| value.is_none_or(|v| (1.0..=max).contains(&v) && v.fract() == 0.0);
+        require(whole(self.cpu_percent, 100.0), "cpu_percent", "must be a whole number from 1 to 100");
+        require(whole(self.network_mbps, MAX_NETWORK_MBPS), "network_mbps", "must be a whole number from 1 to 1000000");
+        for (field, value) in [("memory_bytes", self.memory_bytes), ("disk_bytes", self.disk_bytes)] {
+            require(value != Some(0), field, "must be positive");
         }
-        let network = self.network_mbps.is_none_or(|v| v.is_finite() && v > 0.0);
-        errors.require(network, &format!("{at}.network_mbps"), "must be positive");
-        let cpu = self.cpu_percent.is_none_or(|v| v > 0.0 && v <= 100.0);
-        errors.require(cpu, &format!("{at}.cpu_percent"), "must be above 0 and at most 100");
-        if let Some(h) = hardware {
-            let memory = self.memory_bytes.is_none_or(|v| v <= h.memory.total_bytes);
-            errors.require(memory, &format!("{at}.memory_bytes"), "must not exceed the node's memory");
-            let disk = self.disk_bytes.is_none_or(|v| v <= h.storage.total_bytes);
-            errors.require(disk, &format!("{at}.disk_bytes"), "must not exceed the node's storage");
-        }
+        let Some(h) = hardware else { return };
+        require(self.memory_bytes.is_none_or(|v| v <= h.memory.total_bytes), "memory_bytes", "must not exceed the node's memory");
+        require(self.disk_bytes.is_none_or(|v| v <= h.storage.total_bytes), "disk_bytes", "must not exceed the node's storage");
+        let network = self.network_mbps.zip(h.network_mbps()).is_none_or(|(limit, speed)| limit <= speed);
+        require(network, "network_mbps", "must not exceed the speed of the node's interfaces");
     }
 }
 
@@ -400,7 +444,7 @@ mod tests {
         let limits = ResourceLimits { cpu_percent: Some(0.0), memory_bytes: Some(5 * GB), disk_bytes: Some(0), network_mbps: Some(-1.0) };
         limits.check(&mut errors, "l", Some(&hardware()));
         let fields: Vec<_> = errors.0.iter().map(|e| e.field.as_str()).collect();
-        assert_eq!(fields, ["l.disk_bytes", "l.network_mbps", "l.cpu_percent", "l.memory_bytes"]);
+        assert_eq!(fields, ["l.cpu_percent", "l.network_mbps", "l.disk_bytes", "l.memory_bytes"]);
     }
 
     #[test]

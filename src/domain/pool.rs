@@ -29,10 +29,18 @@ pub struct Pricing {
 #[serde(deny_unknown_fields)]
 pub struct ScalingPolicy {
     /// Mean CPU use in percent.
+    #[schema(minimum = 0, maximum = 100, example = 80)]
     pub scale_up_threshold: f64,
+    /// Below `scale_up_threshold`.
+    #[schema(minimum = 0, maximum = 100, example = 20)]
     pub scale_down_threshold: f64,
+    /// At most `max_nodes`.
+    #[schema(minimum = 0, maximum = 1000, example = 1)]
     pub min_nodes: u32,
+    /// At most the pool's `max_nodes`.
+    #[schema(minimum = 1, maximum = 1000, example = 10)]
     pub max_nodes: u32,
+    #[schema(minimum = 1, maximum = 10_080, example = 15)]
     pub cooldown_minutes: u32,
 }
 

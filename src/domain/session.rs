@@ -17,6 +17,8 @@ pub const COOKIE_MAX_SECONDS: i64 = 7 * 86_400;
 pub const BEARER_SECONDS: i64 = 3_600;
 /// Sessions of one person and kind; one more ends the oldest.
 pub const MAX_PER_USER: usize = 20;
+/// For how long a factor that was given counts as fresh, where money moves.
+pub const CONFIRMED_SECONDS: i64 = 300;
 /// A request refreshes a session's last use only when it is older than this: a write costs an fsync.
 const TOUCH_SECONDS: i64 = 600;
 /// A session made this far in the future belongs to a clock that was wrong.
@@ -39,6 +41,8 @@ pub struct Session {
     /// Where it was begun, and by which program, as that says of itself.
     pub address: Option<String>,
     pub user_agent: Option<String>,
+    /// When the person last proved to be who they are, with all factors of the account.
+    pub confirmed_at: Option<Timestamp>,
 }
 
 /// Key of a session: only the hash of the token is stored, so that a copy of the store signs nobody in.
@@ -53,7 +57,7 @@ pub fn session_id(token_hash: &[u8; 32]) -> String {
 
 impl Session {
     pub fn new(user: UserId, carrier: Carrier, now: Timestamp) -> Session {
-        Session { user, carrier, created_at: now, used_at: now, address: None, user_agent: None }
+        Session { user, carrier, created_at: now, used_at: now, address: None, user_agent: None, confirmed_at: None }
     }
 
     pub fn expires_at(&self) -> Timestamp {
@@ -68,6 +72,12 @@ impl Session {
 
     pub fn is_live(&self, now: Timestamp) -> bool {
         now < self.expires_at() && self.created_at <= now.plus_seconds(FUTURE_SECONDS)
+    }
+
+    /// Until when the person counts as just confirmed; None when that is over.
+    pub fn confirmed_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let at = self.confirmed_at.filter(|at| *at <= now.plus_seconds(FUTURE_SECONDS))?;
+        Some(at.plus_seconds(CONFIRMED_SECONDS)).filter(|until| now < *until)
     }
 
     /// The last use is old enough to be written anew.
@@ -246,6 +256,16 @@ mod tests {
         assert!(bearer.is_live(T.plus_seconds(3_599)) && !bearer.is_live(T.plus_seconds(3_600)));
         assert!(!bearer.is_live(T.plus_seconds(-61)), "made by a clock that ran ahead");
         assert!(!bearer.wants_touch(T.plus_seconds(86_400)) && session(Carrier::Cookie).wants_touch(T.plus_seconds(600)));
+    }
+
+    #[test]
+    fn a_confirmation_lasts_five_minutes_and_none_of_the_future_counts() {
+        let fresh = Session { confirmed_at: Some(T), ..session(Carrier::Cookie) };
+        let until = Some(T.plus_seconds(300));
+        assert_eq!((fresh.confirmed_until(T), fresh.confirmed_until(T.plus_seconds(299))), (until, until));
+        assert_eq!(fresh.confirmed_until(T.plus_seconds(300)), None);
+        assert_eq!(fresh.confirmed_until(T.plus_seconds(-61)), None, "confirmed by a clock that ran ahead");
+        assert_eq!(session(Carrier::Cookie).confirmed_until(T), None);
     }
 
     fn at(last: u8) -> IpAddr {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::ids::UserId;
 use super::refusal::FieldErrors;
 use super::time::Timestamp;
+use super::totp::SecondFactor;
 
 /// Ordered: each role may do what those before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -17,6 +18,9 @@ pub enum Role {
 }
 
 impl Role {
+    /// From the lowest to the highest.
+    pub const ALL: [Role; 4] = [Role::Viewer, Role::Operator, Role::Admin, Role::SuperAdmin];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Role::Viewer => "viewer",
@@ -54,6 +58,15 @@ pub struct User {
     pub disabled: bool,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+    /// Asked for beside the password once it is enabled.
+    pub second_factor: Option<SecondFactor>,
+}
+
+impl User {
+    /// The second factor, when it is asked for.
+    pub fn enabled_factor(&self) -> Option<&SecondFactor> {
+        self.second_factor.as_ref().filter(|factor| factor.is_enabled())
+    }
 }
 
 /// Names that differ only in case are the same name.
@@ -94,9 +107,8 @@ mod tests {
 
     #[test]
     fn roles_are_ordered_and_spelled_as_in_the_contract() {
-        let roles = [Role::Viewer, Role::Operator, Role::Admin, Role::SuperAdmin];
-        assert!(roles.is_sorted());
-        for role in roles {
+        assert!(Role::ALL.is_sorted());
+        for role in Role::ALL {
             assert_eq!(serde_json::to_string(&role).unwrap(), format!("\"{}\"", role.as_str()));
         }
         assert!(!format!("{:?}", PasswordHash { salt: [1; 16], hash: [2; 32] }).contains('2'));

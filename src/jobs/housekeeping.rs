@@ -3,6 +3,7 @@
 use super::{Context, Stopped};
 use crate::domain::credits::Epoch;
 use crate::domain::evidence::{SLOTS_PER_DAY, day_of};
+use crate::storage::core::idempotency;
 use crate::storage::{Lane, hot};
 
 /// Days for which evidence and leaves are kept.
@@ -13,6 +14,8 @@ const ROLLUP_DAYS: u32 = 400;
 const LEAF_ROWS: usize = 2_000;
 /// The same of roll-ups: they come due a few at a time.
 const ROLLUP_ROWS: usize = 500;
+/// Idempotency keys forgotten in one run: all that may be due.
+const IDEMPOTENCY_ROWS: usize = 4_096;
 /// Transactions in one run; the rest follows in the next.
 const PER_RUN: usize = 50;
 
@@ -35,6 +38,10 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
         if !more.await? {
             break;
         }
+    }
+    // A commit costs the card some pages: none when there is nothing to forget.
+    if !idempotency::due(&context.store.read()?, now.wall, 1)?.is_empty() {
+        context.store.write(move |tx| idempotency::sweep(tx, now.wall, IDEMPOTENCY_ROWS)).await?;
     }
     Ok(())
 }

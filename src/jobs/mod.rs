@@ -1,6 +1,7 @@
 //! The cycles. Each takes no input, rereads the state, does a bounded unit of work and may run again at any time: what is due follows from the
 //! store and the clock, so a restart and the normal path are the same code.
 
+mod commands;
 mod epochs;
 mod flush;
 mod housekeeping;
@@ -75,7 +76,10 @@ impl Context {
             Job::Payouts => payouts::run(self).await,
             Job::Tracking => payouts::drive_open(self).await,
             Job::Housekeeping => housekeeping::run(self).await,
-            Job::Silence => silence::run(self).await,
+            Job::Silence => {
+                silence::run(self).await?;
+                commands::run(self).await
+            }
             Job::Rollups => rollups::run(self).await,
         }
     }

@@ -1,5 +1,5 @@
 //! Refused requests on their way to the audit log: the first of a kind at once, further ones counted and written together, so that
-//! nobody can fill the card by being refused.
+//! nobody can fill the card by being refused. A day of refusals at full speed is some thousands of entries at most, under a megabyte.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -7,12 +7,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::domain::audit::{Actor, Draft};
-use crate::domain::time::Now;
+use crate::domain::time::{BootMs, Now, Timestamp};
 
 /// Kinds told apart at one time; what is beyond is counted as one.
 pub const MAX_KINDS: usize = 128;
 /// Time between two writes of what was counted: how often `take` is called.
 pub const FLUSH: Duration = Duration::from_secs(300);
+/// This many of a kind since the last write are written at once too: with the first they are the five that raise an alarm.
+const ALARM: u32 = 4;
+/// Kinds that one write tells apart, the most frequent first; the others become one entry.
+const TOLD_APART: usize = 4;
+/// Entries written at once: so many in a row, and then one in so many milliseconds. Who invents a new kind with every attempt is counted instead.
+const AT_ONCE: u32 = 129;
+const AT_ONCE_EVERY_MS: i64 = 120_000;
 
 /// What makes two refusals alike.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -22,17 +29,58 @@ struct Kind {
     network: String,
 }
 
+impl Kind {
+    fn various() -> Kind {
+        Kind { name: "Various".into(), subject: String::new(), network: String::new() }
+    }
+}
+
 #[derive(Debug)]
 struct Counted {
     /// The latest one, as it would be written.
     draft: Draft,
     /// How many since the last write.
     times: u32,
+    /// How many since `take`, written or not.
+    since_taken: u32,
+}
+
+#[derive(Debug, Default)]
+struct Log {
+    kinds: HashMap<Kind, Counted>,
+    budget: Budget,
+}
+
+/// Entries that may be written at once.
+#[derive(Debug)]
+struct Budget {
+    left: u32,
+    since: Timestamp,
+}
+
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget { left: AT_ONCE, since: Timestamp(0) }
+    }
+}
+
+impl Budget {
+    fn spend(&mut self, now: Timestamp) -> bool {
+        let earned = now.since(self.since).div_euclid(AT_ONCE_EVERY_MS);
+        if earned != 0 {
+            // A clock that went back earns nothing and starts over.
+            self.left = self.left.saturating_add(u32::try_from(earned).unwrap_or(0)).min(AT_ONCE);
+            self.since = now;
+        }
+        let may = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        may
+    }
 }
 
 /// Clones are the same log.
 #[derive(Debug, Clone, Default)]
-pub struct Refusals(Arc<Mutex<HashMap<Kind, Counted>>>);
+pub struct Refusals(Arc<Mutex<Log>>);
 
 impl Refusals {
     pub fn new() -> Refusals {
@@ -40,35 +88,55 @@ impl Refusals {
     }
 
     /// Some: write this now. None: it was counted.
-    pub fn note(&self, draft: Draft) -> Option<Draft> {
-        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn note(&self, mut draft: Draft) -> Option<Draft> {
+        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Log { kinds, budget } = &mut *log;
+        // It is the attacker's to choose, long, and different every time.
+        draft.personal.user_agent = None;
         let name = draft.reason.clone().unwrap_or_default();
-        let address = draft.address.as_deref().and_then(|a| a.parse().ok());
+        let address = draft.personal.address.as_deref().and_then(|a| a.parse().ok());
         let mut kind = Kind { name, subject: draft.subject.clone(), network: address.map(network).unwrap_or_default() };
-        let mut draft = draft;
         if kinds.len() >= MAX_KINDS && !kinds.contains_key(&kind) {
-            kind = Kind { name: "Various".into(), subject: String::new(), network: String::new() };
-            let at = Now { wall: draft.at, boot: crate::domain::time::BootMs(0), trusted: draft.at_trusted };
-            draft = Draft::new(at, Actor::Anonymous, "request.refuse", "").refused("Various");
+            (kind, draft) = (Kind::various(), various(&draft));
         }
         if let Some(counted) = kinds.get_mut(&kind) {
             counted.times = counted.times.saturating_add(1);
+            counted.since_taken = counted.since_taken.saturating_add(1);
+            let at = draft.at;
             counted.draft = draft;
-            return None;
+            let alarms = counted.since_taken == ALARM && budget.spend(at);
+            return alarms.then(|| Draft { times: std::mem::take(&mut counted.times), ..counted.draft.clone() });
         }
-        kinds.insert(kind, Counted { draft: draft.clone(), times: 0 });
-        Some(draft)
+        let at_once = budget.spend(draft.at);
+        kinds.insert(kind, Counted { draft: draft.clone(), times: u32::from(!at_once), since_taken: 0 });
+        at_once.then_some(draft)
     }
 
-    /// What was counted since the last call, one entry per kind. A kind that was quiet is forgotten: its next refusal is a first again.
+    /// What was counted since the last call: one entry for each of the most frequent kinds and one for all others. A kind that was quiet is
+    /// forgotten: its next refusal is a first again.
     pub fn take(&self) -> Vec<Draft> {
-        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kinds.retain(|_, counted| counted.times > 0);
-        let mut drafts: Vec<Draft> =
-            kinds.values_mut().map(|counted| Draft { times: std::mem::take(&mut counted.times), ..counted.draft.clone() }).collect();
+        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        log.kinds.retain(|_, counted| counted.times > 0 || std::mem::take(&mut counted.since_taken) > 0);
+        let counted = log.kinds.values_mut().filter(|counted| counted.times > 0).map(|counted| {
+            counted.since_taken = 0;
+            Draft { times: std::mem::take(&mut counted.times), ..counted.draft.clone() }
+        });
+        let mut drafts: Vec<Draft> = counted.collect();
+        drafts.sort_by(|a, b| b.times.cmp(&a.times).then_with(|| a.subject.cmp(&b.subject)));
+        let others = drafts.split_off(drafts.len().min(TOLD_APART));
+        if let Some(latest) = others.iter().max_by_key(|draft| draft.at) {
+            let times = others.iter().fold(0, |sum: u32, draft| sum.saturating_add(draft.times));
+            drafts.push(Draft { times, ..various(latest) });
+        }
         drafts.sort_by_key(|draft| draft.at);
         drafts
     }
+}
+
+/// Many kinds, told as one, of nobody in particular.
+fn various(latest: &Draft) -> Draft {
+    let at = Now { wall: latest.at, boot: BootMs(0), trusted: latest.at_trusted };
+    Draft::new(at, Actor::Anonymous, "request.refuse", "").refused("Various")
 }
 
 /// The /24 or /48 an address belongs to.
@@ -82,36 +150,65 @@ fn network(address: IpAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::audit::Personal;
     use crate::domain::time::{BootMs, Timestamp};
 
     fn refusal(name: &str, subject: &str, address: &str) -> Draft {
         let now = Now { wall: Timestamp(1), boot: BootMs(0), trusted: true };
-        Draft { address: Some(address.into()), ..Draft::new(now, Actor::Anonymous, "request.refuse", subject).refused(name) }
+        let personal = Personal { address: Some(address.into()), user_agent: Some("curl/8".into()), ..Personal::default() };
+        Draft { personal, ..Draft::new(now, Actor::Anonymous, "request.refuse", subject).refused(name) }
     }
 
     #[test]
-    fn the_first_is_written_at_once_and_the_others_are_counted() {
+    fn the_first_and_the_fifth_are_written_at_once_and_the_others_are_counted() {
         let log = Refusals::new();
-        assert!(log.note(refusal("WrongCredentials", "bob", "10.0.0.1")).is_some());
-        for last in 2..=11 {
-            assert_eq!(log.note(refusal("WrongCredentials", "bob", &format!("10.0.0.{last}"))), None, "the same network");
-        }
+        let bob = |last: u32| log.note(refusal("WrongCredentials", "bob", &format!("10.0.0.{last}")));
+        let first = bob(1).unwrap();
+        assert_eq!((first.times, first.personal.user_agent), (1, None), "an attacker's text is not kept");
+        let at_once: Vec<(u32, u32)> = (2..=11).filter_map(|last| bob(last).map(|draft| (last, draft.times))).collect();
+        assert_eq!(at_once, [(5, 4)], "the same network");
         assert!(log.note(refusal("WrongCredentials", "bob", "10.0.1.1")).is_some());
         assert!(log.note(refusal("WrongCredentials", "eve", "10.0.0.1")).is_some());
-        let taken = log.take();
-        assert_eq!(taken.iter().map(|d| d.times).collect::<Vec<_>>(), [10]);
-        assert_eq!(log.note(refusal("WrongCredentials", "bob", "10.0.0.1")), None);
+        assert_eq!(log.take().iter().map(|d| d.times).collect::<Vec<_>>(), [6]);
+        assert_eq!(bob(1), None);
         assert_eq!(log.take().len(), 1);
         assert_eq!(log.take().len(), 0);
-        assert!(log.note(refusal("WrongCredentials", "bob", "10.0.0.1")).is_some(), "after a quiet time it is a first again");
+        assert!(bob(1).is_some(), "after a quiet time it is a first again");
     }
 
     #[test]
-    fn memory_and_writes_are_bounded() {
+    fn memory_and_writes_are_bounded_and_nothing_is_lost() {
         let log = Refusals::new();
-        let written = (0..10_000).filter(|n| log.note(refusal("WrongCredentials", &n.to_string(), "10.0.0.1")).is_some()).count();
-        assert_eq!(written, MAX_KINDS + 1);
+        let written: u32 =
+            (0..10_000).filter_map(|n| log.note(refusal("WrongCredentials", &n.to_string(), "10.0.0.1"))).map(|d| d.times).sum();
+        assert!(written <= AT_ONCE + ALARM, "{written}");
         let taken = log.take();
-        assert_eq!(taken.iter().map(|d| d.times).sum::<u32>(), u32::try_from(10_000 - MAX_KINDS - 1).unwrap());
+        assert!(taken.len() <= TOLD_APART + 1);
+        assert_eq!(taken.iter().map(|d| d.times).sum::<u32>(), 10_000 - written);
+    }
+
+    #[test]
+    fn a_day_of_new_kinds_writes_less_than_a_megabyte() {
+        let log = Refusals::new();
+        let (mut entries, mut attempts, mut counted) = (0usize, 0u32, 0u32);
+        for second in 0..86_400u32 {
+            for _ in 0..5 {
+                attempts += 1;
+                let mut draft = refusal("WrongCredentials", &format!("user_{attempts:032x}"), &format!("10.{}.0.1", attempts % 250));
+                draft.at = Timestamp(1_790_000_000_000).plus_seconds(i64::from(second));
+                if let Some(draft) = log.note(draft) {
+                    entries += 1;
+                    counted += draft.times;
+                }
+            }
+            if second % 300 == 299 {
+                let taken = log.take();
+                entries += taken.len();
+                counted += taken.iter().map(|d| d.times).sum::<u32>();
+            }
+        }
+        assert_eq!(counted, attempts, "every attempt is in the log, alone or counted");
+        // An entry of the longest kind takes 330 bytes: ids, two hashes, and a sealed address.
+        assert!(entries * 330 < 1_000_000, "{entries} entries");
     }
 }

@@ -4,14 +4,17 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use super::core::commands;
 use super::core::tables::NODES;
 use super::fault::Fault;
 use super::table::{Read, WriteTx};
 use crate::crypto::PublicKey;
+use crate::domain::command::{Command, Order};
 use crate::domain::enrolment::Fingerprint;
 use crate::domain::ids::{NodeId, NodeIndex, PoolIndex};
-use crate::domain::node::{Eligible, Node, Wanted};
+use crate::domain::node::{Eligible, Node, NodeType, Wanted};
 use crate::domain::time::{Slot, Timeline};
+use crate::domain::workload::Limits;
 
 /// What the hot path needs of a node.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +22,7 @@ pub struct NodeEntry {
     pub id: NodeId,
     pub index: NodeIndex,
     pub name: String,
+    pub node_type: NodeType,
     /// Absent until an agent has claimed the node.
     pub key: Option<PublicKey>,
     pub fingerprint: Option<Fingerprint>,
@@ -28,6 +32,15 @@ pub struct NodeEntry {
     pub eligible: Timeline<Eligible>,
     pub pool: Timeline<Option<PoolIndex>>,
     pub enrolled_from: Option<Slot>,
+    /// What its workload may use.
+    pub limits: Limits,
+}
+
+/// What a node was told to do, and the command that has not ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standing {
+    pub order: Order,
+    pub open: Option<Command>,
 }
 
 impl NodeEntry {
@@ -37,6 +50,7 @@ impl NodeEntry {
             id: node.id.clone(),
             index: node.index,
             name: node.name.clone(),
+            node_type: node.node_type,
             key: identity.map(|i| i.key),
             fingerprint: identity.map(|i| i.fingerprint.clone()),
             drifted: identity.is_some_and(|i| i.drift.is_some()),
@@ -44,6 +58,7 @@ impl NodeEntry {
             eligible: node.eligible.clone(),
             pool: node.pool.clone(),
             enrolled_from: node.enrolled_from,
+            limits: Limits::of(node.configuration.resource_limits.as_ref()),
         }
     }
 
@@ -59,6 +74,8 @@ struct Maps {
     by_id: HashMap<NodeId, NodeIndex>,
     /// Board serial and machine id, as hashed in fingerprints, to the nodes that have them: one of the two must fit for a machine to be known.
     by_part: HashMap<String, Vec<NodeIndex>>,
+    /// Of the nodes that got a command once.
+    standings: HashMap<NodeIndex, Standing>,
 }
 
 impl Maps {
@@ -101,6 +118,9 @@ impl Directory {
             directory.put(NodeEntry::of(&node));
             std::ops::ControlFlow::Continue(())
         })?;
+        for (node, standing) in commands::standings(read)? {
+            directory.put_standing(node, standing);
+        }
         Ok(Arc::new(directory))
     }
 
@@ -111,6 +131,23 @@ impl Directory {
 
     pub fn by_index(&self, index: NodeIndex) -> Option<Arc<NodeEntry>> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).by_index.get(&index).cloned()
+    }
+
+    /// What the node was told to do; of one without a command, what its record wants.
+    pub fn standing(&self, node: &NodeEntry) -> Standing {
+        let maps = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        maps.standings.get(&node.index).cloned().unwrap_or_else(|| Standing { order: Order::initial(node.wanted), open: None })
+    }
+
+    /// The commands that have not ended, of nodes that are there.
+    pub fn open_commands(&self) -> Vec<(Arc<NodeEntry>, Command)> {
+        let maps = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let open = maps.standings.iter().filter_map(|(index, standing)| Some((maps.by_index.get(index)?, standing.open.as_ref()?)));
+        open.map(|(entry, command)| (Arc::clone(entry), command.clone())).collect()
+    }
+
+    fn put_standing(&self, node: NodeIndex, standing: Standing) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).standings.insert(node, standing);
     }
 
     /// In the order of their indices.
@@ -147,7 +184,9 @@ impl Directory {
     }
 
     fn remove(&self, index: NodeIndex) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(index);
+        let mut maps = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        maps.remove(index);
+        maps.standings.remove(&index);
     }
 }
 
@@ -155,6 +194,12 @@ impl Directory {
 pub fn follow(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, node: &Node) {
     let (directory, entry) = (Arc::clone(directory), NodeEntry::of(node));
     tx.after_commit(move || directory.put(entry));
+}
+
+/// Has the directory follow a node's command once this transaction commits.
+pub fn follow_standing(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, node: NodeIndex, standing: Standing) {
+    let directory = Arc::clone(directory);
+    tx.after_commit(move || directory.put_standing(node, standing.clone()));
 }
 
 pub fn forget(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, index: NodeIndex) {
@@ -179,6 +224,7 @@ mod tests {
             id: NodeId::parse(&format!("node_{index:04}")).unwrap(),
             index: NodeIndex(index),
             name: String::new(),
+            node_type: NodeType::Worker,
             key: None,
             fingerprint: Some(fingerprint),
             drifted: false,
@@ -186,6 +232,7 @@ mod tests {
             eligible: Timeline::new(Eligible::InService),
             pool: Timeline::new(None),
             enrolled_from: None,
+            limits: Limits::default(),
         }
     }
 

@@ -17,6 +17,7 @@ use redb::{Builder, Database, Durability, ReadableDatabase};
 use tokio::sync::oneshot;
 
 use super::fault::{Fault, OpenError, TxError, WriteError};
+use super::secrets::Secrets;
 use super::table::{AfterCommit, Snapshot, WriteTx};
 use crate::domain::alert::AlertChange;
 
@@ -79,6 +80,7 @@ struct Shared {
     failed: AtomicBool,
     commits: AtomicU64,
     watcher: OnceLock<AlertWatcher>,
+    secrets: OnceLock<Secrets>,
 }
 
 /// Hears of every alert that began or ended, after its commit, in commit order.
@@ -115,6 +117,7 @@ impl DbFile {
             failed: AtomicBool::new(false),
             commits: AtomicU64::new(0),
             watcher: OnceLock::new(),
+            secrets: OnceLock::new(),
         });
         let thread = {
             let shared = Arc::clone(&shared);
@@ -144,6 +147,11 @@ impl DbFile {
     /// `watcher` hears of every alert that begins or ends from now on. The first watcher stays.
     pub fn watch_alerts(&self, watcher: impl Fn(AlertChange) + Send + Sync + 'static) {
         let _ = self.shared.watcher.set(Box::new(watcher));
+    }
+
+    /// What transactions seal fields with from now on. The first ones stay.
+    pub(super) fn seal_with(&self, secrets: Secrets) {
+        let _ = self.shared.secrets.set(secrets);
     }
 
     pub fn path(&self) -> &Path {
@@ -237,7 +245,7 @@ fn create(builder: &Builder, path: &Path, initialise: &impl Fn(&mut WriteTx<'_>)
     {
         let database = builder.create(&temporary)?;
         let transaction = database.begin_write()?;
-        initialise(&mut WriteTx::new(&transaction)).map_err(|e| match e {
+        initialise(&mut WriteTx::new(&transaction, None)).map_err(|e| match e {
             TxError::Fault(fault) => OpenError::Fault(fault),
             TxError::Refused(refusal) => OpenError::Fault(Fault::Invariant(refusal.to_string())),
         })?;
@@ -322,7 +330,7 @@ fn attempt(shared: &Shared, batch: &mut [Box<dyn Job>]) -> Attempt {
     if let Err(error) = transaction.set_durability(Durability::Immediate) {
         return Attempt::Failed(WriteError::Fault(Fault::Database(error.to_string())));
     }
-    let mut tx = WriteTx::new(&transaction);
+    let mut tx = WriteTx::new(&transaction, shared.secrets.get());
     for (position, job) in batch.iter_mut().enumerate() {
         let before = tx.mutations();
         if !job.run(&mut tx) && tx.mutations() != before {

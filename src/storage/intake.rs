@@ -14,6 +14,7 @@ use crate::domain::ids::{Incarnation, NodeId, NodeIndex};
 use crate::domain::metrics::Sample;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::{BootMs, Now, SLOT_MS, Slot, Timestamp};
+use crate::domain::workload::{WorkloadReport, bounded_capabilities};
 use crate::wire::{Item, Report};
 
 /// Bytes of samples that may wait for a flush; beyond it reports are refused with "busy" and the agents keep them.
@@ -54,6 +55,14 @@ pub struct Latest {
     pub sample: Sample,
 }
 
+/// What a node last said of its workload, and what it can do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Workload {
+    pub at: Timestamp,
+    pub report: WorkloadReport,
+    pub capabilities: Vec<String>,
+}
+
 #[derive(Debug, Default)]
 struct Seat {
     incarnation: Option<Incarnation>,
@@ -63,6 +72,9 @@ struct Seat {
     retired: VecDeque<Incarnation>,
     last_report: Option<Timestamp>,
     latest: Option<Latest>,
+    workload: Option<Workload>,
+    /// Of the last request for commands of this incarnation.
+    asked_number: u64,
     /// Changed since the last flush.
     dirty: bool,
 }
@@ -181,8 +193,16 @@ impl Intake {
         state.current = Some(slot);
     }
 
-    /// Takes a report whose signature has been checked.
-    pub fn accept(&self, node: NodeIndex, id: &NodeId, report: &Report, body_hash: &[u8; 32], now: Now) -> Result<Accepted, NotTaken> {
+    /// Takes a report whose signature has been checked. `wanted` says in which slots the node was to be at work: only then they are proven.
+    pub fn accept(
+        &self,
+        node: NodeIndex,
+        id: &NodeId,
+        report: &Report,
+        body_hash: &[u8; 32],
+        wanted: &impl Fn(Slot) -> bool,
+        now: Now,
+    ) -> Result<Accepted, NotTaken> {
         let mut guard = self.state();
         let state = &mut *guard;
         let seat = seat(&mut state.seats, node);
@@ -201,7 +221,7 @@ impl Intake {
                     seat.retired.pop_front();
                 }
             }
-            (seat.accepted_seq, seat.durable_seq) = (0, 0);
+            (seat.accepted_seq, seat.durable_seq, seat.asked_number) = (0, 0, 0);
         }
         let answer = |seat: &Seat, is_new, proved| {
             let Seat { accepted_seq, durable_seq, hash, .. } = *seat;
@@ -224,27 +244,58 @@ impl Intake {
         if let Some(newest) = report.items.last() {
             seat.latest = Some(Latest { at: now.wall.plus_ms(-age_ms(newest)), sample: newest.sample.clone() });
         }
-        let result = answer(seat, true, now.trusted.then(|| now.wall.slot()));
+        seat.workload = report.workload.clone().map(|workload| {
+            let (report, capabilities) = (workload.bounded(), bounded_capabilities(report.capabilities.clone()));
+            Workload { at: now.wall, report, capabilities }
+        });
+        let at_work = |item: &Item, slot| item.running != Some(false) && wanted(slot);
+        let works_now = report.workload.as_ref().is_none_or(WorkloadReport::is_at_work);
+        let proves_now = works_now && report.items.last().is_some_and(|newest| at_work(newest, now.wall.slot()));
+        let result = answer(seat, true, (now.trusted && proves_now).then(|| now.wall.slot()));
         for item in report.items.iter().filter(|item| item.seq > already) {
             let live = item.seq == report.seq;
-            self.place(state, node, id, item, live, now);
+            self.place(state, node, id, item, live, &|slot| if live { proves_now } else { at_work(item, slot) }, now);
         }
         Ok(result)
     }
 
+    /// What a supervisor says between two reports. Only the incarnation whose reports are taken is believed, and each request once.
+    pub fn tell(&self, node: NodeIndex, incarnation: Incarnation, number: u64, report: &WorkloadReport, now: Now) -> Result<(), NotTaken> {
+        let mut state = self.state();
+        let seat = seat(&mut state.seats, node);
+        if seat.incarnation != Some(incarnation) || number <= seat.asked_number {
+            return Err(NotTaken::Refused(Refusal::ReportReplayed));
+        }
+        seat.asked_number = number;
+        let capabilities = seat.workload.take().map(|known| known.capabilities).unwrap_or_default();
+        seat.workload = Some(Workload { at: now.wall, report: report.clone().bounded(), capabilities });
+        Ok(())
+    }
+
+    /// What the node last said of its workload; none before its first report to this process, and of agents without a supervisor.
+    pub fn workload(&self, node: NodeIndex) -> Option<Workload> {
+        self.state().seats.get(node.position()).and_then(|seat| seat.workload.clone())
+    }
+
+    /// The state of the workload alone, of every node index that is known.
+    pub fn workloads(&self) -> Vec<Option<WorkloadReport>> {
+        self.state().seats.iter().map(|seat| seat.workload.as_ref().map(|workload| workload.report.clone())).collect()
+    }
+
     /// Gives one item its slot: the present one when it is the live item, its witness's, or the one it was measured in.
-    fn place(&self, state: &mut State, node: NodeIndex, id: &NodeId, item: &Item, live: bool, now: Now) {
+    fn place(&self, state: &mut State, node: NodeIndex, id: &NodeId, item: &Item, live: bool, at_work: &impl Fn(Slot) -> bool, now: Now) {
         let encoded = EncodedSample::new(&item.sample);
         let witnessed = item.witness.as_ref().filter(|w| self.beacons.verify_witness(id, w.slot, &w.beacon)).map(|w| w.slot);
         if !now.trusted {
             let at = if live { now.boot } else { BootMs(now.boot.0 - age_ms(item)) };
-            let witness = witnessed.filter(|_| !live).map(|slot| (slot, now.boot));
+            let witness = witnessed.filter(|slot| !live && at_work(*slot)).map(|slot| (slot, now.boot));
             state.untimed_bytes += encoded.len();
-            return state.untimed.push(UntimedItem { node, at, proves: live, witness, sample: encoded });
+            let proves = live && at_work(now.wall.slot());
+            return state.untimed.push(UntimedItem { node, at, proves, witness, sample: encoded });
         }
         let (slot, proves) = match (live, witnessed) {
-            (true, _) => (now.wall.slot(), true),
-            (false, Some(slot)) => (slot, slot <= now.wall.slot() && !is_closed(slot, self.reopening(now), now.wall)),
+            (true, _) => (now.wall.slot(), at_work(now.wall.slot())),
+            (false, Some(slot)) => (slot, slot <= now.wall.slot() && at_work(slot) && !is_closed(slot, self.reopening(now), now.wall)),
             (false, None) => (now.wall.plus_ms(-age_ms(item)).slot(), false),
         };
         if slot > now.wall.slot() || item.age_ms > MAX_AGE_MS {
@@ -257,7 +308,7 @@ impl Intake {
             open.dirty = true;
             if let Entry::Vacant(place) = state.samples.entry(slot).or_default().entry(node) {
                 state.pending_bytes += encoded.len();
-                place.insert(PendingSample { late: !proves, encoded });
+                place.insert(PendingSample { late: !proves && !live, encoded });
             }
         }
     }
@@ -454,7 +505,13 @@ mod tests {
     fn report(run: u64, seqs: &[(u64, u64, Option<Witness>)]) -> Report {
         let items: Vec<Item> = seqs
             .iter()
-            .map(|(seq, age_ms, witness)| Item { seq: *seq, age_ms: *age_ms, witness: witness.clone(), sample: Sample::default() })
+            .map(|(seq, age_ms, witness)| Item {
+                seq: *seq,
+                age_ms: *age_ms,
+                witness: witness.clone(),
+                running: None,
+                sample: Sample::default(),
+            })
             .collect();
         Report {
             protocol: PROTOCOL,
@@ -465,6 +522,8 @@ mod tests {
             fingerprint: Default::default(),
             agent_version: String::new(),
             dropped: 0,
+            workload: None,
+            capabilities: Vec::new(),
         }
     }
 
@@ -473,7 +532,7 @@ mod tests {
     }
 
     fn send(intake: &Intake, r: &Report, now: Now) -> Result<Accepted, NotTaken> {
-        intake.accept(N, &id(), r, &[0; 32], now)
+        intake.accept(N, &id(), r, &[0; 32], &|_| true, now)
     }
 
     #[test]

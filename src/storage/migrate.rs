@@ -2,9 +2,11 @@
 
 use serde::Deserialize;
 
+use crate::domain::audit::{DraftV1, Entry};
 use crate::domain::ids::UserId;
 use crate::domain::session::{Carrier, Session};
 use crate::domain::time::Timestamp;
+use crate::domain::user::{PasswordHash, Role, User};
 
 /// Version 1 did not know where a session was begun.
 #[derive(Deserialize)]
@@ -15,18 +17,75 @@ struct SessionV1 {
     used_at: Timestamp,
 }
 
+/// Version 2 did not know when the person was confirmed.
+#[derive(Deserialize)]
+struct SessionV2 {
+    user: UserId,
+    carrier: Carrier,
+    created_at: Timestamp,
+    used_at: Timestamp,
+    address: Option<String>,
+    user_agent: Option<String>,
+}
+
 pub(super) fn session(version: u8, bytes: &[u8]) -> Option<Session> {
+    match version {
+        1 => {
+            let SessionV1 { user, carrier, created_at, used_at } = postcard::from_bytes(bytes).ok()?;
+            Some(Session { used_at, ..Session::new(user, carrier, created_at) })
+        }
+        2 => {
+            let SessionV2 { user, carrier, created_at, used_at, address, user_agent } = postcard::from_bytes(bytes).ok()?;
+            Some(Session { used_at, address, user_agent, ..Session::new(user, carrier, created_at) })
+        }
+        _ => None,
+    }
+}
+
+/// Version 1 knew no second factor.
+#[derive(Deserialize)]
+struct UserV1 {
+    id: UserId,
+    username: String,
+    role: Role,
+    password: PasswordHash,
+    disabled: bool,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+pub(super) fn user(version: u8, bytes: &[u8]) -> Option<User> {
     if version != 1 {
         return None;
     }
-    let SessionV1 { user, carrier, created_at, used_at } = postcard::from_bytes(bytes).ok()?;
-    Some(Session { used_at, ..Session::new(user, carrier, created_at) })
+    let UserV1 { id, username, role, password, disabled, created_at, updated_at } = postcard::from_bytes(bytes).ok()?;
+    Some(User { id, username, role, password, disabled, created_at, updated_at, second_factor: None })
+}
+
+/// Version 1 kept an address in clear, and its hash is over it: both stay as they were.
+#[derive(Deserialize)]
+struct EntryV1 {
+    seq: u64,
+    draft: DraftV1,
+    previous: [u8; 32],
+    hash: [u8; 32],
+}
+
+pub(super) fn audit_entry(version: u8, bytes: &[u8]) -> Option<Entry> {
+    if version != 1 {
+        return None;
+    }
+    let EntryV1 { seq, draft, previous, hash } = postcard::from_bytes(bytes).ok()?;
+    let (draft, kept) = draft.into_parts();
+    Some(Entry { seq, draft, kept, previous, hash })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::sha256_parts;
     use crate::crypto::unhex;
+    use crate::domain::audit::{Actor, Kept};
     use crate::storage::table::decode;
 
     #[test]
@@ -42,6 +101,43 @@ mod tests {
             })
             .collect();
         assert_eq!(carriers, [Carrier::Cookie, Carrier::Bearer]);
-        assert!(session(3, &[]).is_none());
+        assert!(session(4, &[]).is_none());
+    }
+
+    #[test]
+    fn sessions_of_the_second_release_stay_and_are_not_confirmed() {
+        let golden = include_str!("../../data/golden/Session.v2.hex");
+        let sessions: Vec<Session> = golden.lines().map(|line| decode(&unhex(line).unwrap()).unwrap()).collect();
+        assert_eq!(sessions.iter().map(|s| s.address.is_some()).collect::<Vec<_>>(), [true, false]);
+        assert!(sessions.iter().all(|s| s.confirmed_at.is_none() && s.used_at > s.created_at));
+    }
+
+    #[test]
+    fn people_of_the_first_release_sign_in_with_their_password_alone() {
+        let golden = include_str!("../../data/golden/User.v1.hex");
+        let people: Vec<User> = golden.lines().map(|line| decode(&unhex(line).unwrap()).unwrap()).collect();
+        let roles: Vec<Role> = people.iter().map(|user| user.role).collect();
+        assert_eq!(roles, [Role::Viewer, Role::Operator, Role::Admin, Role::SuperAdmin]);
+        assert!(people.iter().all(|user| user.second_factor.is_none() && user.username == "Ada.Lovelace"));
+        assert!(people.iter().all(|user| user.password == PasswordHash { salt: [1; 16], hash: [2; 32] }));
+        assert!(user(2, &[]).is_none());
+    }
+
+    #[test]
+    fn audit_entries_of_the_first_release_stay_readable_and_verify_as_they_were() {
+        let golden = include_str!("../../data/golden/Entry.v1.hex");
+        for line in golden.lines() {
+            let stored = unhex(line).unwrap();
+            let mut entry: Entry = decode(&stored).unwrap();
+            let address = (entry.draft.actor != Actor::System).then(|| "192.0.2.7".to_owned());
+            assert_eq!(entry.kept, Kept::Clear { address });
+            // The golden entries carry made-up hashes; the bytes between sequence and hashes are what the first release hashed.
+            let body = &stored[1 + 3..stored.len() - 64];
+            entry.hash = sha256_parts(&[b"lucid/audit/v1\0", &entry.seq.to_le_bytes(), &entry.previous, body]);
+            assert!(entry.follows(entry.seq, &entry.previous.clone()));
+            entry.kept = Kept::Clear { address: Some("192.0.2.8".into()) };
+            assert!(!entry.follows(entry.seq, &entry.previous.clone()));
+        }
+        assert!(audit_entry(3, &[]).is_none());
     }
 }

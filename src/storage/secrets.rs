@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::fault::OpenError;
-use crate::crypto::{DoesNotOpen, Entropy, KEY_LEN, SecretKey, open, seal};
+use crate::crypto::{DoesNotOpen, Entropy, KEY_LEN, NONCE_LEN, SecretKey, open, seal};
 
 pub const FILE: &str = "secret.key";
 
@@ -18,11 +18,19 @@ pub struct Secrets {
     fields: SecretKey,
     pub beacon: SecretKey,
     pub node_tokens: SecretKey,
+    /// Hashes of request bodies are made with it: bodies hold passwords, and a copy of the store must be of no use against them.
+    pub idempotency: SecretKey,
 }
 
 impl Secrets {
     pub fn new(root: SecretKey) -> Secrets {
-        Secrets { fields: root.derive("fields"), beacon: root.derive("beacon"), node_tokens: root.derive("node-tokens"), root }
+        Secrets {
+            fields: root.derive("fields"),
+            beacon: root.derive("beacon"),
+            node_tokens: root.derive("node-tokens"),
+            idempotency: root.derive("idempotency"),
+            root,
+        }
     }
 
     /// The data key itself, for the recovery kit only.
@@ -33,6 +41,11 @@ impl Secrets {
     /// Seals a field of a record; `context` names table, row and field.
     pub fn seal(&self, entropy: &Entropy, context: &str, plain: &[u8]) -> Vec<u8> {
         seal(&self.fields, entropy.bytes(), context.as_bytes(), plain)
+    }
+
+    /// The same in a transaction, which has no randomness of its own: `nonce` comes from random bytes that are used for nothing else.
+    pub fn seal_with(&self, nonce: [u8; NONCE_LEN], context: &str, plain: &[u8]) -> Vec<u8> {
+        seal(&self.fields, nonce, context.as_bytes(), plain)
     }
 
     pub fn open(&self, context: &str, sealed: &[u8]) -> Result<Vec<u8>, DoesNotOpen> {

@@ -5,6 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::core::idempotency::Mark;
 use super::core::{audit, meta, tables};
 use super::directory::Directory;
 use super::fault::{Fault, OpenError, TxError, WriteError};
@@ -39,6 +40,8 @@ pub struct Store {
     pub secrets: Secrets,
     pub entropy: Entropy,
     pub manager_id: ManagerId,
+    /// Grows when the store is restored: orders of the copy before are older.
+    pub generation: u32,
     pub signing_key: SigningKey,
     dir: PathBuf,
 }
@@ -67,6 +70,7 @@ impl Store {
         let core = DbFile::open(&core_path, options.core_cache_bytes, |tx| initialise_core(tx, &description, now))?;
         let store = meta::store(&core.read()?)?;
         check_schema(store.schema)?;
+        core.seal_with(secrets.clone());
         core.ensure_tables(tables::ALL)?;
         let hot_meta = hot::Meta { store_id: store.store_id.clone(), generation: store.generation, ..hot::Meta::default() };
         if !is_new && !hot_path.exists() && core_was_used(&core)? {
@@ -84,7 +88,8 @@ impl Store {
         let intake = recover_intake(&hot, &secrets, &entropy, &options.boot_id, now)?;
         let flushing = tokio::sync::Mutex::default();
         let directory = Directory::load(&core.read()?)?;
-        Ok(Store { core, hot, directory, intake, flushing, secrets, entropy, manager_id: store.manager_id, signing_key, dir: dir.clone() })
+        let (manager_id, generation) = (store.manager_id, store.generation);
+        Ok(Store { core, hot, directory, intake, flushing, secrets, entropy, manager_id, generation, signing_key, dir: dir.clone() })
     }
 
     /// Makes everything accepted so far durable in one transaction of the hot file. `wall_minus_boot_ms` is known while the clock is
@@ -120,7 +125,7 @@ impl Store {
         &self,
         verb: impl Fn(&mut WriteTx<'_>) -> Result<R, TxError> + Send + 'static,
     ) -> Result<R, WriteError> {
-        self.core.write(Lane::Ordinary, verb).await
+        self.core.write(Lane::Ordinary, marked(verb)).await
     }
 
     /// The same in the money lane.
@@ -128,7 +133,7 @@ impl Store {
         &self,
         verb: impl Fn(&mut WriteTx<'_>) -> Result<R, TxError> + Send + 'static,
     ) -> Result<R, WriteError> {
-        self.core.write(Lane::Money, verb).await
+        self.core.write(Lane::Money, marked(verb)).await
     }
 
     /// A snapshot of the core.
@@ -139,6 +144,21 @@ impl Store {
     pub fn close(&self) {
         self.hot.close();
         self.core.close();
+    }
+}
+
+/// The same verb; what it changes leaves the idempotency key of the request, if it has one.
+fn marked<R>(verb: impl Fn(&mut WriteTx<'_>) -> Result<R, TxError> + Send) -> impl Fn(&mut WriteTx<'_>) -> Result<R, TxError> + Send {
+    let mark = Mark::current();
+    move |tx| {
+        let before = tx.mutations();
+        let answer = verb(tx)?;
+        if let Some(mark) = &mark
+            && tx.mutations() > before
+        {
+            mark.leave(tx)?;
+        }
+        Ok(answer)
     }
 }
 

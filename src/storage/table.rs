@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::fault::{Fault, TxError};
+use super::secrets::Secrets;
 use crate::domain::alert::AlertChange;
 
 /// A key whose byte order is its order.
@@ -309,11 +310,17 @@ pub struct WriteTx<'db> {
     mutations: u64,
     after: Vec<AfterCommit>,
     alerts: Vec<AlertChange>,
+    secrets: Option<&'db Secrets>,
 }
 
 impl<'db> WriteTx<'db> {
-    pub(super) fn new(tx: &'db redb::WriteTransaction) -> WriteTx<'db> {
-        WriteTx { tx, mutations: 0, after: Vec::new(), alerts: Vec::new() }
+    pub(super) fn new(tx: &'db redb::WriteTransaction, secrets: Option<&'db Secrets>) -> WriteTx<'db> {
+        WriteTx { tx, mutations: 0, after: Vec::new(), alerts: Vec::new(), secrets }
+    }
+
+    /// What seals fields of this store; none while it is being made, and when it was opened without its key.
+    pub(super) fn secrets(&self) -> Option<&'db Secrets> {
+        self.secrets
     }
 
     pub(super) fn mutations(&self) -> u64 {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::core::{audit, epochs, ledger, node_events, payouts, tables};
+use super::core::{audit, commands, epochs, ledger, node_events, payouts, tables};
 use super::fault::Fault;
 use super::hot;
 use super::store::Store;
@@ -25,6 +25,7 @@ pub fn verify(store: &Store) -> Vec<Finding> {
         finding("epochs", epoch_heads(store)),
         finding("ledger", store.read().and_then(|core| ledger::verify(&core))),
         finding("events of nodes", store.read().and_then(|core| node_events::verify(&core))),
+        finding("commands", store.read().and_then(|core| commands::verify(&core))),
         finding("payouts", store.read().and_then(|core| payouts::verify(&core))),
         finding("measurements and evidence", store.hot.read().and_then(|hot| hot::verify(&hot)).map(Ok)),
     ]

@@ -215,7 +215,7 @@ async fn reports_count_once_and_only_as_their_node_signed_them() {
     }
     guarded.recorded("a report of an earlier life", "ReportReplayed").await;
 
-    let item = |seq| Item { seq, age_ms: 0, witness: None, sample: Sample::default() };
+    let item = |seq| Item { seq, age_ms: 0, witness: None, running: None, sample: Sample::default() };
     let invalid = (400, "1002", "Invalid");
     let seq = node.seq + 1;
     let shapes: [(&str, Vec<Item>, u64); 4] = [

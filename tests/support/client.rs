@@ -84,7 +84,12 @@ impl Client {
     }
 
     pub async fn put(&self, path: &str, body: Value) -> Value {
-        let (status, answer) = self.call(Method::PUT, path, Some(body)).await;
+        let (mut status, mut answer) = self.call(Method::PUT, path, Some(body.clone())).await;
+        // Where money moves, the person has to be there: driven clocks outlive that, too.
+        if let (Some((_, password)), "FreshFactorNeeded") = (&self.credentials, error_name(&answer)) {
+            self.post("/auth/confirm", serde_json::json!({ "password": password })).await;
+            (status, answer) = self.call(Method::PUT, path, Some(body)).await;
+        }
         assert!(status.is_success(), "PUT {path}: {status} {answer}");
         answer
     }

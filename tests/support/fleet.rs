@@ -7,9 +7,10 @@ use lucid::domain::enrolment::Fingerprint;
 use lucid::domain::ids::{Incarnation, ManagerId, NodeId};
 use lucid::domain::metrics::Sample;
 use lucid::domain::node::{CpuInfo, HardwareInfo, MemoryInfo, NetworkInfo, StorageInfo};
+use lucid::domain::workload::{WorkloadOrder, WorkloadReport, WorkloadState};
 use lucid::wire::{
-    EnrolAnswer, EnrolRequest, Envelope, HEADER_NODE, HEADER_SIGNATURE, Item, LateAnswer, LateBatch, LateItem, PATH_ENROL, PATH_LATE,
-    PATH_REPORT, PROTOCOL, Purpose, Report, ReportAnswer, Witness,
+    CommandsAnswer, CommandsRequest, EnrolAnswer, EnrolRequest, Envelope, HEADER_NODE, HEADER_SIGNATURE, Item, LateAnswer, LateBatch,
+    LateItem, PATH_COMMANDS, PATH_ENROL, PATH_LATE, PATH_REPORT, PROTOCOL, Purpose, Report, ReportAnswer, Witness,
 };
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -104,6 +105,10 @@ pub struct Node {
     /// Not durable yet, with the time of their making in milliseconds of the test.
     pub held: Vec<(Item, i64)>,
     pub machine: Machine,
+    /// What its supervisor says; none as in agents without one.
+    pub workload: Option<WorkloadReport>,
+    /// Of the last request for commands.
+    pub number: u64,
     http: reqwest::Client,
 }
 
@@ -120,6 +125,8 @@ impl Node {
             run: None,
             held: Vec::new(),
             machine,
+            workload: None,
+            number: 0,
             http: http(),
         }
     }
@@ -139,7 +146,7 @@ impl Node {
     /// when the manager is away.
     pub async fn report(&mut self, now_ms: i64, sample: Sample) -> Option<ReportAnswer> {
         self.seq += 1;
-        self.held.push((Item { seq: self.seq, age_ms: 0, witness: None, sample }, now_ms));
+        self.held.push((Item { seq: self.seq, age_ms: 0, witness: None, running: None, sample }, now_ms));
         let mut accepted = self.held.iter().take_while(|(item, _)| item.witness.is_some()).last().map_or(0, |(item, _)| item.seq);
         for _ in 0..2 {
             let report = self.make(now_ms, accepted);
@@ -175,16 +182,33 @@ impl Node {
             fingerprint: self.machine.fingerprint.clone(),
             agent_version: "test".into(),
             dropped: 0,
+            workload: self.workload.clone(),
+            capabilities: self.workload.iter().map(|_| "supervisor".to_owned()).collect(),
         }
     }
 
     /// A signed report of one item, as bytes and signature: for tests that tamper with it.
     pub fn signed(&self, seq: u64, run: Option<u64>) -> (Vec<u8>, String) {
-        let item = Item { seq, age_ms: 0, witness: None, sample: Sample::default() };
+        let item = Item { seq, age_ms: 0, witness: None, running: None, sample: Sample::default() };
         let report = Report { items: vec![item], seq, run, ..self.make(0, u64::MAX) };
         let body = serde_json::to_vec(&report).unwrap();
         let signature = self.envelope(Purpose::Report, seq).sign(&self.machine.key, &body);
         (body, signature)
+    }
+
+    /// Says what its supervisor does, and waits for an order so long.
+    pub async fn ask(&mut self, wait_ms: u64) -> Result<CommandsAnswer, (StatusCode, Value)> {
+        self.number += 1;
+        let workload = self.workload.clone().unwrap_or_default();
+        let request = CommandsRequest { protocol: PROTOCOL, incarnation: self.incarnation, number: self.number, wait_ms, workload };
+        let body = serde_json::to_vec(&request).unwrap();
+        self.send(PATH_COMMANDS, Purpose::Commands, Purpose::CommandsAnswer, self.number, &body).await.expect("the manager answers")
+    }
+
+    /// Takes an order over, as a supervisor does, and says that it has come to `state`.
+    pub fn follow(&mut self, order: &WorkloadOrder, state: WorkloadState) {
+        let report = self.workload.get_or_insert_default();
+        (report.generation, report.revision, report.asked, report.state) = (order.generation, order.revision, order.limits, state);
     }
 
     pub async fn late(&self, items: Vec<LateItem>) -> Result<LateAnswer, (StatusCode, Value)> {

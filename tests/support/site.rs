@@ -62,7 +62,7 @@ impl Site {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopping) = watch::channel(false);
-        let server = tokio::spawn(api::server::serve(listener, api::router(app.state.clone()), stopping));
+        let server = tokio::spawn(api::server::serve(listener, api::router(app.state.clone()), app.door.clone(), stopping));
         Site { driver, app, client: Client::new(base), dir, settings, gateway, stop, server }
     }
 

@@ -1,6 +1,5 @@
 //! Enrolment tokens, and the one verb that makes a machine a node.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::nodes::{self, name_key};
@@ -14,7 +13,7 @@ use crate::domain::node::{Eligible, HardwareInfo, Identity, Node, NodeConfigurat
 use crate::domain::node_event::{Kind, NodeEvent};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::registration::{NewNode, plain_name, unique_name};
-use crate::domain::time::Timeline;
+use crate::domain::time::{Timeline, Timestamp};
 use crate::storage::directory::Directory;
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, WriteTx};
@@ -74,21 +73,9 @@ pub fn token(read: &impl Read, id: &EnrolmentId) -> Result<Option<EnrolmentToken
     read.get(ENROLMENT_TOKENS, &id.as_str().to_owned())
 }
 
-/// Newest first.
-pub fn tokens(read: &impl Read, offset: usize, limit: usize) -> Result<Vec<EnrolmentToken>, Fault> {
-    let (mut seen, mut page) = (0, Vec::new());
-    read.for_each_back(ENROLMENT_TOKENS, .., |_, token| {
-        if seen >= offset && page.len() < limit {
-            page.push(token);
-        }
-        seen += 1;
-        if page.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
-    Ok(page)
-}
-
-pub fn token_count(read: &impl Read) -> Result<u64, Fault> {
-    read.count(ENROLMENT_TOKENS)
+/// Oldest first; there are at most `MAX_TOKENS`.
+pub fn all_tokens(read: &impl Read) -> Result<Vec<EnrolmentToken>, Fault> {
+    Ok(read.scan(ENROLMENT_TOKENS, .., MAX_TOKENS)?.into_iter().map(|(_, token)| token).collect())
 }
 
 /// Revoking twice changes nothing.
@@ -157,6 +144,21 @@ impl Enrolling {
     }
 }
 
+/// The token that is presented, when it lets this key in; the first of the rules of `enrol`, which needs no write.
+pub fn presented(
+    read: &impl Read,
+    manager_key_hash: &str,
+    asked: &Enrolling,
+    now: Timestamp,
+) -> Result<(EnrolmentToken, TokenUse), TxError> {
+    if asked.token.manager_key_hash != manager_key_hash {
+        return Err(Refusal::TokenForOtherManager.into());
+    }
+    let token = token(read, &asked.token.id)?.ok_or(Refusal::TokenUnknown)?;
+    let usage = token.present(&asked.token, &asked.key, now)?;
+    Ok((token, usage))
+}
+
 /// All rules of enrolment; a refusal changes nothing. `manager_key_hash` is this manager's.
 pub fn enrol(
     tx: &mut WriteTx<'_>,
@@ -165,11 +167,7 @@ pub fn enrol(
     manager_key_hash: &str,
     asked: &Enrolling,
 ) -> Result<Enrolled, TxError> {
-    if asked.token.manager_key_hash != manager_key_hash {
-        return Err(Refusal::TokenForOtherManager.into());
-    }
-    let token = token(tx, &asked.token.id)?.ok_or(Refusal::TokenUnknown)?;
-    let usage = token.present(&asked.token, &asked.key, act.now.wall)?;
+    let (token, usage) = presented(tx, manager_key_hash, asked, act.now.wall)?;
     asked.check()?;
     let known = nodes::by_key(tx, &asked.key)?;
     if let Some(node) = &known
@@ -541,17 +539,13 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_listed_newest_first_revoked_once_and_bounded() {
+    fn tokens_are_listed_revoked_once_and_bounded() {
         let f = Fixture::new();
         for n in 1..4 {
             pool_token(&f, n, 1);
         }
-        let ids = |offset, limit| {
-            let page = tokens(&f.store.read().unwrap(), offset, limit).unwrap();
-            page.into_iter().map(|t| t.id.as_str().to_owned()).collect::<Vec<_>>()
-        };
-        assert_eq!(ids(0, 2), ["enrol_000003", "enrol_000002"]);
-        assert_eq!((ids(2, 2).len(), ids(9, 2).len()), (1, 0));
+        let ids: Vec<_> = all_tokens(&f.store.read().unwrap()).unwrap().into_iter().map(|t| t.id.as_str().to_owned()).collect();
+        assert_eq!(ids, ["enrol_000001", "enrol_000002", "enrol_000003"]);
         for _ in 0..2 {
             f.write(|tx, _| revoke(tx, &act(), &text(1).id)).unwrap();
         }

@@ -4,14 +4,17 @@ use super::ledger::{Accrued, Balance};
 use super::meta::{Counters, StoreMeta};
 use super::node_events::Silent;
 use super::payouts::SealedAddress;
+use super::subject_keys::SubjectKey;
 use super::tables::{Index, Index64};
 use crate::crypto::PublicKey;
 use crate::domain::address::PayoutAddress;
 use crate::domain::alert::{Alert, Severity};
 use crate::domain::audit::{self, Actor};
+use crate::domain::command::{Action, Command, CommandState, DEADLINE_SECONDS, Order};
 use crate::domain::credits::Epoch;
 use crate::domain::enrolment::{EnrolmentTarget, EnrolmentToken, Fingerprint};
 use crate::domain::epoch::{Counts, Head};
+use crate::domain::idempotency::{Outcome, Remembered};
 use crate::domain::ids::{AlertId, EnrolmentId, ManagerId, NodeId, NodeIndex, PayoutId, PoolId, PoolIndex, UserId};
 use crate::domain::ledger::{Account, Book, Cause, Entry, Line, Posting, Settlement};
 use crate::domain::money::{Currency, Pico, Units};
@@ -26,6 +29,7 @@ use crate::domain::poot::Params;
 use crate::domain::session::{Carrier, Session};
 use crate::domain::setup::SetupMark;
 use crate::domain::time::Timeline;
+use crate::domain::totp::SecondFactor;
 use crate::domain::user::{PasswordHash, Role, User};
 use crate::storage::golden::{AT, Golden, SLOT, like, pricing};
 
@@ -179,6 +183,14 @@ fn users() -> Vec<User> {
         disabled: role == Role::Viewer,
         created_at: AT,
         updated_at: AT.plus_ms(9),
+        second_factor: match role {
+            Role::Viewer => None,
+            Role::Operator => Some(SecondFactor::begun(vec![1, 2, 255])),
+            Role::Admin | Role::SuperAdmin => {
+                let recovery = vec![[6; 32], [7; 32]];
+                Some(SecondFactor { sealed_secret: vec![1, 2, 255], enabled_at: Some(AT), last_step: 59_666_666, recovery })
+            }
+        },
     };
     roles.map(user).to_vec()
 }
@@ -200,6 +212,11 @@ fn audit_entries() -> Vec<audit::Entry> {
     let actors = [Actor::System, Actor::Console, Actor::User(user_id().to_string()), Actor::Node(node_id().to_string()), Actor::Anonymous];
     let entry = |actor: Actor| {
         let known = actor != Actor::System;
+        let kept = match &actor {
+            Actor::System => audit::Kept::Nothing,
+            Actor::Console => audit::Kept::Clear { address: Some("192.0.2.7".into()) },
+            other => audit::Kept::Sealed { subject: other.to_string(), bytes: vec![1, 2, 255] },
+        };
         let draft = audit::Draft {
             at: AT,
             at_trusted: known,
@@ -208,11 +225,12 @@ fn audit_entries() -> Vec<audit::Entry> {
             subject: node_id().to_string(),
             success: known,
             reason: known.then(|| "NotAllowed".into()),
-            address: known.then(|| "192.0.2.7".into()),
             request_id: known.then(|| "req_1".into()),
             times: 300,
+            personal: audit::Personal::default(),
+            seed: audit::Seed::default(),
         };
-        audit::Entry { seq: 70_000, draft, previous: [8; 32], hash: [9; 32] }
+        audit::Entry { seq: 70_000, draft, kept, previous: [8; 32], hash: [9; 32] }
     };
     actors.map(entry).to_vec()
 }
@@ -345,6 +363,30 @@ fn node_events() -> Vec<NodeEvent> {
     events
 }
 
+fn commands() -> Vec<Command> {
+    use CommandState::{Delivered, Done, Expired, Failed, Pending};
+    let states =
+        [(Action::Start, Pending), (Action::Stop, Delivered), (Action::Restart, Done), (Action::Start, Failed), (Action::Stop, Expired)];
+    let command = |(action, state)| Command {
+        action,
+        revision: 300,
+        created_at: AT,
+        by: Actor::User("user_0123456789abcdef".into()),
+        deadline: AT.plus_seconds(DEADLINE_SECONDS),
+        state,
+        delivered_at: (state != Pending).then_some(AT.plus_ms(5)),
+        finished_at: (state != Pending && state != Delivered).then_some(AT.plus_ms(9)),
+        outcome: (state == Failed).then(|| "it ended with status 1".to_owned()),
+    };
+    states.map(command).to_vec()
+}
+
+fn orders() -> Vec<Order> {
+    let mut changed = Order { revision: 300, restart_count: 2, ..Order::initial(Wanted::Running) };
+    changed.wanted.set(SLOT, Wanted::Stopped);
+    vec![Order::initial(Wanted::Stopped), changed]
+}
+
 pub(in crate::storage) fn goldens() -> Vec<Golden> {
     let meta = StoreMeta {
         schema: 1,
@@ -357,7 +399,15 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
     let session = |carrier| {
         let known = carrier == Carrier::Cookie;
         let (address, user_agent) = (known.then(|| "192.0.2.7".to_owned()), known.then(|| "Mozilla/5.0".to_owned()));
-        Session { user: user_id(), carrier, created_at: AT, used_at: AT.plus_ms(4), address, user_agent }
+        Session {
+            user: user_id(),
+            carrier,
+            created_at: AT,
+            used_at: AT.plus_ms(4),
+            address,
+            user_agent,
+            confirmed_at: known.then(|| AT.plus_ms(5)),
+        }
     };
     let mut accrued = Accrued { through: Epoch(SLOT.0), ..Accrued::default() };
     accrued.set_remainder(Currency::Usdt, Pico(999_999_999_999));
@@ -373,6 +423,7 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("Session", vec![session(Carrier::Cookie), session(Carrier::Bearer)]),
         Golden::of("Alert", alerts()),
         Golden::of("Entry", audit_entries()),
+        Golden::of("SubjectKey", [Some(vec![1, 2, 255]), None].map(|sealed| SubjectKey { sealed, at: AT }).to_vec()),
         Golden::of("Index", vec![Index(0), Index(300), Index(u32::MAX)]),
         Golden::of("Index64", vec![Index64(1), Index64(u64::MAX)]),
         Golden::of("Head", heads()),
@@ -383,6 +434,20 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("SetupMark", [false, true].map(|skipped| SetupMark { skipped, at: AT, by: user_id().to_string() }).to_vec()),
         Golden::of("SealedAddress", vec![like::<SealedAddress>(&vec![1u8, 2, 255])]),
         Golden::of("NodeEvent", node_events()),
+        Golden::of(
+            "Remembered",
+            vec![
+                Remembered::committed([7; 32], AT),
+                Remembered {
+                    forget_at: None,
+                    outcome: Outcome::Answered { status: 201, content_type: Some("application/json".into()), sealed: vec![1, 2, 3] },
+                    ..Remembered::committed([8; 32], AT)
+                },
+                Remembered { outcome: Outcome::NotKept("why".into()), ..Remembered::committed([9; 32], AT) },
+            ],
+        ),
         Golden::of("Silent", vec![Silent::default(), Silent([0, 64, 300].map(NodeIndex).into_iter().collect())]),
+        Golden::of("Command", commands()),
+        Golden::of("Order", orders()),
     ]
 }

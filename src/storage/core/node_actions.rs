@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::nodes;
+use super::{commands, nodes};
 use crate::domain::audit::Act;
+use crate::domain::command;
 use crate::domain::ids::NodeId;
 use crate::domain::node::{Node, Wanted};
 use crate::domain::refusal::Refusal;
@@ -45,8 +46,8 @@ pub fn apply(
 
 fn one(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, id: &NodeId, action: Action, by_admin: bool) -> Result<Node, TxError> {
     let status = match action {
-        Action::Start => StatusChange::Active { approved: by_admin },
-        Action::Stop => StatusChange::Inactive,
+        Action::Start => return Ok(commands::ask(tx, directory, act, id, command::Action::Start, by_admin, false)?.0),
+        Action::Stop => return Ok(commands::ask(tx, directory, act, id, command::Action::Stop, by_admin, false)?.0),
         Action::Maintenance => StatusChange::Maintenance { at_once: by_admin },
         Action::EndMaintenance => end_of_maintenance(&nodes::require(tx, id)?, act)?,
     };

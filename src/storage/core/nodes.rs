@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use super::ledger::Accrued;
 use super::tables::{Index, NODE_IDS, NODE_KEYS, NODE_NAMES, NODES, RETIRED_NODES};
-use super::{alerts, audit, epochs, ledger, meta, node_events, pools};
+use super::{alerts, audit, commands, epochs, ledger, meta, node_events, pools};
 use crate::crypto::PublicKey;
 use crate::domain::alert::Severity;
 use crate::domain::audit::Act;
+use crate::domain::command::Action;
 use crate::domain::enrolment::Fingerprint;
 use crate::domain::ids::{NodeId, NodeIndex, PoolId, PoolIndex};
 use crate::domain::node::{Eligible, Node, Wanted};
@@ -182,6 +183,10 @@ pub fn update(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, id: &
         node.set_status(status, act.now)?;
     }
     replace(tx, directory, act, &before, &mut node)?;
+    if node.wanted != before.wanted {
+        let action = if node.wanted == Wanted::Running { Action::Start } else { Action::Stop };
+        commands::issue(tx, directory, act, &before, action)?;
+    }
     audit::append(tx, act.draft("node.update", id.as_str()).because(change.fields()))?;
     Ok(node)
 }

@@ -11,6 +11,7 @@ use crate::domain::address::AddressRecord;
 use crate::domain::audit::{Act, Draft};
 use crate::domain::ids::{NodeId, NodeIndex, PayoutId};
 use crate::domain::ledger::{Book, Entry, Settlement};
+use crate::domain::money::Currency;
 use crate::domain::node_event::{Kind, NodeEvent};
 use crate::domain::payout::{Payout, Source, State, Status};
 use crate::domain::refusal::Refusal;
@@ -159,12 +160,14 @@ pub fn for_each(read: &impl Read, mut visit: impl FnMut(Payout)) -> Result<(), F
     })
 }
 
-/// Which payouts are wanted; empty = all.
+/// Which payouts are wanted; empty = all, newest first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Filter {
     pub node: Option<NodeIndex>,
     pub status: Option<Status>,
     pub settlement: Option<Settlement>,
+    pub currency: Option<Currency>,
+    pub oldest_first: bool,
 }
 
 impl Filter {
@@ -172,16 +175,17 @@ impl Filter {
         self.node.is_none_or(|node| payout.node == node)
             && self.status.is_none_or(|status| payout.status() == status)
             && self.settlement.is_none_or(|settlement| payout.book.settlement == settlement)
+            && self.currency.is_none_or(|currency| payout.book.currency == currency)
     }
 }
 
-/// Newest first, with the number of all that fit.
+/// With the number of all that fit.
 pub fn page(read: &impl Read, filter: Filter, offset: usize, limit: usize) -> Result<(Vec<Payout>, usize), Fault> {
-    if filter == Filter::default() {
-        return page_of_all(read, offset, limit);
+    if filter == (Filter { oldest_first: filter.oldest_first, ..Filter::default() }) {
+        return page_of_all(read, filter.oldest_first, offset, limit);
     }
     let (mut rows, mut total) = (Vec::new(), 0);
-    read.for_each_back(PAYOUTS, .., |_, payout| {
+    let visit = |_, payout| {
         if filter.fits(&payout) {
             if total >= offset && rows.len() < limit {
                 rows.push(payout);
@@ -189,21 +193,31 @@ pub fn page(read: &impl Read, filter: Filter, offset: usize, limit: usize) -> Re
             total += 1;
         }
         ControlFlow::Continue(())
-    })?;
+    };
+    if filter.oldest_first {
+        read.for_each(PAYOUTS, .., visit)?
+    } else {
+        read.for_each_back(PAYOUTS, .., visit)?
+    }
     Ok((rows, total))
 }
 
-/// Sequences have no gaps, so the page of all is found without reading what is newer.
-fn page_of_all(read: &impl Read, offset: usize, limit: usize) -> Result<(Vec<Payout>, usize), Fault> {
+/// Sequences have no gaps, so the page of all is found without reading what lies before it.
+fn page_of_all(read: &impl Read, oldest_first: bool, offset: usize, limit: usize) -> Result<(Vec<Payout>, usize), Fault> {
     let total = read.last(PAYOUTS)?.map_or(0, |(seq, _)| seq);
-    let newest = total.saturating_sub(u64::try_from(offset).unwrap_or(u64::MAX));
+    let skipped = u64::try_from(offset).unwrap_or(u64::MAX);
     let mut rows = Vec::new();
-    read.for_each_back(PAYOUTS, ..=newest, |_, payout| {
+    let visit = |_, payout| {
         if rows.len() < limit {
             rows.push(payout);
         }
         if rows.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
+    };
+    if oldest_first {
+        read.for_each(PAYOUTS, skipped.saturating_add(1).., visit)?;
+    } else {
+        read.for_each_back(PAYOUTS, ..=total.saturating_sub(skipped), visit)?;
+    }
     Ok((rows, usize::try_from(total).unwrap_or(usize::MAX)))
 }
 

@@ -2,13 +2,14 @@
 
 use std::ops::ControlFlow;
 
-use super::audit;
 use super::tables::{SESSIONS, USER_NAMES, USERS};
+use super::{audit, second_factor, subject_keys};
 use crate::domain::audit::Act;
 use crate::domain::ids::UserId;
 use crate::domain::refusal::Refusal;
 use crate::domain::session::{Carrier, MAX_PER_USER, Session, session_id};
 use crate::domain::time::Timestamp;
+use crate::domain::totp::Proof;
 use crate::domain::user::{MAX_USERS, PasswordHash, Role, User, username_key};
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, WriteTx};
@@ -90,6 +91,9 @@ pub fn update(
     act: &Act,
 ) -> Result<User, TxError> {
     let mut changed = user(tx, id)?.ok_or(Refusal::UserNotFound)?;
+    if subject_keys::is_erased(tx, id.as_str())? {
+        return Err(Refusal::AlreadyErased.into());
+    }
     if changed.role > up_to || change.role.is_some_and(|role| role > up_to) {
         return Err(Refusal::NotAllowed.into());
     }
@@ -124,7 +128,7 @@ pub fn delete(tx: &mut WriteTx<'_>, id: &UserId, up_to: Role, act: &Act) -> Resu
     audit::append(tx, act.draft("user.delete", id.as_str()))
 }
 
-fn is_last_super_admin(read: &impl Read, id: &UserId) -> Result<bool, Fault> {
+pub(super) fn is_last_super_admin(read: &impl Read, id: &UserId) -> Result<bool, Fault> {
     let able = |user: &User| user.role == Role::SuperAdmin && !user.disabled;
     let everyone = users(read)?;
     Ok(everyone.iter().any(|u| u.id == *id && able(u)) && !everyone.iter().any(|u| u.id != *id && able(u)))
@@ -138,11 +142,13 @@ pub struct NewSession {
     pub user_agent: Option<String>,
 }
 
-/// Signs a person in whose password fitted `seen`: it must still be the person's password. Ended sessions of everyone are cleared away.
-pub fn sign_in(tx: &mut WriteTx<'_>, seen: &User, begun: &[NewSession], act: &Act) -> Result<(), TxError> {
+/// Signs a person in whose password fitted `seen`, and whose second factor, when there is one, gave `proof`. Both must still be the person's.
+/// Ended sessions of everyone are cleared away.
+pub fn sign_in(tx: &mut WriteTx<'_>, seen: &User, proof: Option<&Proof>, begun: &[NewSession], act: &Act) -> Result<(), TxError> {
     let now = act.now.wall;
     let present = user(tx, &seen.id)?.filter(|u| !u.disabled && u.password == seen.password);
     let user = present.ok_or(Refusal::WrongCredentials)?;
+    let user = second_factor::spend(tx, seen, user, proof, act)?;
     let mut own = sessions(tx, &user.id, now)?;
     own.sort_by_key(|(_, session)| std::cmp::Reverse(session.used_at));
     let mut superseded = Vec::new();
@@ -152,13 +158,14 @@ pub fn sign_in(tx: &mut WriteTx<'_>, seen: &User, begun: &[NewSession], act: &Ac
     end_sessions(tx, |key, session| !session.is_live(now) || superseded.contains(key))?;
     for new in begun {
         let session = Session::new(user.id.clone(), new.carrier, now);
-        let session = Session { address: act.address.clone(), user_agent: new.user_agent.clone(), ..session };
+        let (address, user_agent) = (act.address.clone(), new.user_agent.clone());
+        let session = Session { address, user_agent, confirmed_at: Some(now), ..session };
         tx.put(SESSIONS, &new.token_hash, &session)?;
     }
     audit::append(tx, act.draft("auth.login", user.id.as_str()))
 }
 
-fn end_sessions(tx: &mut WriteTx<'_>, ends: impl Fn(&[u8; 32], &Session) -> bool) -> Result<(), TxError> {
+pub(super) fn end_sessions(tx: &mut WriteTx<'_>, ends: impl Fn(&[u8; 32], &Session) -> bool) -> Result<(), TxError> {
     let mut keys = Vec::new();
     tx.for_each(SESSIONS, .., |key, session| {
         if ends(&key, &session) {
@@ -232,7 +239,7 @@ mod tests {
     fn person(name: &str, role: Role) -> User {
         let password = PasswordHash { salt: [0; 16], hash: [1; 32] };
         let id = UserId::parse(&format!("user_{name}")).unwrap();
-        User { id, username: name.into(), role, password, disabled: false, created_at: NOW.wall, updated_at: NOW.wall }
+        User { id, username: name.into(), role, password, disabled: false, created_at: NOW.wall, updated_at: NOW.wall, second_factor: None }
     }
 
     fn refused<R>(answer: Result<R, crate::storage::fault::WriteError>) -> Refusal {
@@ -280,7 +287,7 @@ mod tests {
             let bob = bob.clone();
             store.core.write_now(move |tx| {
                 let new = NewSession { token_hash: [key; 32], carrier: Carrier::Cookie, user_agent: None };
-                sign_in(tx, &bob, &[new], &Act::system(Now { wall: now, ..NOW }))
+                sign_in(tx, &bob, None, &[new], &Act::system(Now { wall: now, ..NOW }))
             })
         };
         let live = |key: u8, now: Timestamp| session(&store.read().unwrap(), &[key; 32], now).unwrap().is_some();

@@ -2,8 +2,10 @@
 
 use crate::domain::alert::Alert;
 use crate::domain::audit::Entry;
+use crate::domain::command::{Command, Order};
 use crate::domain::enrolment::EnrolmentToken;
 use crate::domain::epoch::Head;
+use crate::domain::idempotency::Remembered;
 use crate::domain::ids::UserId;
 use crate::domain::ledger::Posting;
 use crate::domain::node::Node;
@@ -21,6 +23,7 @@ use super::ledger::{Accrued, Balance};
 use super::meta::{Counters, StoreMeta};
 use super::node_events::Silent;
 use super::payouts::SealedAddress;
+use super::subject_keys::SubjectKey;
 
 /// One row, "store".
 pub const STORE: Table<String, StoreMeta> = Table::new("store");
@@ -38,6 +41,10 @@ pub const NODE_KEYS: Table<[u8; 32], Index> = Table::new("node_keys");
 pub const NODE_NAMES: Table<(u32, String), Index> = Table::new("node_names");
 /// (node index, sequence from 1) -> what happened.
 pub const NODE_EVENTS: Table<(u32, u64), NodeEvent> = Table::new("node_events");
+/// (node index, revision) -> what was asked of its workload.
+pub const COMMANDS: Table<(u32, u64), Command> = Table::new("commands");
+/// Node index -> what its workload was told last; none before the first command.
+pub const ORDERS: Table<u32, Order> = Table::new("orders");
 /// One row: whose silence is recorded.
 pub const SILENT: Table<String, Silent> = Table::new("silent");
 /// By pool index.
@@ -61,6 +68,8 @@ pub const ALERTS: Table<u64, Alert> = Table::new("alerts");
 pub const OPEN_ALERTS: Table<String, Index64> = Table::new("open_alerts");
 /// By sequence, from 1.
 pub const AUDIT: Table<u64, Entry> = Table::new("audit");
+/// Whose personal values -> the key that seals them in the audit log, or when it was destroyed.
+pub const SUBJECT_KEYS: Table<String, SubjectKey> = Table::new("subject_keys");
 /// First slot of an epoch -> its head.
 pub const EPOCHS: Table<u32, Head> = Table::new("epochs");
 /// By sequence, from 1.
@@ -79,6 +88,9 @@ pub const OPEN_PAYOUTS: Table<(u32, u32), Index64> = Table::new("open_payouts");
 pub const SCHEDULED: Table<(u32, u32), Index64> = Table::new("scheduled_payouts");
 pub const PAYOUT_ADDRESSES: Table<u32, SealedAddress> = Table::new("payout_addresses");
 
+/// Who asked for what under which `Idempotency-Key`, hashed -> how it ended.
+pub const IDEMPOTENCY_KEYS: Table<[u8; 32], Remembered> = Table::new("idempotency_keys");
+
 /// A dense index as a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Index(pub u32);
@@ -93,11 +105,12 @@ record! {
     Node = 1,
     Pool = 1,
     EnrolmentToken = 1,
-    User = 1,
+    User = 2 from migrate::user,
     UserId = 1,
-    Session = 2 from migrate::session,
+    Session = 3 from migrate::session,
     Alert = 1,
-    Entry = 1,
+    Entry = 2 from migrate::audit_entry,
+    SubjectKey = 1,
     Index = 1,
     Index64 = 1,
     Head = 1,
@@ -109,6 +122,9 @@ record! {
     SetupMark = 1,
     NodeEvent = 1,
     Silent = 1,
+    Command = 1,
+    Order = 1,
+    Remembered = 1,
 }
 
 /// Created with the file, or when a later release opens it, so that snapshots can open them all.
@@ -130,6 +146,7 @@ pub const ALL: &[&str] = &[
     ALERTS.name,
     OPEN_ALERTS.name,
     AUDIT.name,
+    SUBJECT_KEYS.name,
     EPOCHS.name,
     POSTINGS.name,
     BALANCES.name,
@@ -142,4 +159,7 @@ pub const ALL: &[&str] = &[
     SETUP_STEPS.name,
     NODE_EVENTS.name,
     SILENT.name,
+    COMMANDS.name,
+    ORDERS.name,
+    IDEMPOTENCY_KEYS.name,
 ];

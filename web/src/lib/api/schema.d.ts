@@ -65,10 +65,113 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The audit log, newest first */
+        /**
+         * The audit log, newest first
+         * @description One search looks at 50,000 entries at most; `scan` says whether that was all. Entries made while the clock was not trusted are found by their
+         *     place between the others, not by their guessed time.
+         */
         get: operations["get_audit"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit/anchor": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** An anchor of the log as it is now */
+        get: operations["get_audit_anchor"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit/anchor/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Check an anchor
+         * @description Says whether the log still holds what the anchor vouches for. `/audit/verify` says that all entries up to it follow each other.
+         */
+        post: operations["post_audit_anchor_check"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The audit log as a file
+         * @description Oldest entry first, as of the moment of asking. The same filters as `/audit`, without its bound. In CSV, cells that a spreadsheet would take for a formula
+         *     begin with an apostrophe. The export itself is recorded. An answer that breaks off was not complete.
+         */
+        get: operations["get_audit_export"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/audit/verify": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Check the whole audit log
+         * @description Reads every entry, which takes some seconds for a million of them. One check at a time. The command `verify` does the same for a manager that does
+         *     not run.
+         */
+        get: operations["get_audit_verify"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Confirm who one is
+         * @description Opens the routes marked `x-fresh-factor` to this session for 5 minutes. Signing in does so, too.
+         */
+        post: operations["post_auth_confirm"];
         delete?: never;
         options?: never;
         head?: never;
@@ -86,7 +189,9 @@ export interface paths {
         put?: never;
         /**
          * Sign in
-         * @description Answers a token for programs and sets a session cookie for browsers. Failed attempts are answered slower and slower (429).
+         * @description Answers a token for programs and sets a session cookie. A browser, which names itself by `Origin` or `Sec-Fetch-*`, gets the cookie alone.
+         *     An account with a second factor wants `totp`; without it, a right password is answered with TotpNeeded. Each code is accepted once.
+         *     Failed attempts are answered slower and slower (429).
          */
         post: operations["post_auth_login"];
         delete?: never;
@@ -160,6 +265,103 @@ export interface paths {
         put?: never;
         /** Answer a challenge, get a token that acts as the node for an hour */
         post: operations["post_auth_node_token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Change one's own password
+         * @description Ends one's other sessions.
+         */
+        put: operations["put_auth_password"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/recovery-codes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make new recovery codes
+         * @description The old ones are worth nothing any more.
+         */
+        post: operations["post_auth_recovery_codes"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/totp/begin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Begin a second factor
+         * @description It is not asked for before `/auth/totp/enable` has seen a first code.
+         */
+        post: operations["post_auth_totp_begin"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/totp/disable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Take one's own second factor away */
+        post: operations["post_auth_totp_disable"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/totp/enable": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Enable the second factor that was begun
+         * @description Ends one's other sessions: they were begun without it.
+         */
+        post: operations["post_auth_totp_enable"];
         delete?: never;
         options?: never;
         head?: never;
@@ -462,7 +664,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** All payouts, newest first */
+        /** All payouts, newest first unless `order` says otherwise */
         get: operations["get_nodes_payouts_history"];
         put?: never;
         post?: never;
@@ -637,6 +839,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/nodes/{id}/commands": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What was asked of a node's workload */
+        get: operations["get_nodes_id_commands"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/nodes/{id}/events": {
         parameters: {
             query?: never;
@@ -702,7 +921,7 @@ export interface paths {
         get: operations["get_nodes_id_payout_address"];
         /**
          * Register a node's payout address
-         * @description A changed address waits before it is used; the same one again changes nothing.
+         * @description A changed address waits before it is used; the same one again changes nothing. Wants a session confirmed within the last 5 minutes.
          */
         put: operations["put_nodes_id_payout_address"];
         post?: never;
@@ -875,7 +1094,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Restart the node's workload */
+        /**
+         * Restart a node's workload
+         * @description Starts one that was stopped. Maintenance goes on.
+         */
         post: operations["post_nodes_id_restart"];
         delete?: never;
         options?: never;
@@ -892,7 +1114,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Start the node's workload */
+        /**
+         * Start a node's workload
+         * @description Wants it running, and ends maintenance. A node that is away, or that no agent has claimed, does it when it comes; the command expires after ten
+         *     minutes, what is wanted stands. 200: it runs already.
+         */
         post: operations["post_nodes_id_start"];
         delete?: never;
         options?: never;
@@ -909,7 +1135,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Stop the node's workload */
+        /**
+         * Stop a node's workload
+         * @description Its time goes on to count: while it is stopped no slot is proven. 200: it has stopped already.
+         */
         post: operations["post_nodes_id_stop"];
         delete?: never;
         options?: never;
@@ -1133,6 +1362,70 @@ export interface paths {
         };
         /** The proof document of a node */
         get: operations["get_poot_node_id"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/privacy/erase/nodes/{node_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Erase a node's operator
+         * @description The payout address, the node's name and place, the addresses of its interfaces, the hashes that tell its hardware apart and the words of its events go. What
+         *     it did and earned stays, and so do payouts that were made, with the address they went to: they are the record of money, and public on their chain. An agent that
+         *     still runs there reports its hardware again: delete the node first.
+         */
+        post: operations["post_privacy_erase_nodes_node_id"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/privacy/erase/{user_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Erase a person
+         * @description The account becomes a tombstone, its sessions end, and its key is destroyed: name, addresses and programs in the audit log, in exports of the store and in
+         *     copies of it that hold the key no more cannot be read. There is no way back. Not oneself, and not the last super_admin. Bytes that were in the
+         *     data file stay in its unused pages until they are written over or the file is compacted; backups made before hold what they held.
+         */
+        post: operations["post_privacy_erase_user_id"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/privacy/export/{user_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Everything kept of a person
+         * @description Account, sessions, tokens, and what the audit log says of them.
+         */
+        get: operations["get_privacy_export_user_id"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1417,6 +1710,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/users/{id}/totp/reset": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take away the second factor of somebody who lost it
+         * @description Ends the person's sessions. One's own is disabled, not reset: that wants the factor itself.
+         */
+        post: operations["post_users_id_totp_reset"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/wallet": {
         parameters: {
             query?: never;
@@ -1525,6 +1838,13 @@ export interface components {
             target: string;
             version: string;
         };
+        /** @description A person's account, without what proves who they are. */
+        AccountExport: {
+            /** @description When a second factor was enabled; its secret is not told. */
+            second_factor_since?: string | null;
+            updated_at: string;
+            user: components["schemas"]["UserView"];
+        };
         /** @description Where a node is paid to. */
         AddressView: {
             /** @description No payout goes there before. */
@@ -1560,6 +1880,35 @@ export interface components {
             /** Format: int32 */
             warning: number;
         };
+        /** @description One entry of the log, signed. Keep it where nobody who can change this machine can change it. */
+        AnchorBody: {
+            /** @description RFC 3339, UTC. */
+            at: string;
+            /** @description Its hash, hex: it covers every entry before. */
+            hash: string;
+            manager_id: string;
+            /**
+             * Format: int64
+             * @description The newest entry when the anchor was made.
+             */
+            seq: number;
+            /** @description Hex Ed25519 signature by the manager's key over the fields above. */
+            signature: string;
+        };
+        AnchorCheck: {
+            /**
+             * Format: int64
+             * @description Entries of the log now.
+             */
+            entries: number;
+            ok: boolean;
+            verdict: components["schemas"]["AnchorVerdict"];
+        };
+        /**
+         * @description What became of an anchor.
+         * @enum {string}
+         */
+        AnchorVerdict: "present" | "truncated" | "altered" | "other_manager" | "not_signed";
         /** @enum {string} */
         AttemptStateName: "signed" | "maybe_sent" | "seen" | "paid" | "failed_on_chain" | "dead";
         AttemptView: {
@@ -1601,6 +1950,7 @@ export interface components {
             chain: components["schemas"]["Chain"];
             entries: components["schemas"]["EntryView"][];
             pagination: components["schemas"]["Pagination"];
+            scan: components["schemas"]["Scan"];
         };
         BalanceView: {
             account: string;
@@ -1659,6 +2009,24 @@ export interface components {
             /** @description The last 1,000 entries follow each other. */
             ok: boolean;
         };
+        /** @description What the check of the whole chain found. */
+        ChainCheck: {
+            /** @description RFC 3339, UTC. */
+            at: string;
+            /**
+             * Format: int64
+             * @description Entries that were checked, up to the first wrong one.
+             */
+            entries: number;
+            /**
+             * Format: int64
+             * @description The first entry that is not what its hash says, or does not follow the one before.
+             */
+            first_broken?: number | null;
+            /** @description Hash of the last entry that was checked. */
+            head: string;
+            ok: boolean;
+        };
         ChallengeMade: {
             /** @description Hex; to be signed as it is, once. */
             challenge: string;
@@ -1689,17 +2057,34 @@ export interface components {
             /** @description RFC 3339: the time on the caller's clock. */
             client_time: string;
         };
+        Confirmed: {
+            /** @description Until when routes that want a fresh factor are open to this session. RFC 3339, UTC. */
+            confirmed_until: string;
+        };
         Coordinates: {
-            /** Format: double */
+            /**
+             * Format: double
+             * @example 47.56
+             */
             latitude: number;
-            /** Format: double */
+            /**
+             * Format: double
+             * @example 7.59
+             */
             longitude: number;
         };
         CpuInfo: {
+            /** @example aarch64 */
             architecture?: string | null;
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @example 4
+             */
             cores: number;
-            /** Format: double */
+            /**
+             * Format: double
+             * @example 1800
+             */
             frequency_mhz?: number | null;
         };
         CpuMetrics: {
@@ -1762,6 +2147,8 @@ export interface components {
          * @enum {string}
          */
         Eligible: "in_service" | "draining" | "maintenance" | "suspended";
+        /** @enum {string} */
+        Enforcement: "cgroup" | "rlimit" | "none";
         EnrolmentToken: {
             created_at: string;
             expires_at: string;
@@ -1776,28 +2163,54 @@ export interface components {
             /** Format: int32 */
             uses: number;
         };
+        /**
+         * @description What enrolment tokens are ordered by.
+         * @default created_at
+         * @enum {string}
+         */
+        EnrolmentTokenSort: "created_at" | "expires_at";
+        /**
+         * @description What became of an enrolment token.
+         * @enum {string}
+         */
+        EnrolmentTokenStatus: "open" | "used" | "expired" | "revoked";
         EntryView: {
+            /** @description Id of a person or a node, or `system`, `console`, `anonymous`. */
             actor: string;
+            /** @description The person's name as it was then, the node's as it is; `erased` when it was erased. */
+            actor_name?: string | null;
             address?: string | null;
             /** @description RFC 3339, UTC. */
             at: string;
             /** @description False while the clock was not trusted. */
             at_trusted: boolean;
+            /** @description Money moved or was told where to go. */
+            compliance_required: boolean;
+            /** @description A remark that may name people; `erased` when it was erased. */
+            details?: string | null;
+            /** @description True when what was personal in it cannot be read any more; the entry itself still verifies. */
+            erased: boolean;
             /** @description Hex SHA-256, chained to the entry before. */
             hash: string;
             /** @description Noun, dot, verb. */
             operation: string;
             reason?: string | null;
             request_id?: string | null;
+            /** @description What kind of thing was acted on: `node`, `user`, `payout`, `route`, … */
+            resource_type: string;
             /** Format: int64 */
             seq: number;
+            /** @description Id of what was acted on. */
             subject: string;
+            /** @description Its name as it is now, where it has one. */
+            subject_name?: string | null;
             success: boolean;
             /**
              * Format: int32
              * @description How many alike this entry stands for.
              */
             times: number;
+            user_agent?: string | null;
         };
         /** @description A closed epoch. */
         EpochDocument: {
@@ -1901,6 +2314,17 @@ export interface components {
             /** @description End of the last closed epoch; null before the first. */
             last_end?: string | null;
         };
+        /** @description What an erasure did, and what it left. */
+        Erased: {
+            erased: string[];
+            erased_at: string;
+            id: string;
+            kept: string[];
+        };
+        Erasure: {
+            /** @description Why, for the audit log: 3 to 500 characters. It is kept as what the caller said, and must not name the erased person. */
+            reason: string;
+        };
         /** @description Every error answer. */
         ErrorBody: {
             error: components["schemas"]["ErrorDetail"];
@@ -1921,6 +2345,11 @@ export interface components {
             fields: components["schemas"]["FieldError"][];
             /** @description Stable name of the refusal. */
             name: string;
+            /**
+             * Format: int32
+             * @description Seconds after which the same request may be sent again, as in `Retry-After`.
+             */
+            retry_after?: number | null;
         };
         /** @description The parameters, exactly as they are hashed. */
         ExactParams: {
@@ -2068,8 +2497,10 @@ export interface components {
         KitRequest: {
             /** @description Opens the kit; 12 to 256 characters. Not stored anywhere. */
             passphrase: string;
-            /** @description The caller's own password. */
-            password: string;
+            /** @description The caller's own password; not wanted from a session that was just confirmed (`/auth/confirm`). */
+            password?: string | null;
+            /** @description With it, where the account has a second factor: a code, or a recovery code. */
+            totp?: string | null;
         };
         /** @description The few numbers of a sample that lists show. Absent = not available. */
         LatestSample: {
@@ -2151,6 +2582,8 @@ export interface components {
             text_id: number;
             version: string;
         };
+        /** @enum {string} */
+        LimitedResource: "cpu" | "memory" | "disk" | "network";
         /** @description Positive: owed to or given to the account. Negative: taken from it. */
         LineView: {
             /** @description `node_payable:node_...`, `pool_expense:pool_...`, `adjustment`. */
@@ -2159,12 +2592,14 @@ export interface components {
             /** @description Name of the account's node or pool. */
             name?: string | null;
         };
+        /** @enum {string} */
+        ListOrder: "asc" | "desc";
         LoginAnswer: {
-            /** @description For programs: `Authorization: Bearer <access_token>`. */
-            access_token: string;
+            /** @description For programs: `Authorization: Bearer <access_token>`. Browsers get a cookie and no token. */
+            access_token?: string | null;
             /**
              * Format: int64
-             * @description Seconds.
+             * @description Seconds, of the token; without one, of a cookie that is not used.
              */
             expires_in: number;
             token_type: string;
@@ -2172,7 +2607,7 @@ export interface components {
         };
         LoginRequest: {
             password: string;
-            /** @description Taken and not looked at: second factors are not built yet. */
+            /** @description When the account has a second factor: a code of the authenticator app, or a recovery code. */
             totp?: string | null;
             username: string;
         };
@@ -2192,11 +2627,15 @@ export interface components {
             until?: string | null;
         };
         MaintenanceWindow: {
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @example 1
+             */
             duration_hours: number;
             /**
              * Format: int32
-             * @description 0 to 23, UTC.
+             * @description UTC.
+             * @example 2
              */
             start_hour: number;
         };
@@ -2205,8 +2644,15 @@ export interface components {
             public_key: string;
         };
         Me: {
+            /** @description Until when routes that want a fresh factor are open to this session; null when they are not. */
+            confirmed_until?: string | null;
             /** @description When this session ends unless it is used. RFC 3339, UTC. */
             expires_at: string;
+            /**
+             * Format: int32
+             * @description Recovery codes that are left; null without a second factor.
+             */
+            recovery_codes_left?: number | null;
             user: components["schemas"]["UserView"];
         };
         MemberSeries: {
@@ -2216,8 +2662,13 @@ export interface components {
             values: (number | null)[];
         };
         MemoryInfo: {
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @description A board sold as 1 GB shows 0.8 x 10^9 bytes or more.
+             * @example 4000000000
+             */
             total_bytes: number;
+            /** @example LPDDR4 */
             type?: string | null;
         };
         MemoryMetrics: {
@@ -2300,9 +2751,14 @@ export interface components {
             slots_to_max: number;
         };
         NetworkInfo: {
+            /** @example eth0 */
             interface: string;
+            /** @example dc:a6:32:00:00:01 */
             mac_address?: string | null;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @example 1000
+             */
             speed_mbps?: number | null;
         };
         NetworkInterface: {
@@ -2352,7 +2808,20 @@ export interface components {
              * @example 0.0123
              */
             accrued: string;
+            /**
+             * @description What the node's agent and its machine can do, as it says.
+             * @example [
+             *       "supervisor",
+             *       "cgroup2:cpu",
+             *       "cgroup2:memory"
+             *     ]
+             */
+            capabilities: string[];
             configuration: components["schemas"]["NodeConfiguration"];
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
             created_at: string;
             currency: components["schemas"]["Currency"];
             eligible: components["schemas"]["Eligible"];
@@ -2361,11 +2830,17 @@ export interface components {
             /** @description The machine no longer looks like the accepted one: payouts hold. */
             fingerprint_drift: boolean;
             hardware_info?: components["schemas"]["HardwareInfo"] | null;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
             last_heartbeat?: string | null;
             latest?: components["schemas"]["LatestSample"] | null;
             location?: components["schemas"]["NodeLocation"] | null;
             maintenance?: components["schemas"]["Maintenance"] | null;
+            /** @example attic-pi */
             name: string;
+            /** @example node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f */
             node_id: string;
             node_type: components["schemas"]["NodeType"];
             observed: components["schemas"]["Observed"];
@@ -2374,14 +2849,20 @@ export interface components {
              * @example 12.5
              */
             payable: string;
+            /** @example pool_default */
             pool_id?: string | null;
             pool_name?: string | null;
             poot: components["schemas"]["PootSummary"];
             /** @description Of the book that `payable` is from; `simulated`: no money moves. */
             settlement: components["schemas"]["Settlement"];
             status: components["schemas"]["NodeStatus"];
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
             updated_at: string;
             wanted: components["schemas"]["Wanted"];
+            workload?: components["schemas"]["Workload"] | null;
         };
         /** @enum {string} */
         NodeAction: "start" | "stop" | "maintenance" | "end_maintenance";
@@ -2406,10 +2887,56 @@ export interface components {
             /** @description An id that is there twice counts once. */
             node_ids: string[];
         };
+        NodeCommand: {
+            action: components["schemas"]["NodeCommandAction"];
+            /** @description Id of the person who asked, or `console`. */
+            by?: string | null;
+            created_at: string;
+            /** @description Until then it is to be carried out. */
+            deadline: string;
+            delivered_at?: string | null;
+            finished_at?: string | null;
+            /**
+             * @description Of the node and its revision: `node_0198….17`.
+             * @example node_0198c3a1d2b47e5f.17
+             */
+            id: string;
+            /** @description How it ended, in words. */
+            outcome?: string | null;
+            state: components["schemas"]["NodeCommandState"];
+            /** @description What is wanted of the workload; it stands when the command expires. */
+            wanted: components["schemas"]["Wanted"];
+            /**
+             * Format: int64
+             * @description Counts the commands of this node.
+             */
+            wanted_revision: number;
+        };
+        /** @enum {string} */
+        NodeCommandAction: "start" | "stop" | "restart";
+        NodeCommandAnswer: {
+            command?: components["schemas"]["NodeCommand"] | null;
+            node_id: string;
+            /** @description When it was started or its start was ordered. */
+            started_at?: string | null;
+            status: components["schemas"]["NodeStatus"];
+            /** @description When its stop was ordered, or when it had stopped. */
+            stopped_at?: string | null;
+        };
+        NodeCommandList: {
+            /** @description Newest first; of one node the newest 100 are kept. */
+            commands: components["schemas"]["NodeCommand"][];
+            pagination: components["schemas"]["Pagination"];
+        };
+        /** @enum {string} */
+        NodeCommandState: "pending" | "delivered" | "done" | "failed" | "expired";
         NodeConfiguration: {
             auto_scaling?: boolean | null;
             maintenance_window?: components["schemas"]["MaintenanceWindow"] | null;
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @example 10
+             */
             max_sessions?: number | null;
             resource_limits?: components["schemas"]["ResourceLimits"] | null;
         };
@@ -2435,9 +2962,13 @@ export interface components {
         NodeCreateRequest: {
             configuration?: components["schemas"]["NodeConfiguration"] | null;
             hardware_info?: components["schemas"]["HardwareInfo"] | null;
+            /** @example pool_default */
             initial_pool_id?: string | null;
             location?: components["schemas"]["NodeLocation"] | null;
-            /** @description 3 to 100 of letters, digits, `_` and `-`; unique within its pool. */
+            /**
+             * @description 3 to 100 of letters, digits, `_` and `-`; unique within its pool.
+             * @example attic-pi
+             */
             name: string;
             node_type: components["schemas"]["NodeType"];
         };
@@ -2490,10 +3021,16 @@ export interface components {
             pagination: components["schemas"]["Pagination"];
         };
         NodeLocation: {
+            /** @example Basel */
             city?: string | null;
             coordinates?: components["schemas"]["Coordinates"] | null;
+            /** @example CH */
             country?: string | null;
             region?: string | null;
+            /**
+             * @description A name of the IANA time zone database.
+             * @example Europe/Zurich
+             */
             timezone?: string | null;
         };
         NodeName: {
@@ -2501,13 +3038,17 @@ export interface components {
             node_id: string;
         };
         NodePoolCreateRequest: {
+            /** @default false */
             auto_scaling?: boolean;
+            /** @default  */
             description?: string;
             /**
              * Format: int32
+             * @description The default is the setting `pools.max_nodes_per_pool`.
              * @default 100
              */
-            max_nodes: number | null;
+            max_nodes?: number | null;
+            /** @example basement */
             name: string;
             pricing?: components["schemas"]["PricingRequest"] | null;
             resource_limits?: components["schemas"]["ResourceLimits"] | null;
@@ -2518,16 +3059,28 @@ export interface components {
             description?: string | null;
             /** Format: int32 */
             max_nodes?: number | null;
+            /** @example basement */
             name?: string | null;
             pricing?: components["schemas"]["PricingRequest"] | null;
             resource_limits?: components["schemas"]["ResourceLimits"] | null;
             scaling_policy?: components["schemas"]["ScalingPolicy"] | null;
         };
         /**
+         * @description What nodes are ordered by.
+         * @default created_at
+         * @enum {string}
+         */
+        NodeSort: "created_at" | "updated_at" | "name" | "status" | "poot_score";
+        /**
          * @description The outward status: one word derived from the three facts.
          * @enum {string}
          */
         NodeStatus: "active" | "inactive" | "maintenance" | "error" | "starting" | "stopping" | "unreachable";
+        /**
+         * @description The words for `status` in a change, for the document.
+         * @enum {string}
+         */
+        NodeStatusToSet: "active" | "inactive" | "maintenance" | "error";
         NodeToken: {
             access_token: string;
             /** Format: int64 */
@@ -2545,12 +3098,15 @@ export interface components {
         NodeUpdateRequest: {
             configuration?: components["schemas"]["NodeConfiguration"] | null;
             location?: components["schemas"]["NodeLocation"] | null;
+            /** @example attic-pi */
             name?: string | null;
             node_type?: components["schemas"]["NodeType"] | null;
-            /** @description Moves the node; counts from the next slot. */
+            /**
+             * @description Moves the node; counts from the next slot.
+             * @example pool_default
+             */
             pool_id?: string | null;
-            /** @description `active`, `inactive` or `maintenance`. Maintenance begins in an hour, for an admin at once, and lasts until `active` is set or 8 hours in 7 days are used up. */
-            status?: string | null;
+            status?: components["schemas"]["NodeStatusToSet"] | null;
         };
         Nudged: {
             nudged: boolean;
@@ -2592,6 +3148,11 @@ export interface components {
              */
             total: number;
         };
+        PasswordChange: {
+            current_password: string;
+            /** @description 12 to 256 characters. */
+            password: string;
+        };
         /** @description Who paid for a node's time, and at what price, in the epoch's first slot. */
         PayerView: {
             cost_per_hour: string;
@@ -2620,20 +3181,38 @@ export interface components {
          */
         PayoutPriority: "low" | "normal" | "high" | "urgent";
         /**
+         * @default created_at
+         * @enum {string}
+         */
+        PayoutSort: "created_at";
+        /**
          * @description The outward state.
          * @enum {string}
          */
         PayoutStatus: "pending" | "processing" | "completed" | "failed" | "cancelled";
         /** @description A payout to one node. */
         PayoutView: {
+            /**
+             * @description Exact.
+             * @example 12.5
+             */
             amount: string;
             /** Format: int32 */
             attempts: number;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
             completed_at?: string | null;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
             created_at: string;
             currency: components["schemas"]["Currency"];
             /** @description Why it failed or was cancelled. */
             error_message?: string | null;
+            /** @example node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f */
             node_id: string;
             node_name: string;
             payout_id: string;
@@ -2643,24 +3222,60 @@ export interface components {
             settlement: components["schemas"]["Settlement"];
             status: components["schemas"]["PayoutStatus"];
             transaction_hash?: string | null;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
             updated_at: string;
             /** @description Viewers see its end only. */
             wallet_address: string;
         };
+        /** @description Everything that is kept of a person. */
+        PersonExport: {
+            account?: components["schemas"]["AccountExport"] | null;
+            /** @description What the person did, oldest first. */
+            acts: components["schemas"]["EntryView"][];
+            /** @description What others did to the account. */
+            acts_of_others: components["schemas"]["EntryView"][];
+            /** @description False: there are more than 10,000 entries; `/audit/export?actor=` has all. */
+            complete: boolean;
+            /** @description Enrolment tokens the person made, by id. */
+            enrolment_tokens: string[];
+            /** @description When the person was erased: then only what names nobody is left. */
+            erased: boolean;
+            exported_at: string;
+            /** @description Payout addresses the person set: entries with the node and the end of the address. */
+            payout_addresses: components["schemas"]["EntryView"][];
+            sessions: components["schemas"]["SessionExport"][];
+            user_id: string;
+        };
         /** @description A pool. */
         Pool: {
             auto_scaling: boolean;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
             created_at: string;
             description: string;
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @example 100
+             */
             max_nodes: number;
+            /** @example default */
             name: string;
             /** Format: int32 */
             node_count: number;
+            /** @example pool_default */
             pool_id: string;
             pricing: components["schemas"]["Pricing"];
             resource_limits?: components["schemas"]["ResourceLimits"] | null;
             scaling_policy?: components["schemas"]["ScalingPolicy"] | null;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
             updated_at: string;
         };
         PoolList: {
@@ -2671,7 +3286,8 @@ export interface components {
             node_id: string;
             /**
              * Format: int32
-             * @description 1 to 100; taken for compatibility, and without effect.
+             * @description Taken for compatibility, and without effect.
+             * @default 50
              */
             priority?: number | null;
         };
@@ -2700,6 +3316,12 @@ export interface components {
             /** @description `percent`, `bytes_per_second` or `celsius`. */
             unit: string;
         };
+        /**
+         * @description What pools are ordered by.
+         * @default created_at
+         * @enum {string}
+         */
+        PoolSort: "created_at" | "updated_at" | "name" | "node_count";
         /** @description The epochs that begin in a stretch of time. */
         PootHistoryPoint: {
             at: string;
@@ -2890,7 +3512,7 @@ export interface components {
         Pricing: {
             /** @example 0.05 */
             cost_per_hour: string;
-            currency: string;
+            currency: components["schemas"]["Currency"];
             /** @description When this price comes into force, if it is still to come: at the start of the next epoch after it was set. */
             in_force_from?: string | null;
             /** @example 0.05 */
@@ -2918,14 +3540,35 @@ export interface components {
             slot: number;
             state: components["schemas"]["SlotState"];
         };
+        /** @description Codes that sign in once each where the authenticator app is lost; shown this once. */
+        RecoveryCodes: {
+            recovery_codes: string[];
+        };
+        RecoveryRequest: {
+            /** @description A code of the authenticator app, or a recovery code. */
+            totp: string;
+        };
         ResourceLimits: {
-            /** Format: double */
+            /**
+             * Format: int32
+             * @description Of all cores together.
+             * @example 80
+             */
             cpu_percent?: number | null;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @example 16000000000
+             */
             disk_bytes?: number | null;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @example 2000000000
+             */
             memory_bytes?: number | null;
-            /** Format: double */
+            /**
+             * Format: int32
+             * @example 100
+             */
             network_mbps?: number | null;
         };
         /**
@@ -2942,8 +3585,13 @@ export interface components {
             memory?: components["schemas"]["MemoryMetrics"] | null;
             min?: components["schemas"]["Extreme"] | null;
             network?: components["schemas"]["NetworkMetrics"] | null;
+            /** @example node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f */
             node_id: string;
-            /** @description RFC 3339, UTC; of a bucket its start. */
+            /**
+             * Format: date-time
+             * @description RFC 3339, UTC; of a bucket its start.
+             * @example 2026-09-21T14:13:20Z
+             */
             timestamp: string;
         };
         Resources: {
@@ -2959,20 +3607,53 @@ export interface components {
          */
         Role: "viewer" | "operator" | "admin" | "super_admin";
         ScalingPolicy: {
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @example 15
+             */
             cooldown_minutes: number;
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @description At most the pool's `max_nodes`.
+             * @example 10
+             */
             max_nodes: number;
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @description At most `max_nodes`.
+             * @example 1
+             */
             min_nodes: number;
-            /** Format: double */
+            /**
+             * Format: double
+             * @description Below `scale_up_threshold`.
+             * @example 20
+             */
             scale_down_threshold: number;
             /**
              * Format: double
              * @description Mean CPU use in percent.
+             * @example 80
              */
             scale_up_threshold: number;
         };
+        /** @description How far a search looked. */
+        Scan: {
+            /** @description False: `pagination` counts what was found so far; go on with `cursor`. */
+            complete: boolean;
+            /** Format: int64 */
+            next_cursor?: number | null;
+            /**
+             * Format: int64
+             * @description Entries that were looked at; one search looks at 50,000 at most.
+             */
+            scanned: number;
+        };
+        /**
+         * @description What a caller may do: `noun:verb`.
+         * @enum {string}
+         */
+        Scope: "node:read" | "node:write" | "node:start" | "node:stop" | "node:restart" | "pool:read" | "pool:write" | "pool:assign" | "resource:read" | "resource:metrics" | "resource:write" | "poot:read" | "poot:validate" | "poot:batch" | "poot:calculate" | "payout:read" | "payout:process" | "payout:batch" | "payout:address" | "ledger:read" | "alert:read" | "alert:write" | "audit:read" | "audit:export" | "user:read" | "user:write" | "token:read" | "token:write" | "enrolment:read" | "enrolment:write" | "enrolment:approve" | "settings:read" | "settings:write" | "clock:read" | "clock:write" | "clock:accept" | "storage:read" | "storage:check" | "storage:backup" | "privacy:write" | "recovery:write" | "fleet:read" | "event:read" | "session:self";
         /** @description Nodes whose score is in `[from, to)`; the last bin holds 100 too. */
         ScoreBin: {
             /** Format: int32 */
@@ -3036,6 +3717,14 @@ export interface components {
          * @enum {string}
          */
         SessionCarrier: "browser" | "program";
+        SessionExport: {
+            address?: string | null;
+            carrier: string;
+            created_at: string;
+            id: string;
+            used_at: string;
+            user_agent?: string | null;
+        };
         SessionList: {
             /** @description The current one first, then the last used. */
             sessions: components["schemas"]["SessionView"][];
@@ -3149,9 +3838,14 @@ export interface components {
             written_bytes: number;
         };
         StorageInfo: {
+            /** @example SATA */
             interface?: string | null;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @example 32000000000
+             */
             total_bytes: number;
+            /** @example SSD */
             type?: string | null;
         };
         /** @enum {string} */
@@ -3218,7 +3912,7 @@ export interface components {
              * Format: int64
              * @default 3600
              */
-            expires_in_seconds: number;
+            expires_in_seconds?: number;
             /** @description A node that was made beforehand, to be claimed. */
             node_id?: string | null;
             /** @description Where new nodes go; the default pool when neither this nor `node_id` is given. */
@@ -3227,7 +3921,28 @@ export interface components {
              * Format: int32
              * @default 1
              */
-            uses: number;
+            uses?: number;
+        };
+        TotpBegin: {
+            /** @description The caller's own password. */
+            password: string;
+        };
+        /** @description A shared secret, shown this once. */
+        TotpBegun: {
+            /** @description For a QR code. */
+            otpauth_uri: string;
+            /** @description Base32, for typing. */
+            secret: string;
+        };
+        TotpDisable: {
+            /** @description The caller's own password. */
+            password: string;
+            /** @description A code of the authenticator app, or a recovery code. */
+            totp: string;
+        };
+        TotpEnable: {
+            /** @description What the authenticator app shows now. */
+            code: string;
         };
         Trust: {
             trusted: boolean;
@@ -3290,6 +4005,14 @@ export interface components {
             pagination: components["schemas"]["Pagination"];
             users: components["schemas"]["UserView"][];
         };
+        /**
+         * @description What people are ordered by.
+         * @default created_at
+         * @enum {string}
+         */
+        UserSort: "created_at" | "updated_at" | "name";
+        /** @enum {string} */
+        UserStatus: "enabled" | "disabled";
         UserUpdate: {
             /** @description One's own present password: with it, anybody changes their own. */
             current_password?: string | null;
@@ -3304,6 +4027,8 @@ export interface components {
             disabled: boolean;
             id: string;
             role: components["schemas"]["Role"];
+            /** @description A second factor is asked for when this person signs in. */
+            totp_enabled: boolean;
             username: string;
         };
         /**
@@ -3311,8 +4036,155 @@ export interface components {
          * @enum {string}
          */
         Wanted: "running" | "stopped";
+        /** @description What the node's supervisor last said. */
+        Workload: {
+            /** @description The agent's configuration names a workload. Without one the node's work is to answer. */
+            configured: boolean;
+            last_exit?: components["schemas"]["WorkloadExit"] | null;
+            limits: components["schemas"]["WorkloadLimit"][];
+            /** Format: int32 */
+            pid?: number | null;
+            /** @description Why it failed or is started again only after a pause. */
+            reason?: string | null;
+            /**
+             * Format: int32
+             * @description Starts after an end that nobody had ordered.
+             */
+            restarts: number;
+            /**
+             * Format: int64
+             * @description Of the newest command that the node has taken over.
+             */
+            revision: number;
+            /** @description RFC 3339, UTC. */
+            since: string;
+            state: components["schemas"]["WorkloadState"];
+        };
+        /** @description How a process ended; both absent when nobody who could know was there. */
+        WorkloadExit: {
+            /** Format: int32 */
+            code?: number | null;
+            /** Format: int32 */
+            signal?: number | null;
+        };
+        WorkloadLimit: {
+            enforcement: components["schemas"]["Enforcement"];
+            /** Format: double */
+            limit: number;
+            /** @description Why it is not enforced, or not as well as it could be. */
+            reason?: string | null;
+            resource: components["schemas"]["LimitedResource"];
+            /** @description `percent` of the whole machine, `bytes` or `mbps`. */
+            unit: string;
+        };
+        /** @enum {string} */
+        WorkloadState: "starting" | "running" | "stopping" | "stopped" | "backing_off" | "failed";
     };
-    responses: never;
+    responses: {
+        /** @description The body is larger than 10 MiB. */
+        BodyTooLarge: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"];
+            };
+        };
+        /** @description The body did not arrive in time. */
+        BodyTooSlow: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"];
+            };
+        };
+        /** @description It contradicts what is there, or the idempotency key was used for another request. */
+        Conflict: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"];
+            };
+        };
+        /** @description The caller lacks a scope, is a node that asks about another, is not confirmed, or the page is of another origin. */
+        Forbidden: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"];
+            };
+        };
+        /** @description A fault of the manager; its log has it under the request id. */
+        Internal: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"];
+            };
+        };
+        /** @description A field, a parameter or a header is not what this route reads; `details.fields` lists all of them. */
+        Malformed: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"];
+            };
+        };
+        /** @description Nothing has this id. */
+        NotFound: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"];
+            };
+        };
+        /** @description The body is not sent as `application/json`. */
+        NotJson: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"];
+            };
+        };
+        /** @description No credentials, or such as do not hold any more. */
+        NotSignedIn: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"];
+            };
+        };
+        /** @description Too many requests or attempts; `Retry-After` says how long to wait. */
+        TooManyRequests: {
+            headers: {
+                /** @description Seconds. */
+                "Retry-After"?: number;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"];
+            };
+        };
+        /** @description The store is busy or failed, or the clock is not trusted; `Retry-After` says how long to wait. */
+        Unavailable: {
+            headers: {
+                /** @description Seconds. */
+                "Retry-After"?: number;
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"];
+            };
+        };
+    };
     parameters: never;
     requestBodies: never;
     headers: never;
@@ -3329,6 +4201,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3337,6 +4210,11 @@ export interface operations {
                     "application/json": components["schemas"]["About"];
                 };
             };
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     post_agent_enrol: {
@@ -3352,6 +4230,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3360,6 +4239,8 @@ export interface operations {
                     "application/json": string;
                 };
             };
+            400: components["responses"]["Malformed"];
+            /** @description Unauthorized */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -3368,6 +4249,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            /** @description Forbidden */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3376,6 +4258,8 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            408: components["responses"]["BodyTooSlow"];
+            /** @description Conflict */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -3384,6 +4268,9 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            /** @description Unprocessable Entity */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3392,6 +4279,9 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_alerts: {
@@ -3410,6 +4300,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3418,7 +4309,167 @@ export interface operations {
                     "application/json": components["schemas"]["AlertList"];
                 };
             };
-            400: {
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_audit: {
+        parameters: {
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
+                /** @description Beginning of the operation: `auth.`, `node.create`. */
+                operation?: string;
+                /** @description Id of what was acted on. */
+                subject?: string;
+                /** @description `node`, `pool`, `payout`, `user`, `route`, … */
+                resource_type?: string;
+                /** @description Who acted: an id, a user name, `system`, `console` or `anonymous`. */
+                actor?: string;
+                success?: boolean;
+                /** @description RFC 3339: from this time on. */
+                from?: string;
+                /** @description RFC 3339: before this time. */
+                to?: string;
+                /** @description Part of the reason, without regard to case. */
+                text?: string;
+                /** @description `at`: entries are in the order of their writing. */
+                sort?: string;
+                /** @description `desc` (newest first, the default) or `asc`. */
+                order?: string;
+                /** @description Where an incomplete search goes on: `scan.next_cursor` of its answer. */
+                cursor?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditList"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_audit_anchor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AnchorBody"];
+                };
+            };
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_audit_anchor_check: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AnchorBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AnchorCheck"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_audit_export: {
+        parameters: {
+            query?: {
+                /** @description `csv` or `jsonl` (the default: one JSON object a line). */
+                format?: string;
+                /** @description Beginning of the operation: `auth.`, `node.create`. */
+                operation?: string;
+                /** @description Id of what was acted on. */
+                subject?: string;
+                /** @description `node`, `pool`, `payout`, `user`, `route`, … */
+                resource_type?: string;
+                /** @description Who acted: an id, a user name, `system`, `console` or `anonymous`. */
+                actor?: string;
+                success?: boolean;
+                /** @description RFC 3339: from this time on. */
+                from?: string;
+                /** @description RFC 3339: before this time. */
+                to?: string;
+                /** @description Part of the reason, without regard to case. */
+                text?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description CSV or JSON lines */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-ndjson": string;
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            /** @description other exports are running */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3428,27 +4479,80 @@ export interface operations {
             };
         };
     };
-    get_audit: {
+    get_audit_verify: {
         parameters: {
-            query?: {
-                /** @description From 1. */
-                page?: number;
-                limit?: number;
-            };
+            query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["AuditList"];
+                    "application/json": components["schemas"]["ChainCheck"];
                 };
             };
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            /** @description a check is running */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_auth_confirm: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Confirmation"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Confirmed"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            /** @description the password or code is missing or wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     post_auth_login: {
@@ -3464,6 +4568,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3472,20 +4577,30 @@ export interface operations {
                     "application/json": components["schemas"]["LoginAnswer"];
                 };
             };
-            /** @description the user name or password is wrong */
+            400: components["responses"]["Malformed"];
+            /** @description the user name or password is wrong, or the second factor is missing or wrong */
             401: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
+            408: components["responses"]["BodyTooSlow"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
             /** @description wait; see Retry-After */
             429: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     post_auth_logout: {
@@ -3497,12 +4612,20 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description No Content */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_auth_me: {
@@ -3514,6 +4637,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3522,12 +4646,11 @@ export interface operations {
                     "application/json": components["schemas"]["Me"];
                 };
             };
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     post_auth_node_challenge: {
@@ -3543,6 +4666,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3551,6 +4675,13 @@ export interface operations {
                     "application/json": components["schemas"]["ChallengeMade"];
                 };
             };
+            400: components["responses"]["Malformed"];
+            408: components["responses"]["BodyTooSlow"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     post_auth_node_token: {
@@ -3566,6 +4697,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3574,6 +4706,8 @@ export interface operations {
                     "application/json": components["schemas"]["NodeToken"];
                 };
             };
+            400: components["responses"]["Malformed"];
+            /** @description Unauthorized */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -3582,6 +4716,194 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            408: components["responses"]["BodyTooSlow"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    put_auth_password: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasswordChange"];
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_auth_recovery_codes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RecoveryRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecoveryCodes"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_auth_totp_begin: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TotpBegin"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TotpBegun"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_auth_totp_disable: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TotpDisable"];
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_auth_totp_enable: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["TotpEnable"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecoveryCodes"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            /** @description the code is wrong */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            408: components["responses"]["BodyTooSlow"];
+            /** @description nothing was begun, or it is enabled already */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     post_backup: {
@@ -3593,13 +4915,22 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             /** @description planned, not built yet */
             501: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
+            503: components["responses"]["Unavailable"];
         };
     };
     get_clock: {
@@ -3611,6 +4942,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3619,6 +4951,11 @@ export interface operations {
                     "application/json": components["schemas"]["ClockView"];
                 };
             };
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     post_clock_accept: {
@@ -3630,6 +4967,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3638,6 +4976,13 @@ export interface operations {
                     "application/json": components["schemas"]["Trust"];
                 };
             };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     post_clock_confirm: {
@@ -3653,6 +4998,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3661,6 +5007,14 @@ export interface operations {
                     "application/json": components["schemas"]["Trust"];
                 };
             };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            /** @description Unprocessable Entity */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -3669,6 +5023,9 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_enrolment_tokens: {
@@ -3677,6 +5034,14 @@ export interface operations {
                 /** @description From 1. */
                 page?: number;
                 limit?: number;
+                status?: components["schemas"]["EnrolmentTokenStatus"];
+                /** @description Tokens into this pool. */
+                pool_id?: string;
+                sort?: components["schemas"]["EnrolmentTokenSort"];
+                /** @description Descending unless it says otherwise. */
+                order?: components["schemas"]["ListOrder"];
+                /** @description Part of an id or of who made it, in any case. */
+                search?: string;
             };
             header?: never;
             path?: never;
@@ -3684,6 +5049,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3692,6 +5058,21 @@ export interface operations {
                     "application/json": components["schemas"]["TokenList"];
                 };
             };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     post_enrolment_tokens: {
@@ -3707,6 +5088,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description Created */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -3715,14 +5097,10 @@ export interface operations {
                     "application/json": components["schemas"]["TokenMade"];
                 };
             };
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3731,6 +5109,13 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     delete_enrolment_tokens_id: {
@@ -3744,20 +5129,21 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description No Content */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_events: {
@@ -3772,6 +5158,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3780,12 +5167,19 @@ export interface operations {
                     "text/event-stream": string;
                 };
             };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             /** @description too many clients */
             503: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
         };
     };
@@ -3798,13 +5192,20 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             /** @description planned, not built yet */
             501: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
+            503: components["responses"]["Unavailable"];
         };
     };
     get_fleet_nodes: {
@@ -3816,13 +5217,20 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             /** @description planned, not built yet */
             501: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
+            503: components["responses"]["Unavailable"];
         };
     };
     get_fleet_summary: {
@@ -3834,13 +5242,20 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             /** @description planned, not built yet */
             501: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
+            503: components["responses"]["Unavailable"];
         };
     };
     get_ledger: {
@@ -3858,6 +5273,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3866,14 +5282,12 @@ export interface operations {
                     "application/json": components["schemas"]["PostingList"];
                 };
             };
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_ledger_balances: {
@@ -3885,6 +5299,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3893,6 +5308,11 @@ export interface operations {
                     "application/json": components["schemas"]["Balances"];
                 };
             };
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_licences: {
@@ -3904,6 +5324,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3912,6 +5333,9 @@ export interface operations {
                     "application/json": components["schemas"]["Licences"];
                 };
             };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_nodes: {
@@ -3922,12 +5346,11 @@ export interface operations {
                 limit?: number;
                 /** @description An outward status. */
                 status?: components["schemas"]["NodeStatus"];
+                node_type?: components["schemas"]["NodeType"];
                 pool_id?: string;
-                /** @description `created_at` (default), `updated_at`, `name`, `status` or `poot_score`. */
-                sort?: string;
-                /** @description `asc` (default) or `desc`. */
-                order?: string;
-                /** @description Part of a name or an id. */
+                sort?: components["schemas"]["NodeSort"];
+                order?: components["schemas"]["ListOrder"];
+                /** @description Part of a name or an id, in any case. */
                 search?: string;
             };
             header?: never;
@@ -3936,6 +5359,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3944,7 +5368,11 @@ export interface operations {
                     "application/json": components["schemas"]["NodeList"];
                 };
             };
-            400: {
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            /** @description no such pool */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3952,6 +5380,9 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     post_nodes: {
@@ -3967,6 +5398,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description Created */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -3975,14 +5407,10 @@ export interface operations {
                     "application/json": components["schemas"]["Node"];
                 };
             };
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -3991,14 +5419,11 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            /** @description Unprocessable Entity */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4007,6 +5432,9 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     post_nodes_actions: {
@@ -4022,6 +5450,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4030,14 +5459,16 @@ export interface operations {
                     "application/json": components["schemas"]["NodeActionsAnswer"];
                 };
             };
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     post_nodes_payouts_batch: {
@@ -4049,13 +5480,22 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             /** @description planned, not built yet */
             501: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
+            503: components["responses"]["Unavailable"];
         };
     };
     get_nodes_payouts_history: {
@@ -4068,6 +5508,11 @@ export interface operations {
                 /** @description Payouts to this node only; 404 when there is none of this id. */
                 node_id?: string;
                 settlement?: components["schemas"]["Settlement"];
+                currency?: components["schemas"]["Currency"];
+                /** @description When they were planned is the only order there is. */
+                sort?: components["schemas"]["PayoutSort"];
+                /** @description Descending unless it says otherwise. */
+                order?: components["schemas"]["ListOrder"];
             };
             header?: never;
             path?: never;
@@ -4075,6 +5520,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4083,14 +5529,10 @@ export interface operations {
                     "application/json": components["schemas"]["PayoutList"];
                 };
             };
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            /** @description Not Found */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -4099,6 +5541,9 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_nodes_payouts_schedule: {
@@ -4110,13 +5555,20 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             /** @description planned, not built yet */
             501: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
+            503: components["responses"]["Unavailable"];
         };
     };
     post_nodes_payouts_schedule: {
@@ -4128,13 +5580,22 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             /** @description planned, not built yet */
             501: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
+            503: components["responses"]["Unavailable"];
         };
     };
     get_nodes_payouts_payout_id: {
@@ -4148,6 +5609,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4156,14 +5618,13 @@ export interface operations {
                     "application/json": components["schemas"]["PayoutDetail"];
                 };
             };
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_nodes_pools: {
@@ -4172,6 +5633,11 @@ export interface operations {
                 /** @description From 1. */
                 page?: number;
                 limit?: number;
+                sort?: components["schemas"]["PoolSort"];
+                order?: components["schemas"]["ListOrder"];
+                /** @description Part of a name, an id or a description, in any case. */
+                search?: string;
+                auto_scaling?: boolean;
             };
             header?: never;
             path?: never;
@@ -4179,6 +5645,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4187,6 +5654,12 @@ export interface operations {
                     "application/json": components["schemas"]["PoolList"];
                 };
             };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     post_nodes_pools: {
@@ -4202,6 +5675,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description Created */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -4210,22 +5684,16 @@ export interface operations {
                     "application/json": components["schemas"]["Pool"];
                 };
             };
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_nodes_pools_pool_id: {
@@ -4239,6 +5707,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4247,14 +5716,13 @@ export interface operations {
                     "application/json": components["schemas"]["Pool"];
                 };
             };
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     put_nodes_pools_pool_id: {
@@ -4272,6 +5740,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4280,30 +5749,17 @@ export interface operations {
                     "application/json": components["schemas"]["Pool"];
                 };
             };
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     delete_nodes_pools_pool_id: {
@@ -4317,28 +5773,21 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description No Content */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     post_nodes_pools_pool_id_nodes: {
@@ -4356,6 +5805,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4364,22 +5814,15 @@ export interface operations {
                     "application/json": components["schemas"]["Node"];
                 };
             };
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            /** @description Unprocessable Entity */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4388,6 +5831,9 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     delete_nodes_pools_pool_id_nodes_node_id: {
@@ -4402,20 +5848,21 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description No Content */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_nodes_pools_pool_id_resources_metrics: {
@@ -4434,6 +5881,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4442,22 +5890,13 @@ export interface operations {
                     "application/json": components["schemas"]["PoolMetrics"];
                 };
             };
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     post_nodes_poot_batch_validate: {
@@ -4469,13 +5908,22 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             /** @description planned, not built yet */
             501: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
+            503: components["responses"]["Unavailable"];
         };
     };
     get_nodes_id: {
@@ -4489,6 +5937,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4497,14 +5946,13 @@ export interface operations {
                     "application/json": components["schemas"]["Node"];
                 };
             };
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     put_nodes_id: {
@@ -4522,6 +5970,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4530,30 +5979,15 @@ export interface operations {
                     "application/json": components["schemas"]["Node"];
                 };
             };
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            /** @description Unprocessable Entity */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -4562,6 +5996,9 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     delete_nodes_id: {
@@ -4575,28 +6012,54 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description No Content */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            404: {
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_nodes_id_commands: {
+        parameters: {
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ErrorBody"];
+                    "application/json": components["schemas"]["NodeCommandList"];
                 };
             };
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_nodes_id_events: {
@@ -4614,6 +6077,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4622,14 +6086,13 @@ export interface operations {
                     "application/json": components["schemas"]["NodeEventList"];
                 };
             };
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     post_nodes_id_fingerprint_accept: {
@@ -4643,6 +6106,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4651,14 +6115,14 @@ export interface operations {
                     "application/json": components["schemas"]["Node"];
                 };
             };
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_nodes_id_ledger: {
@@ -4678,6 +6142,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4686,14 +6151,13 @@ export interface operations {
                     "application/json": components["schemas"]["PostingList"];
                 };
             };
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_nodes_id_payout_address: {
@@ -4707,6 +6171,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4715,13 +6180,21 @@ export interface operations {
                     "application/json": components["schemas"]["AddressView"];
                 };
             };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
             /** @description none is registered */
             404: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     put_nodes_id_payout_address: {
@@ -4739,6 +6212,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4752,8 +6226,20 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_nodes_id_payouts: {
@@ -4771,6 +6257,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4779,6 +6266,13 @@ export interface operations {
                     "application/json": components["schemas"]["PayoutList"];
                 };
             };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_nodes_id_poot_history: {
@@ -4796,6 +6290,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4804,6 +6299,13 @@ export interface operations {
                     "application/json": components["schemas"]["NodeEpochList"];
                 };
             };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_nodes_id_poot_score: {
@@ -4817,6 +6319,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4825,6 +6328,13 @@ export interface operations {
                     "application/json": components["schemas"]["PootScore"];
                 };
             };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_nodes_id_poot_uptime: {
@@ -4838,6 +6348,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4846,14 +6357,13 @@ export interface operations {
                     "application/json": components["schemas"]["Uptime"];
                 };
             };
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     post_nodes_id_poot_validate: {
@@ -4865,13 +6375,23 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             /** @description planned, not built yet */
             501: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
+            503: components["responses"]["Unavailable"];
         };
     };
     get_nodes_id_resources: {
@@ -4888,6 +6408,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4896,6 +6417,13 @@ export interface operations {
                     "application/json": components["schemas"]["Resources"];
                 };
             };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     post_nodes_id_resources_allocate: {
@@ -4907,13 +6435,23 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             /** @description planned, not built yet */
             501: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
+            503: components["responses"]["Unavailable"];
         };
     };
     get_nodes_id_resources_metrics: {
@@ -4936,6 +6474,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -4944,6 +6483,13 @@ export interface operations {
                     "application/json": components["schemas"]["MetricSeries"];
                 };
             };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_nodes_id_resources_thresholds: {
@@ -4955,13 +6501,21 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             /** @description planned, not built yet */
             501: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
+            503: components["responses"]["Unavailable"];
         };
     };
     put_nodes_id_resources_thresholds: {
@@ -4973,67 +6527,131 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             /** @description planned, not built yet */
             501: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
+            503: components["responses"]["Unavailable"];
         };
     };
     post_nodes_id_restart: {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                id: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description planned, not built yet */
-            501: {
+            /** @description Accepted */
+            202: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["NodeCommandAnswer"];
+                };
             };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     post_nodes_id_start: {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                id: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description planned, not built yet */
-            501: {
+            /** @description OK */
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["NodeCommandAnswer"];
+                };
             };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeCommandAnswer"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     post_nodes_id_stop: {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                id: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description planned, not built yet */
-            501: {
+            /** @description OK */
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["NodeCommandAnswer"];
+                };
             };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NodeCommandAnswer"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_openapi_json: {
@@ -5045,6 +6663,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5053,6 +6672,9 @@ export interface operations {
                     "application/json": Record<string, never>;
                 };
             };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_overview: {
@@ -5064,6 +6686,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5072,6 +6695,11 @@ export interface operations {
                     "application/json": components["schemas"]["Overview"];
                 };
             };
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     post_payouts_process: {
@@ -5083,6 +6711,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description Accepted */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -5091,6 +6720,13 @@ export interface operations {
                     "application/json": components["schemas"]["Nudged"];
                 };
             };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_payouts_node_id: {
@@ -5108,6 +6744,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5116,6 +6753,13 @@ export interface operations {
                     "application/json": components["schemas"]["PayoutList"];
                 };
             };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_pools: {
@@ -5124,6 +6768,11 @@ export interface operations {
                 /** @description From 1. */
                 page?: number;
                 limit?: number;
+                sort?: components["schemas"]["PoolSort"];
+                order?: components["schemas"]["ListOrder"];
+                /** @description Part of a name, an id or a description, in any case. */
+                search?: string;
+                auto_scaling?: boolean;
             };
             header?: never;
             path?: never;
@@ -5131,6 +6780,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5139,6 +6789,12 @@ export interface operations {
                     "application/json": components["schemas"]["PoolList"];
                 };
             };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_pools_id: {
@@ -5152,6 +6808,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5160,14 +6817,13 @@ export interface operations {
                     "application/json": components["schemas"]["Pool"];
                 };
             };
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     post_pools_id_join: {
@@ -5185,6 +6841,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5193,22 +6850,15 @@ export interface operations {
                     "application/json": components["schemas"]["Node"];
                 };
             };
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            /** @description Unprocessable Entity */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -5217,6 +6867,9 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     post_poot_calculate: {
@@ -5228,13 +6881,22 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             /** @description planned, not built yet */
             501: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
+            503: components["responses"]["Unavailable"];
         };
     };
     get_poot_epochs: {
@@ -5250,6 +6912,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5258,6 +6921,12 @@ export interface operations {
                     "application/json": components["schemas"]["EpochList"];
                 };
             };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_poot_epochs_epoch: {
@@ -5275,6 +6944,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5283,14 +6953,13 @@ export interface operations {
                     "application/json": components["schemas"]["EpochDocument"];
                 };
             };
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_poot_manager_key: {
@@ -5302,6 +6971,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5310,6 +6980,11 @@ export interface operations {
                     "application/json": components["schemas"]["ManagerKey"];
                 };
             };
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_poot_summary: {
@@ -5324,6 +6999,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5332,14 +7008,12 @@ export interface operations {
                     "application/json": components["schemas"]["PootSummaryAnswer"];
                 };
             };
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_poot_node_id: {
@@ -5351,13 +7025,158 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             /** @description planned, not built yet */
             501: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_privacy_erase_nodes_node_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                node_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Erasure"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Erased"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
+            /** @description erased before */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            /** @description a payout is under way */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_privacy_erase_user_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Erasure"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Erased"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
+            /** @description erased before, or the last super_admin */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            /** @description oneself */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_privacy_export_user_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                user_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PersonExport"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     post_recovery_kit: {
@@ -5373,6 +7192,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5381,13 +7201,24 @@ export interface operations {
                     "application/json": components["schemas"]["Kit"];
                 };
             };
-            /** @description the password is wrong */
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            /** @description the password or code is wrong, or wanted and missing */
             403: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_replication: {
@@ -5399,13 +7230,20 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             /** @description planned, not built yet */
             501: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
+            503: components["responses"]["Unavailable"];
         };
     };
     get_sessions: {
@@ -5417,6 +7255,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5425,6 +7264,11 @@ export interface operations {
                     "application/json": components["schemas"]["SessionList"];
                 };
             };
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     post_sessions_end_others: {
@@ -5436,12 +7280,20 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description No Content */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     delete_sessions_id: {
@@ -5455,20 +7307,21 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description No Content */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_settings: {
@@ -5480,6 +7333,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5488,6 +7342,11 @@ export interface operations {
                     "application/json": components["schemas"]["SettingList"];
                 };
             };
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     put_settings: {
@@ -5499,13 +7358,22 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             /** @description planned, not built yet */
             501: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
+            503: components["responses"]["Unavailable"];
         };
     };
     get_setup: {
@@ -5517,6 +7385,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5525,6 +7394,9 @@ export interface operations {
                     "application/json": components["schemas"]["SetupState"];
                 };
             };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     post_setup: {
@@ -5540,6 +7412,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description Created */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -5548,20 +7421,31 @@ export interface operations {
                     "application/json": components["schemas"]["SetupAnswer"];
                 };
             };
+            400: components["responses"]["Malformed"];
             /** @description the code is wrong */
             401: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
+            408: components["responses"]["BodyTooSlow"];
             /** @description setup has been done */
             409: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_setup_steps: {
@@ -5573,6 +7457,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5581,6 +7466,11 @@ export interface operations {
                     "application/json": components["schemas"]["SetupSteps"];
                 };
             };
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     put_setup_steps_step: {
@@ -5598,6 +7488,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5606,14 +7497,15 @@ export interface operations {
                     "application/json": components["schemas"]["SetupSteps"];
                 };
             };
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            /** @description Unprocessable Entity */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -5622,6 +7514,9 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_storage: {
@@ -5633,6 +7528,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5641,6 +7537,11 @@ export interface operations {
                     "application/json": components["schemas"]["StorageView"];
                 };
             };
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     post_storage_check: {
@@ -5652,6 +7553,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5660,14 +7562,11 @@ export interface operations {
                     "application/json": components["schemas"]["StorageCheck"];
                 };
             };
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            /** @description Unprocessable Entity */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -5676,6 +7575,9 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_tokens: {
@@ -5687,13 +7589,20 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             /** @description planned, not built yet */
             501: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
+            503: components["responses"]["Unavailable"];
         };
     };
     post_tokens: {
@@ -5705,13 +7614,22 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             /** @description planned, not built yet */
             501: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
+            503: components["responses"]["Unavailable"];
         };
     };
     delete_tokens_id: {
@@ -5723,13 +7641,23 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             /** @description planned, not built yet */
             501: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
+            503: components["responses"]["Unavailable"];
         };
     };
     get_users: {
@@ -5738,6 +7666,12 @@ export interface operations {
                 /** @description From 1. */
                 page?: number;
                 limit?: number;
+                role?: components["schemas"]["Role"];
+                status?: components["schemas"]["UserStatus"];
+                sort?: components["schemas"]["UserSort"];
+                order?: components["schemas"]["ListOrder"];
+                /** @description Part of a name, in any case. */
+                search?: string;
             };
             header?: never;
             path?: never;
@@ -5745,6 +7679,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5753,6 +7688,12 @@ export interface operations {
                     "application/json": components["schemas"]["UserList"];
                 };
             };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     post_users: {
@@ -5768,6 +7709,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description Created */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -5776,13 +7718,24 @@ export interface operations {
                     "application/json": components["schemas"]["UserView"];
                 };
             };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
             /** @description the name is taken */
             409: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     put_users_id: {
@@ -5800,6 +7753,7 @@ export interface operations {
             };
         };
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5808,12 +7762,17 @@ export interface operations {
                     "application/json": components["schemas"]["UserView"];
                 };
             };
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     delete_users_id: {
@@ -5827,25 +7786,74 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description No Content */
             204: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
             /** @description the last super_admin */
             409: {
                 headers: {
                     [name: string]: unknown;
                 };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_users_id_totp_reset: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
                 content?: never;
             };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            /** @description there is none */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description it is one's own */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
         };
     };
     get_wallet: {
@@ -5857,13 +7865,20 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             /** @description planned, not built yet */
             501: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
             };
+            503: components["responses"]["Unavailable"];
         };
     };
     get_health: {
@@ -5875,6 +7890,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5883,6 +7899,8 @@ export interface operations {
                     "application/json": components["schemas"]["HealthReport"];
                 };
             };
+            500: components["responses"]["Internal"];
+            /** @description Service Unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5902,6 +7920,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5910,6 +7929,7 @@ export interface operations {
                     "application/json": components["schemas"]["Probe"];
                 };
             };
+            500: components["responses"]["Internal"];
         };
     };
     get_health_ready: {
@@ -5921,6 +7941,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5929,6 +7950,8 @@ export interface operations {
                     "application/json": components["schemas"]["Probe"];
                 };
             };
+            500: components["responses"]["Internal"];
+            /** @description Service Unavailable */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5948,6 +7971,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -5956,6 +7980,7 @@ export interface operations {
                     "text/plain": string;
                 };
             };
+            500: components["responses"]["Internal"];
         };
     };
 }

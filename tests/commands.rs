@@ -1,0 +1,265 @@
+//! Commands to nodes: asked for over HTTP, delivered with the answer to a report or to a request that waits, and how they end. On a driven clock,
+//! with agents that only say what a supervisor would.
+
+use lucid::domain::metrics::Sample;
+use lucid::domain::node::Wanted;
+use lucid::domain::workload::{WorkloadReport, WorkloadState};
+use lucid::live::Job;
+use lucid::wire::ReportAnswer;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::support::client::error_name;
+use crate::support::fleet::Node;
+use crate::support::site::Site;
+
+async fn site(dir: &tempfile::TempDir) -> Site {
+    Site::new(dir.path().join("data"), &[]).await
+}
+
+/// A node with a workload that runs, heard in two slots.
+async fn at_work(site: &Site, name: &str) -> Node {
+    let mut node = site.enrol(name).await;
+    node.workload = Some(WorkloadReport { configured: true, state: WorkloadState::Running, ..WorkloadReport::default() });
+    report(site, &mut node).await;
+    report(site, &mut node).await;
+    node
+}
+
+async fn report(site: &Site, node: &mut Node) -> ReportAnswer {
+    site.next_slot(5_000);
+    node.report(site.now_ms(), Sample::default()).await.expect("the report is answered")
+}
+
+async fn ask(site: &Site, node: &Node, action: &str) -> (StatusCode, Value) {
+    site.client.call(Method::POST, &format!("/nodes/{}/{action}", node.id), None).await
+}
+
+async fn commands(site: &Site, node: &Node) -> Vec<(String, String)> {
+    let body = site.client.get(&format!("/nodes/{}/commands", node.id)).await;
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    body["commands"].as_array().unwrap().iter().map(|c| (text(&c["action"]), text(&c["state"]))).collect()
+}
+
+async fn status(site: &Site, node: &Node) -> String {
+    site.client.get(&format!("/nodes/{}", node.id)).await["status"].as_str().unwrap().to_owned()
+}
+
+/// The letters of the newest slots, the present one last.
+async fn letters(site: &Site, node: &Node, count: usize) -> String {
+    let uptime = site.client.get(&format!("/nodes/{}/poot/uptime", node.id)).await;
+    let states = uptime["slots"]["states"].as_str().unwrap();
+    states[states.len() - count..].to_owned()
+}
+
+#[tokio::test]
+async fn a_stop_is_delivered_carried_out_and_proves_no_slot_until_the_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = site(&dir).await;
+    let mut node = at_work(&site, "worker").await;
+    assert_eq!((status(&site, &node).await.as_str(), letters(&site, &node, 1).await.as_str()), ("active", "p"));
+    let (code, started) = ask(&site, &node, "start").await;
+    assert_eq!((code, &started["command"]), (StatusCode::OK, &Value::Null), "it runs already");
+    assert!(started["started_at"].is_string());
+
+    let (code, stopped) = ask(&site, &node, "stop").await;
+    assert_eq!((code, stopped["command"]["state"].as_str()), (StatusCode::ACCEPTED, Some("pending")), "{stopped}");
+    assert_eq!((stopped["status"].as_str(), stopped["command"]["wanted"].as_str()), (Some("stopping"), Some("stopped")));
+    assert!(stopped["stopped_at"].is_string());
+    let (again, same) = ask(&site, &node, "stop").await;
+    assert_eq!((again, &same["command"]["id"]), (StatusCode::ACCEPTED, &stopped["command"]["id"]), "the one under way");
+
+    let answer = report(&site, &mut node).await;
+    let order = answer.command.expect("the order comes with the answer");
+    assert_eq!((order.wanted, order.revision, order.restart_count, answer.pending), (Wanted::Stopped, 1, 0, true));
+    assert!(order.deadline_ms.is_some_and(|ms| (500_000..=600_000).contains(&ms)));
+    assert_eq!(commands(&site, &node).await, [("stop".into(), "delivered".into())]);
+    assert_eq!(letters(&site, &node, 1).await, "a", "it was heard, and is not wanted at work: not proven");
+
+    // It takes it over, and says so at once.
+    node.follow(&order, WorkloadState::Stopping);
+    let under_way = node.ask(0).await.unwrap();
+    assert_eq!((under_way.command, under_way.pending), (None, true));
+    node.follow(&order, WorkloadState::Stopped);
+    let done = node.ask(55_000).await.unwrap();
+    assert!(!done.pending, "nothing to wait for any more");
+    assert_eq!(commands(&site, &node).await, [("stop".into(), "done".into())]);
+    assert_eq!(status(&site, &node).await, "inactive");
+    let (code, nothing) = ask(&site, &node, "stop").await;
+    assert_eq!((code, &nothing["command"]), (StatusCode::OK, &Value::Null));
+
+    assert_eq!(report(&site, &mut node).await.command, None, "it has the order");
+    assert_eq!(letters(&site, &node, 1).await, "a");
+    let (code, _) = ask(&site, &node, "start").await;
+    assert_eq!(code, StatusCode::ACCEPTED);
+    let order = report(&site, &mut node).await.command.unwrap();
+    assert_eq!(letters(&site, &node, 1).await, "a", "wanted, and not running yet");
+    node.follow(&order, WorkloadState::Running);
+    assert!(!report(&site, &mut node).await.pending);
+    assert_eq!((letters(&site, &node, 1).await.as_str(), status(&site, &node).await.as_str()), ("p", "active"));
+    let workload = &site.client.get(&format!("/nodes/{}", node.id)).await["workload"];
+    assert_eq!((workload["state"].as_str(), workload["revision"].as_u64()), (Some("running"), Some(2)), "{workload}");
+}
+
+#[tokio::test]
+async fn an_order_reaches_a_node_that_waits_at_once_and_a_failure_has_its_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = site(&dir).await;
+    let mut node = at_work(&site, "worker").await;
+    let (_, restart) = ask(&site, &node, "restart").await;
+    assert_eq!((restart["command"]["action"].as_str(), restart["command"]["wanted"].as_str()), (Some("restart"), Some("running")));
+    let order = report(&site, &mut node).await.command.unwrap();
+    assert_eq!((order.wanted, order.restart_count), (Wanted::Running, 1));
+    node.follow(&order, WorkloadState::Stopping);
+    // While it restarts, somebody asks for a stop: the request that waits is answered with it.
+    let id = node.id.clone();
+    let (waited, stopped) = tokio::join!(node.ask(55_000), async {
+        let mut open = false;
+        while !open {
+            tokio::task::yield_now().await;
+            open = site.app.store.intake.workload(lucid::domain::ids::NodeIndex(0)).is_some_and(|w| w.report.revision == 1);
+        }
+        site.client.post(&format!("/nodes/{id}/stop"), Value::Null).await
+    });
+    let order = waited.unwrap().command.expect("the stop");
+    assert_eq!((order.wanted, order.revision), (Wanted::Stopped, 2));
+    assert_eq!(stopped["command"]["wanted_revision"].as_u64(), Some(2));
+    assert_eq!(commands(&site, &node).await, [("stop".into(), "delivered".into()), ("restart".into(), "expired".into())]);
+
+    node.follow(&order, WorkloadState::Stopped);
+    node.ask(0).await.unwrap();
+    ask(&site, &node, "start").await;
+    let order = node.ask(0).await.unwrap().command.unwrap();
+    node.follow(&order, WorkloadState::Failed);
+    node.workload.as_mut().unwrap().reason = Some("it could not be started: no such file".into());
+    assert!(!node.ask(0).await.unwrap().pending);
+    let newest = &site.client.get(&format!("/nodes/{}/commands?limit=1", node.id)).await["commands"][0];
+    assert_eq!((newest["state"].as_str(), newest["outcome"].as_str()), (Some("failed"), Some("it could not be started: no such file")));
+    assert_eq!(status(&site, &node).await, "error");
+    // What failed can be asked for again although it is wanted already.
+    let (code, again) = ask(&site, &node, "start").await;
+    assert_eq!((code, again["command"]["wanted_revision"].as_u64()), (StatusCode::ACCEPTED, Some(4)));
+}
+
+#[tokio::test]
+async fn a_node_that_is_away_keeps_what_is_wanted_when_its_command_expires() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = site(&dir).await;
+    let mut node = at_work(&site, "away").await;
+    ask(&site, &node, "stop").await;
+    site.driver.advance_ms(599_000);
+    site.app.context.run(Job::Silence).await.unwrap();
+    assert_eq!(commands(&site, &node).await, [("stop".into(), "pending".into())]);
+    site.driver.advance_ms(2_000);
+    site.app.context.run(Job::Silence).await.unwrap();
+    assert_eq!(commands(&site, &node).await, [("stop".into(), "expired".into())]);
+    let node_view = site.client.get(&format!("/nodes/{}", node.id)).await;
+    assert_eq!(node_view["wanted"].as_str(), Some("stopped"), "what is wanted stands");
+    // It survives a crash of the manager too.
+    let site = site.crash().await;
+    node.rebase(&site.client.base);
+    let order = report(&site, &mut node).await.command.expect("it is told when it comes");
+    assert_eq!((order.wanted, order.deadline_ms), (Wanted::Stopped, None));
+    node.follow(&order, WorkloadState::Stopped);
+    report(&site, &mut node).await;
+    assert_eq!(commands(&site, &node).await, [("stop".into(), "expired".into())], "what ended stays ended");
+    // A node that no agent has claimed waits for one.
+    let made = site.client.post("/nodes", json!({ "name": "made", "node_type": "worker" })).await;
+    let path = format!("/nodes/{}/stop", made["node_id"].as_str().unwrap());
+    assert_eq!(site.client.call(Method::POST, &path, None).await.0, StatusCode::ACCEPTED);
+    let (code, nobody) = site.client.call(Method::POST, "/nodes/node_nobody_at_all/restart", None).await;
+    assert_eq!((code, error_name(&nobody)), (StatusCode::NOT_FOUND, "NodeNotFound"));
+}
+
+#[tokio::test]
+async fn bulk_actions_and_the_status_go_through_the_same_commands() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = site(&dir).await;
+    let (mut one, mut old) = (at_work(&site, "one").await, site.enrol("old").await);
+    report(&site, &mut old).await;
+    let body = json!({ "action": "stop", "node_ids": [one.id.as_str(), old.id.as_str()] });
+    site.client.post("/nodes/actions", body).await;
+    let order = report(&site, &mut one).await.command.unwrap();
+    one.follow(&order, WorkloadState::Stopped);
+    one.ask(0).await.unwrap();
+    // An agent without a supervisor says nothing of it; what is wanted binds all the same.
+    old.report(site.now_ms(), Sample::default()).await.unwrap();
+    assert_eq!(commands(&site, &old).await, [("stop".into(), "failed".into())]);
+    report(&site, &mut old).await;
+    assert_eq!(letters(&site, &old, 1).await, "a");
+    site.client.put(&format!("/nodes/{}", one.id), json!({ "status": "active" })).await;
+    assert_eq!(commands(&site, &one).await, [("start".into(), "pending".into()), ("stop".into(), "done".into())]);
+    site.client.put(&format!("/nodes/{}", one.id), json!({ "status": "active", "name": "uno" })).await;
+    assert_eq!(commands(&site, &one).await.len(), 2, "nothing new is wanted");
+}
+
+#[tokio::test]
+async fn limits_are_ordered_and_what_is_said_of_them_is_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = site(&dir).await;
+    let mut node = at_work(&site, "limited").await;
+    let limits = json!({ "configuration": { "resource_limits": { "cpu_percent": 12.5, "memory_bytes": 1_000_000 } } });
+    site.client.put(&format!("/nodes/{}", node.id), limits).await;
+    let answer = report(&site, &mut node).await;
+    let order = answer.command.expect("new limits are an order too");
+    assert_eq!((order.revision, order.limits.cpu_hundredths, answer.pending), (0, Some(1_250), false));
+    node.follow(&order, WorkloadState::Running);
+    node.workload.as_mut().unwrap().limits = serde_json::from_value(json!([
+        { "resource": "cpu", "limit": 1_250, "enforcement": "cgroup" },
+        { "resource": "memory", "limit": 1_000_000, "enforcement": "none", "reason": "cgroup_disable=memory" },
+    ]))
+    .unwrap();
+    assert_eq!(report(&site, &mut node).await.command, None);
+    let shown = site.client.get(&format!("/nodes/{}", node.id)).await;
+    assert_eq!(
+        shown["workload"]["limits"][0],
+        json!({ "resource": "cpu", "limit": 12.5, "unit": "percent", "enforcement": "cgroup", "reason": null })
+    );
+    assert_eq!(shown["workload"]["limits"][1]["reason"].as_str(), Some("cgroup_disable=memory"));
+    assert_eq!(shown["capabilities"], json!(["supervisor"]));
+}
+
+#[tokio::test]
+async fn what_a_supervisor_says_is_believed_once_and_only_from_the_present_agent() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = site(&dir).await;
+    let mut node = at_work(&site, "worker").await;
+    node.ask(0).await.unwrap();
+    node.number -= 1;
+    let (code, replayed) = node.ask(0).await.unwrap_err();
+    assert_eq!((code, error_name(&replayed)), (StatusCode::CONFLICT, "ReportReplayed"));
+    node.incarnation.0 += 1_000_000;
+    assert_eq!(error_name(&node.ask(0).await.unwrap_err().1), "ReportReplayed", "an agent whose report was not accepted");
+    node.incarnation.0 -= 1_000_000;
+    let (status, _, body) = node
+        .raw(
+            lucid::wire::PATH_COMMANDS,
+            &serde_json::to_vec(&json!({ "protocol": 1, "incarnation": node.incarnation, "number": 99, "workload": {} })).unwrap(),
+            "00",
+        )
+        .await
+        .unwrap();
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, error_name(&body)), (StatusCode::UNAUTHORIZED, "SignatureForged"));
+    assert!(node.ask(0).await.is_ok(), "the right one is taken as before");
+}
+
+#[tokio::test]
+async fn after_a_crash_only_slots_in_which_it_worked_are_proven_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = site(&dir).await;
+    let mut node = at_work(&site, "worker").await;
+    site.run_cycles().await;
+    node.report(site.now_ms(), Sample::default()).await.unwrap();
+    report(&site, &mut node).await;
+    node.held.last_mut().unwrap().0.running = Some(true);
+    node.workload.as_mut().unwrap().state = WorkloadState::BackingOff;
+    report(&site, &mut node).await;
+    node.held.last_mut().unwrap().0.running = Some(false);
+    assert_eq!(letters(&site, &node, 2).await, "pa");
+    let site = site.crash().await;
+    node.rebase(&site.client.base);
+    node.workload.as_mut().unwrap().state = WorkloadState::Running;
+    report(&site, &mut node).await;
+    assert_eq!(letters(&site, &node, 3).await, "pap");
+}
