@@ -13,30 +13,33 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::api::certificates::{Files, hosts_of_machine};
+use crate::api::gateway_jwt::Gateway;
 use crate::api::hosts::Hosts;
 use crate::api::planes::{Plane, Separate};
 use crate::api::rates::Limits;
 use crate::api::server::{Door, Plain};
 use crate::api::tls::{Source, Tls};
-use crate::api::{self, ApiSettings, AppState, Parts, SettingSource, SettingView, Transport};
+use crate::api::{self, ApiSettings, AppState, Configuration, Parts, SettingSource, SettingView, Transport};
 use crate::clock::{self, Clock};
-use crate::config::{self, Config, Listed, Origin, TlsMode};
-use crate::crypto::Entropy;
+use crate::config::{self, Config, ConfigErrors, Effect, Listed, Origin, TlsMode};
+use crate::crypto::{Entropy, JwtSecret};
 use crate::domain::audit::{Act, Actor};
 use crate::domain::credits::Epochs;
 use crate::domain::enrolment::{DEFAULT_EXPIRY_SECONDS, EnrolmentTarget, NewToken, TokenText};
+use crate::domain::gateway::Expected;
 use crate::domain::ids::{EnrolmentId, PoolId};
 use crate::domain::ledger::Settlement;
 use crate::domain::money::Units;
 use crate::domain::pool::DEFAULT_POOL_ID;
 use crate::domain::poot::Params;
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{FieldError, Refusal};
 use crate::domain::time::{Now, Timestamp};
 use crate::gateways::payment::{PaymentGateway, Simulated};
 use crate::host;
 use crate::jobs::{Context, Scheduler, Settings};
-use crate::live::{Event, Events, Job, Nudges};
-use crate::storage::core::{enrolment, pools};
+use crate::live::{Current, Event, Events, Job, Nudges};
+use crate::logging;
+use crate::storage::core::{enrolment, pools, settings as core_settings};
 use crate::storage::fault::{Fault, OpenError, WriteError};
 use crate::storage::{Store, StoreOptions, setup_code};
 
@@ -147,25 +150,35 @@ impl App {
         let told = events.clone();
         store.core.watch_alerts(move |change| told.publish(&Event::Alert(change)));
         let (stop, stopping) = watch::channel(false);
-        let settings = settings(config)?;
+        let at_start = core_settings::all(&store.read()?, &store.secrets)?;
+        let (config, at_start) = in_force(config, at_start);
+        let config = &config;
+        let jobs = Current::new(settings(config)?);
+        let api = Current::new(api_settings(config, &jobs.get(), transport(config, &store)?));
+        let reconfigure = Reconfigure { base: config.clone(), at_start, jobs: jobs.clone(), api: api.clone() };
+        reconfigure.show(config);
+        if config.listed.iter().any(|setting| setting.key == "log.level" && setting.origin == Origin::Stored) {
+            logging::set_targets(config.log.level.0.clone());
+        }
         let parts = Parts {
             store: Arc::clone(&store),
             clock: clock.clone(),
             nudges: nudges.clone(),
             events: events.clone(),
-            settings: api_settings(config, &settings, transport(config, &store)?),
+            settings: api,
+            configuration: Arc::new(reconfigure),
             stopping,
         };
         let agents_come_to = config.server.node_listen.unwrap_or(config.server.listen);
         let link_is_up = if agents_come_to.ip().is_loopback() { host::loopback_is_up } else { host::link_is_up };
-        let context = Context { store: Arc::clone(&store), clock: clock.clone(), settings, gateway, events, nudges, link_is_up };
+        let context = Context { store: Arc::clone(&store), clock: clock.clone(), settings: jobs, gateway, events, nudges, link_is_up };
         let state = AppState::new(parts);
         let plain = match (config.server.tls, config.server.allow_plain_http) {
             (TlsMode::Required, _) => Plain::Nowhere,
             (TlsMode::Auto, false) => Plain::Loopback,
             (TlsMode::Off, _) | (TlsMode::Auto, true) => Plain::Everywhere,
         };
-        let door = Door { tls: state.settings.transport.tls.clone(), plain, ..Door::default() };
+        let door = Door { tls: state.settings().transport.tls.clone(), plain, ..Door::default() };
         Ok(App { store, clock, context, state, door, stop, setup_code })
     }
 
@@ -311,6 +324,84 @@ pub async fn serve(
     app.serve(listeners, shutdown).await
 }
 
+/// The configuration with what is stored. A stored text that this release does not take any more is left out, with a line in the log: it must not keep
+/// the manager from starting.
+fn in_force(config: &Config, stored: Vec<(String, String)>) -> (Config, Vec<(String, String)>) {
+    let mut stored = stored;
+    loop {
+        match config.with_stored(&stored) {
+            Ok(config) => return (config, stored),
+            Err(errors) => {
+                let before = stored.len();
+                stored.retain(|(key, _)| !errors.0.iter().any(|error| error.key == *key));
+                tracing::warn!(%errors, "stored settings are left out");
+                if stored.len() == before {
+                    return (config.clone(), Vec::new());
+                }
+            }
+        }
+    }
+}
+
+/// Puts changed settings in force.
+struct Reconfigure {
+    base: Config,
+    /// What was stored when the process started: settings that take a restart stay as they were then.
+    at_start: Vec<(String, String)>,
+    jobs: Current<Settings>,
+    api: Current<ApiSettings>,
+}
+
+impl Reconfigure {
+    fn waits(key: &str) -> bool {
+        config::effect(key) != Effect::AtOnce
+    }
+
+    /// The list for people, with what only this process knows.
+    fn views(&self, config: &Config, at_start: &Config) -> Vec<SettingView> {
+        let listed = config.listed.iter().zip(&at_start.listed);
+        let view = |(now, then): (&Listed, &Listed)| SettingView {
+            waits_for_restart: Reconfigure::waits(&now.key) && now.value != then.value,
+            why_fixed: self.base.why_not_stored(&now.key),
+            ..setting(now)
+        };
+        listed.map(view).collect()
+    }
+
+    fn show(&self, config: &Config) {
+        let settings = ApiSettings { listed: self.views(config, config), ..(*self.api.get()).clone() };
+        self.api.set(settings);
+    }
+}
+
+impl Configuration for Reconfigure {
+    fn why_fixed(&self, key: &str) -> Option<String> {
+        self.base.why_not_stored(key)
+    }
+
+    fn with(&self, stored: &[(String, String)]) -> Result<Box<dyn FnOnce() + Send>, Vec<FieldError>> {
+        let fields = |errors: ConfigErrors| -> Vec<FieldError> {
+            errors.0.into_iter().map(|error| FieldError { field: error.key, message: error.problem }).collect()
+        };
+        let wanted = self.base.with_stored(stored).map_err(fields)?;
+        let at_start = self.base.with_stored(&self.at_start).map_err(fields)?;
+        let waiting = self.at_start.iter().filter(|(key, _)| Reconfigure::waits(key));
+        let mixed: Vec<_> = stored.iter().filter(|(key, _)| !Reconfigure::waits(key)).chain(waiting).cloned().collect();
+        let config = self.base.with_stored(&mixed).map_err(fields)?;
+        let unusable = |error: AppError| vec![FieldError { field: String::new(), message: error.to_string() }];
+        let jobs = settings(&config).map_err(unusable)?;
+        let present = self.api.get().transport.clone();
+        let transport = Transport { hosts: hosts(&config), ..present };
+        let api = ApiSettings { listed: self.views(&wanted, &at_start), ..api_settings(&config, &jobs, transport) };
+        let (all_jobs, all_api, targets) = (self.jobs.clone(), self.api.clone(), config.log.level.0.clone());
+        Ok(Box::new(move || {
+            all_jobs.set(jobs);
+            all_api.set(api);
+            logging::set_targets(targets);
+        }))
+    }
+}
+
 fn settings(config: &Config) -> Result<Settings, AppError> {
     let wrong = |what: &str| AppError::Other(format!("{what} is out of range"));
     let epochs = Epochs::of_seconds(config.poot.calculation_interval_seconds).ok_or_else(|| wrong("poot.calculation_interval_seconds"))?;
@@ -332,6 +423,12 @@ fn settings(config: &Config) -> Result<Settings, AppError> {
     })
 }
 
+/// The names under which requests are answered.
+fn hosts(config: &Config) -> Hosts {
+    let own = hosts_of_machine(&host::network::name(), &host::network::addresses());
+    Hosts::new(own.into_iter().chain(config.server.public_host()).chain(config.server.allowed_hosts.iter().cloned()))
+}
+
 /// Certificates, and the names under which requests are answered.
 fn transport(config: &Config, store: &Store) -> Result<Transport, AppError> {
     let server = &config.server;
@@ -349,8 +446,7 @@ fn transport(config: &Config, store: &Store) -> Result<Transport, AppError> {
     };
     let tls = (server.tls != TlsMode::Off).then(|| Tls::open(source).map(Arc::new)).transpose();
     let tls = tls.map_err(|why| AppError::Other(format!("no certificate for TLS: {why}")))?;
-    let hosts = Hosts::new(own_hosts.iter().cloned().chain(public_host).chain(server.allowed_hosts.iter().cloned()));
-    Ok(Transport { tls, hosts, separate: Separate { node: server.node_listen.is_some(), ops: server.ops_listen.is_some() } })
+    Ok(Transport { tls, hosts: hosts(config), separate: Separate { node: server.node_listen.is_some(), ops: server.ops_listen.is_some() } })
 }
 
 fn api_settings(config: &Config, settings: &Settings, transport: Transport) -> ApiSettings {
@@ -365,6 +461,10 @@ fn api_settings(config: &Config, settings: &Settings, transport: Transport) -> A
         poot: settings.params,
         settlement: Settlement::Simulated,
         rates: rates(&config.limits),
+        gateway: config.access.jwt_secret_key.as_ref().map(|secret| Gateway {
+            secret: JwtSecret::new(secret.reveal()),
+            expected: Expected { issuer: config.access.jwt_issuer.clone(), audience: config.access.jwt_audience.clone() },
+        }),
         listed: config.listed.iter().map(setting).collect(),
     }
 }
@@ -383,12 +483,14 @@ fn rates(limits: &config::Limits) -> Limits {
 }
 
 fn setting(listed: &Listed) -> SettingView {
-    let Listed { key, value, default, origin, allowed, meaning } = listed.clone();
+    let Listed { key, value, default, origin, allowed, meaning, secret: _ } = listed.clone();
     let (source, source_name) = match origin {
         Origin::Default => (SettingSource::Default, None),
         Origin::File { path, line } => (SettingSource::File, Some(format!("{}:{line}", path.display()))),
+        Origin::Stored => (SettingSource::Stored, None),
         Origin::Env(name) => (SettingSource::Environment, Some(name)),
         Origin::Flag(flag) => (SettingSource::Flag, Some(flag.to_owned())),
     };
-    SettingView { key, value, default, source, source_name, allowed, meaning, restart_needed: true }
+    let restart_needed = config::effect(&key) != Effect::AtOnce;
+    SettingView { key, value, default, source, source_name, allowed, meaning, restart_needed, waits_for_restart: false, why_fixed: None }
 }

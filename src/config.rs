@@ -8,6 +8,7 @@ mod print;
 mod rules;
 mod settings;
 mod sources;
+mod stored;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -21,11 +22,14 @@ pub use agent::AgentFile;
 pub use print::{Listed, markdown_table};
 pub use rules::{Gateway, LogFormat, LogTargets, PayoutMode, Secret, TlsMode, parse_log_targets};
 pub use settings::{
-    ApiGateway, Blockchain, Clock, Config, DefaultPool, Limits, Log, Mongodb, Payout, Pools, Poot, Server, Storage, TronPayment,
+    Access, ApiGateway, Blockchain, Clock, Config, DefaultPool, Limits, Log, Mongodb, Payout, Pools, Poot, Server, Storage, TronPayment,
 };
 pub use sources::{Origin, Sources};
+pub use stored::{Effect, effect};
 
+use rules::Key;
 use sources::Values;
+use stored::Base;
 
 /// `data/default.toml`, the lowest layer; it has every setting.
 const DEFAULTS: &str = include_str!("../data/default.toml");
@@ -85,20 +89,22 @@ impl Config {
         let keys = settings::keys();
         let mut errors = ConfigErrors::default();
         let (values, notes) = Values::collect(sources, &keys, &mut errors);
-        for key in &keys {
-            values.check(key, &mut errors);
+        match Config::checked(&keys, values.clone(), &mut errors) {
+            Some(config) => Ok(Loaded { config, notes, values }),
+            None => Err(errors),
         }
-        let config = Config::read(&|name| values.text(name));
-        if let Some(config) = &config {
-            config.check_together(&values, &mut errors);
+    }
+
+    /// None when anything is wrong, here or in `errors` before.
+    fn checked(keys: &[Key], values: Values, errors: &mut ConfigErrors) -> Option<Config> {
+        for key in keys {
+            values.check(key, errors);
         }
-        match config {
-            Some(mut config) if errors.0.is_empty() => {
-                config.listed = print::listed(&keys, &values);
-                Ok(Loaded { config, notes, values })
-            }
-            _ => Err(errors),
-        }
+        let mut config = Config::read(&|name| values.text(name))?;
+        config.check_together(&values, errors);
+        config.listed = print::listed(keys, &values);
+        config.base = Base(values);
+        errors.0.is_empty().then_some(config)
     }
 
     /// The defaults alone, as tests and tools want them.

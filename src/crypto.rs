@@ -213,18 +213,45 @@ pub fn jwt_encode(key: &SecretKey, claims: &impl Serialize) -> Result<String, se
 
 /// The claims of a JWT whose signature is ours; expiry is the caller's to check, with its own `now`.
 pub fn jwt_decode<T: DeserializeOwned>(key: &SecretKey, token: &str) -> Option<T> {
+    jwt_claims(&key.0, token)
+}
+
+/// A secret text that another program signs its JWTs with; wiped when dropped and never printed.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct JwtSecret(Vec<u8>);
+
+impl JwtSecret {
+    pub fn new(text: &str) -> JwtSecret {
+        JwtSecret(text.as_bytes().to_vec())
+    }
+}
+
+impl std::fmt::Debug for JwtSecret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JwtSecret(***)")
+    }
+}
+
+/// As `jwt_decode`, of who shares the secret.
+pub fn jwt_decode_shared<T: DeserializeOwned>(secret: &JwtSecret, token: &str) -> Option<T> {
+    jwt_claims(&secret.0, token)
+}
+
+fn jwt_claims<T: DeserializeOwned>(key: &[u8], token: &str) -> Option<T> {
     #[derive(serde::Deserialize)]
     struct Header {
         alg: String,
+        /// Extensions that have to be understood; none is.
+        crit: Option<serde::de::IgnoredAny>,
     }
     let (signed, tag) = token.rsplit_once('.')?;
     let (head, body) = signed.split_once('.')?;
     let header: Header = serde_json::from_slice(&BASE64URL_NOPAD.decode(head.as_bytes()).ok()?).ok()?;
-    if header.alg != "HS256" {
+    if header.alg != "HS256" || header.crit.is_some() {
         return None;
     }
     let tag = BASE64URL_NOPAD.decode(tag.as_bytes()).ok()?;
-    hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, &key.0), signed.as_bytes(), &tag).ok()?;
+    hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, key), signed.as_bytes(), &tag).ok()?;
     serde_json::from_slice(&BASE64URL_NOPAD.decode(body.as_bytes()).ok()?).ok()
 }
 

@@ -5,12 +5,13 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use tracing::Subscriber;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::{Layer, Registry, fmt};
+use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use crate::config::{self, LogFormat};
 
@@ -50,14 +51,28 @@ pub fn start_console(targets: Targets, format: LogFormat) -> io::Result<Guard> {
     install(targets, format, None)
 }
 
+/// The filter of the process's one subscriber, which is global too.
+static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+
+/// From now on, these lines are wanted. Without effect in a process that has not started its log.
+pub fn set_targets(targets: Targets) {
+    if let Some(filter) = FILTER.get()
+        && let Err(error) = filter.reload(without_chatter(targets))
+    {
+        tracing::warn!(%error, "the log level could not be changed");
+    }
+}
+
 fn install(targets: Targets, format: LogFormat, files: Option<RotatedFile>) -> io::Result<Guard> {
-    let (subscriber, guard) = subscriber(targets, format, io::stderr(), io::stderr().is_terminal(), files);
+    let (filter, handle) = reload::Layer::new(without_chatter(targets));
+    let (subscriber, guard) = subscriber(filter, format, io::stderr(), io::stderr().is_terminal(), files);
     tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
+    let _ = FILTER.set(handle);
     Ok(guard)
 }
 
 fn subscriber(
-    targets: Targets,
+    filter: impl Layer<Registry> + Send + Sync,
     format: LogFormat,
     console: impl Write + Send + 'static,
     colours: bool,
@@ -70,7 +85,7 @@ fn subscriber(
         LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(console).boxed(),
     };
     let files = files.map(|files| fmt::layer().json().flatten_event(true).with_writer(guard.queue(files, "log-files")));
-    (Registry::default().with(without_chatter(targets)).with(console).with(files), guard)
+    (Registry::default().with(filter).with(console).with(files), guard)
 }
 
 /// The scheduler library tells its life story at `info`; whoever wants to hear it names it.
@@ -270,7 +285,7 @@ mod tests {
         let console = Console::default();
         let targets: Targets = "warn,lucid::storage=debug".parse().unwrap();
         let files = RotatedFile::open(folder.logs(), 2, 10_000).unwrap();
-        let (subscriber, guard) = subscriber(targets, LogFormat::Text, console.clone(), false, Some(files));
+        let (subscriber, guard) = subscriber(without_chatter(targets), LogFormat::Text, console.clone(), false, Some(files));
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!("not wanted");
             tracing::warn!(node = 7, "wanted");
@@ -290,7 +305,7 @@ mod tests {
     fn a_chatty_library_is_quiet_unless_it_is_named() {
         for (wanted, lines) in [("info", 1), ("error", 0), ("info,tokio_cron_scheduler=info", 2)] {
             let console = Console::default();
-            let (subscriber, guard) = subscriber(wanted.parse().unwrap(), LogFormat::Text, console.clone(), false, None);
+            let (subscriber, guard) = subscriber(without_chatter(wanted.parse().unwrap()), LogFormat::Text, console.clone(), false, None);
             tracing::subscriber::with_default(subscriber, || {
                 tracing::info!(target: "tokio_cron_scheduler::job", "created");
                 tracing::warn!(target: "tokio_cron_scheduler::job", "stuck");
@@ -313,7 +328,7 @@ mod tests {
             }
         }
         let (go_on, stopped) = std::sync::mpsc::channel();
-        let (subscriber, guard) = subscriber("info".parse().unwrap(), LogFormat::Json, Stopped(stopped), false, None);
+        let (subscriber, guard) = subscriber(without_chatter("info".parse().unwrap()), LogFormat::Json, Stopped(stopped), false, None);
         tracing::subscriber::with_default(subscriber, || {
             for _ in 0..QUEUE_LINES * 2 {
                 tracing::info!("line");

@@ -11,11 +11,15 @@ use lucid::agent::{self, AgentConfig, AgentError, LaunchOrder};
 use lucid::app::{self, App};
 use lucid::clock::{Clock, boot_id};
 use lucid::config::{self, AgentFile, Config, Loaded, LogFormat, Sources};
-use lucid::domain::audit::{Actor, Draft};
+use lucid::crypto;
+use lucid::domain::audit::{Act, Actor, Draft};
+use lucid::domain::refusal::FieldErrors;
 use lucid::domain::time::Timestamp;
+use lucid::domain::user::{PasswordHash, Role, User, check_password};
 use lucid::host;
 use lucid::logging;
-use lucid::storage::core::audit;
+use lucid::storage::core::people::{self, UserChange};
+use lucid::storage::core::{audit, second_factor};
 use lucid::storage::hot::{self, Anchor};
 use lucid::storage::recovery::{self, Kit};
 use lucid::storage::verify::{Finding, verify};
@@ -50,6 +54,9 @@ enum Command {
     /// The keys of a manager
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// The way back in for who lost a password or a second factor, while the manager is not running; audited
+    #[command(subcommand)]
+    Users(UsersCommand),
 }
 
 #[derive(Args)]
@@ -124,6 +131,25 @@ enum ClockCommand {
 }
 
 #[derive(Subcommand)]
+enum UsersCommand {
+    /// Set a new password, asked for on the terminal; ends the person's sessions
+    ResetPassword {
+        #[command(flatten)]
+        store: DataDir,
+        /// File with the new password, or - for standard input
+        #[arg(long, value_name = "FILE|-")]
+        password_file: Option<PathBuf>,
+        username: String,
+    },
+    /// Take the second factor away; ends the person's sessions
+    ResetTotp {
+        #[command(flatten)]
+        store: DataDir,
+        username: String,
+    },
+}
+
+#[derive(Subcommand)]
 enum KeysCommand {
     /// Rebuild the key file of a store from its recovery kit
     Recover {
@@ -174,6 +200,10 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Clock(ClockCommand::Status(store)) => clock_status(&store_config(store)?),
         Command::Clock(ClockCommand::Accept(store)) => clock_accept(&store_config(store)?),
         Command::Keys(KeysCommand::Recover { store, kit }) => keys_recover(&store_config(store)?, &kit),
+        Command::Users(UsersCommand::ResetPassword { store, password_file, username }) => {
+            reset_password(&store_config(store)?, &username, password_file.as_deref())
+        }
+        Command::Users(UsersCommand::ResetTotp { store, username }) => reset_totp(&store_config(store)?, &username),
     }
 }
 
@@ -390,6 +420,51 @@ fn clock_accept(config: &Config) -> Result<(), Failure> {
     print(&format!("the highest time in the store was {from} and is {} now\n", now.wall))
 }
 
+fn reset_password(config: &Config, username: &str, file: Option<&Path>) -> Result<(), Failure> {
+    let password = new_password(file)?;
+    let mut errors = FieldErrors::default();
+    check_password(&mut errors, "the password", &password);
+    errors.finish().map_err(misused)?;
+    let (store, clock) = open_store(config)?;
+    let salt = store.entropy.bytes();
+    let change = UserChange { password: Some(PasswordHash { salt, hash: crypto::stretch(&password, &salt).0 }), ..UserChange::default() };
+    let act = Act { actor: Actor::Console, ..Act::system(clock.now()) };
+    let user = known_user(&store, username)?;
+    let written = store.core.write_now(move |tx| people::update(tx, &user.id, &change, Role::SuperAdmin, None, &act));
+    store.close();
+    written.map_err(failed)?;
+    print("the password is changed; start the manager again\n")
+}
+
+fn reset_totp(config: &Config, username: &str) -> Result<(), Failure> {
+    let (store, clock) = open_store(config)?;
+    let act = Act { actor: Actor::Console, ..Act::system(clock.now()) };
+    let user = known_user(&store, username)?;
+    let written = store.core.write_now(move |tx| second_factor::reset(tx, &user.id, Role::SuperAdmin, &act));
+    store.close();
+    written.map_err(failed)?;
+    print("the second factor is gone; start the manager again\n")
+}
+
+fn known_user(store: &Store, username: &str) -> Result<User, Failure> {
+    let user = people::user_by_name(&store.read().map_err(failed)?, username).map_err(failed)?;
+    user.ok_or_else(|| failed(format!("nobody is called {username}")))
+}
+
+/// From a file, or asked for twice.
+fn new_password(file: Option<&Path>) -> Result<String, Failure> {
+    if let Some(path) = file {
+        let text = read_small(path).map_err(|error| misused(format!("the password cannot be read from {}: {error}", path.display())))?;
+        return Ok(text.trim_end_matches(['\r', '\n']).to_owned());
+    }
+    let asked = |question: &str| {
+        let answer = ask_hidden(question).map_err(failed)?;
+        answer.ok_or_else(|| misused("the password is asked for on a terminal, and none was given; --password-file reads it from a file"))
+    };
+    let password = asked("New password")?;
+    if password == asked("The same again")? { Ok(password) } else { Err(misused("the two are not the same")) }
+}
+
 fn keys_recover(config: &Config, kit: &Path) -> Result<(), Failure> {
     let text = read_small(kit).map_err(|error| misused(format!("the kit cannot be read from {}: {error}", kit.display())))?;
     let parsed: Kit = serde_json::from_str(&text).map_err(|error| misused(format!("{} is no recovery kit: {error}", kit.display())))?;
@@ -404,6 +479,8 @@ fn keys_recover(config: &Config, kit: &Path) -> Result<(), Failure> {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+    use lucid::domain::ids::UserId;
+    use lucid::domain::totp::SecondFactor;
 
     fn status(arguments: &[&str]) -> u8 {
         let arguments = [&["lucid-node-management"], arguments].concat();
@@ -440,6 +517,48 @@ mod tests {
         assert_eq!(status(&["verify", "--data-dir", folder]), 2, "looking makes no store");
         assert_eq!(std::fs::read_dir(folder).unwrap().count(), 0);
         assert_eq!(status(&["bogus"]), 2);
+    }
+
+    #[test]
+    fn who_lost_password_or_second_factor_gets_back_in_at_the_console() {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = dir.path().join("data");
+        let folder = data_dir.to_str().unwrap();
+        let config = load(None, Some(folder.to_owned()), None).map_err(|_| "refused").unwrap().config;
+        let opened = || open_store(&config).map_err(|_| "does not open").unwrap().0;
+        let at = Timestamp(1_790_000_000_000);
+        let factor = SecondFactor { enabled_at: Some(at), ..SecondFactor::begun(vec![1]) };
+        let user = User {
+            id: UserId::parse("user_ada").unwrap(),
+            username: "ada".into(),
+            role: Role::SuperAdmin,
+            password: PasswordHash { salt: [0; 16], hash: [0; 32] },
+            disabled: false,
+            created_at: at,
+            updated_at: at,
+            second_factor: Some(factor),
+        };
+        let store = opened();
+        let now = Clock::system(config.clock.trust, Timestamp(0)).now();
+        store.core.write_now(move |tx| people::create_first(tx, &user, &Act::system(now))).unwrap();
+        store.close();
+        drop(store);
+        let file = dir.path().join("password");
+        let reset = |name: &str, password: &str| {
+            std::fs::write(&file, password).unwrap();
+            status(&["users", "reset-password", "--data-dir", folder, "--password-file", file.to_str().unwrap(), name])
+        };
+        assert_eq!((reset("ada", "too short\n"), reset("eve", "a new long password\n")), (2, 1));
+        assert_eq!(reset("ADA", "a new long password\n"), 0);
+        assert_eq!(status(&["users", "reset-totp", "--data-dir", folder, "ada"]), 0);
+        assert_eq!(status(&["users", "reset-totp", "--data-dir", folder, "ada"]), 1, "there is none any more");
+        let store = opened();
+        let ada = people::user_by_name(&store.read().unwrap(), "ada").unwrap().unwrap();
+        assert_eq!((ada.second_factor, crypto::stretch("a new long password", &ada.password.salt).0), (None, ada.password.hash));
+        let newest = audit::page(&store.read().unwrap(), 0, 2).unwrap();
+        let told: Vec<_> = newest.iter().map(|e| (e.draft.operation.as_str(), e.draft.actor.clone())).collect();
+        assert_eq!(told, [("totp.reset", Actor::Console), ("user.update", Actor::Console)]);
+        store.close();
     }
 
     #[test]

@@ -198,14 +198,14 @@ async fn limits_are_ordered_and_what_is_said_of_them_is_shown() {
     let dir = tempfile::tempdir().unwrap();
     let site = site(&dir).await;
     let mut node = at_work(&site, "limited").await;
-    let limits = json!({ "configuration": { "resource_limits": { "cpu_percent": 12.5, "memory_bytes": 1_000_000 } } });
+    let limits = json!({ "configuration": { "resource_limits": { "cpu_percent": 25, "memory_bytes": 1_000_000 } } });
     site.client.put(&format!("/nodes/{}", node.id), limits).await;
     let answer = report(&site, &mut node).await;
     let order = answer.command.expect("new limits are an order too");
-    assert_eq!((order.revision, order.limits.cpu_hundredths, answer.pending), (0, Some(1_250), false));
+    assert_eq!((order.revision, order.limits.cpu_hundredths, answer.pending), (0, Some(2_500), false));
     node.follow(&order, WorkloadState::Running);
     node.workload.as_mut().unwrap().limits = serde_json::from_value(json!([
-        { "resource": "cpu", "limit": 1_250, "enforcement": "cgroup" },
+        { "resource": "cpu", "limit": 2_500, "enforcement": "cgroup" },
         { "resource": "memory", "limit": 1_000_000, "enforcement": "none", "reason": "cgroup_disable=memory" },
     ]))
     .unwrap();
@@ -213,7 +213,7 @@ async fn limits_are_ordered_and_what_is_said_of_them_is_shown() {
     let shown = site.client.get(&format!("/nodes/{}", node.id)).await;
     assert_eq!(
         shown["workload"]["limits"][0],
-        json!({ "resource": "cpu", "limit": 12.5, "unit": "percent", "enforcement": "cgroup", "reason": null })
+        json!({ "resource": "cpu", "limit": 25.0, "unit": "percent", "enforcement": "cgroup", "reason": null })
     );
     assert_eq!(shown["workload"]["limits"][1]["reason"].as_str(), Some("cgroup_disable=memory"));
     assert_eq!(shown["capabilities"], json!(["supervisor"]));

@@ -172,6 +172,7 @@ struct Promises {
 
 /// Makes pools and registers payout addresses, one after the other, and remembers what was answered.
 async fn people(mut client: Client, base: Arc<Mutex<String>>, nodes: Vec<String>, stop: watch::Receiver<bool>) -> Promises {
+    let commanded = nodes.first().cloned();
     let mut promises = Promises::default();
     let mut waiting = nodes.into_iter().peekable();
     for number in 0.. {
@@ -192,6 +193,10 @@ async fn people(mut client: Client, base: Arc<Mutex<String>>, nodes: Vec<String>
             if let Some((StatusCode::OK, _)) = put {
                 promises.addresses.insert(waiting.next().unwrap());
             }
+        }
+        // Commands end between the kills too: the records of them have to be whole.
+        if let Some(node) = &commanded {
+            client.attempt(Method::POST, &format!("/nodes/{node}/restart"), None).await;
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
     }

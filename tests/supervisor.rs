@@ -1,6 +1,8 @@
 //! The supervisor with real processes, started by the real binary. Waits end when what is waited for is there; only a hang reaches their bound.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +10,11 @@ use lucid::agent::{Clock, Observation, Setting, State, Supervisor};
 use lucid::clock::Stopwatch;
 use lucid::domain::node::Wanted;
 use lucid::domain::workload::{Enforcement, Limits, RestartPolicy, WorkloadConfig, WorkloadOrder, WorkloadReport, WorkloadState};
+use serde_json::json;
 use tokio::sync::watch;
 
-use crate::support::binary::{BINARY, PATIENCE};
+use crate::support::binary::{BINARY, PATIENCE, Process, eventually, serve, start_manager};
+use crate::support::client::Client;
 
 fn workload(script: &str) -> WorkloadConfig {
     WorkloadConfig {
@@ -286,4 +290,58 @@ fn a_cpu_limit_slows_a_workload_down() {
     println!("without the limit it used {free:.2}");
     assert!(free > share, "lifted while it runs");
     agent.end();
+}
+
+/// A manager and an agent with a workload, both real: what a person asks for happens, and is seen, in seconds.
+#[tokio::test]
+async fn a_person_stops_and_starts_the_workload_of_a_real_agent() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, state, file) = (dir.path().join("data"), dir.path().join("agent"), dir.path().join("agent.toml"));
+    std::fs::write(&file, "[workload]\ncommand = [\"/bin/sleep\", \"1000\"]\nstop_with_agent = true\n").unwrap();
+    let manager = start_manager(serve(&data));
+    let mut client = Client::new(&manager.base);
+    let code = std::fs::read_to_string(data.join("setup-code")).unwrap();
+    client.set_up(code.trim(), None).await;
+    let token = client.post("/enrolment-tokens", json!({ "uses": 1 })).await["token"].as_str().unwrap().to_owned();
+    let mut child = Command::new(BINARY)
+        .args(["agent", "--manager", &manager.base, "--token-file", "-", "--name", "worker", "--config"])
+        .arg(&file)
+        .arg("--state-dir")
+        .arg(&state)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(token.as_bytes()).unwrap();
+    let mut agent = Process(child);
+    let node = eventually("a running workload", async || {
+        let nodes = client.get("/nodes").await;
+        nodes["nodes"].as_array().unwrap().first().filter(|node| node["workload"]["state"] == "running").cloned()
+    })
+    .await;
+    assert_eq!((node["status"].as_str(), node["workload"]["configured"].as_bool()), (Some("active"), Some(true)), "{node}");
+    let id = node["node_id"].as_str().unwrap();
+    let pid = |node: &serde_json::Value| u32::try_from(node["workload"]["pid"].as_u64().unwrap()).unwrap();
+    let ended = async |action: &str| {
+        let asked = client.post(&format!("/nodes/{id}/{action}"), serde_json::Value::Null).await;
+        let revision = asked["command"]["wanted_revision"].clone();
+        let mut delivered = None;
+        eventually("the end of the command", async || {
+            let newest = client.get(&format!("/nodes/{id}/commands?limit=1")).await["commands"][0].clone();
+            assert_eq!(newest["wanted_revision"], revision);
+            if newest["state"] == "delivered" {
+                delivered.get_or_insert_with(Stopwatch::start);
+            }
+            (newest["state"] == "done").then_some(())
+        })
+        .await;
+        println!("{action}: done {:?} after its delivery was seen", delivered.map(|watch| watch.elapsed()));
+        client.get(&format!("/nodes/{id}")).await
+    };
+    let stopped = ended("stop").await;
+    assert_eq!((stopped["status"].as_str(), stopped["workload"]["state"].as_str()), (Some("inactive"), Some("stopped")));
+    assert!(!is_there(pid(&node)));
+    let started = ended("restart").await;
+    assert_eq!((started["status"].as_str(), pid(&started) == pid(&node)), (Some("active"), false));
+    assert!(agent.terminate().success());
+    assert!(!is_there(pid(&started)), "it was to end with its agent");
 }

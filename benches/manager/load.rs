@@ -81,6 +81,41 @@ fn complete(bytes: &[u8]) -> Option<Answer> {
     Some(Answer { status: head.get(9..12)?.parse().ok()?, body })
 }
 
+/// A person's request.
+pub fn asks(method: &str, path: &str, host: &str, token: &str, body: &str) -> Vec<u8> {
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {token}\r\ncontent-type: application/json\r\n");
+    format!("{head}content-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+/// Sends the requests at a steady rate over `connections`, whether answers come or not; what waits for a connection counts from when it was due.
+pub async fn steadily(address: &str, requests: Vec<Vec<u8>>, per_second: f64, connections: usize) -> (Vec<Shot>, f64) {
+    let requests = Arc::new(requests);
+    let watch = Stopwatch::start();
+    let began = Duration::from_millis(100);
+    let mut workers = tokio::task::JoinSet::new();
+    for worker in 0..connections {
+        let requests = Arc::clone(&requests);
+        let mut connection = Connection::new(address);
+        connection.open().await.unwrap();
+        workers.spawn(async move {
+            let mut shots = Vec::new();
+            for (number, request) in requests.iter().enumerate().skip(worker).step_by(connections) {
+                let due = began + Duration::from_secs_f64(number as f64 / per_second);
+                let idle = due.checked_sub(watch.elapsed());
+                if let Some(idle) = idle {
+                    tokio::time::sleep(idle).await;
+                }
+                let from = if idle.is_some() { watch.elapsed() } else { due };
+                let accepted = connection.send(request).await.status == 200;
+                shots.push(Shot { at_seconds: from.as_secs_f64(), took_ms: (watch.elapsed() - from).as_secs_f64() * 1e3, accepted });
+            }
+            shots
+        });
+    }
+    let shots = workers.join_all().await.into_iter().flatten().collect();
+    (shots, (watch.elapsed() - began).as_secs_f64())
+}
+
 fn request(path: &str, host: &str, node: Option<&str>, signature: &str, body: &[u8]) -> Vec<u8> {
     let node = node.map_or(String::new(), |id| format!("{HEADER_NODE}: {id}\r\n"));
     let head = format!(
@@ -336,6 +371,10 @@ impl Fleet {
             node.greet().await;
         }
         Fleet(nodes)
+    }
+
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|node| node.id.as_str())
     }
 
     pub fn len(&self) -> usize {

@@ -17,6 +17,7 @@ mod load;
 mod local;
 mod process;
 mod table;
+mod transport;
 
 use std::fs;
 use std::io::Write;
@@ -29,6 +30,7 @@ use lucid::domain::time::{Timestamp, TrustPolicy};
 use process::{FlushWatch, Manager, Memory};
 use serde_json::{Value, json};
 use table::{Table, grouped, megabytes, percentile, sorted};
+use transport::Way;
 
 /// The shortest that the configuration takes: far more flushes than a fleet would see.
 const FLUSH_SECONDS: u32 = 5;
@@ -40,6 +42,11 @@ const HOUR_SLOTS: usize = 120;
 const AGENT_SECONDS: u64 = 75;
 /// Samples that the spool of the measured agent holds: two days.
 const SPOOLED: u32 = 5_760;
+
+/// Requests of people per second, for how long, over how many connections.
+const API_RATE: f64 = 1_000.0;
+const API_SECONDS: f64 = 10.0;
+const API_CONNECTIONS: usize = 64;
 
 /// Slots with samples of a thousand nodes that make a store of a gigabyte.
 const LARGE_SLOTS: u32 = 4_000;
@@ -96,6 +103,9 @@ impl Bench {
         if self.wants("registrations") {
             self.registrations().await;
         }
+        if self.wants("api") {
+            self.api().await;
+        }
         if self.wants("small") {
             self.small_fleet().await;
         }
@@ -104,6 +114,9 @@ impl Bench {
         }
         if self.wants("writes") {
             self.writes().await;
+        }
+        if self.wants("transport") {
+            self.transport().await;
         }
         if self.wants("start") {
             self.start().await;
@@ -210,6 +223,45 @@ impl Bench {
         manager.process.terminate();
     }
 
+    /// What people and programs ask most, at a steady rate, while a thousand nodes exist and have reported.
+    async fn api(&mut self) {
+        let data = self.dir.join("api");
+        let (manager, person) = set_up(&data).await;
+        let token = person.pool_token("bench", 1_000).await;
+        let enrolled = load::enrol(manager.address(), (0..1_000).map(|n| (n, token.clone())).collect(), 64).await;
+        let fleet = Fleet::connect(enrolled.nodes).await;
+        let ids: Vec<String> = fleet.ids().map(str::to_owned).collect();
+        let asks = |method: &str, path: &str, body: &str| load::asks(method, path, manager.address(), &person.token, body);
+        let count = (API_RATE * API_SECONDS) as usize;
+        let node = |n: usize| format!("/api/v1/nodes/{}", ids[n % ids.len()]);
+        let list = (0..count).map(|n| asks("GET", &format!("/api/v1/nodes?limit=100&page={}", n % 10 + 1), "")).collect();
+        let detail = (0..count).map(|n| asks("GET", &node(n * 7), "")).collect();
+        let status = |n: usize| if n / ids.len() % 2 == 0 { r#"{"status":"maintenance"}"# } else { r#"{"status":"active"}"# };
+        let update = (0..count).map(|n| asks("PUT", &node(n), status(n))).collect();
+        let rows: [(&'static str, &str, Vec<Vec<u8>>); 3] = [
+            ("api_node_list", "node list, 1,000 nodes, pages of 100, at 1,000/s", list),
+            ("api_node_detail", "node detail, at 1,000/s", detail),
+            ("api_node_status", "node status update, durable, at 1,000/s", update),
+        ];
+        for (key, what, requests) in rows {
+            let cpu = manager.process.cpu_seconds();
+            let (shots, seconds) = load::steadily(manager.address(), requests, API_RATE, API_CONNECTIONS).await;
+            let cpu = (manager.process.cpu_seconds() - cpu) * 1e6 / shots.len() as f64;
+            let all = sorted(shots.iter().map(|shot| shot.took_ms));
+            let p99 = percentile(&all, 0.99);
+            let text = format!(
+                "p50 {:.2} ms, p99 {p99:.2} ms, max {:.1} ms; {}/s, {} of {} answered 200; {cpu:.0} µs CPU each",
+                percentile(&all, 0.5),
+                percentile(&all, 1.0),
+                grouped(accepted(&shots) / seconds),
+                grouped(accepted(&shots)),
+                grouped(shots.len() as f64),
+            );
+            self.table.add(key, what, text, "p99 < 5 ms", p99);
+        }
+        manager.process.terminate();
+    }
+
     /// A hundred nodes, one of them a real agent.
     async fn small_fleet(&mut self) {
         let data = self.dir.join("small");
@@ -263,6 +315,38 @@ impl Bench {
             self.table.add(key, what, format!("{:.0} MB", bytes / 1e6), target, bytes / 1e6);
             let _ = fs::remove_dir_all(dir);
         }
+    }
+
+    /// Plain HTTP beside TLS, on one port of one manager.
+    async fn transport(&mut self) {
+        const LISTENERS: usize = 250;
+        let data = self.dir.join("transport");
+        let (manager, person) = set_up(&data).await;
+        let plain = Way::plain(manager.address());
+        let ways = [("HTTP", plain.clone()), ("TLS", Way::encrypted(manager.address(), &data))];
+        let rows = [("requests_plain", "events_plain_kb"), ("requests_tls", "events_tls_kb")];
+        for ((name, way), (requests_key, events_key)) in ways.iter().zip(rows) {
+            let cpu = manager.process.cpu_seconds();
+            let rate = transport::requests(way, &person.token).await;
+            let cpu = manager.process.cpu_seconds() - cpu;
+            let text = format!("{}/s; {:.0} µs CPU each", grouped(rate), cpu * 1e6 / (rate * 6.0));
+            self.table.add(requests_key, format!("requests over {name}, 64 connections that stay"), text, "–", rate);
+            let before = manager.process.memory();
+            let open = transport::listeners(way, &person.token, LISTENERS).await;
+            let after = manager.process.memory();
+            let each = after.rss.saturating_sub(before.rss) as f64 / LISTENERS as f64 / 1e3;
+            let text = format!("{each:.0} kB each ({LISTENERS} clients)");
+            self.table.add(events_key, format!("memory of an idle client of events over {name}"), text, "–", each);
+            drop(open);
+            // Their ends are noticed with the next beat at the latest.
+            tokio::time::sleep(Duration::from_secs(16)).await;
+        }
+        let cpu = manager.process.cpu_seconds();
+        let rate = transport::handshakes(&ways[1].1).await;
+        let cpu = manager.process.cpu_seconds() - cpu;
+        let text = format!("{}/s; {:.0} µs CPU each", grouped(rate), cpu * 1e6 / (rate * 6.0));
+        self.table.add("handshakes_per_second", "TLS handshakes, none of them resumed", text, "–", rate);
+        manager.process.terminate();
     }
 
     async fn start(&mut self) {

@@ -46,6 +46,10 @@ pub enum ClientError {
     Busy {
         retry_after_seconds: i64,
     },
+    /// A person has to say yes first.
+    ApprovalPending {
+        retry_after_seconds: i64,
+    },
 }
 
 impl fmt::Display for ClientError {
@@ -54,6 +58,7 @@ impl fmt::Display for ClientError {
             ClientError::Refused { code, name, message } => write!(f, "the manager refuses: {message} ({name}, {code})"),
             ClientError::Unreachable(why) => write!(f, "the manager cannot be reached: {why}"),
             ClientError::BadAnswer(why) => write!(f, "the manager's answer is not usable: {why}"),
+            ClientError::ApprovalPending { .. } => f.write_str("an admin has to approve this machine"),
             ClientError::Busy { retry_after_seconds } => write!(f, "the manager is busy for {retry_after_seconds} s"),
         }
     }
@@ -330,6 +335,7 @@ async fn read(response: Response) -> Result<Answered, ClientError> {
     let body = bounded(response).await?;
     match status {
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Err(ClientError::Busy { retry_after_seconds: retry_after }),
+        StatusCode::ACCEPTED => Err(ClientError::ApprovalPending { retry_after_seconds: retry_after }),
         status if status.is_success() => Ok(Answered { body, signature }),
         status if status.is_client_error() => {
             let ErrorFields { code, message, details } = serde_json::from_slice::<ErrorBody>(&body).unwrap_or_default().error;

@@ -220,7 +220,8 @@ impl Supervisor {
         if age(&order) < last || (age(&order) == last && same_limits && known.is_some()) {
             return;
         }
-        let restart = known.is_some_and(|known| known.restart_count != order.restart_count);
+        // Before the first order nothing was ever restarted.
+        let restart = known.map_or(0, |known| known.restart_count) != order.restart_count;
         let is_new = age(&order) > last;
         tracing::info!(revision = order.revision, wanted = ?order.wanted, restart, "an order of the manager");
         let kept = order.clone();

@@ -37,6 +37,8 @@ enum Mood {
     /// Answers with more than anybody should read.
     Endless,
     Refusing(&'static str),
+    /// 202 that often: a person has to approve.
+    Waiting(u32),
 }
 
 /// What the manager knows; the test looks inside.
@@ -90,7 +92,11 @@ impl Manager {
                 let body = format!(r#"{{"error":{{"code":"LUCID_ERR_5001","message":"no","details":{{"name":"{name}"}}}}}}"#);
                 return (409, String::new(), body.into_bytes());
             }
-            Mood::Well | Mood::Forging | Mood::Gone => {}
+            Mood::Waiting(0) | Mood::Well | Mood::Forging | Mood::Gone => {}
+            Mood::Waiting(more) => {
+                self.mood = Mood::Waiting(more - 1);
+                return (202, "retry-after: 0\r\n".into(), b"{}".to_vec());
+            }
         }
         let node = node_id();
         let of = |purpose, incarnation, seq| Envelope { purpose, manager: "manager_0001", node: node.as_str(), incarnation, seq };
@@ -492,6 +498,20 @@ fn the_agent_stops_when_told() {
         super::run(config.clone(), shutdown).await.unwrap();
         super::run(config, std::future::ready(())).await.unwrap();
         assert_eq!(world.manager.borrow().reports.len(), 1);
+    });
+}
+
+#[test]
+fn the_agent_asks_again_until_it_is_approved_and_gives_up_when_it_is_not() {
+    with_world(|world| async move {
+        world.mood(Mood::Waiting(1));
+        world.start().await.unwrap();
+        assert_eq!((world.manager.borrow().enrolments, world.manager.borrow().mood), (1, Mood::Waiting(0)));
+    });
+    with_world(|world| async move {
+        world.mood(Mood::Refusing("EnrolmentRejected"));
+        let refused = world.start().await.err();
+        assert!(matches!(refused, Some(AgentError::NotEnrolled(ClientError::Refused { .. }))), "{refused:?}");
     });
 }
 

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::client::{Address, Client, ClientError};
 use super::clock::Clock;
 use super::collector::{Collector, boot_id, fingerprint, hardware_info, host_name};
@@ -22,7 +24,6 @@ use crate::domain::ids::Incarnation;
 use crate::domain::time::{BootMs, Slot, Timestamp};
 use crate::domain::workload::{WorkloadOrder, WorkloadState};
 use crate::wire::{self, EnrolRequest, LateBatch};
-use tokio::sync::watch;
 
 /// Longest sleep: a suspended machine wakes to a boot clock that went on while the runtime's timer did not.
 const LONGEST_SLEEP_MS: i64 = 5_000;
@@ -359,7 +360,9 @@ impl Worker {
 
 fn failure(error: &ClientError) -> Failure {
     match error {
-        ClientError::Busy { retry_after_seconds } => Failure::Busy { retry_after_ms: retry_after_seconds.saturating_mul(1000) },
+        ClientError::Busy { retry_after_seconds } | ClientError::ApprovalPending { retry_after_seconds } => {
+            Failure::Busy { retry_after_ms: retry_after_seconds.saturating_mul(1000) }
+        }
         ClientError::Refused { name, .. } if name == "ReportReplayed" => Failure::Replayed,
         ClientError::Refused { .. } => Failure::Refused,
         ClientError::Unreachable(_) | ClientError::BadAnswer(_) => Failure::Unreachable,
@@ -375,6 +378,7 @@ async fn enrol(
     entropy: &Entropy,
 ) -> Result<Enrolled, AgentError> {
     let mut backoff = Backoff::default();
+    let mut waits = false;
     let request = EnrolRequest {
         protocol: wire::PROTOCOL,
         token: token.to_text(),
@@ -389,6 +393,12 @@ async fn enrol(
         let delay_ms = match client.enrol(key, token, &request).await {
             Ok(enrolled) => return Ok(enrolled),
             Err(ClientError::Busy { retry_after_seconds }) => retry_after_seconds.clamp(1, 300) * 1000,
+            Err(ClientError::ApprovalPending { retry_after_seconds }) => {
+                if !std::mem::replace(&mut waits, true) {
+                    tracing::info!(key = request.public_key, "waiting until an admin approves this machine");
+                }
+                backoff.next_ms(entropy.u64()).max(retry_after_seconds.clamp(0, 300) * 1000)
+            }
             Err(error @ ClientError::Unreachable(_)) => {
                 let delay_ms = backoff.next_ms(entropy.u64());
                 tracing::warn!(%error, delay_ms, "not enrolled yet");

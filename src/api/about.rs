@@ -5,12 +5,10 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::auth::Caller;
 use super::error::ApiError;
 use super::json::Json;
 use super::state::AppState;
 use crate::crypto;
-use crate::domain::user::Role;
 use crate::storage::core::meta;
 use crate::wire;
 
@@ -22,6 +20,15 @@ pub struct StoreAbout {
     generation: u32,
     /// RFC 3339, UTC.
     created_at: String,
+}
+
+/// The certificate that browsers are shown.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct CertificateAbout {
+    /// In pairs of hex digits, as browsers show it: to be compared before a generated certificate is accepted.
+    sha256: String,
+    /// Made by this manager, and therefore vouched for by nobody else.
+    generated: bool,
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -37,13 +44,17 @@ pub struct About {
     /// Newest protocol of agents that is spoken.
     protocol: u32,
     store: StoreAbout,
+    /// Null while TLS is off.
+    certificate: Option<CertificateAbout>,
 }
 
 /// What this program is
 #[utoipa::path(get, path = "/about", tag = "operations", security(("access" = ["fleet:read"])), responses((status = 200, body = About)))]
-pub async fn show(State(state): State<AppState>, caller: Caller) -> Result<Json<About>, ApiError> {
-    caller.require(Role::Viewer)?;
+pub async fn show(State(state): State<AppState>) -> Result<Json<About>, ApiError> {
     let store = meta::store(&state.store.read()?)?;
+    let settings = state.settings();
+    let tls = settings.transport.tls.as_ref();
+    let certificate = tls.map(|tls| CertificateAbout { sha256: tls.fingerprint(), generated: !tls.is_own() });
     Ok(Json(About {
         version: env!("CARGO_PKG_VERSION"),
         commit: option_env!("LUCID_COMMIT").filter(|commit| !commit.is_empty()),
@@ -52,6 +63,7 @@ pub async fn show(State(state): State<AppState>, caller: Caller) -> Result<Json<
         manager_id: state.store.manager_id.to_string(),
         protocol: wire::PROTOCOL,
         store: StoreAbout { schema: store.schema, generation: store.generation, created_at: store.created_at.rfc3339() },
+        certificate,
     }))
 }
 

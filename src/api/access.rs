@@ -179,6 +179,8 @@ impl Caller {
         match &self.principal {
             Principal::User { role, .. } => role.may(scope),
             Principal::Node { node_type, .. } => node_type.scopes().contains(&scope),
+            Principal::Token { scopes, .. } => scopes.contains(&scope),
+            Principal::Gateway { role, .. } => role.may(scope) && !scope.for_people_only(),
             Principal::Anonymous => false,
         }
     }

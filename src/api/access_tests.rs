@@ -103,7 +103,7 @@ async fn wrong_names_and_passwords_are_alike_slowed_down_and_recorded() {
     );
     let refused = audited(&site).iter().filter(|(_, reason)| reason == "WrongCredentials").count();
     assert_eq!(refused, 4, "the first and the fifth for the person and for all unknown names; the others are counted");
-    site.state.flush_refusals().await.unwrap();
+    site.state.flush_refusals(false).await.unwrap();
     let counted = audit::page(&site.state.store.read().unwrap(), 0, 100).unwrap();
     let times = |reason: &str| counted.iter().filter(|e| e.draft.reason.as_deref() == Some(reason)).map(|e| e.draft.times).sum::<u32>();
     assert!(times("WrongCredentials") >= 20 && times("Throttled") >= 2, "{counted:?}");

@@ -123,7 +123,7 @@ async fn late(State(state): State<AppState>, info: RequestInfo, headers: HeaderM
         return Err(Refusal::ClockUntrusted.into());
     }
     let newest = now.wall.slot();
-    let oldest = newest.minus(state.settings.raw_days.saturating_mul(crate::domain::evidence::SLOTS_PER_DAY));
+    let oldest = newest.minus(state.settings().raw_days.saturating_mul(crate::domain::evidence::SLOTS_PER_DAY));
     let total = batch.items.len();
     let fits = batch.items.into_iter().filter(|item| (oldest..=newest).contains(&item.slot));
     let items: Vec<_> = fits.map(|item| (item.slot, EncodedSample::new(&item.sample.sanitised()))).collect();

@@ -1,43 +1,104 @@
-//! Alerts.
+//! Alerts: list, show, and say that someone has seen one.
 
-use axum::extract::State;
+use axum::extract::State as AxumState;
 use serde::{Deserialize, Serialize};
 
 use super::auth::Caller;
 use super::error::{ApiError, ErrorBody};
-use super::json::{Json, Query};
+use super::json::{Json, Path, Query};
 use super::page::{Page, PageQuery, Pagination};
+use super::reads::{Names, Person};
 use super::state::AppState;
-use crate::domain::alert::{Alert, Severity};
+use crate::domain::alert::{Alert, MAX_NOTE, Severity, State, Step, Turn};
+use crate::domain::ids::AlertId;
 use crate::domain::refusal::{FieldErrors, Refusal};
-use crate::domain::user::Role;
-use crate::storage::core::alerts::{self, Filter};
+use crate::domain::time::Timestamp;
+use crate::storage::core::alerts::{self, Filter, Sort, Wanted};
+use crate::storage::fault::Fault;
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct AlertView {
     id: String,
     kind: String,
+    /// `open`; `acknowledged`: open, and someone has seen it; `unknown`: its subject is silent, so nobody can tell whether it is over; `resolved`.
+    state: State,
     severity: Severity,
     /// Id of what it is about; empty when it is about the manager.
     subject: String,
+    /// Name of the node or the pool, deleted ones included.
+    subject_name: Option<String>,
+    /// What of the subject: the metric of a `resource_threshold`.
+    topic: Option<String>,
     message: String,
     /// RFC 3339, UTC.
     raised_at: String,
+    /// When something last happened to it.
+    updated_at: String,
     resolved_at: Option<String>,
+    /// Since it last got worse.
+    acknowledged_at: Option<String>,
+    acknowledged_by: Option<Person>,
+    acknowledged_note: Option<String>,
+    /// Since when its subject is silent.
+    unknown_since: Option<String>,
 }
 
-impl From<Alert> for AlertView {
-    fn from(alert: Alert) -> AlertView {
-        AlertView {
+impl AlertView {
+    pub fn new(names: &mut Names<'_>, alert: &Alert) -> Result<AlertView, Fault> {
+        let acknowledged = alert.acknowledged.as_ref();
+        Ok(AlertView {
             id: alert.id.to_string(),
-            kind: alert.kind,
+            kind: alert.kind.clone(),
+            state: alert.state(),
             severity: alert.severity,
-            subject: alert.subject,
-            message: alert.message,
+            subject: alert.subject.clone(),
+            subject_name: names.subject(&alert.subject)?,
+            topic: alert.topic.clone(),
+            message: alert.message.clone(),
             raised_at: alert.raised_at.rfc3339(),
-            resolved_at: alert.resolved_at.map(|at| at.rfc3339()),
-        }
+            updated_at: alert.updated_at().rfc3339(),
+            resolved_at: alert.resolved_at.map(Timestamp::rfc3339),
+            acknowledged_at: acknowledged.map(|ack| ack.at.rfc3339()),
+            acknowledged_by: acknowledged.map_or(Ok(None), |ack| names.person(&ack.by))?,
+            acknowledged_note: acknowledged.and_then(|ack| ack.note.clone()),
+            unknown_since: alert.unknown_since.map(Timestamp::rfc3339),
+        })
     }
+}
+
+/// One thing that happened to an alert.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct AlertStep {
+    /// RFC 3339, UTC.
+    at: String,
+    change: Turn,
+    /// After it.
+    severity: Severity,
+    /// Null when the manager did.
+    by: Option<Person>,
+    note: Option<String>,
+}
+
+impl AlertStep {
+    fn new(names: &mut Names<'_>, step: &Step) -> Result<AlertStep, Fault> {
+        let Step { at, turn, severity, by, note } = step;
+        Ok(AlertStep { at: at.rfc3339(), change: *turn, severity: *severity, by: names.person(by)?, note: note.clone() })
+    }
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct AlertDetail {
+    #[serde(flatten)]
+    alert: AlertView,
+    /// In order of time; the first step and the newest 49 are kept.
+    history: Vec<AlertStep>,
+}
+
+fn show(state: &AppState, alert: &Alert) -> Result<AlertDetail, ApiError> {
+    let read = state.store.read()?;
+    let mut names = Names::new(&read);
+    let history = alert.history.iter().map(|step| AlertStep::new(&mut names, step)).collect::<Result<_, _>>()?;
+    Ok(AlertDetail { alert: AlertView::new(&mut names, alert)?, history })
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -49,34 +110,128 @@ pub struct AlertList {
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct AlertQuery {
-    /// `open` or `resolved`; default: both.
+    /// `open`, `acknowledged`, `unknown` or `resolved`; `active`: all that are not resolved. Default: all.
     state: Option<String>,
     #[param(value_type = Option<Severity>)]
     severity: Option<String>,
+    /// Such as `resource_threshold` or `node_unreachable`.
+    kind: Option<String>,
+    /// Id of what it is about.
+    subject: Option<String>,
+    /// Raised at or after; RFC 3339.
+    from: Option<String>,
+    /// Raised before; RFC 3339.
+    to: Option<String>,
+    /// `raised_at` (default), `updated_at`, `severity` or `state`.
+    sort: Option<String>,
+    /// `desc` (default) or `asc`.
+    order: Option<String>,
 }
 
+/// Longest `kind` or `subject` of a query.
+const MAX_TEXT: usize = 100;
+
 impl AlertQuery {
-    fn check(self) -> Result<Filter, Refusal> {
+    fn check(self) -> Result<(Filter, Sort, bool), Refusal> {
         let mut errors = FieldErrors::default();
-        let is_open = self.state.as_deref().map(|text| text == "open");
-        errors.require(matches!(self.state.as_deref(), None | Some("open" | "resolved")), "state", "must be open or resolved");
+        let state = match self.state.as_deref() {
+            None => None,
+            Some("active") => Some(Wanted::Active),
+            Some("open") => Some(Wanted::Exactly(State::Open)),
+            Some("acknowledged") => Some(Wanted::Exactly(State::Acknowledged)),
+            Some("unknown") => Some(Wanted::Exactly(State::Unknown)),
+            Some("resolved") => Some(Wanted::Exactly(State::Resolved)),
+            Some(_) => {
+                errors.add("state", "must be open, acknowledged, unknown, resolved or active");
+                None
+            }
+        };
         let severity: Option<Severity> = self.severity.as_ref().and_then(|text| serde_json::from_value(text.as_str().into()).ok());
         errors.require(severity.is_some() == self.severity.is_some(), "severity", "must be info, warning or critical");
+        for (field, text) in [("kind", &self.kind), ("subject", &self.subject)] {
+            errors.require(text.as_ref().is_none_or(|text| text.len() <= MAX_TEXT), field, "must have at most 100 characters");
+        }
+        let (from, to) = (time(&mut errors, "from", self.from.as_deref()), time(&mut errors, "to", self.to.as_deref()));
+        errors.require(from.zip(to).is_none_or(|(from, to)| from < to), "from", "must be before to");
+        let sort = match self.sort.as_deref() {
+            None | Some("raised_at") => Sort::Raised,
+            Some("updated_at") => Sort::Updated,
+            Some("severity") => Sort::Severity,
+            Some("state") => Sort::State,
+            Some(_) => {
+                errors.add("sort", "must be raised_at, updated_at, severity or state");
+                Sort::Raised
+            }
+        };
+        let descending = descending(&mut errors, self.order.as_deref());
         errors.finish()?;
-        Ok(Filter { is_open, severity })
+        Ok((Filter { state, severity, kind: self.kind, subject: self.subject, from, to }, sort, descending))
     }
+}
+
+/// A time of a query; one that is none is added to `errors`.
+pub fn time(errors: &mut FieldErrors, field: &str, text: Option<&str>) -> Option<Timestamp> {
+    let parsed = text.map(Timestamp::parse_rfc3339);
+    errors.require(parsed != Some(None), field, "must be a time such as 2026-01-31T12:00:00Z");
+    parsed.flatten()
+}
+
+/// The order of a list whose newest come first unless asked otherwise.
+pub fn descending(errors: &mut FieldErrors, order: Option<&str>) -> bool {
+    errors.require(matches!(order, None | Some("asc" | "desc")), "order", "must be asc or desc");
+    order != Some("asc")
 }
 
 /// Alerts, newest first
 #[utoipa::path(get, path = "/alerts", tag = "operations", security(("access" = ["alert:read"])), params(PageQuery, AlertQuery),
     responses((status = 200, body = AlertList), (status = 400, body = ErrorBody)))]
-pub async fn list(
-    State(state): State<AppState>,
+pub async fn list(AxumState(state): AxumState<AppState>, page: Page, Query(query): Query<AlertQuery>) -> Result<Json<AlertList>, ApiError> {
+    let (filter, sort, descending) = query.check()?;
+    let read = state.store.read()?;
+    let (alerts, total) = alerts::sorted(&read, &filter, sort, descending, page.offset(), page.limit())?;
+    let mut names = Names::new(&read);
+    let alerts = alerts.iter().map(|alert| AlertView::new(&mut names, alert)).collect::<Result<_, _>>()?;
+    Ok(Json(AlertList { alerts, pagination: page.of(total) }))
+}
+
+fn alert_id(text: &str) -> Result<AlertId, Refusal> {
+    AlertId::parse(text).map_err(|_| Refusal::AlertNotFound)
+}
+
+/// Show an alert and what happened to it
+#[utoipa::path(get, path = "/alerts/{id}", tag = "operations", security(("access" = ["alert:read"])), params(("id" = String, Path)),
+    responses((status = 200, body = AlertDetail), (status = 404, body = ErrorBody)))]
+pub async fn get(AxumState(state): AxumState<AppState>, Path(id): Path<String>) -> Result<Json<AlertDetail>, ApiError> {
+    let alert = alerts::by_id(&state.store.read()?, &alert_id(&id)?)?.ok_or(Refusal::AlertNotFound)?;
+    Ok(Json(show(&state, &alert)?))
+}
+
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AcknowledgeRequest {
+    /// For whoever looks at it next.
+    #[schema(max_length = 500)]
+    note: Option<String>,
+}
+
+/// Say that you have seen an alert
+///
+/// It stays open. Doing it again changes nothing; when it gets worse, it wants to be seen again.
+#[utoipa::path(post, path = "/alerts/{id}/acknowledge", tag = "operations", security(("access" = ["alert:write"])),
+    params(("id" = String, Path)), request_body = AcknowledgeRequest,
+    responses((status = 200, body = AlertDetail), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
+pub async fn acknowledge(
+    AxumState(state): AxumState<AppState>,
     caller: Caller,
-    page: Page,
-    Query(query): Query<AlertQuery>,
-) -> Result<Json<AlertList>, ApiError> {
-    caller.require(Role::Viewer)?;
-    let (alerts, total) = alerts::page_of(&state.store.read()?, query.check()?, page.offset(), page.limit())?;
-    Ok(Json(AlertList { alerts: alerts.into_iter().map(AlertView::from).collect(), pagination: page.of(total) }))
+    Path(id): Path<String>,
+    Json(asked): Json<AcknowledgeRequest>,
+) -> Result<Json<AlertDetail>, ApiError> {
+    let id = alert_id(&id)?;
+    let note = asked.note.map(|note| note.trim().to_owned()).filter(|note| !note.is_empty());
+    let mut errors = FieldErrors::default();
+    errors.require(note.as_ref().is_none_or(|note| note.chars().count() <= MAX_NOTE), "note", "must have at most 500 characters");
+    errors.finish()?;
+    let act = caller.act(state.now());
+    let alert = state.store.write(move |tx| alerts::acknowledge(tx, &act, &id, note.clone())).await?;
+    Ok(Json(show(&state, &alert)?))
 }

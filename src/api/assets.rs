@@ -13,6 +13,8 @@ use super::error::ApiError;
 struct Dist;
 
 const INDEX: &str = "index.html";
+/// What shows the OpenAPI document; it stands apart from the UI.
+const DOCS: &str = "docs/index.html";
 /// Files under this folder carry a hash of their content in the name.
 const HASHED: &str = "assets/";
 
@@ -25,6 +27,7 @@ pub async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     if path == "api" || path.starts_with("api/") || !(method == Method::GET || method == Method::HEAD) {
         return ApiError::no_such_route().into_response();
     }
+    let path = if matches!(path, "docs" | "docs/") { DOCS } else { path };
     if let Some(response) = file(path, &headers) {
         return response;
     }

@@ -225,3 +225,45 @@ async fn an_erasure_wants_a_fresh_factor_and_leaves_a_super_admin() {
     let root = site.token("root").await;
     assert_eq!(site.as_bearer(&root, Method::POST, &path, Some(body)).await.0, StatusCode::OK);
 }
+
+#[tokio::test]
+async fn a_compliance_report_counts_what_people_did_in_its_range() {
+    let site = Site::new();
+    let root = site.set_up().await;
+    let begun = site.state.now().wall;
+    site.person(&root, "anna", "admin").await;
+    let anna = site.user_id(&root, "anna").await;
+    for _ in 0..6 {
+        let body = json!({"username": "anna", "password": "not the password"});
+        site.call(Method::POST, "/api/v1/auth/login", Some(body), &[]).await;
+    }
+    site.state.flush_refusals(true).await.unwrap();
+    let (status, _) = site.as_bearer(&root, Method::PUT, &format!("/api/v1/users/{anna}"), Some(json!({"role": "operator"}))).await;
+    assert_eq!(status, StatusCode::OK);
+    site.driver.advance_ms(1_000);
+    let report = async |query: &str| site.as_bearer(&root, Method::GET, &format!("/api/v1/compliance/report{query}"), None).await;
+    let (status, body) = report("").await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let of = |name: &str| body["people"].as_array().unwrap().iter().find(|person| person["name"] == name).unwrap().clone();
+    assert_eq!((&of("anna")["sign_ins"], &of("anna")["refused_sign_ins"]), (&json!(1), &json!(6)));
+    assert_eq!(of("root")["role_changes"], 3, "root and anna were made, anna was changed");
+    let changes = body["role_changes"]["entries"].as_array().unwrap();
+    assert_eq!(changes.last().unwrap()["reason"], "role operator");
+    assert_eq!((&body["chain"]["ok"], &body["payouts"]), (&json!(true), &json!([])));
+    let (_, again) = report("").await;
+    assert_eq!(again["exports"]["count"], 0, "the range ends now");
+    site.driver.advance_ms(1_000);
+    assert_eq!(report("").await.1["exports"]["count"], 2, "a report is an export");
+    let before = format!("?to={}", begun.rfc3339());
+    assert_eq!(report(&before).await.1["entries"], 0);
+    for wrong in ["?format=xml", "?from=yesterday", "?from=2026-01-01T00:00:00Z&to=2025-01-01T00:00:00Z", "?from=2020-01-01T00:00:00Z"] {
+        assert_eq!(report(wrong).await.0, StatusCode::BAD_REQUEST, "{wrong}");
+    }
+    let bearer = format!("Bearer {root}");
+    let response = site.send(request(Method::GET, "/api/v1/compliance/report?format=csv", None, &[("authorization", &bearer)])).await;
+    let bytes = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    assert!(text.contains(&format!("people,{anna},anna,refused_sign_ins,6,")), "{text}");
+    let viewer = site.person(&root, "vera", "viewer").await;
+    assert_eq!(site.as_bearer(&viewer, Method::GET, "/api/v1/compliance/report", None).await.0, StatusCode::FORBIDDEN);
+}

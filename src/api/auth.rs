@@ -6,24 +6,46 @@ use axum::http::{HeaderMap, HeaderValue, Method, header};
 use data_encoding::BASE64URL_NOPAD;
 
 use super::error::ApiError;
+use super::gateway_jwt::Gateway;
 use super::middleware::RequestInfo;
 use super::state::AppState;
 use crate::crypto::{self, Entropy};
+use crate::domain::api_token::ApiTokenText;
 use crate::domain::audit::{Act, Actor};
 use crate::domain::enrolment::NodeClaims;
-use crate::domain::ids::{NodeId, UserId};
+use crate::domain::ids::{ApiTokenId, NodeId, UserId};
 use crate::domain::node::NodeType;
 use crate::domain::refusal::Refusal;
+use crate::domain::scope::Scope;
 use crate::domain::session::{COOKIE_MAX_SECONDS, Carrier, token_hash};
 use crate::domain::time::{Now, Timestamp};
 use crate::domain::user::{Role, User};
-use crate::storage::core::people;
+use crate::storage::core::{api_tokens, people};
 
 /// Who proved to be what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Principal {
-    User { id: UserId, username: String, role: Role },
-    Node { node_id: NodeId, node_type: NodeType },
+    User {
+        id: UserId,
+        username: String,
+        role: Role,
+    },
+    Node {
+        node_id: NodeId,
+        node_type: NodeType,
+    },
+    /// A program with an API token: what it may is bounded by the scopes, and by what its maker may now.
+    Token {
+        id: ApiTokenId,
+        name: String,
+        role: Role,
+        scopes: Vec<Scope>,
+    },
+    /// Somebody whom the API gateway vouches for.
+    Gateway {
+        subject: String,
+        role: Role,
+    },
     Anonymous,
 }
 
@@ -32,6 +54,8 @@ impl Principal {
     pub fn key(&self) -> (&'static str, &str) {
         match self {
             Principal::User { id, .. } => ("user", id.as_str()),
+            Principal::Token { id, .. } => ("token", id.as_str()),
+            Principal::Gateway { subject, .. } => ("gateway", subject.as_str()),
             Principal::Node { node_id, .. } => ("node", node_id.as_str()),
             Principal::Anonymous => ("anonymous", ""),
         }
@@ -57,12 +81,16 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// A signed-in person of at least this role.
+    /// A signed-in person of at least this role, or a program.
     pub fn require(&self, role: Role) -> Result<(), ApiError> {
         match &self.principal {
-            Principal::User { role: own, .. } if *own >= role => Ok(()),
+            Principal::User { role: own, .. } | Principal::Token { role: own, .. } | Principal::Gateway { role: own, .. }
+                if *own >= role =>
+            {
+                Ok(())
+            }
             Principal::Anonymous => Err(Refusal::NotSignedIn.into()),
-            Principal::User { .. } | Principal::Node { .. } => Err(Refusal::NotAllowed.into()),
+            _ => Err(Refusal::NotAllowed.into()),
         }
     }
 
@@ -79,7 +107,7 @@ impl Caller {
         match &self.principal {
             Principal::Node { node_id: own, .. } if own == node_id => Ok(()),
             Principal::Node { .. } => Err(Refusal::NotYours.into()),
-            Principal::User { .. } | Principal::Anonymous => self.require(role),
+            _ => self.require(role),
         }
     }
 
@@ -88,7 +116,8 @@ impl Caller {
         self.require(role)?;
         match &self.principal {
             Principal::User { id, role, .. } => Ok((id.clone(), *role)),
-            Principal::Node { .. } | Principal::Anonymous => Err(Refusal::NotSignedIn.into()),
+            Principal::Anonymous => Err(Refusal::NotSignedIn.into()),
+            Principal::Node { .. } | Principal::Token { .. } | Principal::Gateway { .. } => Err(Refusal::NotAllowed.into()),
         }
     }
 
@@ -102,6 +131,8 @@ impl Caller {
         match &self.principal {
             Principal::User { id, .. } => Actor::User(id.to_string()),
             Principal::Node { node_id, .. } => Actor::Node(node_id.to_string()),
+            Principal::Token { id, .. } => Actor::Program(id.to_string()),
+            Principal::Gateway { subject, .. } => Actor::Program(format!("gateway:{subject}")),
             Principal::Anonymous => Actor::Anonymous,
         }
     }
@@ -111,12 +142,21 @@ impl Caller {
         self.request.act(now, self.actor())
     }
 
+    /// What waits for an admin's word is a person's to say.
+    pub fn may_approve(&self) -> bool {
+        self.may(Scope::EnrolmentApprove)
+    }
+
     pub fn is_admin(&self) -> bool {
         self.require(Role::Admin).is_ok()
     }
 
-    /// The session this caller came with has not ended since. A node's token lives an hour at most and cannot be ended before.
+    /// The session or API token this caller came with has not ended since. A node's token lives an hour at most, and like the gateway's cannot
+    /// be ended before.
     pub fn still_signed_in(&self, state: &AppState) -> bool {
+        if let Principal::Token { id, .. } = &self.principal {
+            return matches!(state.store.read().and_then(|read| api_tokens::is_live(&read, id, state.now().wall)), Ok(true));
+        }
         let Some(key) = &self.session else { return true };
         let found = state.store.read().and_then(|read| people::session(&read, &key.token_hash, state.now().wall));
         matches!(found, Ok(Some(_)))
@@ -131,7 +171,13 @@ pub async fn authenticate(state: &AppState, parts: &Parts) -> Result<Caller, Api
         let token = value.to_str().ok().and_then(bearer).ok_or(Refusal::SessionUnknown)?;
         // A JWT has three parts; tokens of sessions have no dots.
         if token.contains('.') {
-            return node(state, token, request);
+            return match &state.settings().gateway {
+                Some(gateway) => vouched(state, gateway, token, request),
+                None => node(state, token, request),
+            };
+        }
+        if ApiTokenText::looks_like(token) {
+            return program(state, token, request).await;
         }
         return person(state, token, Carrier::Bearer, request);
     }
@@ -174,6 +220,31 @@ fn node(state: &AppState, token: &str, request: RequestInfo) -> Result<Caller, A
     // A deleted node's token does not outlive it.
     let node_type = state.store.directory.by_id(&claims.node_id).ok_or(Refusal::SessionUnknown)?.node_type;
     let caller = Caller { principal: Principal::Node { node_id: claims.node_id, node_type }, session: None, request };
+    caller.request.signed_in(caller.actor());
+    Ok(caller)
+}
+
+/// A JWT is a node's or the gateway's: each is signed with a key of its own.
+fn vouched(state: &AppState, gateway: &Gateway, token: &str, request: RequestInfo) -> Result<Caller, ApiError> {
+    let Some(principal) = gateway.principal(token, state.now().wall) else { return node(state, token, request) };
+    let caller = Caller { principal, session: None, request };
+    caller.request.signed_in(caller.actor());
+    Ok(caller)
+}
+
+/// A program with an API token; its last use is noted now and then.
+async fn program(state: &AppState, token: &str, request: RequestInfo) -> Result<Caller, ApiError> {
+    let text = ApiTokenText::parse(token).ok_or(Refusal::SessionUnknown)?;
+    let now = state.now().wall;
+    let (token, grant) = api_tokens::present(&state.store.read()?, &text, now)?.ok_or(Refusal::SessionUnknown)?;
+    if token.wants_touch(now) {
+        let id = token.id.clone();
+        if let Err(error) = state.store.write(move |tx| api_tokens::touch(tx, &id, now)).await {
+            tracing::warn!(%error, "the use of an API token could not be noted");
+        }
+    }
+    let principal = Principal::Token { id: token.id, name: token.name, role: grant.role, scopes: grant.scopes };
+    let caller = Caller { principal, session: None, request };
     caller.request.signed_in(caller.actor());
     Ok(caller)
 }

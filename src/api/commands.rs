@@ -13,6 +13,8 @@ use tokio::sync::Notify;
 use super::agent::{Seal, by_node, check_protocol, sender};
 use super::error::ApiError;
 use super::json;
+use super::middleware::RequestInfo;
+use super::rates::{Class, Payer};
 use super::server;
 use super::state::AppState;
 use crate::domain::command::CommandState;
@@ -42,7 +44,8 @@ impl Waiting {
     /// None when all places are taken, or when this node has one: it opens the next when the last is closed.
     fn enter(&self, node: NodeIndex) -> Option<Place<'_>> {
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        (nodes.len() < MAX_WAITING && nodes.insert(node)).then_some(Place(self, node))
+        // Made only when it is taken: a place gives itself back when it is dropped.
+        (nodes.len() < MAX_WAITING && nodes.insert(node)).then(|| Place(self, node))
     }
 
     /// Something was ordered of some node.
@@ -140,11 +143,12 @@ pub fn publish_if_changed(state: &AppState, node: &NodeEntry, before: Option<&Wo
 }
 
 /// What the supervisor did, told at once; answered with the next order. Waits for one while a command is under way, if it is asked to.
-pub async fn poll(State(state): State<AppState>, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
+pub async fn poll(State(state): State<AppState>, info: RequestInfo, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
     let node = sender(&state, &headers)?;
     let request: CommandsRequest = json::parse(&body)?;
     let seal = Seal { state: &state, node: &node, incarnation: request.incarnation, seq: request.number };
     seal.check(Purpose::Commands, &headers, &body)?;
+    state.rates.charge(&info, Class::Signed, Payer::Node(node.id.as_str()))?;
     check_protocol(request.protocol)?;
     let now = state.now();
     let before = state.store.intake.workload(node.index).map(|workload| workload.report);

@@ -25,10 +25,9 @@ use crate::domain::node::OFFLINE_AFTER_SECONDS;
 use crate::domain::pool::DEFAULT_POOL_ID;
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::time::{Now, Timestamp};
-use crate::domain::user::Role;
 use crate::live::Change;
 use crate::storage::core::enrolment::{self, Enrolling, How, OnMachine};
-use crate::storage::core::{alerts, nodes, pools};
+use crate::storage::core::{alerts, enrolment_requests, nodes, pools};
 use crate::storage::fault::WriteError;
 use crate::storage::table::Read;
 use crate::wire::{EnrolAnswer, EnrolRequest, Envelope, HEADER_SIGNATURE, MAX_BODY, PROTOCOL, Purpose};
@@ -44,7 +43,7 @@ pub struct TokenView {
     pub created_at: String,
     pub expires_at: String,
     pub revoked: bool,
-    /// Nodes that enrol with it wait for an admin to set them active.
+    /// Machines that present it wait for an admin (`/enrolment-requests`).
     pub needs_approval: bool,
 }
 
@@ -126,13 +125,7 @@ pub enum TokenSort {
 /// List enrolment tokens, newest first
 #[utoipa::path(get, path = "/enrolment-tokens", tag = "enrolment", security(("access" = ["enrolment:read"])), params(PageQuery, TokenQuery),
     responses((status = 200, body = TokenList), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
-pub async fn list_tokens(
-    State(state): State<AppState>,
-    caller: Caller,
-    page: Page,
-    Query(query): Query<TokenQuery>,
-) -> Result<Json<TokenList>, ApiError> {
-    caller.require(Role::Operator)?;
+pub async fn list_tokens(State(state): State<AppState>, page: Page, Query(query): Query<TokenQuery>) -> Result<Json<TokenList>, ApiError> {
     let mut errors = FieldErrors::default();
     let status: Option<TokenStatus> = word(&mut errors, "status", query.status.as_deref(), "open, used, expired or revoked");
     let pool = optional_pool(&mut errors, "pool_id", query.pool_id);
@@ -167,6 +160,7 @@ pub async fn list_tokens(
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "pool_id": "pool_default", "uses": 1, "expires_in_seconds": 3600 }))]
 pub struct TokenRequest {
     /// Where new nodes go; the default pool when neither this nor `node_id` is given.
     #[schema(pattern = "^pool_[a-zA-Z0-9_-]+$", min_length = 8, max_length = 64)]
@@ -180,6 +174,9 @@ pub struct TokenRequest {
     #[serde(default = "an_hour")]
     #[schema(minimum = 60, maximum = 2_592_000, default = 3600)]
     expires_in_seconds: i64,
+    /// Whether each machine waits for an admin (`/enrolment-requests`). Default: when there is more than one use and no admin makes the token.
+    /// Only an admin may waive that.
+    needs_approval: Option<bool>,
 }
 
 fn one() -> u32 {
@@ -209,7 +206,6 @@ pub async fn create_token(
     caller: Caller,
     Json(asked): Json<TokenRequest>,
 ) -> Result<(StatusCode, Json<TokenMade>), ApiError> {
-    caller.require(Role::Operator)?;
     let mut errors = FieldErrors::default();
     let pool = asked.pool_id.as_deref().map(|text| PoolId::parse(text).map_err(|e| errors.add("pool_id", e.to_string())));
     let node = asked.node_id.as_deref().map(|text| NodeId::parse(text).map_err(|e| errors.add("node_id", e.to_string())));
@@ -219,7 +215,10 @@ pub async fn create_token(
         Some(Ok(id)) => EnrolmentTarget::Node(id.clone()),
         _ => EnrolmentTarget::Pool(PoolIndex(u32::MAX)),
     };
-    let needs_approval = asked.uses > 1 && !caller.is_admin();
+    let needs_approval = asked.needs_approval.unwrap_or(asked.uses > 1 && !caller.may_approve());
+    if asked.uses > 1 && !needs_approval && !caller.may_approve() {
+        return Err(Refusal::NotAllowed.into());
+    }
     let mut new = NewToken { target, uses: asked.uses, expires_in_seconds: asked.expires_in_seconds, needs_approval };
     new.check(&mut errors);
     errors.finish()?;
@@ -241,7 +240,7 @@ pub async fn create_token(
     let made = TokenMade {
         id: token.id.to_string(),
         token: text.to_text(),
-        command: format!("lucid-node-management agent --manager {}{name}", state.settings.public_url),
+        command: format!("lucid-node-management agent --manager {}{name}", state.settings().public_url),
         note: "The command asks for the token; --token-file FILE reads it from a file. It is shown this once.".into(),
         expires_at: token.expires_at.rfc3339(),
     };
@@ -252,7 +251,6 @@ pub async fn create_token(
 #[utoipa::path(delete, path = "/enrolment-tokens/{id}", tag = "enrolment", security(("access" = ["enrolment:write"])), params(("id" = String, Path)),
     responses((status = 204), (status = 404, body = ErrorBody)))]
 pub async fn revoke_token(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
-    caller.require(Role::Operator)?;
     // Whoever is signed in asks for a thing by its id; an agent that presents an unknown token is not let in.
     let not_found = || ApiError { status: StatusCode::NOT_FOUND, code: 4041, ..Refusal::TokenUnknown.into() };
     let id = EnrolmentId::parse(&id).map_err(|_| not_found())?;
@@ -269,7 +267,7 @@ const NOBODY: Envelope<'_> = Envelope { purpose: Purpose::Enrol, manager: "", no
 ///
 /// The body is the agent's, signed with the key in it (`x-lucid-signature`); the answer is signed with the manager's.
 #[utoipa::path(post, path = "/agent/enrol", tag = "agent", security(()), request_body(content = String, content_type = "application/json"),
-    responses((status = 200, content_type = "application/json", body = String), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
+    responses((status = 200, content_type = "application/json", body = String), (status = 202, body = ErrorBody, description = "an admin has to approve this machine: ask again after Retry-After"), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub async fn enrol(State(state): State<AppState>, caller: Caller, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
     let body = read_body(body, MAX_BODY).await?;
     let request: EnrolRequest = parse(&body)?;
@@ -289,7 +287,7 @@ pub async fn enrol(State(state): State<AppState>, caller: Caller, headers: Heade
         hardware: request.hardware,
         name: request.name,
         new_id: NodeId::new(state.entropy.uuid(now.wall.0)),
-        max_nodes: state.settings.max_nodes,
+        max_nodes: state.settings().max_nodes,
     };
     let (act, directory, ours) = (caller.act(now), state.store.directory.clone(), manager_key_hash(&state.store.manager_key()));
     let token_id = asked.token.id.to_string();
@@ -298,8 +296,10 @@ pub async fn enrol(State(state): State<AppState>, caller: Caller, headers: Heade
         return Err(refused(&state, &caller, token_id, &key, error.into()).await?);
     }
     state.rates.charge(&caller.request, Class::Signed, Payer::EnrolmentToken(&token_id))?;
+    let waiting = asked.clone();
     let enrolled = match state.store.write(move |tx| enrolment::enrol(tx, &directory, &act, &ours, &asked)).await {
         Ok(enrolled) => enrolled,
+        Err(WriteError::Refused(Refusal::ApprovalPending)) => return Err(wait(&state, &caller, waiting).await?),
         Err(error) => return Err(refused(&state, &caller, token_id, &key, error).await?),
     };
     if let Some(twin) = &enrolled.twin {
@@ -314,6 +314,15 @@ pub async fn enrol(State(state): State<AppState>, caller: Caller, headers: Heade
         manager_key: state.store.manager_key().to_hex(),
     };
     signed(&state, Purpose::EnrolAnswer, &answer.node_id, &answer)
+}
+
+/// Puts the machine into the list of those that wait for an admin, once.
+async fn wait(state: &AppState, caller: &Caller, asked: Enrolling) -> Result<ApiError, ApiError> {
+    if !enrolment_requests::is_waiting(&state.store.read()?, &asked.token.id, &asked.key)? {
+        let act = caller.act(state.now());
+        state.store.write(move |tx| enrolment_requests::ask(tx, &asked, &act)).await?;
+    }
+    Ok(Refusal::ApprovalPending.into())
 }
 
 /// Tells people that two live nodes share a machine: each is paid for the same hours.

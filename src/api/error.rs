@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::domain::audit::Actor;
+use crate::domain::enrolment_request::ASK_AGAIN_SECONDS;
 use crate::domain::refusal::{FieldError, Refusal};
 use crate::domain::time::Timestamp;
 use crate::storage::fault::{Fault, WriteError};
@@ -193,7 +194,7 @@ fn status_and_code(refusal: &Refusal) -> (StatusCode, u16) {
     const UNAUTHORIZED: StatusCode = StatusCode::UNAUTHORIZED;
     match refusal {
         Refusal::Invalid(_) => (StatusCode::BAD_REQUEST, 1002),
-        Refusal::Rule(name, _) => (RULE, rule_code(name)),
+        Refusal::Rule(name, _) | Refusal::Broken(name, _) => (RULE, rule_code(name)),
         Refusal::NodeNotFound => (NOT_FOUND, 5001),
         Refusal::NodeExists | Refusal::NodeNameTaken => (CONFLICT, 5007),
         Refusal::NodeHasMoney => (CONFLICT, 4091),
@@ -209,6 +210,11 @@ fn status_and_code(refusal: &Refusal) -> (StatusCode, u16) {
         Refusal::TokenForOtherManager => (FORBIDDEN, 2006),
         Refusal::SignatureForged | Refusal::ChallengeUnknown | Refusal::ChallengeExpired => (UNAUTHORIZED, 2007),
         Refusal::KeyOnOtherHardware => (FORBIDDEN, 2008),
+        // Neither done nor refused.
+        Refusal::ApprovalPending => (StatusCode::ACCEPTED, 2012),
+        Refusal::EnrolmentRejected => (FORBIDDEN, 2013),
+        Refusal::EnrolmentRequestNotFound => (NOT_FOUND, 4041),
+        Refusal::EnrolmentRequestDecided => (CONFLICT, 4091),
         Refusal::NodeClaimed | Refusal::ReportReplayed => (CONFLICT, 4091),
         Refusal::ProtocolTooNew => (RULE, 4221),
 
@@ -225,7 +231,14 @@ fn status_and_code(refusal: &Refusal) -> (StatusCode, u16) {
         Refusal::SetupCodeWrong => (UNAUTHORIZED, 2005),
         Refusal::FreshFactorNeeded => (FORBIDDEN, 2009),
         Refusal::Throttled => (StatusCode::TOO_MANY_REQUESTS, 4291),
-        Refusal::UserNotFound | Refusal::AlertNotFound | Refusal::EpochNotFound | Refusal::SessionNotFound => (NOT_FOUND, 4041),
+        Refusal::AlertResolved => (CONFLICT, 4091),
+        Refusal::AllocationNotFound
+        | Refusal::SettingNotFound
+        | Refusal::UserNotFound
+        | Refusal::AlertNotFound
+        | Refusal::EpochNotFound
+        | Refusal::SessionNotFound
+        | Refusal::ApiTokenNotFound => (NOT_FOUND, 4041),
         Refusal::UserExists | Refusal::LastSuperAdmin | Refusal::PayoutMoved | Refusal::StorageCheckRunning => (CONFLICT, 4091),
         Refusal::AuditCheckRunning | Refusal::AlreadyErased => (CONFLICT, 4091),
         Refusal::IdempotencyKeyReused | Refusal::IdempotencyInProgress | Refusal::IdempotencyAnswerNotKept => (CONFLICT, 4092),
@@ -250,8 +263,12 @@ impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> ApiError {
         let (status, code) = status_and_code(&refusal);
         let error = ApiError::new(status, code, refusal.name(), refusal.to_string());
-        let retry_after_seconds = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_SECONDS);
-        let fields = if let Refusal::Invalid(fields) = refusal { fields } else { Vec::new() };
+        let retry_after_seconds = match status {
+            StatusCode::SERVICE_UNAVAILABLE => Some(RETRY_SECONDS),
+            StatusCode::ACCEPTED => Some(ASK_AGAIN_SECONDS),
+            _ => None,
+        };
+        let fields = if let Refusal::Invalid(fields) | Refusal::Broken(_, fields) = refusal { fields } else { Vec::new() };
         ApiError { fields, retry_after_seconds, ..error }
     }
 }

@@ -19,7 +19,7 @@ use crate::storage::present::Standings;
 pub fn poot_scores(state: &AppState, limit: usize) -> Result<Vec<Gauge>, Fault> {
     let nodes = state.store.directory.all();
     let indices: Vec<NodeIndex> = nodes.iter().take(limit).map(|node| node.index).collect();
-    let standings = Standings::load(&state.store, &indices, state.settings.poot, state.now())?;
+    let standings = Standings::load(&state.store, &indices, state.settings().poot, state.now())?;
     let gauge = |node: &NodeEntry| {
         let score = standings.of(node.index).known_score()?;
         let labels = vec![("node_id", node.id.to_string())];

@@ -71,7 +71,7 @@ pub async fn check(State(state): State<AppState>, request: Request, next: Next) 
     refuse_other_protocols(request.headers())?;
     refuse_long_bodies(request.headers())?;
     let host = authority(&request)?;
-    let known = host.as_ref().is_none_or(|host| state.settings.transport.hosts.has(host.host(), link.local.ip()));
+    let known = host.as_ref().is_none_or(|host| state.settings().transport.hosts.has(host.host(), link.local.ip()));
     if !known && !request.uri().path().starts_with(WIRE) {
         return Err(Refusal::HostNotAllowed.into());
     }

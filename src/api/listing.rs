@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use crate::domain::refusal::FieldErrors;
 
 /// Longest search text, in characters.
-const MAX_SEARCH: usize = 100;
+pub const MAX_SEARCH: usize = 100;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]

@@ -214,7 +214,7 @@ fn is_secure(request: &Request) -> bool {
 /// lost or made anew would lock everybody out. A proxy says so itself.
 fn wants_hsts(state: &AppState, request: &Request) -> bool {
     let tls = request.extensions().get::<Link>().is_some_and(|link| link.tls);
-    tls && state.settings.transport.tls.as_ref().is_some_and(|tls| tls.is_own())
+    tls && state.settings().transport.tls.as_ref().is_some_and(|tls| tls.is_own())
 }
 
 /// Nothing inline, nothing from elsewhere, no frames.

@@ -5,6 +5,7 @@ pub mod about;
 pub mod access;
 mod agent;
 pub mod alerts;
+pub mod allocation;
 pub mod assets;
 pub mod audit;
 pub mod audit_chain;
@@ -17,11 +18,15 @@ pub mod certificates;
 mod chunks;
 pub mod clock;
 mod commands;
+pub mod compliance;
 pub mod enrolment;
+pub mod enrolment_requests;
 pub mod epoch_document;
 pub mod error;
 pub mod events;
+pub mod examples;
 pub mod fleet_scores;
+pub mod gateway_jwt;
 pub mod gauges;
 pub mod health;
 pub mod hosts;
@@ -36,6 +41,7 @@ pub mod middleware;
 pub mod node_actions;
 pub mod node_commands;
 pub mod node_events;
+pub mod node_history;
 pub mod node_view;
 pub mod nodes;
 pub mod openapi;
@@ -50,6 +56,7 @@ pub mod payouts;
 pub mod people;
 pub mod planes;
 mod planned;
+pub mod pool_health;
 pub mod pool_metrics;
 pub mod pools;
 pub mod poot;
@@ -66,7 +73,9 @@ pub mod setup;
 pub mod setup_steps;
 pub mod state;
 pub mod storage;
+pub mod thresholds;
 pub mod tls;
+pub mod tokens;
 pub mod two_factor;
 pub mod uptime;
 pub mod workload_view;
@@ -77,7 +86,7 @@ pub use json::{Json, Path, Query};
 pub use middleware::RequestInfo;
 pub use openapi::openapi_json;
 pub use page::{Page, PageQuery, Pagination};
-pub use settings::{SettingSource, SettingView};
+pub use settings::{Configuration, SettingSource, SettingView};
 pub use state::{ApiSettings, AppState, Parts, Transport};
 
 use crate::live::REFUSALS_FLUSH;
@@ -99,6 +108,10 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(login::login))
         .routes(routes!(login::logout))
         .routes(routes!(login::me))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(sessions::list_of))
+        .routes(routes!(sessions::end_of))
         .routes(routes!(two_factor::confirm))
         .routes(routes!(two_factor::change_password))
         .routes(routes!(two_factor::begin))
@@ -113,7 +126,8 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(sessions::end_others))
         .routes(routes!(about::show))
         .routes(routes!(about::licences))
-        .routes(routes!(settings::list))
+        .routes(routes!(settings::list, settings::change))
+        .routes(routes!(settings::reset))
         .routes(routes!(storage::show))
         .routes(routes!(storage::check))
         .routes(routes!(recovery_kit::make))
@@ -122,16 +136,22 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(audit_chain::verify))
         .routes(routes!(audit_chain::anchor))
         .routes(routes!(audit_chain::check_anchor))
+        .routes(routes!(compliance::report))
         .routes(routes!(privacy::export))
         .routes(routes!(privacy::erase_person))
         .routes(routes!(privacy::erase_operator))
         .routes(routes!(alerts::list))
+        .routes(routes!(alerts::get))
+        .routes(routes!(alerts::acknowledge))
         .routes(routes!(clock::show))
         .routes(routes!(clock::confirm))
         .routes(routes!(clock::accept))
         .routes(routes!(events::stream))
         .routes(routes!(enrolment::list_tokens, enrolment::create_token))
         .routes(routes!(enrolment::revoke_token))
+        .routes(routes!(enrolment_requests::list))
+        .routes(routes!(enrolment_requests::approve))
+        .routes(routes!(enrolment_requests::reject))
         .routes(routes!(enrolment::enrol))
         .routes(routes!(enrolment::challenge))
         .routes(routes!(enrolment::node_token))
@@ -144,6 +164,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(node_commands::restart))
         .routes(routes!(node_commands::list))
         .routes(routes!(node_events::list))
+        .routes(routes!(node_history::show))
         .routes(routes!(pools::list, pools::create))
         .routes(routes!(pools::get, pools::update, pools::delete))
         .routes(routes!(pools::add_node))
@@ -154,6 +175,11 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(pools::join_flat))
         .routes(routes!(resources::current))
         .routes(routes!(resources::metrics))
+        .routes(routes!(thresholds::of_node, thresholds::set_of_node))
+        .routes(routes!(thresholds::of_pool, thresholds::set_of_pool))
+        .routes(routes!(allocation::list))
+        .routes(routes!(allocation::allocate))
+        .routes(routes!(allocation::release))
         .routes(routes!(overview::show))
         .routes(routes!(fleet_scores::summary))
         .routes(routes!(poot::score))
@@ -196,9 +222,9 @@ pub fn router(state: AppState) -> Router {
         .nest("/api/v1", agent::routes())
         .fallback(assets::serve)
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
-        .layer(from_fn_with_state(state.clone(), rates::by_address))
         .layer(from_fn_with_state(state.clone(), planes::check))
         .layer(from_fn_with_state(state.clone(), hosts::check))
+        .layer(from_fn_with_state(state.clone(), rates::by_address))
         .layer(from_fn_with_state(state.clone(), middleware::observe))
         .with_state(state)
 }
@@ -211,7 +237,7 @@ pub async fn record_refusals(state: AppState) {
             () = server::stopped(&mut stopping) => true,
             () = tokio::time::sleep(REFUSALS_FLUSH) => false,
         };
-        if let Err(error) = state.flush_refusals().await {
+        if let Err(error) = state.flush_refusals(stopped).await {
             tracing::warn!(%error, "counted refusals could not be recorded");
         }
         if stopped {
@@ -231,6 +257,8 @@ mod evidence_tests;
 #[cfg(test)]
 mod fleet_tests;
 #[cfg(test)]
+mod flood_tests;
+#[cfg(test)]
 mod idempotency_tests;
 #[cfg(test)]
 mod list_tests;
@@ -241,8 +269,12 @@ mod rates_tests;
 #[cfg(test)]
 mod read_tests;
 #[cfg(test)]
+mod schema_tests;
+#[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod token_tests;
 #[cfg(test)]
 mod two_factor_tests;

@@ -7,12 +7,12 @@ use super::auth::Caller;
 use super::error::{ApiError, ErrorBody};
 use super::json::{Json, Path};
 use super::page::{Page, PageQuery, Pagination};
-use super::reads;
+use super::reads::{self, Names};
 use super::state::AppState;
-use crate::domain::audit::Actor;
 use crate::domain::node_event::{Kind, NodeEvent};
 use crate::domain::user::Role;
 use crate::storage::core::node_events;
+use crate::storage::fault::Fault;
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = NodeEvent)]
@@ -25,12 +25,14 @@ pub struct NodeEventView {
     detail: Option<String>,
     /// Id of the person or the node that did it, or `console`; null when the manager did.
     actor: Option<String>,
+    /// As it is now; null where nobody knows it any more.
+    actor_name: Option<String>,
 }
 
 impl NodeEventView {
-    fn new(seq: u64, event: NodeEvent) -> NodeEventView {
-        let actor = Some(event.actor).filter(|actor| *actor != Actor::System).map(|actor| actor.to_string());
-        NodeEventView { seq, at: event.at.rfc3339(), kind: event.kind, detail: event.detail, actor }
+    fn new(names: &mut Names<'_>, seq: u64, event: NodeEvent) -> Result<NodeEventView, Fault> {
+        let (actor, actor_name) = names.person(&event.actor)?.map_or((None, None), |person| (Some(person.id), person.name));
+        Ok(NodeEventView { seq, at: event.at.rfc3339(), kind: event.kind, detail: event.detail, actor, actor_name })
     }
 }
 
@@ -51,7 +53,9 @@ pub async fn list(
     page: Page,
 ) -> Result<Json<NodeEventList>, ApiError> {
     let node = reads::node_for(&state, &caller, &id, Role::Viewer)?;
-    let (events, total) = node_events::page(&state.store.read()?, node.index, page.offset(), page.limit())?;
-    let events = events.into_iter().map(|(seq, event)| NodeEventView::new(seq, event)).collect();
+    let read = state.store.read()?;
+    let (events, total) = node_events::page(&read, node.index, page.offset(), page.limit())?;
+    let mut names = Names::new(&read);
+    let events = events.into_iter().map(|(seq, event)| NodeEventView::new(&mut names, seq, event)).collect::<Result<_, _>>()?;
     Ok(Json(NodeEventList { events, pagination: page.of(total) }))
 }

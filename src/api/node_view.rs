@@ -4,11 +4,14 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
+use super::allocation::ResourceAmounts;
 use super::error::ApiError;
 use super::poot::{PootSummary, pico};
 use super::state::AppState;
 use super::workload_view::{self, WorkloadView};
+use crate::domain::allocation::Allocation;
 use crate::domain::bits::Bitmap;
+use crate::domain::capability;
 use crate::domain::ids::{NodeIndex, PoolIndex};
 use crate::domain::ledger::{Account, Book, Settlement};
 use crate::domain::metrics::Sample;
@@ -20,7 +23,7 @@ use crate::domain::time::{Now, Slot, Timestamp};
 use crate::domain::workload::{WorkloadReport, observed_at_work};
 use crate::live::LatestSample;
 use crate::storage::accruals;
-use crate::storage::core::{ledger, node_events, pools};
+use crate::storage::core::{alerts, allocations, ledger, node_events, pools};
 use crate::storage::fault::Fault;
 use crate::storage::present::Standings;
 use crate::storage::table::Read;
@@ -89,8 +92,12 @@ pub struct NodeView {
     /// What the node's supervisor last said; absent before its first report to this run of the manager, and of agents without a supervisor.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workload: Option<WorkloadView>,
-    /// What the node's agent and its machine can do, as it says.
-    #[schema(example = json!(["supervisor", "cgroup2:cpu", "cgroup2:memory"]))]
+    /// Alerts about it that are not over.
+    pub open_alerts: u32,
+    /// The sum of its allocations.
+    pub allocated: ResourceAmounts,
+    /// `name` or `name:value`, from its hardware, and what its agent says it can do: what the list's `capability` finds.
+    #[schema(example = json!(["architecture:aarch64", "cores:4", "storage:nvme"]))]
     pub capabilities: Vec<String>,
 }
 
@@ -153,15 +160,18 @@ impl<'a> NodeViews<'a> {
     pub fn show(&self, read: &impl Read, nodes: &[&Node]) -> Result<Vec<NodeView>, Fault> {
         let store = &self.state.store;
         let indices: Vec<NodeIndex> = nodes.iter().map(|node| node.index).collect();
-        let standings = Standings::load(store, &indices, self.state.settings.poot, self.now)?;
+        let standings = Standings::load(store, &indices, self.state.settings().poot, self.now)?;
         let unposted = accruals::unposted(read, &store.hot.read()?, nodes)?;
         let accrued = |node: &Node, currency| unposted.get(&node.index).and_then(|sum| sum.get(&currency)).copied().unwrap_or_default();
+        let open_alerts = alerts::open_counts(read)?;
         let view = |node: &&Node| {
             let poot = PootSummary::of(&standings.of(node.index), &standings.params);
             let currency = self.currency(node);
-            let book = Book { settlement: self.state.settings.settlement, currency };
+            let book = Book { settlement: self.state.settings().settlement, currency };
             let payable = ledger::balance(read, book, Account::NodePayable(node.index))?;
-            Ok(self.view(node, poot, pico(accrued(node, currency), currency)?, payable, book))
+            let shown = self.view(node, poot, pico(accrued(node, currency), currency)?, payable, book);
+            let open_alerts = open_alerts.get(node.id.as_str()).copied().unwrap_or(0);
+            Ok(NodeView { open_alerts, allocated: allocations::total(read, node.index)?.into(), ..shown })
         };
         nodes.iter().map(view).collect()
     }
@@ -206,9 +216,19 @@ impl<'a> NodeViews<'a> {
             updated_at: node.updated_at.rfc3339(),
             latest: intake.latest(node.index).map(|latest| LatestSample::of(latest.at, &latest.sample)),
             workload: workload.as_ref().map(WorkloadView::new),
-            capabilities: workload.map(|workload| workload.capabilities).unwrap_or_default(),
+            open_alerts: 0,
+            allocated: Allocation::default().into(),
+            capabilities: capabilities(node)
+                .into_iter()
+                .chain(workload.map(|workload| workload.capabilities).unwrap_or_default())
+                .collect(),
         }
     }
+}
+
+/// What a node can do; what its agent tells besides its hardware belongs here too.
+pub fn capabilities(node: &Node) -> Vec<String> {
+    capability::of(node.hardware.as_ref(), &[])
 }
 
 /// One node as it is now.

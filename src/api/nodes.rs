@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{ApiError, ErrorBody};
 use super::input::Strict;
-use super::listing::{Order, descending, found, search, word};
-use super::node_view::{NodeView, NodeViews, show};
+use super::listing::{MAX_SEARCH, Order, descending, found, search, word};
+use super::node_view::{NodeView, NodeViews, capabilities, show};
 use super::reads;
 use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path, Query};
+use crate::domain::capability;
 use crate::domain::ids::{NodeId, NodeIndex, PoolId};
 use crate::domain::ledger::{Account, Book, Settlement};
 use crate::domain::money::{Currency, Pico, Units};
@@ -19,12 +20,11 @@ use crate::domain::registration::{NewNode, NodeChange, StatusChange};
 use crate::domain::time::Slot;
 use crate::domain::user::Role;
 use crate::live::{Change, Event};
-use crate::storage::accruals;
 use crate::storage::core::{epochs, ledger, nodes, payouts, pools};
 use crate::storage::fault::{Fault, TxError};
-use crate::storage::hot;
 use crate::storage::present::Standings;
 use crate::storage::table::Read;
+use crate::storage::{accruals, hot};
 
 /// An id in a path: one that cannot be is one that is not there.
 pub fn node_id(text: &str) -> Result<NodeId, Refusal> {
@@ -60,6 +60,8 @@ pub struct NodeQuery {
     /// Part of a name or an id, in any case.
     #[param(max_length = 100)]
     search: Option<String>,
+    /// Nodes with this capability: `gpu`, `architecture:aarch64`.
+    capability: Option<String>,
 }
 
 /// What nodes are ordered by.
@@ -81,6 +83,7 @@ struct Wanted {
     node_type: Option<NodeType>,
     pool: Option<PoolId>,
     search: Option<String>,
+    capability: Option<String>,
     sort: Sort,
     descending: bool,
 }
@@ -96,7 +99,13 @@ impl NodeQuery {
                 .unwrap_or(Sort::CreatedAt),
             descending: descending(&mut errors, self.order.as_deref(), Order::Asc),
             search: search(&mut errors, self.search.as_deref()),
+            capability: self.capability.filter(|text| !text.is_empty()),
         };
+        errors.require(
+            wanted.capability.as_ref().is_none_or(|text| text.len() <= MAX_SEARCH),
+            "capability",
+            "must have at most 100 characters",
+        );
         errors.finish().map(|()| wanted)
     }
 }
@@ -104,13 +113,7 @@ impl NodeQuery {
 /// List nodes
 #[utoipa::path(get, path = "/nodes", tag = "nodes", security(("access" = ["node:read"])), params(PageQuery, NodeQuery),
     responses((status = 200, body = NodeList), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody, description = "no such pool")))]
-pub async fn list(
-    State(state): State<AppState>,
-    caller: Caller,
-    page: Page,
-    Query(query): Query<NodeQuery>,
-) -> Result<Json<NodeList>, ApiError> {
-    caller.require(Role::Viewer)?;
+pub async fn list(State(state): State<AppState>, page: Page, Query(query): Query<NodeQuery>) -> Result<Json<NodeList>, ApiError> {
     let wanted = query.check()?;
     reads::long(&state, move |state| listed(state, page, &wanted)).await
 }
@@ -123,9 +126,11 @@ fn listed(state: &AppState, page: Page, wanted: &Wanted) -> Result<Json<NodeList
         None => None,
     };
     let fits = |node: &Node| {
+        let can = |asked: &String| capability::fits(&capabilities(node), asked);
         (pool.is_none() || node.pool_now() == pool)
             && wanted.node_type.is_none_or(|node_type| node_type == node.node_type)
             && found(wanted.search.as_ref(), &[&node.name, node.id.as_str()])
+            && wanted.capability.as_ref().is_none_or(can)
     };
     let last = state.store.intake.last_reports();
     let now = state.now();
@@ -141,7 +146,7 @@ fn listed(state: &AppState, page: Page, wanted: &Wanted) -> Result<Json<NodeList
         Sort::Status => rows.sort_by_key(|(_, status)| status_word(*status)),
         Sort::PootScore => {
             let indices: Vec<NodeIndex> = rows.iter().map(|(node, _)| node.index).collect();
-            let standings = Standings::load(&state.store, &indices, state.settings.poot, now)?;
+            let standings = Standings::load(&state.store, &indices, state.settings().poot, now)?;
             rows.sort_by_cached_key(|(node, _)| standings.of(node.index).known_score().map(|score| score.score_hundredths));
         }
     }
@@ -188,7 +193,6 @@ pub async fn create(
     caller: Caller,
     Json(asked): Json<NodeCreateRequest>,
 ) -> Result<(StatusCode, Json<NodeView>), ApiError> {
-    caller.require(Role::Operator)?;
     let mut errors = FieldErrors::default();
     let pool = optional_pool(&mut errors, "initial_pool_id", asked.initial_pool_id);
     let new = NewNode {
@@ -203,7 +207,7 @@ pub async fn create(
     errors.finish()?;
     let now = state.now();
     let (id, act) = (NodeId::new(state.entropy.uuid(now.wall.0)), caller.act(now));
-    let (directory, max_nodes) = (state.store.directory.clone(), state.settings.max_nodes);
+    let (directory, max_nodes) = (state.store.directory.clone(), state.settings().max_nodes);
     let node = state.store.write(move |tx| nodes::create(tx, &directory, &act, &id, &new, max_nodes)).await?;
     published(&state, &node.id, Change::Created);
     Ok((StatusCode::CREATED, Json(show(&state, &node)?)))
@@ -259,11 +263,10 @@ pub async fn update(
     Path(id): Path<String>,
     Json(asked): Json<NodeUpdateRequest>,
 ) -> Result<Json<NodeView>, ApiError> {
-    caller.require(Role::Operator)?;
     let id = node_id(&id)?;
     let mut errors = FieldErrors::default();
     let pool = optional_pool(&mut errors, "pool_id", asked.pool_id);
-    let status = asked.status.map(|text| status_change(&text, caller.is_admin())).transpose();
+    let status = asked.status.map(|text| status_change(&text, caller.may_approve())).transpose();
     let mut change = NodeChange {
         name: asked.name,
         node_type: asked.node_type,
@@ -306,7 +309,6 @@ fn status_change(text: &str, by_admin: bool) -> Result<StatusChange, Refusal> {
 #[utoipa::path(delete, path = "/nodes/{id}", tag = "nodes", security(("access" = ["node:write"])), params(("id" = String, Path)),
     responses((status = 204), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub async fn delete(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
-    caller.require(Role::Operator)?;
     let id = node_id(&id)?;
     let act = caller.act(state.now());
     let node = nodes::by_id(&state.store.read()?, &id)?.ok_or(Refusal::NodeNotFound)?;
@@ -362,7 +364,6 @@ fn is_owed(read: &impl Read, node: NodeIndex) -> Result<bool, Fault> {
 #[utoipa::path(post, path = "/nodes/{id}/fingerprint/accept", tag = "nodes", security(("access" = ["enrolment:approve"])), params(("id" = String, Path)),
     responses((status = 200, body = NodeView), (status = 404, body = ErrorBody)))]
 pub async fn accept_fingerprint(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<NodeView>, ApiError> {
-    caller.require(Role::Admin)?;
     let id = node_id(&id)?;
     let (act, directory) = (caller.act(state.now()), state.store.directory.clone());
     let node = state.store.write(move |tx| nodes::accept_fingerprint(tx, &directory, &act, &id)).await?;

@@ -13,6 +13,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use super::access::{self, NodeAccess, Rule, operations};
 use super::enrolment::{TokenSort, TokenStatus};
 use super::error::ErrorBody;
+use super::examples;
 use super::fleet_scores::HistoryRange;
 use super::listing::Order as ListOrder;
 use super::nodes::Sort as NodeSort;
@@ -29,8 +30,8 @@ use crate::domain::user::Role;
     info(title = "Lucid Node Management"),
     // Schemas of query parameters are not found through their routes.
     components(schemas(
-        ErrorBody, HistoryRange, Metric, MetricType, Scope, TimeRange, ListOrder, NodeSort, PoolSort, UserSort, UserStatus, TokenSort, TokenStatus,
-        PayoutSort
+        ErrorBody, HistoryRange, Metric, MetricType, Scope, TimeRange, ListOrder, NodeSort, PoolSort, UserSort, UserStatus, TokenSort,
+        TokenStatus, PayoutSort
     ))
 )]
 struct Head;
@@ -89,6 +90,7 @@ pub fn openapi_json() -> String {
             add_answers(published, &method, path, rule.as_ref());
         }
     }
+    examples::fill(&mut published);
     let mut text = serde_json::to_string_pretty(&published).unwrap_or_default();
     text.push('\n');
     text
@@ -105,15 +107,15 @@ fn say_who(operation: &mut Value, scopes: &[Scope], nodes: &NodeAccess) {
 
 /// Answers that come from the layers around the handlers and from what they all use.
 fn add_answers(operation: &mut Value, method: &Method, path: &str, rule: Option<&Rule>) {
-    let (has_body, has_parameters) = (operation.get("requestBody").is_some(), operation.get("parameters").is_some());
+    let has_body = operation.get("requestBody").is_some();
     let guarded = matches!(rule, Some(Rule::Guarded { .. }));
     let changes = *method != Method::GET;
     let api = path.starts_with("/api/");
-    let mut problems = vec![Problem::Internal];
+    // A parameter that no route knows is refused everywhere, and so is a host name that is not ours.
+    let mut problems = vec![Problem::Malformed, Problem::WrongHost, Problem::Internal];
     problems.extend([Problem::TooManyRequests, Problem::Unavailable].into_iter().filter(|_| api));
     problems.extend([Problem::NotSignedIn, Problem::Forbidden].into_iter().filter(|_| guarded));
     problems.extend([Problem::BodyTooSlow, Problem::BodyTooLarge, Problem::NotJson].into_iter().filter(|_| has_body));
-    problems.extend((has_body || has_parameters || (guarded && changes)).then_some(Problem::Malformed));
     problems.extend((guarded && changes).then_some(Problem::Conflict));
     problems.extend(path.contains('{').then_some(Problem::NotFound));
     if !operation["responses"].is_object() {
@@ -191,6 +193,7 @@ problems! {
     Conflict = CONFLICT, "It contradicts what is there, or the idempotency key was used for another request.";
     BodyTooLarge = PAYLOAD_TOO_LARGE, "The body is larger than 10 MiB.";
     NotJson = UNSUPPORTED_MEDIA_TYPE, "The body is not sent as `application/json`.";
+    WrongHost = MISDIRECTED_REQUEST, "The request names a host that is not this manager.";
     TooManyRequests = TOO_MANY_REQUESTS, "Too many requests or attempts; `Retry-After` says how long to wait.";
     Internal = INTERNAL_SERVER_ERROR, "A fault of the manager; its log has it under the request id.";
     Unavailable = SERVICE_UNAVAILABLE, "The store is busy or failed, or the clock is not trusted; `Retry-After` says how long to wait.";

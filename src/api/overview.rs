@@ -12,7 +12,7 @@ use super::fleet_scores::{PootOverview, standings};
 use super::json::Json;
 use super::node_view::NodeViews;
 use super::overview_money::{Money, MoneyOverview};
-use super::reads;
+use super::reads::{self, Names};
 use super::state::AppState;
 use crate::domain::alert::{Alert, Severity};
 use crate::domain::epoch::Head;
@@ -21,7 +21,6 @@ use crate::domain::money::{Currency, Pico, Units};
 use crate::domain::node::{Node, Status};
 use crate::domain::setup::{Step, StepState};
 use crate::domain::time::{Now, SLOT_SECONDS, Slot};
-use crate::domain::user::Role;
 use crate::storage::accruals::{self, Unposted};
 use crate::storage::core::{alerts, epochs, nodes, payouts, pools, setup_steps};
 use crate::storage::fault::Fault;
@@ -80,11 +79,12 @@ pub struct AlertsOverview {
 
 impl AlertsOverview {
     /// `open` comes newest first.
-    fn of(mut open: Vec<Alert>) -> AlertsOverview {
+    fn of(mut open: Vec<Alert>, names: &mut Names<'_>) -> Result<AlertsOverview, Fault> {
         let count = |severity| open.iter().map(|alert| u32::from(alert.severity == severity)).sum();
         let (critical, warning, info) = (count(Severity::Critical), count(Severity::Warning), count(Severity::Info));
         open.sort_by_key(|alert| std::cmp::Reverse(alert.severity));
-        AlertsOverview { critical, warning, info, newest: open.into_iter().take(NEWEST_ALERTS).map(AlertView::from).collect() }
+        let newest = open.iter().take(NEWEST_ALERTS).map(|alert| AlertView::new(names, alert)).collect::<Result<_, _>>()?;
+        Ok(AlertsOverview { critical, warning, info, newest })
     }
 }
 
@@ -160,7 +160,6 @@ pub struct Overview {
 /// Everything at a glance
 #[utoipa::path(get, path = "/overview", tag = "operations", security(("access" = ["fleet:read"])), responses((status = 200, body = Overview)))]
 pub async fn show(State(state): State<AppState>, caller: Caller) -> Result<Json<Overview>, ApiError> {
-    caller.require(Role::Viewer)?;
     let is_admin = caller.is_admin();
     reads::long(&state, move |state| Ok(Json(overview(state, is_admin)?))).await
 }
@@ -170,7 +169,7 @@ fn overview(state: &AppState, is_admin: bool) -> Result<Overview, Fault> {
     let core = state.store.read()?;
     let nodes = nodes::all(&core)?;
     let unposted = accruals::unposted(&core, &state.store.hot.read()?, &nodes.iter().collect::<Vec<_>>())?;
-    let money = Money::read(&core, state.settings.settlement, &unposted)?;
+    let money = Money::read(&core, state.settings().settlement, &unposted)?;
     let last = epochs::last(&core)?;
     let behind_slots = last.as_ref().zip(state.store.intake.closed_through(now)).map(|(head, closed)| slots_behind(head, closed));
     let mut attention = attention(state, &core, &nodes, &money, &unposted, last.as_ref().zip(behind_slots), now)?;
@@ -183,7 +182,7 @@ fn overview(state: &AppState, is_admin: bool) -> Result<Overview, Fault> {
         pools: u32::try_from(pools::list(&core)?.len()).unwrap_or(u32::MAX),
         poot: PootOverview::of(&nodes, &standings(state, &nodes, now)?),
         money: money.books,
-        alerts: AlertsOverview::of(alerts::all_open(&core)?),
+        alerts: AlertsOverview::of(alerts::all_open(&core)?, &mut Names::new(&core))?,
         attention,
         epochs: EpochsOverview {
             last_end: last.map(|head| head.last_slot.end().rfc3339()),

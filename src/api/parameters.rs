@@ -47,7 +47,7 @@ impl Known {
         let mut seen = HashSet::new();
         for (name, _) in given.iter().take(MAX_PARAMETERS) {
             if !known.contains(name) {
-                errors.add(name, "is not a parameter of this request");
+                errors.add(name, "is not a parameter of this route");
             } else if !seen.insert(name) {
                 errors.add(name, "comes twice");
             }
@@ -87,7 +87,7 @@ mod tests {
             };
         assert_eq!(check(Method::GET, "page=1&limit=10&status=active"), []);
         assert_eq!(check(Method::HEAD, "page=1"), []);
-        let unknown = |name: &str| (name.to_owned(), "is not a parameter of this request".to_owned());
+        let unknown = |name: &str| (name.to_owned(), "is not a parameter of this route".to_owned());
         assert_eq!(check(Method::GET, "pag%65=1&stats=active&&limit=1"), [unknown("stats")]);
         assert_eq!(check(Method::GET, "page=1&page=2&x=1"), [("page".into(), "comes twice".into()), unknown("x")]);
         assert_eq!(check(Method::POST, "page=1"), [unknown("page")]);

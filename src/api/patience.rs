@@ -1,14 +1,16 @@
-//! A stream that does not wait for ever for a reader: who takes nothing for a while is hung up on. hyper bounds how slowly heads arrive, and nothing
-//! bounds how slowly answers leave.
+//! Streams and bodies that do not wait for ever: hyper bounds how slowly heads arrive, and nothing bounds how slowly bodies do and answers leave.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::body::{Bytes, HttpBody};
+use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
+/// A stream whose other side must take something within a time, whenever there is something to take.
 pub struct Patience<S> {
     stream: S,
     longest: Duration,
@@ -61,6 +63,42 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patience<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_shutdown(cx);
         self.judge(cx, polled)
+    }
+}
+
+/// A request's body, of which all must arrive within a time. `json` answers who is too slow; what reads a body by other means breaks off.
+pub struct Timely {
+    body: Incoming,
+    longest: Duration,
+    /// Runs from the first wait on. Most bodies are there with their heads.
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+impl Timely {
+    pub fn new(body: Incoming, longest: Duration) -> Timely {
+        Timely { body, longest, waiting: None }
+    }
+}
+
+impl HttpBody for Timely {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        let longest = self.longest;
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(longest)));
+        waiting.as_mut().poll(cx).map(|()| Some(Err(io::Error::new(io::ErrorKind::TimedOut, "the body did not arrive in time").into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

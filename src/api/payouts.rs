@@ -16,6 +16,7 @@ use crate::domain::ledger::Settlement;
 use crate::domain::money::Currency;
 use crate::domain::payout::{self, Payout, Status};
 use crate::domain::refusal::{FieldError, FieldErrors, Refusal};
+use crate::domain::scope::Scope;
 use crate::domain::time::{Now, Timestamp};
 use crate::domain::user::Role;
 use crate::live::Job;
@@ -85,7 +86,7 @@ pub async fn set_address(
         // The wait would count from a time that nobody vouches for.
         return Err(Refusal::ClockUntrusted.into());
     }
-    let fresh = AddressRecord::register(None, address, now, state.settings.address_cooldown_hours);
+    let fresh = AddressRecord::register(None, address, now, state.settings().address_cooldown_hours);
     let store = &state.store;
     let sealed = SealedAddress::seal(&store.secrets, &store.entropy, node.index, &fresh)?;
     let remark = format!("{} address {}", new.currency, fresh.address.masked());
@@ -220,7 +221,6 @@ pub async fn history(
     page: Page,
     Query(query): Query<PayoutQuery>,
 ) -> Result<Json<PayoutList>, ApiError> {
-    caller.require(Role::Viewer)?;
     let mut errors = FieldErrors::default();
     let filter = Filter {
         node: None,
@@ -252,9 +252,8 @@ async fn list(state: &AppState, caller: &Caller, filter: Filter, page: Page) -> 
 
 pub(super) fn shows_address(caller: &Caller) -> bool {
     match caller.principal {
-        Principal::User { role, .. } => role >= Role::Operator,
         Principal::Node { .. } => true,
-        Principal::Anonymous => false,
+        _ => caller.may(Scope::PayoutAddress),
     }
 }
 
@@ -268,7 +267,6 @@ pub struct Nudged {
 /// The cycle keeps its guards: thresholds, frequency, waits. This only spares the time until it would run by itself.
 #[utoipa::path(post, path = "/payouts/process", tag = "payouts", security(("access" = ["payout:process"])), responses((status = 202, body = Nudged)))]
 pub async fn process(State(state): State<AppState>, caller: Caller) -> Result<(StatusCode, Json<Nudged>), ApiError> {
-    caller.require(Role::Admin)?;
     let draft = caller.act(state.now()).draft("payouts.process", "");
     state.store.write(move |tx| audit::append(tx, draft.clone())).await?;
     state.nudges.nudge(Job::Payouts);

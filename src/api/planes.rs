@@ -31,7 +31,7 @@ pub struct Separate {
 
 /// Refuses what belongs to another listener, as if it did not exist.
 pub async fn check(State(state): State<AppState>, request: Request, next: Next) -> Result<Response, ApiError> {
-    let separate = state.settings.transport.separate;
+    let separate = state.settings().transport.separate;
     let Some(link) = request.extensions().get::<Link>().filter(|_| separate != Separate::default()) else {
         return Ok(next.run(request).await);
     };

@@ -15,13 +15,10 @@ use super::state::AppState;
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
 
-use HttpMethod::{Delete, Get, Post, Put};
+use HttpMethod::{Get, Post};
 
 /// Below `/api/v1`.
 const PLANNED: &[(HttpMethod, &str, &str, Scope, &str)] = &[
-    (Get, "/nodes/{id}/resources/thresholds", "resources", Scope::ResourceRead, "Thresholds of a node's alerts"),
-    (Put, "/nodes/{id}/resources/thresholds", "resources", Scope::ResourceWrite, "Set the thresholds of a node's alerts"),
-    (Post, "/nodes/{id}/resources/allocate", "resources", Scope::ResourceWrite, "Allocate resources of a node"),
     (Post, "/nodes/{id}/poot/validate", "poot", Scope::PootValidate, "Validate an output of a node"),
     (Post, "/nodes/poot/batch-validate", "poot", Scope::PootBatch, "Validate outputs of several nodes"),
     (Get, "/poot/{node_id}", "poot", Scope::PootRead, "The proof document of a node"),
@@ -29,16 +26,12 @@ const PLANNED: &[(HttpMethod, &str, &str, Scope, &str)] = &[
     (Post, "/nodes/payouts/batch", "payouts", Scope::PayoutBatch, "Pay several nodes"),
     (Get, "/nodes/payouts/schedule", "payouts", Scope::PayoutRead, "When nodes are paid"),
     (Post, "/nodes/payouts/schedule", "payouts", Scope::PayoutProcess, "Schedule payouts"),
-    (Get, "/tokens", "people", Scope::TokenRead, "API tokens"),
-    (Post, "/tokens", "people", Scope::TokenWrite, "Make an API token"),
-    (Delete, "/tokens/{id}", "people", Scope::TokenWrite, "Revoke an API token"),
     (Get, "/wallet", "payouts", Scope::LedgerRead, "The wallet that pays"),
     (Get, "/replication", "operations", Scope::StorageRead, "State of the replication"),
     (Get, "/fleet/managers", "fleet", Scope::FleetRead, "The managers of the cluster"),
     (Get, "/fleet/nodes", "fleet", Scope::FleetRead, "The nodes of all managers"),
     (Get, "/fleet/summary", "fleet", Scope::FleetRead, "The cluster in numbers"),
     (Post, "/backup", "operations", Scope::StorageBackup, "Make a backup"),
-    (Put, "/settings", "operations", Scope::SettingsWrite, "Change settings"),
 ];
 
 async fn not_built() -> ApiError {

@@ -9,6 +9,7 @@ use super::input::RawAmount;
 use super::listing::{OnOff, Order, descending, found, search, word};
 use super::node_view::{NodeView, show};
 use super::nodes::{node_id, published};
+use super::pool_health::{PoolHealthView, PoolsHealth};
 use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path, Query};
 use crate::domain::ids::{NodeId, PoolId, PoolIndex};
 use crate::domain::money::{Currency, Units};
@@ -16,7 +17,6 @@ use crate::domain::node::ResourceLimits;
 use crate::domain::pool::{DEFAULT_POOL_ID, NewPool, Pool, PoolChange, Pricing, PricingChange, ScalingPolicy};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::time::Slot;
-use crate::domain::user::Role;
 use crate::live::Change;
 use crate::storage::core::{nodes, pools};
 
@@ -42,6 +42,7 @@ pub struct PoolView {
     pub auto_scaling: bool,
     pub scaling_policy: Option<ScalingPolicy>,
     pub pricing: PricingView,
+    pub health: PoolHealthView,
     #[schema(format = DateTime, example = "2026-09-21T14:13:20Z")]
     pub created_at: String,
     #[schema(format = DateTime, example = "2026-09-21T14:13:20Z")]
@@ -63,7 +64,7 @@ pub struct PricingView {
 }
 
 impl PoolView {
-    fn of(pool: &Pool, node_count: u32, slot: Slot) -> PoolView {
+    fn of(pool: &Pool, node_count: u32, slot: Slot, health: PoolHealthView) -> PoolView {
         let Pricing { cost_per_hour, reward_per_hour, currency } = *pool.pricing.latest();
         let pricing = PricingView {
             cost_per_hour: cost_per_hour.to_decimal(currency).to_string(),
@@ -81,6 +82,7 @@ impl PoolView {
             auto_scaling: pool.auto_scaling,
             scaling_policy: pool.scaling_policy,
             pricing,
+            health,
             created_at: pool.created_at.rfc3339(),
             updated_at: pool.updated_at.rfc3339(),
         }
@@ -88,8 +90,10 @@ impl PoolView {
 }
 
 fn show_pool(state: &AppState, pool: &Pool) -> Result<PoolView, ApiError> {
-    let count = pools::member_count(&state.store.read()?, pool.index)?;
-    Ok(PoolView::of(pool, count, state.now().wall.slot()))
+    let read = state.store.read()?;
+    let count = pools::member_count(&read, pool.index)?;
+    let health = PoolsHealth::load(state, &read)?.of(pool.index);
+    Ok(PoolView::of(pool, count, state.now().wall.slot(), health))
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -126,13 +130,7 @@ pub enum Sort {
 /// List pools
 #[utoipa::path(get, path = "/nodes/pools", tag = "pools", security(("access" = ["pool:read"])), params(PageQuery, PoolQuery),
     responses((status = 200, body = PoolList), (status = 400, body = ErrorBody)))]
-pub async fn list(
-    State(state): State<AppState>,
-    caller: Caller,
-    page: Page,
-    Query(query): Query<PoolQuery>,
-) -> Result<Json<PoolList>, ApiError> {
-    caller.require(Role::Viewer)?;
+pub async fn list(State(state): State<AppState>, page: Page, Query(query): Query<PoolQuery>) -> Result<Json<PoolList>, ApiError> {
     let mut errors = FieldErrors::default();
     let sort = word(&mut errors, "sort", query.sort.as_deref(), "created_at, updated_at, name or node_count").unwrap_or(Sort::CreatedAt);
     let descending = descending(&mut errors, query.order.as_deref(), Order::Asc);
@@ -158,16 +156,16 @@ pub async fn list(
         rows.reverse();
     }
     let (rows, pagination) = page.slice(rows);
-    let slot = state.now().wall.slot();
-    let view = |pool: &Pool| PoolView::of(pool, count(pool), slot);
+    let (slot, health) = (state.now().wall.slot(), PoolsHealth::load(&state, &read)?);
+    let view = |pool: &Pool| PoolView::of(pool, count(pool), slot, health.of(pool.index));
     Ok(Json(PoolList { pools: rows.iter().map(view).collect(), pagination }))
 }
 
 /// List pools (flat)
 #[utoipa::path(get, path = "/pools", tag = "pools", security(("access" = ["pool:read"])), params(PageQuery, PoolQuery),
     responses((status = 200, body = PoolList), (status = 400, body = ErrorBody)))]
-pub async fn list_flat(state: State<AppState>, caller: Caller, page: Page, query: Query<PoolQuery>) -> Result<Json<PoolList>, ApiError> {
-    list(state, caller, page, query).await
+pub async fn list_flat(state: State<AppState>, page: Page, query: Query<PoolQuery>) -> Result<Json<PoolList>, ApiError> {
+    list(state, page, query).await
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -237,14 +235,13 @@ pub async fn create(
     caller: Caller,
     Json(asked): Json<NodePoolCreateRequest>,
 ) -> Result<(StatusCode, Json<PoolView>), ApiError> {
-    caller.require(Role::Operator)?;
     let mut errors = FieldErrors::default();
     let default = pools::by_id(&state.store.read()?, &pool_id(DEFAULT_POOL_ID)?)?.ok_or(Refusal::PoolNotFound)?;
     let default = *default.pricing.latest();
     let new = NewPool {
         name: asked.name,
         description: asked.description,
-        max_nodes: asked.max_nodes.unwrap_or(state.settings.max_nodes_per_pool),
+        max_nodes: asked.max_nodes.unwrap_or(state.settings().max_nodes_per_pool),
         resource_limits: asked.resource_limits,
         auto_scaling: asked.auto_scaling,
         scaling_policy: asked.scaling_policy,
@@ -262,8 +259,7 @@ pub async fn create(
 /// Show a pool
 #[utoipa::path(get, path = "/nodes/pools/{pool_id}", tag = "pools", security(("access" = ["pool:read"])), params(("pool_id" = String, Path)),
     responses((status = 200, body = PoolView), (status = 404, body = ErrorBody)))]
-pub async fn get(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<PoolView>, ApiError> {
-    caller.require(Role::Viewer)?;
+pub async fn get(State(state): State<AppState>, Path(id): Path<String>) -> Result<Json<PoolView>, ApiError> {
     let pool = pools::by_id(&state.store.read()?, &pool_id(&id)?)?.ok_or(Refusal::PoolNotFound)?;
     Ok(Json(show_pool(&state, &pool)?))
 }
@@ -271,8 +267,8 @@ pub async fn get(State(state): State<AppState>, caller: Caller, Path(id): Path<S
 /// Show a pool (flat)
 #[utoipa::path(get, path = "/pools/{id}", tag = "pools", security(("access" = ["pool:read"])), params(("id" = String, Path)),
     responses((status = 200, body = PoolView), (status = 404, body = ErrorBody)))]
-pub async fn get_flat(state: State<AppState>, caller: Caller, id: Path<String>) -> Result<Json<PoolView>, ApiError> {
-    get(state, caller, id).await
+pub async fn get_flat(state: State<AppState>, id: Path<String>) -> Result<Json<PoolView>, ApiError> {
+    get(state, id).await
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -300,10 +296,9 @@ pub async fn update(
     Path(id): Path<String>,
     Json(asked): Json<NodePoolUpdateRequest>,
 ) -> Result<Json<PoolView>, ApiError> {
-    caller.require(Role::Operator)?;
     let id = pool_id(&id)?;
     let now = state.now();
-    let price_from = now.wall.slot().next_epoch(state.settings.epoch_slots);
+    let price_from = now.wall.slot().next_epoch(state.settings().epoch_slots);
     let read = state.store.read()?;
     let before = pools::by_id(&read, &id)?.ok_or(Refusal::PoolNotFound)?;
     let mut errors = FieldErrors::default();
@@ -331,7 +326,6 @@ pub async fn update(
 #[utoipa::path(delete, path = "/nodes/pools/{pool_id}", tag = "pools", security(("access" = ["pool:write"])), params(("pool_id" = String, Path)),
     responses((status = 204), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub async fn delete(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
-    caller.require(Role::Operator)?;
     let id = pool_id(&id)?;
     let act = caller.act(state.now());
     state.store.write(move |tx| pools::delete(tx, &act, &id)).await?;
@@ -359,7 +353,6 @@ pub async fn add_node(
     Path(id): Path<String>,
     Json(asked): Json<PoolMemberRequest>,
 ) -> Result<Json<NodeView>, ApiError> {
-    caller.require(Role::Operator)?;
     let pool = pool_id(&id)?;
     let mut errors = FieldErrors::default();
     let node = NodeId::parse(&asked.node_id).map_err(|e| errors.add("node_id", e.to_string()));
@@ -392,7 +385,6 @@ pub async fn remove_node(
     caller: Caller,
     Path((pool, node)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
-    caller.require(Role::Operator)?;
     let (pool, node) = (pool_id(&pool)?, node_id(&node)?);
     let (act, directory) = (caller.act(state.now()), state.store.directory.clone());
     let node = state.store.write(move |tx| nodes::leave(tx, &directory, &act, &pool, &node)).await?;

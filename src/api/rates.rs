@@ -86,7 +86,7 @@ impl Class {
             return if path == "/metrics" { Class::General } else { Class::Light };
         };
         match path {
-            "/agent/enrol" | "/agent/report" | "/agent/late" | "/auth/node/token" => Class::Signed,
+            "/agent/enrol" | "/agent/report" | "/agent/late" | "/agent/commands" | "/auth/node/token" => Class::Signed,
             "/auth/node/challenge" => Class::Challenge,
             // Pages read scores and payouts many at a time; what makes work or moves money is what the tighter limits are for.
             _ if safe => Class::General,
@@ -168,7 +168,9 @@ impl Rates {
                 let buckets = match (class, principal) {
                     (Class::Poot, _) => &self.poot,
                     (Class::Payout, _) => &self.payout,
-                    (_, Principal::User { role, .. }) => self.of_role(*role),
+                    (_, Principal::User { role, .. } | Principal::Token { role, .. } | Principal::Gateway { role, .. }) => {
+                        self.of_role(*role)
+                    }
                     (_, Principal::Node { .. }) => &self.node,
                     (_, Principal::Anonymous) => &self.public,
                 };

@@ -164,12 +164,12 @@ impl Agent {
             incarnation: Incarnation(7),
             seq,
             run: None,
-            workload: None,
-            capabilities: Vec::new(),
             items: vec![Item { seq, age_ms: 0, witness: None, running: None, sample: Sample::default() }],
             fingerprint: self.machine.request.fingerprint.clone(),
             agent_version: "1".into(),
             dropped: 0,
+            workload: None,
+            capabilities: Vec::new(),
         };
         self.send(site, PATH_REPORT, Purpose::Report, seq, serde_json::to_value(report).unwrap()).await
     }

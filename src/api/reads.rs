@@ -2,17 +2,21 @@
 
 use std::collections::HashMap;
 
+use serde::Serialize;
+
 use super::auth::Caller;
 use super::error::ApiError;
 use super::nodes::node_id;
 use super::state::AppState;
-use crate::domain::ids::{NodeIndex, PoolIndex};
+use crate::domain::audit::Actor;
+use crate::domain::ids::{NodeIndex, PoolIndex, UserId};
 use crate::domain::node::Node;
 use crate::domain::refusal::Refusal;
 use crate::domain::user::Role;
-use crate::storage::core::{nodes, pools};
+use crate::storage::core::tables::{NODE_IDS, POOL_IDS};
+use crate::storage::core::{nodes, people, pools};
 use crate::storage::fault::Fault;
-use crate::storage::table::Snapshot;
+use crate::storage::table::{Read, Snapshot};
 
 /// Long reads at one time; the others wait for their turn, so that a few people with charts do not take both cores of a small machine.
 pub const LONG_READS: usize = 2;
@@ -54,16 +58,56 @@ pub struct Named {
     pub name: String,
 }
 
+/// Who did something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = Doer)]
+pub struct Person {
+    /// Of the person or the node, or `console`.
+    pub id: String,
+    /// As it is now; null where nobody knows it any more.
+    pub name: Option<String>,
+}
+
 /// Ids and names of nodes and pools, deleted ones included; each is looked up once.
 pub struct Names<'a> {
     read: &'a Snapshot,
     nodes: HashMap<NodeIndex, Named>,
     pools: HashMap<PoolIndex, Named>,
+    /// By id, of what an id alone names.
+    texts: HashMap<String, Option<String>>,
 }
 
 impl<'a> Names<'a> {
     pub fn new(read: &'a Snapshot) -> Names<'a> {
-        Names { read, nodes: HashMap::new(), pools: HashMap::new() }
+        Names { read, nodes: HashMap::new(), pools: HashMap::new(), texts: HashMap::new() }
+    }
+
+    /// Name of a node, a pool or a person, by its id; deleted nodes and pools included.
+    pub fn subject(&mut self, id: &str) -> Result<Option<String>, Fault> {
+        if let Some(known) = self.texts.get(id) {
+            return Ok(known.clone());
+        }
+        let name = if let Ok(id) = UserId::parse(id) {
+            people::user(self.read, &id)?.map(|user| user.username)
+        } else if let Some(index) = self.read.get(NODE_IDS, &id.to_owned())? {
+            nodes::ever(self.read, NodeIndex(index.0))?.map(|node| node.name)
+        } else if let Some(index) = self.read.get(POOL_IDS, &id.to_owned())? {
+            pools::ever(self.read, PoolIndex(index.0))?.map(|pool| pool.name)
+        } else {
+            None
+        };
+        self.texts.insert(id.to_owned(), name.clone());
+        Ok(name)
+    }
+
+    /// None when the manager itself did it.
+    pub fn person(&mut self, actor: &Actor) -> Result<Option<Person>, Fault> {
+        if *actor == Actor::System {
+            return Ok(None);
+        }
+        let id = actor.to_string();
+        let name = self.subject(&id)?;
+        Ok(Some(Person { id, name }))
     }
 
     pub fn node(&mut self, index: NodeIndex) -> Result<Named, Fault> {

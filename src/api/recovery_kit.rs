@@ -11,7 +11,7 @@ use super::json::Json;
 use super::state::AppState;
 use super::two_factor::proved_or_fresh;
 use crate::domain::refusal::FieldErrors;
-use crate::domain::user::{Role, check_password};
+use crate::domain::user::check_password;
 use crate::storage::core::{audit, setup_steps};
 use crate::storage::recovery::{self, Kit};
 
@@ -31,7 +31,6 @@ pub struct KitRequest {
 /// Data key and manager identity, sealed under the passphrase. `keys recover --kit FILE` puts them back.
 #[utoipa::path(post, path = "/recovery-kit", tag = "operations", security(("access" = ["recovery:write"])), request_body = KitRequest, responses((status = 200, body = Kit), (status = 403, description = "the password or code is wrong, or wanted and missing")))]
 pub async fn make(State(state): State<AppState>, caller: Caller, Json(body): Json<KitRequest>) -> Result<impl IntoResponse, ApiError> {
-    caller.require(Role::SuperAdmin)?;
     let mut errors = FieldErrors::default();
     check_password(&mut errors, "passphrase", &body.passphrase);
     errors.finish()?;

@@ -4,12 +4,13 @@
 use rust_decimal::prelude::ToPrimitive;
 use serde::Serialize;
 
+use super::thresholds::ThresholdsView;
 use crate::domain::credits::{Epoch, GROWS_FROM_PERCENT, LOSS_PER_SLOT_DOWN, SLOTS_TO_MAX};
 use crate::domain::explanation::{Change, Kind, Scored, changes};
 use crate::domain::ids::NodeIndex;
 use crate::domain::poot::{INTERRUPTIONS_AT_ZERO, Inputs, Params, ScoreState};
 use crate::storage::Store;
-use crate::storage::core::epochs;
+use crate::storage::core::{epochs, thresholds};
 use crate::storage::fault::Fault;
 use crate::storage::hot::leaves;
 use crate::storage::present::Standings;
@@ -87,9 +88,8 @@ pub struct PootParams {
     /// Interruptions at which the stability factor is zero.
     pub interruptions_to_zero: u16,
     pub multiplier: MultiplierRule,
-    /// Null: measurements have no thresholds in this release.
-    #[schema(value_type = Option<Object>)]
-    pub resources: Option<serde_json::Value>,
+    /// Of the node's measurements, as they are now: a sample below every warning limit is within. Null where it is about no one node.
+    pub resources: Option<ThresholdsView>,
 }
 
 /// A whole number of percent or hundredths as a fraction.
@@ -166,11 +166,13 @@ pub struct Explanation {
 
 impl Explanation {
     pub fn of(store: &Store, node: NodeIndex, standings: &Standings) -> Result<Explanation, Fault> {
-        let thresholds = PootParams::from(&standings.params);
+        let core = store.read()?;
+        let pool = store.directory.by_index(node).and_then(|entry| *entry.pool.latest());
+        let resources = ThresholdsView::from(thresholds::effective(&core, node, pool)?);
+        let thresholds = PootParams { resources: Some(resources), ..PootParams::from(&standings.params) };
         let Some((epoch, leaf)) = standings.epoch.zip(standings.of(node).leaf) else {
             return Ok(Explanation { epoch: None, inputs: None, thresholds, previous: None, changes: Vec::new() });
         };
-        let core = store.read()?;
         // The last head may be of a gap; what counted is in the head of the leaf.
         let params = epochs::by_epoch(&core, epoch)?.map_or(standings.params, |head| head.params);
         let head = epochs::before(&core, epoch)?;

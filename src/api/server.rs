@@ -21,7 +21,7 @@ use tower::ServiceExt;
 
 use super::capacity::{Capacity, Limits, Place};
 use super::middleware::Peer;
-use super::patience::Patience;
+use super::patience::{Patience, Timely};
 use super::planes::Plane;
 use super::tls::Tls;
 
@@ -43,6 +43,8 @@ pub struct Timeouts {
     pub handshake: Duration,
     /// For the head of a request; an idle connection ends after it too.
     pub header: Duration,
+    /// For the whole body of a request; longer than `json` waits, which has an answer for who is slow.
+    pub body: Duration,
     /// For taking anything of an answer.
     pub write: Duration,
 }
@@ -50,7 +52,7 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Timeouts {
         let seconds = Duration::from_secs;
-        Timeouts { first_byte: seconds(10), handshake: seconds(10), header: seconds(10), write: seconds(30) }
+        Timeouts { first_byte: seconds(10), handshake: seconds(10), header: seconds(10), body: seconds(30), write: seconds(30) }
     }
 }
 
@@ -183,8 +185,9 @@ async fn shake_hands<S: Duplex>(stream: S, tls: &Tls) -> io::Result<impl Duplex 
 }
 
 async fn converse(stream: Box<dyn Duplex>, link: Link, peer: Peer, router: Router, door: &Door, mut stopping: watch::Receiver<bool>) {
+    let body_timeout = door.timeouts.body;
     let service = router.map_request(move |request: hyper::Request<hyper::body::Incoming>| {
-        let mut request: Request = request.map(axum::body::Body::new);
+        let mut request: Request = request.map(|body| axum::body::Body::new(Timely::new(body, body_timeout)));
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(link);
         request

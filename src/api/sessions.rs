@@ -1,4 +1,4 @@
-//! Where a person is signed in, for that person.
+//! Where a person is signed in, for that person and for admins.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -9,10 +9,11 @@ use super::auth::{Caller, SessionKey};
 use super::error::{ApiError, ErrorBody};
 use super::json::{Json, Path};
 use super::login::set_cookie;
+use super::people::user_id;
 use super::state::AppState;
 use crate::domain::ids::UserId;
 use crate::domain::refusal::Refusal;
-use crate::domain::session::{Carrier, session_id};
+use crate::domain::session::{Carrier, Session, session_id};
 use crate::domain::user::Role;
 use crate::storage::core::people;
 
@@ -59,12 +60,17 @@ fn own(caller: &Caller) -> Result<(UserId, SessionKey), ApiError> {
 /// Where one is signed in
 #[utoipa::path(get, path = "/sessions", tag = "people", security(("access" = ["session:self"])), responses((status = 200, body = SessionList)))]
 pub async fn list(State(state): State<AppState>, caller: Caller) -> Result<Json<SessionList>, ApiError> {
-    let (user, key) = own(&caller)?;
-    let mut found = people::sessions(&state.store.read()?, &user, state.now().wall)?;
-    found.sort_by_key(|(hash, session)| (*hash != key.token_hash, std::cmp::Reverse(session.used_at)));
-    let view = |(hash, session): ([u8; 32], crate::domain::session::Session)| SessionView {
+    let (user, _) = own(&caller)?;
+    shown(&state, &caller, &user)
+}
+
+fn shown(state: &AppState, caller: &Caller, user: &UserId) -> Result<Json<SessionList>, ApiError> {
+    let current = caller.session.map(|key| key.token_hash);
+    let mut found = people::sessions(&state.store.read()?, user, state.now().wall)?;
+    found.sort_by_key(|(hash, session)| (Some(*hash) != current, std::cmp::Reverse(session.used_at)));
+    let view = |(hash, session): ([u8; 32], Session)| SessionView {
         id: session_id(&hash),
-        current: hash == key.token_hash,
+        current: Some(hash) == current,
         carrier: match session.carrier {
             Carrier::Cookie => SessionCarrier::Browser,
             Carrier::Bearer => SessionCarrier::Program,
@@ -102,5 +108,36 @@ pub async fn end_others(State(state): State<AppState>, caller: Caller) -> Result
     let (user, key) = own(&caller)?;
     let act = caller.act(state.now());
     state.store.write(move |tx| people::end_other_sessions(tx, &user, &key.token_hash, &act)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Somebody whom the caller may see to: nobody above themselves.
+fn other(state: &AppState, caller: &Caller, id: &str) -> Result<UserId, ApiError> {
+    let id = user_id(id)?;
+    let user = people::user(&state.store.read()?, &id)?.ok_or(Refusal::UserNotFound)?;
+    caller.require(user.role)?;
+    Ok(id)
+}
+
+/// Where a person is signed in
+#[utoipa::path(get, path = "/users/{id}/sessions", tag = "people", security(("access" = ["user:read"])), params(("id" = String, Path)),
+    responses((status = 200, body = SessionList), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody)))]
+pub async fn list_of(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<SessionList>, ApiError> {
+    let user = other(&state, &caller, &id)?;
+    shown(&state, &caller, &user)
+}
+
+/// End a session of a person
+#[utoipa::path(delete, path = "/users/{id}/sessions/{session_id}", tag = "people", security(("access" = ["user:write"])),
+    params(("id" = String, Path), ("session_id" = String, Path)),
+    responses((status = 204), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody)))]
+pub async fn end_of(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path((id, session)): Path<(String, String)>,
+) -> Result<StatusCode, ApiError> {
+    let user = other(&state, &caller, &id)?;
+    let act = caller.act(state.now());
+    state.store.write(move |tx| people::end_session(tx, &user, &session, &act)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -8,13 +8,14 @@ use tokio::sync::{Semaphore, watch};
 
 use super::audit_export::EXPORTS;
 use super::commands::Waiting;
+use super::gateway_jwt::Gateway;
 use super::hosts::Hosts;
 use super::idempotency::InProgress;
 use super::passwords::{Attempts, Stretching};
 use super::planes::Separate;
 use super::rates::{Limits, Rates};
 use super::reads::LONG_READS;
-use super::settings::SettingView;
+use super::settings::{Configuration, SettingView};
 use super::tls::Tls;
 use crate::clock::Clock;
 use crate::crypto::Entropy;
@@ -24,7 +25,7 @@ use crate::domain::pool::DEFAULT_MAX_NODES;
 use crate::domain::poot::Params;
 use crate::domain::time::Now;
 use crate::domain::totp::CodeGuesses;
-use crate::live::{Events, Metrics, Nudges, Refusals};
+use crate::live::{Current, Events, Metrics, Nudges, Refusals};
 use crate::storage::Store;
 use crate::storage::core::audit;
 use crate::storage::fault::WriteError;
@@ -63,6 +64,8 @@ pub struct ApiSettings {
     pub settlement: Settlement,
     /// Requests per minute.
     pub rates: Limits,
+    /// The API gateway whose JWTs are taken.
+    pub gateway: Option<Gateway>,
     /// All settings, as people see them.
     pub listed: Vec<SettingView>,
 }
@@ -80,6 +83,7 @@ impl Default for ApiSettings {
             poot: Params::default(),
             settlement: Settlement::Simulated,
             rates: Limits::default(),
+            gateway: None,
             listed: Vec::new(),
         }
     }
@@ -97,7 +101,10 @@ pub struct Shared {
     pub events: Events,
     pub refusals: Refusals,
     pub metrics: Metrics,
-    pub settings: ApiSettings,
+    settings: Current<ApiSettings>,
+    /// One change of settings at a time: it is checked against what is stored, and put in force after its commit.
+    pub(super) changing_settings: tokio::sync::Mutex<()>,
+    pub(super) configuration: Arc<dyn Configuration>,
     /// True once the process is stopping: streams end.
     pub stopping: watch::Receiver<bool>,
     pub challenges: Mutex<Challenges>,
@@ -121,22 +128,25 @@ pub struct Parts {
     pub clock: Clock,
     pub nudges: Nudges,
     pub events: Events,
-    pub settings: ApiSettings,
+    pub settings: Current<ApiSettings>,
+    pub configuration: Arc<dyn Configuration>,
     pub stopping: watch::Receiver<bool>,
 }
 
 impl AppState {
     pub fn new(parts: Parts) -> AppState {
-        let Parts { store, clock, nudges, events, settings, stopping } = parts;
+        let Parts { store, clock, nudges, events, settings, configuration, stopping } = parts;
         AppState(Arc::new(Shared {
             entropy: store.entropy.clone(),
-            rates: Rates::new(&settings.rates, &clock),
+            rates: Rates::new(&settings.get().rates, &clock),
             clock,
             nudges,
             events,
             refusals: Refusals::new(),
             metrics: Metrics::new(),
             settings,
+            changing_settings: tokio::sync::Mutex::default(),
+            configuration,
             stopping,
             challenges: Mutex::default(),
             attempts: Attempts::default(),
@@ -153,13 +163,18 @@ impl AppState {
         }))
     }
 
-    /// Writes what was refused, and only counted so far, to the audit log.
-    pub async fn flush_refusals(&self) -> Result<(), WriteError> {
-        let drafts = self.refusals.take();
+    /// Writes what was refused, and only counted so far, to the audit log, when that may have its commit or the process ends.
+    pub async fn flush_refusals(&self, last: bool) -> Result<(), WriteError> {
+        let drafts = if last { self.refusals.take_last() } else { self.refusals.take(self.now().wall) };
         if drafts.is_empty() {
             return Ok(());
         }
         self.store.write(move |tx| audit::append_all(tx, &drafts)).await
+    }
+
+    /// The settings in force at this moment.
+    pub fn settings(&self) -> Arc<ApiSettings> {
+        self.settings.get()
     }
 
     pub fn now(&self) -> Now {

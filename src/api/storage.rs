@@ -12,7 +12,6 @@ use super::json::Json;
 use super::reads;
 use super::state::AppState;
 use crate::domain::refusal::Refusal;
-use crate::domain::user::Role;
 use crate::host::device::{self, Kind};
 use crate::host::probe::{self, Measured, Verdict};
 use crate::storage::core::audit;
@@ -104,7 +103,6 @@ fn space(state: &AppState) -> Result<(u64, u64), ApiError> {
 /// What the store lies on
 #[utoipa::path(get, path = "/storage", tag = "operations", security(("access" = ["storage:read"])), responses((status = 200, body = StorageView)))]
 pub async fn show(State(state): State<AppState>, caller: Caller) -> Result<Json<StorageView>, ApiError> {
-    caller.require(Role::Viewer)?;
     let admin = caller.is_admin();
     reads::long(&state, move |state| {
         let (total_bytes, free_bytes) = space(state)?;
@@ -183,7 +181,6 @@ impl StorageCheck {
 #[utoipa::path(post, path = "/storage/check", tag = "operations", security(("access" = ["storage:check"])), responses(
     (status = 200, body = StorageCheck), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub async fn check(State(state): State<AppState>, caller: Caller) -> Result<Json<StorageCheck>, ApiError> {
-    caller.require(Role::Admin)?;
     let turn = state.storage_check.clone().try_acquire_owned().map_err(|_| Refusal::StorageCheckRunning)?;
     let (_, free_bytes) = space(&state)?;
     if free_bytes < probe::FLOOR_BYTES {

@@ -10,6 +10,7 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
+use super::settings::FixedConfiguration;
 use super::{ApiSettings, AppState, Parts, router};
 use crate::clock::{Clock, Driver};
 use crate::crypto::Entropy;
@@ -17,7 +18,7 @@ use crate::domain::audit::Act;
 use crate::domain::money::{Currency, Units};
 use crate::domain::pool::Pricing;
 use crate::domain::time::{BootMs, Timestamp, TrustPolicy};
-use crate::live::{Event, Events, Nudges};
+use crate::live::{Current, Event, Events, Nudges};
 use crate::storage::core::pools;
 use crate::storage::{Store, StoreOptions, setup_code};
 
@@ -36,20 +37,24 @@ pub struct Site {
 
 impl Site {
     pub fn new() -> Site {
-        let dir = tempfile::tempdir().unwrap();
-        let data = dir.path().join("data");
-        Site::over(dir, data, Driver::new(T, BootMs(5_000)))
+        Site::with(ApiSettings::default())
     }
 
-    fn over(dir: tempfile::TempDir, data: std::path::PathBuf, driver: Driver) -> Site {
+    pub fn with(settings: ApiSettings) -> Site {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        Site::over(dir, data, Driver::new(T, BootMs(5_000)), settings)
+    }
+
+    fn over(dir: tempfile::TempDir, data: std::path::PathBuf, driver: Driver, settings: ApiSettings) -> Site {
         let clock = Clock::driven(&driver, TrustPolicy::Earned, Timestamp(0));
         let options = StoreOptions { dir: data, core_cache_bytes: 1 << 20, hot_cache_bytes: 1 << 20, boot_id: "boot".into() };
         let store = Arc::new(Store::open(&options, Entropy::new(), clock.now()).unwrap());
         let (stop, stopping) = watch::channel(false);
-        let (nudges, events, settings) = (Nudges::new(), Events::new(1), ApiSettings::default());
+        let (nudges, events, settings) = (Nudges::new(), Events::new(1), Current::new(settings));
         let told = events.clone();
         store.core.watch_alerts(move |change| told.publish(&Event::Alert(change)));
-        let state = AppState::new(Parts { store, clock, nudges, events, settings, stopping });
+        let state = AppState::new(Parts { store, clock, nudges, events, settings, configuration: Arc::new(FixedConfiguration), stopping });
         Site { router: router(state.clone()), state, driver, stop, dir }
     }
 
@@ -57,10 +62,10 @@ impl Site {
     pub fn reopened(self) -> Site {
         let Site { state, driver, router, stop, dir } = self;
         drop((router, stop));
-        let dir_of_store = state.store.dir().to_owned();
+        let (dir_of_store, settings) = (state.store.dir().to_owned(), ApiSettings::clone(&state.settings()));
         state.store.close();
         drop(state);
-        Site::over(dir, dir_of_store, driver)
+        Site::over(dir, dir_of_store, driver, settings)
     }
 
     pub async fn send(&self, request: Request<Body>) -> Response {

@@ -269,3 +269,78 @@ async fn a_browser_gets_a_cookie_and_a_program_a_token() {
     let carriers: Vec<&str> = sessions["sessions"].as_array().unwrap().iter().map(|s| s["carrier"].as_str().unwrap()).collect();
     assert_eq!(carriers.iter().filter(|c| **c == "program").count(), 1, "setup and the browser made none: {carriers:?}");
 }
+
+#[tokio::test]
+async fn nobody_is_locked_out_by_the_failures_of_others() {
+    let site = Site::new();
+    site.set_up().await;
+    let from = async |address: &str, password: &str| {
+        let body = json!({"username": "root", "password": password});
+        site.call(Method::POST, "/api/v1/auth/login", Some(body), &[("x-forwarded-for", address)]).await.0
+    };
+    let mut slowed_down = 0;
+    for n in 0..60 {
+        let status = from(&format!("198.51.100.{n}"), "wrong password").await;
+        slowed_down += usize::from(status == StatusCode::TOO_MANY_REQUESTS);
+    }
+    assert_eq!(slowed_down, 55);
+    assert_eq!(from("203.0.113.9", PASSWORD).await, StatusCode::TOO_MANY_REQUESTS, "a stranger's right password waits, too");
+    assert_eq!(site.login("root", PASSWORD, None).await.0, StatusCode::OK, "from home");
+    site.driver.advance_ms(5 * 60_000);
+    assert_eq!(from("203.0.113.9", PASSWORD).await, StatusCode::OK, "and the wait has an end elsewhere");
+}
+
+/// What is logged on this thread, every level.
+#[derive(Clone, Default)]
+struct Logged(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn no_password_code_or_token_is_logged_or_audited() {
+    let logged = Logged::default();
+    let writer = logged.clone();
+    let log = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(log);
+    let site = Site::new();
+    let root = site.set_up().await;
+    let (_, made) = site.post(&root, "/tokens", json!({"name": "n", "role": "admin", "expires_in_days": 1})).await;
+    let program = made["token"].as_str().unwrap().to_owned();
+    site.as_bearer(&program, Method::GET, "/api/v1/nodes", None).await;
+    let (_, enrolment) = site.post(&root, "/enrolment-tokens", json!({})).await;
+    let (app, recovery) = site.enable(&root).await;
+    site.next_step();
+    let code = app.code(&site, 0);
+    site.login("root", "a wrong password!", Some(&code)).await;
+    site.login("root", PASSWORD, Some("AAAA-BBBB-CCCC-DDDD")).await;
+    let (_, signed_in) = site.login("root", PASSWORD, Some(&code)).await;
+    let token = signed_in["access_token"].as_str().unwrap().to_owned();
+    site.post(&token, "/auth/confirm", json!({"totp": recovery[0]})).await;
+    site.as_bearer("a-stolen-token", Method::GET, "/api/v1/nodes", None).await;
+    let (status, audited) = site.as_bearer(&token, Method::GET, "/api/v1/audit?limit=100", None).await;
+    assert_eq!(status, StatusCode::OK);
+    let log = String::from_utf8(logged.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("/auth/login"), "requests are logged: {log}");
+    let enrolment = enrolment["token"].as_str().unwrap().split('.').nth(1).unwrap();
+    let secrets = [PASSWORD, "a wrong password!", "AAAA-BBBB-CCCC-DDDD", "a-stolen-token", root.as_str(), token.as_str(), program.as_str()];
+    let more = [
+        program.rsplit('_').next().unwrap().to_owned(),
+        enrolment.to_owned(),
+        BASE32.encode(&app.0),
+        recovery[0].clone(),
+        recovery[1].clone(),
+    ];
+    for secret in secrets.into_iter().map(str::to_owned).chain(more) {
+        assert!(!log.contains(&secret), "{secret} is in the log");
+        assert!(!audited.to_string().contains(&secret), "{secret} is in the audit log");
+    }
+}

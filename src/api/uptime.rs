@@ -41,7 +41,7 @@ pub struct UptimeSlots {
     pub first_slot: u32,
     /// RFC 3339, UTC; start of the first slot.
     pub start: String,
-    /// One letter for each of 2880 slots of 30 s, oldest first, the present one last: `p` proven, `m` missed, `a` attested (reported later, without proof), `u` unobserved
+    /// One letter for each of 2880 slots of 30 s, oldest first, the present one last: `p` proven, `m` missed, `a` attested (reported without proof: later, or while the workload was not wanted or did not run), `u` unobserved
     /// (the manager was not there to see), `o` open, `x` the node did not count: not enrolled, in maintenance or suspended.
     pub states: String,
 }

@@ -42,6 +42,7 @@ pub struct Listed {
     pub origin: Origin,
     pub allowed: String,
     pub meaning: String,
+    pub secret: bool,
 }
 
 /// Every setting in force, in the order in which they are documented.
@@ -59,6 +60,7 @@ pub(super) fn listed(keys: &[Key], values: &Values) -> Vec<Listed> {
         origin: values.origin(&key.name).cloned().unwrap_or(Origin::Default),
         allowed: key.allowed.clone(),
         meaning: key.doc.clone(),
+        secret: key.secret,
     };
     keys.iter().map(one).collect()
 }

@@ -227,6 +227,22 @@ pub(super) fn http_url() -> Rule<String> {
     })
 }
 
+/// A secret of so many characters at least, and few enough to be one.
+pub(super) fn secret(min: usize) -> Rule<Secret> {
+    const MAX: usize = 1_024;
+    Rule::new(format!("a secret of {min} to {MAX} characters"), move |text| {
+        ((min..=MAX).contains(&text.chars().count())).then(|| Secret(text.to_owned()))
+    })
+    .secret()
+}
+
+pub(super) fn short_text() -> Rule<String> {
+    const MAX: usize = 256;
+    Rule::new(format!("a text of up to {MAX} characters"), |text| {
+        ((1..=MAX).contains(&text.chars().count()) && !text.chars().any(char::is_control)).then(|| text.to_owned())
+    })
+}
+
 /// May hold a password, so it is a secret as a whole.
 pub(super) fn mongodb_uri() -> Rule<Secret> {
     Rule::new("a mongodb:// or mongodb+srv:// connection string", |text| {

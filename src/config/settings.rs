@@ -8,6 +8,7 @@ use rust_decimal::Decimal;
 
 use super::print::Listed;
 use super::rules::{self, Gateway, Key, LogFormat, LogTargets, PayoutMode, Secret, TlsMode};
+use super::stored::Base;
 use crate::domain::money::{Amount, Currency};
 use crate::domain::time::TrustPolicy;
 
@@ -29,6 +30,7 @@ macro_rules! settings {
             $($(#[doc = $section_doc])+ pub $section: $Section,)+
             /// Every setting as people see it, with its origin.
             pub listed: Vec<Listed>,
+            pub(super) base: Base,
         }
 
         $(
@@ -54,6 +56,7 @@ macro_rules! settings {
                         $($field: $rule.parse(text(concat!(stringify!($section), ".", stringify!($field)))?)?,)+
                     },)+
                     listed: Vec::new(),
+                    base: Base::default(),
                 })
             }
         }
@@ -120,6 +123,16 @@ settings! {
         poot_requests: u32 = rules::whole(1, rules::MAX_REQUESTS);
         /// Requests per minute of one of them that change payouts.
         payout_requests: u32 = rules::whole(1, rules::MAX_REQUESTS);
+    }
+
+    /// Who may sign in beside people, programs and nodes of this manager.
+    access: Access {
+        /// Secret that the API gateway signs its tokens with. Empty: no gateway is believed.
+        jwt_secret_key: Option<Secret> = rules::optional(rules::secret(32)), env ["JWT_SECRET_KEY"];
+        /// What `iss` of the gateway's tokens must be. Empty: it is not looked at.
+        jwt_issuer: Option<String> = rules::optional(rules::short_text());
+        /// What `aud` of the gateway's tokens must name. Empty: it is not looked at.
+        jwt_audience: Option<String> = rules::optional(rules::short_text());
     }
 
     /// Pools of nodes.

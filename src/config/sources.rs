@@ -34,7 +34,12 @@ impl Sources {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     Default,
-    File { path: PathBuf, line: usize },
+    File {
+        path: PathBuf,
+        line: usize,
+    },
+    /// Changed while the manager ran, and kept in its store.
+    Stored,
     Env(String),
     Flag(&'static str),
 }
@@ -44,6 +49,7 @@ impl fmt::Display for Origin {
         match self {
             Origin::Default => f.write_str("default"),
             Origin::File { path, line } => write!(f, "file:{}:{line}", path.display()),
+            Origin::Stored => f.write_str("stored"),
             Origin::Env(name) => write!(f, "env:{name}"),
             Origin::Flag(flag) => write!(f, "flag:{flag}"),
         }
@@ -51,7 +57,7 @@ impl fmt::Display for Origin {
 }
 
 /// The text in force for each setting.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Values(Vec<Value>);
 
 #[derive(Clone)]
@@ -116,7 +122,7 @@ impl Values {
         self.0.iter().find(|value| value.key == name)
     }
 
-    fn set(&mut self, key: &Key, text: String, origin: Origin) {
+    pub(super) fn set(&mut self, key: &Key, text: String, origin: Origin) {
         let value = Value { key: key.name.clone(), text, origin, secret: key.secret };
         match self.0.iter_mut().find(|value| value.key == key.name) {
             Some(slot) => *slot = value,

@@ -248,6 +248,8 @@ fn values_are_checked_at_each_bound() {
         ("log.max_files", &["0", "100"], &["101"]),
         ("mongodb.uri", &["", "mongodb+srv://a.b/x"], &["http://a", "mongodb://"]),
         ("storage.data_dir", &["a b", "/x"], &[""]),
+        ("access.jwt_secret_key", &["", "12345678901234567890123456789012"], &["1234567890123456789012345678901"]),
+        ("access.jwt_issuer", &["", "gateway"], &["a\nb"]),
         ("server.allow_plain_http", &["true", "False"], &["yes", "1"]),
     ];
     for (key, good, bad) in cases {

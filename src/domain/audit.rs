@@ -16,6 +16,8 @@ pub enum Actor {
     Node(String),
     /// Not signed in; the address is the only thing known.
     Anonymous,
+    /// A program: the id of its API token, or `gateway:` and the subject that the gateway vouches for.
+    Program(String),
 }
 
 impl std::fmt::Display for Actor {
@@ -23,7 +25,7 @@ impl std::fmt::Display for Actor {
         match self {
             Actor::System => f.write_str("system"),
             Actor::Console => f.write_str("console"),
-            Actor::User(id) | Actor::Node(id) => f.write_str(id),
+            Actor::User(id) | Actor::Node(id) | Actor::Program(id) => f.write_str(id),
             Actor::Anonymous => f.write_str("anonymous"),
         }
     }

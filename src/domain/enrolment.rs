@@ -101,7 +101,7 @@ pub struct EnrolmentToken {
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
     pub revoked: bool,
-    /// Nodes that enrol with it are out of service until an admin approves each: so for tokens of many uses not made by an admin.
+    /// Machines that present it wait until an admin approves each: so for tokens of many uses not made by an admin.
     pub needs_approval: bool,
     pub created_by: String,
 }

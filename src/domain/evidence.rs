@@ -69,7 +69,7 @@ pub fn beacon(day_key: &SecretKey, node: &NodeId, slot: Slot) -> String {
 pub struct SlotRow {
     pub proven: Bitmap,
     pub observed: Bitmap,
-    /// Reported later, without the beacon: shown, never paid.
+    /// Reported without proof: later, without the beacon, or while its workload was not at work. Shown, never paid.
     pub attested: Bitmap,
 }
 
@@ -107,7 +107,7 @@ impl SlotRow {
 pub enum SlotState {
     Proven,
     Missed,
-    /// Reported later, without the beacon.
+    /// Reported later, without the beacon, or while the workload was not at work.
     Attested,
     /// The manager was not there to see, or the node's time did not count.
     Unobserved,

@@ -102,6 +102,12 @@ text_id!(
     /// A payout to one node.
     PayoutId, "payout_");
 text_id!(
+    /// A machine that waits to become a node.
+    EnrolmentRequestId, "request_");
+text_id!(
+    /// A program's token.
+    ApiTokenId, "token_");
+text_id!(
     /// A person who may sign in.
     UserId, "user_");
 text_id!(
@@ -113,6 +119,9 @@ text_id!(
 text_id!(
     /// An alert.
     AlertId, "alert_");
+text_id!(
+    /// A named share of a node's resources.
+    AllocationId, "alloc_");
 
 macro_rules! index {
     ($(#[$doc:meta])* $name:ident) => {

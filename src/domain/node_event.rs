@@ -8,6 +8,8 @@ use super::time::{Slot, Timestamp};
 
 /// Events kept of one node; the oldest make room.
 pub const MAX_EVENTS: u64 = 1_000;
+/// Days that events are to be kept; `MAX_EVENTS` is the only bound so far.
+pub const KEPT_DAYS: u32 = 730;
 
 /// New kinds go to the end: stored records name a kind by its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -37,6 +39,54 @@ pub enum Kind {
     PayoutFailed,
     PayoutReview,
     Deleted,
+    AlertRaised,
+    /// It got worse or better and is not over.
+    AlertChanged,
+    AlertAcknowledged,
+    AlertResolved,
+    /// The machine has other hardware than it had.
+    HardwareChanged,
+    /// Type, location or configuration were changed.
+    Configured,
+    ThresholdsSet,
+    Allocated,
+    Released,
+}
+
+/// What kinds have in common: what a history is filtered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = NodeEventCategory)]
+pub enum Category {
+    /// Made, enrolled, renamed, deleted.
+    Identity,
+    /// Went silent, was heard again.
+    Status,
+    /// Wanted running or stopped.
+    Command,
+    Membership,
+    /// Maintenance.
+    Eligibility,
+    Hardware,
+    Alert,
+    Payout,
+    Configuration,
+}
+
+impl Kind {
+    pub fn category(self) -> Category {
+        match self {
+            Kind::Created | Kind::Enrolled | Kind::Reenrolled | Kind::Renamed | Kind::Deleted => Category::Identity,
+            Kind::Unreachable | Kind::Back => Category::Status,
+            Kind::Started | Kind::Stopped => Category::Command,
+            Kind::MovedPool => Category::Membership,
+            Kind::MaintenanceSet => Category::Eligibility,
+            Kind::FingerprintDrift | Kind::FingerprintAccepted | Kind::HardwareChanged => Category::Hardware,
+            Kind::AlertRaised | Kind::AlertChanged | Kind::AlertAcknowledged | Kind::AlertResolved => Category::Alert,
+            Kind::AddressChanged | Kind::PayoutPaid | Kind::PayoutFailed | Kind::PayoutReview => Category::Payout,
+            Kind::Configured | Kind::ThresholdsSet | Kind::Allocated | Kind::Released => Category::Configuration,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +116,13 @@ pub fn changes(before: &Node, after: &Node, now: Slot) -> Vec<(Kind, Option<Stri
             found.push(if new.drift.is_some() { (Kind::FingerprintDrift, None) } else { (Kind::FingerprintAccepted, None) });
         }
         _ => (),
+    }
+    if before.hardware != after.hardware && before.hardware.is_some() {
+        found.push((Kind::HardwareChanged, None));
+    }
+    let configured = |node: &Node| (node.node_type, node.location.clone(), node.configuration.clone());
+    if configured(before) != configured(after) {
+        found.push((Kind::Configured, None));
     }
     if before.wanted != after.wanted {
         found.push(if after.wanted == Wanted::Running { (Kind::Started, None) } else { (Kind::Stopped, None) });

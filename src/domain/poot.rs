@@ -98,26 +98,39 @@ pub struct Window {
 ///
 /// `proven` and `observed` are columns of `rows` slots, oldest first (`bits::Columns`); the last row is the newest slot.
 pub fn window(proven: &[u64], observed: &[u64], rows: usize, params: &Params) -> Window {
-    let oldest = rows.saturating_sub(usize::from(params.max_age_slots));
-    let mut left = u32::from(params.window_slots);
     let mut counts = Window::default();
     let mut newer_is_proven = true;
-    for at in (oldest / 64..observed.len()).rev() {
+    for (at, seen) in looked_at(observed, rows, params) {
+        let good = proven.get(at).copied().unwrap_or(0) & seen;
+        counts.observed += small(seen.count_ones());
+        counts.proven += small(good.count_ones());
+        counts.interruptions += small(falls(good, seen, &mut newer_is_proven));
+    }
+    counts
+}
+
+/// Of the slots that `window` counts as proven, those in which the node was beyond a threshold.
+pub fn strained(strained: &[u64], proven: &[u64], observed: &[u64], rows: usize, params: &Params) -> u16 {
+    let word = |column: &[u64], at: usize| column.get(at).copied().unwrap_or(0);
+    looked_at(observed, rows, params).map(|(at, seen)| small((seen & word(proven, at) & word(strained, at)).count_ones())).sum()
+}
+
+/// The observed slots that a score looks at, as words of the columns with their places, newest first.
+fn looked_at<'a>(observed: &'a [u64], rows: usize, params: &Params) -> impl Iterator<Item = (usize, u64)> + 'a {
+    let oldest = rows.saturating_sub(usize::from(params.max_age_slots));
+    let mut left = u32::from(params.window_slots);
+    (oldest / 64..observed.len()).rev().map_while(move |at| {
+        if left == 0 {
+            return None;
+        }
         let too_old = oldest.saturating_sub(at * 64).min(63);
         let mut seen = observed[at] & (u64::MAX << too_old);
         while seen.count_ones() > left {
             seen &= seen - 1;
         }
-        let good = proven.get(at).copied().unwrap_or(0) & seen;
         left -= seen.count_ones();
-        counts.observed += small(seen.count_ones());
-        counts.proven += small(good.count_ones());
-        counts.interruptions += small(falls(good, seen, &mut newer_is_proven));
-        if left == 0 {
-            break;
-        }
-    }
-    counts
+        Some((at, seen))
+    })
 }
 
 /// A count of bits in one word.
@@ -473,6 +486,21 @@ mod tests {
             let p = Params::default();
             let of = |s: &[(bool, bool)]| score(&Inputs { window: counted(s, &p), ..Inputs::default() }, &p);
             prop_assert_eq!(of(&s), of(&shuffled));
+        }
+
+        #[test]
+        fn strained_slots_are_those_of_the_window(s in slots(400), beyond in prop::collection::vec(any::<bool>(), 400), window in 1u16..400) {
+            let p = Params { window_slots: window, max_age_slots: 300, ..Params::default() };
+            let column = |of: &dyn Fn(usize) -> bool| {
+                let mut words = vec![0u64; s.len().div_ceil(64)];
+                (0..s.len()).filter(|n| of(*n)).for_each(|n| words[n / 64] |= 1 << (n % 64));
+                words
+            };
+            let (proven, observed) = (column(&|n| s[n].0 && s[n].1), column(&|n| s[n].1));
+            let naive = (s.len().saturating_sub(300)..s.len()).rev().filter(|n| s[*n].1).take(usize::from(window));
+            let expected = naive.filter(|n| s[*n].0 && beyond[*n]).count();
+            let found = strained(&column(&|n| beyond[n]), &proven, &observed, s.len(), &p);
+            prop_assert_eq!(usize::from(found), expected);
         }
 
         #[test]

@@ -33,13 +33,16 @@ pub fn without_operator(node: &Node, now: Timestamp) -> Node {
         hardware.network.iter_mut().for_each(|interface| interface.mac_address = None);
     }
     if let Some(identity) = &mut node.identity {
-        let anonymous =
-            |print: &Fingerprint| Fingerprint { cpu: print.cpu.clone(), memory: print.memory.clone(), ..Fingerprint::default() };
-        identity.fingerprint = anonymous(&identity.fingerprint);
-        identity.drift = identity.drift.as_ref().map(anonymous);
+        identity.fingerprint = without_serials(&identity.fingerprint);
+        identity.drift = identity.drift.as_ref().map(without_serials);
     }
     node.updated_at = now;
     node
+}
+
+/// What no two machines share is gone; what many have alike stays, so that drift is still judged.
+fn without_serials(print: &Fingerprint) -> Fingerprint {
+    Fingerprint { cpu: print.cpu.clone(), memory: print.memory.clone(), ..Fingerprint::default() }
 }
 
 /// The event without words that may name its operator: names, addresses, reasons that people wrote.

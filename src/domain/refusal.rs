@@ -30,6 +30,11 @@ impl FieldErrors {
     pub fn finish(self) -> Result<(), Refusal> {
         if self.0.is_empty() { Ok(()) } else { Err(Refusal::Invalid(self.0)) }
     }
+
+    /// The same for fields that are well-formed and against a rule with a name.
+    pub fn finish_as(self, rule: &'static str) -> Result<(), Refusal> {
+        if self.0.is_empty() { Ok(()) } else { Err(Refusal::Broken(rule, self.0)) }
+    }
 }
 
 macro_rules! refusals {
@@ -41,6 +46,8 @@ macro_rules! refusals {
             Invalid(Vec<FieldError>),
             /// Well-formed, and against a rule that names its reason and its fields.
             Rule(&'static str, String),
+            /// The same, with every field that is against it.
+            Broken(&'static str, Vec<FieldError>),
             $($(#[$doc])* $name),+
         }
 
@@ -49,7 +56,7 @@ macro_rules! refusals {
             pub fn name(&self) -> &'static str {
                 match self {
                     Refusal::Invalid(_) => "Invalid",
-                    Refusal::Rule(name, _) => name,
+                    Refusal::Rule(name, _) | Refusal::Broken(name, _) => name,
                     $(Refusal::$name => stringify!($name)),+
                 }
             }
@@ -60,8 +67,9 @@ macro_rules! refusals {
         impl fmt::Display for Refusal {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 match self {
-                    Refusal::Invalid(fields) => {
-                        write!(f, "the request has invalid fields:")?;
+                    Refusal::Invalid(fields) | Refusal::Broken(_, fields) => {
+                        let is_rule = matches!(self, Refusal::Broken(..));
+                        f.write_str(if is_rule { "the request cannot be met:" } else { "the request has invalid fields:" })?;
                         for (i, e) in fields.iter().enumerate() {
                             write!(f, "{} {} {}", if i == 0 { "" } else { ";" }, e.field, e.message)?;
                         }
@@ -95,6 +103,10 @@ refusals! {
     TokenUsed = "the enrolment token has been used",
     TokenRevoked = "the enrolment token was revoked",
     TokenForOtherManager = "the enrolment token is for another manager",
+    ApprovalPending = "an admin has to approve this machine; ask again",
+    EnrolmentRejected = "an admin has rejected this machine",
+    EnrolmentRequestNotFound = "no machine waits under this id",
+    EnrolmentRequestDecided = "this machine was decided about already",
     SignatureForged = "the signature does not fit",
     KeyOnOtherHardware = "this key was enrolled on other hardware",
     NodeClaimed = "the node has been claimed by another key",
@@ -105,6 +117,7 @@ refusals! {
 
     SetupDone = "setup has been done",
     SetupCodeWrong = "the setup code is wrong",
+    ApiTokenNotFound = "no API token has this id",
     NotSignedIn = "sign in first",
     SessionUnknown = "the session or token is not known or has ended; sign in again",
     SessionNotFound = "you have no session with this id",
@@ -130,7 +143,10 @@ refusals! {
     PayoutMoved = "the payout took another step meanwhile",
     PayoutNotFound = "no payout has this id",
     CurrencyNotPayable = "this currency cannot be paid",
+    SettingNotFound = "there is no such setting",
     AlertNotFound = "no alert has this id",
+    AlertResolved = "the alert is over",
+    AllocationNotFound = "the node has no allocation with this id",
     ClockUntrusted = "the clock is not trusted yet",
     IdempotencyKeyReused = "this idempotency key was used for another request",
     IdempotencyInProgress = "the request with this idempotency key is not done yet",

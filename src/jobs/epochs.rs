@@ -74,7 +74,7 @@ fn due(context: &Context, closed: Slot) -> Result<Option<Range>, Fault> {
     };
     let next = last.as_ref().map(Head::next_slot);
     let first_seen = evidence(next.unwrap_or_default())?;
-    Ok(next_range(next, last.map(|head| head.slots_per_epoch), context.settings.epochs, first_seen, closed))
+    Ok(next_range(next, last.map(|head| head.slots_per_epoch), context.settings.get().epochs, first_seen, closed))
 }
 
 /// `next` is the first slot no head covers, `first_seen` the first slot at or after it with an evidence row. A new epoch length takes effect at the
@@ -109,7 +109,7 @@ fn next_range(next: Option<Slot>, length: Option<u32>, configured: Epochs, first
 
 fn gap(context: &Context, range: Range, now: Now) -> Result<Head, Stopped> {
     let last = epochs::last(&context.store.read()?)?;
-    head(context, range, &[], last.as_ref(), now)
+    head(context.settings.get().params, range, &[], last.as_ref(), now)
 }
 
 async fn close(context: &Context, range: Range, now: Now) -> Result<(Head, Vec<Leaf>), Stopped> {
@@ -131,11 +131,17 @@ async fn close(context: &Context, range: Range, now: Now) -> Result<(Head, Vec<L
         None => BTreeMap::new(),
     };
     let enrolled = nodes.iter().filter(|node| node.enrolled_from.is_some()).map(|node| node.index).collect();
-    let rows = evidence(&hot_read, &enrolled, range, &context.settings.params)?;
-    let inputs = LeafInputs { nodes: &nodes, pools: &pools, before: &before, rows: &rows, params: &context.settings.params };
+    // Taken once: the head says by what its leaves were computed.
+    let params = context.settings.get().params;
+    let rows = evidence(&hot_read, &enrolled, range, &params)?;
+    let strained = match rows.first() {
+        Some((from, _)) => hot::strained::rows(&hot_read, *from, range.last_slot.plus(1))?,
+        None => Vec::new(),
+    };
+    let inputs = LeafInputs { nodes: &nodes, pools: &pools, before: &before, rows: &rows, strained: &strained, params: &params };
     let leaves = leaves(&inputs, range).map_err(|e| Fault::Invariant(e.to_string()))?;
     drop(hot_read);
-    let head = head(context, range, &leaves, last.as_ref(), now)?;
+    let head = head(params, range, &leaves, last.as_ref(), now)?;
     let (epoch, stored) = (range.epoch, leaves.clone());
     context.store.hot.write(Lane::Ordinary, move |tx| hot::leaves::put(tx, epoch, &stored)).await?;
     Ok((head, leaves))
@@ -170,7 +176,7 @@ impl Silence {
     }
 }
 
-fn head(context: &Context, range: Range, leaves: &[Leaf], last: Option<&Head>, now: Now) -> Result<Head, Stopped> {
+fn head(params: Params, range: Range, leaves: &[Leaf], last: Option<&Head>, now: Now) -> Result<Head, Stopped> {
     let broken = |e: postcard::Error| Fault::Invariant(e.to_string());
     Ok(Head {
         epoch: range.epoch,
@@ -178,7 +184,7 @@ fn head(context: &Context, range: Range, leaves: &[Leaf], last: Option<&Head>, n
         slots_per_epoch: range.slots_per_epoch,
         closed_at: now.wall,
         is_gap: range.is_gap,
-        params: context.settings.params,
+        params,
         counts: Counts::of(leaves),
         leaves_at: if range.is_gap { last.and_then(|head| head.leaves_at) } else { Some(range.epoch) },
         leaves_hash: epoch::leaves_hash(leaves).map_err(broken)?,
@@ -211,6 +217,8 @@ struct LeafInputs<'a> {
     before: &'a BTreeMap<NodeIndex, Leaf>,
     /// Up to 72 h of evidence, ending with the epoch's last slot; slots without a row are missing.
     rows: &'a [(Slot, SlotRow)],
+    /// Who was beyond a threshold, in the same slots; slots in which nobody was are missing.
+    strained: &'a [(Slot, Bitmap)],
     params: &'a Params,
 }
 
@@ -221,19 +229,34 @@ fn leaves(inputs: &LeafInputs<'_>, range: Range) -> Result<Vec<Leaf>, Overflow> 
     let (proven, observed) = dense(inputs.rows, start, end);
     let count = inputs.nodes.iter().map(|node| node.index.position() + 1).max().unwrap_or(0);
     let columns = (Columns::of(&proven, count), Columns::of(&observed, count));
+    // A fleet within its thresholds has nothing to be transposed.
+    let strained = (!inputs.strained.is_empty()).then(|| Columns::of(&dense_of(inputs.strained, start, end), count));
     let in_epoch = inputs.rows.iter().filter(|(slot, _)| *slot >= range.epoch.first_slot());
     let in_epoch: Vec<&SlotRow> = in_epoch.map(|(_, row)| row).collect();
     let mut leaves = Vec::with_capacity(inputs.nodes.len());
     for node in inputs.nodes.iter().filter(|node| node.enrolled_from.is_some()) {
         let window = poot::window(columns.0.column(node.index), columns.1.column(node.index), proven.len(), inputs.params);
         let in_slots = |bits: fn(&SlotRow) -> &Bitmap| in_epoch.iter().filter(|row| bits(row).get(node.index)).count();
+        let beyond = strained.as_ref().map_or(0, |strained| {
+            let (proven_of, observed_of) = (columns.0.column(node.index), columns.1.column(node.index));
+            poot::strained(strained.column(node.index), proven_of, observed_of, proven.len(), inputs.params)
+        });
+        // Every proven slot has the sample of the report that proved it.
+        let (samples, samples_within) = (window.proven, window.proven.saturating_sub(beyond));
         let slots = EpochSlots { proven: small(in_slots(|row| &row.proven)), observed: small(in_slots(|row| &row.observed)) };
         let multiplier =
             inputs.before.get(&node.index).map_or(Multiplier::default(), |leaf| leaf.multiplier.after(leaf.slots, &leaf.inputs));
         let at = range.epoch.first_slot();
         let pool = node.pool.at(at).and_then(|index| inputs.pools.get(&index));
         let payer = pool.map(|pool| Payer { pool: pool.index, pricing: *pool.pricing.at(at) });
-        let (leaf, _) = Leaf::close(node.index, slots, Inputs { window, ..Inputs::default() }, multiplier, payer, inputs.params)?;
+        let (leaf, _) = Leaf::close(
+            node.index,
+            slots,
+            Inputs { window, samples, samples_within, ..Inputs::default() },
+            multiplier,
+            payer,
+            inputs.params,
+        )?;
         leaves.push(leaf);
     }
     Ok(leaves)
@@ -250,6 +273,13 @@ fn dense(rows: &[(Slot, SlotRow)], start: Slot, end: Slot) -> (Vec<&Bitmap>, Vec
             None => (&NOBODY, &NOBODY),
         })
         .unzip()
+}
+
+/// The same of rows that are one bitmap.
+fn dense_of(rows: &[(Slot, Bitmap)], start: Slot, end: Slot) -> Vec<&Bitmap> {
+    static NOBODY: Bitmap = Bitmap::EMPTY;
+    let mut rest = rows.iter().peekable();
+    start.until(end).map(|slot| rest.next_if(|(at, _)| *at == slot).map_or(&NOBODY, |(_, row)| row)).collect()
 }
 
 /// An epoch has at most a day of slots.

@@ -1,15 +1,20 @@
 //! What keeps the store small: old measurements and evidence go.
 
 use super::{Context, Stopped};
+use crate::domain::audit::Act;
 use crate::domain::credits::Epoch;
 use crate::domain::evidence::{SLOTS_PER_DAY, day_of};
-use crate::storage::core::idempotency;
+use crate::domain::time::Now;
+use crate::storage::core::{audit, idempotency, subject_keys};
+use crate::storage::table::WriteTx;
 use crate::storage::{Lane, hot};
 
 /// Days for which evidence and leaves are kept.
 const EVIDENCE_DAYS: u32 = 90;
 /// Days for which roll-ups of hours and of days are kept.
 const ROLLUP_DAYS: u32 = 400;
+/// Days for which addresses of people who were not signed in can be read.
+const STRANGER_DAYS: i64 = 365;
 /// Rows of leaves deleted in one transaction.
 const LEAF_ROWS: usize = 2_000;
 /// The same of roll-ups: they come due a few at a time.
@@ -26,7 +31,7 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
     }
     let days_ago = |days: u32| now.wall.slot().minus(days.saturating_mul(SLOTS_PER_DAY));
     let rollups = days_ago(ROLLUP_DAYS);
-    let (samples, evidence) = (days_ago(context.settings.raw_days), days_ago(EVIDENCE_DAYS));
+    let (samples, evidence) = (days_ago(context.settings.get().raw_days), days_ago(EVIDENCE_DAYS));
     for _ in 0..PER_RUN {
         let more = context.store.hot.write(Lane::Ordinary, move |tx| {
             let leaves = hot::leaves::prune(tx, Epoch(evidence.0), LEAF_ROWS)?;
@@ -43,5 +48,21 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
     if !idempotency::due(&context.store.read()?, now.wall, 1)?.is_empty() {
         context.store.write(move |tx| idempotency::sweep(tx, now.wall, IDEMPOTENCY_ROWS)).await?;
     }
-    Ok(())
+    forget_strangers(context, now).await
+}
+
+/// Destroys the keys of strangers' addresses of months that are over for a year: the audit log keeps what they did, and no longer from where.
+async fn forget_strangers(context: &Context, now: Now) -> Result<(), Stopped> {
+    let expired = subject_keys::expired(&context.store.read()?, now.wall.plus_seconds(-STRANGER_DAYS * 86_400))?;
+    if expired.is_empty() {
+        return Ok(());
+    }
+    let forget = move |tx: &mut WriteTx<'_>| {
+        for subject in &expired {
+            subject_keys::erase(tx, subject, now.wall)?;
+            audit::append(tx, Act::system(now).draft("privacy.expire", subject.as_str()))?;
+        }
+        Ok(())
+    };
+    Ok(context.store.write(forget).await?)
 }

@@ -9,7 +9,9 @@ mod payouts;
 mod postings;
 mod rollups;
 mod schedule;
+mod security;
 mod silence;
+mod thresholds;
 
 use std::sync::Arc;
 
@@ -18,7 +20,7 @@ use crate::domain::credits::Epochs;
 use crate::domain::money::Units;
 use crate::domain::poot::Params;
 use crate::gateways::payment::PaymentGateway;
-use crate::live::{Events, Job, Nudges};
+use crate::live::{Current, Events, Job, Nudges};
 use crate::storage::Store;
 use crate::storage::fault::{TxError, WriteError};
 
@@ -42,7 +44,8 @@ pub struct Settings {
 pub struct Context {
     pub store: Arc<Store>,
     pub clock: Clock,
-    pub settings: Settings,
+    /// As they are now; a cycle takes them once and keeps them until its end.
+    pub settings: Current<Settings>,
     pub gateway: Arc<dyn PaymentGateway>,
     pub events: Events,
     pub nudges: Nudges,
@@ -81,6 +84,8 @@ impl Context {
                 commands::run(self).await
             }
             Job::Rollups => rollups::run(self).await,
+            Job::Security => security::run(self).await,
+            Job::Thresholds => thresholds::run(self).await,
         }
     }
 
@@ -92,7 +97,17 @@ impl Context {
     /// All cycles in their natural order: what time alone would bring. For driven clocks and the command line.
     pub async fn run_all(&self) -> Result<(), Stopped> {
         self.tick();
-        for job in [Job::Silence, Job::Flush, Job::Epochs, Job::Postings, Job::Payouts, Job::Rollups, Job::Housekeeping] {
+        for job in [
+            Job::Silence,
+            Job::Thresholds,
+            Job::Flush,
+            Job::Epochs,
+            Job::Postings,
+            Job::Payouts,
+            Job::Rollups,
+            Job::Housekeeping,
+            Job::Security,
+        ] {
             self.run(job).await?;
         }
         Ok(())

@@ -55,7 +55,7 @@ async fn plan_due(context: &Context, now: Now) -> Result<(), Stopped> {
             let earned = unposted.get(&node.index).and_then(|sums| sums.get(&book.currency)).copied().unwrap_or_default();
             let payable = ledger::balance(&core, book, Account::NodePayable(node.index))?;
             let whole = earned.split().and_then(|(units, _)| payable.plus(units)).map_err(|e| Fault::Invariant(e.to_string()))?;
-            if whole >= context.settings.payout_threshold {
+            if whole >= context.settings.get().payout_threshold {
                 due.push(node);
             }
         }
@@ -81,9 +81,9 @@ fn guard(
     let candidate = Candidate {
         book,
         free,
-        threshold: context.settings.payout_threshold,
+        threshold: context.settings.get().payout_threshold,
         last_scheduled_at: payouts::last_scheduled_at(read, node.index, book)?,
-        frequency_hours: context.settings.payout_frequency_hours,
+        frequency_hours: context.settings.get().payout_frequency_hours,
         address: address.as_ref(),
         has_unresolved: payouts::unresolved(read, node.index, book)?.is_some(),
         has_drift: node.identity.as_ref().is_some_and(|identity| identity.drift.is_some()),

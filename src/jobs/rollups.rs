@@ -25,7 +25,7 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
         return Ok(());
     }
     roll_hours(context).await?;
-    let kept_from = now.wall.slot().minus(context.settings.raw_days.saturating_mul(SLOTS_PER_DAY));
+    let kept_from = now.wall.slot().minus(context.settings.get().raw_days.saturating_mul(SLOTS_PER_DAY));
     roll_stale(context, kept_from).await?;
     roll_days(context).await
 }

@@ -23,7 +23,15 @@ const MIN_TICK: Duration = Duration::from_millis(20);
 const TRACK_SECONDS: u64 = 30;
 
 /// The same by slots of our own clock, for the days on which the wall clock jumps.
-const BY_SLOT: &[(Job, u32)] = &[(Job::Silence, 1), (Job::Epochs, 2), (Job::Postings, 40), (Job::Housekeeping, 120), (Job::Rollups, 10)];
+const BY_SLOT: &[(Job, u32)] = &[
+    (Job::Silence, 1),
+    (Job::Thresholds, 1),
+    (Job::Epochs, 2),
+    (Job::Postings, 40),
+    (Job::Housekeeping, 120),
+    (Job::Rollups, 10),
+    (Job::Security, 2),
+];
 
 /// Running cycles; they end when `stopping` turns true.
 pub struct Scheduler {
@@ -45,7 +53,18 @@ impl Scheduler {
         tasks.spawn(payouts(context.clone(), stopping.clone()));
         // Both drive the same payouts: one waits for the other.
         let paying = Turn::default();
-        for job in [Job::Flush, Job::Epochs, Job::Postings, Job::Payouts, Job::Tracking, Job::Housekeeping, Job::Silence, Job::Rollups] {
+        for job in [
+            Job::Flush,
+            Job::Epochs,
+            Job::Postings,
+            Job::Payouts,
+            Job::Tracking,
+            Job::Housekeeping,
+            Job::Silence,
+            Job::Rollups,
+            Job::Security,
+            Job::Thresholds,
+        ] {
             let turn = if matches!(job, Job::Payouts | Job::Tracking) { Arc::clone(&paying) } else { Turn::default() };
             tasks.spawn(cycle(context.clone(), job, turn, stopping.clone()));
             context.nudges.nudge(job);
@@ -108,7 +127,7 @@ async fn tick(context: Context, mut stopping: watch::Receiver<bool>) {
 async fn flushes(context: Context, mut stopping: watch::Receiver<bool>) {
     loop {
         let nodes = context.store.read().and_then(|core| core.count(tables::NODES)).unwrap_or(0);
-        let seconds = flush::interval_seconds(context.settings.flush_seconds, nodes);
+        let seconds = flush::interval_seconds(context.settings.get().flush_seconds, nodes);
         if pause(context.clock.real_time(u64::from(seconds) * 1000), &mut stopping).await {
             return;
         }
@@ -118,9 +137,9 @@ async fn flushes(context: Context, mut stopping: watch::Receiver<bool>) {
 
 /// Wakes the planning every interval, and the tracking while a transfer is under way.
 async fn payouts(context: Context, mut stopping: watch::Receiver<bool>) {
-    let interval = u64::from(context.settings.payout_interval_seconds);
     let mut waited = 0;
     loop {
+        let interval = u64::from(context.settings.get().payout_interval_seconds);
         let step = TRACK_SECONDS.min(interval);
         if pause(context.clock.real_time(step * 1000), &mut stopping).await {
             return;

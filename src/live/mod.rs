@@ -1,12 +1,14 @@
-//! What tells the rest of the process that something happened: `Events` for people who watch, `Nudges` for the cycles, `Refusals` for the audit log, `Metrics` for Prometheus. Neither
-//! carries state: whoever is woken rereads the store.
+//! What tells the rest of the process that something happened: `Events` for people who watch, `Nudges` for the cycles, `Refusals` for the audit log, `Metrics` for Prometheus. None of these
+//! carries state: whoever is woken rereads the store. `Current` holds the settings in force.
 
+mod current;
 mod events;
 mod metrics;
 mod nudges;
 mod refusals;
 
+pub use current::Current;
 pub use events::{Change, Event, Events, LatestSample, RING, ReportEvent, Stamped, Watch};
 pub use metrics::{Family, Gauge, Metrics};
 pub use nudges::{Job, Nudges};
-pub use refusals::{FLUSH as REFUSALS_FLUSH, Refusals};
+pub use refusals::{FLUSH as REFUSALS_FLUSH, Refusals, network};

@@ -19,10 +19,14 @@ pub enum Job {
     Silence,
     /// Rolls up hours and days that are over.
     Rollups,
+    /// Looks for attacks and unusual payouts.
+    Security,
+    /// Judges measurements by their thresholds.
+    Thresholds,
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Nudges(Arc<[Notify; 8]>);
+pub struct Nudges(Arc<[Notify; 10]>);
 
 impl Nudges {
     pub fn new() -> Nudges {
@@ -40,7 +44,7 @@ impl Nudges {
     }
 
     fn of(&self, job: Job) -> &Notify {
-        let [flush, epochs, postings, payouts, tracking, housekeeping, silence, rollups] = &*self.0;
+        let [flush, epochs, postings, payouts, tracking, housekeeping, silence, rollups, security, thresholds] = &*self.0;
         match job {
             Job::Flush => flush,
             Job::Epochs => epochs,
@@ -50,6 +54,8 @@ impl Nudges {
             Job::Housekeeping => housekeeping,
             Job::Silence => silence,
             Job::Rollups => rollups,
+            Job::Security => security,
+            Job::Thresholds => thresholds,
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Refused requests on their way to the audit log: the first of a kind at once, further ones counted and written together, so that
-//! nobody can fill the card by being refused. A day of refusals at full speed is some thousands of entries at most, under a megabyte.
+//! nobody can fill the card by being refused, or wear it out: a commit costs the card some 21 kB, however little it holds, so it is commits
+//! that are budgeted. A day of refusals at full speed writes less than a megabyte.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::domain::audit::{Actor, Draft};
@@ -17,9 +18,10 @@ pub const FLUSH: Duration = Duration::from_secs(300);
 const ALARM: u32 = 4;
 /// Kinds that one write tells apart, the most frequent first; the others become one entry.
 const TOLD_APART: usize = 4;
-/// Entries written at once: so many in a row, and then one in so many milliseconds. Who invents a new kind with every attempt is counted instead.
-const AT_ONCE: u32 = 129;
-const AT_ONCE_EVERY_MS: i64 = 120_000;
+/// Commits, of single entries and of what was counted: so many in a row, and then one in so many milliseconds. Who is refused more than
+/// that is counted, and written with the next one.
+const COMMITS: u32 = 12;
+const COMMIT_EVERY_MS: i64 = 3_600_000;
 
 /// What makes two refusals alike.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -51,7 +53,7 @@ struct Log {
     budget: Budget,
 }
 
-/// Entries that may be written at once.
+/// Commits that may be made.
 #[derive(Debug)]
 struct Budget {
     left: u32,
@@ -60,17 +62,17 @@ struct Budget {
 
 impl Default for Budget {
     fn default() -> Budget {
-        Budget { left: AT_ONCE, since: Timestamp(0) }
+        Budget { left: COMMITS, since: Timestamp(0) }
     }
 }
 
 impl Budget {
     fn spend(&mut self, now: Timestamp) -> bool {
-        let earned = now.since(self.since).div_euclid(AT_ONCE_EVERY_MS);
+        let earned = now.since(self.since).div_euclid(COMMIT_EVERY_MS);
         if earned != 0 {
             // A clock that went back earns nothing and starts over.
-            self.left = self.left.saturating_add(u32::try_from(earned).unwrap_or(0)).min(AT_ONCE);
-            self.since = now;
+            self.left = self.left.saturating_add(u32::try_from(earned).unwrap_or(0)).min(COMMITS);
+            self.since = if self.left == COMMITS { now } else { self.since.plus_ms(earned.saturating_mul(COMMIT_EVERY_MS)) };
         }
         let may = self.left > 0;
         self.left = self.left.saturating_sub(1);
@@ -89,7 +91,7 @@ impl Refusals {
 
     /// Some: write this now. None: it was counted.
     pub fn note(&self, mut draft: Draft) -> Option<Draft> {
-        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = self.log();
         let Log { kinds, budget } = &mut *log;
         // It is the attacker's to choose, long, and different every time.
         draft.personal.user_agent = None;
@@ -112,12 +114,32 @@ impl Refusals {
         at_once.then_some(draft)
     }
 
+    /// What was counted since it was last written, when it may be written now: it takes a commit.
+    pub fn take(&self, now: Timestamp) -> Vec<Draft> {
+        let mut log = self.log();
+        let counted = log.kinds.values().any(|counted| counted.times > 0);
+        if counted && !log.budget.spend(now) {
+            return Vec::new();
+        }
+        log.take()
+    }
+
+    /// What was counted, for the last time: the process ends.
+    pub fn take_last(&self) -> Vec<Draft> {
+        self.log().take()
+    }
+
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Log {
     /// What was counted since the last call: one entry for each of the most frequent kinds and one for all others. A kind that was quiet is
     /// forgotten: its next refusal is a first again.
-    pub fn take(&self) -> Vec<Draft> {
-        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        log.kinds.retain(|_, counted| counted.times > 0 || std::mem::take(&mut counted.since_taken) > 0);
-        let counted = log.kinds.values_mut().filter(|counted| counted.times > 0).map(|counted| {
+    fn take(&mut self) -> Vec<Draft> {
+        self.kinds.retain(|_, counted| counted.times > 0 || std::mem::take(&mut counted.since_taken) > 0);
+        let counted = self.kinds.values_mut().filter(|counted| counted.times > 0).map(|counted| {
             counted.since_taken = 0;
             Draft { times: std::mem::take(&mut counted.times), ..counted.draft.clone() }
         });
@@ -140,7 +162,7 @@ fn various(latest: &Draft) -> Draft {
 }
 
 /// The /24 or /48 an address belongs to.
-fn network(address: IpAddr) -> String {
+pub fn network(address: IpAddr) -> String {
     match address {
         IpAddr::V4(v4) => format!("{}/24", Ipv4Addr::from(u32::from(v4) & 0xffff_ff00)),
         IpAddr::V6(v6) => format!("{}/48", Ipv6Addr::from(u128::from(v6) >> 80 << 80)),
@@ -169,10 +191,10 @@ mod tests {
         assert_eq!(at_once, [(5, 4)], "the same network");
         assert!(log.note(refusal("WrongCredentials", "bob", "10.0.1.1")).is_some());
         assert!(log.note(refusal("WrongCredentials", "eve", "10.0.0.1")).is_some());
-        assert_eq!(log.take().iter().map(|d| d.times).collect::<Vec<_>>(), [6]);
+        assert_eq!(log.take_last().iter().map(|d| d.times).collect::<Vec<_>>(), [6]);
         assert_eq!(bob(1), None);
-        assert_eq!(log.take().len(), 1);
-        assert_eq!(log.take().len(), 0);
+        assert_eq!(log.take_last().len(), 1);
+        assert_eq!(log.take_last().len(), 0);
         assert!(bob(1).is_some(), "after a quiet time it is a first again");
     }
 
@@ -181,34 +203,46 @@ mod tests {
         let log = Refusals::new();
         let written: u32 =
             (0..10_000).filter_map(|n| log.note(refusal("WrongCredentials", &n.to_string(), "10.0.0.1"))).map(|d| d.times).sum();
-        assert!(written <= AT_ONCE + ALARM, "{written}");
-        let taken = log.take();
+        assert!(written <= COMMITS + ALARM, "{written}");
+        let taken = log.take_last();
         assert!(taken.len() <= TOLD_APART + 1);
         assert_eq!(taken.iter().map(|d| d.times).sum::<u32>(), 10_000 - written);
     }
 
     #[test]
-    fn a_day_of_new_kinds_writes_less_than_a_megabyte() {
+    fn a_day_of_new_kinds_makes_few_commits_and_loses_nothing() {
         let log = Refusals::new();
-        let (mut entries, mut attempts, mut counted) = (0usize, 0u32, 0u32);
+        let (mut commits, mut attempts, mut counted) = (0, 0u32, 0u32);
+        let start = Timestamp(1_790_000_000_000);
         for second in 0..86_400u32 {
+            let now = start.plus_seconds(i64::from(second));
             for _ in 0..5 {
                 attempts += 1;
                 let mut draft = refusal("WrongCredentials", &format!("user_{attempts:032x}"), &format!("10.{}.0.1", attempts % 250));
-                draft.at = Timestamp(1_790_000_000_000).plus_seconds(i64::from(second));
+                draft.at = now;
                 if let Some(draft) = log.note(draft) {
-                    entries += 1;
+                    commits += 1;
                     counted += draft.times;
                 }
             }
             if second % 300 == 299 {
-                let taken = log.take();
-                entries += taken.len();
+                let taken = log.take(now);
+                commits += usize::from(!taken.is_empty());
                 counted += taken.iter().map(|d| d.times).sum::<u32>();
             }
         }
+        counted += log.take_last().iter().map(|d| d.times).sum::<u32>();
         assert_eq!(counted, attempts, "every attempt is in the log, alone or counted");
-        // An entry of the longest kind takes 330 bytes: ids, two hashes, and a sealed address.
-        assert!(entries * 330 < 1_000_000, "{entries} entries");
+        assert!((24..=36).contains(&commits), "{commits} commits");
+    }
+
+    #[test]
+    fn what_waits_for_its_commit_is_written_although_nothing_more_comes() {
+        let log = Refusals::new();
+        let written = (0..100).filter(|n| log.note(refusal("WrongCredentials", &n.to_string(), "10.0.0.1")).is_some()).count();
+        assert_eq!((written, log.take(Timestamp(2)).len()), (COMMITS as usize, 0));
+        let later = Timestamp(1 + COMMIT_EVERY_MS);
+        assert_eq!(log.take(later).iter().map(|d| d.times).sum::<u32>(), 100 - COMMITS);
+        assert_eq!(log.take(later).len(), 0);
     }
 }

@@ -13,6 +13,7 @@ use crate::domain::evidence::{Beacons, EvidenceHash, Reopening, SlotRow, is_clos
 use crate::domain::ids::{Incarnation, NodeId, NodeIndex};
 use crate::domain::metrics::Sample;
 use crate::domain::refusal::Refusal;
+use crate::domain::threshold::Reading;
 use crate::domain::time::{BootMs, Now, SLOT_MS, Slot, Timestamp};
 use crate::domain::workload::{WorkloadReport, bounded_capabilities};
 use crate::wire::{Item, Report};
@@ -61,6 +62,13 @@ pub struct Workload {
     pub at: Timestamp,
     pub report: WorkloadReport,
     pub capabilities: Vec<String>,
+}
+
+/// The metrics of the newest sample of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LatestReading {
+    pub at: Timestamp,
+    pub reading: Reading,
 }
 
 #[derive(Debug, Default)]
@@ -416,6 +424,12 @@ impl Intake {
         self.state().seats.get(node.position()).and_then(|seat| seat.latest.clone())
     }
 
+    /// For each node index: what its newest sample says of thresholds, without cloning samples.
+    pub fn latest_readings(&self) -> Vec<Option<LatestReading>> {
+        let reading = |latest: &Latest| LatestReading { at: latest.at, reading: Reading::of(&latest.sample) };
+        self.state().seats.iter().map(|seat| seat.latest.as_ref().map(reading)).collect()
+    }
+
     pub fn last_report(&self, node: NodeIndex) -> Option<Timestamp> {
         self.state().seats.get(node.position()).and_then(|seat| seat.last_report)
     }
@@ -454,6 +468,19 @@ impl Intake {
             }
         }
         points.into_values().collect()
+    }
+
+    /// Readings of some nodes that are not durable yet; `nodes` ascending.
+    pub fn pending_readings(&self, nodes: &[NodeIndex], from: Slot, until: Slot) -> Vec<(Slot, NodeIndex, Reading)> {
+        let state = self.state();
+        let mut found = Vec::new();
+        for samples in [&state.samples, &state.flushing] {
+            for (slot, of_slot) in samples.range(from..until) {
+                let wanted = of_slot.iter().filter(|(node, _)| nodes.binary_search(node).is_ok());
+                found.extend(wanted.filter_map(|(node, pending)| Some((*slot, *node, Reading::of(&pending.encoded.decode()?)))));
+            }
+        }
+        found
     }
 
     /// Bytes waiting for a flush, and items that were dropped as impossible.

@@ -2,8 +2,9 @@
 
 use serde::Deserialize;
 
+use crate::domain::alert::{Alert, Severity};
 use crate::domain::audit::{DraftV1, Entry};
-use crate::domain::ids::UserId;
+use crate::domain::ids::{AlertId, UserId};
 use crate::domain::session::{Carrier, Session};
 use crate::domain::time::Timestamp;
 use crate::domain::user::{PasswordHash, Role, User};
@@ -80,6 +81,30 @@ pub(super) fn audit_entry(version: u8, bytes: &[u8]) -> Option<Entry> {
     Some(Entry { seq, draft, kept, previous, hash })
 }
 
+/// Version 1 knew neither topics nor acknowledgements, and nothing of what happened in between.
+#[derive(Deserialize)]
+struct AlertV1 {
+    id: AlertId,
+    kind: String,
+    subject: String,
+    severity: Severity,
+    message: String,
+    raised_at: Timestamp,
+    resolved_at: Option<Timestamp>,
+}
+
+pub(super) fn alert(version: u8, bytes: &[u8]) -> Option<Alert> {
+    if version != 1 {
+        return None;
+    }
+    let AlertV1 { id, kind, subject, severity, message, raised_at, resolved_at } = postcard::from_bytes(bytes).ok()?;
+    let mut alert = Alert::new(id, &kind, &subject, severity, &message, raised_at);
+    if let Some(at) = resolved_at {
+        alert.resolve(at);
+    }
+    Some(alert)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,5 +164,16 @@ mod tests {
             assert!(!entry.follows(entry.seq, &entry.previous.clone()));
         }
         assert!(audit_entry(3, &[]).is_none());
+    }
+
+    #[test]
+    fn alerts_of_the_first_release_begin_and_end_as_they_did() {
+        let golden = include_str!("../../data/golden/Alert.v1.hex");
+        let alerts: Vec<Alert> = golden.lines().map(|line| decode(&unhex(line).unwrap()).unwrap()).collect();
+        let steps: Vec<usize> = alerts.iter().map(|alert| alert.history.len()).collect();
+        assert_eq!(steps, [1, 2, 1]);
+        assert!(alerts.iter().all(|alert| alert.history[0].at == alert.raised_at && alert.acknowledged.is_none()));
+        assert_eq!(alerts[1].history[1].at, alerts[1].resolved_at.unwrap());
+        assert!(alert(3, &[]).is_none());
     }
 }

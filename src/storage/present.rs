@@ -13,6 +13,7 @@ use crate::domain::evidence::{SlotRow, SlotState};
 use crate::domain::ids::NodeIndex;
 use crate::domain::poot::{Params, Score, ScoreState};
 use crate::domain::series::{Bucket, Granularity, Series, Summary};
+use crate::domain::threshold::Reading;
 use crate::domain::time::{Now, Slot, Timestamp};
 
 /// Evidence rows of `[from, until)`, open slots included.
@@ -57,6 +58,22 @@ pub fn series(store: &Store, node: NodeIndex, from: Slot, until: Slot, granulari
         push_samples(&read, &mut series, node, (from, until), &waiting)?;
     }
     Ok(series.finish())
+}
+
+/// What some nodes measured in `[from, until)` of the metrics that have thresholds, in order of time; `nodes` ascending. Every block is read once.
+pub fn readings(store: &Store, nodes: &[NodeIndex], from: Slot, until: Slot) -> Result<BTreeMap<NodeIndex, Vec<(Slot, Reading)>>, Fault> {
+    let mut found: BTreeMap<NodeIndex, BTreeMap<Slot, Reading>> = BTreeMap::new();
+    for (slot, node, reading) in store.intake.pending_readings(nodes, from, until) {
+        found.entry(node).or_default().insert(slot, reading);
+    }
+    let read = store.hot.read()?;
+    for slot in from.until(until) {
+        // The first sample of a slot stays, and that is the stored one.
+        for (node, sample) in hot::samples_of(&read, slot, nodes)? {
+            found.entry(node).or_default().insert(slot, Reading::of(&sample));
+        }
+    }
+    Ok(found.into_iter().map(|(node, of_node)| (node, of_node.into_iter().collect())).collect())
 }
 
 fn push_samples(read: &Snapshot, series: &mut Series, node: NodeIndex, span: (Slot, Slot), waiting: &[Point]) -> Result<(), Fault> {

@@ -1,11 +1,13 @@
 //! Opening and closing the files of one store together, and the flush that joins memory and disk.
 
+use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::core::idempotency::Mark;
+use super::core::thresholds::AllThresholds;
 use super::core::{audit, meta, tables};
 use super::directory::Directory;
 use super::fault::{Fault, OpenError, TxError, WriteError};
@@ -17,7 +19,8 @@ use super::table::{Read, Snapshot, WriteTx};
 use crate::crypto::{Entropy, PublicKey, SecretKey, SigningKey, hex};
 use crate::domain::audit::{Actor, Draft};
 use crate::domain::evidence::Beacons;
-use crate::domain::ids::ManagerId;
+use crate::domain::ids::{ManagerId, NodeIndex, PoolIndex};
+use crate::domain::threshold::Reading;
 use crate::domain::time::{Now, Timestamp};
 
 #[derive(Debug, Clone)]
@@ -98,9 +101,18 @@ impl Store {
         let _one_at_a_time = self.flushing.lock().await;
         let nodes = self.directory.all();
         let in_service = |slot| nodes.iter().filter(|node| node.counts_in(slot)).map(|node| node.index).collect();
+        // Before the batch is taken: what fails here has taken nothing.
+        let thresholds = AllThresholds::load(&self.read()?)?;
         let batch = Arc::new(self.intake.start_flush(now, wall_minus_boot_ms, in_service));
         let written = Arc::clone(&batch);
-        match self.hot.write(Lane::Ordinary, move |tx| hot::flush(tx, &written)).await {
+        let pools: HashMap<NodeIndex, Option<PoolIndex>> = nodes.iter().map(|node| (node.index, *node.pool.latest())).collect();
+        let is_within =
+            move |node: NodeIndex, reading: &Reading| thresholds.of(node, pools.get(&node).copied().flatten()).is_within(reading);
+        let write = move |tx: &mut WriteTx<'_>| {
+            hot::flush(tx, &written)?;
+            hot::strained::put(tx, &written.samples, &is_within)
+        };
+        match self.hot.write(Lane::Ordinary, write).await {
             Ok(()) => {
                 self.intake.committed(&batch, now);
                 Ok(())

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Holds the running binary to its own OpenAPI document: schemathesis makes requests from it, singly and in sequences.
 
-    tests/contract/run.py --schemathesis VENV/bin/schemathesis [--seed N] [--seconds N] BINARY [-- MORE ARGUMENTS]
+    tests/contract/schemathesis.sh BINARY [--seed N] [--seconds N]
 
 Checked of every answer: no 500, a status code and a content type that the document names, a body and headers of the documented schema, nothing
 served without credentials, nothing found after it was deleted. Exit status 0 when all hold and most routes were answered with success at least
-once. Only loopback addresses; the store is a temporary folder. The seed is printed; the same seed makes the same requests.
+once. Only loopback addresses; the store is a temporary folder. The seed is printed; it makes the same requests again, as far as time goes.
 """
 
 import argparse
@@ -36,8 +36,8 @@ CHECKS = [
 ]
 # Routes that cannot be asked like others: an endless answer, and the end of the session that asks.
 LEFT_OUT = ["/api/v1/events"]
-# Share of the routes that must have succeeded at least once: below it, the run proves little.
-LEAST_SUCCESSES = 0.7
+# Share of all routes that must have succeeded at least once: below it, the run proves little.
+LEAST_SUCCESSES = 0.6
 
 
 def call(base, method, path, body=None, token=None):
@@ -55,7 +55,8 @@ def call(base, method, path, body=None, token=None):
 
 def start(binary, data, log):
     """The process, and where it listens."""
-    environment = {**os.environ, "LUCID__CLOCK__TRUST": "always"}
+    limits = ["PUBLIC", "NODE", "PERSON", "ADMIN", "POOT", "PAYOUT"]
+    environment = {**os.environ, "LUCID__CLOCK__TRUST": "always", **{f"LUCID__LIMITS__{of}_REQUESTS": "1000000" for of in limits}}
     command = [binary, "serve", "--listen", "127.0.0.1:0", "--data-dir", str(data)]
     process = subprocess.Popen(command, stdout=open(log, "wb"), stderr=subprocess.STDOUT, env=environment)
     began = time.monotonic()
@@ -90,7 +91,6 @@ def main():
     arguments.add_argument("--schemathesis", default="schemathesis")
     arguments.add_argument("--seed", type=int, default=None)
     arguments.add_argument("--seconds", type=int, default=150, help="for everything beyond the fixed cases")
-    arguments.add_argument("more", nargs="*", help="more arguments of schemathesis")
     given = arguments.parse_args()
     seed = given.seed if given.seed is not None else random.SystemRandom().randrange(1 << 31)
     print(f"seed {seed}", flush=True)
@@ -100,6 +100,9 @@ def main():
         process, base = start(given.binary, data, log)
         try:
             ids = seed_store(base, data)
+            document = call(base, "GET", "/api/v1/openapi.json")
+            operations = ((method, path, of) for path, item in document["paths"].items() for method, of in item.items())
+            asked = {f"{method.upper()} {path}" for method, path, of in operations if not of.get("x-planned") and path not in LEFT_OUT}
             environment = {
                 **os.environ,
                 "SCHEMATHESIS_HOOKS": str(HERE / "hooks.py"),
@@ -108,11 +111,11 @@ def main():
             }
             command = [given.schemathesis, "--config-file", str(HERE / "schemathesis.toml"), "run", base + "/api/v1/openapi.json"]
             command += ["--checks", ",".join(CHECKS), "--seed", str(seed), "--max-time", str(given.seconds), "--no-color"]
-            command += ["--exclude-by", "/x-planned == true", *(f"--exclude-path={path}" for path in LEFT_OUT), *given.more]
+            command += ["--exclude-by", "/x-planned == true", *(f"--exclude-path={path}" for path in LEFT_OUT)]
             status = subprocess.run(command, env=environment, cwd=folder).returncode
             if process.poll() is not None:
                 raise SystemExit(f"the manager ended with {process.returncode}:\n{log.read_text(errors='replace')[-4000:]}")
-            enough = judge(json.loads(tally.read_text()))
+            enough = judge(asked, json.loads(tally.read_text()))
         finally:
             process.send_signal(signal.SIGTERM)
             try:
@@ -122,14 +125,14 @@ def main():
     sys.exit(status or (0 if enough else 1))
 
 
-def judge(tally):
+def judge(asked, tally):
     """Says which routes never succeeded; false when they are too many."""
-    never = sorted(route for route, statuses in tally.items() if not any(status.startswith("2") for status in statuses))
-    share = 1 - len(never) / max(1, len(tally))
+    never = sorted(route for route in asked if not any(status.startswith("2") for status in tally.get(route, {})))
+    share = 1 - len(never) / len(asked)
     requests = sum(sum(statuses.values()) for statuses in tally.values())
-    print(f"{requests} requests to {len(tally)} routes; {share:.0%} of them succeeded at least once")
+    print(f"{requests} requests; {share:.0%} of {len(asked)} routes succeeded at least once")
     for route in never:
-        print(f"  never: {route}: {dict(sorted(tally[route].items()))}")
+        print(f"  never: {route}: {dict(sorted(tally.get(route, {}).items())) or 'not asked'}")
     return share >= LEAST_SUCCESSES
 
 

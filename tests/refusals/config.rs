@@ -65,7 +65,9 @@ fn a_wrong_setting_is_named_with_its_value_its_origin_and_what_is_allowed() {
     refused(dir.path(), &["--config", "/nonexistent/manager.toml"], &[], &["/nonexistent/manager.toml"]);
     refused(dir.path(), &[], &[("LUCID__STORAGE__FLUSH", "60")], &["LUCID__STORAGE__FLUSH"]);
     refused(dir.path(), &[], &[("LUCID__PAYOUT__MODE", "live")], &["payout.mode", "\"live\""]);
-    refused(dir.path(), &["--listen", "0.0.0.0:0"], &[], &["server.listen", "0.0.0.0:0"]);
+    // An address of documentation: nothing is listened on, whatever is wrong with the check.
+    let plain = [("LUCID__SERVER__TLS", "off")];
+    refused(dir.path(), &["--listen", "192.0.2.1:0"], &plain, &["server.listen", "192.0.2.1:0", "travel in clear"]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Answer, Guarded, request};
+use crate::support::client::{PASSWORD, error_name};
 use crate::support::fleet::{Machine, Node};
 use crate::support::site::Site;
 
@@ -20,6 +21,46 @@ async fn try_token(site: &Site, token: &str) -> Answer {
 fn parts(token: &str) -> [String; 3] {
     let parts: Vec<String> = token.split('.').map(str::to_owned).collect();
     parts.try_into().unwrap()
+}
+
+#[tokio::test]
+async fn machines_with_a_token_of_many_uses_wait_for_an_admin() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::new(dir.path().join("data"), &[]).await;
+    site.client.post("/users", json!({ "username": "grace", "password": PASSWORD, "role": "operator" })).await;
+    let mut grace = site.client.anonymous();
+    grace.sign_in("grace", PASSWORD).await;
+    let waived = json!({ "uses": 5, "needs_approval": false });
+    assert_eq!(grace.call(Method::POST, "/enrolment-tokens", Some(waived)).await.0, 403, "only an admin waives it");
+    let token = grace.post("/enrolment-tokens", json!({ "uses": 5 })).await["token"].as_str().unwrap().to_owned();
+    let (first, second) = (Machine::new("first"), Machine::new("second"));
+    let ask = async |machine: &Machine| machine.try_enrol(&site.client.base, &token, None).await;
+    for _ in 0..2 {
+        for machine in [&first, &second] {
+            let (status, body) = ask(machine).await.expect_err("waits");
+            assert_eq!((status.as_u16(), error_name(&body)), (202, "ApprovalPending"));
+        }
+    }
+    let waiting = grace.get("/enrolment-requests?state=pending").await;
+    assert_eq!(waiting["pagination"]["total"], 2, "each waits once");
+    let id = |machine: &Machine| {
+        let all = waiting["enrolment_requests"].as_array().unwrap();
+        let found = all.iter().find(|r| r["public_key"] == machine.key.public().to_hex()).unwrap();
+        format!("/enrolment-requests/{}", found["id"].as_str().unwrap())
+    };
+    assert_eq!(grace.call(Method::POST, &format!("{}/approve", id(&first)), None).await.0, 403, "an operator does not approve");
+    let approved = site.client.post(&format!("{}/approve", id(&first)), Value::Null).await;
+    assert_eq!((approved["state"].as_str(), approved["decided_at"].is_string()), (Some("approved"), true));
+    site.client.post(&format!("{}/reject", id(&second)), Value::Null).await;
+    let node = ask(&first).await.unwrap();
+    let (status, body) = ask(&second).await.expect_err("rejected");
+    assert_eq!((status.as_u16(), error_name(&body)), (403, "EnrolmentRejected"));
+    let (status, body) = site.client.call(Method::POST, &format!("{}/approve", id(&second)), None).await;
+    assert_eq!((status.as_u16(), error_name(&body)), (409, "EnrolmentRequestDecided"));
+    assert_eq!(ask(&first).await.unwrap().node_id, node.node_id, "a lost answer is no loss");
+    assert_eq!(site.client.get(&format!("/nodes/{}", node.node_id)).await["status"], "starting", "in service at once");
+    let left = site.client.get("/enrolment-requests").await;
+    assert_eq!((left["pagination"]["total"].as_u64(), left["enrolment_requests"][0]["state"].as_str()), (Some(1), Some("rejected")));
 }
 
 #[tokio::test]

@@ -85,7 +85,7 @@ impl Route {
         match (parameter, before) {
             ("node_id", _) | (_, "nodes") => Thing::Node,
             ("pool_id", _) | (_, "pools") => Thing::Pool,
-            (_, "users") => Thing::User,
+            ("user_id", _) | (_, "users") => Thing::User,
             (_, "enrolment-tokens") => Thing::EnrolmentToken,
             _ => Thing::Other,
         }
@@ -255,9 +255,8 @@ impl World {
         assert!(route.statuses.contains(&code), "{what} answered {status}, which is not documented: {body}");
         if route.scopes.is_some() {
             assert!(![401, 403].contains(&code), "{what}: {body}");
-            let is_person = matches!(who.kind, Kind::Person(_));
             match id {
-                _ if route.changes() && is_person => {
+                _ if route.changes() => {
                     assert_eq!(body["error"]["details"]["fields"][0]["field"], "idempotency-key", "{what}: {body}")
                 }
                 _ if route.planned => assert_eq!(code, 501, "{what}: {body}"),

@@ -24,6 +24,16 @@ impl Client {
         Client { base: base.into(), http: reqwest::Client::builder().no_proxy().build().unwrap(), token: Arc::default(), credentials: None }
     }
 
+    /// Over a way of the caller's.
+    pub fn over(base: impl Into<String>, http: reqwest::Client) -> Client {
+        Client { base: base.into(), http, token: Arc::default(), credentials: None }
+    }
+
+    /// The same person at another address.
+    pub fn at(&self, base: impl Into<String>) -> Client {
+        Client { base: base.into(), ..self.clone() }
+    }
+
     /// Answers with status and JSON (null when there is none).
     pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> (StatusCode, Value) {
         let (status, text) = self.text(method, path, body).await;

@@ -80,7 +80,7 @@ impl Machine {
             .expect("the manager answers");
         let status = sent.status();
         let bytes = sent.bytes().await.unwrap();
-        if status.is_success() { Ok(serde_json::from_slice(&bytes).unwrap()) } else { Err((status, json(&bytes))) }
+        if status == StatusCode::OK { Ok(serde_json::from_slice(&bytes).unwrap()) } else { Err((status, json(&bytes))) }
     }
 }
 

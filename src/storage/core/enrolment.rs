@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use super::nodes::{self, name_key};
 use super::tables::{ENROLMENT_TOKENS, NODE_KEYS, NODE_NAMES};
-use super::{audit, node_events, pools};
+use super::{audit, enrolment_requests, node_events, pools};
 use crate::crypto::PublicKey;
 use crate::domain::audit::Act;
 use crate::domain::enrolment::{Drift, EnrolmentTarget, EnrolmentToken, Fingerprint, MAX_TOKENS, NewToken, TokenText, TokenUse};
 use crate::domain::ids::{EnrolmentId, NodeId, NodeIndex, PoolIndex};
-use crate::domain::node::{Eligible, HardwareInfo, Identity, Node, NodeConfiguration, NodeType};
+use crate::domain::node::{HardwareInfo, Identity, Node, NodeConfiguration, NodeType};
 use crate::domain::node_event::{Kind, NodeEvent};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::registration::{NewNode, plain_name, unique_name};
-use crate::domain::time::{Timeline, Timestamp};
+use crate::domain::time::Timestamp;
 use crate::storage::directory::Directory;
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, WriteTx};
@@ -86,6 +86,7 @@ pub fn revoke(tx: &mut WriteTx<'_>, act: &Act, id: &EnrolmentId) -> Result<(), T
     }
     token.revoked = true;
     put(tx, &token)?;
+    enrolment_requests::end_of(tx, id)?;
     audit::append(tx, act.draft("enrolment_token.revoke", id.as_str()))
 }
 
@@ -180,16 +181,19 @@ pub fn enrol(
         // The node was deleted, or another key took its place: the use is spent.
         (TokenUse::Again(_), _) => Err(Refusal::TokenUsed.into()),
         (TokenUse::Fresh, Some(node)) => again_with_key(tx, directory, act, token, asked, node),
-        (TokenUse::Fresh, None) => match &token.target {
-            EnrolmentTarget::Node(id) => {
-                let node = nodes::require(tx, id)?;
-                claim(tx, directory, act, token, asked, node)
+        (TokenUse::Fresh, None) => {
+            enrolment_requests::admit(tx, &token, &asked.key)?;
+            match &token.target {
+                EnrolmentTarget::Node(id) => {
+                    let node = nodes::require(tx, id)?;
+                    claim(tx, directory, act, token, asked, node)
+                }
+                EnrolmentTarget::Pool(pool) => {
+                    let pool = *pool;
+                    enrol_into_pool(tx, directory, act, token, asked, pool)
+                }
             }
-            EnrolmentTarget::Pool(pool) => {
-                let pool = *pool;
-                enrol_into_pool(tx, directory, act, token, asked, pool)
-            }
-        },
+        }
     }
 }
 
@@ -235,7 +239,7 @@ fn claim(
         Some(_) => return Err(Refusal::NodeClaimed.into()),
     };
     let twin = twin(tx, asked, before.index)?;
-    let node = bind(tx, directory, act, &token, asked, &before)?;
+    let node = bind(tx, directory, act, asked, &before)?;
     finish(tx, act, token, asked, node, how, twin)
 }
 
@@ -249,7 +253,7 @@ fn enrol_into_pool(
 ) -> Result<Enrolled, TxError> {
     let name = plain_name(&asked.name);
     if let Some(before) = earlier_life(tx, asked, &name)? {
-        let node = bind(tx, directory, act, &token, asked, &before)?;
+        let node = bind(tx, directory, act, asked, &before)?;
         return finish(tx, act, token, asked, node, How::SameMachine, None);
     }
     let pool = pools::by_index(tx, pool)?.ok_or(Refusal::PoolNotFound)?;
@@ -268,7 +272,7 @@ fn enrol_into_pool(
         configuration: NodeConfiguration::default(),
     };
     let made = nodes::insert(tx, act, &asked.new_id, Some(pool.index), &new)?;
-    let node = bind(tx, directory, act, &token, asked, &made)?;
+    let node = bind(tx, directory, act, asked, &made)?;
     finish(tx, act, token, asked, node, How::New, twin)
 }
 
@@ -305,14 +309,7 @@ fn identified(tx: &WriteTx<'_>, asked: &Enrolling, index: NodeIndex) -> Result<O
 }
 
 /// Binds the node to the machine: the new key replaces an older one, history and slots of the past stay.
-fn bind(
-    tx: &mut WriteTx<'_>,
-    directory: &Arc<Directory>,
-    act: &Act,
-    token: &EnrolmentToken,
-    asked: &Enrolling,
-    before: &Node,
-) -> Result<Node, TxError> {
+fn bind(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, asked: &Enrolling, before: &Node) -> Result<Node, TxError> {
     let mut node = before.clone();
     let identity = Identity { key: asked.key, fingerprint: asked.fingerprint.clone(), drift: None, enrolled_at: act.now.wall };
     let first = node.identity.replace(identity).is_none();
@@ -320,9 +317,6 @@ fn bind(
     if first {
         // Without a trusted clock the slot is set when trust is earned (`nodes::date_enrolments`).
         node.enrolled_from = act.now.trusted.then(|| act.now.wall.slot().plus(1));
-        if token.needs_approval {
-            node.eligible = Timeline::new(Eligible::Suspended);
-        }
     }
     if let Some(old) = &before.identity {
         tx.delete(NODE_KEYS, &old.key.0)?;
@@ -343,6 +337,7 @@ fn finish(
 ) -> Result<Enrolled, TxError> {
     token.used_by.push((asked.key, node.id.clone()));
     put(tx, &token)?;
+    enrolment_requests::done(tx, &token.id, &asked.key)?;
     if how == How::SameKey {
         node_events::append(tx, node.index, NodeEvent::by(act, Kind::Reenrolled, Some("with the key it had".into())))?;
     }
@@ -517,12 +512,58 @@ mod tests {
         let f = Fixture::new();
         f.write(|tx, _| pools::create(tx, &act(), &pool_id(1), &new_pool("small", 3))).unwrap();
         let pool = pools::by_id(&f.store.read().unwrap(), &pool_id(1)).unwrap().unwrap().index;
-        let new = NewToken { target: EnrolmentTarget::Pool(pool), uses: 9, expires_in_seconds: 3_600, needs_approval: true };
+        let new = NewToken { target: EnrolmentTarget::Pool(pool), uses: 9, expires_in_seconds: 3_600, needs_approval: false };
         let token = make(&f, 1, new);
         let names: Vec<_> = (1..4u8).map(|n| run(&f, asking(&token, n, n.into(), n.into())).unwrap().node).collect();
         assert_eq!(names.iter().map(|n| n.name.as_str()).collect::<Vec<_>>(), ["rpi", "rpi-2", "rpi-3"]);
-        assert!(names.iter().all(|n| *n.eligible.latest() == Eligible::Suspended), "an admin approves each");
         assert_eq!(run(&f, asking(&token, 4, 4, 4)), Err(Refusal::PoolFull));
+    }
+
+    #[test]
+    fn machines_with_a_token_that_wants_it_wait_for_an_admins_word() {
+        use crate::domain::enrolment_request::request_id;
+        let f = Fixture::new();
+        let id = crate::domain::ids::PoolId::parse(DEFAULT_POOL_ID).unwrap();
+        let pool = pools::by_id(&f.store.read().unwrap(), &id).unwrap().unwrap().index;
+        let new = |uses| NewToken { target: EnrolmentTarget::Pool(pool), uses, expires_in_seconds: 3_600, needs_approval: true };
+        let token = make(&f, 1, new(2));
+        let ask = |k: u8| {
+            let asked = asking(&token, k, k.into(), k.into());
+            f.write(move |tx, _| enrolment_requests::ask(tx, &asked, &act()))
+        };
+        let decide = |k: u8, approved: bool, now: Now| {
+            let request = request_id(&text(1).id, &key(k));
+            f.write(move |tx, _| enrolment_requests::decide(tx, &request, approved, &Act { now, ..act() }).map(drop))
+        };
+        let waiting = |now: Now| enrolment_requests::requests(&f.store.read().unwrap(), now.wall).unwrap().len();
+        let become_node = |k: u8| run(&f, asking(&token, k, k.into(), k.into())).map(|enrolled| enrolled.how);
+        assert_eq!(become_node(1), Err(Refusal::ApprovalPending));
+        assert_eq!((waiting(at(0)), decide(1, true, at(0))), (0, Err(Refusal::EnrolmentRequestNotFound)));
+        for k in [1, 1, 2, 3] {
+            ask(k).unwrap();
+        }
+        assert_eq!(waiting(at(0)), 3, "the same machine waits once");
+        assert_eq!(become_node(1), Err(Refusal::ApprovalPending));
+        decide(1, true, at(0)).unwrap();
+        let audited = f.audited();
+        decide(1, true, at(0)).unwrap();
+        assert_eq!((f.audited(), decide(1, false, at(0))), (audited, Err(Refusal::EnrolmentRequestDecided)));
+        decide(2, false, at(0)).unwrap();
+        assert_eq!((become_node(1), become_node(2)), (Ok(How::New), Err(Refusal::EnrolmentRejected)));
+        assert_eq!((become_node(1), waiting(at(0))), (Ok(How::Again), 2), "who became a node waits no more");
+        assert_eq!((waiting(at(3_600)), decide(3, true, at(3_600))), (0, Err(Refusal::EnrolmentRequestNotFound)), "with its token");
+        let other = make(&f, 2, new(2));
+        assert_eq!(run(&f, asking(&other, 1, 1, 9)).unwrap().how, How::SameKey, "a node needs no word");
+        f.write(|tx, _| revoke(tx, &act(), &text(1).id)).unwrap();
+        assert_eq!(waiting(at(0)), 0);
+        let many = make(&f, 3, new(1_000));
+        let mut last = Ok(());
+        for k in 0..=u8::MAX {
+            let asked = asking(&many, k, k.into(), 9);
+            last = f.write(move |tx, _| enrolment_requests::ask(tx, &asked, &act()));
+        }
+        assert!(matches!(last, Err(Refusal::Rule("TooManyEnrolmentRequests", _))), "{last:?}");
+        assert_eq!(waiting(at(0)), crate::domain::enrolment_request::MAX_PER_TOKEN);
     }
 
     #[test]

@@ -4,18 +4,24 @@ use super::ledger::{Accrued, Balance};
 use super::meta::{Counters, StoreMeta};
 use super::node_events::Silent;
 use super::payouts::SealedAddress;
+use super::settings::StoredSetting;
 use super::subject_keys::SubjectKey;
 use super::tables::{Index, Index64};
 use crate::crypto::PublicKey;
 use crate::domain::address::PayoutAddress;
 use crate::domain::alert::{Alert, Severity};
+use crate::domain::allocation::{Allocation, NamedAllocation};
+use crate::domain::api_token::ApiToken;
 use crate::domain::audit::{self, Actor};
 use crate::domain::command::{Action, Command, CommandState, DEADLINE_SECONDS, Order};
 use crate::domain::credits::Epoch;
 use crate::domain::enrolment::{EnrolmentTarget, EnrolmentToken, Fingerprint};
+use crate::domain::enrolment_request::{Decision, EnrolmentRequest};
 use crate::domain::epoch::{Counts, Head};
 use crate::domain::idempotency::{Outcome, Remembered};
-use crate::domain::ids::{AlertId, EnrolmentId, ManagerId, NodeId, NodeIndex, PayoutId, PoolId, PoolIndex, UserId};
+use crate::domain::ids::{
+    AlertId, AllocationId, ApiTokenId, EnrolmentId, EnrolmentRequestId, ManagerId, NodeId, NodeIndex, PayoutId, PoolId, PoolIndex, UserId,
+};
 use crate::domain::ledger::{Account, Book, Cause, Entry, Line, Posting, Settlement};
 use crate::domain::money::{Currency, Pico, Units};
 use crate::domain::node::{
@@ -26,8 +32,10 @@ use crate::domain::node_event::{Kind, NodeEvent};
 use crate::domain::payout::{Attempt, AttemptState, Payout, Prepared, Priority, Source, State};
 use crate::domain::pool::{Pool, ScalingPolicy};
 use crate::domain::poot::Params;
+use crate::domain::scope::Scope;
 use crate::domain::session::{Carrier, Session};
 use crate::domain::setup::SetupMark;
+use crate::domain::threshold::{Limits, METRICS, Tenths, ThresholdSet};
 use crate::domain::time::Timeline;
 use crate::domain::totp::SecondFactor;
 use crate::domain::user::{PasswordHash, Role, User};
@@ -172,6 +180,38 @@ fn tokens() -> Vec<EnrolmentToken> {
     vec![of_pool, of_node]
 }
 
+fn enrolment_requests() -> Vec<EnrolmentRequest> {
+    let hardware = nodes().into_iter().find_map(|node| node.hardware).unwrap();
+    let request = |decision: Option<bool>| EnrolmentRequest {
+        id: EnrolmentRequestId::parse("request_0123456789abcdef").unwrap(),
+        token: EnrolmentId::parse("enrol_0123456789abcdef").unwrap(),
+        key: PublicKey([7; 32]),
+        name: "attic".into(),
+        hardware: hardware.clone(),
+        address: decision.map(|_| "192.0.2.7".into()),
+        asked_at: AT,
+        expires_at: AT.plus_seconds(3_600),
+        decision: decision.map(|approved| Decision { approved, at: AT.plus_ms(5), by: user_id().to_string() }),
+    };
+    [None, Some(true), Some(false)].map(request).to_vec()
+}
+
+fn api_tokens() -> Vec<ApiToken> {
+    let whole = ApiToken {
+        id: ApiTokenId::parse("token_0123456789abcdef").unwrap(),
+        name: "nightly backup".into(),
+        secret_hash: [3; 32],
+        role: Role::Admin,
+        scopes: None,
+        created_by: user_id(),
+        created_at: AT,
+        expires_at: AT.plus_seconds(86_400),
+        last_used_at: None,
+    };
+    let scopes = Some(vec![Scope::NodeRead, Scope::SettingsWrite]);
+    vec![ApiToken { role: Role::Viewer, scopes, last_used_at: Some(AT.plus_ms(3)), ..whole.clone() }, whole]
+}
+
 fn users() -> Vec<User> {
     let password = PasswordHash { salt: [1; 16], hash: [2; 32] };
     let roles = [Role::Viewer, Role::Operator, Role::Admin, Role::SuperAdmin];
@@ -196,16 +236,37 @@ fn users() -> Vec<User> {
 }
 
 fn alerts() -> Vec<Alert> {
-    let alert = |severity, resolved_at| Alert {
-        id: AlertId::parse("alert_0123456789abcdef").unwrap(),
-        kind: "node_unreachable".into(),
-        subject: node_id().to_string(),
-        severity,
-        message: "not heard for 120 s".into(),
-        raised_at: AT,
-        resolved_at,
+    let id = AlertId::parse("alert_0000000300").unwrap();
+    let alert = |severity| Alert::new(id.clone(), "resource_threshold", node_id().as_str(), severity, "attic: CPU use 97 %", AT);
+    let info = alert(Severity::Info);
+    let mut over = alert(Severity::Warning);
+    over.acknowledge(Actor::User(user_id().to_string()), Some("on it".into()), AT.plus_seconds(5));
+    over.resolve(AT.plus_seconds(60));
+    let mut lived = Alert { topic: Some("cpu_percent".into()), ..alert(Severity::Warning) };
+    lived.set_severity(Severity::Critical, "attic: CPU use 99 %", AT.plus_seconds(10));
+    lived.set_severity(Severity::Warning, "attic: CPU use 90 %", AT.plus_seconds(20));
+    lived.set_unknown(true, AT.plus_seconds(30));
+    lived.set_unknown(false, AT.plus_seconds(40));
+    lived.set_unknown(true, AT.plus_seconds(50));
+    vec![info, over, lived, alert(Severity::Critical)]
+}
+
+fn threshold_sets() -> Vec<ThresholdSet> {
+    let limits = METRICS.map(|metric| (metric, Limits { warning: Tenths(701), critical: Tenths(902) }));
+    vec![ThresholdSet::default(), ThresholdSet { limits: limits.to_vec(), duration_seconds: Some(600), hysteresis: Some(Tenths(25)) }]
+}
+
+fn allocations() -> Vec<NamedAllocation> {
+    let amounts =
+        Allocation { cpu_hundredths: Some(2_550), memory_bytes: Some(1 << 30), disk_bytes: Some(5 << 30), network_kbps: Some(10_500) };
+    let named = |amounts| NamedAllocation {
+        id: AllocationId::parse("alloc_0123456789abcdef").unwrap(),
+        name: "render".into(),
+        amounts,
+        created_at: AT,
+        created_by: Actor::User(user_id().to_string()),
     };
-    vec![alert(Severity::Info, None), alert(Severity::Warning, Some(AT.plus_seconds(60))), alert(Severity::Critical, None)]
+    vec![named(amounts), named(Allocation::default())]
 }
 
 fn audit_entries() -> Vec<audit::Entry> {
@@ -418,9 +479,12 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("Node", nodes()),
         Golden::of("Pool", pools()),
         Golden::of("EnrolmentToken", tokens()),
+        Golden::of("EnrolmentRequest", enrolment_requests()),
         Golden::of("User", users()),
+        Golden::of("ApiToken", api_tokens()),
         Golden::of("UserId", vec![user_id()]),
         Golden::of("Session", vec![session(Carrier::Cookie), session(Carrier::Bearer)]),
+        Golden::of("StoredSetting", vec![like::<StoredSetting>(&(vec![7u8, 0, 255], AT, "user_0123456789abcdef"))]),
         Golden::of("Alert", alerts()),
         Golden::of("Entry", audit_entries()),
         Golden::of("SubjectKey", [Some(vec![1, 2, 255]), None].map(|sealed| SubjectKey { sealed, at: AT }).to_vec()),
@@ -446,6 +510,8 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
                 Remembered { outcome: Outcome::NotKept("why".into()), ..Remembered::committed([9; 32], AT) },
             ],
         ),
+        Golden::of("ThresholdSet", threshold_sets()),
+        Golden::of("NamedAllocation", allocations()),
         Golden::of("Silent", vec![Silent::default(), Silent([0, 64, 300].map(NodeIndex).into_iter().collect())]),
         Golden::of("Command", commands()),
         Golden::of("Order", orders()),

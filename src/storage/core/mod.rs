@@ -1,10 +1,13 @@
 //! `core.redb`: everything that is answered only after a commit. One file of verbs per noun.
 
 pub mod alerts;
+pub mod allocations;
+pub mod api_tokens;
 pub mod audit;
 pub mod audit_search;
 pub mod commands;
 pub mod enrolment;
+pub mod enrolment_requests;
 pub mod epochs;
 pub mod idempotency;
 pub mod ledger;
@@ -17,9 +20,11 @@ pub mod people;
 pub mod pools;
 pub mod privacy;
 pub mod second_factor;
+pub mod settings;
 pub mod setup_steps;
 pub mod subject_keys;
 pub mod tables;
+pub mod thresholds;
 
 #[cfg(test)]
 pub(in crate::storage) mod golden;

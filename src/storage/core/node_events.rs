@@ -10,7 +10,8 @@ use crate::domain::audit::Act;
 use crate::domain::bits::Bitmap;
 use crate::domain::ids::{NodeIndex, PoolIndex};
 use crate::domain::node::Node;
-use crate::domain::node_event::{Kind, MAX_EVENTS, NodeEvent, changes};
+use crate::domain::node_event::{Category, Kind, MAX_EVENTS, NodeEvent, changes};
+use crate::domain::time::Timestamp;
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, WriteTx};
 
@@ -67,6 +68,51 @@ pub fn page(read: &impl Read, node: NodeIndex, offset: usize, limit: usize) -> R
         if events.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     Ok((events, newest.min(MAX_EVENTS)))
+}
+
+/// Which events are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Filter {
+    pub category: Option<Category>,
+    pub kind: Option<Kind>,
+    /// In `[from, to)`.
+    pub from: Option<Timestamp>,
+    pub to: Option<Timestamp>,
+}
+
+impl Filter {
+    fn fits(&self, event: &NodeEvent) -> bool {
+        self.category.is_none_or(|category| category == event.kind.category())
+            && self.kind.is_none_or(|kind| kind == event.kind)
+            && self.from.is_none_or(|from| event.at >= from)
+            && self.to.is_none_or(|to| event.at < to)
+    }
+}
+
+/// Those that fit, and how many there are. Reads all of a node, which are `MAX_EVENTS` at most.
+pub fn filtered(
+    read: &impl Read,
+    node: NodeIndex,
+    filter: &Filter,
+    descending: bool,
+    offset: usize,
+    limit: usize,
+) -> Result<(Vec<(u64, NodeEvent)>, u64), Fault> {
+    if *filter == Filter::default() && descending {
+        return page(read, node, offset, limit);
+    }
+    let mut events = Vec::new();
+    read.for_each(NODE_EVENTS, (node.0, 0)..=(node.0, u64::MAX), |(_, seq), event| {
+        if filter.fits(&event) {
+            events.push((seq, event));
+        }
+        ControlFlow::Continue(())
+    })?;
+    let total = u64::try_from(events.len()).unwrap_or(u64::MAX);
+    if descending {
+        events.reverse();
+    }
+    Ok((events.into_iter().skip(offset).take(limit).collect(), total))
 }
 
 const ROW: &str = "row";

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::tables::{SESSIONS, USER_NAMES, USERS};
-use super::{audit, second_factor, subject_keys};
+use super::{api_tokens, audit, second_factor, subject_keys};
 use crate::domain::audit::Act;
 use crate::domain::ids::UserId;
 use crate::domain::refusal::Refusal;
@@ -81,7 +81,7 @@ impl UserChange {
 }
 
 /// `up_to` is the role of who asks: nobody touches, or makes, someone above themselves. A new password or a disabling ends the person's
-/// sessions, except `keep`.
+/// sessions, except `keep`; a disabling their API tokens as well.
 pub fn update(
     tx: &mut WriteTx<'_>,
     id: &UserId,
@@ -110,6 +110,9 @@ pub fn update(
     if changed.disabled || change.password.is_some() {
         end_sessions(tx, |key, session| session.user == *id && Some(key) != keep)?;
     }
+    if changed.disabled {
+        api_tokens::end_of(tx, id, act)?;
+    }
     audit::append(tx, act.draft("user.update", id.as_str()).because(change.summary()))?;
     Ok(changed)
 }
@@ -125,6 +128,7 @@ pub fn delete(tx: &mut WriteTx<'_>, id: &UserId, up_to: Role, act: &Act) -> Resu
     tx.delete(USER_NAMES, &username_key(&gone.username))?;
     tx.delete(USERS, &id.to_string())?;
     end_sessions(tx, |_, session| session.user == *id)?;
+    api_tokens::end_of(tx, id, act)?;
     audit::append(tx, act.draft("user.delete", id.as_str()))
 }
 
@@ -191,7 +195,7 @@ pub fn sessions(read: &impl Read, user: &UserId, now: Timestamp) -> Result<Vec<(
     Ok(own)
 }
 
-/// Ends one of the person's own sessions, by its `session_id`.
+/// Ends one of the person's sessions, by its `session_id`.
 pub fn end_session(tx: &mut WriteTx<'_>, user: &UserId, id: &str, act: &Act) -> Result<(), TxError> {
     let own = sessions(tx, user, act.now.wall)?;
     let (key, _) = own.into_iter().find(|(key, _)| session_id(key) == id).ok_or(Refusal::SessionNotFound)?;

@@ -4,10 +4,13 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::tables::{ALERTS, Index, NODE_EVENTS, NODE_IDS, NODE_NAMES, NODES, PAYOUT_ADDRESSES, RETIRED_NODES, USER_NAMES, USERS};
+use super::tables::{
+    ALERTS, IDEMPOTENCY_KEYS, Index, NODE_EVENTS, NODE_IDS, NODE_NAMES, NODES, PAYOUT_ADDRESSES, RETIRED_NODES, USER_NAMES, USERS,
+};
 use super::{audit, nodes, payouts, people, subject_keys};
 use crate::domain::alert::Alert;
 use crate::domain::audit::Act;
+use crate::domain::idempotency::{Outcome, Remembered};
 use crate::domain::ids::{NodeId, NodeIndex, UserId};
 use crate::domain::ledger::{Book, Settlement};
 use crate::domain::money::Currency;
@@ -42,8 +45,25 @@ pub fn erase_person(tx: &mut WriteTx<'_>, id: &UserId, act: &Act, reason: &str) 
         None if !subject_keys::is_known(tx, id.as_str())? => return Err(Refusal::UserNotFound.into()),
         None => (),
     }
+    forget_answers(tx)?;
     subject_keys::erase(tx, id.as_str(), act.now.wall)?;
     audit::append(tx, act.draft("privacy.erase", id.as_str()).detailed(reason))
+}
+
+/// Answers that are kept for requests sent again may name whom was erased, and are sealed as a whole: they go, and their keys stay used.
+fn forget_answers(tx: &mut WriteTx<'_>) -> Result<(), TxError> {
+    let mut answered = Vec::new();
+    tx.for_each(IDEMPOTENCY_KEYS, .., |key, remembered| {
+        if matches!(remembered.outcome, Outcome::Answered { .. }) {
+            answered.push((key, remembered));
+        }
+        ControlFlow::Continue(())
+    })?;
+    for (key, remembered) in answered {
+        let outcome = Outcome::NotKept("answers were forgotten with somebody who was erased".into());
+        tx.put(IDEMPOTENCY_KEYS, &key, &Remembered { outcome, ..remembered })?;
+    }
+    Ok(())
 }
 
 /// The node of this id, deleted or not.
@@ -79,6 +99,7 @@ pub fn erase_operator(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, id: &Nod
     }
     tx.delete(PAYOUT_ADDRESSES, &left.index.0)?;
     silence_words(tx, &left)?;
+    forget_answers(tx)?;
     subject_keys::erase(tx, id.as_str(), act.now.wall)?;
     audit::append(tx, act.draft("privacy.erase", id.as_str()).detailed(reason))
 }
@@ -181,14 +202,19 @@ mod tests {
             fixture.write(move |tx, _| people::create(tx, &user, &Act::system(at(0)))).unwrap();
         }
         let who = bob.clone();
+        let answered = Remembered {
+            outcome: Outcome::Answered { status: 201, content_type: None, sealed: b"marked".to_vec() },
+            ..Remembered::committed([0; 32], at(0).wall)
+        };
         let session = Session { address: Some(format!("{MARK}-address")), ..Session::new(bob.clone(), Carrier::Cookie, at(0).wall) };
         fixture
             .write(move |tx, _| {
                 tx.put(SESSIONS, &[1; 32], &session)?;
+                tx.put(IDEMPOTENCY_KEYS, &[2; 32], &answered)?;
                 audit::append(tx, act_of(who.as_str()).draft("node.update", "node_a").detailed(format!("{MARK}-details")))
             })
             .unwrap();
-        assert_eq!(marks_when_packed(&fixture), 5, "two names, each of them a key too, and a session");
+        assert_eq!(marks_when_packed(&fixture), 6, "two names, each of them a key too, a session and an answer");
         let erase = |id: &UserId| {
             let id = id.clone();
             fixture.write(move |tx, _| erase_person(tx, &id, &Act::system(at(1)), "asked for it"))

@@ -1,9 +1,12 @@
 //! Every table of `core.redb` on one screen. Keys of busy tables are monotonic: a random key costs forty times the bytes.
 
 use crate::domain::alert::Alert;
+use crate::domain::allocation::NamedAllocation;
+use crate::domain::api_token::ApiToken;
 use crate::domain::audit::Entry;
 use crate::domain::command::{Command, Order};
 use crate::domain::enrolment::EnrolmentToken;
+use crate::domain::enrolment_request::EnrolmentRequest;
 use crate::domain::epoch::Head;
 use crate::domain::idempotency::Remembered;
 use crate::domain::ids::UserId;
@@ -14,6 +17,7 @@ use crate::domain::payout::Payout;
 use crate::domain::pool::Pool;
 use crate::domain::session::Session;
 use crate::domain::setup::SetupMark;
+use crate::domain::threshold::ThresholdSet;
 use crate::domain::user::User;
 use crate::record;
 use crate::storage::migrate;
@@ -23,6 +27,7 @@ use super::ledger::{Accrued, Balance};
 use super::meta::{Counters, StoreMeta};
 use super::node_events::Silent;
 use super::payouts::SealedAddress;
+use super::settings::StoredSetting;
 use super::subject_keys::SubjectKey;
 
 /// One row, "store".
@@ -47,6 +52,12 @@ pub const COMMANDS: Table<(u32, u64), Command> = Table::new("commands");
 pub const ORDERS: Table<u32, Order> = Table::new("orders");
 /// One row: whose silence is recorded.
 pub const SILENT: Table<String, Silent> = Table::new("silent");
+/// Node index -> thresholds that were set for it.
+pub const NODE_THRESHOLDS: Table<u32, ThresholdSet> = Table::new("node_thresholds");
+/// Pool index -> thresholds that its nodes inherit.
+pub const POOL_THRESHOLDS: Table<u32, ThresholdSet> = Table::new("pool_thresholds");
+/// (node index, allocation id) -> a named share of the node.
+pub const ALLOCATIONS: Table<(u32, String), NamedAllocation> = Table::new("allocations");
 /// By pool index.
 pub const POOLS: Table<u32, Pool> = Table::new("pools");
 /// Deleted pools by index: an epoch that closes late still asks for their price.
@@ -54,17 +65,23 @@ pub const RETIRED_POOLS: Table<u32, Pool> = Table::new("retired_pools");
 /// Pool id -> index. Rows of deleted pools stay.
 pub const POOL_IDS: Table<String, Index> = Table::new("pool_ids");
 pub const ENROLMENT_TOKENS: Table<String, EnrolmentToken> = Table::new("enrolment_tokens");
+/// Request id, made of token and key -> the machine that waits.
+pub const ENROLMENT_REQUESTS: Table<String, EnrolmentRequest> = Table::new("enrolment_requests");
 /// User id -> person.
 pub const USERS: Table<String, User> = Table::new("users");
 /// Lower-case user name -> user id.
 pub const USER_NAMES: Table<String, UserId> = Table::new("user_names");
 /// Hash of a session's token -> session.
 pub const SESSIONS: Table<[u8; 32], Session> = Table::new("sessions");
+/// API token id -> token.
+pub const API_TOKENS: Table<String, ApiToken> = Table::new("api_tokens");
 /// Name of a first step -> how it was done or skipped.
 pub const SETUP_STEPS: Table<String, SetupMark> = Table::new("setup_steps");
+/// Key of a setting -> what people changed it to.
+pub const SETTINGS: Table<String, StoredSetting> = Table::new("settings");
 /// By sequence, from 1.
 pub const ALERTS: Table<u64, Alert> = Table::new("alerts");
-/// Kind, space, subject -> the open alert.
+/// Kind, space, subject, and where it has one another space and its topic -> the open alert.
 pub const OPEN_ALERTS: Table<String, Index64> = Table::new("open_alerts");
 /// By sequence, from 1.
 pub const AUDIT: Table<u64, Entry> = Table::new("audit");
@@ -105,10 +122,12 @@ record! {
     Node = 1,
     Pool = 1,
     EnrolmentToken = 1,
+    EnrolmentRequest = 1,
     User = 2 from migrate::user,
     UserId = 1,
+    ApiToken = 1,
     Session = 3 from migrate::session,
-    Alert = 1,
+    Alert = 2 from migrate::alert,
     Entry = 2 from migrate::audit_entry,
     SubjectKey = 1,
     Index = 1,
@@ -122,9 +141,12 @@ record! {
     SetupMark = 1,
     NodeEvent = 1,
     Silent = 1,
+    Remembered = 1,
+    StoredSetting = 1,
     Command = 1,
     Order = 1,
-    Remembered = 1,
+    ThresholdSet = 1,
+    NamedAllocation = 1,
 }
 
 /// Created with the file, or when a later release opens it, so that snapshots can open them all.
@@ -140,9 +162,11 @@ pub const ALL: &[&str] = &[
     RETIRED_POOLS.name,
     POOL_IDS.name,
     ENROLMENT_TOKENS.name,
+    ENROLMENT_REQUESTS.name,
     USERS.name,
     USER_NAMES.name,
     SESSIONS.name,
+    API_TOKENS.name,
     ALERTS.name,
     OPEN_ALERTS.name,
     AUDIT.name,
@@ -159,7 +183,11 @@ pub const ALL: &[&str] = &[
     SETUP_STEPS.name,
     NODE_EVENTS.name,
     SILENT.name,
+    IDEMPOTENCY_KEYS.name,
+    SETTINGS.name,
     COMMANDS.name,
     ORDERS.name,
-    IDEMPOTENCY_KEYS.name,
+    NODE_THRESHOLDS.name,
+    POOL_THRESHOLDS.name,
+    ALLOCATIONS.name,
 ];

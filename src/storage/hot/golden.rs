@@ -5,6 +5,7 @@ use super::days::{self, DayGroup};
 use super::hours::{HourEntry, Rolled, Stale};
 use super::leaves::LeafGroup;
 use super::sample::Quantised;
+use super::strained::Strained;
 use super::{Ack, AckGroup, Anchor, EncodedSample, Meta, Untimed, UntimedItem};
 use crate::domain::credits::{EpochSlots, Leaf, Multiplier, Payer};
 use crate::domain::evidence::{EvidenceHash, SlotRow};
@@ -104,6 +105,7 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
             }],
         ),
         Golden::of("SlotRow", vec![SlotRow::default(), row]),
+        Golden::of("Strained", vec![Strained::default(), Strained([0, 63, 300].into_iter().map(NodeIndex).collect())]),
         Golden::of("AckGroup", vec![AckGroup(vec![(1, ack), (127, ack)])]),
         Golden::of("Untimed", vec![Untimed { boot_id: "b".into(), items: vec![untimed(true), untimed(false)] }]),
         Golden::of("Block", vec![Block::default(), Block::default().merged([entry(1, false), entry(127, true)])]),

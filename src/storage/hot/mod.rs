@@ -6,6 +6,7 @@ pub mod days;
 pub mod hours;
 pub mod leaves;
 mod sample;
+pub mod strained;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -45,6 +46,7 @@ pub(super) const TABLES: &[&str] = &[
     hours::STALE.name,
     days::DAYS.name,
     hours::ROLLED.name,
+    strained::STRAINED.name,
 ];
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -381,7 +383,8 @@ const PRUNE_LIMIT: usize = 2_000;
 pub fn prune(tx: &mut WriteTx<'_>, samples_before: Slot, evidence_before: Slot) -> Result<bool, TxError> {
     let samples = tx.delete_before(BLOCKS, &(samples_before.0, 0), PRUNE_LIMIT)?;
     let evidence = tx.delete_before(EVIDENCE, &evidence_before.0, PRUNE_LIMIT)?;
-    Ok(samples == PRUNE_LIMIT || evidence == PRUNE_LIMIT)
+    let strained = tx.delete_before(strained::STRAINED, &evidence_before.0, PRUNE_LIMIT)?;
+    Ok([samples, evidence, strained].contains(&PRUNE_LIMIT))
 }
 
 /// Decodes every record; the number of them, for `verify`.
@@ -415,7 +418,8 @@ pub fn verify(read: &impl Read) -> Result<u64, Fault> {
     for (_, group) in read.scan(ACKS, .., usize::MAX)? {
         records += group.0.len() as u64;
     }
-    Ok(records + read.count(UNTIMED)? + hours::verify(read)? + days::verify(read)?)
+    let strained = strained::rows(read, Slot(0), Slot(u32::MAX))?.len() as u64;
+    Ok(records + strained + read.count(UNTIMED)? + hours::verify(read)? + days::verify(read)?)
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ const setting = (key: string, more: Partial<Setting> = {}): Setting => ({
   allowed: '',
   meaning: '',
   restart_needed: true,
+  waits_for_restart: false,
   ...more,
 });
 

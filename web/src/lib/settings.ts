@@ -31,7 +31,7 @@ export function codeParts(text: string): { text: string; code: boolean }[] {
     .filter((part) => part.text !== '');
 }
 
-const FROM = { default: 'default', file: 'file', environment: 'environment', flag: 'command line' };
+const FROM = { default: 'default', file: 'file', stored: 'changed here', environment: 'environment', flag: 'command line' };
 
 /** `default`, `file /etc/lucid.toml`, `environment LUCID_LISTEN`, `command line --listen`. */
 export function sourceOf({ source, source_name }: Pick<Setting, 'source' | 'source_name'>): string {

@@ -58,6 +58,43 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/alerts/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show an alert and what happened to it */
+        get: operations["get_alerts_id"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/alerts/{id}/acknowledge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say that you have seen an alert
+         * @description It stays open. Doing it again changes nothing; when it gets worse, it wants to be seen again.
+         */
+        post: operations["post_alerts_id_acknowledge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/audit": {
         parameters: {
             query?: never;
@@ -442,6 +479,88 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/compliance/report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A compliance report
+         * @description Payouts by settlement, currency and status, with totals; what each person did: sign-ins, refused sign-ins, approvals, changes of addresses, roles and settings,
+         *     erasures and exports, with the entries themselves; and the audit log's head after a check of all of it. Who was erased appears by id only. The
+         *     report itself is recorded as an export.
+         */
+        get: operations["get_compliance_report"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/enrolment-requests": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Machines that asked to be nodes, newest first
+         * @description Those with a token of many uses wait here. A machine that became a node, and one whose token ended, is not listed any more.
+         */
+        get: operations["get_enrolment_requests"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/enrolment-requests/{id}/approve": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Let a machine in
+         * @description It becomes a node when it asks again, which takes it a minute at most.
+         */
+        post: operations["post_enrolment_requests_id_approve"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/enrolment-requests/{id}/reject": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Turn a machine away
+         * @description It is refused for good with this token.
+         */
+        post: operations["post_enrolment_requests_id_reject"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/enrolment-tokens": {
         parameters: {
             query?: never;
@@ -800,6 +919,24 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/nodes/pools/{pool_id}/thresholds": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Thresholds that the nodes of a pool inherit */
+        get: operations["get_nodes_pools_pool_id_thresholds"];
+        /** Set the thresholds that the nodes of a pool inherit */
+        put: operations["put_nodes_pools_pool_id_thresholds"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/nodes/poot/batch-validate": {
         parameters: {
             query?: never;
@@ -887,6 +1024,26 @@ export interface paths {
          * @description Ends a fingerprint drift: payouts of the node go on.
          */
         post: operations["post_nodes_id_fingerprint_accept"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/history": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The history of a node
+         * @description Status, commands, membership, maintenance, hardware, alerts, payouts and configuration in one order of time.
+         */
+        get: operations["get_nodes_id_history"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1042,9 +1199,46 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Allocate resources of a node */
+        /**
+         * Allocate resources of a node
+         * @description Within its hardware, less what is allocated already. What does not fit is refused with what is left of each resource.
+         */
         post: operations["post_nodes_id_resources_allocate"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/resources/allocations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What of a node is allocated */
+        get: operations["get_nodes_id_resources_allocations"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/resources/allocations/{allocation_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Give an allocation back */
+        delete: operations["delete_nodes_id_resources_allocations_allocation_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1326,7 +1520,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The key with which this manager signs */
+        /**
+         * The key with which this manager signs
+         * @description Nodes have it too: they check the manager's answers with it.
+         */
         get: operations["get_poot_manager_key"];
         put?: never;
         post?: never;
@@ -1534,10 +1731,30 @@ export interface paths {
         };
         /** Settings in force */
         get: operations["get_settings"];
-        /** Change settings */
+        /**
+         * Change settings
+         * @description All of them or, when one is wrong, none. Stored settings stand above the file and below environment and flags.
+         */
         put: operations["put_settings"];
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/settings/{key}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Take a setting back to what the file says */
+        delete: operations["delete_settings_key"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1642,10 +1859,14 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** API tokens */
+        /** API tokens, newest first */
         get: operations["get_tokens"];
         put?: never;
-        /** Make an API token */
+        /**
+         * Make an API token
+         * @description It outlives the session it is made in, and ends with its time, when it is revoked, and when its maker is disabled or removed. It never does
+         *     what is for people only. One of role admin and above wants a session confirmed within the last 5 minutes.
+         */
         post: operations["post_tokens"];
         delete?: never;
         options?: never;
@@ -1705,6 +1926,40 @@ export interface paths {
         post?: never;
         /** Remove a person */
         delete: operations["delete_users_id"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{id}/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where a person is signed in */
+        get: operations["get_users_id_sessions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{id}/sessions/{session_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** End a session of a person */
+        delete: operations["delete_users_id_sessions_session_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1823,6 +2078,7 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         About: {
+            certificate?: components["schemas"]["CertificateAbout"] | null;
             /** @description Git commit; null when the build did not name it. */
             commit?: string | null;
             manager_id: string;
@@ -1845,6 +2101,10 @@ export interface components {
             updated_at: string;
             user: components["schemas"]["UserView"];
         };
+        AcknowledgeRequest: {
+            /** @description For whoever looks at it next. */
+            note?: string | null;
+        };
         /** @description Where a node is paid to. */
         AddressView: {
             /** @description No payout goes there before. */
@@ -1854,11 +2114,39 @@ export interface components {
             cooling_down: boolean;
             currency: components["schemas"]["Currency"];
         };
+        AlertDetail: components["schemas"]["AlertView"] & {
+            /** @description In order of time; the first step and the newest 49 are kept. */
+            history: components["schemas"]["AlertStep"][];
+        };
         AlertList: {
             alerts: components["schemas"]["AlertView"][];
             pagination: components["schemas"]["Pagination"];
         };
+        /**
+         * @description How an alert stands.
+         * @enum {string}
+         */
+        AlertState: "open" | "acknowledged" | "unknown" | "resolved";
+        /** @description One thing that happened to an alert. */
+        AlertStep: {
+            /** @description RFC 3339, UTC. */
+            at: string;
+            by?: components["schemas"]["Doer"] | null;
+            change: components["schemas"]["AlertTurn"];
+            note?: string | null;
+            /** @description After it. */
+            severity: components["schemas"]["Severity"];
+        };
+        /**
+         * @description What happened to an alert. New ones go to the end: stored steps name one by its place.
+         * @enum {string}
+         */
+        AlertTurn: "raised" | "resolved" | "acknowledged" | "escalated" | "eased" | "unknown" | "known";
         AlertView: {
+            /** @description Since it last got worse. */
+            acknowledged_at?: string | null;
+            acknowledged_by?: components["schemas"]["Doer"] | null;
+            acknowledged_note?: string | null;
             id: string;
             kind: string;
             message: string;
@@ -1866,8 +2154,18 @@ export interface components {
             raised_at: string;
             resolved_at?: string | null;
             severity: components["schemas"]["Severity"];
+            /** @description `open`; `acknowledged`: open, and someone has seen it; `unknown`: its subject is silent, so nobody can tell whether it is over; `resolved`. */
+            state: components["schemas"]["AlertState"];
             /** @description Id of what it is about; empty when it is about the manager. */
             subject: string;
+            /** @description Name of the node or the pool, deleted ones included. */
+            subject_name?: string | null;
+            /** @description What of the subject: the metric of a `resource_threshold`. */
+            topic?: string | null;
+            /** @description Since when its subject is silent. */
+            unknown_since?: string | null;
+            /** @description When something last happened to it. */
+            updated_at: string;
         };
         /** @description Open alerts. */
         AlertsOverview: {
@@ -1879,6 +2177,41 @@ export interface components {
             newest: components["schemas"]["AlertView"][];
             /** Format: int32 */
             warning: number;
+        };
+        AllocateRequest: {
+            /**
+             * Format: double
+             * @description Of all cores; at most two decimals.
+             */
+            cpu_percent?: number | null;
+            /** Format: int64 */
+            disk_bytes?: number | null;
+            /** Format: int64 */
+            memory_bytes?: number | null;
+            /** @description 3 to 100 of letters, digits, `_` and `-`; unique on the node. A name is made when absent. */
+            name?: string | null;
+            /**
+             * Format: double
+             * @description 10^6 bits per second; at most three decimals.
+             */
+            network_mbps?: number | null;
+        };
+        Allocation: components["schemas"]["ResourceAmounts"] & {
+            created_at: string;
+            created_by?: components["schemas"]["Doer"] | null;
+            id: string;
+            name: string;
+        };
+        /** @description What of a node is allocated. */
+        AllocationList: {
+            /** @description Their sum: what the node's supervisor enforces. */
+            allocated: components["schemas"]["ResourceAmounts"];
+            /** @description In the order they were made, at most 64. */
+            allocations: components["schemas"]["Allocation"][];
+            capacity?: components["schemas"]["ResourceAmounts"] | null;
+            /** @description Resources of which more is allocated than there is, because the machine or its limits shrank. Nothing is taken away from anyone by that. */
+            exceeded: string[];
+            left?: components["schemas"]["ResourceAmounts"] | null;
         };
         /** @description One entry of the log, signed. Keep it where nobody who can change this machine can change it. */
         AnchorBody: {
@@ -1909,6 +2242,48 @@ export interface components {
          * @enum {string}
          */
         AnchorVerdict: "present" | "truncated" | "altered" | "other_manager" | "not_signed";
+        ApiToken: {
+            /** @description RFC 3339, UTC. */
+            created_at: string;
+            /** @description User id. */
+            created_by: string;
+            /** @description User name; null when the person is gone. */
+            created_by_name?: string | null;
+            expired: boolean;
+            expires_at: string;
+            id: string;
+            /** @description To about ten minutes; null before the first use. */
+            last_used_at?: string | null;
+            name: string;
+            /** @description It does what this role may, and what its maker may at that moment. */
+            role: components["schemas"]["Role"];
+            /** @description Null: whatever the role may, as far as programs may. */
+            scopes?: string[] | null;
+        };
+        ApiTokenList: {
+            pagination: components["schemas"]["Pagination"];
+            tokens: components["schemas"]["ApiToken"][];
+        };
+        /** @description A token, shown this once. */
+        ApiTokenMade: {
+            expires_at: string;
+            id: string;
+            name: string;
+            role: components["schemas"]["Role"];
+            scopes?: string[] | null;
+            /** @description `Authorization: Bearer <token>`. */
+            token: string;
+        };
+        ApiTokenRequest: {
+            /** Format: int64 */
+            expires_in_days: number;
+            /** @description 1 to 64 characters, for people. */
+            name: string;
+            /** @description Up to one's own. */
+            role: components["schemas"]["Role"];
+            /** @description Fewer than the role has, such as `node:read`. */
+            scopes?: string[] | null;
+        };
         /** @enum {string} */
         AttemptStateName: "signed" | "maybe_sent" | "seen" | "paid" | "failed_on_chain" | "dead";
         AttemptView: {
@@ -2003,6 +2378,13 @@ export interface components {
             node_id: string;
             reason: string;
         };
+        /** @description The certificate that browsers are shown. */
+        CertificateAbout: {
+            /** @description Made by this manager, and therefore vouched for by nobody else. */
+            generated: boolean;
+            /** @description In pairs of hex digits, as browsers show it: to be compared before a generated certificate is accepted. */
+            sha256: string;
+        };
         Chain: {
             /** @description Hash of the newest entry. */
             head: string;
@@ -2052,6 +2434,33 @@ export interface components {
             wall: string;
             /** @description Why it is not trusted. */
             why?: string | null;
+        };
+        ComplianceReport: {
+            address_changes: components["schemas"]["Listed"];
+            approvals: components["schemas"]["Listed"];
+            /** @description The whole audit log, checked for this report. */
+            chain: components["schemas"]["ChainCheck"];
+            /**
+             * Format: int64
+             * @description Entries of the audit log in the range.
+             */
+            entries: number;
+            erasures: components["schemas"]["Listed"];
+            exports: components["schemas"]["Listed"];
+            from: string;
+            made_at: string;
+            manager_id: string;
+            /** @description By settlement, currency and status. */
+            payouts: components["schemas"]["PayoutTotal"][];
+            people: components["schemas"]["PersonTotal"][];
+            /**
+             * Format: int64
+             * @description Failed authentications on no known account.
+             */
+            refused_sign_ins_of_nobody: number;
+            role_changes: components["schemas"]["Listed"];
+            setting_changes: components["schemas"]["Listed"];
+            to: string;
         };
         Confirmation: {
             /** @description RFC 3339: the time on the caller's clock. */
@@ -2142,6 +2551,18 @@ export interface components {
             /** Format: double */
             write_throughput_mbps?: number | null;
         };
+        /** @description Who did something. */
+        Doer: {
+            /** @description Of the person or the node, or `console`. */
+            id: string;
+            /** @description As it is now; null where nobody knows it any more. */
+            name?: string | null;
+        };
+        DurationInForce: {
+            from: components["schemas"]["ThresholdOrigin"];
+            /** Format: int32 */
+            seconds: number;
+        };
         /**
          * @description Whether the node's time counts.
          * @enum {string}
@@ -2149,11 +2570,29 @@ export interface components {
         Eligible: "in_service" | "draining" | "maintenance" | "suspended";
         /** @enum {string} */
         Enforcement: "cgroup" | "rlimit" | "none";
+        EnrolmentRequest: {
+            address?: string | null;
+            /** @description RFC 3339, UTC. */
+            asked_at: string;
+            decided_at?: string | null;
+            /** @description User id. */
+            decided_by?: string | null;
+            enrolment_token_id: string;
+            /** @description With its token. */
+            expires_at: string;
+            hardware_info: components["schemas"]["HardwareInfo"];
+            id: string;
+            /** @description What it would like to be called. */
+            name: string;
+            /** @description Hex Ed25519; the machine shows it, too. */
+            public_key: string;
+            state: components["schemas"]["RequestState"];
+        };
         EnrolmentToken: {
             created_at: string;
             expires_at: string;
             id: string;
-            /** @description Nodes that enrol with it wait for an admin to set them active. */
+            /** @description Machines that present it wait for an admin (`/enrolment-requests`). */
             needs_approval: boolean;
             node_id?: string | null;
             pool_id?: string | null;
@@ -2465,11 +2904,29 @@ export interface components {
             status: components["schemas"]["Health"];
             version: string;
         };
+        HistoryEntry: {
+            /** @description RFC 3339, UTC. */
+            at: string;
+            by?: components["schemas"]["Doer"] | null;
+            category: components["schemas"]["NodeEventCategory"];
+            detail?: string | null;
+            kind: components["schemas"]["NodeEventKind"];
+            /**
+             * Format: int64
+             * @description Counts the events of this node, from 1.
+             */
+            seq: number;
+        };
         /**
          * @description How far back a summary looks.
          * @enum {string}
          */
         HistoryRange: "24h" | "7d" | "30d" | "90d";
+        HysteresisInForce: {
+            from: components["schemas"]["ThresholdOrigin"];
+            /** Format: double */
+            points: number;
+        };
         /** @description How the passphrase becomes a key. */
         Kdf: {
             algorithm: string;
@@ -2594,6 +3051,16 @@ export interface components {
         };
         /** @enum {string} */
         ListOrder: "asc" | "desc";
+        /** @description Entries of one kind. */
+        Listed: {
+            /**
+             * Format: int64
+             * @description How many there are in the range.
+             */
+            count: number;
+            /** @description The first 1,000 of them. */
+            entries: components["schemas"]["EntryView"][];
+        };
         LoginAnswer: {
             /** @description For programs: `Authorization: Bearer <access_token>`. Browsers get a cookie and no token. */
             access_token?: string | null;
@@ -2808,12 +3275,14 @@ export interface components {
              * @example 0.0123
              */
             accrued: string;
+            /** @description The sum of its allocations. */
+            allocated: components["schemas"]["ResourceAmounts"];
             /**
-             * @description What the node's agent and its machine can do, as it says.
+             * @description `name` or `name:value`, from its hardware, and what its agent says it can do: what the list's `capability` finds.
              * @example [
-             *       "supervisor",
-             *       "cgroup2:cpu",
-             *       "cgroup2:memory"
+             *       "architecture:aarch64",
+             *       "cores:4",
+             *       "storage:nvme"
              *     ]
              */
             capabilities: string[];
@@ -2844,6 +3313,11 @@ export interface components {
             node_id: string;
             node_type: components["schemas"]["NodeType"];
             observed: components["schemas"]["Observed"];
+            /**
+             * Format: int32
+             * @description Alerts about it that are not over.
+             */
+            open_alerts: number;
             /**
              * @description Posted and not paid out.
              * @example 12.5
@@ -2996,6 +3470,8 @@ export interface components {
         NodeEvent: {
             /** @description Id of the person or the node that did it, or `console`; null when the manager did. */
             actor?: string | null;
+            /** @description As it is now; null where nobody knows it any more. */
+            actor_name?: string | null;
             /** @description RFC 3339, UTC. */
             at: string;
             detail?: string | null;
@@ -3007,13 +3483,23 @@ export interface components {
             seq: number;
         };
         /**
+         * @description What kinds have in common: what a history is filtered by.
+         * @enum {string}
+         */
+        NodeEventCategory: "identity" | "status" | "command" | "membership" | "eligibility" | "hardware" | "alert" | "payout" | "configuration";
+        /**
          * @description New kinds go to the end: stored records name a kind by its place.
          * @enum {string}
          */
-        NodeEventKind: "created" | "enrolled" | "reenrolled" | "renamed" | "moved_pool" | "maintenance_set" | "started" | "stopped" | "unreachable" | "back" | "fingerprint_drift" | "fingerprint_accepted" | "address_changed" | "payout_paid" | "payout_failed" | "payout_review" | "deleted";
+        NodeEventKind: "created" | "enrolled" | "reenrolled" | "renamed" | "moved_pool" | "maintenance_set" | "started" | "stopped" | "unreachable" | "back" | "fingerprint_drift" | "fingerprint_accepted" | "address_changed" | "payout_paid" | "payout_failed" | "payout_review" | "deleted" | "alert_raised" | "alert_changed" | "alert_acknowledged" | "alert_resolved" | "hardware_changed" | "configured" | "thresholds_set" | "allocated" | "released";
         NodeEventList: {
             /** @description Newest first; of one node the newest 1000 are kept. */
             events: components["schemas"]["NodeEvent"][];
+            pagination: components["schemas"]["Pagination"];
+        };
+        NodeHistory: {
+            /** @description Of one node the newest 1000 are kept. */
+            entries: components["schemas"]["HistoryEntry"][];
             pagination: components["schemas"]["Pagination"];
         };
         NodeList: {
@@ -3116,6 +3602,15 @@ export interface components {
          * @enum {string}
          */
         Observed: "starting" | "active" | "inactive" | "error" | "unreachable";
+        /** @description Alerts about the pool's nodes that are not over. */
+        OpenAlerts: {
+            /** Format: int32 */
+            critical: number;
+            /** Format: int32 */
+            info: number;
+            /** Format: int32 */
+            warning: number;
+        };
         /** @enum {string} */
         OverlayMetric: "cpu" | "memory" | "disk" | "network_in" | "network_out" | "temperature";
         /** @description The manager and its fleet now. */
@@ -3190,6 +3685,18 @@ export interface components {
          * @enum {string}
          */
         PayoutStatus: "pending" | "processing" | "completed" | "failed" | "cancelled";
+        /** @description Payouts made in the range, as they stand now. */
+        PayoutTotal: {
+            /** @description Decimal, in the currency. */
+            amount: string;
+            /** Format: int64 */
+            count: number;
+            currency: components["schemas"]["Currency"];
+            settlement: components["schemas"]["Settlement"];
+            status: components["schemas"]["PayoutStatus"];
+            /** @description The same in its smallest unit: a whole number. */
+            units: string;
+        };
         /** @description A payout to one node. */
         PayoutView: {
             /**
@@ -3249,6 +3756,36 @@ export interface components {
             sessions: components["schemas"]["SessionExport"][];
             user_id: string;
         };
+        /** @description One person in the range. */
+        PersonTotal: {
+            /** Format: int64 */
+            address_changes: number;
+            /** Format: int64 */
+            approvals: number;
+            /**
+             * Format: int64
+             * @description All entries of the audit log under this id.
+             */
+            entries: number;
+            /** Format: int64 */
+            erasures: number;
+            /** Format: int64 */
+            exports: number;
+            /** @description As it is now; null when the account was removed, `erased` when the person was erased. */
+            name?: string | null;
+            /**
+             * Format: int64
+             * @description Failed authentications on the account, by whoever it was.
+             */
+            refused_sign_ins: number;
+            /** Format: int64 */
+            role_changes: number;
+            /** Format: int64 */
+            setting_changes: number;
+            /** Format: int64 */
+            sign_ins: number;
+            user_id: string;
+        };
         /** @description A pool. */
         Pool: {
             auto_scaling: boolean;
@@ -3258,6 +3795,7 @@ export interface components {
              */
             created_at: string;
             description: string;
+            health: components["schemas"]["PoolHealth"];
             /**
              * Format: int32
              * @example 100
@@ -3278,6 +3816,25 @@ export interface components {
              */
             updated_at: string;
         };
+        PoolHealth: {
+            /**
+             * Format: int32
+             * @description Heard less than 300 s ago.
+             */
+            healthy_nodes: number;
+            open_alerts: components["schemas"]["OpenAlerts"];
+            /**
+             * Format: double
+             * @description With four decimals; null without nodes.
+             */
+            ratio?: number | null;
+            /** @description `healthy` from a ratio of 0.8, `degraded` from 0.5, else `unhealthy`; `empty` without nodes. */
+            state: components["schemas"]["PoolHealthState"];
+            /** Format: int32 */
+            total: number;
+        };
+        /** @enum {string} */
+        PoolHealthState: "healthy" | "degraded" | "unhealthy" | "empty";
         PoolList: {
             pagination: components["schemas"]["Pagination"];
             pools: components["schemas"]["Pool"][];
@@ -3389,8 +3946,7 @@ export interface components {
              */
             min_score: number;
             multiplier: components["schemas"]["MultiplierRule"];
-            /** @description Null: measurements have no thresholds in this release. */
-            resources?: Record<string, never> | null;
+            resources?: components["schemas"]["ThresholdsView"] | null;
             /**
              * Format: int32
              * @description Of the formulas.
@@ -3547,6 +4103,23 @@ export interface components {
         RecoveryRequest: {
             /** @description A code of the authenticator app, or a recovery code. */
             totp: string;
+        };
+        RequestList: {
+            enrolment_requests: components["schemas"]["EnrolmentRequest"][];
+            pagination: components["schemas"]["Pagination"];
+        };
+        /** @enum {string} */
+        RequestState: "pending" | "approved" | "rejected";
+        /** @description Null where there is none of it. */
+        ResourceAmounts: {
+            /** Format: double */
+            cpu_percent?: number | null;
+            /** Format: int64 */
+            disk_bytes?: number | null;
+            /** Format: int64 */
+            memory_bytes?: number | null;
+            /** Format: double */
+            network_mbps?: number | null;
         };
         ResourceLimits: {
             /**
@@ -3744,6 +4317,30 @@ export interface components {
             used_at: string;
             user_agent?: string | null;
         };
+        /** @description One setting and what it becomes. */
+        SettingChange: {
+            /** @example payout.threshold_usdt */
+            key: string;
+            /**
+             * @description A text, or a number or switch as it would stand in the file.
+             * @example 12.5
+             */
+            value: string;
+        };
+        /**
+         * @description A list of changes; an object of keys and values is taken too.
+         * @example [
+         *       {
+         *         "key": "payout.threshold_usdt",
+         *         "value": "12.5"
+         *       },
+         *       {
+         *         "key": "log.level",
+         *         "value": "debug"
+         *       }
+         *     ]
+         */
+        SettingChanges: components["schemas"]["SettingChange"][];
         SettingList: {
             settings: components["schemas"]["SettingView"][];
         };
@@ -3751,21 +4348,43 @@ export interface components {
          * @description Where a value comes from.
          * @enum {string}
          */
-        SettingSource: "default" | "file" | "environment" | "flag";
+        SettingSource: "default" | "file" | "stored" | "environment" | "flag";
         SettingView: {
-            /** @description Completes "must be ...". */
+            /**
+             * @description Completes "must be ...".
+             * @example an amount of USDT above 0 and up to 1000000 with at most 6 decimal places
+             */
             allowed: string;
+            /** @example 10 */
             default: string;
-            /** @description `section.field`, as in the file. */
+            /**
+             * @description `section.field`, as in the file.
+             * @example payout.threshold_usdt
+             */
             key: string;
+            /** @example Balance from which a node is paid automatically. */
             meaning: string;
             /** @description A change takes a restart. */
             restart_needed: boolean;
             source: components["schemas"]["SettingSource"];
             /** @description File and line, environment variable, or flag. */
             source_name?: string | null;
-            /** @description As it was written; of a secret only `set` or `not set`. */
+            /**
+             * @description As it was written; of a secret only `set` or `not set`.
+             * @example 10
+             */
             value: string;
+            /** @description It was changed, and the manager still goes by the value of its start. */
+            waits_for_restart: boolean;
+            /** @description Why it cannot be changed here; null when it can. */
+            why_fixed?: string | null;
+        };
+        /** @description What became of a change of settings. */
+        SettingsChanged: {
+            /** @description One of them waits for a restart of the manager. */
+            restart_needed: boolean;
+            /** @description Those that were named, as they are now. */
+            settings: components["schemas"]["SettingView"][];
         };
         /** @enum {string} */
         Settlement: "live" | "simulated";
@@ -3892,6 +4511,66 @@ export interface components {
             /** @description Within the data folder; of a folder the sum of its files. */
             name: string;
         };
+        /** @description Limits in force, and where they come from. */
+        ThresholdInForce: {
+            /**
+             * Format: double
+             * @example 95
+             */
+            critical: number;
+            from: components["schemas"]["ThresholdOrigin"];
+            /**
+             * Format: double
+             * @example 85
+             */
+            warning: number;
+        };
+        /** @description Both, in the unit of the metric, with at most one decimal. */
+        ThresholdLimits: {
+            /**
+             * Format: double
+             * @example 95
+             */
+            critical: number;
+            /**
+             * Format: double
+             * @example 85
+             */
+            warning: number;
+        };
+        /**
+         * @description Where a value in force comes from.
+         * @enum {string}
+         */
+        ThresholdOrigin: "node" | "pool" | "default";
+        /** @description Replaces everything that was set; what is absent is inherited from the pool, or is the default. */
+        ThresholdsRequest: {
+            cpu_percent?: components["schemas"]["ThresholdLimits"] | null;
+            disk_percent?: components["schemas"]["ThresholdLimits"] | null;
+            /**
+             * Format: int32
+             * @description A value must reach its limit this long before it is worth an alert. Default 300.
+             */
+            duration_seconds?: number | null;
+            /**
+             * Format: double
+             * @description Points that a value must fall below its limit before the alert is over. Default 5.
+             */
+            hysteresis?: number | null;
+            memory_percent?: components["schemas"]["ThresholdLimits"] | null;
+            swap_percent?: components["schemas"]["ThresholdLimits"] | null;
+            temperature_celsius?: components["schemas"]["ThresholdLimits"] | null;
+        };
+        /** @description What is in force. An alert is raised when a value reaches a limit for the whole duration, and is over when it fell below the limit by the hysteresis. */
+        ThresholdsView: {
+            cpu_percent: components["schemas"]["ThresholdInForce"];
+            disk_percent: components["schemas"]["ThresholdInForce"];
+            duration: components["schemas"]["DurationInForce"];
+            hysteresis: components["schemas"]["HysteresisInForce"];
+            memory_percent: components["schemas"]["ThresholdInForce"];
+            swap_percent: components["schemas"]["ThresholdInForce"];
+            temperature_celsius: components["schemas"]["ThresholdInForce"];
+        };
         /** @enum {string} */
         TimeRange: "1h" | "6h" | "24h" | "7d";
         TokenList: {
@@ -3907,12 +4586,24 @@ export interface components {
             note: string;
             token: string;
         };
+        /**
+         * @example {
+         *       "expires_in_seconds": 3600,
+         *       "pool_id": "pool_default",
+         *       "uses": 1
+         *     }
+         */
         TokenRequest: {
             /**
              * Format: int64
              * @default 3600
              */
             expires_in_seconds?: number;
+            /**
+             * @description Whether each machine waits for an admin (`/enrolment-requests`). Default: when there is more than one use and no admin makes the token.
+             *     Only an admin may waive that.
+             */
+            needs_approval?: boolean | null;
             /** @description A node that was made beforehand, to be claimed. */
             node_id?: string | null;
             /** @description Where new nodes go; the default pool when neither this nor `node_id` is given. */
@@ -3996,7 +4687,7 @@ export interface components {
             /** @description RFC 3339, UTC; start of the first slot. */
             start: string;
             /**
-             * @description One letter for each of 2880 slots of 30 s, oldest first, the present one last: `p` proven, `m` missed, `a` attested (reported later, without proof), `u` unobserved
+             * @description One letter for each of 2880 slots of 30 s, oldest first, the present one last: `p` proven, `m` missed, `a` attested (reported without proof: later, or while the workload was not wanted or did not run), `u` unobserved
              *     (the manager was not there to see), `o` open, `x` the node did not count: not enrolled, in maintenance or suspended.
              */
             states: string;
@@ -4184,6 +4875,15 @@ export interface components {
                 "application/json": components["schemas"]["ErrorBody"];
             };
         };
+        /** @description The request names a host that is not this manager. */
+        WrongHost: {
+            headers: {
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"];
+            };
+        };
     };
     parameters: never;
     requestBodies: never;
@@ -4207,11 +4907,32 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "certificate": {
+                     *         "generated": false,
+                     *         "sha256": "text"
+                     *       },
+                     *       "commit": "text",
+                     *       "manager_id": "manager_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "protocol": 1,
+                     *       "rustc": "text",
+                     *       "store": {
+                     *         "created_at": "2026-09-21T14:13:20Z",
+                     *         "generation": 1,
+                     *         "schema": 1
+                     *       },
+                     *       "target": "text",
+                     *       "version": "0.1.0"
+                     *     }
+                     */
                     "application/json": components["schemas"]["About"];
                 };
             };
+            400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -4226,6 +4947,7 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /** @example text */
                 "application/json": string;
             };
         };
@@ -4236,7 +4958,39 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /** @example text */
                     "application/json": string;
+                };
+            };
+            /** @description an admin has to approve this machine: ask again after Retry-After */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "error": {
+                     *         "code": "LUCID_ERR_1002",
+                     *         "details": {
+                     *           "fields": [
+                     *             {
+                     *               "field": "text",
+                     *               "message": "text"
+                     *             }
+                     *           ],
+                     *           "name": "attic-pi",
+                     *           "retry_after": 1
+                     *         },
+                     *         "message": "text",
+                     *         "request_id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "service": "lucid-node-management",
+                     *         "timestamp": "2026-09-21T14:13:20Z",
+                     *         "version": "0.1.0"
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
             400: components["responses"]["Malformed"];
@@ -4270,6 +5024,7 @@ export interface operations {
             };
             413: components["responses"]["BodyTooLarge"];
             415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             /** @description Unprocessable Entity */
             422: {
                 headers: {
@@ -4290,9 +5045,21 @@ export interface operations {
                 /** @description From 1. */
                 page?: number;
                 limit?: number;
-                /** @description `open` or `resolved`; default: both. */
+                /** @description `open`, `acknowledged`, `unknown` or `resolved`; `active`: all that are not resolved. Default: all. */
                 state?: string;
                 severity?: components["schemas"]["Severity"];
+                /** @description Such as `resource_threshold` or `node_unreachable`. */
+                kind?: string;
+                /** @description Id of what it is about. */
+                subject?: string;
+                /** @description Raised at or after; RFC 3339. */
+                from?: string;
+                /** @description Raised before; RFC 3339. */
+                to?: string;
+                /** @description `raised_at` (default), `updated_at`, `severity` or `state`. */
+                sort?: string;
+                /** @description `desc` (default) or `asc`. */
+                order?: string;
             };
             header?: never;
             path?: never;
@@ -4306,12 +5073,188 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "alerts": [
+                     *         {
+                     *           "acknowledged_at": "2026-09-21T14:13:20Z",
+                     *           "acknowledged_by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "acknowledged_note": "text",
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "kind": "text",
+                     *           "message": "text",
+                     *           "raised_at": "2026-09-21T14:13:20Z",
+                     *           "resolved_at": "2026-09-21T14:13:20Z",
+                     *           "severity": "info",
+                     *           "state": "open",
+                     *           "subject": "pool_default",
+                     *           "subject_name": "text",
+                     *           "topic": "text",
+                     *           "unknown_since": "2026-09-21T14:13:20Z",
+                     *           "updated_at": "2026-09-21T14:13:20Z"
+                     *         }
+                     *       ],
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["AlertList"];
                 };
             };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_alerts_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "acknowledged_at": "2026-09-21T14:13:20Z",
+                     *       "acknowledged_by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "acknowledged_note": "text",
+                     *       "history": [
+                     *         {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "change": "raised",
+                     *           "note": "text",
+                     *           "severity": "info"
+                     *         }
+                     *       ],
+                     *       "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "kind": "text",
+                     *       "message": "text",
+                     *       "raised_at": "2026-09-21T14:13:20Z",
+                     *       "resolved_at": "2026-09-21T14:13:20Z",
+                     *       "severity": "info",
+                     *       "state": "open",
+                     *       "subject": "pool_default",
+                     *       "subject_name": "text",
+                     *       "topic": "text",
+                     *       "unknown_since": "2026-09-21T14:13:20Z",
+                     *       "updated_at": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["AlertDetail"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_alerts_id_acknowledge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "note": "text"
+                 *     }
+                 */
+                "application/json": components["schemas"]["AcknowledgeRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "acknowledged_at": "2026-09-21T14:13:20Z",
+                     *       "acknowledged_by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "acknowledged_note": "text",
+                     *       "history": [
+                     *         {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "change": "raised",
+                     *           "note": "text",
+                     *           "severity": "info"
+                     *         }
+                     *       ],
+                     *       "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "kind": "text",
+                     *       "message": "text",
+                     *       "raised_at": "2026-09-21T14:13:20Z",
+                     *       "resolved_at": "2026-09-21T14:13:20Z",
+                     *       "severity": "info",
+                     *       "state": "open",
+                     *       "subject": "pool_default",
+                     *       "subject_name": "text",
+                     *       "topic": "text",
+                     *       "unknown_since": "2026-09-21T14:13:20Z",
+                     *       "updated_at": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["AlertDetail"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -4357,12 +5300,57 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "chain": {
+                     *         "head": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *         "ok": false
+                     *       },
+                     *       "entries": [
+                     *         {
+                     *           "actor": "ada",
+                     *           "actor_name": "text",
+                     *           "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "at_trusted": false,
+                     *           "compliance_required": false,
+                     *           "details": "text",
+                     *           "erased": false,
+                     *           "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "operation": "text",
+                     *           "reason": "text",
+                     *           "request_id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "resource_type": "text",
+                     *           "seq": 1,
+                     *           "subject": "pool_default",
+                     *           "subject_name": "text",
+                     *           "success": false,
+                     *           "times": 1,
+                     *           "user_agent": "Mozilla/5.0"
+                     *         }
+                     *       ],
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       },
+                     *       "scan": {
+                     *         "complete": false,
+                     *         "next_cursor": 1,
+                     *         "scanned": 1
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["AuditList"];
                 };
             };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -4383,11 +5371,22 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "at": "2026-09-21T14:13:20Z",
+                     *       "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *       "manager_id": "manager_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "seq": 1,
+                     *       "signature": "text"
+                     *     }
+                     */
                     "application/json": components["schemas"]["AnchorBody"];
                 };
             };
+            400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -4402,6 +5401,15 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "at": "2026-09-21T14:13:20Z",
+                 *       "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                 *       "manager_id": "manager_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                 *       "seq": 1,
+                 *       "signature": "text"
+                 *     }
+                 */
                 "application/json": components["schemas"]["AnchorBody"];
             };
         };
@@ -4412,6 +5420,13 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "entries": 1,
+                     *       "ok": false,
+                     *       "verdict": "present"
+                     *     }
+                     */
                     "application/json": components["schemas"]["AnchorCheck"];
                 };
             };
@@ -4422,6 +5437,7 @@ export interface operations {
             409: components["responses"]["Conflict"];
             413: components["responses"]["BodyTooLarge"];
             415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -4466,6 +5482,7 @@ export interface operations {
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             /** @description other exports are running */
@@ -4494,9 +5511,19 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "at": "2026-09-21T14:13:20Z",
+                     *       "entries": 1,
+                     *       "first_broken": 1,
+                     *       "head": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *       "ok": false
+                     *     }
+                     */
                     "application/json": components["schemas"]["ChainCheck"];
                 };
             };
+            400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             /** @description a check is running */
@@ -4508,6 +5535,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -4522,6 +5550,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "client_time": "2026-09-21T14:13:20Z"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Confirmation"];
             };
         };
@@ -4532,6 +5565,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "confirmed_until": "text"
+                     *     }
+                     */
                     "application/json": components["schemas"]["Confirmed"];
                 };
             };
@@ -4550,6 +5588,7 @@ export interface operations {
             409: components["responses"]["Conflict"];
             413: components["responses"]["BodyTooLarge"];
             415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -4564,6 +5603,13 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "password": "correct horse battery",
+                 *       "totp": "492039",
+                 *       "username": "ada"
+                 *     }
+                 */
                 "application/json": components["schemas"]["LoginRequest"];
             };
         };
@@ -4574,6 +5620,21 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "access_token": "text",
+                     *       "expires_in": 1,
+                     *       "token_type": "Bearer",
+                     *       "user": {
+                     *         "created_at": "2026-09-21T14:13:20Z",
+                     *         "disabled": false,
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "role": "viewer",
+                     *         "totp_enabled": false,
+                     *         "username": "ada"
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["LoginAnswer"];
                 };
             };
@@ -4590,6 +5651,7 @@ export interface operations {
             408: components["responses"]["BodyTooSlow"];
             413: components["responses"]["BodyTooLarge"];
             415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             /** @description wait; see Retry-After */
             429: {
                 headers: {
@@ -4623,6 +5685,7 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -4643,11 +5706,28 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "confirmed_until": "text",
+                     *       "expires_at": "2026-09-21T14:13:20Z",
+                     *       "recovery_codes_left": 1,
+                     *       "user": {
+                     *         "created_at": "2026-09-21T14:13:20Z",
+                     *         "disabled": false,
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "role": "viewer",
+                     *         "totp_enabled": false,
+                     *         "username": "ada"
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["Me"];
                 };
             };
+            400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -4662,6 +5742,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f"
+                 *     }
+                 */
                 "application/json": components["schemas"]["ChallengeRequest"];
             };
         };
@@ -4672,6 +5757,12 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "challenge": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *       "expires_at": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
                     "application/json": components["schemas"]["ChallengeMade"];
                 };
             };
@@ -4679,6 +5770,7 @@ export interface operations {
             408: components["responses"]["BodyTooSlow"];
             413: components["responses"]["BodyTooLarge"];
             415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -4693,6 +5785,13 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "challenge": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                 *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                 *       "signature": "text"
+                 *     }
+                 */
                 "application/json": components["schemas"]["NodeTokenRequest"];
             };
         };
@@ -4703,6 +5802,13 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "access_token": "text",
+                     *       "expires_in": 1,
+                     *       "token_type": "Bearer"
+                     *     }
+                     */
                     "application/json": components["schemas"]["NodeToken"];
                 };
             };
@@ -4719,6 +5825,7 @@ export interface operations {
             408: components["responses"]["BodyTooSlow"];
             413: components["responses"]["BodyTooLarge"];
             415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -4733,6 +5840,12 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "current_password": "correct horse battery",
+                 *       "password": "correct horse battery"
+                 *     }
+                 */
                 "application/json": components["schemas"]["PasswordChange"];
             };
         };
@@ -4751,6 +5864,7 @@ export interface operations {
             409: components["responses"]["Conflict"];
             413: components["responses"]["BodyTooLarge"];
             415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -4765,6 +5879,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "totp": "492039"
+                 *     }
+                 */
                 "application/json": components["schemas"]["RecoveryRequest"];
             };
         };
@@ -4775,6 +5894,13 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "recovery_codes": [
+                     *         "text"
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["RecoveryCodes"];
                 };
             };
@@ -4785,6 +5911,7 @@ export interface operations {
             409: components["responses"]["Conflict"];
             413: components["responses"]["BodyTooLarge"];
             415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -4799,6 +5926,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "password": "correct horse battery"
+                 *     }
+                 */
                 "application/json": components["schemas"]["TotpBegin"];
             };
         };
@@ -4809,6 +5941,12 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "otpauth_uri": "text",
+                     *       "secret": "text"
+                     *     }
+                     */
                     "application/json": components["schemas"]["TotpBegun"];
                 };
             };
@@ -4819,6 +5957,7 @@ export interface operations {
             409: components["responses"]["Conflict"];
             413: components["responses"]["BodyTooLarge"];
             415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -4833,6 +5972,12 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "password": "correct horse battery",
+                 *       "totp": "492039"
+                 *     }
+                 */
                 "application/json": components["schemas"]["TotpDisable"];
             };
         };
@@ -4851,6 +5996,7 @@ export interface operations {
             409: components["responses"]["Conflict"];
             413: components["responses"]["BodyTooLarge"];
             415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -4865,6 +6011,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "code": "LUCID_ERR_1002"
+                 *     }
+                 */
                 "application/json": components["schemas"]["TotpEnable"];
             };
         };
@@ -4875,6 +6026,13 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "recovery_codes": [
+                     *         "text"
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["RecoveryCodes"];
                 };
             };
@@ -4901,6 +6059,7 @@ export interface operations {
             };
             413: components["responses"]["BodyTooLarge"];
             415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -4919,6 +6078,7 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             /** @description planned, not built yet */
@@ -4948,11 +6108,21 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "high_water": "text",
+                     *       "trusted": false,
+                     *       "wall": "text",
+                     *       "why": "text"
+                     *     }
+                     */
                     "application/json": components["schemas"]["ClockView"];
                 };
             };
+            400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -4973,6 +6143,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "trusted": false
+                     *     }
+                     */
                     "application/json": components["schemas"]["Trust"];
                 };
             };
@@ -4980,6 +6155,7 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -4994,6 +6170,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "client_time": "2026-09-21T14:13:20Z"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Confirmation"];
             };
         };
@@ -5004,6 +6185,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "trusted": false
+                     *     }
+                     */
                     "application/json": components["schemas"]["Trust"];
                 };
             };
@@ -5014,6 +6200,7 @@ export interface operations {
             409: components["responses"]["Conflict"];
             413: components["responses"]["BodyTooLarge"];
             415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             /** @description Unprocessable Entity */
             422: {
                 headers: {
@@ -5023,6 +6210,495 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_compliance_report: {
+        parameters: {
+            query?: {
+                /** @description RFC 3339: from this time on; default: 30 days before `to`. */
+                from?: string;
+                /** @description RFC 3339: before this time; default: now. At most 366 days after `from`. */
+                to?: string;
+                /** @description `json` (the default) or `csv`. */
+                format?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "address_changes": {
+                     *         "count": 1,
+                     *         "entries": [
+                     *           {
+                     *             "actor": "ada",
+                     *             "actor_name": "text",
+                     *             "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                     *             "at": "2026-09-21T14:13:20Z",
+                     *             "at_trusted": false,
+                     *             "compliance_required": false,
+                     *             "details": "text",
+                     *             "erased": false,
+                     *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *             "operation": "text",
+                     *             "reason": "text",
+                     *             "request_id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "resource_type": "text",
+                     *             "seq": 1,
+                     *             "subject": "pool_default",
+                     *             "subject_name": "text",
+                     *             "success": false,
+                     *             "times": 1,
+                     *             "user_agent": "Mozilla/5.0"
+                     *           }
+                     *         ]
+                     *       },
+                     *       "approvals": {
+                     *         "count": 1,
+                     *         "entries": [
+                     *           {
+                     *             "actor": "ada",
+                     *             "actor_name": "text",
+                     *             "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                     *             "at": "2026-09-21T14:13:20Z",
+                     *             "at_trusted": false,
+                     *             "compliance_required": false,
+                     *             "details": "text",
+                     *             "erased": false,
+                     *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *             "operation": "text",
+                     *             "reason": "text",
+                     *             "request_id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "resource_type": "text",
+                     *             "seq": 1,
+                     *             "subject": "pool_default",
+                     *             "subject_name": "text",
+                     *             "success": false,
+                     *             "times": 1,
+                     *             "user_agent": "Mozilla/5.0"
+                     *           }
+                     *         ]
+                     *       },
+                     *       "chain": {
+                     *         "at": "2026-09-21T14:13:20Z",
+                     *         "entries": 1,
+                     *         "first_broken": 1,
+                     *         "head": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *         "ok": false
+                     *       },
+                     *       "entries": 1,
+                     *       "erasures": {
+                     *         "count": 1,
+                     *         "entries": [
+                     *           {
+                     *             "actor": "ada",
+                     *             "actor_name": "text",
+                     *             "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                     *             "at": "2026-09-21T14:13:20Z",
+                     *             "at_trusted": false,
+                     *             "compliance_required": false,
+                     *             "details": "text",
+                     *             "erased": false,
+                     *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *             "operation": "text",
+                     *             "reason": "text",
+                     *             "request_id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "resource_type": "text",
+                     *             "seq": 1,
+                     *             "subject": "pool_default",
+                     *             "subject_name": "text",
+                     *             "success": false,
+                     *             "times": 1,
+                     *             "user_agent": "Mozilla/5.0"
+                     *           }
+                     *         ]
+                     *       },
+                     *       "exports": {
+                     *         "count": 1,
+                     *         "entries": [
+                     *           {
+                     *             "actor": "ada",
+                     *             "actor_name": "text",
+                     *             "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                     *             "at": "2026-09-21T14:13:20Z",
+                     *             "at_trusted": false,
+                     *             "compliance_required": false,
+                     *             "details": "text",
+                     *             "erased": false,
+                     *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *             "operation": "text",
+                     *             "reason": "text",
+                     *             "request_id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "resource_type": "text",
+                     *             "seq": 1,
+                     *             "subject": "pool_default",
+                     *             "subject_name": "text",
+                     *             "success": false,
+                     *             "times": 1,
+                     *             "user_agent": "Mozilla/5.0"
+                     *           }
+                     *         ]
+                     *       },
+                     *       "from": "2026-09-21T14:13:20Z",
+                     *       "made_at": "2026-09-21T14:13:20Z",
+                     *       "manager_id": "manager_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "payouts": [
+                     *         {
+                     *           "amount": "0.05",
+                     *           "count": 1,
+                     *           "currency": "USDT",
+                     *           "settlement": "live",
+                     *           "status": "pending",
+                     *           "units": "text"
+                     *         }
+                     *       ],
+                     *       "people": [
+                     *         {
+                     *           "address_changes": 1,
+                     *           "approvals": 1,
+                     *           "entries": 1,
+                     *           "erasures": 1,
+                     *           "exports": 1,
+                     *           "name": "attic-pi",
+                     *           "refused_sign_ins": 1,
+                     *           "role_changes": 1,
+                     *           "setting_changes": 1,
+                     *           "sign_ins": 1,
+                     *           "user_id": "text"
+                     *         }
+                     *       ],
+                     *       "refused_sign_ins_of_nobody": 1,
+                     *       "role_changes": {
+                     *         "count": 1,
+                     *         "entries": [
+                     *           {
+                     *             "actor": "ada",
+                     *             "actor_name": "text",
+                     *             "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                     *             "at": "2026-09-21T14:13:20Z",
+                     *             "at_trusted": false,
+                     *             "compliance_required": false,
+                     *             "details": "text",
+                     *             "erased": false,
+                     *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *             "operation": "text",
+                     *             "reason": "text",
+                     *             "request_id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "resource_type": "text",
+                     *             "seq": 1,
+                     *             "subject": "pool_default",
+                     *             "subject_name": "text",
+                     *             "success": false,
+                     *             "times": 1,
+                     *             "user_agent": "Mozilla/5.0"
+                     *           }
+                     *         ]
+                     *       },
+                     *       "setting_changes": {
+                     *         "count": 1,
+                     *         "entries": [
+                     *           {
+                     *             "actor": "ada",
+                     *             "actor_name": "text",
+                     *             "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                     *             "at": "2026-09-21T14:13:20Z",
+                     *             "at_trusted": false,
+                     *             "compliance_required": false,
+                     *             "details": "text",
+                     *             "erased": false,
+                     *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *             "operation": "text",
+                     *             "reason": "text",
+                     *             "request_id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "resource_type": "text",
+                     *             "seq": 1,
+                     *             "subject": "pool_default",
+                     *             "subject_name": "text",
+                     *             "success": false,
+                     *             "times": 1,
+                     *             "user_agent": "Mozilla/5.0"
+                     *           }
+                     *         ]
+                     *       },
+                     *       "to": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ComplianceReport"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            /** @description the log is being checked already */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_enrolment_requests: {
+        parameters: {
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
+                state?: components["schemas"]["RequestState"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "enrolment_requests": [
+                     *         {
+                     *           "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                     *           "asked_at": "2026-09-21T14:13:20Z",
+                     *           "decided_at": "2026-09-21T14:13:20Z",
+                     *           "decided_by": "text",
+                     *           "enrolment_token_id": "text",
+                     *           "expires_at": "2026-09-21T14:13:20Z",
+                     *           "hardware_info": {
+                     *             "cpu": {
+                     *               "architecture": "aarch64",
+                     *               "cores": 4,
+                     *               "frequency_mhz": 1800
+                     *             },
+                     *             "gpu": {
+                     *               "compute_capability": "8.7",
+                     *               "memory_bytes": 1,
+                     *               "model": "VideoCore VI"
+                     *             },
+                     *             "memory": {
+                     *               "total_bytes": 4000000000,
+                     *               "type": "LPDDR4"
+                     *             },
+                     *             "network": [
+                     *               {
+                     *                 "interface": "eth0",
+                     *                 "mac_address": "dc:a6:32:00:00:01",
+                     *                 "speed_mbps": 1000
+                     *               }
+                     *             ],
+                     *             "storage": {
+                     *               "interface": "SATA",
+                     *               "total_bytes": 32000000000,
+                     *               "type": "SSD"
+                     *             }
+                     *           },
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "name": "attic-pi",
+                     *           "public_key": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "state": "pending"
+                     *         }
+                     *       ],
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["RequestList"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_enrolment_requests_id_approve: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                     *       "asked_at": "2026-09-21T14:13:20Z",
+                     *       "decided_at": "2026-09-21T14:13:20Z",
+                     *       "decided_by": "text",
+                     *       "enrolment_token_id": "text",
+                     *       "expires_at": "2026-09-21T14:13:20Z",
+                     *       "hardware_info": {
+                     *         "cpu": {
+                     *           "architecture": "aarch64",
+                     *           "cores": 4,
+                     *           "frequency_mhz": 1800
+                     *         },
+                     *         "gpu": {
+                     *           "compute_capability": "8.7",
+                     *           "memory_bytes": 1,
+                     *           "model": "VideoCore VI"
+                     *         },
+                     *         "memory": {
+                     *           "total_bytes": 4000000000,
+                     *           "type": "LPDDR4"
+                     *         },
+                     *         "network": [
+                     *           {
+                     *             "interface": "eth0",
+                     *             "mac_address": "dc:a6:32:00:00:01",
+                     *             "speed_mbps": 1000
+                     *           }
+                     *         ],
+                     *         "storage": {
+                     *           "interface": "SATA",
+                     *           "total_bytes": 32000000000,
+                     *           "type": "SSD"
+                     *         }
+                     *       },
+                     *       "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "name": "attic-pi",
+                     *       "public_key": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *       "state": "pending"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["EnrolmentRequest"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            /** @description it was rejected */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_enrolment_requests_id_reject: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                     *       "asked_at": "2026-09-21T14:13:20Z",
+                     *       "decided_at": "2026-09-21T14:13:20Z",
+                     *       "decided_by": "text",
+                     *       "enrolment_token_id": "text",
+                     *       "expires_at": "2026-09-21T14:13:20Z",
+                     *       "hardware_info": {
+                     *         "cpu": {
+                     *           "architecture": "aarch64",
+                     *           "cores": 4,
+                     *           "frequency_mhz": 1800
+                     *         },
+                     *         "gpu": {
+                     *           "compute_capability": "8.7",
+                     *           "memory_bytes": 1,
+                     *           "model": "VideoCore VI"
+                     *         },
+                     *         "memory": {
+                     *           "total_bytes": 4000000000,
+                     *           "type": "LPDDR4"
+                     *         },
+                     *         "network": [
+                     *           {
+                     *             "interface": "eth0",
+                     *             "mac_address": "dc:a6:32:00:00:01",
+                     *             "speed_mbps": 1000
+                     *           }
+                     *         ],
+                     *         "storage": {
+                     *           "interface": "SATA",
+                     *           "total_bytes": 32000000000,
+                     *           "type": "SSD"
+                     *         }
+                     *       },
+                     *       "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "name": "attic-pi",
+                     *       "public_key": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *       "state": "pending"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["EnrolmentRequest"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            /** @description it was approved */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -5055,6 +6731,31 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "enrolment_tokens": [
+                     *         {
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "expires_at": "2026-09-21T14:13:20Z",
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "needs_approval": false,
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "pool_id": "pool_default",
+                     *           "revoked": false,
+                     *           "used": 1,
+                     *           "uses": 1
+                     *         }
+                     *       ],
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["TokenList"];
                 };
             };
@@ -5070,6 +6771,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -5084,6 +6786,13 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "expires_in_seconds": 3600,
+                 *       "pool_id": "pool_default",
+                 *       "uses": 1
+                 *     }
+                 */
                 "application/json": components["schemas"]["TokenRequest"];
             };
         };
@@ -5094,6 +6803,15 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "command": "text",
+                     *       "expires_at": "2026-09-21T14:13:20Z",
+                     *       "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "note": "text",
+                     *       "token": "text"
+                     *     }
+                     */
                     "application/json": components["schemas"]["TokenMade"];
                 };
             };
@@ -5113,6 +6831,7 @@ export interface operations {
             409: components["responses"]["Conflict"];
             413: components["responses"]["BodyTooLarge"];
             415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -5141,6 +6860,7 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -5170,6 +6890,7 @@ export interface operations {
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             /** @description too many clients */
@@ -5192,8 +6913,10 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             /** @description planned, not built yet */
@@ -5217,8 +6940,10 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             /** @description planned, not built yet */
@@ -5242,8 +6967,10 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             /** @description planned, not built yet */
@@ -5279,12 +7006,46 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       },
+                     *       "postings": [
+                     *         {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "cause": {
+                     *             "after": 1,
+                     *             "kind": "accrual",
+                     *             "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "through": 1
+                     *           },
+                     *           "currency": "USDT",
+                     *           "lines": [
+                     *             {
+                     *               "account": "text",
+                     *               "amount": "0.05",
+                     *               "name": "attic-pi"
+                     *             }
+                     *           ],
+                     *           "seq": 1,
+                     *           "settlement": "live"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["PostingList"];
                 };
             };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -5305,11 +7066,31 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "books": [
+                     *         {
+                     *           "accounts": [
+                     *             {
+                     *               "account": "text",
+                     *               "balance": "0.05",
+                     *               "name": "attic-pi"
+                     *             }
+                     *           ],
+                     *           "currency": "USDT",
+                     *           "settlement": "live",
+                     *           "sum": "0.05"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["Balances"];
                 };
             };
+            400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -5330,9 +7111,29 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "not_in_binary": [
+                     *         "text"
+                     *       ],
+                     *       "packages": [
+                     *         {
+                     *           "licence": "text",
+                     *           "name": "attic-pi",
+                     *           "text_id": 1,
+                     *           "version": "0.1.0"
+                     *         }
+                     *       ],
+                     *       "texts": [
+                     *         "text"
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["Licences"];
                 };
             };
+            400: components["responses"]["Malformed"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -5352,6 +7153,8 @@ export interface operations {
                 order?: components["schemas"]["ListOrder"];
                 /** @description Part of a name or an id, in any case. */
                 search?: string;
+                /** @description Nodes with this capability: `gpu`, `architecture:aarch64`. */
+                capability?: string;
             };
             header?: never;
             path?: never;
@@ -5365,6 +7168,148 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "nodes": [
+                     *         {
+                     *           "accrued": "0.0123",
+                     *           "allocated": {
+                     *             "cpu_percent": 1.5,
+                     *             "disk_bytes": 1,
+                     *             "memory_bytes": 1,
+                     *             "network_mbps": 1.5
+                     *           },
+                     *           "capabilities": [
+                     *             "architecture:aarch64",
+                     *             "cores:4",
+                     *             "storage:nvme"
+                     *           ],
+                     *           "configuration": {
+                     *             "auto_scaling": false,
+                     *             "maintenance_window": {
+                     *               "duration_hours": 1,
+                     *               "start_hour": 2
+                     *             },
+                     *             "max_sessions": 10,
+                     *             "resource_limits": {
+                     *               "cpu_percent": 80,
+                     *               "disk_bytes": 16000000000,
+                     *               "memory_bytes": 2000000000,
+                     *               "network_mbps": 100
+                     *             }
+                     *           },
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "currency": "USDT",
+                     *           "eligible": "in_service",
+                     *           "enrolled": false,
+                     *           "fingerprint_drift": false,
+                     *           "hardware_info": {
+                     *             "cpu": {
+                     *               "architecture": "aarch64",
+                     *               "cores": 4,
+                     *               "frequency_mhz": 1800
+                     *             },
+                     *             "gpu": {
+                     *               "compute_capability": "8.7",
+                     *               "memory_bytes": 1,
+                     *               "model": "VideoCore VI"
+                     *             },
+                     *             "memory": {
+                     *               "total_bytes": 4000000000,
+                     *               "type": "LPDDR4"
+                     *             },
+                     *             "network": [
+                     *               {
+                     *                 "interface": "eth0",
+                     *                 "mac_address": "dc:a6:32:00:00:01",
+                     *                 "speed_mbps": 1000
+                     *               }
+                     *             ],
+                     *             "storage": {
+                     *               "interface": "SATA",
+                     *               "total_bytes": 32000000000,
+                     *               "type": "SSD"
+                     *             }
+                     *           },
+                     *           "last_heartbeat": "2026-09-21T14:13:20Z",
+                     *           "latest": {
+                     *             "cpu_usage_percent": 1.5,
+                     *             "disk_total_bytes": 1,
+                     *             "disk_used_bytes": 1,
+                     *             "memory_total_bytes": 1,
+                     *             "memory_used_bytes": 1,
+                     *             "network_bytes_in": 1,
+                     *             "network_bytes_out": 1,
+                     *             "temperature_celsius": 1.5,
+                     *             "timestamp": "2026-09-21T14:13:20Z"
+                     *           },
+                     *           "location": {
+                     *             "city": "Basel",
+                     *             "coordinates": {
+                     *               "latitude": 47.56,
+                     *               "longitude": 7.59
+                     *             },
+                     *             "country": "CH",
+                     *             "region": "Basel",
+                     *             "timezone": "Europe/Zurich"
+                     *           },
+                     *           "maintenance": {
+                     *             "from": "2026-09-21T14:13:20Z",
+                     *             "until": "2026-09-21T14:13:20Z"
+                     *           },
+                     *           "name": "attic-pi",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "node_type": "worker",
+                     *           "observed": "starting",
+                     *           "open_alerts": 1,
+                     *           "payable": "12.5",
+                     *           "pool_id": "pool_default",
+                     *           "pool_name": "default",
+                     *           "poot": {
+                     *             "confidence": 1.5,
+                     *             "observed_seconds": 1,
+                     *             "required_seconds": 1,
+                     *             "score": 1.5,
+                     *             "state": "pending"
+                     *           },
+                     *           "settlement": "live",
+                     *           "status": "active",
+                     *           "updated_at": "2026-09-21T14:13:20Z",
+                     *           "wanted": "running",
+                     *           "workload": {
+                     *             "configured": false,
+                     *             "last_exit": {
+                     *               "code": 1,
+                     *               "signal": 1
+                     *             },
+                     *             "limits": [
+                     *               {
+                     *                 "enforcement": null,
+                     *                 "limit": 1.5,
+                     *                 "reason": "text",
+                     *                 "resource": null,
+                     *                 "unit": "text"
+                     *               }
+                     *             ],
+                     *             "pid": 1,
+                     *             "reason": "text",
+                     *             "restarts": 1,
+                     *             "revision": 1,
+                     *             "since": "text",
+                     *             "state": "starting"
+                     *           }
+                     *         }
+                     *       ],
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["NodeList"];
                 };
             };
@@ -5380,6 +7325,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -5394,6 +7340,65 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "configuration": {
+                 *         "auto_scaling": false,
+                 *         "maintenance_window": {
+                 *           "duration_hours": 1,
+                 *           "start_hour": 2
+                 *         },
+                 *         "max_sessions": 10,
+                 *         "resource_limits": {
+                 *           "cpu_percent": 80,
+                 *           "disk_bytes": 16000000000,
+                 *           "memory_bytes": 2000000000,
+                 *           "network_mbps": 100
+                 *         }
+                 *       },
+                 *       "hardware_info": {
+                 *         "cpu": {
+                 *           "architecture": "aarch64",
+                 *           "cores": 4,
+                 *           "frequency_mhz": 1800
+                 *         },
+                 *         "gpu": {
+                 *           "compute_capability": "8.7",
+                 *           "memory_bytes": 1,
+                 *           "model": "VideoCore VI"
+                 *         },
+                 *         "memory": {
+                 *           "total_bytes": 4000000000,
+                 *           "type": "LPDDR4"
+                 *         },
+                 *         "network": [
+                 *           {
+                 *             "interface": "eth0",
+                 *             "mac_address": "dc:a6:32:00:00:01",
+                 *             "speed_mbps": 1000
+                 *           }
+                 *         ],
+                 *         "storage": {
+                 *           "interface": "SATA",
+                 *           "total_bytes": 32000000000,
+                 *           "type": "SSD"
+                 *         }
+                 *       },
+                 *       "initial_pool_id": "pool_default",
+                 *       "location": {
+                 *         "city": "Basel",
+                 *         "coordinates": {
+                 *           "latitude": 47.56,
+                 *           "longitude": 7.59
+                 *         },
+                 *         "country": "CH",
+                 *         "region": "Basel",
+                 *         "timezone": "Europe/Zurich"
+                 *       },
+                 *       "name": "attic-pi",
+                 *       "node_type": "worker"
+                 *     }
+                 */
                 "application/json": components["schemas"]["NodeCreateRequest"];
             };
         };
@@ -5404,6 +7409,136 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "accrued": "0.0123",
+                     *       "allocated": {
+                     *         "cpu_percent": 1.5,
+                     *         "disk_bytes": 1,
+                     *         "memory_bytes": 1,
+                     *         "network_mbps": 1.5
+                     *       },
+                     *       "capabilities": [
+                     *         "architecture:aarch64",
+                     *         "cores:4",
+                     *         "storage:nvme"
+                     *       ],
+                     *       "configuration": {
+                     *         "auto_scaling": false,
+                     *         "maintenance_window": {
+                     *           "duration_hours": 1,
+                     *           "start_hour": 2
+                     *         },
+                     *         "max_sessions": 10,
+                     *         "resource_limits": {
+                     *           "cpu_percent": 80,
+                     *           "disk_bytes": 16000000000,
+                     *           "memory_bytes": 2000000000,
+                     *           "network_mbps": 100
+                     *         }
+                     *       },
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "currency": "USDT",
+                     *       "eligible": "in_service",
+                     *       "enrolled": false,
+                     *       "fingerprint_drift": false,
+                     *       "hardware_info": {
+                     *         "cpu": {
+                     *           "architecture": "aarch64",
+                     *           "cores": 4,
+                     *           "frequency_mhz": 1800
+                     *         },
+                     *         "gpu": {
+                     *           "compute_capability": "8.7",
+                     *           "memory_bytes": 1,
+                     *           "model": "VideoCore VI"
+                     *         },
+                     *         "memory": {
+                     *           "total_bytes": 4000000000,
+                     *           "type": "LPDDR4"
+                     *         },
+                     *         "network": [
+                     *           {
+                     *             "interface": "eth0",
+                     *             "mac_address": "dc:a6:32:00:00:01",
+                     *             "speed_mbps": 1000
+                     *           }
+                     *         ],
+                     *         "storage": {
+                     *           "interface": "SATA",
+                     *           "total_bytes": 32000000000,
+                     *           "type": "SSD"
+                     *         }
+                     *       },
+                     *       "last_heartbeat": "2026-09-21T14:13:20Z",
+                     *       "latest": {
+                     *         "cpu_usage_percent": 1.5,
+                     *         "disk_total_bytes": 1,
+                     *         "disk_used_bytes": 1,
+                     *         "memory_total_bytes": 1,
+                     *         "memory_used_bytes": 1,
+                     *         "network_bytes_in": 1,
+                     *         "network_bytes_out": 1,
+                     *         "temperature_celsius": 1.5,
+                     *         "timestamp": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "location": {
+                     *         "city": "Basel",
+                     *         "coordinates": {
+                     *           "latitude": 47.56,
+                     *           "longitude": 7.59
+                     *         },
+                     *         "country": "CH",
+                     *         "region": "Basel",
+                     *         "timezone": "Europe/Zurich"
+                     *       },
+                     *       "maintenance": {
+                     *         "from": "2026-09-21T14:13:20Z",
+                     *         "until": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "name": "attic-pi",
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "node_type": "worker",
+                     *       "observed": "starting",
+                     *       "open_alerts": 1,
+                     *       "payable": "12.5",
+                     *       "pool_id": "pool_default",
+                     *       "pool_name": "default",
+                     *       "poot": {
+                     *         "confidence": 1.5,
+                     *         "observed_seconds": 1,
+                     *         "required_seconds": 1,
+                     *         "score": 1.5,
+                     *         "state": "pending"
+                     *       },
+                     *       "settlement": "live",
+                     *       "status": "active",
+                     *       "updated_at": "2026-09-21T14:13:20Z",
+                     *       "wanted": "running",
+                     *       "workload": {
+                     *         "configured": false,
+                     *         "last_exit": {
+                     *           "code": 1,
+                     *           "signal": 1
+                     *         },
+                     *         "limits": [
+                     *           {
+                     *             "enforcement": "cgroup",
+                     *             "limit": 1.5,
+                     *             "reason": "text",
+                     *             "resource": "cpu",
+                     *             "unit": "text"
+                     *           }
+                     *         ],
+                     *         "pid": 1,
+                     *         "reason": "text",
+                     *         "restarts": 1,
+                     *         "revision": 1,
+                     *         "since": "text",
+                     *         "state": "starting"
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["Node"];
                 };
             };
@@ -5423,6 +7558,7 @@ export interface operations {
             409: components["responses"]["Conflict"];
             413: components["responses"]["BodyTooLarge"];
             415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             /** @description Unprocessable Entity */
             422: {
                 headers: {
@@ -5446,6 +7582,14 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "action": "start",
+                 *       "node_ids": [
+                 *         "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f"
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["NodeActionsRequest"];
             };
         };
@@ -5456,6 +7600,22 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "results": [
+                     *         {
+                     *           "error": {
+                     *             "code": "LUCID_ERR_1002",
+                     *             "message": "text",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "ok": false,
+                     *           "status": "active"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["NodeActionsAnswer"];
                 };
             };
@@ -5466,6 +7626,7 @@ export interface operations {
             409: components["responses"]["Conflict"];
             413: components["responses"]["BodyTooLarge"];
             415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -5484,6 +7645,7 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             /** @description planned, not built yet */
@@ -5526,6 +7688,37 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       },
+                     *       "payouts": [
+                     *         {
+                     *           "amount": "12.5",
+                     *           "attempts": 1,
+                     *           "completed_at": "2026-09-21T14:13:20Z",
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "currency": "USDT",
+                     *           "error_message": "text",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "node_name": "attic-pi",
+                     *           "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "review_reason": "text",
+                     *           "settlement": "live",
+                     *           "status": "pending",
+                     *           "transaction_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "updated_at": "2026-09-21T14:13:20Z",
+                     *           "wallet_address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["PayoutList"];
                 };
             };
@@ -5541,6 +7734,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -5555,8 +7749,10 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             /** @description planned, not built yet */
@@ -5584,6 +7780,7 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             /** @description planned, not built yet */
@@ -5615,6 +7812,48 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "amount": "12.5",
+                     *       "attempts": 1,
+                     *       "attempts_made": [
+                     *         {
+                     *           "block": 1,
+                     *           "expires_at": "2026-09-21T14:13:20Z",
+                     *           "gateway": "text",
+                     *           "network": "text",
+                     *           "number": 1,
+                     *           "reason": "text",
+                     *           "sent_at": "2026-09-21T14:13:20Z",
+                     *           "signed_at": "2026-09-21T14:13:20Z",
+                     *           "state": "signed",
+                     *           "transaction_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+                     *         }
+                     *       ],
+                     *       "completed_at": "2026-09-21T14:13:20Z",
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "currency": "USDT",
+                     *       "error_message": "text",
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "node_name": "attic-pi",
+                     *       "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "priority": "low",
+                     *       "review_reason": "text",
+                     *       "settlement": "live",
+                     *       "source": "automatic",
+                     *       "status": "pending",
+                     *       "timeline": [
+                     *         {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "detail": "text",
+                     *           "event": "planned"
+                     *         }
+                     *       ],
+                     *       "transaction_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *       "updated_at": "2026-09-21T14:13:20Z",
+                     *       "wallet_address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3"
+                     *     }
+                     */
                     "application/json": components["schemas"]["PayoutDetail"];
                 };
             };
@@ -5622,6 +7861,7 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -5651,12 +7891,67 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       },
+                     *       "pools": [
+                     *         {
+                     *           "auto_scaling": false,
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "description": "text",
+                     *           "health": {
+                     *             "healthy_nodes": 1,
+                     *             "open_alerts": {
+                     *               "critical": 1,
+                     *               "info": 1,
+                     *               "warning": 1
+                     *             },
+                     *             "ratio": 1.5,
+                     *             "state": "healthy",
+                     *             "total": 1
+                     *           },
+                     *           "max_nodes": 100,
+                     *           "name": "default",
+                     *           "node_count": 1,
+                     *           "pool_id": "pool_default",
+                     *           "pricing": {
+                     *             "cost_per_hour": "0.05",
+                     *             "currency": "USDT",
+                     *             "in_force_from": "2026-09-21T14:13:20Z",
+                     *             "reward_per_hour": "0.05"
+                     *           },
+                     *           "resource_limits": {
+                     *             "cpu_percent": 80,
+                     *             "disk_bytes": 16000000000,
+                     *             "memory_bytes": 2000000000,
+                     *             "network_mbps": 100
+                     *           },
+                     *           "scaling_policy": {
+                     *             "cooldown_minutes": 15,
+                     *             "max_nodes": 10,
+                     *             "min_nodes": 1,
+                     *             "scale_down_threshold": 20,
+                     *             "scale_up_threshold": 80
+                     *           },
+                     *           "updated_at": "2026-09-21T14:13:20Z"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["PoolList"];
                 };
             };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -5671,6 +7966,32 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "auto_scaling": false,
+                 *       "description": "",
+                 *       "max_nodes": 100,
+                 *       "name": "basement",
+                 *       "pricing": {
+                 *         "cost_per_hour": "0.05",
+                 *         "currency": "USDT",
+                 *         "reward_per_hour": "0.05"
+                 *       },
+                 *       "resource_limits": {
+                 *         "cpu_percent": 80,
+                 *         "disk_bytes": 16000000000,
+                 *         "memory_bytes": 2000000000,
+                 *         "network_mbps": 100
+                 *       },
+                 *       "scaling_policy": {
+                 *         "cooldown_minutes": 15,
+                 *         "max_nodes": 10,
+                 *         "min_nodes": 1,
+                 *         "scale_down_threshold": 20,
+                 *         "scale_up_threshold": 80
+                 *       }
+                 *     }
+                 */
                 "application/json": components["schemas"]["NodePoolCreateRequest"];
             };
         };
@@ -5681,6 +8002,48 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "auto_scaling": false,
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "description": "text",
+                     *       "health": {
+                     *         "healthy_nodes": 1,
+                     *         "open_alerts": {
+                     *           "critical": 1,
+                     *           "info": 1,
+                     *           "warning": 1
+                     *         },
+                     *         "ratio": 1.5,
+                     *         "state": "healthy",
+                     *         "total": 1
+                     *       },
+                     *       "max_nodes": 100,
+                     *       "name": "default",
+                     *       "node_count": 1,
+                     *       "pool_id": "pool_default",
+                     *       "pricing": {
+                     *         "cost_per_hour": "0.05",
+                     *         "currency": "USDT",
+                     *         "in_force_from": "2026-09-21T14:13:20Z",
+                     *         "reward_per_hour": "0.05"
+                     *       },
+                     *       "resource_limits": {
+                     *         "cpu_percent": 80,
+                     *         "disk_bytes": 16000000000,
+                     *         "memory_bytes": 2000000000,
+                     *         "network_mbps": 100
+                     *       },
+                     *       "scaling_policy": {
+                     *         "cooldown_minutes": 15,
+                     *         "max_nodes": 10,
+                     *         "min_nodes": 1,
+                     *         "scale_down_threshold": 20,
+                     *         "scale_up_threshold": 80
+                     *       },
+                     *       "updated_at": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
                     "application/json": components["schemas"]["Pool"];
                 };
             };
@@ -5691,6 +8054,7 @@ export interface operations {
             409: components["responses"]["Conflict"];
             413: components["responses"]["BodyTooLarge"];
             415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -5713,6 +8077,48 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "auto_scaling": false,
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "description": "text",
+                     *       "health": {
+                     *         "healthy_nodes": 1,
+                     *         "open_alerts": {
+                     *           "critical": 1,
+                     *           "info": 1,
+                     *           "warning": 1
+                     *         },
+                     *         "ratio": 1.5,
+                     *         "state": "healthy",
+                     *         "total": 1
+                     *       },
+                     *       "max_nodes": 100,
+                     *       "name": "default",
+                     *       "node_count": 1,
+                     *       "pool_id": "pool_default",
+                     *       "pricing": {
+                     *         "cost_per_hour": "0.05",
+                     *         "currency": "USDT",
+                     *         "in_force_from": "2026-09-21T14:13:20Z",
+                     *         "reward_per_hour": "0.05"
+                     *       },
+                     *       "resource_limits": {
+                     *         "cpu_percent": 80,
+                     *         "disk_bytes": 16000000000,
+                     *         "memory_bytes": 2000000000,
+                     *         "network_mbps": 100
+                     *       },
+                     *       "scaling_policy": {
+                     *         "cooldown_minutes": 15,
+                     *         "max_nodes": 10,
+                     *         "min_nodes": 1,
+                     *         "scale_down_threshold": 20,
+                     *         "scale_up_threshold": 80
+                     *       },
+                     *       "updated_at": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
                     "application/json": components["schemas"]["Pool"];
                 };
             };
@@ -5720,6 +8126,7 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -5736,6 +8143,32 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "auto_scaling": false,
+                 *       "description": "text",
+                 *       "max_nodes": 1,
+                 *       "name": "basement",
+                 *       "pricing": {
+                 *         "cost_per_hour": "0.05",
+                 *         "currency": "USDT",
+                 *         "reward_per_hour": "0.05"
+                 *       },
+                 *       "resource_limits": {
+                 *         "cpu_percent": 80,
+                 *         "disk_bytes": 16000000000,
+                 *         "memory_bytes": 2000000000,
+                 *         "network_mbps": 100
+                 *       },
+                 *       "scaling_policy": {
+                 *         "cooldown_minutes": 15,
+                 *         "max_nodes": 10,
+                 *         "min_nodes": 1,
+                 *         "scale_down_threshold": 20,
+                 *         "scale_up_threshold": 80
+                 *       }
+                 *     }
+                 */
                 "application/json": components["schemas"]["NodePoolUpdateRequest"];
             };
         };
@@ -5746,6 +8179,48 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "auto_scaling": false,
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "description": "text",
+                     *       "health": {
+                     *         "healthy_nodes": 1,
+                     *         "open_alerts": {
+                     *           "critical": 1,
+                     *           "info": 1,
+                     *           "warning": 1
+                     *         },
+                     *         "ratio": 1.5,
+                     *         "state": "healthy",
+                     *         "total": 1
+                     *       },
+                     *       "max_nodes": 100,
+                     *       "name": "default",
+                     *       "node_count": 1,
+                     *       "pool_id": "pool_default",
+                     *       "pricing": {
+                     *         "cost_per_hour": "0.05",
+                     *         "currency": "USDT",
+                     *         "in_force_from": "2026-09-21T14:13:20Z",
+                     *         "reward_per_hour": "0.05"
+                     *       },
+                     *       "resource_limits": {
+                     *         "cpu_percent": 80,
+                     *         "disk_bytes": 16000000000,
+                     *         "memory_bytes": 2000000000,
+                     *         "network_mbps": 100
+                     *       },
+                     *       "scaling_policy": {
+                     *         "cooldown_minutes": 15,
+                     *         "max_nodes": 10,
+                     *         "min_nodes": 1,
+                     *         "scale_down_threshold": 20,
+                     *         "scale_up_threshold": 80
+                     *       },
+                     *       "updated_at": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
                     "application/json": components["schemas"]["Pool"];
                 };
             };
@@ -5757,6 +8232,7 @@ export interface operations {
             409: components["responses"]["Conflict"];
             413: components["responses"]["BodyTooLarge"];
             415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -5785,6 +8261,7 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -5801,6 +8278,12 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                 *       "priority": 50
+                 *     }
+                 */
                 "application/json": components["schemas"]["PoolMemberRequest"];
             };
         };
@@ -5811,6 +8294,136 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "accrued": "0.0123",
+                     *       "allocated": {
+                     *         "cpu_percent": 1.5,
+                     *         "disk_bytes": 1,
+                     *         "memory_bytes": 1,
+                     *         "network_mbps": 1.5
+                     *       },
+                     *       "capabilities": [
+                     *         "architecture:aarch64",
+                     *         "cores:4",
+                     *         "storage:nvme"
+                     *       ],
+                     *       "configuration": {
+                     *         "auto_scaling": false,
+                     *         "maintenance_window": {
+                     *           "duration_hours": 1,
+                     *           "start_hour": 2
+                     *         },
+                     *         "max_sessions": 10,
+                     *         "resource_limits": {
+                     *           "cpu_percent": 80,
+                     *           "disk_bytes": 16000000000,
+                     *           "memory_bytes": 2000000000,
+                     *           "network_mbps": 100
+                     *         }
+                     *       },
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "currency": "USDT",
+                     *       "eligible": "in_service",
+                     *       "enrolled": false,
+                     *       "fingerprint_drift": false,
+                     *       "hardware_info": {
+                     *         "cpu": {
+                     *           "architecture": "aarch64",
+                     *           "cores": 4,
+                     *           "frequency_mhz": 1800
+                     *         },
+                     *         "gpu": {
+                     *           "compute_capability": "8.7",
+                     *           "memory_bytes": 1,
+                     *           "model": "VideoCore VI"
+                     *         },
+                     *         "memory": {
+                     *           "total_bytes": 4000000000,
+                     *           "type": "LPDDR4"
+                     *         },
+                     *         "network": [
+                     *           {
+                     *             "interface": "eth0",
+                     *             "mac_address": "dc:a6:32:00:00:01",
+                     *             "speed_mbps": 1000
+                     *           }
+                     *         ],
+                     *         "storage": {
+                     *           "interface": "SATA",
+                     *           "total_bytes": 32000000000,
+                     *           "type": "SSD"
+                     *         }
+                     *       },
+                     *       "last_heartbeat": "2026-09-21T14:13:20Z",
+                     *       "latest": {
+                     *         "cpu_usage_percent": 1.5,
+                     *         "disk_total_bytes": 1,
+                     *         "disk_used_bytes": 1,
+                     *         "memory_total_bytes": 1,
+                     *         "memory_used_bytes": 1,
+                     *         "network_bytes_in": 1,
+                     *         "network_bytes_out": 1,
+                     *         "temperature_celsius": 1.5,
+                     *         "timestamp": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "location": {
+                     *         "city": "Basel",
+                     *         "coordinates": {
+                     *           "latitude": 47.56,
+                     *           "longitude": 7.59
+                     *         },
+                     *         "country": "CH",
+                     *         "region": "Basel",
+                     *         "timezone": "Europe/Zurich"
+                     *       },
+                     *       "maintenance": {
+                     *         "from": "2026-09-21T14:13:20Z",
+                     *         "until": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "name": "attic-pi",
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "node_type": "worker",
+                     *       "observed": "starting",
+                     *       "open_alerts": 1,
+                     *       "payable": "12.5",
+                     *       "pool_id": "pool_default",
+                     *       "pool_name": "default",
+                     *       "poot": {
+                     *         "confidence": 1.5,
+                     *         "observed_seconds": 1,
+                     *         "required_seconds": 1,
+                     *         "score": 1.5,
+                     *         "state": "pending"
+                     *       },
+                     *       "settlement": "live",
+                     *       "status": "active",
+                     *       "updated_at": "2026-09-21T14:13:20Z",
+                     *       "wanted": "running",
+                     *       "workload": {
+                     *         "configured": false,
+                     *         "last_exit": {
+                     *           "code": 1,
+                     *           "signal": 1
+                     *         },
+                     *         "limits": [
+                     *           {
+                     *             "enforcement": "cgroup",
+                     *             "limit": 1.5,
+                     *             "reason": "text",
+                     *             "resource": "cpu",
+                     *             "unit": "text"
+                     *           }
+                     *         ],
+                     *         "pid": 1,
+                     *         "reason": "text",
+                     *         "restarts": 1,
+                     *         "revision": 1,
+                     *         "since": "text",
+                     *         "state": "starting"
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["Node"];
                 };
             };
@@ -5822,6 +8435,7 @@ export interface operations {
             409: components["responses"]["Conflict"];
             413: components["responses"]["BodyTooLarge"];
             415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             /** @description Unprocessable Entity */
             422: {
                 headers: {
@@ -5860,6 +8474,7 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -5887,6 +8502,33 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "end_time": "2026-09-21T14:13:20Z",
+                     *       "mean": [
+                     *         1.5
+                     *       ],
+                     *       "mean_members": [
+                     *         1
+                     *       ],
+                     *       "members_in_mean": 1,
+                     *       "members_total": 1,
+                     *       "metric": "cpu",
+                     *       "pool_id": "pool_default",
+                     *       "series": [
+                     *         {
+                     *           "name": "attic-pi",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "values": [
+                     *             1.5
+                     *           ]
+                     *         }
+                     *       ],
+                     *       "start_time": "2026-09-21T14:13:20Z",
+                     *       "step_seconds": 1,
+                     *       "unit": "text"
+                     *     }
+                     */
                     "application/json": components["schemas"]["PoolMetrics"];
                 };
             };
@@ -5894,6 +8536,175 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_nodes_pools_pool_id_thresholds: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                pool_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "cpu_percent": {
+                     *         "critical": 95,
+                     *         "from": "node",
+                     *         "warning": 85
+                     *       },
+                     *       "disk_percent": {
+                     *         "critical": 95,
+                     *         "from": "node",
+                     *         "warning": 85
+                     *       },
+                     *       "duration": {
+                     *         "from": "node",
+                     *         "seconds": 1
+                     *       },
+                     *       "hysteresis": {
+                     *         "from": "node",
+                     *         "points": 1.5
+                     *       },
+                     *       "memory_percent": {
+                     *         "critical": 95,
+                     *         "from": "node",
+                     *         "warning": 85
+                     *       },
+                     *       "swap_percent": {
+                     *         "critical": 95,
+                     *         "from": "node",
+                     *         "warning": 85
+                     *       },
+                     *       "temperature_celsius": {
+                     *         "critical": 95,
+                     *         "from": "node",
+                     *         "warning": 85
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ThresholdsView"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    put_nodes_pools_pool_id_thresholds: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                pool_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "cpu_percent": {
+                 *         "critical": 95,
+                 *         "warning": 85
+                 *       },
+                 *       "disk_percent": {
+                 *         "critical": 95,
+                 *         "warning": 85
+                 *       },
+                 *       "duration_seconds": 1,
+                 *       "hysteresis": 0,
+                 *       "memory_percent": {
+                 *         "critical": 95,
+                 *         "warning": 85
+                 *       },
+                 *       "swap_percent": {
+                 *         "critical": 95,
+                 *         "warning": 85
+                 *       },
+                 *       "temperature_celsius": {
+                 *         "critical": 95,
+                 *         "warning": 85
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["ThresholdsRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "cpu_percent": {
+                     *         "critical": 95,
+                     *         "from": "node",
+                     *         "warning": 85
+                     *       },
+                     *       "disk_percent": {
+                     *         "critical": 95,
+                     *         "from": "node",
+                     *         "warning": 85
+                     *       },
+                     *       "duration": {
+                     *         "from": "node",
+                     *         "seconds": 1
+                     *       },
+                     *       "hysteresis": {
+                     *         "from": "node",
+                     *         "points": 1.5
+                     *       },
+                     *       "memory_percent": {
+                     *         "critical": 95,
+                     *         "from": "node",
+                     *         "warning": 85
+                     *       },
+                     *       "swap_percent": {
+                     *         "critical": 95,
+                     *         "from": "node",
+                     *         "warning": 85
+                     *       },
+                     *       "temperature_celsius": {
+                     *         "critical": 95,
+                     *         "from": "node",
+                     *         "warning": 85
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ThresholdsView"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -5912,6 +8723,7 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             /** @description planned, not built yet */
@@ -5943,6 +8755,136 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "accrued": "0.0123",
+                     *       "allocated": {
+                     *         "cpu_percent": 1.5,
+                     *         "disk_bytes": 1,
+                     *         "memory_bytes": 1,
+                     *         "network_mbps": 1.5
+                     *       },
+                     *       "capabilities": [
+                     *         "architecture:aarch64",
+                     *         "cores:4",
+                     *         "storage:nvme"
+                     *       ],
+                     *       "configuration": {
+                     *         "auto_scaling": false,
+                     *         "maintenance_window": {
+                     *           "duration_hours": 1,
+                     *           "start_hour": 2
+                     *         },
+                     *         "max_sessions": 10,
+                     *         "resource_limits": {
+                     *           "cpu_percent": 80,
+                     *           "disk_bytes": 16000000000,
+                     *           "memory_bytes": 2000000000,
+                     *           "network_mbps": 100
+                     *         }
+                     *       },
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "currency": "USDT",
+                     *       "eligible": "in_service",
+                     *       "enrolled": false,
+                     *       "fingerprint_drift": false,
+                     *       "hardware_info": {
+                     *         "cpu": {
+                     *           "architecture": "aarch64",
+                     *           "cores": 4,
+                     *           "frequency_mhz": 1800
+                     *         },
+                     *         "gpu": {
+                     *           "compute_capability": "8.7",
+                     *           "memory_bytes": 1,
+                     *           "model": "VideoCore VI"
+                     *         },
+                     *         "memory": {
+                     *           "total_bytes": 4000000000,
+                     *           "type": "LPDDR4"
+                     *         },
+                     *         "network": [
+                     *           {
+                     *             "interface": "eth0",
+                     *             "mac_address": "dc:a6:32:00:00:01",
+                     *             "speed_mbps": 1000
+                     *           }
+                     *         ],
+                     *         "storage": {
+                     *           "interface": "SATA",
+                     *           "total_bytes": 32000000000,
+                     *           "type": "SSD"
+                     *         }
+                     *       },
+                     *       "last_heartbeat": "2026-09-21T14:13:20Z",
+                     *       "latest": {
+                     *         "cpu_usage_percent": 1.5,
+                     *         "disk_total_bytes": 1,
+                     *         "disk_used_bytes": 1,
+                     *         "memory_total_bytes": 1,
+                     *         "memory_used_bytes": 1,
+                     *         "network_bytes_in": 1,
+                     *         "network_bytes_out": 1,
+                     *         "temperature_celsius": 1.5,
+                     *         "timestamp": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "location": {
+                     *         "city": "Basel",
+                     *         "coordinates": {
+                     *           "latitude": 47.56,
+                     *           "longitude": 7.59
+                     *         },
+                     *         "country": "CH",
+                     *         "region": "Basel",
+                     *         "timezone": "Europe/Zurich"
+                     *       },
+                     *       "maintenance": {
+                     *         "from": "2026-09-21T14:13:20Z",
+                     *         "until": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "name": "attic-pi",
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "node_type": "worker",
+                     *       "observed": "starting",
+                     *       "open_alerts": 1,
+                     *       "payable": "12.5",
+                     *       "pool_id": "pool_default",
+                     *       "pool_name": "default",
+                     *       "poot": {
+                     *         "confidence": 1.5,
+                     *         "observed_seconds": 1,
+                     *         "required_seconds": 1,
+                     *         "score": 1.5,
+                     *         "state": "pending"
+                     *       },
+                     *       "settlement": "live",
+                     *       "status": "active",
+                     *       "updated_at": "2026-09-21T14:13:20Z",
+                     *       "wanted": "running",
+                     *       "workload": {
+                     *         "configured": false,
+                     *         "last_exit": {
+                     *           "code": 1,
+                     *           "signal": 1
+                     *         },
+                     *         "limits": [
+                     *           {
+                     *             "enforcement": "cgroup",
+                     *             "limit": 1.5,
+                     *             "reason": "text",
+                     *             "resource": "cpu",
+                     *             "unit": "text"
+                     *           }
+                     *         ],
+                     *         "pid": 1,
+                     *         "reason": "text",
+                     *         "restarts": 1,
+                     *         "revision": 1,
+                     *         "since": "text",
+                     *         "state": "starting"
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["Node"];
                 };
             };
@@ -5950,6 +8892,7 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -5966,6 +8909,38 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "configuration": {
+                 *         "auto_scaling": false,
+                 *         "maintenance_window": {
+                 *           "duration_hours": 1,
+                 *           "start_hour": 2
+                 *         },
+                 *         "max_sessions": 10,
+                 *         "resource_limits": {
+                 *           "cpu_percent": 80,
+                 *           "disk_bytes": 16000000000,
+                 *           "memory_bytes": 2000000000,
+                 *           "network_mbps": 100
+                 *         }
+                 *       },
+                 *       "location": {
+                 *         "city": "Basel",
+                 *         "coordinates": {
+                 *           "latitude": 47.56,
+                 *           "longitude": 7.59
+                 *         },
+                 *         "country": "CH",
+                 *         "region": "Basel",
+                 *         "timezone": "Europe/Zurich"
+                 *       },
+                 *       "name": "attic-pi",
+                 *       "node_type": "worker",
+                 *       "pool_id": "pool_default",
+                 *       "status": "active"
+                 *     }
+                 */
                 "application/json": components["schemas"]["NodeUpdateRequest"];
             };
         };
@@ -5976,6 +8951,136 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "accrued": "0.0123",
+                     *       "allocated": {
+                     *         "cpu_percent": 1.5,
+                     *         "disk_bytes": 1,
+                     *         "memory_bytes": 1,
+                     *         "network_mbps": 1.5
+                     *       },
+                     *       "capabilities": [
+                     *         "architecture:aarch64",
+                     *         "cores:4",
+                     *         "storage:nvme"
+                     *       ],
+                     *       "configuration": {
+                     *         "auto_scaling": false,
+                     *         "maintenance_window": {
+                     *           "duration_hours": 1,
+                     *           "start_hour": 2
+                     *         },
+                     *         "max_sessions": 10,
+                     *         "resource_limits": {
+                     *           "cpu_percent": 80,
+                     *           "disk_bytes": 16000000000,
+                     *           "memory_bytes": 2000000000,
+                     *           "network_mbps": 100
+                     *         }
+                     *       },
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "currency": "USDT",
+                     *       "eligible": "in_service",
+                     *       "enrolled": false,
+                     *       "fingerprint_drift": false,
+                     *       "hardware_info": {
+                     *         "cpu": {
+                     *           "architecture": "aarch64",
+                     *           "cores": 4,
+                     *           "frequency_mhz": 1800
+                     *         },
+                     *         "gpu": {
+                     *           "compute_capability": "8.7",
+                     *           "memory_bytes": 1,
+                     *           "model": "VideoCore VI"
+                     *         },
+                     *         "memory": {
+                     *           "total_bytes": 4000000000,
+                     *           "type": "LPDDR4"
+                     *         },
+                     *         "network": [
+                     *           {
+                     *             "interface": "eth0",
+                     *             "mac_address": "dc:a6:32:00:00:01",
+                     *             "speed_mbps": 1000
+                     *           }
+                     *         ],
+                     *         "storage": {
+                     *           "interface": "SATA",
+                     *           "total_bytes": 32000000000,
+                     *           "type": "SSD"
+                     *         }
+                     *       },
+                     *       "last_heartbeat": "2026-09-21T14:13:20Z",
+                     *       "latest": {
+                     *         "cpu_usage_percent": 1.5,
+                     *         "disk_total_bytes": 1,
+                     *         "disk_used_bytes": 1,
+                     *         "memory_total_bytes": 1,
+                     *         "memory_used_bytes": 1,
+                     *         "network_bytes_in": 1,
+                     *         "network_bytes_out": 1,
+                     *         "temperature_celsius": 1.5,
+                     *         "timestamp": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "location": {
+                     *         "city": "Basel",
+                     *         "coordinates": {
+                     *           "latitude": 47.56,
+                     *           "longitude": 7.59
+                     *         },
+                     *         "country": "CH",
+                     *         "region": "Basel",
+                     *         "timezone": "Europe/Zurich"
+                     *       },
+                     *       "maintenance": {
+                     *         "from": "2026-09-21T14:13:20Z",
+                     *         "until": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "name": "attic-pi",
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "node_type": "worker",
+                     *       "observed": "starting",
+                     *       "open_alerts": 1,
+                     *       "payable": "12.5",
+                     *       "pool_id": "pool_default",
+                     *       "pool_name": "default",
+                     *       "poot": {
+                     *         "confidence": 1.5,
+                     *         "observed_seconds": 1,
+                     *         "required_seconds": 1,
+                     *         "score": 1.5,
+                     *         "state": "pending"
+                     *       },
+                     *       "settlement": "live",
+                     *       "status": "active",
+                     *       "updated_at": "2026-09-21T14:13:20Z",
+                     *       "wanted": "running",
+                     *       "workload": {
+                     *         "configured": false,
+                     *         "last_exit": {
+                     *           "code": 1,
+                     *           "signal": 1
+                     *         },
+                     *         "limits": [
+                     *           {
+                     *             "enforcement": "cgroup",
+                     *             "limit": 1.5,
+                     *             "reason": "text",
+                     *             "resource": "cpu",
+                     *             "unit": "text"
+                     *           }
+                     *         ],
+                     *         "pid": 1,
+                     *         "reason": "text",
+                     *         "restarts": 1,
+                     *         "revision": 1,
+                     *         "since": "text",
+                     *         "state": "starting"
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["Node"];
                 };
             };
@@ -5987,6 +9092,7 @@ export interface operations {
             409: components["responses"]["Conflict"];
             413: components["responses"]["BodyTooLarge"];
             415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             /** @description Unprocessable Entity */
             422: {
                 headers: {
@@ -6024,6 +9130,7 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -6050,6 +9157,33 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "commands": [
+                     *         {
+                     *           "action": "start",
+                     *           "by": "ada",
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "deadline": "text",
+                     *           "delivered_at": "2026-09-21T14:13:20Z",
+                     *           "finished_at": "2026-09-21T14:13:20Z",
+                     *           "id": "node_0198c3a1d2b47e5f.17",
+                     *           "outcome": "text",
+                     *           "state": "pending",
+                     *           "wanted": "running",
+                     *           "wanted_revision": 1
+                     *         }
+                     *       ],
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["NodeCommandList"];
                 };
             };
@@ -6057,6 +9191,7 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -6083,6 +9218,28 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "events": [
+                     *         {
+                     *           "actor": "ada",
+                     *           "actor_name": "text",
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "detail": "text",
+                     *           "kind": "created",
+                     *           "seq": 1
+                     *         }
+                     *       ],
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["NodeEventList"];
                 };
             };
@@ -6090,6 +9247,7 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -6112,6 +9270,136 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "accrued": "0.0123",
+                     *       "allocated": {
+                     *         "cpu_percent": 1.5,
+                     *         "disk_bytes": 1,
+                     *         "memory_bytes": 1,
+                     *         "network_mbps": 1.5
+                     *       },
+                     *       "capabilities": [
+                     *         "architecture:aarch64",
+                     *         "cores:4",
+                     *         "storage:nvme"
+                     *       ],
+                     *       "configuration": {
+                     *         "auto_scaling": false,
+                     *         "maintenance_window": {
+                     *           "duration_hours": 1,
+                     *           "start_hour": 2
+                     *         },
+                     *         "max_sessions": 10,
+                     *         "resource_limits": {
+                     *           "cpu_percent": 80,
+                     *           "disk_bytes": 16000000000,
+                     *           "memory_bytes": 2000000000,
+                     *           "network_mbps": 100
+                     *         }
+                     *       },
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "currency": "USDT",
+                     *       "eligible": "in_service",
+                     *       "enrolled": false,
+                     *       "fingerprint_drift": false,
+                     *       "hardware_info": {
+                     *         "cpu": {
+                     *           "architecture": "aarch64",
+                     *           "cores": 4,
+                     *           "frequency_mhz": 1800
+                     *         },
+                     *         "gpu": {
+                     *           "compute_capability": "8.7",
+                     *           "memory_bytes": 1,
+                     *           "model": "VideoCore VI"
+                     *         },
+                     *         "memory": {
+                     *           "total_bytes": 4000000000,
+                     *           "type": "LPDDR4"
+                     *         },
+                     *         "network": [
+                     *           {
+                     *             "interface": "eth0",
+                     *             "mac_address": "dc:a6:32:00:00:01",
+                     *             "speed_mbps": 1000
+                     *           }
+                     *         ],
+                     *         "storage": {
+                     *           "interface": "SATA",
+                     *           "total_bytes": 32000000000,
+                     *           "type": "SSD"
+                     *         }
+                     *       },
+                     *       "last_heartbeat": "2026-09-21T14:13:20Z",
+                     *       "latest": {
+                     *         "cpu_usage_percent": 1.5,
+                     *         "disk_total_bytes": 1,
+                     *         "disk_used_bytes": 1,
+                     *         "memory_total_bytes": 1,
+                     *         "memory_used_bytes": 1,
+                     *         "network_bytes_in": 1,
+                     *         "network_bytes_out": 1,
+                     *         "temperature_celsius": 1.5,
+                     *         "timestamp": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "location": {
+                     *         "city": "Basel",
+                     *         "coordinates": {
+                     *           "latitude": 47.56,
+                     *           "longitude": 7.59
+                     *         },
+                     *         "country": "CH",
+                     *         "region": "Basel",
+                     *         "timezone": "Europe/Zurich"
+                     *       },
+                     *       "maintenance": {
+                     *         "from": "2026-09-21T14:13:20Z",
+                     *         "until": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "name": "attic-pi",
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "node_type": "worker",
+                     *       "observed": "starting",
+                     *       "open_alerts": 1,
+                     *       "payable": "12.5",
+                     *       "pool_id": "pool_default",
+                     *       "pool_name": "default",
+                     *       "poot": {
+                     *         "confidence": 1.5,
+                     *         "observed_seconds": 1,
+                     *         "required_seconds": 1,
+                     *         "score": 1.5,
+                     *         "state": "pending"
+                     *       },
+                     *       "settlement": "live",
+                     *       "status": "active",
+                     *       "updated_at": "2026-09-21T14:13:20Z",
+                     *       "wanted": "running",
+                     *       "workload": {
+                     *         "configured": false,
+                     *         "last_exit": {
+                     *           "code": 1,
+                     *           "signal": 1
+                     *         },
+                     *         "limits": [
+                     *           {
+                     *             "enforcement": "cgroup",
+                     *             "limit": 1.5,
+                     *             "reason": "text",
+                     *             "resource": "cpu",
+                     *             "unit": "text"
+                     *           }
+                     *         ],
+                     *         "pid": 1,
+                     *         "reason": "text",
+                     *         "restarts": 1,
+                     *         "revision": 1,
+                     *         "since": "text",
+                     *         "state": "starting"
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["Node"];
                 };
             };
@@ -6120,6 +9408,74 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_nodes_id_history: {
+        parameters: {
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
+                category?: components["schemas"]["NodeEventCategory"];
+                kind?: components["schemas"]["NodeEventKind"];
+                /** @description At or after; RFC 3339. */
+                from?: string;
+                /** @description Before; RFC 3339. */
+                to?: string;
+                /** @description `desc` (default) or `asc`. */
+                order?: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "entries": [
+                     *         {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "category": "identity",
+                     *           "detail": "text",
+                     *           "kind": "created",
+                     *           "seq": 1
+                     *         }
+                     *       ],
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["NodeHistory"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -6148,6 +9504,39 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       },
+                     *       "postings": [
+                     *         {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "cause": {
+                     *             "after": 1,
+                     *             "kind": "accrual",
+                     *             "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "through": 1
+                     *           },
+                     *           "currency": "USDT",
+                     *           "lines": [
+                     *             {
+                     *               "account": "text",
+                     *               "amount": "0.05",
+                     *               "name": "attic-pi"
+                     *             }
+                     *           ],
+                     *           "seq": 1,
+                     *           "settlement": "live"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["PostingList"];
                 };
             };
@@ -6155,6 +9544,7 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -6177,6 +9567,15 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "active_from": "2026-09-21T14:13:20Z",
+                     *       "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                     *       "changed_at": "2026-09-21T14:13:20Z",
+                     *       "cooling_down": false,
+                     *       "currency": "USDT"
+                     *     }
+                     */
                     "application/json": components["schemas"]["AddressView"];
                 };
             };
@@ -6192,6 +9591,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -6208,6 +9608,12 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                 *       "currency": "USDT"
+                 *     }
+                 */
                 "application/json": components["schemas"]["NewAddress"];
             };
         };
@@ -6218,6 +9624,15 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "active_from": "2026-09-21T14:13:20Z",
+                     *       "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                     *       "changed_at": "2026-09-21T14:13:20Z",
+                     *       "cooling_down": false,
+                     *       "currency": "USDT"
+                     *     }
+                     */
                     "application/json": components["schemas"]["AddressView"];
                 };
             };
@@ -6237,6 +9652,7 @@ export interface operations {
             409: components["responses"]["Conflict"];
             413: components["responses"]["BodyTooLarge"];
             415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -6263,6 +9679,37 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       },
+                     *       "payouts": [
+                     *         {
+                     *           "amount": "12.5",
+                     *           "attempts": 1,
+                     *           "completed_at": "2026-09-21T14:13:20Z",
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "currency": "USDT",
+                     *           "error_message": "text",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "node_name": "attic-pi",
+                     *           "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "review_reason": "text",
+                     *           "settlement": "live",
+                     *           "status": "pending",
+                     *           "transaction_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "updated_at": "2026-09-21T14:13:20Z",
+                     *           "wallet_address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["PayoutList"];
                 };
             };
@@ -6270,6 +9717,7 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -6296,6 +9744,31 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "epochs": [
+                     *         {
+                     *           "accrued": "0.05",
+                     *           "currency": "USDT",
+                     *           "end": "2026-09-21T14:13:20Z",
+                     *           "epoch": 1,
+                     *           "observed": 1,
+                     *           "proven": 1,
+                     *           "score": 1.5,
+                     *           "start": "2026-09-21T14:13:20Z",
+                     *           "state": "pending"
+                     *         }
+                     *       ],
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["NodeEpochList"];
                 };
             };
@@ -6303,6 +9776,7 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -6325,6 +9799,128 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "calculated_at": "2026-09-21T14:13:20Z",
+                     *       "changes": [
+                     *         {
+                     *           "after": "text",
+                     *           "before": "text",
+                     *           "kind": "first_epoch"
+                     *         }
+                     *       ],
+                     *       "confidence": 1.5,
+                     *       "current_slot": {
+                     *         "ends_at": "2026-09-21T14:13:20Z",
+                     *         "proven": false,
+                     *         "slot": 1
+                     *       },
+                     *       "epoch": 1,
+                     *       "factors": {
+                     *         "output": 1.5,
+                     *         "resources": 1.5,
+                     *         "stability": 1.5,
+                     *         "uptime": 1.5
+                     *       },
+                     *       "inputs": {
+                     *         "answered": 1,
+                     *         "challenged": 1,
+                     *         "interruptions": 1,
+                     *         "observed": 1,
+                     *         "outputs_expected": false,
+                     *         "proven": 1,
+                     *         "samples": 1,
+                     *         "samples_within": 1
+                     *       },
+                     *       "min_score": 1.5,
+                     *       "multiplier": 1.5,
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "observed_seconds": 1,
+                     *       "observed_slots": 1,
+                     *       "output_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *       "previous": {
+                     *         "epoch": 1,
+                     *         "inputs": {
+                     *           "answered": 1,
+                     *           "challenged": 1,
+                     *           "interruptions": 1,
+                     *           "observed": 1,
+                     *           "outputs_expected": false,
+                     *           "proven": 1,
+                     *           "samples": 1,
+                     *           "samples_within": 1
+                     *         },
+                     *         "multiplier": 1.5,
+                     *         "score": 1.5,
+                     *         "state": "pending"
+                     *       },
+                     *       "proven_slots": 1,
+                     *       "recent_slots": [
+                     *         {
+                     *           "slot": 1,
+                     *           "state": "proven"
+                     *         }
+                     *       ],
+                     *       "required_seconds": 1,
+                     *       "score": 1.5,
+                     *       "state": "pending",
+                     *       "thresholds": {
+                     *         "interruptions_to_zero": 1,
+                     *         "max_age_slots": 1,
+                     *         "min_observation_seconds": 1,
+                     *         "min_score": 1.5,
+                     *         "multiplier": {
+                     *           "grows_from_percent": 1,
+                     *           "loss_per_slot_down": 1,
+                     *           "max": 1.5,
+                     *           "slots_to_max": 1
+                     *         },
+                     *         "resources": {
+                     *           "cpu_percent": {
+                     *             "critical": 95,
+                     *             "from": "node",
+                     *             "warning": 85
+                     *           },
+                     *           "disk_percent": {
+                     *             "critical": 95,
+                     *             "from": "node",
+                     *             "warning": 85
+                     *           },
+                     *           "duration": {
+                     *             "from": "node",
+                     *             "seconds": 1
+                     *           },
+                     *           "hysteresis": {
+                     *             "from": "node",
+                     *             "points": 1.5
+                     *           },
+                     *           "memory_percent": {
+                     *             "critical": 95,
+                     *             "from": "node",
+                     *             "warning": 85
+                     *           },
+                     *           "swap_percent": {
+                     *             "critical": 95,
+                     *             "from": "node",
+                     *             "warning": 85
+                     *           },
+                     *           "temperature_celsius": {
+                     *             "critical": 95,
+                     *             "from": "node",
+                     *             "warning": 85
+                     *           }
+                     *         },
+                     *         "version": 1,
+                     *         "weights": {
+                     *           "output": 1.5,
+                     *           "resources": 1.5,
+                     *           "stability": 1.5
+                     *         },
+                     *         "window_slots": 1
+                     *       },
+                     *       "validation_status": "pending"
+                     *     }
+                     */
                     "application/json": components["schemas"]["PootScore"];
                 };
             };
@@ -6332,6 +9928,7 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -6354,6 +9951,29 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "days": [
+                     *         {
+                     *           "accrued": "1.2",
+                     *           "currency": "USDT",
+                     *           "date": "2026-09-21",
+                     *           "observed": 1,
+                     *           "partial": false,
+                     *           "proven": 1,
+                     *           "score": 1.5,
+                     *           "start": "2026-09-21T14:13:20Z",
+                     *           "state": "pending"
+                     *         }
+                     *       ],
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "slots": {
+                     *         "first_slot": 1,
+                     *         "start": "2026-09-21T14:13:20Z",
+                     *         "states": "text"
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["Uptime"];
                 };
             };
@@ -6361,6 +9981,7 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -6380,6 +10001,7 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             /** @description planned, not built yet */
@@ -6414,6 +10036,142 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "current": {
+                     *         "cpu": {
+                     *           "cores": 1,
+                     *           "frequency_mhz": 0,
+                     *           "load_average": [
+                     *             1.5
+                     *           ],
+                     *           "temperature_celsius": 1.5,
+                     *           "usage_percent": 0
+                     *         },
+                     *         "disk": {
+                     *           "free_bytes": 1,
+                     *           "read_iops": 1,
+                     *           "read_throughput_mbps": 0,
+                     *           "total_bytes": 1,
+                     *           "used_bytes": 1,
+                     *           "write_iops": 1,
+                     *           "write_throughput_mbps": 0
+                     *         },
+                     *         "gpu": {
+                     *           "memory_total_bytes": 1,
+                     *           "memory_used_bytes": 1,
+                     *           "temperature_celsius": 1.5,
+                     *           "usage_percent": 0
+                     *         },
+                     *         "late": false,
+                     *         "max": {
+                     *           "cpu_usage_percent": 1.5,
+                     *           "memory_used_bytes": 1
+                     *         },
+                     *         "memory": {
+                     *           "cached_bytes": 1,
+                     *           "free_bytes": 1,
+                     *           "swap_total_bytes": 1,
+                     *           "swap_used_bytes": 1,
+                     *           "total_bytes": 1,
+                     *           "used_bytes": 1
+                     *         },
+                     *         "min": {
+                     *           "cpu_usage_percent": 1.5,
+                     *           "memory_used_bytes": 1
+                     *         },
+                     *         "network": {
+                     *           "errors_in": 1,
+                     *           "errors_out": 1,
+                     *           "interfaces": [
+                     *             {
+                     *               "bytes_in": 1,
+                     *               "bytes_out": 1,
+                     *               "errors_in": 1,
+                     *               "errors_out": 1,
+                     *               "name": "attic-pi",
+                     *               "packets_in": 1,
+                     *               "packets_out": 1
+                     *             }
+                     *           ],
+                     *           "packets_in": 1,
+                     *           "packets_out": 1,
+                     *           "total_bytes_in": 1,
+                     *           "total_bytes_out": 1
+                     *         },
+                     *         "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "timestamp": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "series": [
+                     *         {
+                     *           "cpu": {
+                     *             "cores": 1,
+                     *             "frequency_mhz": 0,
+                     *             "load_average": [
+                     *               1.5
+                     *             ],
+                     *             "temperature_celsius": 1.5,
+                     *             "usage_percent": 0
+                     *           },
+                     *           "disk": {
+                     *             "free_bytes": 1,
+                     *             "read_iops": 1,
+                     *             "read_throughput_mbps": 0,
+                     *             "total_bytes": 1,
+                     *             "used_bytes": 1,
+                     *             "write_iops": 1,
+                     *             "write_throughput_mbps": 0
+                     *           },
+                     *           "gpu": {
+                     *             "memory_total_bytes": 1,
+                     *             "memory_used_bytes": 1,
+                     *             "temperature_celsius": 1.5,
+                     *             "usage_percent": 0
+                     *           },
+                     *           "late": false,
+                     *           "max": {
+                     *             "cpu_usage_percent": 1.5,
+                     *             "memory_used_bytes": 1
+                     *           },
+                     *           "memory": {
+                     *             "cached_bytes": 1,
+                     *             "free_bytes": 1,
+                     *             "swap_total_bytes": 1,
+                     *             "swap_used_bytes": 1,
+                     *             "total_bytes": 1,
+                     *             "used_bytes": 1
+                     *           },
+                     *           "min": {
+                     *             "cpu_usage_percent": 1.5,
+                     *             "memory_used_bytes": 1
+                     *           },
+                     *           "network": {
+                     *             "errors_in": 1,
+                     *             "errors_out": 1,
+                     *             "interfaces": [
+                     *               {
+                     *                 "bytes_in": 1,
+                     *                 "bytes_out": 1,
+                     *                 "errors_in": 1,
+                     *                 "errors_out": 1,
+                     *                 "name": "attic-pi",
+                     *                 "packets_in": 1,
+                     *                 "packets_out": 1
+                     *               }
+                     *             ],
+                     *             "packets_in": 1,
+                     *             "packets_out": 1,
+                     *             "total_bytes_in": 1,
+                     *             "total_bytes_out": 1
+                     *           },
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "timestamp": "2026-09-21T14:13:20Z"
+                     *         }
+                     *       ],
+                     *       "stale_since": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
                     "application/json": components["schemas"]["Resources"];
                 };
             };
@@ -6421,6 +10179,7 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -6430,20 +10189,61 @@ export interface operations {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                id: string;
+            };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "cpu_percent": 1.5,
+                 *       "disk_bytes": 1,
+                 *       "memory_bytes": 1,
+                 *       "name": "attic-pi",
+                 *       "network_mbps": 1.5
+                 *     }
+                 */
+                "application/json": components["schemas"]["AllocateRequest"];
+            };
+        };
         responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "cpu_percent": 1.5,
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "created_by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "disk_bytes": 1,
+                     *       "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "memory_bytes": 1,
+                     *       "name": "attic-pi",
+                     *       "network_mbps": 1.5
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Allocation"];
+                };
+            };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
             409: components["responses"]["Conflict"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            /** @description Unprocessable Entity */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6451,6 +10251,108 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_nodes_id_resources_allocations: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "allocated": {
+                     *         "cpu_percent": 1.5,
+                     *         "disk_bytes": 1,
+                     *         "memory_bytes": 1,
+                     *         "network_mbps": 1.5
+                     *       },
+                     *       "allocations": [
+                     *         {
+                     *           "cpu_percent": 1.5,
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "created_by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "disk_bytes": 1,
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "memory_bytes": 1,
+                     *           "name": "attic-pi",
+                     *           "network_mbps": 1.5
+                     *         }
+                     *       ],
+                     *       "capacity": {
+                     *         "cpu_percent": 1.5,
+                     *         "disk_bytes": 1,
+                     *         "memory_bytes": 1,
+                     *         "network_mbps": 1.5
+                     *       },
+                     *       "exceeded": [
+                     *         "text"
+                     *       ],
+                     *       "left": {
+                     *         "cpu_percent": 1.5,
+                     *         "disk_bytes": 1,
+                     *         "memory_bytes": 1,
+                     *         "network_mbps": 1.5
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["AllocationList"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    delete_nodes_id_resources_allocations_allocation_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                allocation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
         };
     };
@@ -6480,6 +10382,80 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "end_time": "2026-09-21T14:13:20Z",
+                     *       "granularity": "30s",
+                     *       "metrics": [
+                     *         {
+                     *           "cpu": {
+                     *             "cores": 1,
+                     *             "frequency_mhz": 0,
+                     *             "load_average": [
+                     *               1.5
+                     *             ],
+                     *             "temperature_celsius": 1.5,
+                     *             "usage_percent": 0
+                     *           },
+                     *           "disk": {
+                     *             "free_bytes": 1,
+                     *             "read_iops": 1,
+                     *             "read_throughput_mbps": 0,
+                     *             "total_bytes": 1,
+                     *             "used_bytes": 1,
+                     *             "write_iops": 1,
+                     *             "write_throughput_mbps": 0
+                     *           },
+                     *           "gpu": {
+                     *             "memory_total_bytes": 1,
+                     *             "memory_used_bytes": 1,
+                     *             "temperature_celsius": 1.5,
+                     *             "usage_percent": 0
+                     *           },
+                     *           "late": false,
+                     *           "max": {
+                     *             "cpu_usage_percent": 1.5,
+                     *             "memory_used_bytes": 1
+                     *           },
+                     *           "memory": {
+                     *             "cached_bytes": 1,
+                     *             "free_bytes": 1,
+                     *             "swap_total_bytes": 1,
+                     *             "swap_used_bytes": 1,
+                     *             "total_bytes": 1,
+                     *             "used_bytes": 1
+                     *           },
+                     *           "min": {
+                     *             "cpu_usage_percent": 1.5,
+                     *             "memory_used_bytes": 1
+                     *           },
+                     *           "network": {
+                     *             "errors_in": 1,
+                     *             "errors_out": 1,
+                     *             "interfaces": [
+                     *               {
+                     *                 "bytes_in": 1,
+                     *                 "bytes_out": 1,
+                     *                 "errors_in": 1,
+                     *                 "errors_out": 1,
+                     *                 "name": "attic-pi",
+                     *                 "packets_in": 1,
+                     *                 "packets_out": 1
+                     *               }
+                     *             ],
+                     *             "packets_in": 1,
+                     *             "packets_out": 1,
+                     *             "total_bytes_in": 1,
+                     *             "total_bytes_out": 1
+                     *           },
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "timestamp": "2026-09-21T14:13:20Z"
+                     *         }
+                     *       ],
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "start_time": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
                     "application/json": components["schemas"]["MetricSeries"];
                 };
             };
@@ -6487,6 +10463,7 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -6496,25 +10473,66 @@ export interface operations {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                id: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            401: components["responses"]["NotSignedIn"];
-            403: components["responses"]["Forbidden"];
-            404: components["responses"]["NotFound"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
+            /** @description OK */
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ErrorBody"];
+                    /**
+                     * @example {
+                     *       "cpu_percent": {
+                     *         "critical": 95,
+                     *         "from": "node",
+                     *         "warning": 85
+                     *       },
+                     *       "disk_percent": {
+                     *         "critical": 95,
+                     *         "from": "node",
+                     *         "warning": 85
+                     *       },
+                     *       "duration": {
+                     *         "from": "node",
+                     *         "seconds": 1
+                     *       },
+                     *       "hysteresis": {
+                     *         "from": "node",
+                     *         "points": 1.5
+                     *       },
+                     *       "memory_percent": {
+                     *         "critical": 95,
+                     *         "from": "node",
+                     *         "warning": 85
+                     *       },
+                     *       "swap_percent": {
+                     *         "critical": 95,
+                     *         "from": "node",
+                     *         "warning": 85
+                     *       },
+                     *       "temperature_celsius": {
+                     *         "critical": 95,
+                     *         "from": "node",
+                     *         "warning": 85
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ThresholdsView"];
                 };
             };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
         };
     };
@@ -6522,27 +10540,100 @@ export interface operations {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                id: string;
+            };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "cpu_percent": {
+                 *         "critical": 95,
+                 *         "warning": 85
+                 *       },
+                 *       "disk_percent": {
+                 *         "critical": 95,
+                 *         "warning": 85
+                 *       },
+                 *       "duration_seconds": 1,
+                 *       "hysteresis": 0,
+                 *       "memory_percent": {
+                 *         "critical": 95,
+                 *         "warning": 85
+                 *       },
+                 *       "swap_percent": {
+                 *         "critical": 95,
+                 *         "warning": 85
+                 *       },
+                 *       "temperature_celsius": {
+                 *         "critical": 95,
+                 *         "warning": 85
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["ThresholdsRequest"];
+            };
+        };
         responses: {
-            400: components["responses"]["Malformed"];
-            401: components["responses"]["NotSignedIn"];
-            403: components["responses"]["Forbidden"];
-            404: components["responses"]["NotFound"];
-            409: components["responses"]["Conflict"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
+            /** @description OK */
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ErrorBody"];
+                    /**
+                     * @example {
+                     *       "cpu_percent": {
+                     *         "critical": 95,
+                     *         "from": "node",
+                     *         "warning": 85
+                     *       },
+                     *       "disk_percent": {
+                     *         "critical": 95,
+                     *         "from": "node",
+                     *         "warning": 85
+                     *       },
+                     *       "duration": {
+                     *         "from": "node",
+                     *         "seconds": 1
+                     *       },
+                     *       "hysteresis": {
+                     *         "from": "node",
+                     *         "points": 1.5
+                     *       },
+                     *       "memory_percent": {
+                     *         "critical": 95,
+                     *         "from": "node",
+                     *         "warning": 85
+                     *       },
+                     *       "swap_percent": {
+                     *         "critical": 95,
+                     *         "from": "node",
+                     *         "warning": 85
+                     *       },
+                     *       "temperature_celsius": {
+                     *         "critical": 95,
+                     *         "from": "node",
+                     *         "warning": 85
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ThresholdsView"];
                 };
             };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
         };
     };
@@ -6563,6 +10654,27 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "command": {
+                     *         "action": "start",
+                     *         "by": "ada",
+                     *         "created_at": "2026-09-21T14:13:20Z",
+                     *         "deadline": "text",
+                     *         "delivered_at": "2026-09-21T14:13:20Z",
+                     *         "finished_at": "2026-09-21T14:13:20Z",
+                     *         "id": "node_0198c3a1d2b47e5f.17",
+                     *         "outcome": "text",
+                     *         "state": "pending",
+                     *         "wanted": "running",
+                     *         "wanted_revision": 1
+                     *       },
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "started_at": "2026-09-21T14:13:20Z",
+                     *       "status": "active",
+                     *       "stopped_at": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
                     "application/json": components["schemas"]["NodeCommandAnswer"];
                 };
             };
@@ -6571,6 +10683,7 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -6593,6 +10706,27 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "command": {
+                     *         "action": "start",
+                     *         "by": "ada",
+                     *         "created_at": "2026-09-21T14:13:20Z",
+                     *         "deadline": "text",
+                     *         "delivered_at": "2026-09-21T14:13:20Z",
+                     *         "finished_at": "2026-09-21T14:13:20Z",
+                     *         "id": "node_0198c3a1d2b47e5f.17",
+                     *         "outcome": "text",
+                     *         "state": "pending",
+                     *         "wanted": "running",
+                     *         "wanted_revision": 1
+                     *       },
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "started_at": "2026-09-21T14:13:20Z",
+                     *       "status": "active",
+                     *       "stopped_at": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
                     "application/json": components["schemas"]["NodeCommandAnswer"];
                 };
             };
@@ -6602,6 +10736,27 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "command": {
+                     *         "action": "start",
+                     *         "by": "ada",
+                     *         "created_at": "2026-09-21T14:13:20Z",
+                     *         "deadline": "text",
+                     *         "delivered_at": "2026-09-21T14:13:20Z",
+                     *         "finished_at": "2026-09-21T14:13:20Z",
+                     *         "id": "node_0198c3a1d2b47e5f.17",
+                     *         "outcome": "text",
+                     *         "state": "pending",
+                     *         "wanted": "running",
+                     *         "wanted_revision": 1
+                     *       },
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "started_at": "2026-09-21T14:13:20Z",
+                     *       "status": "active",
+                     *       "stopped_at": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
                     "application/json": components["schemas"]["NodeCommandAnswer"];
                 };
             };
@@ -6610,6 +10765,7 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -6632,6 +10788,27 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "command": {
+                     *         "action": "start",
+                     *         "by": "ada",
+                     *         "created_at": "2026-09-21T14:13:20Z",
+                     *         "deadline": "text",
+                     *         "delivered_at": "2026-09-21T14:13:20Z",
+                     *         "finished_at": "2026-09-21T14:13:20Z",
+                     *         "id": "node_0198c3a1d2b47e5f.17",
+                     *         "outcome": "text",
+                     *         "state": "pending",
+                     *         "wanted": "running",
+                     *         "wanted_revision": 1
+                     *       },
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "started_at": "2026-09-21T14:13:20Z",
+                     *       "status": "active",
+                     *       "stopped_at": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
                     "application/json": components["schemas"]["NodeCommandAnswer"];
                 };
             };
@@ -6641,6 +10818,27 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "command": {
+                     *         "action": "start",
+                     *         "by": "ada",
+                     *         "created_at": "2026-09-21T14:13:20Z",
+                     *         "deadline": "text",
+                     *         "delivered_at": "2026-09-21T14:13:20Z",
+                     *         "finished_at": "2026-09-21T14:13:20Z",
+                     *         "id": "node_0198c3a1d2b47e5f.17",
+                     *         "outcome": "text",
+                     *         "state": "pending",
+                     *         "wanted": "running",
+                     *         "wanted_revision": 1
+                     *       },
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "started_at": "2026-09-21T14:13:20Z",
+                     *       "status": "active",
+                     *       "stopped_at": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
                     "application/json": components["schemas"]["NodeCommandAnswer"];
                 };
             };
@@ -6649,6 +10847,7 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -6669,9 +10868,12 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /** @example {} */
                     "application/json": Record<string, never>;
                 };
             };
+            400: components["responses"]["Malformed"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -6692,11 +10894,112 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "alerts": {
+                     *         "critical": 1,
+                     *         "info": 1,
+                     *         "newest": [
+                     *           {
+                     *             "acknowledged_at": "2026-09-21T14:13:20Z",
+                     *             "acknowledged_by": {
+                     *               "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *               "name": "attic-pi"
+                     *             },
+                     *             "acknowledged_note": "text",
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "kind": "text",
+                     *             "message": "text",
+                     *             "raised_at": "2026-09-21T14:13:20Z",
+                     *             "resolved_at": "2026-09-21T14:13:20Z",
+                     *             "severity": "info",
+                     *             "state": "open",
+                     *             "subject": "pool_default",
+                     *             "subject_name": "text",
+                     *             "topic": "text",
+                     *             "unknown_since": "2026-09-21T14:13:20Z",
+                     *             "updated_at": "2026-09-21T14:13:20Z"
+                     *           }
+                     *         ],
+                     *         "warning": 1
+                     *       },
+                     *       "at": "2026-09-21T14:13:20Z",
+                     *       "attention": [
+                     *         {
+                     *           "count": 1,
+                     *           "kind": "payout_review",
+                     *           "nodes": [
+                     *             {
+                     *               "name": "attic-pi",
+                     *               "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f"
+                     *             }
+                     *           ]
+                     *         }
+                     *       ],
+                     *       "epochs": {
+                     *         "behind_seconds": 1,
+                     *         "last_end": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "money": [
+                     *         {
+                     *           "accrued": "0.05",
+                     *           "currency": "USDT",
+                     *           "paid": "0.05",
+                     *           "payable": "0.05",
+                     *           "payouts_in_review": 1,
+                     *           "payouts_open": 1,
+                     *           "reserved": "0.05",
+                     *           "settlement": "live"
+                     *         }
+                     *       ],
+                     *       "nodes": {
+                     *         "active": 1,
+                     *         "error": 1,
+                     *         "inactive": 1,
+                     *         "maintenance": 1,
+                     *         "starting": 1,
+                     *         "stopping": 1,
+                     *         "total": 1,
+                     *         "unreachable": 1
+                     *       },
+                     *       "pools": 1,
+                     *       "poot": {
+                     *         "distribution": [
+                     *           {
+                     *             "from": 1,
+                     *             "nodes": 1,
+                     *             "to": 1
+                     *           }
+                     *         ],
+                     *         "invalid": 1,
+                     *         "lowest": [
+                     *           {
+                     *             "name": "attic-pi",
+                     *             "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "score": 1.5,
+                     *             "state": "pending"
+                     *           }
+                     *         ],
+                     *         "median_score": 1.5,
+                     *         "pending": 1,
+                     *         "valid": 1
+                     *       },
+                     *       "uptime": [
+                     *         {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "observed": 1,
+                     *           "proven": 1
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["Overview"];
                 };
             };
+            400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -6717,6 +11020,11 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "nudged": false
+                     *     }
+                     */
                     "application/json": components["schemas"]["Nudged"];
                 };
             };
@@ -6724,6 +11032,7 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -6750,6 +11059,37 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       },
+                     *       "payouts": [
+                     *         {
+                     *           "amount": "12.5",
+                     *           "attempts": 1,
+                     *           "completed_at": "2026-09-21T14:13:20Z",
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "currency": "USDT",
+                     *           "error_message": "text",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "node_name": "attic-pi",
+                     *           "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "review_reason": "text",
+                     *           "settlement": "live",
+                     *           "status": "pending",
+                     *           "transaction_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "updated_at": "2026-09-21T14:13:20Z",
+                     *           "wallet_address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["PayoutList"];
                 };
             };
@@ -6757,6 +11097,7 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -6786,12 +11127,67 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       },
+                     *       "pools": [
+                     *         {
+                     *           "auto_scaling": false,
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "description": "text",
+                     *           "health": {
+                     *             "healthy_nodes": 1,
+                     *             "open_alerts": {
+                     *               "critical": 1,
+                     *               "info": 1,
+                     *               "warning": 1
+                     *             },
+                     *             "ratio": 1.5,
+                     *             "state": "healthy",
+                     *             "total": 1
+                     *           },
+                     *           "max_nodes": 100,
+                     *           "name": "default",
+                     *           "node_count": 1,
+                     *           "pool_id": "pool_default",
+                     *           "pricing": {
+                     *             "cost_per_hour": "0.05",
+                     *             "currency": "USDT",
+                     *             "in_force_from": "2026-09-21T14:13:20Z",
+                     *             "reward_per_hour": "0.05"
+                     *           },
+                     *           "resource_limits": {
+                     *             "cpu_percent": 80,
+                     *             "disk_bytes": 16000000000,
+                     *             "memory_bytes": 2000000000,
+                     *             "network_mbps": 100
+                     *           },
+                     *           "scaling_policy": {
+                     *             "cooldown_minutes": 15,
+                     *             "max_nodes": 10,
+                     *             "min_nodes": 1,
+                     *             "scale_down_threshold": 20,
+                     *             "scale_up_threshold": 80
+                     *           },
+                     *           "updated_at": "2026-09-21T14:13:20Z"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["PoolList"];
                 };
             };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -6814,6 +11210,48 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "auto_scaling": false,
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "description": "text",
+                     *       "health": {
+                     *         "healthy_nodes": 1,
+                     *         "open_alerts": {
+                     *           "critical": 1,
+                     *           "info": 1,
+                     *           "warning": 1
+                     *         },
+                     *         "ratio": 1.5,
+                     *         "state": "healthy",
+                     *         "total": 1
+                     *       },
+                     *       "max_nodes": 100,
+                     *       "name": "default",
+                     *       "node_count": 1,
+                     *       "pool_id": "pool_default",
+                     *       "pricing": {
+                     *         "cost_per_hour": "0.05",
+                     *         "currency": "USDT",
+                     *         "in_force_from": "2026-09-21T14:13:20Z",
+                     *         "reward_per_hour": "0.05"
+                     *       },
+                     *       "resource_limits": {
+                     *         "cpu_percent": 80,
+                     *         "disk_bytes": 16000000000,
+                     *         "memory_bytes": 2000000000,
+                     *         "network_mbps": 100
+                     *       },
+                     *       "scaling_policy": {
+                     *         "cooldown_minutes": 15,
+                     *         "max_nodes": 10,
+                     *         "min_nodes": 1,
+                     *         "scale_down_threshold": 20,
+                     *         "scale_up_threshold": 80
+                     *       },
+                     *       "updated_at": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
                     "application/json": components["schemas"]["Pool"];
                 };
             };
@@ -6821,6 +11259,7 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -6837,6 +11276,12 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                 *       "priority": 50
+                 *     }
+                 */
                 "application/json": components["schemas"]["PoolMemberRequest"];
             };
         };
@@ -6847,6 +11292,136 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "accrued": "0.0123",
+                     *       "allocated": {
+                     *         "cpu_percent": 1.5,
+                     *         "disk_bytes": 1,
+                     *         "memory_bytes": 1,
+                     *         "network_mbps": 1.5
+                     *       },
+                     *       "capabilities": [
+                     *         "architecture:aarch64",
+                     *         "cores:4",
+                     *         "storage:nvme"
+                     *       ],
+                     *       "configuration": {
+                     *         "auto_scaling": false,
+                     *         "maintenance_window": {
+                     *           "duration_hours": 1,
+                     *           "start_hour": 2
+                     *         },
+                     *         "max_sessions": 10,
+                     *         "resource_limits": {
+                     *           "cpu_percent": 80,
+                     *           "disk_bytes": 16000000000,
+                     *           "memory_bytes": 2000000000,
+                     *           "network_mbps": 100
+                     *         }
+                     *       },
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "currency": "USDT",
+                     *       "eligible": "in_service",
+                     *       "enrolled": false,
+                     *       "fingerprint_drift": false,
+                     *       "hardware_info": {
+                     *         "cpu": {
+                     *           "architecture": "aarch64",
+                     *           "cores": 4,
+                     *           "frequency_mhz": 1800
+                     *         },
+                     *         "gpu": {
+                     *           "compute_capability": "8.7",
+                     *           "memory_bytes": 1,
+                     *           "model": "VideoCore VI"
+                     *         },
+                     *         "memory": {
+                     *           "total_bytes": 4000000000,
+                     *           "type": "LPDDR4"
+                     *         },
+                     *         "network": [
+                     *           {
+                     *             "interface": "eth0",
+                     *             "mac_address": "dc:a6:32:00:00:01",
+                     *             "speed_mbps": 1000
+                     *           }
+                     *         ],
+                     *         "storage": {
+                     *           "interface": "SATA",
+                     *           "total_bytes": 32000000000,
+                     *           "type": "SSD"
+                     *         }
+                     *       },
+                     *       "last_heartbeat": "2026-09-21T14:13:20Z",
+                     *       "latest": {
+                     *         "cpu_usage_percent": 1.5,
+                     *         "disk_total_bytes": 1,
+                     *         "disk_used_bytes": 1,
+                     *         "memory_total_bytes": 1,
+                     *         "memory_used_bytes": 1,
+                     *         "network_bytes_in": 1,
+                     *         "network_bytes_out": 1,
+                     *         "temperature_celsius": 1.5,
+                     *         "timestamp": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "location": {
+                     *         "city": "Basel",
+                     *         "coordinates": {
+                     *           "latitude": 47.56,
+                     *           "longitude": 7.59
+                     *         },
+                     *         "country": "CH",
+                     *         "region": "Basel",
+                     *         "timezone": "Europe/Zurich"
+                     *       },
+                     *       "maintenance": {
+                     *         "from": "2026-09-21T14:13:20Z",
+                     *         "until": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "name": "attic-pi",
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "node_type": "worker",
+                     *       "observed": "starting",
+                     *       "open_alerts": 1,
+                     *       "payable": "12.5",
+                     *       "pool_id": "pool_default",
+                     *       "pool_name": "default",
+                     *       "poot": {
+                     *         "confidence": 1.5,
+                     *         "observed_seconds": 1,
+                     *         "required_seconds": 1,
+                     *         "score": 1.5,
+                     *         "state": "pending"
+                     *       },
+                     *       "settlement": "live",
+                     *       "status": "active",
+                     *       "updated_at": "2026-09-21T14:13:20Z",
+                     *       "wanted": "running",
+                     *       "workload": {
+                     *         "configured": false,
+                     *         "last_exit": {
+                     *           "code": 1,
+                     *           "signal": 1
+                     *         },
+                     *         "limits": [
+                     *           {
+                     *             "enforcement": "cgroup",
+                     *             "limit": 1.5,
+                     *             "reason": "text",
+                     *             "resource": "cpu",
+                     *             "unit": "text"
+                     *           }
+                     *         ],
+                     *         "pid": 1,
+                     *         "reason": "text",
+                     *         "restarts": 1,
+                     *         "revision": 1,
+                     *         "since": "text",
+                     *         "state": "starting"
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["Node"];
                 };
             };
@@ -6858,6 +11433,7 @@ export interface operations {
             409: components["responses"]["Conflict"];
             413: components["responses"]["BodyTooLarge"];
             415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             /** @description Unprocessable Entity */
             422: {
                 headers: {
@@ -6885,6 +11461,7 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             /** @description planned, not built yet */
@@ -6918,12 +11495,42 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "epochs": [
+                     *         {
+                     *           "accrued": "0.05",
+                     *           "accrued_lucid": "text",
+                     *           "closed_at": "2026-09-21T14:13:20Z",
+                     *           "end": "2026-09-21T14:13:20Z",
+                     *           "epoch": 1,
+                     *           "first_slot": 1,
+                     *           "gap": false,
+                     *           "invalid": 1,
+                     *           "last_slot": 1,
+                     *           "nodes": 1,
+                     *           "pending": 1,
+                     *           "start": "2026-09-21T14:13:20Z",
+                     *           "valid": 1
+                     *         }
+                     *       ],
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["EpochList"];
                 };
             };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -6950,6 +11557,86 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "hashes": {
+                     *         "head": {
+                     *           "algorithm": "text",
+                     *           "bytes_base64": "text",
+                     *           "domain_tag": "text",
+                     *           "encoding": "text",
+                     *           "matches": false
+                     *         },
+                     *         "leaves": {
+                     *           "algorithm": "text",
+                     *           "bytes_base64": "text",
+                     *           "domain_tag": "text",
+                     *           "encoding": "text",
+                     *           "matches": false
+                     *         }
+                     *       },
+                     *       "head": {
+                     *         "closed_at": "2026-09-21T14:13:20Z",
+                     *         "end": "2026-09-21T14:13:20Z",
+                     *         "epoch": 1,
+                     *         "gap": false,
+                     *         "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *         "invalid": 1,
+                     *         "last_slot": 1,
+                     *         "leaves_at": 1,
+                     *         "leaves_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *         "params": {
+                     *           "max_age_slots": 1,
+                     *           "max_multiplier_hundredths": 1,
+                     *           "min_observation_seconds": 1,
+                     *           "min_score_hundredths": 1,
+                     *           "output_weight_percent": 1,
+                     *           "resources_weight_percent": 1,
+                     *           "stability_weight_percent": 1,
+                     *           "version": 1,
+                     *           "window_slots": 1
+                     *         },
+                     *         "pending": 1,
+                     *         "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *         "slots_per_epoch": 1,
+                     *         "start": "2026-09-21T14:13:20Z",
+                     *         "valid": 1
+                     *       },
+                     *       "leaves": [
+                     *         {
+                     *           "accrual": "0.05",
+                     *           "confidence": "0.82",
+                     *           "inputs": {
+                     *             "answered": 1,
+                     *             "challenged": 1,
+                     *             "interruptions": 1,
+                     *             "observed": 1,
+                     *             "outputs_expected": false,
+                     *             "proven": 1,
+                     *             "samples": 1,
+                     *             "samples_within": 1
+                     *           },
+                     *           "multiplier": "text",
+                     *           "multiplier_grown_slots": 1,
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "node_index": 1,
+                     *           "node_name": "attic-pi",
+                     *           "observed": 1,
+                     *           "payer": {
+                     *             "cost_per_hour": "0.05",
+                     *             "currency": "USDT",
+                     *             "pool_id": "pool_default",
+                     *             "pool_name": "default",
+                     *             "reward_per_hour": "0.05"
+                     *           },
+                     *           "proven": 1,
+                     *           "score": "98.75",
+                     *           "state": "pending"
+                     *         }
+                     *       ],
+                     *       "leaves_kept": false
+                     *     }
+                     */
                     "application/json": components["schemas"]["EpochDocument"];
                 };
             };
@@ -6957,6 +11644,7 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -6977,11 +11665,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "public_key": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+                     *     }
+                     */
                     "application/json": components["schemas"]["ManagerKey"];
                 };
             };
+            400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -7005,12 +11700,103 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "at": "2026-09-21T14:13:20Z",
+                     *       "distribution": [
+                     *         {
+                     *           "from": 1,
+                     *           "nodes": 1,
+                     *           "to": 1
+                     *         }
+                     *       ],
+                     *       "history": [
+                     *         {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "end": "2026-09-21T14:13:20Z",
+                     *           "epochs": 1,
+                     *           "gap_epochs": 1,
+                     *           "invalid": 1,
+                     *           "nodes": 1,
+                     *           "pending": 1,
+                     *           "valid": 1
+                     *         }
+                     *       ],
+                     *       "invalid": 1,
+                     *       "lowest": [
+                     *         {
+                     *           "name": "attic-pi",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "score": 1.5,
+                     *           "state": "pending"
+                     *         }
+                     *       ],
+                     *       "median_score": 1.5,
+                     *       "params": {
+                     *         "interruptions_to_zero": 1,
+                     *         "max_age_slots": 1,
+                     *         "min_observation_seconds": 1,
+                     *         "min_score": 1.5,
+                     *         "multiplier": {
+                     *           "grows_from_percent": 1,
+                     *           "loss_per_slot_down": 1,
+                     *           "max": 1.5,
+                     *           "slots_to_max": 1
+                     *         },
+                     *         "resources": {
+                     *           "cpu_percent": {
+                     *             "critical": 95,
+                     *             "from": "node",
+                     *             "warning": 85
+                     *           },
+                     *           "disk_percent": {
+                     *             "critical": 95,
+                     *             "from": "node",
+                     *             "warning": 85
+                     *           },
+                     *           "duration": {
+                     *             "from": "node",
+                     *             "seconds": 1
+                     *           },
+                     *           "hysteresis": {
+                     *             "from": "node",
+                     *             "points": 1.5
+                     *           },
+                     *           "memory_percent": {
+                     *             "critical": 95,
+                     *             "from": "node",
+                     *             "warning": 85
+                     *           },
+                     *           "swap_percent": {
+                     *             "critical": 95,
+                     *             "from": "node",
+                     *             "warning": 85
+                     *           },
+                     *           "temperature_celsius": {
+                     *             "critical": 95,
+                     *             "from": "node",
+                     *             "warning": 85
+                     *           }
+                     *         },
+                     *         "version": 1,
+                     *         "weights": {
+                     *           "output": 1.5,
+                     *           "resources": 1.5,
+                     *           "stability": 1.5
+                     *         },
+                     *         "window_slots": 1
+                     *       },
+                     *       "pending": 1,
+                     *       "valid": 1
+                     *     }
+                     */
                     "application/json": components["schemas"]["PootSummaryAnswer"];
                 };
             };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -7025,9 +11811,11 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             /** @description planned, not built yet */
@@ -7053,6 +11841,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "reason": "text"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Erasure"];
             };
         };
@@ -7063,6 +11856,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "erased": [
+                     *         "text"
+                     *       ],
+                     *       "erased_at": "2026-09-21T14:13:20Z",
+                     *       "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "kept": [
+                     *         "text"
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["Erased"];
                 };
             };
@@ -7082,6 +11887,7 @@ export interface operations {
             };
             413: components["responses"]["BodyTooLarge"];
             415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             /** @description a payout is under way */
             422: {
                 headers: {
@@ -7107,6 +11913,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "reason": "text"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Erasure"];
             };
         };
@@ -7117,6 +11928,18 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "erased": [
+                     *         "text"
+                     *       ],
+                     *       "erased_at": "2026-09-21T14:13:20Z",
+                     *       "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "kept": [
+                     *         "text"
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["Erased"];
                 };
             };
@@ -7136,6 +11959,7 @@ export interface operations {
             };
             413: components["responses"]["BodyTooLarge"];
             415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             /** @description oneself */
             422: {
                 headers: {
@@ -7167,6 +11991,108 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "account": {
+                     *         "second_factor_since": "2026-09-21T14:13:20Z",
+                     *         "updated_at": "2026-09-21T14:13:20Z",
+                     *         "user": {
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "disabled": false,
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "role": "viewer",
+                     *           "totp_enabled": false,
+                     *           "username": "ada"
+                     *         }
+                     *       },
+                     *       "acts": [
+                     *         {
+                     *           "actor": "ada",
+                     *           "actor_name": "text",
+                     *           "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "at_trusted": false,
+                     *           "compliance_required": false,
+                     *           "details": "text",
+                     *           "erased": false,
+                     *           "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "operation": "text",
+                     *           "reason": "text",
+                     *           "request_id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "resource_type": "text",
+                     *           "seq": 1,
+                     *           "subject": "pool_default",
+                     *           "subject_name": "text",
+                     *           "success": false,
+                     *           "times": 1,
+                     *           "user_agent": "Mozilla/5.0"
+                     *         }
+                     *       ],
+                     *       "acts_of_others": [
+                     *         {
+                     *           "actor": "ada",
+                     *           "actor_name": "text",
+                     *           "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "at_trusted": false,
+                     *           "compliance_required": false,
+                     *           "details": "text",
+                     *           "erased": false,
+                     *           "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "operation": "text",
+                     *           "reason": "text",
+                     *           "request_id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "resource_type": "text",
+                     *           "seq": 1,
+                     *           "subject": "pool_default",
+                     *           "subject_name": "text",
+                     *           "success": false,
+                     *           "times": 1,
+                     *           "user_agent": "Mozilla/5.0"
+                     *         }
+                     *       ],
+                     *       "complete": false,
+                     *       "enrolment_tokens": [
+                     *         "text"
+                     *       ],
+                     *       "erased": false,
+                     *       "exported_at": "2026-09-21T14:13:20Z",
+                     *       "payout_addresses": [
+                     *         {
+                     *           "actor": "ada",
+                     *           "actor_name": "text",
+                     *           "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "at_trusted": false,
+                     *           "compliance_required": false,
+                     *           "details": "text",
+                     *           "erased": false,
+                     *           "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "operation": "text",
+                     *           "reason": "text",
+                     *           "request_id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "resource_type": "text",
+                     *           "seq": 1,
+                     *           "subject": "pool_default",
+                     *           "subject_name": "text",
+                     *           "success": false,
+                     *           "times": 1,
+                     *           "user_agent": "Mozilla/5.0"
+                     *         }
+                     *       ],
+                     *       "sessions": [
+                     *         {
+                     *           "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                     *           "carrier": "text",
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "used_at": "2026-09-21T14:13:20Z",
+                     *           "user_agent": "Mozilla/5.0"
+                     *         }
+                     *       ],
+                     *       "user_id": "text"
+                     *     }
+                     */
                     "application/json": components["schemas"]["PersonExport"];
                 };
             };
@@ -7174,6 +12100,7 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -7188,6 +12115,13 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "passphrase": "correct horse battery",
+                 *       "password": "correct horse battery",
+                 *       "totp": "492039"
+                 *     }
+                 */
                 "application/json": components["schemas"]["KitRequest"];
             };
         };
@@ -7198,6 +12132,21 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "kdf": {
+                     *         "algorithm": "text",
+                     *         "lanes": 1,
+                     *         "memory_kib": 1,
+                     *         "passes": 1,
+                     *         "salt": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f"
+                     *       },
+                     *       "manager_id": "manager_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "sealed": "text",
+                     *       "version": 1
+                     *     }
+                     */
                     "application/json": components["schemas"]["Kit"];
                 };
             };
@@ -7216,6 +12165,7 @@ export interface operations {
             409: components["responses"]["Conflict"];
             413: components["responses"]["BodyTooLarge"];
             415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -7230,8 +12180,10 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             /** @description planned, not built yet */
@@ -7261,11 +12213,29 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "sessions": [
+                     *         {
+                     *           "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                     *           "carrier": "browser",
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "current": false,
+                     *           "expires_at": "2026-09-21T14:13:20Z",
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "used_at": "2026-09-21T14:13:20Z",
+                     *           "user_agent": "Mozilla/5.0"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["SessionList"];
                 };
             };
+            400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -7291,6 +12261,7 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -7319,6 +12290,7 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -7339,11 +12311,31 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "settings": [
+                     *         {
+                     *           "allowed": "an amount of USDT above 0 and up to 1000000 with at most 6 decimal places",
+                     *           "default": "10",
+                     *           "key": "payout.threshold_usdt",
+                     *           "meaning": "Balance from which a node is paid automatically.",
+                     *           "restart_needed": false,
+                     *           "source": "default",
+                     *           "source_name": "text",
+                     *           "value": "10",
+                     *           "waits_for_restart": false,
+                     *           "why_fixed": "text"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["SettingList"];
                 };
             };
+            400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -7356,16 +12348,110 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                /**
+                 * @example [
+                 *       {
+                 *         "key": "payout.threshold_usdt",
+                 *         "value": "12.5"
+                 *       },
+                 *       {
+                 *         "key": "log.level",
+                 *         "value": "debug"
+                 *       }
+                 *     ]
+                 */
+                "application/json": components["schemas"]["SettingChanges"];
+            };
+        };
         responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "restart_needed": false,
+                     *       "settings": [
+                     *         {
+                     *           "allowed": "an amount of USDT above 0 and up to 1000000 with at most 6 decimal places",
+                     *           "default": "10",
+                     *           "key": "payout.threshold_usdt",
+                     *           "meaning": "Balance from which a node is paid automatically.",
+                     *           "restart_needed": false,
+                     *           "source": "default",
+                     *           "source_name": "text",
+                     *           "value": "10",
+                     *           "waits_for_restart": false,
+                     *           "why_fixed": "text"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["SettingsChanged"];
+                };
+            };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
             409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    delete_settings_key: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example log.level */
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "restart_needed": false,
+                     *       "settings": [
+                     *         {
+                     *           "allowed": "an amount of USDT above 0 and up to 1000000 with at most 6 decimal places",
+                     *           "default": "10",
+                     *           "key": "payout.threshold_usdt",
+                     *           "meaning": "Balance from which a node is paid automatically.",
+                     *           "restart_needed": false,
+                     *           "source": "default",
+                     *           "source_name": "text",
+                     *           "value": "10",
+                     *           "waits_for_restart": false,
+                     *           "why_fixed": "text"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["SettingsChanged"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            /** @description there is no such setting */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7373,6 +12459,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
         };
     };
@@ -7391,9 +12481,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "needed": false
+                     *     }
+                     */
                     "application/json": components["schemas"]["SetupState"];
                 };
             };
+            400: components["responses"]["Malformed"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -7408,6 +12505,14 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "client_time": "2026-09-21T14:13:20Z",
+                 *       "code": "LUCID_ERR_1002",
+                 *       "password": "correct horse battery",
+                 *       "username": "ada"
+                 *     }
+                 */
                 "application/json": components["schemas"]["SetupRequest"];
             };
         };
@@ -7418,6 +12523,19 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "clock_confirmed": false,
+                     *       "user": {
+                     *         "created_at": "2026-09-21T14:13:20Z",
+                     *         "disabled": false,
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "role": "viewer",
+                     *         "totp_enabled": false,
+                     *         "username": "ada"
+                     *       }
+                     *     }
+                     */
                     "application/json": components["schemas"]["SetupAnswer"];
                 };
             };
@@ -7443,6 +12561,7 @@ export interface operations {
             };
             413: components["responses"]["BodyTooLarge"];
             415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -7463,11 +12582,26 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "finished": false,
+                     *       "steps": [
+                     *         {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "by": "ada",
+                     *           "state": "done",
+                     *           "step": "account"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["SetupSteps"];
                 };
             };
+            400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -7484,6 +12618,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "state": "done"
+                 *     }
+                 */
                 "application/json": components["schemas"]["StepUpdate"];
             };
         };
@@ -7494,6 +12633,19 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "finished": false,
+                     *       "steps": [
+                     *         {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "by": "ada",
+                     *           "state": "done",
+                     *           "step": "account"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["SetupSteps"];
                 };
             };
@@ -7505,6 +12657,7 @@ export interface operations {
             409: components["responses"]["Conflict"];
             413: components["responses"]["BodyTooLarge"];
             415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             /** @description Unprocessable Entity */
             422: {
                 headers: {
@@ -7534,11 +12687,33 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "data_dir": "text",
+                     *       "device": {
+                     *         "filesystem": "text",
+                     *         "kind": "sd",
+                     *         "name": "attic-pi",
+                     *         "removable": false
+                     *       },
+                     *       "files": [
+                     *         {
+                     *           "bytes": 1,
+                     *           "name": "attic-pi"
+                     *         }
+                     *       ],
+                     *       "free_bytes": 1,
+                     *       "total_bytes": 1,
+                     *       "written_bytes_since_start": 1
+                     *     }
+                     */
                     "application/json": components["schemas"]["StorageView"];
                 };
             };
+            400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -7559,6 +12734,20 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "advice": "text",
+                     *       "free_bytes": 1,
+                     *       "fsync_ms": {
+                     *         "median": 1.5,
+                     *         "worst": 1.5
+                     *       },
+                     *       "seconds": 1.5,
+                     *       "verdict": "good",
+                     *       "write_bytes_per_second": 1.5,
+                     *       "written_bytes": 1
+                     *     }
+                     */
                     "application/json": components["schemas"]["StorageCheck"];
                 };
             };
@@ -7566,6 +12755,7 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
             /** @description Unprocessable Entity */
             422: {
                 headers: {
@@ -7582,26 +12772,60 @@ export interface operations {
     };
     get_tokens: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
+            };
             header?: never;
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            401: components["responses"]["NotSignedIn"];
-            403: components["responses"]["Forbidden"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
+            /** @description OK */
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ErrorBody"];
+                    /**
+                     * @example {
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       },
+                     *       "tokens": [
+                     *         {
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "created_by": "text",
+                     *           "created_by_name": "text",
+                     *           "expired": false,
+                     *           "expires_at": "2026-09-21T14:13:20Z",
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "last_used_at": "2026-09-21T14:13:20Z",
+                     *           "name": "attic-pi",
+                     *           "role": "viewer",
+                     *           "scopes": [
+                     *             "text"
+                     *           ]
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ApiTokenList"];
                 };
             };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
         };
     };
@@ -7612,16 +12836,53 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "expires_in_days": 1,
+                 *       "name": "attic-pi",
+                 *       "role": "viewer",
+                 *       "scopes": [
+                 *         "text"
+                 *       ]
+                 *     }
+                 */
+                "application/json": components["schemas"]["ApiTokenRequest"];
+            };
+        };
         responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "expires_at": "2026-09-21T14:13:20Z",
+                     *       "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "name": "attic-pi",
+                     *       "role": "viewer",
+                     *       "scopes": [
+                     *         "text"
+                     *       ],
+                     *       "token": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ApiTokenMade"];
+                };
+            };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
             409: components["responses"]["Conflict"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            /** @description Unprocessable Entity */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7629,6 +12890,8 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
         };
     };
@@ -7636,27 +12899,28 @@ export interface operations {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                id: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
             503: components["responses"]["Unavailable"];
         };
     };
@@ -7685,12 +12949,35 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       },
+                     *       "users": [
+                     *         {
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "disabled": false,
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "role": "viewer",
+                     *           "totp_enabled": false,
+                     *           "username": "ada"
+                     *         }
+                     *       ]
+                     *     }
+                     */
                     "application/json": components["schemas"]["UserList"];
                 };
             };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -7705,6 +12992,13 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "password": "correct horse battery",
+                 *       "role": "viewer",
+                 *       "username": "ada"
+                 *     }
+                 */
                 "application/json": components["schemas"]["NewUser"];
             };
         };
@@ -7715,6 +13009,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "disabled": false,
+                     *       "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "role": "viewer",
+                     *       "totp_enabled": false,
+                     *       "username": "ada"
+                     *     }
+                     */
                     "application/json": components["schemas"]["UserView"];
                 };
             };
@@ -7733,6 +13037,7 @@ export interface operations {
             };
             413: components["responses"]["BodyTooLarge"];
             415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -7749,6 +13054,14 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "current_password": "correct horse battery",
+                 *       "disabled": false,
+                 *       "password": "correct horse battery",
+                 *       "role": "viewer"
+                 *     }
+                 */
                 "application/json": components["schemas"]["UserUpdate"];
             };
         };
@@ -7759,6 +13072,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "disabled": false,
+                     *       "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "role": "viewer",
+                     *       "totp_enabled": false,
+                     *       "username": "ada"
+                     *     }
+                     */
                     "application/json": components["schemas"]["UserView"];
                 };
             };
@@ -7770,6 +13093,7 @@ export interface operations {
             409: components["responses"]["Conflict"];
             413: components["responses"]["BodyTooLarge"];
             415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -7806,6 +13130,83 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_users_id_sessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "sessions": [
+                     *         {
+                     *           "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                     *           "carrier": "browser",
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "current": false,
+                     *           "expires_at": "2026-09-21T14:13:20Z",
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "used_at": "2026-09-21T14:13:20Z",
+                     *           "user_agent": "Mozilla/5.0"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["SessionList"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    delete_users_id_sessions_session_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                session_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -7842,6 +13243,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            421: components["responses"]["WrongHost"];
             /** @description it is one's own */
             422: {
                 headers: {
@@ -7865,8 +13267,10 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             /** @description planned, not built yet */
@@ -7896,9 +13300,32 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "checks": {
+                     *         "clock": {
+                     *           "message": "text",
+                     *           "status": "healthy"
+                     *         },
+                     *         "disk": {
+                     *           "message": "text",
+                     *           "status": "healthy"
+                     *         },
+                     *         "store": {
+                     *           "message": "text",
+                     *           "status": "healthy"
+                     *         }
+                     *       },
+                     *       "service": "lucid-node-management",
+                     *       "status": "healthy",
+                     *       "version": "0.1.0"
+                     *     }
+                     */
                     "application/json": components["schemas"]["HealthReport"];
                 };
             };
+            400: components["responses"]["Malformed"];
+            421: components["responses"]["WrongHost"];
             500: components["responses"]["Internal"];
             /** @description Service Unavailable */
             503: {
@@ -7926,9 +13353,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "status": "text"
+                     *     }
+                     */
                     "application/json": components["schemas"]["Probe"];
                 };
             };
+            400: components["responses"]["Malformed"];
+            421: components["responses"]["WrongHost"];
             500: components["responses"]["Internal"];
         };
     };
@@ -7947,9 +13381,16 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
+                    /**
+                     * @example {
+                     *       "status": "text"
+                     *     }
+                     */
                     "application/json": components["schemas"]["Probe"];
                 };
             };
+            400: components["responses"]["Malformed"];
+            421: components["responses"]["WrongHost"];
             500: components["responses"]["Internal"];
             /** @description Service Unavailable */
             503: {
@@ -7980,6 +13421,8 @@ export interface operations {
                     "text/plain": string;
                 };
             };
+            400: components["responses"]["Malformed"];
+            421: components["responses"]["WrongHost"];
             500: components["responses"]["Internal"];
         };
     };
