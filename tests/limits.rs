@@ -44,7 +44,7 @@ async fn a_request_that_a_kill_cut_off_is_done_once() {
     let dir = folder.path().join("data");
     let (mut manager, client) = set_up(&dir).await;
     let (mut done_before, mut cut_off) = (0, 0);
-    for round in 0..12_u64 {
+    for round in 0..16_u64 {
         let (name, key) = (format!("pool-{round}"), format!("key-{round}"));
         let body = json!({ "name": name });
         let first = {
@@ -52,7 +52,7 @@ async fn a_request_that_a_kill_cut_off_is_done_once() {
             tokio::spawn(async move { keyed(&client, &base, "/nodes/pools", &key, &body).await })
         };
         // From before the request arrives to after it was answered: which moment it is does not matter for what must hold.
-        tokio::time::sleep(Duration::from_micros(700 * round)).await;
+        tokio::time::sleep(Duration::from_millis(5 * round)).await;
         manager.process.kill();
         let heard = first.await.unwrap();
         manager = start(&dir);

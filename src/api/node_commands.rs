@@ -125,7 +125,7 @@ async fn ask(
             Action::Restart => false,
         }
     };
-    let (act, directory, approved) = (caller.act(now), state.store.directory.clone(), caller.is_admin());
+    let (act, directory, approved) = (caller.act(now), state.store.directory.clone(), caller.may_approve());
     let verb_id = id.clone();
     let asked = state.store.write(move |tx| commands::ask(tx, &directory, &act, &verb_id, action, approved, !is_so)).await?;
     let (node, command) = asked;

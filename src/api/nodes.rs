@@ -1,5 +1,7 @@
 //! Nodes: list, make, change, delete, and accept a changed machine.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -24,7 +26,7 @@ use crate::storage::core::{epochs, ledger, nodes, payouts, pools};
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::present::Standings;
 use crate::storage::table::Read;
-use crate::storage::{accruals, hot};
+use crate::storage::{NodeEntry, accruals, hot};
 
 /// An id in a path: one that cannot be is one that is not there.
 pub fn node_id(text: &str) -> Result<NodeId, Refusal> {
@@ -125,21 +127,36 @@ fn listed(state: &AppState, page: Page, wanted: &Wanted) -> Result<Json<NodeList
         Some(id) => Some(pools::by_id(&read, id)?.ok_or(Refusal::PoolNotFound)?.index),
         None => None,
     };
-    let fits = |node: &Node| {
-        let can = |asked: &String| capability::fits(&capabilities(node), asked);
-        (pool.is_none() || node.pool_now() == pool)
-            && wanted.node_type.is_none_or(|node_type| node_type == node.node_type)
-            && found(wanted.search.as_ref(), &[&node.name, node.id.as_str()])
-            && wanted.capability.as_ref().is_none_or(can)
+    // Who is in the list is decided in memory; records are read of as few as the order allows.
+    let fits = |entry: &NodeEntry| {
+        (pool.is_none() || *entry.pool.latest() == pool)
+            && wanted.node_type.is_none_or(|node_type| node_type == entry.node_type)
+            && found(wanted.search.as_ref(), &[&entry.name, entry.id.as_str()])
     };
+    let mut fleet = state.store.directory.all();
+    fleet.retain(|entry| fits(entry));
+    // A node that was made since the snapshot is left out.
+    let records = |entries: &[Arc<NodeEntry>]| nodes::by_indices(&read, entries.iter().map(|entry| entry.index));
+    if wanted.status.is_none() && wanted.capability.is_none() && matches!(wanted.sort, Sort::CreatedAt | Sort::Name) {
+        // They come in the order they were made.
+        if wanted.sort == Sort::Name {
+            fleet.sort_by(|a, b| a.name.cmp(&b.name));
+        }
+        if wanted.descending {
+            fleet.reverse();
+        }
+        let (rows, pagination) = page.slice(fleet);
+        let shown = records(&rows)?;
+        return Ok(Json(NodeList { nodes: views.show(&read, &shown.iter().collect::<Vec<_>>())?, pagination }));
+    }
     let last = state.store.intake.last_reports();
     let now = state.now();
     let status = |node: &Node| views.status(node, views.observed(node, last.get(node.index.position()).copied().flatten()));
-    let fleet = nodes::all(&read)?.into_iter().filter(fits);
-    let mut rows: Vec<(Node, Status)> = fleet.map(|node| (status(&node), node)).map(|(status, node)| (node, status)).collect();
-    rows.retain(|(_, status)| wanted.status.is_none_or(|wanted| wanted == *status));
+    let mut rows: Vec<(Node, Status)> =
+        records(&fleet)?.into_iter().map(|node| (status(&node), node)).map(|(status, node)| (node, status)).collect();
+    let can = |node: &Node| wanted.capability.as_ref().is_none_or(|asked| capability::fits(&capabilities(node), asked));
+    rows.retain(|(node, status)| wanted.status.is_none_or(|wanted| wanted == *status) && can(node));
     match wanted.sort {
-        // They come in the order they were made.
         Sort::CreatedAt => (),
         Sort::UpdatedAt => rows.sort_by_key(|(node, _)| node.updated_at),
         Sort::Name => rows.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name)),

@@ -15,8 +15,10 @@ use super::access::operations;
 use super::error::ApiError;
 use crate::domain::refusal::{FieldErrors, Refusal};
 
-/// Parameters of one query string that are looked at.
-const MAX_PARAMETERS: usize = 64;
+/// Parameters that one answer names, at most.
+const MAX_NAMED: usize = 20;
+/// What is shown of a name.
+const NAME_LEN: usize = 64;
 
 /// The query parameters of every route.
 #[derive(Debug, Default)]
@@ -45,11 +47,15 @@ impl Known {
         let routes = self.0.get(path);
         let Some((_, known)) = routes.and_then(|routes| routes.iter().find(|(of, _)| of == method)) else { return Ok(()) };
         let mut seen = HashSet::new();
-        for (name, _) in given.iter().take(MAX_PARAMETERS) {
-            if !known.contains(name) {
-                errors.add(name, "is not a parameter of this route");
-            } else if !seen.insert(name) {
-                errors.add(name, "comes twice");
+        for (name, _) in given {
+            let wrong = match known.contains(name) {
+                false => "is not a parameter of this route",
+                true if !seen.insert(name) => "comes twice",
+                true => continue,
+            };
+            errors.add(name.chars().take(NAME_LEN).collect::<String>(), wrong);
+            if errors.0.len() == MAX_NAMED {
+                break;
             }
         }
         errors.finish()
@@ -91,6 +97,6 @@ mod tests {
         assert_eq!(check(Method::GET, "pag%65=1&stats=active&&limit=1"), [unknown("stats")]);
         assert_eq!(check(Method::GET, "page=1&page=2&x=1"), [("page".into(), "comes twice".into()), unknown("x")]);
         assert_eq!(check(Method::POST, "page=1"), [unknown("page")]);
-        assert_eq!(check(Method::GET, &"a&".repeat(10_000)).len(), MAX_PARAMETERS);
+        assert_eq!(check(Method::GET, &"a&".repeat(10_000)).len(), MAX_NAMED);
     }
 }

@@ -310,6 +310,8 @@ async fn no_password_code_or_token_is_logged_or_audited() {
     let logged = Logged::default();
     let writer = logged.clone();
     let log = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
+    // With one subscriber alone, a line that another thread comes across first is judged by that thread, which has none, and stays silent.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let _guard = tracing::subscriber::set_default(log);
     let site = Site::new();
     let root = site.set_up().await;

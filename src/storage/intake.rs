@@ -262,7 +262,7 @@ impl Intake {
         let result = answer(seat, true, (now.trusted && proves_now).then(|| now.wall.slot()));
         for item in report.items.iter().filter(|item| item.seq > already) {
             let live = item.seq == report.seq;
-            self.place(state, node, id, item, live, &|slot| if live { proves_now } else { at_work(item, slot) }, now);
+            self.place(state, (node, id), item, live, &|slot| if live { proves_now } else { at_work(item, slot) }, now);
         }
         Ok(result)
     }
@@ -291,7 +291,15 @@ impl Intake {
     }
 
     /// Gives one item its slot: the present one when it is the live item, its witness's, or the one it was measured in.
-    fn place(&self, state: &mut State, node: NodeIndex, id: &NodeId, item: &Item, live: bool, at_work: &impl Fn(Slot) -> bool, now: Now) {
+    fn place(
+        &self,
+        state: &mut State,
+        (node, id): (NodeIndex, &NodeId),
+        item: &Item,
+        live: bool,
+        at_work: &impl Fn(Slot) -> bool,
+        now: Now,
+    ) {
         let encoded = EncodedSample::new(&item.sample);
         let witnessed = item.witness.as_ref().filter(|w| self.beacons.verify_witness(id, w.slot, &w.beacon)).map(|w| w.slot);
         if !now.trusted {

@@ -168,6 +168,20 @@ pub trait Read {
         })
     }
 
+    /// The rows of some keys, in the order of the keys; a key without a row has none.
+    fn get_each<K: Key, V: Record>(&self, table: Table<K, V>, keys: impl IntoIterator<Item = K>) -> Result<Vec<V>, Fault> {
+        self.with(table.name, |raw| {
+            let mut found = Vec::new();
+            for key in keys {
+                let key = key.encode();
+                if let Some(bytes) = raw.get_bytes(&key)? {
+                    found.push(table.decode(&bytes, || crate::crypto::hex(&key))?);
+                }
+            }
+            Ok(found)
+        })
+    }
+
     /// Rows in key order until `visit` breaks.
     fn for_each<K: Key, V: Record>(
         &self,

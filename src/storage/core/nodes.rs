@@ -34,6 +34,11 @@ pub fn by_index(read: &impl Read, index: NodeIndex) -> Result<Option<Node>, Faul
     read.get(NODES, &index.0)
 }
 
+/// The nodes of these indices, in their order; a deleted one is left out.
+pub fn by_indices(read: &impl Read, indices: impl IntoIterator<Item = NodeIndex>) -> Result<Vec<Node>, Fault> {
+    read.get_each(NODES, indices.into_iter().map(|index| index.0))
+}
+
 /// The node, deleted or not: whom a posting of the past names.
 pub fn ever(read: &impl Read, index: NodeIndex) -> Result<Option<Node>, Fault> {
     match by_index(read, index)? {
