@@ -134,6 +134,7 @@ async fn confirm_now(state: &AppState, caller: &Caller, password: Option<&str>, 
 
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = FactorConfirmation)]
 pub struct Confirmation {
     /// The caller's own password; wanted from accounts without a second factor.
     password: Option<String>,

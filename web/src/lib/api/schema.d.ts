@@ -2831,6 +2831,12 @@ export interface components {
             /** Format: int64 */
             memory_used_bytes?: number | null;
         };
+        FactorConfirmation: {
+            /** @description The caller's own password; wanted from accounts without a second factor. */
+            password?: string | null;
+            /** @description A code of the authenticator app, or a recovery code; wanted from accounts with a second factor. */
+            totp?: string | null;
+        };
         /** @description Before weights, 0 to 1; null where nothing is known yet. */
         Factors: {
             /** Format: double */
@@ -5552,10 +5558,11 @@ export interface operations {
             content: {
                 /**
                  * @example {
-                 *       "client_time": "2026-09-21T14:13:20Z"
+                 *       "password": "correct horse battery",
+                 *       "totp": "492039"
                  *     }
                  */
-                "application/json": components["schemas"]["Confirmation"];
+                "application/json": components["schemas"]["FactorConfirmation"];
             };
         };
         responses: {
