@@ -189,6 +189,9 @@ export type NodeQuery = QueryOf<Get<'/nodes'>>;
 /** The proof document of an epoch as a file. */
 export const epochProofPath = (epoch: number): string => `${BASE}/poot/epochs/${epoch}?download=true`;
 
+/** Everything that is held of a person, as a file. */
+export const personExportPath = (id: string): string => `${BASE}/privacy/export/${encodeURIComponent(id)}`;
+
 /** One entry for each thing the pages ask or change. */
 export const api = {
   setupState: (signal?: AbortSignal) => get('/setup', { signal }),
@@ -207,6 +210,8 @@ export const api = {
   storage: (signal?: AbortSignal) => get('/storage', { signal }),
   checkStorage: () => send('POST', '/storage/check'),
   settings: (signal?: AbortSignal) => get('/settings', { signal }),
+  changeSetting: (key: string, value: string) => send('PUT', '/settings', { body: [{ key, value }] }),
+  resetSetting: (key: string) => send('DELETE', '/settings/{key}', { id: key }),
   audit: (page: number, limit: number, signal?: AbortSignal) => get('/audit', { query: { page, limit }, signal }),
   sessions: (signal?: AbortSignal) => get('/sessions', { signal }),
   endSession: (id: string) => send('DELETE', '/sessions/{id}', { id }),
@@ -215,6 +220,9 @@ export const api = {
   addUser: (body: Body<Operation<'/users', 'post'>>) => send('POST', '/users', { body }),
   changeUser: (id: string, body: Body<Operation<'/users/{id}', 'put'>>) => send('PUT', '/users/{id}', { id, body }),
   deleteUser: (id: string) => send('DELETE', '/users/{id}', { id }),
+  userSessions: (id: string, signal?: AbortSignal) => get('/users/{id}/sessions', { id, signal }),
+  endUserSession: (id: string, session: string) => send('DELETE', '/users/{id}/sessions/{session_id}', { id: [id, session] }),
+  erasePerson: (id: string, reason: string) => send('POST', '/privacy/erase/{user_id}', { id, body: { reason } }),
   resetTotp: (id: string) => send('POST', '/users/{id}/totp/reset', { id }),
   tokens: (page: number, signal?: AbortSignal) => get('/tokens', { query: { page, limit: PAGE_LIMIT }, signal }),
   makeToken: (body: Body<Operation<'/tokens', 'post'>>) => send('POST', '/tokens', { body }),
