@@ -14,16 +14,13 @@ export default defineConfig({
     manifest: true,
     rolldownOptions: {
       output: {
-        // Pages that are opened together come together, and what pages of several groups share comes first: a file of its own for each small
-        // part costs more than it spares.
+        // What the first page needs, the charts, and one file for all other pages: each further file costs more in lost repetition than a page
+        // that is opened first gains by it.
         codeSplitting: {
           groups: [
             { name: 'first', test: /node_modules[\\/](svelte|clsx|esm-env)[\\/]|src[\\/](main|App)|pages[\\/]Overview\.svelte/, priority: 9 },
             { name: 'chart', test: /uPlot\.esm/, priority: 8 },
-            { name: 'shared', test: /src[\\/](components|lib)/, minShareCount: 3, priority: 7 },
-            { name: 'admin', test: /pages[\\/](Settings|Setup|Enrol|About|Audit)\.svelte/, priority: 4 },
-            { name: 'money', test: /pages[\\/](Payouts?|Ledger|Alerts)\.svelte/, priority: 3 },
-            { name: 'fleet', test: /pages[\\/](Nodes?|Pools?|Poot)\.svelte/, priority: 2 },
+            { name: 'pages', test: /src[\\/]|uqr/, priority: 1 },
           ],
         },
       },

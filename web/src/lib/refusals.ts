@@ -3,6 +3,7 @@
 /** The name of a refusal, the field as the API names it, and a clause that follows the field's label. */
 const FIELD: Record<string, readonly [field: string, clause: string] | undefined> = {
   FreshFactorNeeded: ['password', 'is wrong'],
+  TotpWrong: ['totp', 'is wrong or was used before'],
   SetupCodeWrong: ['code', 'is wrong'],
   NodeNameTaken: ['name', 'is taken: another node of the pool has it'],
   PoolExists: ['name', 'is taken: another pool has it'],

@@ -52,6 +52,12 @@ export function watchLine(watcher: () => void): void {
   onLost = watcher;
 }
 
+/** Asked for when a change wants a fresh factor; true when one was given. */
+let askFactor: () => Promise<boolean> = async () => false;
+export function watchFactor(ask: () => Promise<boolean>): void {
+  askFactor = ask;
+}
+
 async function exchange(method: string, route: keyof Routes, { id = '', query, body, signal, key }: Options<unknown, unknown>): Promise<Response> {
   const ids = [id].flat();
   const url = new URL(BASE + route.replace(/\{\w+\}/g, () => encodeURIComponent(ids.shift() ?? '')), location.origin);
@@ -165,7 +171,17 @@ function send<M extends Change, P extends Having<Lowercase<M>>>(
   route: P,
   options: Options<never, Body<Operation<P, Lowercase<M>>>> = {},
 ): Promise<Answer<Operation<P, Lowercase<M>>>> {
-  return once(method, route, options, (key) => json(method, route, { ...options, key }) as Promise<Answer<Operation<P, Lowercase<M>>>>);
+  const run = (key: string) => json(method, route, { ...options, key }) as Promise<Answer<Operation<P, Lowercase<M>>>>;
+  return once(method, route, options, (key) => run(key).catch(async (error: unknown) => {
+    if (!wantsFactor(error, options.body) || !(await askFactor())) throw error;
+    return run(newKey());
+  }));
+}
+
+/** A form that has the password in it says itself that it was wrong. */
+function wantsFactor(error: unknown, body: unknown): boolean {
+  const own = typeof body === 'object' && body !== null && ('password' in body || 'totp' in body);
+  return error instanceof ApiError && error.refusal === 'FreshFactorNeeded' && !own;
 }
 
 export type NodeQuery = QueryOf<Get<'/nodes'>>;
@@ -180,6 +196,11 @@ export const api = {
   signIn: (body: Body<Operation<'/auth/login', 'post'>>) => send('POST', '/auth/login', { body }),
   signOut: () => send('POST', '/auth/logout'),
   me: (signal?: AbortSignal) => get('/auth/me', { signal }),
+  confirm: (body: Body<Operation<'/auth/confirm', 'post'>>) => send('POST', '/auth/confirm', { body }),
+  beginTotp: (password: string) => send('POST', '/auth/totp/begin', { body: { password } }),
+  enableTotp: (code: string) => send('POST', '/auth/totp/enable', { body: { code } }),
+  disableTotp: (password: string, totp: string) => send('POST', '/auth/totp/disable', { body: { password, totp } }),
+  newRecoveryCodes: (totp: string) => send('POST', '/auth/recovery-codes', { body: { totp } }),
 
   setupSteps: (signal?: AbortSignal) => get('/setup/steps', { signal }),
   markStep: (step: SetupStep, state: SetupSteps['steps'][number]['state']) => send('PUT', '/setup/steps/{step}', { id: step, body: { state } }),
@@ -194,6 +215,13 @@ export const api = {
   addUser: (body: Body<Operation<'/users', 'post'>>) => send('POST', '/users', { body }),
   changeUser: (id: string, body: Body<Operation<'/users/{id}', 'put'>>) => send('PUT', '/users/{id}', { id, body }),
   deleteUser: (id: string) => send('DELETE', '/users/{id}', { id }),
+  resetTotp: (id: string) => send('POST', '/users/{id}/totp/reset', { id }),
+  tokens: (page: number, signal?: AbortSignal) => get('/tokens', { query: { page, limit: PAGE_LIMIT }, signal }),
+  makeToken: (body: Body<Operation<'/tokens', 'post'>>) => send('POST', '/tokens', { body }),
+  revokeToken: (id: string) => send('DELETE', '/tokens/{id}', { id }),
+  enrolmentRequests: (page: number, signal?: AbortSignal) => get('/enrolment-requests', { query: { page, limit: PAGE_LIMIT }, signal }),
+  approveEnrolment: (id: string) => send('POST', '/enrolment-requests/{id}/approve', { id }),
+  rejectEnrolment: (id: string) => send('POST', '/enrolment-requests/{id}/reject', { id }),
   enrolmentTokens: (page: number, limit: number, signal?: AbortSignal) => get('/enrolment-tokens', { query: { page, limit }, signal }),
   revokeEnrolmentToken: (id: string) => send('DELETE', '/enrolment-tokens/{id}', { id }),
   changePool: (id: string, body: Body<Operation<'/nodes/pools/{pool_id}', 'put'>>) => send('PUT', '/nodes/pools/{pool_id}', { id, body }),
