@@ -4,7 +4,7 @@ import { byText, detailText, maintenanceOf, silentFor, wordsOf } from './node-ev
 
 const at = (minute: number) => new Date(Date.UTC(2026, 9, 22, 0, minute)).toISOString();
 const seconds = (minute: number) => Date.parse(at(minute)) / 1_000;
-const newestFirst = (...events: [number, HappenedKind, string?][]): Happened[] => events.map(([minute, kind, detail], i) => ({ seq: i + 1, at: at(minute), kind, detail: detail ?? null })).reverse();
+const newestFirst = (...events: [number, HappenedKind, string?][]): Happened[] => events.map(([minute, kind, detail], i) => ({ seq: i + 1, at: at(minute), kind, category: 'status' as const, detail: detail ?? null })).reverse();
 
 describe('maintenance', () => {
   it('lasts as long as was set, or until it was ended', () => {
@@ -38,8 +38,6 @@ it('says times by the clock of who reads them, and kinds it does not know by the
 });
 
 it('says who did it, by name where the name is known', () => {
-  const names = new Map([['user_1', 'ada']]);
-  const by = (actor: string | null, kind: HappenedKind = 'renamed') => byText({ kind, actor }, names);
-  expect([by('user_1'), by('user_2'), by('console'), by(null)]).toEqual(['by ada', 'by a person', 'at the command line', '']);
-  expect([by('anonymous', 'reenrolled'), by('node_1'), by('anonymous', 'enrolled')]).toEqual(['by its agent', 'by its agent', '']);
+  expect([byText({ id: 'user_1', name: 'ada' }), byText({ id: 'user_2' }), byText({ id: 'console' }), byText(null)]).toEqual(['by ada', 'by a person who is gone', 'at the command line', '']);
+  expect([byText({ id: 'anonymous' }, 'reenrolled'), byText({ id: 'node_1' }), byText({ id: 'anonymous' }, 'enrolled')]).toEqual(['by its agent', 'by its agent', '']);
 });

@@ -1,5 +1,5 @@
 // What happened to a node, in words.
-import type { Happened, HappenedKind } from './api/types';
+import type { Happened, HappenedCategory, HappenedKind } from './api/types';
 import { dateTime, span, unixMs } from './format';
 import type { Span } from './ranges';
 
@@ -13,8 +13,8 @@ const KINDS: Record<HappenedKind, Words> = {
   renamed: { text: 'Renamed', tone: 'idle' },
   moved_pool: { text: 'Moved to another pool', tone: 'idle' },
   maintenance_set: { text: 'Maintenance', tone: 'warn' },
-  started: { text: 'Wanted running', tone: 'info' },
-  stopped: { text: 'Wanted stopped', tone: 'warn' },
+  started: { text: 'Start ordered', tone: 'info' },
+  stopped: { text: 'Stop ordered', tone: 'warn' },
   unreachable: { text: 'Went silent: unreachable', tone: 'bad' },
   back: { text: 'Heard again', tone: 'ok' },
   fingerprint_drift: { text: 'The hardware is not what was enrolled', tone: 'warn' },
@@ -24,18 +24,41 @@ const KINDS: Record<HappenedKind, Words> = {
   payout_failed: { text: 'Payout failed', tone: 'bad' },
   payout_review: { text: 'Payout waits for a person', tone: 'warn' },
   deleted: { text: 'Deleted', tone: 'idle' },
+  alert_raised: { text: 'Alert', tone: 'warn' },
+  alert_changed: { text: 'Alert changed', tone: 'warn' },
+  alert_acknowledged: { text: 'Alert acknowledged', tone: 'info' },
+  alert_resolved: { text: 'Alert over', tone: 'ok' },
+  hardware_changed: { text: 'Hardware changed', tone: 'idle' },
+  configured: { text: 'Configured', tone: 'idle' },
+  thresholds_set: { text: 'Alert thresholds set', tone: 'idle' },
+  allocated: { text: 'Allocated', tone: 'idle' },
+  released: { text: 'Allocation released', tone: 'idle' },
 };
+
+/** What a history is filtered by. */
+export const CATEGORIES: readonly { value: HappenedCategory | ''; label: string }[] = [
+  { value: '', label: 'Everything' },
+  { value: 'status', label: 'Silence' },
+  { value: 'command', label: 'Commands' },
+  { value: 'alert', label: 'Alerts' },
+  { value: 'eligibility', label: 'Maintenance' },
+  { value: 'membership', label: 'Pools' },
+  { value: 'payout', label: 'Payouts' },
+  { value: 'configuration', label: 'Configuration' },
+  { value: 'hardware', label: 'Hardware' },
+  { value: 'identity', label: 'Identity' },
+];
 
 /** A kind that a newer manager tells is shown by its name. */
 export const wordsOf = (kind: HappenedKind): Words => KINDS[kind] ?? { text: String(kind).replace(/_/g, ' '), tone: 'idle' };
 
-/** Who did it. People are known by name to those who may see the list of people; to everybody else they are people. */
-export function byText({ kind, actor }: Pick<Happened, 'kind' | 'actor'>, names: ReadonlyMap<string, string>): string {
-  if (!actor) return '';
+/** Who did it; nothing where the manager did. */
+export function byText(by: Happened['by'], kind?: HappenedKind): string {
+  if (!by) return '';
   // An agent that enrols is not signed in yet.
-  if (actor === 'anonymous' || actor.startsWith('node_')) return kind === 'enrolled' ? '' : 'by its agent';
-  if (actor === 'console') return 'at the command line';
-  return `by ${names.get(actor) ?? 'a person'}`;
+  if (by.id === 'anonymous' || by.id.startsWith('node_')) return kind === 'enrolled' ? '' : 'by its agent';
+  if (by.id === 'console') return 'at the command line';
+  return `by ${by.name ?? 'a person who is gone'}`;
 }
 
 const TIME = /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/g;

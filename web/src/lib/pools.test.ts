@@ -8,6 +8,7 @@ const pool: Pool = {
   description: 'Boards of the lab',
   node_count: 3,
   max_nodes: 50,
+  health: { state: 'healthy', healthy_nodes: 3, total: 3, ratio: 1, open_alerts: { critical: 0, warning: 0, info: 0 } },
   auto_scaling: false,
   pricing: { cost_per_hour: '0.070000', reward_per_hour: '0.060000', currency: 'USDT' },
   created_at: '2026-11-01T00:00:00Z',

@@ -81,11 +81,13 @@ export class Query<T> {
     this.#soon ??= setTimeout(() => void this.load(), SOON_MS);
   }
 
-  /** For as long as its component is there: asks again after events of these types, after a stretch of missed ones, and each `ms`. */
-  follow(types: readonly (keyof LiveEvents)[], ms?: number): this {
-    const renew = () => this.loadSoon();
+  /** For as long as its component is there: asks again after events of these types (of one node only, if so), after a stretch of missed ones, and each `ms`. */
+  follow(types: readonly (keyof LiveEvents)[], ms?: number, node?: () => string): this {
+    const renew = (event: { node_id?: string }) => {
+      if (!node || (event.node_id ?? node()) === node()) this.loadSoon();
+    };
     $effect(() => live.hear(Object.fromEntries([...types, 'reset'].map((type) => [type, renew]))));
-    if (ms) $effect(() => every(ms, renew));
+    if (ms) $effect(() => every(ms, () => this.loadSoon()));
     return this;
   }
 

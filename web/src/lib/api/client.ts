@@ -1,6 +1,6 @@
 // Every request of the pages goes through here: typed, timed out, and with one shape of error.
 import { noteServerDate } from '../time.svelte';
-import type { Answer, Body, ErrorBody, Having, HealthReport, NodeAction, Operation, PoolRequest, QueryOf, Routes, SetupStep, SetupSteps } from './types';
+import type { AllocateRequest, Anchor, Answer, Body, ErrorBody, Having, HealthReport, NodeAction, NodeCommand, Operation, PoolRequest, QueryOf, Routes, SetupStep, SetupSteps, ThresholdsRequest } from './types';
 
 const BASE = '/api/v1';
 const TIMEOUT_MS = 20_000;
@@ -191,6 +191,8 @@ export const epochProofPath = (epoch: number): string => `${BASE}/poot/epochs/${
 
 /** Everything that is held of a person, as a file. */
 export const personExportPath = (id: string): string => `${BASE}/privacy/export/${encodeURIComponent(id)}`;
+/** The audit log as a file, oldest entry first. `query` filters it as the page does. */
+export const auditExportPath = (format: 'csv' | 'jsonl', query: string): string => `${BASE}/audit/export?format=${format}&${query}`;
 
 /** One entry for each thing the pages ask or change. */
 export const api = {
@@ -212,7 +214,10 @@ export const api = {
   settings: (signal?: AbortSignal) => get('/settings', { signal }),
   changeSetting: (key: string, value: string) => send('PUT', '/settings', { body: [{ key, value }] }),
   resetSetting: (key: string) => send('DELETE', '/settings/{key}', { id: key }),
-  audit: (page: number, limit: number, signal?: AbortSignal) => get('/audit', { query: { page, limit }, signal }),
+  audit: (query: QueryOf<Get<'/audit'>>, signal?: AbortSignal) => get('/audit', { query, signal }),
+  verifyAudit: () => get('/audit/verify'),
+  auditAnchor: () => get('/audit/anchor'),
+  checkAnchor: (body: Anchor) => send('POST', '/audit/anchor/check', { body }),
   sessions: (signal?: AbortSignal) => get('/sessions', { signal }),
   endSession: (id: string) => send('DELETE', '/sessions/{id}', { id }),
   endOtherSessions: () => send('POST', '/sessions/end-others'),
@@ -256,6 +261,8 @@ export const api = {
 
   overview: (signal?: AbortSignal) => get('/overview', { signal }),
   alerts: (query: QueryOf<Get<'/alerts'>>, signal?: AbortSignal) => get('/alerts', { query, signal }),
+  alert: (id: string, signal?: AbortSignal) => get('/alerts/{id}', { id, signal }),
+  acknowledge: (id: string, note: string) => send('POST', '/alerts/{id}/acknowledge', { id, body: { note: note || null } }),
   fleetScores: (query: QueryOf<Get<'/poot/summary'>>, signal?: AbortSignal) => get('/poot/summary', { query, signal }),
   closedEpochs: (query: QueryOf<Get<'/poot/epochs'>>, signal?: AbortSignal) => get('/poot/epochs', { query, signal }),
   closedEpoch: (epoch: number, signal?: AbortSignal) => get('/poot/epochs/{epoch}', { id: String(epoch), signal }),
@@ -265,7 +272,14 @@ export const api = {
   node: (id: string, signal?: AbortSignal) => get('/nodes/{id}', { id, signal }),
   updateNode: (id: string, body: Body<Operation<'/nodes/{id}', 'put'>>) => send('PUT', '/nodes/{id}', { id, body }),
   deleteNode: (id: string) => send('DELETE', '/nodes/{id}', { id }),
-  nodeEvents: (id: string, page: number, signal?: AbortSignal) => get('/nodes/{id}/events', { id, query: { page, limit: PAGE_LIMIT }, signal }),
+  nodeHistory: (id: string, query: QueryOf<Get<'/nodes/{id}/history'>>, signal?: AbortSignal) => get('/nodes/{id}/history', { id, query, signal }),
+  command: (id: string, action: NodeCommand['action']) => send('POST', `/nodes/{id}/${action}` as '/nodes/{id}/start', { id }),
+  commands: (id: string, limit: number, signal?: AbortSignal) => get('/nodes/{id}/commands', { id, query: { limit }, signal }),
+  thresholds: (id: string, signal?: AbortSignal) => get('/nodes/{id}/resources/thresholds', { id, signal }),
+  setThresholds: (id: string, body: ThresholdsRequest) => send('PUT', '/nodes/{id}/resources/thresholds', { id, body }),
+  allocations: (id: string, signal?: AbortSignal) => get('/nodes/{id}/resources/allocations', { id, signal }),
+  allocate: (id: string, body: AllocateRequest) => send('POST', '/nodes/{id}/resources/allocate', { id, body }),
+  release: (id: string, allocation: string) => send('DELETE', '/nodes/{id}/resources/allocations/{allocation_id}', { id: [id, allocation] }),
   uptime: (id: string, signal?: AbortSignal) => get('/nodes/{id}/poot/uptime', { id, signal }),
   acceptFingerprint: (id: string) => send('POST', '/nodes/{id}/fingerprint/accept', { id }),
   actOnNodes: (action: NodeAction, ids: string[]) => send('POST', '/nodes/actions', { body: { action, node_ids: ids } }),

@@ -22,7 +22,15 @@ export type Granularity = Schemas['Granularity'];
 export type SlotState = Schemas['SlotState'];
 export type Score = Schemas['PootScore'];
 export type Uptime = Schemas['Uptime'];
-export type Happened = Schemas['NodeEvent'];
+export type Happened = Schemas['HistoryEntry'];
+export type HappenedCategory = Schemas['NodeEventCategory'];
+export type NodeCommand = Schemas['NodeCommand'];
+export type Thresholds = Schemas['ThresholdsView'];
+export type ThresholdsRequest = Schemas['ThresholdsRequest'];
+export type Allocation = Schemas['Allocation'];
+export type Amounts = Schemas['ResourceAmounts'];
+export type AllocateRequest = Schemas['AllocateRequest'];
+export type PoolHealth = Schemas['PoolHealth'];
 export type HappenedKind = Schemas['NodeEventKind'];
 export type NodeEpochList = Schemas['NodeEpochList'];
 export type Settlement = Schemas['Settlement'];
@@ -34,6 +42,8 @@ export type PayoutStatus = Schemas['PayoutStatus'];
 export type Posting = Schemas['PostingView'];
 export type Severity = Schemas['Severity'];
 export type Alert = Schemas['AlertView'];
+export type AlertState = Schemas['AlertState'];
+export type AlertTurn = Schemas['AlertTurn'];
 export type Overview = Schemas['Overview'];
 export type NodeCounts = Schemas['NodeCounts'];
 export type Attention = Schemas['Attention'];
@@ -59,6 +69,7 @@ export type ApiToken = Schemas['ApiToken'];
 export type EnrolmentRequest = Schemas['EnrolmentRequest'];
 export type EnrolmentToken = Schemas['EnrolmentToken'];
 export type AuditEntry = Schemas['EntryView'];
+export type Anchor = Schemas['AnchorBody'];
 export type Health = Schemas['Health'];
 export type LicensedPackage = Schemas['LicensedPackage'];
 export type HealthReport = Schemas['HealthReport'];
@@ -70,8 +81,8 @@ export type Having<M extends string> = { [P in keyof Routes]: Routes[P] extends 
 export type Operation<P extends keyof Routes, M extends string> = Routes[P] extends Record<M, infer O> ? O : never;
 
 type Content<R> = R extends { content: { 'application/json': infer Body } } ? Body : undefined;
-/** Body of the success: 200, else 201, else nothing. */
-export type Answer<O> = O extends { responses: { 200: infer R } } ? Content<R> : O extends { responses: { 201: infer R } } ? Content<R> : undefined;
+/** Body of the success: 200, else 201 or 202, else nothing. */
+export type Answer<O> = O extends { responses: { 200: infer R } } ? Content<R> : O extends { responses: { 201: infer R } | { 202: infer R } } ? Content<R> : undefined;
 export type Body<O> = O extends { requestBody: infer R } ? Content<R> : undefined;
 export type QueryOf<O> = O extends { parameters: { query?: infer Q } } ? Q : undefined;
 
@@ -83,7 +94,7 @@ export type LiveEvents = {
   node: NodeEvent;
   epoch: { epoch: number };
   payout: { payout_id: string };
-  alert: { alert_id: string; kind: string; severity: Severity; subject: string; change: 'raised' | 'resolved' };
+  alert: { alert_id: string; kind: string; severity: Severity; subject: string; change: AlertTurn };
   /** Events were missed: reload what is shown. */
   reset: Record<string, never>;
 };

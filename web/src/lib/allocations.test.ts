@@ -1,0 +1,26 @@
+import { expect, it } from 'vitest';
+import { inGib, leftText, requestOf, RESOURCES } from './allocations';
+
+const [CPU, MEMORY] = RESOURCES;
+
+it('sends sizes in bytes, and no more than was typed', () => {
+  expect(requestOf({ name: ' web ', cpu_percent: '12.5', memory_bytes: '1.5', disk_bytes: '' })).toEqual({ body: { name: 'web', cpu_percent: 12.5, memory_bytes: 1_610_612_736 } });
+});
+
+it('wants a number, and something at all', () => {
+  expect(requestOf({ name: 'web', memory_bytes: 'much' })).toEqual({ wrong: { memory_bytes: 'must be a number' } });
+  expect(requestOf({ name: 'web', cpu_percent: ' ' })).toEqual({ wrong: { cpu_percent: 'or another resource must be given' } });
+});
+
+it('shows as left only what can be typed', () => {
+  const left = { cpu_percent: 24.5, memory_bytes: 3_999_999_999 };
+  const shown = leftText(left, MEMORY);
+  expect([leftText(left, CPU), shown, leftText(null, CPU)]).toEqual(['%; 24.5 left', 'GiB; 3.725 left', '%']);
+  const asked = requestOf({ memory_bytes: '3.725' });
+  expect('body' in asked && (asked.body.memory_bytes ?? Infinity) <= left.memory_bytes).toBe(true);
+});
+
+it('refuses in the unit of the field', () => {
+  expect(inGib('must be at most 1073741824, which is what is left')).toBe('must be at most 1 GiB, which is what is left');
+  expect(inGib('must be positive')).toBe('must be positive');
+});

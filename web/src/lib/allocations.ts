@@ -1,0 +1,36 @@
+// Shares of a node's resources as a form holds them. Sizes are typed in GiB and sent in bytes.
+import type { AllocateRequest, Amounts } from './api/types';
+
+const GIB = 2 ** 30;
+export const RESOURCES = [
+  { key: 'cpu_percent', label: 'CPU', unit: '%' },
+  { key: 'memory_bytes', label: 'Memory', unit: 'GiB' },
+  { key: 'disk_bytes', label: 'Disk', unit: 'GiB' },
+  { key: 'network_mbps', label: 'Network', unit: 'Mbit/s' },
+] as const;
+
+/** Never more than there is: what is shown as left can be typed. */
+const gib = (bytes: number) => Math.floor((bytes / GIB) * 1_000) / 1_000;
+
+export function leftText(left: Amounts | null | undefined, { key, unit }: (typeof RESOURCES)[number]): string {
+  const value = left?.[key];
+  return value == null ? unit : `${unit}; ${unit === 'GiB' ? gib(value) : value} left`;
+}
+
+export function requestOf(draft: Record<string, string>): { wrong: Record<string, string> } | { body: AllocateRequest } {
+  const wrong: Record<string, string> = {};
+  const body: AllocateRequest = {};
+  const name = draft.name?.trim();
+  if (name) body.name = name;
+  for (const { key, unit } of RESOURCES) {
+    const typed = draft[key]?.trim();
+    if (!typed) continue;
+    if (!/^\d{1,12}(\.\d+)?$/.test(typed)) wrong[key] = 'must be a number';
+    else body[key] = unit === 'GiB' ? Math.round(Number(typed) * GIB) : Number(typed);
+  }
+  if (!RESOURCES.some(({ key }) => draft[key]?.trim())) wrong.cpu_percent = 'or another resource must be given';
+  return Object.keys(wrong).length > 0 ? { wrong } : { body };
+}
+
+/** The manager's refusal of a size, in the unit that was typed. */
+export const inGib = (message: string | undefined): string | undefined => message?.replace(/\d{6,}/, (bytes) => `${gib(Number(bytes))} GiB`);
