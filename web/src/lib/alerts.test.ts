@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { alertTitle, lasted, spans, subjectOf } from './alerts';
+import { alertTitle, lasted, mayAcknowledge, spans, stateLook, subjectPath } from './alerts';
 
 it('names kinds, and those it does not know too', () => {
   expect(alertTitle('fingerprint_drift')).toBe('Hardware changed');
@@ -7,9 +7,14 @@ it('names kinds, and those it does not know too', () => {
 });
 
 it('leads to what an alert is about', () => {
-  expect(subjectOf('node_1')?.href).toBe('/nodes/node_1');
-  expect(subjectOf('payout_1')?.href).toBe('/payouts/payout_1');
-  expect(subjectOf('')).toBeNull();
+  expect(['node_0192', 'pool_default', 'payout_1', 'user_1', ''].map(subjectPath)).toEqual(['/nodes/node_0192', '/pools/pool_default', '/payouts/payout_1', undefined, undefined]);
+});
+
+it('wants to be seen once, until it gets worse or is over', () => {
+  const seen = '2026-11-21T02:00:00Z';
+  expect([mayAcknowledge({ state: 'open' }), mayAcknowledge({ state: 'unknown' }), mayAcknowledge({ state: 'unknown', acknowledged_at: seen })]).toEqual([true, true, false]);
+  expect([mayAcknowledge({ state: 'acknowledged', acknowledged_at: seen }), mayAcknowledge({ state: 'resolved' })]).toEqual([false, false]);
+  expect(stateLook('muted' as 'open').sign).toBe('?');
 });
 
 it('tells durations by their two largest units', () => {

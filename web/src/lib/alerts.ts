@@ -1,4 +1,5 @@
 // Alerts in words: what kind of thing, what it is about, how long it lasted.
+import type { Alert, AlertState } from './api/types';
 import { span, unixMs } from './format';
 import { pathOf } from './routes';
 
@@ -10,6 +11,7 @@ const TITLES: Record<string, string | undefined> = {
   two_nodes_on_one_machine: 'Two nodes on one machine',
   clock_untrusted: 'Clock not trusted',
   books_unbalanced: 'The books do not balance',
+  resource_threshold: 'Threshold reached',
 };
 
 /** A kind that this page does not know yet is told by its name. */
@@ -18,15 +20,34 @@ export function alertTitle(kind: string): string {
   return TITLES[kind] ?? words.charAt(0).toUpperCase() + words.slice(1);
 }
 
-export type Subject = { label: string; href: string };
-
-/** Where one sees what the alert is about; null when it is the manager itself. */
-export function subjectOf(subject: string): Subject | null {
-  if (subject.startsWith('node_')) return { label: 'the node', href: pathOf.node(subject) };
-  if (subject.startsWith('pool_')) return { label: 'the pool', href: pathOf.pool(subject) };
-  if (subject.startsWith('payout_')) return { label: 'the payout', href: pathOf.payout(subject) };
-  return null;
+/** The page that shows what something is about, if there is one. */
+export function subjectPath(subject: string): string | undefined {
+  if (subject.startsWith('node_')) return pathOf.node(subject);
+  if (subject.startsWith('pool_')) return pathOf.pool(subject);
+  if (subject.startsWith('payout_')) return pathOf.payout(subject);
+  return undefined;
 }
+
+/** `active`: all that are not over. */
+export const STATES = [
+  { value: 'active', label: 'Active' },
+  { value: 'open', label: 'Open' },
+  { value: 'acknowledged', label: 'Acknowledged' },
+  { value: 'unknown', label: 'Unknown' },
+  { value: 'resolved', label: 'Resolved' },
+  { value: 'all', label: 'All' },
+] as const;
+
+const LOOKS: Record<AlertState, { tone: string; sign: string }> = {
+  open: { tone: 'warn', sign: '!' },
+  acknowledged: { tone: 'info', sign: '○' },
+  unknown: { tone: 'idle', sign: '?' },
+  resolved: { tone: 'ok', sign: '✓' },
+};
+export const stateLook = (state: AlertState) => LOOKS[state] ?? LOOKS.unknown;
+
+/** It is not over, and nobody has seen it since it last got worse. */
+export const mayAcknowledge = ({ state, acknowledged_at }: Pick<Alert, 'state' | 'acknowledged_at'>): boolean => state !== 'resolved' && !acknowledged_at;
 
 /** Whole seconds from raising to resolving, or to `nowMs` while it is open. */
 export function lasted(alert: { raised_at: string; resolved_at?: string | null | undefined }, nowMs: number): string {

@@ -1,13 +1,17 @@
-// The audit log in words: what was done, and where its subject is shown.
-import { pathOf } from './routes';
+// The audit log in words, and how it is searched.
+import type { Anchor } from './api/types';
+import { unixMs } from './format';
 
 const DEEDS = new Map(Object.entries({
+  'alert.acknowledge': 'Acknowledged an alert',
+  'audit.export': 'Exported the audit log',
   'auth.login': 'Signed in',
   'auth.logout': 'Signed out',
   'clock.accept': 'Accepted the clock as it is',
   'clock.confirm': 'Confirmed the clock',
   'enrolment_token.create': 'Made an enrolment token',
   'enrolment_token.revoke': 'Revoked an enrolment token',
+  'node.allocate': 'Allocated resources',
   'node.create': 'Made a node',
   'node.delete': 'Deleted a node',
   'node.enrol': 'Enrolled a node',
@@ -15,6 +19,11 @@ const DEEDS = new Map(Object.entries({
   'node.fingerprint.accept': 'Accepted changed hardware',
   'node.fingerprint.drift': 'Hardware changed',
   'node.key.replace': 'Replaced a node’s key',
+  'node.release': 'Released an allocation',
+  'node.restart': 'Restarted a workload',
+  'node.start': 'Started a workload',
+  'node.stop': 'Stopped a workload',
+  'node.thresholds': 'Set alert thresholds',
   'node.update': 'Changed a node',
   'payout_address.set': 'Set a payout address',
   'payouts.process': 'Ran a payout cycle',
@@ -45,10 +54,39 @@ export function deed(operation: string): string {
   return DEEDS.get(operation) ?? operation.replace(/[._]/g, ' ');
 }
 
-/** The page that shows the subject, if there is one. */
-export function subjectPath(subject: string): string | undefined {
-  if (subject.startsWith('node_')) return pathOf.node(subject);
-  if (subject.startsWith('pool_')) return pathOf.pool(subject);
-  if (subject.startsWith('payout_')) return pathOf.payout(subject);
-  return undefined;
+/** What the log can be searched by, as the address and the API name it. */
+export const FILTERS = ['operation', 'actor', 'subject', 'success', 'from', 'to'] as const;
+export type Filters = Record<(typeof FILTERS)[number], string>;
+
+/** The filters of an address, those that are set. */
+export const filtersOf = (query: URLSearchParams): Partial<Filters> =>
+  Object.fromEntries(FILTERS.map((key) => [key, query.get(key) ?? '']).filter(([, value]) => value));
+
+/** An instant as a field of the browser's own time holds it, and back; empty where there is none. */
+export function localTime(rfc3339: string | undefined): string {
+  const ms = unixMs(rfc3339);
+  return ms == null ? '' : new Date(ms - new Date(ms).getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+}
+export function instant(local: string): string {
+  const ms = unixMs(local);
+  return ms == null ? '' : new Date(ms).toISOString();
+}
+
+const VERDICTS: Record<string, string> = {
+  present: 'The log still holds what the anchor vouches for.',
+  truncated: 'The log ends before it: it was cut, or an older copy was put back.',
+  altered: 'The log has another entry in its place.',
+  other_manager: 'It is the anchor of another manager.',
+  not_signed: 'Its signature does not fit: it was not made here, or was changed.',
+};
+export const verdictText = (verdict: string): string => VERDICTS[verdict] ?? verdict.replace(/_/g, ' ');
+
+/** An anchor as it was pasted; undefined where it is none. */
+export function anchorOf(text: string): Anchor | undefined {
+  try {
+    const { manager_id, seq, hash, at, signature } = JSON.parse(text) as Anchor;
+    return [manager_id, hash, at, signature].every((part) => typeof part === 'string') && Number.isSafeInteger(seq) ? { manager_id, seq, hash, at, signature } : undefined;
+  } catch {
+    return undefined;
+  }
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Pool } from './api/types';
-import { blamed, draftOf, limitsText, membersText, priceChanged, requestOf, scalingText } from './pools';
+import { alertsText, blamed, draftOf, limitsText, membersText, priceChanged, requestOf, scalingText } from './pools';
 
 const pool: Pool = {
   pool_id: 'pool_lab',
@@ -98,4 +98,8 @@ it('says members, limits and policy in a line', () => {
   const policy = { scale_up_threshold: 80, scale_down_threshold: 20, min_nodes: 2, max_nodes: 10, cooldown_minutes: 5 };
   expect(scalingText({ auto_scaling: true, scaling_policy: policy })).toBe('2 to 10 nodes, more above 80 % CPU, fewer below 20 %, 5 min between changes');
   expect(scalingText({ auto_scaling: false, scaling_policy: policy })).toBe('');
+});
+
+it('counts alerts by how bad they are', () => {
+  expect([alertsText({ critical: 1, warning: 2, info: 0 }), alertsText({ critical: 0, warning: 1, info: 3 }), alertsText({ critical: 0, warning: 0, info: 0 })]).toEqual(['1 critical, 2 warnings', '1 warning, 3 info', '']);
 });

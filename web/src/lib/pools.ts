@@ -124,6 +124,10 @@ export function requestOf(draft: Draft, pool: Pool | undefined): { wrong: Wrong 
 
 export const membersText = ({ node_count, max_nodes }: Pool): string => `${node_count.toLocaleString('en')} of ${max_nodes.toLocaleString('en')}`;
 
+/** Alerts that are not over: `1 critical, 2 warnings`; empty when there are none. */
+export const alertsText = ({ critical, warning, info }: Pool['health']['open_alerts']): string =>
+  [critical && `${critical} critical`, warning && `${warning} ${warning === 1 ? 'warning' : 'warnings'}`, info && `${info} info`].filter(Boolean).join(', ');
+
 /** Limits in a line; empty when there are none. */
 export function limitsText(limits: Pool['resource_limits']): string {
   return [
