@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { alertTitle, lasted, mayAcknowledge, spans, stateLook, subjectPath } from './alerts';
+import { alertTitle, lasted, mayAcknowledge, spans, stateTone, subjectPath } from './alerts';
 
 it('names kinds, and those it does not know too', () => {
   expect(alertTitle('fingerprint_drift')).toBe('Hardware changed');
@@ -14,7 +14,7 @@ it('wants to be seen once, until it gets worse or is over', () => {
   const seen = '2026-11-21T02:00:00Z';
   expect([mayAcknowledge({ state: 'open' }), mayAcknowledge({ state: 'unknown' }), mayAcknowledge({ state: 'unknown', acknowledged_at: seen })]).toEqual([true, true, false]);
   expect([mayAcknowledge({ state: 'acknowledged', acknowledged_at: seen }), mayAcknowledge({ state: 'resolved' })]).toEqual([false, false]);
-  expect(stateLook('muted' as 'open').sign).toBe('?');
+  expect(stateTone('muted' as 'open')).toBe('idle');
 });
 
 it('tells durations by their two largest units', () => {

@@ -1,24 +1,19 @@
 // Alerts in words: what kind of thing, what it is about, how long it lasted.
 import type { Alert, AlertState } from './api/types';
-import { span, unixMs } from './format';
+import { span, titled, unixMs } from './format';
 import { pathOf } from './routes';
 
 const TITLES: Record<string, string | undefined> = {
-  node_unreachable: 'Node unreachable',
   fleet_silent: 'The whole fleet is silent',
   fingerprint_drift: 'Hardware changed',
   key_on_other_hardware: 'Key used on another machine',
   two_nodes_on_one_machine: 'Two nodes on one machine',
   clock_untrusted: 'Clock not trusted',
   books_unbalanced: 'The books do not balance',
-  resource_threshold: 'Threshold reached',
 };
 
 /** A kind that this page does not know yet is told by its name. */
-export function alertTitle(kind: string): string {
-  const words = kind.replaceAll('_', ' ');
-  return TITLES[kind] ?? words.charAt(0).toUpperCase() + words.slice(1);
-}
+export const alertTitle = (kind: string): string => TITLES[kind] ?? titled(kind);
 
 /** The page that shows what something is about, if there is one. */
 export function subjectPath(subject: string): string | undefined {
@@ -29,22 +24,10 @@ export function subjectPath(subject: string): string | undefined {
 }
 
 /** `active`: all that are not over. */
-export const STATES = [
-  { value: 'active', label: 'Active' },
-  { value: 'open', label: 'Open' },
-  { value: 'acknowledged', label: 'Acknowledged' },
-  { value: 'unknown', label: 'Unknown' },
-  { value: 'resolved', label: 'Resolved' },
-  { value: 'all', label: 'All' },
-] as const;
+export const STATES = (['active', 'open', 'acknowledged', 'unknown', 'resolved', 'all'] as const).map((value) => ({ value, label: titled(value) }));
 
-const LOOKS: Record<AlertState, { tone: string; sign: string }> = {
-  open: { tone: 'warn', sign: '!' },
-  acknowledged: { tone: 'info', sign: '○' },
-  unknown: { tone: 'idle', sign: '?' },
-  resolved: { tone: 'ok', sign: '✓' },
-};
-export const stateLook = (state: AlertState) => LOOKS[state] ?? LOOKS.unknown;
+const TONES: Record<AlertState, string> = { open: 'warn', acknowledged: 'info', unknown: 'idle', resolved: 'ok' };
+export const stateTone = (state: AlertState) => TONES[state] ?? 'idle';
 
 /** It is not over, and nobody has seen it since it last got worse. */
 export const mayAcknowledge = ({ state, acknowledged_at }: Pick<Alert, 'state' | 'acknowledged_at'>): boolean => state !== 'resolved' && !acknowledged_at;

@@ -12,10 +12,14 @@ export const RESOURCES = [
 /** Never more than there is: what is shown as left can be typed. */
 const gib = (bytes: number) => Math.floor((bytes / GIB) * 1_000) / 1_000;
 
-export function leftText(left: Amounts | null | undefined, { key, unit }: (typeof RESOURCES)[number]): string {
-  const value = left?.[key];
-  return value == null ? unit : `${unit}; ${unit === 'GiB' ? gib(value) : value} left`;
-}
+/** The fields of a form, with what is left of each. */
+export const fieldsOf = (left: Amounts | null | undefined) => [
+  { key: 'name', label: 'Name', hint: 'Unique on the node; made up when empty.' },
+  ...RESOURCES.map(({ key, label, unit }) => {
+    const value = left?.[key];
+    return { key, label, hint: value == null ? unit : `${unit}; ${unit === 'GiB' ? gib(value) : value} left` };
+  }),
+];
 
 export function requestOf(draft: Record<string, string>): { wrong: Record<string, string> } | { body: AllocateRequest } {
   const wrong: Record<string, string> = {};
@@ -32,5 +36,6 @@ export function requestOf(draft: Record<string, string>): { wrong: Record<string
   return Object.keys(wrong).length > 0 ? { wrong } : { body };
 }
 
-/** The manager's refusal of a size, in the unit that was typed. */
-export const inGib = (message: string | undefined): string | undefined => message?.replace(/\d{6,}/, (bytes) => `${gib(Number(bytes))} GiB`);
+/** The manager's refusals of sizes, in the unit that was typed. */
+export const inGib = (fields: Readonly<Record<string, string>>): Record<string, string> =>
+  Object.fromEntries(Object.entries(fields).map(([key, message]) => [key, key.endsWith('bytes') ? message.replace(/\d+/, (bytes) => `${gib(Number(bytes))} GiB`) : message]));

@@ -3,8 +3,8 @@ import { anchorOf, deed, filtersOf, instant, localTime, verdictText } from './au
 
 test('deeds have words, and unknown ones keep their name', () => {
   expect(deed('node.create')).toBe('Made a node');
-  expect(deed('replica.start_over')).toBe('replica start over');
-  expect(deed('constructor')).toBe('constructor');
+  expect(deed('replica.start_over')).toBe('Replica start over');
+  expect(deed('constructor')).toBe('Constructor');
 });
 
 test('filters come from the address, those that are set', () => {
@@ -22,5 +22,5 @@ test('an anchor is what was made, and nothing else', () => {
   const anchor = { manager_id: 'manager_1', seq: 7, hash: 'ab', at: '2026-11-21T08:05:00Z', signature: 'cd' };
   expect(anchorOf(JSON.stringify({ ...anchor, note: 'mine' }))).toEqual(anchor);
   expect(['', 'null', '7', '{}', JSON.stringify({ ...anchor, seq: '7' })].map(anchorOf)).toEqual(Array(5).fill(undefined));
-  expect(verdictText('lost_somehow')).toBe('lost somehow');
+  expect(verdictText('lost_somehow')).toBe('Lost somehow');
 });

@@ -1,17 +1,14 @@
 // The audit log in words, and how it is searched.
 import type { Anchor } from './api/types';
-import { unixMs } from './format';
+import { titled, unixMs } from './format';
 
 const DEEDS = new Map(Object.entries({
-  'alert.acknowledge': 'Acknowledged an alert',
-  'audit.export': 'Exported the audit log',
   'auth.login': 'Signed in',
   'auth.logout': 'Signed out',
   'clock.accept': 'Accepted the clock as it is',
   'clock.confirm': 'Confirmed the clock',
   'enrolment_token.create': 'Made an enrolment token',
   'enrolment_token.revoke': 'Revoked an enrolment token',
-  'node.allocate': 'Allocated resources',
   'node.create': 'Made a node',
   'node.delete': 'Deleted a node',
   'node.enrol': 'Enrolled a node',
@@ -19,11 +16,6 @@ const DEEDS = new Map(Object.entries({
   'node.fingerprint.accept': 'Accepted changed hardware',
   'node.fingerprint.drift': 'Hardware changed',
   'node.key.replace': 'Replaced a node’s key',
-  'node.release': 'Released an allocation',
-  'node.restart': 'Restarted a workload',
-  'node.start': 'Started a workload',
-  'node.stop': 'Stopped a workload',
-  'node.thresholds': 'Set alert thresholds',
   'node.update': 'Changed a node',
   'payout_address.set': 'Set a payout address',
   'payouts.process': 'Ran a payout cycle',
@@ -49,10 +41,8 @@ const DEEDS = new Map(Object.entries({
   'user.update': 'Changed a person',
 }));
 
-/** `node.create` → `Made a node`; an operation without words of its own by its name: `thing.do` → `thing do`. */
-export function deed(operation: string): string {
-  return DEEDS.get(operation) ?? operation.replace(/[._]/g, ' ');
-}
+/** `node.create` → `Made a node`; an operation without words of its own by its name: `thing.do` → `Thing do`. */
+export const deed = (operation: string): string => DEEDS.get(operation) ?? titled(operation);
 
 /** What the log can be searched by, as the address and the API name it. */
 export const FILTERS = ['operation', 'actor', 'subject', 'success', 'from', 'to'] as const;
@@ -73,19 +63,19 @@ export function instant(local: string): string {
 }
 
 const VERDICTS: Record<string, string> = {
-  present: 'The log still holds what the anchor vouches for.',
-  truncated: 'The log ends before it: it was cut, or an older copy was put back.',
-  altered: 'The log has another entry in its place.',
-  other_manager: 'It is the anchor of another manager.',
-  not_signed: 'Its signature does not fit: it was not made here, or was changed.',
+  present: 'The log still holds it, and so everything before',
+  truncated: 'The log ends before it: it was cut, or an older copy was put back',
+  altered: 'The log has another entry in its place',
+  other_manager: 'It is of another manager',
+  not_signed: 'It was not made here, or was changed',
 };
-export const verdictText = (verdict: string): string => VERDICTS[verdict] ?? verdict.replace(/_/g, ' ');
+export const verdictText = (verdict: string): string => VERDICTS[verdict] ?? titled(verdict);
 
 /** An anchor as it was pasted; undefined where it is none. */
 export function anchorOf(text: string): Anchor | undefined {
   try {
     const { manager_id, seq, hash, at, signature } = JSON.parse(text) as Anchor;
-    return [manager_id, hash, at, signature].every((part) => typeof part === 'string') && Number.isSafeInteger(seq) ? { manager_id, seq, hash, at, signature } : undefined;
+    return manager_id && hash && at && signature && Number.isSafeInteger(seq) ? { manager_id, seq, hash, at, signature } : undefined;
   } catch {
     return undefined;
   }

@@ -128,10 +128,12 @@ export function money(amount: string | null | undefined, currency = '', places =
   return `${sign}${grouped}.${kept}${currency ? ` ${currency}` : ''}`;
 }
 
+/** A name of the API as words: `disk_full` → `Disk full`. */
+export const titled = (name: string): string => name.charAt(0).toUpperCase() + name.slice(1).replace(/[._]/g, ' ');
+
 /** The API's messages are clauses; on a page they stand alone. */
 export function sentence(text: string): string {
-  const start = text.charAt(0).toUpperCase() + text.slice(1);
-  return /[.!?]$/.test(start) ? start : `${start}.`;
+  return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? '' : '.');
 }
 
 /** Name of the browser's time zone and its distance from UTC now: `Europe/Paris, UTC+1`. */

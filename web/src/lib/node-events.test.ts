@@ -34,7 +34,7 @@ describe('silence', () => {
 it('says times by the clock of who reads them, and kinds it does not know by their names', () => {
   expect(detailText(`from now until ${at(1)}`)).not.toMatch(/T\d\d:/);
   expect(detailText(null)).toBe('');
-  expect(wordsOf('brand_new' as HappenedKind)).toEqual({ text: 'brand new', tone: 'idle' });
+  expect(wordsOf('brand_new' as HappenedKind)).toEqual({ text: 'Brand new', tone: 'idle' });
 });
 
 it('says who did it, by name where the name is known', () => {

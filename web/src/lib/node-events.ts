@@ -1,16 +1,15 @@
 // What happened to a node, in words.
 import type { Happened, HappenedCategory, HappenedKind } from './api/types';
-import { dateTime, span, unixMs } from './format';
+import { dateTime, span, titled, unixMs } from './format';
 import type { Span } from './ranges';
 
 type Tone = 'ok' | 'warn' | 'bad' | 'info' | 'idle';
 type Words = { text: string; tone: Tone };
 
-const KINDS: Record<HappenedKind, Words> = {
+const KINDS: Partial<Record<HappenedKind, Words>> = {
   created: { text: 'Node made', tone: 'idle' },
   enrolled: { text: 'Enrolled by its agent', tone: 'ok' },
   reenrolled: { text: 'Enrolled again', tone: 'info' },
-  renamed: { text: 'Renamed', tone: 'idle' },
   moved_pool: { text: 'Moved to another pool', tone: 'idle' },
   maintenance_set: { text: 'Maintenance', tone: 'warn' },
   started: { text: 'Start ordered', tone: 'info' },
@@ -23,34 +22,16 @@ const KINDS: Record<HappenedKind, Words> = {
   payout_paid: { text: 'Payout completed', tone: 'ok' },
   payout_failed: { text: 'Payout failed', tone: 'bad' },
   payout_review: { text: 'Payout waits for a person', tone: 'warn' },
-  deleted: { text: 'Deleted', tone: 'idle' },
   alert_raised: { text: 'Alert', tone: 'warn' },
-  alert_changed: { text: 'Alert changed', tone: 'warn' },
-  alert_acknowledged: { text: 'Alert acknowledged', tone: 'info' },
   alert_resolved: { text: 'Alert over', tone: 'ok' },
-  hardware_changed: { text: 'Hardware changed', tone: 'idle' },
-  configured: { text: 'Configured', tone: 'idle' },
-  thresholds_set: { text: 'Alert thresholds set', tone: 'idle' },
-  allocated: { text: 'Allocated', tone: 'idle' },
-  released: { text: 'Allocation released', tone: 'idle' },
 };
 
 /** What a history is filtered by. */
-export const CATEGORIES: readonly { value: HappenedCategory | ''; label: string }[] = [
-  { value: '', label: 'Everything' },
-  { value: 'status', label: 'Silence' },
-  { value: 'command', label: 'Commands' },
-  { value: 'alert', label: 'Alerts' },
-  { value: 'eligibility', label: 'Maintenance' },
-  { value: 'membership', label: 'Pools' },
-  { value: 'payout', label: 'Payouts' },
-  { value: 'configuration', label: 'Configuration' },
-  { value: 'hardware', label: 'Hardware' },
-  { value: 'identity', label: 'Identity' },
-];
+const NAMES: HappenedCategory[] = ['status', 'command', 'alert', 'eligibility', 'membership', 'payout', 'configuration', 'hardware', 'identity'];
+export const CATEGORIES = [{ value: '' as const, label: 'Everything' }, ...NAMES.map((value) => ({ value, label: titled(value) }))];
 
-/** A kind that a newer manager tells is shown by its name. */
-export const wordsOf = (kind: HappenedKind): Words => KINDS[kind] ?? { text: String(kind).replace(/_/g, ' '), tone: 'idle' };
+/** The rest, and what a newer manager tells, is shown by its name. */
+export const wordsOf = (kind: HappenedKind): Words => KINDS[kind] ?? { text: titled(kind), tone: 'idle' };
 
 /** Who did it; nothing where the manager did. */
 export function byText(by: Happened['by'], kind?: HappenedKind): string {

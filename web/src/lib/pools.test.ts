@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Pool } from './api/types';
-import { alertsText, blamed, draftOf, limitsText, membersText, priceChanged, requestOf, scalingText } from './pools';
+import { alertsText, blamed, draftOf, healthText, limitsText, membersText, priceChanged, requestOf, scalingText } from './pools';
 
 const pool: Pool = {
   pool_id: 'pool_lab',
@@ -100,6 +100,8 @@ it('says members, limits and policy in a line', () => {
   expect(scalingText({ auto_scaling: false, scaling_policy: policy })).toBe('');
 });
 
-it('counts alerts by how bad they are', () => {
-  expect([alertsText({ critical: 1, warning: 2, info: 0 }), alertsText({ critical: 0, warning: 1, info: 3 }), alertsText({ critical: 0, warning: 0, info: 0 })]).toEqual(['1 critical, 2 warnings', '1 warning, 3 info', '']);
+it('counts alerts, the critical ones too, and who was heard', () => {
+  const of = (critical: number, warning: number) => alertsText({ open_alerts: { critical, warning, info: 0 } });
+  expect([of(1, 2), of(0, 1), of(0, 0)]).toEqual(['3 alerts, 1 critical', '1 alert', '']);
+  expect([healthText({ total: 3, healthy_nodes: 2 }), healthText({ total: 0, healthy_nodes: 0 })]).toEqual(['2 of 3 heard', '']);
 });

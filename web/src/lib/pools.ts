@@ -124,9 +124,14 @@ export function requestOf(draft: Draft, pool: Pool | undefined): { wrong: Wrong 
 
 export const membersText = ({ node_count, max_nodes }: Pool): string => `${node_count.toLocaleString('en')} of ${max_nodes.toLocaleString('en')}`;
 
-/** Alerts that are not over: `1 critical, 2 warnings`; empty when there are none. */
-export const alertsText = ({ critical, warning, info }: Pool['health']['open_alerts']): string =>
-  [critical && `${critical} critical`, warning && `${warning} ${warning === 1 ? 'warning' : 'warnings'}`, info && `${info} info`].filter(Boolean).join(', ');
+/** Alerts that are not over, and how many of them are critical; empty when there are none. */
+export function alertsText({ open_alerts: { critical, warning, info } }: Pick<Pool['health'], 'open_alerts'>): string {
+  const all = critical + warning + info;
+  return all === 0 ? '' : `${all} ${all === 1 ? 'alert' : 'alerts'}${critical ? `, ${critical} critical` : ''}`;
+}
+
+/** Of its nodes, who was heard in the last five minutes. */
+export const healthText = ({ total, healthy_nodes }: Pick<Pool['health'], 'total' | 'healthy_nodes'>): string => (total ? `${healthy_nodes} of ${total} heard` : '');
 
 /** Limits in a line; empty when there are none. */
 export function limitsText(limits: Pool['resource_limits']): string {

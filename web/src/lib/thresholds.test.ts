@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import type { Thresholds } from './api/types';
-import { draftOf, requestOf } from './thresholds';
+import { formOf, requestOf } from './thresholds';
 
 const inherited = { warning: 85, critical: 95, from: 'default' as const };
 const view: Thresholds = {
@@ -14,7 +14,11 @@ const view: Thresholds = {
 };
 
 it('fills in what the node sets, and asks for the same again', () => {
-  const draft = draftOf(view);
+  const { draft, fields } = formOf(view);
+  expect(fields.slice(1, 3)).toEqual([
+    { key: 'cpu_percent.critical', label: 'CPU, critical', hint: '%' },
+    { key: 'memory_percent.warning', label: 'Memory, warning', hint: 'Now 80 %' },
+  ]);
   expect([draft['cpu_percent.critical'], draft['memory_percent.warning'], draft.duration_seconds, draft.hysteresis]).toEqual(['90.5', '', '', '2.5']);
   expect(requestOf(draft)).toEqual({ body: { cpu_percent: { warning: 70, critical: 90.5 }, duration_seconds: null, hysteresis: 2.5 } });
 });

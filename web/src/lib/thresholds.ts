@@ -8,34 +8,40 @@ export const METRICS = [
   { key: 'swap_percent', label: 'Swap', unit: '%' },
   { key: 'temperature_celsius', label: 'Temperature', unit: '°C' },
 ] as const;
-export const LEVELS = ['warning', 'critical'] as const;
 
-export type Draft = Record<string, string>;
+export type Input = { key: string; label: string; hint: string };
 
-/** What the node sets itself; what it inherits is left empty. */
-export function draftOf(view: Thresholds): Draft {
-  const own = (of: { from: string }, value: number) => (of.from === 'node' ? String(value) : '');
-  return {
-    ...Object.fromEntries(METRICS.flatMap(({ key }) => LEVELS.map((level) => [`${key}.${level}`, own(view[key], view[key][level])]))),
-    duration_seconds: own(view.duration, view.duration.seconds),
-    hysteresis: own(view.hysteresis, view.hysteresis.points),
+/** Every value with its field: its text where the node sets it, empty where it is inherited, and then what is in force in the hint. */
+export function formOf(view: Thresholds): { fields: Input[]; draft: Record<string, string> } {
+  const fields: Input[] = [];
+  const draft: Record<string, string> = {};
+  const add = (key: string, label: string, unit: string, value: number, { from }: { from: string }) => {
+    draft[key] = from === 'node' ? String(value) : '';
+    fields.push({ key, label, hint: from === 'node' ? unit : `Now ${value} ${unit}` });
   };
+  for (const { key, label, unit } of METRICS) {
+    for (const level of ['warning', 'critical'] as const) add(`${key}.${level}`, `${label}, ${level}`, unit, view[key][level], view[key]);
+  }
+  add('duration_seconds', 'Held for', 'seconds', view.duration.seconds, view.duration);
+  add('hysteresis', 'Over when below by', 'points', view.hysteresis.points, view.hysteresis);
+  return { fields, draft };
 }
 
 /** What the texts ask for, or what is no number. Whether the numbers will do, the manager says. */
-export function requestOf(draft: Draft): { wrong: Record<string, string> } | { body: ThresholdsRequest } {
+export function requestOf(draft: Record<string, string>): { wrong: Record<string, string> } | { body: ThresholdsRequest } {
   const wrong: Record<string, string> = {};
   const number = (field: string): number | null => {
-    const typed = (draft[field] ?? '').trim();
-    if (typed === '') return null;
-    if (!(field === 'duration_seconds' ? /^\d{1,9}$/ : /^\d{1,9}(\.\d+)?$/).test(typed)) wrong[field] = field === 'duration_seconds' ? 'must be a whole number' : 'must be a number';
+    const typed = draft[field]?.trim();
+    if (!typed) return null;
+    if (!/^\d{1,9}(\.\d+)?$/.test(typed)) wrong[field] = 'must be a number';
     return Number(typed);
   };
   const body: ThresholdsRequest = { duration_seconds: number('duration_seconds'), hysteresis: number('hysteresis') };
+  if ((body.duration_seconds ?? 0) % 1) wrong.duration_seconds = 'must be a whole number';
   for (const { key } of METRICS) {
     const [warning, critical] = [number(`${key}.warning`), number(`${key}.critical`)];
     if (warning !== null && critical !== null) body[key] = { warning, critical };
-    else if (warning !== critical) wrong[`${key}.${warning === null ? 'warning' : 'critical'}`] ??= 'must be given too';
+    else if (warning !== critical) wrong[`${key}.${warning === null ? 'warning' : 'critical'}`] = 'must be given too';
   }
   return Object.keys(wrong).length > 0 ? { wrong } : { body };
 }
