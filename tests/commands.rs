@@ -216,7 +216,92 @@ async fn limits_are_ordered_and_what_is_said_of_them_is_shown() {
         json!({ "resource": "cpu", "limit": 25.0, "unit": "percent", "enforcement": "cgroup", "reason": null })
     );
     assert_eq!(shown["workload"]["limits"][1]["reason"].as_str(), Some("cgroup_disable=memory"));
-    assert_eq!(shown["capabilities"], json!(["supervisor"]));
+    assert_eq!(shown["capabilities"], json!(["cores:4", "memory_gb:4", "supervisor"]), "its hardware's and its agent's");
+    site.client.post("/nodes", json!({ "name": "made", "node_type": "worker" })).await;
+    for capability in ["cores:4", "Supervisor"] {
+        let found = site.client.get(&format!("/nodes?capability={capability}")).await;
+        assert_eq!((found["nodes"].as_array().unwrap().len(), &found["nodes"][0]["name"]), (1, &json!("limited")), "{capability}");
+    }
+    assert_eq!(site.client.get("/nodes?capability=cgroup2").await["nodes"], json!([]));
+}
+
+#[tokio::test]
+async fn what_is_allocated_is_what_the_supervisor_is_told_to_hold_the_workload_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = site(&dir).await;
+    let mut node = at_work(&site, "shared").await;
+    let limits = json!({ "configuration": { "resource_limits": { "cpu_percent": 60, "disk_bytes": 9_000_000_000_u64 } } });
+    site.client.put(&format!("/nodes/{}", node.id), limits).await;
+    let path = format!("/nodes/{}/resources", node.id);
+    let mut told = async |site: &Site, node: &mut Node| {
+        let order = report(site, node).await.command.expect("other limits are an order");
+        node.follow(&order, WorkloadState::Running);
+        assert_eq!(report(site, node).await.command, None, "it has them");
+        let limits = order.limits;
+        (limits.cpu_hundredths, limits.memory_bytes, limits.disk_bytes, limits.network_kbps)
+    };
+    assert_eq!(told(&site, &mut node).await, (Some(6_000), None, Some(9_000_000_000), None), "as configured");
+    let first = json!({ "name": "first", "cpu_percent": 12.5, "memory_bytes": 1_000_000_000, "network_mbps": 10 });
+    let first = site.client.post(&format!("{path}/allocate"), first).await;
+    assert_eq!(told(&site, &mut node).await, (Some(1_250), Some(1_000_000_000), Some(9_000_000_000), Some(10_000)));
+    site.client.post(&format!("{path}/allocate"), json!({ "name": "second", "cpu_percent": 30, "memory_bytes": 5_000 })).await;
+    let sum = (Some(4_250), Some(1_000_005_000), Some(9_000_000_000), Some(10_000));
+    assert_eq!(told(&site, &mut node).await, sum);
+    // A change of the node's record forgets none of it, nor does a restart of the manager.
+    site.client.put(&format!("/nodes/{}", node.id), json!({ "name": "renamed" })).await;
+    assert_eq!(report(&site, &mut node).await.command, None);
+    let site = site.crash().await;
+    node.rebase(&site.client.base);
+    assert_eq!(report(&site, &mut node).await.command, None, "the same after a crash");
+    let tighter = json!({ "configuration": { "resource_limits": { "cpu_percent": 20 } } });
+    site.client.put(&format!("/nodes/{}", node.id), tighter).await;
+    assert_eq!(told(&site, &mut node).await, (Some(2_000), Some(1_000_005_000), None, Some(10_000)), "the tighter of both");
+    let gone = site.client.call(Method::DELETE, &format!("{path}/allocations/{}", first["id"].as_str().unwrap()), None).await;
+    assert_eq!(gone.0, StatusCode::NO_CONTENT);
+    assert_eq!(told(&site, &mut node).await, (Some(2_000), Some(5_000), None, None), "given back");
+}
+
+#[tokio::test]
+async fn the_history_tells_what_was_asked_by_whom_and_how_it_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = site(&dir).await;
+    let mut node = at_work(&site, "worker").await;
+    ask(&site, &node, "restart").await;
+    let order = report(&site, &mut node).await.command.unwrap();
+    node.follow(&order, WorkloadState::Running);
+    report(&site, &mut node).await;
+    ask(&site, &node, "stop").await;
+    ask(&site, &node, "start").await;
+    let order = report(&site, &mut node).await.command.unwrap();
+    node.follow(&order, WorkloadState::Failed);
+    node.workload.as_mut().unwrap().reason = Some("no such file".into());
+    report(&site, &mut node).await;
+    ask(&site, &node, "start").await;
+    site.driver.advance_ms(601_000);
+    site.app.context.run(Job::Silence).await.unwrap();
+    let history = site.client.get(&format!("/nodes/{}/history?category=command&order=asc", node.id)).await;
+    let told: Vec<(&str, &str)> = history["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| {
+            assert_eq!(entry["by"]["name"], json!(crate::support::client::USERNAME), "{entry}");
+            (entry["kind"].as_str().unwrap(), entry["detail"].as_str().unwrap_or_default())
+        })
+        .collect();
+    let expected = [
+        ("commanded", "restart"),
+        ("command_done", "restart: the workload runs"),
+        ("stopped", ""),
+        ("started", ""),
+        ("command_expired", "stop: a newer command took its place: 3"),
+        ("command_failed", "start: no such file"),
+        ("commanded", "start"),
+    ];
+    assert_eq!(told[..7], expected, "{told:?}");
+    assert_eq!((told.len(), told[7].0), (8, "command_expired"));
+    let newest = &site.client.get(&format!("/nodes/{}/commands?limit=1", node.id)).await["commands"][0];
+    assert_eq!(newest["by_name"], json!(crate::support::client::USERNAME));
 }
 
 #[tokio::test]

@@ -134,8 +134,8 @@ pub async fn allocate(
     crate::domain::node::check_name(&mut errors, "name", &name);
     let amounts = Allocation::parse(&mut errors, &ResourceLimits { cpu_percent, memory_bytes, disk_bytes, network_mbps });
     errors.finish_as("InvalidAllocation")?;
-    let (act, changed) = (caller.act(now), node.clone());
-    let made = state.store.write(move |tx| allocations::allocate(tx, &act, &node, &id, &name, &amounts)).await?;
+    let (act, directory, changed) = (caller.act(now), state.store.directory.clone(), node.clone());
+    let made = state.store.write(move |tx| allocations::allocate(tx, &directory, &act, &node, (&id, &name, &amounts))).await?;
     published(&state, &changed, Change::Updated);
     Ok((StatusCode::CREATED, Json(AllocationView::new(&mut Names::new(&state.store.read()?), &made)?)))
 }
@@ -150,8 +150,8 @@ pub async fn release(
 ) -> Result<StatusCode, ApiError> {
     caller.require(Role::Operator)?;
     let node = node_id(&node)?;
-    let (act, changed) = (caller.act(state.now()), node.clone());
-    state.store.write(move |tx| allocations::release(tx, &act, &node, &id)).await?;
+    let (act, directory, changed) = (caller.act(state.now()), state.store.directory.clone(), node.clone());
+    state.store.write(move |tx| allocations::release(tx, &directory, &act, &node, &id)).await?;
     published(&state, &changed, Change::Updated);
     Ok(StatusCode::NO_CONTENT)
 }

@@ -10,9 +10,8 @@ use super::json::{Json, Path};
 use super::node_view::NodeViews;
 use super::nodes::{node_id, published};
 use super::page::{Page, PageQuery, Pagination};
-use super::reads;
+use super::reads::{self, Names};
 use super::state::AppState;
-use crate::domain::audit::Actor;
 use crate::domain::command::{Action, Command, CommandState};
 use crate::domain::ids::NodeId;
 use crate::domain::node::{Observed, Status, Wanted};
@@ -21,6 +20,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::user::Role;
 use crate::live::Change;
 use crate::storage::core::{commands, nodes};
+use crate::storage::fault::Fault;
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = NodeCommand)]
@@ -37,6 +37,8 @@ pub struct CommandView {
     pub created_at: String,
     /// Id of the person who asked, or `console`.
     pub by: Option<String>,
+    /// As it is now; null where nobody knows it any more.
+    pub by_name: Option<String>,
     /// Until then it is to be carried out.
     pub deadline: String,
     pub delivered_at: Option<String>,
@@ -46,20 +48,22 @@ pub struct CommandView {
 }
 
 impl CommandView {
-    pub fn new(node: &NodeId, command: Command) -> CommandView {
-        CommandView {
+    pub fn new(names: &mut Names<'_>, node: &NodeId, command: Command) -> Result<CommandView, Fault> {
+        let (by, by_name) = names.person(&command.by)?.map_or((None, None), |person| (Some(person.id), person.name));
+        Ok(CommandView {
             id: format!("{node}.{}", command.revision),
             action: command.action,
             state: command.state,
             wanted: command.action.wanted(),
             wanted_revision: command.revision,
             created_at: command.created_at.rfc3339(),
-            by: Some(command.by).filter(|by| *by != Actor::System).map(|by| by.to_string()),
+            by,
+            by_name,
             deadline: command.deadline.rfc3339(),
             delivered_at: command.delivered_at.map(Timestamp::rfc3339),
             finished_at: command.finished_at.map(Timestamp::rfc3339),
             outcome: command.outcome,
-        }
+        })
     }
 }
 
@@ -140,7 +144,7 @@ async fn ask(
     let code = if command.is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
     let at = since.rfc3339();
     let (started_at, stopped_at) = if action == Action::Stop { (None, Some(at)) } else { (Some(at), None) };
-    let command = command.map(|command| CommandView::new(&id, command));
+    let command = command.map(|command| CommandView::new(&mut Names::new(&views_read), &id, command)).transpose()?;
     Ok((code, Json(NodeCommandAnswer { node_id: id.to_string(), status, started_at, stopped_at, command })))
 }
 
@@ -161,7 +165,9 @@ pub async fn list(
     page: Page,
 ) -> Result<Json<NodeCommandList>, ApiError> {
     let node = reads::node_for(&state, &caller, &id, Role::Viewer)?;
-    let (commands, total) = commands::page(&state.store.read()?, node.index, page.offset(), page.limit())?;
-    let commands = commands.into_iter().map(|command| CommandView::new(&node.id, command)).collect();
+    let read = state.store.read()?;
+    let (commands, total) = commands::page(&read, node.index, page.offset(), page.limit())?;
+    let mut names = Names::new(&read);
+    let commands = commands.into_iter().map(|command| CommandView::new(&mut names, &node.id, command)).collect::<Result<_, _>>()?;
     Ok(Json(NodeCommandList { commands, pagination: page.of(total) }))
 }

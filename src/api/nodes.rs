@@ -7,10 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::error::{ApiError, ErrorBody};
 use super::input::Strict;
 use super::listing::{MAX_SEARCH, Order, descending, found, search, word};
-use super::node_view::{NodeView, NodeViews, capabilities, show};
+use super::node_view::{NodeView, NodeViews, show};
 use super::reads;
 use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path, Query};
-use crate::domain::capability;
 use crate::domain::ids::{NodeId, NodeIndex, PoolId};
 use crate::domain::ledger::{Account, Book, Settlement};
 use crate::domain::money::{Currency, Pico, Units};
@@ -126,11 +125,10 @@ fn listed(state: &AppState, page: Page, wanted: &Wanted) -> Result<Json<NodeList
         None => None,
     };
     let fits = |node: &Node| {
-        let can = |asked: &String| capability::fits(&capabilities(node), asked);
         (pool.is_none() || node.pool_now() == pool)
             && wanted.node_type.is_none_or(|node_type| node_type == node.node_type)
             && found(wanted.search.as_ref(), &[&node.name, node.id.as_str()])
-            && wanted.capability.as_ref().is_none_or(can)
+            && wanted.capability.as_ref().is_none_or(|asked| views.can(node, asked))
     };
     let last = state.store.intake.last_reports();
     let now = state.now();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::allocation::Allocation;
 use super::node::{Observed, ResourceLimits, Wanted};
 
 /// Limits, capabilities and characters that a report may have; what is more is cut.
@@ -142,6 +143,17 @@ impl Limits {
         }
     }
 
+    /// What a node may use: all that is allocated of it, within what was set for it.
+    pub fn in_force(set: Option<&ResourceLimits>, allocated: &Allocation) -> Limits {
+        let set = Limits::of(set);
+        Limits {
+            cpu_hundredths: tighter(set.cpu_hundredths, allocated.cpu_hundredths),
+            memory_bytes: tighter(set.memory_bytes, allocated.memory_bytes),
+            disk_bytes: tighter(set.disk_bytes, allocated.disk_bytes),
+            network_kbps: tighter(set.network_kbps, allocated.network_kbps),
+        }
+    }
+
     /// Those that are set, in their units.
     pub fn each(&self) -> impl Iterator<Item = (LimitedResource, u64)> {
         let all = [
@@ -152,6 +164,11 @@ impl Limits {
         ];
         all.into_iter().filter_map(|(resource, limit)| Some((resource, limit?)))
     }
+}
+
+/// Absent is no limit.
+fn tighter<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+    one.into_iter().chain(other).min()
 }
 
 /// A checked, positive number in a smaller unit.
@@ -272,6 +289,16 @@ mod tests {
         assert_eq!((limits.cpu_hundredths, limits.memory_bytes, limits.network_kbps), (Some(1_235), Some(5), Some(1)));
         assert_eq!(limits.each().map(|(_, limit)| limit).collect::<Vec<_>>(), [1_235, 5, 1]);
         assert_eq!(Limits::of(None), Limits::default());
+    }
+
+    #[test]
+    fn the_tighter_of_what_was_set_and_what_is_allocated_is_in_force() {
+        let set = ResourceLimits { cpu_percent: Some(50.0), memory_bytes: Some(5), disk_bytes: Some(7), network_mbps: None };
+        let allocated = Allocation { cpu_hundredths: Some(2_500), memory_bytes: Some(9), disk_bytes: None, network_kbps: Some(11) };
+        let both = Limits { cpu_hundredths: Some(2_500), memory_bytes: Some(5), disk_bytes: Some(7), network_kbps: Some(11) };
+        assert_eq!(Limits::in_force(Some(&set), &allocated), both);
+        assert_eq!(Limits::in_force(Some(&set), &Allocation::default()), Limits::of(Some(&set)));
+        assert_eq!(Limits::in_force(None, &Allocation::default()), Limits::default());
     }
 
     #[test]

@@ -285,9 +285,9 @@ impl Intake {
         self.state().seats.get(node.position()).and_then(|seat| seat.workload.clone())
     }
 
-    /// The state of the workload alone, of every node index that is known.
-    pub fn workloads(&self) -> Vec<Option<WorkloadReport>> {
-        self.state().seats.iter().map(|seat| seat.workload.as_ref().map(|workload| workload.report.clone())).collect()
+    /// The same of every node index that is known.
+    pub fn workloads(&self) -> Vec<Option<Workload>> {
+        self.state().seats.iter().map(|seat| seat.workload.clone()).collect()
     }
 
     /// Gives one item its slot: the present one when it is the live item, its witness's, or the one it was measured in.
