@@ -304,6 +304,107 @@ async fn the_history_tells_what_was_asked_by_whom_and_how_it_ended() {
     assert_eq!(newest["by_name"], json!(crate::support::client::USERNAME));
 }
 
+async fn alerts(site: &Site) -> Vec<(String, String)> {
+    site.app.context.run(Job::Silence).await.unwrap();
+    let body = site.client.get("/alerts?kind=workload_failed").await;
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    body["alerts"].as_array().unwrap().iter().map(|alert| (text(&alert["state"]), text(&alert["message"]))).collect()
+}
+
+/// Reports in which the workload is in `state`, for that long.
+async fn says(site: &Site, node: &mut Node, state: WorkloadState, seconds: u64) {
+    let workload = node.workload.as_mut().unwrap();
+    (workload.state, workload.since_ms) = (state, seconds * 1_000);
+    report(site, node).await;
+}
+
+#[tokio::test]
+async fn a_workload_that_fails_for_long_is_alerted_about_until_it_runs_in_peace() {
+    use WorkloadState::{BackingOff, Failed, Running, Starting};
+    let dir = tempfile::tempdir().unwrap();
+    let site = site(&dir).await;
+    let mut node = at_work(&site, "attic").await;
+    let (none, commits) = ([] as [(String, String); 0], site.app.store.core.commits());
+    // It runs for seconds between its ends, and that is no peace.
+    for _ in 0..3 {
+        says(&site, &mut node, BackingOff, 1).await;
+        says(&site, &mut node, Running, 20).await;
+        says(&site, &mut node, Starting, 0).await;
+        assert_eq!(alerts(&site).await, none);
+    }
+    node.workload.as_mut().unwrap().reason = Some("it ended with status 3".into());
+    says(&site, &mut node, BackingOff, 1).await;
+    assert_eq!((alerts(&site).await, site.app.store.core.commits()), (none.to_vec(), commits), "nothing is written meanwhile");
+    says(&site, &mut node, BackingOff, 31).await;
+    let told = |state: &str, what: &str| vec![(state.to_owned(), format!("attic: {what}: it ended with status 3"))];
+    let again = "its workload ends again and again";
+    assert_eq!(alerts(&site).await, told("open", again));
+    // It survives a restart, in which nobody knows how long it lasts, and the silence of its node.
+    let site = site.crash().await;
+    node.rebase(&site.client.base);
+    assert_eq!(alerts(&site).await, told("open", again));
+    says(&site, &mut node, Running, 20).await;
+    assert_eq!(alerts(&site).await, told("open", again));
+    let commits = site.app.store.core.commits();
+    assert_eq!((alerts(&site).await, site.app.store.core.commits()), (told("open", again), commits));
+    for _ in 0..12 {
+        site.next_slot(5_000);
+    }
+    assert_eq!(alerts(&site).await, told("unknown", again));
+    says(&site, &mut node, BackingOff, 1).await;
+    assert_eq!(alerts(&site).await, told("open", again));
+    says(&site, &mut node, Running, 60).await;
+    assert_eq!(alerts(&site).await, told("resolved", again));
+
+    // What is not tried again by itself is alerted about at once, until nobody wants it to run.
+    says(&site, &mut node, Failed, 0).await;
+    let failed = "its workload failed and is not tried again by itself";
+    assert_eq!(alerts(&site).await[..1], told("open", failed));
+    assert_eq!(site.client.get(&format!("/nodes/{}", node.id)).await["open_alerts"], 1);
+    ask(&site, &node, "stop").await;
+    assert_eq!(alerts(&site).await[..1], told("resolved", failed));
+    // Whoever works at a node in maintenance knows.
+    site.client.put(&format!("/nodes/{}", node.id), json!({ "status": "active" })).await;
+    site.client.put(&format!("/nodes/{}", node.id), json!({ "status": "maintenance" })).await;
+    says(&site, &mut node, Failed, 0).await;
+    assert_eq!(alerts(&site).await.len(), 2);
+    site.client.put(&format!("/nodes/{}", node.id), json!({ "status": "active" })).await;
+    says(&site, &mut node, Failed, 30).await;
+    assert_eq!(alerts(&site).await.len(), 3);
+    assert_eq!(alerts(&site).await[0].0, "open");
+    // One that never worked is owed nothing, and takes its alert with it.
+    let mut other = site.enrol("other").await;
+    other.workload = Some(WorkloadReport { configured: true, state: Failed, ..WorkloadReport::default() });
+    report(&site, &mut other).await;
+    assert_eq!(alerts(&site).await[0], ("open".into(), format!("other: {failed}")));
+    let (gone, body) = site.client.call(Method::DELETE, &format!("/nodes/{}", other.id), None).await;
+    assert!(gone.is_success(), "{body}");
+    assert_eq!(alerts(&site).await[0], ("resolved".into(), format!("other: {failed}")));
+}
+
+#[tokio::test]
+async fn a_workload_that_ended_well_is_inactive_and_not_starting() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = site(&dir).await;
+    let mut node = at_work(&site, "once").await;
+    ask(&site, &node, "restart").await;
+    let order = report(&site, &mut node).await.command.unwrap();
+    // Policy `never` or `on_failure`: it ran, and ended with status 0.
+    node.follow(&order, WorkloadState::Stopped);
+    report(&site, &mut node).await;
+    assert_eq!(commands(&site, &node).await[0].1, "done");
+    assert_eq!(status(&site, &node).await, "inactive");
+    assert_eq!(site.client.get("/nodes?status=inactive").await["pagination"]["total"], 1);
+    assert_eq!(alerts(&site).await, []);
+    // Asked to start, it is starting from the moment on, and not only when the node has heard of it.
+    let (code, started) = ask(&site, &node, "start").await;
+    assert_eq!((code, started["status"].as_str()), (StatusCode::ACCEPTED, Some("starting")));
+    let order = report(&site, &mut node).await.command.unwrap();
+    node.follow(&order, WorkloadState::Running);
+    report(&site, &mut node).await;
+    assert_eq!(status(&site, &node).await, "active");
+}
+
 #[tokio::test]
 async fn what_a_supervisor_says_is_believed_once_and_only_from_the_present_agent() {
     let dir = tempfile::tempdir().unwrap();

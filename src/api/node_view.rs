@@ -20,7 +20,7 @@ use crate::domain::node::{Eligible, HardwareInfo, Location, Node, NodeConfigurat
 use crate::domain::pool::Pool;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::{Now, Slot, Timestamp};
-use crate::domain::workload::observed_at_work;
+use crate::domain::workload::{WorkloadReport, observed_at_work};
 use crate::live::LatestSample;
 use crate::storage::accruals;
 use crate::storage::core::{alerts, allocations, ledger, node_events, pools};
@@ -138,9 +138,16 @@ impl<'a> NodeViews<'a> {
     pub fn observed(&self, node: &Node, last_heartbeat: Option<Timestamp>) -> Observed {
         let is_known = self.silence_known || self.silent.get(node.index) || node.wanted == Wanted::Stopped;
         match (observe(last_heartbeat, self.now.wall, is_known), self.workloads.get(node.index.position())) {
-            (Observed::Active, Some(Some(workload))) => observed_at_work(&workload.report),
+            (Observed::Active, Some(Some(known))) => observed_at_work(&known.report, node.wanted, self.is_told(node, &known.report)),
             (observed, _) => observed,
         }
+    }
+
+    /// The node has taken over the newest order.
+    fn is_told(&self, node: &Node, report: &WorkloadReport) -> bool {
+        let store = &self.state.store;
+        let entry = store.directory.by_index(node.index);
+        entry.is_none_or(|entry| report.follows(store.generation, store.directory.standing(&entry).order.revision))
     }
 
     /// The node has this capability, by its hardware or by what its agent says.

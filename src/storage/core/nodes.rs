@@ -18,6 +18,7 @@ use crate::domain::node_event::{Kind, NodeEvent};
 use crate::domain::pool::Pool;
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::registration::{NewNode, NodeChange, change_from_next_slot};
+use crate::domain::security::FINGERPRINT_DRIFT;
 use crate::domain::time::Timeline;
 use crate::storage::directory::{self, Directory};
 use crate::storage::fault::{Fault, TxError};
@@ -247,14 +248,12 @@ pub fn delete(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, id: &
     allocations::forget(tx, node.index)?;
     thresholds::forget(tx, node.index)?;
     commands::forget(tx, node.index)?;
-    alerts::resolve(tx, DRIFT_ALERT, id.as_str(), act.now.wall)?;
+    alerts::resolve(tx, FINGERPRINT_DRIFT, id.as_str(), act.now.wall)?;
     directory::forget(tx, directory, node.index);
     node_events::append(tx, node.index, NodeEvent::by(act, Kind::Deleted, None))?;
     audit::append(tx, act.draft("node.delete", id.as_str()))?;
     Ok(node)
 }
-
-const DRIFT_ALERT: &str = "fingerprint_drift";
 
 /// Records that a machine no longer looks like the accepted one: payouts of the node hold until an admin accepts. The first departure stays.
 pub fn report_drift(
@@ -272,7 +271,7 @@ pub fn report_drift(
     }
     replace(tx, directory, act, &before, &mut node)?;
     let message = format!("{} no longer looks like the machine that enrolled; its payouts hold until an admin accepts it", node.name);
-    alerts::raise(tx, DRIFT_ALERT, id.as_str(), Severity::Warning, &message, act.now.wall)?;
+    alerts::raise(tx, FINGERPRINT_DRIFT, id.as_str(), Severity::Warning, &message, act.now.wall)?;
     audit::append(tx, act.draft("node.fingerprint.drift", id.as_str()))?;
     Ok(node)
 }
@@ -285,7 +284,7 @@ pub fn accept_fingerprint(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act:
     let Some(drift) = identity.drift.take() else { return Ok(before) };
     identity.fingerprint = drift;
     replace(tx, directory, act, &before, &mut node)?;
-    alerts::resolve(tx, DRIFT_ALERT, id.as_str(), act.now.wall)?;
+    alerts::resolve(tx, FINGERPRINT_DRIFT, id.as_str(), act.now.wall)?;
     audit::append(tx, act.draft("node.fingerprint.accept", id.as_str()))?;
     Ok(node)
 }
