@@ -147,7 +147,7 @@ async fn admins_see_and_end_the_sessions_of_others_up_to_their_own_role() {
 async fn an_erased_person_takes_their_tokens_and_what_these_did_along() {
     let site = Site::new();
     let root = site.set_up().await;
-    let anna = site.person(&root, "anna", Role::Admin).await;
+    let anna = site.person(&root, "anna", "admin").await;
     let (_, revoked) =
         site.ask(&anna, Method::POST, "/tokens", Some(json!({"name": "old", "role": "operator", "expires_in_days": 9}))).await;
     let (_, made) =

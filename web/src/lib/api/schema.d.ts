@@ -1600,7 +1600,7 @@ export interface paths {
         put?: never;
         /**
          * Erase a person
-         * @description The account becomes a tombstone, its sessions end, and its key is destroyed: name, addresses and programs in the audit log, in exports of the store and in
+         * @description The account becomes a tombstone, its sessions and API tokens end, and its key is destroyed: name, addresses and programs in the audit log, in exports of the store and in
          *     copies of it that hold the key no more cannot be read. There is no way back. Not oneself, and not the last super_admin. Bytes that were in the
          *     data file stay in its unused pages until they are written over or the file is compacted; backups made before hold what they held.
          */
@@ -1620,7 +1620,8 @@ export interface paths {
         };
         /**
          * Everything kept of a person
-         * @description Account, sessions, tokens, and what the audit log says of them.
+         * @description Account, sessions, tokens, and what the audit log says of them. Of somebody whom only the API gateway knows (`gateway:` and what it calls them, or their id in the
+         *     log): what the log says.
          */
         get: operations["get_privacy_export_user_id"];
         put?: never;
@@ -2153,6 +2154,11 @@ export interface components {
             /** @description RFC 3339, UTC. */
             raised_at: string;
             resolved_at?: string | null;
+            /**
+             * @description A security alert: about attempts to get in, unusual payouts and scores, a machine that is another one, or CPU or memory beyond its critical limit (95 % where
+             *     nothing else was set).
+             */
+            security: boolean;
             severity: components["schemas"]["Severity"];
             /** @description `open`; `acknowledged`: open, and someone has seen it; `unknown`: its subject is silent, so nobody can tell whether it is over; `resolved`. */
             state: components["schemas"]["AlertState"];
@@ -2259,6 +2265,15 @@ export interface components {
             role: components["schemas"]["Role"];
             /** @description Null: whatever the role may, as far as programs may. */
             scopes?: string[] | null;
+        };
+        ApiTokenExport: {
+            created_at: string;
+            expires_at: string;
+            id: string;
+            /** @description To about ten minutes. */
+            last_used_at?: string | null;
+            name: string;
+            role: components["schemas"]["Role"];
         };
         ApiTokenList: {
             pagination: components["schemas"]["Pagination"];
@@ -3365,6 +3380,8 @@ export interface components {
             action: components["schemas"]["NodeCommandAction"];
             /** @description Id of the person who asked, or `console`. */
             by?: string | null;
+            /** @description As it is now; null where nobody knows it any more. */
+            by_name?: string | null;
             created_at: string;
             /** @description Until then it is to be carried out. */
             deadline: string;
@@ -3491,7 +3508,7 @@ export interface components {
          * @description New kinds go to the end: stored records name a kind by its place.
          * @enum {string}
          */
-        NodeEventKind: "created" | "enrolled" | "reenrolled" | "renamed" | "moved_pool" | "maintenance_set" | "started" | "stopped" | "unreachable" | "back" | "fingerprint_drift" | "fingerprint_accepted" | "address_changed" | "payout_paid" | "payout_failed" | "payout_review" | "deleted" | "alert_raised" | "alert_changed" | "alert_acknowledged" | "alert_resolved" | "hardware_changed" | "configured" | "thresholds_set" | "allocated" | "released";
+        NodeEventKind: "created" | "enrolled" | "reenrolled" | "renamed" | "moved_pool" | "maintenance_set" | "started" | "stopped" | "unreachable" | "back" | "fingerprint_drift" | "fingerprint_accepted" | "address_changed" | "payout_paid" | "payout_failed" | "payout_review" | "deleted" | "alert_raised" | "alert_changed" | "alert_acknowledged" | "alert_resolved" | "hardware_changed" | "configured" | "thresholds_set" | "allocated" | "released" | "commanded" | "command_done" | "command_failed" | "command_expired";
         NodeEventList: {
             /** @description Newest first; of one node the newest 1000 are kept. */
             events: components["schemas"]["NodeEvent"][];
@@ -3744,6 +3761,10 @@ export interface components {
             acts: components["schemas"]["EntryView"][];
             /** @description What others did to the account. */
             acts_of_others: components["schemas"]["EntryView"][];
+            /** @description What those tokens did. */
+            acts_of_tokens: components["schemas"]["EntryView"][];
+            /** @description API tokens the person made; their secrets are kept as hashes only. */
+            api_tokens: components["schemas"]["ApiTokenExport"][];
             /** @description False: there are more than 10,000 entries; `/audit/export?actor=` has all. */
             complete: boolean;
             /** @description Enrolment tokens the person made, by id. */
@@ -5052,6 +5073,8 @@ export interface operations {
                 kind?: string;
                 /** @description Id of what it is about. */
                 subject?: string;
+                /** @description `true`: security alerts; `false`: the others. */
+                security?: string;
                 /** @description Raised at or after; RFC 3339. */
                 from?: string;
                 /** @description Raised before; RFC 3339. */
@@ -5088,6 +5111,7 @@ export interface operations {
                      *           "message": "text",
                      *           "raised_at": "2026-09-21T14:13:20Z",
                      *           "resolved_at": "2026-09-21T14:13:20Z",
+                     *           "security": false,
                      *           "severity": "info",
                      *           "state": "open",
                      *           "subject": "pool_default",
@@ -5161,6 +5185,7 @@ export interface operations {
                      *       "message": "text",
                      *       "raised_at": "2026-09-21T14:13:20Z",
                      *       "resolved_at": "2026-09-21T14:13:20Z",
+                     *       "security": false,
                      *       "severity": "info",
                      *       "state": "open",
                      *       "subject": "pool_default",
@@ -5234,6 +5259,7 @@ export interface operations {
                      *       "message": "text",
                      *       "raised_at": "2026-09-21T14:13:20Z",
                      *       "resolved_at": "2026-09-21T14:13:20Z",
+                     *       "security": false,
                      *       "severity": "info",
                      *       "state": "open",
                      *       "subject": "pool_default",
@@ -9163,6 +9189,7 @@ export interface operations {
                      *         {
                      *           "action": "start",
                      *           "by": "ada",
+                     *           "by_name": "text",
                      *           "created_at": "2026-09-21T14:13:20Z",
                      *           "deadline": "text",
                      *           "delivered_at": "2026-09-21T14:13:20Z",
@@ -10659,6 +10686,7 @@ export interface operations {
                      *       "command": {
                      *         "action": "start",
                      *         "by": "ada",
+                     *         "by_name": "text",
                      *         "created_at": "2026-09-21T14:13:20Z",
                      *         "deadline": "text",
                      *         "delivered_at": "2026-09-21T14:13:20Z",
@@ -10711,6 +10739,7 @@ export interface operations {
                      *       "command": {
                      *         "action": "start",
                      *         "by": "ada",
+                     *         "by_name": "text",
                      *         "created_at": "2026-09-21T14:13:20Z",
                      *         "deadline": "text",
                      *         "delivered_at": "2026-09-21T14:13:20Z",
@@ -10741,6 +10770,7 @@ export interface operations {
                      *       "command": {
                      *         "action": "start",
                      *         "by": "ada",
+                     *         "by_name": "text",
                      *         "created_at": "2026-09-21T14:13:20Z",
                      *         "deadline": "text",
                      *         "delivered_at": "2026-09-21T14:13:20Z",
@@ -10793,6 +10823,7 @@ export interface operations {
                      *       "command": {
                      *         "action": "start",
                      *         "by": "ada",
+                     *         "by_name": "text",
                      *         "created_at": "2026-09-21T14:13:20Z",
                      *         "deadline": "text",
                      *         "delivered_at": "2026-09-21T14:13:20Z",
@@ -10823,6 +10854,7 @@ export interface operations {
                      *       "command": {
                      *         "action": "start",
                      *         "by": "ada",
+                     *         "by_name": "text",
                      *         "created_at": "2026-09-21T14:13:20Z",
                      *         "deadline": "text",
                      *         "delivered_at": "2026-09-21T14:13:20Z",
@@ -10912,6 +10944,7 @@ export interface operations {
                      *             "message": "text",
                      *             "raised_at": "2026-09-21T14:13:20Z",
                      *             "resolved_at": "2026-09-21T14:13:20Z",
+                     *             "security": false,
                      *             "severity": "info",
                      *             "state": "open",
                      *             "subject": "pool_default",
@@ -12049,6 +12082,39 @@ export interface operations {
                      *           "success": false,
                      *           "times": 1,
                      *           "user_agent": "Mozilla/5.0"
+                     *         }
+                     *       ],
+                     *       "acts_of_tokens": [
+                     *         {
+                     *           "actor": "ada",
+                     *           "actor_name": "text",
+                     *           "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "at_trusted": false,
+                     *           "compliance_required": false,
+                     *           "details": "text",
+                     *           "erased": false,
+                     *           "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "operation": "text",
+                     *           "reason": "text",
+                     *           "request_id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "resource_type": "text",
+                     *           "seq": 1,
+                     *           "subject": "pool_default",
+                     *           "subject_name": "text",
+                     *           "success": false,
+                     *           "times": 1,
+                     *           "user_agent": "Mozilla/5.0"
+                     *         }
+                     *       ],
+                     *       "api_tokens": [
+                     *         {
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "expires_at": "2026-09-21T14:13:20Z",
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "last_used_at": "2026-09-21T14:13:20Z",
+                     *           "name": "attic-pi",
+                     *           "role": "viewer"
                      *         }
                      *       ],
                      *       "complete": false,
