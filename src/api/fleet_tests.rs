@@ -380,12 +380,17 @@ async fn a_changed_machine_is_accepted_by_an_admin_and_tokens_of_many_uses_want_
     let operator = f.site.person(&f.root, "olga", "operator").await;
     let made = f.site.as_bearer(&operator, Method::POST, "/api/v1/enrolment-tokens", Some(json!({"uses": 2}))).await.1;
     let token = TokenText::parse(made["token"].as_str().unwrap()).unwrap();
-    let node = f.enrol(&Machine::new(1, 1, "one"), &token).await.1["node_id"].as_str().unwrap().to_owned();
+    let machine = Machine::new(1, 1, "one");
+    let (status, waiting) = f.enrol(&machine, &token).await;
+    assert_eq!((status, waiting["node_id"].is_null()), (StatusCode::ACCEPTED, true), "{waiting}");
+    let (_, requests) = f.get("/enrolment-requests").await;
+    let approve =
+        format!("/api/v1/enrolment-requests/{}/approve", requests["requests"][0]["id"].as_str().unwrap_or_else(|| panic!("{requests}")));
+    assert_eq!(f.site.as_bearer(&operator, Method::POST, &approve, None).await.0, StatusCode::FORBIDDEN);
+    assert_eq!(f.site.as_bearer(&f.root, Method::POST, &approve, None).await.0, StatusCode::OK);
+    let node = f.enrol(&machine, &token).await.1["node_id"].as_str().unwrap().to_owned();
     let path = format!("/nodes/{node}");
-    assert_eq!(f.get(&path).await.1["eligible"], "suspended");
-    let full = format!("/api/v1{path}");
-    assert_eq!(f.site.as_bearer(&operator, Method::PUT, &full, Some(json!({"status": "active"}))).await.0, StatusCode::FORBIDDEN);
-    assert_eq!(f.put(&path, json!({"status": "active"})).await.1["eligible"], "in_service");
+    assert_eq!(f.get(&path).await.1["eligible"], "in_service");
 
     let id = NodeId::parse(&node).unwrap();
     let act = crate::domain::audit::Act::system(f.site.state.now());
