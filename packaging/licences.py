@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 OUT = ROOT / "data/licences.json.gz"
 TARGETS = ["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-musl"]
 # What the bundle of the UI holds; everything else of package-lock.json is a tool.
-WEB = ["svelte", "uplot", "uqr", "lucide-static", "clsx", "esm-env"]
+WEB = ["svelte", "uplot", "lean-qr", "lucide-static", "clsx", "esm-env"]
 FILES = re.compile(r"(licen[cs]e|copying|copyright|notice|unlicense)", re.I)
 
 MIT = """Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated documentation files \

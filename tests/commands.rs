@@ -216,7 +216,193 @@ async fn limits_are_ordered_and_what_is_said_of_them_is_shown() {
         json!({ "resource": "cpu", "limit": 25.0, "unit": "percent", "enforcement": "cgroup", "reason": null })
     );
     assert_eq!(shown["workload"]["limits"][1]["reason"].as_str(), Some("cgroup_disable=memory"));
-    assert_eq!(shown["capabilities"], json!(["supervisor"]));
+    assert_eq!(shown["capabilities"], json!(["cores:4", "memory_gb:4", "supervisor"]), "its hardware's and its agent's");
+    site.client.post("/nodes", json!({ "name": "made", "node_type": "worker" })).await;
+    for capability in ["cores:4", "Supervisor"] {
+        let found = site.client.get(&format!("/nodes?capability={capability}")).await;
+        assert_eq!((found["nodes"].as_array().unwrap().len(), &found["nodes"][0]["name"]), (1, &json!("limited")), "{capability}");
+    }
+    assert_eq!(site.client.get("/nodes?capability=cgroup2").await["nodes"], json!([]));
+}
+
+#[tokio::test]
+async fn what_is_allocated_is_what_the_supervisor_is_told_to_hold_the_workload_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = site(&dir).await;
+    let mut node = at_work(&site, "shared").await;
+    let limits = json!({ "configuration": { "resource_limits": { "cpu_percent": 60, "disk_bytes": 9_000_000_000_u64 } } });
+    site.client.put(&format!("/nodes/{}", node.id), limits).await;
+    let path = format!("/nodes/{}/resources", node.id);
+    let told = async |site: &Site, node: &mut Node| {
+        let order = report(site, node).await.command.expect("other limits are an order");
+        node.follow(&order, WorkloadState::Running);
+        assert_eq!(report(site, node).await.command, None, "it has them");
+        let limits = order.limits;
+        (limits.cpu_hundredths, limits.memory_bytes, limits.disk_bytes, limits.network_kbps)
+    };
+    assert_eq!(told(&site, &mut node).await, (Some(6_000), None, Some(9_000_000_000), None), "as configured");
+    let first = json!({ "name": "first", "cpu_percent": 12.5, "memory_bytes": 1_000_000_000, "network_mbps": 10 });
+    let first = site.client.post(&format!("{path}/allocate"), first).await;
+    assert_eq!(told(&site, &mut node).await, (Some(1_250), Some(1_000_000_000), Some(9_000_000_000), Some(10_000)));
+    site.client.post(&format!("{path}/allocate"), json!({ "name": "second", "cpu_percent": 30, "memory_bytes": 5_000 })).await;
+    let sum = (Some(4_250), Some(1_000_005_000), Some(9_000_000_000), Some(10_000));
+    assert_eq!(told(&site, &mut node).await, sum);
+    // A change of the node's record forgets none of it, nor does a restart of the manager.
+    site.client.put(&format!("/nodes/{}", node.id), json!({ "name": "renamed" })).await;
+    assert_eq!(report(&site, &mut node).await.command, None);
+    let site = site.crash().await;
+    node.rebase(&site.client.base);
+    assert_eq!(report(&site, &mut node).await.command, None, "the same after a crash");
+    let tighter = json!({ "configuration": { "resource_limits": { "cpu_percent": 20 } } });
+    site.client.put(&format!("/nodes/{}", node.id), tighter).await;
+    assert_eq!(told(&site, &mut node).await, (Some(2_000), Some(1_000_005_000), None, Some(10_000)), "the tighter of both");
+    let gone = site.client.call(Method::DELETE, &format!("{path}/allocations/{}", first["id"].as_str().unwrap()), None).await;
+    assert_eq!(gone.0, StatusCode::NO_CONTENT);
+    assert_eq!(told(&site, &mut node).await, (Some(2_000), Some(5_000), None, None), "given back");
+}
+
+#[tokio::test]
+async fn the_history_tells_what_was_asked_by_whom_and_how_it_ended() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = site(&dir).await;
+    let mut node = at_work(&site, "worker").await;
+    ask(&site, &node, "restart").await;
+    let order = report(&site, &mut node).await.command.unwrap();
+    node.follow(&order, WorkloadState::Running);
+    report(&site, &mut node).await;
+    ask(&site, &node, "stop").await;
+    ask(&site, &node, "start").await;
+    let order = report(&site, &mut node).await.command.unwrap();
+    node.follow(&order, WorkloadState::Failed);
+    node.workload.as_mut().unwrap().reason = Some("no such file".into());
+    report(&site, &mut node).await;
+    ask(&site, &node, "start").await;
+    site.driver.advance_ms(601_000);
+    site.app.context.run(Job::Silence).await.unwrap();
+    let history = site.client.get(&format!("/nodes/{}/history?category=command&order=asc", node.id)).await;
+    let told: Vec<(&str, &str)> = history["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| {
+            assert_eq!(entry["by"]["name"], json!(crate::support::client::USERNAME), "{entry}");
+            (entry["kind"].as_str().unwrap(), entry["detail"].as_str().unwrap_or_default())
+        })
+        .collect();
+    let expected = [
+        ("commanded", "restart"),
+        ("command_done", "restart: the workload runs"),
+        ("stopped", ""),
+        ("started", ""),
+        ("command_expired", "stop: a newer command took its place: 3"),
+        ("command_failed", "start: no such file"),
+        ("commanded", "start"),
+    ];
+    assert_eq!(told[..7], expected, "{told:?}");
+    assert_eq!((told.len(), told[7].0), (8, "command_expired"));
+    let newest = &site.client.get(&format!("/nodes/{}/commands?limit=1", node.id)).await["commands"][0];
+    assert_eq!(newest["by_name"], json!(crate::support::client::USERNAME));
+}
+
+async fn alerts(site: &Site) -> Vec<(String, String)> {
+    site.app.context.run(Job::Silence).await.unwrap();
+    let body = site.client.get("/alerts?kind=workload_failed").await;
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    body["alerts"].as_array().unwrap().iter().map(|alert| (text(&alert["state"]), text(&alert["message"]))).collect()
+}
+
+/// Reports in which the workload is in `state`, for that long.
+async fn says(site: &Site, node: &mut Node, state: WorkloadState, seconds: u64) {
+    let workload = node.workload.as_mut().unwrap();
+    (workload.state, workload.since_ms) = (state, seconds * 1_000);
+    report(site, node).await;
+}
+
+#[tokio::test]
+async fn a_workload_that_fails_for_long_is_alerted_about_until_it_runs_in_peace() {
+    use WorkloadState::{BackingOff, Failed, Running, Starting};
+    let dir = tempfile::tempdir().unwrap();
+    let site = site(&dir).await;
+    let mut node = at_work(&site, "attic").await;
+    let (none, commits) = ([] as [(String, String); 0], site.app.store.core.commits());
+    // It runs for seconds between its ends, and that is no peace.
+    for _ in 0..3 {
+        says(&site, &mut node, BackingOff, 1).await;
+        says(&site, &mut node, Running, 20).await;
+        says(&site, &mut node, Starting, 0).await;
+        assert_eq!(alerts(&site).await, none);
+    }
+    node.workload.as_mut().unwrap().reason = Some("it ended with status 3".into());
+    says(&site, &mut node, BackingOff, 1).await;
+    assert_eq!((alerts(&site).await, site.app.store.core.commits()), (none.to_vec(), commits), "nothing is written meanwhile");
+    says(&site, &mut node, BackingOff, 31).await;
+    let told = |state: &str, what: &str| vec![(state.to_owned(), format!("attic: {what}: it ended with status 3"))];
+    let again = "its workload ends again and again";
+    assert_eq!(alerts(&site).await, told("open", again));
+    // It survives a restart, in which nobody knows how long it lasts, and the silence of its node.
+    let site = site.crash().await;
+    node.rebase(&site.client.base);
+    assert_eq!(alerts(&site).await, told("open", again));
+    says(&site, &mut node, Running, 20).await;
+    assert_eq!(alerts(&site).await, told("open", again));
+    let commits = site.app.store.core.commits();
+    assert_eq!((alerts(&site).await, site.app.store.core.commits()), (told("open", again), commits));
+    for _ in 0..12 {
+        site.next_slot(5_000);
+    }
+    assert_eq!(alerts(&site).await, told("unknown", again));
+    says(&site, &mut node, BackingOff, 1).await;
+    assert_eq!(alerts(&site).await, told("open", again));
+    says(&site, &mut node, Running, 60).await;
+    assert_eq!(alerts(&site).await, told("resolved", again));
+
+    // What is not tried again by itself is alerted about at once, until nobody wants it to run.
+    says(&site, &mut node, Failed, 0).await;
+    let failed = "its workload failed and is not tried again by itself";
+    assert_eq!(alerts(&site).await[..1], told("open", failed));
+    assert_eq!(site.client.get(&format!("/nodes/{}", node.id)).await["open_alerts"], 1);
+    ask(&site, &node, "stop").await;
+    assert_eq!(alerts(&site).await[..1], told("resolved", failed));
+    // Whoever works at a node in maintenance knows.
+    site.client.put(&format!("/nodes/{}", node.id), json!({ "status": "active" })).await;
+    site.client.put(&format!("/nodes/{}", node.id), json!({ "status": "maintenance" })).await;
+    says(&site, &mut node, Failed, 0).await;
+    assert_eq!(alerts(&site).await.len(), 2);
+    site.client.put(&format!("/nodes/{}", node.id), json!({ "status": "active" })).await;
+    says(&site, &mut node, Failed, 30).await;
+    assert_eq!(alerts(&site).await.len(), 3);
+    assert_eq!(alerts(&site).await[0].0, "open");
+    // One that never worked is owed nothing, and takes its alert with it.
+    let mut other = site.enrol("other").await;
+    other.workload = Some(WorkloadReport { configured: true, state: Failed, ..WorkloadReport::default() });
+    report(&site, &mut other).await;
+    assert_eq!(alerts(&site).await[0], ("open".into(), format!("other: {failed}")));
+    let (gone, body) = site.client.call(Method::DELETE, &format!("/nodes/{}", other.id), None).await;
+    assert!(gone.is_success(), "{body}");
+    assert_eq!(alerts(&site).await[0], ("resolved".into(), format!("other: {failed}")));
+}
+
+#[tokio::test]
+async fn a_workload_that_ended_well_is_inactive_and_not_starting() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = site(&dir).await;
+    let mut node = at_work(&site, "once").await;
+    ask(&site, &node, "restart").await;
+    let order = report(&site, &mut node).await.command.unwrap();
+    // Policy `never` or `on_failure`: it ran, and ended with status 0.
+    node.follow(&order, WorkloadState::Stopped);
+    report(&site, &mut node).await;
+    assert_eq!(commands(&site, &node).await[0].1, "done");
+    assert_eq!(status(&site, &node).await, "inactive");
+    assert_eq!(site.client.get("/nodes?status=inactive").await["pagination"]["total"], 1);
+    assert_eq!(alerts(&site).await, []);
+    // Asked to start, it is starting from the moment on, and not only when the node has heard of it.
+    let (code, started) = ask(&site, &node, "start").await;
+    assert_eq!((code, started["status"].as_str()), (StatusCode::ACCEPTED, Some("starting")));
+    let order = report(&site, &mut node).await.command.unwrap();
+    node.follow(&order, WorkloadState::Running);
+    report(&site, &mut node).await;
+    assert_eq!(status(&site, &node).await, "active");
 }
 
 #[tokio::test]

@@ -123,6 +123,8 @@ async fn alerts_are_found_by_what_they_are() {
     let mut node = site.enrol("attic").await;
     slots(&site, 12, &mut node, Some(99.0)).await;
     slots(&site, 13, &mut node, None).await;
+    let raised_for = alert(&site).await;
+    assert_eq!((&raised_for["security"], shown(&raised_for).1), (&json!(true), "critical"), "CPU over 95 % by default: {raised_for}");
     let count = async |query: &str| site.client.get(&format!("/alerts?{query}")).await["pagination"]["total"].as_u64().unwrap();
     let raised = alert(&site).await["raised_at"].as_str().unwrap().to_owned();
     for (query, expected) in [
@@ -132,6 +134,8 @@ async fn alerts_are_found_by_what_they_are() {
         ("state=unknown", 1),
         ("state=resolved", 0),
         ("severity=critical", 1),
+        ("security=true", 1),
+        ("security=false", 1),
         ("kind=node_unreachable", 1),
         (&format!("subject={}", node.id), 2),
         ("subject=node_other_one", 0),
@@ -144,15 +148,44 @@ async fn alerts_are_found_by_what_they_are() {
     assert_eq!(order("").await, "node_unreachable");
     assert_eq!(order("order=asc").await, "resource_threshold");
     assert_eq!(order("sort=severity").await, "resource_threshold");
-    let (status, body) = site.client.call(Method::GET, "/alerts?state=x&severity=x&sort=x&order=x&from=x&to=x", None).await;
+    let (status, body) = site.client.call(Method::GET, "/alerts?state=x&severity=x&security=x&sort=x&order=x&from=x&to=x", None).await;
     let fields = body["error"]["details"]["fields"].as_array().unwrap().len();
-    assert_eq!((status.as_u16(), fields), (400, 6), "{body}");
+    assert_eq!((status.as_u16(), fields), (400, 7), "{body}");
     let gone = format!("/nodes/{}", node.id);
     let (status, body) = site.client.call(Method::DELETE, &gone, None).await;
     if status.as_u16() == 409 {
         // Proven slots are owed until their epoch is closed and posted; the alert stays for as long.
         assert_eq!(body["error"]["details"]["name"], "NodeHasMoney");
     }
+}
+
+#[tokio::test]
+async fn cpu_or_memory_over_95_percent_is_a_security_alert_and_less_or_a_full_disk_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::new(dir.path().join("data"), &[]).await;
+    let mut nodes = [site.enrol("cpu").await, site.enrol("memory").await, site.enrol("disk").await, site.enrol("busy").await];
+    for _ in 0..12 {
+        site.next_slot(5_000);
+        let mut samples = [busy(95.0), Sample::default(), Sample::default(), busy(94.9)];
+        (samples[1].memory.used_bytes, samples[1].memory.total_bytes) = (Some(3_840_000_000), Some(4_000_000_000));
+        (samples[2].disk.used_bytes, samples[2].disk.total_bytes) = (Some(31_900_000_000), Some(32_000_000_000));
+        for (node, sample) in nodes.iter_mut().zip(samples) {
+            node.report(site.now_ms(), sample).await.expect("the report is answered");
+        }
+        judge(&site).await;
+    }
+    let alerts = site.client.get("/alerts").await;
+    let mut told: Vec<(&str, &str, bool)> = alerts["alerts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|alert| (alert["subject_name"].as_str().unwrap(), shown(alert).1, alert["security"].as_bool().unwrap()))
+        .collect();
+    told.sort_unstable();
+    let expected = [("busy", "warning", false), ("cpu", "critical", true), ("disk", "critical", false), ("memory", "critical", true)];
+    assert_eq!(told, expected);
+    let detail = site.client.get(&format!("/alerts/{}", alerts["alerts"][0]["id"].as_str().unwrap())).await;
+    assert!(detail["security"].is_boolean());
 }
 
 #[tokio::test]

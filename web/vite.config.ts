@@ -20,7 +20,7 @@ export default defineConfig({
           groups: [
             { name: 'first', test: /node_modules[\\/](svelte|clsx|esm-env)[\\/]|src[\\/](main|App)|pages[\\/]Overview\.svelte/, priority: 9 },
             { name: 'chart', test: /uPlot\.esm/, priority: 8 },
-            { name: 'pages', test: /src[\\/]/, priority: 1 },
+            { name: 'pages', test: /src[\\/]|lean-qr/, priority: 1 },
           ],
         },
       },

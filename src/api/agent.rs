@@ -24,8 +24,9 @@ use crate::domain::enrolment::{Drift, Fingerprint};
 use crate::domain::ids::{Incarnation, NodeId};
 use crate::domain::node::{Observed, Status, Wanted};
 use crate::domain::refusal::{FieldErrors, Refusal};
+use crate::domain::security::KEY_ELSEWHERE;
 use crate::domain::time::{Now, Slot};
-use crate::domain::workload::observed_at_work;
+use crate::domain::workload::{WorkloadReport, observed_at_work};
 use crate::live::{Event, Family, LatestSample, ReportEvent};
 use crate::storage::core::{alerts, nodes};
 use crate::storage::hot::{self, EncodedSample};
@@ -61,6 +62,7 @@ async fn report(State(state): State<AppState>, info: RequestInfo, headers: Heade
     let watch = Stopwatch::start();
     let before = state.store.intake.workload(node.index).map(|workload| workload.report);
     let order = state.store.directory.standing(&node).order;
+    let order_revision = order.revision;
     // A time that is not trusted says nothing about the past.
     let wanted = |slot: Slot| if now.trusted { order.wanted_in(slot) } else { *order.wanted.latest() } == Wanted::Running;
     let judged = state.store.intake.accept(node.index, &node.id, &report, &sha256(&body), &wanted, now);
@@ -81,7 +83,8 @@ async fn report(State(state): State<AppState>, info: RequestInfo, headers: Heade
     if accepted.is_new
         && let Some(item) = report.items.last()
     {
-        let observed = report.workload.as_ref().map_or(Observed::Active, observed_at_work);
+        let is_told = |told: &WorkloadReport| told.follows(state.store.generation, order_revision);
+        let observed = report.workload.as_ref().map_or(Observed::Active, |told| observed_at_work(told, node.wanted, is_told(told)));
         let status = Status::derive(observed, node.wanted, *node.eligible.latest());
         let latest = LatestSample::of(now.wall, &item.sample);
         let proved = accepted.proved.map(|slot| slot.0);
@@ -186,7 +189,7 @@ pub async fn raise_other_hardware(state: &AppState, node: &NodeId, now: Now) -> 
     let id = node.to_string();
     let named = nodes::by_id(&state.store.read()?, node)?.map_or_else(|| id.clone(), |node| node.name);
     let message = format!("the key of {named} was presented by another machine, which was refused: the key may have been copied");
-    state.store.write(move |tx| alerts::raise(tx, "key_on_other_hardware", &id, Severity::Critical, &message, now.wall)).await?;
+    state.store.write(move |tx| alerts::raise(tx, KEY_ELSEWHERE, &id, Severity::Critical, &message, now.wall)).await?;
     Ok(())
 }
 

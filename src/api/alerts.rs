@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::auth::Caller;
 use super::error::{ApiError, ErrorBody};
 use super::json::{Json, Path, Query};
+use super::listing::{OnOff, word};
 use super::page::{Page, PageQuery, Pagination};
 use super::reads::{Names, Person};
 use super::state::AppState;
@@ -23,6 +24,9 @@ pub struct AlertView {
     /// `open`; `acknowledged`: open, and someone has seen it; `unknown`: its subject is silent, so nobody can tell whether it is over; `resolved`.
     state: State,
     severity: Severity,
+    /// A security alert: about attempts to get in, unusual payouts and scores, a machine that is another one, or CPU or memory beyond its critical limit (95 % where
+    /// nothing else was set).
+    security: bool,
     /// Id of what it is about; empty when it is about the manager.
     subject: String,
     /// Name of the node or the pool, deleted ones included.
@@ -51,6 +55,7 @@ impl AlertView {
             kind: alert.kind.clone(),
             state: alert.state(),
             severity: alert.severity,
+            security: alert.is_security(),
             subject: alert.subject.clone(),
             subject_name: names.subject(&alert.subject)?,
             topic: alert.topic.clone(),
@@ -118,6 +123,8 @@ pub struct AlertQuery {
     kind: Option<String>,
     /// Id of what it is about.
     subject: Option<String>,
+    /// `true`: security alerts; `false`: the others.
+    security: Option<String>,
     /// Raised at or after; RFC 3339.
     from: Option<String>,
     /// Raised before; RFC 3339.
@@ -151,6 +158,8 @@ impl AlertQuery {
         for (field, text) in [("kind", &self.kind), ("subject", &self.subject)] {
             errors.require(text.as_ref().is_none_or(|text| text.len() <= MAX_TEXT), field, "must have at most 100 characters");
         }
+        let security: Option<OnOff> = word(&mut errors, "security", self.security.as_deref(), "true or false");
+        let security = security.map(|security| security == OnOff::True);
         let (from, to) = (time(&mut errors, "from", self.from.as_deref()), time(&mut errors, "to", self.to.as_deref()));
         errors.require(from.zip(to).is_none_or(|(from, to)| from < to), "from", "must be before to");
         let sort = match self.sort.as_deref() {
@@ -165,7 +174,7 @@ impl AlertQuery {
         };
         let descending = descending(&mut errors, self.order.as_deref());
         errors.finish()?;
-        Ok((Filter { state, severity, kind: self.kind, subject: self.subject, from, to }, sort, descending))
+        Ok((Filter { state, severity, kind: self.kind, subject: self.subject, security, from, to }, sort, descending))
     }
 }
 

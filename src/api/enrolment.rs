@@ -24,6 +24,7 @@ use crate::domain::ids::{EnrolmentId, Incarnation, NodeId, PoolId, PoolIndex};
 use crate::domain::node::OFFLINE_AFTER_SECONDS;
 use crate::domain::pool::DEFAULT_POOL_ID;
 use crate::domain::refusal::{FieldErrors, Refusal};
+use crate::domain::security::TWO_ON_ONE_MACHINE;
 use crate::domain::time::{Now, Timestamp};
 use crate::live::Change;
 use crate::storage::core::enrolment::{self, Enrolling, How, OnMachine};
@@ -329,7 +330,7 @@ async fn wait(state: &AppState, caller: &Caller, asked: Enrolling) -> Result<Api
 async fn raise_twin(state: &AppState, node: &NodeId, twin: &NodeId, now: Now) -> Result<(), ApiError> {
     let message = format!("this node enrolled on the machine of {twin}, whose agent still reports");
     let id = node.to_string();
-    state.store.write(move |tx| alerts::raise(tx, "two_nodes_on_one_machine", &id, Severity::Warning, &message, now.wall)).await?;
+    state.store.write(move |tx| alerts::raise(tx, TWO_ON_ONE_MACHINE, &id, Severity::Warning, &message, now.wall)).await?;
     Ok(())
 }
 

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
-use super::auth::Caller;
 use super::error::{ApiError, ErrorBody};
 use super::json::{Json, Path, Query};
 use super::page::{Page, PageQuery, Pagination};
@@ -14,7 +13,6 @@ use super::state::AppState;
 use crate::domain::ids::PayoutId;
 use crate::domain::ledger::{Account, Book, Cause, Posting, Settlement};
 use crate::domain::money::{Currency, Units};
-use crate::domain::user::Role;
 use crate::storage::core::ledger::{self, Filter};
 use crate::storage::fault::Fault;
 
@@ -142,12 +140,11 @@ pub struct LedgerQuery {
     responses((status = 200, body = PostingList), (status = 400, body = ErrorBody)))]
 pub async fn of_node(
     State(state): State<AppState>,
-    caller: Caller,
     Path(id): Path<String>,
     page: Page,
     Query(query): Query<LedgerQuery>,
 ) -> Result<Json<PostingList>, ApiError> {
-    let node = reads::node_for(&state, &caller, &id, Role::Viewer)?.index;
+    let node = reads::node(&state, &id)?.index;
     list(&state, Filter { node: Some(node), settlement: query.settlement }, page).await
 }
 

@@ -10,17 +10,16 @@ use super::json::{Json, Path};
 use super::node_view::NodeViews;
 use super::nodes::{node_id, published};
 use super::page::{Page, PageQuery, Pagination};
-use super::reads;
+use super::reads::{self, Names};
 use super::state::AppState;
-use crate::domain::audit::Actor;
 use crate::domain::command::{Action, Command, CommandState};
 use crate::domain::ids::NodeId;
 use crate::domain::node::{Observed, Status, Wanted};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
-use crate::domain::user::Role;
 use crate::live::Change;
 use crate::storage::core::{commands, nodes};
+use crate::storage::fault::Fault;
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[schema(as = NodeCommand)]
@@ -37,6 +36,8 @@ pub struct CommandView {
     pub created_at: String,
     /// Id of the person who asked, or `console`.
     pub by: Option<String>,
+    /// As it is now; null where nobody knows it any more.
+    pub by_name: Option<String>,
     /// Until then it is to be carried out.
     pub deadline: String,
     pub delivered_at: Option<String>,
@@ -46,20 +47,22 @@ pub struct CommandView {
 }
 
 impl CommandView {
-    pub fn new(node: &NodeId, command: Command) -> CommandView {
-        CommandView {
+    pub fn new(names: &mut Names<'_>, node: &NodeId, command: Command) -> Result<CommandView, Fault> {
+        let (by, by_name) = names.person(&command.by)?.map_or((None, None), |person| (Some(person.id), person.name));
+        Ok(CommandView {
             id: format!("{node}.{}", command.revision),
             action: command.action,
             state: command.state,
             wanted: command.action.wanted(),
             wanted_revision: command.revision,
             created_at: command.created_at.rfc3339(),
-            by: Some(command.by).filter(|by| *by != Actor::System).map(|by| by.to_string()),
+            by,
+            by_name,
             deadline: command.deadline.rfc3339(),
             delivered_at: command.delivered_at.map(Timestamp::rfc3339),
             finished_at: command.finished_at.map(Timestamp::rfc3339),
             outcome: command.outcome,
-        }
+        })
     }
 }
 
@@ -111,7 +114,6 @@ async fn ask(
     Path(id): Path<String>,
     action: Action,
 ) -> Result<(StatusCode, Json<NodeCommandAnswer>), ApiError> {
-    caller.require(Role::Operator)?;
     let id = node_id(&id)?;
     let now = state.now();
     // A workload that is wanted so and is not so is told again; one that is so is left alone.
@@ -140,7 +142,7 @@ async fn ask(
     let code = if command.is_some() { StatusCode::ACCEPTED } else { StatusCode::OK };
     let at = since.rfc3339();
     let (started_at, stopped_at) = if action == Action::Stop { (None, Some(at)) } else { (Some(at), None) };
-    let command = command.map(|command| CommandView::new(&id, command));
+    let command = command.map(|command| CommandView::new(&mut Names::new(&views_read), &id, command)).transpose()?;
     Ok((code, Json(NodeCommandAnswer { node_id: id.to_string(), status, started_at, stopped_at, command })))
 }
 
@@ -154,14 +156,11 @@ pub struct NodeCommandList {
 /// What was asked of a node's workload
 #[utoipa::path(get, path = "/nodes/{id}/commands", tag = "nodes", params(("id" = String, Path), PageQuery), security(("access" = ["node:read"])),
     responses((status = 200, body = NodeCommandList), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody)))]
-pub async fn list(
-    State(state): State<AppState>,
-    caller: Caller,
-    Path(id): Path<String>,
-    page: Page,
-) -> Result<Json<NodeCommandList>, ApiError> {
-    let node = reads::node_for(&state, &caller, &id, Role::Viewer)?;
-    let (commands, total) = commands::page(&state.store.read()?, node.index, page.offset(), page.limit())?;
-    let commands = commands.into_iter().map(|command| CommandView::new(&node.id, command)).collect();
+pub async fn list(State(state): State<AppState>, Path(id): Path<String>, page: Page) -> Result<Json<NodeCommandList>, ApiError> {
+    let node = reads::node(&state, &id)?;
+    let read = state.store.read()?;
+    let (commands, total) = commands::page(&read, node.index, page.offset(), page.limit())?;
+    let mut names = Names::new(&read);
+    let commands = commands.into_iter().map(|command| CommandView::new(&mut names, &node.id, command)).collect::<Result<_, _>>()?;
     Ok(Json(NodeCommandList { commands, pagination: page.of(total) }))
 }

@@ -25,6 +25,7 @@ use crate::live::LatestSample;
 use crate::storage::accruals;
 use crate::storage::core::{alerts, allocations, ledger, node_events, pools};
 use crate::storage::fault::Fault;
+use crate::storage::intake::Workload;
 use crate::storage::present::Standings;
 use crate::storage::table::Read;
 
@@ -120,7 +121,7 @@ pub struct NodeViews<'a> {
     /// Nodes whose silence was noticed and is not over: a restart of the manager does not make them heard.
     silent: Bitmap,
     /// By node index.
-    workloads: Vec<Option<WorkloadReport>>,
+    workloads: Vec<Option<Workload>>,
 }
 
 impl<'a> NodeViews<'a> {
@@ -137,9 +138,22 @@ impl<'a> NodeViews<'a> {
     pub fn observed(&self, node: &Node, last_heartbeat: Option<Timestamp>) -> Observed {
         let is_known = self.silence_known || self.silent.get(node.index) || node.wanted == Wanted::Stopped;
         match (observe(last_heartbeat, self.now.wall, is_known), self.workloads.get(node.index.position())) {
-            (Observed::Active, Some(Some(workload))) => observed_at_work(workload),
+            (Observed::Active, Some(Some(known))) => observed_at_work(&known.report, node.wanted, self.is_told(node, &known.report)),
             (observed, _) => observed,
         }
+    }
+
+    /// The node has taken over the newest order.
+    fn is_told(&self, node: &Node, report: &WorkloadReport) -> bool {
+        let store = &self.state.store;
+        let entry = store.directory.by_index(node.index);
+        entry.is_none_or(|entry| report.follows(store.generation, store.directory.standing(&entry).order.revision))
+    }
+
+    /// The node has this capability, by its hardware or by what its agent says.
+    pub fn can(&self, node: &Node, wanted: &str) -> bool {
+        let told = self.workloads.get(node.index.position()).and_then(Option::as_ref);
+        capability::fits(&capability::of(node.hardware.as_ref(), told.map_or(&[], |known| &known.capabilities)), wanted)
     }
 
     /// When the workload of the node came into its present state.
@@ -218,17 +232,9 @@ impl<'a> NodeViews<'a> {
             workload: workload.as_ref().map(WorkloadView::new),
             open_alerts: 0,
             allocated: Allocation::default().into(),
-            capabilities: capabilities(node)
-                .into_iter()
-                .chain(workload.map(|workload| workload.capabilities).unwrap_or_default())
-                .collect(),
+            capabilities: capability::of(node.hardware.as_ref(), workload.as_ref().map_or(&[], |known| &known.capabilities)),
         }
     }
-}
-
-/// What a node can do; what its agent tells besides its hardware belongs here too.
-pub fn capabilities(node: &Node) -> Vec<String> {
-    capability::of(node.hardware.as_ref(), &[])
 }
 
 /// One node as it is now.

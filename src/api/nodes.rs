@@ -9,10 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::error::{ApiError, ErrorBody};
 use super::input::Strict;
 use super::listing::{MAX_SEARCH, Order, descending, found, search, word};
-use super::node_view::{NodeView, NodeViews, capabilities, show};
+use super::node_view::{NodeView, NodeViews, show};
 use super::reads;
 use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path, Query};
-use crate::domain::capability;
 use crate::domain::ids::{NodeId, NodeIndex, PoolId};
 use crate::domain::ledger::{Account, Book, Settlement};
 use crate::domain::money::{Currency, Pico, Units};
@@ -20,7 +19,6 @@ use crate::domain::node::{HardwareInfo, Location, Node, NodeConfiguration, NodeT
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::registration::{NewNode, NodeChange, StatusChange};
 use crate::domain::time::Slot;
-use crate::domain::user::Role;
 use crate::live::{Change, Event};
 use crate::storage::core::{epochs, ledger, nodes, payouts, pools};
 use crate::storage::fault::{Fault, TxError};
@@ -154,7 +152,7 @@ fn listed(state: &AppState, page: Page, wanted: &Wanted) -> Result<Json<NodeList
     let status = |node: &Node| views.status(node, views.observed(node, last.get(node.index.position()).copied().flatten()));
     let mut rows: Vec<(Node, Status)> =
         records(&fleet)?.into_iter().map(|node| (status(&node), node)).map(|(status, node)| (node, status)).collect();
-    let can = |node: &Node| wanted.capability.as_ref().is_none_or(|asked| capability::fits(&capabilities(node), asked));
+    let can = |node: &Node| wanted.capability.as_ref().is_none_or(|asked| views.can(node, asked));
     rows.retain(|(node, status)| wanted.status.is_none_or(|wanted| wanted == *status) && can(node));
     match wanted.sort {
         Sort::CreatedAt => (),
@@ -238,8 +236,8 @@ pub fn optional_pool(errors: &mut FieldErrors, field: &str, text: Option<String>
 /// Show a node
 #[utoipa::path(get, path = "/nodes/{id}", tag = "nodes", security(("access" = ["node:read"])), params(("id" = String, Path)),
     responses((status = 200, body = NodeView), (status = 404, body = ErrorBody)))]
-pub async fn get(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<NodeView>, ApiError> {
-    let node = reads::node_for(&state, &caller, &id, Role::Viewer)?;
+pub async fn get(State(state): State<AppState>, Path(id): Path<String>) -> Result<Json<NodeView>, ApiError> {
+    let node = reads::node(&state, &id)?;
     Ok(Json(show(&state, &node)?))
 }
 

@@ -7,7 +7,6 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use serde::Serialize;
 
-use super::auth::Caller;
 use super::error::ApiError;
 use super::json::{Json, Path};
 use super::page::{Page, PageQuery, Pagination};
@@ -22,7 +21,6 @@ use crate::domain::money::{Currency, Pico};
 use crate::domain::node::Node;
 use crate::domain::poot::{Params, Ratio, ScoreState};
 use crate::domain::time::Slot;
-use crate::domain::user::Role;
 use crate::storage::core::epochs;
 use crate::storage::fault::Fault;
 use crate::storage::hot::leaves;
@@ -117,8 +115,8 @@ pub struct PootScore {
 
 /// The score of a node and what it is made of
 #[utoipa::path(get, path = "/nodes/{id}/poot/score", tag = "poot", security(("access" = ["poot:read"])), params(("id" = String, Path)), responses((status = 200, body = PootScore)))]
-pub async fn score(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<PootScore>, ApiError> {
-    let node = reads::node_for(&state, &caller, &id, Role::Viewer)?.index;
+pub async fn score(State(state): State<AppState>, Path(id): Path<String>) -> Result<Json<PootScore>, ApiError> {
+    let node = reads::node(&state, &id)?.index;
     let now = state.now();
     let standings = Standings::load(&state.store, &[node], state.settings().poot, now)?;
     let (standing, params) = (standings.of(node), standings.params);
@@ -185,13 +183,8 @@ pub struct NodeEpochList {
 
 /// The epochs of a node, newest first
 #[utoipa::path(get, path = "/nodes/{id}/poot/history", tag = "poot", security(("access" = ["poot:read"])), params(("id" = String, Path), PageQuery), responses((status = 200, body = NodeEpochList)))]
-pub async fn history(
-    State(state): State<AppState>,
-    caller: Caller,
-    Path(id): Path<String>,
-    page: Page,
-) -> Result<Json<NodeEpochList>, ApiError> {
-    let node = reads::node_for(&state, &caller, &id, Role::Viewer)?;
+pub async fn history(State(state): State<AppState>, Path(id): Path<String>, page: Page) -> Result<Json<NodeEpochList>, ApiError> {
+    let node = reads::node(&state, &id)?;
     reads::long(&state, move |state| {
         let (heads, total) = epochs::page_since(&state.store.read()?, first_epoch(&node), page.offset(), page.limit())?;
         let hot = state.store.hot.read()?;

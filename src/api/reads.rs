@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::auth::Caller;
 use super::error::ApiError;
 use super::nodes::node_id;
 use super::state::AppState;
@@ -12,7 +11,6 @@ use crate::domain::audit::Actor;
 use crate::domain::ids::{NodeIndex, PoolIndex, UserId};
 use crate::domain::node::Node;
 use crate::domain::refusal::Refusal;
-use crate::domain::user::Role;
 use crate::storage::core::tables::{NODE_IDS, POOL_IDS};
 use crate::storage::core::{nodes, people, pools};
 use crate::storage::fault::Fault;
@@ -21,19 +19,8 @@ use crate::storage::table::{Read, Snapshot};
 /// Long reads at one time; the others wait for their turn, so that a few people with charts do not take both cores of a small machine.
 pub const LONG_READS: usize = 2;
 
-/// The node of a path, for the node itself or a person of at least this role. Who may not see it is not told whether it is there.
-pub fn node_for(state: &AppState, caller: &Caller, id: &str, role: Role) -> Result<Node, ApiError> {
-    let id = node_id(id);
-    match &id {
-        Ok(id) => caller.require_node_or(id, role)?,
-        Err(_) => caller.require(role)?,
-    }
-    Ok(nodes::by_id(&state.store.read()?, &id?)?.ok_or(Refusal::NodeNotFound)?)
-}
-
-/// The node of a path, for a person of at least this role; a node may not ask, not even for itself.
-pub fn node_for_person(state: &AppState, caller: &Caller, id: &str, role: Role) -> Result<Node, ApiError> {
-    caller.require(role)?;
+/// The node of this id. Who may ask was decided by the layer of `access`.
+pub fn node(state: &AppState, id: &str) -> Result<Node, ApiError> {
     Ok(nodes::by_id(&state.store.read()?, &node_id(id)?)?.ok_or(Refusal::NodeNotFound)?)
 }
 

@@ -98,7 +98,7 @@ async fn a_second_factor_is_asked_for_once_enabled_and_each_code_is_taken_once()
     assert!(!stored.windows(app.0.len()).any(|window| window == app.0), "the secret is sealed");
     let shown = site
         .as_bearer(
-            &site.login("root", PASSWORD, Some(&recovery[0])).await.1["access_token"].as_str().unwrap().to_owned(),
+            site.login("root", PASSWORD, Some(&recovery[0])).await.1["access_token"].as_str().unwrap(),
             Method::GET,
             "/api/v1/users",
             None,

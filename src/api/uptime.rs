@@ -3,7 +3,6 @@
 use axum::extract::State;
 use serde::Serialize;
 
-use super::auth::Caller;
 use super::error::{ApiError, ErrorBody};
 use super::json::{Json, Path};
 use super::poot::pico;
@@ -15,7 +14,6 @@ use crate::domain::money::Currency;
 use crate::domain::node::{Eligible, Node};
 use crate::domain::poot::ScoreState;
 use crate::domain::time::{Now, Slot};
-use crate::domain::user::Role;
 use crate::storage::core::epochs;
 use crate::storage::fault::Fault;
 use crate::storage::hot::days::{self, Day};
@@ -69,8 +67,8 @@ pub struct UptimeDay {
 /// When a node was there
 #[utoipa::path(get, path = "/nodes/{id}/poot/uptime", tag = "poot", security(("access" = ["poot:read"])), params(("id" = String, Path)),
     responses((status = 200, body = Uptime), (status = 404, body = ErrorBody)))]
-pub async fn show(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<Uptime>, ApiError> {
-    let node = reads::node_for(&state, &caller, &id, Role::Viewer)?;
+pub async fn show(State(state): State<AppState>, Path(id): Path<String>) -> Result<Json<Uptime>, ApiError> {
+    let node = reads::node(&state, &id)?;
     reads::long(&state, move |state| {
         let now = state.now();
         Ok(Json(Uptime { node_id: node.id.to_string(), slots: slots(state, &node, now)?, days: days(state, &node, now)? }))

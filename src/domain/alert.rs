@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::audit::Actor;
 use super::ids::AlertId;
+use super::security;
 use super::time::Timestamp;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
@@ -16,6 +17,8 @@ pub enum Severity {
 
 /// A measurement of a node passed its threshold; the topic is the metric.
 pub const RESOURCE_THRESHOLD: &str = "resource_threshold";
+/// Metrics of a threshold above whose critical limit (95 % where nothing else was set) the requirements want a security alert.
+const SECURITY_TOPICS: [&str; 2] = ["cpu_percent", "memory_percent"];
 /// Steps kept of one alert: the first, and the newest ones.
 pub const MAX_STEPS: usize = 50;
 /// Longest remark of an acknowledgement, in characters.
@@ -119,6 +122,13 @@ impl Alert {
         } else {
             State::Open
         }
+    }
+
+    /// About an attack, a mistake with money, a machine that is not what it was, or one that is used up: the security alerts of the requirements.
+    pub fn is_security(&self) -> bool {
+        let was_critical = self.history.iter().any(|step| step.severity == Severity::Critical);
+        let is_used_up = self.kind == RESOURCE_THRESHOLD && self.topic.as_deref().is_some_and(|topic| SECURITY_TOPICS.contains(&topic));
+        security::KINDS.contains(&self.kind.as_str()) || (is_used_up && was_critical)
     }
 
     /// When something last happened to it.

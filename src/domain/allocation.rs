@@ -61,7 +61,7 @@ impl Allocation {
         Allocation { cpu_hundredths, memory_bytes, disk_bytes, network_kbps }
     }
 
-    fn plus(&self, other: &Allocation) -> Allocation {
+    pub fn plus(&self, other: &Allocation) -> Allocation {
         let (mut sum, others) = (self.parts(), other.parts());
         for (own, other) in sum.iter_mut().zip(others) {
             if let Some(other) = other {

@@ -33,6 +33,14 @@ impl Action {
         }
     }
 
+    pub fn word(self) -> &'static str {
+        match self {
+            Action::Start => "start",
+            Action::Stop => "stop",
+            Action::Restart => "restart",
+        }
+    }
+
     /// The operation's name in the audit log.
     pub fn operation(self) -> &'static str {
         match self {

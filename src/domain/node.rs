@@ -74,7 +74,9 @@ impl Status {
             (_, _, Observed::Error) => Status::Error,
             (_, Wanted::Stopped, Observed::Active) => Status::Stopping,
             (_, Wanted::Stopped, _) => Status::Inactive,
-            (_, Wanted::Running, Observed::Starting | Observed::Inactive) => Status::Starting,
+            (_, Wanted::Running, Observed::Starting) => Status::Starting,
+            // It was told, and ended by itself.
+            (_, Wanted::Running, Observed::Inactive) => Status::Inactive,
             (_, Wanted::Running, Observed::Active) => Status::Active,
             (_, Wanted::Running, Observed::Unreachable) => Status::Unreachable,
         }
@@ -452,6 +454,7 @@ mod tests {
         use {Eligible as E, Observed as O, Wanted as W};
         let cases = [
             (O::Starting, W::Running, E::InService, Status::Starting),
+            (O::Inactive, W::Running, E::InService, Status::Inactive),
             (O::Active, W::Running, E::InService, Status::Active),
             (O::Active, W::Running, E::Suspended, Status::Active),
             (O::Active, W::Stopped, E::InService, Status::Stopping),

@@ -51,6 +51,11 @@ pub enum Kind {
     ThresholdsSet,
     Allocated,
     Released,
+    /// A command that changes nothing of what is wanted: a restart, or the same once more.
+    Commanded,
+    CommandDone,
+    CommandFailed,
+    CommandExpired,
 }
 
 /// What kinds have in common: what a history is filtered by.
@@ -62,7 +67,7 @@ pub enum Category {
     Identity,
     /// Went silent, was heard again.
     Status,
-    /// Wanted running or stopped.
+    /// What was asked of its workload, and how that ended.
     Command,
     Membership,
     /// Maintenance.
@@ -78,7 +83,9 @@ impl Kind {
         match self {
             Kind::Created | Kind::Enrolled | Kind::Reenrolled | Kind::Renamed | Kind::Deleted => Category::Identity,
             Kind::Unreachable | Kind::Back => Category::Status,
-            Kind::Started | Kind::Stopped => Category::Command,
+            Kind::Started | Kind::Stopped | Kind::Commanded | Kind::CommandDone | Kind::CommandFailed | Kind::CommandExpired => {
+                Category::Command
+            }
             Kind::MovedPool => Category::Membership,
             Kind::MaintenanceSet => Category::Eligibility,
             Kind::FingerprintDrift | Kind::FingerprintAccepted | Kind::HardwareChanged => Category::Hardware,

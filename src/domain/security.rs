@@ -7,6 +7,23 @@ use super::ledger::Book;
 use super::money::Units;
 use super::time::Timestamp;
 
+/// Somebody guesses passwords, codes or tokens; about an account, a network, or the manager as a whole.
+pub const FAILED_SIGN_INS: &str = "authentication_failures";
+/// About the payout.
+pub const UNUSUAL_PAYOUT: &str = "payout_unusual_amount";
+/// About the node.
+pub const FREQUENT_PAYOUTS: &str = "payouts_frequent";
+/// About the node.
+pub const SCORE_OFF: &str = "poot_deviation";
+/// A node's machine no longer looks like the one that enrolled.
+pub const FINGERPRINT_DRIFT: &str = "fingerprint_drift";
+/// A node's key was used by another machine.
+pub const KEY_ELSEWHERE: &str = "key_on_other_hardware";
+pub const TWO_ON_ONE_MACHINE: &str = "two_nodes_on_one_machine";
+/// Kinds of alerts that are about security, whatever their severity.
+pub const KINDS: [&str; 7] =
+    [FAILED_SIGN_INS, UNUSUAL_PAYOUT, FREQUENT_PAYOUTS, SCORE_OFF, FINGERPRINT_DRIFT, KEY_ELSEWHERE, TWO_ON_ONE_MACHINE];
+
 /// So many failed authentications within `FAILURE_WINDOW_MS`, of one account or from one network, are an alarm.
 pub const FAILURES: u32 = 5;
 pub const FAILURE_WINDOW_MS: i64 = 15 * 60 * 1_000;

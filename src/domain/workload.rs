@@ -5,12 +5,19 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::allocation::Allocation;
 use super::node::{Observed, ResourceLimits, Wanted};
+use super::time::Timestamp;
 
 /// Limits, capabilities and characters that a report may have; what is more is cut.
 const MAX_LIMITS: usize = 8;
 const MAX_CAPABILITIES: usize = 32;
 const MAX_TEXT: usize = 200;
+
+/// One that runs this long is calm: its next end counts as the first.
+pub const CALM_AFTER_MS: i64 = 60_000;
+/// One that is started again and again for so long is worth an alert; one that is not tried again is at once.
+pub const TROUBLE_AFTER_SECONDS: i64 = 300;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -142,6 +149,17 @@ impl Limits {
         }
     }
 
+    /// What a node may use: all that is allocated of it, within what was set for it.
+    pub fn in_force(set: Option<&ResourceLimits>, allocated: &Allocation) -> Limits {
+        let set = Limits::of(set);
+        Limits {
+            cpu_hundredths: tighter(set.cpu_hundredths, allocated.cpu_hundredths),
+            memory_bytes: tighter(set.memory_bytes, allocated.memory_bytes),
+            disk_bytes: tighter(set.disk_bytes, allocated.disk_bytes),
+            network_kbps: tighter(set.network_kbps, allocated.network_kbps),
+        }
+    }
+
     /// Those that are set, in their units.
     pub fn each(&self) -> impl Iterator<Item = (LimitedResource, u64)> {
         let all = [
@@ -152,6 +170,11 @@ impl Limits {
         ];
         all.into_iter().filter_map(|(resource, limit)| Some((resource, limit?)))
     }
+}
+
+/// Absent is no limit.
+fn tighter<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+    one.into_iter().chain(other).min()
 }
 
 /// A checked, positive number in a smaller unit.
@@ -198,6 +221,22 @@ impl WorkloadReport {
     /// A node whose workload runs, or that has none, is at work.
     pub fn is_at_work(&self) -> bool {
         !self.configured || self.state == WorkloadState::Running
+    }
+
+    /// It runs and did not just start, or has nothing to do.
+    pub fn is_calm(&self) -> bool {
+        let runs_well = self.state == WorkloadState::Running && i64::try_from(self.since_ms).unwrap_or(i64::MAX) >= CALM_AFTER_MS;
+        !self.configured || runs_well || self.state == WorkloadState::Stopped
+    }
+
+    /// It ended or could not be started, and should not have.
+    pub fn is_failing(&self) -> bool {
+        self.configured && matches!(self.state, WorkloadState::BackingOff | WorkloadState::Failed)
+    }
+
+    /// The order of this revision, or a later one, was taken over.
+    pub fn follows(&self, generation: u32, revision: u64) -> bool {
+        revision == 0 || (self.generation == generation && self.revision >= revision)
     }
 
     /// Cut to what the manager keeps of it.
@@ -249,10 +288,21 @@ pub struct WorkloadOrder {
     pub deadline_ms: Option<u64>,
 }
 
+/// Since when the workload of a node has no rest, by what was known `before`: the moments in which it seems to run between two ends are none.
+pub fn troubled_since(before: Option<Timestamp>, report: &WorkloadReport, now: Timestamp) -> Option<Timestamp> {
+    match report {
+        calm if calm.is_calm() => None,
+        failing if failing.is_failing() => before.or_else(|| Some(now.plus_ms(-i64::try_from(failing.since_ms).unwrap_or(0)))),
+        _ => before,
+    }
+}
+
 /// What is observed of a node that is heard: what its workload does, if it says so. Without a configured one, a stop that was taken over is the
-/// end of its work.
-pub fn observed_at_work(report: &WorkloadReport) -> Observed {
+/// end of its work. One that stands still is starting until it has been told (`is_told`) that it is wanted running; after that it has ended by
+/// itself, and its restart policy leaves it so.
+pub fn observed_at_work(report: &WorkloadReport, wanted: Wanted, is_told: bool) -> Observed {
     match (report.configured, report.state) {
+        (_, WorkloadState::Stopped) if wanted == Wanted::Running && !is_told => Observed::Starting,
         (false, WorkloadState::Stopped) => Observed::Inactive,
         (false, _) | (true, WorkloadState::Running | WorkloadState::Stopping) => Observed::Active,
         (true, WorkloadState::Starting) => Observed::Starting,
@@ -272,6 +322,16 @@ mod tests {
         assert_eq!((limits.cpu_hundredths, limits.memory_bytes, limits.network_kbps), (Some(1_235), Some(5), Some(1)));
         assert_eq!(limits.each().map(|(_, limit)| limit).collect::<Vec<_>>(), [1_235, 5, 1]);
         assert_eq!(Limits::of(None), Limits::default());
+    }
+
+    #[test]
+    fn the_tighter_of_what_was_set_and_what_is_allocated_is_in_force() {
+        let set = ResourceLimits { cpu_percent: Some(50.0), memory_bytes: Some(5), disk_bytes: Some(7), network_mbps: None };
+        let allocated = Allocation { cpu_hundredths: Some(2_500), memory_bytes: Some(9), disk_bytes: None, network_kbps: Some(11) };
+        let both = Limits { cpu_hundredths: Some(2_500), memory_bytes: Some(5), disk_bytes: Some(7), network_kbps: Some(11) };
+        assert_eq!(Limits::in_force(Some(&set), &allocated), both);
+        assert_eq!(Limits::in_force(Some(&set), &Allocation::default()), Limits::of(Some(&set)));
+        assert_eq!(Limits::in_force(None, &Allocation::default()), Limits::default());
     }
 
     #[test]
@@ -299,9 +359,45 @@ mod tests {
         ];
         for (state, observed) in cases {
             let report = WorkloadReport { configured: true, state, ..WorkloadReport::default() };
-            assert_eq!((observed_at_work(&report), report.is_at_work()), (observed, state == S::Running), "{state:?}");
+            assert_eq!(
+                (observed_at_work(&report, Wanted::Running, true), report.is_at_work()),
+                (observed, state == S::Running),
+                "{state:?}"
+            );
+            let before = if state == S::Stopped { Observed::Starting } else { observed };
+            assert_eq!(observed_at_work(&report, Wanted::Running, false), before, "{state:?}, not told yet");
+            assert_eq!(observed_at_work(&report, Wanted::Stopped, false), observed, "{state:?}");
             let none = WorkloadReport { configured: false, ..report };
             assert!(none.is_at_work());
         }
+    }
+
+    #[test]
+    fn trouble_lasts_until_it_runs_for_a_minute_or_rests() {
+        use WorkloadState as S;
+        let report = |state, since_ms| WorkloadReport { configured: true, state, since_ms, ..WorkloadReport::default() };
+        let (now, long_ago) = (Timestamp(1_000_000), Some(Timestamp(5)));
+        let cases = [
+            (S::BackingOff, 2_000, None, Some(Timestamp(998_000))),
+            (S::Failed, 0, None, Some(now)),
+            (S::BackingOff, 2_000, long_ago, long_ago),
+            (S::Starting, 0, long_ago, long_ago),
+            (S::Running, 59_999, long_ago, long_ago),
+            (S::Running, 60_000, long_ago, None),
+            (S::Stopping, 0, long_ago, long_ago),
+            (S::Stopped, 0, long_ago, None),
+            (S::Starting, 0, None, None),
+        ];
+        for (state, since_ms, before, after) in cases {
+            assert_eq!(troubled_since(before, &report(state, since_ms), now), after, "{state:?} {since_ms}");
+        }
+        assert_eq!(troubled_since(long_ago, &WorkloadReport { configured: false, ..report(S::Failed, 0) }, now), None);
+    }
+
+    #[test]
+    fn an_order_is_followed_from_its_revision_on() {
+        let report = WorkloadReport { generation: 2, revision: 7, ..WorkloadReport::default() };
+        assert!(report.follows(2, 7) && report.follows(2, 6) && report.follows(9, 0));
+        assert!(!report.follows(2, 8) && !report.follows(3, 7));
     }
 }

@@ -12,6 +12,7 @@ mod schedule;
 mod security;
 mod silence;
 mod thresholds;
+mod workloads;
 
 use std::sync::Arc;
 
@@ -81,7 +82,8 @@ impl Context {
             Job::Housekeeping => housekeeping::run(self).await,
             Job::Silence => {
                 silence::run(self).await?;
-                commands::run(self).await
+                commands::run(self).await?;
+                workloads::run(self).await
             }
             Job::Rollups => rollups::run(self).await,
             Job::Security => security::run(self).await,

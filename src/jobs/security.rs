@@ -8,7 +8,8 @@ use crate::domain::alert::Severity;
 use crate::domain::audit::Kept;
 use crate::domain::poot::ScoreState;
 use crate::domain::security::{
-    FAILURE_WINDOW_MS, Failure, Paid, RECENT_MS, far_off, frequent, is_failed_proof, under_attack, unusual_amounts,
+    FAILED_SIGN_INS, FAILURE_WINDOW_MS, FREQUENT_PAYOUTS, Failure, Paid, RECENT_MS, SCORE_OFF, UNUSUAL_PAYOUT, far_off, frequent,
+    is_failed_proof, under_attack, unusual_amounts,
 };
 use crate::domain::time::Now;
 use crate::live::network;
@@ -18,15 +19,6 @@ use crate::storage::core::{alerts, epochs, nodes, payouts};
 use crate::storage::fault::Fault;
 use crate::storage::hot;
 use crate::storage::table::Snapshot;
-
-/// Somebody guesses passwords, codes or tokens; about an account, a network, or the manager as a whole.
-pub const FAILED_SIGN_INS: &str = "authentication_failures";
-/// About the payout.
-pub const UNUSUAL_PAYOUT: &str = "payout_unusual_amount";
-/// About the node.
-pub const FREQUENT_PAYOUTS: &str = "payouts_frequent";
-/// About the node.
-pub const SCORE_OFF: &str = "poot_deviation";
 
 /// Refusals of the last minutes that are counted; the counted ones stand for many each.
 const MAX_REFUSALS: usize = 2_000;

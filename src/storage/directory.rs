@@ -4,11 +4,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::core::commands;
 use super::core::tables::NODES;
-use super::fault::Fault;
+use super::core::{allocations, commands};
+use super::fault::{Fault, TxError};
 use super::table::{Read, WriteTx};
 use crate::crypto::PublicKey;
+use crate::domain::allocation::Allocation;
 use crate::domain::command::{Command, Order};
 use crate::domain::enrolment::Fingerprint;
 use crate::domain::ids::{NodeId, NodeIndex, PoolIndex};
@@ -32,7 +33,7 @@ pub struct NodeEntry {
     pub eligible: Timeline<Eligible>,
     pub pool: Timeline<Option<PoolIndex>>,
     pub enrolled_from: Option<Slot>,
-    /// What its workload may use.
+    /// What its workload may use: its allocations, within its configuration.
     pub limits: Limits,
 }
 
@@ -44,7 +45,7 @@ pub struct Standing {
 }
 
 impl NodeEntry {
-    fn of(node: &Node) -> NodeEntry {
+    fn of(node: &Node, allocated: &Allocation) -> NodeEntry {
         let identity = node.identity.as_ref();
         NodeEntry {
             id: node.id.clone(),
@@ -58,7 +59,7 @@ impl NodeEntry {
             eligible: node.eligible.clone(),
             pool: node.pool.clone(),
             enrolled_from: node.enrolled_from,
-            limits: Limits::of(node.configuration.resource_limits.as_ref()),
+            limits: Limits::in_force(node.configuration.resource_limits.as_ref(), allocated),
         }
     }
 
@@ -113,9 +114,9 @@ pub struct Directory(RwLock<Maps>);
 
 impl Directory {
     pub fn load(read: &impl Read) -> Result<Arc<Directory>, Fault> {
-        let directory = Directory::default();
+        let (directory, allocated) = (Directory::default(), allocations::totals(read)?);
         read.for_each(NODES, .., |_, node| {
-            directory.put(NodeEntry::of(&node));
+            directory.put(NodeEntry::of(&node, &allocated.get(&node.index).copied().unwrap_or_default()));
             std::ops::ControlFlow::Continue(())
         })?;
         for (node, standing) in commands::standings(read)? {
@@ -191,9 +192,10 @@ impl Directory {
 }
 
 /// Has the directory follow once this transaction commits.
-pub fn follow(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, node: &Node) {
-    let (directory, entry) = (Arc::clone(directory), NodeEntry::of(node));
+pub fn follow(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, node: &Node) -> Result<(), TxError> {
+    let (directory, entry) = (Arc::clone(directory), NodeEntry::of(node, &allocations::total(tx, node.index)?));
     tx.after_commit(move || directory.put(entry));
+    Ok(())
 }
 
 /// Has the directory follow a node's command once this transaction commits.

@@ -15,7 +15,7 @@ use crate::domain::metrics::Sample;
 use crate::domain::refusal::Refusal;
 use crate::domain::threshold::Reading;
 use crate::domain::time::{BootMs, Now, SLOT_MS, Slot, Timestamp};
-use crate::domain::workload::{WorkloadReport, bounded_capabilities};
+use crate::domain::workload::{WorkloadReport, bounded_capabilities, troubled_since};
 use crate::wire::{Item, Report};
 
 /// Bytes of samples that may wait for a flush; beyond it reports are refused with "busy" and the agents keep them.
@@ -62,6 +62,8 @@ pub struct Workload {
     pub at: Timestamp,
     pub report: WorkloadReport,
     pub capabilities: Vec<String>,
+    /// Since when it fails again and again.
+    pub troubled_since: Option<Timestamp>,
 }
 
 /// The metrics of the newest sample of a node.
@@ -252,9 +254,11 @@ impl Intake {
         if let Some(newest) = report.items.last() {
             seat.latest = Some(Latest { at: now.wall.plus_ms(-age_ms(newest)), sample: newest.sample.clone() });
         }
+        let before = seat.workload.take().and_then(|known| known.troubled_since);
         seat.workload = report.workload.clone().map(|workload| {
             let (report, capabilities) = (workload.bounded(), bounded_capabilities(report.capabilities.clone()));
-            Workload { at: now.wall, report, capabilities }
+            let troubled_since = troubled_since(before, &report, now.wall);
+            Workload { at: now.wall, report, capabilities, troubled_since }
         });
         let at_work = |item: &Item, slot| item.running != Some(false) && wanted(slot);
         let works_now = report.workload.as_ref().is_none_or(WorkloadReport::is_at_work);
@@ -275,8 +279,9 @@ impl Intake {
             return Err(NotTaken::Refused(Refusal::ReportReplayed));
         }
         seat.asked_number = number;
-        let capabilities = seat.workload.take().map(|known| known.capabilities).unwrap_or_default();
-        seat.workload = Some(Workload { at: now.wall, report: report.clone().bounded(), capabilities });
+        let (capabilities, before) = seat.workload.take().map(|known| (known.capabilities, known.troubled_since)).unwrap_or_default();
+        let troubled_since = troubled_since(before, report, now.wall);
+        seat.workload = Some(Workload { at: now.wall, report: report.clone().bounded(), capabilities, troubled_since });
         Ok(())
     }
 
@@ -285,9 +290,9 @@ impl Intake {
         self.state().seats.get(node.position()).and_then(|seat| seat.workload.clone())
     }
 
-    /// The state of the workload alone, of every node index that is known.
-    pub fn workloads(&self) -> Vec<Option<WorkloadReport>> {
-        self.state().seats.iter().map(|seat| seat.workload.as_ref().map(|workload| workload.report.clone())).collect()
+    /// The same of every node index that is known.
+    pub fn workloads(&self) -> Vec<Option<Workload>> {
+        self.state().seats.iter().map(|seat| seat.workload.clone()).collect()
     }
 
     /// Gives one item its slot: the present one when it is the live item, its witness's, or the one it was measured in.

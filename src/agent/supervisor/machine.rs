@@ -2,12 +2,10 @@
 
 use crate::domain::node::Wanted;
 use crate::domain::time::BootMs;
-use crate::domain::workload::{RestartPolicy, WorkloadExit, WorkloadState};
+use crate::domain::workload::{CALM_AFTER_MS, RestartPolicy, WorkloadExit, WorkloadState};
 
 /// A process that lives this long has started.
 const STARTED_AFTER_MS: i64 = 500;
-/// One that runs this long is calm: the next end counts as the first.
-const CALM_AFTER_MS: i64 = 60_000;
 const FIRST_PAUSE_MS: i64 = 1_000;
 const LONGEST_PAUSE_MS: i64 = 300_000;
 /// A process that outlives SIGKILL (it waits for a disk) is killed again this often.

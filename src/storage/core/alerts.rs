@@ -10,6 +10,7 @@ use crate::domain::audit::{Act, Actor};
 use crate::domain::ids::{AlertId, NodeIndex};
 use crate::domain::node_event::{Kind, NodeEvent};
 use crate::domain::refusal::Refusal;
+use crate::domain::security::FINGERPRINT_DRIFT;
 use crate::domain::time::Timestamp;
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, WriteTx};
@@ -19,7 +20,7 @@ pub const MAX_ALERTS: u64 = 5_000;
 /// Old alerts looked at per new one.
 const PRUNE: usize = 100;
 /// Kinds whose beginning and end are events of the node already.
-const TOLD_ALREADY: [&str; 2] = ["node_unreachable", "fingerprint_drift"];
+const TOLD_ALREADY: [&str; 2] = ["node_unreachable", FINGERPRINT_DRIFT];
 
 /// Which open alert is meant: there is one of each at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -226,6 +227,8 @@ pub struct Filter {
     pub severity: Option<Severity>,
     pub kind: Option<String>,
     pub subject: Option<String>,
+    /// Whether it is about security.
+    pub security: Option<bool>,
     /// Raised in `[from, to)`.
     pub from: Option<Timestamp>,
     pub to: Option<Timestamp>,
@@ -241,6 +244,7 @@ impl Filter {
         state
             && self.severity.is_none_or(|s| s == alert.severity)
             && self.kind.as_ref().is_none_or(|kind| *kind == alert.kind)
+            && self.security.is_none_or(|security| security == alert.is_security())
             && self.subject.as_ref().is_none_or(|subject| *subject == alert.subject)
             && self.from.is_none_or(|from| alert.raised_at >= from)
             && self.to.is_none_or(|to| alert.raised_at < to)

@@ -1,6 +1,8 @@
 //! Named shares of nodes. The sum of a node's is what its supervisor enforces.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use super::tables::ALLOCATIONS;
 use super::{audit, node_events, nodes};
@@ -10,6 +12,7 @@ use crate::domain::ids::{AllocationId, NodeId, NodeIndex};
 use crate::domain::node::Node;
 use crate::domain::node_event::{Kind, NodeEvent};
 use crate::domain::refusal::Refusal;
+use crate::storage::directory::{self, Directory};
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, WriteTx};
 
@@ -31,36 +34,57 @@ pub fn total(read: &impl Read, node: NodeIndex) -> Result<Allocation, Fault> {
     Ok(allocation::total(&of_node(read, node)?))
 }
 
+/// The same for every node that has any, in one walk.
+pub fn totals(read: &impl Read) -> Result<HashMap<NodeIndex, Allocation>, Fault> {
+    let mut totals: HashMap<NodeIndex, Allocation> = HashMap::new();
+    read.for_each(ALLOCATIONS, .., |(node, _), one| {
+        let total = totals.entry(NodeIndex(node)).or_default();
+        *total = total.plus(&one.amounts);
+        ControlFlow::Continue(())
+    })?;
+    Ok(totals)
+}
+
 /// What the node can give at all; none while its hardware is not known.
 pub fn capacity(node: &Node) -> Option<Allocation> {
     node.hardware.as_ref().map(|hardware| allocation::capacity(hardware, node.configuration.resource_limits.as_ref()))
 }
 
+/// `new` is the allocation's id, its name and what it takes.
 pub fn allocate(
     tx: &mut WriteTx<'_>,
+    directory: &Arc<Directory>,
     act: &Act,
     node: &NodeId,
-    id: &AllocationId,
-    name: &str,
-    amounts: &Allocation,
+    (id, name, amounts): (&AllocationId, &str, &Allocation),
 ) -> Result<NamedAllocation, TxError> {
     let node = nodes::require(tx, node)?;
     allocation::check(name, amounts, capacity(&node).as_ref(), &of_node(tx, node.index)?)?;
     let (created_at, created_by) = (act.now.wall, act.actor.clone());
     let made = NamedAllocation { id: id.clone(), name: name.to_owned(), amounts: *amounts, created_at, created_by };
     tx.put(ALLOCATIONS, &(node.index.0, id.to_string()), &made)?;
+    directory::follow(tx, directory, &node)?;
     node_events::append(tx, node.index, NodeEvent::by(act, Kind::Allocated, Some(made.name.clone())))?;
     audit::append(tx, act.draft("node.allocate", node.id.as_str()).because(id.as_str()))?;
     Ok(made)
 }
 
-pub fn release(tx: &mut WriteTx<'_>, act: &Act, node: &NodeId, id: &str) -> Result<(), TxError> {
+pub fn release(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, node: &NodeId, id: &str) -> Result<(), TxError> {
     let node = nodes::require(tx, node)?;
     let key = (node.index.0, id.to_owned());
     let gone = tx.get(ALLOCATIONS, &key)?.ok_or(Refusal::AllocationNotFound)?;
     tx.delete(ALLOCATIONS, &key)?;
+    directory::follow(tx, directory, &node)?;
     node_events::append(tx, node.index, NodeEvent::by(act, Kind::Released, Some(gone.name)))?;
     audit::append(tx, act.draft("node.release", node.id.as_str()).because(id))?;
+    Ok(())
+}
+
+/// The node is gone.
+pub(super) fn forget(tx: &mut WriteTx<'_>, node: NodeIndex) -> Result<(), TxError> {
+    for allocation in of_node(tx, node)? {
+        tx.delete(ALLOCATIONS, &(node.0, allocation.id.to_string()))?;
+    }
     Ok(())
 }
 
@@ -81,19 +105,26 @@ mod tests {
         let half = Allocation { cpu_hundredths: Some(5_000), ..Allocation::default() };
         let take = |node: u32, n: u32| {
             let id = AllocationId::parse(&format!("alloc_{n:06}")).unwrap();
-            f.write(move |tx, _| allocate(tx, &act(), &node_id(node), &id, &format!("share-{n}"), &half))
+            f.write(move |tx, d| allocate(tx, d, &act(), &node_id(node), (&id, &format!("share-{n}"), &half)))
         };
         let of = |n: u32| nodes::by_id(&f.store.read().unwrap(), &node_id(n)).unwrap().unwrap().index;
-        (take(1, 1).unwrap(), take(1, 2).unwrap(), take(2, 3).unwrap());
+        for (node, n) in [(1, 1), (1, 2), (2, 3)] {
+            take(node, n).unwrap();
+        }
         let audited = f.audited();
         assert_eq!(take(1, 4).unwrap_err().name(), "ResourceLimitExceeded");
         assert_eq!(f.audited(), audited, "a refused one leaves nothing");
         let sum = |n| total(&f.store.read().unwrap(), of(n)).unwrap().cpu_hundredths;
         assert_eq!((sum(1), sum(2)), (Some(10_000), Some(5_000)));
-        let give = |node: u32, id: &'static str| f.write(move |tx, _| release(tx, &act(), &node_id(node), id));
+        let give = |node: u32, id: &'static str| f.write(move |tx, d| release(tx, d, &act(), &node_id(node), id));
         assert_eq!(give(1, "alloc_000003"), Err(Refusal::AllocationNotFound), "another node's");
         give(1, "alloc_000001").unwrap();
         assert_eq!((sum(1), give(1, "alloc_000001")), (Some(5_000), Err(Refusal::AllocationNotFound)));
         take(1, 5).unwrap();
+        let limits = |directory: &Directory| directory.by_id(&node_id(2)).unwrap().limits;
+        assert_eq!(limits(&f.store.directory).cpu_hundredths, Some(5_000), "what a supervisor is sent");
+        assert_eq!(limits(&Directory::load(&f.store.read().unwrap()).unwrap()), limits(&f.store.directory), "after a restart too");
+        give(2, "alloc_000003").unwrap();
+        assert_eq!(limits(&f.store.directory).cpu_hundredths, None);
     }
 }

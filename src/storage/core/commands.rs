@@ -5,13 +5,14 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::tables::{COMMANDS, ORDERS};
-use super::{audit, nodes};
+use super::{audit, node_events, nodes};
 use crate::domain::audit::Act;
 use crate::domain::command::{Action, Command, CommandState, MAX_COMMANDS, Order};
 use crate::domain::ids::{NodeId, NodeIndex};
 use crate::domain::node::{Node, Wanted};
+use crate::domain::node_event::{Kind, NodeEvent};
 use crate::domain::registration::StatusChange;
-use crate::domain::time::Now;
+use crate::domain::time::{Now, Timestamp};
 use crate::storage::directory::{Directory, Standing, follow_standing};
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, WriteTx};
@@ -54,28 +55,62 @@ pub(super) fn issue(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act,
         standing(tx, node.index)?.unwrap_or_else(|| Standing { order: Order::initial(node.wanted), open: None });
     order.follow(action, act.now);
     if let Some(mut older) = open {
-        older.end(CommandState::Expired, format!("a newer command took its place: {}", order.revision), act.now.wall);
+        let outcome = format!("a newer command took its place: {}", order.revision);
+        end(tx, node.index, &mut older, CommandState::Expired, outcome, act.now.wall)?;
         tx.put(COMMANDS, &(node.index.0, older.revision), &older)?;
     }
     let command = Command::new(action, order.revision, act.actor.clone(), act.now.wall);
     make_room(tx, node.index)?;
     tx.put(COMMANDS, &(node.index.0, command.revision), &command)?;
     tx.put(ORDERS, &node.index.0, &order)?;
+    // Where what is wanted changes, the change of the node's record tells it.
+    if action == Action::Restart || node.wanted == action.wanted() {
+        node_events::append(tx, node.index, NodeEvent::by(act, Kind::Commanded, Some(action.word().to_owned())))?;
+    }
     follow_standing(tx, directory, node.index, Standing { order, open: Some(command.clone()) });
     Ok(command)
 }
 
+/// Ends a command, and tells so in the node's history, by the name of who asked for it.
+fn end(
+    tx: &mut WriteTx<'_>,
+    node: NodeIndex,
+    command: &mut Command,
+    state: CommandState,
+    outcome: String,
+    at: Timestamp,
+) -> Result<(), TxError> {
+    let kind = match state {
+        CommandState::Done => Kind::CommandDone,
+        CommandState::Failed => Kind::CommandFailed,
+        CommandState::Expired | CommandState::Pending | CommandState::Delivered => Kind::CommandExpired,
+    };
+    let detail = Some(format!("{}: {outcome}", command.action.word()));
+    command.end(state, outcome, at);
+    node_events::append(tx, node, NodeEvent { at, kind, detail, actor: command.by.clone() })
+}
+
 fn make_room(tx: &mut WriteTx<'_>, node: NodeIndex) -> Result<(), TxError> {
+    let most = usize::try_from(MAX_COMMANDS).unwrap_or(usize::MAX);
+    keep_newest(tx, node, most.saturating_sub(1))
+}
+
+fn keep_newest(tx: &mut WriteTx<'_>, node: NodeIndex, kept: usize) -> Result<(), TxError> {
     let mut revisions = Vec::new();
     tx.for_each(COMMANDS, (node.0, 0)..=(node.0, u64::MAX), |(_, revision), _| {
         revisions.push(revision);
         ControlFlow::Continue(())
     })?;
-    let most = usize::try_from(MAX_COMMANDS).unwrap_or(usize::MAX);
-    for revision in revisions.iter().rev().skip(most.saturating_sub(1)) {
+    for revision in revisions.iter().rev().skip(kept) {
         tx.delete(COMMANDS, &(node.0, *revision))?;
     }
     Ok(())
+}
+
+/// The node is gone.
+pub(super) fn forget(tx: &mut WriteTx<'_>, node: NodeIndex) -> Result<(), TxError> {
+    tx.delete(ORDERS, &node.0)?;
+    keep_newest(tx, node, 0)
 }
 
 /// Writes how far the open command of a node has come; none when it is another one by now.
@@ -93,7 +128,7 @@ pub fn advance(
     }
     match to {
         Progress::Delivered => (command.state, command.delivered_at) = (CommandState::Delivered, Some(now.wall)),
-        Progress::Ended(state, outcome) => command.end(*state, outcome.clone(), now.wall),
+        Progress::Ended(state, outcome) => end(tx, node, &mut command, *state, outcome.clone(), now.wall)?,
     }
     tx.put(COMMANDS, &(node.0, revision), &command)?;
     let open = Some(command.clone()).filter(Command::is_open);

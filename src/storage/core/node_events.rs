@@ -167,6 +167,7 @@ mod tests {
             (Kind::Stopped, None),
             (Kind::MovedPool, Some("no pool to one".to_owned())),
             (Kind::Started, None),
+            (Kind::CommandExpired, Some("stop: a newer command took its place: 2".to_owned())),
             (Kind::Deleted, None),
         ];
         assert_eq!(told(&f, node.index), expected);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::ledger::Accrued;
 use super::tables::{Index, NODE_IDS, NODE_KEYS, NODE_NAMES, NODES, RETIRED_NODES};
-use super::{alerts, audit, commands, epochs, ledger, meta, node_events, pools};
+use super::{alerts, allocations, audit, commands, epochs, ledger, meta, node_events, pools, thresholds};
 use crate::crypto::PublicKey;
 use crate::domain::alert::Severity;
 use crate::domain::audit::Act;
@@ -18,6 +18,7 @@ use crate::domain::node_event::{Kind, NodeEvent};
 use crate::domain::pool::Pool;
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::registration::{NewNode, NodeChange, change_from_next_slot};
+use crate::domain::security::FINGERPRINT_DRIFT;
 use crate::domain::time::Timeline;
 use crate::storage::directory::{self, Directory};
 use crate::storage::fault::{Fault, TxError};
@@ -103,7 +104,7 @@ pub fn create(
     let pool = pool.map(|pool| pool.index);
     check_name_free(tx, pool, &new.name)?;
     let node = insert(tx, act, id, pool, new)?;
-    directory::follow(tx, directory, &node);
+    directory::follow(tx, directory, &node)?;
     audit::append(tx, act.draft("node.create", id.as_str()))?;
     Ok(node)
 }
@@ -161,7 +162,7 @@ pub(super) fn replace(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Ac
         tx.put(NODE_NAMES, &new, &Index(node.index.0))?;
     }
     tx.put(NODES, &node.index.0, node)?;
-    directory::follow(tx, directory, node);
+    directory::follow(tx, directory, node)?;
     node_events::record_changes(tx, act, before, node)
 }
 
@@ -236,8 +237,8 @@ pub fn leave(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, pool: 
     Ok(node)
 }
 
-/// Takes the node out of the fleet. `has_money` says whether anything is owed to it or on its way. Its id and index stay taken and its record stays readable; its
-/// name and its key are free again.
+/// Takes the node out of the fleet. `has_money` says whether anything is owed to it or on its way. Its id and index stay taken and its record and its history stay
+/// readable; its name and its key are free again, and what it was promised, told and watched by is gone.
 pub fn delete(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, id: &NodeId, has_money: bool) -> Result<Node, TxError> {
     let node = require(tx, id)?;
     if has_money {
@@ -249,13 +250,15 @@ pub fn delete(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, id: &
         tx.delete(NODE_KEYS, &identity.key.0)?;
     }
     tx.put(RETIRED_NODES, &node.index.0, &node)?;
+    allocations::forget(tx, node.index)?;
+    thresholds::forget(tx, node.index)?;
+    commands::forget(tx, node.index)?;
+    alerts::resolve(tx, FINGERPRINT_DRIFT, id.as_str(), act.now.wall)?;
     directory::forget(tx, directory, node.index);
     node_events::append(tx, node.index, NodeEvent::by(act, Kind::Deleted, None))?;
     audit::append(tx, act.draft("node.delete", id.as_str()))?;
     Ok(node)
 }
-
-const DRIFT_ALERT: &str = "fingerprint_drift";
 
 /// Records that a machine no longer looks like the accepted one: payouts of the node hold until an admin accepts. The first departure stays.
 pub fn report_drift(
@@ -273,7 +276,7 @@ pub fn report_drift(
     }
     replace(tx, directory, act, &before, &mut node)?;
     let message = format!("{} no longer looks like the machine that enrolled; its payouts hold until an admin accepts it", node.name);
-    alerts::raise(tx, DRIFT_ALERT, id.as_str(), Severity::Warning, &message, act.now.wall)?;
+    alerts::raise(tx, FINGERPRINT_DRIFT, id.as_str(), Severity::Warning, &message, act.now.wall)?;
     audit::append(tx, act.draft("node.fingerprint.drift", id.as_str()))?;
     Ok(node)
 }
@@ -286,7 +289,7 @@ pub fn accept_fingerprint(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act:
     let Some(drift) = identity.drift.take() else { return Ok(before) };
     identity.fingerprint = drift;
     replace(tx, directory, act, &before, &mut node)?;
-    alerts::resolve(tx, DRIFT_ALERT, id.as_str(), act.now.wall)?;
+    alerts::resolve(tx, FINGERPRINT_DRIFT, id.as_str(), act.now.wall)?;
     audit::append(tx, act.draft("node.fingerprint.accept", id.as_str()))?;
     Ok(node)
 }
@@ -372,6 +375,40 @@ mod tests {
         assert!(make(&f, 2, "one", None).unwrap().index > node.index);
         let read = f.store.read().unwrap();
         assert_eq!((by_id(&read, &node_id(1)).unwrap(), ever(&read, node.index).unwrap()), (None, Some(node)));
+    }
+
+    #[test]
+    fn what_a_deleted_node_was_promised_and_told_goes_with_it() {
+        use super::super::tables::{ALLOCATIONS, COMMANDS, NODE_THRESHOLDS, OPEN_ALERTS, ORDERS};
+        use crate::domain::allocation::Allocation;
+        use crate::domain::ids::AllocationId;
+        use crate::domain::threshold::ThresholdSet;
+        let f = Fixture::new();
+        for (n, name) in [(1, "one"), (2, "two")] {
+            f.write(move |tx, d| {
+                let new = NewNode { hardware: Some(hardware()), ..new_node(name, None) };
+                create(tx, d, &act(), &node_id(n), &new, MAX_NODES)?;
+                commands::ask(tx, d, &act(), &node_id(n), Action::Restart, true, true)?;
+                commands::ask(tx, d, &act(), &node_id(n), Action::Stop, true, true)?;
+                let half = Allocation { cpu_hundredths: Some(5_000), ..Allocation::default() };
+                let id = AllocationId::parse(&format!("alloc_{n:06}")).map_err(|_| Refusal::AllocationNotFound)?;
+                allocations::allocate(tx, d, &act(), &node_id(n), (&id, "half", &half))?;
+                let set = ThresholdSet { duration_seconds: Some(600), ..ThresholdSet::default() };
+                thresholds::set_node(tx, &act(), &node_id(n), &set)
+            })
+            .unwrap();
+        }
+        enrolled(&f, 1);
+        f.write(|tx, d| report_drift(tx, d, &act(), &node_id(1), &fingerprint(9))).unwrap();
+        let rows = || {
+            let read = f.store.read().unwrap();
+            let counts = [read.count(ALLOCATIONS), read.count(NODE_THRESHOLDS), read.count(ORDERS), read.count(COMMANDS)];
+            (counts.map(Result::unwrap), read.count(OPEN_ALERTS).unwrap())
+        };
+        assert_eq!(rows(), ([2, 2, 2, 4], 1));
+        f.write(|tx, d| delete(tx, d, &act(), &node_id(1), false)).unwrap();
+        assert_eq!(rows(), ([1, 1, 1, 2], 0), "the other node keeps its own");
+        assert_eq!(Directory::load(&f.store.read().unwrap()).unwrap().len(), 1);
     }
 
     #[test]

@@ -93,7 +93,7 @@ pub fn erase_operator(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, id: &Nod
         tx.delete(NODE_NAMES, &nodes::name_key(before.pool_now(), &before.name))?;
         tx.put(NODE_NAMES, &nodes::name_key(left.pool_now(), &left.name), &Index(left.index.0))?;
         tx.put(NODES, &left.index.0, &left)?;
-        directory::follow(tx, directory, &left);
+        directory::follow(tx, directory, &left)?;
     } else {
         tx.put(RETIRED_NODES, &left.index.0, &left)?;
     }
@@ -268,7 +268,7 @@ mod tests {
                 node.location = Some(Location { country, region: mark("region"), city: mark("city"), coordinates, timezone: None });
                 node.identity = Some(Identity { key: key(1), fingerprint: fingerprint(1), drift: None, enrolled_at: at(0).wall });
                 tx.put(NODES, &node.index.0, &node)?;
-                directory::follow(tx, directory, &node);
+                directory::follow(tx, directory, &node)?;
                 crate::storage::core::alerts::raise(
                     tx,
                     "test",

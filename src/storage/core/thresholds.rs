@@ -61,6 +61,12 @@ pub fn set_pool(tx: &mut WriteTx<'_>, act: &Act, id: &PoolId, set: &ThresholdSet
     Ok(thresholds)
 }
 
+/// The node is gone.
+pub(super) fn forget(tx: &mut WriteTx<'_>, node: NodeIndex) -> Result<(), TxError> {
+    tx.delete(NODE_THRESHOLDS, &node.0)?;
+    Ok(())
+}
+
 fn checked(thresholds: Thresholds) -> Result<Thresholds, TxError> {
     let mut errors = FieldErrors::default();
     thresholds.check(&mut errors);

@@ -1,6 +1,6 @@
-import { encode } from 'uqr';
+import { generate } from 'lean-qr/nano';
 import { expect, test } from 'vitest';
-import { pathOfModules, QUIET } from './qr';
+import { modulesOf, pathOfModules, QUIET } from './qr';
 
 /** Draws the path again, module by module. */
 function drawn(path: string, size: number): boolean[][] {
@@ -16,6 +16,7 @@ test('runs become rectangles', () => {
 });
 
 test('the path draws exactly the code', () => {
-  const { data, size } = encode('lucid-node-management agent --manager http://192.168.1.20:8095', { border: 0 });
-  expect(drawn(pathOfModules(data), size)).toEqual(data);
+  const code = generate('lucid-node-management agent --manager http://192.168.1.20:8095');
+  const modules = modulesOf(code);
+  expect(drawn(pathOfModules(modules), code.size)).toEqual(modules);
 });

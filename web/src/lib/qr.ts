@@ -17,3 +17,8 @@ export function pathOfModules(dark: readonly (readonly boolean[])[]): string {
   });
   return path;
 }
+
+/** The modules of a code, row by row. */
+export function modulesOf({ size, get }: { size: number; get: (x: number, y: number) => boolean }): boolean[][] {
+  return Array.from({ length: size }, (_, y) => Array.from({ length: size }, (_, x) => get(x, y)));
+}

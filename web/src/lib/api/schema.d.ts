@@ -2153,6 +2153,11 @@ export interface components {
             /** @description RFC 3339, UTC. */
             raised_at: string;
             resolved_at?: string | null;
+            /**
+             * @description A security alert: about attempts to get in, unusual payouts and scores, a machine that is another one, or CPU or memory beyond its critical limit (95 % where
+             *     nothing else was set).
+             */
+            security: boolean;
             severity: components["schemas"]["Severity"];
             /** @description `open`; `acknowledged`: open, and someone has seen it; `unknown`: its subject is silent, so nobody can tell whether it is over; `resolved`. */
             state: components["schemas"]["AlertState"];
@@ -3371,6 +3376,8 @@ export interface components {
             action: components["schemas"]["NodeCommandAction"];
             /** @description Id of the person who asked, or `console`. */
             by?: string | null;
+            /** @description As it is now; null where nobody knows it any more. */
+            by_name?: string | null;
             created_at: string;
             /** @description Until then it is to be carried out. */
             deadline: string;
@@ -3497,7 +3504,7 @@ export interface components {
          * @description New kinds go to the end: stored records name a kind by its place.
          * @enum {string}
          */
-        NodeEventKind: "created" | "enrolled" | "reenrolled" | "renamed" | "moved_pool" | "maintenance_set" | "started" | "stopped" | "unreachable" | "back" | "fingerprint_drift" | "fingerprint_accepted" | "address_changed" | "payout_paid" | "payout_failed" | "payout_review" | "deleted" | "alert_raised" | "alert_changed" | "alert_acknowledged" | "alert_resolved" | "hardware_changed" | "configured" | "thresholds_set" | "allocated" | "released";
+        NodeEventKind: "created" | "enrolled" | "reenrolled" | "renamed" | "moved_pool" | "maintenance_set" | "started" | "stopped" | "unreachable" | "back" | "fingerprint_drift" | "fingerprint_accepted" | "address_changed" | "payout_paid" | "payout_failed" | "payout_review" | "deleted" | "alert_raised" | "alert_changed" | "alert_acknowledged" | "alert_resolved" | "hardware_changed" | "configured" | "thresholds_set" | "allocated" | "released" | "commanded" | "command_done" | "command_failed" | "command_expired";
         NodeEventList: {
             /** @description Newest first; of one node the newest 1000 are kept. */
             events: components["schemas"]["NodeEvent"][];
@@ -5058,6 +5065,8 @@ export interface operations {
                 kind?: string;
                 /** @description Id of what it is about. */
                 subject?: string;
+                /** @description `true`: security alerts; `false`: the others. */
+                security?: string;
                 /** @description Raised at or after; RFC 3339. */
                 from?: string;
                 /** @description Raised before; RFC 3339. */
@@ -5094,6 +5103,7 @@ export interface operations {
                      *           "message": "text",
                      *           "raised_at": "2026-09-21T14:13:20Z",
                      *           "resolved_at": "2026-09-21T14:13:20Z",
+                     *           "security": false,
                      *           "severity": "info",
                      *           "state": "open",
                      *           "subject": "pool_default",
@@ -5167,6 +5177,7 @@ export interface operations {
                      *       "message": "text",
                      *       "raised_at": "2026-09-21T14:13:20Z",
                      *       "resolved_at": "2026-09-21T14:13:20Z",
+                     *       "security": false,
                      *       "severity": "info",
                      *       "state": "open",
                      *       "subject": "pool_default",
@@ -5240,6 +5251,7 @@ export interface operations {
                      *       "message": "text",
                      *       "raised_at": "2026-09-21T14:13:20Z",
                      *       "resolved_at": "2026-09-21T14:13:20Z",
+                     *       "security": false,
                      *       "severity": "info",
                      *       "state": "open",
                      *       "subject": "pool_default",
@@ -9170,6 +9182,7 @@ export interface operations {
                      *         {
                      *           "action": "start",
                      *           "by": "ada",
+                     *           "by_name": "text",
                      *           "created_at": "2026-09-21T14:13:20Z",
                      *           "deadline": "text",
                      *           "delivered_at": "2026-09-21T14:13:20Z",
@@ -10666,6 +10679,7 @@ export interface operations {
                      *       "command": {
                      *         "action": "start",
                      *         "by": "ada",
+                     *         "by_name": "text",
                      *         "created_at": "2026-09-21T14:13:20Z",
                      *         "deadline": "text",
                      *         "delivered_at": "2026-09-21T14:13:20Z",
@@ -10718,6 +10732,7 @@ export interface operations {
                      *       "command": {
                      *         "action": "start",
                      *         "by": "ada",
+                     *         "by_name": "text",
                      *         "created_at": "2026-09-21T14:13:20Z",
                      *         "deadline": "text",
                      *         "delivered_at": "2026-09-21T14:13:20Z",
@@ -10748,6 +10763,7 @@ export interface operations {
                      *       "command": {
                      *         "action": "start",
                      *         "by": "ada",
+                     *         "by_name": "text",
                      *         "created_at": "2026-09-21T14:13:20Z",
                      *         "deadline": "text",
                      *         "delivered_at": "2026-09-21T14:13:20Z",
@@ -10800,6 +10816,7 @@ export interface operations {
                      *       "command": {
                      *         "action": "start",
                      *         "by": "ada",
+                     *         "by_name": "text",
                      *         "created_at": "2026-09-21T14:13:20Z",
                      *         "deadline": "text",
                      *         "delivered_at": "2026-09-21T14:13:20Z",
@@ -10830,6 +10847,7 @@ export interface operations {
                      *       "command": {
                      *         "action": "start",
                      *         "by": "ada",
+                     *         "by_name": "text",
                      *         "created_at": "2026-09-21T14:13:20Z",
                      *         "deadline": "text",
                      *         "delivered_at": "2026-09-21T14:13:20Z",
@@ -10919,6 +10937,7 @@ export interface operations {
                      *             "message": "text",
                      *             "raised_at": "2026-09-21T14:13:20Z",
                      *             "resolved_at": "2026-09-21T14:13:20Z",
+                     *             "security": false,
                      *             "severity": "info",
                      *             "state": "open",
                      *             "subject": "pool_default",
