@@ -201,7 +201,7 @@ impl DbFile {
     }
 
     pub fn read(&self) -> Result<Snapshot, Fault> {
-        Ok(Snapshot(self.shared.database.begin_read()?))
+        Ok(Snapshot::new(self.shared.database.begin_read()?))
     }
 
     pub fn failed(&self) -> bool {

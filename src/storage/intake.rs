@@ -12,10 +12,11 @@ use crate::domain::bits::Bitmap;
 use crate::domain::evidence::{Beacons, EvidenceHash, Reopening, SlotRow, is_closed, newest_closed};
 use crate::domain::ids::{Incarnation, NodeId, NodeIndex};
 use crate::domain::metrics::Sample;
+use crate::domain::node::Observed;
 use crate::domain::refusal::Refusal;
 use crate::domain::threshold::Reading;
 use crate::domain::time::{BootMs, Now, SLOT_MS, Slot, Timestamp};
-use crate::domain::workload::{WorkloadReport, bounded_capabilities};
+use crate::domain::workload::{WorkloadReport, bounded_capabilities, observed_at_work};
 use crate::wire::{Item, Report};
 
 /// Bytes of samples that may wait for a flush; beyond it reports are refused with "busy" and the agents keep them.
@@ -285,9 +286,9 @@ impl Intake {
         self.state().seats.get(node.position()).and_then(|seat| seat.workload.clone())
     }
 
-    /// The state of the workload alone, of every node index that is known.
-    pub fn workloads(&self) -> Vec<Option<WorkloadReport>> {
-        self.state().seats.iter().map(|seat| seat.workload.as_ref().map(|workload| workload.report.clone())).collect()
+    /// What each node's workload makes of the node while it is heard, by index.
+    pub fn at_work(&self) -> Vec<Option<Observed>> {
+        self.state().seats.iter().map(|seat| seat.workload.as_ref().map(|workload| observed_at_work(&workload.report))).collect()
     }
 
     /// Gives one item its slot: the present one when it is the live item, its witness's, or the one it was measured in.
@@ -430,6 +431,11 @@ impl Intake {
 
     pub fn latest(&self, node: NodeIndex) -> Option<Latest> {
         self.state().seats.get(node.position()).and_then(|seat| seat.latest.clone())
+    }
+
+    /// What `f` makes of the newest sample of a node, without cloning it.
+    pub fn latest_with<R>(&self, node: NodeIndex, f: impl FnOnce(&Latest) -> R) -> Option<R> {
+        self.state().seats.get(node.position()).and_then(|seat| seat.latest.as_ref()).map(f)
     }
 
     /// For each node index: what its newest sample says of thresholds, without cloning samples.

@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 use std::ops::{Bound, ControlFlow, RangeBounds};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use redb::{ReadableTable, TableDefinition};
 use serde::Serialize;
@@ -397,12 +398,33 @@ impl Read for WriteTx<'_> {
     }
 }
 
-/// A consistent view of the file as of one commit.
-pub struct Snapshot(pub(super) redb::ReadTransaction);
+type OpenTable = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+/// A consistent view of the file as of one commit. A table stays open until the view ends: to find one by its name takes longer than to read a row.
+pub struct Snapshot {
+    transaction: redb::ReadTransaction,
+    open: Mutex<Vec<(&'static str, Arc<OpenTable>)>>,
+}
+
+impl Snapshot {
+    pub(super) fn new(transaction: redb::ReadTransaction) -> Snapshot {
+        Snapshot { transaction, open: Mutex::default() }
+    }
+
+    fn table(&self, name: &'static str) -> Result<Arc<OpenTable>, Fault> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, table)) = open.iter().find(|(of, _)| *of == name) {
+            return Ok(Arc::clone(table));
+        }
+        let table = Arc::new(self.transaction.open_table(raw(name))?);
+        open.push((name, Arc::clone(&table)));
+        Ok(table)
+    }
+}
 
 impl Read for Snapshot {
     fn with<R>(&self, name: &'static str, f: impl FnOnce(&dyn RawTable) -> Result<R, Fault>) -> Result<R, Fault> {
-        f(&self.0.open_table(raw(name))?)
+        f(&*self.table(name)?)
     }
 }
 
