@@ -233,7 +233,7 @@ async fn what_is_allocated_is_what_the_supervisor_is_told_to_hold_the_workload_t
     let limits = json!({ "configuration": { "resource_limits": { "cpu_percent": 60, "disk_bytes": 9_000_000_000_u64 } } });
     site.client.put(&format!("/nodes/{}", node.id), limits).await;
     let path = format!("/nodes/{}/resources", node.id);
-    let mut told = async |site: &Site, node: &mut Node| {
+    let told = async |site: &Site, node: &mut Node| {
         let order = report(site, node).await.command.expect("other limits are an order");
         node.follow(&order, WorkloadState::Running);
         assert_eq!(report(site, node).await.command, None, "it has them");
