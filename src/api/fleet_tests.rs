@@ -384,8 +384,10 @@ async fn a_changed_machine_is_accepted_by_an_admin_and_tokens_of_many_uses_want_
     let (status, waiting) = f.enrol(&machine, &token).await;
     assert_eq!((status, waiting["node_id"].is_null()), (StatusCode::ACCEPTED, true), "{waiting}");
     let (_, requests) = f.get("/enrolment-requests").await;
-    let approve =
-        format!("/api/v1/enrolment-requests/{}/approve", requests["requests"][0]["id"].as_str().unwrap_or_else(|| panic!("{requests}")));
+    let approve = format!(
+        "/api/v1/enrolment-requests/{}/approve",
+        requests["enrolment_requests"][0]["id"].as_str().unwrap_or_else(|| panic!("{requests}"))
+    );
     assert_eq!(f.site.as_bearer(&operator, Method::POST, &approve, None).await.0, StatusCode::FORBIDDEN);
     assert_eq!(f.site.as_bearer(&f.root, Method::POST, &approve, None).await.0, StatusCode::OK);
     let node = f.enrol(&machine, &token).await.1["node_id"].as_str().unwrap().to_owned();
