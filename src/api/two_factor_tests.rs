@@ -310,7 +310,10 @@ async fn no_password_code_or_token_is_logged_or_audited() {
     let logged = Logged::default();
     let writer = logged.clone();
     let log = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
+    // With a single subscriber, `tracing` asks the one of whichever thread comes by first, and other tests have none.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let _guard = tracing::subscriber::set_default(log);
+    tracing::callsite::rebuild_interest_cache();
     let site = Site::new();
     let root = site.set_up().await;
     let (_, made) = site.post(&root, "/tokens", json!({"name": "n", "role": "admin", "expires_in_days": 1})).await;
