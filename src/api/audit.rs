@@ -12,6 +12,7 @@ use super::state::AppState;
 use crate::crypto::hex;
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::time::Timestamp;
+use crate::storage::Secrets;
 use crate::storage::core::audit_search::{self, Filter, Order};
 use crate::storage::core::{audit, people};
 use crate::storage::table::Read;
@@ -71,7 +72,7 @@ pub struct AuditQuery {
 
 impl AuditQuery {
     /// The filter, with every field that is wrong.
-    pub fn check(&self, read: &impl Read) -> Result<Filter, ApiError> {
+    pub fn check(&self, read: &impl Read, secrets: &Secrets) -> Result<Filter, ApiError> {
         let mut errors = FieldErrors::default();
         let texts = [
             ("operation", &self.operation),
@@ -88,7 +89,10 @@ impl AuditQuery {
         let (from, until) = (time(&mut errors, "from", self.from.as_deref()), time(&mut errors, "to", self.to.as_deref()));
         errors.finish()?;
         let actor = match &self.actor {
-            Some(name) => Some(people::user_by_name(read, name)?.map_or_else(|| name.clone(), |user| user.id.to_string())),
+            Some(name) => Some(match people::user_by_name(read, name)? {
+                Some(user) => user.id.to_string(),
+                None => secrets.vouched(name).unwrap_or_else(|| name.clone()),
+            }),
             None => None,
         };
         let Self { operation, subject, resource_type, text, .. } = self.clone();
@@ -156,7 +160,7 @@ pub async fn list(
     let (order, cursor) = order.check()?;
     reads::long(&state, move |state| {
         let read = state.store.read()?;
-        let filter = query.check(&read)?;
+        let filter = query.check(&read, &state.store.secrets)?;
         let found = audit_search::search(&read, &filter, order, cursor, page.offset(), page.limit())?;
         let recent = audit::verify_recent(&read, VERIFIED)?;
         let mut views = Views::new(&read, &state.store.secrets);

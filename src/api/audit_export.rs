@@ -78,7 +78,7 @@ pub async fn export(
     errors.finish()?;
     let (filter, first, last) = {
         let read = state.store.read()?;
-        let filter = query.check(&read)?;
+        let filter = query.check(&read, &state.store.secrets)?;
         let (first, last) = audit_search::range(&read, &filter)?;
         (filter, first, last)
     };

@@ -41,9 +41,9 @@ pub enum Principal {
         role: Role,
         scopes: Vec<Scope>,
     },
-    /// Somebody whom the API gateway vouches for.
+    /// Somebody whom the API gateway vouches for; the id is `Secrets::vouched_id`.
     Gateway {
-        subject: String,
+        id: String,
         role: Role,
     },
     Anonymous,
@@ -55,7 +55,7 @@ impl Principal {
         match self {
             Principal::User { id, .. } => ("user", id.as_str()),
             Principal::Token { id, .. } => ("token", id.as_str()),
-            Principal::Gateway { subject, .. } => ("gateway", subject.as_str()),
+            Principal::Gateway { id, .. } => ("gateway", id.as_str()),
             Principal::Node { node_id, .. } => ("node", node_id.as_str()),
             Principal::Anonymous => ("anonymous", ""),
         }
@@ -132,7 +132,7 @@ impl Caller {
             Principal::User { id, .. } => Actor::User(id.to_string()),
             Principal::Node { node_id, .. } => Actor::Node(node_id.to_string()),
             Principal::Token { id, .. } => Actor::Program(id.to_string()),
-            Principal::Gateway { subject, .. } => Actor::Program(format!("gateway:{subject}")),
+            Principal::Gateway { id, .. } => Actor::Program(id.clone()),
             Principal::Anonymous => Actor::Anonymous,
         }
     }
@@ -226,9 +226,11 @@ fn node(state: &AppState, token: &str, request: RequestInfo) -> Result<Caller, A
 
 /// A JWT is a node's or the gateway's: each is signed with a key of its own.
 fn vouched(state: &AppState, gateway: &Gateway, token: &str, request: RequestInfo) -> Result<Caller, ApiError> {
-    let Some(principal) = gateway.principal(token, state.now().wall) else { return node(state, token, request) };
+    let Some((subject, role)) = gateway.vouches_for(token, state.now().wall) else { return node(state, token, request) };
+    let principal = Principal::Gateway { id: state.store.secrets.vouched_id(&subject), role };
     let caller = Caller { principal, session: None, request };
     caller.request.signed_in(caller.actor());
+    caller.request.vouched_as(subject);
     Ok(caller)
 }
 

@@ -46,6 +46,8 @@ pub struct RequestInfo {
     pub user_agent: Option<String>,
     /// Filled when somebody turns out to be signed in, so that a refusal is recorded with who was refused.
     actor: Arc<OnceLock<Actor>>,
+    /// Filled when the caller has a name that no account here has.
+    name: Arc<OnceLock<String>>,
     /// Filled when the request is charged to somebody's rate, so that every answer says how that stands.
     standing: Arc<OnceLock<Standing>>,
 }
@@ -58,6 +60,7 @@ impl Default for RequestInfo {
             secure: false,
             user_agent: None,
             actor: Arc::default(),
+            name: Arc::default(),
             standing: Arc::default(),
         }
     }
@@ -67,6 +70,11 @@ impl RequestInfo {
     pub(super) fn signed_in(&self, actor: Actor) {
         // A second extraction finds the same caller.
         let _ = self.actor.set(actor);
+    }
+
+    /// Who came is somebody that only the API gateway knows, by this name.
+    pub(super) fn vouched_as(&self, name: String) {
+        let _ = self.name.set(name);
     }
 
     pub(super) fn charged(&self, standing: Standing) {
@@ -81,7 +89,8 @@ impl RequestInfo {
     /// What a verb of the store dates and signs its audit entry with.
     pub fn act(&self, now: Now, actor: Actor) -> Act {
         let (address, request_id) = (Some(self.address.to_string()), Some(self.request_id.clone()));
-        Act { now, actor, address, user_agent: self.user_agent.clone(), request_id, seed: Seed(Some(Entropy::new().bytes())) }
+        let name = self.name.get().cloned();
+        Act { now, actor, name, address, user_agent: self.user_agent.clone(), request_id, seed: Seed(Some(Entropy::new().bytes())) }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::domain::audit::Actor;
 use crate::domain::ids::{NodeIndex, PoolIndex, UserId};
 use crate::domain::node::Node;
 use crate::domain::refusal::Refusal;
-use crate::storage::core::tables::{NODE_IDS, POOL_IDS};
+use crate::storage::core::tables::{API_TOKENS, NODE_IDS, POOL_IDS};
 use crate::storage::core::{nodes, people, pools};
 use crate::storage::fault::Fault;
 use crate::storage::table::{Read, Snapshot};
@@ -69,7 +69,7 @@ impl<'a> Names<'a> {
         Names { read, nodes: HashMap::new(), pools: HashMap::new(), texts: HashMap::new() }
     }
 
-    /// Name of a node, a pool or a person, by its id; deleted nodes and pools included.
+    /// Name of a node, a pool, a person or an API token, by its id; deleted nodes and pools included.
     pub fn subject(&mut self, id: &str) -> Result<Option<String>, Fault> {
         if let Some(known) = self.texts.get(id) {
             return Ok(known.clone());
@@ -81,7 +81,7 @@ impl<'a> Names<'a> {
         } else if let Some(index) = self.read.get(POOL_IDS, &id.to_owned())? {
             pools::ever(self.read, PoolIndex(index.0))?.map(|pool| pool.name)
         } else {
-            None
+            self.read.get(API_TOKENS, &id.to_owned())?.map(|token| token.name)
         };
         self.texts.insert(id.to_owned(), name.clone());
         Ok(name)

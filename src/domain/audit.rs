@@ -16,7 +16,7 @@ pub enum Actor {
     Node(String),
     /// Not signed in; the address is the only thing known.
     Anonymous,
-    /// A program: the id of its API token, or `gateway:` and the subject that the gateway vouches for.
+    /// A program: the id of its API token, or `gateway:` and a keyed hash of whom the gateway vouches for.
     Program(String),
 }
 
@@ -164,6 +164,8 @@ pub fn anonymous_subject(at: Timestamp) -> String {
 pub struct Act {
     pub now: Now,
     pub actor: Actor,
+    /// Of somebody whom only the API gateway knows.
+    pub name: Option<String>,
     pub address: Option<String>,
     pub user_agent: Option<String>,
     pub request_id: Option<String>,
@@ -173,12 +175,13 @@ pub struct Act {
 impl Act {
     /// An act of the manager itself.
     pub fn system(now: Now) -> Act {
-        Act { now, actor: Actor::System, address: None, user_agent: None, request_id: None, seed: Seed::default() }
+        Act { now, actor: Actor::System, name: None, address: None, user_agent: None, request_id: None, seed: Seed::default() }
     }
 
     pub fn draft(&self, operation: &str, subject: impl Into<String>) -> Draft {
         let draft = Draft::new(self.now, self.actor.clone(), operation, subject);
-        let personal = Personal { address: self.address.clone(), user_agent: self.user_agent.clone(), ..Personal::default() };
+        let personal =
+            Personal { name: self.name.clone(), address: self.address.clone(), user_agent: self.user_agent.clone(), details: None };
         Draft { personal, request_id: self.request_id.clone(), seed: self.seed, ..draft }
     }
 }

@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use super::fault::OpenError;
-use crate::crypto::{DoesNotOpen, Entropy, KEY_LEN, NONCE_LEN, SecretKey, open, seal};
+use crate::crypto::{DoesNotOpen, Entropy, KEY_LEN, NONCE_LEN, SecretKey, hex, mac, open, seal};
 
 pub const FILE: &str = "secret.key";
 
@@ -20,7 +20,13 @@ pub struct Secrets {
     pub node_tokens: SecretKey,
     /// Hashes of request bodies are made with it: bodies hold passwords, and a copy of the store must be of no use against them.
     pub idempotency: SecretKey,
+    vouched: SecretKey,
 }
+
+/// Before the ids of those whom the API gateway vouches for.
+pub const VOUCHED: &str = "gateway:";
+/// Bytes of the hash in such an id.
+const VOUCHED_LEN: usize = 16;
 
 impl Secrets {
     pub fn new(root: SecretKey) -> Secrets {
@@ -29,6 +35,7 @@ impl Secrets {
             beacon: root.derive("beacon"),
             node_tokens: root.derive("node-tokens"),
             idempotency: root.derive("idempotency"),
+            vouched: root.derive("vouched"),
             root,
         }
     }
@@ -36,6 +43,18 @@ impl Secrets {
     /// The data key itself, for the recovery kit only.
     pub fn root(&self) -> &SecretKey {
         &self.root
+    }
+
+    /// The id under which somebody of the API gateway is recorded: what the gateway calls them may be their address, and ids are never erased.
+    pub fn vouched_id(&self, subject: &str) -> String {
+        format!("{VOUCHED}{}", hex(&mac(&self.vouched, &[subject.as_bytes()])[..VOUCHED_LEN]))
+    }
+
+    /// The id that `text` means: an id already, or `gateway:` and what the gateway calls them. None when it is neither.
+    pub fn vouched(&self, text: &str) -> Option<String> {
+        let rest = text.strip_prefix(VOUCHED)?;
+        let is_id = rest.len() == 2 * VOUCHED_LEN && rest.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+        Some(if is_id { text.to_owned() } else { self.vouched_id(rest) })
     }
 
     /// Seals a field of a record; `context` names table, row and field.

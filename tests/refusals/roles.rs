@@ -100,6 +100,8 @@ const READ_BY_FEW: &[(&str, &str)] = &[
     ("/compliance/report", "admin"),
     ("/enrolment-requests", "operator"),
     ("/enrolment-tokens", "operator"),
+    ("/tokens", "admin"),
+    ("/users/{id}/sessions", "admin"),
     ("/ledger", "admin"),
     ("/ledger/balances", "admin"),
     ("/nodes/{id}/payout-address", "operator"),

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use super::subject_keys::{self, Found};
-use super::tables::{AUDIT, USERS};
+use super::tables::{API_TOKENS, AUDIT, USERS};
 use crate::crypto::{self, NONCE_LEN, SecretKey, mac};
 use crate::domain::audit::{Actor, Draft, Entry, GENESIS, Kept, Personal};
+use crate::domain::ids::ApiTokenId;
 use crate::storage::Secrets;
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{RawTable, Read, WriteTx};
@@ -27,10 +28,18 @@ fn keep(tx: &mut WriteTx<'_>, seq: u64, draft: &Draft) -> Result<Kept, TxError> 
     if let (Actor::User(id), None) = (&draft.actor, &personal.name) {
         personal.name = tx.get(USERS, id)?.map(|user| user.username);
     }
+    let mut subject = draft.key_subject();
+    if let Actor::Program(id) = &draft.actor
+        && id.starts_with(ApiTokenId::PREFIX)
+    {
+        // What a token tells of is its maker's, and is erased with them. One that is gone by now leaves nobody to erase it with.
+        let Some(token) = tx.get(API_TOKENS, id)? else { return Ok(Kept::Nothing) };
+        personal.name.get_or_insert(token.name);
+        subject = token.created_by.to_string();
+    }
     if personal.is_empty() {
         return Ok(Kept::Nothing);
     }
-    let subject = draft.key_subject();
     let Some(key) = subject_keys::ensure(tx, &subject, draft.seed, draft.at)? else { return Ok(Kept::Nothing) };
     let plain = postcard::to_stdvec(&personal)?;
     // A nonce made of the key, the place and the text itself never seals two texts, also when a transaction is run again.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::tables::{
     ALERTS, IDEMPOTENCY_KEYS, Index, NODE_EVENTS, NODE_IDS, NODE_NAMES, NODES, PAYOUT_ADDRESSES, RETIRED_NODES, USER_NAMES, USERS,
 };
-use super::{audit, nodes, payouts, people, subject_keys};
+use super::{api_tokens, audit, nodes, payouts, people, subject_keys};
 use crate::domain::alert::Alert;
 use crate::domain::audit::Act;
 use crate::domain::idempotency::{Outcome, Remembered};
@@ -41,6 +41,7 @@ pub fn erase_person(tx: &mut WriteTx<'_>, id: &UserId, act: &Act, reason: &str) 
             }
             tx.put(USERS, &id.to_string(), &left)?;
             people::end_sessions(tx, |_, session| session.user == *id)?;
+            api_tokens::end_of(tx, id, act)?;
         }
         None if !subject_keys::is_known(tx, id.as_str())? => return Err(Refusal::UserNotFound.into()),
         None => (),
@@ -48,6 +49,19 @@ pub fn erase_person(tx: &mut WriteTx<'_>, id: &UserId, act: &Act, reason: &str) 
     forget_answers(tx)?;
     subject_keys::erase(tx, id.as_str(), act.now.wall)?;
     audit::append(tx, act.draft("privacy.erase", id.as_str()).detailed(reason))
+}
+
+/// Destroys the key of somebody whom only the API gateway knows (`Secrets::vouched_id`): there is nothing else of theirs.
+pub fn erase_vouched(tx: &mut WriteTx<'_>, id: &str, act: &Act, reason: &str) -> Result<(), TxError> {
+    if subject_keys::is_erased(tx, id)? {
+        return Err(Refusal::AlreadyErased.into());
+    }
+    if !subject_keys::is_known(tx, id)? {
+        return Err(Refusal::UserNotFound.into());
+    }
+    forget_answers(tx)?;
+    subject_keys::erase(tx, id, act.now.wall)?;
+    audit::append(tx, act.draft("privacy.erase", id).detailed(reason))
 }
 
 /// Answers that are kept for requests sent again may name whom was erased, and are sealed as a whole: they go, and their keys stay used.
