@@ -243,7 +243,7 @@ impl Bench {
         let node = |n: usize| format!("/api/v1/nodes/{}", ids[n % ids.len()]);
         let list = (0..count).map(|n| asks("GET", &format!("/api/v1/nodes?limit=100&page={}", n % 10 + 1), "")).collect();
         let detail = (0..count).map(|n| asks("GET", &node(n * 7), "")).collect();
-        let status = |n: usize| if n / ids.len() % 2 == 0 { r#"{"status":"maintenance"}"# } else { r#"{"status":"active"}"# };
+        let status = |n: usize| if (n / ids.len()).is_multiple_of(2) { r#"{"status":"maintenance"}"# } else { r#"{"status":"active"}"# };
         let update = (0..count).map(|n| asks("PUT", &node(n), status(n))).collect();
         let rows: [(&'static str, &str, Vec<Vec<u8>>); 3] = [
             ("api_node_list", "node list, 1,000 nodes, pages of 100, at 1,000/s", list),

@@ -170,7 +170,7 @@ mod tests {
 
     fn close(store: &Store, n: u32) {
         let epoch = Epoch(n * 10);
-        let leaves: Vec<Leaf> = (0..NODES).filter(|node| (node + n) % 5 != 0).map(|node| leaf(node, n)).collect();
+        let leaves: Vec<Leaf> = (0..NODES).filter(|node| !(node + n).is_multiple_of(5)).map(|node| leaf(node, n)).collect();
         store.hot.write_now(move |tx| leaves::put(tx, epoch, &leaves)).unwrap();
         let head = Head {
             epoch,
