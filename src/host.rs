@@ -28,7 +28,8 @@ fn has_carrier(interfaces: &Path) -> bool {
 /// keeps the later ones: the 19 MiB of every thread that ever checked a password. To be called before any other thread starts.
 #[cfg(target_env = "gnu")]
 pub fn bound_free_memory() {
-    const KEPT_BYTES: libc::c_int = 128 << 10;
+    // Above the largest answer of a list, which would else be mapped, faulted in and unmapped again for each request.
+    const KEPT_BYTES: libc::c_int = 512 << 10;
     const ARENAS: libc::c_int = 2;
     for (parameter, value) in [(libc::M_MMAP_THRESHOLD, KEPT_BYTES), (libc::M_TRIM_THRESHOLD, KEPT_BYTES), (libc::M_ARENA_MAX, ARENAS)] {
         // SAFETY: mallopt takes two integers and changes nothing but the allocator's thresholds.

@@ -60,25 +60,41 @@ impl Connection {
         let Some(stream) = &mut self.stream else { return Err(std::io::ErrorKind::NotConnected.into()) };
         stream.write_all(request).await?;
         self.buffer.clear();
+        let mut head = None;
         loop {
             if stream.read_buf(&mut self.buffer).await? == 0 {
                 return Err(std::io::ErrorKind::UnexpectedEof.into());
             }
-            if let Some(answer) = complete(&self.buffer) {
-                return Ok(answer);
+            head = head.or_else(|| Head::of(&self.buffer));
+            if let Some(Head { status, body, length }) = head
+                && let Some(body) = self.buffer.get(body..body + length)
+            {
+                return Ok(Answer { status, body: body.to_vec() });
             }
         }
     }
 }
 
-/// The answer, once all of it is there. Searches texts: that code is in the standard library, built for speed.
-fn complete(bytes: &[u8]) -> Option<Answer> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    let (head, rest) = text.split_once("\r\n\r\n")?;
-    let (_, length) = head.split_once("content-length: ")?;
-    let length: usize = length.lines().next()?.parse().ok()?;
-    let body = rest.as_bytes().get(..length)?.to_vec();
-    Some(Answer { status: head.get(9..12)?.parse().ok()?, body })
+/// Bytes that are looked at for the end of a head.
+const MAX_HEAD: usize = 2_048;
+
+#[derive(Debug, Clone, Copy)]
+struct Head {
+    status: u16,
+    /// Where the body begins, and its bytes.
+    body: usize,
+    length: usize,
+}
+
+impl Head {
+    /// Once all of it is there. Searches texts: that code is in the standard library, built for speed.
+    fn of(bytes: &[u8]) -> Option<Head> {
+        let text = std::str::from_utf8(&bytes[..bytes.len().min(MAX_HEAD)]).ok()?;
+        let (head, _) = text.split_once("\r\n\r\n")?;
+        let (_, length) = head.split_once("content-length: ")?;
+        let length = length.lines().next()?.parse().ok()?;
+        Some(Head { status: head.get(9..12)?.parse().ok()?, body: head.len() + 4, length })
+    }
 }
 
 /// A person's request.

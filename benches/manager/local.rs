@@ -13,7 +13,7 @@ use lucid::domain::audit::Act;
 use lucid::domain::bits::Bitmap;
 use lucid::domain::credits::Epochs;
 use lucid::domain::enrolment::{EnrolmentTarget, NewToken, TokenText, manager_key_hash};
-use lucid::domain::evidence::SlotRow;
+use lucid::domain::evidence::{SLOTS_PER_DAY, SlotRow};
 use lucid::domain::ids::{EnrolmentId, Incarnation, NodeId, NodeIndex, PoolId};
 use lucid::domain::pool::NewPool;
 use lucid::domain::time::{BootMs, SLOT_MS, Slot, Timestamp};
@@ -194,6 +194,18 @@ pub async fn epoch(dir: &Path, nodes: usize, newcomer: bool) -> (f64, f64) {
     closes.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (cpu, wall) = closes[closes.len() / 2];
     (cpu * 1e3, wall * 1e3)
+}
+
+/// A store whose nodes were there for a day before `until`: all its epochs are closed, nothing is posted.
+pub async fn closed_day(dir: &Path, nodes: usize, until: Timestamp) {
+    let epochs = Epochs::of_seconds(300).unwrap();
+    let start = epochs.of(until.slot().minus(SLOTS_PER_DAY)).first_slot();
+    let local = Local::new(dir, start, nodes).await;
+    // An epoch takes ten slots and closes in the fourth slot after.
+    while local.slot().plus(15) < until.slot() {
+        local.close_epoch(epochs).await;
+    }
+    local.close();
 }
 
 /// A store with 72 h of evidence, and samples of the newest `samples_of_slots`, that ends `until`; returns its bytes on disk.

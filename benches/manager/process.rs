@@ -115,7 +115,6 @@ pub fn start_manager(data_dir: &Path, flush_seconds: u32) -> Manager {
         // One person asks for all of it.
         .env("LUCID__LIMITS__ADMIN_REQUESTS", "1000000")
         .env("MAX_NODES_PER_POOL", "1000")
-        .env("LUCID__LIMITS__ADMIN_REQUESTS", "1000000")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)

@@ -60,7 +60,7 @@ async fn report(State(state): State<AppState>, info: RequestInfo, headers: Heade
     let now = state.now();
     check_fingerprint(&state, &node, &report.fingerprint, now).await?;
     let watch = Stopwatch::start();
-    let before = state.store.intake.workload(node.index).map(|workload| workload.report);
+    let before = state.store.intake.workload(node.index).map(|workload| workload.report.clone());
     let order = state.store.directory.standing(&node).order;
     let order_revision = order.revision;
     // A time that is not trusted says nothing about the past.

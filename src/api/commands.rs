@@ -151,7 +151,7 @@ pub async fn poll(State(state): State<AppState>, info: RequestInfo, headers: Hea
     state.rates.charge(&info, Class::Signed, Payer::Node(node.id.as_str()))?;
     check_protocol(request.protocol)?;
     let now = state.now();
-    let before = state.store.intake.workload(node.index).map(|workload| workload.report);
+    let before = state.store.intake.workload(node.index).map(|workload| workload.report.clone());
     let told = state.store.intake.tell(node.index, request.incarnation, request.number, &request.workload, now);
     if let Err(NotTaken::Refused(refusal)) = told {
         return Err(by_node(refusal, &node));

@@ -207,8 +207,13 @@ fn user_agent(headers: &HeaderMap) -> Option<String> {
 fn address(request: &Request) -> IpAddr {
     let peer = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0.ip().to_canonical());
     let forwarded = request.headers().get_all("x-forwarded-for").iter().next_back().and_then(|v| v.to_str().ok());
-    let client = forwarded.and_then(|list| list.rsplit(',').next()).and_then(|last| last.trim().parse::<IpAddr>().ok());
+    let client = forwarded.and_then(|list| list.rsplit(',').next()).and_then(|last| client_address(last.trim()));
     client.filter(|_| peer.is_loopback()).map_or(peer, |client| client.to_canonical())
+}
+
+/// Some proxies name the client's port, too.
+fn client_address(text: &str) -> Option<IpAddr> {
+    text.parse::<IpAddr>().or_else(|_| text.parse::<SocketAddr>().map(|address| address.ip())).ok()
 }
 
 /// Over TLS, ours or that of a proxy on this machine.
@@ -263,6 +268,8 @@ mod tests {
         };
         assert_eq!(from("127.0.0.1:9", "1.2.3.4, 10.0.0.7"), "10.0.0.7");
         assert_eq!(from("[::ffff:127.0.0.1]:9", "10.0.0.7"), "10.0.0.7");
+        assert_eq!(from("127.0.0.1:9", "10.0.0.7:1000"), "10.0.0.7");
+        assert_eq!(from("127.0.0.1:9", "[2001:db8::1]:1000"), "2001:db8::1");
         assert_eq!(from("127.0.0.1:9", "nonsense"), "127.0.0.1");
         assert_eq!(from("10.0.0.9:9", "10.0.0.7"), "10.0.0.9");
     }

@@ -1,6 +1,7 @@
 //! How a node is shown: its record, and what is known of it right now.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -22,7 +23,6 @@ use crate::domain::refusal::Refusal;
 use crate::domain::time::{Now, Slot, Timestamp};
 use crate::domain::workload::{WorkloadReport, observed_at_work};
 use crate::live::LatestSample;
-use crate::storage::accruals;
 use crate::storage::core::{alerts, allocations, ledger, node_events, pools};
 use crate::storage::fault::Fault;
 use crate::storage::intake::Workload;
@@ -121,7 +121,7 @@ pub struct NodeViews<'a> {
     /// Nodes whose silence was noticed and is not over: a restart of the manager does not make them heard.
     silent: Bitmap,
     /// By node index.
-    workloads: Vec<Option<Workload>>,
+    workloads: Vec<Option<Arc<Workload>>>,
 }
 
 impl<'a> NodeViews<'a> {
@@ -171,23 +171,23 @@ impl<'a> NodeViews<'a> {
     }
 
     /// Views of some nodes. What they need of evidence and credits is read once for all of them.
-    pub fn show(&self, read: &impl Read, nodes: &[&Node]) -> Result<Vec<NodeView>, Fault> {
+    pub fn show(&self, read: &impl Read, nodes: Vec<Node>) -> Result<Vec<NodeView>, Fault> {
         let store = &self.state.store;
         let indices: Vec<NodeIndex> = nodes.iter().map(|node| node.index).collect();
         let standings = Standings::load(store, &indices, self.state.settings().poot, self.now)?;
-        let unposted = accruals::unposted(read, &store.hot.read()?, nodes)?;
+        let unposted = store.sums.unposted(read, &store.hot.read()?, indices)?;
         let accrued = |node: &Node, currency| unposted.get(&node.index).and_then(|sum| sum.get(&currency)).copied().unwrap_or_default();
         let open_alerts = alerts::open_counts(read)?;
-        let view = |node: &&Node| {
+        let view = |node: Node| {
             let poot = PootSummary::of(&standings.of(node.index), &standings.params);
-            let currency = self.currency(node);
+            let currency = self.currency(&node);
             let book = Book { settlement: self.state.settings().settlement, currency };
             let payable = ledger::balance(read, book, Account::NodePayable(node.index))?;
-            let shown = self.view(node, poot, pico(accrued(node, currency), currency)?, payable, book);
             let open_alerts = open_alerts.get(node.id.as_str()).copied().unwrap_or(0);
-            Ok(NodeView { open_alerts, allocated: allocations::total(read, node.index)?.into(), ..shown })
+            let (accrued, allocated) = (pico(accrued(&node, currency), currency)?, allocations::total(read, node.index)?.into());
+            Ok(NodeView { open_alerts, allocated, ..self.view(node, poot, accrued, payable, book) })
         };
-        nodes.iter().map(view).collect()
+        nodes.into_iter().map(view).collect()
     }
 
     /// What the node earns in.
@@ -196,27 +196,23 @@ impl<'a> NodeViews<'a> {
         pool.map_or(Currency::Usdt, |pool| pool.pricing.latest().currency)
     }
 
-    fn view(&self, node: &Node, poot: PootSummary, accrued: String, payable: Units, book: Book) -> NodeView {
+    fn view(&self, node: Node, poot: PootSummary, accrued: String, payable: Units, book: Book) -> NodeView {
         let intake = &self.state.store.intake;
         let last_heartbeat = intake.last_report(node.index);
-        let observed = self.observed(node, last_heartbeat);
+        let observed = self.observed(&node, last_heartbeat);
         let pool = node.pool_now().and_then(|index| self.pools.get(&index));
         let time = |slot: Option<Slot>| slot.map(|slot| slot.start().rfc3339());
         let maintenance = node.maintenance_around(self.slot.plus(1));
         let workload = intake.workload(node.index);
         NodeView {
             node_id: node.id.to_string(),
-            name: node.name.clone(),
             node_type: node.node_type,
-            status: self.status(node, observed),
+            status: self.status(&node, observed),
             observed,
             wanted: node.wanted,
-            eligible: self.eligible(node),
+            eligible: self.eligible(&node),
             pool_id: pool.map(|pool| pool.id.to_string()),
             pool_name: pool.map(|pool| pool.name.clone()),
-            hardware_info: node.hardware.clone(),
-            location: node.location.clone(),
-            configuration: node.configuration.clone(),
             enrolled: node.identity.is_some(),
             fingerprint_drift: node.identity.as_ref().is_some_and(|identity| identity.drift.is_some()),
             maintenance: maintenance.map(|(from, until)| MaintenanceView { from: time(from), until: time(until) }),
@@ -228,18 +224,22 @@ impl<'a> NodeViews<'a> {
             settlement: book.settlement,
             created_at: node.created_at.rfc3339(),
             updated_at: node.updated_at.rfc3339(),
-            latest: intake.latest(node.index).map(|latest| LatestSample::of(latest.at, &latest.sample)),
-            workload: workload.as_ref().map(WorkloadView::new),
+            latest: intake.latest_with(node.index, |latest| LatestSample::of(latest.at, &latest.sample)),
+            workload: workload.as_deref().map(WorkloadView::new),
             open_alerts: 0,
             allocated: Allocation::default().into(),
             capabilities: capability::of(node.hardware.as_ref(), workload.as_ref().map_or(&[], |known| &known.capabilities)),
+            name: node.name,
+            hardware_info: node.hardware,
+            location: node.location,
+            configuration: node.configuration,
         }
     }
 }
 
 /// One node as it is now.
-pub fn show(state: &AppState, node: &Node) -> Result<NodeView, ApiError> {
+pub fn show(state: &AppState, node: Node) -> Result<NodeView, ApiError> {
     let read = state.store.read()?;
-    let views = NodeViews::new(state, &read)?.show(&read, &[node])?;
+    let views = NodeViews::new(state, &read)?.show(&read, vec![node])?;
     Ok(views.into_iter().next().ok_or(Refusal::NodeNotFound)?)
 }

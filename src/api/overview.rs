@@ -21,7 +21,7 @@ use crate::domain::money::{Currency, Pico, Units};
 use crate::domain::node::{Node, Status};
 use crate::domain::setup::{Step, StepState};
 use crate::domain::time::{Now, SLOT_SECONDS, Slot};
-use crate::storage::accruals::{self, Unposted};
+use crate::storage::accruals::Unposted;
 use crate::storage::core::{alerts, epochs, nodes, payouts, pools, setup_steps};
 use crate::storage::fault::Fault;
 use crate::storage::present;
@@ -168,7 +168,7 @@ fn overview(state: &AppState, is_admin: bool) -> Result<Overview, Fault> {
     let now = state.now();
     let core = state.store.read()?;
     let nodes = nodes::all(&core)?;
-    let unposted = accruals::unposted(&core, &state.store.hot.read()?, &nodes.iter().collect::<Vec<_>>())?;
+    let unposted = state.store.sums.unposted(&core, &state.store.hot.read()?, nodes.iter().map(|node| node.index))?;
     let money = Money::read(&core, state.settings().settlement, &unposted)?;
     let last = epochs::last(&core)?;
     let behind_slots = last.as_ref().zip(state.store.intake.closed_through(now)).map(|(head, closed)| slots_behind(head, closed));

@@ -362,7 +362,7 @@ pub async fn add_node(
     let (act, directory) = (caller.act(state.now()), state.store.directory.clone());
     let node = state.store.write(move |tx| nodes::join(tx, &directory, &act, &pool, &node)).await?;
     published(&state, &node.id, Change::Updated);
-    Ok(Json(show(&state, &node)?))
+    Ok(Json(show(&state, node)?))
 }
 
 /// Put a node into a pool (flat)

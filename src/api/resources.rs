@@ -272,6 +272,9 @@ async fn series(
     // Whole buckets, so that a bucket does not depend on where a query begins; nothing is measured in the future.
     let from = granularity.bucket(from);
     let until = until.min(state.now().wall.slot().plus(1));
+    if until <= from {
+        return Ok(Vec::new());
+    }
     let buckets = if until.0.saturating_sub(from.0) <= SHORT_SLOTS {
         present::series(&state.store, node, from, until, granularity)?
     } else {

@@ -313,6 +313,7 @@ async fn no_password_code_or_token_is_logged_or_audited() {
     // With one subscriber alone, a line that another thread comes across first is judged by that thread, which has none, and stays silent.
     let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let _guard = tracing::subscriber::set_default(log);
+    tracing::callsite::rebuild_interest_cache();
     let site = Site::new();
     let root = site.set_up().await;
     let (_, made) = site.post(&root, "/tokens", json!({"name": "n", "role": "admin", "expires_in_days": 1})).await;

@@ -100,6 +100,7 @@ impl Scope {
                 | Scope::TokenWrite
                 | Scope::EnrolmentApprove
                 | Scope::ClockAccept
+                | Scope::SettingsWrite
                 | Scope::PrivacyWrite
                 | Scope::RecoveryWrite
         )

@@ -49,7 +49,7 @@ async fn plan_due(context: &Context, now: Now) -> Result<(), Stopped> {
             }
         }
         let hot = context.store.hot.read()?;
-        let unposted = accruals::unposted(&core, &hot, &candidates.iter().collect::<Vec<_>>())?;
+        let unposted = accruals::unposted(&core, &hot, candidates.iter().map(|node| node.index))?;
         let mut due = Vec::new();
         for node in candidates {
             let earned = unposted.get(&node.index).and_then(|sums| sums.get(&book.currency)).copied().unwrap_or_default();

@@ -50,7 +50,7 @@ fn judge(context: &Context, now: Now) -> Result<Vec<(String, Verdict)>, Stopped>
     let (silent, workloads) = (node_events::silent(&core)?, store.intake.workloads());
     let mut changes = Vec::new();
     for entry in store.directory.all() {
-        let (alert, known) = (open.remove(entry.id.as_str()), workloads.get(entry.index.position()).and_then(Option::as_ref));
+        let (alert, known) = (open.remove(entry.id.as_str()), workloads.get(entry.index.position()).and_then(Option::as_deref));
         let verdict = of_node(&entry, alert.as_ref(), known, silent.get(entry.index), now);
         changes.extend(verdict.map(|verdict| (entry.id.to_string(), verdict)));
     }

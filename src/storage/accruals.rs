@@ -1,6 +1,7 @@
 //! What nodes have earned since their last posting: leaves are in hot, how far they are posted is in core.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::core::{epochs, ledger};
 use super::fault::Fault;
@@ -9,35 +10,41 @@ use super::table::Read;
 use crate::domain::credits::{self, Epoch, Leaf};
 use crate::domain::ids::NodeIndex;
 use crate::domain::money::{Currency, Overflow, Pico};
-use crate::domain::node::Node;
 
 /// By currency; no zeros.
 pub type Unposted = BTreeMap<Currency, Pico>;
 
+/// Of each node, the epoch through which its accruals are posted.
+type Posted = BTreeMap<NodeIndex, Epoch>;
+
 /// Accrued and not posted, of each of these nodes. `core` must not be newer than `hot`: take its snapshot first. Each group of leaves is read once.
-pub fn unposted(core: &impl Read, hot: &impl Read, nodes: &[&Node]) -> Result<HashMap<NodeIndex, Unposted>, Fault> {
-    let mut ranges = BTreeMap::new();
+pub fn unposted(
+    core: &impl Read,
+    hot: &impl Read,
+    nodes: impl IntoIterator<Item = NodeIndex>,
+) -> Result<HashMap<NodeIndex, Unposted>, Fault> {
+    with_remainders(core, nodes, |posted, last| earned(core, hot, posted, last))
+}
+
+fn with_remainders(
+    core: &impl Read,
+    nodes: impl IntoIterator<Item = NodeIndex>,
+    earned: impl FnOnce(&Posted, Epoch) -> Result<HashMap<NodeIndex, Unposted>, Fault>,
+) -> Result<HashMap<NodeIndex, Unposted>, Fault> {
+    let mut through = Posted::new();
     let mut sums: HashMap<NodeIndex, Unposted> = HashMap::new();
     for node in nodes {
-        let posted = ledger::accrued(core, node.index)?;
-        ranges.insert(node.index, posted.through);
-        sums.insert(node.index, posted.remainders.into_iter().collect());
+        let posted = ledger::accrued(core, node)?;
+        through.insert(node, posted.through);
+        sums.insert(node, posted.remainders.into_iter().collect());
     }
-    let Some(last) = epochs::last(core)?.map(|head| head.epoch) else { return Ok(sums) };
-    let Some(first) = ranges.values().min() else { return Ok(sums) };
-    let mut of_node: HashMap<NodeIndex, Vec<(Epoch, Leaf)>> = HashMap::new();
-    for epoch in epochs::with_leaves(core, *first, last)? {
-        let wanted: Vec<NodeIndex> = ranges.iter().filter(|(_, after)| **after < epoch).map(|(node, _)| *node).collect();
-        for leaf in leaves::of_nodes(hot, epoch, &wanted)? {
-            of_node.entry(leaf.node).or_default().push((epoch, leaf));
-        }
-    }
-    for (node, found) in of_node {
-        let Some(after) = ranges.get(&node) else { continue };
-        let sum = sums.entry(node).or_default();
-        for (currency, earned) in credits::unposted(*after, last, &found).map_err(overflow)? {
-            let so_far = sum.entry(currency).or_default();
-            *so_far = so_far.plus(earned).map_err(overflow)?;
+    if let Some(last) = epochs::last(core)?.map(|head| head.epoch) {
+        for (node, earned) in earned(&through, last)? {
+            let sum = sums.entry(node).or_default();
+            for (currency, amount) in earned {
+                let so_far = sum.entry(currency).or_default();
+                *so_far = so_far.plus(amount).map_err(overflow)?;
+            }
         }
     }
     for sum in sums.values_mut() {
@@ -46,6 +53,174 @@ pub fn unposted(core: &impl Read, hot: &impl Read, nodes: &[&Node]) -> Result<Ha
     Ok(sums)
 }
 
+/// What the leaves after each node's last posting and through `last` hold.
+fn earned(core: &impl Read, hot: &impl Read, posted: &Posted, last: Epoch) -> Result<HashMap<NodeIndex, Unposted>, Fault> {
+    let mut of_node: HashMap<NodeIndex, Vec<(Epoch, Leaf)>> = HashMap::new();
+    let Some(first) = posted.values().min() else { return Ok(HashMap::new()) };
+    for epoch in epochs::with_leaves(core, *first, last)? {
+        let wanted: Vec<NodeIndex> = posted.iter().filter(|(_, after)| **after < epoch).map(|(node, _)| *node).collect();
+        for leaf in leaves::of_nodes(hot, epoch, &wanted)? {
+            of_node.entry(leaf.node).or_default().push((epoch, leaf));
+        }
+    }
+    let sum = |(node, leaves): (NodeIndex, Vec<(Epoch, Leaf)>)| {
+        let after = posted.get(&node).copied().unwrap_or_default();
+        Ok((node, credits::unposted(after, last, &leaves).map_err(overflow)?))
+    };
+    of_node.into_iter().map(sum).collect()
+}
+
+/// Sums that were read since the newest epoch closed, for those who only show them: a page of nodes would otherwise read every leaf of up to a day. Leaves do not
+/// change once their epoch has its head, so a sum is known by the node, by the epoch through which it is posted and by the newest epoch. Sums of older epochs go
+/// when one of a newer epoch comes: there is one per node at most.
+#[derive(Debug, Default)]
+pub struct Sums(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    last: Epoch,
+    of_node: HashMap<NodeIndex, (Epoch, Unposted)>,
+}
+
+impl Sums {
+    /// As `unposted`, where nothing depends on it but what people see.
+    pub fn unposted(
+        &self,
+        core: &impl Read,
+        hot: &impl Read,
+        nodes: impl IntoIterator<Item = NodeIndex>,
+    ) -> Result<HashMap<NodeIndex, Unposted>, Fault> {
+        with_remainders(core, nodes, |posted, last| self.earned(core, hot, posted, last))
+    }
+
+    fn earned(&self, core: &impl Read, hot: &impl Read, posted: &Posted, last: Epoch) -> Result<HashMap<NodeIndex, Unposted>, Fault> {
+        let mut missing = posted.clone();
+        let mut found = HashMap::new();
+        {
+            let known = self.known();
+            if known.last == last {
+                for (node, through) in posted {
+                    if let Some((after, sum)) = known.of_node.get(node)
+                        && after == through
+                    {
+                        found.insert(*node, sum.clone());
+                        missing.remove(node);
+                    }
+                }
+            }
+        }
+        if missing.is_empty() {
+            return Ok(found);
+        }
+        let mut read = earned(core, hot, &missing, last)?;
+        let mut known = self.known();
+        if known.last < last {
+            *known = Known { last, of_node: HashMap::new() };
+        }
+        for (node, through) in missing {
+            let sum = read.remove(&node).unwrap_or_default();
+            if known.last == last {
+                known.of_node.insert(node, (through, sum.clone()));
+            }
+            found.insert(node, sum);
+        }
+        Ok(found)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 fn overflow(overflow: Overflow) -> Fault {
     Fault::Invariant(overflow.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::credits::{EpochSlots, Multiplier, Payer};
+    use crate::domain::epoch::{Counts, GENESIS, Head};
+    use crate::domain::ids::PoolIndex;
+    use crate::domain::money::Units;
+    use crate::domain::pool::Pricing;
+    use crate::domain::poot::{Inputs, Params, ScoreState, score};
+    use crate::domain::time::{Slot, Timestamp};
+    use crate::storage::Store;
+    use crate::storage::core::ledger::Accrued;
+    use crate::storage::testing::store;
+
+    const NODES: u32 = 150;
+
+    /// In the pattern of states, every node differs from its neighbours.
+    fn leaf(node: u32, n: u32) -> Leaf {
+        let pricing = Pricing { cost_per_hour: Units(1), reward_per_hour: Units(1), currency: Currency::Usdt };
+        let mut score = score(&Inputs::default(), &Params::default());
+        score.state = [ScoreState::Valid, ScoreState::Pending, ScoreState::Invalid][((node + n) * (n + 1) % 7 % 3) as usize];
+        Leaf {
+            node: NodeIndex(node),
+            slots: EpochSlots::default(),
+            inputs: Inputs::default(),
+            score,
+            multiplier: Multiplier::default(),
+            payer: Some(Payer { pool: PoolIndex(0), pricing }),
+            accrual: Pico(i128::from(node * 1_000 + n)),
+        }
+    }
+
+    fn close(store: &Store, n: u32) {
+        let epoch = Epoch(n * 10);
+        let leaves: Vec<Leaf> = (0..NODES).filter(|node| (node + n) % 5 != 0).map(|node| leaf(node, n)).collect();
+        store.hot.write_now(move |tx| leaves::put(tx, epoch, &leaves)).unwrap();
+        let head = Head {
+            epoch,
+            last_slot: Slot(epoch.0 + 9),
+            slots_per_epoch: 10,
+            closed_at: Timestamp(0),
+            is_gap: false,
+            params: Params::default(),
+            counts: Counts::default(),
+            leaves_at: Some(epoch),
+            leaves_hash: [0; 32],
+            previous: GENESIS,
+        };
+        store.core.write_now(move |tx| epochs::put(tx, &head)).unwrap();
+    }
+
+    fn post(store: &Store, node: u32, n: u32) {
+        let accrued = Accrued { through: Epoch(n * 10), remainders: vec![(Currency::Usdt, Pico(i128::from(n)))] };
+        store.core.write_now(move |tx| ledger::put_accrued(tx, NodeIndex(node), &accrued)).unwrap();
+    }
+
+    #[test]
+    fn sums_that_are_kept_are_those_that_would_be_read() {
+        let (_dir, store) = store();
+        let same = |what: &str| {
+            for nodes in [0..NODES, 0..1, 90..110, 40..60, 0..NODES] {
+                let nodes: Vec<NodeIndex> = nodes.map(NodeIndex).collect();
+                let (core, hot) = (store.read().unwrap(), store.hot.read().unwrap());
+                let read = unposted(&core, &hot, nodes.iter().copied()).unwrap();
+                assert_eq!(store.sums.unposted(&core, &hot, nodes).unwrap(), read, "{what}");
+            }
+        };
+        same("nothing closed");
+        let mut seen = 0;
+        for n in 1..12 {
+            let before = (store.read().unwrap(), store.hot.read().unwrap());
+            close(&store, n);
+            same("after a close");
+            for node in (0..NODES).filter(|node| node % 11 == n) {
+                post(&store, node, n - n % 2);
+            }
+            same("after postings");
+            // Who began before reads as of then, and spoils nothing for those who come later.
+            let all = || (0..NODES).map(NodeIndex);
+            let read = unposted(&before.0, &before.1, all()).unwrap();
+            assert_eq!(store.sums.unposted(&before.0, &before.1, all()).unwrap(), read);
+            same("after an older read");
+            seen = seen.max(read.values().filter(|sum| !sum.is_empty()).count());
+        }
+        assert!(seen > 100, "{seen} sums");
+        assert_eq!(store.sums.known().of_node.len(), NODES as usize);
+    }
 }

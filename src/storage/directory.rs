@@ -1,7 +1,7 @@
 //! Who is who in the fleet, in memory: what every report is checked against. Loaded from the store at start and kept by the verbs that change a
 //! node, after their commit.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::core::tables::NODES;
@@ -71,7 +71,7 @@ impl NodeEntry {
 
 #[derive(Default)]
 struct Maps {
-    by_index: HashMap<NodeIndex, Arc<NodeEntry>>,
+    by_index: BTreeMap<NodeIndex, Arc<NodeEntry>>,
     by_id: HashMap<NodeId, NodeIndex>,
     /// Board serial and machine id, as hashed in fingerprints, to the nodes that have them: one of the two must fit for a machine to be known.
     by_part: HashMap<String, Vec<NodeIndex>>,
@@ -153,9 +153,19 @@ impl Directory {
 
     /// In the order of their indices.
     pub fn all(&self) -> Vec<Arc<NodeEntry>> {
-        let mut all: Vec<_> = self.0.read().unwrap_or_else(PoisonError::into_inner).by_index.values().cloned().collect();
-        all.sort_by_key(|entry| entry.index);
-        all
+        self.select(|_| true)
+    }
+
+    /// Those that fit, in the order of their indices.
+    pub fn select(&self, fits: impl Fn(&NodeEntry) -> bool) -> Vec<Arc<NodeEntry>> {
+        let maps = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        maps.by_index.values().filter(|entry| fits(entry)).cloned().collect()
+    }
+
+    /// The indices of those that fit, ascending.
+    pub fn indices(&self, fits: impl Fn(&NodeEntry) -> bool) -> Vec<NodeIndex> {
+        let maps = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        maps.by_index.values().filter(|entry| fits(entry)).map(|entry| entry.index).collect()
     }
 
     pub fn len(&self) -> usize {

@@ -5,7 +5,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::hot::{Ack, Anchor, Batch, EncodedSample, PendingSample, Point, Samples, Untimed, UntimedItem};
 use crate::domain::bits::Bitmap;
@@ -82,7 +82,8 @@ struct Seat {
     retired: VecDeque<Incarnation>,
     last_report: Option<Timestamp>,
     latest: Option<Latest>,
-    workload: Option<Workload>,
+    /// Shared with who reads: it is replaced as a whole.
+    workload: Option<Arc<Workload>>,
     /// Of the last request for commands of this incarnation.
     asked_number: u64,
     /// Changed since the last flush.
@@ -254,11 +255,11 @@ impl Intake {
         if let Some(newest) = report.items.last() {
             seat.latest = Some(Latest { at: now.wall.plus_ms(-age_ms(newest)), sample: newest.sample.clone() });
         }
-        let before = seat.workload.take().and_then(|known| known.troubled_since);
+        let before = seat.workload.as_ref().and_then(|known| known.troubled_since);
         seat.workload = report.workload.clone().map(|workload| {
             let (report, capabilities) = (workload.bounded(), bounded_capabilities(report.capabilities.clone()));
             let troubled_since = troubled_since(before, &report, now.wall);
-            Workload { at: now.wall, report, capabilities, troubled_since }
+            Arc::new(Workload { at: now.wall, report, capabilities, troubled_since })
         });
         let at_work = |item: &Item, slot| item.running != Some(false) && wanted(slot);
         let works_now = report.workload.as_ref().is_none_or(WorkloadReport::is_at_work);
@@ -279,19 +280,20 @@ impl Intake {
             return Err(NotTaken::Refused(Refusal::ReportReplayed));
         }
         seat.asked_number = number;
-        let (capabilities, before) = seat.workload.take().map(|known| (known.capabilities, known.troubled_since)).unwrap_or_default();
+        let known = seat.workload.as_ref().map(|known| (known.capabilities.clone(), known.troubled_since));
+        let (capabilities, before) = known.unwrap_or_default();
         let troubled_since = troubled_since(before, report, now.wall);
-        seat.workload = Some(Workload { at: now.wall, report: report.clone().bounded(), capabilities, troubled_since });
+        seat.workload = Some(Arc::new(Workload { at: now.wall, report: report.clone().bounded(), capabilities, troubled_since }));
         Ok(())
     }
 
     /// What the node last said of its workload; none before its first report to this process, and of agents without a supervisor.
-    pub fn workload(&self, node: NodeIndex) -> Option<Workload> {
+    pub fn workload(&self, node: NodeIndex) -> Option<Arc<Workload>> {
         self.state().seats.get(node.position()).and_then(|seat| seat.workload.clone())
     }
 
     /// The same of every node index that is known.
-    pub fn workloads(&self) -> Vec<Option<Workload>> {
+    pub fn workloads(&self) -> Vec<Option<Arc<Workload>>> {
         self.state().seats.iter().map(|seat| seat.workload.clone()).collect()
     }
 
@@ -435,6 +437,11 @@ impl Intake {
 
     pub fn latest(&self, node: NodeIndex) -> Option<Latest> {
         self.state().seats.get(node.position()).and_then(|seat| seat.latest.clone())
+    }
+
+    /// What `f` makes of the newest sample of a node, without cloning it.
+    pub fn latest_with<R>(&self, node: NodeIndex, f: impl FnOnce(&Latest) -> R) -> Option<R> {
+        self.state().seats.get(node.position()).and_then(|seat| seat.latest.as_ref()).map(f)
     }
 
     /// For each node index: what its newest sample says of thresholds, without cloning samples.

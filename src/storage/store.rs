@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::accruals::Sums;
 use super::core::idempotency::Mark;
 use super::core::thresholds::AllThresholds;
 use super::core::{audit, meta, tables};
@@ -39,6 +40,8 @@ pub struct Store {
     /// Who is who in the fleet.
     pub directory: Arc<Directory>,
     pub intake: Intake,
+    /// What is shown as earned and not posted yet.
+    pub sums: Sums,
     flushing: tokio::sync::Mutex<()>,
     pub secrets: Secrets,
     pub entropy: Entropy,
@@ -86,13 +89,13 @@ impl Store {
             let name = |id: &str, generation: u32| format!("{id} (generation {generation})");
             return Err(OpenError::Mixed { core: name(&store.store_id, store.generation), hot: name(&found.store_id, found.generation) });
         }
-        hot.ensure_tables(hot::TABLES)?;
         let signing_key = open_seed(&secrets, &store.sealed_seed)?;
         let intake = recover_intake(&hot, &secrets, &entropy, &options.boot_id, now)?;
         let flushing = tokio::sync::Mutex::default();
         let directory = Directory::load(&core.read()?)?;
         let (manager_id, generation) = (store.manager_id, store.generation);
-        Ok(Store { core, hot, directory, intake, flushing, secrets, entropy, manager_id, generation, signing_key, dir: dir.clone() })
+        let sums = Sums::default();
+        Ok(Store { core, hot, directory, intake, sums, flushing, secrets, entropy, manager_id, generation, signing_key, dir: dir.clone() })
     }
 
     /// Makes everything accepted so far durable in one transaction of the hot file. `wall_minus_boot_ms` is known while the clock is

@@ -1600,7 +1600,7 @@ export interface paths {
         put?: never;
         /**
          * Erase a person
-         * @description The account becomes a tombstone, its sessions end, and its key is destroyed: name, addresses and programs in the audit log, in exports of the store and in
+         * @description The account becomes a tombstone, its sessions and API tokens end, and its key is destroyed: name, addresses and programs in the audit log, in exports of the store and in
          *     copies of it that hold the key no more cannot be read. There is no way back. Not oneself, and not the last super_admin. Bytes that were in the
          *     data file stay in its unused pages until they are written over or the file is compacted; backups made before hold what they held.
          */
@@ -1620,7 +1620,8 @@ export interface paths {
         };
         /**
          * Everything kept of a person
-         * @description Account, sessions, tokens, and what the audit log says of them.
+         * @description Account, sessions, tokens, and what the audit log says of them. Of somebody whom only the API gateway knows (`gateway:` and what it calls them, or their id in the
+         *     log): what the log says.
          */
         get: operations["get_privacy_export_user_id"];
         put?: never;
@@ -2264,6 +2265,15 @@ export interface components {
             role: components["schemas"]["Role"];
             /** @description Null: whatever the role may, as far as programs may. */
             scopes?: string[] | null;
+        };
+        ApiTokenExport: {
+            created_at: string;
+            expires_at: string;
+            id: string;
+            /** @description To about ten minutes. */
+            last_used_at?: string | null;
+            name: string;
+            role: components["schemas"]["Role"];
         };
         ApiTokenList: {
             pagination: components["schemas"]["Pagination"];
@@ -3757,6 +3767,10 @@ export interface components {
             acts: components["schemas"]["EntryView"][];
             /** @description What others did to the account. */
             acts_of_others: components["schemas"]["EntryView"][];
+            /** @description What those tokens did. */
+            acts_of_tokens: components["schemas"]["EntryView"][];
+            /** @description API tokens the person made; their secrets are kept as hashes only. */
+            api_tokens: components["schemas"]["ApiTokenExport"][];
             /** @description False: there are more than 10,000 entries; `/audit/export?actor=` has all. */
             complete: boolean;
             /** @description Enrolment tokens the person made, by id. */
@@ -12075,6 +12089,39 @@ export interface operations {
                      *           "success": false,
                      *           "times": 1,
                      *           "user_agent": "Mozilla/5.0"
+                     *         }
+                     *       ],
+                     *       "acts_of_tokens": [
+                     *         {
+                     *           "actor": "ada",
+                     *           "actor_name": "text",
+                     *           "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "at_trusted": false,
+                     *           "compliance_required": false,
+                     *           "details": "text",
+                     *           "erased": false,
+                     *           "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "operation": "text",
+                     *           "reason": "text",
+                     *           "request_id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "resource_type": "text",
+                     *           "seq": 1,
+                     *           "subject": "pool_default",
+                     *           "subject_name": "text",
+                     *           "success": false,
+                     *           "times": 1,
+                     *           "user_agent": "Mozilla/5.0"
+                     *         }
+                     *       ],
+                     *       "api_tokens": [
+                     *         {
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "expires_at": "2026-09-21T14:13:20Z",
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "last_used_at": "2026-09-21T14:13:20Z",
+                     *           "name": "attic-pi",
+                     *           "role": "viewer"
                      *         }
                      *       ],
                      *       "complete": false,
