@@ -102,15 +102,6 @@ impl Caller {
         }
     }
 
-    /// The node itself, or a person of at least this role.
-    pub fn require_node_or(&self, node_id: &NodeId, role: Role) -> Result<(), ApiError> {
-        match &self.principal {
-            Principal::Node { node_id: own, .. } if own == node_id => Ok(()),
-            Principal::Node { .. } => Err(Refusal::NotYours.into()),
-            _ => self.require(role),
-        }
-    }
-
     /// A person of at least this role: who, and which role exactly.
     pub fn person(&self, role: Role) -> Result<(UserId, Role), ApiError> {
         self.require(role)?;
