@@ -333,6 +333,13 @@ fn short(text: &Option<String>) -> bool {
     text.as_ref().is_none_or(|t| t.chars().count() <= MAX_TEXT)
 }
 
+/// Not empty, and nothing that hides or turns around what is shown: control characters, and those that set the direction of writing.
+fn printable(text: &Option<String>) -> bool {
+    let hidden =
+        |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+    text.as_ref().is_none_or(|text| !text.trim().is_empty() && !text.chars().any(hidden))
+}
+
 fn positive(value: Option<f64>) -> bool {
     value.is_none_or(|v| v.is_finite() && v >= 0.0)
 }
@@ -341,6 +348,7 @@ impl Location {
     pub fn check(&self, errors: &mut FieldErrors, at: &str) {
         for (field, text) in [("country", &self.country), ("region", &self.region), ("city", &self.city)] {
             errors.require(short(text), &format!("{at}.{field}"), "must have at most 200 characters");
+            errors.require(printable(text), &format!("{at}.{field}"), "must be a text without control characters");
         }
         let known = self.timezone.as_ref().is_none_or(|name| name.parse::<chrono_tz::Tz>().is_ok());
         errors.require(known, &format!("{at}.timezone"), "must be a name of the IANA time zone database, such as Europe/Zurich");
@@ -412,6 +420,23 @@ mod tests {
         let mut errors = FieldErrors::default();
         h.check(&mut errors, "hardware_info");
         errors.0.into_iter().map(|e| e.field).collect()
+    }
+
+    #[test]
+    fn places_are_texts_that_can_be_seen() {
+        for (text, ok) in [
+            ("Zürich", true),
+            ("São Paulo, BR", true),
+            ("", false),
+            (" ", false),
+            ("a\u{0}b", false),
+            ("\u{202e}moc", false),
+            ("x\u{200b}", false),
+        ] {
+            let mut errors = FieldErrors::default();
+            Location { city: Some(text.into()), ..Location::default() }.check(&mut errors, "location");
+            assert_eq!(errors.0.is_empty(), ok, "{text:?}");
+        }
     }
 
     #[test]

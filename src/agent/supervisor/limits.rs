@@ -48,7 +48,7 @@ pub fn capabilities(offered: Option<Offered<'_>>) -> Vec<String> {
     let mut found = vec!["supervisor".to_owned()];
     if let Some(offered) = offered {
         let cgroup = offered.ok();
-        found.extend(cgroup.map(|_| "cgroup2".to_owned()));
+        found.extend(cgroup.filter(|cgroup| cgroup.cpu.is_ok() || cgroup.memory.is_ok()).map(|_| "cgroup2".to_owned()));
         found.extend(cgroup.filter(|cgroup| cgroup.cpu.is_ok()).map(|_| "cgroup2:cpu".to_owned()));
         let memory = cgroup.is_some_and(|cgroup| cgroup.memory.is_ok());
         found.push(if memory { "cgroup2:memory" } else { "rlimit:memory" }.to_owned());

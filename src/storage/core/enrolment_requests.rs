@@ -76,6 +76,11 @@ pub fn ask(tx: &mut WriteTx<'_>, asked: &Enrolling, act: &Act) -> Result<(), TxE
     audit::append(tx, act.draft("enrolment_request.create", id.as_str()).because(format!("token {}", request.token)))
 }
 
+/// What the machine with this key said when it asked goes with its node's operator.
+pub(super) fn forget(tx: &mut WriteTx<'_>, key: &PublicKey) -> Result<(), TxError> {
+    remove(tx, |request| request.key == *key)
+}
+
 /// An admin's word. The same again changes nothing; another one comes too late.
 pub fn decide(tx: &mut WriteTx<'_>, id: &EnrolmentRequestId, approved: bool, act: &Act) -> Result<EnrolmentRequest, TxError> {
     let known = tx.get(ENROLMENT_REQUESTS, &id.to_string())?.filter(|request| act.now.wall < request.expires_at);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::tables::{
     ALERTS, IDEMPOTENCY_KEYS, Index, NODE_EVENTS, NODE_IDS, NODE_NAMES, NODES, PAYOUT_ADDRESSES, RETIRED_NODES, USER_NAMES, USERS,
 };
-use super::{api_tokens, audit, nodes, payouts, people, subject_keys};
+use super::{api_tokens, audit, enrolment_requests, nodes, payouts, people, subject_keys};
 use crate::domain::alert::Alert;
 use crate::domain::audit::Act;
 use crate::domain::idempotency::{Outcome, Remembered};
@@ -112,6 +112,9 @@ pub fn erase_operator(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, id: &Nod
         tx.put(RETIRED_NODES, &left.index.0, &left)?;
     }
     tx.delete(PAYOUT_ADDRESSES, &left.index.0)?;
+    if let Some(identity) = &before.identity {
+        enrolment_requests::forget(tx, &identity.key)?;
+    }
     silence_words(tx, &left)?;
     forget_answers(tx)?;
     subject_keys::erase(tx, id.as_str(), act.now.wall)?;
