@@ -20,6 +20,8 @@ pub struct Secrets {
     pub node_tokens: SecretKey,
     /// Hashes of request bodies are made with it: bodies hold passwords, and a copy of the store must be of no use against them.
     pub idempotency: SecretKey,
+    /// Hashes of networks that people signed in from.
+    pub networks: SecretKey,
 }
 
 impl Secrets {
@@ -29,6 +31,7 @@ impl Secrets {
             beacon: root.derive("beacon"),
             node_tokens: root.derive("node-tokens"),
             idempotency: root.derive("idempotency"),
+            networks: root.derive("networks"),
             root,
         }
     }
