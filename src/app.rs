@@ -37,7 +37,7 @@ use crate::domain::time::{Now, Timestamp};
 use crate::gateways::payment::{PaymentGateway, Simulated};
 use crate::host;
 use crate::jobs::{Context, Scheduler, Settings};
-use crate::live::{Current, Event, Events, Job, Nudges};
+use crate::live::{Current, Event, Events, Failures, Job, Nudges};
 use crate::logging;
 use crate::storage::core::{enrolment, pools, settings as core_settings};
 use crate::storage::fault::{Fault, OpenError, WriteError};
@@ -160,7 +160,9 @@ impl App {
         if config.listed.iter().any(|setting| setting.key == "log.level" && setting.origin == Origin::Stored) {
             logging::set_targets(config.log.level.0.clone());
         }
+        let failures = Failures::default();
         let parts = Parts {
+            failures: failures.clone(),
             store: Arc::clone(&store),
             clock: clock.clone(),
             nudges: nudges.clone(),
@@ -171,7 +173,8 @@ impl App {
         };
         let agents_come_to = config.server.node_listen.unwrap_or(config.server.listen);
         let link_is_up = if agents_come_to.ip().is_loopback() { host::loopback_is_up } else { host::link_is_up };
-        let context = Context { store: Arc::clone(&store), clock: clock.clone(), settings: jobs, gateway, events, nudges, link_is_up };
+        let context =
+            Context { store: Arc::clone(&store), clock: clock.clone(), settings: jobs, gateway, events, nudges, failures, link_is_up };
         let state = AppState::new(parts);
         let plain = match (config.server.tls, config.server.allow_plain_http) {
             (TlsMode::Required, _) => Plain::Nowhere,

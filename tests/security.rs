@@ -54,6 +54,39 @@ async fn five_refused_sign_ins_raise_one_alert_that_ends_by_itself() {
 }
 
 #[tokio::test]
+async fn junk_refusals_hide_no_attack() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::new(dir.path().join("data"), &[]).await;
+    let me = site.client.get("/auth/me").await["user"].clone();
+    let junk = site.client.with_token("a-junk-token");
+    for route in [
+        "/nodes",
+        "/nodes/pools",
+        "/users",
+        "/alerts",
+        "/audit",
+        "/settings",
+        "/payouts",
+        "/epochs",
+        "/auth/me",
+        "/overview",
+        "/storage",
+        "/rates",
+        "/sessions",
+    ] {
+        assert_ne!(junk.call(Method::GET, route, None).await.0, 200, "{route}");
+    }
+    for _ in 0..7 {
+        let body = json!({ "username": me["username"], "password": "a wrong password" });
+        site.client.anonymous().call(Method::POST, "/auth/login", Some(body)).await;
+    }
+    let found = open(&site).await;
+    assert!(found.contains(&alert("authentication_failures", me["id"].as_str().unwrap())), "{found:?}");
+    let logged = site.client.get("/audit?operation=request.refuse&text=WrongCredentials").await;
+    assert_ne!(logged["pagination"]["total"], 0, "{logged}");
+}
+
+#[tokio::test]
 async fn unusual_and_frequent_payouts_are_told_for_as_long_as_they_are_recent() {
     let dir = tempfile::tempdir().unwrap();
     let site = Site::new(dir.path().join("data"), &[]).await;

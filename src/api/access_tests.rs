@@ -109,6 +109,43 @@ async fn wrong_names_and_passwords_are_alike_slowed_down_and_recorded() {
     assert!(times("WrongCredentials") >= 20 && times("Throttled") >= 2, "{counted:?}");
 }
 
+/// Signs in as root from an address.
+async fn login_from(site: &Site, address: std::net::IpAddr, password: &str) -> (StatusCode, u64) {
+    let body = json!({"username": "root", "password": password});
+    let mut request = request(Method::POST, "/api/v1/auth/login", Some(body), &[]);
+    request.extensions_mut().insert(super::middleware::Peer(std::net::SocketAddr::new(address, 9)));
+    let response = site.send(request).await;
+    let wait = response.headers().get(header::RETRY_AFTER).and_then(|wait| wait.to_str().ok()?.parse().ok());
+    (response.status(), wait.unwrap_or(0))
+}
+
+#[tokio::test]
+async fn an_admin_gets_in_while_others_guess_from_many_addresses() {
+    let site = Site::new();
+    site.set_up().await;
+    let home = "198.51.100.7".parse().unwrap();
+    assert_eq!(login_from(&site, home, PASSWORD).await.0, StatusCode::OK);
+    let site = site.reopened();
+    let (mut judged, mut comes_back, mut in_after) = (0u32, 300u64, None);
+    for second in 0..600u64 {
+        for attacker in 0..4u8 {
+            let address = std::net::IpAddr::from([10, attacker, 0, u8::try_from(second % 250).unwrap()]);
+            judged += u32::from(login_from(&site, address, "a wrong password").await.0 == StatusCode::UNAUTHORIZED);
+        }
+        if second == 300 {
+            assert_eq!(login_from(&site, home, PASSWORD).await.0, StatusCode::OK, "from where they signed in, after a restart too");
+        }
+        if second == comes_back && in_after.is_none() {
+            let (status, wait) = login_from(&site, "203.0.113.9".parse().unwrap(), PASSWORD).await;
+            comes_back += wait;
+            in_after = (status == StatusCode::OK).then_some(second - 300);
+        }
+        site.driver.advance_ms(1_000);
+    }
+    assert!(in_after.is_some_and(|seconds| seconds <= 26), "five blocks, five seconds each: {in_after:?}");
+    assert!((100..=131).contains(&judged), "{judged} guesses in ten minutes");
+}
+
 #[tokio::test]
 async fn roles_bound_what_people_may_do() {
     let site = Site::new();

@@ -126,7 +126,12 @@ pub async fn sign_in(
     }
     let now = state.now();
     let (act, user) = (request.act(now, Actor::User(user.id.to_string())), user.clone());
-    state.store.write(move |tx| people::sign_in(tx, &user, proof.as_ref(), &new, &act)).await?;
+    let home = passwords::network_hash(state, &user, request.address);
+    let signing_in = state.store.write(move |tx| {
+        people::sign_in(tx, &user, proof.as_ref(), &new, &act)?;
+        people::remember_network(tx, &user.id, home)
+    });
+    signing_in.await?;
     Ok(tokens)
 }
 

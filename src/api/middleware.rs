@@ -23,7 +23,9 @@ use super::state::AppState;
 use crate::clock::Stopwatch;
 use crate::crypto::Entropy;
 use crate::domain::audit::{Act, Actor, Draft, Seed};
+use crate::domain::security::is_failed_proof;
 use crate::domain::time::{Now, Timestamp};
+use crate::live::network;
 use crate::storage::core::audit;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -157,8 +159,13 @@ async fn record_refusal(state: &AppState, error: &ApiError, info: &RequestInfo, 
     note_refusal(state, draft).await;
 }
 
-/// Writes a refusal to the audit log when it is the first of its kind; else counts it.
+/// Writes a refusal to the audit log when it is the first of its kind; else counts it. For the alarm all failed proofs are counted.
 pub(super) async fn note_refusal(state: &AppState, draft: Draft) {
+    if is_failed_proof(draft.reason.as_deref().unwrap_or_default(), &draft.subject) {
+        let network = draft.personal.address.as_deref().and_then(|address| address.parse().ok()).map(network);
+        let account = Some(draft.subject.as_str()).filter(|subject| subject.starts_with("user_"));
+        state.failures.note(account, network, state.now().boot);
+    }
     if let Some(draft) = state.refusals.note(draft)
         && let Err(error) = state.store.write(move |tx| audit::append(tx, draft.clone())).await
     {

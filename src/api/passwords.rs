@@ -10,7 +10,7 @@ use super::middleware::RequestInfo;
 use super::state::AppState;
 use crate::crypto::{self, Entropy, SecretKey};
 use crate::domain::refusal::Refusal;
-use crate::domain::session::Throttle;
+use crate::domain::session::{Network, Throttle};
 use crate::domain::time::Now;
 use crate::domain::user::{PasswordHash, User, username_key};
 use crate::storage::core::people;
@@ -57,14 +57,28 @@ pub struct Attempts(Arc<Mutex<Throttle>>);
 
 impl Attempts {
     /// To be called before an attempt is judged; counts it as failed.
-    pub fn attempt(&self, account: &str, address: IpAddr, now: Now) -> Result<(), ApiError> {
-        let wait = self.0.lock().unwrap_or_else(PoisonError::into_inner).attempt(account, address, now.boot);
+    pub fn attempt(&self, account: &str, address: IpAddr, known: bool, now: Now) -> Result<(), ApiError> {
+        let wait = self.0.lock().unwrap_or_else(PoisonError::into_inner).attempt(account, address, known, now.boot);
         wait.map_err(|wait_ms| ApiError::throttled(u32::try_from(wait_ms.div_euclid(1_000) + 1).unwrap_or(u32::MAX)))
     }
 
     pub fn succeeded(&self, account: &str, address: IpAddr) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).succeeded(account, address);
     }
+}
+
+/// What is stored of where somebody signed in from: of no use without the key, and different for each person.
+pub fn network_hash(state: &AppState, user: &User, address: IpAddr) -> [u8; 16] {
+    let network = Network::of(address).to_string();
+    let hash = crypto::mac(&state.store.secrets.networks, &[user.id.as_str().as_bytes(), network.as_bytes()]);
+    let mut short = [0; 16];
+    short.copy_from_slice(&hash[..16]);
+    short
+}
+
+/// The person has signed in from there before.
+pub fn is_home(state: &AppState, user: &User, address: IpAddr) -> Result<bool, ApiError> {
+    Ok(people::knows_network(&state.store.read()?, &user.id, &network_hash(state, user, address))?)
 }
 
 /// The person with this name and password, where the password is all that is asked for.
@@ -79,8 +93,9 @@ pub async fn check(state: &AppState, request: &RequestInfo, username: &str, pass
 pub async fn judge(state: &AppState, request: &RequestInfo, username: &str, password: &str) -> Result<User, ApiError> {
     let sane = username.len() <= MAX_USERNAME_BYTES && password.len() <= MAX_PASSWORD_BYTES;
     let account = if sane { username_key(username) } else { String::new() };
-    state.attempts.attempt(&account, request.address, state.now())?;
     let user = people::user_by_name(&state.store.read()?, &account)?;
+    let known = user.as_ref().map_or(Ok(false), |user| is_home(state, user, request.address))?;
+    state.attempts.attempt(&account, request.address, known, state.now())?;
     let salt = user.as_ref().map_or([0; 16], |user| user.password.salt);
     let key = state.stretching.stretch(if sane { password } else { "" }, salt).await?;
     let about = user.as_ref().map(|user| user.id.to_string());

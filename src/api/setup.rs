@@ -64,7 +64,7 @@ pub async fn setup(
     if !people::needs_setup(&state.store.read()?)? {
         return Err(Refusal::SetupDone.into());
     }
-    state.attempts.attempt(ACCOUNT, request.address, state.now())?;
+    state.attempts.attempt(ACCOUNT, request.address, false, state.now())?;
     if !setup_code::fits(&state.store, &body.code) {
         return Err(Refusal::SetupCodeWrong.into());
     }

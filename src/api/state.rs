@@ -25,7 +25,7 @@ use crate::domain::pool::DEFAULT_MAX_NODES;
 use crate::domain::poot::Params;
 use crate::domain::time::Now;
 use crate::domain::totp::CodeGuesses;
-use crate::live::{Current, Events, Metrics, Nudges, Refusals};
+use crate::live::{Current, Events, Failures, Metrics, Nudges, Refusals};
 use crate::storage::Store;
 use crate::storage::core::audit;
 use crate::storage::fault::WriteError;
@@ -100,6 +100,7 @@ pub struct Shared {
     pub nudges: Nudges,
     pub events: Events,
     pub refusals: Refusals,
+    pub failures: Failures,
     pub metrics: Metrics,
     settings: Current<ApiSettings>,
     /// One change of settings at a time: it is checked against what is stored, and put in force after its commit.
@@ -131,11 +132,13 @@ pub struct Parts {
     pub settings: Current<ApiSettings>,
     pub configuration: Arc<dyn Configuration>,
     pub stopping: watch::Receiver<bool>,
+    /// Failed authentications, which the security cycle reads.
+    pub failures: Failures,
 }
 
 impl AppState {
     pub fn new(parts: Parts) -> AppState {
-        let Parts { store, clock, nudges, events, settings, configuration, stopping } = parts;
+        let Parts { store, clock, nudges, events, settings, configuration, stopping, failures } = parts;
         AppState(Arc::new(Shared {
             entropy: store.entropy.clone(),
             rates: Rates::new(&settings.get().rates, &clock),
@@ -143,6 +146,7 @@ impl AppState {
             nudges,
             events,
             refusals: Refusals::new(),
+            failures,
             metrics: Metrics::new(),
             settings,
             changing_settings: tokio::sync::Mutex::default(),

@@ -18,7 +18,7 @@ use crate::domain::audit::Act;
 use crate::domain::money::{Currency, Units};
 use crate::domain::pool::Pricing;
 use crate::domain::time::{BootMs, Timestamp, TrustPolicy};
-use crate::live::{Current, Event, Events, Nudges};
+use crate::live::{Current, Event, Events, Failures, Nudges};
 use crate::storage::core::pools;
 use crate::storage::{Store, StoreOptions, setup_code};
 
@@ -54,7 +54,16 @@ impl Site {
         let (nudges, events, settings) = (Nudges::new(), Events::new(1), Current::new(settings));
         let told = events.clone();
         store.core.watch_alerts(move |change| told.publish(&Event::Alert(change)));
-        let state = AppState::new(Parts { store, clock, nudges, events, settings, configuration: Arc::new(FixedConfiguration), stopping });
+        let state = AppState::new(Parts {
+            store,
+            clock,
+            nudges,
+            events,
+            settings,
+            configuration: Arc::new(FixedConfiguration),
+            stopping,
+            failures: Failures::default(),
+        });
         Site { router: router(state.clone()), state, driver, stop, dir }
     }
 

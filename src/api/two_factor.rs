@@ -10,6 +10,7 @@ use super::auth::{Caller, SessionKey};
 use super::error::{ApiError, ErrorBody};
 use super::json::{Json, Path};
 use super::middleware::RequestInfo;
+use super::passwords::is_home;
 use super::people::{confirm_password, user_id};
 use super::state::AppState;
 use crate::domain::ids::UserId;
@@ -86,7 +87,8 @@ fn own(state: &AppState, caller: &Caller) -> Result<(User, SessionKey), ApiError
 
 /// Judges the second factor of a signed-in person, throttled like a password. The session is none of the doubt, so a refusal is 403.
 fn judge_own(state: &AppState, caller: &Caller, user: &User, totp: Option<&str>) -> Result<Option<Proof>, ApiError> {
-    state.attempts.attempt(&username_key(&user.username), caller.request.address, state.now())?;
+    let known = is_home(state, user, caller.request.address)?;
+    state.attempts.attempt(&username_key(&user.username), caller.request.address, known, state.now())?;
     let proof = judge_for(state, user, totp).map_err(in_session)?;
     succeeded(state, user, &caller.request);
     Ok(proof)

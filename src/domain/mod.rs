@@ -23,6 +23,7 @@ pub mod gateway;
 pub mod idempotency;
 pub mod ids;
 pub mod ledger;
+pub mod line;
 pub mod metrics;
 pub mod money;
 pub mod node;

@@ -49,6 +49,11 @@ pub fn is_failed_proof(reason: &str, subject: &str) -> bool {
     FAILED_PROOFS.contains(&reason) || (reason == "Throttled" && (subject.contains("/auth/") || subject.contains("/setup")))
 }
 
+/// Somebody tried to be somebody: the audit log keeps room for these that no other refusal can take.
+pub fn is_personal_proof(reason: &str) -> bool {
+    ["WrongCredentials", "TotpWrong", "SetupCodeWrong", "TokenWrongSecret", "FactorWrong"].contains(&reason)
+}
+
 /// Failed authentications of one kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -73,6 +78,11 @@ pub fn under_attack(failures: &[Failure]) -> BTreeMap<String, u32> {
             *count = count.saturating_add(failure.times);
         }
     }
+    alarms(counts, total)
+}
+
+/// The subjects with at least `FAILURES`; the empty one alone, with `total`, when they are more than `MAX_NAMED`.
+pub fn alarms(mut counts: BTreeMap<String, u32>, total: u32) -> BTreeMap<String, u32> {
     counts.retain(|_, count| *count >= FAILURES);
     if counts.len() > MAX_NAMED { BTreeMap::from([(String::new(), total)]) } else { counts }
 }

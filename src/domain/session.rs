@@ -1,12 +1,13 @@
 //! Signed-in sessions, and how attempts to sign in are slowed down.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use super::ids::UserId;
+use super::line::Line;
 use super::time::{BootMs, Timestamp};
 use crate::crypto;
 
@@ -116,63 +117,70 @@ struct Patience {
     max_wait_ms: i64,
 }
 
-const PER_ACCOUNT: Patience = Patience { free: 5, max_wait_ms: 5 * 60 * 1_000 };
+/// Of an account, from one network.
+const PER_PAIR: Patience = Patience { free: 5, max_wait_ms: 5 * 60 * 1_000 };
 const PER_NETWORK: Patience = Patience { free: 20, max_wait_ms: 15 * 60 * 1_000 };
 /// Where the account has signed in from before.
 const AT_HOME: Patience = Patience { free: 10, max_wait_ms: 10 * 1_000 };
 
-/// Slows down guessing: after some failed attempts on an account, or from a network, each further one waits twice as long.
+/// Networks of one person that are remembered, the latest to sign in.
+pub const MAX_KNOWN: usize = 8;
+
+/// Networks that a person has signed in from, as keyed hashes, latest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownNetworks(pub Vec<[u8; 16]>);
+
+impl KnownNetworks {
+    /// With this one first, and the oldest forgotten.
+    pub fn with(&self, network: [u8; 16]) -> KnownNetworks {
+        let others = self.0.iter().filter(|known| **known != network).copied();
+        KnownNetworks(std::iter::once(network).chain(others).take(MAX_KNOWN).collect())
+    }
+}
+
+/// Slows down guessing. Who fails on an account from a network waits there, twice as long each time; all unknown networks together make one
+/// attempt on an account in `TURN_MS`, in turns (see `Line`), so that guessing is slow however many addresses it comes from and nobody has to
+/// be lucky to get their turn.
 ///
 /// From a network that has signed in to an account, only failures on this account from this network count, and the wait stays short:
 /// nobody can lock an admin out by failing in the admin's name, or from behind the same proxy. Time is boot time, which nobody can set.
 #[derive(Debug, Default)]
 pub struct Throttle {
-    accounts: Counts<String>,
+    pairs: Counts<(String, Network)>,
     networks: Counts<Network>,
-    /// Failures from networks that are in `known`.
+    /// Failures from known networks.
     at_home: Counts<(String, Network)>,
-    known: HashSet<(String, Network)>,
+    line: Line,
 }
 
 impl Throttle {
-    /// Counts an attempt as failed, before it is judged, so that a burst of parallel ones is counted too. Err: wait this many
-    /// milliseconds; the attempt must not be made.
-    pub fn attempt(&mut self, account: &str, address: IpAddr, now: BootMs) -> Result<(), i64> {
-        let (account, network) = (account.to_owned(), Network::of(address));
-        let pair = (account, network);
-        let known = self.known.contains(&pair);
-        let wait_ms = if known {
-            self.at_home.wait_ms(&pair, &AT_HOME, now)
-        } else {
-            let by_account = self.accounts.wait_ms(&pair.0, &PER_ACCOUNT, now);
-            by_account.max(self.networks.wait_ms(&network, &PER_NETWORK, now))
-        };
+    /// Counts an attempt as failed, before it is judged, so that a burst of parallel ones is counted too. `known`: the account has signed in
+    /// from there. Err: wait this many milliseconds; the attempt must not be made.
+    pub fn attempt(&mut self, account: &str, address: IpAddr, known: bool, now: BootMs) -> Result<(), i64> {
+        let network = Network::of(address);
+        let pair = (account.to_owned(), network);
+        if known {
+            let wait_ms = self.at_home.wait_ms(&pair, &AT_HOME, now);
+            return if wait_ms > 0 { Err(wait_ms) } else { Ok(self.at_home.failed(pair, now)) };
+        }
+        let by_network = self.networks.wait_ms(&network, &PER_NETWORK, now);
+        let wait_ms = self.pairs.wait_ms(&pair, &PER_PAIR, now).max(by_network);
         if wait_ms > 0 {
             return Err(wait_ms);
         }
-        if known {
-            self.at_home.failed(pair, now);
-        } else {
-            self.networks.failed(network, now);
-            self.accounts.failed(pair.0, now);
-        }
+        self.line.turn(account, address, now)?;
+        self.networks.failed(network, now);
+        self.pairs.failed(pair, now);
         Ok(())
     }
 
-    /// The attempt was none: the account's count starts anew, the network's loses this one.
+    /// The attempt was none: the account's count from there starts anew, the network's loses this one.
     pub fn succeeded(&mut self, account: &str, address: IpAddr) {
-        let (account, network) = (account.to_owned(), Network::of(address));
-        let pair = (account, network);
-        if self.known.contains(&pair) {
-            self.at_home.0.remove(&pair);
-            return;
-        }
+        let network = Network::of(address);
+        let pair = (account.to_owned(), network);
+        self.at_home.0.remove(&pair);
+        self.pairs.0.remove(&pair);
         self.networks.forgive(&network);
-        self.accounts.0.remove(&pair.0);
-        if self.known.len() >= MAX_KEYS {
-            self.known.clear();
-        }
-        self.known.insert(pair);
     }
 }
 
@@ -277,64 +285,68 @@ mod tests {
         let mut throttle = Throttle::default();
         let mut now = BootMs(0);
         for _ in 0..5 {
-            assert_eq!(throttle.attempt("bob", at(1), now), Ok(()));
+            assert_eq!(throttle.attempt("bob", at(1), false, now), Ok(()));
         }
         for expected in [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 128_000, 256_000, 300_000, 300_000] {
-            assert_eq!(throttle.attempt("bob", at(2), now), Err(expected));
-            assert_eq!(throttle.attempt("bob", at(2), now), Err(expected), "asking does not lengthen the wait");
+            assert_eq!(throttle.attempt("bob", at(1), false, now), Err(expected));
+            assert_eq!(throttle.attempt("bob", at(1), false, now), Err(expected), "asking does not lengthen the wait");
             now = BootMs(now.0 + expected);
-            assert_eq!(throttle.attempt("bob", at(2), now), Ok(()));
+            assert_eq!(throttle.attempt("bob", at(1), false, now), Ok(()));
         }
         now = BootMs(now.0 + FORGET_MS);
         for _ in 0..5 {
-            assert_eq!(throttle.attempt("bob", at(2), now), Ok(()));
+            assert_eq!(throttle.attempt("bob", at(1), false, now), Ok(()));
         }
     }
 
     #[test]
     fn who_has_signed_in_from_here_is_not_locked_out_by_others() {
         let mut throttle = Throttle::default();
-        throttle.attempt("admin", at(1), BootMs(0)).unwrap();
-        throttle.succeeded("admin", at(1));
         for attempt in 0..1_000 {
-            let _ = throttle.attempt("admin", at(9), BootMs(attempt * 10));
+            let _ = throttle.attempt("admin", at(9), false, BootMs(attempt * 10));
         }
-        assert!(throttle.attempt("admin", at(2), BootMs(10_000)).is_err());
-        assert_eq!(throttle.attempt("admin", at(1), BootMs(10_000)), Ok(()));
+        assert_eq!(throttle.attempt("admin", at(1), true, BootMs(10_000)), Ok(()));
         for name in 0..100 {
-            let _ = throttle.attempt(&format!("guess{name}"), at(1), BootMs(10_000));
+            let _ = throttle.attempt(&format!("guess{name}"), at(1), false, BootMs(10_000));
         }
-        assert!(throttle.attempt("guess", at(1), BootMs(10_000)).is_err());
-        assert_eq!(throttle.attempt("admin", at(1), BootMs(10_000)), Ok(()), "whatever else comes from the same address");
+        assert!(throttle.attempt("guess", at(1), false, BootMs(10_000)).is_err());
+        assert_eq!(throttle.attempt("admin", at(1), true, BootMs(10_000)), Ok(()), "whatever else comes from the same address");
         let mut longest = 0;
         for attempt in 0..1_000 {
-            longest = longest.max(throttle.attempt("admin", at(1), BootMs(10_000 + attempt * 125)).err().unwrap_or(0));
+            longest = longest.max(throttle.attempt("admin", at(1), true, BootMs(10_000 + attempt * 125)).err().unwrap_or(0));
         }
         assert!((8_000..=10_000).contains(&longest), "guessing from home is slowed down too, and never for long");
+    }
+
+    #[test]
+    fn eight_networks_are_remembered() {
+        let known = (0..20).fold(KnownNetworks::default(), |known, n| known.with([n; 16]));
+        assert_eq!(known.0, (12..20).rev().map(|n| [n; 16]).collect::<Vec<_>>());
+        assert_eq!(known.with([15; 16]).0[..2], [[15; 16], [19; 16]]);
     }
 
     #[test]
     fn a_network_that_guesses_many_names_waits() {
         let mut throttle = Throttle::default();
         for name in 0..20 {
-            assert_eq!(throttle.attempt(&format!("user{name}"), at(1), BootMs(0)), Ok(()));
+            assert_eq!(throttle.attempt(&format!("user{name}"), at(1), false, BootMs(0)), Ok(()));
         }
-        assert_eq!(throttle.attempt("fresh", at(1), BootMs(0)), Err(1_000));
-        assert_eq!(throttle.attempt("fresh", at(2), BootMs(0)), Ok(()));
+        assert_eq!(throttle.attempt("fresh", at(1), false, BootMs(0)), Err(1_000));
+        assert_eq!(throttle.attempt("fresh", at(2), false, BootMs(0)), Ok(()));
         let v6 = |last: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last]);
         assert_eq!(Network::of(v6(1)), Network::of(v6(2)));
     }
 
     #[test]
     fn memory_is_bounded_and_the_noisy_are_remembered() {
+        let mut loud = 0;
         let mut throttle = Throttle::default();
         for n in 0..20_000_u32 {
             let address = IpAddr::from(n.to_be_bytes());
-            let _ = throttle.attempt(&format!("u{n}"), address, BootMs(i64::from(n)));
-            let _ = throttle.attempt("loud", at(1), BootMs(i64::from(n)));
-            throttle.succeeded(&format!("w{n}"), address);
+            let _ = throttle.attempt(&format!("u{n}"), address, false, BootMs(i64::from(n)));
+            loud += u32::from(throttle.attempt("loud", at(1), false, BootMs(i64::from(n))).is_ok());
         }
-        assert!(throttle.accounts.0.len() <= MAX_KEYS && throttle.networks.0.len() <= MAX_KEYS && throttle.known.len() <= MAX_KEYS);
-        assert!(throttle.attempt("loud", at(1), BootMs(20_000)).is_err());
+        assert!(throttle.pairs.0.len() <= MAX_KEYS && throttle.networks.0.len() <= MAX_KEYS);
+        assert!(loud <= 14, "{loud}: a flood of other names wins no turns");
     }
 }

@@ -21,7 +21,7 @@ use crate::domain::credits::Epochs;
 use crate::domain::money::Units;
 use crate::domain::poot::Params;
 use crate::gateways::payment::PaymentGateway;
-use crate::live::{Current, Events, Job, Nudges};
+use crate::live::{Current, Events, Failures, Job, Nudges};
 use crate::storage::Store;
 use crate::storage::fault::{TxError, WriteError};
 
@@ -50,6 +50,8 @@ pub struct Context {
     pub gateway: Arc<dyn PaymentGateway>,
     pub events: Events,
     pub nudges: Nudges,
+    /// Failed authentications, as requests were refused.
+    pub failures: Failures,
     /// The manager's own evidence that it can hear.
     pub link_is_up: fn() -> bool,
 }

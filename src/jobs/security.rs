@@ -83,7 +83,13 @@ fn sign_ins(context: &Context, read: &Snapshot, now: Now) -> Result<Wanted, Faul
         };
         (Severity::Critical, format!("{count} failed authentications {whose} within 15 minutes"))
     };
-    Ok(under_attack(&failures).into_iter().map(|(subject, count)| (subject.clone(), words(&subject, count))).collect())
+    // The counts in memory miss nothing, whatever the log had room for; the log knows what was before this process.
+    let mut attacked = context.failures.under_attack(now.boot);
+    for (subject, logged) in under_attack(&failures) {
+        let count = attacked.entry(subject).or_default();
+        *count = logged.max(*count);
+    }
+    Ok(attacked.into_iter().map(|(subject, count)| (subject.clone(), words(&subject, count))).collect())
 }
 
 fn payouts_of(read: &Snapshot, now: Now) -> Result<(Wanted, Wanted), Fault> {

@@ -3,12 +3,14 @@
 
 mod current;
 mod events;
+mod failures;
 mod metrics;
 mod nudges;
 mod refusals;
 
 pub use current::Current;
 pub use events::{Change, Event, Events, LatestSample, RING, ReportEvent, Stamped, Watch};
+pub use failures::Failures;
 pub use metrics::{Family, Gauge, Metrics};
 pub use nudges::{Job, Nudges};
 pub use refusals::{FLUSH as REFUSALS_FLUSH, Refusals, network};

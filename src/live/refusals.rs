@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::domain::audit::{Actor, Draft};
+use crate::domain::security::is_personal_proof;
 use crate::domain::time::{BootMs, Now, Timestamp};
 
-/// Kinds told apart at one time; what is beyond is counted as one.
-pub const MAX_KINDS: usize = 128;
+/// Kinds told apart at one time, of each class; what is beyond is counted as one.
+pub const MAX_KINDS: usize = 64;
 /// Time between two writes of what was counted: how often `take` is called.
 pub const FLUSH: Duration = Duration::from_secs(300);
 /// This many of a kind since the last write are written at once too: with the first they are the five that raise an alarm.
@@ -19,9 +20,9 @@ const ALARM: u32 = 4;
 /// Kinds that one write tells apart, the most frequent first; the others become one entry.
 const TOLD_APART: usize = 4;
 /// Commits, of single entries and of what was counted: so many in a row, and then one in so many milliseconds. Who is refused more than
-/// that is counted, and written with the next one.
-const COMMITS: u32 = 12;
-const COMMIT_EVERY_MS: i64 = 3_600_000;
+/// that is counted, and written with the next one. Failed proofs of who somebody is have as many of their own.
+const COMMITS: u32 = 8;
+const COMMIT_EVERY_MS: i64 = 2 * 3_600_000;
 
 /// What makes two refusals alike.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -82,7 +83,14 @@ impl Budget {
 
 /// Clones are the same log.
 #[derive(Debug, Clone, Default)]
-pub struct Refusals(Arc<Mutex<Log>>);
+pub struct Refusals(Arc<Mutex<Classes>>);
+
+/// Two logs, with places and commits of their own, so that junk cannot hide an attack on somebody's account.
+#[derive(Debug, Default)]
+struct Classes {
+    proofs: Log,
+    others: Log,
+}
 
 impl Refusals {
     pub fn new() -> Refusals {
@@ -91,10 +99,42 @@ impl Refusals {
 
     /// Some: write this now. None: it was counted.
     pub fn note(&self, mut draft: Draft) -> Option<Draft> {
-        let mut log = self.log();
-        let Log { kinds, budget } = &mut *log;
         // It is the attacker's to choose, long, and different every time.
         draft.personal.user_agent = None;
+        let mut classes = self.classes();
+        let proof = is_personal_proof(draft.reason.as_deref().unwrap_or_default());
+        if proof { classes.proofs.note(draft) } else { classes.others.note(draft) }
+    }
+
+    /// What was counted since it was last written, when it may be written now: it takes a commit.
+    pub fn take(&self, now: Timestamp) -> Vec<Draft> {
+        self.taken(|log| {
+            let counted = log.kinds.values().any(|counted| counted.times > 0);
+            if counted && !log.budget.spend(now) { Vec::new() } else { log.take() }
+        })
+    }
+
+    /// What was counted, for the last time: the process ends.
+    pub fn take_last(&self) -> Vec<Draft> {
+        self.taken(Log::take)
+    }
+
+    fn taken(&self, of: impl Fn(&mut Log) -> Vec<Draft>) -> Vec<Draft> {
+        let mut classes = self.classes();
+        let mut drafts = of(&mut classes.proofs);
+        drafts.extend(of(&mut classes.others));
+        drafts.sort_by_key(|draft| draft.at);
+        drafts
+    }
+
+    fn classes(&self) -> MutexGuard<'_, Classes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Log {
+    fn note(&mut self, mut draft: Draft) -> Option<Draft> {
+        let Log { kinds, budget } = self;
         let name = draft.reason.clone().unwrap_or_default();
         let address = draft.personal.address.as_deref().and_then(|a| a.parse().ok());
         let mut kind = Kind { name, subject: draft.subject.clone(), network: address.map(network).unwrap_or_default() };
@@ -114,27 +154,6 @@ impl Refusals {
         at_once.then_some(draft)
     }
 
-    /// What was counted since it was last written, when it may be written now: it takes a commit.
-    pub fn take(&self, now: Timestamp) -> Vec<Draft> {
-        let mut log = self.log();
-        let counted = log.kinds.values().any(|counted| counted.times > 0);
-        if counted && !log.budget.spend(now) {
-            return Vec::new();
-        }
-        log.take()
-    }
-
-    /// What was counted, for the last time: the process ends.
-    pub fn take_last(&self) -> Vec<Draft> {
-        self.log().take()
-    }
-
-    fn log(&self) -> MutexGuard<'_, Log> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Log {
     /// What was counted since the last call: one entry for each of the most frequent kinds and one for all others. A kind that was quiet is
     /// forgotten: its next refusal is a first again.
     fn take(&mut self) -> Vec<Draft> {
@@ -233,7 +252,16 @@ mod tests {
         }
         counted += log.take_last().iter().map(|d| d.times).sum::<u32>();
         assert_eq!(counted, attempts, "every attempt is in the log, alone or counted");
-        assert!((24..=36).contains(&commits), "{commits} commits");
+        assert!((16..=21).contains(&commits), "{commits} commits");
+    }
+
+    #[test]
+    fn junk_of_other_kinds_does_not_delay_a_failed_proof() {
+        let log = Refusals::new();
+        for n in 0..1_000 {
+            log.note(refusal("NotSignedIn", &format!("/api/v1/route{n}"), "10.0.0.1"));
+        }
+        assert!(log.note(refusal("WrongCredentials", "user_bob", "10.0.0.1")).is_some());
     }
 
     #[test]

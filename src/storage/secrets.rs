@@ -21,6 +21,8 @@ pub struct Secrets {
     /// Hashes of request bodies are made with it: bodies hold passwords, and a copy of the store must be of no use against them.
     pub idempotency: SecretKey,
     vouched: SecretKey,
+    /// Hashes of networks that people signed in from.
+    pub networks: SecretKey,
 }
 
 /// Before the ids of those whom the API gateway vouches for.
@@ -36,6 +38,7 @@ impl Secrets {
             node_tokens: root.derive("node-tokens"),
             idempotency: root.derive("idempotency"),
             vouched: root.derive("vouched"),
+            networks: root.derive("networks"),
             root,
         }
     }

@@ -33,7 +33,7 @@ use crate::domain::payout::{Attempt, AttemptState, Payout, Prepared, Priority, S
 use crate::domain::pool::{Pool, ScalingPolicy};
 use crate::domain::poot::Params;
 use crate::domain::scope::Scope;
-use crate::domain::session::{Carrier, Session};
+use crate::domain::session::{Carrier, KnownNetworks, Session};
 use crate::domain::setup::SetupMark;
 use crate::domain::threshold::{Limits, METRICS, Tenths, ThresholdSet};
 use crate::domain::time::Timeline;
@@ -484,6 +484,7 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("ApiToken", api_tokens()),
         Golden::of("UserId", vec![user_id()]),
         Golden::of("Session", vec![session(Carrier::Cookie), session(Carrier::Bearer)]),
+        Golden::of("KnownNetworks", vec![KnownNetworks(vec![[1; 16], [255; 16]]), KnownNetworks::default()]),
         Golden::of("StoredSetting", vec![like::<StoredSetting>(&(vec![7u8, 0, 255], AT, "user_0123456789abcdef"))]),
         Golden::of("Alert", alerts()),
         Golden::of("Entry", audit_entries()),

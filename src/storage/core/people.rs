@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::tables::{SESSIONS, USER_NAMES, USERS};
+use super::tables::{KNOWN_NETWORKS, SESSIONS, USER_NAMES, USERS};
 use super::{api_tokens, audit, second_factor, subject_keys};
 use crate::domain::audit::Act;
 use crate::domain::ids::UserId;
@@ -127,6 +127,7 @@ pub fn delete(tx: &mut WriteTx<'_>, id: &UserId, up_to: Role, act: &Act) -> Resu
     }
     tx.delete(USER_NAMES, &username_key(&gone.username))?;
     tx.delete(USERS, &id.to_string())?;
+    tx.delete(KNOWN_NETWORKS, &id.to_string())?;
     end_sessions(tx, |_, session| session.user == *id)?;
     api_tokens::end_of(tx, id, act)?;
     audit::append(tx, act.draft("user.delete", id.as_str()))
@@ -167,6 +168,20 @@ pub fn sign_in(tx: &mut WriteTx<'_>, seen: &User, proof: Option<&Proof>, begun: 
         tx.put(SESSIONS, &new.token_hash, &session)?;
     }
     audit::append(tx, act.draft("auth.login", user.id.as_str()))
+}
+
+/// The person has signed in from this network before; it is given as a keyed hash.
+pub fn knows_network(read: &impl Read, id: &UserId, network: &[u8; 16]) -> Result<bool, Fault> {
+    Ok(read.get(KNOWN_NETWORKS, &id.to_string())?.is_some_and(|known| known.0.contains(network)))
+}
+
+/// The person has signed in from there. Writes nothing when that is where they signed in from last.
+pub fn remember_network(tx: &mut WriteTx<'_>, id: &UserId, network: [u8; 16]) -> Result<(), TxError> {
+    let known = tx.get(KNOWN_NETWORKS, &id.to_string())?.unwrap_or_default();
+    if known.0.first() == Some(&network) {
+        return Ok(());
+    }
+    tx.put(KNOWN_NETWORKS, &id.to_string(), &known.with(network))
 }
 
 pub(super) fn end_sessions(tx: &mut WriteTx<'_>, ends: impl Fn(&[u8; 32], &Session) -> bool) -> Result<(), TxError> {

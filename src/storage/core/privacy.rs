@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::tables::{
-    ALERTS, IDEMPOTENCY_KEYS, Index, NODE_EVENTS, NODE_IDS, NODE_NAMES, NODES, PAYOUT_ADDRESSES, RETIRED_NODES, USER_NAMES, USERS,
+    ALERTS, IDEMPOTENCY_KEYS, Index, KNOWN_NETWORKS, NODE_EVENTS, NODE_IDS, NODE_NAMES, NODES, PAYOUT_ADDRESSES, RETIRED_NODES, USER_NAMES,
+    USERS,
 };
 use super::{api_tokens, audit, enrolment_requests, nodes, payouts, people, subject_keys};
 use crate::domain::alert::Alert;
@@ -40,6 +41,7 @@ pub fn erase_person(tx: &mut WriteTx<'_>, id: &UserId, act: &Act, reason: &str) 
                 tx.put(USER_NAMES, &left.username, id)?;
             }
             tx.put(USERS, &id.to_string(), &left)?;
+            tx.delete(KNOWN_NETWORKS, &id.to_string())?;
             people::end_sessions(tx, |_, session| session.user == *id)?;
             api_tokens::end_of(tx, id, act)?;
         }

@@ -15,7 +15,7 @@ use crate::domain::node::Node;
 use crate::domain::node_event::NodeEvent;
 use crate::domain::payout::Payout;
 use crate::domain::pool::Pool;
-use crate::domain::session::Session;
+use crate::domain::session::{KnownNetworks, Session};
 use crate::domain::setup::SetupMark;
 use crate::domain::threshold::ThresholdSet;
 use crate::domain::user::User;
@@ -73,6 +73,8 @@ pub const USERS: Table<String, User> = Table::new("users");
 pub const USER_NAMES: Table<String, UserId> = Table::new("user_names");
 /// Hash of a session's token -> session.
 pub const SESSIONS: Table<[u8; 32], Session> = Table::new("sessions");
+/// User id -> networks that the person signed in from.
+pub const KNOWN_NETWORKS: Table<String, KnownNetworks> = Table::new("known_networks");
 /// API token id -> token.
 pub const API_TOKENS: Table<String, ApiToken> = Table::new("api_tokens");
 /// Name of a first step -> how it was done or skipped.
@@ -147,6 +149,7 @@ record! {
     Order = 1,
     ThresholdSet = 1,
     NamedAllocation = 1,
+    KnownNetworks = 1,
 }
 
 /// Created with the file, or when a later release opens it, so that snapshots can open them all.
@@ -190,4 +193,5 @@ pub const ALL: &[&str] = &[
     NODE_THRESHOLDS.name,
     POOL_THRESHOLDS.name,
     ALLOCATIONS.name,
+    KNOWN_NETWORKS.name,
 ];
