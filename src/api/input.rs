@@ -57,7 +57,8 @@ fn unknown_field(given: &Value, known: &Value) -> Option<String> {
     match (given, known) {
         (Value::Object(given), Value::Object(known)) => given.iter().find_map(|(name, value)| match known.get(name) {
             None => Some(name.clone()),
-            Some(inner) => unknown_field(value, inner).map(|rest| format!("{name}.{rest}")),
+            Some(inner) => unknown_field(value, inner)
+                .map(|rest| if rest.starts_with('[') { format!("{name}{rest}") } else { format!("{name}.{rest}") }),
         }),
         (Value::Array(given), Value::Array(known)) => {
             given.iter().zip(known).enumerate().find_map(|(i, (g, k))| unknown_field(g, k).map(|rest| format!("[{i}].{rest}")))

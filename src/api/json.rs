@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use super::error::ApiError;
+use super::shape::Shape;
 
 /// Largest body (requirements: `MAX_REQUEST_SIZE`).
 pub const BODY_LIMIT_BYTES: usize = 10 * 1024 * 1024;
@@ -45,7 +46,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         if !is_json(request.headers()) {
             return Err(ApiError::not_json());
         }
-        parse(&read_body(request.into_body(), BODY_LIMIT_BYTES).await?).map(Json)
+        let shape = request.extensions().get::<Shape>().cloned().unwrap_or_default();
+        let body = read_body(request.into_body(), BODY_LIMIT_BYTES).await?;
+        parse(&body).map(Json).map_err(|error| if is_shallow(&body) { shape.complete(error, &body) } else { error })
     }
 }
 

@@ -71,6 +71,7 @@ pub mod sessions;
 pub mod settings;
 pub mod setup;
 pub mod setup_steps;
+pub mod shape;
 pub mod state;
 pub mod storage;
 pub mod thresholds;
@@ -270,6 +271,8 @@ mod rates_tests;
 mod read_tests;
 #[cfg(test)]
 mod schema_tests;
+#[cfg(test)]
+mod shape_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -5,61 +5,53 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Query, Request, State};
-use axum::http::{Method, Uri};
+use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use utoipa::openapi::path::ParameterIn;
-use utoipa::openapi::{OpenApi, RefOr};
+use utoipa::openapi::OpenApi;
 
 use super::access::operations;
 use super::error::ApiError;
+use super::shape::{self, MAX_NAMED, NAME_LEN, Shape};
 use crate::domain::refusal::{FieldErrors, Refusal};
 
-/// Parameters that one answer names, at most.
-const MAX_NAMED: usize = 64;
-/// What is shown of a name.
-const NAME_LEN: usize = 64;
-
-/// The query parameters of every route.
+/// What every route reads.
 #[derive(Debug, Default)]
-pub struct Known(HashMap<String, Vec<(Method, HashSet<String>)>>);
+pub struct Known(HashMap<String, Vec<(Method, Shape)>>);
 
 impl Known {
     pub fn of(document: &OpenApi) -> Known {
-        let mut known = Known::default();
-        for (path, item) in &document.paths.paths {
-            let routes = operations(item).map(|(method, operation)| {
-                let parameters = operation.parameters.iter().flatten().filter_map(|parameter| match parameter {
-                    RefOr::T(parameter) if parameter.parameter_in == ParameterIn::Query => Some(parameter.name.clone()),
-                    _ => None,
-                });
-                (method, parameters.collect())
-            });
-            known.0.insert(path.clone(), routes.collect());
-        }
-        known
+        let schemas = shape::schemas(document);
+        let routes = document.paths.paths.iter().map(|(path, item)| {
+            let shapes = operations(item).map(|(method, operation)| (method, Shape::of(&schemas, operation)));
+            (path.clone(), shapes.collect())
+        });
+        Known(routes.collect())
     }
 
-    fn check(&self, method: &Method, path: &str, given: &[(String, String)]) -> Result<(), Refusal> {
+    /// None: the path does not answer this method, and is refused as such.
+    fn find(&self, method: &Method, path: &str) -> Option<&Shape> {
         let method = if *method == Method::HEAD { &Method::GET } else { method };
-        let mut errors = FieldErrors::default();
-        // A path that does not answer this method is refused as such.
-        let routes = self.0.get(path);
-        let Some((_, known)) = routes.and_then(|routes| routes.iter().find(|(of, _)| of == method)) else { return Ok(()) };
-        let mut seen = HashSet::new();
-        for (name, _) in given {
-            let wrong = match known.contains(name) {
-                false => "is not a parameter of this route",
-                true if !seen.insert(name) => "comes twice",
-                true => continue,
-            };
-            errors.add(name.chars().take(NAME_LEN).collect::<String>(), wrong);
-            if errors.0.len() == MAX_NAMED {
-                break;
-            }
-        }
-        errors.finish()
+        self.0.get(path)?.iter().find(|(of, _)| of == method).map(|(_, shape)| shape)
     }
+}
+
+/// Names that the route does not have, or that come twice.
+fn strangers(shape: &Shape, given: &[(String, String)]) -> Result<(), Refusal> {
+    let mut errors = FieldErrors::default();
+    let mut seen = HashSet::new();
+    for (name, _) in given {
+        let wrong = match shape.has_parameter(name) {
+            false => "is not a parameter of this route",
+            true if !seen.insert(name) => "comes twice",
+            true => continue,
+        };
+        errors.add(name.chars().take(NAME_LEN).collect::<String>(), wrong);
+        if errors.0.len() == MAX_NAMED {
+            break;
+        }
+    }
+    errors.finish()
 }
 
 /// What is no pair at all has no name.
@@ -67,15 +59,23 @@ fn parse(uri: &Uri) -> Vec<(String, String)> {
     Query::try_from_uri(uri).map(|Query(pairs)| pairs).unwrap_or_default()
 }
 
-/// Around every documented route.
-pub async fn check(State(known): State<Arc<Known>>, request: Request, next: Next) -> Response {
-    if request.uri().query().is_some()
-        && let Some(path) = request.extensions().get::<MatchedPath>()
-        && let Err(refusal) = known.check(request.method(), path.as_str(), &parse(request.uri()))
-    {
-        return ApiError::from(refusal).into_response();
+/// Around every documented route. A handler stops at the first extractor that refuses; its refusal leaves with all wrong parameters.
+pub async fn check(State(known): State<Arc<Known>>, mut request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
+    let Some(shape) = known.find(request.method(), path).cloned() else { return next.run(request).await };
+    let given = request.uri().query().map(|_| parse(request.uri())).unwrap_or_default();
+    if let Err(refusal) = strangers(&shape, &given) {
+        return shape.complete_query(refusal.into(), &given).into_response();
     }
-    next.run(request).await
+    request.extensions_mut().insert(shape.clone());
+    let mut response = next.run(request).await;
+    if let Some(error) = response.extensions_mut().get_mut::<ApiError>()
+        && error.status == StatusCode::BAD_REQUEST
+        && !given.is_empty()
+    {
+        *error = shape.complete_query(error.clone(), &given);
+    }
+    response
 }
 
 #[cfg(test)]
@@ -85,12 +85,14 @@ mod tests {
     #[test]
     fn what_the_document_does_not_name_is_refused_by_name() {
         let known = Known::of(&super::super::declared());
-        let check =
-            |method: Method, query: &str| match known.check(&method, "/api/v1/nodes", &parse(&format!("/?{query}").parse().unwrap())) {
-                Ok(()) => Vec::new(),
-                Err(Refusal::Invalid(fields)) => fields.into_iter().map(|field| (field.field, field.message)).collect(),
-                Err(other) => panic!("{other}"),
-            };
+        let check = |method: Method, query: &str| match strangers(
+            known.find(&method, "/api/v1/nodes").unwrap(),
+            &parse(&format!("/?{query}").parse().unwrap()),
+        ) {
+            Ok(()) => Vec::new(),
+            Err(Refusal::Invalid(fields)) => fields.into_iter().map(|field| (field.field, field.message)).collect(),
+            Err(other) => panic!("{other}"),
+        };
         assert_eq!(check(Method::GET, "page=1&limit=10&status=active"), []);
         assert_eq!(check(Method::HEAD, "page=1"), []);
         let unknown = |name: &str| (name.to_owned(), "is not a parameter of this route".to_owned());

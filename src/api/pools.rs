@@ -172,13 +172,12 @@ pub async fn list_flat(state: State<AppState>, page: Page, query: Query<PoolQuer
 #[serde(deny_unknown_fields)]
 pub struct PricingRequest {
     /// Number or string, exact.
-    #[schema(value_type = Option<String>, example = "0.05")]
+    #[schema(value_type = Option<String>, format = "decimal", example = "0.05")]
     cost_per_hour: Option<RawAmount>,
     /// Of a node at score 100; as `cost_per_hour` when absent.
-    #[schema(value_type = Option<String>, example = "0.05")]
+    #[schema(value_type = Option<String>, format = "decimal", example = "0.05")]
     reward_per_hour: Option<RawAmount>,
     /// `USDT` (default) or `LUCID`; stays as it is for a pool that exists.
-    #[schema(value_type = Option<String>)]
     currency: Option<Currency>,
 }
 

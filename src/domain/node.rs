@@ -176,7 +176,7 @@ pub struct Location {
     #[schema(max_length = 200, example = "Basel")]
     pub city: Option<String>,
     /// A name of the IANA time zone database.
-    #[schema(example = "Europe/Zurich")]
+    #[schema(format = "iana-timezone", example = "Europe/Zurich")]
     pub timezone: Option<String>,
     pub coordinates: Option<Coordinates>,
 }

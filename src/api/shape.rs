@@ -1,0 +1,242 @@
+//! What else is wrong with a refused request. A parser stops at the first field that it cannot read; the document says what the route takes, so
+//! the rest is found there. Only requests that are refused anyway come here: what is accepted, the parsers and the rules of the domain decide.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::path::Operation;
+
+use super::error::ApiError;
+use crate::domain::refusal::{FieldError, FieldErrors};
+
+/// Fields that one answer names, at most.
+pub const MAX_NAMED: usize = 64;
+/// What is shown of a name.
+pub const NAME_LEN: usize = 64;
+/// Longer bodies are refused by their first field alone: as a tree in memory they are many times as large.
+const MAX_CHECKED_BYTES: usize = 256 * 1024;
+/// References and objects within each other; no schema of a request is as deep.
+const MAX_SCHEMA_DEPTH: usize = 32;
+
+/// What one route reads, as the document has it.
+#[derive(Debug, Clone, Default)]
+pub struct Shape {
+    /// All that is referred to, by name.
+    schemas: Arc<Value>,
+    body: Option<Arc<Value>>,
+    parameters: Arc<HashMap<String, Value>>,
+}
+
+/// The named schemas of a document.
+pub fn schemas(document: &OpenApi) -> Arc<Value> {
+    let components = document.components.as_ref().and_then(|components| serde_json::to_value(&components.schemas).ok());
+    Arc::new(components.unwrap_or_default())
+}
+
+impl Shape {
+    pub fn of(schemas: &Arc<Value>, operation: &Operation) -> Shape {
+        let operation = serde_json::to_value(operation).unwrap_or_default();
+        let query = operation["parameters"].as_array().into_iter().flatten().filter(|parameter| parameter["in"] == "query");
+        let named = query.filter_map(|parameter| Some((parameter["name"].as_str()?.to_owned(), parameter["schema"].clone())));
+        Shape {
+            schemas: schemas.clone(),
+            body: operation.pointer("/requestBody/content/application~1json/schema").cloned().map(Arc::new),
+            parameters: Arc::new(named.collect()),
+        }
+    }
+
+    pub fn has_parameter(&self, name: &str) -> bool {
+        self.parameters.contains_key(name)
+    }
+
+    /// The refusal of a body with every other field that is against the document.
+    pub fn complete(&self, error: ApiError, body: &[u8]) -> ApiError {
+        let Some(schema) = &self.body else { return error };
+        if body.len() > MAX_CHECKED_BYTES {
+            return error;
+        }
+        let Ok(value) = serde_json::from_slice(body) else { return error };
+        let mut found = FieldErrors::default();
+        self.check(schema, &value, "", 0, &mut found);
+        with(error, found)
+    }
+
+    /// The refusal of a query with every other parameter that is against the document.
+    pub fn complete_query(&self, error: ApiError, given: &[(String, String)]) -> ApiError {
+        let mut found = FieldErrors::default();
+        for (name, text) in given {
+            if let Some(schema) = self.parameters.get(name) {
+                self.check(schema, &as_value(self.resolved(schema), text), name, 0, &mut found);
+            }
+        }
+        with(error, found)
+    }
+
+    fn resolved<'a>(&'a self, schema: &'a Value) -> &'a Value {
+        let name = schema["$ref"].as_str().and_then(|reference| reference.rsplit('/').next());
+        name.map_or(schema, |name| &self.schemas[name])
+    }
+
+    fn check(&self, schema: &Value, value: &Value, at: &str, depth: usize, errors: &mut FieldErrors) {
+        let schema = self.resolved(schema);
+        if depth > MAX_SCHEMA_DEPTH || errors.0.len() >= MAX_NAMED {
+            return;
+        }
+        // Something, or null.
+        if let Some(choices) = schema["oneOf"].as_array() {
+            let mut real = choices.iter().filter(|choice| choice["type"] != "null");
+            let nullable = choices.iter().any(|choice| choice["type"] == "null");
+            if let (Some(choice), None) = (real.next(), real.next())
+                && !(nullable && value.is_null())
+            {
+                self.check(choice, value, at, depth + 1, errors);
+            }
+            return;
+        }
+        if let Some(words) = schema["enum"].as_array() {
+            let allowed: Vec<&str> = words.iter().filter_map(Value::as_str).collect();
+            errors.require(words.contains(value), at, format!("must be one of {}", allowed.join(", ")));
+            return;
+        }
+        if let Some(wanted) = wrong_type(schema, value) {
+            errors.add(at, format!("must be {wanted}"));
+            return;
+        }
+        match value {
+            Value::Object(fields) => {
+                let inner = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
+                let known = schema["properties"].as_object();
+                for (name, value) in fields {
+                    match known.and_then(|known| known.get(name)) {
+                        Some(schema) => self.check(schema, value, &inner(name), depth + 1, errors),
+                        // Requests are closed, also where a record is open to agents (`input::Strict`).
+                        None if known.is_some() => {
+                            errors.add(inner(&name.chars().take(NAME_LEN).collect::<String>()), "is not a field of this request");
+                        }
+                        None => (),
+                    }
+                    if errors.0.len() >= MAX_NAMED {
+                        return;
+                    }
+                }
+                for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                    errors.require(fields.contains_key(name), &inner(name), "is missing");
+                }
+            }
+            Value::Array(items) => {
+                let count = u64::try_from(items.len()).unwrap_or(u64::MAX);
+                check_length(schema, ["minItems", "maxItems"], count, "entries", at, errors);
+                for (n, item) in items.iter().enumerate() {
+                    if errors.0.len() >= MAX_NAMED {
+                        return;
+                    }
+                    self.check(&schema["items"], item, &format!("{at}[{n}]"), depth + 1, errors);
+                }
+            }
+            Value::String(text) => check_text(schema, text, at, errors),
+            Value::Number(number) => check_bounds(schema, number.as_f64().unwrap_or(f64::INFINITY), at, errors),
+            Value::Null | Value::Bool(_) => (),
+        }
+    }
+}
+
+/// What the parser found comes first; each field is named once. What is wrong with the body as a whole has no name.
+fn with(mut error: ApiError, found: FieldErrors) -> ApiError {
+    for FieldError { field, message } in found.0 {
+        if !field.is_empty() && error.fields.len() < MAX_NAMED && error.fields.iter().all(|known| known.field != field) {
+            error.message.push_str(&format!("; {field}: {message}"));
+            error.fields.push(FieldError { field, message });
+        }
+    }
+    error
+}
+
+/// A parameter as the schema would have it; what does not read so stays a text.
+fn as_value(schema: &Value, text: &str) -> Value {
+    let plain = || Value::from(text);
+    match schema["type"].as_str() {
+        Some("integer" | "number" | "boolean") => serde_json::from_str(text).unwrap_or_else(|_| plain()),
+        _ => plain(),
+    }
+}
+
+/// The types that are wanted, when `value` has none of them.
+fn wrong_type(schema: &Value, value: &Value) -> Option<String> {
+    let types = match &schema["type"] {
+        Value::String(one) => vec![one.as_str()],
+        Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
+        _ => return None,
+    };
+    let fits = |name: &&str| match *name {
+        "null" => value.is_null(),
+        "boolean" => value.is_boolean(),
+        "integer" => value.is_u64() || value.is_i64(),
+        "number" => value.is_number(),
+        // Exact amounts are texts that may also be written as numbers.
+        "string" => value.is_string() || (schema["format"] == "decimal" && value.is_number()),
+        "array" => value.is_array(),
+        "object" => value.is_object(),
+        _ => true,
+    };
+    if types.iter().any(fits) {
+        return None;
+    }
+    let named = types.iter().filter(|name| **name != "null").map(|name| match *name {
+        "boolean" => "true or false",
+        "integer" => "a whole number",
+        "number" => "a number",
+        "string" => "a text",
+        "array" => "a list",
+        _ => "an object",
+    });
+    Some(named.collect::<Vec<_>>().join(" or "))
+}
+
+fn check_bounds(schema: &Value, value: f64, at: &str, errors: &mut FieldErrors) {
+    let bound = |name: &str| schema[name].as_f64();
+    let out_of_type = || (schema["format"] == "int32").then_some(f64::from(u32::MAX));
+    if let Some(min) = bound("minimum").filter(|min| value < *min) {
+        errors.add(at, format!("must be at least {min}"));
+    } else if let Some(min) = bound("exclusiveMinimum").filter(|min| value <= *min) {
+        errors.add(at, format!("must be more than {min}"));
+    } else if let Some(max) = bound("maximum").or_else(out_of_type).filter(|max| value > *max) {
+        errors.add(at, format!("must be at most {max}"));
+    }
+}
+
+fn check_length(schema: &Value, [min, max]: [&str; 2], length: u64, of: &str, at: &str, errors: &mut FieldErrors) {
+    if let Some(min) = schema[min].as_u64().filter(|min| length < *min) {
+        errors.add(at, format!("must have at least {min} {of}"));
+    } else if let Some(max) = schema[max].as_u64().filter(|max| length > *max) {
+        errors.add(at, format!("must have at most {max} {of}"));
+    }
+}
+
+fn check_text(schema: &Value, text: &str, at: &str, errors: &mut FieldErrors) {
+    let (before, length) = (errors.0.len(), u64::try_from(text.chars().count()).unwrap_or(u64::MAX));
+    check_length(schema, ["minLength", "maxLength"], length, "characters", at, errors);
+    if errors.0.len() > before {
+        return;
+    }
+    if let Some(prefix) = schema["pattern"].as_str().and_then(word_pattern) {
+        let word = text.strip_prefix(prefix).filter(|rest| !rest.is_empty());
+        let plain = word.is_some_and(|rest| rest.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-'));
+        let start = if prefix.is_empty() { String::new() } else { format!("{prefix} and ") };
+        errors.require(plain, at, format!("must be {start}letters, digits, _ and -"));
+    }
+    if schema["format"] == "decimal" {
+        errors.require(text.parse::<rust_decimal::Decimal>().is_ok(), at, "must be a decimal number");
+    }
+    if schema["format"] == "iana-timezone" {
+        let known = text.parse::<chrono_tz::Tz>().is_ok();
+        errors.require(known, at, "must be a name of the IANA time zone database, such as Europe/Zurich");
+    }
+}
+
+/// What comes before the word, in the one form of pattern that ids and names have; others are left to the rules of the domain.
+fn word_pattern(pattern: &str) -> Option<&str> {
+    let prefix = pattern.strip_prefix('^')?.strip_suffix("[a-zA-Z0-9_-]+$")?;
+    prefix.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_').then_some(prefix)
+}
