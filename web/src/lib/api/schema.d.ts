@@ -3537,6 +3537,7 @@ export interface components {
             country?: string | null;
             region?: string | null;
             /**
+             * Format: iana-timezone
              * @description A name of the IANA time zone database.
              * @example Europe/Zurich
              */
@@ -4103,13 +4104,14 @@ export interface components {
         };
         PricingRequest: {
             /**
+             * Format: decimal
              * @description Number or string, exact.
              * @example 0.05
              */
             cost_per_hour?: string | null;
-            /** @description `USDT` (default) or `LUCID`; stays as it is for a pool that exists. */
-            currency?: string | null;
+            currency?: components["schemas"]["Currency"] | null;
             /**
+             * Format: decimal
              * @description Of a node at score 100; as `cost_per_hour` when absent.
              * @example 0.05
              */
