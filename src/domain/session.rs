@@ -161,7 +161,11 @@ impl Throttle {
         let pair = (account.to_owned(), network);
         if known {
             let wait_ms = self.at_home.wait_ms(&pair, &AT_HOME, now);
-            return if wait_ms > 0 { Err(wait_ms) } else { Ok(self.at_home.failed(pair, now)) };
+            if wait_ms > 0 {
+                return Err(wait_ms);
+            }
+            self.at_home.failed(pair, now);
+            return Ok(());
         }
         let by_network = self.networks.wait_ms(&network, &PER_NETWORK, now);
         let wait_ms = self.pairs.wait_ms(&pair, &PER_PAIR, now).max(by_network);
