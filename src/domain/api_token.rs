@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(of(&maker(Role::Viewer)).role, Role::Viewer);
         assert!(of(&maker(Role::Viewer)).scopes.iter().all(|scope| Role::Viewer.may(*scope)));
         let most = of(&maker(Role::SuperAdmin)).scopes;
-        assert!(most.contains(&Scope::SettingsWrite) && !most.iter().any(|scope| scope.for_people_only()));
+        assert!(most.contains(&Scope::AuditExport) && !most.iter().any(|scope| scope.for_people_only()));
         let few = token(Role::Operator, Some(vec![Scope::NodeRead, Scope::NodeStop]));
         assert_eq!(few.grant(&maker(Role::Admin), T).unwrap().scopes, [Scope::NodeRead, Scope::NodeStop]);
         assert_eq!(few.grant(&maker(Role::Viewer), T).unwrap().scopes, [Scope::NodeRead]);

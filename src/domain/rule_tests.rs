@@ -192,7 +192,7 @@ proptest! {
 
     #[test]
     fn places(text in text(205), latitude in about(-90.0, 90.0), longitude in about(-180.0, 180.0)) {
-        let ok = text.chars().count() <= 200;
+        let ok = (1..=200).contains(&text.chars().count());
         let place = |location: Location| broken_node(|new| new.location = Some(location));
         let some = || Some(text.clone());
         prop_assert_eq!(place(Location { country: some(), ..Location::default() }), named(ok, "location.country"));

@@ -354,10 +354,10 @@ async fn every_route_is_for_whom_the_document_says() {
     }
     println!("{} routes: {refused} requests refused, {admitted} admitted", routes.len());
     assert!(refused > 500 && admitted > 500, "{refused} refused, {admitted} admitted");
-    // The log knows who was refused, where that was known.
+    // The log knows who was refused, where that was known. Eight commits are written at once; the rest is counted and waits.
     let audit = world.site.client.get("/audit?limit=100").await;
     let known = audit["entries"].as_array().unwrap().iter().filter(|e| e["success"] == false && e["actor"] != "anonymous");
-    assert!(known.count() > 10);
+    assert!(known.count() > 3);
     assert_eq!(audit["chain"]["ok"], true);
 }
 
