@@ -76,6 +76,19 @@ impl Key for (u32, String) {
     }
 }
 
+/// A text without a zero byte, then a key of fixed length.
+impl<const N: usize> Key for (String, [u8; N]) {
+    fn encode(&self) -> Vec<u8> {
+        [self.0.as_bytes(), &[0], &self.1[..]].concat()
+    }
+    fn decode(bytes: &[u8]) -> Option<(String, [u8; N])> {
+        let (text, rest) = bytes.split_at_checked(bytes.len().checked_sub(N + 1)?)?;
+        let (zero, rest) = rest.split_first()?;
+        (*zero == 0).then_some(())?;
+        Some((String::decode(text)?, rest.try_into().ok()?))
+    }
+}
+
 impl<const N: usize> Key for [u8; N] {
     fn encode(&self) -> Vec<u8> {
         self.to_vec()
@@ -248,6 +261,19 @@ pub trait Read {
 
     fn count<K: Key, V: Record>(&self, table: Table<K, V>) -> Result<u64, Fault> {
         self.with(table.name, |raw| raw.rows())
+    }
+
+    /// Rows in the range, which are not decoded.
+    fn count_in<K: Key, V: Record>(&self, table: Table<K, V>, range: impl RangeBounds<K>) -> Result<u64, Fault> {
+        let mut count = 0;
+        let bounds = (encode_bound(range.start_bound()), encode_bound(range.end_bound()));
+        self.with(table.name, |raw| {
+            raw.walk_bytes(bounds, false, &mut |_, _| {
+                count += 1;
+                Ok(ControlFlow::Continue(()))
+            })
+        })?;
+        Ok(count)
     }
 
     /// The record as stored, undecoded: for blocks that are searched in place.
@@ -441,6 +467,10 @@ mod tests {
         assert!((1u32, u32::MAX).encode() < (2u32, 0u32).encode());
         assert_eq!(<(u32, String)>::decode(&(7u32, "x".to_owned()).encode()), Some((7, "x".to_owned())));
         assert_eq!(u64::decode(&[1, 2]), None);
+        let key = ("enrol_a".to_owned(), [0, 7]);
+        assert_eq!(<(String, [u8; 2])>::decode(&key.encode()), Some(key));
+        assert!(("a".to_owned(), [255; 2]).encode() < ("a-".to_owned(), [0; 2]).encode(), "one text's keys stand together");
+        assert_eq!((<(String, [u8; 2])>::decode(&[0, 1]), <(String, [u8; 2])>::decode(b"abcd")), (None, None));
     }
 
     #[test]
