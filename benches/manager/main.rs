@@ -89,8 +89,12 @@ fn fsyncs_ms(dir: &Path) -> Vec<f64> {
 }
 
 impl Bench {
+    fn is_named(&self, part: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only.split(',').any(|name| name == part))
+    }
+
     fn wants(&self, part: &str) -> bool {
-        let wanted = self.only.as_ref().is_none_or(|only| only.split(',').any(|name| name == part));
+        let wanted = self.is_named(part);
         if wanted {
             eprintln!("== {part}");
         }
@@ -106,7 +110,7 @@ impl Bench {
         if self.wants("registrations") {
             self.registrations().await;
         }
-        if self.wants("api") {
+        if ["api", "list", "detail", "status"].iter().any(|part| self.wants(part)) {
             self.api().await;
         }
         if self.wants("small") {
@@ -245,19 +249,23 @@ impl Bench {
         let detail = (0..count).map(|n| asks("GET", &node(n * 7), "")).collect();
         let status = |n: usize| if (n / ids.len()).is_multiple_of(2) { r#"{"status":"maintenance"}"# } else { r#"{"status":"active"}"# };
         let update = (0..count).map(|n| asks("PUT", &node(n), status(n))).collect();
-        let rows: [(&'static str, &str, Vec<Vec<u8>>); 3] = [
-            ("api_node_list", "node list, 1,000 nodes, pages of 100, at 1,000/s", list),
-            ("api_node_detail", "node detail, at 1,000/s", detail),
-            ("api_node_status", "node status update, durable, at 1,000/s", update),
+        let rows: [(&str, &'static str, &str, Vec<Vec<u8>>); 3] = [
+            ("list", "api_node_list", "node list, 1,000 nodes, pages of 100, at 1,000/s", list),
+            ("detail", "api_node_detail", "node detail, at 1,000/s", detail),
+            ("status", "api_node_status", "node status update, durable, at 1,000/s", update),
         ];
-        for (key, what, requests) in rows {
-            let cpu = manager.process.cpu_seconds();
+        for (part, key, what, requests) in rows {
+            if !self.is_named("api") && !self.is_named(part) {
+                continue;
+            }
+            let (cpu, commits) = (manager.process.cpu_seconds(), person.commits().await);
             let (shots, seconds) = load::steadily(manager.address(), requests, API_RATE, API_CONNECTIONS).await;
             let cpu = (manager.process.cpu_seconds() - cpu) * 1e6 / shots.len() as f64;
+            let commits = (person.commits().await - commits) / seconds;
             let all = sorted(shots.iter().map(|shot| shot.took_ms));
             let p99 = percentile(&all, 0.99);
             let text = format!(
-                "p50 {:.2} ms, p99 {p99:.2} ms, max {:.1} ms; {}/s, {} of {} answered 200; {cpu:.0} µs CPU each",
+                "p50 {:.2} ms, p99 {p99:.2} ms, max {:.1} ms; {}/s, {} of {} answered 200; {cpu:.0} µs CPU each; {commits:.0} commits/s",
                 percentile(&all, 0.5),
                 percentile(&all, 1.0),
                 grouped(accepted(&shots) / seconds),
@@ -446,6 +454,13 @@ impl Person {
         let answer = self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.token).send().await.unwrap();
         assert!(answer.status().is_success(), "GET {path}: {}", answer.status());
         answer.bytes().await.unwrap().len()
+    }
+
+    /// Commits of the core file since the manager started; each is one fsync.
+    async fn commits(&self) -> f64 {
+        let answer = self.http.get(format!("{}/metrics", self.base)).bearer_auth(&self.token).send().await.unwrap().text().await.unwrap();
+        let line = answer.lines().find(|line| line.contains("file=\"core\"") && line.contains("operation=\"commit\"")).expect("commits");
+        line.rsplit(' ').next().unwrap().parse().unwrap()
     }
 
     /// A new pool for up to a thousand nodes, and a token for it.

@@ -175,24 +175,37 @@ pub trait Read {
     fn with<R>(&self, name: &'static str, f: impl FnOnce(&dyn RawTable) -> Result<R, Fault>) -> Result<R, Fault>;
 
     fn get<K: Key, V: Record>(&self, table: Table<K, V>, key: &K) -> Result<Option<V>, Fault> {
-        let key = key.encode();
-        self.with(table.name, |raw| match raw.get_bytes(&key)? {
-            Some(bytes) => table.decode(&bytes, || crate::crypto::hex(&key)).map(Some),
-            None => Ok(None),
-        })
+        let (key, mut found) = (key.encode(), None);
+        self.with(table.name, |raw| {
+            raw.look(&key, &mut |bytes| {
+                found = Some(table.decode(bytes, || crate::crypto::hex(&key))?);
+                Ok(())
+            })
+        })?;
+        Ok(found)
     }
 
     /// The rows of some keys, in the order of the keys; a key without a row has none.
     fn get_each<K: Key, V: Record>(&self, table: Table<K, V>, keys: impl IntoIterator<Item = K>) -> Result<Vec<V>, Fault> {
+        let mut found = Vec::new();
+        self.get_each_with(table, keys, &mut |_, bytes, decode| Ok(found.push(decode(bytes)?)))?;
+        Ok(found)
+    }
+
+    /// The same for those who look at the stored bytes first: `visit` gets the key, the record as stored, and what decodes it.
+    fn get_each_with<K: Key, V: Record>(
+        &self,
+        table: Table<K, V>,
+        keys: impl IntoIterator<Item = K>,
+        visit: &mut dyn FnMut(&[u8], &[u8], &dyn Fn(&[u8]) -> Result<V, Fault>) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
         self.with(table.name, |raw| {
-            let mut found = Vec::new();
             for key in keys {
                 let key = key.encode();
-                if let Some(bytes) = raw.get_bytes(&key)? {
-                    found.push(table.decode(&bytes, || crate::crypto::hex(&key))?);
-                }
+                let decode = |bytes: &[u8]| table.decode(bytes, || crate::crypto::hex(&key));
+                raw.look(&key, &mut |bytes| visit(&key, bytes, &decode))?;
             }
-            Ok(found)
+            Ok(())
         })
     }
 
@@ -279,7 +292,14 @@ pub trait Read {
     /// The record as stored, undecoded: for blocks that are searched in place.
     fn get_with<K: Key, R>(&self, name: &'static str, key: &K, f: impl FnOnce(&[u8]) -> R) -> Result<Option<R>, Fault> {
         let key = key.encode();
-        self.with(name, |raw| Ok(raw.get_bytes(&key)?.map(|bytes| f(&bytes))))
+        let (mut f, mut found) = (Some(f), None);
+        self.with(name, |raw| {
+            raw.look(&key, &mut |bytes| {
+                found = f.take().map(|f| f(bytes));
+                Ok(())
+            })
+        })?;
+        Ok(found)
     }
 }
 
@@ -295,14 +315,18 @@ type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, Faul
 
 /// An open table as bytes; erases redb's generics once, so that the typed layer compiles once per type only.
 pub trait RawTable {
-    fn get_bytes(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault>;
+    /// Shows the value of the key where it lies, if there is one.
+    fn look(&self, key: &[u8], visit: &mut dyn FnMut(&[u8]) -> Result<(), Fault>) -> Result<(), Fault>;
     fn walk_bytes(&self, bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>), back: bool, visit: Visit<'_>) -> Result<(), Fault>;
     fn rows(&self) -> Result<u64, Fault>;
 }
 
 impl<T: ReadableTable<&'static [u8], &'static [u8]>> RawTable for T {
-    fn get_bytes(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
-        Ok(self.get(key)?.map(|guard| guard.value().to_vec()))
+    fn look(&self, key: &[u8], visit: &mut dyn FnMut(&[u8]) -> Result<(), Fault>) -> Result<(), Fault> {
+        match self.get(key)? {
+            Some(guard) => visit(guard.value()),
+            None => Ok(()),
+        }
     }
 
     fn walk_bytes(&self, bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>), back: bool, visit: Visit<'_>) -> Result<(), Fault> {
