@@ -124,7 +124,18 @@ mod tests {
         for path in ["/api/v1/nothing", "/api", "/assets/none-1234.js", "/none.png"] {
             assert_eq!(get(path).await.status(), StatusCode::NOT_FOUND, "{path}");
         }
-        let of_the_api = ["/API/v1/nodes", "/Api", "/aPI/", "/api/v2/nodes", "/api/v1/nodes/../x", "//api/v1", "/./api/v1", "/../API/v1", "/api%2Fv1", "/%61pi/v1/nodes"];
+        let of_the_api = [
+            "/API/v1/nodes",
+            "/Api",
+            "/aPI/",
+            "/api/v2/nodes",
+            "/api/v1/nodes/../x",
+            "//api/v1",
+            "/./api/v1",
+            "/../API/v1",
+            "/api%2Fv1",
+            "/%61pi/v1/nodes",
+        ];
         for path in of_the_api {
             let response = get(path).await;
             assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");

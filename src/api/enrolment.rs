@@ -9,7 +9,7 @@ use std::sync::PoisonError;
 
 use super::error::{ApiError, ErrorBody};
 use super::json::{parse, read_body};
-use super::listing::{Order, descending, found, search, word};
+use super::listing::{Asked, Order, word};
 use super::middleware::{RequestInfo, note_refusal};
 use super::nodes::{optional_pool, published};
 use super::rates::{Class, Payer};
@@ -130,9 +130,8 @@ pub async fn list_tokens(State(state): State<AppState>, page: Page, Query(query)
     let mut errors = FieldErrors::default();
     let status: Option<TokenStatus> = word(&mut errors, "status", query.status.as_deref(), "open, used, expired or revoked");
     let pool = optional_pool(&mut errors, "pool_id", query.pool_id);
-    let sort = word(&mut errors, "sort", query.sort.as_deref(), "created_at or expires_at").unwrap_or(TokenSort::CreatedAt);
-    let descending = descending(&mut errors, query.order.as_deref(), Order::Desc);
-    let search = search(&mut errors, query.search.as_deref());
+    let parameters = [&query.sort, &query.order, &query.search];
+    let asked = Asked::read(&mut errors, parameters, "created_at or expires_at", (TokenSort::CreatedAt, Order::Desc));
     errors.finish()?;
     let read = state.store.read()?;
     let pool = match &pool {
@@ -144,14 +143,14 @@ pub async fn list_tokens(State(state): State<AppState>, page: Page, Query(query)
     rows.retain(|token| {
         let fits =
             status.is_none_or(|status| status == TokenStatus::of(token, now)) && pool.as_ref().is_none_or(|pool| *pool == token.target);
-        fits && found(search.as_ref(), &[token.id.as_str(), &token.created_by])
+        fits && asked.finds(&[token.id.as_str(), &token.created_by])
     });
-    match sort {
+    match asked.sort {
         // Ids begin with the time they were made at.
         TokenSort::CreatedAt => (),
         TokenSort::ExpiresAt => rows.sort_by_key(|token| token.expires_at),
     }
-    if descending {
+    if asked.descending {
         rows.reverse();
     }
     let (rows, pagination) = page.slice(rows);

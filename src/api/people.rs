@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::auth::Caller;
 use super::error::{ApiError, ErrorBody};
 use super::json::{Json, Path, Query};
-use super::listing::{Order, descending, found, search, word};
+use super::listing::{Asked, Order, word};
 use super::login::UserView;
 use super::page::{Page, PageQuery, Pagination};
 use super::passwords;
@@ -63,23 +63,22 @@ pub async fn list(State(state): State<AppState>, page: Page, Query(query): Query
     let mut errors = FieldErrors::default();
     let role: Option<Role> = word(&mut errors, "role", query.role.as_deref(), "viewer, operator, admin or super_admin");
     let status: Option<UserStatus> = word(&mut errors, "status", query.status.as_deref(), "enabled or disabled");
-    let sort = word(&mut errors, "sort", query.sort.as_deref(), "created_at, updated_at or name").unwrap_or(Sort::CreatedAt);
-    let descending = descending(&mut errors, query.order.as_deref(), Order::Asc);
-    let search = search(&mut errors, query.search.as_deref());
+    let parameters = [&query.sort, &query.order, &query.search];
+    let asked = Asked::read(&mut errors, parameters, "created_at, updated_at or name", (Sort::CreatedAt, Order::Asc));
     errors.finish()?;
     let mut rows = people::users(&state.store.read()?)?;
     rows.retain(|user| {
         let fits =
             role.is_none_or(|role| role == user.role) && status.is_none_or(|status| (status == UserStatus::Disabled) == user.disabled);
-        fits && found(search.as_ref(), &[&user.username])
+        fits && asked.finds(&[&user.username])
     });
-    match sort {
+    match asked.sort {
         // They come in the order they were made.
         Sort::CreatedAt => (),
         Sort::UpdatedAt => rows.sort_by_key(|user| user.updated_at),
         Sort::Name => rows.sort_by_cached_key(|user| user.username.to_lowercase()),
     }
-    if descending {
+    if asked.descending {
         rows.reverse();
     }
     let (users, pagination) = page.slice(rows);
