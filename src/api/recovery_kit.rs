@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::auth::Caller;
 use super::error::ApiError;
 use super::json::Json;
+use super::passwords::Line;
 use super::state::AppState;
 use super::two_factor::proved_or_fresh;
 use crate::domain::refusal::FieldErrors;
@@ -36,7 +37,7 @@ pub async fn make(State(state): State<AppState>, caller: Caller, Json(body): Jso
     errors.finish()?;
     proved_or_fresh(&state, &caller, body.password.as_deref(), body.totp.as_deref()).await?;
     let salt = recovery::salt(&state.entropy);
-    let key = state.stretching.stretch(&body.passphrase, salt).await?;
+    let key = state.stretching.stretch(Line::Known, &body.passphrase, salt).await?;
     let now = state.now();
     let kit = recovery::make(&state.store, &key, &salt, now.wall).map_err(|error| {
         tracing::error!(%error, "the recovery kit does not encode");
