@@ -13,8 +13,9 @@ use super::page::{Page, PageQuery, Pagination};
 use super::passwords;
 use super::state::AppState;
 use crate::domain::ids::UserId;
+use crate::domain::password::check_password;
 use crate::domain::refusal::{FieldErrors, Refusal};
-use crate::domain::user::{Role, User, check_password, check_username};
+use crate::domain::user::{Role, User, check_username};
 use crate::storage::core::people::{self, UserChange};
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -104,7 +105,7 @@ pub async fn create(
     caller.require(own.max(body.role))?;
     let mut errors = FieldErrors::default();
     check_username(&mut errors, &body.username);
-    check_password(&mut errors, "password", &body.password);
+    check_password(&mut errors, "password", &body.password, &[&body.username]);
     errors.finish()?;
     let password = state.stretching.hash(&state.entropy, &body.password).await?;
     let now = state.now();
@@ -150,7 +151,8 @@ pub async fn update(
     }
     let mut errors = FieldErrors::default();
     if let Some(password) = &body.password {
-        check_password(&mut errors, "password", password);
+        let user = people::user(&state.store.read()?, &id)?;
+        check_password(&mut errors, "password", password, user.as_ref().map(|user| user.username.as_str()).as_slice());
     }
     errors.finish()?;
     let password = match &body.password {
