@@ -266,6 +266,8 @@ mod list_tests;
 #[cfg(test)]
 mod overview_tests;
 #[cfg(test)]
+mod range_tests;
+#[cfg(test)]
 mod rates_tests;
 #[cfg(test)]
 mod read_tests;
