@@ -1,5 +1,5 @@
 //! Who may call what. Each route declares it beside its handler: `security(("access" = ["node:write"]))`, or `security(())` for
-//! everybody. The table is read from the OpenAPI document when the router is made, and a layer holds every request to it before the handler
+//! everybody; what a node signs itself, `security(("signed" = []))`. The table is read from the OpenAPI document when the router is made, and a layer holds every request to it before the handler
 //! runs: what is documented is what is enforced, and a route that says nothing is refused.
 
 use std::collections::HashMap;
@@ -16,13 +16,14 @@ use utoipa::openapi::path::{Operation, PathItem};
 use super::auth::{self, Caller, Principal};
 use super::error::ApiError;
 use super::middleware::RequestInfo;
-use super::rates;
 use super::state::AppState;
+use super::{rates, signed};
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
 
-/// The scheme that routes declare; `openapi` shows the real ones in its place.
+/// The schemes that routes declare; `openapi` shows the real ones in their place.
 pub const SCHEME: &str = "access";
+const SIGNED: &str = "signed";
 /// Extension of routes that nodes use without being named in the path.
 pub const NODE_ACCESS: &str = "x-node-access";
 /// Extension of routes that want their person confirmed a moment ago.
@@ -33,6 +34,8 @@ pub const FRESH_FACTOR: &str = "x-fresh-factor";
 pub enum Rule {
     /// Whoever asks; credentials are not looked at.
     Public,
+    /// A node that signs the request with its key, and nobody else.
+    Signed,
     Guarded {
         /// All of them are needed.
         scopes: Vec<Scope>,
@@ -73,6 +76,9 @@ impl Rule {
         let requirement: HashMap<String, Vec<String>> = serde_json::to_value(requirement).and_then(serde_json::from_value).ok()?;
         if requirement.is_empty() {
             return Some(Rule::Public);
+        }
+        if requirement.len() == 1 && requirement.get(SIGNED).is_some_and(Vec::is_empty) {
+            return Some(Rule::Signed);
         }
         let scopes = requirement.get(SCHEME).filter(|scopes| requirement.len() == 1 && !scopes.is_empty())?;
         let scopes: Vec<Scope> = scopes.iter().map(|text| Scope::parse(text)).collect::<Option<_>>()?;
@@ -128,21 +134,24 @@ pub fn operations(item: &PathItem) -> impl Iterator<Item = (Method, &Operation)>
 pub async fn guard(State((state, rules)): State<(AppState, Arc<Rules>)>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     match admit(&state, &rules, &mut parts).await {
-        Ok(caller) => {
-            parts.extensions.insert(caller);
-            next.run(Request::from_parts(parts, body)).await
-        }
+        Ok(()) => next.run(Request::from_parts(parts, body)).await,
         Err(error) => error.into_response(),
     }
 }
 
-async fn admit(state: &AppState, rules: &Rules, parts: &mut Parts) -> Result<Caller, ApiError> {
+/// Leaves in `parts` who was let in: a `Caller`, or whom a signed request names.
+async fn admit(state: &AppState, rules: &Rules, parts: &mut Parts) -> Result<(), ApiError> {
     let path = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let rule = rules.find(&parts.method, path)?.ok_or_else(ApiError::method_not_allowed)?;
-    let Rule::Guarded { scopes, nodes, fresh } = rule else {
-        let request = parts.extensions.get::<RequestInfo>().cloned().unwrap_or_default();
-        rates::by_principal(state, parts, &Principal::Anonymous)?;
-        return Ok(Caller { principal: Principal::Anonymous, session: None, request });
+    let (scopes, nodes, fresh) = match rule {
+        Rule::Signed => return signed::admit(state, parts),
+        Rule::Public => {
+            let request = parts.extensions.get::<RequestInfo>().cloned().unwrap_or_default();
+            rates::by_principal(state, parts, &Principal::Anonymous)?;
+            parts.extensions.insert(Caller { principal: Principal::Anonymous, session: None, request });
+            return Ok(());
+        }
+        Rule::Guarded { scopes, nodes, fresh } => (scopes, nodes, fresh),
     };
     let caller = auth::authenticate(state, parts).await?;
     rates::by_principal(state, parts, &caller.principal)?;
@@ -157,7 +166,8 @@ async fn admit(state: &AppState, rules: &Rules, parts: &mut Parts) -> Result<Cal
     if *fresh {
         caller.require_fresh()?;
     }
-    Ok(caller)
+    parts.extensions.insert(caller);
+    Ok(())
 }
 
 /// The parameter of the path, as handlers read it, is this id.
@@ -210,6 +220,9 @@ mod tests {
         assert_eq!(Rule::of("/x", &operation(&[]).build()), None);
         assert_eq!(Rule::of("/x", &operation(&["node:fly"]).build()), None);
         assert_eq!(Rule::of("/x", &operation(&["node:read"]).security(SecurityRequirement::default()).build()), None, "one of two");
+        let signed = |scopes: &[&str]| OperationBuilder::new().security(SecurityRequirement::new(SIGNED, scopes.iter().copied()));
+        assert_eq!(Rule::of("/x", &signed(&[]).build()), Some(Rule::Signed));
+        assert_eq!(Rule::of("/x", &signed(&["node:read"]).build()), None, "a signature has no scopes");
         let other = OperationBuilder::new().security(SecurityRequirement::new("session", ["node:read"]));
         assert_eq!(Rule::of("/x", &other.build()), None);
         let odd = operation(&["node:read"]).extensions(Some(ExtensionsBuilder::new().add(NODE_ACCESS, "some").build()));
@@ -247,6 +260,9 @@ mod tests {
         assert_eq!(rules.find(&Method::GET, "/api/v1/nobody/documented/this"), Err(Refusal::NotAllowed));
         assert_eq!(rules.find(&Method::PATCH, "/api/v1/nodes"), Ok(None));
         assert_eq!(rules.find(&Method::HEAD, "/api/v1/nodes"), rules.find(&Method::GET, "/api/v1/nodes"));
+        for path in ["/api/v1/agent/report", "/api/v1/agent/late", "/api/v1/agent/commands"] {
+            assert_eq!(rules.find(&Method::POST, path), Ok(Some(&Rule::Signed)));
+        }
         assert_eq!(rules.find(&Method::GET, "/health"), Ok(Some(&Rule::Public)));
     }
 }

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use std::sync::PoisonError;
@@ -13,6 +13,7 @@ use super::listing::{Asked, Order, word};
 use super::middleware::{RequestInfo, note_refusal};
 use super::nodes::{optional_pool, published};
 use super::rates::{Class, Payer};
+use super::signed::signed;
 use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path, Query};
 use crate::crypto::{PublicKey, hex, jwt_encode, unhex};
 use crate::domain::alert::Severity;
@@ -266,8 +267,8 @@ const NOBODY: Envelope<'_> = Envelope { purpose: Purpose::Enrol, manager: "", no
 /// Make this machine a node
 ///
 /// The body is the agent's, signed with the key in it (`x-lucid-signature`); the answer is signed with the manager's.
-#[utoipa::path(post, path = "/agent/enrol", tag = "agent", security(()), request_body(content = String, content_type = "application/json"),
-    responses((status = 200, content_type = "application/json", body = String), (status = 202, body = ErrorBody, description = "an admin has to approve this machine: ask again after Retry-After"), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
+#[utoipa::path(post, path = "/agent/enrol", tag = "agent", security(()), request_body = EnrolRequest,
+    responses((status = 200, body = EnrolAnswer, headers(("x-lucid-signature" = String, description = "the manager's, hex"))), (status = 202, body = ErrorBody, description = "an admin has to approve this machine: ask again after Retry-After"), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub async fn enrol(State(state): State<AppState>, caller: Caller, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
     let body = read_body(body, MAX_BODY).await?;
     let request: EnrolRequest = parse(&body)?;
@@ -313,7 +314,9 @@ pub async fn enrol(State(state): State<AppState>, caller: Caller, headers: Heade
         manager_id: state.store.manager_id.clone(),
         manager_key: state.store.manager_key().to_hex(),
     };
-    signed(&state, Purpose::EnrolAnswer, &answer.node_id, &answer)
+    let manager = state.store.manager_id.as_str();
+    let envelope = Envelope { purpose: Purpose::EnrolAnswer, manager, node: answer.node_id.as_str(), ..NOBODY };
+    signed(&state, envelope, &answer)
 }
 
 /// Puts the machine into the list of those that wait for an admin, once.
@@ -355,17 +358,6 @@ fn on_machine(state: &AppState, request: &EnrolRequest, now: Now) -> Vec<OnMachi
     let heard = |last: Option<Timestamp>| last.is_some_and(|at| now.wall.since(at) <= OFFLINE_AFTER_SECONDS * 1000);
     let known = state.store.directory.on_machine(&request.fingerprint);
     known.into_iter().map(|index| OnMachine { index, heard: heard(state.store.intake.last_report(index)) }).collect()
-}
-
-/// An answer to an agent outside of any incarnation, signed over its exact bytes.
-fn signed(state: &AppState, purpose: Purpose, node: &NodeId, answer: &impl Serialize) -> Result<Response, ApiError> {
-    let body = serde_json::to_vec(answer).map_err(|_| ApiError::panicked())?;
-    let envelope = Envelope { purpose, manager: state.store.manager_id.as_str(), node: node.as_str(), incarnation: Incarnation(0), seq: 0 };
-    let signature = HeaderValue::from_str(&envelope.sign(&state.store.signing_key, &body)).map_err(|_| ApiError::panicked())?;
-    let mut response = Response::new(Body::from(body));
-    response.headers_mut().insert(HEADER_SIGNATURE, signature);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]

@@ -72,6 +72,7 @@ pub mod settings;
 pub mod setup;
 pub mod setup_steps;
 pub mod shape;
+mod signed;
 pub mod state;
 pub mod storage;
 pub mod thresholds;
@@ -154,6 +155,9 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(enrolment_requests::approve))
         .routes(routes!(enrolment_requests::reject))
         .routes(routes!(enrolment::enrol))
+        .routes(routes!(agent::report))
+        .routes(routes!(agent::late))
+        .routes(routes!(commands::poll))
         .routes(routes!(enrolment::challenge))
         .routes(routes!(enrolment::node_token))
         .routes(routes!(nodes::list, nodes::create))
@@ -212,7 +216,7 @@ fn declared() -> utoipa::openapi::OpenApi {
     routes().split_for_parts().1
 }
 
-/// The whole site. The wire between manager and agent is signed message by message and stands outside of the rules; so do the files of the UI.
+/// The whole site. The files of the UI stand outside of the rules.
 pub fn router(state: AppState) -> Router {
     let (documented, document) = routes().split_for_parts();
     let (rules, known) = (Arc::new(Rules::of(&document)), Arc::new(Known::of(&document)));
@@ -220,7 +224,6 @@ pub fn router(state: AppState) -> Router {
         .route_layer(from_fn_with_state(state.clone(), idempotency::once))
         .route_layer(from_fn_with_state(known, parameters::check))
         .route_layer(from_fn_with_state((state.clone(), rules), access::guard))
-        .nest("/api/v1", agent::routes())
         .fallback(assets::serve)
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
         .layer(from_fn_with_state(state.clone(), planes::check))
