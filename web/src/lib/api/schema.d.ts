@@ -1067,6 +1067,47 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/nodes/{id}/maintenance": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Planned and past maintenance of a node */
+        get: operations["get_nodes_id_maintenance"];
+        put?: never;
+        /**
+         * Plan maintenance of a node
+         * @description Its time is in neither side of the score and is not paid, and its silence raises no alert. It begins and ends by itself.
+         */
+        post: operations["post_nodes_id_maintenance"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/maintenance/{number}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * End or call off maintenance of a node
+         * @description What goes on ends with the present slot; what has not begun never does.
+         */
+        delete: operations["delete_nodes_id_maintenance_number"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/nodes/{id}/payout-address": {
         parameters: {
             query?: never;
@@ -3114,6 +3155,75 @@ export interface components {
             from?: string | null;
             until?: string | null;
         };
+        MaintenanceList: {
+            /** @description By their begin, the latest first; of one node 200 are kept. */
+            maintenance: components["schemas"]["MaintenancePeriod"][];
+            /**
+             * Format: int32
+             * @description The longest that could begin with the next slot, within 8 hours in any 7 days and before the next planned one.
+             * @example 480
+             */
+            minutes_left: number;
+            pagination: components["schemas"]["Pagination"];
+        };
+        /**
+         * @description Who or what planned it.
+         * @enum {string}
+         */
+        MaintenanceOrigin: "planned" | "status" | "window";
+        /** @description A stretch in which a node does not count, neither for it nor against it. */
+        MaintenancePeriod: {
+            /**
+             * Format: date-time
+             * @example 2026-09-20T09:30:00Z
+             */
+            created_at: string;
+            created_by?: components["schemas"]["Doer"] | null;
+            /**
+             * Format: date-time
+             * @description When it ended before its time; of one that was called off, `from`.
+             * @example 2026-09-21T03:10:30Z
+             */
+            ended_at?: string | null;
+            ended_by?: components["schemas"]["Doer"] | null;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T02:00:00Z
+             */
+            from: string;
+            /**
+             * Format: int64
+             * @description Counts the periods of this node.
+             * @example 3
+             */
+            number: number;
+            origin: components["schemas"]["MaintenanceOrigin"];
+            state: components["schemas"]["MaintenanceState"];
+            /**
+             * Format: date-time
+             * @description As planned; it ends by itself.
+             * @example 2026-09-21T04:00:00Z
+             */
+            until: string;
+        };
+        MaintenanceRequest: {
+            /**
+             * Format: int32
+             * @description Absent: two hours, or less where the 8 hours in 7 days leave less or other maintenance follows.
+             * @example 120
+             */
+            duration_minutes?: number | null;
+            /**
+             * Format: date-time
+             * @description RFC 3339; begins with the first slot of 30 s then or later. An hour ahead or more, for an admin any time to come, at most 90 days. Absent: as soon
+             *     as may be.
+             * @example 2026-09-21T02:00:00Z
+             */
+            from?: string | null;
+        };
+        /** @enum {string} */
+        MaintenanceState: "planned" | "in_force" | "over" | "called_off";
+        /** @description Maintenance every day, planned a day ahead by the manager itself, as often as 8 hours in any 7 days allow. */
         MaintenanceWindow: {
             /**
              * Format: int32
@@ -3122,7 +3232,7 @@ export interface components {
             duration_hours: number;
             /**
              * Format: int32
-             * @description UTC.
+             * @description By the clocks of `location.timezone`; UTC where the node has none.
              * @example 2
              */
             start_hour: number;
@@ -9580,6 +9690,211 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_nodes_id_maintenance: {
+        parameters: {
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "maintenance": [
+                     *         {
+                     *           "created_at": "2026-09-20T09:30:00Z",
+                     *           "created_by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "ended_at": "2026-09-21T03:10:30Z",
+                     *           "ended_by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "from": "2026-09-21T02:00:00Z",
+                     *           "number": 3,
+                     *           "origin": "planned",
+                     *           "state": "planned",
+                     *           "until": "2026-09-21T04:00:00Z"
+                     *         }
+                     *       ],
+                     *       "minutes_left": 480,
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MaintenanceList"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_nodes_id_maintenance: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "duration_minutes": 120,
+                 *       "from": "2026-09-21T02:00:00Z"
+                 *     }
+                 */
+                "application/json": components["schemas"]["MaintenanceRequest"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "created_at": "2026-09-20T09:30:00Z",
+                     *       "created_by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "ended_at": "2026-09-21T03:10:30Z",
+                     *       "ended_by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "from": "2026-09-21T02:00:00Z",
+                     *       "number": 3,
+                     *       "origin": "planned",
+                     *       "state": "planned",
+                     *       "until": "2026-09-21T04:00:00Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MaintenancePeriod"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
+            /** @description other maintenance in that time (`MaintenanceOverlaps`), or the node leaves (`NodeLeaving`) */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            /** @description `MaintenanceTooSoon`, `MaintenanceTooFar`, more than 8 hours in 7 days (`MaintenanceUsedUp`), or `TooManyMaintenances` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    delete_nodes_id_maintenance_number: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                number: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "created_at": "2026-09-20T09:30:00Z",
+                     *       "created_by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "ended_at": "2026-09-21T03:10:30Z",
+                     *       "ended_by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "from": "2026-09-21T02:00:00Z",
+                     *       "number": 3,
+                     *       "origin": "planned",
+                     *       "state": "planned",
+                     *       "until": "2026-09-21T04:00:00Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MaintenancePeriod"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            /** @description it is over (`MaintenanceOver`) */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
