@@ -968,7 +968,9 @@ export interface paths {
         post?: never;
         /**
          * Delete a node
-         * @description Refused while anything is owed to it or on its way. Its id is never given out again.
+         * @description Refused while anything is owed to it or on its way (`NodeHasMoney`), unless that is paid or given up: `final_payout=true` takes it out of service at once and
+         *     answers 202; it is paid by the next cycles whatever threshold and frequency say, through every other guard, and deleted when nothing is owed any more.
+         *     `forfeit=true` moves what is owed to the ledger's `forfeited` accounts and deletes it now. Both are for people. Its id is never given out again.
          */
         delete: operations["delete_nodes_id"];
         options?: never;
@@ -1005,6 +1007,26 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/final-payout": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Cancel the final payout of a node
+         * @description The node stays, and is in service again with the next slot. A payout that is under way goes on to its end.
+         */
+        delete: operations["delete_nodes_id_final_payout"];
         options?: never;
         head?: never;
         patch?: never;
@@ -2909,6 +2931,37 @@ export interface components {
             field: string;
             message: string;
         };
+        /** @description How far the final payout of a node is that leaves. */
+        FinalPayout: {
+            /**
+             * @description The same in words.
+             * @example the node has no payout address
+             */
+            held_because?: string | null;
+            /**
+             * @description Name of what holds it: `no_address`, `address_waits`, `hardware_drift`, `currency_not_payable`, `payout_failed`, `owed_live`, …
+             * @example no_address
+             */
+            held_by?: string | null;
+            /**
+             * @description The last payout that was planned for it.
+             * @example payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f
+             */
+            payout_id?: string | null;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
+            requested_at: string;
+            /**
+             * @description Id of the person.
+             * @example user_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f
+             */
+            requested_by: string;
+            stage: components["schemas"]["FinalPayoutStage"];
+        };
+        /** @enum {string} */
+        FinalPayoutStage: "closing" | "paying" | "held";
         FsyncView: {
             /** Format: double */
             median: number;
@@ -3427,6 +3480,7 @@ export interface components {
             eligible: components["schemas"]["Eligible"];
             /** @description An agent has claimed it. */
             enrolled: boolean;
+            final_payout?: components["schemas"]["FinalPayout"] | null;
             /** @description The machine no longer looks like the accepted one: payouts hold. */
             fingerprint_drift: boolean;
             hardware_info?: components["schemas"]["HardwareInfo"] | null;
@@ -3624,7 +3678,7 @@ export interface components {
          * @description New kinds go to the end: stored records name a kind by its place.
          * @enum {string}
          */
-        NodeEventKind: "created" | "enrolled" | "reenrolled" | "renamed" | "moved_pool" | "maintenance_set" | "started" | "stopped" | "unreachable" | "back" | "fingerprint_drift" | "fingerprint_accepted" | "address_changed" | "payout_paid" | "payout_failed" | "payout_review" | "deleted" | "alert_raised" | "alert_changed" | "alert_acknowledged" | "alert_resolved" | "hardware_changed" | "configured" | "thresholds_set" | "allocated" | "released" | "commanded" | "command_done" | "command_failed" | "command_expired";
+        NodeEventKind: "created" | "enrolled" | "reenrolled" | "renamed" | "moved_pool" | "maintenance_set" | "started" | "stopped" | "unreachable" | "back" | "fingerprint_drift" | "fingerprint_accepted" | "address_changed" | "payout_paid" | "payout_failed" | "payout_review" | "deleted" | "alert_raised" | "alert_changed" | "alert_acknowledged" | "alert_resolved" | "hardware_changed" | "configured" | "thresholds_set" | "allocated" | "released" | "commanded" | "command_done" | "command_failed" | "command_expired" | "final_payout";
         NodeEventList: {
             /** @description Newest first; of one node the newest 1000 are kept. */
             events: components["schemas"]["NodeEvent"][];
@@ -7347,6 +7401,14 @@ export interface operations {
                      *           "currency": "USDT",
                      *           "eligible": "in_service",
                      *           "enrolled": false,
+                     *           "final_payout": {
+                     *             "held_because": "the node has no payout address",
+                     *             "held_by": "no_address",
+                     *             "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "requested_at": "2026-09-21T14:13:20Z",
+                     *             "requested_by": "user_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "stage": "closing"
+                     *           },
                      *           "fingerprint_drift": false,
                      *           "hardware_info": {
                      *             "cpu": {
@@ -7586,6 +7648,14 @@ export interface operations {
                      *       "currency": "USDT",
                      *       "eligible": "in_service",
                      *       "enrolled": false,
+                     *       "final_payout": {
+                     *         "held_because": "the node has no payout address",
+                     *         "held_by": "no_address",
+                     *         "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "requested_at": "2026-09-21T14:13:20Z",
+                     *         "requested_by": "user_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "stage": "closing"
+                     *       },
                      *       "fingerprint_drift": false,
                      *       "hardware_info": {
                      *         "cpu": {
@@ -8471,6 +8541,14 @@ export interface operations {
                      *       "currency": "USDT",
                      *       "eligible": "in_service",
                      *       "enrolled": false,
+                     *       "final_payout": {
+                     *         "held_because": "the node has no payout address",
+                     *         "held_by": "no_address",
+                     *         "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "requested_at": "2026-09-21T14:13:20Z",
+                     *         "requested_by": "user_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "stage": "closing"
+                     *       },
                      *       "fingerprint_drift": false,
                      *       "hardware_info": {
                      *         "cpu": {
@@ -8932,6 +9010,14 @@ export interface operations {
                      *       "currency": "USDT",
                      *       "eligible": "in_service",
                      *       "enrolled": false,
+                     *       "final_payout": {
+                     *         "held_because": "the node has no payout address",
+                     *         "held_by": "no_address",
+                     *         "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "requested_at": "2026-09-21T14:13:20Z",
+                     *         "requested_by": "user_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "stage": "closing"
+                     *       },
                      *       "fingerprint_drift": false,
                      *       "hardware_info": {
                      *         "cpu": {
@@ -9128,6 +9214,14 @@ export interface operations {
                      *       "currency": "USDT",
                      *       "eligible": "in_service",
                      *       "enrolled": false,
+                     *       "final_payout": {
+                     *         "held_because": "the node has no payout address",
+                     *         "held_by": "no_address",
+                     *         "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "requested_at": "2026-09-21T14:13:20Z",
+                     *         "requested_by": "user_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "stage": "closing"
+                     *       },
                      *       "fingerprint_drift": false,
                      *       "hardware_info": {
                      *         "cpu": {
@@ -9254,7 +9348,17 @@ export interface operations {
     };
     delete_nodes_id: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Give up what is owed, in the live and in the simulated book. For an admin whose session was confirmed within the last minutes; wants a `reason`. */
+                forfeit?: boolean;
+                /**
+                 * @description Why it is given up; kept in the ledger and in the audit log.
+                 * @example the operator gave it up in writing
+                 */
+                reason?: string;
+                /** @description Pay everything that is owed once more, then delete. */
+                final_payout?: boolean;
+            };
             header?: never;
             path: {
                 id: string;
@@ -9263,7 +9367,154 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description No Content */
+            /** @description it leaves with its final payout; `final_payout` of the node says how far that is */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "accrued": "0.0123",
+                     *       "allocated": {
+                     *         "cpu_percent": 1.5,
+                     *         "disk_bytes": 1,
+                     *         "memory_bytes": 1,
+                     *         "network_mbps": 1.5
+                     *       },
+                     *       "capabilities": [
+                     *         "architecture:aarch64",
+                     *         "cores:4",
+                     *         "storage:nvme"
+                     *       ],
+                     *       "configuration": {
+                     *         "auto_scaling": false,
+                     *         "maintenance_window": {
+                     *           "duration_hours": 1,
+                     *           "start_hour": 2
+                     *         },
+                     *         "max_sessions": 10,
+                     *         "resource_limits": {
+                     *           "cpu_percent": 80,
+                     *           "disk_bytes": 16000000000,
+                     *           "memory_bytes": 2000000000,
+                     *           "network_mbps": 100
+                     *         }
+                     *       },
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "currency": "USDT",
+                     *       "eligible": "in_service",
+                     *       "enrolled": false,
+                     *       "final_payout": {
+                     *         "held_because": "the node has no payout address",
+                     *         "held_by": "no_address",
+                     *         "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "requested_at": "2026-09-21T14:13:20Z",
+                     *         "requested_by": "user_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "stage": "closing"
+                     *       },
+                     *       "fingerprint_drift": false,
+                     *       "hardware_info": {
+                     *         "cpu": {
+                     *           "architecture": "aarch64",
+                     *           "cores": 4,
+                     *           "frequency_mhz": 1800
+                     *         },
+                     *         "gpu": {
+                     *           "compute_capability": "8.7",
+                     *           "memory_bytes": 1,
+                     *           "model": "VideoCore VI"
+                     *         },
+                     *         "memory": {
+                     *           "total_bytes": 4000000000,
+                     *           "type": "LPDDR4"
+                     *         },
+                     *         "network": [
+                     *           {
+                     *             "interface": "eth0",
+                     *             "mac_address": "dc:a6:32:00:00:01",
+                     *             "speed_mbps": 1000
+                     *           }
+                     *         ],
+                     *         "storage": {
+                     *           "interface": "SATA",
+                     *           "total_bytes": 32000000000,
+                     *           "type": "SSD"
+                     *         }
+                     *       },
+                     *       "last_heartbeat": "2026-09-21T14:13:20Z",
+                     *       "latest": {
+                     *         "cpu_usage_percent": 1.5,
+                     *         "disk_total_bytes": 1,
+                     *         "disk_used_bytes": 1,
+                     *         "memory_total_bytes": 1,
+                     *         "memory_used_bytes": 1,
+                     *         "network_bytes_in": 1,
+                     *         "network_bytes_out": 1,
+                     *         "temperature_celsius": 1.5,
+                     *         "timestamp": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "location": {
+                     *         "city": "Basel",
+                     *         "coordinates": {
+                     *           "latitude": 47.56,
+                     *           "longitude": 7.59
+                     *         },
+                     *         "country": "CH",
+                     *         "region": "Basel",
+                     *         "timezone": "Europe/Zurich"
+                     *       },
+                     *       "maintenance": {
+                     *         "from": "2026-09-21T14:13:20Z",
+                     *         "until": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "name": "attic-pi",
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "node_type": "worker",
+                     *       "observed": "starting",
+                     *       "open_alerts": 1,
+                     *       "payable": "12.5",
+                     *       "pool_id": "pool_default",
+                     *       "pool_name": "default",
+                     *       "poot": {
+                     *         "confidence": 1.5,
+                     *         "observed_seconds": 1,
+                     *         "required_seconds": 1,
+                     *         "score": 1.5,
+                     *         "state": "pending"
+                     *       },
+                     *       "settlement": "live",
+                     *       "status": "active",
+                     *       "updated_at": "2026-09-21T14:13:20Z",
+                     *       "wanted": "running",
+                     *       "workload": {
+                     *         "configured": false,
+                     *         "last_exit": {
+                     *           "code": 1,
+                     *           "signal": 1
+                     *         },
+                     *         "limits": [
+                     *           {
+                     *             "enforcement": "cgroup",
+                     *             "limit": 1.5,
+                     *             "reason": "text",
+                     *             "resource": "cpu",
+                     *             "unit": "text"
+                     *           }
+                     *         ],
+                     *         "pid": 1,
+                     *         "reason": "text",
+                     *         "restarts": 1,
+                     *         "revision": 1,
+                     *         "since": "text",
+                     *         "state": "starting"
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Node"];
+                };
+            };
+            /** @description it is deleted */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -9274,7 +9525,15 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
-            409: components["responses"]["Conflict"];
+            /** @description `NodeHasMoney`, or with `forfeit` a payout that has not ended (`PayoutUnresolved`) */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
@@ -9399,6 +9658,183 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    delete_nodes_id_final_payout: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "accrued": "0.0123",
+                     *       "allocated": {
+                     *         "cpu_percent": 1.5,
+                     *         "disk_bytes": 1,
+                     *         "memory_bytes": 1,
+                     *         "network_mbps": 1.5
+                     *       },
+                     *       "capabilities": [
+                     *         "architecture:aarch64",
+                     *         "cores:4",
+                     *         "storage:nvme"
+                     *       ],
+                     *       "configuration": {
+                     *         "auto_scaling": false,
+                     *         "maintenance_window": {
+                     *           "duration_hours": 1,
+                     *           "start_hour": 2
+                     *         },
+                     *         "max_sessions": 10,
+                     *         "resource_limits": {
+                     *           "cpu_percent": 80,
+                     *           "disk_bytes": 16000000000,
+                     *           "memory_bytes": 2000000000,
+                     *           "network_mbps": 100
+                     *         }
+                     *       },
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "currency": "USDT",
+                     *       "eligible": "in_service",
+                     *       "enrolled": false,
+                     *       "final_payout": {
+                     *         "held_because": "the node has no payout address",
+                     *         "held_by": "no_address",
+                     *         "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "requested_at": "2026-09-21T14:13:20Z",
+                     *         "requested_by": "user_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "stage": "closing"
+                     *       },
+                     *       "fingerprint_drift": false,
+                     *       "hardware_info": {
+                     *         "cpu": {
+                     *           "architecture": "aarch64",
+                     *           "cores": 4,
+                     *           "frequency_mhz": 1800
+                     *         },
+                     *         "gpu": {
+                     *           "compute_capability": "8.7",
+                     *           "memory_bytes": 1,
+                     *           "model": "VideoCore VI"
+                     *         },
+                     *         "memory": {
+                     *           "total_bytes": 4000000000,
+                     *           "type": "LPDDR4"
+                     *         },
+                     *         "network": [
+                     *           {
+                     *             "interface": "eth0",
+                     *             "mac_address": "dc:a6:32:00:00:01",
+                     *             "speed_mbps": 1000
+                     *           }
+                     *         ],
+                     *         "storage": {
+                     *           "interface": "SATA",
+                     *           "total_bytes": 32000000000,
+                     *           "type": "SSD"
+                     *         }
+                     *       },
+                     *       "last_heartbeat": "2026-09-21T14:13:20Z",
+                     *       "latest": {
+                     *         "cpu_usage_percent": 1.5,
+                     *         "disk_total_bytes": 1,
+                     *         "disk_used_bytes": 1,
+                     *         "memory_total_bytes": 1,
+                     *         "memory_used_bytes": 1,
+                     *         "network_bytes_in": 1,
+                     *         "network_bytes_out": 1,
+                     *         "temperature_celsius": 1.5,
+                     *         "timestamp": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "location": {
+                     *         "city": "Basel",
+                     *         "coordinates": {
+                     *           "latitude": 47.56,
+                     *           "longitude": 7.59
+                     *         },
+                     *         "country": "CH",
+                     *         "region": "Basel",
+                     *         "timezone": "Europe/Zurich"
+                     *       },
+                     *       "maintenance": {
+                     *         "from": "2026-09-21T14:13:20Z",
+                     *         "until": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "name": "attic-pi",
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "node_type": "worker",
+                     *       "observed": "starting",
+                     *       "open_alerts": 1,
+                     *       "payable": "12.5",
+                     *       "pool_id": "pool_default",
+                     *       "pool_name": "default",
+                     *       "poot": {
+                     *         "confidence": 1.5,
+                     *         "observed_seconds": 1,
+                     *         "required_seconds": 1,
+                     *         "score": 1.5,
+                     *         "state": "pending"
+                     *       },
+                     *       "settlement": "live",
+                     *       "status": "active",
+                     *       "updated_at": "2026-09-21T14:13:20Z",
+                     *       "wanted": "running",
+                     *       "workload": {
+                     *         "configured": false,
+                     *         "last_exit": {
+                     *           "code": 1,
+                     *           "signal": 1
+                     *         },
+                     *         "limits": [
+                     *           {
+                     *             "enforcement": "cgroup",
+                     *             "limit": 1.5,
+                     *             "reason": "text",
+                     *             "resource": "cpu",
+                     *             "unit": "text"
+                     *           }
+                     *         ],
+                     *         "pid": 1,
+                     *         "reason": "text",
+                     *         "restarts": 1,
+                     *         "revision": 1,
+                     *         "since": "text",
+                     *         "state": "starting"
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Node"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            /** @description no such node, or none was asked for (`FinalPayoutNotFound`) */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     post_nodes_id_fingerprint_accept: {
         parameters: {
             query?: never;
@@ -9448,6 +9884,14 @@ export interface operations {
                      *       "currency": "USDT",
                      *       "eligible": "in_service",
                      *       "enrolled": false,
+                     *       "final_payout": {
+                     *         "held_because": "the node has no payout address",
+                     *         "held_by": "no_address",
+                     *         "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "requested_at": "2026-09-21T14:13:20Z",
+                     *         "requested_by": "user_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "stage": "closing"
+                     *       },
                      *       "fingerprint_drift": false,
                      *       "hardware_info": {
                      *         "cpu": {
@@ -11681,6 +12125,14 @@ export interface operations {
                      *       "currency": "USDT",
                      *       "eligible": "in_service",
                      *       "enrolled": false,
+                     *       "final_payout": {
+                     *         "held_because": "the node has no payout address",
+                     *         "held_by": "no_address",
+                     *         "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "requested_at": "2026-09-21T14:13:20Z",
+                     *         "requested_by": "user_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "stage": "closing"
+                     *       },
                      *       "fingerprint_drift": false,
                      *       "hardware_info": {
                      *         "cpu": {
