@@ -17,7 +17,7 @@ use crate::domain::alert::Severity;
 use crate::domain::audit::{Act, Actor};
 use crate::domain::enrolment::{Drift, Fingerprint};
 use crate::domain::ids::NodeId;
-use crate::domain::node::{Observed, Status, Wanted};
+use crate::domain::node::{Eligible, Observed, Status, Wanted};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::security::KEY_ELSEWHERE;
 use crate::domain::time::{Now, Slot};
@@ -55,8 +55,11 @@ pub async fn report(State(state): State<AppState>, message: Message) -> Result<R
     let before = state.store.intake.workload(node.index).map(|workload| workload.report.clone());
     let order = state.store.directory.standing(&node).order;
     let order_revision = order.revision;
-    // A time that is not trusted says nothing about the past.
-    let wanted = |slot: Slot| if now.trusted { order.wanted_in(slot) } else { *order.wanted.latest() } == Wanted::Running;
+    // A time that is not trusted says nothing about the past; the flush that gives such reports their slots looks at who was in service then.
+    let wanted = |slot: Slot| match now.trusted {
+        true => order.wanted_in(slot) == Wanted::Running && *node.eligible.at(slot) == Eligible::InService,
+        false => *order.wanted.latest() == Wanted::Running,
+    };
     let judged = state.store.intake.accept(node.index, &node.id, &report, &sha256(&body), &wanted, now);
     let result = match &judged {
         Ok(accepted) if accepted.proved.is_some() => "proven",

@@ -37,10 +37,12 @@ pub mod json;
 pub mod ledger;
 pub mod listing;
 pub mod login;
+pub mod maintenance;
 pub mod metrics;
 pub mod middleware;
 pub mod node_actions;
 pub mod node_commands;
+pub mod node_departure;
 pub mod node_events;
 pub mod node_history;
 pub mod node_view;
@@ -160,13 +162,16 @@ fn documented<R: Routes>() -> R {
         .routes(routes!(enrolment::challenge))
         .routes(routes!(enrolment::node_token))
         .routes(routes!(nodes::list, nodes::create))
-        .routes(routes!(nodes::get, nodes::update, nodes::delete))
+        .routes(routes!(nodes::get, nodes::update, node_departure::delete))
+        .routes(routes!(node_departure::cancel))
         .routes(routes!(nodes::accept_fingerprint))
         .routes(routes!(node_actions::act))
         .routes(routes!(node_commands::start))
         .routes(routes!(node_commands::stop))
         .routes(routes!(node_commands::restart))
         .routes(routes!(node_commands::list))
+        .routes(routes!(maintenance::list, maintenance::plan))
+        .routes(routes!(maintenance::end))
         .routes(routes!(node_events::list))
         .routes(routes!(node_history::show))
         .routes(routes!(pools::list, pools::create))
