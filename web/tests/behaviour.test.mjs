@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { launch, VIEWS, watch } from './chromium.mjs';
-import { accessible, picture, settled } from './look.mjs';
+import { accessible, fits, picture, settled } from './look.mjs';
 
 const { LUCID_DEMO_URL: BASE, LUCID_DEMO_LOGINS, LUCID_DEMO_CONTROL: CONTROL } = process.env;
 const LOGINS = JSON.parse(LUCID_DEMO_LOGINS ?? '{}');
@@ -122,6 +122,95 @@ test('several nodes go into maintenance at once, after a word about pay', async 
   assert.equal(ids.length, 2);
   const status = await page.evaluate((id) => fetch(`/api/v1/nodes/${id}`).then((r) => r.json()).then((n) => n.status), ids[0]);
   assert.equal(status, 'maintenance');
+});
+
+test('alerts: those of a pool are as many as the pool says, and those about security are found', async () => {
+  const { pools } = await page.evaluate(() => fetch('/api/v1/nodes/pools').then((r) => r.json()));
+  const sum = ({ health: { open_alerts: { critical, warning, info } } }) => critical + warning + info;
+  const pool = pools.find((pool) => sum(pool) > 0);
+  await page.goto(`${BASE}/pools/${pool.pool_id}`);
+  await page.getByRole('link', { name: new RegExp(`^${sum(pool)} alerts?`) }).click();
+  await page.waitForURL(new RegExp(`/alerts\\?pool=${pool.pool_id}$`));
+  await settled(page);
+  assert.equal(await page.locator('tbody tr').count(), sum(pool));
+  assert.equal(await page.getByLabel('Pool').inputValue(), pool.pool_id);
+
+  await page.getByLabel('Pool').selectOption('');
+  await page.getByLabel('Security').selectOption('true');
+  await page.waitForURL(/\/alerts\?security=true$/);
+  const rows = () => page.locator('tbody tr').evaluateAll((rows) => rows.map((row) => row.querySelector('.tag.info')?.textContent === 'security'));
+  await page.waitForFunction(() => [...document.querySelectorAll('tbody tr')].every((row) => row.querySelector('.tag.info')?.textContent === 'security'));
+  assert.ok((await rows()).length > 0);
+  await accessible(page);
+  await picture(page, 'alerts-security');
+  await page.getByLabel('Security').selectOption('false');
+  await page.waitForFunction(() => document.querySelectorAll('tbody tr').length > 0 && ![...document.querySelectorAll('tbody tr .tag.info')].some((tag) => tag.textContent === 'security'));
+});
+
+test('thresholds of a pool hold for its nodes, and are taken back', async () => {
+  const { nodes } = await page.evaluate(() => fetch('/api/v1/nodes?status=active&limit=1').then((r) => r.json()));
+  const { node_id, pool_id } = nodes[0];
+  await page.goto(`${BASE}/pools/${pool_id}`);
+  const card = page.getByRole('region', { name: 'Alert thresholds' });
+  await card.getByRole('button', { name: 'Edit' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByLabel('CPU, warning').fill('120');
+  await dialog.getByLabel('CPU, critical').fill('130');
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  await dialog.locator('input[name="cpu_percent.warning"][aria-invalid="true"]').waitFor();
+  await accessible(page);
+  await picture(page, 'pool-thresholds');
+  await dialog.getByLabel('CPU, warning').fill('60');
+  await dialog.getByLabel('CPU, critical').fill('70.5');
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  await card.getByRole('row', { name: 'CPU 60 % 70.5 % this pool' }).waitFor();
+  await page.goto(`${BASE}/nodes/${node_id}`);
+  await card.getByRole('row', { name: 'CPU 60 % 70.5 % its pool' }).waitFor();
+  await page.goBack();
+  await card.getByRole('button', { name: 'Back to the defaults' }).click();
+  await dialog.getByRole('button', { name: 'Set back' }).click();
+  await card.getByRole('row', { name: /^CPU 85 % 95 % default/ }).waitFor();
+});
+
+test('a command says who asked for it', async () => {
+  const { nodes } = await page.evaluate(() => fetch('/api/v1/nodes?status=active&limit=1').then((r) => r.json()));
+  await page.goto(`${BASE}/nodes/${nodes[0].node_id}`);
+  await page.getByRole('button', { name: 'More commands' }).click();
+  await page.getByRole('button', { name: 'Restart…' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Restart' }).click();
+  await page.getByRole('region', { name: 'Workload' }).getByText(`by ${LOGINS.admin.username}`).first().waitFor();
+});
+
+test('an enrolment token asks for an admin’s look where one wants it, and always where an operator lets several in', async () => {
+  await page.goto(`${BASE}/enrol`);
+  const check = page.getByLabel('An admin approves each machine');
+  const sent = [];
+  page.on('request', (r) => r.url().endsWith('/api/v1/enrolment-tokens') && r.method() === 'POST' && sent.push(r.postDataJSON()));
+  await page.getByLabel('Nodes').fill('3');
+  assert.equal(await check.isChecked(), false, 'an admin has looked when making it');
+  await check.check();
+  await page.getByRole('button', { name: 'Make token' }).click();
+  await page.getByText('until an admin lets it in').waitFor();
+  await page.getByText('nodes wait for an admin').first().waitFor();
+  await accessible(page);
+  await picture(page, 'enrol-approval');
+  assert.deepEqual(sent.map(({ uses, needs_approval }) => [uses, needs_approval]), [[3, true]]);
+
+  const other = await browser.newContext({ ...VIEWS.phone, colorScheme: 'dark' });
+  const p = await other.newPage();
+  await p.goto(`${BASE}/enrol`);
+  await signIn(p, 'operator');
+  const must = p.getByLabel('An admin approves each machine');
+  assert.equal(await must.isEnabled(), true);
+  await p.getByLabel('Nodes').fill('2');
+  assert.deepEqual([await must.isChecked(), await must.isEnabled()], [true, false]);
+  await p.getByText('always asks for it').waitFor();
+  await p.getByRole('button', { name: 'Make token' }).click();
+  await p.getByText('until an admin lets it in').waitFor();
+  await fits(p);
+  await accessible(p);
+  await picture(p, 'enrol-approval-operator');
+  await other.close();
 });
 
 test('a session that ends asks for sign-in over the page and loses nothing typed', async () => {

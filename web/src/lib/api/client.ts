@@ -194,6 +194,9 @@ export const personExportPath = (id: string): string => `${BASE}/privacy/export/
 /** The audit log as a file, oldest entry first. `query` filters it as the page does. */
 export const auditExportPath = (format: 'csv' | 'jsonl', query: string): string => `${BASE}/audit/export?format=${format}&${query}`;
 
+/** Of a node or of a pool. */
+const thresholdsOf = (id: string) => (id.startsWith('pool_') ? '/nodes/pools/{pool_id}/thresholds' : '/nodes/{id}/resources/thresholds');
+
 /** One entry for each thing the pages ask or change. */
 export const api = {
   setupState: (signal?: AbortSignal) => get('/setup', { signal }),
@@ -275,8 +278,8 @@ export const api = {
   nodeHistory: (id: string, query: QueryOf<Get<'/nodes/{id}/history'>>, signal?: AbortSignal) => get('/nodes/{id}/history', { id, query, signal }),
   command: (id: string, action: NodeCommand['action']) => send('POST', `/nodes/{id}/${action}` as '/nodes/{id}/start', { id }),
   commands: (id: string, limit: number, signal?: AbortSignal) => get('/nodes/{id}/commands', { id, query: { limit }, signal }),
-  thresholds: (id: string, signal?: AbortSignal) => get('/nodes/{id}/resources/thresholds', { id, signal }),
-  setThresholds: (id: string, body: ThresholdsRequest) => send('PUT', '/nodes/{id}/resources/thresholds', { id, body }),
+  thresholds: (id: string, signal?: AbortSignal) => get(thresholdsOf(id), { id, signal }),
+  setThresholds: (id: string, body: ThresholdsRequest) => send('PUT', thresholdsOf(id), { id, body }),
   allocations: (id: string, signal?: AbortSignal) => get('/nodes/{id}/resources/allocations', { id, signal }),
   allocate: (id: string, body: AllocateRequest) => send('POST', '/nodes/{id}/resources/allocate', { id, body }),
   release: (id: string, allocation: string) => send('DELETE', '/nodes/{id}/resources/allocations/{allocation_id}', { id: [id, allocation] }),
