@@ -36,6 +36,7 @@ pub mod json;
 pub mod ledger;
 pub mod listing;
 pub mod login;
+pub mod maintenance;
 pub mod metrics;
 pub mod middleware;
 pub mod node_actions;
@@ -164,6 +165,8 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(node_commands::stop))
         .routes(routes!(node_commands::restart))
         .routes(routes!(node_commands::list))
+        .routes(routes!(maintenance::list, maintenance::plan))
+        .routes(routes!(maintenance::end))
         .routes(routes!(node_events::list))
         .routes(routes!(node_history::show))
         .routes(routes!(pools::list, pools::create))

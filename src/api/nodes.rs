@@ -17,7 +17,7 @@ use crate::domain::node::{HardwareInfo, Location, Node, NodeConfiguration, NodeT
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::registration::{NewNode, NodeChange, StatusChange};
 use crate::domain::time::Slot;
-use crate::live::{Change, Event};
+use crate::live::{Change, Event, Job};
 use crate::storage::core::{epochs, ledger, nodes, payouts, pools};
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::present::Standings;
@@ -262,8 +262,8 @@ pub struct NodeUpdateRequest {
     pool_id: Option<String>,
     location: Option<Location>,
     configuration: Option<NodeConfiguration>,
-    /// Maintenance begins in an hour, for an admin at once, and lasts until `active` is set or 8 hours in 7 days are used up. `error` is only observed: to
-    /// set it answers 422.
+    /// Maintenance begins in an hour, for an admin at once, and lasts until `active` is set, two hours at most; `POST /nodes/{id}/maintenance` takes a length.
+    /// `error` is only observed: to set it answers 422.
     #[schema(value_type = Option<StatusToSet>)]
     status: Option<String>,
 }
@@ -314,6 +314,8 @@ pub async fn update(
     errors.finish()?;
     let (act, directory) = (caller.act(state.now()), state.store.directory.clone());
     let node = state.store.write(move |tx| nodes::update(tx, &directory, &act, &id, &change)).await?;
+    // Its window may be another one now.
+    state.nudges.nudge(Job::Maintenance);
     published(&state, &node.id, Change::Updated);
     Ok(Json(show(&state, node)?))
 }

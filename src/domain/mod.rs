@@ -24,6 +24,8 @@ pub mod idempotency;
 pub mod ids;
 pub mod ledger;
 pub mod line;
+pub mod maintenance;
+pub mod maintenance_window;
 pub mod metrics;
 pub mod money;
 pub mod node;

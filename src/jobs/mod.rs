@@ -5,6 +5,7 @@ mod commands;
 mod epochs;
 mod flush;
 mod housekeeping;
+mod maintenance;
 mod payouts;
 mod postings;
 mod rollups;
@@ -90,6 +91,7 @@ impl Context {
             Job::Rollups => rollups::run(self).await,
             Job::Security => security::run(self).await,
             Job::Thresholds => thresholds::run(self).await,
+            Job::Maintenance => maintenance::run(self).await,
         }
     }
 
@@ -102,6 +104,7 @@ impl Context {
     pub async fn run_all(&self) -> Result<(), Stopped> {
         self.tick();
         for job in [
+            Job::Maintenance,
             Job::Silence,
             Job::Thresholds,
             Job::Flush,

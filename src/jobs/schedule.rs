@@ -31,6 +31,7 @@ const BY_SLOT: &[(Job, u32)] = &[
     (Job::Housekeeping, 120),
     (Job::Rollups, 10),
     (Job::Security, 2),
+    (Job::Maintenance, 120),
 ];
 
 /// Running cycles; they end when `stopping` turns true.
@@ -64,6 +65,7 @@ impl Scheduler {
             Job::Rollups,
             Job::Security,
             Job::Thresholds,
+            Job::Maintenance,
         ] {
             let turn = if matches!(job, Job::Payouts | Job::Tracking) { Arc::clone(&paying) } else { Turn::default() };
             tasks.spawn(cycle(context.clone(), job, turn, stopping.clone()));

@@ -23,6 +23,7 @@ use crate::domain::ids::{
     AlertId, AllocationId, ApiTokenId, EnrolmentId, EnrolmentRequestId, ManagerId, NodeId, NodeIndex, PayoutId, PoolId, PoolIndex, UserId,
 };
 use crate::domain::ledger::{Account, Book, Cause, Entry, Line, Posting, Settlement};
+use crate::domain::maintenance::{Ended, MaintenancePeriod, Origin};
 use crate::domain::money::{Currency, Pico, Units};
 use crate::domain::node::{
     Coordinates, CpuInfo, Eligible, GpuInfo, HardwareInfo, Identity, Location, MaintenanceWindow, MemoryInfo, NetworkInfo, Node,
@@ -448,6 +449,18 @@ fn orders() -> Vec<Order> {
     vec![Order::initial(Wanted::Stopped), changed]
 }
 
+fn maintenance() -> Vec<MaintenancePeriod> {
+    let by = Actor::User("user_0123456789abcdef".into());
+    let planned =
+        MaintenancePeriod { from: SLOT, until: SLOT.plus(960), origin: Origin::Planned, created_at: AT, by: by.clone(), ended: None };
+    let ended = Some(Ended { slot: SLOT.plus(7), at: AT.plus_ms(9), by });
+    vec![
+        planned.clone(),
+        MaintenancePeriod { origin: Origin::Status, ended, ..planned.clone() },
+        MaintenancePeriod { origin: Origin::Window, by: Actor::System, ..planned },
+    ]
+}
+
 pub(in crate::storage) fn goldens() -> Vec<Golden> {
     let meta = StoreMeta {
         schema: 1,
@@ -516,5 +529,6 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("Silent", vec![Silent::default(), Silent([0, 64, 300].map(NodeIndex).into_iter().collect())]),
         Golden::of("Command", commands()),
         Golden::of("Order", orders()),
+        Golden::of("MaintenancePeriod", maintenance()),
     ]
 }

@@ -11,6 +11,7 @@ pub mod enrolment_requests;
 pub mod epochs;
 pub mod idempotency;
 pub mod ledger;
+pub mod maintenance;
 pub mod meta;
 pub mod node_actions;
 pub mod node_events;

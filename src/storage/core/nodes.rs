@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::ledger::Accrued;
 use super::tables::{Index, NODE_IDS, NODE_KEYS, NODE_NAMES, NODES, RETIRED_NODES};
-use super::{alerts, allocations, audit, commands, epochs, ledger, meta, node_events, pools, thresholds};
+use super::{alerts, allocations, audit, commands, epochs, ledger, maintenance, meta, node_events, pools, thresholds};
 use crate::crypto::PublicKey;
 use crate::domain::alert::Severity;
 use crate::domain::audit::Act;
@@ -187,6 +187,7 @@ pub fn update(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, id: &
     node.configuration = change.configuration.clone().unwrap_or(node.configuration);
     if let Some(status) = change.status {
         node.set_status(status, act.now)?;
+        maintenance::follow_status(tx, act, &mut node, status)?;
     }
     replace(tx, directory, act, &before, &mut node)?;
     if node.wanted != before.wanted {
@@ -253,6 +254,7 @@ pub fn delete(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, id: &
     allocations::forget(tx, node.index)?;
     thresholds::forget(tx, node.index)?;
     commands::forget(tx, node.index)?;
+    maintenance::forget(tx, node.index)?;
     alerts::resolve(tx, FINGERPRINT_DRIFT, id.as_str(), act.now.wall)?;
     directory::forget(tx, directory, node.index);
     node_events::append(tx, node.index, NodeEvent::by(act, Kind::Deleted, None))?;

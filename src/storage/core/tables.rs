@@ -11,6 +11,7 @@ use crate::domain::epoch::Head;
 use crate::domain::idempotency::Remembered;
 use crate::domain::ids::UserId;
 use crate::domain::ledger::Posting;
+use crate::domain::maintenance::MaintenancePeriod;
 use crate::domain::node::Node;
 use crate::domain::node_event::NodeEvent;
 use crate::domain::payout::Payout;
@@ -58,6 +59,8 @@ pub const NODE_THRESHOLDS: Table<u32, ThresholdSet> = Table::new("node_threshold
 pub const POOL_THRESHOLDS: Table<u32, ThresholdSet> = Table::new("pool_thresholds");
 /// (node index, allocation id) -> a named share of the node.
 pub const ALLOCATIONS: Table<(u32, String), NamedAllocation> = Table::new("allocations");
+/// (node index, number from 1) -> a stretch in which the node does not count, planned or past.
+pub const MAINTENANCE: Table<(u32, u64), MaintenancePeriod> = Table::new("maintenance");
 /// By pool index.
 pub const POOLS: Table<u32, Pool> = Table::new("pools");
 /// Deleted pools by index: an epoch that closes late still asks for their price.
@@ -150,6 +153,7 @@ record! {
     ThresholdSet = 1,
     NamedAllocation = 1,
     KnownNetworks = 1,
+    MaintenancePeriod = 1,
 }
 
 /// Created with the file, or when a later release opens it, so that snapshots can open them all.
@@ -194,4 +198,5 @@ pub const ALL: &[&str] = &[
     POOL_THRESHOLDS.name,
     ALLOCATIONS.name,
     KNOWN_NETWORKS.name,
+    MAINTENANCE.name,
 ];
