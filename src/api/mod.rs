@@ -41,6 +41,7 @@ pub mod metrics;
 pub mod middleware;
 pub mod node_actions;
 pub mod node_commands;
+pub mod node_departure;
 pub mod node_events;
 pub mod node_history;
 pub mod node_view;
@@ -158,7 +159,8 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(enrolment::challenge))
         .routes(routes!(enrolment::node_token))
         .routes(routes!(nodes::list, nodes::create))
-        .routes(routes!(nodes::get, nodes::update, nodes::delete))
+        .routes(routes!(nodes::get, nodes::update, node_departure::delete))
+        .routes(routes!(node_departure::cancel))
         .routes(routes!(nodes::accept_fingerprint))
         .routes(routes!(node_actions::act))
         .routes(routes!(node_commands::start))

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::allocation::ResourceAmounts;
 use super::error::ApiError;
+use super::node_departure::{self, FinalPayoutView};
 use super::poot::{PootSummary, pico};
 use super::state::AppState;
 use super::workload_view::{self, WorkloadView};
@@ -23,7 +24,7 @@ use crate::domain::refusal::Refusal;
 use crate::domain::time::{Now, Slot, Timestamp};
 use crate::domain::workload::{WorkloadReport, observed_at_work};
 use crate::live::LatestSample;
-use crate::storage::core::{alerts, allocations, ledger, node_events, pools};
+use crate::storage::core::{alerts, allocations, final_payouts, ledger, node_events, pools};
 use crate::storage::fault::Fault;
 use crate::storage::intake::Workload;
 use crate::storage::present::Standings;
@@ -72,6 +73,9 @@ pub struct NodeView {
     /// Maintenance that goes on or is planned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub maintenance: Option<MaintenanceView>,
+    /// The node leaves: it is out of service, and deleted once its final payout is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub final_payout: Option<FinalPayoutView>,
     #[schema(format = DateTime, example = "2026-09-21T14:13:20Z")]
     pub last_heartbeat: Option<String>,
     pub poot: PootSummary,
@@ -178,6 +182,7 @@ impl<'a> NodeViews<'a> {
         let unposted = store.sums.unposted(read, &store.hot.read()?, indices)?;
         let accrued = |node: &Node, currency| unposted.get(&node.index).and_then(|sum| sum.get(&currency)).copied().unwrap_or_default();
         let open_alerts = alerts::open_counts(read)?;
+        let leaving: Vec<NodeIndex> = final_payouts::all(read)?.into_iter().map(|(node, _)| node).collect();
         let view = |node: Node| {
             let poot = PootSummary::of(&standings.of(node.index), &standings.params);
             let currency = self.currency(&node);
@@ -185,7 +190,8 @@ impl<'a> NodeViews<'a> {
             let payable = ledger::balance(read, book, Account::NodePayable(node.index))?;
             let open_alerts = open_alerts.get(node.id.as_str()).copied().unwrap_or(0);
             let (accrued, allocated) = (pico(accrued(&node, currency), currency)?, allocations::total(read, node.index)?.into());
-            Ok(NodeView { open_alerts, allocated, ..self.view(node, poot, accrued, payable, book) })
+            let final_payout = if leaving.contains(&node.index) { node_departure::final_payout(read, &node)? } else { None };
+            Ok(NodeView { open_alerts, allocated, final_payout, ..self.view(node, poot, accrued, payable, book) })
         };
         nodes.into_iter().map(view).collect()
     }
@@ -215,6 +221,7 @@ impl<'a> NodeViews<'a> {
             pool_name: pool.map(|pool| pool.name.clone()),
             enrolled: node.identity.is_some(),
             fingerprint_drift: node.identity.as_ref().is_some_and(|identity| identity.drift.is_some()),
+            final_payout: None,
             maintenance: maintenance.map(|(from, until)| MaintenanceView { from: time(from), until: time(until) }),
             last_heartbeat: last_heartbeat.map(Timestamp::rfc3339),
             poot,

@@ -18,6 +18,7 @@ pub mod enrolment_request;
 pub mod epoch;
 pub mod evidence;
 pub mod explanation;
+pub mod final_payout;
 pub mod fleet_score;
 pub mod gateway;
 pub mod idempotency;

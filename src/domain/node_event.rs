@@ -56,6 +56,8 @@ pub enum Kind {
     CommandDone,
     CommandFailed,
     CommandExpired,
+    /// The last one of a node that leaves was asked for, taken back, or is held.
+    FinalPayout,
 }
 
 /// What kinds have in common: what a history is filtered by.
@@ -90,7 +92,7 @@ impl Kind {
             Kind::MaintenanceSet => Category::Eligibility,
             Kind::FingerprintDrift | Kind::FingerprintAccepted | Kind::HardwareChanged => Category::Hardware,
             Kind::AlertRaised | Kind::AlertChanged | Kind::AlertAcknowledged | Kind::AlertResolved => Category::Alert,
-            Kind::AddressChanged | Kind::PayoutPaid | Kind::PayoutFailed | Kind::PayoutReview => Category::Payout,
+            Kind::AddressChanged | Kind::PayoutPaid | Kind::PayoutFailed | Kind::PayoutReview | Kind::FinalPayout => Category::Payout,
             Kind::Configured | Kind::ThresholdsSet | Kind::Allocated | Kind::Released => Category::Configuration,
         }
     }

@@ -88,6 +88,8 @@ refusals! {
     NodeExists = "a node with this id or key exists",
     NodeNameTaken = "another node of the pool has this name",
     NodeLeaving = "the node leaves with its final payout; cancel that first",
+    FinalPayoutNotFound = "no final payout of this node was asked for",
+    PayoutUnresolved = "a payout of the node has not ended; wait for it",
     NodeHasMoney = "the node has a balance, accruals or a live payout",
     MaintenanceNotFound = "the node has no maintenance with this number",
     MaintenanceOverlaps = "the node has other maintenance in that time",

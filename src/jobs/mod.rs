@@ -3,6 +3,7 @@
 
 mod commands;
 mod epochs;
+mod final_payouts;
 mod flush;
 mod housekeeping;
 mod maintenance;
@@ -81,7 +82,7 @@ impl Context {
             Job::Epochs => epochs::run(self).await,
             Job::Postings => postings::run(self).await,
             Job::Payouts => payouts::run(self).await,
-            Job::Tracking => payouts::drive_open(self).await,
+            Job::Tracking => payouts::track_open(self).await,
             Job::Housekeeping => housekeeping::run(self).await,
             Job::Silence => {
                 silence::run(self).await?;

@@ -12,7 +12,7 @@ use super::{Context, flush};
 use crate::domain::time::Slot;
 use crate::live::Job;
 use crate::storage::core::tables;
-use crate::storage::table::Read;
+use crate::storage::table::{Read, Snapshot};
 
 /// Cron expressions with seconds. Cycles that find nothing to do cost a read.
 const NUDGES: &[(Job, &str)] = &[(Job::Epochs, "5 * * * * *"), (Job::Postings, "35 */10 * * * *"), (Job::Housekeeping, "50 7 * * * *")];
@@ -150,10 +150,16 @@ async fn payouts(context: Context, mut stopping: watch::Receiver<bool>) {
         if waited >= interval {
             context.nudges.nudge(Job::Payouts);
             waited = 0;
-        } else if context.store.read().and_then(|core| core.count(tables::OPEN_PAYOUTS)).unwrap_or(0) > 0 {
+        } else if is_under_way(&context) {
             context.nudges.nudge(Job::Tracking);
         }
     }
+}
+
+/// A transfer, or a node that leaves.
+fn is_under_way(context: &Context) -> bool {
+    let count = |core: &Snapshot| Ok(core.count(tables::OPEN_PAYOUTS)? + core.count(tables::FINAL_PAYOUTS)?);
+    context.store.read().and_then(|core| count(&core)).unwrap_or(0) > 0
 }
 
 /// True when the process is stopping.

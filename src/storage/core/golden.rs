@@ -18,6 +18,7 @@ use crate::domain::credits::Epoch;
 use crate::domain::enrolment::{EnrolmentTarget, EnrolmentToken, Fingerprint};
 use crate::domain::enrolment_request::{Decision, EnrolmentRequest};
 use crate::domain::epoch::{Counts, Head};
+use crate::domain::final_payout::{FinalPayout, Hold, Stage};
 use crate::domain::idempotency::{Outcome, Remembered};
 use crate::domain::ids::{
     AlertId, AllocationId, ApiTokenId, EnrolmentId, EnrolmentRequestId, ManagerId, NodeId, NodeIndex, PayoutId, PoolId, PoolIndex, UserId,
@@ -30,7 +31,7 @@ use crate::domain::node::{
     NodeConfiguration, NodeType, ResourceLimits, StorageInfo, Wanted,
 };
 use crate::domain::node_event::{Kind, NodeEvent};
-use crate::domain::payout::{Attempt, AttemptState, Payout, Prepared, Priority, Source, State};
+use crate::domain::payout::{Attempt, AttemptState, Payout, Prepared, Priority, Skip, Source, State};
 use crate::domain::pool::{Pool, ScalingPolicy};
 use crate::domain::poot::Params;
 use crate::domain::scope::Scope;
@@ -461,6 +462,20 @@ fn maintenance() -> Vec<MaintenancePeriod> {
     ]
 }
 
+fn final_payouts() -> Vec<FinalPayout> {
+    let stages = [
+        Stage::Closing,
+        Stage::Paying,
+        Stage::Held(Hold::Guard(Skip::NoAddress)),
+        Stage::Held(Hold::Guard(Skip::AddressWaits { until: AT })),
+        Stage::Held(Hold::Guard(Skip::HardwareDrift)),
+        Stage::Held(Hold::Failed),
+        Stage::Held(Hold::OwedLive),
+    ];
+    let payout = |stage| (stage != Stage::Closing).then_some(300);
+    stages.map(|stage| FinalPayout { requested_at: AT, by: user_id(), from: SLOT, stage, payout: payout(stage) }).to_vec()
+}
+
 pub(in crate::storage) fn goldens() -> Vec<Golden> {
     let meta = StoreMeta {
         schema: 1,
@@ -530,5 +545,6 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("Command", commands()),
         Golden::of("Order", orders()),
         Golden::of("MaintenancePeriod", maintenance()),
+        Golden::of("FinalPayout", final_payouts()),
     ]
 }

@@ -9,6 +9,7 @@ pub mod commands;
 pub mod enrolment;
 pub mod enrolment_requests;
 pub mod epochs;
+pub mod final_payouts;
 pub mod idempotency;
 pub mod ledger;
 pub mod maintenance;

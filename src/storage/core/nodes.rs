@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::ledger::Accrued;
 use super::tables::{Index, NODE_IDS, NODE_KEYS, NODE_NAMES, NODES, RETIRED_NODES};
-use super::{alerts, allocations, audit, commands, epochs, ledger, maintenance, meta, node_events, pools, thresholds};
+use super::{alerts, allocations, audit, commands, epochs, final_payouts, ledger, maintenance, meta, node_events, pools, thresholds};
 use crate::crypto::PublicKey;
 use crate::domain::alert::Severity;
 use crate::domain::audit::Act;
@@ -255,6 +255,7 @@ pub fn delete(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, id: &
     thresholds::forget(tx, node.index)?;
     commands::forget(tx, node.index)?;
     maintenance::forget(tx, node.index)?;
+    final_payouts::forget(tx, &node, act.now.wall)?;
     alerts::resolve(tx, FINGERPRINT_DRIFT, id.as_str(), act.now.wall)?;
     directory::forget(tx, directory, node.index);
     node_events::append(tx, node.index, NodeEvent::by(act, Kind::Deleted, None))?;

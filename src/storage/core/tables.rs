@@ -8,6 +8,7 @@ use crate::domain::command::{Command, Order};
 use crate::domain::enrolment::EnrolmentToken;
 use crate::domain::enrolment_request::EnrolmentRequest;
 use crate::domain::epoch::Head;
+use crate::domain::final_payout::FinalPayout;
 use crate::domain::idempotency::Remembered;
 use crate::domain::ids::UserId;
 use crate::domain::ledger::Posting;
@@ -108,6 +109,8 @@ pub const PAYOUT_IDS: Table<String, Index64> = Table::new("payout_ids");
 pub const OPEN_PAYOUTS: Table<(u32, u32), Index64> = Table::new("open_payouts");
 /// (node index, book) -> the last payout that the automatic cycle planned.
 pub const SCHEDULED: Table<(u32, u32), Index64> = Table::new("scheduled_payouts");
+/// Nodes that leave, by index.
+pub const FINAL_PAYOUTS: Table<u32, FinalPayout> = Table::new("final_payouts");
 pub const PAYOUT_ADDRESSES: Table<u32, SealedAddress> = Table::new("payout_addresses");
 
 /// Who asked for what under which `Idempotency-Key`, hashed -> how it ended.
@@ -154,6 +157,7 @@ record! {
     NamedAllocation = 1,
     KnownNetworks = 1,
     MaintenancePeriod = 1,
+    FinalPayout = 1,
 }
 
 /// Created with the file, or when a later release opens it, so that snapshots can open them all.
@@ -199,4 +203,5 @@ pub const ALL: &[&str] = &[
     ALLOCATIONS.name,
     KNOWN_NETWORKS.name,
     MAINTENANCE.name,
+    FINAL_PAYOUTS.name,
 ];

@@ -19,6 +19,7 @@ const KINDS: Partial<Record<HappenedKind, Words>> = {
   fingerprint_drift: { text: 'The hardware is not what was enrolled', tone: 'warn' },
   fingerprint_accepted: { text: 'Changed hardware accepted', tone: 'ok' },
   address_changed: { text: 'Payout address changed', tone: 'info' },
+  final_payout: { text: 'Final payout', tone: 'warn' },
   payout_paid: { text: 'Payout completed', tone: 'ok' },
   payout_failed: { text: 'Payout failed', tone: 'bad' },
   payout_review: { text: 'Payout waits for a person', tone: 'warn' },
