@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { launch, VIEWS, watch } from './chromium.mjs';
-import { accessible, fits, picture, settled } from './look.mjs';
+import { accessible, fits, named, picture, settled } from './look.mjs';
 
 const { LUCID_DEMO_URL: BASE, LUCID_DEMO_LOGINS, LUCID_DEMO_CONTROL: CONTROL } = process.env;
 const LOGINS = JSON.parse(LUCID_DEMO_LOGINS ?? '{}');
@@ -22,7 +22,8 @@ async function signIn(on, role) {
   await on.getByLabel('User name').fill(LOGINS[role].username);
   await on.getByLabel('Password').fill(LOGINS[role].password);
   await on.getByRole('button', { name: 'Sign in' }).click();
-  await on.locator('nav[aria-label="Pages"]').waitFor();
+  // On a phone the navigation is folded away.
+  await on.locator('nav[aria-label="Pages"]').waitFor({ state: 'attached' });
 }
 
 const visible = (state) => page.locator(`[data-live="${state}"]:visible`);
@@ -211,6 +212,124 @@ test('an enrolment token asks for an admin’s look where one wants it, and alwa
   await accessible(p);
   await picture(p, 'enrol-approval-operator');
   await other.close();
+});
+
+test('maintenance of a node: refused beside the field, begun, planned, called off and ended', async () => {
+  const { nodes } = await page.evaluate(() => fetch('/api/v1/nodes?status=active&limit=100').then((r) => r.json()));
+  const { node_id, name } = nodes.find((node) => !node.maintenance);
+  await page.goto(`${BASE}/nodes/${node_id}`);
+  await settled(page);
+  const card = page.getByRole('region', { name: 'Maintenance' });
+  const dialog = page.getByRole('dialog');
+  await page.getByRole('button', { name: 'Maintenance', exact: true }).click();
+  await dialog.getByText('8 h are left if it begins now').waitFor();
+  await dialog.getByRole('button', { name: 'At a time' }).click();
+  await dialog.getByLabel('Minutes').fill('a while');
+  await dialog.getByRole('button', { name: 'Plan maintenance' }).click();
+  await dialog.locator('input[name="from"][aria-invalid="true"]').waitFor();
+  await dialog.locator('input[name="duration_minutes"][aria-invalid="true"]').waitFor();
+  await named(page);
+  await accessible(page);
+  await picture(page, 'maintenance-dialog');
+  await dialog.getByRole('button', { name: 'Now', exact: true }).click();
+  await dialog.getByLabel('Minutes').fill('300');
+  await dialog.getByRole('button', { name: 'Begin maintenance' }).click();
+  await dialog.waitFor({ state: 'hidden' });
+  await page.getByText(/^Until .+, unless it is ended before/).waitFor();
+  await card.getByRole('button', { name: /^End the maintenance/ }).or(card.getByRole('button', { name: /^Call off the maintenance/ })).waitFor();
+
+  // What is left of the 8 hours is less than what is asked for, and the form keeps it.
+  await card.getByRole('button', { name: 'Plan', exact: true }).click();
+  await dialog.getByRole('button', { name: 'At a time' }).click();
+  const sixHours = await page.evaluate(() => fetch('/api/v1/clock').then((r) => Date.parse(r.headers.get('date')) + 6 * 3_600_000));
+  const local = await page.evaluate((ms) => new Date(ms - new Date(ms).getTimezoneOffset() * 60_000).toISOString().slice(0, 16), sixHours);
+  await dialog.getByLabel('Begins at').fill(local);
+  await dialog.getByLabel('Minutes').fill('240');
+  await dialog.getByRole('button', { name: 'Plan maintenance' }).click();
+  await dialog.getByText('Minutes is more than is left').waitFor();
+  assert.equal(await dialog.getByLabel('Minutes').inputValue(), '240');
+  await dialog.getByLabel('Minutes').fill('60');
+  await dialog.getByRole('button', { name: 'Plan maintenance' }).click();
+  await dialog.waitFor({ state: 'hidden' });
+  await tell('advance 60');
+  await page.waitForFunction(() => document.querySelector('main [data-status]')?.getAttribute('data-status') === 'maintenance');
+  await card.getByText('in force').waitFor();
+  await card.getByText('planned', { exact: true }).waitFor();
+  await card.scrollIntoViewIfNeeded();
+  await accessible(page);
+  await picture(page, 'maintenance-planned');
+  await card.getByRole('button', { name: /^Call off/ }).click();
+  await dialog.getByRole('button', { name: 'Call off' }).click();
+  await card.getByText('called off').waitFor();
+  await page.getByRole('button', { name: 'End maintenance' }).click();
+  await dialog.getByRole('button', { name: 'End maintenance' }).click();
+  await tell('advance 60');
+  await page.waitForFunction(() => document.querySelector('main [data-status]')?.getAttribute('data-status') === 'active');
+  await card.getByText(`ended by ${LOGINS.admin.username}`).waitFor();
+
+  const other = await browser.newContext({ ...VIEWS.phone, colorScheme: 'dark', viewport: { width: 340, height: 700 } });
+  const p = await other.newPage();
+  await p.goto(`${BASE}/nodes/${node_id}`);
+  await signIn(p, 'operator');
+  await settled(p);
+  await p.getByRole('heading', { name, level: 1 }).waitFor();
+  await p.getByRole('button', { name: 'Maintenance', exact: true }).click();
+  assert.equal(await p.getByRole('dialog').getByRole('button', { name: 'Now', exact: true }).count(), 0, 'an operator plans an hour ahead');
+  await p.getByRole('dialog').getByRole('button', { name: 'At a time' }).click();
+  await fits(p);
+  await accessible(p);
+  await picture(p, 'maintenance-dialog-phone');
+  await p.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
+  await picture(p, 'maintenance-phone');
+  await other.close();
+});
+
+test('a node that is owed money leaves with its final payout and can be kept, or is deleted when that is given up', async () => {
+  const { books } = await page.evaluate(() => fetch('/api/v1/ledger/balances').then((r) => r.json()));
+  const live = books.find((book) => book.settlement === 'live').accounts;
+  const { account, balance, name } = live.find(({ account, balance }) => account.startsWith('node_payable:') && Number(balance) > 0);
+  const id = account.split(':')[1];
+  await page.goto(`${BASE}/nodes/${id}`);
+  await settled(page);
+  const dialog = page.getByRole('dialog', { name: `Delete ${name}?` });
+  const ask = async () => {
+    await page.getByRole('button', { name: 'More commands' }).click();
+    await page.getByRole('button', { name: 'Delete…' }).click();
+    await dialog.locator(`[data-money="${balance}"]`).waitFor();
+  };
+  await ask();
+  assert.equal(await dialog.getByRole('button', { name: 'Delete now' }).count(), 0);
+  await dialog.getByText('Payouts are a dry run').waitFor();
+  await named(page);
+  await accessible(page);
+  await picture(page, 'delete-owed');
+  await dialog.getByRole('button', { name: 'Pay, then delete' }).last().click();
+  await page.getByText('Leaves with its final payout').waitFor();
+  await picture(page, 'node-leaving');
+  await page.getByRole('button', { name: 'Keep the node' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Keep the node' }).click();
+  await page.getByText('Leaves with its final payout').waitFor({ state: 'detached' });
+
+  await ask();
+  await dialog.getByRole('button', { name: 'Give up and delete' }).first().click();
+  const go = dialog.getByRole('button', { name: 'Give up and delete' }).last();
+  await go.click();
+  await dialog.locator('input[name="reason"][aria-invalid="true"]').waitFor();
+  await dialog.getByLabel('Reason').fill('the operator gave it up in writing');
+  await accessible(page);
+  await picture(page, 'delete-forfeit');
+  await go.click();
+  const confirm = page.getByRole('dialog', { name: 'Confirm that it is you' });
+  const deleted = page.waitForURL(/\/nodes$/);
+  // Asked for where the last sign-in is more than five minutes ago.
+  await confirm.waitFor();
+  await confirm.getByLabel('Your password').fill(LOGINS.admin.password);
+  await confirm.getByRole('button', { name: 'Confirm' }).click();
+  await deleted;
+  assert.equal(await page.evaluate((id) => fetch(`/api/v1/nodes/${id}`).then((r) => r.status), id), 404);
+  const after = await page.evaluate(() => fetch('/api/v1/ledger/balances').then((r) => r.json()));
+  const given = after.books.find((book) => book.settlement === 'live').accounts.find((one) => one.account === `forfeited:${id}`);
+  assert.ok(Number(given.balance) >= Number(balance), 'what was owed is in the books as given up');
 });
 
 test('a session that ends asks for sign-in over the page and loses nothing typed', async () => {

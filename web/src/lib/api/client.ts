@@ -1,6 +1,6 @@
 // Every request of the pages goes through here: typed, timed out, and with one shape of error.
 import { noteServerDate } from '../time.svelte';
-import type { AllocateRequest, Anchor, Answer, Body, ErrorBody, Having, HealthReport, NodeAction, NodeCommand, Operation, PoolRequest, QueryOf, Routes, SetupStep, SetupSteps, ThresholdsRequest } from './types';
+import type { AllocateRequest, Anchor, Answer, Body, ErrorBody, Having, HealthReport, MaintenanceRequest, NodeAction, NodeCommand, Operation, PoolRequest, QueryOf, Routes, SetupStep, SetupSteps, ThresholdsRequest } from './types';
 
 const BASE = '/api/v1';
 const TIMEOUT_MS = 20_000;
@@ -169,7 +169,7 @@ type Change = 'POST' | 'PUT' | 'DELETE';
 function send<M extends Change, P extends Having<Lowercase<M>>>(
   method: M,
   route: P,
-  options: Options<never, Body<Operation<P, Lowercase<M>>>> = {},
+  options: Options<QueryOf<Operation<P, Lowercase<M>>>, Body<Operation<P, Lowercase<M>>>> = {},
 ): Promise<Answer<Operation<P, Lowercase<M>>>> {
   const run = (key: string) => json(method, route, { ...options, key }) as Promise<Answer<Operation<P, Lowercase<M>>>>;
   return once(method, route, options, (key) => run(key).catch(async (error: unknown) => {
@@ -274,7 +274,12 @@ export const api = {
   nodes: (query: NodeQuery, signal?: AbortSignal) => get('/nodes', { query, signal }),
   node: (id: string, signal?: AbortSignal) => get('/nodes/{id}', { id, signal }),
   updateNode: (id: string, body: Body<Operation<'/nodes/{id}', 'put'>>) => send('PUT', '/nodes/{id}', { id, body }),
-  deleteNode: (id: string) => send('DELETE', '/nodes/{id}', { id }),
+  /** Answers with the node where it leaves with its final payout, with nothing where it is gone. */
+  deleteNode: (id: string, query: QueryOf<Operation<'/nodes/{id}', 'delete'>>) => send('DELETE', '/nodes/{id}', { id, query }),
+  cancelFinalPayout: (id: string) => send('DELETE', '/nodes/{id}/final-payout', { id }),
+  maintenance: (id: string, limit: number, signal?: AbortSignal) => get('/nodes/{id}/maintenance', { id, query: { limit }, signal }),
+  planMaintenance: (id: string, body: MaintenanceRequest) => send('POST', '/nodes/{id}/maintenance', { id, body }),
+  endMaintenance: (id: string, number: number) => send('DELETE', '/nodes/{id}/maintenance/{number}', { id: [id, String(number)] }),
   nodeHistory: (id: string, query: QueryOf<Get<'/nodes/{id}/history'>>, signal?: AbortSignal) => get('/nodes/{id}/history', { id, query, signal }),
   command: (id: string, action: NodeCommand['action']) => send('POST', `/nodes/{id}/${action}` as '/nodes/{id}/start', { id }),
   commands: (id: string, limit: number, signal?: AbortSignal) => get('/nodes/{id}/commands', { id, query: { limit }, signal }),

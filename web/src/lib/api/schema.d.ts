@@ -968,7 +968,9 @@ export interface paths {
         post?: never;
         /**
          * Delete a node
-         * @description Refused while anything is owed to it or on its way. Its id is never given out again.
+         * @description Refused while anything is owed to it or on its way (`NodeHasMoney`), unless that is paid or given up: `final_payout=true` takes it out of service at once and
+         *     answers 202; it is paid by the next cycles whatever threshold and frequency say, through every other guard, and deleted when nothing is owed any more.
+         *     `forfeit=true` moves what is owed to the ledger's `forfeited` accounts and deletes it now. Both are for people. Its id is never given out again.
          */
         delete: operations["delete_nodes_id"];
         options?: never;
@@ -1005,6 +1007,26 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/final-payout": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Cancel the final payout of a node
+         * @description The node stays, and is in service again with the next slot. A payout that is under way goes on to its end.
+         */
+        delete: operations["delete_nodes_id_final_payout"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1062,6 +1084,47 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/maintenance": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Planned and past maintenance of a node */
+        get: operations["get_nodes_id_maintenance"];
+        put?: never;
+        /**
+         * Plan maintenance of a node
+         * @description Its time is in neither side of the score and is not paid, and its silence raises no alert. It begins and ends by itself.
+         */
+        post: operations["post_nodes_id_maintenance"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/maintenance/{number}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * End or call off maintenance of a node
+         * @description What goes on ends with the present slot; what has not begun never does.
+         */
+        delete: operations["delete_nodes_id_maintenance_number"];
         options?: never;
         head?: never;
         patch?: never;
@@ -2868,6 +2931,37 @@ export interface components {
             field: string;
             message: string;
         };
+        /** @description How far the final payout of a node is that leaves. */
+        FinalPayout: {
+            /**
+             * @description The same in words.
+             * @example the node has no payout address
+             */
+            held_because?: string | null;
+            /**
+             * @description Name of what holds it: `no_address`, `address_waits`, `hardware_drift`, `currency_not_payable`, `payout_failed`, `owed_live`, …
+             * @example no_address
+             */
+            held_by?: string | null;
+            /**
+             * @description The last payout that was planned for it.
+             * @example payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f
+             */
+            payout_id?: string | null;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
+            requested_at: string;
+            /**
+             * @description Id of the person.
+             * @example user_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f
+             */
+            requested_by: string;
+            stage: components["schemas"]["FinalPayoutStage"];
+        };
+        /** @enum {string} */
+        FinalPayoutStage: "closing" | "paying" | "held";
         FsyncView: {
             /** Format: double */
             median: number;
@@ -3114,6 +3208,75 @@ export interface components {
             from?: string | null;
             until?: string | null;
         };
+        MaintenanceList: {
+            /** @description By their begin, the latest first; of one node 200 are kept. */
+            maintenance: components["schemas"]["MaintenancePeriod"][];
+            /**
+             * Format: int32
+             * @description The longest that could begin with the next slot, within 8 hours in any 7 days and before the next planned one.
+             * @example 480
+             */
+            minutes_left: number;
+            pagination: components["schemas"]["Pagination"];
+        };
+        /**
+         * @description Who or what planned it.
+         * @enum {string}
+         */
+        MaintenanceOrigin: "planned" | "status" | "window";
+        /** @description A stretch in which a node does not count, neither for it nor against it. */
+        MaintenancePeriod: {
+            /**
+             * Format: date-time
+             * @example 2026-09-20T09:30:00Z
+             */
+            created_at: string;
+            created_by?: components["schemas"]["Doer"] | null;
+            /**
+             * Format: date-time
+             * @description When it ended before its time; of one that was called off, `from`.
+             * @example 2026-09-21T03:10:30Z
+             */
+            ended_at?: string | null;
+            ended_by?: components["schemas"]["Doer"] | null;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T02:00:00Z
+             */
+            from: string;
+            /**
+             * Format: int64
+             * @description Counts the periods of this node.
+             * @example 3
+             */
+            number: number;
+            origin: components["schemas"]["MaintenanceOrigin"];
+            state: components["schemas"]["MaintenanceState"];
+            /**
+             * Format: date-time
+             * @description As planned; it ends by itself.
+             * @example 2026-09-21T04:00:00Z
+             */
+            until: string;
+        };
+        MaintenanceRequest: {
+            /**
+             * Format: int32
+             * @description Absent: two hours, or less where the 8 hours in 7 days leave less or other maintenance follows.
+             * @example 120
+             */
+            duration_minutes?: number | null;
+            /**
+             * Format: date-time
+             * @description RFC 3339; begins with the first slot of 30 s then or later. An hour ahead or more, for an admin any time to come, at most 90 days. Absent: as soon
+             *     as may be.
+             * @example 2026-09-21T02:00:00Z
+             */
+            from?: string | null;
+        };
+        /** @enum {string} */
+        MaintenanceState: "planned" | "in_force" | "over" | "called_off";
+        /** @description Maintenance every day, planned a day ahead by the manager itself, as often as 8 hours in any 7 days allow. */
         MaintenanceWindow: {
             /**
              * Format: int32
@@ -3122,7 +3285,7 @@ export interface components {
             duration_hours: number;
             /**
              * Format: int32
-             * @description UTC.
+             * @description By the clocks of `location.timezone`; UTC where the node has none.
              * @example 2
              */
             start_hour: number;
@@ -3317,6 +3480,7 @@ export interface components {
             eligible: components["schemas"]["Eligible"];
             /** @description An agent has claimed it. */
             enrolled: boolean;
+            final_payout?: components["schemas"]["FinalPayout"] | null;
             /** @description The machine no longer looks like the accepted one: payouts hold. */
             fingerprint_drift: boolean;
             hardware_info?: components["schemas"]["HardwareInfo"] | null;
@@ -3514,7 +3678,7 @@ export interface components {
          * @description New kinds go to the end: stored records name a kind by its place.
          * @enum {string}
          */
-        NodeEventKind: "created" | "enrolled" | "reenrolled" | "renamed" | "moved_pool" | "maintenance_set" | "started" | "stopped" | "unreachable" | "back" | "fingerprint_drift" | "fingerprint_accepted" | "address_changed" | "payout_paid" | "payout_failed" | "payout_review" | "deleted" | "alert_raised" | "alert_changed" | "alert_acknowledged" | "alert_resolved" | "hardware_changed" | "configured" | "thresholds_set" | "allocated" | "released" | "commanded" | "command_done" | "command_failed" | "command_expired";
+        NodeEventKind: "created" | "enrolled" | "reenrolled" | "renamed" | "moved_pool" | "maintenance_set" | "started" | "stopped" | "unreachable" | "back" | "fingerprint_drift" | "fingerprint_accepted" | "address_changed" | "payout_paid" | "payout_failed" | "payout_review" | "deleted" | "alert_raised" | "alert_changed" | "alert_acknowledged" | "alert_resolved" | "hardware_changed" | "configured" | "thresholds_set" | "allocated" | "released" | "commanded" | "command_done" | "command_failed" | "command_expired" | "final_payout";
         NodeEventList: {
             /** @description Newest first; of one node the newest 1000 are kept. */
             events: components["schemas"]["NodeEvent"][];
@@ -7248,6 +7412,14 @@ export interface operations {
                      *           "currency": "USDT",
                      *           "eligible": "in_service",
                      *           "enrolled": false,
+                     *           "final_payout": {
+                     *             "held_because": "the node has no payout address",
+                     *             "held_by": "no_address",
+                     *             "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "requested_at": "2026-09-21T14:13:20Z",
+                     *             "requested_by": "user_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "stage": "closing"
+                     *           },
                      *           "fingerprint_drift": false,
                      *           "hardware_info": {
                      *             "cpu": {
@@ -7487,6 +7659,14 @@ export interface operations {
                      *       "currency": "USDT",
                      *       "eligible": "in_service",
                      *       "enrolled": false,
+                     *       "final_payout": {
+                     *         "held_because": "the node has no payout address",
+                     *         "held_by": "no_address",
+                     *         "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "requested_at": "2026-09-21T14:13:20Z",
+                     *         "requested_by": "user_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "stage": "closing"
+                     *       },
                      *       "fingerprint_drift": false,
                      *       "hardware_info": {
                      *         "cpu": {
@@ -8372,6 +8552,14 @@ export interface operations {
                      *       "currency": "USDT",
                      *       "eligible": "in_service",
                      *       "enrolled": false,
+                     *       "final_payout": {
+                     *         "held_because": "the node has no payout address",
+                     *         "held_by": "no_address",
+                     *         "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "requested_at": "2026-09-21T14:13:20Z",
+                     *         "requested_by": "user_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "stage": "closing"
+                     *       },
                      *       "fingerprint_drift": false,
                      *       "hardware_info": {
                      *         "cpu": {
@@ -8833,6 +9021,14 @@ export interface operations {
                      *       "currency": "USDT",
                      *       "eligible": "in_service",
                      *       "enrolled": false,
+                     *       "final_payout": {
+                     *         "held_because": "the node has no payout address",
+                     *         "held_by": "no_address",
+                     *         "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "requested_at": "2026-09-21T14:13:20Z",
+                     *         "requested_by": "user_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "stage": "closing"
+                     *       },
                      *       "fingerprint_drift": false,
                      *       "hardware_info": {
                      *         "cpu": {
@@ -9029,6 +9225,14 @@ export interface operations {
                      *       "currency": "USDT",
                      *       "eligible": "in_service",
                      *       "enrolled": false,
+                     *       "final_payout": {
+                     *         "held_because": "the node has no payout address",
+                     *         "held_by": "no_address",
+                     *         "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "requested_at": "2026-09-21T14:13:20Z",
+                     *         "requested_by": "user_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "stage": "closing"
+                     *       },
                      *       "fingerprint_drift": false,
                      *       "hardware_info": {
                      *         "cpu": {
@@ -9155,7 +9359,17 @@ export interface operations {
     };
     delete_nodes_id: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Give up what is owed, in the live and in the simulated book. For an admin whose session was confirmed within the last minutes; wants a `reason`. */
+                forfeit?: boolean;
+                /**
+                 * @description Why it is given up; kept in the ledger and in the audit log.
+                 * @example the operator gave it up in writing
+                 */
+                reason?: string;
+                /** @description Pay everything that is owed once more, then delete. */
+                final_payout?: boolean;
+            };
             header?: never;
             path: {
                 id: string;
@@ -9164,7 +9378,154 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description No Content */
+            /** @description it leaves with its final payout; `final_payout` of the node says how far that is */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "accrued": "0.0123",
+                     *       "allocated": {
+                     *         "cpu_percent": 1.5,
+                     *         "disk_bytes": 1,
+                     *         "memory_bytes": 1,
+                     *         "network_mbps": 1.5
+                     *       },
+                     *       "capabilities": [
+                     *         "architecture:aarch64",
+                     *         "cores:4",
+                     *         "storage:nvme"
+                     *       ],
+                     *       "configuration": {
+                     *         "auto_scaling": false,
+                     *         "maintenance_window": {
+                     *           "duration_hours": 1,
+                     *           "start_hour": 2
+                     *         },
+                     *         "max_sessions": 10,
+                     *         "resource_limits": {
+                     *           "cpu_percent": 80,
+                     *           "disk_bytes": 16000000000,
+                     *           "memory_bytes": 2000000000,
+                     *           "network_mbps": 100
+                     *         }
+                     *       },
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "currency": "USDT",
+                     *       "eligible": "in_service",
+                     *       "enrolled": false,
+                     *       "final_payout": {
+                     *         "held_because": "the node has no payout address",
+                     *         "held_by": "no_address",
+                     *         "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "requested_at": "2026-09-21T14:13:20Z",
+                     *         "requested_by": "user_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "stage": "closing"
+                     *       },
+                     *       "fingerprint_drift": false,
+                     *       "hardware_info": {
+                     *         "cpu": {
+                     *           "architecture": "aarch64",
+                     *           "cores": 4,
+                     *           "frequency_mhz": 1800
+                     *         },
+                     *         "gpu": {
+                     *           "compute_capability": "8.7",
+                     *           "memory_bytes": 1,
+                     *           "model": "VideoCore VI"
+                     *         },
+                     *         "memory": {
+                     *           "total_bytes": 4000000000,
+                     *           "type": "LPDDR4"
+                     *         },
+                     *         "network": [
+                     *           {
+                     *             "interface": "eth0",
+                     *             "mac_address": "dc:a6:32:00:00:01",
+                     *             "speed_mbps": 1000
+                     *           }
+                     *         ],
+                     *         "storage": {
+                     *           "interface": "SATA",
+                     *           "total_bytes": 32000000000,
+                     *           "type": "SSD"
+                     *         }
+                     *       },
+                     *       "last_heartbeat": "2026-09-21T14:13:20Z",
+                     *       "latest": {
+                     *         "cpu_usage_percent": 1.5,
+                     *         "disk_total_bytes": 1,
+                     *         "disk_used_bytes": 1,
+                     *         "memory_total_bytes": 1,
+                     *         "memory_used_bytes": 1,
+                     *         "network_bytes_in": 1,
+                     *         "network_bytes_out": 1,
+                     *         "temperature_celsius": 1.5,
+                     *         "timestamp": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "location": {
+                     *         "city": "Basel",
+                     *         "coordinates": {
+                     *           "latitude": 47.56,
+                     *           "longitude": 7.59
+                     *         },
+                     *         "country": "CH",
+                     *         "region": "Basel",
+                     *         "timezone": "Europe/Zurich"
+                     *       },
+                     *       "maintenance": {
+                     *         "from": "2026-09-21T14:13:20Z",
+                     *         "until": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "name": "attic-pi",
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "node_type": "worker",
+                     *       "observed": "starting",
+                     *       "open_alerts": 1,
+                     *       "payable": "12.5",
+                     *       "pool_id": "pool_default",
+                     *       "pool_name": "default",
+                     *       "poot": {
+                     *         "confidence": 1.5,
+                     *         "observed_seconds": 1,
+                     *         "required_seconds": 1,
+                     *         "score": 1.5,
+                     *         "state": "pending"
+                     *       },
+                     *       "settlement": "live",
+                     *       "status": "active",
+                     *       "updated_at": "2026-09-21T14:13:20Z",
+                     *       "wanted": "running",
+                     *       "workload": {
+                     *         "configured": false,
+                     *         "last_exit": {
+                     *           "code": 1,
+                     *           "signal": 1
+                     *         },
+                     *         "limits": [
+                     *           {
+                     *             "enforcement": "cgroup",
+                     *             "limit": 1.5,
+                     *             "reason": "text",
+                     *             "resource": "cpu",
+                     *             "unit": "text"
+                     *           }
+                     *         ],
+                     *         "pid": 1,
+                     *         "reason": "text",
+                     *         "restarts": 1,
+                     *         "revision": 1,
+                     *         "since": "text",
+                     *         "state": "starting"
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Node"];
+                };
+            };
+            /** @description it is deleted */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -9175,7 +9536,15 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
-            409: components["responses"]["Conflict"];
+            /** @description `NodeHasMoney`, or with `forfeit` a payout that has not ended (`PayoutUnresolved`) */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
@@ -9300,6 +9669,183 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    delete_nodes_id_final_payout: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "accrued": "0.0123",
+                     *       "allocated": {
+                     *         "cpu_percent": 1.5,
+                     *         "disk_bytes": 1,
+                     *         "memory_bytes": 1,
+                     *         "network_mbps": 1.5
+                     *       },
+                     *       "capabilities": [
+                     *         "architecture:aarch64",
+                     *         "cores:4",
+                     *         "storage:nvme"
+                     *       ],
+                     *       "configuration": {
+                     *         "auto_scaling": false,
+                     *         "maintenance_window": {
+                     *           "duration_hours": 1,
+                     *           "start_hour": 2
+                     *         },
+                     *         "max_sessions": 10,
+                     *         "resource_limits": {
+                     *           "cpu_percent": 80,
+                     *           "disk_bytes": 16000000000,
+                     *           "memory_bytes": 2000000000,
+                     *           "network_mbps": 100
+                     *         }
+                     *       },
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "currency": "USDT",
+                     *       "eligible": "in_service",
+                     *       "enrolled": false,
+                     *       "final_payout": {
+                     *         "held_because": "the node has no payout address",
+                     *         "held_by": "no_address",
+                     *         "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "requested_at": "2026-09-21T14:13:20Z",
+                     *         "requested_by": "user_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "stage": "closing"
+                     *       },
+                     *       "fingerprint_drift": false,
+                     *       "hardware_info": {
+                     *         "cpu": {
+                     *           "architecture": "aarch64",
+                     *           "cores": 4,
+                     *           "frequency_mhz": 1800
+                     *         },
+                     *         "gpu": {
+                     *           "compute_capability": "8.7",
+                     *           "memory_bytes": 1,
+                     *           "model": "VideoCore VI"
+                     *         },
+                     *         "memory": {
+                     *           "total_bytes": 4000000000,
+                     *           "type": "LPDDR4"
+                     *         },
+                     *         "network": [
+                     *           {
+                     *             "interface": "eth0",
+                     *             "mac_address": "dc:a6:32:00:00:01",
+                     *             "speed_mbps": 1000
+                     *           }
+                     *         ],
+                     *         "storage": {
+                     *           "interface": "SATA",
+                     *           "total_bytes": 32000000000,
+                     *           "type": "SSD"
+                     *         }
+                     *       },
+                     *       "last_heartbeat": "2026-09-21T14:13:20Z",
+                     *       "latest": {
+                     *         "cpu_usage_percent": 1.5,
+                     *         "disk_total_bytes": 1,
+                     *         "disk_used_bytes": 1,
+                     *         "memory_total_bytes": 1,
+                     *         "memory_used_bytes": 1,
+                     *         "network_bytes_in": 1,
+                     *         "network_bytes_out": 1,
+                     *         "temperature_celsius": 1.5,
+                     *         "timestamp": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "location": {
+                     *         "city": "Basel",
+                     *         "coordinates": {
+                     *           "latitude": 47.56,
+                     *           "longitude": 7.59
+                     *         },
+                     *         "country": "CH",
+                     *         "region": "Basel",
+                     *         "timezone": "Europe/Zurich"
+                     *       },
+                     *       "maintenance": {
+                     *         "from": "2026-09-21T14:13:20Z",
+                     *         "until": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "name": "attic-pi",
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "node_type": "worker",
+                     *       "observed": "starting",
+                     *       "open_alerts": 1,
+                     *       "payable": "12.5",
+                     *       "pool_id": "pool_default",
+                     *       "pool_name": "default",
+                     *       "poot": {
+                     *         "confidence": 1.5,
+                     *         "observed_seconds": 1,
+                     *         "required_seconds": 1,
+                     *         "score": 1.5,
+                     *         "state": "pending"
+                     *       },
+                     *       "settlement": "live",
+                     *       "status": "active",
+                     *       "updated_at": "2026-09-21T14:13:20Z",
+                     *       "wanted": "running",
+                     *       "workload": {
+                     *         "configured": false,
+                     *         "last_exit": {
+                     *           "code": 1,
+                     *           "signal": 1
+                     *         },
+                     *         "limits": [
+                     *           {
+                     *             "enforcement": "cgroup",
+                     *             "limit": 1.5,
+                     *             "reason": "text",
+                     *             "resource": "cpu",
+                     *             "unit": "text"
+                     *           }
+                     *         ],
+                     *         "pid": 1,
+                     *         "reason": "text",
+                     *         "restarts": 1,
+                     *         "revision": 1,
+                     *         "since": "text",
+                     *         "state": "starting"
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Node"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            /** @description no such node, or none was asked for (`FinalPayoutNotFound`) */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     post_nodes_id_fingerprint_accept: {
         parameters: {
             query?: never;
@@ -9349,6 +9895,14 @@ export interface operations {
                      *       "currency": "USDT",
                      *       "eligible": "in_service",
                      *       "enrolled": false,
+                     *       "final_payout": {
+                     *         "held_because": "the node has no payout address",
+                     *         "held_by": "no_address",
+                     *         "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "requested_at": "2026-09-21T14:13:20Z",
+                     *         "requested_by": "user_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "stage": "closing"
+                     *       },
                      *       "fingerprint_drift": false,
                      *       "hardware_info": {
                      *         "cpu": {
@@ -9591,6 +10145,211 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_nodes_id_maintenance: {
+        parameters: {
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "maintenance": [
+                     *         {
+                     *           "created_at": "2026-09-20T09:30:00Z",
+                     *           "created_by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "ended_at": "2026-09-21T03:10:30Z",
+                     *           "ended_by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "from": "2026-09-21T02:00:00Z",
+                     *           "number": 3,
+                     *           "origin": "planned",
+                     *           "state": "planned",
+                     *           "until": "2026-09-21T04:00:00Z"
+                     *         }
+                     *       ],
+                     *       "minutes_left": 480,
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MaintenanceList"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_nodes_id_maintenance: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "duration_minutes": 120,
+                 *       "from": "2026-09-21T02:00:00Z"
+                 *     }
+                 */
+                "application/json": components["schemas"]["MaintenanceRequest"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "created_at": "2026-09-20T09:30:00Z",
+                     *       "created_by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "ended_at": "2026-09-21T03:10:30Z",
+                     *       "ended_by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "from": "2026-09-21T02:00:00Z",
+                     *       "number": 3,
+                     *       "origin": "planned",
+                     *       "state": "planned",
+                     *       "until": "2026-09-21T04:00:00Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MaintenancePeriod"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
+            /** @description other maintenance in that time (`MaintenanceOverlaps`), or the node leaves (`NodeLeaving`) */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            /** @description `MaintenanceTooSoon`, `MaintenanceTooFar`, more than 8 hours in 7 days (`MaintenanceUsedUp`), or `TooManyMaintenances` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    delete_nodes_id_maintenance_number: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                number: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "created_at": "2026-09-20T09:30:00Z",
+                     *       "created_by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "ended_at": "2026-09-21T03:10:30Z",
+                     *       "ended_by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "from": "2026-09-21T02:00:00Z",
+                     *       "number": 3,
+                     *       "origin": "planned",
+                     *       "state": "planned",
+                     *       "until": "2026-09-21T04:00:00Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MaintenancePeriod"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            /** @description it is over (`MaintenanceOver`) */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
@@ -11377,6 +12136,14 @@ export interface operations {
                      *       "currency": "USDT",
                      *       "eligible": "in_service",
                      *       "enrolled": false,
+                     *       "final_payout": {
+                     *         "held_because": "the node has no payout address",
+                     *         "held_by": "no_address",
+                     *         "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "requested_at": "2026-09-21T14:13:20Z",
+                     *         "requested_by": "user_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "stage": "closing"
+                     *       },
                      *       "fingerprint_drift": false,
                      *       "hardware_info": {
                      *         "cpu": {
