@@ -304,11 +304,11 @@ test('a node that is owed money leaves with its final payout and can be kept, or
   await accessible(page);
   await picture(page, 'delete-owed');
   await dialog.getByRole('button', { name: 'Pay, then delete' }).last().click();
-  await page.getByText('Leaves with its final payout').waitFor();
+  await page.locator('.note', { hasText: 'Leaves with its final payout' }).waitFor();
   await picture(page, 'node-leaving');
   await page.getByRole('button', { name: 'Keep the node' }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Keep the node' }).click();
-  await page.getByText('Leaves with its final payout').waitFor({ state: 'detached' });
+  await page.locator('.note', { hasText: 'Leaves with its final payout' }).waitFor({ state: 'detached' });
 
   await ask();
   await dialog.getByRole('button', { name: 'Give up and delete' }).first().click();

@@ -480,6 +480,7 @@ test('a second factor: turned on with a code, asked for at sign-in, and a recove
   await p.getByLabel('Password').fill(PASSWORD);
   await p.getByRole('button', { name: 'Sign in' }).click();
   await p.getByLabel('One-time code').waitFor();
+  assert.equal(await p.getByRole('alert').count(), 0, 'to be asked for a code is no mistake');
   await named(p);
   await fits(p);
   await picture('web-signin-code', p);
