@@ -6170,6 +6170,8 @@ export interface operations {
                 kind?: string;
                 /** @description Id of what it is about. */
                 subject?: string;
+                /** @description About the nodes that are in this pool now, as its `health.open_alerts` counts them. */
+                pool_id?: string;
                 /** @description `true`: security alerts; `false`: the others. */
                 security?: string;
                 /** @description Raised at or after; RFC 3339. */
@@ -6234,6 +6236,15 @@ export interface operations {
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            /** @description no such pool */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
