@@ -13,9 +13,10 @@ use lucid::clock::{Clock, boot_id};
 use lucid::config::{self, AgentFile, Config, Loaded, LogFormat, Sources};
 use lucid::crypto;
 use lucid::domain::audit::{Act, Actor, Draft};
+use lucid::domain::password::check_password;
 use lucid::domain::refusal::FieldErrors;
 use lucid::domain::time::Timestamp;
-use lucid::domain::user::{PasswordHash, Role, User, check_password};
+use lucid::domain::user::{PasswordHash, Role, User};
 use lucid::host;
 use lucid::logging;
 use lucid::storage::core::people::{self, UserChange};
@@ -385,7 +386,7 @@ fn enrolment_token(store: DataDir) -> Result<(), Failure> {
 }
 
 fn print_openapi() -> Result<(), Failure> {
-    print(&lucid::api::openapi_json())
+    print(&lucid::api::document::pretty())
 }
 
 /// The store of a manager that is not running, and this machine's clock judged by it.
@@ -423,7 +424,7 @@ fn clock_accept(config: &Config) -> Result<(), Failure> {
 fn reset_password(config: &Config, username: &str, file: Option<&Path>) -> Result<(), Failure> {
     let password = new_password(file)?;
     let mut errors = FieldErrors::default();
-    check_password(&mut errors, "the password", &password);
+    check_password(&mut errors, "the password", &password, &[username]);
     errors.finish().map_err(misused)?;
     let (store, clock) = open_store(config)?;
     let salt = store.entropy.bytes();

@@ -139,18 +139,31 @@ async fn alerts_are_found_by_what_they_are() {
         ("kind=node_unreachable", 1),
         (&format!("subject={}", node.id), 2),
         ("subject=node_other_one", 0),
+        ("pool_id=pool_default", 2),
+        ("pool_id=pool_default&severity=critical", 1),
         (&format!("from={raised}"), 2),
         (&format!("to={raised}"), 0),
     ] {
         assert_eq!(count(query).await, expected, "{query}");
     }
+    let health = site.client.get("/nodes/pools/pool_default").await["health"]["open_alerts"].clone();
+    assert_eq!(health, json!({ "critical": 1, "warning": 1, "info": 0 }), "the pool counts what its filter lists");
+    let (status, attic) = site.client.call(Method::POST, "/nodes/pools", Some(json!({ "name": "Attic" }))).await;
+    assert_eq!(status.as_u16(), 201, "{attic}");
+    let of_attic = format!("pool_id={}", attic["pool_id"].as_str().unwrap());
+    assert_eq!(count(&of_attic).await, 0);
+    site.client.call(Method::PUT, &format!("/nodes/{}", node.id), Some(json!({ "pool_id": attic["pool_id"] }))).await;
+    assert_eq!((count(&of_attic).await, count("pool_id=pool_default").await), (2, 0), "alerts go where their node goes");
+    let (status, body) = site.client.call(Method::GET, "/alerts?pool_id=pool_of_nobody", None).await;
+    assert_eq!((status.as_u16(), &body["error"]["details"]["name"]), (404, &json!("PoolNotFound")));
     let order = async |query: &str| site.client.get(&format!("/alerts?{query}")).await["alerts"][0]["kind"].clone();
     assert_eq!(order("").await, "node_unreachable");
     assert_eq!(order("order=asc").await, "resource_threshold");
     assert_eq!(order("sort=severity").await, "resource_threshold");
-    let (status, body) = site.client.call(Method::GET, "/alerts?state=x&severity=x&security=x&sort=x&order=x&from=x&to=x", None).await;
+    let (status, body) =
+        site.client.call(Method::GET, "/alerts?state=x&severity=x&security=x&pool_id=x&sort=x&order=x&from=x&to=x", None).await;
     let fields = body["error"]["details"]["fields"].as_array().unwrap().len();
-    assert_eq!((status.as_u16(), fields), (400, 7), "{body}");
+    assert_eq!((status.as_u16(), fields), (400, 8), "{body}");
     let gone = format!("/nodes/{}", node.id);
     let (status, body) = site.client.call(Method::DELETE, &gone, None).await;
     if status.as_u16() == 409 {

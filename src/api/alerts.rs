@@ -7,14 +7,16 @@ use super::auth::Caller;
 use super::error::{ApiError, ErrorBody};
 use super::json::{Json, Path, Query};
 use super::listing::{OnOff, word};
+use super::nodes::optional_pool;
 use super::page::{Page, PageQuery, Pagination};
 use super::reads::{Names, Person};
 use super::state::AppState;
 use crate::domain::alert::{Alert, MAX_NOTE, Severity, State, Step, Turn};
-use crate::domain::ids::AlertId;
+use crate::domain::ids::{AlertId, PoolId};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::time::Timestamp;
 use crate::storage::core::alerts::{self, Filter, Sort, Wanted};
+use crate::storage::core::pools;
 use crate::storage::fault::Fault;
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -123,6 +125,8 @@ pub struct AlertQuery {
     kind: Option<String>,
     /// Id of what it is about.
     subject: Option<String>,
+    /// About the nodes that are in this pool now, as its `health.open_alerts` counts them.
+    pool_id: Option<String>,
     /// `true`: security alerts; `false`: the others.
     security: Option<String>,
     /// Raised at or after; RFC 3339.
@@ -139,7 +143,7 @@ pub struct AlertQuery {
 const MAX_TEXT: usize = 100;
 
 impl AlertQuery {
-    fn check(self) -> Result<(Filter, Sort, bool), Refusal> {
+    fn check(self) -> Result<(Filter, Option<PoolId>, Sort, bool), Refusal> {
         let mut errors = FieldErrors::default();
         let state = match self.state.as_deref() {
             None => None,
@@ -158,6 +162,7 @@ impl AlertQuery {
         for (field, text) in [("kind", &self.kind), ("subject", &self.subject)] {
             errors.require(text.as_ref().is_none_or(|text| text.len() <= MAX_TEXT), field, "must have at most 100 characters");
         }
+        let pool = optional_pool(&mut errors, "pool_id", self.pool_id);
         let security: Option<OnOff> = word(&mut errors, "security", self.security.as_deref(), "true or false");
         let security = security.map(|security| security == OnOff::True);
         let (from, to) = (time(&mut errors, "from", self.from.as_deref()), time(&mut errors, "to", self.to.as_deref()));
@@ -174,7 +179,8 @@ impl AlertQuery {
         };
         let descending = descending(&mut errors, self.order.as_deref());
         errors.finish()?;
-        Ok((Filter { state, severity, kind: self.kind, subject: self.subject, security, from, to }, sort, descending))
+        let filter = Filter { state, severity, kind: self.kind, subject: self.subject, among: None, security, from, to };
+        Ok((filter, pool, sort, descending))
     }
 }
 
@@ -193,10 +199,15 @@ pub fn descending(errors: &mut FieldErrors, order: Option<&str>) -> bool {
 
 /// Alerts, newest first
 #[utoipa::path(get, path = "/alerts", tag = "operations", security(("access" = ["alert:read"])), params(PageQuery, AlertQuery),
-    responses((status = 200, body = AlertList), (status = 400, body = ErrorBody)))]
+    responses((status = 200, body = AlertList), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody, description = "no such pool")))]
 pub async fn list(AxumState(state): AxumState<AppState>, page: Page, Query(query): Query<AlertQuery>) -> Result<Json<AlertList>, ApiError> {
-    let (filter, sort, descending) = query.check()?;
+    let (mut filter, pool, sort, descending) = query.check()?;
     let read = state.store.read()?;
+    if let Some(id) = pool {
+        let pool = pools::by_id(&read, &id)?.ok_or(Refusal::PoolNotFound)?.index;
+        let members = state.store.directory.select(|entry| *entry.pool.latest() == Some(pool));
+        filter.among = Some(members.iter().map(|entry| entry.id.to_string()).collect());
+    }
     let (alerts, total) = alerts::sorted(&read, &filter, sort, descending, page.offset(), page.limit())?;
     let mut names = Names::new(&read);
     let alerts = alerts.iter().map(|alert| AlertView::new(&mut names, alert)).collect::<Result<_, _>>()?;

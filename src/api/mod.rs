@@ -19,6 +19,7 @@ mod chunks;
 pub mod clock;
 mod commands;
 pub mod compliance;
+pub mod document;
 pub mod enrolment;
 pub mod enrolment_requests;
 pub mod epoch_document;
@@ -36,10 +37,12 @@ pub mod json;
 pub mod ledger;
 pub mod listing;
 pub mod login;
+pub mod maintenance;
 pub mod metrics;
 pub mod middleware;
 pub mod node_actions;
 pub mod node_commands;
+pub mod node_departure;
 pub mod node_events;
 pub mod node_history;
 pub mod node_row;
@@ -66,6 +69,7 @@ pub mod rates;
 mod reads;
 pub mod recovery_kit;
 pub mod resources;
+mod routes;
 pub mod score_parts;
 pub mod server;
 pub mod sessions;
@@ -73,6 +77,7 @@ pub mod settings;
 pub mod setup;
 pub mod setup_steps;
 pub mod shape;
+mod signed;
 pub mod state;
 pub mod storage;
 pub mod thresholds;
@@ -92,18 +97,15 @@ pub use settings::{Configuration, SettingSource, SettingView};
 pub use state::{ApiSettings, AppState, Parts, Transport};
 
 use crate::live::REFUSALS_FLUSH;
-use access::Rules;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use parameters::Known;
-use std::sync::Arc;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
+use document::Contract;
+use routes::{Routes, routes};
 
 /// Everything that is in the OpenAPI document.
-fn routes() -> OpenApiRouter<AppState> {
-    let v1 = OpenApiRouter::new()
-        .routes(routes!(openapi::document))
+fn documented<R: Routes>() -> R {
+    let v1 = R::empty()
+        .routes(routes!(document::show))
         .routes(routes!(setup::state, setup::setup))
         .routes(routes!(setup_steps::list))
         .routes(routes!(setup_steps::update))
@@ -155,16 +157,22 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(enrolment_requests::approve))
         .routes(routes!(enrolment_requests::reject))
         .routes(routes!(enrolment::enrol))
+        .routes(routes!(agent::report))
+        .routes(routes!(agent::late))
+        .routes(routes!(commands::poll))
         .routes(routes!(enrolment::challenge))
         .routes(routes!(enrolment::node_token))
         .routes(routes!(nodes::list, nodes::create))
-        .routes(routes!(nodes::get, nodes::update, nodes::delete))
+        .routes(routes!(nodes::get, nodes::update, node_departure::delete))
+        .routes(routes!(node_departure::cancel))
         .routes(routes!(nodes::accept_fingerprint))
         .routes(routes!(node_actions::act))
         .routes(routes!(node_commands::start))
         .routes(routes!(node_commands::stop))
         .routes(routes!(node_commands::restart))
         .routes(routes!(node_commands::list))
+        .routes(routes!(maintenance::list, maintenance::plan))
+        .routes(routes!(maintenance::end))
         .routes(routes!(node_events::list))
         .routes(routes!(node_history::show))
         .routes(routes!(pools::list, pools::create))
@@ -198,30 +206,22 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(payouts::process))
         .routes(routes!(ledger::of_node))
         .routes(routes!(ledger::all))
-        .routes(routes!(ledger::balances))
-        .merge(planned::routes());
-    OpenApiRouter::with_openapi(openapi::head())
+        .routes(routes!(ledger::balances));
+    R::empty()
         .routes(routes!(health::health))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(metrics::show))
-        .nest("/api/v1", v1)
+        .below("/api/v1", planned::add(v1))
 }
 
-/// The document as the routes declare it.
-fn declared() -> utoipa::openapi::OpenApi {
-    routes().split_for_parts().1
-}
-
-/// The whole site. The wire between manager and agent is signed message by message and stands outside of the rules; so do the files of the UI.
+/// The whole site. The files of the UI stand outside of the rules.
 pub fn router(state: AppState) -> Router {
-    let (documented, document) = routes().split_for_parts();
-    let (rules, known) = (Arc::new(Rules::of(&document)), Arc::new(Known::of(&document)));
-    documented
+    let Contract { rules, known } = Contract::committed().clone();
+    documented::<Router<AppState>>()
         .route_layer(from_fn_with_state(state.clone(), idempotency::once))
         .route_layer(from_fn_with_state(known, parameters::check))
         .route_layer(from_fn_with_state((state.clone(), rules), access::guard))
-        .nest("/api/v1", agent::routes())
         .fallback(assets::serve)
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
         .layer(from_fn_with_state(state.clone(), planes::check))
@@ -268,6 +268,8 @@ mod list_tests;
 mod node_row_tests;
 #[cfg(test)]
 mod overview_tests;
+#[cfg(test)]
+mod range_tests;
 #[cfg(test)]
 mod rates_tests;
 #[cfg(test)]

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::allocation::ResourceAmounts;
 use super::error::ApiError;
+use super::node_departure::{self, FinalPayoutView};
 use super::node_row::{self, NodeRow, Shown};
 use super::poot::{PootSummary, pico};
 use super::state::AppState;
@@ -27,7 +28,7 @@ use crate::domain::time::{Now, Slot, Timestamp};
 use crate::domain::workload::{WorkloadReport, observed_at_work};
 use crate::live::LatestSample;
 use crate::storage::core::tables::{Index, NODE_IDS};
-use crate::storage::core::{alerts, ledger, node_events};
+use crate::storage::core::{alerts, final_payouts, ledger, node_events};
 use crate::storage::fault::Fault;
 use crate::storage::intake::Workload;
 use crate::storage::present::Standings;
@@ -76,6 +77,9 @@ pub struct NodeView {
     /// Maintenance that goes on or is planned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub maintenance: Option<MaintenanceView>,
+    /// The node leaves: it is out of service, and deleted once its final payout is made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub final_payout: Option<FinalPayoutView>,
     #[schema(format = DateTime, example = "2026-09-21T14:13:20Z")]
     pub last_heartbeat: Option<String>,
     pub poot: PootSummary,
@@ -180,6 +184,7 @@ impl<'a> NodeViews<'a> {
         let standings = Standings::load(store, &indices, settings.poot, self.now)?;
         let unposted = store.sums.unposted(read, &store.hot.read()?, indices)?;
         let open_alerts = alerts::open_counts(read)?;
+        let leaving: Vec<NodeIndex> = final_payouts::all(read)?.into_iter().map(|(node, _)| node).collect();
         let mut pools: HashMap<PoolIndex, Option<Known<Pool>>> = HashMap::new();
         let show = |row: &Arc<NodeRow>| {
             let node = &row.node;
@@ -202,6 +207,7 @@ impl<'a> NodeViews<'a> {
                 eligible: self.eligible(node),
                 pool,
                 maintenance: node.maintenance_around(self.slot.plus(1)),
+                final_payout: if leaving.contains(&node.index) { node_departure::final_payout(read, node)? } else { None },
                 last_heartbeat,
                 poot: PootSummary::of(&standings.of(node.index), &standings.params),
                 accrued: unposted.get(&node.index).and_then(|sum| sum.get(&currency)).copied().unwrap_or_default(),
@@ -249,6 +255,7 @@ pub struct Live {
     eligible: Eligible,
     pool: Option<Known<Pool>>,
     maintenance: Option<(Option<Slot>, Option<Slot>)>,
+    final_payout: Option<FinalPayoutView>,
     last_heartbeat: Option<Timestamp>,
     poot: PootSummary,
     accrued: Pico,
@@ -281,6 +288,7 @@ impl NodeView {
             configuration: node.configuration.clone(),
             enrolled: node.identity.is_some(),
             fingerprint_drift: node.identity.as_ref().is_some_and(|identity| identity.drift.is_some()),
+            final_payout: live.final_payout.clone(),
             maintenance: live.maintenance.map(|(from, until)| MaintenanceView { from: time(from), until: time(until) }),
             last_heartbeat: live.last_heartbeat.map(Timestamp::rfc3339),
             poot: live.poot,

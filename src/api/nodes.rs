@@ -14,18 +14,13 @@ use super::node_view::{NodeView, NodeViews, show, show_by_id};
 use super::reads;
 use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path, Query};
 use crate::domain::ids::{NodeId, NodeIndex, PoolId};
-use crate::domain::ledger::{Account, Book, Settlement};
-use crate::domain::money::{Currency, Pico, Units};
 use crate::domain::node::{HardwareInfo, Location, Node, NodeConfiguration, NodeType, Status};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::registration::{NewNode, NodeChange, StatusChange};
-use crate::domain::time::Slot;
-use crate::live::{Change, Event};
-use crate::storage::core::{epochs, ledger, nodes, payouts, pools};
-use crate::storage::fault::{Fault, TxError};
+use crate::live::{Change, Event, Job};
+use crate::storage::NodeEntry;
+use crate::storage::core::{nodes, pools};
 use crate::storage::present::Standings;
-use crate::storage::table::Read;
-use crate::storage::{NodeEntry, accruals, hot};
 
 /// An id in a path: one that cannot be is one that is not there.
 pub fn node_id(text: &str) -> Result<NodeId, Refusal> {
@@ -272,8 +267,8 @@ pub struct NodeUpdateRequest {
     pool_id: Option<String>,
     location: Option<Location>,
     configuration: Option<NodeConfiguration>,
-    /// Maintenance begins in an hour, for an admin at once, and lasts until `active` is set or 8 hours in 7 days are used up. `error` is only observed: to
-    /// set it answers 422.
+    /// Maintenance begins in an hour, for an admin at once, and lasts until `active` is set, two hours at most; `POST /nodes/{id}/maintenance` takes a length.
+    /// `error` is only observed: to set it answers 422.
     #[schema(value_type = Option<StatusToSet>)]
     status: Option<String>,
 }
@@ -324,6 +319,8 @@ pub async fn update(
     errors.finish()?;
     let (act, directory) = (caller.act(state.now()), state.store.directory.clone());
     let node = state.store.write(move |tx| nodes::update(tx, &directory, &act, &id, &change)).await?;
+    // Its window may be another one now.
+    state.nudges.nudge(Job::Maintenance);
     published(&state, &node.id, Change::Updated);
     Ok(Json(show(&state, node)?))
 }
@@ -336,61 +333,6 @@ fn status_change(text: &str, by_admin: bool) -> Result<StatusChange, Refusal> {
         "error" => Err(Refusal::Rule("InvalidNodeStatus", "the status error is observed, never set".into())),
         _ => Err(Refusal::Rule("InvalidNodeStatus", "status may be set to active, inactive or maintenance".into())),
     }
-}
-
-/// Delete a node
-///
-/// Refused while anything is owed to it or on its way. Its id is never given out again.
-#[utoipa::path(delete, path = "/nodes/{id}", tag = "nodes", security(("access" = ["node:write"])), params(("id" = String, Path)),
-    responses((status = 204), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
-pub async fn delete(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
-    let id = node_id(&id)?;
-    let act = caller.act(state.now());
-    let node = nodes::by_id(&state.store.read()?, &id)?.ok_or(Refusal::NodeNotFound)?;
-    let accrued = has_accrued(&state, &node)?;
-    let directory = state.store.directory.clone();
-    let verb_id = id.clone();
-    state
-        .store
-        .write(move |tx| -> Result<Node, TxError> {
-            let has_money = accrued || is_owed(tx, node.index)?;
-            nodes::delete(tx, &directory, &act, &verb_id, has_money)
-        })
-        .await?;
-    published(&state, &id, Change::Deleted);
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// A whole unit or more is earned and not posted yet, or slots are proven of an epoch that is not closed. What is less than a unit can never be posted
-/// and keeps nobody.
-fn has_accrued(state: &AppState, node: &Node) -> Result<bool, Fault> {
-    let (core, hot) = (state.store.read()?, state.store.hot.read()?);
-    let open = epochs::last(&core)?.map_or(Slot(0), |head| head.next_slot());
-    let stored = hot::evidence(&hot, open, Slot(u32::MAX))?;
-    let rows = stored.into_iter().chain(state.store.intake.open_rows(open, Slot(u32::MAX)));
-    if rows.into_iter().any(|(_, row)| row.proven.get(node.index)) {
-        return Ok(true);
-    }
-    let unposted = accruals::unposted(&core, &hot, [node.index])?;
-    Ok(unposted.values().flat_map(|sum| sum.values()).any(|amount| amount.0 >= Pico::PER_UNIT))
-}
-
-/// Something posted is owed to the node, reserved for it, or on its way.
-fn is_owed(read: &impl Read, node: NodeIndex) -> Result<bool, Fault> {
-    for settlement in [Settlement::Live, Settlement::Simulated] {
-        for currency in [Currency::Usdt, Currency::Lucid] {
-            let book = Book { settlement, currency };
-            for account in [Account::NodePayable(node), Account::NodeReserved(node)] {
-                if ledger::balance(read, book, account)? != Units::ZERO {
-                    return Ok(true);
-                }
-            }
-            if payouts::unresolved(read, node, book)?.is_some() {
-                return Ok(true);
-            }
-        }
-    }
-    Ok(false)
 }
 
 /// Accept the machine as it is now

@@ -216,8 +216,9 @@ pub struct ResourceLimits {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+/// Maintenance every day, planned a day ahead by the manager itself, as often as 8 hours in any 7 days allow.
 pub struct MaintenanceWindow {
-    /// UTC.
+    /// By the clocks of `location.timezone`; UTC where the node has none.
     #[schema(minimum = 0, maximum = 23, example = 2)]
     pub start_hour: u32,
     #[schema(minimum = 1, maximum = 8, example = 1)]

@@ -56,6 +56,8 @@ pub enum Kind {
     CommandDone,
     CommandFailed,
     CommandExpired,
+    /// The last one of a node that leaves was asked for, taken back, or is held.
+    FinalPayout,
 }
 
 /// What kinds have in common: what a history is filtered by.
@@ -90,7 +92,7 @@ impl Kind {
             Kind::MaintenanceSet => Category::Eligibility,
             Kind::FingerprintDrift | Kind::FingerprintAccepted | Kind::HardwareChanged => Category::Hardware,
             Kind::AlertRaised | Kind::AlertChanged | Kind::AlertAcknowledged | Kind::AlertResolved => Category::Alert,
-            Kind::AddressChanged | Kind::PayoutPaid | Kind::PayoutFailed | Kind::PayoutReview => Category::Payout,
+            Kind::AddressChanged | Kind::PayoutPaid | Kind::PayoutFailed | Kind::PayoutReview | Kind::FinalPayout => Category::Payout,
             Kind::Configured | Kind::ThresholdsSet | Kind::Allocated | Kind::Released => Category::Configuration,
         }
     }
@@ -110,7 +112,7 @@ impl NodeEvent {
     }
 }
 
-/// What a change of a node's record tells of it. Moves between pools are told apart by the store, which knows their names.
+/// What a change of a node's record tells of it. Moves between pools and maintenance are told by the store, which knows names and periods.
 pub fn changes(before: &Node, after: &Node, now: Slot) -> Vec<(Kind, Option<String>)> {
     let mut found = Vec::new();
     if before.name != after.name {
@@ -135,18 +137,7 @@ pub fn changes(before: &Node, after: &Node, now: Slot) -> Vec<(Kind, Option<Stri
         found.push(if after.wanted == Wanted::Running { (Kind::Started, None) } else { (Kind::Stopped, None) });
     }
     let next = now.plus(1);
-    let (old, new) = (before.maintenance_around(next), after.maintenance_around(next));
-    if old != new {
-        let time = |slot: Slot| slot.start().rfc3339();
-        let detail = match new {
-            None => "ended".to_owned(),
-            Some((from, until)) => {
-                let from = from.map_or_else(|| "now".to_owned(), time);
-                until.map_or_else(|| format!("from {from}"), |until| format!("from {from} until {}", time(until)))
-            }
-        };
-        found.push((Kind::MaintenanceSet, Some(detail)));
-    } else if before.eligible_in(next) == Eligible::Suspended && after.eligible_in(next) == Eligible::InService {
+    if before.eligible_in(next) == Eligible::Suspended && after.eligible_in(next) == Eligible::InService {
         found.push((Kind::Started, Some("approved".into())));
     }
     found

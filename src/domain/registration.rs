@@ -1,6 +1,7 @@
 //! What people ask of nodes: making one, changing one, sending it to maintenance. Rules only; the store applies them.
 
 use super::ids::PoolId;
+use super::maintenance::next_slot;
 use super::node::{Eligible, HardwareInfo, Location, Node, NodeConfiguration, NodeType, Wanted, check_name};
 use super::refusal::{FieldErrors, Refusal};
 use super::time::{Now, Slot, Timeline};
@@ -46,7 +47,7 @@ pub enum StatusChange {
     Active { approved: bool },
     /// Wanted stopped. Its time still counts: being off must not pay.
     Inactive,
-    /// Out of the score for the rest of the 8 hours in 7 days: at once by an admin, else an hour from now.
+    /// Out of the score for a while (`maintenance::DEFAULT_SLOTS`): at once by an admin, else an hour from now.
     Maintenance { at_once: bool },
 }
 
@@ -86,15 +87,8 @@ impl NodeChange {
     }
 }
 
-/// Of 30 s each.
-const SLOTS_PER_HOUR: u32 = 120;
-/// Maintenance of a node in any 7 days, in slots.
-pub const MAINTENANCE_SLOTS: u32 = 8 * SLOTS_PER_HOUR;
-/// Name of the refusal when they are used up.
-pub const MAINTENANCE_USED_UP: &str = "MaintenanceUsedUp";
-const MAINTENANCE_WINDOW_SLOTS: u32 = 7 * 24 * SLOTS_PER_HOUR;
 /// Histories of a node older than this are forgotten: no epoch of that time is still open.
-const HISTORY_SLOTS: u32 = 30 * 24 * SLOTS_PER_HOUR;
+const HISTORY_SLOTS: u32 = 30 * 2_880;
 
 /// Puts a change of `line` in force from the next slot. Before a node is enrolled nothing of its time has counted, so the value simply replaces
 /// the other; afterwards the history must not be rewritten by a clock that is wrong.
@@ -103,76 +97,33 @@ pub fn change_from_next_slot<T: Clone + PartialEq>(line: &mut Timeline<T>, value
         *line = Timeline::new(value);
         return Ok(());
     }
-    let next = trusted_next_slot(now)?;
+    let next = next_slot(now)?;
     line.set(next, value);
     line.forget_before(next.minus(HISTORY_SLOTS));
     Ok(())
 }
 
-fn trusted_next_slot(now: Now) -> Result<Slot, Refusal> {
-    if now.trusted { Ok(now.wall.slot().plus(1)) } else { Err(Refusal::ClockUntrusted) }
-}
-
 impl Node {
-    /// Applies a status that a client set.
+    /// Applies a status that a client set, but for the maintenance that it begins or ends: that is `storage::core::maintenance`.
     pub fn set_status(&mut self, status: StatusChange, now: Now) -> Result<(), Refusal> {
         let present = self.eligible_in(now.wall.slot().plus(1));
         match status {
-            StatusChange::Active { approved } => {
-                if present == Eligible::Suspended && !approved {
-                    return Err(Refusal::NotAllowed);
-                }
+            StatusChange::Active { .. } if present == Eligible::Draining => return Err(Refusal::NodeLeaving),
+            StatusChange::Active { approved: false } if present == Eligible::Suspended => return Err(Refusal::NotAllowed),
+            StatusChange::Active { .. } => {
                 self.wanted = Wanted::Running;
-                self.enter_service(now)
+                if present == Eligible::Suspended {
+                    change_from_next_slot(&mut self.eligible, Eligible::InService, self.enrolled_from.is_some(), now)?;
+                }
             }
-            StatusChange::Inactive => {
-                self.wanted = Wanted::Stopped;
-                if present == Eligible::Maintenance { self.enter_service(now) } else { Ok(()) }
-            }
-            StatusChange::Maintenance { at_once } => self.plan_maintenance(at_once, now),
+            StatusChange::Inactive => self.wanted = Wanted::Stopped,
+            StatusChange::Maintenance { .. } => (),
         }
-    }
-
-    fn enter_service(&mut self, now: Now) -> Result<(), Refusal> {
-        let next = now.wall.slot().plus(1);
-        let unchanged = self.eligible_in(next) == Eligible::InService && self.eligible.after(next).is_empty();
-        if unchanged {
-            return Ok(());
-        }
-        change_from_next_slot(&mut self.eligible, Eligible::InService, self.enrolled_from.is_some(), now)
-    }
-
-    /// From the next slot, or from an hour ahead, until the week's allowance is used up. A plan that has not begun is replaced.
-    fn plan_maintenance(&mut self, at_once: bool, now: Now) -> Result<(), Refusal> {
-        let next = trusted_next_slot(now)?;
-        let present = self.eligible_in(next);
-        match present {
-            Eligible::Maintenance => return Ok(()),
-            Eligible::Suspended => return Err(Refusal::NotAllowed),
-            Eligible::InService | Eligible::Draining => (),
-        }
-        self.eligible.set(next, present);
-        let from = if at_once { next } else { next.plus(SLOTS_PER_HOUR) };
-        // What was used in the week before the start bounds every week that the stretch touches.
-        let used = self.eligible.slots_of(&Eligible::Maintenance, from.minus(MAINTENANCE_WINDOW_SLOTS), from);
-        let left = MAINTENANCE_SLOTS.saturating_sub(used);
-        if left == 0 {
-            return Err(Refusal::Rule(MAINTENANCE_USED_UP, "the node has had its 8 hours of maintenance in 7 days".into()));
-        }
-        self.eligible.set(from, Eligible::Maintenance);
-        self.eligible.set(from.plus(left), present);
-        self.eligible.forget_before(next.minus(HISTORY_SLOTS));
         Ok(())
     }
 
-    /// The maintenance that is going on in `slot` or planned after it: first slot and the one after the last.
-    pub fn maintenance_around(&self, slot: Slot) -> Option<(Option<Slot>, Option<Slot>)> {
-        let ahead = self.eligible.after(slot);
-        if self.eligible_in(slot) == Eligible::Maintenance {
-            return Some((None, ahead.first().map(|(end, _)| *end)));
-        }
-        let start = ahead.iter().position(|(_, e)| *e == Eligible::Maintenance)?;
-        Some((ahead.get(start).map(|(from, _)| *from), ahead.get(start + 1).map(|(end, _)| *end)))
+    pub(super) fn forget_old_eligibility(&mut self, next: Slot) {
+        self.eligible.forget_before(next.minus(HISTORY_SLOTS));
     }
 }
 
@@ -203,19 +154,19 @@ pub fn unique_name<E>(name: &str, tries: u32, mut taken: impl FnMut(&str) -> Res
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::domain::ids::{NodeId, NodeIndex};
     use crate::domain::time::{BootMs, Timestamp};
 
-    const HOUR: i64 = 3_600;
+    pub const HOUR: i64 = 3_600;
     const T: i64 = 1_790_000_010;
 
-    fn at(seconds: i64) -> Now {
+    pub fn at(seconds: i64) -> Now {
         Now { wall: Timestamp::from_seconds(T + seconds), boot: BootMs(0), trusted: true }
     }
 
-    fn node() -> Node {
+    pub fn node() -> Node {
         Node {
             id: NodeId::parse("node_abc").unwrap(),
             index: NodeIndex(0),
@@ -234,58 +185,26 @@ mod tests {
         }
     }
 
-    fn eligible(node: &Node, seconds: i64) -> Eligible {
+    pub fn eligible(node: &Node, seconds: i64) -> Eligible {
         node.eligible_in(at(seconds).wall.slot())
     }
 
-    const NOW: StatusChange = StatusChange::Maintenance { at_once: true };
-    const AHEAD: StatusChange = StatusChange::Maintenance { at_once: false };
     const ACTIVE: StatusChange = StatusChange::Active { approved: false };
 
     #[test]
-    fn maintenance_at_once_ends_after_eight_hours_and_is_used_up_for_the_week() {
-        let mut n = node();
-        n.set_status(NOW, at(0)).unwrap();
-        assert_eq!(eligible(&n, 0), Eligible::InService, "the present slot has begun");
-        assert_eq!((eligible(&n, 30), eligible(&n, 8 * HOUR)), (Eligible::Maintenance, Eligible::Maintenance));
-        assert_eq!(eligible(&n, 8 * HOUR + 30), Eligible::InService);
-        assert_eq!(n.set_status(NOW, at(9 * HOUR)).unwrap_err().name(), MAINTENANCE_USED_UP);
-        assert_eq!(n.set_status(NOW, at(8 * 24 * HOUR)), Ok(()));
-    }
-
-    #[test]
-    fn what_is_not_used_is_kept_for_later_in_the_week() {
-        let mut n = node();
-        n.set_status(NOW, at(0)).unwrap();
-        n.set_status(ACTIVE, at(3 * HOUR)).unwrap();
-        assert_eq!(eligible(&n, 3 * HOUR + 30), Eligible::InService);
-        n.set_status(NOW, at(24 * HOUR)).unwrap();
-        assert_eq!((eligible(&n, 29 * HOUR), eligible(&n, 29 * HOUR + 30)), (Eligible::Maintenance, Eligible::InService));
-    }
-
-    #[test]
-    fn planned_maintenance_begins_an_hour_ahead_and_can_be_called_off() {
-        let mut n = node();
-        n.set_status(AHEAD, at(0)).unwrap();
-        assert_eq!((eligible(&n, HOUR), eligible(&n, HOUR + 30)), (Eligible::InService, Eligible::Maintenance));
-        let (from, until) = n.maintenance_around(at(0).wall.slot()).unwrap();
-        assert_eq!(until.unwrap().0 - from.unwrap().0, MAINTENANCE_SLOTS);
-        n.set_status(ACTIVE, at(HOUR / 2)).unwrap();
-        assert_eq!(eligible(&n, 2 * HOUR), Eligible::InService);
-        assert_eq!(n.maintenance_around(at(HOUR).wall.slot()), None);
-    }
-
-    #[test]
-    fn suspension_and_an_untrusted_clock_bind() {
+    fn suspension_a_departure_and_an_untrusted_clock_bind() {
         let mut n = node();
         n.eligible = Timeline::new(Eligible::Suspended);
         assert_eq!(n.set_status(ACTIVE, at(0)), Err(Refusal::NotAllowed));
-        assert_eq!(n.set_status(NOW, at(0)), Err(Refusal::NotAllowed));
-        n.set_status(StatusChange::Active { approved: true }, at(0)).unwrap();
-        assert_eq!(eligible(&n, 30), Eligible::InService);
-        let untrusted = Now { trusted: false, ..at(60) };
-        assert_eq!(n.set_status(NOW, untrusted), Err(Refusal::ClockUntrusted));
+        let approved = StatusChange::Active { approved: true };
+        let untrusted = Now { trusted: false, ..at(0) };
+        assert_eq!(n.set_status(approved, untrusted), Err(Refusal::ClockUntrusted));
+        n.set_status(approved, at(0)).unwrap();
+        assert_eq!((eligible(&n, 0), eligible(&n, 30)), (Eligible::Suspended, Eligible::InService));
         assert_eq!(n.set_status(StatusChange::Inactive, untrusted), Ok(()), "this needs no time");
+        n.eligible = Timeline::new(Eligible::Draining);
+        assert_eq!(n.set_status(approved, at(0)), Err(Refusal::NodeLeaving));
+        assert_eq!(n.wanted, Wanted::Stopped);
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub struct Watched {
 impl Watched {
     /// Silence of a node that is meant to be silent, or was never heard, tells nothing.
     fn counts(&self) -> bool {
-        self.wanted == Wanted::Running && self.eligible != Eligible::Maintenance && self.last_report.is_some()
+        self.wanted == Wanted::Running && !matches!(self.eligible, Eligible::Maintenance | Eligible::Draining) && self.last_report.is_some()
     }
 
     fn heard_within(&self, now: Timestamp, seconds: i64) -> bool {
@@ -39,7 +39,7 @@ pub struct Verdict {
     pub gone: Vec<NodeIndex>,
     /// Heard again.
     pub back: Vec<NodeIndex>,
-    /// Silence that no longer matters: stopped, in maintenance, or deleted.
+    /// Silence that no longer matters: stopped, in maintenance, leaving, or deleted.
     pub excused: Vec<NodeIndex>,
     /// At least one node that is watched is heard.
     pub someone_heard: bool,

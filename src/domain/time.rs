@@ -269,6 +269,25 @@ impl<T: Clone + PartialEq> Timeline<T> {
         }
     }
 
+    /// `value` is in force in `[from, until)`; before and after it all stays as it was.
+    pub fn lay(&mut self, from: Slot, until: Slot, value: T) {
+        if until <= from {
+            return;
+        }
+        let (after, later) = (self.at(until).clone(), self.after(until).to_vec());
+        self.set(from, value);
+        self.set(until, after);
+        for (start, value) in later {
+            self.set(start, value);
+        }
+    }
+
+    /// Where `value` is in force: first slot and the one after the last; the last of all has no end that is known.
+    pub fn spans_of(&self, value: &T) -> Vec<(Slot, Slot)> {
+        let ends = self.0.iter().skip(1).map(|(start, _)| *start).chain([Slot(u32::MAX)]);
+        self.0.iter().zip(ends).filter(|((_, v), _)| v == value).map(|((start, _), end)| (*start, end)).collect()
+    }
+
     /// Slots of `[from, until)` in which `value` is in force.
     pub fn slots_of(&self, value: &T, from: Slot, until: Slot) -> u32 {
         let ends = self.0.iter().skip(1).map(|(start, _)| *start).chain([until]);
@@ -373,6 +392,21 @@ mod tests {
         assert_eq!((line.at(Slot(12)), line.latest()), (&"b", &"d"));
         line.forget_before(Slot(100));
         assert_eq!(line.latest(), &"d");
+    }
+
+    #[test]
+    fn a_stretch_is_laid_over_a_timeline_without_touching_the_rest() {
+        let mut line = Timeline::new('a');
+        line.set(Slot(10), 'b');
+        line.set(Slot(20), 'c');
+        line.lay(Slot(5), Slot(15), 'x');
+        let seen = |line: &Timeline<char>| [0, 4, 5, 14, 15, 19, 20].map(|slot| *line.at(Slot(slot)));
+        assert_eq!(seen(&line), ['a', 'a', 'x', 'x', 'b', 'b', 'c']);
+        assert_eq!(line.spans_of(&'x'), [(Slot(5), Slot(15))]);
+        line.lay(Slot(15), Slot(15), 'y');
+        line.lay(Slot(5), Slot(15), 'a');
+        assert_eq!((seen(&line), line.spans_of(&'c')), (['a', 'a', 'a', 'a', 'b', 'b', 'c'], vec![(Slot(20), Slot(u32::MAX))]));
+        assert_eq!(line.after(Slot(0)).len(), 2, "equal neighbours are one");
     }
 
     #[test]

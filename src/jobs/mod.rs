@@ -3,8 +3,10 @@
 
 mod commands;
 mod epochs;
+mod final_payouts;
 mod flush;
 mod housekeeping;
+mod maintenance;
 mod payouts;
 mod postings;
 mod rollups;
@@ -80,7 +82,7 @@ impl Context {
             Job::Epochs => epochs::run(self).await,
             Job::Postings => postings::run(self).await,
             Job::Payouts => payouts::run(self).await,
-            Job::Tracking => payouts::drive_open(self).await,
+            Job::Tracking => payouts::track_open(self).await,
             Job::Housekeeping => housekeeping::run(self).await,
             Job::Silence => {
                 silence::run(self).await?;
@@ -90,6 +92,7 @@ impl Context {
             Job::Rollups => rollups::run(self).await,
             Job::Security => security::run(self).await,
             Job::Thresholds => thresholds::run(self).await,
+            Job::Maintenance => maintenance::run(self).await,
         }
     }
 
@@ -102,6 +105,7 @@ impl Context {
     pub async fn run_all(&self) -> Result<(), Stopped> {
         self.tick();
         for job in [
+            Job::Maintenance,
             Job::Silence,
             Job::Thresholds,
             Job::Flush,

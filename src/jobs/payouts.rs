@@ -3,8 +3,8 @@
 //! Each step is committed before the next external effect. There is no recovery code: after a restart the same cycle
 //! finds the same attempts in the state they were committed in.
 
-use super::{Context, Stopped, postings};
-use crate::domain::ids::PayoutId;
+use super::{Context, Stopped, final_payouts, postings};
+use crate::domain::ids::{PayoutId, UserId};
 use crate::domain::ledger::{Account, Book, Entry};
 use crate::domain::money::{Currency, Units};
 use crate::domain::node::Node;
@@ -14,11 +14,12 @@ use crate::gateways::payment::{Lookup, SendOutcome, Transfer};
 use crate::live::Event;
 use crate::storage::accruals;
 use crate::storage::core::audit;
-use crate::storage::core::{ledger, nodes, payouts};
+use crate::storage::core::{final_payouts as stored, ledger, nodes, payouts};
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::Read;
 
-use crate::domain::audit::{Actor, Draft};
+use crate::domain::audit::{Act, Actor, Draft};
+use crate::domain::final_payout::Stage;
 
 /// Payouts driven in one run, and signed in one wave.
 const PER_RUN: usize = 1_000;
@@ -26,9 +27,26 @@ const PER_RUN: usize = 1_000;
 pub async fn run(context: &Context) -> Result<(), Stopped> {
     let now = context.clock.now();
     if now.trusted {
+        final_payouts::run(context).await?;
         plan_due(context, now).await?;
     }
-    drive_open(context).await
+    track_open(context).await
+}
+
+/// Drives what is under way, and goes on with the nodes whose final payout has ended.
+pub async fn track_open(context: &Context) -> Result<(), Stopped> {
+    drive_open(context).await?;
+    final_payouts::run(context).await?;
+    Ok(())
+}
+
+/// By which terms a node is paid; the guards are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Terms {
+    /// From the threshold on, and so often.
+    Automatic,
+    /// Whatever is owed, at once.
+    Final,
 }
 
 /// The book that this manager pays from.
@@ -44,7 +62,7 @@ async fn plan_due(context: &Context, now: Now) -> Result<(), Stopped> {
         let core = context.store.read()?;
         for node in nodes::all(&core)? {
             // What is not posted yet may lift a node over the threshold: everything but the amount is checked first.
-            if guard(context, &core, &node, book, now, Units(i64::MAX))?.is_ok() {
+            if guard(context, &core, &node, book, now, Units(i64::MAX), Terms::Automatic)?.is_ok() {
                 candidates.push(node);
             }
         }
@@ -63,26 +81,28 @@ async fn plan_due(context: &Context, now: Now) -> Result<(), Stopped> {
     }
     postings::post(context, &candidates, newest).await?;
     for node in candidates {
-        plan_node(context, node, book, now).await?;
+        plan_node(context, node, book, now, None).await?;
     }
     Ok(())
 }
 
-/// The guards of the automatic cycle, as of this read.
-fn guard(
+/// The guards of the cycle, as of this read.
+pub fn guard(
     context: &Context,
     read: &impl Read,
     node: &Node,
     book: Book,
     now: Now,
     free: Units,
+    terms: Terms,
 ) -> Result<Result<Units, payout::Skip>, Fault> {
+    let is_final = terms == Terms::Final;
     let address = payouts::address(read, &context.store.secrets, node.index)?;
     let candidate = Candidate {
         book,
         free,
-        threshold: context.settings.get().payout_threshold,
-        last_scheduled_at: payouts::last_scheduled_at(read, node.index, book)?,
+        threshold: if is_final { Units(1) } else { context.settings.get().payout_threshold },
+        last_scheduled_at: if is_final { None } else { payouts::last_scheduled_at(read, node.index, book)? },
         frequency_hours: context.settings.get().payout_frequency_hours,
         address: address.as_ref(),
         has_unresolved: payouts::unresolved(read, node.index, book)?.is_some(),
@@ -92,20 +112,29 @@ fn guard(
     Ok(payout::eligible_for_payout(&candidate, now))
 }
 
-/// Plans and reserves in one transaction, in which every guard is checked again.
-async fn plan_node(context: &Context, node: Node, book: Book, now: Now) -> Result<(), Stopped> {
+/// Plans and reserves in one transaction, in which every guard is checked again. `leaves_by` is who asked for the final payout of a node that leaves: such a
+/// node is paid by no other terms.
+pub async fn plan_node(context: &Context, node: Node, book: Book, now: Now, leaves_by: Option<UserId>) -> Result<(), Stopped> {
+    let terms = if leaves_by.is_some() { Terms::Final } else { Terms::Automatic };
     let id = PayoutId::new(context.store.entropy.uuid(now.wall.0));
     let this = context.clone();
     let planned = context.store.write_money(move |tx| {
         let free = ledger::balance(tx, book, Account::NodePayable(node.index))?;
         let Some(node) = nodes::by_index(tx, node.index)? else { return Ok(None) };
-        let Ok(amount) = guard(&this, tx, &node, book, now, free)? else { return Ok(None) };
+        if stored::of_node(tx, node.index)?.is_some() != leaves_by.is_some() {
+            return Ok(None);
+        }
+        let Ok(amount) = guard(&this, tx, &node, book, now, free, terms)? else { return Ok(None) };
         let Some(record) = payouts::address(tx, &this.store.secrets, node.index)? else { return Ok(None) };
         let seq = payouts::next_seq(tx)?;
-        let (source, priority) = (Source::Automatic, Priority::Normal);
+        let source = leaves_by.as_ref().map_or(Source::Automatic, |by| Source::Final { by: by.to_string() });
+        let priority = Priority::Normal;
         let plan = Plan { id: id.clone(), seq, node: node.index, book, amount, address: record.address, source, priority };
         let (payout, entry) = payout::plan(plan, free, None, now).map_err(|e| invariant(&e))?;
         payouts::step(tx, None, &payout, Some(entry), now)?;
+        if leaves_by.is_some() {
+            stored::advance(tx, &Act::system(now), node.index, Stage::Paying, Some(seq))?;
+        }
         audit::append(
             tx,
             Draft::new(now, Actor::System, "payout.plan", payout.id.to_string()).because(payout.book.settlement.to_string()),

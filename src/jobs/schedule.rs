@@ -12,7 +12,7 @@ use super::{Context, flush};
 use crate::domain::time::Slot;
 use crate::live::Job;
 use crate::storage::core::tables;
-use crate::storage::table::Read;
+use crate::storage::table::{Read, Snapshot};
 
 /// Cron expressions with seconds. Cycles that find nothing to do cost a read.
 const NUDGES: &[(Job, &str)] = &[(Job::Epochs, "5 * * * * *"), (Job::Postings, "35 */10 * * * *"), (Job::Housekeeping, "50 7 * * * *")];
@@ -31,6 +31,7 @@ const BY_SLOT: &[(Job, u32)] = &[
     (Job::Housekeeping, 120),
     (Job::Rollups, 10),
     (Job::Security, 2),
+    (Job::Maintenance, 120),
 ];
 
 /// Running cycles; they end when `stopping` turns true.
@@ -64,6 +65,7 @@ impl Scheduler {
             Job::Rollups,
             Job::Security,
             Job::Thresholds,
+            Job::Maintenance,
         ] {
             let turn = if matches!(job, Job::Payouts | Job::Tracking) { Arc::clone(&paying) } else { Turn::default() };
             tasks.spawn(cycle(context.clone(), job, turn, stopping.clone()));
@@ -148,10 +150,16 @@ async fn payouts(context: Context, mut stopping: watch::Receiver<bool>) {
         if waited >= interval {
             context.nudges.nudge(Job::Payouts);
             waited = 0;
-        } else if context.store.read().and_then(|core| core.count(tables::OPEN_PAYOUTS)).unwrap_or(0) > 0 {
+        } else if is_under_way(&context) {
             context.nudges.nudge(Job::Tracking);
         }
     }
+}
+
+/// A transfer, or a node that leaves.
+fn is_under_way(context: &Context) -> bool {
+    let count = |core: &Snapshot| Ok(core.count(tables::OPEN_PAYOUTS)? + core.count(tables::FINAL_PAYOUTS)?);
+    context.store.read().and_then(|core| count(&core)).unwrap_or(0) > 0
 }
 
 /// True when the process is stopping.

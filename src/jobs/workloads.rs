@@ -74,7 +74,8 @@ fn of_node(entry: &NodeEntry, alert: Option<&Alert>, known: Option<&Workload>, i
     let since = known.troubled_since?;
     let gave_up = known.report.state == WorkloadState::Failed;
     let is_long = gave_up || now.wall.since(since) >= TROUBLE_AFTER_SECONDS * 1_000;
-    let matters = entry.wanted == Wanted::Running && *entry.eligible.at(now.wall.slot().plus(1)) != Eligible::Maintenance;
+    let matters = entry.wanted == Wanted::Running
+        && !matches!(entry.eligible.at(now.wall.slot().plus(1)), Eligible::Maintenance | Eligible::Draining);
     (is_long && matters).then(|| Verdict::Raise(message(&entry.name, gave_up, known.report.reason.as_deref())))
 }
 

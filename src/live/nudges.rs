@@ -23,10 +23,12 @@ pub enum Job {
     Security,
     /// Judges measurements by their thresholds.
     Thresholds,
+    /// Plans the maintenance windows of nodes.
+    Maintenance,
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Nudges(Arc<[Notify; 10]>);
+pub struct Nudges(Arc<[Notify; 11]>);
 
 impl Nudges {
     pub fn new() -> Nudges {
@@ -44,7 +46,7 @@ impl Nudges {
     }
 
     fn of(&self, job: Job) -> &Notify {
-        let [flush, epochs, postings, payouts, tracking, housekeeping, silence, rollups, security, thresholds] = &*self.0;
+        let [flush, epochs, postings, payouts, tracking, housekeeping, silence, rollups, security, thresholds, maintenance] = &*self.0;
         match job {
             Job::Flush => flush,
             Job::Epochs => epochs,
@@ -56,6 +58,7 @@ impl Nudges {
             Job::Rollups => rollups,
             Job::Security => security,
             Job::Thresholds => thresholds,
+            Job::Maintenance => maintenance,
         }
     }
 }

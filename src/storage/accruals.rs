@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::core::{epochs, ledger};
-use super::fault::Fault;
+use super::fault::{Fault, TxError};
 use super::hot::leaves;
-use super::table::Read;
+use super::table::{Read, WriteTx};
 use crate::domain::credits::{self, Epoch, Leaf};
 use crate::domain::ids::NodeIndex;
+use crate::domain::ledger::{Entry, Settlement};
 use crate::domain::money::{Currency, Overflow, Pico};
+use crate::domain::time::Now;
 
 /// By currency; no zeros.
 pub type Unposted = BTreeMap<Currency, Pico>;
@@ -63,6 +65,53 @@ fn earned(core: &impl Read, hot: &impl Read, posted: &Posted, last: Epoch) -> Re
         Ok((node, credits::unposted(after, last, &leaves).map_err(overflow)?))
     };
     of_node.into_iter().map(sum).collect()
+}
+
+/// The leaves of each node after its watermark and through `through`, read epoch by epoch so that each is read once. `core` must not be newer than `hot`.
+pub fn gather(
+    core: &impl Read,
+    hot: &impl Read,
+    nodes: &[NodeIndex],
+    through: Epoch,
+) -> Result<BTreeMap<NodeIndex, Vec<(Epoch, Leaf)>>, Fault> {
+    let mut after = BTreeMap::new();
+    for node in nodes {
+        after.insert(*node, ledger::accrued(core, *node)?.through);
+    }
+    let Some(earliest) = after.values().min().copied() else { return Ok(BTreeMap::new()) };
+    let mut found: BTreeMap<NodeIndex, Vec<(Epoch, Leaf)>> = nodes.iter().map(|node| (*node, Vec::new())).collect();
+    for epoch in epochs::with_leaves(core, earliest, through)? {
+        let wanted: Vec<NodeIndex> = after.iter().filter(|(_, after)| **after < epoch).map(|(node, _)| *node).collect();
+        for leaf in leaves::of_nodes(hot, epoch, &wanted)? {
+            found.entry(leaf.node).or_default().push((epoch, leaf));
+        }
+    }
+    Ok(found)
+}
+
+/// Posts what `leaves` decide of a node up to `through`, in the live book and in the simulated one.
+pub fn post(tx: &mut WriteTx<'_>, node: NodeIndex, through: Epoch, leaves: &[(Epoch, Leaf)], now: Now) -> Result<(), TxError> {
+    let mut accrued = ledger::accrued(tx, node)?;
+    let after = accrued.through;
+    if after >= through {
+        return Ok(());
+    }
+    let postable = credits::postable(after, through, leaves.iter().map(|(epoch, leaf)| (*epoch, leaf))).map_err(overflow)?;
+    if postable.through <= after {
+        return Ok(());
+    }
+    for currency in [Currency::Usdt, Currency::Lucid] {
+        let whole = postable.whole(currency, accrued.remainder(currency)).map_err(overflow)?;
+        for settlement in [Settlement::Live, Settlement::Simulated] {
+            let entry = Entry::accrual(settlement, node, after, postable.through, &whole);
+            if let Some(entry) = entry.map_err(|e| Fault::Invariant(e.to_string()))? {
+                ledger::post(tx, entry, now)?;
+            }
+        }
+        accrued.set_remainder(currency, whole.remainder);
+    }
+    accrued.through = postable.through;
+    ledger::put_accrued(tx, node, &accrued)
 }
 
 /// Sums that were read since the newest epoch closed, for those who only show them: a page of nodes would otherwise read every leaf of up to a day. Leaves do not

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::core::{audit, commands, epochs, ledger, node_events, payouts, tables};
+use super::core::{audit, commands, epochs, ledger, maintenance, node_events, payouts, tables};
 use super::fault::Fault;
 use super::hot;
 use super::store::Store;
@@ -26,6 +26,7 @@ pub fn verify(store: &Store) -> Vec<Finding> {
         finding("ledger", store.read().and_then(|core| ledger::verify(&core))),
         finding("events of nodes", store.read().and_then(|core| node_events::verify(&core))),
         finding("commands", store.read().and_then(|core| commands::verify(&core))),
+        finding("maintenance", store.read().and_then(|core| maintenance::verify(&core))),
         finding("payouts", store.read().and_then(|core| payouts::verify(&core))),
         finding("measurements and evidence", store.hot.read().and_then(|hot| hot::verify(&hot)).map(Ok)),
     ]

@@ -24,6 +24,9 @@ pub fn routes() -> Vec<(Method, &'static str, &'static str, Option<Value>)> {
         (post.clone(), "/nodes/{id}/start", "operator", None),
         (post.clone(), "/nodes/{id}/stop", "operator", None),
         (post.clone(), "/nodes/{id}/restart", "operator", None),
+        (post.clone(), "/nodes/{id}/maintenance", "operator", Some(json!({}))),
+        (delete.clone(), "/nodes/{id}/final-payout", "operator", None),
+        (delete.clone(), "/nodes/{id}/maintenance/{number}", "operator", None),
         (post.clone(), "/nodes/{id}/fingerprint/accept", "admin", None),
         (put.clone(), "/nodes/{id}/payout-address", "operator", Some(json!({ "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3" }))),
         (post.clone(), "/nodes/pools", "operator", named()),
@@ -83,6 +86,9 @@ const WITHOUT_ROLE: &[(&str, &str)] = &[
     ("POST", "/auth/node/challenge"),
     ("POST", "/auth/node/token"),
     ("POST", "/agent/enrol"),
+    ("POST", "/agent/report"),
+    ("POST", "/agent/late"),
+    ("POST", "/agent/commands"),
 ];
 
 /// Routes whose handler asks for more than the door: who changes another needs the listed role.

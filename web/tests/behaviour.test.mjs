@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { launch, VIEWS, watch } from './chromium.mjs';
-import { accessible, picture, settled } from './look.mjs';
+import { accessible, fits, named, picture, settled } from './look.mjs';
 
 const { LUCID_DEMO_URL: BASE, LUCID_DEMO_LOGINS, LUCID_DEMO_CONTROL: CONTROL } = process.env;
 const LOGINS = JSON.parse(LUCID_DEMO_LOGINS ?? '{}');
@@ -22,7 +22,8 @@ async function signIn(on, role) {
   await on.getByLabel('User name').fill(LOGINS[role].username);
   await on.getByLabel('Password').fill(LOGINS[role].password);
   await on.getByRole('button', { name: 'Sign in' }).click();
-  await on.locator('nav[aria-label="Pages"]').waitFor();
+  // On a phone the navigation is folded away.
+  await on.locator('nav[aria-label="Pages"]').waitFor({ state: 'attached' });
 }
 
 const visible = (state) => page.locator(`[data-live="${state}"]:visible`);
@@ -122,6 +123,213 @@ test('several nodes go into maintenance at once, after a word about pay', async 
   assert.equal(ids.length, 2);
   const status = await page.evaluate((id) => fetch(`/api/v1/nodes/${id}`).then((r) => r.json()).then((n) => n.status), ids[0]);
   assert.equal(status, 'maintenance');
+});
+
+test('alerts: those of a pool are as many as the pool says, and those about security are found', async () => {
+  const { pools } = await page.evaluate(() => fetch('/api/v1/nodes/pools').then((r) => r.json()));
+  const sum = ({ health: { open_alerts: { critical, warning, info } } }) => critical + warning + info;
+  const pool = pools.find((pool) => sum(pool) > 0);
+  await page.goto(`${BASE}/pools/${pool.pool_id}`);
+  await page.getByRole('link', { name: new RegExp(`^${sum(pool)} alerts?`) }).click();
+  await page.waitForURL(new RegExp(`/alerts\\?pool=${pool.pool_id}$`));
+  await settled(page);
+  assert.equal(await page.locator('tbody tr').count(), sum(pool));
+  assert.equal(await page.getByLabel('Pool').inputValue(), pool.pool_id);
+
+  await page.getByLabel('Pool').selectOption('');
+  await page.getByLabel('Security').selectOption('true');
+  await page.waitForURL(/\/alerts\?security=true$/);
+  const rows = () => page.locator('tbody tr').evaluateAll((rows) => rows.map((row) => row.querySelector('.tag.info')?.textContent === 'security'));
+  await page.waitForFunction(() => [...document.querySelectorAll('tbody tr')].every((row) => row.querySelector('.tag.info')?.textContent === 'security'));
+  assert.ok((await rows()).length > 0);
+  await accessible(page);
+  await picture(page, 'alerts-security');
+  await page.getByLabel('Security').selectOption('false');
+  await page.waitForFunction(() => document.querySelectorAll('tbody tr').length > 0 && ![...document.querySelectorAll('tbody tr .tag.info')].some((tag) => tag.textContent === 'security'));
+});
+
+test('thresholds of a pool hold for its nodes, and are taken back', async () => {
+  const { nodes } = await page.evaluate(() => fetch('/api/v1/nodes?status=active&limit=1').then((r) => r.json()));
+  const { node_id, pool_id } = nodes[0];
+  await page.goto(`${BASE}/pools/${pool_id}`);
+  const card = page.getByRole('region', { name: 'Alert thresholds' });
+  await card.getByRole('button', { name: 'Edit' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByLabel('CPU, warning').fill('120');
+  await dialog.getByLabel('CPU, critical').fill('130');
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  await dialog.locator('input[name="cpu_percent.warning"][aria-invalid="true"]').waitFor();
+  await accessible(page);
+  await picture(page, 'pool-thresholds');
+  await dialog.getByLabel('CPU, warning').fill('60');
+  await dialog.getByLabel('CPU, critical').fill('70.5');
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  await card.getByRole('row', { name: 'CPU 60 % 70.5 % this pool' }).waitFor();
+  await page.goto(`${BASE}/nodes/${node_id}`);
+  await card.getByRole('row', { name: 'CPU 60 % 70.5 % its pool' }).waitFor();
+  await page.goBack();
+  await card.getByRole('button', { name: 'Back to the defaults' }).click();
+  await dialog.getByRole('button', { name: 'Set back' }).click();
+  await card.getByRole('row', { name: /^CPU 85 % 95 % default/ }).waitFor();
+});
+
+test('a command says who asked for it', async () => {
+  const { nodes } = await page.evaluate(() => fetch('/api/v1/nodes?status=active&limit=1').then((r) => r.json()));
+  await page.goto(`${BASE}/nodes/${nodes[0].node_id}`);
+  await page.getByRole('button', { name: 'More commands' }).click();
+  await page.getByRole('button', { name: 'Restart…' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Restart' }).click();
+  await page.getByRole('region', { name: 'Workload' }).getByText(`by ${LOGINS.admin.username}`).first().waitFor();
+});
+
+test('an enrolment token asks for an admin’s look where one wants it, and always where an operator lets several in', async () => {
+  await page.goto(`${BASE}/enrol`);
+  const check = page.getByLabel('An admin approves each machine');
+  const sent = [];
+  page.on('request', (r) => r.url().endsWith('/api/v1/enrolment-tokens') && r.method() === 'POST' && sent.push(r.postDataJSON()));
+  await page.getByLabel('Nodes').fill('3');
+  assert.equal(await check.isChecked(), false, 'an admin has looked when making it');
+  await check.check();
+  await page.getByRole('button', { name: 'Make token' }).click();
+  await page.getByText('until an admin lets it in').waitFor();
+  await page.getByText('nodes wait for an admin').first().waitFor();
+  await accessible(page);
+  await picture(page, 'enrol-approval');
+  assert.deepEqual(sent.map(({ uses, needs_approval }) => [uses, needs_approval]), [[3, true]]);
+
+  const other = await browser.newContext({ ...VIEWS.phone, colorScheme: 'dark' });
+  const p = await other.newPage();
+  await p.goto(`${BASE}/enrol`);
+  await signIn(p, 'operator');
+  const must = p.getByLabel('An admin approves each machine');
+  assert.equal(await must.isEnabled(), true);
+  await p.getByLabel('Nodes').fill('2');
+  assert.deepEqual([await must.isChecked(), await must.isEnabled()], [true, false]);
+  await p.getByText('always asks for it').waitFor();
+  await p.getByRole('button', { name: 'Make token' }).click();
+  await p.getByText('until an admin lets it in').waitFor();
+  await fits(p);
+  await accessible(p);
+  await picture(p, 'enrol-approval-operator');
+  await other.close();
+});
+
+test('maintenance of a node: refused beside the field, begun, planned, called off and ended', async () => {
+  const { nodes } = await page.evaluate(() => fetch('/api/v1/nodes?status=active&limit=100').then((r) => r.json()));
+  const { node_id, name } = nodes.find((node) => !node.maintenance);
+  await page.goto(`${BASE}/nodes/${node_id}`);
+  await settled(page);
+  const card = page.getByRole('region', { name: 'Maintenance' });
+  const dialog = page.getByRole('dialog');
+  await page.getByRole('button', { name: 'Maintenance', exact: true }).click();
+  await dialog.getByText('8 h are left if it begins now').waitFor();
+  await dialog.getByRole('button', { name: 'At a time' }).click();
+  await dialog.getByLabel('Minutes').fill('a while');
+  await dialog.getByRole('button', { name: 'Plan maintenance' }).click();
+  await dialog.locator('input[name="from"][aria-invalid="true"]').waitFor();
+  await dialog.locator('input[name="duration_minutes"][aria-invalid="true"]').waitFor();
+  await named(page);
+  await accessible(page);
+  await picture(page, 'maintenance-dialog');
+  await dialog.getByRole('button', { name: 'Now', exact: true }).click();
+  await dialog.getByLabel('Minutes').fill('300');
+  await dialog.getByRole('button', { name: 'Begin maintenance' }).click();
+  await dialog.waitFor({ state: 'hidden' });
+  await page.getByText(/^Until .+, unless it is ended before/).waitFor();
+  await card.getByRole('button', { name: /^End the maintenance/ }).or(card.getByRole('button', { name: /^Call off the maintenance/ })).waitFor();
+
+  // What is left of the 8 hours is less than what is asked for, and the form keeps it.
+  await card.getByRole('button', { name: 'Plan', exact: true }).click();
+  await dialog.getByRole('button', { name: 'At a time' }).click();
+  const sixHours = await page.evaluate(() => fetch('/api/v1/clock').then((r) => Date.parse(r.headers.get('date')) + 6 * 3_600_000));
+  const local = await page.evaluate((ms) => new Date(ms - new Date(ms).getTimezoneOffset() * 60_000).toISOString().slice(0, 16), sixHours);
+  await dialog.getByLabel('Begins at').fill(local);
+  await dialog.getByLabel('Minutes').fill('240');
+  await dialog.getByRole('button', { name: 'Plan maintenance' }).click();
+  await dialog.getByText('Minutes is more than is left').waitFor();
+  assert.equal(await dialog.getByLabel('Minutes').inputValue(), '240');
+  await dialog.getByLabel('Minutes').fill('60');
+  await dialog.getByRole('button', { name: 'Plan maintenance' }).click();
+  await dialog.waitFor({ state: 'hidden' });
+  await tell('advance 60');
+  await page.waitForFunction(() => document.querySelector('main [data-status]')?.getAttribute('data-status') === 'maintenance');
+  await card.getByText('in force').waitFor();
+  await card.getByText('planned', { exact: true }).waitFor();
+  await card.scrollIntoViewIfNeeded();
+  await accessible(page);
+  await picture(page, 'maintenance-planned');
+  await card.getByRole('button', { name: /^Call off/ }).click();
+  await dialog.getByRole('button', { name: 'Call off' }).click();
+  await card.getByText('called off').waitFor();
+  await page.getByRole('button', { name: 'End maintenance' }).click();
+  await dialog.getByRole('button', { name: 'End maintenance' }).click();
+  await tell('advance 60');
+  await page.waitForFunction(() => document.querySelector('main [data-status]')?.getAttribute('data-status') === 'active');
+  await card.getByText(`ended by ${LOGINS.admin.username}`).waitFor();
+
+  const other = await browser.newContext({ ...VIEWS.phone, colorScheme: 'dark', viewport: { width: 340, height: 700 } });
+  const p = await other.newPage();
+  await p.goto(`${BASE}/nodes/${node_id}`);
+  await signIn(p, 'operator');
+  await settled(p);
+  await p.getByRole('heading', { name, level: 1 }).waitFor();
+  await p.getByRole('button', { name: 'Maintenance', exact: true }).click();
+  assert.equal(await p.getByRole('dialog').getByRole('button', { name: 'Now', exact: true }).count(), 0, 'an operator plans an hour ahead');
+  await p.getByRole('dialog').getByRole('button', { name: 'At a time' }).click();
+  await fits(p);
+  await accessible(p);
+  await picture(p, 'maintenance-dialog-phone');
+  await p.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
+  await picture(p, 'maintenance-phone');
+  await other.close();
+});
+
+test('a node that is owed money leaves with its final payout and can be kept, or is deleted when that is given up', async () => {
+  const { books } = await page.evaluate(() => fetch('/api/v1/ledger/balances').then((r) => r.json()));
+  const live = books.find((book) => book.settlement === 'live').accounts;
+  const { account, balance, name } = live.find(({ account, balance }) => account.startsWith('node_payable:') && Number(balance) > 0);
+  const id = account.split(':')[1];
+  await page.goto(`${BASE}/nodes/${id}`);
+  await settled(page);
+  const dialog = page.getByRole('dialog', { name: `Delete ${name}?` });
+  const ask = async () => {
+    await page.getByRole('button', { name: 'More commands' }).click();
+    await page.getByRole('button', { name: 'Delete…' }).click();
+    await dialog.locator(`[data-money="${balance}"]`).waitFor();
+  };
+  await ask();
+  assert.equal(await dialog.getByRole('button', { name: 'Delete now' }).count(), 0);
+  await dialog.getByText('Payouts are a dry run').waitFor();
+  await named(page);
+  await accessible(page);
+  await picture(page, 'delete-owed');
+  await dialog.getByRole('button', { name: 'Pay, then delete' }).last().click();
+  await page.locator('.note', { hasText: 'Leaves with its final payout' }).waitFor();
+  await picture(page, 'node-leaving');
+  await page.getByRole('button', { name: 'Keep the node' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Keep the node' }).click();
+  await page.locator('.note', { hasText: 'Leaves with its final payout' }).waitFor({ state: 'detached' });
+
+  await ask();
+  await dialog.getByRole('button', { name: 'Give up and delete' }).first().click();
+  const go = dialog.getByRole('button', { name: 'Give up and delete' }).last();
+  await go.click();
+  await dialog.locator('input[name="reason"][aria-invalid="true"]').waitFor();
+  await dialog.getByLabel('Reason').fill('the operator gave it up in writing');
+  await accessible(page);
+  await picture(page, 'delete-forfeit');
+  await go.click();
+  const confirm = page.getByRole('dialog', { name: 'Confirm that it is you' });
+  const deleted = page.waitForURL(/\/nodes$/);
+  // Asked for where the last sign-in is more than five minutes ago.
+  await confirm.waitFor();
+  await confirm.getByLabel('Your password').fill(LOGINS.admin.password);
+  await confirm.getByRole('button', { name: 'Confirm' }).click();
+  await deleted;
+  assert.equal(await page.evaluate((id) => fetch(`/api/v1/nodes/${id}`).then((r) => r.status), id), 404);
+  const after = await page.evaluate(() => fetch('/api/v1/ledger/balances').then((r) => r.json()));
+  const given = after.books.find((book) => book.settlement === 'live').accounts.find((one) => one.account === `forfeited:${id}`);
+  assert.ok(Number(given.balance) >= Number(balance), 'what was owed is in the books as given up');
 });
 
 test('a session that ends asks for sign-in over the page and loses nothing typed', async () => {

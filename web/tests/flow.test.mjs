@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { launch, VIEWS, watch } from './chromium.mjs';
 import { accessible, fits, named, picture as keep } from './look.mjs';
+import { code, step } from './totp.mjs';
 
 const { LUCID_BASE_URL: BASE, LUCID_SETUP_CODE: CODE, LUCID_AGENT_CMD: AGENT, LUCID_NODE_NAME: NAME, LUCID_ARTEFACTS: ARTEFACTS, LUCID_CONTROL: CONTROL } = process.env;
 const USER = 'browser-admin';
@@ -442,6 +443,104 @@ test('a wrong present password is said beside its field', async () => {
   await page.getByRole('button', { name: 'Change password' }).click();
   await page.locator('input[name="current_password"][aria-invalid="true"]').waitFor();
   assert.equal(await page.locator('input[name="password"][aria-invalid="true"]').count(), 0);
+});
+
+test('a second factor: turned on with a code, asked for at sign-in, and a recovery code opens once', async () => {
+  await page.getByRole('button', { name: 'Turn on' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByLabel('Your password').fill('not the password');
+  await dialog.getByRole('button', { name: 'Go on' }).click();
+  await dialog.locator('input[name="password"][aria-invalid="true"]').waitFor();
+  await dialog.getByLabel('Your password').fill(PASSWORD);
+  await dialog.getByRole('button', { name: 'Go on' }).click();
+  await dialog.getByRole('img', { name: /QR code/ }).waitFor();
+  await fits(page);
+  await picture('web-factor-scan');
+  const secret = await dialog.locator('[data-copy="Key"]').textContent();
+  // A code counts once: each of the three here is of its own step, which may be one ahead or behind.
+  const now = step(await page.evaluate(() => Date.now()));
+  await dialog.getByRole('textbox', { name: 'Code' }).fill('000000');
+  await dialog.getByRole('button', { name: 'Turn on' }).click();
+  await dialog.getByRole('alert').first().waitFor();
+  await dialog.getByRole('textbox', { name: 'Code' }).fill(code(secret, now));
+  await dialog.getByRole('button', { name: 'Turn on' }).click();
+  await dialog.getByRole('heading', { name: 'Recovery codes' }).waitFor();
+  const codes = (await dialog.locator('[data-copy="Recovery codes"]').textContent()).trim().split(/\s+/);
+  assert.equal(codes.length, 10);
+  await picture('web-factor-codes');
+  await dialog.getByRole('button', { name: 'I have them' }).click();
+  await page.getByText('10 recovery codes are left').waitFor();
+  await holdsUp();
+  await picture('web-settings-account-factor');
+
+  const other = await browser.newContext({ ...VIEWS.phone, colorScheme: 'dark' });
+  const p = await other.newPage();
+  await p.goto(BASE);
+  await p.getByLabel('User name').fill(USER);
+  await p.getByLabel('Password').fill(PASSWORD);
+  await p.getByRole('button', { name: 'Sign in' }).click();
+  await p.getByLabel('One-time code').waitFor();
+  assert.equal(await p.getByRole('alert').count(), 0, 'to be asked for a code is no mistake');
+  await named(p);
+  await fits(p);
+  await picture('web-signin-code', p);
+  await p.getByLabel('One-time code').fill(codes[0]);
+  await p.getByRole('button', { name: 'Sign in' }).click();
+  await p.getByRole('heading', { name: 'Overview', level: 1 }).waitFor();
+  await other.close();
+
+  await page.reload();
+  await page.getByText('9 recovery codes are left').waitFor();
+  await page.getByRole('button', { name: 'Turn off' }).click();
+  await dialog.getByLabel('Your password').fill(PASSWORD);
+  await dialog.getByRole('textbox', { name: 'Code' }).fill(codes[0]);
+  await dialog.getByRole('button', { name: 'Turn off' }).click();
+  await dialog.locator('input[name="totp"][aria-invalid="true"]').waitFor();
+  await dialog.getByRole('textbox', { name: 'Code' }).fill(codes[1]);
+  await dialog.getByRole('button', { name: 'Turn off' }).click();
+  await page.getByRole('button', { name: 'Turn on' }).waitFor();
+});
+
+test('a token for programs: shown once, works, and is refused when it is revoked', async () => {
+  await page.getByRole('link', { name: 'API tokens' }).click();
+  await page.getByText('No tokens yet').waitFor();
+  await holdsUp();
+  await picture('web-settings-tokens-none');
+  await page.getByRole('button', { name: 'Make a token' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByLabel('Name').fill('grafana');
+  await dialog.getByRole('button', { name: 'Make', exact: true }).click();
+  const token = await dialog.locator('[data-copy="Token"]').textContent();
+  assert.match(token, /^lucid_/);
+  await picture('web-settings-token-made');
+  await dialog.getByRole('button', { name: 'I have it' }).click();
+  await page.getByRole('row', { name: /grafana/ }).waitFor();
+  await holdsUp();
+  await picture('web-settings-tokens');
+  const ask = () => fetch(`${BASE}/api/v1/nodes`, { headers: { authorization: `Bearer ${token}` } });
+  assert.equal((await ask()).status, 200);
+  await page.getByRole('button', { name: 'Revoke grafana' }).click();
+  await dialog.getByRole('button', { name: 'Revoke' }).click();
+  await page.getByText('No tokens yet').waitFor();
+  assert.equal((await ask()).status, 401);
+});
+
+test('a setting: refused beside its field, changed at once, and taken back', async () => {
+  await page.getByRole('link', { name: 'Configuration' }).click();
+  const setting = page.locator('[data-setting="payout.frequency_hours"]');
+  await setting.getByRole('button', { name: 'Change payout.frequency_hours' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByLabel('Value').fill('never');
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  await dialog.locator('input[name="value"][aria-invalid="true"]').waitFor();
+  await dialog.getByLabel('Value').fill('12');
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  await setting.getByText('changed here').waitFor();
+  await holdsUp();
+  await picture('web-settings-configuration');
+  await setting.getByRole('button', { name: 'Change payout.frequency_hours' }).click();
+  await dialog.getByRole('button', { name: 'Back to what the file says' }).click();
+  await setting.getByText('changed here').waitFor({ state: 'detached' });
 });
 
 test('audit: what was done, by whom, in a chain that holds', async () => {

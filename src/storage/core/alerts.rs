@@ -227,6 +227,8 @@ pub struct Filter {
     pub severity: Option<Severity>,
     pub kind: Option<String>,
     pub subject: Option<String>,
+    /// Ids of which its subject must be one.
+    pub among: Option<BTreeSet<String>>,
     /// Whether it is about security.
     pub security: Option<bool>,
     /// Raised in `[from, to)`.
@@ -246,6 +248,7 @@ impl Filter {
             && self.kind.as_ref().is_none_or(|kind| *kind == alert.kind)
             && self.security.is_none_or(|security| security == alert.is_security())
             && self.subject.as_ref().is_none_or(|subject| *subject == alert.subject)
+            && self.among.as_ref().is_none_or(|ids| ids.contains(&alert.subject))
             && self.from.is_none_or(|from| alert.raised_at >= from)
             && self.to.is_none_or(|to| alert.raised_at < to)
     }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::tables::{COMMANDS, ORDERS};
-use super::{audit, node_events, nodes};
+use super::{audit, maintenance, node_events, nodes};
 use crate::domain::audit::Act;
 use crate::domain::command::{Action, Command, CommandState, MAX_COMMANDS, Order};
 use crate::domain::ids::{NodeId, NodeIndex};
@@ -31,11 +31,18 @@ pub fn ask(
 ) -> Result<(Node, Option<Command>), TxError> {
     let before = nodes::require(tx, id)?;
     let mut node = before.clone();
-    match action {
-        Action::Start => node.set_status(StatusChange::Active { approved }, act.now)?,
-        Action::Stop => node.set_status(StatusChange::Inactive, act.now)?,
+    let status = match action {
+        Action::Start => Some(StatusChange::Active { approved }),
+        Action::Stop => Some(StatusChange::Inactive),
         // It concerns the workload alone: maintenance goes on.
-        Action::Restart => node.wanted = Wanted::Running,
+        Action::Restart => None,
+    };
+    match status {
+        Some(status) => {
+            node.set_status(status, act.now)?;
+            maintenance::follow_status(tx, act, &mut node, status)?;
+        }
+        None => node.wanted = Wanted::Running,
     }
     let under_way = newest(tx, node.index)?.filter(Command::is_open);
     let is_new = action == Action::Restart || node.wanted != before.wanted || (again && under_way.is_none());

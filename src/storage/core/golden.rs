@@ -18,18 +18,20 @@ use crate::domain::credits::Epoch;
 use crate::domain::enrolment::{EnrolmentTarget, EnrolmentToken, Fingerprint};
 use crate::domain::enrolment_request::{Decision, EnrolmentRequest};
 use crate::domain::epoch::{Counts, Head};
+use crate::domain::final_payout::{FinalPayout, Hold, Stage};
 use crate::domain::idempotency::{Outcome, Remembered};
 use crate::domain::ids::{
     AlertId, AllocationId, ApiTokenId, EnrolmentId, EnrolmentRequestId, ManagerId, NodeId, NodeIndex, PayoutId, PoolId, PoolIndex, UserId,
 };
 use crate::domain::ledger::{Account, Book, Cause, Entry, Line, Posting, Settlement};
+use crate::domain::maintenance::{Ended, MaintenancePeriod, Origin};
 use crate::domain::money::{Currency, Pico, Units};
 use crate::domain::node::{
     Coordinates, CpuInfo, Eligible, GpuInfo, HardwareInfo, Identity, Location, MaintenanceWindow, MemoryInfo, NetworkInfo, Node,
     NodeConfiguration, NodeType, ResourceLimits, StorageInfo, Wanted,
 };
 use crate::domain::node_event::{Kind, NodeEvent};
-use crate::domain::payout::{Attempt, AttemptState, Payout, Prepared, Priority, Source, State};
+use crate::domain::payout::{Attempt, AttemptState, Payout, Prepared, Priority, Skip, Source, State};
 use crate::domain::pool::{Pool, ScalingPolicy};
 use crate::domain::poot::Params;
 use crate::domain::scope::Scope;
@@ -450,6 +452,32 @@ fn orders() -> Vec<Order> {
     vec![Order::initial(Wanted::Stopped), changed]
 }
 
+fn maintenance() -> Vec<MaintenancePeriod> {
+    let by = Actor::User("user_0123456789abcdef".into());
+    let planned =
+        MaintenancePeriod { from: SLOT, until: SLOT.plus(960), origin: Origin::Planned, created_at: AT, by: by.clone(), ended: None };
+    let ended = Some(Ended { slot: SLOT.plus(7), at: AT.plus_ms(9), by });
+    vec![
+        planned.clone(),
+        MaintenancePeriod { origin: Origin::Status, ended, ..planned.clone() },
+        MaintenancePeriod { origin: Origin::Window, by: Actor::System, ..planned },
+    ]
+}
+
+fn final_payouts() -> Vec<FinalPayout> {
+    let stages = [
+        Stage::Closing,
+        Stage::Paying,
+        Stage::Held(Hold::Guard(Skip::NoAddress)),
+        Stage::Held(Hold::Guard(Skip::AddressWaits { until: AT })),
+        Stage::Held(Hold::Guard(Skip::HardwareDrift)),
+        Stage::Held(Hold::Failed),
+        Stage::Held(Hold::OwedLive),
+    ];
+    let payout = |stage| (stage != Stage::Closing).then_some(300);
+    stages.map(|stage| FinalPayout { requested_at: AT, by: user_id(), from: SLOT, stage, payout: payout(stage) }).to_vec()
+}
+
 pub(in crate::storage) fn goldens() -> Vec<Golden> {
     let meta = StoreMeta {
         schema: 1,
@@ -519,5 +547,7 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("Silent", vec![Silent::default(), Silent([0, 64, 300].map(NodeIndex).into_iter().collect())]),
         Golden::of("Command", commands()),
         Golden::of("Order", orders()),
+        Golden::of("MaintenancePeriod", maintenance()),
+        Golden::of("FinalPayout", final_payouts()),
     ]
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{commands, nodes};
+use super::{commands, maintenance, nodes};
 use crate::domain::audit::Act;
 use crate::domain::command;
 use crate::domain::ids::NodeId;
-use crate::domain::node::{Node, Wanted};
+use crate::domain::node::Node;
 use crate::domain::refusal::Refusal;
 use crate::domain::registration::{NodeChange, StatusChange};
 use crate::storage::directory::Directory;
@@ -49,24 +49,15 @@ fn one(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, id: &NodeId,
         Action::Start => return Ok(commands::ask(tx, directory, act, id, command::Action::Start, by_admin, false)?.0),
         Action::Stop => return Ok(commands::ask(tx, directory, act, id, command::Action::Stop, by_admin, false)?.0),
         Action::Maintenance => StatusChange::Maintenance { at_once: by_admin },
-        Action::EndMaintenance => end_of_maintenance(&nodes::require(tx, id)?, act)?,
+        Action::EndMaintenance => return maintenance::end_next(tx, directory, act, id),
     };
     nodes::update(tx, directory, act, id, &NodeChange { status: Some(status), ..NodeChange::default() })
-}
-
-/// What ends the maintenance of a node and leaves the rest as it is: a stopped node stays stopped, a suspended one is not approved.
-fn end_of_maintenance(node: &Node, act: &Act) -> Result<StatusChange, Refusal> {
-    match node.maintenance_around(act.now.wall.slot().plus(1)) {
-        None => Err(Refusal::Rule("NotInMaintenance", "the node is not in maintenance, and none is planned".into())),
-        Some(_) if node.wanted == Wanted::Stopped => Ok(StatusChange::Inactive),
-        Some(_) => Ok(StatusChange::Active { approved: false }),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::node::{Eligible, MAX_NODES as FLEET};
+    use crate::domain::node::{Eligible, MAX_NODES as FLEET, Wanted};
     use crate::storage::core::testing::{Fixture, act, at, new_node, node_id};
 
     fn run(f: &Fixture, numbers: &[u32], action: Action) -> Vec<Result<Node, Refusal>> {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use super::ledger::Accrued;
 use super::tables::{Index, NODE_IDS, NODE_KEYS, NODE_NAMES, NODES, RETIRED_NODES};
-use super::{alerts, allocations, audit, commands, epochs, ledger, meta, node_events, pools, thresholds};
+use super::{alerts, allocations, audit, commands, epochs, final_payouts, ledger, maintenance, meta, node_events, pools, thresholds};
 use crate::crypto::PublicKey;
 use crate::domain::alert::Severity;
-use crate::domain::audit::Act;
+use crate::domain::audit::{Act, Draft};
 use crate::domain::command::Action;
 use crate::domain::enrolment::Fingerprint;
 use crate::domain::ids::{NodeId, NodeIndex, PoolId, PoolIndex};
@@ -187,6 +187,7 @@ pub fn update(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, id: &
     node.configuration = change.configuration.clone().unwrap_or(node.configuration);
     if let Some(status) = change.status {
         node.set_status(status, act.now)?;
+        maintenance::follow_status(tx, act, &mut node, status)?;
     }
     replace(tx, directory, act, &before, &mut node)?;
     if node.wanted != before.wanted {
@@ -253,10 +254,14 @@ pub fn delete(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, id: &
     allocations::forget(tx, node.index)?;
     thresholds::forget(tx, node.index)?;
     commands::forget(tx, node.index)?;
+    maintenance::forget(tx, node.index)?;
+    final_payouts::forget(tx, &node, act.now.wall)?;
     alerts::resolve(tx, FINGERPRINT_DRIFT, id.as_str(), act.now.wall)?;
     directory::forget(tx, directory, node.index);
     node_events::append(tx, node.index, NodeEvent::by(act, Kind::Deleted, None))?;
-    audit::append(tx, act.draft("node.delete", id.as_str()))?;
+    let draft = act.draft("node.delete", id.as_str());
+    let draft = final_payouts::below_a_unit(tx, node.index)?.into_iter().fold(draft, Draft::because);
+    audit::append(tx, draft)?;
     Ok(node)
 }
 

@@ -8,9 +8,11 @@ use crate::domain::command::{Command, Order};
 use crate::domain::enrolment::EnrolmentToken;
 use crate::domain::enrolment_request::EnrolmentRequest;
 use crate::domain::epoch::Head;
+use crate::domain::final_payout::FinalPayout;
 use crate::domain::idempotency::Remembered;
 use crate::domain::ids::{NodeId, UserId};
 use crate::domain::ledger::Posting;
+use crate::domain::maintenance::MaintenancePeriod;
 use crate::domain::node::Node;
 use crate::domain::node_event::NodeEvent;
 use crate::domain::payout::Payout;
@@ -58,6 +60,8 @@ pub const NODE_THRESHOLDS: Table<u32, ThresholdSet> = Table::new("node_threshold
 pub const POOL_THRESHOLDS: Table<u32, ThresholdSet> = Table::new("pool_thresholds");
 /// (node index, allocation id) -> a named share of the node.
 pub const ALLOCATIONS: Table<(u32, String), NamedAllocation> = Table::new("allocations");
+/// (node index, number from 1) -> a stretch in which the node does not count, planned or past.
+pub const MAINTENANCE: Table<(u32, u64), MaintenancePeriod> = Table::new("maintenance");
 /// By pool index.
 pub const POOLS: Table<u32, Pool> = Table::new("pools");
 /// Deleted pools by index: an epoch that closes late still asks for their price.
@@ -107,6 +111,8 @@ pub const PAYOUT_IDS: Table<String, Index64> = Table::new("payout_ids");
 pub const OPEN_PAYOUTS: Table<(u32, u32), Index64> = Table::new("open_payouts");
 /// (node index, book) -> the last payout that the automatic cycle planned.
 pub const SCHEDULED: Table<(u32, u32), Index64> = Table::new("scheduled_payouts");
+/// Nodes that leave, by index.
+pub const FINAL_PAYOUTS: Table<u32, FinalPayout> = Table::new("final_payouts");
 pub const PAYOUT_ADDRESSES: Table<u32, SealedAddress> = Table::new("payout_addresses");
 
 /// Who asked for what under which `Idempotency-Key`, hashed -> how it ended.
@@ -153,6 +159,8 @@ record! {
     ThresholdSet = 1,
     NamedAllocation = 1,
     KnownNetworks = 1,
+    MaintenancePeriod = 1,
+    FinalPayout = 1,
 }
 
 /// Created with the file, or when a later release opens it, so that snapshots can open them all.
@@ -198,4 +206,6 @@ pub const ALL: &[&str] = &[
     POOL_THRESHOLDS.name,
     ALLOCATIONS.name,
     KNOWN_NETWORKS.name,
+    MAINTENANCE.name,
+    FINAL_PAYOUTS.name,
 ];

@@ -44,8 +44,8 @@ export function wordsOf(action: NodeAction, admin: boolean): Words {
         done: admin ? 'in maintenance' : 'planned for maintenance',
         meaning: [
           admin
-            ? 'It begins with the next half minute and ends by itself after 8 hours at most: a node has 8 hours of it in 7 days.'
-            : 'It begins in an hour and ends by itself after 8 hours at most: a node has 8 hours of it in 7 days. An admin can begin it at once.',
+            ? 'It begins with the next half minute and ends by itself after 2 hours, or before where less is left of a node’s 8 hours in 7 days.'
+            : 'It begins in an hour and ends by itself after 2 hours, or before where less is left of a node’s 8 hours in 7 days. An admin can begin it at once.',
           'The time in maintenance is not paid and not counted: the score stays as it is.',
         ],
         danger: false,

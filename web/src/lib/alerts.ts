@@ -10,6 +10,12 @@ const TITLES: Record<string, string | undefined> = {
   two_nodes_on_one_machine: 'Two nodes on one machine',
   clock_untrusted: 'Clock not trusted',
   books_unbalanced: 'The books do not balance',
+  authentication_failures: 'Failed sign-ins',
+  payout_unusual_amount: 'Payout of an unusual amount',
+  payouts_frequent: 'Payouts in quick succession',
+  poot_deviation: 'Score far from the others',
+  final_payout_blocked: 'Final payout held',
+  resource_threshold: 'Beyond its threshold',
 };
 
 /** A kind that this page does not know yet is told by its name. */

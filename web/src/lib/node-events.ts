@@ -1,7 +1,6 @@
 // What happened to a node, in words.
 import type { Happened, HappenedCategory, HappenedKind } from './api/types';
 import { dateTime, span, titled, unixMs } from './format';
-import type { Span } from './ranges';
 
 type Tone = 'ok' | 'warn' | 'bad' | 'info' | 'idle';
 type Words = { text: string; tone: Tone };
@@ -19,6 +18,7 @@ const KINDS: Partial<Record<HappenedKind, Words>> = {
   fingerprint_drift: { text: 'The hardware is not what was enrolled', tone: 'warn' },
   fingerprint_accepted: { text: 'Changed hardware accepted', tone: 'ok' },
   address_changed: { text: 'Payout address changed', tone: 'info' },
+  final_payout: { text: 'Final payout', tone: 'warn' },
   payout_paid: { text: 'Payout completed', tone: 'ok' },
   payout_failed: { text: 'Payout failed', tone: 'bad' },
   payout_review: { text: 'Payout waits for a person', tone: 'warn' },
@@ -54,27 +54,4 @@ export function silentFor(events: readonly Happened[], index: number): string {
   const left = events.slice(index + 1).find((e) => e.kind === 'unreachable' || e.kind === 'back');
   const [from, to] = [left?.kind === 'unreachable' ? unixMs(left.at) : null, unixMs(back.at)];
   return from == null || to == null ? '' : `after ${span((to - from) / 1_000)}`;
-}
-
-/** Stretches of maintenance in unix seconds, from what was set when. One without an end lasts until `now`. */
-export function maintenanceOf(events: readonly Happened[], now: number): Span[] {
-  const found: Span[] = [];
-  for (const { kind, at, detail } of events.toReversed()) {
-    const set = unixMs(at);
-    if (kind !== 'maintenance_set' || set == null) continue;
-    const when = set / 1_000;
-    const last = found.at(-1);
-    // What is set anew replaces what was still to come.
-    if (last && last.to > when) {
-      last.to = when;
-      if (last.to <= last.from) found.pop();
-    }
-    if (detail === 'ended') continue;
-    const times = (detail ?? '').match(TIME)?.map((text) => (unixMs(text) ?? 0) / 1_000) ?? [];
-    const now_ = detail?.startsWith('from now') ?? false;
-    const from = now_ ? when : times[0];
-    const to = now_ ? times[0] : times[1];
-    if (from !== undefined) found.push({ from, to: to ?? Math.max(now, from) });
-  }
-  return found;
 }

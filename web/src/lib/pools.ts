@@ -151,3 +151,10 @@ export function scalingText({ auto_scaling, scaling_policy: policy }: Pick<Pool,
   const { scale_up_threshold: up, scale_down_threshold: down, min_nodes, max_nodes, cooldown_minutes } = policy;
   return `${min_nodes} to ${max_nodes} nodes, more above ${up} % CPU, fewer below ${down} %, ${cooldown_minutes} min between changes`;
 }
+
+/** What a list is filtered by; `chosen` stays to choose where it is not among the pools that are known. */
+export function poolOptions(pools: readonly Pick<Pool, 'pool_id' | 'name'>[] = [], chosen = ''): { value: string; label: string }[] {
+  const known = pools.map(({ pool_id, name }) => ({ value: pool_id, label: name }));
+  const other = chosen && !known.some(({ value }) => value === chosen) ? [{ value: chosen, label: chosen }] : [];
+  return [{ value: '', label: 'Any pool' }, ...known, ...other];
+}

@@ -9,6 +9,10 @@ const FIELD: Record<string, readonly [field: string, clause: string] | undefined
   PoolExists: ['name', 'is taken: another pool has it'],
   UserExists: ['username', 'is taken'],
   PoolFull: ['pool_id', 'is full'],
+  MaintenanceTooSoon: ['from', 'is too soon: it is told an hour ahead'],
+  MaintenanceTooFar: ['from', 'is more than 90 days ahead'],
+  MaintenanceOverlaps: ['from', 'overlaps other maintenance of the node'],
+  MaintenanceUsedUp: ['duration_minutes', 'is more than is left of 8 hours in 7 days'],
 };
 
 /** What stands beside which field. */

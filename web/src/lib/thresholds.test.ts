@@ -14,13 +14,18 @@ const view: Thresholds = {
 };
 
 it('fills in what the node sets, and asks for the same again', () => {
-  const { draft, fields } = formOf(view);
+  const { draft, fields } = formOf(view, 'node');
   expect(fields.slice(1, 3)).toEqual([
     { key: 'cpu_percent.critical', label: 'CPU, critical', hint: '%' },
     { key: 'memory_percent.warning', label: 'Memory, warning', hint: 'Now 80 %' },
   ]);
   expect([draft['cpu_percent.critical'], draft['memory_percent.warning'], draft.duration_seconds, draft.hysteresis]).toEqual(['90.5', '', '', '2.5']);
   expect(requestOf(draft)).toEqual({ body: { cpu_percent: { warning: 70, critical: 90.5 }, duration_seconds: null, hysteresis: 2.5 } });
+});
+
+it('of a pool, what a node sets is not its own', () => {
+  const { draft } = formOf({ ...view, swap_percent: { warning: 20, critical: 30, from: 'pool' } }, 'pool');
+  expect([draft['cpu_percent.warning'], draft['memory_percent.warning'], draft['swap_percent.critical'], draft.hysteresis]).toEqual(['', '80', '30', '']);
 });
 
 it('wants both limits of a metric, and numbers', () => {

@@ -1,4 +1,4 @@
-// Limits of a node's alerts as a form holds them: a field left empty is inherited.
+// Limits of the alerts of a node, or of a pool's nodes, as a form holds them: a field left empty is inherited.
 import type { Thresholds, ThresholdsRequest } from './api/types';
 
 export const METRICS = [
@@ -9,15 +9,16 @@ export const METRICS = [
   { key: 'temperature_celsius', label: 'Temperature', unit: '°C' },
 ] as const;
 
+export type Origin = Thresholds['duration']['from'];
 export type Input = { key: string; label: string; hint: string };
 
-/** Every value with its field: its text where the node sets it, empty where it is inherited, and then what is in force in the hint. */
-export function formOf(view: Thresholds): { fields: Input[]; draft: Record<string, string> } {
+/** Every value with its field: its text where it is set here, empty where it is inherited, and then what is in force in the hint. */
+export function formOf(view: Thresholds, here: Origin): { fields: Input[]; draft: Record<string, string> } {
   const fields: Input[] = [];
   const draft: Record<string, string> = {};
   const add = (key: string, label: string, unit: string, value: number, { from }: { from: string }) => {
-    draft[key] = from === 'node' ? String(value) : '';
-    fields.push({ key, label, hint: from === 'node' ? unit : `Now ${value} ${unit}` });
+    draft[key] = from === here ? String(value) : '';
+    fields.push({ key, label, hint: from === here ? unit : `Now ${value} ${unit}` });
   };
   for (const { key, label, unit } of METRICS) {
     for (const level of ['warning', 'critical'] as const) add(`${key}.${level}`, `${label}, ${level}`, unit, view[key][level], view[key]);

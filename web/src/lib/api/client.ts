@@ -1,6 +1,6 @@
 // Every request of the pages goes through here: typed, timed out, and with one shape of error.
 import { noteServerDate } from '../time.svelte';
-import type { AllocateRequest, Anchor, Answer, Body, ErrorBody, Having, HealthReport, NodeAction, NodeCommand, Operation, PoolRequest, QueryOf, Routes, SetupStep, SetupSteps, ThresholdsRequest } from './types';
+import type { AllocateRequest, Anchor, Answer, Body, ErrorBody, Having, HealthReport, MaintenanceRequest, NodeAction, NodeCommand, Operation, PoolRequest, QueryOf, Routes, SetupStep, SetupSteps, ThresholdsRequest } from './types';
 
 const BASE = '/api/v1';
 const TIMEOUT_MS = 20_000;
@@ -169,7 +169,7 @@ type Change = 'POST' | 'PUT' | 'DELETE';
 function send<M extends Change, P extends Having<Lowercase<M>>>(
   method: M,
   route: P,
-  options: Options<never, Body<Operation<P, Lowercase<M>>>> = {},
+  options: Options<QueryOf<Operation<P, Lowercase<M>>>, Body<Operation<P, Lowercase<M>>>> = {},
 ): Promise<Answer<Operation<P, Lowercase<M>>>> {
   const run = (key: string) => json(method, route, { ...options, key }) as Promise<Answer<Operation<P, Lowercase<M>>>>;
   return once(method, route, options, (key) => run(key).catch(async (error: unknown) => {
@@ -193,6 +193,9 @@ export const epochProofPath = (epoch: number): string => `${BASE}/poot/epochs/${
 export const personExportPath = (id: string): string => `${BASE}/privacy/export/${encodeURIComponent(id)}`;
 /** The audit log as a file, oldest entry first. `query` filters it as the page does. */
 export const auditExportPath = (format: 'csv' | 'jsonl', query: string): string => `${BASE}/audit/export?format=${format}&${query}`;
+
+/** Of a node or of a pool. */
+const thresholdsOf = (id: string) => (id.startsWith('pool_') ? '/nodes/pools/{pool_id}/thresholds' : '/nodes/{id}/resources/thresholds');
 
 /** One entry for each thing the pages ask or change. */
 export const api = {
@@ -271,12 +274,17 @@ export const api = {
   nodes: (query: NodeQuery, signal?: AbortSignal) => get('/nodes', { query, signal }),
   node: (id: string, signal?: AbortSignal) => get('/nodes/{id}', { id, signal }),
   updateNode: (id: string, body: Body<Operation<'/nodes/{id}', 'put'>>) => send('PUT', '/nodes/{id}', { id, body }),
-  deleteNode: (id: string) => send('DELETE', '/nodes/{id}', { id }),
+  /** Answers with the node where it leaves with its final payout, with nothing where it is gone. */
+  deleteNode: (id: string, query: QueryOf<Operation<'/nodes/{id}', 'delete'>>) => send('DELETE', '/nodes/{id}', { id, query }),
+  cancelFinalPayout: (id: string) => send('DELETE', '/nodes/{id}/final-payout', { id }),
+  maintenance: (id: string, limit: number, signal?: AbortSignal) => get('/nodes/{id}/maintenance', { id, query: { limit }, signal }),
+  planMaintenance: (id: string, body: MaintenanceRequest) => send('POST', '/nodes/{id}/maintenance', { id, body }),
+  endMaintenance: (id: string, number: number) => send('DELETE', '/nodes/{id}/maintenance/{number}', { id: [id, String(number)] }),
   nodeHistory: (id: string, query: QueryOf<Get<'/nodes/{id}/history'>>, signal?: AbortSignal) => get('/nodes/{id}/history', { id, query, signal }),
   command: (id: string, action: NodeCommand['action']) => send('POST', `/nodes/{id}/${action}` as '/nodes/{id}/start', { id }),
   commands: (id: string, limit: number, signal?: AbortSignal) => get('/nodes/{id}/commands', { id, query: { limit }, signal }),
-  thresholds: (id: string, signal?: AbortSignal) => get('/nodes/{id}/resources/thresholds', { id, signal }),
-  setThresholds: (id: string, body: ThresholdsRequest) => send('PUT', '/nodes/{id}/resources/thresholds', { id, body }),
+  thresholds: (id: string, signal?: AbortSignal) => get(thresholdsOf(id), { id, signal }),
+  setThresholds: (id: string, body: ThresholdsRequest) => send('PUT', thresholdsOf(id), { id, body }),
   allocations: (id: string, signal?: AbortSignal) => get('/nodes/{id}/resources/allocations', { id, signal }),
   allocate: (id: string, body: AllocateRequest) => send('POST', '/nodes/{id}/resources/allocate', { id, body }),
   release: (id: string, allocation: string) => send('DELETE', '/nodes/{id}/resources/allocations/{allocation_id}', { id: [id, allocation] }),
