@@ -10,9 +10,13 @@ use crate::domain::credits::Epoch;
 use crate::domain::ids::Incarnation;
 use crate::domain::metrics::Sample;
 use crate::domain::money::Pico;
+use crate::domain::node::Node;
 use crate::domain::poot::Window;
+use crate::domain::refusal::Refusal;
 use crate::domain::workload::{WorkloadReport, WorkloadState};
+use crate::storage::core::tables::NODES;
 use crate::storage::core::{alerts, ledger, nodes};
+use crate::storage::table::WriteTx;
 use crate::wire::{Item, PROTOCOL, Report};
 
 struct Watched {
@@ -107,13 +111,22 @@ async fn what_is_kept_of_a_node_is_what_would_be_made_anew() {
     node.world.site.driver.advance_ms(600_000);
     node.changed("silence").await;
 
+    let store = node.world.site.state.store.clone();
+    let index = node.world.node.index;
+    let told = move |tx: &mut WriteTx<'_>| {
+        let hardware = crate::storage::core::testing::hardware();
+        let record = nodes::by_index(tx, index)?.ok_or(Refusal::NodeNotFound)?;
+        tx.put(NODES, &index.0, &Node { hardware: Some(hardware), ..record })
+    };
+    store.write(told).await.unwrap();
+    node.changed("what the machine is").await;
     let share = node.asks(Method::POST, "/nodes/{id}/resources/allocate", json!({"name": "one", "memory_bytes": 1_000_000})).await;
     node.changed("an allocation").await;
     let share = format!("/nodes/{{id}}/resources/allocations/{}", share["allocation_id"].as_str().or(share["id"].as_str()).unwrap());
     node.asks(Method::DELETE, &share, Value::Null).await;
     node.changed("no allocation").await;
 
-    let (store, now) = (node.world.site.state.store.clone(), node.world.site.state.now());
+    let now = node.world.site.state.now();
     let subject = node.world.node.id.to_string();
     store.write(move |tx| alerts::raise(tx, "test", &subject, Severity::Warning, "a test", now.wall)).await.unwrap();
     node.changed("an alert").await;
@@ -121,7 +134,6 @@ async fn what_is_kept_of_a_node_is_what_would_be_made_anew() {
     node.world.close_epoch(epoch, Window { proven: 120, observed: 120, interruptions: 0 }, Pico(1_500_000)).await;
     node.changed("an epoch").await;
     let posted = ledger::Accrued { through: epoch, ..ledger::Accrued::default() };
-    let index = node.world.node.index;
     store.write(move |tx| ledger::put_accrued(tx, index, &posted)).await.unwrap();
     node.changed("its accruals are posted").await;
     let owed = node.world.node.clone();
