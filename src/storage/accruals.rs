@@ -143,8 +143,12 @@ impl Sums {
             let known = self.known();
             for (node, through) in posted {
                 match known.of_node.get(node).filter(|(after, _)| known.last == last && after == through) {
-                    Some((_, sum)) => drop(found.insert(*node, sum.clone())),
-                    None => drop(missing.insert(*node, *through)),
+                    Some((_, sum)) => {
+                        found.insert(*node, sum.clone());
+                    }
+                    None => {
+                        missing.insert(*node, *through);
+                    }
                 }
             }
         }

@@ -188,7 +188,10 @@ pub trait Read {
     /// The rows of some keys, in the order of the keys; a key without a row has none.
     fn get_each<K: Key, V: Record>(&self, table: Table<K, V>, keys: impl IntoIterator<Item = K>) -> Result<Vec<V>, Fault> {
         let mut found = Vec::new();
-        self.get_each_with(table, keys, &mut |_, bytes, decode| Ok(found.push(decode(bytes)?)))?;
+        self.get_each_with(table, keys, &mut |_, bytes, decode| {
+            found.push(decode(bytes)?);
+            Ok(())
+        })?;
         Ok(found)
     }
 
@@ -197,7 +200,7 @@ pub trait Read {
         &self,
         table: Table<K, V>,
         keys: impl IntoIterator<Item = K>,
-        visit: &mut dyn FnMut(&[u8], &[u8], &dyn Fn(&[u8]) -> Result<V, Fault>) -> Result<(), Fault>,
+        visit: VisitStored<'_, V>,
     ) -> Result<(), Fault> {
         self.with(table.name, |raw| {
             for key in keys {
@@ -310,6 +313,10 @@ fn encode_bound<K: Key>(bound: Bound<&K>) -> Bound<Vec<u8>> {
         Bound::Unbounded => Bound::Unbounded,
     }
 }
+
+/// Of one record: key, bytes as stored, and what decodes them.
+type VisitStored<'a, V> = &'a mut dyn FnMut(&[u8], &[u8], Decode<'_, V>) -> Result<(), Fault>;
+type Decode<'a, V> = &'a dyn Fn(&[u8]) -> Result<V, Fault>;
 
 type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, Fault>;
 
