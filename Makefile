@@ -30,7 +30,7 @@ bench: web
 	cargo bench --locked
 
 openapi: web/node_modules/.installed ## the snapshot of the API, and the UI's types made from it
-	$(call step,API snapshot,cargo run --quiet --locked -- openapi > data/.openapi.json && mv data/.openapi.json data/openapi.json)
+	$(call step,API snapshot,cargo run --quiet --locked --example openapi > data/.openapi.json && mv data/.openapi.json data/openapi.json)
 	$(call step,API types,npm --prefix web run --silent generate)
 
 licences: web/node_modules/.installed ## the licence texts that the binary carries, from what is locked now

@@ -386,7 +386,7 @@ fn enrolment_token(store: DataDir) -> Result<(), Failure> {
 }
 
 fn print_openapi() -> Result<(), Failure> {
-    print(&lucid::api::openapi_json())
+    print(&lucid::api::document::pretty())
 }
 
 /// The store of a manager that is not running, and this machine's clock judged by it.

@@ -1,6 +1,6 @@
 //! Who may call what. Each route declares it beside its handler: `security(("access" = ["node:write"]))`, or `security(())` for
-//! everybody; what a node signs itself, `security(("signed" = []))`. The table is read from the OpenAPI document when the router is made, and a layer holds every request to it before the handler
-//! runs: what is documented is what is enforced, and a route that says nothing is refused.
+//! everybody, or `security(("signed" = []))` for what a node signs. From there it gets into the OpenAPI document (`openapi`), which is committed; the table is read from that document, and a layer
+//! holds every request to it before the handler runs: what is published is what is enforced, and a route that it says nothing about is refused.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use axum::http::Method;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use utoipa::openapi::OpenApi;
-use utoipa::openapi::path::{Operation, PathItem};
+use serde_json::{Value, json};
 
 use super::auth::{self, Caller, Principal};
+use super::document::operations;
 use super::error::ApiError;
 use super::middleware::RequestInfo;
 use super::state::AppState;
@@ -21,11 +21,12 @@ use super::{rates, signed};
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
 
-/// The schemes that routes declare; `openapi` shows the real ones in their place.
-pub const SCHEME: &str = "access";
-const SIGNED: &str = "signed";
 /// Extension of routes that nodes use without being named in the path.
 pub const NODE_ACCESS: &str = "x-node-access";
+/// What that extension says of a route for a node that signs the request, and the two schemes of such a route.
+pub const SIGNED: &str = "signed";
+pub const SIGNER: &str = "signer";
+pub const SIGNATURE: &str = "signature";
 /// Extension of routes that want their person confirmed a moment ago.
 pub const FRESH_FACTOR: &str = "x-fresh-factor";
 
@@ -70,34 +71,37 @@ impl NodeAccess {
 }
 
 impl Rule {
-    /// As `operation` declares it; None when it declares none that makes sense.
-    pub fn of(path: &str, operation: &Operation) -> Option<Rule> {
-        let [requirement] = operation.security.as_deref()? else { return None };
-        let requirement: HashMap<String, Vec<String>> = serde_json::to_value(requirement).and_then(serde_json::from_value).ok()?;
-        if requirement.is_empty() {
-            return Some(Rule::Public);
+    /// As the document says of `operation`; None when it says nothing that makes sense.
+    pub fn of(path: &str, operation: &Value) -> Option<Rule> {
+        if operation[NODE_ACCESS] == SIGNED {
+            return (operation["security"] == json!([{ SIGNATURE: [], SIGNER: [] }])).then_some(Rule::Signed);
         }
-        if requirement.len() == 1 && requirement.get(SIGNED).is_some_and(Vec::is_empty) {
-            return Some(Rule::Signed);
+        let ways: Vec<(&str, &Value)> = match operation["security"].as_array()?.as_slice() {
+            [anybody] if anybody.as_object()?.is_empty() => return Some(Rule::Public),
+            // One scheme each: they are alternatives.
+            ways => ways.iter().map(|way| way.as_object().filter(|way| way.len() == 1)?.iter().next()).collect::<Option<Vec<_>>>()?,
         }
-        let scopes = requirement.get(SCHEME).filter(|scopes| requirement.len() == 1 && !scopes.is_empty())?;
-        let scopes: Vec<Scope> = scopes.iter().map(|text| Scope::parse(text)).collect::<Option<_>>()?;
-        let extension = |name: &str| operation.extensions.as_ref().and_then(|extensions| extensions.get(name));
-        let declared = extension(NODE_ACCESS).map(|value| value.as_str().unwrap_or("?"));
-        let nodes = match declared {
-            Some("each") => NodeAccess::Each,
-            Some("any") => NodeAccess::Any,
-            Some("none") => NodeAccess::None,
-            Some(_) => return None,
-            None if scopes.iter().all(|scope| scope.is_of_nodes()) => node_parameter(path).map_or(NodeAccess::None, NodeAccess::Own),
-            None => NodeAccess::None,
+        .into_iter()
+        .map(|(scheme, scopes)| (scheme.as_str(), scopes))
+        .collect();
+        let (_, scopes) = ways.first()?;
+        let alike = ways.iter().all(|(_, others)| others == scopes);
+        let scopes: Vec<Scope> = scopes.as_array()?.iter().map(|scope| Scope::parse(scope.as_str()?)).collect::<Option<_>>()?;
+        let nodes = match operation[NODE_ACCESS].as_str()? {
+            "none" => NodeAccess::None,
+            "own" => NodeAccess::Own(node_parameter(path)?),
+            "each" => NodeAccess::Each,
+            "any" => NodeAccess::Any,
+            _ => return None,
         };
-        Some(Rule::Guarded { scopes, nodes, fresh: extension(FRESH_FACTOR).is_some_and(|value| value == true) })
+        let wanted: &[&str] = if nodes == NodeAccess::None { &["session", "token"] } else { &["session", "token", "node"] };
+        let complete = ways.iter().map(|(scheme, _)| *scheme).eq(wanted.iter().copied());
+        (alike && complete && !scopes.is_empty()).then_some(Rule::Guarded { scopes, nodes, fresh: operation[FRESH_FACTOR] == true })
     }
 }
 
 /// The path parameter that names a node: `{node_id}` anywhere, `{id}` right behind `/nodes/`.
-fn node_parameter(path: &str) -> Option<String> {
+pub fn node_parameter(path: &str) -> Option<String> {
     let below_nodes = path.contains("/nodes/{id}").then_some("id");
     path.contains("{node_id}").then_some("node_id").or(below_nodes).map(str::to_owned)
 }
@@ -107,11 +111,11 @@ fn node_parameter(path: &str) -> Option<String> {
 pub struct Rules(HashMap<String, Vec<(Method, Rule)>>);
 
 impl Rules {
-    pub fn of(document: &OpenApi) -> Rules {
+    pub fn of(document: &Value) -> Rules {
         let mut rules = Rules::default();
-        for (path, item) in &document.paths.paths {
-            let found = operations(item).filter_map(|(method, operation)| Some((method, Rule::of(path, operation)?)));
-            rules.0.insert(path.clone(), found.collect());
+        for (path, method, operation) in operations(document) {
+            let of_path = rules.0.entry(path.to_owned()).or_default();
+            of_path.extend(Rule::of(path, operation).map(|rule| (method, rule)));
         }
         rules
     }
@@ -122,12 +126,6 @@ impl Rules {
         let rules = self.0.get(path).ok_or(Refusal::NotAllowed)?;
         Ok(rules.iter().find(|(of, _)| of == method).map(|(_, rule)| rule))
     }
-}
-
-/// The operations of a path that exist here.
-pub fn operations(item: &PathItem) -> impl Iterator<Item = (Method, &Operation)> {
-    let all = [(Method::GET, &item.get), (Method::POST, &item.post), (Method::PUT, &item.put), (Method::DELETE, &item.delete)];
-    all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_ref()?)))
 }
 
 /// The layer around every documented route: finds out who calls, and lets through who may.
@@ -198,65 +196,58 @@ impl Caller {
 
 #[cfg(test)]
 mod tests {
+    use super::super::document::Contract;
     use super::*;
-    use utoipa::openapi::extensions::ExtensionsBuilder;
-    use utoipa::openapi::path::OperationBuilder;
-    use utoipa::openapi::security::SecurityRequirement;
 
-    fn operation(scopes: &[&str]) -> OperationBuilder {
-        OperationBuilder::new().security(SecurityRequirement::new(SCHEME, scopes.iter().copied()))
-    }
-
-    fn nodes(path: &str, scopes: &[&str]) -> NodeAccess {
-        match Rule::of(path, &operation(scopes).build()) {
-            Some(Rule::Guarded { nodes, .. }) => nodes,
-            other => panic!("{other:?}"),
+    #[test]
+    fn what_the_document_does_not_say_or_not_clearly_is_no_rule() {
+        let good = json!({ "security": [{ "session": ["node:read"] }, { "token": ["node:read"] }], "x-node-access": "none" });
+        let guarded = Rule::Guarded { scopes: vec![Scope::NodeRead], nodes: NodeAccess::None, fresh: false };
+        assert_eq!(Rule::of("/x", &good), Some(guarded));
+        assert_eq!(Rule::of("/x", &json!({ "security": [{}] })), Some(Rule::Public));
+        let but = |place: &str, value: Value| {
+            let mut operation = good.clone();
+            *operation.pointer_mut(place).unwrap() = value;
+            Rule::of("/x", &operation)
+        };
+        for (place, value) in [
+            ("/security", Value::Null),
+            ("/security", json!([])),
+            ("/security", json!([{}, {}])),
+            ("/security", json!([{ "session": ["node:read"] }])),
+            ("/security", json!([{ "access": ["node:read"] }])),
+            ("/security", json!([{ "session": ["node:read"], "token": ["node:read"] }])),
+            ("/security/1", json!({})),
+            ("/security/1/token", json!([])),
+            ("/security/1/token", json!(["node:write"])),
+            ("/security/0/session", json!(["node:fly"])),
+            ("/x-node-access", Value::Null),
+            ("/x-node-access", json!("some")),
+            // Not without the node's scheme, nor without its id in the path.
+            ("/x-node-access", json!("any")),
+            ("/x-node-access", json!("own")),
+        ] {
+            assert_eq!(but(place, value.clone()), None, "{place} {value}");
         }
-    }
-
-    #[test]
-    fn what_is_not_declared_or_not_understood_is_no_rule() {
-        assert_eq!(Rule::of("/x", &OperationBuilder::new().build()), None);
-        assert_eq!(Rule::of("/x", &operation(&[]).build()), None);
-        assert_eq!(Rule::of("/x", &operation(&["node:fly"]).build()), None);
-        assert_eq!(Rule::of("/x", &operation(&["node:read"]).security(SecurityRequirement::default()).build()), None, "one of two");
-        let signed = |scopes: &[&str]| OperationBuilder::new().security(SecurityRequirement::new(SIGNED, scopes.iter().copied()));
-        assert_eq!(Rule::of("/x", &signed(&[]).build()), Some(Rule::Signed));
-        assert_eq!(Rule::of("/x", &signed(&["node:read"]).build()), None, "a signature has no scopes");
-        let other = OperationBuilder::new().security(SecurityRequirement::new("session", ["node:read"]));
-        assert_eq!(Rule::of("/x", &other.build()), None);
-        let odd = operation(&["node:read"]).extensions(Some(ExtensionsBuilder::new().add(NODE_ACCESS, "some").build()));
-        assert_eq!(Rule::of("/x", &odd.build()), None);
-        assert_eq!(Rule::of("/x", &OperationBuilder::new().security(SecurityRequirement::default()).build()), Some(Rule::Public));
-    }
-
-    #[test]
-    fn nodes_are_let_in_where_the_path_names_one_and_the_scope_is_theirs() {
-        assert_eq!(nodes("/api/v1/nodes/{id}", &["node:read"]), NodeAccess::Own("id".into()));
-        assert_eq!(nodes("/api/v1/poot/{node_id}", &["poot:read"]), NodeAccess::Own("node_id".into()));
-        assert_eq!(nodes("/api/v1/nodes", &["node:read"]), NodeAccess::None);
-        assert_eq!(nodes("/api/v1/nodes/{id}", &["node:write"]), NodeAccess::None);
-        assert_eq!(nodes("/api/v1/nodes/{id}", &["node:read", "node:stop"]), NodeAccess::None);
-        assert_eq!(nodes("/api/v1/pools/{id}", &["node:read"]), NodeAccess::None);
-    }
-
-    #[test]
-    fn every_route_has_a_rule() {
-        let document = super::super::declared();
-        for (path, item) in &document.paths.paths {
-            for (method, operation) in operations(item) {
-                assert!(
-                    Rule::of(path, operation).is_some(),
-                    "{method} {path} declares no access: security((\"access\" = [..])) or security(())"
-                );
-            }
+        let signed = json!({ "security": [{ "signature": [], "signer": [] }], "x-node-access": "signed" });
+        assert_eq!(Rule::of("/x", &signed), Some(Rule::Signed));
+        let half = [
+            json!([]),
+            json!([{}]),
+            json!([{ "signature": [] }]),
+            json!([{ "signature": [] }, { "signer": [] }]),
+            good["security"].clone(),
+        ];
+        for security in half {
+            assert_eq!(Rule::of("/x", &json!({ "security": security, "x-node-access": "signed" })), None, "{security}");
         }
-        assert!(document.paths.paths.len() > 50);
+        assert_eq!(Rule::of("/x", &json!({ "security": signed["security"], "x-node-access": "none" })), None);
+        assert!(Rules::of(&Value::Null).find(&Method::GET, "/health").is_err());
     }
 
     #[test]
     fn a_path_without_rules_is_refused_and_a_head_is_a_get() {
-        let rules = Rules::of(&super::super::declared());
+        let rules = &Contract::committed().rules;
         assert_eq!(rules.find(&Method::GET, "/api/v1/nobody/documented/this"), Err(Refusal::NotAllowed));
         assert_eq!(rules.find(&Method::PATCH, "/api/v1/nodes"), Ok(None));
         assert_eq!(rules.find(&Method::HEAD, "/api/v1/nodes"), rules.find(&Method::GET, "/api/v1/nodes"));

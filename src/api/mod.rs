@@ -19,6 +19,7 @@ mod chunks;
 pub mod clock;
 mod commands;
 pub mod compliance;
+pub mod document;
 pub mod enrolment;
 pub mod enrolment_requests;
 pub mod epoch_document;
@@ -65,6 +66,7 @@ pub mod rates;
 mod reads;
 pub mod recovery_kit;
 pub mod resources;
+mod routes;
 pub mod score_parts;
 pub mod server;
 pub mod sessions;
@@ -92,18 +94,15 @@ pub use settings::{Configuration, SettingSource, SettingView};
 pub use state::{ApiSettings, AppState, Parts, Transport};
 
 use crate::live::REFUSALS_FLUSH;
-use access::Rules;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use parameters::Known;
-use std::sync::Arc;
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
+use document::Contract;
+use routes::{Routes, routes};
 
 /// Everything that is in the OpenAPI document.
-fn routes() -> OpenApiRouter<AppState> {
-    let v1 = OpenApiRouter::new()
-        .routes(routes!(openapi::document))
+fn documented<R: Routes>() -> R {
+    let v1 = R::empty()
+        .routes(routes!(document::show))
         .routes(routes!(setup::state, setup::setup))
         .routes(routes!(setup_steps::list))
         .routes(routes!(setup_steps::update))
@@ -201,26 +200,19 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(payouts::process))
         .routes(routes!(ledger::of_node))
         .routes(routes!(ledger::all))
-        .routes(routes!(ledger::balances))
-        .merge(planned::routes());
-    OpenApiRouter::with_openapi(openapi::head())
+        .routes(routes!(ledger::balances));
+    R::empty()
         .routes(routes!(health::health))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(metrics::show))
-        .nest("/api/v1", v1)
-}
-
-/// The document as the routes declare it.
-fn declared() -> utoipa::openapi::OpenApi {
-    routes().split_for_parts().1
+        .below("/api/v1", planned::add(v1))
 }
 
 /// The whole site. The files of the UI stand outside of the rules.
 pub fn router(state: AppState) -> Router {
-    let (documented, document) = routes().split_for_parts();
-    let (rules, known) = (Arc::new(Rules::of(&document)), Arc::new(Known::of(&document)));
-    documented
+    let Contract { rules, known } = Contract::committed().clone();
+    documented::<Router<AppState>>()
         .route_layer(from_fn_with_state(state.clone(), idempotency::once))
         .route_layer(from_fn_with_state(known, parameters::check))
         .route_layer(from_fn_with_state((state.clone(), rules), access::guard))

@@ -1,16 +1,17 @@
-//! The OpenAPI 3.1 document, made from the routes themselves. What is true of many routes is said here once: who may call, and what every
-//! request can be answered with besides what its handler declares.
+//! Makes the OpenAPI 3.1 document from the routes themselves, for `make openapi` and for tests: the program carries what was made (`document`).
+//! What is true of many routes is said here once: who may call, and what every request can be answered with besides what its handler declares.
 
+use std::collections::HashMap;
 use std::fmt::Write;
-use std::sync::LazyLock;
 
-use axum::http::{Method, StatusCode, header};
-use axum::response::IntoResponse;
+use axum::http::{Method, StatusCode};
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
+use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
 
-use super::access::{self, NodeAccess, Rule, operations};
+use super::access::{self, NODE_ACCESS, NodeAccess, Rule};
 use super::enrolment::{TokenSort, TokenStatus};
 use super::error::ErrorBody;
 use super::examples;
@@ -21,6 +22,7 @@ use super::payouts::Sort as PayoutSort;
 use super::people::{Sort as UserSort, UserStatus};
 use super::pools::Sort as PoolSort;
 use super::resources::{MetricType, TimeRange};
+use super::state::AppState;
 use crate::domain::overlay::Metric;
 use crate::domain::scope::Scope;
 use crate::domain::user::Role;
@@ -37,6 +39,9 @@ use crate::wire::{HEADER_NODE, HEADER_SIGNATURE};
 )]
 struct Head;
 
+/// The scheme that routes declare; the document shows the real ones in its place.
+pub const SCHEME: &str = "access";
+
 const ABOUT: &str = "Nodes, proof of operational time, work credits and payouts. Errors have the body `ErrorBody`. Routes marked `x-planned` answer 501.
 
 The scopes in a route's security requirement are what its caller must have, all of them; `x-roles` are the roles that do. `x-node-access` says what \
@@ -50,8 +55,16 @@ const NAMED: &str = "The id of the node that sends and signs the request.";
 const SIGNATURE: &str = "Hex Ed25519 with the node's key, over what the agent protocol lists: purpose, manager, node, incarnation, number and the SHA-256 of the body.";
 const NODE: &str = "A node's, for an hour: `POST /auth/node/token`. It is for that node alone.";
 
-/// The document's head; the routers add paths and schemas.
-pub fn head() -> utoipa::openapi::OpenApi {
+/// The document as the routes declare it.
+fn declared() -> utoipa::openapi::OpenApi {
+    let (_, routes) = super::documented::<OpenApiRouter<AppState>>().split_for_parts();
+    let mut document = head();
+    document.merge(routes);
+    document
+}
+
+/// The document's head; the routes add paths and schemas.
+fn head() -> utoipa::openapi::OpenApi {
     let mut document = Head::openapi();
     document.info.description = Some(format!("{ABOUT}\n\n{}", scopes()));
     let components = document.components.get_or_insert_default();
@@ -62,8 +75,8 @@ pub fn head() -> utoipa::openapi::OpenApi {
     let cookie = ApiKeyValue::with_description("__Host-lucid_session", SESSION);
     components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     let sent = |name: &str, about: &str| SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(name, about)));
-    components.add_security_scheme("signer", sent(HEADER_NODE, NAMED));
-    components.add_security_scheme("signature", sent(HEADER_SIGNATURE, SIGNATURE));
+    components.add_security_scheme(access::SIGNER, sent(HEADER_NODE, NAMED));
+    components.add_security_scheme(access::SIGNATURE, sent(HEADER_SIGNATURE, SIGNATURE));
     components.add_security_scheme("token", bearer(None, TOKEN));
     components.add_security_scheme("node", bearer(Some("JWT"), NODE));
     document
@@ -81,7 +94,7 @@ fn scopes() -> String {
 
 /// The whole document, pretty, with a newline at its end.
 pub fn openapi_json() -> String {
-    let document = super::declared();
+    let document = declared();
     // Extensions of an operation come in no order; a JSON value sorts them.
     let mut published = serde_json::to_value(&document).unwrap_or_default();
     published["components"]["responses"] = Problem::ALL.iter().map(|problem| (problem.name().to_owned(), problem.response())).collect();
@@ -90,12 +103,12 @@ pub fn openapi_json() -> String {
             let method_name = method.as_str().to_ascii_lowercase();
             let published = &mut published["paths"][path][&method_name];
             published["operationId"] = operation_id(&method_name, path).into();
-            let rule = Rule::of(path, operation);
+            let rule = rule(path, operation);
             match &rule {
                 Some(Rule::Guarded { scopes, nodes, .. }) => say_who(published, scopes, nodes),
                 Some(Rule::Signed) => {
-                    published["security"] = json!([{ "signer": [], "signature": [] }]);
-                    published[access::NODE_ACCESS] = "signed".into();
+                    published["security"] = json!([{ access::SIGNER: [], access::SIGNATURE: [] }]);
+                    published[NODE_ACCESS] = access::SIGNED.into();
                 }
                 Some(Rule::Public) | None => (),
             }
@@ -108,13 +121,44 @@ pub fn openapi_json() -> String {
     text
 }
 
+/// The operations of a path that exist here.
+fn operations(item: &PathItem) -> impl Iterator<Item = (Method, &Operation)> {
+    let all = [(Method::GET, &item.get), (Method::POST, &item.post), (Method::PUT, &item.put), (Method::DELETE, &item.delete)];
+    all.into_iter().filter_map(|(method, operation)| Some((method, operation.as_ref()?)))
+}
+
+/// As `operation` declares it; None when it declares none that makes sense.
+fn rule(path: &str, operation: &Operation) -> Option<Rule> {
+    let [requirement] = operation.security.as_deref()? else { return None };
+    let requirement: HashMap<String, Vec<String>> = serde_json::to_value(requirement).and_then(serde_json::from_value).ok()?;
+    if requirement.is_empty() {
+        return Some(Rule::Public);
+    }
+    if requirement.len() == 1 && requirement.get(access::SIGNED).is_some_and(Vec::is_empty) {
+        return Some(Rule::Signed);
+    }
+    let scopes = requirement.get(SCHEME).filter(|scopes| requirement.len() == 1 && !scopes.is_empty())?;
+    let scopes: Vec<Scope> = scopes.iter().map(|text| Scope::parse(text)).collect::<Option<_>>()?;
+    let extension = |name: &str| operation.extensions.as_ref().and_then(|extensions| extensions.get(name));
+    let declared = extension(NODE_ACCESS).map(|value| value.as_str().unwrap_or("?"));
+    let nodes = match declared {
+        Some("each") => NodeAccess::Each,
+        Some("any") => NodeAccess::Any,
+        Some("none") => NodeAccess::None,
+        Some(_) => return None,
+        None if scopes.iter().all(|scope| scope.is_of_nodes()) => access::node_parameter(path).map_or(NodeAccess::None, NodeAccess::Own),
+        None => NodeAccess::None,
+    };
+    Some(Rule::Guarded { scopes, nodes, fresh: extension(access::FRESH_FACTOR).is_some_and(|value| value == true) })
+}
+
 /// The real schemes in place of the declared one, and what follows from it.
 fn say_who(operation: &mut Value, scopes: &[Scope], nodes: &NodeAccess) {
     let schemes = ["session", "token"].into_iter().chain((*nodes != NodeAccess::None).then_some("node"));
     operation["security"] = schemes.map(|scheme| json!({ scheme: scopes })).collect();
     let roles = Role::ALL.into_iter().filter(|role| scopes.iter().all(|scope| role.may(*scope)));
     operation["x-roles"] = roles.map(|role| Value::from(role.as_str())).collect();
-    operation[access::NODE_ACCESS] = nodes.as_str().into();
+    operation[NODE_ACCESS] = nodes.as_str().into();
 }
 
 /// Answers that come from the layers around the handlers and from what they all use.
@@ -227,16 +271,63 @@ fn operation_id(method: &str, path: &str) -> String {
     words.fold(method.to_owned(), |id, word| format!("{id}_{word}"))
 }
 
-/// This document
-#[utoipa::path(get, path = "/openapi.json", tag = "health", responses((status = 200, body = Object)), security(()))]
-pub async fn document() -> impl IntoResponse {
-    static TEXT: LazyLock<String> = LazyLock::new(openapi_json);
-    ([(header::CONTENT_TYPE, "application/json")], TEXT.as_str())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use utoipa::openapi::extensions::ExtensionsBuilder;
+    use utoipa::openapi::path::OperationBuilder;
+    use utoipa::openapi::security::SecurityRequirement;
+
+    fn operation(scopes: &[&str]) -> OperationBuilder {
+        OperationBuilder::new().security(SecurityRequirement::new(SCHEME, scopes.iter().copied()))
+    }
+
+    fn nodes(path: &str, scopes: &[&str]) -> NodeAccess {
+        match rule(path, &operation(scopes).build()) {
+            Some(Rule::Guarded { nodes, .. }) => nodes,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_not_declared_or_not_understood_is_no_rule() {
+        assert_eq!(rule("/x", &OperationBuilder::new().build()), None);
+        assert_eq!(rule("/x", &operation(&[]).build()), None);
+        assert_eq!(rule("/x", &operation(&["node:fly"]).build()), None);
+        assert_eq!(rule("/x", &operation(&["node:read"]).security(SecurityRequirement::default()).build()), None, "one of two");
+        let signed = |scopes: &[&str]| OperationBuilder::new().security(SecurityRequirement::new(access::SIGNED, scopes.iter().copied()));
+        assert_eq!(rule("/x", &signed(&[]).build()), Some(Rule::Signed));
+        assert_eq!(rule("/x", &signed(&["node:read"]).build()), None, "a signature has no scopes");
+        let other = OperationBuilder::new().security(SecurityRequirement::new("session", ["node:read"]));
+        assert_eq!(rule("/x", &other.build()), None);
+        let odd = operation(&["node:read"]).extensions(Some(ExtensionsBuilder::new().add(NODE_ACCESS, "some").build()));
+        assert_eq!(rule("/x", &odd.build()), None);
+        assert_eq!(rule("/x", &OperationBuilder::new().security(SecurityRequirement::default()).build()), Some(Rule::Public));
+    }
+
+    #[test]
+    fn nodes_are_let_in_where_the_path_names_one_and_the_scope_is_theirs() {
+        assert_eq!(nodes("/api/v1/nodes/{id}", &["node:read"]), NodeAccess::Own("id".into()));
+        assert_eq!(nodes("/api/v1/poot/{node_id}", &["poot:read"]), NodeAccess::Own("node_id".into()));
+        assert_eq!(nodes("/api/v1/nodes", &["node:read"]), NodeAccess::None);
+        assert_eq!(nodes("/api/v1/nodes/{id}", &["node:write"]), NodeAccess::None);
+        assert_eq!(nodes("/api/v1/nodes/{id}", &["node:read", "node:stop"]), NodeAccess::None);
+        assert_eq!(nodes("/api/v1/pools/{id}", &["node:read"]), NodeAccess::None);
+    }
+
+    #[test]
+    fn every_route_has_a_rule() {
+        let document = declared();
+        for (path, item) in &document.paths.paths {
+            for (method, operation) in operations(item) {
+                assert!(
+                    rule(path, operation).is_some(),
+                    "{method} {path} declares no access: security((\"access\" = [..])) or security(())"
+                );
+            }
+        }
+        assert!(document.paths.paths.len() > 50);
+    }
 
     #[test]
     fn every_operation_says_who_and_every_refusal_has_the_body_of_the_contract() {

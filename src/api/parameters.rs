@@ -8,9 +8,9 @@ use axum::extract::{MatchedPath, Query, Request, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use utoipa::openapi::OpenApi;
+use serde_json::Value;
 
-use super::access::operations;
+use super::document::operations;
 use super::error::ApiError;
 use super::shape::{self, MAX_NAMED, NAME_LEN, Shape};
 use crate::domain::refusal::{FieldErrors, Refusal};
@@ -20,13 +20,12 @@ use crate::domain::refusal::{FieldErrors, Refusal};
 pub struct Known(HashMap<String, Vec<(Method, Shape)>>);
 
 impl Known {
-    pub fn of(document: &OpenApi) -> Known {
-        let schemas = shape::schemas(document);
-        let routes = document.paths.paths.iter().map(|(path, item)| {
-            let shapes = operations(item).map(|(method, operation)| (method, Shape::of(&schemas, operation)));
-            (path.clone(), shapes.collect())
-        });
-        Known(routes.collect())
+    pub fn of(document: &Value) -> Known {
+        let (schemas, mut known) = (shape::schemas(document), Known::default());
+        for (path, method, operation) in operations(document) {
+            known.0.entry(path.to_owned()).or_default().push((method, Shape::of(&schemas, operation)));
+        }
+        known
     }
 
     /// None: the path does not answer this method, and is refused as such.
@@ -80,11 +79,12 @@ pub async fn check(State(known): State<Arc<Known>>, mut request: Request, next: 
 
 #[cfg(test)]
 mod tests {
+    use super::super::document::Contract;
     use super::*;
 
     #[test]
     fn what_the_document_does_not_name_is_refused_by_name() {
-        let known = Known::of(&super::super::declared());
+        let known = &Contract::committed().known;
         let check = |method: Method, query: &str| match strangers(
             known.find(&method, "/api/v1/nodes").unwrap(),
             &parse(&format!("/?{query}").parse().unwrap()),

@@ -1,17 +1,16 @@
 //! Routes that are planned and not built: one table. Each answers 501 and is marked `x-planned` in the OpenAPI document. Who builds a
 //! route takes its line out.
 
-use axum::routing::{MethodFilter, on};
+use axum::routing::on;
 use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::path::OperationBuilder;
 use utoipa::openapi::security::SecurityRequirement;
 use utoipa::openapi::{HttpMethod, ResponseBuilder};
 use utoipa_axum::PathItemExt;
-use utoipa_axum::router::OpenApiRouter;
 
-use super::access;
 use super::error::ApiError;
-use super::state::AppState;
+use super::openapi::SCHEME;
+use super::routes::Routes;
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
 
@@ -38,17 +37,16 @@ async fn not_built() -> ApiError {
     Refusal::NotBuilt.into()
 }
 
-pub fn routes() -> OpenApiRouter<AppState> {
-    PLANNED.iter().fold(OpenApiRouter::new(), |router, (method, path, tag, scope, summary)| {
-        let filter: MethodFilter = method.to_method_filter();
-        let mut router = router.route(path, on(filter, not_built));
-        let operation = OperationBuilder::new()
-            .tag(*tag)
-            .summary(Some(*summary))
-            .security(SecurityRequirement::new(access::SCHEME, [scope.as_str()]))
-            .response("501", ResponseBuilder::new().description("planned, not built yet").build())
-            .extensions(Some(ExtensionsBuilder::new().add("x-planned", true).build()));
-        router.get_openapi_mut().paths.add_path_operation(path, vec![method.clone()], operation.build());
-        router
+pub fn add<R: Routes>(routes: R) -> R {
+    PLANNED.iter().fold(routes, |routes, (method, path, tag, scope, summary)| {
+        routes.route(path, method.clone(), on(method.to_method_filter(), not_built), || {
+            OperationBuilder::new()
+                .tag(*tag)
+                .summary(Some(*summary))
+                .security(SecurityRequirement::new(SCHEME, [scope.as_str()]))
+                .response("501", ResponseBuilder::new().description("planned, not built yet").build())
+                .extensions(Some(ExtensionsBuilder::new().add("x-planned", true).build()))
+                .build()
+        })
     })
 }

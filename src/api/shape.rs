@@ -5,8 +5,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::Value;
-use utoipa::openapi::OpenApi;
-use utoipa::openapi::path::Operation;
 
 use super::error::ApiError;
 use crate::domain::refusal::{FieldError, FieldErrors};
@@ -30,14 +28,12 @@ pub struct Shape {
 }
 
 /// The named schemas of a document.
-pub fn schemas(document: &OpenApi) -> Arc<Value> {
-    let components = document.components.as_ref().and_then(|components| serde_json::to_value(&components.schemas).ok());
-    Arc::new(components.unwrap_or_default())
+pub fn schemas(document: &Value) -> Arc<Value> {
+    Arc::new(document["components"]["schemas"].clone())
 }
 
 impl Shape {
-    pub fn of(schemas: &Arc<Value>, operation: &Operation) -> Shape {
-        let operation = serde_json::to_value(operation).unwrap_or_default();
+    pub fn of(schemas: &Arc<Value>, operation: &Value) -> Shape {
         let query = operation["parameters"].as_array().into_iter().flatten().filter(|parameter| parameter["in"] == "query");
         let named = query.filter_map(|parameter| Some((parameter["name"].as_str()?.to_owned(), parameter["schema"].clone())));
         Shape {
