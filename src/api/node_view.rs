@@ -74,7 +74,7 @@ pub struct NodeView {
     pub enrolled: bool,
     /// The machine no longer looks like the accepted one: payouts hold.
     pub fingerprint_drift: bool,
-    /// Maintenance that goes on or is planned.
+    /// Maintenance that goes on, or the next that is planned; `GET /nodes/{id}/maintenance` lists all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub maintenance: Option<MaintenanceView>,
     /// The node leaves: it is out of service, and deleted once its final payout is made.

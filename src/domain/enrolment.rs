@@ -14,11 +14,17 @@ use crate::crypto::{self, PublicKey};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = MachineFingerprint)]
 pub struct Fingerprint {
+    #[schema(pattern = "^[0-9a-fA-F]{32}$", example = "9f86d081884c7d659a2feaa0c55ad015")]
     pub machine_id: Option<String>,
+    #[schema(pattern = "^[0-9a-fA-F]{32}$", example = "9f86d081884c7d659a2feaa0c55ad015")]
     pub board_serial: Option<String>,
+    #[schema(pattern = "^[0-9a-fA-F]{32}$", example = "9f86d081884c7d659a2feaa0c55ad015")]
     pub cpu: Option<String>,
+    #[schema(pattern = "^[0-9a-fA-F]{32}$", example = "9f86d081884c7d659a2feaa0c55ad015")]
     pub memory: Option<String>,
+    #[schema(pattern = "^[0-9a-fA-F]{32}$", example = "9f86d081884c7d659a2feaa0c55ad015")]
     pub disk_id: Option<String>,
+    #[schema(pattern = "^[0-9a-fA-F]{32}$", example = "9f86d081884c7d659a2feaa0c55ad015")]
     pub macs: Option<String>,
 }
 
