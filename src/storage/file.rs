@@ -140,7 +140,7 @@ impl DbFile {
         if missing.is_empty() {
             return Ok(());
         }
-        // Here and not in the writer's thread: the program opens its store inside of its runtime, where nobody may wait for another thread.
+        // Here and not through the writer's thread, for which no thread of a runtime may wait.
         let transaction = self.shared.database.begin_write().map_err(|e| OpenError::Fault(e.into()))?;
         let mut tx = WriteTx::new(&transaction, None);
         missing.iter().try_for_each(|name| tx.create(name)).map_err(not_opened)?;
