@@ -13,9 +13,10 @@ use lucid::clock::{Clock, boot_id};
 use lucid::config::{self, AgentFile, Config, Loaded, LogFormat, Sources};
 use lucid::crypto;
 use lucid::domain::audit::{Act, Actor, Draft};
+use lucid::domain::password::check_password;
 use lucid::domain::refusal::FieldErrors;
 use lucid::domain::time::Timestamp;
-use lucid::domain::user::{PasswordHash, Role, User, check_password};
+use lucid::domain::user::{PasswordHash, Role, User};
 use lucid::host;
 use lucid::logging;
 use lucid::storage::core::people::{self, UserChange};
@@ -423,7 +424,7 @@ fn clock_accept(config: &Config) -> Result<(), Failure> {
 fn reset_password(config: &Config, username: &str, file: Option<&Path>) -> Result<(), Failure> {
     let password = new_password(file)?;
     let mut errors = FieldErrors::default();
-    check_password(&mut errors, "the password", &password);
+    check_password(&mut errors, "the password", &password, &[username]);
     errors.finish().map_err(misused)?;
     let (store, clock) = open_store(config)?;
     let salt = store.entropy.bytes();

@@ -103,7 +103,7 @@ impl Envelope<'_> {
 
 /// `POST /api/v1/agent/enrol`. Signed with the key in it: proof that the sender holds it. Envelope: manager
 /// and node empty, incarnation and seq 0.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct EnrolRequest {
     pub protocol: u32,
     /// `id.secret.hash-of-manager-key`.
@@ -118,17 +118,20 @@ pub struct EnrolRequest {
 }
 
 /// Answer to enrolment, signed by the manager; the agent checks `manager_key` against the hash in its token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct EnrolAnswer {
+    #[schema(value_type = String)]
     pub node_id: NodeId,
     pub node_name: String,
+    #[schema(value_type = String)]
     pub manager_id: ManagerId,
     /// Hex Ed25519; pinned from here on.
     pub manager_key: String,
 }
 
 /// One measurement with the slot it belongs to.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ReportItem)]
 pub struct Item {
     /// Within the incarnation, counting from 1.
     pub seq: u64,
@@ -144,17 +147,21 @@ pub struct Item {
 }
 
 /// What the manager gave out during a slot, for this node only.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = SlotWitness)]
 pub struct Witness {
+    #[schema(value_type = u32)]
     pub slot: Slot,
     pub beacon: String,
 }
 
 /// `POST /api/v1/agent/report`. Envelope: incarnation and seq of this body. Items in ascending seq; the last one is the
 /// present measurement, those before it were not accepted or not durable yet.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = NodeReport)]
 pub struct Report {
     pub protocol: u32,
+    #[schema(value_type = u64)]
     pub incarnation: Incarnation,
     /// Highest seq in `items`.
     pub seq: u64,
@@ -177,7 +184,7 @@ pub struct Report {
 }
 
 /// Answer to a report, signed by the manager.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ReportAnswer {
     /// Everything up to here is in the manager's memory or store.
     pub accepted_seq: u64,
@@ -201,10 +208,11 @@ pub struct ReportAnswer {
 
 /// `POST /api/v1/agent/commands`: tells at once what the supervisor did, and waits for the next order while a command is under way. Envelope:
 /// incarnation, and `number` as seq.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct CommandsRequest {
     pub protocol: u32,
     /// The one whose report was accepted last.
+    #[schema(value_type = u64)]
     pub incarnation: Incarnation,
     /// Grows with every request of the incarnation: a recorded one says nothing.
     pub number: u64,
@@ -215,7 +223,7 @@ pub struct CommandsRequest {
 }
 
 /// Signed by the manager.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct CommandsAnswer {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<WorkloadOrder>,
@@ -227,8 +235,9 @@ pub struct CommandsAnswer {
     pub busy: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SlotNow {
+    #[schema(value_type = u32)]
     pub slot: Slot,
     /// Milliseconds since the slot began, when this answer was made.
     pub offset_ms: u64,
@@ -238,20 +247,22 @@ pub struct SlotNow {
 
 /// `POST /api/v1/agent/late`: from the overflow spool, oldest first. Envelope: incarnation of the sender,
 /// seq 0. Answered after a commit; sending it again changes nothing.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LateBatch {
     pub protocol: u32,
+    #[schema(value_type = u64)]
     pub incarnation: Incarnation,
     pub items: Vec<LateItem>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LateItem {
+    #[schema(value_type = u32)]
     pub slot: Slot,
     pub sample: Sample,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct LateAnswer {
     /// Stored now.
     pub stored: u32,

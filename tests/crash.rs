@@ -197,6 +197,7 @@ async fn people(mut client: Client, base: Arc<Mutex<String>>, nodes: Vec<String>
         // Commands end between the kills too: the records of them have to be whole.
         if let Some(node) = &commanded {
             client.attempt(Method::POST, &format!("/nodes/{node}/restart"), None).await;
+            client.attempt(Method::POST, &format!("/nodes/{node}/maintenance"), Some(json!({ "duration_minutes": 1 }))).await;
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
     }

@@ -210,6 +210,45 @@ fn the_next_agent_takes_the_process_over_and_keeps_the_last_order() {
     assert_eq!((none.report().configured, none.report().state), (false, WorkloadState::Stopped));
 }
 
+/// Dies again and again while it restarts a workload that does not heed SIGTERM: the order is on the disk, and the process is the old one.
+#[test]
+fn a_restart_that_its_agent_did_not_live_to_see_is_done_by_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let stubborn =
+        |grace| WorkloadConfig { stop_grace_seconds: grace, ..workload("trap '' TERM; echo started; while :; do sleep 1; done") };
+    let mut agent = Agent::start(dir.path(), Some(stubborn(60)));
+    let first = agent.until_state(WorkloadState::Running);
+    agent.until("its trap", |_| printed(dir.path()).ends_with('\n'));
+    agent.order(|order| order.restart_count = 7);
+    assert_eq!((agent.report().state, agent.report().pid), (WorkloadState::Stopping, first.pid));
+    for _ in 0..2 {
+        drop(agent);
+        agent = Agent::start(dir.path(), Some(stubborn(60)));
+        agent.supervisor.step();
+        assert_eq!((agent.report().state, agent.report().pid, agent.report().revision), (WorkloadState::Stopping, first.pid, 1));
+    }
+    drop(agent);
+    let mut agent = Agent::start(dir.path(), Some(stubborn(0)));
+    let second = agent.until("another process", |r| r.state == WorkloadState::Running && r.pid != first.pid);
+    assert_eq!((second.restarts, is_there(first.pid.unwrap())), (0, false), "an ordered restart is none of its own");
+    drop(agent);
+    // Once is enough.
+    let mut agent = Agent::start(dir.path(), Some(stubborn(0)));
+    agent.supervisor.step();
+    assert_eq!((agent.report().state, agent.report().pid), (WorkloadState::Running, second.pid));
+    drop(agent);
+    // What an earlier release recorded says nothing of restarts: nobody ordered one meanwhile.
+    let file = dir.path().join("workload.json");
+    let mut kept: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(kept["process"].as_object_mut().unwrap().remove("restarted_for"), Some(json!(7)));
+    std::fs::write(&file, kept.to_string()).unwrap();
+    let mut agent = Agent::start(dir.path(), Some(stubborn(0)));
+    agent.supervisor.step();
+    assert_eq!((agent.report().state, agent.report().pid, agent.report().revision), (WorkloadState::Running, second.pid, 1));
+    agent.order.revision = 1;
+    agent.end();
+}
+
 #[tokio::test]
 async fn a_workload_that_belongs_to_its_agent_ends_with_it() {
     let dir = tempfile::tempdir().unwrap();

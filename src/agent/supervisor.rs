@@ -50,6 +50,9 @@ pub struct RecordedProcess {
     /// Numbers of processes mean nothing in another boot.
     pub boot_id: String,
     pub identity: Identity,
+    /// The restart count of the order it was started under; none in what earlier releases wrote.
+    #[serde(default)]
+    pub restarted_for: Option<u32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -211,6 +214,15 @@ impl Supervisor {
         }
     }
 
+    fn wanted(&self) -> Wanted {
+        self.kept.order.as_ref().map_or(Wanted::Running, |order| order.wanted)
+    }
+
+    /// Before the first order nothing was ever restarted.
+    fn restart_count(&self) -> u32 {
+        self.kept.order.as_ref().map_or(0, |order| order.restart_count)
+    }
+
     /// An older order than the last is not followed; the same one again changes nothing but the limits.
     fn follow(&mut self, order: WorkloadOrder, now: BootMs) {
         let known = self.kept.order.as_ref();
@@ -220,18 +232,22 @@ impl Supervisor {
         if age(&order) < last || (age(&order) == last && same_limits && known.is_some()) {
             return;
         }
-        // Before the first order nothing was ever restarted.
-        let restart = known.map_or(0, |known| known.restart_count) != order.restart_count;
+        let restart = self.restart_count() != order.restart_count;
         let is_new = age(&order) > last;
         tracing::info!(revision = order.revision, wanted = ?order.wanted, restart, "an order of the manager");
-        let kept = order.clone();
-        self.keep(|supervised| supervised.order = Some(kept));
+        let wanted = order.wanted;
+        // At once: an agent that dies in between leaves no order that a past end hides from the next.
+        self.keep(|kept| {
+            kept.order = Some(order);
+            if is_new {
+                kept.over = None;
+            }
+        });
         if !same_limits {
             self.apply_limits();
         }
         if is_new {
-            self.keep(|kept| kept.over = None);
-            self.machine.order(order.wanted, restart, now);
+            self.machine.order(wanted, restart, now);
         }
     }
 
@@ -240,16 +256,20 @@ impl Supervisor {
             return;
         }
         let here = |boot_id: &str| !self.boot_id.is_empty() && boot_id == self.boot_id;
-        let known = self.kept.process.as_ref().filter(|known| here(&known.boot_id)).map(|known| known.identity);
+        let known = self.kept.process.clone().filter(|known| here(&known.boot_id));
         if let Some(over) = self.kept.over.clone().filter(|over| here(&over.boot_id)) {
             self.machine.was_over(over.exit, now);
         }
-        let Some(identity) = known else { return };
-        match Process::adopt(identity) {
+        let Some(known) = known else { return };
+        match Process::adopt(known.identity) {
             Some(process) => {
                 tracing::info!(pid = process.pid(), "the workload goes on under this agent");
                 self.process = Some(process);
                 self.machine.adopted(now);
+                // The agent before this one died between a restart that it was ordered and the end of this process.
+                if known.restarted_for.is_some_and(|count| count != self.restart_count()) {
+                    self.machine.order(self.wanted(), true, now);
+                }
             }
             None => {
                 // What it may have left behind in its group.
@@ -271,8 +291,9 @@ impl Supervisor {
             launch.start(|identity| {
                 let boot_id = self.boot_id.clone();
                 let restarts = self.machine.restarts;
+                let restarted_for = Some(self.restart_count());
                 self.keep(|kept| {
-                    (kept.process, kept.over, kept.restarts) = (Some(RecordedProcess { boot_id, identity }), None, restarts);
+                    (kept.process, kept.over, kept.restarts) = (Some(RecordedProcess { boot_id, identity, restarted_for }), None, restarts);
                 });
             })
         });
@@ -342,8 +363,7 @@ impl Supervisor {
     fn publish(&mut self) {
         let order = self.kept.order.as_ref();
         let configured = self.config.is_some();
-        let wanted = order.map_or(Wanted::Running, |order| order.wanted);
-        let state = match (configured, wanted) {
+        let state = match (configured, self.wanted()) {
             (true, _) => self.machine.state(),
             (false, Wanted::Running) => WorkloadState::Running,
             (false, Wanted::Stopped) => WorkloadState::Stopped,

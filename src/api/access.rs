@@ -1,6 +1,7 @@
 //! Who may call what. Each route declares it beside its handler: `security(("access" = ["node:write"]))`, or `security(())` for
-//! everybody. From there it gets into the OpenAPI document (`openapi`), which is committed; the table is read from that document, and a layer
-//! holds every request to it before the handler runs: what is published is what is enforced, and a route that it says nothing about is refused.
+//! everybody, or `security(("signed" = []))` for what a node signs itself. From there it gets into the OpenAPI document (`openapi`), which is
+//! committed; the table is read from that document, and a layer holds every request to it before the handler runs: what is published is what is
+//! enforced, and a route that it says nothing about is refused.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,14 +11,14 @@ use axum::http::Method;
 use axum::http::request::Parts;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::auth::{self, Caller, Principal};
 use super::document::operations;
 use super::error::ApiError;
 use super::middleware::RequestInfo;
-use super::rates;
 use super::state::AppState;
+use super::{rates, signed};
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
 
@@ -31,6 +32,8 @@ pub const FRESH_FACTOR: &str = "x-fresh-factor";
 pub enum Rule {
     /// Whoever asks; credentials are not looked at.
     Public,
+    /// A node that signs the request with its key, and nobody else.
+    Signed,
     Guarded {
         /// All of them are needed.
         scopes: Vec<Scope>,
@@ -69,6 +72,7 @@ impl Rule {
     pub fn of(path: &str, operation: &Value) -> Option<Rule> {
         let ways: Vec<(&str, &Value)> = match operation["security"].as_array()?.as_slice() {
             [anybody] if anybody.as_object()?.is_empty() => return Some(Rule::Public),
+            [both] if *both == json!({ "signer": [], "signature": [] }) => return Some(Rule::Signed),
             // One scheme each: they are alternatives.
             ways => ways.iter().map(|way| way.as_object().filter(|way| way.len() == 1)?.iter().next()).collect::<Option<Vec<_>>>()?,
         }
@@ -123,21 +127,24 @@ impl Rules {
 pub async fn guard(State((state, rules)): State<(AppState, Arc<Rules>)>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     match admit(&state, &rules, &mut parts).await {
-        Ok(caller) => {
-            parts.extensions.insert(caller);
-            next.run(Request::from_parts(parts, body)).await
-        }
+        Ok(()) => next.run(Request::from_parts(parts, body)).await,
         Err(error) => error.into_response(),
     }
 }
 
-async fn admit(state: &AppState, rules: &Rules, parts: &mut Parts) -> Result<Caller, ApiError> {
+/// Leaves in `parts` who was let in: a `Caller`, or whom a signed request names.
+async fn admit(state: &AppState, rules: &Rules, parts: &mut Parts) -> Result<(), ApiError> {
     let path = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
     let rule = rules.find(&parts.method, path)?.ok_or_else(ApiError::method_not_allowed)?;
-    let Rule::Guarded { scopes, nodes, fresh } = rule else {
-        let request = parts.extensions.get::<RequestInfo>().cloned().unwrap_or_default();
-        rates::by_principal(state, parts, &Principal::Anonymous)?;
-        return Ok(Caller { principal: Principal::Anonymous, session: None, request });
+    let (scopes, nodes, fresh) = match rule {
+        Rule::Signed => return signed::admit(state, parts),
+        Rule::Public => {
+            let request = parts.extensions.get::<RequestInfo>().cloned().unwrap_or_default();
+            rates::by_principal(state, parts, &Principal::Anonymous)?;
+            parts.extensions.insert(Caller { principal: Principal::Anonymous, session: None, request });
+            return Ok(());
+        }
+        Rule::Guarded { scopes, nodes, fresh } => (scopes, nodes, fresh),
     };
     let caller = auth::authenticate(state, parts).await?;
     rates::by_principal(state, parts, &caller.principal)?;
@@ -152,7 +159,8 @@ async fn admit(state: &AppState, rules: &Rules, parts: &mut Parts) -> Result<Cal
     if *fresh {
         caller.require_fresh()?;
     }
-    Ok(caller)
+    parts.extensions.insert(caller);
+    Ok(())
 }
 
 /// The parameter of the path, as handlers read it, is this id.
@@ -185,7 +193,6 @@ impl Caller {
 mod tests {
     use super::super::document::Contract;
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn what_the_document_does_not_say_or_not_clearly_is_no_rule() {
@@ -193,6 +200,8 @@ mod tests {
         let guarded = Rule::Guarded { scopes: vec![Scope::NodeRead], nodes: NodeAccess::None, fresh: false };
         assert_eq!(Rule::of("/x", &good), Some(guarded));
         assert_eq!(Rule::of("/x", &json!({ "security": [{}] })), Some(Rule::Public));
+        assert_eq!(Rule::of("/x", &json!({ "security": [{ "signer": [], "signature": [] }] })), Some(Rule::Signed));
+        assert_eq!(Rule::of("/x", &json!({ "security": [{ "signature": [] }] })), None);
         let but = |place: &str, value: Value| {
             let mut operation = good.clone();
             *operation.pointer_mut(place).unwrap() = value;
@@ -226,6 +235,9 @@ mod tests {
         assert_eq!(rules.find(&Method::GET, "/api/v1/nobody/documented/this"), Err(Refusal::NotAllowed));
         assert_eq!(rules.find(&Method::PATCH, "/api/v1/nodes"), Ok(None));
         assert_eq!(rules.find(&Method::HEAD, "/api/v1/nodes"), rules.find(&Method::GET, "/api/v1/nodes"));
+        for path in ["/api/v1/agent/report", "/api/v1/agent/late", "/api/v1/agent/commands"] {
+            assert_eq!(rules.find(&Method::POST, path), Ok(Some(&Rule::Signed)));
+        }
         assert_eq!(rules.find(&Method::GET, "/health"), Ok(Some(&Rule::Public)));
     }
 }

@@ -1,28 +1,23 @@
-//! What agents send: reports and late batches (what supervisors say in between is in `commands`). Signatures are checked here, over the exact bytes; everything else is the
+//! What agents send: reports and late batches (what supervisors say in between is in `commands`). Signatures are checked here; everything else is the
 //! intake's.
 
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
-use axum::routing::post;
-use serde::Serialize;
+use axum::extract::State;
+use axum::response::Response;
 use std::sync::Arc;
 
 use super::commands::{self, Exchange};
-use super::error::ApiError;
+use super::error::{ApiError, ErrorBody};
 use super::json;
-use super::middleware::RequestInfo;
 use super::rates::{Class, Payer};
+use super::signed::{Message, Seal, by_node, check_protocol};
 use super::state::AppState;
 use crate::clock::Stopwatch;
 use crate::crypto::sha256;
 use crate::domain::alert::Severity;
 use crate::domain::audit::{Act, Actor};
 use crate::domain::enrolment::{Drift, Fingerprint};
-use crate::domain::ids::{Incarnation, NodeId};
-use crate::domain::node::{Observed, Status, Wanted};
+use crate::domain::ids::NodeId;
+use crate::domain::node::{Eligible, Observed, Status, Wanted};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::security::KEY_ELSEWHERE;
 use crate::domain::time::{Now, Slot};
@@ -32,22 +27,19 @@ use crate::storage::core::{alerts, nodes};
 use crate::storage::hot::{self, EncodedSample};
 use crate::storage::intake::{NotTaken, slot_offset_ms};
 use crate::storage::{Lane, NodeEntry};
-use crate::wire::{
-    Envelope, HEADER_NODE, HEADER_SIGNATURE, LateAnswer, LateBatch, MAX_BODY, MAX_ITEMS, MAX_LATE_ITEMS, PROTOCOL, Purpose, Report,
-    ReportAnswer, SlotNow, phase_ms,
-};
+use crate::wire::{LateAnswer, LateBatch, MAX_ITEMS, MAX_LATE_ITEMS, Purpose, Report, ReportAnswer, SlotNow, phase_ms};
 
-/// Not part of the OpenAPI document: the wire between manager and agent has its own version.
-pub fn routes() -> Router<AppState> {
-    Router::new()
-        .route("/agent/report", post(report))
-        .route("/agent/late", post(late))
-        .route("/agent/commands", post(commands::poll))
-        .layer(DefaultBodyLimit::max(MAX_BODY))
-}
-
-async fn report(State(state): State<AppState>, info: RequestInfo, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
-    let node = sender(&state, &headers)?;
+/// Report measurements
+///
+/// Every 30 s, signed by the node (`x-lucid-signature`: hex Ed25519 over what the agent protocol lists, the exact bytes of the body among it); the answer is
+/// signed by the manager in the same way. Fields that are not known here are ignored, so that versions can differ.
+#[utoipa::path(post, path = "/agent/report", tag = "agent", security(("signed" = [])), request_body = Report, responses(
+    (status = 200, body = ReportAnswer, headers(("x-lucid-signature" = String, description = "the manager's, hex"))),
+    (status = 401, body = ErrorBody), (status = 403, body = ErrorBody, description = "the fingerprint is another machine's"),
+    (status = 404, body = ErrorBody), (status = 409, body = ErrorBody, description = "it was heard before"),
+    (status = 413, body = ErrorBody, description = "the body is larger than 1 MiB"), (status = 422, body = ErrorBody, description = "a newer protocol")))]
+pub async fn report(State(state): State<AppState>, message: Message) -> Result<Response, ApiError> {
+    let Message { node, info, headers, body } = message;
     let mut report: Report = json::parse(&body)?;
     let seal = Seal { state: &state, node: &node, incarnation: report.incarnation, seq: report.seq };
     seal.check(Purpose::Report, &headers, &body)?;
@@ -63,8 +55,11 @@ async fn report(State(state): State<AppState>, info: RequestInfo, headers: Heade
     let before = state.store.intake.workload(node.index).map(|workload| workload.report.clone());
     let order = state.store.directory.standing(&node).order;
     let order_revision = order.revision;
-    // A time that is not trusted says nothing about the past.
-    let wanted = |slot: Slot| if now.trusted { order.wanted_in(slot) } else { *order.wanted.latest() } == Wanted::Running;
+    // A time that is not trusted says nothing about the past; the flush that gives such reports their slots looks at who was in service then.
+    let wanted = |slot: Slot| match now.trusted {
+        true => order.wanted_in(slot) == Wanted::Running && *node.eligible.at(slot) == Eligible::InService,
+        false => *order.wanted.latest() == Wanted::Running,
+    };
     let judged = state.store.intake.accept(node.index, &node.id, &report, &sha256(&body), &wanted, now);
     let result = match &judged {
         Ok(accepted) if accepted.proved.is_some() => "proven",
@@ -111,8 +106,15 @@ async fn report(State(state): State<AppState>, info: RequestInfo, headers: Heade
     seal.answer(Purpose::ReportAnswer, &answer)
 }
 
-async fn late(State(state): State<AppState>, info: RequestInfo, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
-    let node = sender(&state, &headers)?;
+/// Report measurements that came too late
+///
+/// Out of the agent's spool, signed like a report. Answered after a commit; sending it again changes nothing.
+#[utoipa::path(post, path = "/agent/late", tag = "agent", security(("signed" = [])), request_body = LateBatch, responses(
+    (status = 200, body = LateAnswer, headers(("x-lucid-signature" = String, description = "the manager's, hex"))),
+    (status = 401, body = ErrorBody), (status = 404, body = ErrorBody),
+    (status = 413, body = ErrorBody, description = "the body is larger than 1 MiB"), (status = 422, body = ErrorBody, description = "a newer protocol")))]
+pub async fn late(State(state): State<AppState>, message: Message) -> Result<Response, ApiError> {
+    let Message { node, info, headers, body } = message;
     let batch: LateBatch = json::parse(&body)?;
     let seal = Seal { state: &state, node: &node, incarnation: batch.incarnation, seq: 0 };
     seal.check(Purpose::Late, &headers, &body)?;
@@ -137,21 +139,6 @@ async fn late(State(state): State<AppState>, info: RequestInfo, headers: HeaderM
     let index = node.index;
     let outcome = state.store.hot.write(Lane::Ordinary, move |tx| hot::store_late(tx, index, &items)).await?;
     seal.answer(Purpose::LateAnswer, &LateAnswer { stored: outcome.stored, duplicate: outcome.duplicate, refused })
-}
-
-/// The node that the request names; whether it is the sender, the signature says.
-pub(super) fn sender(state: &AppState, headers: &HeaderMap) -> Result<Arc<NodeEntry>, ApiError> {
-    let name = headers.get(HEADER_NODE).and_then(|value| value.to_str().ok());
-    let id = name.and_then(|text| NodeId::parse(text).ok()).ok_or_else(|| ApiError::malformed(HEADER_NODE, "must name a node"))?;
-    Ok(state.store.directory.by_id(&id).ok_or(Refusal::NodeNotFound)?)
-}
-
-pub(super) fn by_node(refusal: Refusal, node: &NodeEntry) -> ApiError {
-    ApiError::from(refusal).about(Some(node.id.to_string()))
-}
-
-pub(super) fn check_protocol(protocol: u32) -> Result<(), ApiError> {
-    if protocol > PROTOCOL { Err(Refusal::ProtocolTooNew.into()) } else { Ok(()) }
 }
 
 fn check_items(report: &Report) -> Result<(), ApiError> {
@@ -191,32 +178,4 @@ pub async fn raise_other_hardware(state: &AppState, node: &NodeId, now: Now) -> 
     let message = format!("the key of {named} was presented by another machine, which was refused: the key may have been copied");
     state.store.write(move |tx| alerts::raise(tx, KEY_ELSEWHERE, &id, Severity::Critical, &message, now.wall)).await?;
     Ok(())
-}
-
-/// What both signatures of one exchange bind.
-pub(super) struct Seal<'a> {
-    pub state: &'a AppState,
-    pub node: &'a NodeEntry,
-    pub incarnation: Incarnation,
-    pub seq: u64,
-}
-
-impl Seal<'_> {
-    fn envelope(&self, purpose: Purpose) -> Envelope<'_> {
-        let (manager, node) = (self.state.store.manager_id.as_str(), self.node.id.as_str());
-        Envelope { purpose, manager, node, incarnation: self.incarnation, seq: self.seq }
-    }
-
-    pub fn check(&self, purpose: Purpose, headers: &HeaderMap, body: &[u8]) -> Result<(), ApiError> {
-        let signature = headers.get(HEADER_SIGNATURE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let fits = self.node.key.is_some_and(|key| self.envelope(purpose).verify(&key, body, signature));
-        if fits { Ok(()) } else { Err(by_node(Refusal::SignatureForged, self.node)) }
-    }
-
-    pub fn answer(&self, purpose: Purpose, answer: &impl Serialize) -> Result<Response, ApiError> {
-        let body = serde_json::to_vec(answer).map_err(|_| ApiError::panicked())?;
-        let signature = self.envelope(purpose).sign(&self.state.store.signing_key, &body);
-        let headers = [(header::CONTENT_TYPE.as_str(), "application/json".to_owned()), (HEADER_SIGNATURE, signature)];
-        Ok((StatusCode::OK, headers, body).into_response())
-    }
 }

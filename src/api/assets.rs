@@ -24,7 +24,7 @@ const NOT_BUILT: &str = "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\
 /// Answers what no route answers: files of the UI, and its start page for the UI's own paths.
 pub async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let path = uri.path().trim_start_matches('/');
-    if path == "api" || path.starts_with("api/") || !(method == Method::GET || method == Method::HEAD) {
+    if !is_of_the_ui(path) || !(method == Method::GET || method == Method::HEAD) {
         return ApiError::no_such_route().into_response();
     }
     let path = if matches!(path, "docs" | "docs/") { DOCS } else { path };
@@ -36,6 +36,12 @@ pub async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
         return ApiError::no_such_route().into_response();
     }
     file(INDEX, &headers).unwrap_or_else(|| ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], NOT_BUILT).into_response())
+}
+
+/// A program that misspells a path of the API is told so, and not given a page: in any case of letters, and escaped, which no path of the UI begins with.
+fn is_of_the_ui(path: &str) -> bool {
+    let first = path.split('/').find(|part| !matches!(*part, "" | "." | "..")).unwrap_or_default();
+    !first.eq_ignore_ascii_case("api") && !first.contains('%')
 }
 
 fn file(path: &str, headers: &HeaderMap) -> Option<Response> {
@@ -118,6 +124,24 @@ mod tests {
         for path in ["/api/v1/nothing", "/api", "/assets/none-1234.js", "/none.png"] {
             assert_eq!(get(path).await.status(), StatusCode::NOT_FOUND, "{path}");
         }
+        let of_the_api = [
+            "/API/v1/nodes",
+            "/Api",
+            "/aPI/",
+            "/api/v2/nodes",
+            "/api/v1/nodes/../x",
+            "//api/v1",
+            "/./api/v1",
+            "/../API/v1",
+            "/api%2Fv1",
+            "/%61pi/v1/nodes",
+        ];
+        for path in of_the_api {
+            let response = get(path).await;
+            assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
+            assert_eq!(response.extensions().get::<ApiError>().unwrap().name, "RouteNotFound", "{path}");
+        }
+        assert_eq!(get("/apiary").await.status(), StatusCode::OK, "only the whole word");
         let posted = serve(Method::POST, "/login".parse().unwrap(), HeaderMap::new()).await;
         assert_eq!(posted.status(), StatusCode::NOT_FOUND);
     }

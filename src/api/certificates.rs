@@ -106,7 +106,8 @@ pub fn generated(data_dir: &Path, hosts: &[String], wanted: Option<&str>) -> Res
         match read(&files) {
             Ok(kept) if wanted.is_none_or(|host| kept.names(host)) => return Ok(kept),
             Ok(_) => tracing::info!("the certificate does not name the host of server.public_url and is made anew"),
-            // A power cut between the two files, at the worst: nobody has seen this certificate yet.
+            // A power cut between the two files, before anybody saw this certificate, or a damaged file. Then browsers warn once more; agents go by
+            // the manager's key and do not notice.
             Err(error) => tracing::warn!(error, "the generated certificate does not read and is made anew"),
         }
     }

@@ -1,21 +1,18 @@
-//! Orders on their way to a node, and what its supervisor says of them. Requests of agents are signed like reports; see `agent.rs`.
+//! Orders on their way to a node, and what its supervisor says of them. Requests of agents are signed like reports; see `signed`.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::response::Response;
 use tokio::sync::Notify;
 
-use super::agent::{Seal, by_node, check_protocol, sender};
-use super::error::ApiError;
+use super::error::{ApiError, ErrorBody};
 use super::json;
-use super::middleware::RequestInfo;
 use super::rates::{Class, Payer};
 use super::server;
+use super::signed::{Message, Seal, by_node, check_protocol};
 use super::state::AppState;
 use crate::domain::command::CommandState;
 use crate::domain::ids::NodeIndex;
@@ -142,9 +139,15 @@ pub fn publish_if_changed(state: &AppState, node: &NodeEntry, before: Option<&Wo
     }
 }
 
-/// What the supervisor did, told at once; answered with the next order. Waits for one while a command is under way, if it is asked to.
-pub async fn poll(State(state): State<AppState>, info: RequestInfo, headers: HeaderMap, body: Bytes) -> Result<Response, ApiError> {
-    let node = sender(&state, &headers)?;
+/// Tell what the supervisor did, and ask for the next order
+///
+/// Signed like a report. Waits for an order while a command is under way, if it is asked to.
+#[utoipa::path(post, path = "/agent/commands", tag = "agent", security(("signed" = [])), request_body = CommandsRequest, responses(
+    (status = 200, body = CommandsAnswer, headers(("x-lucid-signature" = String, description = "the manager's, hex"))),
+    (status = 401, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody, description = "it was heard before"),
+    (status = 413, body = ErrorBody, description = "the body is larger than 1 MiB"), (status = 422, body = ErrorBody, description = "a newer protocol")))]
+pub async fn poll(State(state): State<AppState>, message: Message) -> Result<Response, ApiError> {
+    let Message { node, info, headers, body } = message;
     let request: CommandsRequest = json::parse(&body)?;
     let seal = Seal { state: &state, node: &node, incarnation: request.incarnation, seq: request.number };
     seal.check(Purpose::Commands, &headers, &body)?;

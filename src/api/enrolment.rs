@@ -2,17 +2,18 @@
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use std::sync::PoisonError;
 
 use super::error::{ApiError, ErrorBody};
 use super::json::{parse, read_body};
-use super::listing::{Order, descending, found, search, word};
+use super::listing::{Asked, Order, word};
 use super::middleware::{RequestInfo, note_refusal};
 use super::nodes::{optional_pool, published};
 use super::rates::{Class, Payer};
+use super::signed::signed;
 use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path, Query};
 use crate::crypto::{PublicKey, hex, jwt_encode, unhex};
 use crate::domain::alert::Severity;
@@ -130,9 +131,8 @@ pub async fn list_tokens(State(state): State<AppState>, page: Page, Query(query)
     let mut errors = FieldErrors::default();
     let status: Option<TokenStatus> = word(&mut errors, "status", query.status.as_deref(), "open, used, expired or revoked");
     let pool = optional_pool(&mut errors, "pool_id", query.pool_id);
-    let sort = word(&mut errors, "sort", query.sort.as_deref(), "created_at or expires_at").unwrap_or(TokenSort::CreatedAt);
-    let descending = descending(&mut errors, query.order.as_deref(), Order::Desc);
-    let search = search(&mut errors, query.search.as_deref());
+    let parameters = [&query.sort, &query.order, &query.search];
+    let asked = Asked::read(&mut errors, parameters, "created_at or expires_at", (TokenSort::CreatedAt, Order::Desc));
     errors.finish()?;
     let read = state.store.read()?;
     let pool = match &pool {
@@ -144,14 +144,14 @@ pub async fn list_tokens(State(state): State<AppState>, page: Page, Query(query)
     rows.retain(|token| {
         let fits =
             status.is_none_or(|status| status == TokenStatus::of(token, now)) && pool.as_ref().is_none_or(|pool| *pool == token.target);
-        fits && found(search.as_ref(), &[token.id.as_str(), &token.created_by])
+        fits && asked.finds(&[token.id.as_str(), &token.created_by])
     });
-    match sort {
+    match asked.sort {
         // Ids begin with the time they were made at.
         TokenSort::CreatedAt => (),
         TokenSort::ExpiresAt => rows.sort_by_key(|token| token.expires_at),
     }
-    if descending {
+    if asked.descending {
         rows.reverse();
     }
     let (rows, pagination) = page.slice(rows);
@@ -267,8 +267,8 @@ const NOBODY: Envelope<'_> = Envelope { purpose: Purpose::Enrol, manager: "", no
 /// Make this machine a node
 ///
 /// The body is the agent's, signed with the key in it (`x-lucid-signature`); the answer is signed with the manager's.
-#[utoipa::path(post, path = "/agent/enrol", tag = "agent", security(()), request_body(content = String, content_type = "application/json"),
-    responses((status = 200, content_type = "application/json", body = String), (status = 202, body = ErrorBody, description = "an admin has to approve this machine: ask again after Retry-After"), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
+#[utoipa::path(post, path = "/agent/enrol", tag = "agent", security(()), request_body = EnrolRequest,
+    responses((status = 200, body = EnrolAnswer, headers(("x-lucid-signature" = String, description = "the manager's, hex"))), (status = 202, body = ErrorBody, description = "an admin has to approve this machine: ask again after Retry-After"), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub async fn enrol(State(state): State<AppState>, caller: Caller, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
     let body = read_body(body, MAX_BODY).await?;
     let request: EnrolRequest = parse(&body)?;
@@ -314,7 +314,9 @@ pub async fn enrol(State(state): State<AppState>, caller: Caller, headers: Heade
         manager_id: state.store.manager_id.clone(),
         manager_key: state.store.manager_key().to_hex(),
     };
-    signed(&state, Purpose::EnrolAnswer, &answer.node_id, &answer)
+    let manager = state.store.manager_id.as_str();
+    let envelope = Envelope { purpose: Purpose::EnrolAnswer, manager, node: answer.node_id.as_str(), ..NOBODY };
+    signed(&state, envelope, &answer)
 }
 
 /// Puts the machine into the list of those that wait for an admin, once.
@@ -356,17 +358,6 @@ fn on_machine(state: &AppState, request: &EnrolRequest, now: Now) -> Vec<OnMachi
     let heard = |last: Option<Timestamp>| last.is_some_and(|at| now.wall.since(at) <= OFFLINE_AFTER_SECONDS * 1000);
     let known = state.store.directory.on_machine(&request.fingerprint);
     known.into_iter().map(|index| OnMachine { index, heard: heard(state.store.intake.last_report(index)) }).collect()
-}
-
-/// An answer to an agent outside of any incarnation, signed over its exact bytes.
-fn signed(state: &AppState, purpose: Purpose, node: &NodeId, answer: &impl Serialize) -> Result<Response, ApiError> {
-    let body = serde_json::to_vec(answer).map_err(|_| ApiError::panicked())?;
-    let envelope = Envelope { purpose, manager: state.store.manager_id.as_str(), node: node.as_str(), incarnation: Incarnation(0), seq: 0 };
-    let signature = HeaderValue::from_str(&envelope.sign(&state.store.signing_key, &body)).map_err(|_| ApiError::panicked())?;
-    let mut response = Response::new(Body::from(body));
-    response.headers_mut().insert(HEADER_SIGNATURE, signature);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 /// Schemas within schemas; a schema that holds itself ends here.
-const DEEPEST: usize = 10;
+const DEEPEST: usize = 16;
 
 /// Adds what is missing.
 pub fn fill(document: &mut Value) {
@@ -56,7 +56,10 @@ fn sample(schemas: &Value, schema: &Value, name: &str, depth: usize) -> Value {
             let fields = schema["properties"].as_object().into_iter().flatten();
             Value::Object(fields.map(|(name, field)| (name.clone(), sample(schemas, field, name, depth + 1))).collect::<Map<_, _>>())
         }
-        "array" => json!([sample(schemas, &schema["items"], name.trim_end_matches('s'), depth + 1)]),
+        "array" => {
+            let least = usize::try_from(schema["minItems"].as_u64().unwrap_or(1)).unwrap_or(1).max(1);
+            Value::Array(vec![sample(schemas, &schema["items"], name.trim_end_matches('s'), depth + 1); least])
+        }
         "integer" => json!(schema["minimum"].as_u64().unwrap_or(1).max(1).min(schema["maximum"].as_u64().unwrap_or(u64::MAX))),
         "number" => schema.get("minimum").cloned().unwrap_or(json!(1.5)),
         "boolean" => json!(false),

@@ -32,6 +32,29 @@ pub fn word<T: DeserializeOwned>(errors: &mut FieldErrors, field: &str, text: Op
     word
 }
 
+/// What most lists are asked for alike: by what and in which direction, and which text to search for.
+#[derive(Debug)]
+pub struct Asked<S> {
+    pub sort: S,
+    pub descending: bool,
+    search: Option<String>,
+}
+
+impl<S: DeserializeOwned> Asked<S> {
+    /// Of the parameters `sort`, `order` and `search`; `sorts` completes "must be".
+    pub fn read(errors: &mut FieldErrors, [sort, order, text]: [&Option<String>; 3], sorts: &str, default: (S, Order)) -> Asked<S> {
+        Asked {
+            sort: word(errors, "sort", sort.as_deref(), sorts).unwrap_or(default.0),
+            descending: descending(errors, order.as_deref(), default.1),
+            search: search(errors, text.as_deref()),
+        }
+    }
+
+    pub fn finds(&self, texts: &[&str]) -> bool {
+        found(self.search.as_ref(), texts)
+    }
+}
+
 /// True for descending.
 pub fn descending(errors: &mut FieldErrors, text: Option<&str>, default: Order) -> bool {
     word(errors, "order", text, "asc or desc").unwrap_or(default) == Order::Desc

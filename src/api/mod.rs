@@ -76,6 +76,7 @@ pub mod settings;
 pub mod setup;
 pub mod setup_steps;
 pub mod shape;
+mod signed;
 pub mod state;
 pub mod storage;
 pub mod thresholds;
@@ -155,6 +156,9 @@ fn documented<R: Routes>() -> R {
         .routes(routes!(enrolment_requests::approve))
         .routes(routes!(enrolment_requests::reject))
         .routes(routes!(enrolment::enrol))
+        .routes(routes!(agent::report))
+        .routes(routes!(agent::late))
+        .routes(routes!(commands::poll))
         .routes(routes!(enrolment::challenge))
         .routes(routes!(enrolment::node_token))
         .routes(routes!(nodes::list, nodes::create))
@@ -210,14 +214,13 @@ fn documented<R: Routes>() -> R {
         .below("/api/v1", planned::add(v1))
 }
 
-/// The whole site. The wire between manager and agent is signed message by message and stands outside of the rules; so do the files of the UI.
+/// The whole site. The files of the UI stand outside of the rules.
 pub fn router(state: AppState) -> Router {
     let Contract { rules, known } = Contract::committed().clone();
     documented::<Router<AppState>>()
         .route_layer(from_fn_with_state(state.clone(), idempotency::once))
         .route_layer(from_fn_with_state(known, parameters::check))
         .route_layer(from_fn_with_state((state.clone(), rules), access::guard))
-        .nest("/api/v1", agent::routes())
         .fallback(assets::serve)
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
         .layer(from_fn_with_state(state.clone(), planes::check))
@@ -262,6 +265,8 @@ mod idempotency_tests;
 mod list_tests;
 #[cfg(test)]
 mod overview_tests;
+#[cfg(test)]
+mod range_tests;
 #[cfg(test)]
 mod rates_tests;
 #[cfg(test)]

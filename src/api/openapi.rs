@@ -26,6 +26,7 @@ use super::state::AppState;
 use crate::domain::overlay::Metric;
 use crate::domain::scope::Scope;
 use crate::domain::user::Role;
+use crate::wire::{HEADER_NODE, HEADER_SIGNATURE};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -38,17 +39,21 @@ use crate::domain::user::Role;
 )]
 struct Head;
 
-/// The scheme that routes declare; the document shows the real ones in its place.
+/// The schemes that routes declare; the document shows the real ones in their place.
 pub const SCHEME: &str = "access";
+const SIGNED: &str = "signed";
 
 const ABOUT: &str = "Nodes, proof of operational time, work credits and payouts. Errors have the body `ErrorBody`. Routes marked `x-planned` answer 501.
 
 The scopes in a route's security requirement are what its caller must have, all of them; `x-roles` are the roles that do. `x-node-access` says what \
-     the route is to a node: `none`, `own` (the id in the path must be its own), `each` (every id in the body must be), `any`. Routes with \
+     the route is to a node: `none`, `own` (the id in the path must be its own), `each` (every id in the body must be), `any`, \
+     `signed` (it is the node's alone, which signs each request with its key). Routes with \
      `x-fresh-factor` want a session that was confirmed within the last minutes.";
 
 const SESSION: &str = "A browser's session, set by `POST /auth/login`. Over plain HTTP the cookie is called `lucid_session`. Requests that change something must come from a page of this origin.";
 const TOKEN: &str = "A program's: the `access_token` of `POST /auth/login`, or an API token.";
+const NAMED: &str = "The id of the node that sends and signs the request.";
+const SIGNATURE: &str = "Hex Ed25519 with the node's key, over what the agent protocol lists: purpose, manager, node, incarnation, number and the SHA-256 of the body.";
 const NODE: &str = "A node's, for an hour: `POST /auth/node/token`. It is for that node alone.";
 
 /// The document as the routes declare it.
@@ -70,6 +75,9 @@ fn head() -> utoipa::openapi::OpenApi {
     };
     let cookie = ApiKeyValue::with_description("__Host-lucid_session", SESSION);
     components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
+    let sent = |name: &str, about: &str| SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(name, about)));
+    components.add_security_scheme("signer", sent(HEADER_NODE, NAMED));
+    components.add_security_scheme("signature", sent(HEADER_SIGNATURE, SIGNATURE));
     components.add_security_scheme("token", bearer(None, TOKEN));
     components.add_security_scheme("node", bearer(Some("JWT"), NODE));
     document
@@ -97,8 +105,13 @@ pub fn openapi_json() -> String {
             let published = &mut published["paths"][path][&method_name];
             published["operationId"] = operation_id(&method_name, path).into();
             let rule = rule(path, operation);
-            if let Some(Rule::Guarded { scopes, nodes, .. }) = &rule {
-                say_who(published, scopes, nodes);
+            match &rule {
+                Some(Rule::Guarded { scopes, nodes, .. }) => say_who(published, scopes, nodes),
+                Some(Rule::Signed) => {
+                    published["security"] = json!([{ "signer": [], "signature": [] }]);
+                    published[NODE_ACCESS] = "signed".into();
+                }
+                Some(Rule::Public) | None => (),
             }
             add_answers(published, &method, path, rule.as_ref());
         }
@@ -121,6 +134,9 @@ fn rule(path: &str, operation: &Operation) -> Option<Rule> {
     let requirement: HashMap<String, Vec<String>> = serde_json::to_value(requirement).and_then(serde_json::from_value).ok()?;
     if requirement.is_empty() {
         return Some(Rule::Public);
+    }
+    if requirement.len() == 1 && requirement.get(SIGNED).is_some_and(Vec::is_empty) {
+        return Some(Rule::Signed);
     }
     let scopes = requirement.get(SCHEME).filter(|scopes| requirement.len() == 1 && !scopes.is_empty())?;
     let scopes: Vec<Scope> = scopes.iter().map(|text| Scope::parse(text)).collect::<Option<_>>()?;
@@ -280,6 +296,9 @@ mod tests {
         assert_eq!(rule("/x", &operation(&[]).build()), None);
         assert_eq!(rule("/x", &operation(&["node:fly"]).build()), None);
         assert_eq!(rule("/x", &operation(&["node:read"]).security(SecurityRequirement::default()).build()), None, "one of two");
+        let signed = |scopes: &[&str]| OperationBuilder::new().security(SecurityRequirement::new(SIGNED, scopes.iter().copied()));
+        assert_eq!(rule("/x", &signed(&[]).build()), Some(Rule::Signed));
+        assert_eq!(rule("/x", &signed(&["node:read"]).build()), None, "a signature has no scopes");
         let other = OperationBuilder::new().security(SecurityRequirement::new("session", ["node:read"]));
         assert_eq!(rule("/x", &other.build()), None);
         let odd = operation(&["node:read"]).extensions(Some(ExtensionsBuilder::new().add(NODE_ACCESS, "some").build()));

@@ -17,36 +17,59 @@ use crate::storage::core::people;
 
 /// Runs that may wait for the one in progress: some seconds of work on a small machine.
 const QUEUE: usize = 16;
+/// The same for those who are known: as many as a household has people.
+const KNOWN_QUEUE: usize = 8;
 /// No password is longer, in bytes; longer texts are not stretched.
 const MAX_PASSWORD_BYTES: usize = 1_024;
 const MAX_USERNAME_BYTES: usize = 64;
 
+/// Which queue a run waits in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    /// Who is signed in, has the setup code, or tries an account from where it has signed in before.
+    Known,
+    /// Anybody. However many they are, those who are known wait for two of them at most.
+    Strangers,
+}
+
 /// Each run takes 19 MiB.
 #[derive(Debug)]
 pub struct Stretching {
-    queue: Semaphore,
-    one: Semaphore,
+    known: Semaphore,
+    strangers: Semaphore,
+    /// The stranger who waits for the turn beside those who are known.
+    next_stranger: Semaphore,
+    turn: Semaphore,
 }
 
 impl Default for Stretching {
     fn default() -> Stretching {
-        Stretching { queue: Semaphore::new(QUEUE + 1), one: Semaphore::new(1) }
+        Stretching {
+            known: Semaphore::new(KNOWN_QUEUE + 1),
+            strangers: Semaphore::new(QUEUE + 1),
+            next_stranger: Semaphore::new(1),
+            turn: Semaphore::new(1),
+        }
     }
 }
 
 impl Stretching {
     /// `crypto::stretch` off the async threads, in its turn.
-    pub async fn stretch(&self, password: &str, salt: [u8; 16]) -> Result<SecretKey, ApiError> {
-        let busy = |_| ApiError::unavailable("TooManySignIns", "too many people sign in at once");
-        let _place = self.queue.try_acquire().map_err(busy)?;
-        let _turn = self.one.acquire().await.map_err(|_| ApiError::panicked())?;
+    pub async fn stretch(&self, line: Line, password: &str, salt: [u8; 16]) -> Result<SecretKey, ApiError> {
+        let (busy, closed) = (|_| ApiError::unavailable("TooManySignIns", "too many people sign in at once"), |_| ApiError::panicked());
+        let places = if line == Line::Known { &self.known } else { &self.strangers };
+        let _place = places.try_acquire().map_err(busy)?;
+        let next = if line == Line::Known { None } else { Some(self.next_stranger.acquire().await.map_err(closed)?) };
+        let _turn = self.turn.acquire().await.map_err(closed)?;
+        drop(next);
         let password = zeroize::Zeroizing::new(password.to_owned());
         tokio::task::spawn_blocking(move || crypto::stretch(&password, &salt)).await.map_err(|_| ApiError::panicked())
     }
 
+    /// Of a new password, chosen by somebody who may.
     pub async fn hash(&self, entropy: &Entropy, password: &str) -> Result<PasswordHash, ApiError> {
         let salt = entropy.bytes();
-        let key = self.stretch(password, salt).await?;
+        let key = self.stretch(Line::Known, password, salt).await?;
         Ok(PasswordHash { salt, hash: key.0 })
     }
 }
@@ -97,7 +120,8 @@ pub async fn judge(state: &AppState, request: &RequestInfo, username: &str, pass
     let known = user.as_ref().map_or(Ok(false), |user| is_home(state, user, request.address))?;
     state.attempts.attempt(&account, request.address, known, state.now())?;
     let salt = user.as_ref().map_or([0; 16], |user| user.password.salt);
-    let key = state.stretching.stretch(if sane { password } else { "" }, salt).await?;
+    let line = if known { Line::Known } else { Line::Strangers };
+    let key = state.stretching.stretch(line, if sane { password } else { "" }, salt).await?;
     let about = user.as_ref().map(|user| user.id.to_string());
     match user.filter(|user| sane && !user.disabled && crypto::equal(&user.password.hash, &key.0)) {
         Some(user) => Ok(user),
@@ -108,22 +132,71 @@ pub async fn judge(state: &AppState, request: &RequestInfo, username: &str, pass
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::testing::{PASSWORD, Site};
+    use axum::http::Method;
+
+    /// What it asks for, once it has a place or was refused one.
+    async fn asked(
+        stretching: &Arc<Stretching>,
+        line: Line,
+        order: &Arc<Mutex<Vec<Line>>>,
+    ) -> tokio::task::JoinHandle<Result<(), ApiError>> {
+        let (stretching, order) = (Arc::clone(stretching), Arc::clone(order));
+        let task = tokio::spawn(async move {
+            stretching.stretch(line, "password", [0; 16]).await?;
+            order.lock().unwrap().push(line);
+            Ok(())
+        });
+        // It waits for a turn that nobody gives yet.
+        tokio::task::yield_now().await;
+        task
+    }
 
     #[tokio::test]
-    async fn hashes_beyond_the_queue_are_refused_and_the_others_succeed() {
-        let stretching = Arc::new(Stretching::default());
-        let turn = stretching.one.acquire().await.unwrap();
-        let mut waiting = tokio::task::JoinSet::new();
+    async fn hashes_beyond_a_queue_are_refused_and_strangers_keep_nobody_else_out() {
+        let (stretching, order) = (Arc::new(Stretching::default()), Arc::new(Mutex::new(Vec::new())));
+        let turn = stretching.turn.acquire().await.unwrap();
+        let mut strangers = Vec::new();
         for _ in 0..QUEUE + 3 {
-            let stretching = Arc::clone(&stretching);
-            waiting.spawn(async move { stretching.stretch("password", [0; 16]).await.map(|key| key.0) });
+            strangers.push(asked(&stretching, Line::Strangers, &order).await);
         }
-        for _ in 0..2 {
-            assert_eq!(waiting.join_next().await.unwrap().unwrap().unwrap_err().name, "TooManySignIns");
+        for refused in strangers.split_off(QUEUE + 1) {
+            assert_eq!(refused.await.unwrap().unwrap_err().name, "TooManySignIns");
         }
+        let mut known = Vec::new();
+        for _ in 0..KNOWN_QUEUE + 2 {
+            known.push(asked(&stretching, Line::Known, &order).await);
+        }
+        assert_eq!(known.pop().unwrap().await.unwrap().unwrap_err().name, "TooManySignIns", "their queue is bounded, too");
         drop(turn);
-        let first = waiting.join_next().await.unwrap().unwrap();
-        assert_eq!(first, Ok(crypto::stretch("password", &[0; 16]).0));
-        waiting.abort_all();
+        for task in known.into_iter().chain(strangers) {
+            assert_eq!(task.await.unwrap(), Ok(()));
+        }
+        let order = order.lock().unwrap();
+        assert_eq!(order.len(), QUEUE + 1 + KNOWN_QUEUE + 1);
+        let ahead = order.iter().take_while(|line| **line == Line::Strangers).count();
+        assert_eq!((ahead, &order[ahead..=ahead + KNOWN_QUEUE]), (1, [Line::Known; KNOWN_QUEUE + 1].as_slice()), "{order:?}");
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_of_strangers_keeps_nobody_out_who_signed_in_from_there_before() {
+        let site = Site::new();
+        site.set_up().await;
+        let sign_in = async |name: &str| {
+            let body = serde_json::json!({ "username": name, "password": PASSWORD });
+            let (status, answer) = site.call(Method::POST, "/api/v1/auth/login", Some(body), &[]).await;
+            (status.as_u16(), answer["error"]["details"]["name"].as_str().unwrap_or("-").to_owned())
+        };
+        let all = site.state.stretching.strangers.acquire_many(u32::try_from(QUEUE + 1).unwrap()).await.unwrap();
+        assert_eq!(sign_in("somebody").await, (503, "TooManySignIns".into()));
+        assert_eq!(sign_in("root").await, (200, "-".into()));
+        drop(all);
+        assert_eq!(sign_in("anybody").await, (401, "WrongCredentials".into()));
+    }
+
+    #[tokio::test]
+    async fn a_run_gives_what_the_password_gives() {
+        let key = Stretching::default().stretch(Line::Strangers, "password", [0; 16]).await.unwrap();
+        assert_eq!(key.0, crypto::stretch("password", &[0; 16]).0);
     }
 }

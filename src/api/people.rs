@@ -7,14 +7,15 @@ use serde::{Deserialize, Serialize};
 use super::auth::Caller;
 use super::error::{ApiError, ErrorBody};
 use super::json::{Json, Path, Query};
-use super::listing::{Order, descending, found, search, word};
+use super::listing::{Asked, Order, word};
 use super::login::UserView;
 use super::page::{Page, PageQuery, Pagination};
 use super::passwords;
 use super::state::AppState;
 use crate::domain::ids::UserId;
+use crate::domain::password::check_password;
 use crate::domain::refusal::{FieldErrors, Refusal};
-use crate::domain::user::{Role, User, check_password, check_username};
+use crate::domain::user::{Role, User, check_username};
 use crate::storage::core::people::{self, UserChange};
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -63,23 +64,22 @@ pub async fn list(State(state): State<AppState>, page: Page, Query(query): Query
     let mut errors = FieldErrors::default();
     let role: Option<Role> = word(&mut errors, "role", query.role.as_deref(), "viewer, operator, admin or super_admin");
     let status: Option<UserStatus> = word(&mut errors, "status", query.status.as_deref(), "enabled or disabled");
-    let sort = word(&mut errors, "sort", query.sort.as_deref(), "created_at, updated_at or name").unwrap_or(Sort::CreatedAt);
-    let descending = descending(&mut errors, query.order.as_deref(), Order::Asc);
-    let search = search(&mut errors, query.search.as_deref());
+    let parameters = [&query.sort, &query.order, &query.search];
+    let asked = Asked::read(&mut errors, parameters, "created_at, updated_at or name", (Sort::CreatedAt, Order::Asc));
     errors.finish()?;
     let mut rows = people::users(&state.store.read()?)?;
     rows.retain(|user| {
         let fits =
             role.is_none_or(|role| role == user.role) && status.is_none_or(|status| (status == UserStatus::Disabled) == user.disabled);
-        fits && found(search.as_ref(), &[&user.username])
+        fits && asked.finds(&[&user.username])
     });
-    match sort {
+    match asked.sort {
         // They come in the order they were made.
         Sort::CreatedAt => (),
         Sort::UpdatedAt => rows.sort_by_key(|user| user.updated_at),
         Sort::Name => rows.sort_by_cached_key(|user| user.username.to_lowercase()),
     }
-    if descending {
+    if asked.descending {
         rows.reverse();
     }
     let (users, pagination) = page.slice(rows);
@@ -105,7 +105,7 @@ pub async fn create(
     caller.require(own.max(body.role))?;
     let mut errors = FieldErrors::default();
     check_username(&mut errors, &body.username);
-    check_password(&mut errors, "password", &body.password);
+    check_password(&mut errors, "password", &body.password, &[&body.username]);
     errors.finish()?;
     let password = state.stretching.hash(&state.entropy, &body.password).await?;
     let now = state.now();
@@ -151,7 +151,8 @@ pub async fn update(
     }
     let mut errors = FieldErrors::default();
     if let Some(password) = &body.password {
-        check_password(&mut errors, "password", password);
+        let user = people::user(&state.store.read()?, &id)?;
+        check_password(&mut errors, "password", password, user.as_ref().map(|user| user.username.as_str()).as_slice());
     }
     errors.finish()?;
     let password = match &body.password {

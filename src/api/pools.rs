@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{ApiError, ErrorBody};
 use super::input::RawAmount;
-use super::listing::{OnOff, Order, descending, found, search, word};
+use super::listing::{Asked, OnOff, Order, word};
 use super::node_view::{NodeView, show};
 use super::nodes::{node_id, published};
 use super::pool_health::{PoolHealthView, PoolsHealth};
@@ -132,9 +132,8 @@ pub enum Sort {
     responses((status = 200, body = PoolList), (status = 400, body = ErrorBody)))]
 pub async fn list(State(state): State<AppState>, page: Page, Query(query): Query<PoolQuery>) -> Result<Json<PoolList>, ApiError> {
     let mut errors = FieldErrors::default();
-    let sort = word(&mut errors, "sort", query.sort.as_deref(), "created_at, updated_at, name or node_count").unwrap_or(Sort::CreatedAt);
-    let descending = descending(&mut errors, query.order.as_deref(), Order::Asc);
-    let search = search(&mut errors, query.search.as_deref());
+    let parameters = [&query.sort, &query.order, &query.search];
+    let asked = Asked::read(&mut errors, parameters, "created_at, updated_at, name or node_count", (Sort::CreatedAt, Order::Asc));
     let auto_scaling: Option<OnOff> = word(&mut errors, "auto_scaling", query.auto_scaling.as_deref(), "true or false");
     errors.finish()?;
     let read = state.store.read()?;
@@ -143,16 +142,16 @@ pub async fn list(State(state): State<AppState>, page: Page, Query(query): Query
     let mut rows = pools::list(&read)?;
     rows.retain(|pool| {
         let fits = auto_scaling.is_none_or(|wanted| (wanted == OnOff::True) == pool.auto_scaling);
-        fits && found(search.as_ref(), &[&pool.name, pool.id.as_str(), &pool.description])
+        fits && asked.finds(&[&pool.name, pool.id.as_str(), &pool.description])
     });
-    match sort {
+    match asked.sort {
         // They come in the order they were made.
         Sort::CreatedAt => (),
         Sort::UpdatedAt => rows.sort_by_key(|pool| pool.updated_at),
         Sort::Name => rows.sort_by(|a, b| a.name.cmp(&b.name)),
         Sort::NodeCount => rows.sort_by_key(|pool| count(pool)),
     }
-    if descending {
+    if asked.descending {
         rows.reverse();
     }
     let (rows, pagination) = page.slice(rows);

@@ -3,7 +3,7 @@
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::testing::{Site, T};
+use super::testing::{Site, T, request};
 use crate::crypto::jwt_encode;
 use crate::domain::address::PayoutAddress;
 use crate::domain::audit::Act;
@@ -72,6 +72,16 @@ impl World {
 
     pub(super) async fn get_as(&self, token: &str, path: &str) -> (StatusCode, Value) {
         self.site.as_bearer(token, Method::GET, &format!("/api/v1{path}"), None).await
+    }
+
+    /// As it is, for what is no JSON.
+    pub(super) async fn text(&self, path: &str) -> (StatusCode, String) {
+        let bearer = format!("Bearer {}", self.root);
+        let asked = request(Method::GET, &format!("/api/v1{path}"), None, &[("authorization", &bearer)]);
+        let response = self.site.send(asked).await;
+        let status = response.status();
+        let bytes = axum::body::to_bytes(response.into_body(), 1 << 24).await.unwrap();
+        (status, String::from_utf8(bytes.to_vec()).unwrap())
     }
 
     pub(super) async fn put_address(&self, token: &str, body: Value) -> (StatusCode, Value) {

@@ -8,10 +8,11 @@ use serde::Deserialize;
 use super::auth::Caller;
 use super::error::ApiError;
 use super::json::Json;
+use super::passwords::Line;
 use super::state::AppState;
 use super::two_factor::proved_or_fresh;
+use crate::domain::password::check_password;
 use crate::domain::refusal::FieldErrors;
-use crate::domain::user::check_password;
 use crate::storage::core::{audit, setup_steps};
 use crate::storage::recovery::{self, Kit};
 
@@ -32,11 +33,11 @@ pub struct KitRequest {
 #[utoipa::path(post, path = "/recovery-kit", tag = "operations", security(("access" = ["recovery:write"])), request_body = KitRequest, responses((status = 200, body = Kit), (status = 403, description = "the password or code is wrong, or wanted and missing")))]
 pub async fn make(State(state): State<AppState>, caller: Caller, Json(body): Json<KitRequest>) -> Result<impl IntoResponse, ApiError> {
     let mut errors = FieldErrors::default();
-    check_password(&mut errors, "passphrase", &body.passphrase);
+    check_password(&mut errors, "passphrase", &body.passphrase, &[]);
     errors.finish()?;
     proved_or_fresh(&state, &caller, body.password.as_deref(), body.totp.as_deref()).await?;
     let salt = recovery::salt(&state.entropy);
-    let key = state.stretching.stretch(&body.passphrase, salt).await?;
+    let key = state.stretching.stretch(Line::Known, &body.passphrase, salt).await?;
     let now = state.now();
     let kit = recovery::make(&state.store, &key, &salt, now.wall).map_err(|error| {
         tracing::error!(%error, "the recovery kit does not encode");

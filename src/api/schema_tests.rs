@@ -195,3 +195,51 @@ fn every_request_and_every_answer_has_an_example() {
     }
     assert!(requests > 15 && answers > 50, "{requests} requests, {answers} answers");
 }
+
+/// A value has no field that the schema does not name.
+fn documented(document: &Value, schema: &Value, value: &Value, at: &str) {
+    let schema = resolved(document, schema);
+    for (name, inner) in value.as_object().into_iter().flatten() {
+        assert!(schema["properties"].get(name).is_some(), "{at}.{name} is not in the document");
+        documented(document, &schema["properties"][name], inner, &format!("{at}.{name}"));
+    }
+    for inner in value.as_array().into_iter().flatten() {
+        documented(document, &schema["items"], inner, at);
+    }
+}
+
+#[test]
+fn the_wire_of_nodes_is_what_the_document_says() {
+    use crate::wire::{CommandsAnswer, CommandsRequest, EnrolRequest, LateAnswer, LateBatch, Report, ReportAnswer};
+    let document = document();
+    /// The example is read, and what it is written as is documented.
+    fn round<T: serde::de::DeserializeOwned + serde::Serialize>(document: &Value, path: &str, content: &Value) {
+        let read: T = serde_json::from_value(content["example"].clone()).unwrap_or_else(|error| panic!("{path}: {error}"));
+        documented(document, &content["schema"], &serde_json::to_value(read).unwrap(), path);
+    }
+    let answer = |path: &str| &document["paths"][format!("/api/v1{path}")]["post"]["responses"]["200"]["content"]["application/json"];
+    round::<Report>(&document, "/agent/report", body_of(&document, "/agent/report"));
+    round::<LateBatch>(&document, "/agent/late", body_of(&document, "/agent/late"));
+    round::<CommandsRequest>(&document, "/agent/commands", body_of(&document, "/agent/commands"));
+    round::<EnrolRequest>(&document, "/agent/enrol", body_of(&document, "/agent/enrol"));
+    round::<ReportAnswer>(&document, "/agent/report", answer("/agent/report"));
+    round::<LateAnswer>(&document, "/agent/late", answer("/agent/late"));
+    round::<CommandsAnswer>(&document, "/agent/commands", answer("/agent/commands"));
+    for path in ["/agent/report", "/agent/late", "/agent/commands"] {
+        let operation = &document["paths"][format!("/api/v1{path}")]["post"];
+        assert_eq!((&operation["security"], &operation["x-node-access"]), (&json!([{ "signer": [], "signature": [] }]), &json!("signed")));
+        assert!(operation["responses"]["200"]["headers"]["x-lucid-signature"].is_object(), "{path}");
+    }
+}
+
+/// A node of a later version sends more than this one knows.
+#[test]
+fn the_wire_of_nodes_takes_fields_that_it_does_not_know() {
+    let document = document();
+    let mut body = body_of(&document, "/agent/report")["example"].clone();
+    for place in ["", "/fingerprint", "/items/0", "/items/0/sample", "/items/0/sample/cpu", "/workload", "/workload/asked"] {
+        body.pointer_mut(place).expect(place)["of_tomorrow"] = json!(1);
+    }
+    let read: crate::wire::Report = super::json::parse(body.to_string().as_bytes()).unwrap();
+    assert_eq!(read.items.len(), 1);
+}

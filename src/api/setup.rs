@@ -13,10 +13,11 @@ use super::middleware::RequestInfo;
 use super::state::AppState;
 use crate::domain::audit::Actor;
 use crate::domain::ids::UserId;
+use crate::domain::password::check_password;
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::session::Carrier;
 use crate::domain::time::Timestamp;
-use crate::domain::user::{Role, User, check_password, check_username};
+use crate::domain::user::{Role, User, check_username};
 use crate::storage::core::{people, setup_steps};
 use crate::storage::setup_code;
 
@@ -106,7 +107,7 @@ pub async fn setup(
 fn check(body: &SetupRequest) -> Result<Option<Timestamp>, Refusal> {
     let mut errors = FieldErrors::default();
     check_username(&mut errors, &body.username);
-    check_password(&mut errors, "password", &body.password);
+    check_password(&mut errors, "password", &body.password, &[&body.username]);
     let client_time = body.client_time.as_deref().map(Timestamp::parse_rfc3339);
     errors.require(client_time != Some(None), "client_time", "must be an RFC 3339 time");
     errors.finish()?;

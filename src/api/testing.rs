@@ -1,6 +1,6 @@
 //! A manager in memory of the test, reached through its router.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Body;
@@ -123,6 +123,39 @@ impl Site {
 
     pub async fn get(&self, path: &str) -> (StatusCode, Value) {
         self.call(Method::GET, path, None, &[]).await
+    }
+}
+
+/// What is logged on this thread, every level, as text; clones are the same log.
+#[derive(Clone, Default)]
+pub struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl Logged {
+    /// Until the guard is dropped.
+    pub fn start() -> (Logged, tracing::subscriber::DefaultGuard) {
+        let logged = Logged::default();
+        let writer = logged.clone();
+        let format = tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::TRACE);
+        // With one subscriber alone, a line that another thread comes across first is judged by that thread, which has none, and stays silent.
+        let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+        let guard = tracing::subscriber::set_default(format.with_writer(move || writer.clone()).finish());
+        tracing::callsite::rebuild_interest_cache();
+        (logged, guard)
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl std::io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }
 

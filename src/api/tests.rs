@@ -3,7 +3,7 @@
 use axum::http::{Method, StatusCode};
 use axum::routing::get;
 
-use super::testing::{Site, json, request};
+use super::testing::{Logged, Site, json, request};
 use super::*;
 
 #[tokio::test]
@@ -50,19 +50,6 @@ async fn a_foreign_request_id_must_be_plain() {
     }
 }
 
-#[derive(Clone, Default)]
-struct Log(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn a_panic_is_a_500_with_its_request_id() {
     let site = Site::new();
@@ -74,20 +61,16 @@ async fn a_panic_is_a_500_with_its_request_id() {
         .layer(axum::middleware::from_fn_with_state(site.state.clone(), rates::by_address))
         .layer(axum::middleware::from_fn_with_state(site.state.clone(), middleware::observe))
         .with_state(site.state.clone());
-    let log = Log::default();
-    let written = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || written.clone()).finish();
-    let response = {
-        let _log = tracing::subscriber::set_default(subscriber);
-        let asked = request(Method::GET, "/boom", None, &[("x-request-id", "req-42")]);
-        tower::ServiceExt::oneshot(router, asked).await.unwrap()
-    };
+    let (logged, guard) = Logged::start();
+    let asked = request(Method::GET, "/boom", None, &[("x-request-id", "req-42")]);
+    let response = tower::ServiceExt::oneshot(router, asked).await.unwrap();
+    drop(guard);
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(response.headers()["x-request-id"], "req-42");
     assert_eq!(response.headers()["x-ratelimit-limit"], "2000", "a panic says how the rate stands, too");
     let body = json(response).await;
     assert_eq!(body["error"]["request_id"], "req-42");
-    let lines = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let lines = logged.text();
     assert!(lines.lines().any(|line| line.contains("a handler panicked") && line.contains("req-42") && line.contains("/boom")), "{lines}");
     assert_eq!(body["error"]["code"], "LUCID_ERR_5000");
     assert!(!body.to_string().contains("on purpose"));

@@ -14,9 +14,10 @@ use super::passwords::is_home;
 use super::people::{confirm_password, user_id};
 use super::state::AppState;
 use crate::domain::ids::UserId;
+use crate::domain::password::check_password;
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::totp::{self, Given, Proof, RECOVERY_CODES, SECRET_LEN, SecondFactor, seal_context};
-use crate::domain::user::{Role, User, check_password, username_key};
+use crate::domain::user::{Role, User, username_key};
 use crate::storage::core::people::{self, UserChange};
 use crate::storage::core::second_factor;
 
@@ -165,7 +166,7 @@ pub async fn confirm(State(state): State<AppState>, caller: Caller, Json(body): 
 #[serde(deny_unknown_fields)]
 pub struct PasswordChange {
     current_password: String,
-    /// 12 to 256 characters.
+    /// 12 to 256 characters, and not easy to guess.
     password: String,
 }
 
@@ -183,7 +184,8 @@ pub async fn change_password(
     let key = caller.session.ok_or(Refusal::NotSignedIn)?;
     confirm_password(&state, &caller, &body.current_password).await?;
     let mut errors = FieldErrors::default();
-    check_password(&mut errors, "password", &body.password);
+    let user = people::user(&state.store.read()?, &id)?;
+    check_password(&mut errors, "password", &body.password, user.as_ref().map(|user| user.username.as_str()).as_slice());
     errors.finish()?;
     let change = UserChange { password: Some(state.stretching.hash(&state.entropy, &body.password).await?), ..UserChange::default() };
     let act = caller.act(state.now());

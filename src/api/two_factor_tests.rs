@@ -4,7 +4,7 @@ use axum::http::{Method, StatusCode};
 use data_encoding::BASE32;
 use serde_json::{Value, json};
 
-use super::testing::{PASSWORD, Site};
+use super::testing::{Logged, PASSWORD, Site};
 use crate::domain::totp::{RECOVERY_CODES, STEP_SECONDS, code_at};
 use crate::storage::core::{audit, people};
 use crate::storage::table::encode;
@@ -290,30 +290,9 @@ async fn nobody_is_locked_out_by_the_failures_of_others() {
     assert_eq!(from("203.0.113.9", PASSWORD).await, StatusCode::OK, "and the wait has an end elsewhere");
 }
 
-/// What is logged on this thread, every level.
-#[derive(Clone, Default)]
-struct Logged(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
-
-impl std::io::Write for Logged {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn no_password_code_or_token_is_logged_or_audited() {
-    let logged = Logged::default();
-    let writer = logged.clone();
-    let log = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
-    // With one subscriber alone, a line that another thread comes across first is judged by that thread, which has none, and stays silent.
-    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
-    let _guard = tracing::subscriber::set_default(log);
-    tracing::callsite::rebuild_interest_cache();
+    let (logged, _guard) = Logged::start();
     let site = Site::new();
     let root = site.set_up().await;
     let (_, made) = site.post(&root, "/tokens", json!({"name": "n", "role": "admin", "expires_in_days": 1})).await;
@@ -331,7 +310,7 @@ async fn no_password_code_or_token_is_logged_or_audited() {
     site.as_bearer("a-stolen-token", Method::GET, "/api/v1/nodes", None).await;
     let (status, audited) = site.as_bearer(&token, Method::GET, "/api/v1/audit?limit=100", None).await;
     assert_eq!(status, StatusCode::OK);
-    let log = String::from_utf8(logged.0.lock().unwrap().clone()).unwrap();
+    let log = logged.text();
     assert!(log.contains("/auth/login"), "requests are logged: {log}");
     let enrolment = enrolment["token"].as_str().unwrap().split('.').nth(1).unwrap();
     let secrets = [PASSWORD, "a wrong password!", "AAAA-BBBB-CCCC-DDDD", "a-stolen-token", root.as_str(), token.as_str(), program.as_str()];

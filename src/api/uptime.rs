@@ -85,11 +85,13 @@ fn slots(state: &AppState, node: &Node, now: Now) -> Result<UptimeSlots, Fault> 
 }
 
 fn letter(node: &Node, slot: Slot, state: SlotState) -> char {
-    let counts = node.enrolled_from.is_some_and(|from| from <= slot) && node.eligible_in(slot) == Eligible::InService;
+    let in_service = node.eligible_in(slot) == Eligible::InService;
+    let counts = in_service && node.enrolled_from.is_some_and(|from| from <= slot);
     match state {
         SlotState::Proven => 'p',
         SlotState::Missed => 'm',
-        SlotState::Attested => 'a',
+        SlotState::Attested if in_service => 'a',
+        SlotState::Attested => 'x',
         SlotState::Unobserved | SlotState::Pending if !counts => 'x',
         SlotState::Unobserved => 'u',
         SlotState::Pending => 'o',

@@ -11,7 +11,8 @@ use crate::crypto::{self, PublicKey};
 
 /// Hashes (hex, 16 bytes) of what identifies a machine, each salted with the hash of the manager's key (which an agent knows
 /// from its token, before it knows the manager's id), so that two managers cannot compare notes. Drift detection, not attestation: whoever has root can report anything.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = MachineFingerprint)]
 pub struct Fingerprint {
     pub machine_id: Option<String>,
     pub board_serial: Option<String>,

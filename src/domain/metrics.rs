@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 /// All that is measured every 30 s; field names are those of seed 004's `ResourceMetrics`.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Measurement)]
 pub struct Sample {
     #[serde(default)]
     pub cpu: Cpu,
@@ -28,7 +29,7 @@ pub struct Cpu {
     #[schema(minimum = 0)]
     pub frequency_mhz: Option<f64>,
     /// 1, 5 and 15 minutes.
-    #[schema(value_type = Option<Vec<f64>>, max_items = 3)]
+    #[schema(value_type = Option<Vec<f64>>, min_items = 3, max_items = 3)]
     pub load_average: Option<[f64; 3]>,
     pub temperature_celsius: Option<f64>,
 }

@@ -32,6 +32,7 @@ pub mod money;
 pub mod node;
 pub mod node_event;
 pub mod overlay;
+pub mod password;
 pub mod payout;
 pub mod pool;
 pub mod pool_health;

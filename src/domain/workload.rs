@@ -128,8 +128,9 @@ pub enum Enforcement {
 }
 
 /// What the workload may use; absent = as much as there is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
+#[schema(as = WorkloadLimits)]
 pub struct Limits {
     /// Hundredths of a percent of the whole machine.
     pub cpu_hundredths: Option<u32>,
@@ -184,7 +185,8 @@ fn scaled(value: f64, by: f64) -> u64 {
 }
 
 /// A limit, and whether anything enforces it. `limit` is in the unit of `Limits`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = WorkloadLimitReport)]
 pub struct LimitReport {
     pub resource: LimitedResource,
     pub limit: u64,
@@ -195,7 +197,7 @@ pub struct LimitReport {
 }
 
 /// What the supervisor of a node says. All fields are optional on the wire, so that versions can differ.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
 pub struct WorkloadReport {
     /// The agent's configuration names a workload.
@@ -272,7 +274,7 @@ fn cut(text: &mut String) {
 }
 
 /// What the workload should do. Idempotent: the same revision again changes nothing, an older one is not followed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WorkloadOrder {
     /// Of the manager's store: grows when a store is restored.
     pub generation: u32,

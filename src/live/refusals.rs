@@ -15,7 +15,8 @@ use crate::domain::time::{BootMs, Now, Timestamp};
 pub const MAX_KINDS: usize = 64;
 /// Time between two writes of what was counted: how often `take` is called.
 pub const FLUSH: Duration = Duration::from_secs(300);
-/// This many of a kind since the last write are written at once too: with the first they are the five that raise an alarm.
+/// This many more of a kind are written at once too: with the first they are as many as raise an alarm, so that who reads the log after one finds why. The
+/// alarm itself waits for no write: `failures` counts for it.
 const ALARM: u32 = 4;
 /// Kinds that one write tells apart, the most frequent first; the others become one entry.
 const TOLD_APART: usize = 4;

@@ -63,6 +63,11 @@ impl NodeEntry {
         }
     }
 
+    /// When the node was or will be out of service: from each slot to before the other.
+    pub fn out_of_service(&self) -> Vec<(Slot, Slot)> {
+        [Eligible::Maintenance, Eligible::Draining, Eligible::Suspended].iter().flat_map(|out| self.eligible.spans_of(out)).collect()
+    }
+
     /// The node's time in `slot` counts: enrolled and in service.
     pub fn counts_in(&self, slot: Slot) -> bool {
         self.enrolled_from.is_some_and(|from| from <= slot) && *self.eligible.at(slot) == Eligible::InService

@@ -373,6 +373,7 @@ impl Intake {
             acks,
             untimed: (!untimed.is_empty()).then(|| Untimed { boot_id: self.boot_id.clone(), items: untimed }),
             places_untimed: trust.is_some() && state.untimed_bytes > 0,
+            resting: Vec::new(),
             reopening: self.reopening(now),
             trust: trust.map(|wall_minus_boot_ms| Anchor { boot_id: self.boot_id.clone(), wall_minus_boot_ms }),
             flushed_at: now.trusted.then_some(now.wall),

@@ -106,7 +106,11 @@ impl Store {
         let in_service = |slot| nodes.iter().filter(|node| node.counts_in(slot)).map(|node| node.index).collect();
         // Before the batch is taken: what fails here has taken nothing.
         let thresholds = AllThresholds::load(&self.read()?)?;
-        let batch = Arc::new(self.intake.start_flush(now, wall_minus_boot_ms, in_service));
+        let mut batch = self.intake.start_flush(now, wall_minus_boot_ms, in_service);
+        if batch.places_untimed {
+            batch.resting = nodes.iter().map(|node| (node.index, node.out_of_service())).filter(|(_, spans)| !spans.is_empty()).collect();
+        }
+        let batch = Arc::new(batch);
         let written = Arc::clone(&batch);
         let pools: HashMap<NodeIndex, Option<PoolIndex>> = nodes.iter().map(|node| (node.index, *node.pool.latest())).collect();
         let is_within =

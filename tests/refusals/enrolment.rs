@@ -278,7 +278,12 @@ async fn reports_count_once_and_only_as_their_node_signed_them() {
     let (_, answer) = request(&site.client, Method::POST, PATH_REPORT, &named, Some(&text)).await;
     guarded.refused("an unknown node", answer, (404, "5001", "NodeNotFound")).await;
     let (_, answer) = request(&site.client, Method::POST, PATH_REPORT, &named[..1], Some(&text)).await;
-    guarded.refused("no node at all", answer, (400, "1001", "Malformed")).await;
+    guarded.refused("no node at all", answer, (401, "2001", "NotSignedIn")).await;
+    let (_, answer) = request(&site.client, Method::POST, PATH_REPORT, &[(HEADER_NODE, node.id.as_str())], Some(&text)).await;
+    guarded.refused("no signature", answer, (401, "2001", "NotSignedIn")).await;
+    let misnamed = [(HEADER_SIGNATURE, signature.as_str()), (HEADER_NODE, "somebody")];
+    let (_, answer) = request(&site.client, Method::POST, PATH_REPORT, &misnamed, Some(&text)).await;
+    guarded.refused("no id of a node", answer, (400, "1001", "Malformed")).await;
 }
 
 #[tokio::test]

@@ -133,6 +133,10 @@ struct Who {
 /// A route may, a caller may not: the refusal. None: the caller gets past the door.
 fn refusal(route: &Route, who: &Who, id: Id) -> Option<(u16, &'static str, &'static str)> {
     const NOT_ALLOWED: Option<(u16, &str, &str)> = Some((403, "2003", "NotAllowed"));
+    // No token, no session and no role stands for a signature.
+    if route.nodes == "signed" {
+        return Some((401, "2001", "NotSignedIn"));
+    }
     let scopes = route.scopes.as_ref()?;
     match &who.kind {
         Kind::Anonymous => Some((401, "2001", "NotSignedIn")),

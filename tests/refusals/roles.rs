@@ -86,6 +86,9 @@ const WITHOUT_ROLE: &[(&str, &str)] = &[
     ("POST", "/auth/node/challenge"),
     ("POST", "/auth/node/token"),
     ("POST", "/agent/enrol"),
+    ("POST", "/agent/report"),
+    ("POST", "/agent/late"),
+    ("POST", "/agent/commands"),
 ];
 
 /// Routes whose handler asks for more than the door: who changes another needs the listed role.

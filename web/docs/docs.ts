@@ -160,7 +160,8 @@ function show(api: OpenApi): void {
 
   function access(operation: Operation): HTMLElement {
     const scopes = [...new Set((operation.security ?? []).flatMap((scheme) => Object.values(scheme).flat()))];
-    const said = scopes.length ? scopes.map((scope) => `scope ${scope}`) : ['public'];
+    const open = operation['x-node-access'] === 'signed' ? [] : ['public'];
+    const said = scopes.length ? scopes.map((scope) => `scope ${scope}`) : open;
     if (operation['x-roles']?.length) said.push(`roles ${operation['x-roles'].join(', ')}`);
     if (operation['x-node-access'] && operation['x-node-access'] !== 'none') said.push(`nodes: ${operation['x-node-access']}`);
     if (operation['x-fresh-factor']) said.push('confirmed session');

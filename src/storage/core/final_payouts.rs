@@ -135,7 +135,6 @@ pub fn forfeit(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, id: 
     }
     accruals::post(tx, node.index, forfeit.through, &forfeit.leaves, act.now)?;
     let mut given_up = give_up(tx, act, &node, books(), &forfeit.reason, &forfeit.by)?;
-    given_up.extend(below_a_unit(tx, node.index)?);
     let held = forfeit.leaves.iter().filter(|(epoch, _)| ledger::accrued(tx, node.index).is_ok_and(|accrued| *epoch > accrued.through));
     let (held, open_slots) = (held.count(), forfeit.open_slots);
     if held > 0 {
@@ -159,8 +158,7 @@ pub fn finish(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, index
         }
     }
     let simulated = books().filter(|book| book.settlement == Settlement::Simulated);
-    let mut given_up = give_up(tx, act, &node, simulated, "the dry run's book of a node that left", &row.by)?;
-    given_up.extend(below_a_unit(tx, index)?);
+    let given_up = give_up(tx, act, &node, simulated, "the dry run's book of a node that left", &row.by)?;
     let draft = act.draft("node.final_payout.done", node.id.as_str());
     let draft = if given_up.is_empty() { draft } else { draft.because(format!("given up: {}", given_up.join(", "))) };
     audit::append(tx, draft)?;
@@ -192,8 +190,12 @@ fn give_up(
     Ok(given_up)
 }
 
-/// Fractions of a unit can never be posted; the audit log says what they were.
-fn below_a_unit(read: &impl Read, node: NodeIndex) -> Result<Vec<String>, Fault> {
-    let accrued = ledger::accrued(read, node)?;
-    Ok(accrued.remainders.iter().map(|(currency, rest)| format!("{} x 10^-12 units of {currency}", rest.0)).collect())
+/// Fractions of a unit can never be posted: what a node that is deleted loses by that, for the audit log.
+pub(super) fn below_a_unit(read: &impl Read, node: NodeIndex) -> Result<Option<String>, Fault> {
+    let mut lost = Vec::new();
+    for (currency, rest) in ledger::accrued(read, node)?.remainders {
+        let rest = rest.to_decimal(currency).map_err(|overflow| Fault::Invariant(overflow.to_string()))?;
+        lost.push(format!("{rest} {currency}"));
+    }
+    Ok((!lost.is_empty()).then(|| format!("below one unit, given up: {}", lost.join(", "))))
 }

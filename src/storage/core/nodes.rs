@@ -9,7 +9,7 @@ use super::tables::{Index, NODE_IDS, NODE_KEYS, NODE_NAMES, NODES, RETIRED_NODES
 use super::{alerts, allocations, audit, commands, epochs, final_payouts, ledger, maintenance, meta, node_events, pools, thresholds};
 use crate::crypto::PublicKey;
 use crate::domain::alert::Severity;
-use crate::domain::audit::Act;
+use crate::domain::audit::{Act, Draft};
 use crate::domain::command::Action;
 use crate::domain::enrolment::Fingerprint;
 use crate::domain::ids::{NodeId, NodeIndex, PoolId, PoolIndex};
@@ -259,7 +259,9 @@ pub fn delete(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, id: &
     alerts::resolve(tx, FINGERPRINT_DRIFT, id.as_str(), act.now.wall)?;
     directory::forget(tx, directory, node.index);
     node_events::append(tx, node.index, NodeEvent::by(act, Kind::Deleted, None))?;
-    audit::append(tx, act.draft("node.delete", id.as_str()))?;
+    let draft = act.draft("node.delete", id.as_str());
+    let draft = final_payouts::below_a_unit(tx, node.index)?.into_iter().fold(draft, Draft::because);
+    audit::append(tx, draft)?;
     Ok(node)
 }
 

@@ -147,6 +147,8 @@ pub struct Batch {
     pub untimed: Option<Untimed>,
     /// Untimed reports of this boot are to get their slots, with what the start of this process reopened.
     pub places_untimed: bool,
+    /// Nodes that were out of service, and when: from each slot to before the other. What they sent untimed proves nothing of that time.
+    pub resting: Vec<(NodeIndex, Vec<(Slot, Slot)>)>,
     pub reopening: Option<Reopening>,
     /// Present while the clock is trusted.
     pub trust: Option<Anchor>,
@@ -205,7 +207,7 @@ pub fn flush(tx: &mut WriteTx<'_>, batch: &Batch) -> Result<(), TxError> {
         tx.put(UNTIMED, &next, untimed)?;
     }
     if let Some(anchor) = batch.trust.as_ref().filter(|_| batch.places_untimed) {
-        place_untimed(tx, anchor, batch.reopening, &mut samples, &mut rows)?;
+        place_untimed(tx, anchor, batch, &mut samples, &mut rows)?;
     }
     for (slot, row) in rows {
         merge_row(tx, slot, &row)?;
@@ -227,16 +229,20 @@ pub fn flush(tx: &mut WriteTx<'_>, batch: &Batch) -> Result<(), TxError> {
 fn place_untimed(
     tx: &mut WriteTx<'_>,
     anchor: &Anchor,
-    reopening: Option<Reopening>,
+    batch: &Batch,
     samples: &mut Samples,
     rows: &mut BTreeMap<Slot, SlotRow>,
 ) -> Result<(), TxError> {
+    let rests = |node: NodeIndex, slot: Slot| {
+        let spans = batch.resting.iter().filter(|(of, _)| *of == node).flat_map(|(_, spans)| spans);
+        spans.into_iter().any(|(from, until)| (*from..*until).contains(&slot))
+    };
     for (number, untimed) in tx.scan(UNTIMED, .., usize::MAX)? {
         if untimed.boot_id == anchor.boot_id {
             for item in untimed.items {
-                let (slot, proves) = anchor.place(&item, reopening);
+                let (slot, proves) = anchor.place(&item, batch.reopening);
                 let row = rows.entry(slot).or_default();
-                if proves {
+                if proves && !rests(item.node, slot) {
                     row.prove(item.node);
                 } else {
                     row.attest(item.node);

@@ -21,6 +21,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/agent/commands": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Tell what the supervisor did, and ask for the next order
+         * @description Signed like a report. Waits for an order while a command is under way, if it is asked to.
+         */
+        post: operations["post_agent_commands"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/agent/enrol": {
         parameters: {
             query?: never;
@@ -35,6 +55,47 @@ export interface paths {
          * @description The body is the agent's, signed with the key in it (`x-lucid-signature`); the answer is signed with the manager's.
          */
         post: operations["post_agent_enrol"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/agent/late": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Report measurements that came too late
+         * @description Out of the agent's spool, signed like a report. Answered after a commit; sending it again changes nothing.
+         */
+        post: operations["post_agent_late"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/agent/report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Report measurements
+         * @description Every 30 s, signed by the node (`x-lucid-signature`: hex Ed25519 over what the agent protocol lists, the exact bytes of the body among it); the answer is
+         *     signed by the manager in the same way. Fields that are not known here are ignored, so that versions can differ.
+         */
+        post: operations["post_agent_report"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2513,6 +2574,38 @@ export interface components {
             /** @description Why it is not trusted. */
             why?: string | null;
         };
+        /** @description Signed by the manager. */
+        CommandsAnswer: {
+            /** @description Too many wait already: the next order comes with the answer to a report. */
+            busy?: boolean;
+            command?: components["schemas"]["WorkloadOrder"] | null;
+            /** @description A command has not ended. */
+            pending?: boolean;
+        };
+        /**
+         * @description `POST /api/v1/agent/commands`: tells at once what the supervisor did, and waits for the next order while a command is under way. Envelope:
+         *     incarnation, and `number` as seq.
+         */
+        CommandsRequest: {
+            /**
+             * Format: int64
+             * @description The one whose report was accepted last.
+             */
+            incarnation: number;
+            /**
+             * Format: int64
+             * @description Grows with every request of the incarnation: a recorded one says nothing.
+             */
+            number: number;
+            /** Format: int32 */
+            protocol: number;
+            /**
+             * Format: int64
+             * @description How long to wait for an order, at most `MAX_POLL_MS`.
+             */
+            wait_ms?: number;
+            workload: components["schemas"]["WorkloadReport"];
+        };
         ComplianceReport: {
             address_changes: components["schemas"]["Listed"];
             approvals: components["schemas"]["Listed"];
@@ -2648,6 +2741,31 @@ export interface components {
         Eligible: "in_service" | "draining" | "maintenance" | "suspended";
         /** @enum {string} */
         Enforcement: "cgroup" | "rlimit" | "none";
+        /** @description Answer to enrolment, signed by the manager; the agent checks `manager_key` against the hash in its token. */
+        EnrolAnswer: {
+            manager_id: string;
+            /** @description Hex Ed25519; pinned from here on. */
+            manager_key: string;
+            node_id: string;
+            node_name: string;
+        };
+        /**
+         * @description `POST /api/v1/agent/enrol`. Signed with the key in it: proof that the sender holds it. Envelope: manager
+         *     and node empty, incarnation and seq 0.
+         */
+        EnrolRequest: {
+            agent_version: string;
+            fingerprint: components["schemas"]["MachineFingerprint"];
+            hardware: components["schemas"]["HardwareInfo"];
+            /** @description Wanted name; the manager makes one unique from it when it is taken. */
+            name: string;
+            /** Format: int32 */
+            protocol: number;
+            /** @description Hex Ed25519. */
+            public_key: string;
+            /** @description `id.secret.hash-of-manager-key`. */
+            token: string;
+        };
         EnrolmentRequest: {
             address?: string | null;
             /** @description RFC 3339, UTC. */
@@ -3074,6 +3192,39 @@ export interface components {
             /** @description With it, where the account has a second factor: a code, or a recovery code. */
             totp?: string | null;
         };
+        LateAnswer: {
+            /**
+             * Format: int32
+             * @description The node already had a sample in that slot.
+             */
+            duplicate: number;
+            /**
+             * Format: int32
+             * @description Too old, in the future, or older than retention.
+             */
+            refused: number;
+            /**
+             * Format: int32
+             * @description Stored now.
+             */
+            stored: number;
+        };
+        /**
+         * @description `POST /api/v1/agent/late`: from the overflow spool, oldest first. Envelope: incarnation of the sender,
+         *     seq 0. Answered after a commit; sending it again changes nothing.
+         */
+        LateBatch: {
+            /** Format: int64 */
+            incarnation: number;
+            items: components["schemas"]["LateItem"][];
+            /** Format: int32 */
+            protocol: number;
+        };
+        LateItem: {
+            sample: components["schemas"]["Measurement"];
+            /** Format: int32 */
+            slot: number;
+        };
         /** @description The few numbers of a sample that lists show. Absent = not available. */
         LatestSample: {
             /** Format: double */
@@ -3203,6 +3354,18 @@ export interface components {
             score: number;
             state: components["schemas"]["ScoreState"];
         };
+        /**
+         * @description Hashes (hex, 16 bytes) of what identifies a machine, each salted with the hash of the manager's key (which an agent knows
+         *     from its token, before it knows the manager's id), so that two managers cannot compare notes. Drift detection, not attestation: whoever has root can report anything.
+         */
+        MachineFingerprint: {
+            board_serial?: string | null;
+            cpu?: string | null;
+            disk_id?: string | null;
+            machine_id?: string | null;
+            macs?: string | null;
+            memory?: string | null;
+        };
         Maintenance: {
             /** @description Null when it has begun. */
             from?: string | null;
@@ -3305,6 +3468,14 @@ export interface components {
              */
             recovery_codes_left?: number | null;
             user: components["schemas"]["UserView"];
+        };
+        /** @description All that is measured every 30 s; field names are those of seed 004's `ResourceMetrics`. */
+        Measurement: {
+            cpu?: components["schemas"]["CpuMetrics"];
+            disk?: components["schemas"]["DiskMetrics"];
+            gpu?: components["schemas"]["GpuMetrics"] | null;
+            memory?: components["schemas"]["MemoryMetrics"];
+            network?: components["schemas"]["NetworkMetrics"];
         };
         MemberSeries: {
             name: string;
@@ -3740,6 +3911,38 @@ export interface components {
             scaling_policy?: components["schemas"]["ScalingPolicy"] | null;
         };
         /**
+         * @description `POST /api/v1/agent/report`. Envelope: incarnation and seq of this body. Items in ascending seq; the last one is the
+         *     present measurement, those before it were not accepted or not durable yet.
+         */
+        NodeReport: {
+            agent_version: string;
+            /** @description What this agent and its machine can do, such as `cgroup2:memory`. */
+            capabilities?: string[];
+            /**
+             * Format: int64
+             * @description Measurements lost for good since the agent started (ring and spool full).
+             */
+            dropped?: number;
+            fingerprint: components["schemas"]["MachineFingerprint"];
+            /** Format: int64 */
+            incarnation: number;
+            items: components["schemas"]["ReportItem"][];
+            /** Format: int32 */
+            protocol: number;
+            /**
+             * Format: int64
+             * @description `run` of the last answer. Without the manager's present run a report proves nothing, so that a recorded one is
+             *     worthless after a restart; the answer names the run to use.
+             */
+            run?: number | null;
+            /**
+             * Format: int64
+             * @description Highest seq in `items`.
+             */
+            seq: number;
+            workload?: components["schemas"]["WorkloadReport"] | null;
+        };
+        /**
          * @description What nodes are ordered by.
          * @default created_at
          * @enum {string}
@@ -3833,7 +4036,7 @@ export interface components {
         };
         PasswordChange: {
             current_password: string;
-            /** @description 12 to 256 characters. */
+            /** @description 12 to 256 characters, and not easy to guess. */
             password: string;
         };
         /** @description Who paid for a node's time, and at what price, in the epoch's first slot. */
@@ -4297,6 +4500,52 @@ export interface components {
             /** @description A code of the authenticator app, or a recovery code. */
             totp: string;
         };
+        /** @description Answer to a report, signed by the manager. */
+        ReportAnswer: {
+            /**
+             * Format: int64
+             * @description Everything up to here is in the manager's memory or store.
+             */
+            accepted_seq: number;
+            command?: components["schemas"]["WorkloadOrder"] | null;
+            /**
+             * Format: int64
+             * @description Everything up to here survives a power cut of the manager: forget it.
+             */
+            durable_seq: number;
+            /** @description Running SHA-256 over the accepted reports of this node, hex; the agent keeps it. */
+            evidence_hash: string;
+            /** @description A command has not ended: its outcome is wanted at once, and more may follow. Ask at `PATH_COMMANDS`. */
+            pending?: boolean;
+            /**
+             * Format: int64
+             * @description Where in each slot this node should report, in milliseconds after its start.
+             */
+            phase_ms: number;
+            /**
+             * Format: int64
+             * @description Random per manager start. When it changes, fall back to `durable_seq` and send the rest again at once.
+             */
+            run: number;
+            slot?: components["schemas"]["SlotNow"] | null;
+        };
+        /** @description One measurement with the slot it belongs to. */
+        ReportItem: {
+            /**
+             * Format: int64
+             * @description Milliseconds between the measurement and the sending of this request, by the agent's boot clock.
+             */
+            age_ms: number;
+            /** @description Whether the configured workload ran when this was measured; absent where none is configured. */
+            running?: boolean | null;
+            sample: components["schemas"]["Measurement"];
+            /**
+             * Format: int64
+             * @description Within the incarnation, counting from 1.
+             */
+            seq: number;
+            witness?: components["schemas"]["SlotWitness"] | null;
+        };
         RequestList: {
             enrolment_requests: components["schemas"]["EnrolmentRequest"][];
             pagination: components["schemas"]["Pagination"];
@@ -4604,11 +4853,28 @@ export interface components {
         };
         /** @enum {string} */
         Severity: "info" | "warning" | "critical";
+        SlotNow: {
+            /** @description Beacon of (this node, this slot), hex. Keep it with the item it answers. */
+            beacon: string;
+            /**
+             * Format: int64
+             * @description Milliseconds since the slot began, when this answer was made.
+             */
+            offset_ms: number;
+            /** Format: int32 */
+            slot: number;
+        };
         /**
          * @description What a slot was for a node, as far as is known now.
          * @enum {string}
          */
         SlotState: "proven" | "missed" | "attested" | "unobserved" | "pending";
+        /** @description What the manager gave out during a slot, for this node only. */
+        SlotWitness: {
+            beacon: string;
+            /** Format: int32 */
+            slot: number;
+        };
         /**
          * @description Who asked for it.
          * @enum {string}
@@ -4961,6 +5227,121 @@ export interface components {
             /** @description `percent` of the whole machine, `bytes` or `mbps`. */
             unit: string;
         };
+        /** @description A limit, and whether anything enforces it. `limit` is in the unit of `Limits`. */
+        WorkloadLimitReport: {
+            enforcement: components["schemas"]["Enforcement"];
+            /** Format: int64 */
+            limit: number;
+            /** @description Why not better; absent where a control group does it. */
+            reason?: string | null;
+            resource: components["schemas"]["LimitedResource"];
+        };
+        /** @description What the workload may use; absent = as much as there is. */
+        WorkloadLimits: {
+            /**
+             * Format: int32
+             * @description Hundredths of a percent of the whole machine.
+             * @default null
+             */
+            cpu_hundredths?: number | null;
+            /**
+             * Format: int64
+             * @default null
+             */
+            disk_bytes?: number | null;
+            /**
+             * Format: int64
+             * @default null
+             */
+            memory_bytes?: number | null;
+            /**
+             * Format: int64
+             * @default null
+             */
+            network_kbps?: number | null;
+        };
+        /** @description What the workload should do. Idempotent: the same revision again changes nothing, an older one is not followed. */
+        WorkloadOrder: {
+            /**
+             * Format: int64
+             * @description Until the command that asked for it expires; the wanted state stands after that too.
+             */
+            deadline_ms?: number | null;
+            /**
+             * Format: int32
+             * @description Of the manager's store: grows when a store is restored.
+             */
+            generation: number;
+            limits?: components["schemas"]["WorkloadLimits"];
+            /**
+             * Format: int32
+             * @description Grows with every ordered restart.
+             */
+            restart_count: number;
+            /**
+             * Format: int64
+             * @description Of this node, growing with every command.
+             */
+            revision: number;
+            wanted: components["schemas"]["Wanted"];
+        };
+        /** @description What the supervisor of a node says. All fields are optional on the wire, so that versions can differ. */
+        WorkloadReport: {
+            /**
+             * @description As ordered.
+             * @default {
+             *       "cpu_hundredths": null,
+             *       "disk_bytes": null,
+             *       "memory_bytes": null,
+             *       "network_kbps": null
+             *     }
+             */
+            asked?: components["schemas"]["WorkloadLimits"];
+            /**
+             * @description The agent's configuration names a workload.
+             * @default false
+             */
+            configured?: boolean;
+            /**
+             * Format: int32
+             * @description Of the newest order that was taken over; `state` already follows it.
+             * @default 0
+             */
+            generation?: number;
+            /** @default null */
+            last_exit?: components["schemas"]["WorkloadExit"] | null;
+            /** @default [] */
+            limits?: components["schemas"]["WorkloadLimitReport"][];
+            /**
+             * Format: int32
+             * @default null
+             */
+            pid?: number | null;
+            /**
+             * @description Why it failed or backs off.
+             * @default null
+             */
+            reason?: string | null;
+            /**
+             * Format: int32
+             * @description Starts after an end that nobody had ordered, since the agent first started it.
+             * @default 0
+             */
+            restarts?: number;
+            /**
+             * Format: int64
+             * @default 0
+             */
+            revision?: number;
+            /**
+             * Format: int64
+             * @description Milliseconds since `state` began, by the agent's boot clock.
+             * @default 0
+             */
+            since_ms?: number;
+            /** @default stopped */
+            state?: components["schemas"]["WorkloadState"];
+        };
         /** @enum {string} */
         WorkloadState: "starting" | "running" | "stopping" | "stopped" | "backing_off" | "failed";
     };
@@ -5131,6 +5512,132 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    post_agent_commands: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "incarnation": 1,
+                 *       "number": 1,
+                 *       "protocol": 1,
+                 *       "wait_ms": 1,
+                 *       "workload": {
+                 *         "asked": {
+                 *           "cpu_hundredths": 1,
+                 *           "disk_bytes": 1,
+                 *           "memory_bytes": 1,
+                 *           "network_kbps": 1
+                 *         },
+                 *         "configured": false,
+                 *         "generation": 0,
+                 *         "last_exit": {
+                 *           "code": 1,
+                 *           "signal": 1
+                 *         },
+                 *         "limits": [],
+                 *         "pid": 1,
+                 *         "reason": "text",
+                 *         "restarts": 0,
+                 *         "revision": 0,
+                 *         "since_ms": 0,
+                 *         "state": "starting"
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["CommandsRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    /** @description the manager's, hex */
+                    "x-lucid-signature"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "busy": false,
+                     *       "command": {
+                     *         "deadline_ms": 1,
+                     *         "generation": 1,
+                     *         "limits": {
+                     *           "cpu_hundredths": 1,
+                     *           "disk_bytes": 1,
+                     *           "memory_bytes": 1,
+                     *           "network_kbps": 1
+                     *         },
+                     *         "restart_count": 1,
+                     *         "revision": 1,
+                     *         "wanted": "running"
+                     *       },
+                     *       "pending": false
+                     *     }
+                     */
+                    "application/json": components["schemas"]["CommandsAnswer"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            408: components["responses"]["BodyTooSlow"];
+            /** @description it was heard before */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description the body is larger than 1 MiB */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            /** @description a newer protocol */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     post_agent_enrol: {
         parameters: {
             query?: never;
@@ -5140,19 +5647,72 @@ export interface operations {
         };
         requestBody: {
             content: {
-                /** @example text */
-                "application/json": string;
+                /**
+                 * @example {
+                 *       "agent_version": "text",
+                 *       "fingerprint": {
+                 *         "board_serial": "text",
+                 *         "cpu": "text",
+                 *         "disk_id": "text",
+                 *         "machine_id": "text",
+                 *         "macs": "text",
+                 *         "memory": "text"
+                 *       },
+                 *       "hardware": {
+                 *         "cpu": {
+                 *           "architecture": "aarch64",
+                 *           "cores": 4,
+                 *           "frequency_mhz": 1800
+                 *         },
+                 *         "gpu": {
+                 *           "compute_capability": "8.7",
+                 *           "memory_bytes": 1,
+                 *           "model": "VideoCore VI"
+                 *         },
+                 *         "memory": {
+                 *           "total_bytes": 4000000000,
+                 *           "type": "LPDDR4"
+                 *         },
+                 *         "network": [
+                 *           {
+                 *             "interface": "eth0",
+                 *             "mac_address": "dc:a6:32:00:00:01",
+                 *             "speed_mbps": 1000
+                 *           }
+                 *         ],
+                 *         "storage": {
+                 *           "interface": "SATA",
+                 *           "total_bytes": 32000000000,
+                 *           "type": "SSD"
+                 *         }
+                 *       },
+                 *       "name": "attic-pi",
+                 *       "protocol": 1,
+                 *       "public_key": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                 *       "token": "text"
+                 *     }
+                 */
+                "application/json": components["schemas"]["EnrolRequest"];
             };
         };
         responses: {
             /** @description OK */
             200: {
                 headers: {
+                    /** @description the manager's, hex */
+                    "x-lucid-signature"?: string;
                     [name: string]: unknown;
                 };
                 content: {
-                    /** @example text */
-                    "application/json": string;
+                    /**
+                     * @example {
+                     *       "manager_id": "manager_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "manager_key": "text",
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "node_name": "attic-pi"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["EnrolAnswer"];
                 };
             };
             /** @description an admin has to approve this machine: ask again after Retry-After */
@@ -5219,6 +5779,371 @@ export interface operations {
             415: components["responses"]["NotJson"];
             421: components["responses"]["WrongHost"];
             /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_agent_late: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "incarnation": 1,
+                 *       "items": [
+                 *         {
+                 *           "sample": {
+                 *             "cpu": {
+                 *               "cores": 1,
+                 *               "frequency_mhz": 0,
+                 *               "load_average": [
+                 *                 1.5,
+                 *                 1.5,
+                 *                 1.5
+                 *               ],
+                 *               "temperature_celsius": 1.5,
+                 *               "usage_percent": 0
+                 *             },
+                 *             "disk": {
+                 *               "free_bytes": 1,
+                 *               "read_iops": 1,
+                 *               "read_throughput_mbps": 0,
+                 *               "total_bytes": 1,
+                 *               "used_bytes": 1,
+                 *               "write_iops": 1,
+                 *               "write_throughput_mbps": 0
+                 *             },
+                 *             "gpu": {
+                 *               "memory_total_bytes": 1,
+                 *               "memory_used_bytes": 1,
+                 *               "temperature_celsius": 1.5,
+                 *               "usage_percent": 0
+                 *             },
+                 *             "memory": {
+                 *               "cached_bytes": 1,
+                 *               "free_bytes": 1,
+                 *               "swap_total_bytes": 1,
+                 *               "swap_used_bytes": 1,
+                 *               "total_bytes": 1,
+                 *               "used_bytes": 1
+                 *             },
+                 *             "network": {
+                 *               "errors_in": 1,
+                 *               "errors_out": 1,
+                 *               "interfaces": [
+                 *                 {
+                 *                   "bytes_in": 1,
+                 *                   "bytes_out": 1,
+                 *                   "errors_in": 1,
+                 *                   "errors_out": 1,
+                 *                   "name": "attic-pi",
+                 *                   "packets_in": 1,
+                 *                   "packets_out": 1
+                 *                 }
+                 *               ],
+                 *               "packets_in": 1,
+                 *               "packets_out": 1,
+                 *               "total_bytes_in": 1,
+                 *               "total_bytes_out": 1
+                 *             }
+                 *           },
+                 *           "slot": 1
+                 *         }
+                 *       ],
+                 *       "protocol": 1
+                 *     }
+                 */
+                "application/json": components["schemas"]["LateBatch"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    /** @description the manager's, hex */
+                    "x-lucid-signature"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "duplicate": 1,
+                     *       "refused": 1,
+                     *       "stored": 1
+                     *     }
+                     */
+                    "application/json": components["schemas"]["LateAnswer"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            408: components["responses"]["BodyTooSlow"];
+            /** @description the body is larger than 1 MiB */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            /** @description a newer protocol */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_agent_report: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "agent_version": "text",
+                 *       "capabilities": [
+                 *         "text"
+                 *       ],
+                 *       "dropped": 1,
+                 *       "fingerprint": {
+                 *         "board_serial": "text",
+                 *         "cpu": "text",
+                 *         "disk_id": "text",
+                 *         "machine_id": "text",
+                 *         "macs": "text",
+                 *         "memory": "text"
+                 *       },
+                 *       "incarnation": 1,
+                 *       "items": [
+                 *         {
+                 *           "age_ms": 1,
+                 *           "running": false,
+                 *           "sample": {
+                 *             "cpu": {
+                 *               "cores": 1,
+                 *               "frequency_mhz": 0,
+                 *               "load_average": [
+                 *                 1.5,
+                 *                 1.5,
+                 *                 1.5
+                 *               ],
+                 *               "temperature_celsius": 1.5,
+                 *               "usage_percent": 0
+                 *             },
+                 *             "disk": {
+                 *               "free_bytes": 1,
+                 *               "read_iops": 1,
+                 *               "read_throughput_mbps": 0,
+                 *               "total_bytes": 1,
+                 *               "used_bytes": 1,
+                 *               "write_iops": 1,
+                 *               "write_throughput_mbps": 0
+                 *             },
+                 *             "gpu": {
+                 *               "memory_total_bytes": 1,
+                 *               "memory_used_bytes": 1,
+                 *               "temperature_celsius": 1.5,
+                 *               "usage_percent": 0
+                 *             },
+                 *             "memory": {
+                 *               "cached_bytes": 1,
+                 *               "free_bytes": 1,
+                 *               "swap_total_bytes": 1,
+                 *               "swap_used_bytes": 1,
+                 *               "total_bytes": 1,
+                 *               "used_bytes": 1
+                 *             },
+                 *             "network": {
+                 *               "errors_in": 1,
+                 *               "errors_out": 1,
+                 *               "interfaces": [
+                 *                 {
+                 *                   "bytes_in": 1,
+                 *                   "bytes_out": 1,
+                 *                   "errors_in": 1,
+                 *                   "errors_out": 1,
+                 *                   "name": "attic-pi",
+                 *                   "packets_in": 1,
+                 *                   "packets_out": 1
+                 *                 }
+                 *               ],
+                 *               "packets_in": 1,
+                 *               "packets_out": 1,
+                 *               "total_bytes_in": 1,
+                 *               "total_bytes_out": 1
+                 *             }
+                 *           },
+                 *           "seq": 1,
+                 *           "witness": {
+                 *             "beacon": "text",
+                 *             "slot": 1
+                 *           }
+                 *         }
+                 *       ],
+                 *       "protocol": 1,
+                 *       "run": 1,
+                 *       "seq": 1,
+                 *       "workload": {
+                 *         "asked": {
+                 *           "cpu_hundredths": 1,
+                 *           "disk_bytes": 1,
+                 *           "memory_bytes": 1,
+                 *           "network_kbps": 1
+                 *         },
+                 *         "configured": false,
+                 *         "generation": 0,
+                 *         "last_exit": {
+                 *           "code": 1,
+                 *           "signal": 1
+                 *         },
+                 *         "limits": [],
+                 *         "pid": 1,
+                 *         "reason": "text",
+                 *         "restarts": 0,
+                 *         "revision": 0,
+                 *         "since_ms": 0,
+                 *         "state": "starting"
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["NodeReport"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    /** @description the manager's, hex */
+                    "x-lucid-signature"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "accepted_seq": 1,
+                     *       "command": {
+                     *         "deadline_ms": 1,
+                     *         "generation": 1,
+                     *         "limits": {
+                     *           "cpu_hundredths": 1,
+                     *           "disk_bytes": 1,
+                     *           "memory_bytes": 1,
+                     *           "network_kbps": 1
+                     *         },
+                     *         "restart_count": 1,
+                     *         "revision": 1,
+                     *         "wanted": "running"
+                     *       },
+                     *       "durable_seq": 1,
+                     *       "evidence_hash": "text",
+                     *       "pending": false,
+                     *       "phase_ms": 1,
+                     *       "run": 1,
+                     *       "slot": {
+                     *         "beacon": "text",
+                     *         "offset_ms": 1,
+                     *         "slot": 1
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ReportAnswer"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description the fingerprint is another machine's */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            408: components["responses"]["BodyTooSlow"];
+            /** @description it was heard before */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description the body is larger than 1 MiB */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            /** @description a newer protocol */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -7502,10 +8427,10 @@ export interface operations {
                      *             },
                      *             "limits": [
                      *               {
-                     *                 "enforcement": null,
+                     *                 "enforcement": "cgroup",
                      *                 "limit": 1.5,
                      *                 "reason": "text",
-                     *                 "resource": null,
+                     *                 "resource": "cpu",
                      *                 "unit": "text"
                      *               }
                      *             ],
@@ -10849,6 +11774,8 @@ export interface operations {
                      *           "cores": 1,
                      *           "frequency_mhz": 0,
                      *           "load_average": [
+                     *             1.5,
+                     *             1.5,
                      *             1.5
                      *           ],
                      *           "temperature_celsius": 1.5,
@@ -10915,6 +11842,8 @@ export interface operations {
                      *             "cores": 1,
                      *             "frequency_mhz": 0,
                      *             "load_average": [
+                     *               1.5,
+                     *               1.5,
                      *               1.5
                      *             ],
                      *             "temperature_celsius": 1.5,
@@ -11198,6 +12127,8 @@ export interface operations {
                      *             "cores": 1,
                      *             "frequency_mhz": 0,
                      *             "load_average": [
+                     *               1.5,
+                     *               1.5,
                      *               1.5
                      *             ],
                      *             "temperature_celsius": 1.5,
