@@ -135,7 +135,10 @@ impl App {
     pub async fn open_with(config: &Config, clock_of: ClockOf<'_>, gateway: Arc<dyn PaymentGateway>) -> Result<App, AppError> {
         // The clock needs the store's highest time and a new store needs a time: a first look at the clock serves for that.
         let first_look = clock_of(config, Timestamp(0)).now();
-        let store = Arc::new(open_store(config, first_look)?);
+        // A store after a power cut is repaired, one of an earlier release changed: both wait for the disk.
+        let opening = config.clone();
+        let opened = tokio::task::spawn_blocking(move || open_store(&opening, first_look)).await;
+        let store = Arc::new(opened.map_err(|error| AppError::Other(error.to_string()))??);
         let clock = clock_of(config, crate::storage::high_water(&store)?);
         if let Some(anchor) = crate::storage::carried_trust(&store, &clock::boot_id())? {
             clock.carry(anchor);

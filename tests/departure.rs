@@ -16,6 +16,7 @@ use lucid::domain::time::{BootMs, Timestamp};
 use lucid::gateways::payment::{Boxed, Lookup, NotPrepared, PaymentGateway, SendOutcome, Simulated, Transfer};
 use lucid::live::Job;
 use reqwest::{Method, StatusCode};
+use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 use crate::support::client::{PASSWORD, error_name};
@@ -115,13 +116,13 @@ async fn forfeited(site: &Site, node: &str) -> (u16, Value) {
 }
 
 /// Account without its owner, in the book -> amount.
-async fn balance(site: &Site, settlement: &str, account: &str) -> f64 {
+async fn balance(site: &Site, settlement: &str, account: &str) -> Decimal {
     assert_books(site).await;
     let balances = site.client.get("/ledger/balances").await;
     let books = balances["books"].as_array().unwrap().iter().filter(|book| book["settlement"] == settlement);
     let accounts = books.flat_map(|book| book["accounts"].as_array().unwrap().clone());
     let of = accounts.filter(|a| a["account"].as_str().unwrap().starts_with(account));
-    of.map(|a| a["balance"].as_str().unwrap().parse::<f64>().unwrap()).sum()
+    of.map(|a| a["balance"].as_str().unwrap().parse::<Decimal>().unwrap()).sum()
 }
 
 async fn assert_books(site: &Site) {
@@ -184,7 +185,7 @@ async fn what_is_owed_is_given_up_by_an_admin_with_a_reason() {
     site.app.context.tick();
     assert_eq!(refused(leave(&site, &id, "?forfeit=true&reason=because").await), named(403, "FreshFactorNeeded"));
     assert!(!is_gone(&site, &id).await);
-    assert_eq!(balance(&site, "live", "forfeited").await, 0.0, "what was refused changed nothing");
+    assert_eq!(balance(&site, "live", "forfeited").await, Decimal::ZERO, "what was refused changed nothing");
     // Slots of an epoch that is still open go with it.
     for _ in 0..3 {
         site.next_slot(5_000);
@@ -195,8 +196,8 @@ async fn what_is_owed_is_given_up_by_an_admin_with_a_reason() {
     assert!(is_gone(&site, &id).await);
     for book in ["live", "simulated"] {
         let given_up = balance(&site, book, "forfeited").await;
-        assert!(given_up > 1.0, "{given_up} of about 2.5 are given up in the {book} book");
-        assert_eq!((balance(&site, book, "pool_expense").await, balance(&site, book, "node_payable").await), (-given_up, 0.0));
+        assert!(given_up > Decimal::ONE, "{given_up} of about 2.5 are given up in the {book} book");
+        assert_eq!((balance(&site, book, "pool_expense").await, balance(&site, book, "node_payable").await), (-given_up, Decimal::ZERO));
     }
     let entry = &audited(&site, "node.forfeit").await[0];
     let text = entry.to_string();
@@ -241,21 +242,21 @@ async fn in_a_dry_run_the_last_payout_is_rehearsed_and_live_money_holds_the_node
         (&json!("completed"), &json!("simulated")),
         "{history}"
     );
-    let paid: f64 = history["payouts"][0]["amount"].as_str().unwrap().parse().unwrap();
-    assert!((2.0..3.0).contains(&paid), "thirty slots at 10 an hour, and none of the ten after: {paid}");
+    let paid: Decimal = history["payouts"][0]["amount"].as_str().unwrap().parse().unwrap();
+    assert!((2.into()..3.into()).contains(&paid), "thirty slots at 10 an hour, and none of the ten after: {paid}");
     let stands = final_payout(&site, &id).await;
     assert_eq!(
         (&stands["stage"], &stands["held_by"], &stands["payout_id"]),
         (&json!("held"), &json!("owed_live"), &history["payouts"][0]["payout_id"])
     );
     assert_eq!(alerts(&site).await.len(), 1);
-    assert_eq!((balance(&site, "live", "node_payable").await, balance(&site, "simulated", "node_payable").await), (paid, 0.0));
+    assert_eq!((balance(&site, "live", "node_payable").await, balance(&site, "simulated", "node_payable").await), (paid, Decimal::ZERO));
     let commits = site.app.store.core.commits();
     payouts(&site).await;
     assert_eq!(site.app.store.core.commits(), commits, "what is held is not written again");
     // An admin's word ends it.
     assert_eq!(forfeited(&site, &id).await.0, 204);
-    assert_eq!((balance(&site, "live", "forfeited").await, balance(&site, "simulated", "forfeited").await), (paid, 0.0));
+    assert_eq!((balance(&site, "live", "forfeited").await, balance(&site, "simulated", "forfeited").await), (paid, Decimal::ZERO));
     assert_eq!(alerts(&site).await, [] as [String; 0]);
     assert!(is_gone(&site, &id).await);
     payouts(&site).await;
@@ -338,11 +339,11 @@ async fn what_cannot_be_paid_is_said_and_goes_on_when_it_can() {
 /// Live: paid to the last unit, and what the dry run's book said is given up.
 async fn assert_paid_once(site: &Site) {
     let paid = balance(site, "live", "node_paid").await;
-    assert!((2.0..3.0).contains(&paid), "{paid}");
+    assert!((2.into()..3.into()).contains(&paid), "{paid}");
     for account in ["node_payable", "node_reserved", "forfeited"] {
-        assert_eq!(balance(site, "live", account).await, 0.0, "{account}");
+        assert_eq!(balance(site, "live", account).await, Decimal::ZERO, "{account}");
     }
-    assert_eq!((balance(site, "simulated", "forfeited").await, balance(site, "simulated", "node_payable").await), (paid, 0.0));
+    assert_eq!((balance(site, "simulated", "forfeited").await, balance(site, "simulated", "node_payable").await), (paid, Decimal::ZERO));
     let done = audited(site, "node.final_payout.done").await;
     assert!(done.len() == 1 && done[0].to_string().contains("simulated USDT"), "{done:?}");
     assert_eq!(audited(site, "node.delete").await.len(), 1);

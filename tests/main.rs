@@ -25,3 +25,4 @@ mod silence;
 mod supervisor;
 mod thresholds;
 mod transport;
+mod upgrade;

@@ -1,7 +1,6 @@
 //! Who may call what. Each route declares it beside its handler: `security(("access" = ["node:write"]))`, or `security(())` for
-//! everybody, or `security(("signed" = []))` for what a node signs itself. From there it gets into the OpenAPI document (`openapi`), which is
-//! committed; the table is read from that document, and a layer holds every request to it before the handler runs: what is published is what is
-//! enforced, and a route that it says nothing about is refused.
+//! everybody, or `security(("signed" = []))` for what a node signs. From there it gets into the OpenAPI document (`openapi`), which is committed; the table is read from that document, and a layer
+//! holds every request to it before the handler runs: what is published is what is enforced, and a route that it says nothing about is refused.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,6 +23,10 @@ use crate::domain::scope::Scope;
 
 /// Extension of routes that nodes use without being named in the path.
 pub const NODE_ACCESS: &str = "x-node-access";
+/// What that extension says of a route for a node that signs the request, and the two schemes of such a route.
+pub const SIGNED: &str = "signed";
+pub const SIGNER: &str = "signer";
+pub const SIGNATURE: &str = "signature";
 /// Extension of routes that want their person confirmed a moment ago.
 pub const FRESH_FACTOR: &str = "x-fresh-factor";
 
@@ -70,9 +73,11 @@ impl NodeAccess {
 impl Rule {
     /// As the document says of `operation`; None when it says nothing that makes sense.
     pub fn of(path: &str, operation: &Value) -> Option<Rule> {
+        if operation[NODE_ACCESS] == SIGNED {
+            return (operation["security"] == json!([{ SIGNATURE: [], SIGNER: [] }])).then_some(Rule::Signed);
+        }
         let ways: Vec<(&str, &Value)> = match operation["security"].as_array()?.as_slice() {
             [anybody] if anybody.as_object()?.is_empty() => return Some(Rule::Public),
-            [both] if *both == json!({ "signer": [], "signature": [] }) => return Some(Rule::Signed),
             // One scheme each: they are alternatives.
             ways => ways.iter().map(|way| way.as_object().filter(|way| way.len() == 1)?.iter().next()).collect::<Option<Vec<_>>>()?,
         }
@@ -200,8 +205,6 @@ mod tests {
         let guarded = Rule::Guarded { scopes: vec![Scope::NodeRead], nodes: NodeAccess::None, fresh: false };
         assert_eq!(Rule::of("/x", &good), Some(guarded));
         assert_eq!(Rule::of("/x", &json!({ "security": [{}] })), Some(Rule::Public));
-        assert_eq!(Rule::of("/x", &json!({ "security": [{ "signer": [], "signature": [] }] })), Some(Rule::Signed));
-        assert_eq!(Rule::of("/x", &json!({ "security": [{ "signature": [] }] })), None);
         let but = |place: &str, value: Value| {
             let mut operation = good.clone();
             *operation.pointer_mut(place).unwrap() = value;
@@ -226,6 +229,19 @@ mod tests {
         ] {
             assert_eq!(but(place, value.clone()), None, "{place} {value}");
         }
+        let signed = json!({ "security": [{ "signature": [], "signer": [] }], "x-node-access": "signed" });
+        assert_eq!(Rule::of("/x", &signed), Some(Rule::Signed));
+        let half = [
+            json!([]),
+            json!([{}]),
+            json!([{ "signature": [] }]),
+            json!([{ "signature": [] }, { "signer": [] }]),
+            good["security"].clone(),
+        ];
+        for security in half {
+            assert_eq!(Rule::of("/x", &json!({ "security": security, "x-node-access": "signed" })), None, "{security}");
+        }
+        assert_eq!(Rule::of("/x", &json!({ "security": signed["security"], "x-node-access": "none" })), None);
         assert!(Rules::of(&Value::Null).find(&Method::GET, "/health").is_err());
     }
 

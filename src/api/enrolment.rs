@@ -66,7 +66,7 @@ impl TokenView {
             pool_id,
             node_id,
             uses: token.uses,
-            used: u32::try_from(token.used_by.len()).unwrap_or(u32::MAX),
+            used: token.used,
             created_at: token.created_at.rfc3339(),
             expires_at: token.expires_at.rfc3339(),
             revoked: token.revoked,
@@ -108,7 +108,7 @@ impl TokenStatus {
     fn of(token: &EnrolmentToken, now: Timestamp) -> TokenStatus {
         match token {
             EnrolmentToken { revoked: true, .. } => TokenStatus::Revoked,
-            EnrolmentToken { used_by, uses, .. } if used_by.len() >= *uses as usize => TokenStatus::Used,
+            EnrolmentToken { used, uses, .. } if used >= uses => TokenStatus::Used,
             EnrolmentToken { expires_at, .. } if *expires_at <= now => TokenStatus::Expired,
             _ => TokenStatus::Open,
         }

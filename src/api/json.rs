@@ -17,6 +17,8 @@ use super::shape::Shape;
 
 /// Largest body (requirements: `MAX_REQUEST_SIZE`).
 pub const BODY_LIMIT_BYTES: usize = 10 * 1024 * 1024;
+/// What an answer gets room for at first: most need no more, and a list grows from there in few steps.
+const FIRST_BYTES: usize = 4 * 1024;
 /// Objects and arrays within each other: far more than any request has.
 pub const MAX_DEPTH: usize = 64;
 /// A body that trickles in slower is not waited for.
@@ -29,8 +31,9 @@ pub struct Json<T>(pub T);
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         // Into plain memory: a list is thousands of small writes, and a buffer behind an interface makes each of them dear.
-        match serde_json::to_vec(&self.0) {
-            Ok(body) => ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response(),
+        let mut body = Vec::with_capacity(FIRST_BYTES);
+        match serde_json::to_writer(&mut body, &self.0) {
+            Ok(()) => ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response(),
             Err(error) => {
                 tracing::error!(%error, "an answer does not serialize");
                 ApiError::panicked().into_response()

@@ -45,7 +45,8 @@ pub mod node_commands;
 pub mod node_departure;
 pub mod node_events;
 pub mod node_history;
-pub mod node_view;
+pub mod node_row;
+mod node_view;
 pub mod nodes;
 pub mod openapi;
 pub mod overview;
@@ -263,6 +264,8 @@ mod flood_tests;
 mod idempotency_tests;
 #[cfg(test)]
 mod list_tests;
+#[cfg(test)]
+mod node_row_tests;
 #[cfg(test)]
 mod overview_tests;
 #[cfg(test)]

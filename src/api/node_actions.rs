@@ -22,8 +22,9 @@ pub enum NodeAction {
     /// Wanted running again; ends maintenance too.
     Start,
     Stop,
-    /// Begins in an hour, for an admin at once.
+    /// Begins in an hour, for an admin at once; two hours at most.
     Maintenance,
+    /// Ends the one that goes on, or calls off the next one, whoever planned it.
     EndMaintenance,
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::auth::Caller;
 use super::error::{ApiError, ErrorBody};
 use super::json::{Json, Path, Query};
+use super::node_row::Shown;
 use super::node_view::{NodeView, show};
 use super::nodes::{node_id, published};
 use super::reads;
@@ -72,7 +73,7 @@ impl Departure {
 }
 
 /// How far the final payout of a node is that leaves.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 #[schema(as = FinalPayout)]
 pub struct FinalPayoutView {
     #[schema(format = DateTime, example = "2026-09-21T14:13:20Z")]
@@ -206,7 +207,7 @@ async fn leave(state: &AppState, caller: &Caller, id: &NodeId) -> Result<Respons
 /// The node stays, and is in service again with the next slot. A payout that is under way goes on to its end.
 #[utoipa::path(delete, path = "/nodes/{id}/final-payout", tag = "nodes", security(("access" = ["node:write"])), params(("id" = String, Path)),
     responses((status = 200, body = NodeView), (status = 404, description = "no such node, or none was asked for (`FinalPayoutNotFound`)"), (status = 503, body = ErrorBody)))]
-pub async fn cancel(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<NodeView>, ApiError> {
+pub async fn cancel(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<Shown>, ApiError> {
     let id = node_id(&id)?;
     let (act, directory) = (caller.act(state.now()), state.store.directory.clone());
     let node = state.store.write_money(move |tx| final_payouts::cancel(tx, &directory, &act, &id)).await?;

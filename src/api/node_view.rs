@@ -1,6 +1,8 @@
 //! How a node is shown: its record, and what is known of it right now.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -8,23 +10,25 @@ use serde::Serialize;
 use super::allocation::ResourceAmounts;
 use super::error::ApiError;
 use super::node_departure::{self, FinalPayoutView};
+use super::node_row::{self, NodeRow, Shown};
 use super::poot::{PootSummary, pico};
 use super::state::AppState;
 use super::workload_view::{self, WorkloadView};
 use crate::domain::allocation::Allocation;
 use crate::domain::bits::Bitmap;
 use crate::domain::capability;
-use crate::domain::ids::{NodeIndex, PoolIndex};
+use crate::domain::ids::{NodeId, NodeIndex, PoolIndex};
 use crate::domain::ledger::{Account, Book, Settlement};
 use crate::domain::metrics::Sample;
-use crate::domain::money::{Currency, Units};
+use crate::domain::money::{Currency, Pico, Units};
 use crate::domain::node::{Eligible, HardwareInfo, Location, Node, NodeConfiguration, NodeType, Observed, Status, Wanted, observe};
 use crate::domain::pool::Pool;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::{Now, Slot, Timestamp};
 use crate::domain::workload::{WorkloadReport, observed_at_work};
 use crate::live::LatestSample;
-use crate::storage::core::{alerts, allocations, final_payouts, ledger, node_events, pools};
+use crate::storage::core::tables::{Index, NODE_IDS};
+use crate::storage::core::{alerts, final_payouts, ledger, node_events};
 use crate::storage::fault::Fault;
 use crate::storage::intake::Workload;
 use crate::storage::present::Standings;
@@ -34,7 +38,7 @@ impl LatestSample {
     /// The few numbers that lists show.
     pub fn of(at: Timestamp, sample: &Sample) -> LatestSample {
         LatestSample {
-            timestamp: at.rfc3339(),
+            timestamp: at,
             cpu_usage_percent: sample.cpu.usage_percent,
             memory_used_bytes: sample.memory.used_bytes,
             memory_total_bytes: sample.memory.total_bytes,
@@ -70,7 +74,7 @@ pub struct NodeView {
     pub enrolled: bool,
     /// The machine no longer looks like the accepted one: payouts hold.
     pub fingerprint_drift: bool,
-    /// Maintenance that goes on or is planned.
+    /// Maintenance that goes on, or the next that is planned; `GET /nodes/{id}/maintenance` lists all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub maintenance: Option<MaintenanceView>,
     /// The node leaves: it is out of service, and deleted once its final payout is made.
@@ -117,32 +121,31 @@ pub struct MaintenanceView {
 /// What the views of several nodes share.
 pub struct NodeViews<'a> {
     state: &'a AppState,
-    pools: HashMap<PoolIndex, Pool>,
     now: Now,
     slot: Slot,
     /// The manager has listened long enough to take silence for an answer.
     silence_known: bool,
     /// Nodes whose silence was noticed and is not over: a restart of the manager does not make them heard.
     silent: Bitmap,
-    /// By node index.
-    workloads: Vec<Option<Arc<Workload>>>,
 }
 
 impl<'a> NodeViews<'a> {
     pub fn new(state: &'a AppState, read: &impl Read) -> Result<NodeViews<'a>, Fault> {
-        let pools = pools::list(read)?.into_iter().map(|pool| (pool.index, pool)).collect();
         let now = state.now();
         let (silence_known, silent) = (state.store.intake.silence_known(now), node_events::silent(read)?);
-        let workloads = state.store.intake.workloads();
-        Ok(NodeViews { state, pools, now, slot: now.wall.slot(), silence_known, silent, workloads })
+        Ok(NodeViews { state, now, slot: now.wall.slot(), silence_known, silent })
     }
 
     /// What is known of the node itself, by what its workload does when that is known. A stopped one that is not heard has stopped, whoever was
     /// listening.
     pub fn observed(&self, node: &Node, last_heartbeat: Option<Timestamp>) -> Observed {
+        self.observed_with(node, last_heartbeat, self.state.store.intake.workload(node.index).as_deref())
+    }
+
+    fn observed_with(&self, node: &Node, last_heartbeat: Option<Timestamp>, workload: Option<&Workload>) -> Observed {
         let is_known = self.silence_known || self.silent.get(node.index) || node.wanted == Wanted::Stopped;
-        match (observe(last_heartbeat, self.now.wall, is_known), self.workloads.get(node.index.position())) {
-            (Observed::Active, Some(Some(known))) => observed_at_work(&known.report, node.wanted, self.is_told(node, &known.report)),
+        match (observe(last_heartbeat, self.now.wall, is_known), workload) {
+            (Observed::Active, Some(known)) => observed_at_work(&known.report, node.wanted, self.is_told(node, &known.report)),
             (observed, _) => observed,
         }
     }
@@ -150,14 +153,13 @@ impl<'a> NodeViews<'a> {
     /// The node has taken over the newest order.
     fn is_told(&self, node: &Node, report: &WorkloadReport) -> bool {
         let store = &self.state.store;
-        let entry = store.directory.by_index(node.index);
-        entry.is_none_or(|entry| report.follows(store.generation, store.directory.standing(&entry).order.revision))
+        store.directory.revision(node.index).is_none_or(|revision| report.follows(store.generation, revision))
     }
 
     /// The node has this capability, by its hardware or by what its agent says.
     pub fn can(&self, node: &Node, wanted: &str) -> bool {
-        let told = self.workloads.get(node.index.position()).and_then(Option::as_ref);
-        capability::fits(&capability::of(node.hardware.as_ref(), told.map_or(&[], |known| &known.capabilities)), wanted)
+        let told = self.state.store.intake.workload(node.index);
+        capability::fits(&capability::of(node.hardware.as_ref(), told.as_ref().map_or(&[], |known| &known.capabilities)), wanted)
     }
 
     /// When the workload of the node came into its present state.
@@ -175,78 +177,151 @@ impl<'a> NodeViews<'a> {
     }
 
     /// Views of some nodes. What they need of evidence and credits is read once for all of them.
-    pub fn show(&self, read: &impl Read, nodes: Vec<Node>) -> Result<Vec<NodeView>, Fault> {
+    pub fn show(&self, read: &impl Read, rows: &[Arc<NodeRow>]) -> Result<Vec<Shown>, Fault> {
         let store = &self.state.store;
-        let indices: Vec<NodeIndex> = nodes.iter().map(|node| node.index).collect();
-        let standings = Standings::load(store, &indices, self.state.settings().poot, self.now)?;
+        let settings = self.state.settings();
+        let indices: Vec<NodeIndex> = rows.iter().map(|row| row.node.index).collect();
+        let standings = Standings::load(store, &indices, settings.poot, self.now)?;
         let unposted = store.sums.unposted(read, &store.hot.read()?, indices)?;
-        let accrued = |node: &Node, currency| unposted.get(&node.index).and_then(|sum| sum.get(&currency)).copied().unwrap_or_default();
         let open_alerts = alerts::open_counts(read)?;
         let leaving: Vec<NodeIndex> = final_payouts::all(read)?.into_iter().map(|(node, _)| node).collect();
-        let view = |node: Node| {
-            let poot = PootSummary::of(&standings.of(node.index), &standings.params);
-            let currency = self.currency(&node);
-            let book = Book { settlement: self.state.settings().settlement, currency };
-            let payable = ledger::balance(read, book, Account::NodePayable(node.index))?;
-            let open_alerts = open_alerts.get(node.id.as_str()).copied().unwrap_or(0);
-            let (accrued, allocated) = (pico(accrued(&node, currency), currency)?, allocations::total(read, node.index)?.into());
-            let final_payout = if leaving.contains(&node.index) { node_departure::final_payout(read, &node)? } else { None };
-            Ok(NodeView { open_alerts, allocated, final_payout, ..self.view(node, poot, accrued, payable, book) })
+        let mut pools: HashMap<PoolIndex, Option<Known<Pool>>> = HashMap::new();
+        let show = |row: &Arc<NodeRow>| {
+            let node = &row.node;
+            let pool = match node.pool_now() {
+                None => None,
+                Some(index) => match pools.entry(index) {
+                    Entry::Occupied(known) => known.get().clone(),
+                    Entry::Vacant(place) => place.insert(node_row::pool(self.state, read, index)?.map(Known)).clone(),
+                },
+            };
+            // What the node earns in.
+            let currency = pool.as_ref().map_or(Currency::Usdt, |pool| pool.pricing.latest().currency);
+            let book = Book { settlement: settings.settlement, currency };
+            let last_heartbeat = store.intake.last_report(node.index);
+            let workload = store.intake.workload(node.index).map(Known);
+            let observed = self.observed_with(node, last_heartbeat, workload.as_deref());
+            row.show(Live {
+                status: self.status(node, observed),
+                observed,
+                eligible: self.eligible(node),
+                pool,
+                maintenance: node.maintenance_around(self.slot.plus(1)),
+                final_payout: if leaving.contains(&node.index) { node_departure::final_payout(read, node)? } else { None },
+                last_heartbeat,
+                poot: PootSummary::of(&standings.of(node.index), &standings.params),
+                accrued: unposted.get(&node.index).and_then(|sum| sum.get(&currency)).copied().unwrap_or_default(),
+                payable: ledger::balance(read, book, Account::NodePayable(node.index))?,
+                book,
+                latest: store.intake.latest_with(node.index, |latest| LatestSample::of(latest.at, &latest.sample)),
+                workload,
+                open_alerts: open_alerts.get(node.id.as_str()).copied().unwrap_or(0),
+                allocated: store.directory.allocated(node.index),
+            })
         };
-        nodes.into_iter().map(view).collect()
+        rows.iter().map(show).collect()
     }
+}
 
-    /// What the node earns in.
-    fn currency(&self, node: &Node) -> Currency {
-        let pool = node.pool_now().and_then(|index| self.pools.get(&index));
-        pool.map_or(Currency::Usdt, |pool| pool.pricing.latest().currency)
+/// Something that never changes once it is there. Two are equal when they are the same one: to be kept beside what was made of it.
+#[derive(Debug)]
+pub struct Known<T>(Arc<T>);
+
+impl<T> Clone for Known<T> {
+    fn clone(&self) -> Known<T> {
+        Known(Arc::clone(&self.0))
     }
+}
 
-    fn view(&self, node: Node, poot: PootSummary, accrued: String, payable: Units, book: Book) -> NodeView {
-        let intake = &self.state.store.intake;
-        let last_heartbeat = intake.last_report(node.index);
-        let observed = self.observed(&node, last_heartbeat);
-        let pool = node.pool_now().and_then(|index| self.pools.get(&index));
+impl<T> PartialEq for Known<T> {
+    fn eq(&self, other: &Known<T>) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl<T> Deref for Known<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// All that a view shows and that is not in the node's own record.
+#[derive(PartialEq)]
+pub struct Live {
+    status: Status,
+    observed: Observed,
+    eligible: Eligible,
+    pool: Option<Known<Pool>>,
+    maintenance: Option<(Option<Slot>, Option<Slot>)>,
+    final_payout: Option<FinalPayoutView>,
+    last_heartbeat: Option<Timestamp>,
+    poot: PootSummary,
+    accrued: Pico,
+    payable: Units,
+    /// That `payable` is from.
+    book: Book,
+    latest: Option<LatestSample>,
+    workload: Option<Known<Workload>>,
+    open_alerts: u32,
+    allocated: Allocation,
+}
+
+impl NodeView {
+    /// From these two and nothing else: no clock, no store.
+    pub fn of(node: &Node, live: &Live) -> Result<NodeView, Fault> {
         let time = |slot: Option<Slot>| slot.map(|slot| slot.start().rfc3339());
-        let maintenance = node.maintenance_around(self.slot.plus(1));
-        let workload = intake.workload(node.index);
-        NodeView {
+        let (pool, workload) = (live.pool.as_deref(), live.workload.as_deref());
+        Ok(NodeView {
             node_id: node.id.to_string(),
+            name: node.name.clone(),
             node_type: node.node_type,
-            status: self.status(&node, observed),
-            observed,
+            status: live.status,
+            observed: live.observed,
             wanted: node.wanted,
-            eligible: self.eligible(&node),
+            eligible: live.eligible,
             pool_id: pool.map(|pool| pool.id.to_string()),
             pool_name: pool.map(|pool| pool.name.clone()),
+            hardware_info: node.hardware.clone(),
+            location: node.location.clone(),
+            configuration: node.configuration.clone(),
             enrolled: node.identity.is_some(),
             fingerprint_drift: node.identity.as_ref().is_some_and(|identity| identity.drift.is_some()),
-            final_payout: None,
-            maintenance: maintenance.map(|(from, until)| MaintenanceView { from: time(from), until: time(until) }),
-            last_heartbeat: last_heartbeat.map(Timestamp::rfc3339),
-            poot,
-            accrued,
-            payable: payable.to_decimal(book.currency).to_string(),
-            currency: book.currency,
-            settlement: book.settlement,
+            final_payout: live.final_payout.clone(),
+            maintenance: live.maintenance.map(|(from, until)| MaintenanceView { from: time(from), until: time(until) }),
+            last_heartbeat: live.last_heartbeat.map(Timestamp::rfc3339),
+            poot: live.poot,
+            accrued: pico(live.accrued, live.book.currency)?,
+            payable: live.payable.to_decimal(live.book.currency).to_string(),
+            currency: live.book.currency,
+            settlement: live.book.settlement,
             created_at: node.created_at.rfc3339(),
             updated_at: node.updated_at.rfc3339(),
-            latest: intake.latest_with(node.index, |latest| LatestSample::of(latest.at, &latest.sample)),
-            workload: workload.as_deref().map(WorkloadView::new),
-            open_alerts: 0,
-            allocated: Allocation::default().into(),
-            capabilities: capability::of(node.hardware.as_ref(), workload.as_ref().map_or(&[], |known| &known.capabilities)),
-            name: node.name,
-            hardware_info: node.hardware,
-            location: node.location,
-            configuration: node.configuration,
-        }
+            latest: live.latest,
+            workload: workload.map(WorkloadView::new),
+            open_alerts: live.open_alerts,
+            allocated: live.allocated.into(),
+            capabilities: capability::of(node.hardware.as_ref(), workload.map_or(&[], |known| &known.capabilities)),
+        })
     }
 }
 
 /// One node as it is now.
-pub fn show(state: &AppState, node: Node) -> Result<NodeView, ApiError> {
+pub fn show(state: &AppState, node: Node) -> Result<Shown, ApiError> {
+    show_row(state, &state.store.read()?, Arc::new(NodeRow::new(node)))
+}
+
+/// The node of this id as it is now.
+pub fn show_by_id(state: &AppState, id: &NodeId) -> Result<Shown, ApiError> {
     let read = state.store.read()?;
-    let views = NodeViews::new(state, &read)?.show(&read, vec![node])?;
+    let Index(index) = read.get(NODE_IDS, &id.as_str().to_owned())?.ok_or(Refusal::NodeNotFound)?;
+    // The ids of deleted nodes are kept, their records are not.
+    let row = node_row::by_indices(state, &read, &[NodeIndex(index)])?.pop().ok_or(Refusal::NodeNotFound)?;
+    show_row(state, &read, row)
+}
+
+fn show_row(state: &AppState, read: &impl Read, row: Arc<NodeRow>) -> Result<Shown, ApiError> {
+    let views = NodeViews::new(state, read)?.show(read, &[row])?;
     Ok(views.into_iter().next().ok_or(Refusal::NodeNotFound)?)
 }

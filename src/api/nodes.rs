@@ -1,5 +1,7 @@
 //! Nodes: list, make, change, delete, and accept a changed machine.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -7,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::error::{ApiError, ErrorBody};
 use super::input::Strict;
 use super::listing::{MAX_SEARCH, Order, descending, found, search, word};
-use super::node_view::{NodeView, NodeViews, show};
+use super::node_row::{self, NodeRow, Shown};
+use super::node_view::{NodeView, NodeViews, show, show_by_id};
 use super::reads;
 use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path, Query};
 use crate::domain::ids::{NodeId, NodeIndex, PoolId};
@@ -32,7 +35,8 @@ pub fn published(state: &AppState, node_id: &NodeId, change: Change) {
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct NodeList {
-    pub nodes: Vec<NodeView>,
+    #[schema(value_type = Vec<NodeView>)]
+    pub nodes: Vec<Shown>,
     pub pagination: Pagination,
 }
 
@@ -82,6 +86,11 @@ struct Wanted {
 }
 
 impl Wanted {
+    /// No entry of the directory has to be looked at.
+    fn is_everybody(&self) -> bool {
+        self.pool.is_none() && self.node_type.is_none() && self.search.is_none()
+    }
+
     /// Who is on which page follows from the directory: no records are read but those of the page.
     fn is_known_in_memory(&self) -> bool {
         self.status.is_none() && self.capability.is_none() && matches!(self.sort, Sort::CreatedAt | Sort::Name)
@@ -140,42 +149,44 @@ fn listed(state: &AppState, page: Page, wanted: &Wanted) -> Result<Json<NodeList
         let mut entries = state.store.directory.select(fits);
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         entries.iter().map(|entry| entry.index).collect()
+    } else if wanted.is_everybody() {
+        state.store.directory.all_indices()
     } else {
         state.store.directory.indices(fits)
     };
     // A node that was made since the snapshot is left out.
-    let records = |indices: &[NodeIndex]| nodes::by_indices(&read, indices.iter().copied());
+    let records = |indices: &[NodeIndex]| node_row::by_indices(state, &read, indices);
     if wanted.is_known_in_memory() {
         if wanted.descending {
             fleet.reverse();
         }
         let (rows, pagination) = page.slice(fleet);
-        return Ok(Json(NodeList { nodes: views.show(&read, records(&rows)?)?, pagination }));
+        return Ok(Json(NodeList { nodes: views.show(&read, &records(&rows)?)?, pagination }));
     }
     let last = state.store.intake.last_reports();
     let now = state.now();
     let status = |node: &Node| views.status(node, views.observed(node, last.get(node.index.position()).copied().flatten()));
-    let mut rows: Vec<(Node, Status)> =
-        records(&fleet)?.into_iter().map(|node| (status(&node), node)).map(|(status, node)| (node, status)).collect();
+    let mut rows: Vec<(Arc<NodeRow>, Status)> =
+        records(&fleet)?.into_iter().map(|row| (status(&row.node), row)).map(|(status, row)| (row, status)).collect();
     let can = |node: &Node| wanted.capability.as_ref().is_none_or(|asked| views.can(node, asked));
-    rows.retain(|(node, status)| wanted.status.is_none_or(|wanted| wanted == *status) && can(node));
+    rows.retain(|(row, status)| wanted.status.is_none_or(|wanted| wanted == *status) && can(&row.node));
     match wanted.sort {
         Sort::CreatedAt => (),
-        Sort::UpdatedAt => rows.sort_by_key(|(node, _)| node.updated_at),
-        Sort::Name => rows.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name)),
+        Sort::UpdatedAt => rows.sort_by_key(|(row, _)| row.node.updated_at),
+        Sort::Name => rows.sort_by(|(a, _), (b, _)| a.node.name.cmp(&b.node.name)),
         Sort::Status => rows.sort_by_key(|(_, status)| status_word(*status)),
         Sort::PootScore => {
-            let indices: Vec<NodeIndex> = rows.iter().map(|(node, _)| node.index).collect();
+            let indices: Vec<NodeIndex> = rows.iter().map(|(row, _)| row.node.index).collect();
             let standings = Standings::load(&state.store, &indices, state.settings().poot, now)?;
-            rows.sort_by_cached_key(|(node, _)| standings.of(node.index).known_score().map(|score| score.score_hundredths));
+            rows.sort_by_cached_key(|(row, _)| standings.of(row.node.index).known_score().map(|score| score.score_hundredths));
         }
     }
     if wanted.descending {
         rows.reverse();
     }
     let (rows, pagination) = page.slice(rows);
-    let shown = rows.into_iter().map(|(node, _)| node).collect();
-    Ok(Json(NodeList { nodes: views.show(&read, shown)?, pagination }))
+    let shown: Vec<Arc<NodeRow>> = rows.into_iter().map(|(row, _)| row).collect();
+    Ok(Json(NodeList { nodes: views.show(&read, &shown)?, pagination }))
 }
 
 fn status_word(status: Status) -> &'static str {
@@ -212,7 +223,7 @@ pub async fn create(
     State(state): State<AppState>,
     caller: Caller,
     Json(asked): Json<NodeCreateRequest>,
-) -> Result<(StatusCode, Json<NodeView>), ApiError> {
+) -> Result<(StatusCode, Json<Shown>), ApiError> {
     let mut errors = FieldErrors::default();
     let pool = optional_pool(&mut errors, "initial_pool_id", asked.initial_pool_id);
     let new = NewNode {
@@ -241,9 +252,8 @@ pub fn optional_pool(errors: &mut FieldErrors, field: &str, text: Option<String>
 /// Show a node
 #[utoipa::path(get, path = "/nodes/{id}", tag = "nodes", security(("access" = ["node:read"])), params(("id" = String, Path)),
     responses((status = 200, body = NodeView), (status = 404, body = ErrorBody)))]
-pub async fn get(State(state): State<AppState>, Path(id): Path<String>) -> Result<Json<NodeView>, ApiError> {
-    let node = reads::node(&state, &id)?;
-    Ok(Json(show(&state, node)?))
+pub async fn get(State(state): State<AppState>, Path(id): Path<String>) -> Result<Json<Shown>, ApiError> {
+    Ok(Json(show_by_id(&state, &node_id(&id)?)?))
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -282,7 +292,7 @@ pub async fn update(
     caller: Caller,
     Path(id): Path<String>,
     Json(asked): Json<NodeUpdateRequest>,
-) -> Result<Json<NodeView>, ApiError> {
+) -> Result<Json<Shown>, ApiError> {
     let id = node_id(&id)?;
     let mut errors = FieldErrors::default();
     let pool = optional_pool(&mut errors, "pool_id", asked.pool_id);
@@ -330,7 +340,7 @@ fn status_change(text: &str, by_admin: bool) -> Result<StatusChange, Refusal> {
 /// Ends a fingerprint drift: payouts of the node go on.
 #[utoipa::path(post, path = "/nodes/{id}/fingerprint/accept", tag = "nodes", security(("access" = ["enrolment:approve"])), params(("id" = String, Path)),
     responses((status = 200, body = NodeView), (status = 404, body = ErrorBody)))]
-pub async fn accept_fingerprint(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<NodeView>, ApiError> {
+pub async fn accept_fingerprint(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<Shown>, ApiError> {
     let id = node_id(&id)?;
     let (act, directory) = (caller.act(state.now()), state.store.directory.clone());
     let node = state.store.write(move |tx| nodes::accept_fingerprint(tx, &directory, &act, &id)).await?;

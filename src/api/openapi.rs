@@ -39,9 +39,8 @@ use crate::wire::{HEADER_NODE, HEADER_SIGNATURE};
 )]
 struct Head;
 
-/// The schemes that routes declare; the document shows the real ones in their place.
+/// The scheme that routes declare; the document shows the real ones in its place.
 pub const SCHEME: &str = "access";
-const SIGNED: &str = "signed";
 
 const ABOUT: &str = "Nodes, proof of operational time, work credits and payouts. Errors have the body `ErrorBody`. Routes marked `x-planned` answer 501.
 
@@ -76,8 +75,8 @@ fn head() -> utoipa::openapi::OpenApi {
     let cookie = ApiKeyValue::with_description("__Host-lucid_session", SESSION);
     components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
     let sent = |name: &str, about: &str| SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(name, about)));
-    components.add_security_scheme("signer", sent(HEADER_NODE, NAMED));
-    components.add_security_scheme("signature", sent(HEADER_SIGNATURE, SIGNATURE));
+    components.add_security_scheme(access::SIGNER, sent(HEADER_NODE, NAMED));
+    components.add_security_scheme(access::SIGNATURE, sent(HEADER_SIGNATURE, SIGNATURE));
     components.add_security_scheme("token", bearer(None, TOKEN));
     components.add_security_scheme("node", bearer(Some("JWT"), NODE));
     document
@@ -108,8 +107,8 @@ pub fn openapi_json() -> String {
             match &rule {
                 Some(Rule::Guarded { scopes, nodes, .. }) => say_who(published, scopes, nodes),
                 Some(Rule::Signed) => {
-                    published["security"] = json!([{ "signer": [], "signature": [] }]);
-                    published[NODE_ACCESS] = "signed".into();
+                    published["security"] = json!([{ access::SIGNER: [], access::SIGNATURE: [] }]);
+                    published[NODE_ACCESS] = access::SIGNED.into();
                 }
                 Some(Rule::Public) | None => (),
             }
@@ -135,7 +134,7 @@ fn rule(path: &str, operation: &Operation) -> Option<Rule> {
     if requirement.is_empty() {
         return Some(Rule::Public);
     }
-    if requirement.len() == 1 && requirement.get(SIGNED).is_some_and(Vec::is_empty) {
+    if requirement.len() == 1 && requirement.get(access::SIGNED).is_some_and(Vec::is_empty) {
         return Some(Rule::Signed);
     }
     let scopes = requirement.get(SCHEME).filter(|scopes| requirement.len() == 1 && !scopes.is_empty())?;
@@ -296,7 +295,7 @@ mod tests {
         assert_eq!(rule("/x", &operation(&[]).build()), None);
         assert_eq!(rule("/x", &operation(&["node:fly"]).build()), None);
         assert_eq!(rule("/x", &operation(&["node:read"]).security(SecurityRequirement::default()).build()), None, "one of two");
-        let signed = |scopes: &[&str]| OperationBuilder::new().security(SecurityRequirement::new(SIGNED, scopes.iter().copied()));
+        let signed = |scopes: &[&str]| OperationBuilder::new().security(SecurityRequirement::new(access::SIGNED, scopes.iter().copied()));
         assert_eq!(rule("/x", &signed(&[]).build()), Some(Rule::Signed));
         assert_eq!(rule("/x", &signed(&["node:read"]).build()), None, "a signature has no scopes");
         let other = OperationBuilder::new().security(SecurityRequirement::new("session", ["node:read"]));

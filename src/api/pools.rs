@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::error::{ApiError, ErrorBody};
 use super::input::RawAmount;
 use super::listing::{Asked, OnOff, Order, word};
+use super::node_row::Shown;
 use super::node_view::{NodeView, show};
 use super::nodes::{node_id, published};
 use super::pool_health::{PoolHealthView, PoolsHealth};
@@ -350,7 +351,7 @@ pub async fn add_node(
     caller: Caller,
     Path(id): Path<String>,
     Json(asked): Json<PoolMemberRequest>,
-) -> Result<Json<NodeView>, ApiError> {
+) -> Result<Json<Shown>, ApiError> {
     let pool = pool_id(&id)?;
     let mut errors = FieldErrors::default();
     let node = NodeId::parse(&asked.node_id).map_err(|e| errors.add("node_id", e.to_string()));
@@ -371,7 +372,7 @@ pub async fn join_flat(
     caller: Caller,
     id: Path<String>,
     asked: Json<PoolMemberRequest>,
-) -> Result<Json<NodeView>, ApiError> {
+) -> Result<Json<Shown>, ApiError> {
     add_node(state, caller, id, asked).await
 }
 

@@ -31,7 +31,7 @@ const SECONDS_PER_SLOT: u32 = 30;
 const RECENT_SLOTS: u32 = 120;
 
 /// The score as lists show it.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct PootSummary {
     pub state: ScoreState,
     /// 0 to 100; null while it is pending.

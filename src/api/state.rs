@@ -11,6 +11,7 @@ use super::commands::Waiting;
 use super::gateway_jwt::Gateway;
 use super::hosts::Hosts;
 use super::idempotency::InProgress;
+use super::node_row::NodeRow;
 use super::passwords::{Attempts, Stretching};
 use super::planes::Separate;
 use super::rates::{Limits, Rates};
@@ -21,7 +22,7 @@ use crate::clock::Clock;
 use crate::crypto::Entropy;
 use crate::domain::challenge::Challenges;
 use crate::domain::ledger::Settlement;
-use crate::domain::pool::DEFAULT_MAX_NODES;
+use crate::domain::pool::{DEFAULT_MAX_NODES, Pool};
 use crate::domain::poot::Params;
 use crate::domain::time::Now;
 use crate::domain::totp::CodeGuesses;
@@ -29,6 +30,7 @@ use crate::live::{Current, Events, Failures, Metrics, Nudges, Refusals};
 use crate::storage::Store;
 use crate::storage::core::audit;
 use crate::storage::fault::WriteError;
+use crate::storage::made::Made;
 
 /// SSE clients at one time.
 pub const SSE_CLIENTS: usize = 256;
@@ -117,6 +119,9 @@ pub struct Shared {
     pub(super) waiting: Waiting,
     pub(super) long_reads: Arc<Semaphore>,
     pub(super) rates: Rates,
+    /// Nodes and pools as they were last shown.
+    pub(super) node_rows: Made<NodeRow>,
+    pub(super) pools: Made<Pool>,
     pub(super) in_progress: InProgress,
     pub(super) storage_check: Arc<Semaphore>,
     pub(super) audit_verification: Arc<Semaphore>,
@@ -158,6 +163,8 @@ impl AppState {
             stretching: Stretching::default(),
             sse_clients: Arc::new(Semaphore::new(SSE_CLIENTS)),
             waiting: Waiting::default(),
+            node_rows: Made::default(),
+            pools: Made::default(),
             long_reads: Arc::new(Semaphore::new(LONG_READS)),
             in_progress: InProgress::default(),
             storage_check: Arc::new(Semaphore::new(1)),

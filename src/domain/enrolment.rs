@@ -14,11 +14,17 @@ use crate::crypto::{self, PublicKey};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = MachineFingerprint)]
 pub struct Fingerprint {
+    #[schema(pattern = "^[0-9a-fA-F]{32}$", example = "9f86d081884c7d659a2feaa0c55ad015")]
     pub machine_id: Option<String>,
+    #[schema(pattern = "^[0-9a-fA-F]{32}$", example = "9f86d081884c7d659a2feaa0c55ad015")]
     pub board_serial: Option<String>,
+    #[schema(pattern = "^[0-9a-fA-F]{32}$", example = "9f86d081884c7d659a2feaa0c55ad015")]
     pub cpu: Option<String>,
+    #[schema(pattern = "^[0-9a-fA-F]{32}$", example = "9f86d081884c7d659a2feaa0c55ad015")]
     pub memory: Option<String>,
+    #[schema(pattern = "^[0-9a-fA-F]{32}$", example = "9f86d081884c7d659a2feaa0c55ad015")]
     pub disk_id: Option<String>,
+    #[schema(pattern = "^[0-9a-fA-F]{32}$", example = "9f86d081884c7d659a2feaa0c55ad015")]
     pub macs: Option<String>,
 }
 
@@ -97,8 +103,10 @@ pub struct EnrolmentToken {
     pub secret_hash: [u8; 32],
     pub target: EnrolmentTarget,
     pub uses: u32,
-    /// Keys that enrolled with it, with the node each became: the same key gets the same answer again.
-    pub used_by: Vec<(PublicKey, NodeId)>,
+    /// How often it was used. The keys that enrolled with it are rows beside it, because a record that lists them is rewritten whole by every use.
+    pub used: u32,
+    /// Keys that enrolled while the list was kept here, with the node each became; they become rows with the next use.
+    pub used_before: Vec<(PublicKey, NodeId)>,
     pub created_at: Timestamp,
     pub expires_at: Timestamp,
     pub revoked: bool,
@@ -179,7 +187,13 @@ pub enum TokenUse {
 }
 
 impl EnrolmentToken {
-    pub fn present(&self, text: &TokenText, key: &PublicKey, now: Timestamp) -> Result<TokenUse, Refusal> {
+    /// It lets no machine in any more, and repeats no answer.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.revoked || self.expires_at <= now
+    }
+
+    /// `earlier` is what this key became with this token, where that is a row.
+    pub fn present(&self, text: &TokenText, key: &PublicKey, earlier: Option<NodeId>, now: Timestamp) -> Result<TokenUse, Refusal> {
         if !crypto::equal(&self.secret_hash, &text.secret_hash()) {
             return Err(Refusal::TokenWrongSecret);
         }
@@ -189,11 +203,11 @@ impl EnrolmentToken {
         if now >= self.expires_at {
             return Err(Refusal::TokenExpired);
         }
-        if let Some((_, node)) = self.used_by.iter().find(|(used, _)| used == key) {
-            return Ok(TokenUse::Again(node.clone()));
+        let listed = || self.used_before.iter().find(|(used, _)| used == key).map(|(_, node)| node.clone());
+        if let Some(node) = earlier.or_else(listed) {
+            return Ok(TokenUse::Again(node));
         }
-        let used = u32::try_from(self.used_by.len()).unwrap_or(u32::MAX);
-        if used >= self.uses { Err(Refusal::TokenUsed) } else { Ok(TokenUse::Fresh) }
+        if self.used >= self.uses { Err(Refusal::TokenUsed) } else { Ok(TokenUse::Fresh) }
     }
 }
 
@@ -280,7 +294,8 @@ mod tests {
             secret_hash: text.secret_hash(),
             target: EnrolmentTarget::Pool(PoolIndex(0)),
             uses,
-            used_by: vec![],
+            used: 0,
+            used_before: vec![],
             created_at: Timestamp(0),
             expires_at: Timestamp(1000),
             revoked: false,
@@ -292,18 +307,21 @@ mod tests {
 
     #[test]
     fn a_token_is_used_up_expires_and_answers_its_key_again() {
-        let (mut token, text) = token(1);
-        let (alice, bob) = (PublicKey([1; 32]), PublicKey([2; 32]));
-        assert_eq!(token.present(&text, &alice, Timestamp(0)), Ok(TokenUse::Fresh));
-        let node = NodeId::parse("node_abc").unwrap();
-        token.used_by.push((alice, node.clone()));
-        assert_eq!(token.present(&text, &alice, Timestamp(999)), Ok(TokenUse::Again(node)));
-        assert_eq!(token.present(&text, &bob, Timestamp(999)), Err(Refusal::TokenUsed));
-        assert_eq!(token.present(&text, &alice, Timestamp(1000)), Err(Refusal::TokenExpired));
+        let (mut token, text) = token(2);
+        let (alice, bob, carol) = (PublicKey([1; 32]), PublicKey([2; 32]), PublicKey([3; 32]));
+        let node = |n: u32| NodeId::parse(&format!("node_abc{n}")).unwrap();
+        assert_eq!(token.present(&text, &alice, None, Timestamp(0)), Ok(TokenUse::Fresh));
+        // Alice from when the list was in the token, Bob as a row.
+        token.used_before.push((alice, node(1)));
+        token.used = 2;
+        assert_eq!(token.present(&text, &alice, None, Timestamp(999)), Ok(TokenUse::Again(node(1))));
+        assert_eq!(token.present(&text, &bob, Some(node(2)), Timestamp(999)), Ok(TokenUse::Again(node(2))));
+        assert_eq!(token.present(&text, &carol, None, Timestamp(999)), Err(Refusal::TokenUsed));
+        assert_eq!(token.present(&text, &bob, Some(node(2)), Timestamp(1000)), Err(Refusal::TokenExpired));
         let wrong = TokenText { secret: "s4".into(), ..text.clone() };
-        assert_eq!(token.present(&wrong, &alice, Timestamp(0)), Err(Refusal::TokenWrongSecret));
+        assert_eq!(token.present(&wrong, &alice, None, Timestamp(0)), Err(Refusal::TokenWrongSecret));
         token.revoked = true;
-        assert_eq!(token.present(&text, &alice, Timestamp(0)), Err(Refusal::TokenRevoked));
+        assert_eq!(token.present(&text, &alice, None, Timestamp(0)), Err(Refusal::TokenRevoked));
     }
 
     #[test]

@@ -88,8 +88,8 @@ fn counted(text: &[char], names: &[&str]) -> usize {
             (at, counted) = (at + known, counted + 1);
             continue;
         }
-        let again = at > 0 && text[at - 1] == *c;
-        counted += usize::from(!again && !(at > 1 && is_run(&text[at - 2..=at])));
+        let follows = (at > 0 && text[at - 1] == *c) || (at > 1 && is_run(&text[at - 2..=at]));
+        counted += usize::from(!follows);
         at += 1;
     }
     counted

@@ -5,7 +5,7 @@ use crate::domain::audit::Act;
 use crate::domain::credits::Epoch;
 use crate::domain::evidence::{SLOTS_PER_DAY, day_of};
 use crate::domain::time::Now;
-use crate::storage::core::{audit, idempotency, subject_keys};
+use crate::storage::core::{audit, enrolment, idempotency, subject_keys};
 use crate::storage::table::WriteTx;
 use crate::storage::{Lane, hot};
 
@@ -21,6 +21,8 @@ const LEAF_ROWS: usize = 2_000;
 const ROLLUP_ROWS: usize = 500;
 /// Idempotency keys forgotten in one run: all that may be due.
 const IDEMPOTENCY_ROWS: usize = 4_096;
+/// Uses of enrolment tokens forgotten in one transaction.
+const ENROLMENT_USE_ROWS: usize = 1_000;
 /// Transactions in one run; the rest follows in the next.
 const PER_RUN: usize = 50;
 
@@ -47,6 +49,12 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
     // A commit costs the card some pages: none when there is nothing to forget.
     if !idempotency::due(&context.store.read()?, now.wall, 1)?.is_empty() {
         context.store.write(move |tx| idempotency::sweep(tx, now.wall, IDEMPOTENCY_ROWS)).await?;
+    }
+    for _ in 0..PER_RUN {
+        let spent = enrolment::spent_uses(&context.store.read()?, now.wall, 1)?;
+        if spent.is_empty() || !context.store.write(move |tx| enrolment::forget_uses(tx, now.wall, ENROLMENT_USE_ROWS)).await? {
+            break;
+        }
     }
     forget_strangers(context, now).await
 }

@@ -9,15 +9,18 @@ use tokio::sync::broadcast;
 use crate::domain::alert::AlertChange;
 use crate::domain::ids::{NodeId, PayoutId};
 use crate::domain::node::Status;
+use crate::domain::time::Timestamp;
 
 /// Events kept for a client that comes back, and events a slow client may fall behind.
 pub const RING: usize = 1_024;
 
 /// The few numbers of a sample that lists show. Absent = not available.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, utoipa::ToSchema)]
 pub struct LatestSample {
     /// RFC 3339, UTC.
-    pub timestamp: String,
+    #[serde(serialize_with = "as_rfc3339")]
+    #[schema(value_type = String)]
+    pub timestamp: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_usage_percent: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,6 +38,10 @@ pub struct LatestSample {
     pub network_bytes_in: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network_bytes_out: Option<u64>,
+}
+
+fn as_rfc3339<S: serde::Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&at.rfc3339())
 }
 
 /// An accepted report.
@@ -204,12 +211,12 @@ mod tests {
 
     #[test]
     fn a_report_is_one_flat_object() {
-        let latest = LatestSample { timestamp: "t".into(), cpu_usage_percent: Some(1.5), ..LatestSample::default() };
+        let latest = LatestSample { timestamp: Timestamp(0), cpu_usage_percent: Some(1.5), ..LatestSample::default() };
         let node_id = NodeId::parse("node_abc").unwrap();
         let report = ReportEvent { node_id, latest, status: Status::Active, proved: Some(3) };
         assert_eq!(
             serde_json::to_string(&Event::Report(report)).unwrap(),
-            r#"{"node_id":"node_abc","timestamp":"t","cpu_usage_percent":1.5,"status":"active","proved":3}"#
+            r#"{"node_id":"node_abc","timestamp":"1970-01-01T00:00:00Z","cpu_usage_percent":1.5,"status":"active","proved":3}"#
         );
     }
 }

@@ -33,23 +33,18 @@ fn with_remainders(
     nodes: impl IntoIterator<Item = NodeIndex>,
     earned: impl FnOnce(&Posted, Epoch) -> Result<HashMap<NodeIndex, Unposted>, Fault>,
 ) -> Result<HashMap<NodeIndex, Unposted>, Fault> {
-    let mut through = Posted::new();
-    let mut sums: HashMap<NodeIndex, Unposted> = HashMap::new();
-    for node in nodes {
-        let posted = ledger::accrued(core, node)?;
-        through.insert(node, posted.through);
-        sums.insert(node, posted.remainders.into_iter().collect());
-    }
-    if let Some(last) = epochs::last(core)?.map(|head| head.epoch) {
-        for (node, earned) in earned(&through, last)? {
-            let sum = sums.entry(node).or_default();
-            for (currency, amount) in earned {
-                let so_far = sum.entry(currency).or_default();
-                *so_far = so_far.plus(amount).map_err(overflow)?;
-            }
+    let accrued = nodes.into_iter().map(|node| Ok((node, ledger::accrued(core, node)?))).collect::<Result<Vec<_>, Fault>>()?;
+    let posted: Posted = accrued.iter().map(|(node, accrued)| (*node, accrued.through)).collect();
+    let mut sums = match epochs::last(core)? {
+        Some(head) => earned(&posted, head.epoch)?,
+        None => HashMap::new(),
+    };
+    for (node, accrued) in accrued {
+        let sum = sums.entry(node).or_default();
+        for (currency, amount) in accrued.remainders {
+            let so_far = sum.entry(currency).or_default();
+            *so_far = so_far.plus(amount).map_err(overflow)?;
         }
-    }
-    for sum in sums.values_mut() {
         sum.retain(|_, amount| *amount != Pico::ZERO);
     }
     Ok(sums)
@@ -143,17 +138,16 @@ impl Sums {
     }
 
     fn earned(&self, core: &impl Read, hot: &impl Read, posted: &Posted, last: Epoch) -> Result<HashMap<NodeIndex, Unposted>, Fault> {
-        let mut missing = posted.clone();
-        let mut found = HashMap::new();
+        let (mut missing, mut found) = (Posted::new(), HashMap::with_capacity(posted.len()));
         {
             let known = self.known();
-            if known.last == last {
-                for (node, through) in posted {
-                    if let Some((after, sum)) = known.of_node.get(node)
-                        && after == through
-                    {
+            for (node, through) in posted {
+                match known.of_node.get(node).filter(|(after, _)| known.last == last && after == through) {
+                    Some((_, sum)) => {
                         found.insert(*node, sum.clone());
-                        missing.remove(node);
+                    }
+                    None => {
+                        missing.insert(*node, *through);
                     }
                 }
             }

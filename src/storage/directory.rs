@@ -35,6 +35,8 @@ pub struct NodeEntry {
     pub enrolled_from: Option<Slot>,
     /// What its workload may use: its allocations, within its configuration.
     pub limits: Limits,
+    /// The sum of its allocations.
+    pub allocated: Allocation,
 }
 
 /// What a node was told to do, and the command that has not ended.
@@ -60,6 +62,7 @@ impl NodeEntry {
             pool: node.pool.clone(),
             enrolled_from: node.enrolled_from,
             limits: Limits::in_force(node.configuration.resource_limits.as_ref(), allocated),
+            allocated: *allocated,
         }
     }
 
@@ -145,6 +148,19 @@ impl Directory {
         maps.standings.get(&node.index).cloned().unwrap_or_else(|| Standing { order: Order::initial(node.wanted), open: None })
     }
 
+    /// The revision of `standing`, without the rest of it; none of a node that is not there.
+    pub fn revision(&self, node: NodeIndex) -> Option<u64> {
+        let maps = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let entry = maps.by_index.get(&node)?;
+        Some(maps.standings.get(&node).map_or_else(|| Order::initial(entry.wanted).revision, |standing| standing.order.revision))
+    }
+
+    /// The sum of the node's allocations.
+    pub fn allocated(&self, node: NodeIndex) -> Allocation {
+        let maps = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        maps.by_index.get(&node).map(|entry| entry.allocated).unwrap_or_default()
+    }
+
     /// The commands that have not ended, of nodes that are there.
     pub fn open_commands(&self) -> Vec<(Arc<NodeEntry>, Command)> {
         let maps = self.0.read().unwrap_or_else(PoisonError::into_inner);
@@ -171,6 +187,11 @@ impl Directory {
     pub fn indices(&self, fits: impl Fn(&NodeEntry) -> bool) -> Vec<NodeIndex> {
         let maps = self.0.read().unwrap_or_else(PoisonError::into_inner);
         maps.by_index.values().filter(|entry| fits(entry)).map(|entry| entry.index).collect()
+    }
+
+    /// The indices of all, ascending, without looking at any.
+    pub fn all_indices(&self) -> Vec<NodeIndex> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).by_index.keys().copied().collect()
     }
 
     pub fn len(&self) -> usize {
@@ -250,6 +271,7 @@ mod tests {
             pool: Timeline::new(None),
             enrolled_from: None,
             limits: Limits::default(),
+            allocated: Allocation::default(),
         }
     }
 

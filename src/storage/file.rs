@@ -140,8 +140,11 @@ impl DbFile {
         if missing.is_empty() {
             return Ok(());
         }
-        let made = self.write_now(move |tx| missing.iter().try_for_each(|name| tx.create(name)));
-        made.map_err(|e| OpenError::Fault(Fault::Database(e.to_string())))
+        // Here and not in the writer's thread: the program opens its store inside of its runtime, where nobody may wait for another thread.
+        let transaction = self.shared.database.begin_write().map_err(|e| OpenError::Fault(e.into()))?;
+        let mut tx = WriteTx::new(&transaction, None);
+        missing.iter().try_for_each(|name| tx.create(name)).map_err(not_opened)?;
+        transaction.commit().map_err(|e| OpenError::Fault(Fault::Database(e.to_string())))
     }
 
     /// `watcher` hears of every alert that begins or ends from now on. The first watcher stays.
@@ -245,16 +248,20 @@ fn create(builder: &Builder, path: &Path, initialise: &impl Fn(&mut WriteTx<'_>)
     {
         let database = builder.create(&temporary)?;
         let transaction = database.begin_write()?;
-        initialise(&mut WriteTx::new(&transaction, None)).map_err(|e| match e {
-            TxError::Fault(fault) => OpenError::Fault(fault),
-            TxError::Refused(refusal) => OpenError::Fault(Fault::Invariant(refusal.to_string())),
-        })?;
+        initialise(&mut WriteTx::new(&transaction, None)).map_err(not_opened)?;
         transaction.commit()?;
     }
     fs::set_permissions(&temporary, fs::Permissions::from_mode(0o600)).map_err(io)?;
     OpenOptions::new().write(true).open(&temporary).and_then(|f| f.sync_all()).map_err(io)?;
     fs::rename(&temporary, path).map_err(io)?;
     File::open(folder).and_then(|f| f.sync_all()).map_err(io)
+}
+
+fn not_opened(error: TxError) -> OpenError {
+    match error {
+        TxError::Fault(fault) => OpenError::Fault(fault),
+        TxError::Refused(refusal) => OpenError::Fault(Fault::Invariant(refusal.to_string())),
+    }
 }
 
 fn write_loop(shared: &Shared) {
@@ -368,6 +375,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = DbFile::open(&dir.path().join("t.redb"), 1 << 20, |tx| tx.create(NUMBERS.name)).unwrap();
         (dir, file)
+    }
+
+    #[test]
+    fn a_file_of_an_earlier_release_gets_its_new_tables_inside_a_runtime_too() {
+        let (_dir, file) = fresh();
+        runtime().block_on(async {
+            file.ensure_tables(&["numbers", "later"]).unwrap();
+            file.ensure_tables(&["numbers", "later"]).unwrap();
+        });
+        const LATER: Table<u32, Number> = Table::new("later");
+        assert_eq!(file.read().unwrap().get(LATER, &1).unwrap(), None);
     }
 
     fn runtime() -> tokio::runtime::Runtime {

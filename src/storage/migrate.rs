@@ -2,9 +2,11 @@
 
 use serde::Deserialize;
 
+use crate::crypto::PublicKey;
 use crate::domain::alert::{Alert, Severity};
 use crate::domain::audit::{DraftV1, Entry};
-use crate::domain::ids::{AlertId, UserId};
+use crate::domain::enrolment::{EnrolmentTarget, EnrolmentToken};
+use crate::domain::ids::{AlertId, EnrolmentId, NodeId, UserId};
 use crate::domain::session::{Carrier, Session};
 use crate::domain::time::Timestamp;
 use crate::domain::user::{PasswordHash, Role, User};
@@ -61,6 +63,32 @@ pub(super) fn user(version: u8, bytes: &[u8]) -> Option<User> {
     }
     let UserV1 { id, username, role, password, disabled, created_at, updated_at } = postcard::from_bytes(bytes).ok()?;
     Some(User { id, username, role, password, disabled, created_at, updated_at, second_factor: None })
+}
+
+/// Version 1 listed the keys that had enrolled with it.
+#[derive(Deserialize)]
+struct EnrolmentTokenV1 {
+    id: EnrolmentId,
+    secret_hash: [u8; 32],
+    target: EnrolmentTarget,
+    uses: u32,
+    used_by: Vec<(PublicKey, NodeId)>,
+    created_at: Timestamp,
+    expires_at: Timestamp,
+    revoked: bool,
+    needs_approval: bool,
+    created_by: String,
+}
+
+pub(super) fn enrolment_token(version: u8, bytes: &[u8]) -> Option<EnrolmentToken> {
+    if version != 1 {
+        return None;
+    }
+    let EnrolmentTokenV1 { id, secret_hash, target, uses, used_by, created_at, expires_at, revoked, needs_approval, created_by } =
+        postcard::from_bytes(bytes).ok()?;
+    let used = u32::try_from(used_by.len()).ok()?;
+    let used_before = used_by;
+    Some(EnrolmentToken { id, secret_hash, target, uses, used, used_before, created_at, expires_at, revoked, needs_approval, created_by })
 }
 
 /// Version 1 kept an address in clear, and its hash is over it: both stay as they were.
@@ -146,6 +174,17 @@ mod tests {
         assert!(people.iter().all(|user| user.second_factor.is_none() && user.username == "Ada.Lovelace"));
         assert!(people.iter().all(|user| user.password == PasswordHash { salt: [1; 16], hash: [2; 32] }));
         assert!(user(2, &[]).is_none());
+    }
+
+    #[test]
+    fn enrolment_tokens_of_the_first_release_count_their_uses_and_know_their_machines() {
+        let golden = include_str!("../../data/golden/EnrolmentToken.v1.hex");
+        let tokens: Vec<EnrolmentToken> = golden.lines().map(|line| decode(&unhex(line).unwrap()).unwrap()).collect();
+        let used: Vec<(u32, u32)> = tokens.iter().map(|token| (token.used, token.uses)).collect();
+        assert_eq!(used, [(1, 10), (0, 1)]);
+        let machines: Vec<PublicKey> = tokens.iter().flat_map(|token| &token.used_before).map(|(key, _)| *key).collect();
+        assert_eq!(machines, [PublicKey([7; 32])]);
+        assert!(enrolment_token(2, &[]).is_none());
     }
 
     #[test]

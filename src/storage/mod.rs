@@ -10,6 +10,7 @@ mod file;
 mod golden;
 pub mod hot;
 pub mod intake;
+pub mod made;
 mod migrate;
 pub mod overlay;
 pub mod present;

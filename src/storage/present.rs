@@ -1,7 +1,7 @@
 //! The present as queries see it: what is in the store together with what waits for the next flush. Memory is read first: what a flush moves
 //! meanwhile is then found twice, and never missed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Store;
 use super::core::epochs;
@@ -140,7 +140,8 @@ pub struct Standings {
     pub scored_at: Option<Timestamp>,
     /// Of the last epoch; those in force when there was none.
     pub params: Params,
-    leaves: HashMap<NodeIndex, Leaf>,
+    /// By node.
+    leaves: Vec<Leaf>,
     /// Evidence after the last epoch.
     since: Vec<SlotRow>,
 }
@@ -162,11 +163,11 @@ impl Standings {
         let oldest = present.minus(u32::from(params.max_age_slots));
         let from = head.as_ref().map_or(oldest, |head| head.next_slot().max(oldest));
         let since = evidence(store, from, present.plus(1))?.into_values().collect();
-        Ok(Standings { epoch, scored_at, params, leaves: found.into_iter().map(|leaf| (leaf.node, leaf)).collect(), since })
+        Ok(Standings { epoch, scored_at, params, leaves: found, since })
     }
 
     pub fn of(&self, node: NodeIndex) -> Standing {
-        let leaf = self.leaves.get(&node).copied();
+        let leaf = self.leaves.binary_search_by_key(&node, |leaf| leaf.node).ok().and_then(|at| self.leaves.get(at)).copied();
         let before = leaf.map_or((0, 0), |leaf| (u32::from(leaf.inputs.window.proven), u32::from(leaf.inputs.window.observed)));
         let (mut proven, mut observed) = before;
         for row in &self.since {

@@ -76,6 +76,19 @@ impl Key for (u32, String) {
     }
 }
 
+/// A text without a zero byte, then a key of fixed length.
+impl<const N: usize> Key for (String, [u8; N]) {
+    fn encode(&self) -> Vec<u8> {
+        [self.0.as_bytes(), &[0], &self.1[..]].concat()
+    }
+    fn decode(bytes: &[u8]) -> Option<(String, [u8; N])> {
+        let (text, rest) = bytes.split_at_checked(bytes.len().checked_sub(N + 1)?)?;
+        let (zero, rest) = rest.split_first()?;
+        (*zero == 0).then_some(())?;
+        Some((String::decode(text)?, rest.try_into().ok()?))
+    }
+}
+
 impl<const N: usize> Key for [u8; N] {
     fn encode(&self) -> Vec<u8> {
         self.to_vec()
@@ -162,24 +175,40 @@ pub trait Read {
     fn with<R>(&self, name: &'static str, f: impl FnOnce(&dyn RawTable) -> Result<R, Fault>) -> Result<R, Fault>;
 
     fn get<K: Key, V: Record>(&self, table: Table<K, V>, key: &K) -> Result<Option<V>, Fault> {
-        let key = key.encode();
-        self.with(table.name, |raw| match raw.get_bytes(&key)? {
-            Some(bytes) => table.decode(&bytes, || crate::crypto::hex(&key)).map(Some),
-            None => Ok(None),
-        })
+        let (key, mut found) = (key.encode(), None);
+        self.with(table.name, |raw| {
+            raw.look(&key, &mut |bytes| {
+                found = Some(table.decode(bytes, || crate::crypto::hex(&key))?);
+                Ok(())
+            })
+        })?;
+        Ok(found)
     }
 
     /// The rows of some keys, in the order of the keys; a key without a row has none.
     fn get_each<K: Key, V: Record>(&self, table: Table<K, V>, keys: impl IntoIterator<Item = K>) -> Result<Vec<V>, Fault> {
+        let mut found = Vec::new();
+        self.get_each_with(table, keys, &mut |_, bytes, decode| {
+            found.push(decode(bytes)?);
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// The same for those who look at the stored bytes first: `visit` gets the key, the record as stored, and what decodes it.
+    fn get_each_with<K: Key, V: Record>(
+        &self,
+        table: Table<K, V>,
+        keys: impl IntoIterator<Item = K>,
+        visit: VisitStored<'_, V>,
+    ) -> Result<(), Fault> {
         self.with(table.name, |raw| {
-            let mut found = Vec::new();
             for key in keys {
                 let key = key.encode();
-                if let Some(bytes) = raw.get_bytes(&key)? {
-                    found.push(table.decode(&bytes, || crate::crypto::hex(&key))?);
-                }
+                let decode = |bytes: &[u8]| table.decode(bytes, || crate::crypto::hex(&key));
+                raw.look(&key, &mut |bytes| visit(&key, bytes, &decode))?;
             }
-            Ok(found)
+            Ok(())
         })
     }
 
@@ -250,10 +279,30 @@ pub trait Read {
         self.with(table.name, |raw| raw.rows())
     }
 
+    /// Rows in the range, which are not decoded.
+    fn count_in<K: Key, V: Record>(&self, table: Table<K, V>, range: impl RangeBounds<K>) -> Result<u64, Fault> {
+        let mut count = 0;
+        let bounds = (encode_bound(range.start_bound()), encode_bound(range.end_bound()));
+        self.with(table.name, |raw| {
+            raw.walk_bytes(bounds, false, &mut |_, _| {
+                count += 1;
+                Ok(ControlFlow::Continue(()))
+            })
+        })?;
+        Ok(count)
+    }
+
     /// The record as stored, undecoded: for blocks that are searched in place.
     fn get_with<K: Key, R>(&self, name: &'static str, key: &K, f: impl FnOnce(&[u8]) -> R) -> Result<Option<R>, Fault> {
         let key = key.encode();
-        self.with(name, |raw| Ok(raw.get_bytes(&key)?.map(|bytes| f(&bytes))))
+        let (mut f, mut found) = (Some(f), None);
+        self.with(name, |raw| {
+            raw.look(&key, &mut |bytes| {
+                found = f.take().map(|f| f(bytes));
+                Ok(())
+            })
+        })?;
+        Ok(found)
     }
 }
 
@@ -265,18 +314,26 @@ fn encode_bound<K: Key>(bound: Bound<&K>) -> Bound<Vec<u8>> {
     }
 }
 
+/// Of one record: key, bytes as stored, and what decodes them.
+type VisitStored<'a, V> = &'a mut dyn FnMut(&[u8], &[u8], Decode<'_, V>) -> Result<(), Fault>;
+type Decode<'a, V> = &'a dyn Fn(&[u8]) -> Result<V, Fault>;
+
 type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, Fault>;
 
 /// An open table as bytes; erases redb's generics once, so that the typed layer compiles once per type only.
 pub trait RawTable {
-    fn get_bytes(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault>;
+    /// Shows the value of the key where it lies, if there is one.
+    fn look(&self, key: &[u8], visit: &mut dyn FnMut(&[u8]) -> Result<(), Fault>) -> Result<(), Fault>;
     fn walk_bytes(&self, bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>), back: bool, visit: Visit<'_>) -> Result<(), Fault>;
     fn rows(&self) -> Result<u64, Fault>;
 }
 
 impl<T: ReadableTable<&'static [u8], &'static [u8]>> RawTable for T {
-    fn get_bytes(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
-        Ok(self.get(key)?.map(|guard| guard.value().to_vec()))
+    fn look(&self, key: &[u8], visit: &mut dyn FnMut(&[u8]) -> Result<(), Fault>) -> Result<(), Fault> {
+        match self.get(key)? {
+            Some(guard) => visit(guard.value()),
+            None => Ok(()),
+        }
     }
 
     fn walk_bytes(&self, bounds: (Bound<Vec<u8>>, Bound<Vec<u8>>), back: bool, visit: Visit<'_>) -> Result<(), Fault> {
@@ -441,6 +498,10 @@ mod tests {
         assert!((1u32, u32::MAX).encode() < (2u32, 0u32).encode());
         assert_eq!(<(u32, String)>::decode(&(7u32, "x".to_owned()).encode()), Some((7, "x".to_owned())));
         assert_eq!(u64::decode(&[1, 2]), None);
+        let key = ("enrol_a".to_owned(), [0, 7]);
+        assert_eq!(<(String, [u8; 2])>::decode(&key.encode()), Some(key));
+        assert!(("a".to_owned(), [255; 2]).encode() < ("a-".to_owned(), [0; 2]).encode(), "one text's keys stand together");
+        assert_eq!((<(String, [u8; 2])>::decode(&[0, 1]), <(String, [u8; 2])>::decode(b"abcd")), (None, None));
     }
 
     #[test]

@@ -51,7 +51,7 @@ async fn agents_reach_their_manager_under_any_name() {
     let manager = manager(dir.path()).await;
     let report = "POST /api/v1/agent/report HTTP/1.1\r\nhost: whatever.lan\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
     let answer = exchange(manager.main, report).await;
-    assert_eq!((status(&answer), refusal(&answer).as_str()), (400, "Malformed"), "it was looked at: {answer}");
+    assert_eq!((status(&answer), refusal(&answer).as_str()), (401, "NotSignedIn"), "it was looked at: {answer}");
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
 //! Enrolment tokens, and the one verb that makes a machine a node.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::nodes::{self, name_key};
-use super::tables::{ENROLMENT_TOKENS, NODE_KEYS, NODE_NAMES};
+use super::tables::{ENROLMENT_TOKENS, ENROLMENT_USES, NODE_KEYS, NODE_NAMES};
 use super::{audit, enrolment_requests, node_events, pools};
 use crate::crypto::PublicKey;
 use crate::domain::audit::Act;
@@ -33,7 +34,8 @@ pub fn create_token(tx: &mut WriteTx<'_>, act: &Act, text: &TokenText, new: &New
         secret_hash: text.secret_hash(),
         target: new.target.clone(),
         uses: new.uses,
-        used_by: Vec::new(),
+        used: 0,
+        used_before: Vec::new(),
         created_at: act.now.wall,
         expires_at: act.now.wall.plus_seconds(new.expires_in_seconds),
         revoked: false,
@@ -53,7 +55,7 @@ fn make_room(tx: &mut WriteTx<'_>, act: &Act) -> Result<(), TxError> {
     let dead: Vec<String> = tx
         .scan(ENROLMENT_TOKENS, .., MAX_TOKENS)?
         .into_iter()
-        .filter(|(_, token)| token.revoked || token.expires_at <= act.now.wall)
+        .filter(|(_, token)| token.is_over(act.now.wall))
         .map(|(key, _)| key)
         .collect();
     if dead.is_empty() {
@@ -88,6 +90,36 @@ pub fn revoke(tx: &mut WriteTx<'_>, act: &Act, id: &EnrolmentId) -> Result<(), T
     put(tx, &token)?;
     enrolment_requests::end_of(tx, id)?;
     audit::append(tx, act.draft("enrolment_token.revoke", id.as_str()))
+}
+
+fn use_key(token: &EnrolmentId, key: &PublicKey) -> (String, [u8; 32]) {
+    (token.to_string(), key.0)
+}
+
+/// Uses of tokens that repeat no answer any more: expired, revoked, or gone. At most `limit`.
+pub fn spent_uses(read: &impl Read, now: Timestamp, limit: usize) -> Result<Vec<(String, [u8; 32])>, Fault> {
+    let mut spent = Vec::new();
+    let mut from = Bound::Unbounded;
+    // From one token to the next: the uses of those that still hold are not walked.
+    while spent.len() < limit {
+        let Some(((id, _), _)) = read.scan(ENROLMENT_USES, (from, Bound::Unbounded), 1)?.into_iter().next() else { break };
+        let range = ((id.clone(), [0; 32]), (id.clone(), [u8::MAX; 32]));
+        if read.get(ENROLMENT_TOKENS, &id)?.is_none_or(|token| token.is_over(now)) {
+            let rows = read.scan(ENROLMENT_USES, range.0..=range.1.clone(), limit - spent.len())?;
+            spent.extend(rows.into_iter().map(|(key, _)| key));
+        }
+        from = Bound::Excluded(range.1);
+    }
+    Ok(spent)
+}
+
+/// Deletes them; true when there may be more.
+pub fn forget_uses(tx: &mut WriteTx<'_>, now: Timestamp, limit: usize) -> Result<bool, TxError> {
+    let spent = spent_uses(tx, now, limit)?;
+    for key in &spent {
+        tx.delete(ENROLMENT_USES, key)?;
+    }
+    Ok(spent.len() == limit)
 }
 
 /// A machine that asks to be a node. Its signature over the request was checked before.
@@ -156,7 +188,8 @@ pub fn presented(
         return Err(Refusal::TokenForOtherManager.into());
     }
     let token = token(read, &asked.token.id)?.ok_or(Refusal::TokenUnknown)?;
-    let usage = token.present(&asked.token, &asked.key, now)?;
+    let earlier = read.get(ENROLMENT_USES, &use_key(&token.id, &asked.key))?;
+    let usage = token.present(&asked.token, &asked.key, earlier, now)?;
     Ok((token, usage))
 }
 
@@ -335,7 +368,11 @@ fn finish(
     how: How,
     twin: Option<NodeId>,
 ) -> Result<Enrolled, TxError> {
-    token.used_by.push((asked.key, node.id.clone()));
+    token.used = token.used.saturating_add(1);
+    for (key, node) in std::mem::take(&mut token.used_before) {
+        tx.put(ENROLMENT_USES, &use_key(&token.id, &key), &node)?;
+    }
+    tx.put(ENROLMENT_USES, &use_key(&token.id, &asked.key), &node.id)?;
     put(tx, &token)?;
     enrolment_requests::done(tx, &token.id, &asked.key)?;
     if how == How::SameKey {
@@ -577,6 +614,74 @@ mod tests {
         assert_eq!(date(untrusted), Err(Refusal::ClockUntrusted));
         assert_eq!((date(at(60)), date(at(90))), (Ok(1), Ok(0)));
         assert_eq!(f.store.directory.by_id(&node_id(1)).unwrap().enrolled_from, Some(at(90).wall.slot()));
+    }
+
+    fn used(f: &Fixture, n: u32) -> (u32, usize) {
+        let read = f.store.read().unwrap();
+        let rows = read.scan(ENROLMENT_USES, .., 100).unwrap().into_iter().filter(|((id, _), _)| *id == text(n).id.to_string());
+        (token(&read, &text(n).id).unwrap().map_or(0, |token| token.used), rows.count())
+    }
+
+    #[test]
+    fn a_use_is_a_row_and_the_list_of_an_earlier_release_becomes_rows() {
+        let f = Fixture::new();
+        let text_of = pool_token(&f, 1, 4);
+        for n in 1..3u8 {
+            run(&f, asking(&text_of, n, n.into(), n.into())).unwrap();
+        }
+        assert_eq!(used(&f, 1), (2, 2));
+        // As the first release left it: the list in the token, no rows.
+        f.write(|tx, _| {
+            let rows = tx.scan(ENROLMENT_USES, .., 9)?;
+            let mut token = token(tx, &text(1).id)?.unwrap();
+            for ((id, key), node) in rows {
+                tx.delete(ENROLMENT_USES, &(id, key))?;
+                token.used_before.push((PublicKey(key), node));
+            }
+            put(tx, &token)
+        })
+        .unwrap();
+        assert_eq!(used(&f, 1), (2, 0));
+        assert_eq!(run(&f, asking(&text_of, 2, 2, 9)).unwrap().how, How::Again);
+        assert_eq!(run(&f, asking(&text_of, 3, 3, 3)).unwrap().how, How::New);
+        assert_eq!(used(&f, 1), (3, 3));
+        assert!(token(&f.store.read().unwrap(), &text(1).id).unwrap().unwrap().used_before.is_empty());
+        for n in 1..4u8 {
+            let again = run(&f, asking(&text_of, n, n.into(), 9)).unwrap();
+            assert_eq!((again.how, again.node.id), (How::Again, node_id(n.into())));
+        }
+        assert_eq!(run(&f, asking(&text_of, 4, 4, 4)).unwrap().how, How::New);
+        assert_eq!(run(&f, asking(&text_of, 5, 5, 5)), Err(Refusal::TokenUsed));
+    }
+
+    #[test]
+    fn uses_go_with_their_token_a_few_at_a_time_and_those_of_others_stay() {
+        let f = Fixture::new();
+        let tokens: Vec<TokenText> = (1..5).map(|n| pool_token(&f, n, 9)).collect();
+        for (t, token) in (0u8..).zip(&tokens) {
+            for n in 0..3u8 {
+                let k = t * 10 + n;
+                run(&f, asking(token, k, k.into(), k.into())).unwrap();
+            }
+        }
+        let spent = |at: Now, limit| enrolment_uses_of(&spent_uses(&f.store.read().unwrap(), at.wall, limit).unwrap());
+        assert_eq!(spent(at(0), 99), []);
+        f.write(|tx, _| revoke(tx, &act(), &text(2).id)).unwrap();
+        f.write(|tx, _| tx.delete(ENROLMENT_TOKENS, &text(4).id.to_string()).map(drop)).unwrap();
+        assert_eq!(spent(at(0), 99), [(2, 3), (4, 3)]);
+        assert_eq!((spent(at(0), 1), spent(at(0), 4)), (vec![(2, 1)], vec![(2, 3), (4, 1)]));
+        let forget = |at: Now| f.write(move |tx, _| forget_uses(tx, at.wall, 4)).unwrap();
+        assert_eq!((forget(at(0)), forget(at(0)), forget(at(0))), (true, false, false));
+        let rows: Vec<(u32, usize)> = (1..5).map(|n| used(&f, n)).collect();
+        assert_eq!(rows, [(3, 3), (3, 0), (3, 3), (0, 0)], "how often a token was used is told until it goes");
+        assert_eq!(run(&f, asking(&tokens[0], 1, 1, 99)).unwrap().how, How::Again);
+        assert_eq!(spent(at(3_600), 99), [(1, 3), (3, 3)], "with their time");
+    }
+
+    /// (token, how many of its uses)
+    fn enrolment_uses_of(rows: &[(String, [u8; 32])]) -> Vec<(u32, usize)> {
+        let of = |n: u32| rows.iter().filter(|(id, _)| *id == text(n).id.to_string()).count();
+        (1..9).map(|n| (n, of(n))).filter(|(_, count)| *count > 0).collect()
     }
 
     #[test]

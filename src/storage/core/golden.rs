@@ -164,7 +164,8 @@ fn tokens() -> Vec<EnrolmentToken> {
         secret_hash: [3; 32],
         target: EnrolmentTarget::Pool(PoolIndex(2)),
         uses: 10,
-        used_by: vec![(PublicKey([7; 32]), node_id())],
+        used: 3,
+        used_before: vec![(PublicKey([7; 32]), node_id())],
         created_at: AT,
         expires_at: AT.plus_seconds(3_600),
         revoked: true,
@@ -173,7 +174,8 @@ fn tokens() -> Vec<EnrolmentToken> {
     };
     let of_node = EnrolmentToken {
         target: EnrolmentTarget::Node(node_id()),
-        used_by: Vec::new(),
+        used: 0,
+        used_before: Vec::new(),
         uses: 1,
         revoked: false,
         needs_approval: false,
@@ -507,6 +509,7 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("Node", nodes()),
         Golden::of("Pool", pools()),
         Golden::of("EnrolmentToken", tokens()),
+        Golden::of("NodeId", vec![node_id()]),
         Golden::of("EnrolmentRequest", enrolment_requests()),
         Golden::of("User", users()),
         Golden::of("ApiToken", api_tokens()),

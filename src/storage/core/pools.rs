@@ -1,7 +1,5 @@
 //! Pools: made, changed, deleted. Membership is kept with the nodes.
 
-use std::ops::ControlFlow;
-
 use super::tables::{Index, NODE_NAMES, POOL_IDS, POOLS, RETIRED_POOLS};
 use super::{audit, meta};
 use crate::domain::audit::Act;
@@ -42,12 +40,8 @@ pub fn list(read: &impl Read) -> Result<Vec<Pool>, Fault> {
 
 /// Nodes in the pool.
 pub fn member_count(read: &impl Read, index: PoolIndex) -> Result<u32, Fault> {
-    let mut count = 0;
-    read.for_each(NODE_NAMES, (index.0, String::new())..(index.0.saturating_add(1), String::new()), |_, _| {
-        count += 1;
-        ControlFlow::Continue(())
-    })?;
-    Ok(count)
+    let members = (index.0, String::new())..(index.0.saturating_add(1), String::new());
+    Ok(u32::try_from(read.count_in(NODE_NAMES, members)?).unwrap_or(u32::MAX))
 }
 
 /// Makes the pool that every store has, when it has none yet. True when it was made.

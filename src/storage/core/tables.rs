@@ -10,7 +10,7 @@ use crate::domain::enrolment_request::EnrolmentRequest;
 use crate::domain::epoch::Head;
 use crate::domain::final_payout::FinalPayout;
 use crate::domain::idempotency::Remembered;
-use crate::domain::ids::UserId;
+use crate::domain::ids::{NodeId, UserId};
 use crate::domain::ledger::Posting;
 use crate::domain::maintenance::MaintenancePeriod;
 use crate::domain::node::Node;
@@ -69,6 +69,8 @@ pub const RETIRED_POOLS: Table<u32, Pool> = Table::new("retired_pools");
 /// Pool id -> index. Rows of deleted pools stay.
 pub const POOL_IDS: Table<String, Index> = Table::new("pool_ids");
 pub const ENROLMENT_TOKENS: Table<String, EnrolmentToken> = Table::new("enrolment_tokens");
+/// (token id, public key of a machine that enrolled with it) -> the node it became.
+pub const ENROLMENT_USES: Table<(String, [u8; 32]), NodeId> = Table::new("enrolment_uses");
 /// Request id, made of token and key -> the machine that waits.
 pub const ENROLMENT_REQUESTS: Table<String, EnrolmentRequest> = Table::new("enrolment_requests");
 /// User id -> person.
@@ -129,7 +131,8 @@ record! {
     Counters = 1,
     Node = 1,
     Pool = 1,
-    EnrolmentToken = 1,
+    EnrolmentToken = 2 from migrate::enrolment_token,
+    NodeId = 1,
     EnrolmentRequest = 1,
     User = 2 from migrate::user,
     UserId = 1,
@@ -173,6 +176,7 @@ pub const ALL: &[&str] = &[
     RETIRED_POOLS.name,
     POOL_IDS.name,
     ENROLMENT_TOKENS.name,
+    ENROLMENT_USES.name,
     ENROLMENT_REQUESTS.name,
     USERS.name,
     USER_NAMES.name,

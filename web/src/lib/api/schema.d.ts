@@ -3359,11 +3359,17 @@ export interface components {
          *     from its token, before it knows the manager's id), so that two managers cannot compare notes. Drift detection, not attestation: whoever has root can report anything.
          */
         MachineFingerprint: {
+            /** @example 9f86d081884c7d659a2feaa0c55ad015 */
             board_serial?: string | null;
+            /** @example 9f86d081884c7d659a2feaa0c55ad015 */
             cpu?: string | null;
+            /** @example 9f86d081884c7d659a2feaa0c55ad015 */
             disk_id?: string | null;
+            /** @example 9f86d081884c7d659a2feaa0c55ad015 */
             machine_id?: string | null;
+            /** @example 9f86d081884c7d659a2feaa0c55ad015 */
             macs?: string | null;
+            /** @example 9f86d081884c7d659a2feaa0c55ad015 */
             memory?: string | null;
         };
         Maintenance: {
@@ -5651,12 +5657,12 @@ export interface operations {
                  * @example {
                  *       "agent_version": "text",
                  *       "fingerprint": {
-                 *         "board_serial": "text",
-                 *         "cpu": "text",
-                 *         "disk_id": "text",
-                 *         "machine_id": "text",
-                 *         "macs": "text",
-                 *         "memory": "text"
+                 *         "board_serial": "9f86d081884c7d659a2feaa0c55ad015",
+                 *         "cpu": "9f86d081884c7d659a2feaa0c55ad015",
+                 *         "disk_id": "9f86d081884c7d659a2feaa0c55ad015",
+                 *         "machine_id": "9f86d081884c7d659a2feaa0c55ad015",
+                 *         "macs": "9f86d081884c7d659a2feaa0c55ad015",
+                 *         "memory": "9f86d081884c7d659a2feaa0c55ad015"
                  *       },
                  *       "hardware": {
                  *         "cpu": {
@@ -5951,12 +5957,12 @@ export interface operations {
                  *       ],
                  *       "dropped": 1,
                  *       "fingerprint": {
-                 *         "board_serial": "text",
-                 *         "cpu": "text",
-                 *         "disk_id": "text",
-                 *         "machine_id": "text",
-                 *         "macs": "text",
-                 *         "memory": "text"
+                 *         "board_serial": "9f86d081884c7d659a2feaa0c55ad015",
+                 *         "cpu": "9f86d081884c7d659a2feaa0c55ad015",
+                 *         "disk_id": "9f86d081884c7d659a2feaa0c55ad015",
+                 *         "machine_id": "9f86d081884c7d659a2feaa0c55ad015",
+                 *         "macs": "9f86d081884c7d659a2feaa0c55ad015",
+                 *         "memory": "9f86d081884c7d659a2feaa0c55ad015"
                  *       },
                  *       "incarnation": 1,
                  *       "items": [
