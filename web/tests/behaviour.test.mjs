@@ -332,14 +332,48 @@ test('a node that is owed money leaves with its final payout and can be kept, or
   assert.ok(Number(given.balance) >= Number(balance), 'what was owed is in the books as given up');
 });
 
+test('a chart is read by pointing at it and zoomed by dragging', async () => {
+  const { nodes } = await page.evaluate(() => fetch('/api/v1/nodes?status=active&limit=1').then((r) => r.json()));
+  await page.goto(`${BASE}/nodes/${nodes[0].node_id}?range=24h`);
+  await settled(page);
+  const area = page.locator('figure', { has: page.getByRole('heading', { name: 'CPU' }) }).locator('.u-over');
+  await area.scrollIntoViewIfNeeded();
+  await page.waitForFunction(() => Number(document.querySelector('[data-points]')?.getAttribute('data-points')) > 20);
+  const box = await area.boundingBox();
+  const at = (share) => [box.x + box.width * share, box.y + box.height / 2];
+  const values = new Set();
+  for (const share of [0.2, 0.5, 0.8]) {
+    await page.mouse.move(...at(share));
+    await page.waitForTimeout(50);
+    values.add(await page.locator('[data-value]').first().textContent());
+  }
+  assert.ok(values.size > 1, `what is pointed at is said: ${[...values]}`);
+  await picture(page, 'chart-pointed');
+  await area.scrollIntoViewIfNeeded();
+  const now = await area.boundingBox();
+  const y = now.y + now.height / 2;
+  await page.mouse.move(now.x + now.width * 0.3, y);
+  await page.mouse.down();
+  await page.mouse.move(now.x + now.width * 0.6, y, { steps: 5 });
+  await page.mouse.up();
+  await page.waitForURL(/[?&]from=.*&to=/);
+  const [from, to] = ['from', 'to'].map((key) => Date.parse(new URL(page.url()).searchParams.get(key)));
+  const hours = (to - from) / 3_600_000;
+  assert.ok(hours > 5 && hours < 9.5, `0.3 of 24 h: ${hours} h`);
+  await page.getByRole('button', { name: 'Reset zoom' }).click();
+  await page.waitForURL((url) => !url.searchParams.has('from'));
+});
+
 test('a session that ends asks for sign-in over the page and loses nothing typed', async () => {
   const nodes = await page.evaluate(() => fetch('/api/v1/nodes?status=active&limit=1').then((r) => r.json()));
   await page.goto(`${BASE}/nodes/${nodes.nodes[0].node_id}`);
   await settled(page);
   const address = page.getByRole('textbox', { name: 'Address' });
   await address.fill('TTypedBeforeTheSessionEnded');
-  // A browser's session ends after twelve hours without a request.
+  // A browser's session ends after twelve hours without a request: the page, which asks for news by itself, is not heard meanwhile.
+  await context.route('**/api/v1/**', (route) => route.abort());
   await tell('advance 46800');
+  await context.unroute('**/api/v1/**');
   const dialog = page.getByRole('dialog');
   // Unless the page has asked for something by itself meanwhile, this is the request that finds out.
   await page.getByRole('button', { name: /(register|change) address/i }).click({ timeout: 2_000 }).catch(() => {});
