@@ -85,9 +85,12 @@ async fn guarded(state: AppState, principal: &Principal, parts: Parts, body: Bod
     let key = key.ok_or_else(|| ApiError::malformed(KEY.as_str(), "must be one value of 1 to 255 visible ASCII characters"))?;
     let body = read_body(body, BODY_LIMIT_BYTES).await?;
     let scope = scope(principal, &parts, key);
-    // The same values in another order or spacing are the same request.
+    // The same values in another order or spacing are the same request. What the query asks for is asked for like what the body does: a key under which a node
+    // was to be paid and deleted must not forfeit what is owed to it.
     let hashed = canonical(&body);
-    let body_hash = crypto::mac(&state.store.secrets.idempotency, &[hashed.as_deref().unwrap_or(&body)]);
+    let query = parts.uri.query().unwrap_or_default();
+    // No query holds a zero byte.
+    let body_hash = crypto::mac(&state.store.secrets.idempotency, &[query.as_bytes(), b"\0", hashed.as_deref().unwrap_or(&body)]);
     state.in_progress.begin(scope, body_hash)?;
     let ended = Ended { state: state.clone(), scope };
     if let Some(remembered) = idempotency::get(&state.store.read()?, &scope)? {
@@ -120,9 +123,8 @@ impl Drop for Ended {
 
 fn scope(principal: &Principal, parts: &Parts, key: &str) -> Scope {
     let (kind, id) = principal.key();
-    let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
     // None of the parts can hold a zero byte.
-    crypto::sha256([kind, id, parts.method.as_str(), path, key].join("\0").as_bytes())
+    crypto::sha256([kind, id, parts.method.as_str(), parts.uri.path(), key].join("\0").as_bytes())
 }
 
 fn again(state: &AppState, remembered: Remembered, body_hash: [u8; 32]) -> Result<Response, ApiError> {

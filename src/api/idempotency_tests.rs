@@ -118,6 +118,21 @@ async fn the_same_values_written_otherwise_are_the_same_request() {
 }
 
 #[tokio::test]
+async fn another_query_under_the_same_key_is_another_request() {
+    let site = Site::new();
+    let token = site.set_up().await;
+    let root = sender(&site, &token);
+    let (_, _, made) = root.post("/nodes", json!({"name": "attic", "node_type": "worker"}), "k1").await;
+    let path = |query: &str| format!("/nodes/{}{query}", made["node_id"].as_str().unwrap());
+    let delete = async |query: &str| root.send(Method::DELETE, &path(query), None, "k2").await;
+    assert_eq!(delete("?final_payout=true").await.0, StatusCode::ACCEPTED);
+    let (status, _, refused) = delete("?forfeit=true&reason=nobody+wants+it").await;
+    assert_eq!((status, name(&refused), root.nodes().await), (StatusCode::CONFLICT, "IdempotencyKeyReused", 1));
+    assert_eq!(name(&delete("").await.2), "IdempotencyKeyReused");
+    assert_eq!(delete("?final_payout=true").await.1.get("idempotency-replayed").unwrap(), "true");
+}
+
+#[tokio::test]
 async fn a_key_is_visible_ascii_and_one() {
     let site = Site::new();
     let token = site.set_up().await;
