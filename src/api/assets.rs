@@ -38,10 +38,14 @@ pub async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     file(INDEX, &headers).unwrap_or_else(|| ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], NOT_BUILT).into_response())
 }
 
+/// First parts of what programs ask for.
+const OF_PROGRAMS: [&str; 3] = ["api", "health", "metrics"];
+
 /// A program that misspells a path of the API is told so, and not given a page: in any case of letters, and escaped, which no path of the UI begins with.
+/// A probe of `/health/` would find every manager healthy.
 fn is_of_the_ui(path: &str) -> bool {
     let first = path.split('/').find(|part| !matches!(*part, "" | "." | "..")).unwrap_or_default();
-    !first.eq_ignore_ascii_case("api") && !first.contains('%')
+    !OF_PROGRAMS.iter().any(|part| first.eq_ignore_ascii_case(part)) && !first.contains('%')
 }
 
 fn file(path: &str, headers: &HeaderMap) -> Option<Response> {
@@ -135,6 +139,10 @@ mod tests {
             "/../API/v1",
             "/api%2Fv1",
             "/%61pi/v1/nodes",
+            "/health/",
+            "/Health",
+            "/health/life",
+            "/metrics/",
         ];
         for path in of_the_api {
             let response = get(path).await;
