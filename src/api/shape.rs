@@ -1,10 +1,12 @@
 //! What else is wrong with a refused request. A parser stops at the first field that it cannot read; the document says what the route takes, so
-//! the rest is found there. Only requests that are refused anyway come here: what is accepted, the parsers and the rules of the domain decide.
+//! the rest is found there. Only requests that are refused anyway come here: what is accepted, the parsers and the rules of the domain decide. Lists where
+//! objects belong are the one thing that parsers take and the document does not.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::error::ApiError;
 use crate::domain::refusal::{FieldError, FieldErrors};
@@ -68,6 +70,12 @@ impl Shape {
             }
         }
         with(error, found)
+    }
+
+    /// Where the body has a list in the place of an object: a derived parser would take it, field by field in the order of their declaration.
+    pub fn list_for_object(&self, body: &[u8]) -> Option<String> {
+        let text = std::str::from_utf8(body).ok().filter(|text| text.contains('['))?;
+        list_in(self, self.body.as_ref()?, text, "", 0)
     }
 
     fn resolved<'a>(&'a self, schema: &'a Value) -> &'a Value {
@@ -135,6 +143,36 @@ impl Shape {
             Value::Number(number) => check_bounds(schema, number.as_f64().unwrap_or(f64::INFINITY), at, errors),
             Value::Null | Value::Bool(_) => (),
         }
+    }
+}
+
+/// Of JSON that was parsed before. Without a tree of it in memory: lists may be as long as a body.
+fn list_in(shape: &Shape, schema: &Value, text: &str, at: &str, depth: usize) -> Option<String> {
+    let schema = shape.resolved(schema);
+    if depth > MAX_SCHEMA_DEPTH {
+        return None;
+    }
+    if let Some(choices) = schema["oneOf"].as_array() {
+        let mut real = choices.iter().filter(|choice| choice["type"] != "null");
+        let (Some(choice), None) = (real.next(), real.next()) else { return None };
+        return list_in(shape, choice, text, at, depth + 1);
+    }
+    let properties = schema["properties"].as_object();
+    match text.trim_start().as_bytes().first()? {
+        b'[' if properties.is_some() => Some(at.to_owned()),
+        b'[' if !schema["items"].is_null() => {
+            let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+            let item = |(n, item): (usize, &&RawValue)| list_in(shape, &schema["items"], item.get(), &format!("{at}[{n}]"), depth + 1);
+            items.iter().enumerate().find_map(item)
+        }
+        b'{' => {
+            let fields: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
+            properties?.iter().find_map(|(name, schema)| {
+                let inner = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
+                list_in(shape, schema, fields.get(name)?.get(), &inner, depth + 1)
+            })
+        }
+        _ => None,
     }
 }
 

@@ -38,6 +38,22 @@ fn sorted(mut names: Vec<String>) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn a_list_is_no_object_even_where_its_entries_fit() {
+    let asked = Asked::new().await;
+    let fits = json!(["attic", "worker", null, null, null, null]);
+    assert_eq!(asked.refused(Method::POST, "/nodes", Some(fits)).await, ("LUCID_ERR_1001".to_owned(), vec![]));
+    let window = json!({ "name": "attic", "node_type": "worker", "configuration": { "maintenance_window": [3, 2] } });
+    assert_eq!(asked.refused(Method::POST, "/nodes", Some(window)).await.1, ["configuration.maintenance_window"]);
+    let network = json!([{ "interface": "eth0" }, ["eth1", null, null]]);
+    let hardware = json!({ "cpu": { "cores": 4, "frequency_mhz": 1500.0, "architecture": "aarch64" }, "memory": { "total_bytes": 4_000_000_000_u64 },
+        "storage": { "total_bytes": 32_000_000_000_u64 }, "network": network });
+    let body = json!({ "name": "attic", "node_type": "worker", "hardware_info": hardware });
+    assert_eq!(asked.refused(Method::POST, "/nodes", Some(body)).await.1, ["hardware_info.network[1]"]);
+    let login = json!(["root", "correct horse battery"]);
+    assert!(asked.refused(Method::POST, "/auth/login", Some(login)).await.1.is_empty());
+}
+
+#[tokio::test]
 async fn a_body_is_told_all_that_is_wrong_with_it() {
     let asked = Asked::new().await;
     let body = json!({ "node_type": "zzz", "zz": 1, "name": 5, "location": { "timezone": "Mars/Olympus" } });
