@@ -58,6 +58,16 @@ async fn report(site: &Site, node: &mut Node) {
     site.app.context.run(Job::Silence).await.unwrap();
 }
 
+/// What the newest event of a report of the node said of its status.
+fn live_status(site: &Site, node: &Node) -> Option<Value> {
+    // From before the first event: all that are kept.
+    let run = site.app.context.events.last_id_text();
+    let start = format!("{}-0", run.split_once('-')?.0);
+    let missed = site.app.context.events.watch(Some(&start)).missed;
+    let told = missed.iter().rev().filter(|event| event.name == "report").map(|event| serde_json::from_str::<Value>(&event.json).unwrap());
+    told.into_iter().find(|event| event["node_id"] == node.id.as_str()).map(|event| event["status"].clone())
+}
+
 #[tokio::test]
 async fn evidence_follows_its_slots_exactly_over_a_crash_and_an_outage() {
     let dir = tempfile::tempdir().unwrap();
@@ -100,6 +110,9 @@ async fn evidence_follows_its_slots_exactly_over_a_crash_and_an_outage() {
         reported.push(first.0 + n);
         let shown = site.client.get(&format!("/nodes/{}", node.id)).await;
         assert_eq!(shown["eligible"] == "maintenance", (from.0..until.0).contains(&(first.0 + n + 1)), "slot {n}");
+        if !is_off {
+            assert_eq!(live_status(&site, &node).unwrap(), shown["status"], "slot {n}");
+        }
         assert_eq!(site.client.get("/alerts?state=open").await["pagination"]["total"], 0, "slot {n}");
     }
     for _ in 0..6 {

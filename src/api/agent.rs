@@ -80,7 +80,8 @@ pub async fn report(State(state): State<AppState>, message: Message) -> Result<R
     {
         let is_told = |told: &WorkloadReport| told.follows(state.store.generation, order_revision);
         let observed = report.workload.as_ref().map_or(Observed::Active, |told| observed_at_work(told, node.wanted, is_told(told)));
-        let status = Status::derive(observed, node.wanted, *node.eligible.latest());
+        // As the node's own page says it: maintenance that is planned has its end planned too, so the latest value is never it.
+        let status = Status::derive(observed, node.wanted, *node.eligible.at(now.wall.slot().plus(1)));
         let latest = LatestSample::of(now.wall, &item.sample);
         let proved = accepted.proved.map(|slot| slot.0);
         state.events.publish(&Event::Report(ReportEvent { node_id: node.id.clone(), latest, status, proved }));
