@@ -18,7 +18,7 @@ use crate::domain::node_event::{Kind, NodeEvent};
 use crate::domain::pool::Pool;
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::registration::{NewNode, NodeChange, change_from_next_slot};
-use crate::domain::security::FINGERPRINT_DRIFT;
+use crate::domain::security::{FINGERPRINT_DRIFT, OF_MACHINES};
 use crate::domain::time::Timeline;
 use crate::storage::directory::{self, Directory};
 use crate::storage::fault::{Fault, TxError};
@@ -256,7 +256,9 @@ pub fn delete(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, id: &
     commands::forget(tx, node.index)?;
     maintenance::forget(tx, node.index)?;
     final_payouts::forget(tx, &node, act.now.wall)?;
-    alerts::resolve(tx, FINGERPRINT_DRIFT, id.as_str(), act.now.wall)?;
+    for kind in OF_MACHINES {
+        alerts::resolve(tx, kind, id.as_str(), act.now.wall)?;
+    }
     directory::forget(tx, directory, node.index);
     node_events::append(tx, node.index, NodeEvent::by(act, Kind::Deleted, None))?;
     let draft = act.draft("node.delete", id.as_str());
@@ -387,6 +389,7 @@ mod tests {
         use super::super::tables::{ALLOCATIONS, COMMANDS, NODE_THRESHOLDS, OPEN_ALERTS, ORDERS};
         use crate::domain::allocation::Allocation;
         use crate::domain::ids::AllocationId;
+        use crate::domain::security::{KEY_ELSEWHERE, TWO_ON_ONE_MACHINE};
         use crate::domain::threshold::ThresholdSet;
         let f = Fixture::new();
         for (n, name) in [(1, "one"), (2, "two")] {
@@ -405,12 +408,15 @@ mod tests {
         }
         enrolled(&f, 1);
         f.write(|tx, d| report_drift(tx, d, &act(), &node_id(1), &fingerprint(9))).unwrap();
+        for kind in [KEY_ELSEWHERE, TWO_ON_ONE_MACHINE] {
+            f.write(|tx, _| alerts::raise(tx, kind, node_id(1).as_str(), Severity::Warning, "said", act().now.wall)).unwrap();
+        }
         let rows = || {
             let read = f.store.read().unwrap();
             let counts = [read.count(ALLOCATIONS), read.count(NODE_THRESHOLDS), read.count(ORDERS), read.count(COMMANDS)];
             (counts.map(Result::unwrap), read.count(OPEN_ALERTS).unwrap())
         };
-        assert_eq!(rows(), ([2, 2, 2, 4], 1));
+        assert_eq!(rows(), ([2, 2, 2, 4], 3));
         f.write(|tx, d| delete(tx, d, &act(), &node_id(1), false)).unwrap();
         assert_eq!(rows(), ([1, 1, 1, 2], 0), "the other node keeps its own");
         assert_eq!(Directory::load(&f.store.read().unwrap()).unwrap().len(), 1);
