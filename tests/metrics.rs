@@ -125,13 +125,19 @@ async fn every_request_and_every_commit_is_counted() {
     }
     let body = json!({ "name": "x", "node_type": "worker" });
     assert_eq!(site.client.call(Method::POST, "/nodes", Some(body)).await.0.as_u16(), 400);
-    site.client.post("/nodes", json!({ "name": "made", "node_type": "worker" })).await;
+    let made = site.client.post("/nodes", json!({ "name": "made", "node_type": "worker" })).await;
+    for command in ["start", "stop", "restart"] {
+        site.client.call(Method::POST, &format!("/nodes/{}/{command}", made["node_id"].as_str().unwrap()), None).await;
+    }
     let after = scrape(&site.client).await;
     let grown = |series: &str| after.get(series).copied().unwrap_or_default() - before.get(series).copied().unwrap_or_default();
     let clock = "method=\"GET\",endpoint=\"/api/v1/clock\"";
     assert!(is(grown(&format!("http_requests_total{{{clock},status_code=\"200\"}}")), 7.0));
     assert!(is(grown(&format!("http_request_duration_seconds_count{{{clock}}}")), 7.0));
     assert!(is(grown(&format!("http_request_duration_seconds_bucket{{{clock},le=\"+Inf\"}}")), 7.0));
+    for command in ["start", "stop", "restart"] {
+        assert!(is(grown(&format!("node_operations_total{{operation=\"{command}\",status=\"success\"}}")), 1.0), "{command}");
+    }
     for (outcome, code) in [("success", 201), ("failure", 400)] {
         assert!(is(grown(&format!("node_operations_total{{operation=\"create\",status=\"{outcome}\"}}")), 1.0), "{outcome}");
         let route = format!("method=\"POST\",endpoint=\"/api/v1/nodes\",status_code=\"{code}\"");

@@ -22,6 +22,10 @@ pub fn record(metrics: &Metrics, method: &Method, route: &str, status: StatusCod
     metrics.count(Family::HttpRequests, &[("method", method), ("endpoint", route), ("status_code", status.as_str())]);
     metrics.observe(Family::HttpDuration, &[("method", method), ("endpoint", route)], took);
     if let Some(operation) = node_operation(method, route) {
+        // A machine that waits for an admin is no node yet; it asks again, many times.
+        if status == StatusCode::ACCEPTED && operation == "enrol" {
+            return;
+        }
         let outcome = if status.is_success() { "success" } else { "failure" };
         metrics.count(Family::NodeOperations, &[("operation", operation), ("status", outcome)]);
     }
@@ -32,6 +36,9 @@ fn node_operation(method: &str, route: &str) -> Option<&'static str> {
         ("POST", "nodes") => Some("create"),
         ("PUT", "nodes/{id}") => Some("update"),
         ("DELETE", "nodes/{id}") => Some("delete"),
+        ("POST", "nodes/{id}/start") => Some("start"),
+        ("POST", "nodes/{id}/stop") => Some("stop"),
+        ("POST", "nodes/{id}/restart") => Some("restart"),
         ("POST", "nodes/{id}/fingerprint/accept") => Some("accept_fingerprint"),
         ("POST", "agent/enrol") => Some("enrol"),
         ("POST", "nodes/pools/{pool_id}/nodes" | "pools/{id}/join") => Some("join_pool"),
