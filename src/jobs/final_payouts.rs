@@ -95,8 +95,8 @@ async fn advance(context: &Context, node: &Node, row: &FinalPayout, stage: Stage
     if row.stage == stage {
         return Ok(());
     }
-    let index = node.index;
-    context.store.write_money(move |tx| final_payouts::advance(tx, &Act::system(now), index, stage, None)).await?;
+    let (index, of) = (node.index, row.clone());
+    context.store.write_money(move |tx| final_payouts::advance(tx, &Act::system(now), index, &of, stage)).await?;
     context.events.publish(&Event::Node { node_id: node.id.clone(), change: Change::Updated });
     Ok(())
 }

@@ -121,7 +121,9 @@ pub async fn plan_node(context: &Context, node: Node, book: Book, now: Now, leav
     let planned = context.store.write_money(move |tx| {
         let free = ledger::balance(tx, book, Account::NodePayable(node.index))?;
         let Some(node) = nodes::by_index(tx, node.index)? else { return Ok(None) };
-        if stored::of_node(tx, node.index)?.is_some() != leaves_by.is_some() {
+        let leaving = stored::of_node(tx, node.index)?;
+        // Whose last epoch is open is not paid yet: it was cancelled and asked for again meanwhile.
+        if leaving.is_some() != leaves_by.is_some() || leaving.is_some_and(|row| row.stage == Stage::Closing) {
             return Ok(None);
         }
         let Ok(amount) = guard(&this, tx, &node, book, now, free, terms)? else { return Ok(None) };
@@ -133,7 +135,7 @@ pub async fn plan_node(context: &Context, node: Node, book: Book, now: Now, leav
         let (payout, entry) = payout::plan(plan, free, None, now).map_err(|e| invariant(&e))?;
         payouts::step(tx, None, &payout, Some(entry), now)?;
         if leaves_by.is_some() {
-            stored::advance(tx, &Act::system(now), node.index, Stage::Paying, Some(seq))?;
+            stored::planned(tx, &Act::system(now), &node, seq)?;
         }
         audit::append(
             tx,

@@ -86,10 +86,20 @@ pub fn cancel(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, id: &
     Ok(node)
 }
 
-/// Writes how far it has come; people are told what holds it. The request may have been cancelled meanwhile: then there is nothing to write.
-pub fn advance(tx: &mut WriteTx<'_>, act: &Act, node: NodeIndex, stage: Stage, payout: Option<u64>) -> Result<(), TxError> {
+/// Writes how far the request `of` has come; people are told what holds it. It may have been cancelled meanwhile: then there is nothing to write. Asked for
+/// again since, it is another one, with another last epoch.
+pub fn advance(tx: &mut WriteTx<'_>, act: &Act, node: NodeIndex, of: &FinalPayout, stage: Stage) -> Result<(), TxError> {
     let (Some(row), Some(node)) = (of_node(tx, node)?, nodes::by_index(tx, node)?) else { return Ok(()) };
-    put(tx, &node, &FinalPayout { stage, payout: payout.or(row.payout), ..row }, act)
+    if (row.from, row.stage) != (of.from, of.stage) {
+        return Ok(());
+    }
+    put(tx, &node, &FinalPayout { stage, ..row }, act)
+}
+
+/// A payout is planned for it, in this transaction.
+pub fn planned(tx: &mut WriteTx<'_>, act: &Act, node: &Node, payout: u64) -> Result<(), TxError> {
+    let Some(row) = of_node(tx, node.index)? else { return Ok(()) };
+    put(tx, node, &FinalPayout { stage: Stage::Paying, payout: Some(payout), ..row }, act)
 }
 
 fn put(tx: &mut WriteTx<'_>, node: &Node, row: &FinalPayout, act: &Act) -> Result<(), TxError> {
@@ -151,6 +161,10 @@ pub fn forfeit(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, id: 
 /// money. False when it stays.
 pub fn finish(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, index: NodeIndex) -> Result<bool, TxError> {
     let (Some(row), Some(node)) = (of_node(tx, index)?, nodes::by_index(tx, index)?) else { return Ok(false) };
+    // Cancelled and asked for again since somebody looked: what it earned last is not posted.
+    if row.stage == Stage::Closing {
+        return Ok(false);
+    }
     for book in books() {
         let is_open = payouts::unresolved(tx, index, book)?.is_some();
         if is_open || (book.settlement == Settlement::Live && payable(tx, book, index)? != Units::ZERO) {
@@ -198,4 +212,36 @@ pub(super) fn below_a_unit(read: &impl Read, node: NodeIndex) -> Result<Option<S
         lost.push(format!("{rest} {currency}"));
     }
     Ok((!lost.is_empty()).then(|| format!("below one unit, given up: {}", lost.join(", "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Fixture, act, new_node, node_id};
+    use super::*;
+
+    #[test]
+    fn a_request_that_took_the_place_of_another_is_not_carried_on_with_the_steps_of_that() {
+        let f = Fixture::new();
+        let by = UserId::parse("user_00000001").unwrap();
+        f.write(|tx, d| nodes::create(tx, d, &act(), &node_id(1), &new_node("one", None), 10)).unwrap();
+        let row = || of_node(&f.store.read().unwrap(), NodeIndex(0)).unwrap();
+        let ask = |later: i64| {
+            let by = by.clone();
+            let act = Act::system(super::super::testing::at(later));
+            f.write(move |tx, d| request(tx, d, &act, &node_id(1), &by)).unwrap();
+            row().unwrap()
+        };
+        let first = ask(0);
+        f.write(|tx, d| cancel(tx, d, &act(), &node_id(1))).unwrap();
+        let second = ask(60);
+        assert_eq!((second.stage, second.from), (Stage::Closing, first.from.plus(2)));
+        // What the cycle saw before is not what is there.
+        let seen = first.clone();
+        f.write(move |tx, _| advance(tx, &act(), NodeIndex(0), &seen, Stage::Paying)).unwrap();
+        assert_eq!(row().as_ref(), Some(&second));
+        assert!(!f.write(|tx, d| finish(tx, d, &act(), NodeIndex(0))).unwrap(), "its last epoch is not posted");
+        let seen = second.clone();
+        f.write(move |tx, _| advance(tx, &act(), NodeIndex(0), &seen, Stage::Paying)).unwrap();
+        assert!(f.write(|tx, d| finish(tx, d, &act(), NodeIndex(0))).unwrap());
+    }
 }
