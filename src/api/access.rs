@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::auth::{self, Caller, Principal};
-use super::document::operations;
+use super::document::Document;
 use super::error::ApiError;
 use super::middleware::RequestInfo;
 use super::state::AppState;
@@ -111,11 +111,11 @@ pub fn node_parameter(path: &str) -> Option<String> {
 pub struct Rules(HashMap<String, Vec<(Method, Rule)>>);
 
 impl Rules {
-    pub fn of(document: &Value) -> Rules {
+    pub fn of(document: &Document<'_>) -> Rules {
         let mut rules = Rules::default();
-        for (path, method, operation) in operations(document) {
+        for (path, method, operation) in document.operations() {
             let of_path = rules.0.entry(path.to_owned()).or_default();
-            of_path.extend(Rule::of(path, operation).map(|rule| (method, rule)));
+            of_path.extend(Rule::of(path, &operation).map(|rule| (method, rule)));
         }
         rules
     }
@@ -242,7 +242,7 @@ mod tests {
             assert_eq!(Rule::of("/x", &json!({ "security": security, "x-node-access": "signed" })), None, "{security}");
         }
         assert_eq!(Rule::of("/x", &json!({ "security": signed["security"], "x-node-access": "none" })), None);
-        assert!(Rules::of(&Value::Null).find(&Method::GET, "/health").is_err());
+        assert!(Rules::of(&Document::default()).find(&Method::GET, "/health").is_err());
     }
 
     #[test]

@@ -8,11 +8,10 @@ use axum::extract::{MatchedPath, Query, Request, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use serde_json::Value;
 
-use super::document::operations;
+use super::document::Document;
 use super::error::ApiError;
-use super::shape::{self, MAX_NAMED, NAME_LEN, Shape};
+use super::shape::{MAX_NAMED, NAME_LEN, Shape};
 use crate::domain::refusal::{FieldErrors, Refusal};
 
 /// What every route reads.
@@ -20,10 +19,15 @@ use crate::domain::refusal::{FieldErrors, Refusal};
 pub struct Known(HashMap<String, Vec<(Method, Shape)>>);
 
 impl Known {
-    pub fn of(document: &Value) -> Known {
-        let (schemas, mut known) = (shape::schemas(document), Known::default());
-        for (path, method, operation) in operations(document) {
-            known.0.entry(path.to_owned()).or_default().push((method, Shape::of(&schemas, operation)));
+    pub fn of(document: &Document<'_>) -> Known {
+        let mut known = Known::default();
+        for (path, method, operation) in document.operations() {
+            known.0.entry(path.to_owned()).or_default().push((method, Shape::of(&operation)));
+        }
+        let shapes = || known.0.values().flatten().map(|(_, shape)| shape);
+        let schemas = Arc::new(document.schemas_of(shapes().flat_map(Shape::read)));
+        for (_, shape) in known.0.values_mut().flatten() {
+            shape.refer_to(&schemas);
         }
         known
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::document::referred;
 use super::error::ApiError;
 use crate::domain::refusal::{FieldError, FieldErrors};
 
@@ -23,26 +24,30 @@ const MAX_SCHEMA_DEPTH: usize = 32;
 /// What one route reads, as the document has it.
 #[derive(Debug, Clone, Default)]
 pub struct Shape {
-    /// All that is referred to, by name.
-    schemas: Arc<Value>,
+    /// What is referred to, by name.
+    schemas: Arc<HashMap<String, Value>>,
     body: Option<Arc<Value>>,
     parameters: Arc<HashMap<String, Value>>,
 }
 
-/// The named schemas of a document.
-pub fn schemas(document: &Value) -> Arc<Value> {
-    Arc::new(document["components"]["schemas"].clone())
-}
-
 impl Shape {
-    pub fn of(schemas: &Arc<Value>, operation: &Value) -> Shape {
+    pub fn of(operation: &Value) -> Shape {
         let query = operation["parameters"].as_array().into_iter().flatten().filter(|parameter| parameter["in"] == "query");
         let named = query.filter_map(|parameter| Some((parameter["name"].as_str()?.to_owned(), parameter["schema"].clone())));
         Shape {
-            schemas: schemas.clone(),
+            schemas: Arc::default(),
             body: operation.pointer("/requestBody/content/application~1json/schema").cloned().map(Arc::new),
             parameters: Arc::new(named.collect()),
         }
+    }
+
+    /// The schemas of its body and its parameters.
+    pub fn read(&self) -> impl Iterator<Item = &Value> {
+        self.body.as_deref().into_iter().chain(self.parameters.values())
+    }
+
+    pub fn refer_to(&mut self, schemas: &Arc<HashMap<String, Value>>) {
+        self.schemas = Arc::clone(schemas);
     }
 
     pub fn has_parameter(&self, name: &str) -> bool {
@@ -79,8 +84,7 @@ impl Shape {
     }
 
     fn resolved<'a>(&'a self, schema: &'a Value) -> &'a Value {
-        let name = schema["$ref"].as_str().and_then(|reference| reference.rsplit('/').next());
-        name.map_or(schema, |name| &self.schemas[name])
+        referred(schema).map_or(schema, |name| self.schemas.get(name).unwrap_or(&Value::Null))
     }
 
     fn check(&self, schema: &Value, value: &Value, at: &str, depth: usize, errors: &mut FieldErrors) {
