@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::api::certificates::{Files, hosts_of_machine};
 use crate::api::gateway_jwt::Gateway;
+use crate::api::health::External;
 use crate::api::hosts::Hosts;
 use crate::api::planes::{Plane, Separate};
 use crate::api::rates::Limits;
@@ -467,6 +468,11 @@ fn api_settings(config: &Config, settings: &Settings, transport: Transport) -> A
         poot: settings.params,
         settlement: Settlement::Simulated,
         rates: rates(&config.limits),
+        external: External {
+            payment_service: config.tron_payment.url.is_some() || config.payout.gateway != config::Gateway::None,
+            blockchain: config.blockchain.url.is_some(),
+            mongodb: config.mongodb.uri.is_some(),
+        },
         gateway: config.access.jwt_secret_key.as_ref().map(|secret| Gateway {
             secret: JwtSecret::new(secret.reveal()),
             expected: Expected { issuer: config.access.jwt_issuer.clone(), audience: config.access.jwt_audience.clone() },

@@ -1,6 +1,7 @@
 //! What the manager asks of its own machine, besides the time.
 
 pub mod device;
+pub mod machine;
 pub mod network;
 pub mod probe;
 

@@ -229,13 +229,18 @@ async fn the_daily_window_plans_itself_within_the_eight_hours() {
         open.sort_unstable();
         open
     };
+    let next = async || site.client.get(&format!("{path}/maintenance")).await["window"].clone();
+    let skipped = async || next().await["skipped_because"].as_str().map(str::to_owned);
     run().await;
+    assert_eq!(next().await, Value::Null);
     let window =
         |hour: u32, hours: u32| json!({ "configuration": { "maintenance_window": { "start_hour": hour, "duration_hours": hours } } });
     // Midnight in September: an hour ahead or more, and within 26 hours.
     site.client.put(&path, window(1, 3)).await;
     run().await;
     assert_eq!(begins().await, [1, 25]);
+    let first = START.slot().plus(120);
+    assert_eq!(next().await, json!({ "next_from": time(first), "next_until": time(first.plus(360)), "skipped_because": null }));
     assert!(list(&site, &node).await.iter().all(|p| p["origin"] == "window" && p["created_by"] == Value::Null));
     let commits = site.app.store.core.commits();
     run().await;
@@ -254,15 +259,22 @@ async fn the_daily_window_plans_itself_within_the_eight_hours() {
     assert_eq!(end(&site.client, &node, number).await.0, 200);
     run().await;
     assert_eq!(begins().await, [] as [i64; 0]);
-    let mut had = std::collections::BTreeSet::new();
+    assert_eq!(skipped().await.as_deref(), Some("it was called off"));
+    let (mut had, mut left_out) = (std::collections::BTreeSet::new(), std::collections::BTreeSet::new());
     for _ in 0..10 * 24 {
         site.driver.advance_ms(3_600_000);
         site.app.context.tick();
         run().await;
         had.extend(begins().await);
+        if let Some(why) = skipped().await {
+            assert!(why.contains("it was called off") || why.contains("taken is the time from "), "{why}");
+            left_out.insert((i64::from(slot_of(&next().await["next_from"]).0) - i64::from(START.slot().0)) / 120);
+        }
     }
     let days: Vec<i64> = had.iter().map(|hour| (hour - 4) / 24).collect();
     assert_eq!(days, [1, 2, 8, 9], "two windows of three hours in any seven days");
+    let days: Vec<i64> = left_out.iter().map(|hour| (hour - 4) / 24).collect();
+    assert_eq!(days, [0, 3, 4, 5, 6, 7, 10], "of the others people are told that they are left out, and why");
     site.client.put(&path, json!({ "configuration": {} })).await;
     run().await;
     assert_eq!(begins().await, [] as [i64; 0], "no window, no plans");

@@ -32,6 +32,49 @@ async fn open(site: &Site) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
+async fn the_manager_says_how_many_of_its_nodes_it_hears() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut site = Site::new(dir.path().join("data"), &[("blockchain.url", "http://127.0.0.1:9/")]).await;
+    let health = async |site: &Site| {
+        let body = site.client.anonymous().get("/health").await;
+        assert_eq!(
+            body["checks"]["external_services"],
+            json!({ "payment_service": "not_configured", "blockchain": "unknown", "mongodb": "not_configured" })
+        );
+        assert!(!body.to_string().contains("node_") && !body.to_string().contains("127.0.0.1"), "it is public: {body}");
+        let word = |value: &Value| value.as_str().unwrap().to_owned();
+        let nodes = &body["checks"]["nodes"];
+        (word(&nodes["status"]), nodes["heard"].as_u64().unwrap(), nodes["expected"].as_u64().unwrap(), word(&body["status"]))
+    };
+    let mut nodes = Vec::new();
+    for n in 0..5 {
+        nodes.push(site.enrol(&format!("node-{n}")).await);
+    }
+    assert_eq!(health(&site).await.2, 0, "who was never heard is not missed");
+    slots(&site, GONE, &mut nodes.iter_mut().collect::<Vec<_>>()).await;
+    for (heard, status) in [(5, "healthy"), (4, "healthy"), (3, "degraded"), (2, "unhealthy")] {
+        slots(&site, GONE, &mut nodes[..heard].iter_mut().collect::<Vec<_>>()).await;
+        let (found, count, expected, overall) = health(&site).await;
+        assert_eq!((found.as_str(), count, expected), (status, heard as u64, 5));
+        assert!(status == "healthy" || overall == "degraded", "never worse: {overall}");
+    }
+    // Who is to be silent is not missed.
+    let resting = nodes[4].id.to_string();
+    site.client.put(&format!("/nodes/{resting}"), json!({ "status": "inactive" })).await;
+    assert_eq!((health(&site).await.0.as_str(), health(&site).await.2), ("degraded", 4));
+
+    // A manager that was away has heard nobody: nobody had a chance.
+    site.app.context.run(Job::Flush).await.unwrap();
+    site.driver.advance_ms(3_600_000);
+    site = site.crash().await;
+    site.next_slot(5_000);
+    assert_eq!(health(&site).await.0, "healthy");
+    slots(&site, GONE, &mut []).await;
+    let (found, heard, expected, _) = health(&site).await;
+    assert_eq!((found.as_str(), heard, expected), ("unhealthy", 0, 4), "now they had");
+}
+
+#[tokio::test]
 async fn a_silent_node_turns_unreachable_and_comes_back() {
     let dir = tempfile::tempdir().unwrap();
     let mut site = Site::new(dir.path().join("data"), &[]).await;

@@ -112,8 +112,12 @@ impl Caller {
         }
     }
 
-    /// A person who proved to be who they are a moment ago, with all factors of the account. Neither a node nor a program ever is.
+    /// A person who proved to be who they are a moment ago, with all factors of the account. Neither a node nor a program ever is, and none is told to enter a
+    /// password that it does not have.
     pub fn require_fresh(&self) -> Result<(), ApiError> {
+        if !matches!(self.principal, Principal::User { .. }) {
+            return Err(Refusal::PersonNeeded.into());
+        }
         let confirmed = self.session.and_then(|session| session.confirmed_until);
         confirmed.map(drop).ok_or_else(|| Refusal::FreshFactorNeeded.into())
     }

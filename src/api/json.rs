@@ -10,10 +10,12 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use super::error::ApiError;
 use super::shape::Shape;
+use super::words;
 
 /// Largest body (requirements: `MAX_REQUEST_SIZE`).
 pub const BODY_LIMIT_BYTES: usize = 10 * 1024 * 1024;
@@ -84,9 +86,19 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     }
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-        let message = error.inner().to_string();
-        let place = message.rfind(" at line ").unwrap_or(message.len());
-        field_error(&error.path().to_string(), &message[..place])
+        let inner = error.inner();
+        let is_json = || serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok();
+        match inner.classify() {
+            Category::Data => {
+                let message = inner.to_string();
+                let place = message.rfind(" at line ").unwrap_or(message.len());
+                field_error(&error.path().to_string(), &message[..place])
+            }
+            // Of a number where one of several words belongs, the parser says that it is no JSON.
+            Category::Syntax if is_json() => field_error(&error.path().to_string(), "is not a value that this field takes"),
+            Category::Eof => ApiError::malformed("", "the body is no JSON: it ends too early"),
+            _ => ApiError::malformed("", format!("the body is no JSON: line {}, column {}", inner.line(), inner.column())),
+        }
     })?;
     deserializer.end().map_err(|_| ApiError::malformed("", "the body goes on after its JSON value"))?;
     Ok(value)
@@ -166,7 +178,7 @@ fn field_error(path: &str, message: &str) -> ApiError {
     if let Some((name, rest)) = message.strip_prefix("invalid field `").and_then(|rest| rest.split_once("`: ")) {
         return ApiError::malformed(join(name), rest);
     }
-    ApiError::malformed(path, message)
+    ApiError::malformed(path, words::plain(message))
 }
 
 /// A query string as `T`. Parameters that `T` does not know are another extractor's (`page` and `limit`); what is nobody's, `parameters` refuses.
@@ -199,7 +211,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Path<T>, ApiError> {
         match axum::extract::Path::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(value)) => Ok(Path(value)),
-            Err(error) => Err(ApiError::malformed("", error.body_text())),
+            Err(_) => Err(ApiError::malformed("", "a part of the path is not what this route takes")),
         }
     }
 }
@@ -288,6 +300,7 @@ mod tests {
         }
         let request = Request::get("/x?size=big").body(Body::empty()).unwrap();
         let error = Query::<Wanted>::from_request_parts(&mut request.into_parts().0, &()).await.unwrap_err();
+        assert_eq!(error.message, "size: must be a whole number");
         assert_eq!(error.fields.first().map(|f| f.field.as_str()), Some("size"));
     }
 }

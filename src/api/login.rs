@@ -60,7 +60,9 @@ pub struct LoginAnswer {
     /// For programs: `Authorization: Bearer <access_token>`. Browsers get a cookie and no token.
     #[serde(skip_serializing_if = "Option::is_none")]
     access_token: Option<String>,
-    token_type: &'static str,
+    /// `Bearer`, beside a token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_type: Option<&'static str>,
     /// Seconds, of the token; without one, of a cookie that is not used.
     expires_in: i64,
     user: UserView,
@@ -86,7 +88,8 @@ pub async fn login(
     let tokens = sign_in(&state, &request, &headers, &user, proof, carriers).await?;
     two_factor::succeeded(&state, &user, &request);
     let expires_in = if tokens.access_token.is_some() { BEARER_SECONDS } else { COOKIE_IDLE_SECONDS };
-    let answer = LoginAnswer { access_token: tokens.access_token, token_type: "Bearer", expires_in, user: UserView::from(&user) };
+    let token_type = tokens.access_token.is_some().then_some("Bearer");
+    let answer = LoginAnswer { access_token: tokens.access_token, token_type, expires_in, user: UserView::from(&user) };
     Ok((set_cookie(&tokens.cookie, &request), Json(answer)))
 }
 

@@ -12,6 +12,7 @@ use super::page::{Page, PageQuery, Pagination};
 use super::reads::{self, Names, Person};
 use super::state::AppState;
 use crate::domain::maintenance::{Asked, MAINTENANCE_SLOTS, Origin, SLOTS_PER_MINUTE, State, slot_from};
+use crate::domain::maintenance_window::{NextWindow, next_window};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::time::{Slot, Timestamp};
 use crate::live::Change;
@@ -62,6 +63,26 @@ impl PeriodView {
     }
 }
 
+/// How the node's next daily window stands.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = NextMaintenanceWindow)]
+pub struct WindowView {
+    #[schema(format = DateTime, example = "2026-09-21T02:00:00Z")]
+    next_from: String,
+    #[schema(format = DateTime, example = "2026-09-21T04:00:00Z")]
+    next_until: String,
+    /// Why it will not take place as things stand: the 8 hours in 7 days are used up, other maintenance is planned then, it was called off. Null: it takes
+    /// place.
+    skipped_because: Option<String>,
+}
+
+impl From<NextWindow> for WindowView {
+    fn from(window: NextWindow) -> WindowView {
+        let NextWindow { from, until, skipped } = window;
+        WindowView { next_from: from.start().rfc3339(), next_until: until.start().rfc3339(), skipped_because: skipped }
+    }
+}
+
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct MaintenanceList {
     /// By their begin, the latest first; of one node 200 are kept.
@@ -69,6 +90,8 @@ pub struct MaintenanceList {
     /// The longest that could begin with the next slot, within 8 hours in any 7 days and before the next planned one.
     #[schema(example = 480)]
     minutes_left: u32,
+    /// The next daily window that has not begun; null without `maintenance_window` in the node's configuration.
+    window: Option<WindowView>,
     pagination: Pagination,
 }
 
@@ -78,13 +101,15 @@ pub struct MaintenanceList {
 pub async fn list(Extracted(state): Extracted<AppState>, Path(id): Path<String>, page: Page) -> Result<Json<MaintenanceList>, ApiError> {
     let node = reads::node(&state, &id)?;
     let read = state.store.read()?;
-    let next = state.now().wall.slot().plus(1);
+    let now = state.now();
+    let next = now.wall.slot().plus(1);
     let mut periods = maintenance::of_node(&read, node.index)?;
+    let window = next_window(&node, periods.iter().map(|(_, period)| period), now).map(WindowView::from);
     periods.sort_by_key(|(number, period)| std::cmp::Reverse((period.from, *number)));
     let (rows, pagination) = page.slice(periods);
     let mut names = Names::new(&read);
     let maintenance = rows.iter().map(|row| PeriodView::new(&mut names, row, next)).collect::<Result<_, _>>()?;
-    Ok(Json(MaintenanceList { maintenance, minutes_left: maintenance::minutes_left(&node, next), pagination }))
+    Ok(Json(MaintenanceList { maintenance, minutes_left: maintenance::minutes_left(&node, next), window, pagination }))
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -105,7 +130,7 @@ pub struct MaintenanceRequest {
 #[utoipa::path(post, path = "/nodes/{id}/maintenance", tag = "nodes", security(("access" = ["node:write"])), params(("id" = String, Path)),
     request_body = MaintenanceRequest, responses((status = 201, body = PeriodView), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
     (status = 409, description = "other maintenance in that time (`MaintenanceOverlaps`), or the node leaves (`NodeLeaving`)"),
-    (status = 422, description = "`MaintenanceTooSoon`, `MaintenanceTooFar`, more than 8 hours in 7 days (`MaintenanceUsedUp`), or `TooManyMaintenances`"), (status = 503, body = ErrorBody)))]
+    (status = 422, description = "`MaintenanceTooSoon`, `MaintenanceTooFar`, more than 8 hours in 7 days (`MaintenanceUsedUp`, which names what takes them), or `TooManyMaintenances`"), (status = 503, body = ErrorBody)))]
 pub async fn plan(
     Extracted(state): Extracted<AppState>,
     caller: Caller,

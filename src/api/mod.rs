@@ -85,6 +85,7 @@ pub mod tls;
 pub mod tokens;
 pub mod two_factor;
 pub mod uptime;
+pub mod words;
 pub mod workload_view;
 
 pub use auth::{Caller, Principal};

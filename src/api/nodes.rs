@@ -341,7 +341,8 @@ fn status_change(text: &str, by_admin: bool) -> Result<StatusChange, Refusal> {
 
 /// Accept the machine as it is now
 ///
-/// Ends a fingerprint drift: payouts of the node go on.
+/// Ends a fingerprint drift: payouts of the node go on. Also ends the alerts `key_on_other_hardware` and `two_nodes_on_one_machine` of this node, which an admin
+/// has looked at.
 #[utoipa::path(post, path = "/nodes/{id}/fingerprint/accept", tag = "nodes", security(("access" = ["enrolment:approve"])), params(("id" = String, Path)),
     responses((status = 200, body = NodeView), (status = 404, body = ErrorBody)))]
 pub async fn accept_fingerprint(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<Shown>, ApiError> {

@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, watch};
 use super::audit_export::EXPORTS;
 use super::commands::Waiting;
 use super::gateway_jwt::Gateway;
+use super::health::External;
 use super::hosts::Hosts;
 use super::idempotency::InProgress;
 use super::node_row::NodeRow;
@@ -26,6 +27,7 @@ use crate::domain::pool::{DEFAULT_MAX_NODES, Pool};
 use crate::domain::poot::Params;
 use crate::domain::time::Now;
 use crate::domain::totp::CodeGuesses;
+use crate::host::machine::Machine;
 use crate::live::{Current, Events, Failures, Metrics, Nudges, Refusals};
 use crate::storage::Store;
 use crate::storage::core::audit;
@@ -66,6 +68,8 @@ pub struct ApiSettings {
     pub settlement: Settlement,
     /// Requests per minute.
     pub rates: Limits,
+    /// Which services outside are named in the settings.
+    pub external: External,
     /// The API gateway whose JWTs are taken.
     pub gateway: Option<Gateway>,
     /// All settings, as people see them.
@@ -85,6 +89,7 @@ impl Default for ApiSettings {
             poot: Params::default(),
             settlement: Settlement::Simulated,
             rates: Limits::default(),
+            external: External::default(),
             gateway: None,
             listed: Vec::new(),
         }
@@ -123,6 +128,7 @@ pub struct Shared {
     pub(super) node_rows: Made<NodeRow>,
     pub(super) pools: Made<Pool>,
     pub(super) in_progress: InProgress,
+    pub(super) machine: Machine,
     pub(super) storage_check: Arc<Semaphore>,
     pub(super) audit_verification: Arc<Semaphore>,
     pub(super) audit_exports: Arc<Semaphore>,
@@ -167,6 +173,7 @@ impl AppState {
             pools: Made::default(),
             long_reads: Arc::new(Semaphore::new(LONG_READS)),
             in_progress: InProgress::default(),
+            machine: Machine::default(),
             storage_check: Arc::new(Semaphore::new(1)),
             audit_verification: Arc::new(Semaphore::new(1)),
             audit_exports: Arc::new(Semaphore::new(EXPORTS)),

@@ -48,7 +48,7 @@ async fn a_program_does_what_its_token_says_until_it_ends() {
     }
     let address = format!("/nodes/{}/payout-address", made["node_id"].as_str().unwrap());
     let put = site.ask(&operator, Method::PUT, &address, Some(json!({"address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3"}))).await;
-    assert_eq!(name(&put), (403, "FreshFactorNeeded"), "no program is ever there");
+    assert_eq!(name(&put), (403, "PersonNeeded"), "no program is ever there");
 
     let (_, listed) = site.ask(&root, Method::GET, "/tokens", None).await;
     let row = &listed["tokens"][0];
@@ -244,7 +244,7 @@ mod gateway {
         }
         let address = format!("/nodes/{}/payout-address", made["node_id"].as_str().unwrap());
         let put = site.ask(&admin, Method::PUT, &address, Some(json!({"address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3"}))).await;
-        assert_eq!(name(&put), (403, "FreshFactorNeeded"));
+        assert_eq!(name(&put), (403, "PersonNeeded"));
         let viewer = sign(&hs256(), &claims("viewer"), SECRET);
         let post = site.ask(&viewer, Method::POST, "/nodes", Some(json!({"name": "other", "node_type": "worker"}))).await;
         assert_eq!(name(&post), (403, "NotAllowed"));

@@ -265,6 +265,7 @@ async fn a_browser_gets_a_cookie_and_a_program_a_token() {
     let (status, answer) = site.call(Method::POST, "/api/v1/auth/login", Some(body), &browser).await;
     assert_eq!(status, StatusCode::OK);
     assert!(answer.get("access_token").is_none() && answer["user"]["username"] == "root", "{answer}");
+    assert!(answer.get("token_type").is_none(), "there is no token to have a type: {answer}");
     let (_, sessions) = site.as_bearer(&root, Method::GET, "/api/v1/sessions", None).await;
     let carriers: Vec<&str> = sessions["sessions"].as_array().unwrap().iter().map(|s| s["carrier"].as_str().unwrap()).collect();
     assert_eq!(carriers.iter().filter(|c| **c == "program").count(), 1, "setup and the browser made none: {carriers:?}");

@@ -24,6 +24,8 @@ const MAX_AHEAD_SLOTS: u32 = 90 * 24 * SLOTS_PER_HOUR;
 pub const MAX_PLANNED: usize = 100;
 /// Periods kept of one node; the oldest that are over make room.
 pub const MAX_KEPT: usize = 200;
+/// Periods that a refusal names, at most.
+const MAX_NAMED: usize = 5;
 /// Name of the refusal when the 8 hours are used up.
 pub const USED_UP: &str = "MaintenanceUsedUp";
 pub const TOO_SOON: &str = "MaintenanceTooSoon";
@@ -183,14 +185,27 @@ impl Node {
         }
         let left = self.maintenance_left(from, asked.slots.unwrap_or(DEFAULT_SLOTS));
         if left < wanted || left == 0 {
-            let left = left / SLOTS_PER_MINUTE;
+            let (left, taken) = (left / SLOTS_PER_MINUTE, self.maintenance_beside(from, until, next));
             let why = format!("a node has 8 hours of maintenance in any 7 days: {left} minutes are left for one that begins then");
-            return Err(Refusal::Rule(USED_UP, why));
+            return Err(Refusal::Rule(USED_UP, format!("{why}; {taken}")));
         }
         let until = from.plus(left);
         self.eligible.lay(from, until, Eligible::Maintenance);
         self.forget_old_eligibility(next);
         Ok((from, until))
+    }
+
+    /// What shares 7 days with `[from, until)`, in words, and whether any of it can be had back.
+    fn maintenance_beside(&self, from: Slot, until: Slot, next: Slot) -> String {
+        let mut beside = self.maintenance_spans();
+        beside.retain(|(begin, end)| *end > until.minus(WEEK_SLOTS) && *begin < from.plus(WEEK_SLOTS));
+        let words = |(begin, end): &(Slot, Slot)| format!("from {} until {}", begin.start().rfc3339(), end.start().rfc3339());
+        let named: Vec<String> = beside.iter().take(MAX_NAMED).map(words).collect();
+        let more = beside.len().saturating_sub(MAX_NAMED);
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        let open = beside.iter().any(|(_, end)| *end > next);
+        let way_out = if open { "; calling one off, or ending it early, frees what it has not used" } else { "" };
+        format!("taken is the time {}{more}{way_out}", named.join(", "))
     }
 
     /// Takes back what `[from, until)` has of maintenance.
@@ -275,12 +290,31 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_names_what_takes_the_time_and_how_to_have_it_back() {
+        let mut n = node();
+        let (from, until) = n.plan_maintenance(&asked(Some(24 * HOUR), Some(8), false), at(0)).unwrap();
+        let told = n.plan_maintenance(&asked(None, Some(1), true), at(0)).unwrap_err().to_string();
+        let taken = format!("0 minutes are left for one that begins then; taken is the time from {} until {}", from.start(), until.start());
+        assert!(told.contains(&taken) && told.ends_with("calling one off, or ending it early, frees what it has not used"), "{told}");
+        n.without_maintenance(from, until);
+        assert!(n.plan_maintenance(&asked(None, Some(1), true), at(0)).is_ok(), "as it says");
+
+        let mut n = node();
+        for hour in 0..8 {
+            n.plan_maintenance(&asked(Some((10 + 2 * hour) * HOUR), Some(1), false), at(0)).unwrap();
+        }
+        let told = n.plan_maintenance(&asked(Some(2 * HOUR), Some(1), false), at(0)).unwrap_err().to_string();
+        assert_eq!((told.matches("from ").count(), told.contains(" and 3 more;")), (MAX_NAMED, true), "{told}");
+    }
+
+    #[test]
     fn what_was_not_used_is_left_for_the_week_and_a_suspended_node_has_none() {
         let mut n = node();
         n.plan_maintenance(&asked(None, Some(8), true), at(0)).unwrap();
         n.without_maintenance(at(3 * HOUR + 30).wall.slot(), Slot(u32::MAX));
         let refused = n.plan_maintenance(&asked(Some(24 * HOUR), Some(6), false), at(4 * HOUR)).unwrap_err();
         assert_eq!((refused.name(), refused.to_string().contains("300 minutes are left")), (USED_UP, true), "{refused}");
+        assert!(!refused.to_string().contains("calling"), "what is over cannot be had back: {refused}");
         n.plan_maintenance(&asked(Some(24 * HOUR), Some(5), false), at(4 * HOUR)).unwrap();
         assert_eq!(n.plan_maintenance(&asked(Some(48 * HOUR), None, false), at(4 * HOUR)).unwrap_err().name(), USED_UP);
         assert!(

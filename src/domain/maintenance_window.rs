@@ -3,12 +3,14 @@
 use chrono::{DateTime, Days, NaiveDateTime, NaiveTime, Offset, TimeDelta, TimeZone, Utc};
 use chrono_tz::Tz;
 
-use super::maintenance::{SLOTS_PER_MINUTE, slot_from};
+use super::maintenance::{Asked, MaintenancePeriod, Origin, SLOTS_PER_MINUTE, State, slot_from};
 use super::node::{MaintenanceWindow, Node};
-use super::time::{Slot, Timestamp};
+use super::time::{Now, Slot, Timestamp};
 
 /// Days looked at around the asked stretch: clocks differ from UTC by up to 14 hours.
 const MARGIN_DAYS: u64 = 2;
+/// The next window begins within it, also where a country leaves out a day.
+const AHEAD_MS: i64 = 50 * 3_600_000;
 /// Length of what clocks leave out, at most.
 const LONGEST_GAP: TimeDelta = TimeDelta::hours(24);
 
@@ -33,6 +35,49 @@ pub fn occurrences(window: &MaintenanceWindow, zone: Tz, from: Timestamp, until:
         day = next;
     }
     found
+}
+
+/// Of this node, as its configuration has it now.
+pub fn windows(node: &Node, from: Timestamp, until: Timestamp) -> Vec<(Slot, Slot)> {
+    let window = node.configuration.maintenance_window.as_ref();
+    window.map(|window| occurrences(window, zone_of(node), from, until)).unwrap_or_default()
+}
+
+/// The next daily window of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NextWindow {
+    pub from: Slot,
+    /// The first slot after it.
+    pub until: Slot,
+    /// Why it will not take place as things stand.
+    pub skipped: Option<String>,
+}
+
+/// How the next window that has not begun stands; None without a window. `periods` are all of the node's.
+pub fn next_window<'a>(node: &Node, periods: impl Iterator<Item = &'a MaintenancePeriod> + Clone, now: Now) -> Option<NextWindow> {
+    let next = now.wall.slot().plus(1);
+    let wanted = windows(node, now.wall, now.wall.plus_ms(AHEAD_MS));
+    let (from, until) = wanted.iter().copied().find(|(from, _)| *from >= next)?;
+    let of_window = periods.filter(|period| period.origin == Origin::Window);
+    let mut trial = node.clone();
+    let mut known = None;
+    for period in of_window {
+        let state = period.state(next);
+        if (period.from, period.until) == (from, until) || (period.from == from && state != State::Planned) {
+            known = Some(state);
+        } else if state == State::Planned && !wanted.contains(&(period.from, period.until)) {
+            // The next run of the cycle withdraws it.
+            trial.without_maintenance(period.from, period.until);
+        }
+    }
+    let asked = Asked { from: Some(from), slots: Some(until.0.saturating_sub(from.0)), origin: Origin::Window, at_once: false };
+    let skipped = match known {
+        Some(State::Planned | State::InForce) => None,
+        Some(State::CalledOff | State::Over) => Some("it was called off".to_owned()),
+        None if node.enrolled_from.is_none() => Some("no machine has enrolled for the node".to_owned()),
+        None => trial.plan_maintenance(&asked, now).err().map(|refusal| refusal.to_string()),
+    };
+    Some(NextWindow { from, until, skipped })
 }
 
 /// Of the node's place; UTC where none is known.

@@ -143,6 +143,7 @@ refusals! {
     UserExists = "a user with this name exists",
     LastSuperAdmin = "the last super_admin cannot be removed or demoted",
     FreshFactorNeeded = "enter your password again for this",
+    PersonNeeded = "only a person's own session may do this, lately confirmed with all its factors; sign in instead of using a token",
 
     EpochNotFound = "no closed epoch begins with this slot",
     AddressNotFound = "the node has no payout address",

@@ -20,7 +20,7 @@ pub const FINGERPRINT_DRIFT: &str = "fingerprint_drift";
 /// A node's key was used by another machine.
 pub const KEY_ELSEWHERE: &str = "key_on_other_hardware";
 pub const TWO_ON_ONE_MACHINE: &str = "two_nodes_on_one_machine";
-/// Kinds of alerts about a node's machine: no cycle looks at them again, so they end with the node at the latest.
+/// Kinds of alerts about a node's machine: no cycle looks at them again, so they end when an admin accepts the machine, and with the node at the latest.
 pub const OF_MACHINES: [&str; 3] = [FINGERPRINT_DRIFT, KEY_ELSEWHERE, TWO_ON_ONE_MACHINE];
 /// Kinds of alerts that are about security, whatever their severity.
 pub const KINDS: [&str; 7] =

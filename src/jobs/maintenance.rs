@@ -7,9 +7,9 @@ use super::{Context, Stopped};
 use crate::domain::audit::Act;
 use crate::domain::ids::NodeId;
 use crate::domain::maintenance::{AHEAD_MS, Asked, Origin, State};
-use crate::domain::maintenance_window::{occurrences, zone_of};
+use crate::domain::maintenance_window::windows;
 use crate::domain::node::Node;
-use crate::domain::time::{Now, Slot, Timestamp};
+use crate::domain::time::Now;
 use crate::live::{Change, Event};
 use crate::storage::core::{maintenance, nodes};
 use crate::storage::fault::{Fault, TxError};
@@ -96,9 +96,4 @@ fn changes(read: &impl Read, node: &Node, now: Now) -> Result<Vec<Planned>, Faul
         }
     }
     Ok(changes)
-}
-
-fn windows(node: &Node, from: Timestamp, until: Timestamp) -> Vec<(Slot, Slot)> {
-    let window = node.configuration.maintenance_window.as_ref();
-    window.map(|window| occurrences(window, zone_of(node), from, until)).unwrap_or_default()
 }

@@ -144,7 +144,7 @@ fn refusal(route: &Route, who: &Who, id: Id) -> Option<(u16, &'static str, &'sta
         Kind::Person(_) if route.fresh => Some((403, "2009", "FreshFactorNeeded")),
         Kind::Person(_) => None,
         Kind::Program(own) if !scopes.iter().all(|scope| own.contains(scope)) => NOT_ALLOWED,
-        Kind::Program(_) if route.fresh => Some((403, "2009", "FreshFactorNeeded")),
+        Kind::Program(_) if route.fresh => Some((403, "2003", "PersonNeeded")),
         Kind::Program(_) => None,
         Kind::Node(kind) if !scopes.iter().all(|scope| kind.scopes().contains(scope)) => NOT_ALLOWED,
         Kind::Node(_) => match route.nodes.as_str() {

@@ -18,7 +18,7 @@ use crate::domain::node_event::{Kind, NodeEvent};
 use crate::domain::pool::Pool;
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::registration::{NewNode, NodeChange, change_from_next_slot};
-use crate::domain::security::{FINGERPRINT_DRIFT, OF_MACHINES};
+use crate::domain::security::{FINGERPRINT_DRIFT, OF_MACHINES, TWO_ON_ONE_MACHINE};
 use crate::domain::time::Timeline;
 use crate::storage::directory::{self, Directory};
 use crate::storage::fault::{Fault, TxError};
@@ -256,15 +256,36 @@ pub fn delete(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, id: &
     commands::forget(tx, node.index)?;
     maintenance::forget(tx, node.index)?;
     final_payouts::forget(tx, &node, act.now.wall)?;
-    for kind in OF_MACHINES {
-        alerts::resolve(tx, kind, id.as_str(), act.now.wall)?;
-    }
+    end_alerts_of_machine(tx, id, act)?;
+    end_alerts_of_twins(tx, directory, &node, act)?;
     directory::forget(tx, directory, node.index);
     node_events::append(tx, node.index, NodeEvent::by(act, Kind::Deleted, None))?;
     let draft = act.draft("node.delete", id.as_str());
     let draft = final_payouts::below_a_unit(tx, node.index)?.into_iter().fold(draft, Draft::because);
     audit::append(tx, draft)?;
     Ok(node)
+}
+
+fn end_alerts_of_machine(tx: &mut WriteTx<'_>, id: &NodeId, act: &Act) -> Result<bool, TxError> {
+    let mut ended = false;
+    for kind in OF_MACHINES {
+        ended |= alerts::resolve(tx, kind, id.as_str(), act.now.wall)?;
+    }
+    Ok(ended)
+}
+
+/// Who shared a machine with `gone` alone has it for itself.
+fn end_alerts_of_twins(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, gone: &Node, act: &Act) -> Result<(), TxError> {
+    let Some(left) = gone.identity.as_ref().map(|identity| &identity.fingerprint) else { return Ok(()) };
+    for subject in alerts::open_subjects(tx, TWO_ON_ONE_MACHINE)? {
+        let entry = NodeId::parse(&subject).ok().and_then(|id| directory.by_id(&id));
+        let Some((index, machine)) = entry.and_then(|entry| Some((entry.index, entry.fingerprint.clone()?))) else { continue };
+        let others = directory.on_machine(&machine).into_iter().filter(|other| ![index, gone.index].contains(other)).count();
+        if left.identifies(&machine) && others == 0 {
+            alerts::resolve(tx, TWO_ON_ONE_MACHINE, &subject, act.now.wall)?;
+        }
+    }
+    Ok(())
 }
 
 /// Records that a machine no longer looks like the accepted one: payouts of the node hold until an admin accepts. The first departure stays.
@@ -288,15 +309,19 @@ pub fn report_drift(
     Ok(node)
 }
 
-/// An admin accepts the machine as it is now.
+/// An admin accepts the machine as it is now: nothing that was said about it stands any more. Where nothing was, nothing is written.
 pub fn accept_fingerprint(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, id: &NodeId) -> Result<Node, TxError> {
     let before = require(tx, id)?;
     let mut node = before.clone();
     let Some(identity) = &mut node.identity else { return Ok(before) };
-    let Some(drift) = identity.drift.take() else { return Ok(before) };
-    identity.fingerprint = drift;
-    replace(tx, directory, act, &before, &mut node)?;
-    alerts::resolve(tx, FINGERPRINT_DRIFT, id.as_str(), act.now.wall)?;
+    let drift = identity.drift.take();
+    if !end_alerts_of_machine(tx, id, act)? && drift.is_none() {
+        return Ok(before);
+    }
+    if let Some(drift) = drift {
+        identity.fingerprint = drift;
+        replace(tx, directory, act, &before, &mut node)?;
+    }
     audit::append(tx, act.draft("node.fingerprint.accept", id.as_str()))?;
     Ok(node)
 }
@@ -458,6 +483,44 @@ mod tests {
         let node = f.write(|tx, d| accept_fingerprint(tx, d, &act(), &node_id(1))).unwrap();
         let identity = node.identity.unwrap();
         assert_eq!((identity.fingerprint, identity.drift), (fingerprint(2), None));
+    }
+
+    #[test]
+    fn alerts_about_a_machine_end_when_it_is_accepted_and_of_twins_when_one_is_alone() {
+        use crate::domain::security::KEY_ELSEWHERE;
+        let f = Fixture::new();
+        for (n, name) in [(1, "one"), (2, "two"), (3, "three"), (4, "four")] {
+            make(&f, n, name, None).unwrap();
+            f.write(move |tx, d| {
+                let before = require(tx, &node_id(n))?;
+                let mut node = before.clone();
+                let print = fingerprint(if n == 4 { 4 } else { 1 });
+                node.identity =
+                    Some(Identity { key: key(u8::try_from(n).unwrap()), fingerprint: print, drift: None, enrolled_at: at(0).wall });
+                replace(tx, d, &act(), &before, &mut node)
+            })
+            .unwrap();
+        }
+        let raise = |kind: &'static str, n| {
+            f.write(move |tx, _| alerts::raise(tx, kind, node_id(n).as_str(), Severity::Warning, "said", at(0).wall)).unwrap()
+        };
+        let open = |kind| alerts::open_subjects(&f.store.read().unwrap(), kind).unwrap().into_iter().collect::<Vec<_>>();
+        let named = |nodes: &[u8]| nodes.iter().map(|n| node_id((*n).into()).to_string()).collect::<Vec<_>>();
+        let accept = |n| f.write(move |tx, d| accept_fingerprint(tx, d, &act(), &node_id(n))).unwrap();
+
+        assert_eq!([1, 2].map(|n| raise(KEY_ELSEWHERE, n)), [true; 2]);
+        assert_eq!([2, 3, 4].map(|n| raise(TWO_ON_ONE_MACHINE, n)), [true; 3]);
+        let entries = f.audited();
+        let machine = accept(2).identity.unwrap();
+        assert_eq!((machine.fingerprint, machine.drift, f.audited()), (fingerprint(1), None, entries + 1));
+        assert_eq!((open(KEY_ELSEWHERE), open(TWO_ON_ONE_MACHINE)), (named(&[1]), named(&[3, 4])), "another node's stand");
+        accept(2);
+        assert_eq!(f.audited(), entries + 1, "nothing was left to accept");
+
+        f.write(|tx, d| delete(tx, d, &act(), &node_id(1), false)).unwrap();
+        assert_eq!(open(TWO_ON_ONE_MACHINE), named(&[3, 4]), "the second is on the machine of the third still");
+        f.write(|tx, d| delete(tx, d, &act(), &node_id(2), false)).unwrap();
+        assert_eq!(open(TWO_ON_ONE_MACHINE), named(&[4]), "the third is alone now, and of the fourth's machine none has left");
     }
 
     #[test]

@@ -1104,7 +1104,8 @@ export interface paths {
         put?: never;
         /**
          * Accept the machine as it is now
-         * @description Ends a fingerprint drift: payouts of the node go on.
+         * @description Ends a fingerprint drift: payouts of the node go on. Also ends the alerts `key_on_other_hardware` and `two_nodes_on_one_machine` of this node, which an admin
+         *     has looked at.
          */
         post: operations["post_nodes_id_fingerprint_accept"];
         delete?: never;
@@ -2136,7 +2137,10 @@ export interface paths {
         };
         /**
          * How the manager is
-         * @description 200 when healthy or degraded, 503 when the store cannot write.
+         * @description 200 when healthy or degraded, 503 when the store cannot write. `status` is `unhealthy` only then, and `degraded` when any check but the store's is not
+         *     healthy: nodes that are not heard never make it worse, because the manager still serves. Nodes are healthy when at least 80 % of those that are to run,
+         *     and are in service, were heard in the last 300 s, degraded from 50 %; without nodes, and right after a start of the manager, healthy. Services outside are
+         *     not asked and are no part of `status`.
          */
         get: operations["get_health"];
         put?: never;
@@ -2563,7 +2567,11 @@ export interface components {
         Checks: {
             clock: components["schemas"]["Check"];
             disk: components["schemas"]["Check"];
+            external_services: components["schemas"]["ExternalServices"];
+            nodes: components["schemas"]["NodesCheck"];
             store: components["schemas"]["Check"];
+            /** @description The manager's own machine. */
+            system: components["schemas"]["SystemCheck"];
         };
         ClockView: {
             /** @description The highest time the store has committed; the clock must not fall behind it. */
@@ -3020,6 +3028,16 @@ export interface components {
             previous?: components["schemas"]["PreviousScore"] | null;
             thresholds: components["schemas"]["PootParams"];
         };
+        ExternalServices: {
+            blockchain: components["schemas"]["ExternalState"];
+            mongodb: components["schemas"]["ExternalState"];
+            payment_service: components["schemas"]["ExternalState"];
+        };
+        /**
+         * @description What is known of a service outside. The manager does not use any of them yet, so it has asked none.
+         * @enum {string}
+         */
+        ExternalState: "not_configured" | "unknown";
         /** @description Of what charts draw as a band. */
         Extreme: {
             /** Format: double */
@@ -3335,7 +3353,8 @@ export interface components {
              * @description Seconds, of the token; without one, of a cookie that is not used.
              */
             expires_in: number;
-            token_type: string;
+            /** @description `Bearer`, beside a token. */
+            token_type?: string | null;
             user: components["schemas"]["UserView"];
         };
         LoginRequest: {
@@ -3387,6 +3406,7 @@ export interface components {
              */
             minutes_left: number;
             pagination: components["schemas"]["Pagination"];
+            window?: components["schemas"]["NextMaintenanceWindow"] | null;
         };
         /**
          * @description Who or what planned it.
@@ -3628,6 +3648,24 @@ export interface components {
             password: string;
             role: components["schemas"]["Role"];
             username: string;
+        };
+        /** @description How the node's next daily window stands. */
+        NextMaintenanceWindow: {
+            /**
+             * Format: date-time
+             * @example 2026-09-21T02:00:00Z
+             */
+            next_from: string;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T04:00:00Z
+             */
+            next_until: string;
+            /**
+             * @description Why it will not take place as things stand: the 8 hours in 7 days are used up, other maintenance is planned then, it was called off. Null: it takes
+             *     place.
+             */
+            skipped_because?: string | null;
         };
         /** @description A node. */
         Node: {
@@ -3990,6 +4028,20 @@ export interface components {
              */
             pool_id?: string | null;
             status?: components["schemas"]["NodeStatusToSet"] | null;
+        };
+        NodesCheck: {
+            /**
+             * Format: int32
+             * @description Wanted running, in service, and heard before.
+             */
+            expected: number;
+            /**
+             * Format: int32
+             * @description Of those that are expected, heard in the last 300 s.
+             */
+            heard: number;
+            message?: string | null;
+            status: components["schemas"]["Health"];
         };
         Nudged: {
             nudged: boolean;
@@ -4975,6 +5027,20 @@ export interface components {
             bytes: number;
             /** @description Within the data folder; of a folder the sum of its files. */
             name: string;
+        };
+        SystemCheck: {
+            /**
+             * Format: double
+             * @description Work that ran or waited in the last 5 minutes, as a share of all processors; it may be above 100.
+             */
+            load_percent?: number | null;
+            /**
+             * Format: int64
+             * @description What programs could not get; null where the machine does not say.
+             */
+            memory_used_percent?: number | null;
+            message?: string | null;
+            status: components["schemas"]["Health"];
         };
         /** @description Limits in force, and where they come from. */
         ThresholdInForce: {
@@ -11132,6 +11198,11 @@ export interface operations {
                      *         "page": 1,
                      *         "pages": 1,
                      *         "total": 1
+                     *       },
+                     *       "window": {
+                     *         "next_from": "2026-09-21T02:00:00Z",
+                     *         "next_until": "2026-09-21T04:00:00Z",
+                     *         "skipped_because": "text"
                      *       }
                      *     }
                      */
@@ -11214,7 +11285,7 @@ export interface operations {
             413: components["responses"]["BodyTooLarge"];
             415: components["responses"]["NotJson"];
             421: components["responses"]["WrongHost"];
-            /** @description `MaintenanceTooSoon`, `MaintenanceTooFar`, more than 8 hours in 7 days (`MaintenanceUsedUp`), or `TooManyMaintenances` */
+            /** @description `MaintenanceTooSoon`, `MaintenanceTooFar`, more than 8 hours in 7 days (`MaintenanceUsedUp`, which names what takes them), or `TooManyMaintenances` */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -15101,7 +15172,24 @@ export interface operations {
                      *           "message": "text",
                      *           "status": "healthy"
                      *         },
+                     *         "external_services": {
+                     *           "blockchain": "not_configured",
+                     *           "mongodb": "not_configured",
+                     *           "payment_service": "not_configured"
+                     *         },
+                     *         "nodes": {
+                     *           "expected": 1,
+                     *           "heard": 1,
+                     *           "message": "text",
+                     *           "status": "healthy"
+                     *         },
                      *         "store": {
+                     *           "message": "text",
+                     *           "status": "healthy"
+                     *         },
+                     *         "system": {
+                     *           "load_percent": 1.5,
+                     *           "memory_used_percent": 1,
                      *           "message": "text",
                      *           "status": "healthy"
                      *         }
