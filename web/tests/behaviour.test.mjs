@@ -304,6 +304,11 @@ test('a node that is owed money leaves with its final payout and can be kept, or
   await accessible(page);
   await picture(page, 'delete-owed');
   await dialog.getByRole('button', { name: 'Pay, then delete' }).last().click();
+  const confirm = page.getByRole('dialog', { name: 'Confirm that it is you' });
+  // Asked for where the last sign-in is more than five minutes ago.
+  await confirm.waitFor();
+  await confirm.getByLabel('Your password').fill(LOGINS.admin.password);
+  await confirm.getByRole('button', { name: 'Confirm' }).click();
   await page.locator('.note', { hasText: 'Leaves with its final payout' }).waitFor();
   await picture(page, 'node-leaving');
   await page.getByRole('button', { name: 'Keep the node' }).click();
@@ -319,12 +324,7 @@ test('a node that is owed money leaves with its final payout and can be kept, or
   await accessible(page);
   await picture(page, 'delete-forfeit');
   await go.click();
-  const confirm = page.getByRole('dialog', { name: 'Confirm that it is you' });
   const deleted = page.waitForURL(/\/nodes$/);
-  // Asked for where the last sign-in is more than five minutes ago.
-  await confirm.waitFor();
-  await confirm.getByLabel('Your password').fill(LOGINS.admin.password);
-  await confirm.getByRole('button', { name: 'Confirm' }).click();
   await deleted;
   assert.equal(await page.evaluate((id) => fetch(`/api/v1/nodes/${id}`).then((r) => r.status), id), 404);
   const after = await page.evaluate(() => fetch('/api/v1/ledger/balances').then((r) => r.json()));

@@ -1031,7 +1031,8 @@ export interface paths {
          * Delete a node
          * @description Refused while anything is owed to it or on its way (`NodeHasMoney`), unless that is paid or given up: `final_payout=true` takes it out of service at once and
          *     answers 202; it is paid by the next cycles whatever threshold and frequency say, through every other guard, and deleted when nothing is owed any more.
-         *     `forfeit=true` moves what is owed to the ledger's `forfeited` accounts and deletes it now. Both are for people. Its id is never given out again.
+         *     `forfeit=true` moves what is owed to the ledger's `forfeited` accounts and deletes it now. Both are for admins whose session was confirmed within the last minutes
+         *     (`FreshFactorNeeded`), never for programs. Its id is never given out again.
          */
         delete: operations["delete_nodes_id"];
         options?: never;
