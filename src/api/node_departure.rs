@@ -37,10 +37,10 @@ const REASON_LENGTH: std::ops::RangeInclusive<usize> = 3..=500;
 pub struct Departure {
     /// Give up what is owed, in the live and in the simulated book. For an admin whose session was confirmed within the last minutes; wants a `reason`.
     forfeit: Option<bool>,
-    /// Why it is given up; kept in the ledger and in the audit log.
-    #[param(min_length = 3, max_length = 500, example = "the operator gave it up in writing")]
+    /// Why it is given up. Name no people: the ledger keeps it in clear for good, and no erasure reaches it.
+    #[param(min_length = 3, max_length = 500, example = "the machine was scrapped")]
     reason: Option<String>,
-    /// Pay everything that is owed once more, then delete.
+    /// Pay what is owed once more, then delete; in a dry run, what is owed in the live book goes on to hold the node. For an admin whose session was confirmed within the last minutes.
     final_payout: Option<bool>,
 }
 
@@ -131,6 +131,7 @@ pub fn final_payout(read: &impl Read, node: &Node) -> Result<Option<FinalPayoutV
 
 /// Delete a node
 ///
+/// While payouts are a dry run, a final payout pays no live money, and what is owed live goes on to hold the node: only a forfeiture, or going live, ends that.
 /// Refused while anything is owed to it or on its way (`NodeHasMoney`), unless that is paid or given up: `final_payout=true` takes it out of service at once and
 /// answers 202; it is paid by the next cycles whatever threshold and frequency say, through every other guard, and deleted when nothing is owed any more.
 /// `forfeit=true` moves what is owed to the ledger's `forfeited` accounts and deletes it now. Both are for admins whose session was confirmed within the last minutes

@@ -320,7 +320,7 @@ test('a node that is owed money leaves with its final payout and can be kept, or
   const go = dialog.getByRole('button', { name: 'Give up and delete' }).last();
   await go.click();
   await dialog.locator('input[name="reason"][aria-invalid="true"]').waitFor();
-  await dialog.getByLabel('Reason').fill('the operator gave it up in writing');
+  await dialog.getByLabel('Reason').fill('the machine was scrapped');
   await accessible(page);
   await picture(page, 'delete-forfeit');
   await go.click();
