@@ -899,7 +899,11 @@ export interface paths {
         /** List pools */
         get: operations["get_nodes_pools"];
         put?: never;
-        /** Make a pool */
+        /**
+         * Make a pool
+         * @description Another pricing than the default pool's is for people with the scope `pool:price` (`PriceNotAllowed`) whose session was confirmed within the last minutes
+         *     (`FreshFactorNeeded`).
+         */
         post: operations["post_nodes_pools"];
         delete?: never;
         options?: never;
@@ -916,7 +920,10 @@ export interface paths {
         };
         /** Show a pool */
         get: operations["get_nodes_pools_pool_id"];
-        /** Change a pool */
+        /**
+         * Change a pool
+         * @description A new price is for people with the scope `pool:price` (`PriceNotAllowed`) whose session was confirmed within the last minutes (`FreshFactorNeeded`).
+         */
         put: operations["put_nodes_pools_pool_id"];
         post?: never;
         /** Delete an empty pool */
@@ -4676,7 +4683,7 @@ export interface components {
          * @description What a caller may do: `noun:verb`.
          * @enum {string}
          */
-        Scope: "node:read" | "node:write" | "node:start" | "node:stop" | "node:restart" | "pool:read" | "pool:write" | "pool:assign" | "resource:read" | "resource:metrics" | "resource:write" | "poot:read" | "poot:validate" | "poot:batch" | "poot:calculate" | "payout:read" | "payout:process" | "payout:batch" | "payout:address" | "ledger:read" | "alert:read" | "alert:write" | "audit:read" | "audit:export" | "user:read" | "user:write" | "token:read" | "token:write" | "enrolment:read" | "enrolment:write" | "enrolment:approve" | "settings:read" | "settings:write" | "clock:read" | "clock:write" | "clock:accept" | "storage:read" | "storage:check" | "storage:backup" | "privacy:write" | "recovery:write" | "fleet:read" | "event:read" | "session:self";
+        Scope: "node:read" | "node:write" | "node:start" | "node:stop" | "node:restart" | "pool:read" | "pool:write" | "pool:assign" | "pool:price" | "resource:read" | "resource:metrics" | "resource:write" | "poot:read" | "poot:validate" | "poot:batch" | "poot:calculate" | "payout:read" | "payout:process" | "payout:batch" | "payout:address" | "ledger:read" | "alert:read" | "alert:write" | "audit:read" | "audit:export" | "user:read" | "user:write" | "token:read" | "token:write" | "enrolment:read" | "enrolment:write" | "enrolment:approve" | "settings:read" | "settings:write" | "clock:read" | "clock:write" | "clock:accept" | "storage:read" | "storage:check" | "storage:backup" | "privacy:write" | "recovery:write" | "fleet:read" | "event:read" | "session:self";
         /** @description Nodes whose score is in `[from, to)`; the last bin holds 100 too. */
         ScoreBin: {
             /** Format: int32 */
