@@ -14,6 +14,7 @@ use super::node_view::{NodeView, NodeViews, show, show_by_id};
 use super::reads;
 use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path, Query};
 use crate::domain::ids::{NodeId, NodeIndex, PoolId};
+use crate::domain::maintenance_window::zone_of;
 use crate::domain::node::{HardwareInfo, Location, Node, NodeConfiguration, NodeType, Status};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::registration::{NewNode, NodeChange, StatusChange};
@@ -319,8 +320,11 @@ pub async fn update(
     errors.finish()?;
     let (act, directory) = (caller.act(state.now()), state.store.directory.clone());
     let node = state.store.write(move |tx| nodes::update(tx, &directory, &act, &id, &change)).await?;
-    // Its window may be another one now.
-    state.nudges.nudge(Job::Maintenance);
+    let window = |node: &Node| (node.configuration.maintenance_window.clone(), zone_of(node));
+    // That cycle reads every node.
+    if window(&before) != window(&node) {
+        state.nudges.nudge(Job::Maintenance);
+    }
     published(&state, &node.id, Change::Updated);
     Ok(Json(show(&state, node)?))
 }

@@ -235,6 +235,40 @@ pub fn unposted(after: Epoch, through: Epoch, leaves: &[(Epoch, Leaf)]) -> Resul
     Ok(sums)
 }
 
+/// The same, kept from epoch to epoch: what may be posted, and what pending epochs at the end hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Earned {
+    settled: BTreeMap<Currency, Pico>,
+    held: BTreeMap<Currency, Pico>,
+}
+
+impl Earned {
+    /// The node's next leaf.
+    pub fn add(&mut self, leaf: &Leaf) -> Result<(), Overflow> {
+        if leaf.score.state == ScoreState::Invalid {
+            self.held.clear();
+            return Ok(());
+        }
+        if let Some(payer) = leaf.payer {
+            add(&mut self.held, payer.pricing.currency, leaf.accrual)?;
+        }
+        if leaf.score.state == ScoreState::Valid {
+            for (currency, amount) in std::mem::take(&mut self.held) {
+                add(&mut self.settled, currency, amount)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub fn sum(&self) -> Result<BTreeMap<Currency, Pico>, Overflow> {
+        let mut sums = self.settled.clone();
+        for (currency, amount) in &self.held {
+            add(&mut sums, *currency, *amount)?;
+        }
+        Ok(sums)
+    }
+}
+
 fn add<K: Ord>(sums: &mut BTreeMap<K, Pico>, key: K, amount: Pico) -> Result<(), Overflow> {
     let sum = sums.entry(key).or_default();
     *sum = sum.plus(amount)?;

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::core::{epochs, ledger};
+use super::core::{epochs, ledger, nodes};
 use super::fault::{Fault, TxError};
 use super::hot::leaves;
 use super::table::{Read, WriteTx};
-use crate::domain::credits::{self, Epoch, Leaf};
+use crate::domain::credits::{self, Earned, Epoch, Leaf};
 use crate::domain::ids::NodeIndex;
 use crate::domain::ledger::{Entry, Settlement};
 use crate::domain::money::{Currency, Overflow, Pico};
@@ -114,17 +114,21 @@ pub fn post(tx: &mut WriteTx<'_>, node: NodeIndex, through: Epoch, leaves: &[(Ep
     ledger::put_accrued(tx, node, &accrued)
 }
 
-/// Sums that were read since the newest epoch closed, for those who only show them: a page of nodes would otherwise read every leaf of up to a day. Leaves do not
-/// change once their epoch has its head, so a sum is known by the node, by the epoch through which it is posted and by the newest epoch. Sums of older epochs go
-/// when one of a newer epoch comes: there is one per node at most.
+/// Sums that were read before, for those who only show them: a page of nodes would otherwise read every leaf of up to a day. Leaves do not change once their epoch has
+/// its head, so what is kept of a node is true for as long as it is posted through the same epoch, and the next epoch only adds to it.
 #[derive(Debug, Default)]
-pub struct Sums(Mutex<Known>);
+pub struct Sums(Mutex<BTreeMap<NodeIndex, Kept>>);
 
-#[derive(Debug, Default)]
-struct Known {
-    last: Epoch,
-    of_node: HashMap<NodeIndex, (Epoch, Unposted)>,
+/// What the leaves of (after, through] hold.
+#[derive(Debug, Clone)]
+struct Kept {
+    after: Epoch,
+    through: Epoch,
+    earned: Earned,
 }
+
+/// What nobody asked about for a day is forgotten, deleted nodes among it.
+const KEPT_SLOTS: u32 = 2_880;
 
 impl Sums {
     /// As `unposted`, where nothing depends on it but what people see.
@@ -138,39 +142,66 @@ impl Sums {
     }
 
     fn earned(&self, core: &impl Read, hot: &impl Read, posted: &Posted, last: Epoch) -> Result<HashMap<NodeIndex, Unposted>, Fault> {
-        let (mut missing, mut found) = (Posted::new(), HashMap::with_capacity(posted.len()));
-        {
-            let known = self.known();
-            for (node, through) in posted {
-                match known.of_node.get(node).filter(|(after, _)| known.last == last && after == through) {
-                    Some((_, sum)) => {
-                        found.insert(*node, sum.clone());
-                    }
-                    None => {
-                        missing.insert(*node, *through);
+        let mut sums = self.begin(core, posted, last)?;
+        let behind = |kept: &Kept| kept.through < last;
+        if let Some(first) = sums.values().filter(|kept| behind(kept)).map(|kept| kept.through).min() {
+            for epoch in epochs::with_leaves(core, first, last)? {
+                let wanted: Vec<NodeIndex> = sums.iter().filter(|(_, kept)| kept.through < epoch).map(|(node, _)| *node).collect();
+                for leaf in leaves::of_nodes(hot, epoch, &wanted)? {
+                    if let Some(kept) = sums.get_mut(&leaf.node) {
+                        kept.earned.add(&leaf).map_err(overflow)?;
                     }
                 }
             }
+            self.keep(&mut sums, last);
         }
-        if missing.is_empty() {
-            return Ok(found);
-        }
-        let mut read = earned(core, hot, &missing, last)?;
-        let mut known = self.known();
-        if known.last < last {
-            *known = Known { last, of_node: HashMap::new() };
-        }
-        for (node, through) in missing {
-            let sum = read.remove(&node).unwrap_or_default();
-            if known.last == last {
-                known.of_node.insert(node, (through, sum.clone()));
-            }
-            found.insert(node, sum);
-        }
-        Ok(found)
+        let sum = |(node, kept): (&NodeIndex, &Kept)| Ok((*node, kept.earned.sum().map_err(overflow)?));
+        sums.iter().filter(|(node, _)| posted.contains_key(node)).map(sum).collect()
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    /// What is known of these nodes, and nothing yet of the others. The neighbours of those come along: their leaves stand in the same rows.
+    fn begin(&self, core: &impl Read, posted: &Posted, last: Epoch) -> Result<BTreeMap<NodeIndex, Kept>, Fault> {
+        let (mut sums, mut neighbours) = (BTreeMap::new(), BTreeMap::new());
+        {
+            let known = self.known();
+            for (node, after) in posted {
+                let usable = known.get(node).filter(|kept| kept.after == *after && kept.through <= last);
+                if usable.is_none() {
+                    for neighbour in leaves::neighbours(*node).filter(|node| !known.contains_key(node)) {
+                        let earliest = neighbours.entry(neighbour).or_insert(*after);
+                        *earliest = (*after).min(*earliest);
+                    }
+                }
+                let nothing = || Kept { after: *after, through: *after, earned: Earned::default() };
+                sums.insert(*node, usable.cloned().unwrap_or_else(nothing));
+            }
+        }
+        for (node, earliest) in neighbours {
+            if sums.contains_key(&node) || nodes::by_index(core, node)?.is_none() {
+                continue;
+            }
+            let after = ledger::accrued(core, node)?.through;
+            // No row is read for a neighbour alone.
+            if after >= earliest {
+                sums.insert(node, Kept { after, through: after, earned: Earned::default() });
+            }
+        }
+        Ok(sums)
+    }
+
+    fn keep(&self, sums: &mut BTreeMap<NodeIndex, Kept>, last: Epoch) {
+        let mut known = self.known();
+        for (node, kept) in sums {
+            kept.through = kept.through.max(last);
+            // Whoever reads an older snapshot leaves the newer sum in place.
+            if known.get(node).is_none_or(|other| (other.through, other.after) <= (kept.through, kept.after)) {
+                known.insert(*node, kept.clone());
+            }
+        }
+        known.retain(|_, kept| kept.through.0.saturating_add(KEPT_SLOTS) >= last.0);
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<NodeIndex, Kept>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -264,6 +295,6 @@ mod tests {
             seen = seen.max(read.values().filter(|sum| !sum.is_empty()).count());
         }
         assert!(seen > 100, "{seen} sums");
-        assert_eq!(store.sums.known().of_node.len(), NODES as usize);
+        assert_eq!(store.sums.known().len(), NODES as usize);
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::block::group;
+use super::block::{NODES_PER_BLOCK, group};
 use crate::domain::credits::{Epoch, Leaf};
 use crate::domain::ids::NodeIndex;
 use crate::record;
@@ -46,6 +46,12 @@ pub fn of_nodes(read: &impl Read, epoch: Epoch, nodes: &[NodeIndex]) -> Result<V
         }
     }
     Ok(leaves)
+}
+
+/// Whose leaves stand in the same rows as those of `node`, itself included.
+pub fn neighbours(node: NodeIndex) -> impl Iterator<Item = NodeIndex> {
+    let first = group(node) * NODES_PER_BLOCK;
+    (first..first.saturating_add(NODES_PER_BLOCK)).map(NodeIndex)
 }
 
 /// Forgets leaves of epochs before `epoch`, at most `limit` rows; returns how many.
