@@ -115,6 +115,11 @@ async fn forfeited(site: &Site, node: &str) -> (u16, Value) {
     leave(site, node, "?forfeit=true&reason=given%20up%20in%20writing").await
 }
 
+async fn paid_off(site: &Site, node: &str) -> (u16, Value) {
+    site.client.post("/auth/confirm", json!({ "password": PASSWORD })).await;
+    leave(site, node, "?final_payout=true").await
+}
+
 /// Account without its owner, in the book -> amount.
 async fn balance(site: &Site, settlement: &str, account: &str) -> Decimal {
     assert_books(site).await;
@@ -171,20 +176,25 @@ async fn what_is_owed_is_given_up_by_an_admin_with_a_reason() {
     site.client.post("/users", json!({ "username": "olga", "password": PASSWORD, "role": "operator" })).await;
     let mut operator = site.client.anonymous();
     operator.sign_in("olga", PASSWORD).await;
-    let path = format!("/nodes/{id}?forfeit=true&reason=because");
-    let (status, body) = operator.call(Method::DELETE, &path, None).await;
-    assert_eq!((status.as_u16(), error_name(&body)), (403, "NotAllowed"));
+    let ways = ["?forfeit=true&reason=because", "?final_payout=true"];
+    for how in ways {
+        let (status, body) = operator.call(Method::DELETE, &format!("/nodes/{id}{how}"), None).await;
+        assert_eq!((status.as_u16(), error_name(&body)), (403, "NotAllowed"), "{how}");
+    }
     site.client.post("/auth/confirm", json!({ "password": PASSWORD })).await;
     let made = site.client.post("/tokens", json!({ "name": "program", "role": "admin", "expires_in_days": 1 })).await;
     let program = site.client.with_token(made["token"].as_str().unwrap());
-    for how in ["forfeit=true&reason=because", "final_payout=true"] {
-        let (status, body) = program.call(Method::DELETE, &format!("/nodes/{id}?{how}"), None).await;
+    for how in ways {
+        let (status, body) = program.call(Method::DELETE, &format!("/nodes/{id}{how}"), None).await;
         assert_eq!((status.as_u16(), error_name(&body)), (403, "NotAllowed"), "programs decide nothing about money");
     }
     site.driver.advance_ms(6 * 60_000);
     site.app.context.tick();
-    assert_eq!(refused(leave(&site, &id, "?forfeit=true&reason=because").await), named(403, "FreshFactorNeeded"));
-    assert!(!is_gone(&site, &id).await);
+    for how in ways {
+        assert_eq!(refused(leave(&site, &id, how).await), named(403, "FreshFactorNeeded"), "{how}");
+    }
+    let shown = site.client.get(&format!("/nodes/{id}")).await;
+    assert_eq!((&shown["eligible"], shown.get("final_payout")), (&json!("in_service"), None), "{shown}");
     assert_eq!(balance(&site, "live", "forfeited").await, Decimal::ZERO, "what was refused changed nothing");
     // Slots of an epoch that is still open go with it.
     for _ in 0..3 {
@@ -219,7 +229,7 @@ async fn in_a_dry_run_the_last_payout_is_rehearsed_and_live_money_holds_the_node
     let id = node.id.to_string();
     site.client.put(&format!("/nodes/{id}/payout-address"), json!({ "address": ADDRESS })).await;
     work(&site, &mut node, 30).await;
-    let (status, shown) = leave(&site, &id, "?final_payout=true").await;
+    let (status, shown) = paid_off(&site, &id).await;
     assert_eq!((status, &shown["eligible"], &shown["final_payout"]["stage"]), (202, &json!("draining"), &json!("closing")), "{shown}");
     // It is out of service at once, and nothing brings it back but the end of its request.
     let put = async |body: Value| site.client.call(Method::PUT, &format!("/nodes/{id}"), Some(body)).await;
@@ -270,10 +280,11 @@ async fn a_request_is_cancelled_and_a_payout_that_has_not_ended_keeps_the_node()
     let id = node.id.to_string();
     let cancel = async || site.client.call(Method::DELETE, &format!("/nodes/{id}/final-payout"), None).await;
     assert_eq!(error_name(&cancel().await.1), "FinalPayoutNotFound");
+    site.client.post("/users", json!({ "username": "olga", "password": PASSWORD, "role": "operator" })).await;
     site.client.put(&format!("/nodes/{id}/payout-address"), json!({ "address": ADDRESS })).await;
     site.client.post(&format!("/nodes/{id}/maintenance"), json!({ "from": START.plus_seconds(86_400).rfc3339() })).await;
     work(&site, &mut node, 20).await;
-    leave(&site, &id, "?final_payout=true").await;
+    paid_off(&site, &id).await;
     let off = site.client.get(&format!("/nodes/{id}/maintenance")).await;
     assert_eq!(off["maintenance"][0]["state"], "called_off", "who leaves has no plans");
     rest(&site, 12).await;
@@ -282,6 +293,15 @@ async fn a_request_is_cancelled_and_a_payout_that_has_not_ended_keeps_the_node()
     assert_eq!(final_payout(&site, &id).await["stage"], "paying");
     let (status, body) = forfeited(&site, &id).await;
     assert_eq!((status, error_name(&body)), (409, "PayoutUnresolved"));
+    site.driver.advance_ms(6 * 60_000);
+    site.app.context.tick();
+    assert_eq!(error_name(&cancel().await.1), "FreshFactorNeeded");
+    let mut operator = site.client.anonymous();
+    operator.sign_in("olga", PASSWORD).await;
+    let (status, body) = operator.call(Method::DELETE, &format!("/nodes/{id}/final-payout"), None).await;
+    assert_eq!((status.as_u16(), error_name(&body)), (403, "NotAllowed"));
+    assert_eq!(final_payout(&site, &id).await["stage"], "paying", "what was refused changed nothing");
+    site.client.post("/auth/confirm", json!({ "password": PASSWORD })).await;
     let (status, shown) = cancel().await;
     assert_eq!((status.as_u16(), &shown["eligible"], shown.get("final_payout")), (200, &json!("in_service"), None), "{shown}");
     rest(&site, 5).await;
@@ -294,7 +314,7 @@ async fn a_request_is_cancelled_and_a_payout_that_has_not_ended_keeps_the_node()
     assert_eq!(done.len(), 1);
     // Nothing was ever owed to this one.
     let bare = site.client.post("/nodes", json!({ "name": "bare", "node_type": "worker" })).await["node_id"].as_str().unwrap().to_owned();
-    assert_eq!(leave(&site, &bare, "?final_payout=true").await.0, 202);
+    assert_eq!(paid_off(&site, &bare).await.0, 202);
     payouts(&site).await;
     assert!(is_gone(&site, &bare).await);
 }
@@ -307,7 +327,7 @@ async fn what_cannot_be_paid_is_said_and_goes_on_when_it_can() {
     let mut node = site.enrol("leaver").await;
     let id = node.id.to_string();
     work(&site, &mut node, 30).await;
-    leave(&site, &id, "?final_payout=true").await;
+    paid_off(&site, &id).await;
     payouts(&site).await;
     assert_eq!(final_payout(&site, &id).await["stage"], "closing", "its last epoch is open");
     rest(&site, 12).await;
@@ -326,7 +346,7 @@ async fn what_cannot_be_paid_is_said_and_goes_on_when_it_can() {
     assert_eq!(final_payout(&site, &id).await["held_by"], "payout_failed");
     assert_eq!(site.client.get(&format!("/nodes/{id}/payouts")).await["pagination"]["total"], 1, "it is not tried again by itself");
     gateway.refuses.store(false, Ordering::Relaxed);
-    assert_eq!(leave(&site, &id, "?final_payout=true").await.1["final_payout"]["stage"], "paying");
+    assert_eq!(paid_off(&site, &id).await.1["final_payout"]["stage"], "paying");
     assert_eq!(alerts(&site).await, [] as [String; 0]);
     for _ in 0..3 {
         payouts(&site).await;
@@ -371,7 +391,7 @@ async fn a_crash_after_every_commit_pays_once_and_deletes_once() {
     let id = node.id.to_string();
     site.client.put(&format!("/nodes/{id}/payout-address"), json!({ "address": ADDRESS })).await;
     work(&site, &mut node, 30).await;
-    leave(&site, &id, "?final_payout=true").await;
+    paid_off(&site, &id).await;
     rest(&site, 12).await;
     let mut crashes = 0;
     while !is_gone(&site, &id).await {

@@ -227,7 +227,7 @@ fn status_and_code(refusal: &Refusal) -> (StatusCode, u16) {
         Refusal::TotpNeeded => (UNAUTHORIZED, 2010),
         Refusal::TotpWrong => (UNAUTHORIZED, 2011),
         Refusal::TotpEnabled | Refusal::TotpNotBegun | Refusal::TotpNotEnabled => (CONFLICT, 4091),
-        Refusal::NotAllowed | Refusal::NotYours | Refusal::PersonNeeded => (FORBIDDEN, 2003),
+        Refusal::NotAllowed | Refusal::PriceNotAllowed | Refusal::NotYours | Refusal::PersonNeeded => (FORBIDDEN, 2003),
         Refusal::WrongOrigin => (FORBIDDEN, 2004),
         Refusal::HostNotAllowed => (StatusCode::MISDIRECTED_REQUEST, 2020),
         Refusal::PlainHttpRefused => (FORBIDDEN, 2021),

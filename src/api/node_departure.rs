@@ -14,7 +14,7 @@ use super::nodes::{node_id, published};
 use super::reads;
 use super::state::AppState;
 use crate::domain::final_payout::{FinalPayout, Stage};
-use crate::domain::ids::{NodeId, PayoutId};
+use crate::domain::ids::{NodeId, PayoutId, UserId};
 use crate::domain::ledger::Account;
 use crate::domain::money::{Pico, Units};
 use crate::domain::node::Node;
@@ -37,10 +37,10 @@ const REASON_LENGTH: std::ops::RangeInclusive<usize> = 3..=500;
 pub struct Departure {
     /// Give up what is owed, in the live and in the simulated book. For an admin whose session was confirmed within the last minutes; wants a `reason`.
     forfeit: Option<bool>,
-    /// Why it is given up; kept in the ledger and in the audit log.
-    #[param(min_length = 3, max_length = 500, example = "the operator gave it up in writing")]
+    /// Why it is given up. Name no people: the ledger keeps it in clear for good, and no erasure reaches it.
+    #[param(min_length = 3, max_length = 500, example = "the machine was scrapped")]
     reason: Option<String>,
-    /// Pay everything that is owed once more, then delete.
+    /// Pay what is owed once more, then delete; in a dry run, what is owed in the live book goes on to hold the node. For an admin whose session was confirmed within the last minutes.
     final_payout: Option<bool>,
 }
 
@@ -131,9 +131,11 @@ pub fn final_payout(read: &impl Read, node: &Node) -> Result<Option<FinalPayoutV
 
 /// Delete a node
 ///
+/// While payouts are a dry run, a final payout pays no live money, and what is owed live goes on to hold the node: only a forfeiture, or going live, ends that.
 /// Refused while anything is owed to it or on its way (`NodeHasMoney`), unless that is paid or given up: `final_payout=true` takes it out of service at once and
 /// answers 202; it is paid by the next cycles whatever threshold and frequency say, through every other guard, and deleted when nothing is owed any more.
-/// `forfeit=true` moves what is owed to the ledger's `forfeited` accounts and deletes it now. Both are for people. Its id is never given out again.
+/// `forfeit=true` moves what is owed to the ledger's `forfeited` accounts and deletes it now. Both are for admins whose session was confirmed within the last minutes
+/// (`FreshFactorNeeded`), never for programs. Its id is never given out again.
 #[utoipa::path(delete, path = "/nodes/{id}", tag = "nodes", security(("access" = ["node:write"])), params(("id" = String, Path), Departure),
     responses((status = 202, body = NodeView, description = "it leaves with its final payout; `final_payout` of the node says how far that is"),
     (status = 204, description = "it is deleted"), (status = 400, body = ErrorBody), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody),
@@ -167,8 +169,7 @@ async fn delete_bare(state: &AppState, caller: &Caller, id: &NodeId) -> Result<(
 }
 
 async fn give_up(state: &AppState, caller: &Caller, id: &NodeId, reason: String) -> Result<(), ApiError> {
-    let (by, _) = caller.person(Role::Admin)?;
-    caller.require_fresh()?;
+    let by = decides(caller)?;
     for _ in 0..TRIES {
         let node = reads::node(state, id.as_str())?;
         let (act, directory, id) = (caller.act(state.now()), state.store.directory.clone(), id.clone());
@@ -193,8 +194,16 @@ async fn give_up(state: &AppState, caller: &Caller, id: &NodeId, reason: String)
     Err(ApiError::unavailable("EpochClosing", "epochs close too fast to count what is given up; nothing was changed"))
 }
 
+/// What becomes of money that is owed is an admin's to say. A final payout is no less than that: it takes the node out of service unobserved, as long as somebody
+/// likes, pays below the threshold and gives up what pending epochs hold.
+fn decides(caller: &Caller) -> Result<UserId, ApiError> {
+    let (by, _) = caller.person(Role::Admin)?;
+    caller.require_fresh()?;
+    Ok(by)
+}
+
 async fn leave(state: &AppState, caller: &Caller, id: &NodeId) -> Result<Response, ApiError> {
-    let (by, _) = caller.person(Role::Operator)?;
+    let by = decides(caller)?;
     let (act, directory, id) = (caller.act(state.now()), state.store.directory.clone(), id.clone());
     let node = state.store.write_money(move |tx| final_payouts::request(tx, &directory, &act, &id, &by)).await?;
     state.nudges.nudge(Job::Payouts);
@@ -205,8 +214,8 @@ async fn leave(state: &AppState, caller: &Caller, id: &NodeId) -> Result<Respons
 /// Cancel the final payout of a node
 ///
 /// The node stays, and is in service again with the next slot. A payout that is under way goes on to its end.
-#[utoipa::path(delete, path = "/nodes/{id}/final-payout", tag = "nodes", security(("access" = ["node:write"])), params(("id" = String, Path)),
-    responses((status = 200, body = NodeView), (status = 404, description = "no such node, or none was asked for (`FinalPayoutNotFound`)"), (status = 503, body = ErrorBody)))]
+#[utoipa::path(delete, path = "/nodes/{id}/final-payout", tag = "nodes", security(("access" = ["payout:process"])), params(("id" = String, Path)),
+    extensions(("x-fresh-factor" = json!(true))), responses((status = 200, body = NodeView), (status = 404, description = "no such node, or none was asked for (`FinalPayoutNotFound`)"), (status = 503, body = ErrorBody)))]
 pub async fn cancel(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<Json<Shown>, ApiError> {
     let id = node_id(&id)?;
     let (act, directory) = (caller.act(state.now()), state.store.directory.clone());

@@ -320,7 +320,7 @@ pub async fn update(
     errors.finish()?;
     let (act, directory) = (caller.act(state.now()), state.store.directory.clone());
     let node = state.store.write(move |tx| nodes::update(tx, &directory, &act, &id, &change)).await?;
-    let window = |node: &Node| (node.configuration.maintenance_window.clone(), zone_of(node));
+    let window = |node: &Node| (node.configuration.maintenance_window, zone_of(node));
     // That cycle reads every node.
     if window(&before) != window(&node) {
         state.nudges.nudge(Job::Maintenance);

@@ -17,6 +17,7 @@ use crate::domain::money::{Currency, Units};
 use crate::domain::node::ResourceLimits;
 use crate::domain::pool::{DEFAULT_POOL_ID, NewPool, Pool, PoolChange, Pricing, PricingChange, ScalingPolicy};
 use crate::domain::refusal::{FieldErrors, Refusal};
+use crate::domain::scope::Scope;
 use crate::domain::time::Slot;
 use crate::live::Change;
 use crate::storage::core::{nodes, pools};
@@ -222,13 +223,24 @@ pub struct NodePoolCreateRequest {
     auto_scaling: bool,
     /// Required when `auto_scaling` is on.
     scaling_policy: Option<ScalingPolicy>,
-    /// As the default pool's when absent.
+    /// As the default pool's when absent; another one wants the scope `pool:price` and a fresh factor.
     pricing: Option<PricingRequest>,
 }
 
+/// What everybody earns is a person's word who is there, and an admin's.
+fn may_price(caller: &Caller) -> Result<(), ApiError> {
+    if !caller.may(Scope::PoolPrice) {
+        return Err(Refusal::PriceNotAllowed.into());
+    }
+    caller.require_fresh()
+}
+
 /// Make a pool
+///
+/// Another pricing than the default pool's is for people with the scope `pool:price` (`PriceNotAllowed`) whose session was confirmed within the last minutes
+/// (`FreshFactorNeeded`).
 #[utoipa::path(post, path = "/nodes/pools", tag = "pools", security(("access" = ["pool:write"])), request_body = NodePoolCreateRequest,
-    responses((status = 201, body = PoolView), (status = 400, body = ErrorBody), (status = 409, body = ErrorBody)))]
+    responses((status = 201, body = PoolView), (status = 400, body = ErrorBody), (status = 403, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub async fn create(
     State(state): State<AppState>,
     caller: Caller,
@@ -250,6 +262,9 @@ pub async fn create(
     let id = PoolId::new(state.entropy.uuid(now.wall.0));
     new.clone().into_pool(id.clone(), PoolIndex(u32::MAX), now.wall).check(&mut errors);
     errors.finish()?;
+    if new.pricing != default {
+        may_price(&caller)?;
+    }
     let act = caller.act(now);
     let pool = state.store.write(move |tx| pools::create(tx, &act, &id, &new)).await?;
     Ok((StatusCode::CREATED, Json(show_pool(&state, &pool)?)))
@@ -282,13 +297,15 @@ pub struct NodePoolUpdateRequest {
     resource_limits: Option<ResourceLimits>,
     auto_scaling: Option<bool>,
     scaling_policy: Option<ScalingPolicy>,
-    /// In force from the next epoch on.
+    /// In force from the next epoch on. One that differs wants the scope `pool:price` and a fresh factor; the same again changes nothing.
     pricing: Option<PricingRequest>,
 }
 
 /// Change a pool
+///
+/// A new price is for people with the scope `pool:price` (`PriceNotAllowed`) whose session was confirmed within the last minutes (`FreshFactorNeeded`).
 #[utoipa::path(put, path = "/nodes/pools/{pool_id}", tag = "pools", security(("access" = ["pool:write"])), params(("pool_id" = String, Path)), request_body = NodePoolUpdateRequest,
-    responses((status = 200, body = PoolView), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
+    responses((status = 200, body = PoolView), (status = 400, body = ErrorBody), (status = 403, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
 pub async fn update(
     State(state): State<AppState>,
     caller: Caller,
@@ -304,7 +321,7 @@ pub async fn update(
     let currency = before.pricing.latest().currency;
     let pricing = asked.pricing.map_or(PricingChange::default(), |pricing| {
         errors.require(pricing.currency.is_none_or(|c| c == currency), "pricing.currency", "cannot be changed");
-        pricing.change(&mut errors, currency)
+        pricing.change(&mut errors, currency).unlike(*before.pricing.latest())
     });
     let change = PoolChange {
         name: asked.name,
@@ -316,6 +333,9 @@ pub async fn update(
         pricing,
     };
     pools::check_change(&read, &change.of(&before, price_from), &mut errors).map_err(crate::storage::fault::WriteError::from)?;
+    if !change.pricing.is_none() {
+        may_price(&caller)?;
+    }
     let act = caller.act(now);
     let pool = state.store.write(move |tx| pools::update(tx, &act, &id, &change, price_from)).await?;
     Ok(Json(show_pool(&state, &pool)?))

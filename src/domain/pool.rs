@@ -114,6 +114,14 @@ impl PricingChange {
         self.cost_per_hour.is_none() && self.reward_per_hour.is_none()
     }
 
+    /// Without what is as it was: the same price again is no new one.
+    pub fn unlike(self, pricing: Pricing) -> PricingChange {
+        PricingChange {
+            cost_per_hour: self.cost_per_hour.filter(|cost| *cost != pricing.cost_per_hour),
+            reward_per_hour: self.reward_per_hour.filter(|reward| *reward != pricing.reward_per_hour),
+        }
+    }
+
     pub fn of(self, pricing: Pricing) -> Pricing {
         Pricing {
             cost_per_hour: self.cost_per_hour.unwrap_or(pricing.cost_per_hour),

@@ -135,6 +135,7 @@ refusals! {
     WrongCredentials = "the user name or password is wrong",
     Throttled = "too many attempts; wait",
     NotAllowed = "your role does not allow this",
+    PriceNotAllowed = "what an hour costs and earns is set by an admin, never by a program (scope pool:price); the rest of the pool may be changed without it",
     NotYours = "a node may act for itself only",
     WrongOrigin = "the request comes from a page of another origin",
     HostNotAllowed = "this manager does not answer to that host name; name it in server.allowed_hosts if it should",

@@ -39,6 +39,8 @@ scopes! {
     PoolRead = "pool:read" from Viewer,
     PoolWrite = "pool:write" from Operator,
     PoolAssign = "pool:assign" from Operator,
+    /// What an hour costs and earns: it is everybody's pay.
+    PoolPrice = "pool:price" from Admin,
     ResourceRead = "resource:read" from Viewer,
     ResourceMetrics = "resource:metrics" from Viewer,
     /// Thresholds and allocations.
@@ -99,6 +101,7 @@ impl Scope {
                 | Scope::UserWrite
                 | Scope::TokenWrite
                 | Scope::EnrolmentApprove
+                | Scope::PoolPrice
                 | Scope::ClockAccept
                 | Scope::SettingsWrite
                 | Scope::PrivacyWrite

@@ -25,7 +25,7 @@ pub fn routes() -> Vec<(Method, &'static str, &'static str, Option<Value>)> {
         (post.clone(), "/nodes/{id}/stop", "operator", None),
         (post.clone(), "/nodes/{id}/restart", "operator", None),
         (post.clone(), "/nodes/{id}/maintenance", "operator", Some(json!({}))),
-        (delete.clone(), "/nodes/{id}/final-payout", "operator", None),
+        (delete.clone(), "/nodes/{id}/final-payout", "admin", None),
         (delete.clone(), "/nodes/{id}/maintenance/{number}", "operator", None),
         (post.clone(), "/nodes/{id}/fingerprint/accept", "admin", None),
         (put.clone(), "/nodes/{id}/payout-address", "operator", Some(json!({ "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3" }))),

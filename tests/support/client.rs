@@ -88,19 +88,23 @@ impl Client {
     }
 
     pub async fn post(&self, path: &str, body: Value) -> Value {
-        let (status, answer) = self.call(Method::POST, path, Some(body)).await;
-        assert!(status.is_success(), "POST {path}: {status} {answer}");
-        answer
+        self.change(Method::POST, path, body).await
     }
 
     pub async fn put(&self, path: &str, body: Value) -> Value {
-        let (mut status, mut answer) = self.call(Method::PUT, path, Some(body.clone())).await;
+        self.change(Method::PUT, path, body).await
+    }
+
+    async fn change(&self, method: Method, path: &str, body: Value) -> Value {
+        let (mut status, mut answer) = self.call(method.clone(), path, Some(body.clone())).await;
         // Where money moves, the person has to be there: driven clocks outlive that, too.
         if let (Some((_, password)), "FreshFactorNeeded") = (&self.credentials, error_name(&answer)) {
-            self.post("/auth/confirm", serde_json::json!({ "password": password })).await;
-            (status, answer) = self.call(Method::PUT, path, Some(body)).await;
+            let confirm = Some(serde_json::json!({ "password": password }));
+            let (confirmed, answered) = self.call(Method::POST, "/auth/confirm", confirm).await;
+            assert!(confirmed.is_success(), "POST /auth/confirm: {confirmed} {answered}");
+            (status, answer) = self.call(method.clone(), path, Some(body)).await;
         }
-        assert!(status.is_success(), "PUT {path}: {status} {answer}");
+        assert!(status.is_success(), "{method} {path}: {status} {answer}");
         answer
     }
 

@@ -30,8 +30,13 @@ it('knows of one book where the others are not shown', () => {
 });
 
 it('begins with what does no harm', () => {
-  expect(waysOf(false, false).map(({ value }) => value)).toEqual(['plain', 'final_payout']);
+  expect(waysOf(false, true).map(({ value }) => value)).toEqual(['plain', 'final_payout', 'forfeit']);
   expect(waysOf(true, true).map(({ value }) => value)).toEqual(['final_payout', 'forfeit']);
+});
+
+it('leaves what is owed to an admin', () => {
+  expect(waysOf(false, false).map(({ value }) => value)).toEqual(['plain']);
+  expect(waysOf(true, false)).toEqual([]);
 });
 
 it('says what holds it', () => {

@@ -26,12 +26,11 @@ export const isOwed = (node: Pick<Node, 'accrued'>, owed: readonly Owed[]): bool
 /** A dry run pays the simulated book alone. */
 export const staysOwed = (node: Pick<Node, 'settlement'>, owed: readonly Owed[]): boolean => node.settlement === 'simulated' && owed.some(({ settlement }) => settlement === 'live');
 
-/** The ways that are open; the first is the one to begin with. */
+/** The ways that are open; the first is the one to begin with. What becomes of what is owed, an admin says. */
 export function waysOf(owes: boolean, admin: boolean): { value: Way; label: string }[] {
   return [
     ...(owes ? [] : [{ value: 'plain' as const, label: 'Delete now' }]),
-    { value: 'final_payout', label: 'Pay, then delete' },
-    ...(admin ? [{ value: 'forfeit' as const, label: 'Give up and delete' }] : []),
+    ...(admin ? [{ value: 'final_payout' as const, label: 'Pay, then delete' }, { value: 'forfeit' as const, label: 'Give up and delete' }] : []),
   ];
 }
 

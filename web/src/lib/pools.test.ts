@@ -29,6 +29,12 @@ describe('a pool in a form', () => {
     expect(body(draftOf(pool), pool)).toEqual({ name: 'lab', description: 'Boards of the lab', max_nodes: 50, auto_scaling: false });
   });
 
+  it('sends no price of who sets none', () => {
+    const draft = { ...draftOf(undefined), name: 'new' };
+    expect(requestOf(draft, undefined, false)).toEqual({ body: { name: 'new', description: '', max_nodes: 100, auto_scaling: false } });
+    expect(requestOf({ ...draftOf(pool), reward_per_hour: '9' }, pool, false)).toEqual(requestOf(draftOf(pool), pool));
+  });
+
   it('sends prices as they were typed', () => {
     const draft = { ...draftOf(pool), reward_per_hour: ' 0.1234567890123456789 ' };
     expect(body(draft, pool).pricing).toEqual({ reward_per_hour: '0.1234567890123456789', cost_per_hour: '0.070000' });

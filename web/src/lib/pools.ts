@@ -75,9 +75,9 @@ export function blamed(fields: Readonly<Wrong>, draft: Pick<Draft, 'cost_per_hou
   return cost && (draft.cost_per_hour.trim() !== '' || !rest['pricing.reward_per_hour']) ? { ...fields } : rest;
 }
 
-/** What a form's texts ask for, or what is no number. Whether the numbers will do, the manager says. */
-export function requestOf(draft: Draft, pool: Pool | undefined): { wrong: Wrong } | { body: PoolRequest & PoolUpdate } {
-  const wrong: Wrong = wrongPrices(draft);
+/** What a form's texts ask for, or what is no number. Whether the numbers will do, the manager says. Who sets no `prices` sends none. */
+export function requestOf(draft: Draft, pool: Pool | undefined, prices = true): { wrong: Wrong } | { body: PoolRequest & PoolUpdate } {
+  const wrong: Wrong = prices ? wrongPrices(draft) : {};
   const number = (field: string, value: string, whole: boolean): number => {
     const fits = (whole ? /^\d{1,15}$/ : /^\d{1,15}(\.\d+)?$/).test(value.trim());
     if (!fits) wrong[field] = whole ? 'must be a whole number' : 'must be a number';
@@ -116,8 +116,7 @@ export function requestOf(draft: Draft, pool: Pool | undefined): { wrong: Wrong 
         cooldown_minutes: number('scaling_policy.cooldown_minutes', draft.cooldown_minutes, true),
       },
     }),
-    // A price that is sent is a new price from the next epoch on, even when it is the old one.
-    ...((!pool || priceChanged({ ...draft, cost_per_hour: cost || reward }, pool)) && { pricing }),
+    ...(prices && (!pool || priceChanged({ ...draft, cost_per_hour: cost || reward }, pool)) && { pricing }),
   };
   return Object.keys(wrong).length > 0 ? { wrong } : { body };
 }
