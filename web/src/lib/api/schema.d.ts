@@ -667,6 +667,7 @@ export interface paths {
         /**
          * What happens, as it happens
          * @description Types: `report`, `node`, `epoch`, `payout`, `alert`, and `reset` when events were missed and the client has to reload.
+         *     A person or program may have 16 streams at one time (429 TooManyStreams), all together 256 (503 TooManyClients).
          */
         get: operations["get_events"];
         put?: never;
@@ -2188,7 +2189,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Numbers for Prometheus */
+        /**
+         * Numbers for Prometheus
+         * @description For everybody who reaches this port. Numbers of single nodes (`resource_usage`, `poot_scores`) are told on this machine, and on a listener for
+         *     operations (`server.ops_listen`), which then answers this route alone.
+         */
         get: operations["get_metrics"];
         put?: never;
         post?: never;
@@ -5415,7 +5420,7 @@ export interface components {
                 "application/json": components["schemas"]["ErrorBody"];
             };
         };
-        /** @description The body is not sent as `application/json`. */
+        /** @description The body is not sent as `application/json` in UTF-8, or with a `Content-Encoding`. */
         NotJson: {
             headers: {
                 [name: string]: unknown;
