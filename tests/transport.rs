@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lucid::api::capacity::{Capacity, Limits};
+use lucid::api::capacity::Limits;
 use lucid::api::server::Timeouts;
 use lucid::app::{self, App, Listeners};
 use lucid::config::{Config, Sources};
@@ -55,7 +55,7 @@ pub fn config(dir: &Path, settings: &[(&'static str, &str)]) -> Config {
 pub async fn serve(dir: &Path, settings: &[(&'static str, &str)], timeouts: Timeouts, limits: Limits) -> Served {
     let config = config(dir, settings);
     let mut app = App::open(&config, &app::system_clock).await.unwrap();
-    (app.door.timeouts, app.door.capacity) = (timeouts, Capacity::new(limits));
+    (app.door.timeouts, app.door.limits) = (timeouts, limits);
     let setup_code = app.setup_code.clone().unwrap_or_default();
     let main = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut listeners = Listeners::from(main);

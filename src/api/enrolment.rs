@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::sync::PoisonError;
 
 use super::error::{ApiError, ErrorBody};
-use super::json::{parse, read_body};
+use super::json::{check_plain, parse, read_body};
 use super::listing::{Asked, Order, word};
 use super::middleware::{RequestInfo, note_refusal};
 use super::nodes::{optional_pool, published};
@@ -270,6 +270,7 @@ const NOBODY: Envelope<'_> = Envelope { purpose: Purpose::Enrol, manager: "", no
 #[utoipa::path(post, path = "/agent/enrol", tag = "agent", security(()), request_body = EnrolRequest,
     responses((status = 200, body = EnrolAnswer, headers(("x-lucid-signature" = String, description = "the manager's, hex"))), (status = 202, body = ErrorBody, description = "an admin has to approve this machine: ask again after Retry-After"), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub async fn enrol(State(state): State<AppState>, caller: Caller, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
+    check_plain(&headers)?;
     let body = read_body(body, MAX_BODY).await?;
     let request: EnrolRequest = parse(&body)?;
     if request.protocol > PROTOCOL {

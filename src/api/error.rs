@@ -59,6 +59,16 @@ impl ApiError {
         ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, 1004, "NotJson", "send the body as application/json")
     }
 
+    /// The body is compressed, or changed in some other way that nobody here undoes.
+    pub fn encoded(how: &str) -> ApiError {
+        let message = format!("send the body as it is, without Content-Encoding: {how}");
+        ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, 1009, "BodyEncoded", message)
+    }
+
+    pub fn not_utf8(charset: &str) -> ApiError {
+        ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, 1010, "NotUtf8", format!("send the body in UTF-8, not in {charset}"))
+    }
+
     pub fn method_not_allowed() -> ApiError {
         ApiError::new(StatusCode::METHOD_NOT_ALLOWED, 1005, "MethodNotAllowed", "this path does not answer this method")
     }
@@ -88,6 +98,13 @@ impl ApiError {
         let message = format!("more than {limit} requests in a minute; wait {retry_after_seconds} s");
         let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, 4291, "RateLimited", message);
         ApiError { retry_after_seconds: Some(retry_after_seconds), ..error }
+    }
+
+    /// The caller has as many event streams as one may have.
+    pub fn too_many_streams(limit: usize) -> ApiError {
+        let message = format!("{limit} event streams of yours are open, which is as many as one may have; end one");
+        let error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, 4291, "TooManyStreams", message);
+        ApiError { retry_after_seconds: Some(RETRY_SECONDS), ..error }
     }
 
     /// Nothing was done; trying again later is right.
@@ -139,6 +156,9 @@ impl ApiError {
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.name == "BodyEncoded" {
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

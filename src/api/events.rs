@@ -1,7 +1,8 @@
 //! `GET /events`: server-sent events. A client that comes back with `Last-Event-ID` gets what it missed, or a `reset`.
 
+use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -12,9 +13,9 @@ use axum::response::{IntoResponse, Response};
 use futures_core::Stream;
 use serde::Deserialize;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
-use super::auth::Caller;
+use super::auth::{Caller, Principal};
 use super::error::ApiError;
 use super::json::Query;
 use super::server::stopped;
@@ -28,6 +29,53 @@ const BEAT: &str = "event: beat\ndata: {}\n\n";
 /// Chunks that wait for a slow client before the ring has to remember for it.
 const CHUNKS: usize = 16;
 
+/// Clients at one time.
+pub const CLIENTS: usize = 256;
+/// Of them of one person or program, whatever sessions they come with. A browser needs one for all its tabs.
+pub const CLIENTS_EACH: usize = 16;
+
+/// How many clients each principal has, by kind and name; those that have none are forgotten.
+#[derive(Debug, Default)]
+pub struct Watchers(Mutex<HashMap<(&'static str, String), usize>>);
+
+/// One client's place, given back when dropped.
+struct Place {
+    watchers: Arc<Watchers>,
+    of: (&'static str, String),
+}
+
+impl Watchers {
+    fn take(self: &Arc<Watchers>, principal: &Principal) -> Result<Place, ApiError> {
+        let (kind, name) = principal.key();
+        let of = (kind, name.to_owned());
+        let mut counts = self.counts();
+        if counts.get(&of).is_some_and(|own| *own >= CLIENTS_EACH) {
+            return Err(ApiError::too_many_streams(CLIENTS_EACH));
+        }
+        if counts.values().sum::<usize>() >= CLIENTS {
+            return Err(ApiError::unavailable("TooManyClients", "too many clients watch events"));
+        }
+        *counts.entry(of.clone()).or_default() += 1;
+        Ok(Place { watchers: Arc::clone(self), of })
+    }
+
+    fn counts(&self) -> MutexGuard<'_, HashMap<(&'static str, String), usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.watchers.counts();
+        if let Some(own) = counts.get_mut(&self.of) {
+            *own -= 1;
+            if *own == 0 {
+                counts.remove(&self.of);
+            }
+        }
+    }
+}
+
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct EventQuery {
@@ -38,6 +86,7 @@ pub struct EventQuery {
 /// What happens, as it happens
 ///
 /// Types: `report`, `node`, `epoch`, `payout`, `alert`, and `reset` when events were missed and the client has to reload.
+/// A person or program may have 16 streams at one time (429 TooManyStreams), all together 256 (503 TooManyClients).
 #[utoipa::path(get, path = "/events", tag = "events", security(("access" = ["event:read"])), params(EventQuery), responses((status = 200, content_type = "text/event-stream", body = String), (status = 503, description = "too many clients")))]
 pub async fn stream(
     State(state): State<AppState>,
@@ -45,14 +94,12 @@ pub async fn stream(
     Query(query): Query<EventQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let slot = Arc::clone(&state.sse_clients)
-        .try_acquire_owned()
-        .map_err(|_| ApiError::unavailable("TooManyClients", "too many clients watch events"))?;
+    let place = state.watchers.take(&caller.principal)?;
     // The header is what the browser itself saw last; the query is as old as the URL.
     let after = headers.get("last-event-id").and_then(|v| v.to_str().ok()).or(query.last_event_id.as_deref());
     let watch = state.events.watch(after);
     let (sender, receiver) = mpsc::channel(CHUNKS);
-    tokio::spawn(pump(state, caller, watch, sender, slot));
+    tokio::spawn(pump(state, caller, watch, sender, place));
     let mut response = Body::from_stream(Chunks(receiver)).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
@@ -62,7 +109,7 @@ pub async fn stream(
 }
 
 /// Ends when the client leaves, its session ends, or the process stops.
-async fn pump(state: AppState, caller: Caller, mut watch: Watch, out: mpsc::Sender<String>, _slot: OwnedSemaphorePermit) {
+async fn pump(state: AppState, caller: Caller, mut watch: Watch, out: mpsc::Sender<String>, _place: Place) {
     let mut stopping = state.stopping.clone();
     let reset = || format!("event: reset\nid: {}\ndata: {{}}\n\n", state.events.last_id_text());
     let event = |e: &Stamped| format!("event: {}\nid: {}\ndata: {}\n\n", e.name, state.events.id_text(e.id), e.json);

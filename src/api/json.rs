@@ -48,9 +48,8 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Json<T>, ApiError> {
-        if !is_json(request.headers()) {
-            return Err(ApiError::not_json());
-        }
+        check_type(request.headers())?;
+        check_plain(request.headers())?;
         let shape = request.extensions().get::<Shape>().cloned().unwrap_or_default();
         let body = read_body(request.into_body(), BODY_LIMIT_BYTES).await?;
         let value = parse(&body).map_err(|error| if is_shallow(&body) { shape.complete(error, &body) } else { error })?;
@@ -73,10 +72,25 @@ fn is_length_error(error: &axum::Error) -> bool {
     std::error::Error::source(error).is_some_and(|source| source.to_string().contains("length limit"))
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let text = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
-    let essence = text.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
-    essence == "application/json" || (essence.starts_with("application/") && essence.ends_with("+json"))
+/// `application/json` or a kind of it, in UTF-8.
+fn check_type(headers: &HeaderMap) -> Result<(), ApiError> {
+    let text = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("").to_ascii_lowercase();
+    let mut parts = text.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or("");
+    if essence != "application/json" && !(essence.starts_with("application/") && essence.ends_with("+json")) {
+        return Err(ApiError::not_json());
+    }
+    let charset = parts.find_map(|parameter| parameter.strip_prefix("charset=")).map(|value| value.trim_matches('"'));
+    // ASCII is UTF-8 too.
+    charset.filter(|charset| !["utf-8", "utf8", "us-ascii"].contains(charset)).map_or(Ok(()), |charset| Err(ApiError::not_utf8(charset)))
+}
+
+/// The body is what was meant, not something that it has yet to be made from: nothing is unpacked here.
+pub fn check_plain(headers: &HeaderMap) -> Result<(), ApiError> {
+    let codings = headers.get_all(header::CONTENT_ENCODING).iter();
+    let codings = codings.flat_map(|value| value.to_str().unwrap_or("something unreadable").split(',')).map(str::trim);
+    let mut others = codings.filter(|coding| !coding.is_empty() && !coding.eq_ignore_ascii_case("identity"));
+    others.next().map_or(Ok(()), |coding| Err(ApiError::encoded(coding)))
 }
 
 /// Parses JSON; an error names the field.
@@ -289,6 +303,30 @@ mod tests {
         let error = read_body(Body::from(vec![b' '; 11]), 10).await.unwrap_err();
         assert_eq!(error.name, "BodyTooLarge");
         assert_eq!(read_body(Body::from("0123456789"), 10).await.unwrap().len(), 10);
+    }
+
+    #[test]
+    fn only_utf8_and_only_what_is_not_packed_is_read() {
+        let told = |name: header::HeaderName, value: &str| {
+            let headers = HeaderMap::from_iter([(name.clone(), HeaderValue::from_str(value).unwrap())]);
+            let checked = if name == header::CONTENT_TYPE { check_type(&headers) } else { check_plain(&headers) };
+            checked.map_or_else(|error| (error.status.as_u16(), error.name), |()| (200, ""))
+        };
+        for fine in
+            ["application/json", "Application/JSON; charset=UTF-8", "application/problem+json;charset=\"utf-8\"", "application/json; v=1"]
+        {
+            assert_eq!(told(header::CONTENT_TYPE, fine), (200, ""), "{fine}");
+        }
+        for other in ["application/json; charset=utf-16", "application/json;v=1; Charset=\"latin1\""] {
+            assert_eq!(told(header::CONTENT_TYPE, other), (415, "NotUtf8"), "{other}");
+        }
+        assert_eq!(told(header::CONTENT_TYPE, "text/plain; charset=utf-16"), (415, "NotJson"));
+        for fine in ["identity", "Identity, identity", ""] {
+            assert_eq!(told(header::CONTENT_ENCODING, fine), (200, ""), "{fine}");
+        }
+        for packed in ["gzip", "identity, br", "x"] {
+            assert_eq!(told(header::CONTENT_ENCODING, packed), (415, "BodyEncoded"), "{packed}");
+        }
     }
 
     #[tokio::test]

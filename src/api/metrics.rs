@@ -1,14 +1,17 @@
 //! `/metrics` for Prometheus: what was counted since the start, and the present state of the fleet.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{Method, StatusCode, header};
 use axum::response::IntoResponse;
 
+use super::middleware::RequestInfo;
 use super::state::AppState;
 use crate::domain::node::{Observed, observe};
 use crate::live::{Family, Gauge, LatestSample, Metrics};
+use crate::storage::NodeEntry;
 
 /// Nodes whose samples are shown; larger fleets read them through the API.
 const NODES_SHOWN: usize = 1_000;
@@ -47,8 +50,8 @@ fn node_operation(method: &str, route: &str) -> Option<&'static str> {
     }
 }
 
-/// The present state, computed for this scrape.
-fn gauges(state: &AppState) -> Vec<Gauge> {
+/// The present state, computed for this scrape; what single nodes do is for who may see it.
+fn gauges(state: &AppState, of_nodes: bool) -> Vec<Gauge> {
     let now = state.now();
     let nodes = state.store.directory.all();
     let mut gauges = Vec::new();
@@ -62,6 +65,20 @@ fn gauges(state: &AppState) -> Vec<Gauge> {
         let labels = vec![("file", file.to_owned()), ("operation", "commit".to_owned())];
         gauges.push(Gauge { family: Family::DatabaseOperations, labels, value: float(commits) });
     }
+    if of_nodes {
+        gauges.extend(samples(state, &nodes));
+    }
+    // What cannot be read is missing from this scrape; the store's own health says why.
+    if of_nodes {
+        gauges.extend(super::gauges::poot_scores(state, NODES_SHOWN).unwrap_or_default());
+    }
+    gauges.extend(super::gauges::payouts(state).unwrap_or_default());
+    gauges
+}
+
+/// The latest sample of each node.
+fn samples(state: &AppState, nodes: &[Arc<NodeEntry>]) -> Vec<Gauge> {
+    let mut gauges = Vec::new();
     for node in nodes.iter().take(NODES_SHOWN) {
         let Some(latest) = state.store.intake.latest(node.index) else { continue };
         let sample = LatestSample::of(latest.at, &latest.sample);
@@ -77,9 +94,6 @@ fn gauges(state: &AppState) -> Vec<Gauge> {
             gauges.push(Gauge { family: Family::ResourceUsage, labels, value });
         }
     }
-    // What cannot be read is missing from this scrape; the store's own health says why.
-    gauges.extend(super::gauges::poot_scores(state, NODES_SHOWN).unwrap_or_default());
-    gauges.extend(super::gauges::payouts(state).unwrap_or_default());
     gauges
 }
 
@@ -90,8 +104,13 @@ fn float(value: u64) -> f64 {
 }
 
 /// Numbers for Prometheus
+///
+/// For everybody who reaches this port. Numbers of single nodes (`resource_usage`, `poot_scores`) are told on this machine, and on a listener for
+/// operations (`server.ops_listen`), which then answers this route alone.
 #[utoipa::path(get, path = "/metrics", tag = "health", security(()), responses((status = 200, content_type = "text/plain", body = String)))]
-pub async fn show(State(state): State<AppState>) -> impl IntoResponse {
-    let text = state.metrics.render(&gauges(&state));
+pub async fn show(State(state): State<AppState>, request: RequestInfo) -> impl IntoResponse {
+    // With a listener of its own this route is answered there and nowhere else.
+    let of_nodes = state.settings().transport.separate.ops || request.address.is_loopback();
+    let text = state.metrics.render(&gauges(&state, of_nodes));
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }

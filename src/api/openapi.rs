@@ -248,7 +248,7 @@ problems! {
     BodyTooSlow = REQUEST_TIMEOUT, "The body did not arrive in time.";
     Conflict = CONFLICT, "It contradicts what is there, or the idempotency key was used for another request.";
     BodyTooLarge = PAYLOAD_TOO_LARGE, "The body is larger than 10 MiB.";
-    NotJson = UNSUPPORTED_MEDIA_TYPE, "The body is not sent as `application/json`.";
+    NotJson = UNSUPPORTED_MEDIA_TYPE, "The body is not sent as `application/json` in UTF-8, or with a `Content-Encoding`.";
     WrongHost = MISDIRECTED_REQUEST, "The request names a host that is not this manager.";
     TooManyRequests = TOO_MANY_REQUESTS, "Too many requests or attempts; `Retry-After` says how long to wait.";
     Internal = INTERNAL_SERVER_ERROR, "A fault of the manager; its log has it under the request id.";

@@ -71,6 +71,9 @@ pub enum Class {
     /// Anything of the API.
     General,
     Light,
+    /// Signing in, and what its page asks first: whatever else is tried behind the same address must not keep people out. Guesses are slowed down by
+    /// `domain::session::Throttle`, not by this.
+    SignIn,
     Challenge,
     /// The handler checks a signature, and says then who is charged.
     Signed,
@@ -88,6 +91,7 @@ impl Class {
         match path {
             "/agent/enrol" | "/agent/report" | "/agent/late" | "/agent/commands" | "/auth/node/token" => Class::Signed,
             "/auth/node/challenge" => Class::Challenge,
+            "/auth/login" | "/auth/me" | "/setup" => Class::SignIn,
             // Pages read scores and payouts many at a time; what makes work or moves money is what the tighter limits are for.
             _ if safe => Class::General,
             path if path.contains("/payouts") || path.contains("/payout-address") => Class::Payout,
@@ -113,6 +117,7 @@ pub struct Rates {
     hasher: RandomState,
     public: Buckets,
     light: Buckets,
+    sign_in: Buckets,
     challenge: Buckets,
     node: Buckets,
     late: Buckets,
@@ -130,6 +135,7 @@ impl Rates {
             hasher: RandomState::new(),
             public: buckets(limits.public),
             light: buckets(LIGHT),
+            sign_in: buckets(limits.public),
             challenge: buckets(CHALLENGE),
             node: buckets(limits.node),
             late: buckets(LATE),
@@ -156,6 +162,7 @@ impl Rates {
             Payer::Address(network) => {
                 let buckets = match class {
                     Class::Light => &self.light,
+                    Class::SignIn => &self.sign_in,
                     Class::Challenge => &self.challenge,
                     _ => &self.public,
                 };
@@ -253,6 +260,11 @@ mod tests {
             ("GET", "/", Class::Light),
             ("GET", "/assets/index.js", Class::Light),
             ("GET", "/health/live", Class::Light),
+            ("POST", "/api/v1/auth/login", Class::SignIn),
+            ("GET", "/api/v1/auth/me", Class::SignIn),
+            ("GET", "/api/v1/setup", Class::SignIn),
+            ("POST", "/api/v1/setup", Class::SignIn),
+            ("POST", "/api/v1/auth/logout", Class::General),
             ("POST", "/api/v1/agent/report", Class::Signed),
             ("POST", "/api/v1/auth/node/token", Class::Signed),
             ("POST", "/api/v1/auth/node/challenge", Class::Challenge),

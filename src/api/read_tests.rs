@@ -3,6 +3,7 @@
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
+use super::middleware::Peer;
 use super::testing::{Site, T, request};
 use crate::crypto::jwt_encode;
 use crate::domain::address::PayoutAddress;
@@ -305,10 +306,17 @@ async fn a_score_counts_down_and_then_shows_what_it_is_made_of() {
     assert_eq!(listed, [(world.node.id.as_str(), &json!("valid")), (world.other.id.as_str(), &json!("pending"))]);
     assert_eq!(body["nodes"][0]["accrued"], "0.004166666666");
 
-    let scrape = world.site.send(super::testing::request(Method::GET, "/metrics", None, &[])).await;
-    let text = axum::body::to_bytes(scrape.into_body(), 1 << 20).await.unwrap();
-    let text = String::from_utf8(text.to_vec()).unwrap();
+    let scrape = async |address: &str| {
+        let mut asked = request(Method::GET, "/metrics", None, &[]);
+        asked.extensions_mut().insert(Peer(format!("{address}:9").parse().unwrap()));
+        let scraped = world.site.send(asked).await;
+        let text = axum::body::to_bytes(scraped.into_body(), 1 << 20).await.unwrap();
+        String::from_utf8(text.to_vec()).unwrap()
+    };
+    let text = scrape("127.0.0.1").await;
     assert!(text.contains(&format!("poot_scores{{node_id=\"{}\"}} 98.58", world.node.id)), "{text}");
+    let text = scrape("192.0.2.9").await;
+    assert!(!text.contains("node_id=") && text.contains("active_nodes_total "), "from elsewhere no single node is seen: {text}");
 }
 
 #[tokio::test]

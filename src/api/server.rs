@@ -72,14 +72,14 @@ pub struct Door {
     pub tls: Option<Arc<Tls>>,
     pub plain: Plain,
     pub timeouts: Timeouts,
-    pub capacity: Arc<Capacity>,
+    /// Of this listener alone: what comes in at another one takes none of its places.
+    pub limits: Limits,
 }
 
 impl Default for Door {
     /// Plain HTTP for all planes.
     fn default() -> Door {
-        let (timeouts, capacity) = (Timeouts::default(), Capacity::new(Limits::default()));
-        Door { plane: Plane::All, tls: None, plain: Plain::Everywhere, timeouts, capacity }
+        Door { plane: Plane::All, tls: None, plain: Plain::Everywhere, timeouts: Timeouts::default(), limits: Limits::default() }
     }
 }
 
@@ -96,14 +96,18 @@ pub struct Link {
 
 /// Serves until `stopping` turns true, then drains. Streams end by themselves when `stopping` turns true.
 pub async fn serve(listener: TcpListener, router: Router, door: Door, mut stopping: watch::Receiver<bool>) {
-    let mut connections = JoinSet::new();
+    let (mut connections, capacity) = (JoinSet::new(), Capacity::new(door.limits));
     loop {
-        let accepted = tokio::select! {
-            biased;
-            () = stopped(&mut stopping) => break,
-            Some(_) = connections.join_next() => continue,
-            accepted = accept(&listener, &door.capacity) => accepted,
+        let mut accepting = std::pin::pin!(accept(&listener, &capacity));
+        let accepted = loop {
+            tokio::select! {
+                biased;
+                () = stopped(&mut stopping) => break None,
+                Some(_) = connections.join_next() => {}
+                accepted = accepting.as_mut() => break Some(accepted),
+            }
         };
+        let Some(accepted) = accepted else { break };
         match accepted {
             Ok(Some((stream, peer, place))) => {
                 connections.spawn(connection(stream, peer, router.clone(), door.clone(), stopping.clone(), place));
@@ -130,10 +134,9 @@ pub async fn stopped(stopping: &mut watch::Receiver<bool>) {
 }
 
 async fn accept(listener: &TcpListener, capacity: &Arc<Capacity>) -> io::Result<Option<(TcpStream, Peer, Place)>> {
-    let permit = capacity.free().await.ok_or_else(|| io::Error::other("no places"))?;
     let (stream, address) = listener.accept().await?;
     stream.set_nodelay(true)?;
-    Ok(capacity.take(permit, address.ip()).ok().map(|place| (stream, Peer(address), place)))
+    Ok(capacity.take(address.ip()).await.map(|place| (stream, Peer(address), place)))
 }
 
 /// Whatever is read and written in the end: one kind, so that the HTTP code is in the binary once.
@@ -145,13 +148,13 @@ async fn connection(stream: TcpStream, peer: Peer, router: Router, door: Door, m
         biased;
         // Nobody has asked for anything yet.
         () = stopped(&mut stopping) => return,
+        () = place.ended() => return,
         opened = open(stream, &door) => opened,
     };
     match opened {
-        Ok((stream, link)) => converse(stream, link, peer, router, &door, stopping).await,
+        Ok((stream, link)) => converse(stream, link, peer, router, &door, stopping, Arc::new(place)).await,
         Err(error) => tracing::debug!(%error, "a connection ended before its first request"),
     }
-    drop(place);
 }
 
 /// Finds out what the client speaks, and shakes hands.
@@ -184,15 +187,24 @@ async fn shake_hands<S: Duplex>(stream: S, tls: &Tls) -> io::Result<impl Duplex 
     start.into_stream(config).await
 }
 
-async fn converse(stream: Box<dyn Duplex>, link: Link, peer: Peer, router: Router, door: &Door, mut stopping: watch::Receiver<bool>) {
-    let body_timeout = door.timeouts.body;
+async fn converse(
+    stream: Box<dyn Duplex>,
+    link: Link,
+    peer: Peer,
+    router: Router,
+    door: &Door,
+    mut stopping: watch::Receiver<bool>,
+    place: Arc<Place>,
+) {
+    let (body_timeout, its_place) = (door.timeouts.body, Arc::clone(&place));
     let service = router.map_request(move |request: hyper::Request<hyper::body::Incoming>| {
+        its_place.asked();
         let mut request: Request = request.map(|body| axum::body::Body::new(Timely::new(body, body_timeout)));
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(link);
         request
     });
-    let mut crowded = door.capacity.crowded();
+    let mut crowded = place.crowded();
     let keep_alive = !*crowded.borrow_and_update();
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -216,6 +228,14 @@ async fn converse(stream: Box<dyn Duplex>, link: Link, peer: Peer, router: Route
             connection.await
         }
         () = scarce => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        () = place.ended() => {
+            if !place.has_asked() {
+                return;
+            }
+            // Its head came at the very moment: it is answered.
             connection.as_mut().graceful_shutdown();
             connection.await
         }

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::error::ApiError;
-use super::json::read_body;
+use super::json::{check_plain, read_body};
 use super::middleware::RequestInfo;
 use super::state::AppState;
 use crate::domain::ids::{Incarnation, NodeId};
@@ -50,6 +50,7 @@ impl<S: Send + Sync> FromRequest<S> for Message {
         // Without the layer around it, a route is nobody's.
         let Named(node) = parts.extensions.remove().ok_or(Refusal::NotAllowed)?;
         let info = parts.extensions.remove().unwrap_or_default();
+        check_plain(&parts.headers)?;
         Ok(Message { node, info, headers: parts.headers, body: read_body(body, MAX_BODY).await? })
     }
 }

@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::audit_export::EXPORTS;
 use super::commands::Waiting;
+use super::events::Watchers;
 use super::gateway_jwt::Gateway;
 use super::health::External;
 use super::hosts::Hosts;
@@ -33,9 +34,6 @@ use crate::storage::Store;
 use crate::storage::core::audit;
 use crate::storage::fault::WriteError;
 use crate::storage::made::Made;
-
-/// SSE clients at one time.
-pub const SSE_CLIENTS: usize = 256;
 
 /// How this manager is reached. The default: plain HTTP, one listener, under the names of loopback.
 #[derive(Debug, Clone, Default)]
@@ -119,7 +117,8 @@ pub struct Shared {
     pub attempts: Attempts,
     pub code_guesses: Mutex<CodeGuesses>,
     pub stretching: Stretching,
-    pub(super) sse_clients: Arc<Semaphore>,
+    /// Clients of the event stream.
+    pub(super) watchers: Arc<Watchers>,
     /// Agents that wait for an order.
     pub(super) waiting: Waiting,
     pub(super) long_reads: Arc<Semaphore>,
@@ -167,7 +166,7 @@ impl AppState {
             attempts: Attempts::default(),
             code_guesses: Mutex::default(),
             stretching: Stretching::default(),
-            sse_clients: Arc::new(Semaphore::new(SSE_CLIENTS)),
+            watchers: Arc::default(),
             waiting: Waiting::default(),
             node_rows: Made::default(),
             pools: Made::default(),

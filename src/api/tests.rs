@@ -149,6 +149,35 @@ async fn a_watcher_gets_what_it_missed_then_what_happens_and_ends_with_the_proce
 }
 
 #[tokio::test]
+async fn one_person_cannot_take_every_place_of_the_event_stream() {
+    use super::events::CLIENTS_EACH;
+    let site = Site::new();
+    let root = site.set_up().await;
+    let vera = site.person(&root, "vera", "viewer").await;
+    let watch = async |token: &str| {
+        let authorization = format!("Bearer {token}");
+        site.send(request(Method::GET, "/api/v1/events", None, &[("authorization", &authorization)])).await
+    };
+    let mut open = Vec::new();
+    for number in 0..CLIENTS_EACH {
+        // Another session is the same person.
+        let session = if number % 2 == 0 { vera.clone() } else { site.token("vera").await };
+        open.push(watch(&session).await);
+        assert_eq!(open[number].status(), StatusCode::OK);
+    }
+    let refused = watch(&vera).await;
+    assert_eq!((refused.status(), &refused.headers()["retry-after"]), (StatusCode::TOO_MANY_REQUESTS, &"2".parse().unwrap()));
+    assert_eq!(super::testing::json(refused).await["error"]["details"]["name"], "TooManyStreams");
+    assert_eq!(watch(&root).await.status(), StatusCode::OK, "somebody else");
+    drop(open.pop());
+    let watched = crate::clock::Stopwatch::start();
+    while watch(&vera).await.status() != StatusCode::OK {
+        assert!(watched.elapsed() < std::time::Duration::from_secs(20), "the place that was given back");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn a_watcher_whose_session_ends_hears_no_more_however_much_happens() {
     use crate::live::Event;
     let site = Site::new();

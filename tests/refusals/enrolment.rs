@@ -277,6 +277,9 @@ async fn reports_count_once_and_only_as_their_node_signed_them() {
     let named = [(HEADER_SIGNATURE, signature.as_str()), (HEADER_NODE, "node_nobody_at_all"), ("content-type", "application/json")];
     let (_, answer) = request(&site.client, Method::POST, PATH_REPORT, &named, Some(&text)).await;
     guarded.refused("an unknown node", answer, (404, "5001", "NodeNotFound")).await;
+    let packed = [named[0], (HEADER_NODE, node.id.as_str()), named[2], ("content-encoding", "gzip")];
+    let (_, answer) = request(&site.client, Method::POST, PATH_REPORT, &packed, Some(&text)).await;
+    guarded.refused("a packed report", answer, (415, "1009", "BodyEncoded")).await;
     let (_, answer) = request(&site.client, Method::POST, PATH_REPORT, &named[..1], Some(&text)).await;
     guarded.refused("no node at all", answer, (401, "2001", "NotSignedIn")).await;
     let (_, answer) = request(&site.client, Method::POST, PATH_REPORT, &[(HEADER_NODE, node.id.as_str())], Some(&text)).await;

@@ -259,6 +259,10 @@ async fn requests_that_are_none() {
     guarded
         .refused("a form", ask(Method::POST, nodes, &[auth, ("content-type", "application/x-www-form-urlencoded")], fine).await, not_json)
         .await;
+    let packed = ask(Method::POST, nodes, &[auth, json, ("content-encoding", "gzip")], fine).await;
+    guarded.refused("a packed body", packed, (415, "1009", "BodyEncoded")).await;
+    let utf16 = ask(Method::POST, nodes, &[auth, ("content-type", "application/json; charset=utf-16")], fine).await;
+    guarded.refused("another charset", utf16, (415, "1010", "NotUtf8")).await;
     for broken in [
         "",
         "{",

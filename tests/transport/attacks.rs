@@ -65,6 +65,73 @@ async fn heads_that_dribble_in_end_and_others_are_served_meanwhile() {
     assert!(dribblers.is_empty(), "all of them were ended");
 }
 
+/// As many connections with half a head, or half a handshake, as `from` may have; the manager has accepted them all.
+async fn half_open(address: SocketAddr, from: &str, count: usize) -> Vec<TcpStream> {
+    let mut streams = Vec::new();
+    for number in 0..count {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{from}:0").parse().unwrap()).unwrap();
+        let mut stream = socket.connect(address).await.unwrap();
+        let half = [&b"GET / HTTP/1.1\r\nhost: loc"[..], &[0x16, 3, 1, 2, 0, 1], b""][number % 3];
+        stream.write_all(half).await.unwrap();
+        streams.push(stream);
+    }
+    streams
+}
+
+#[tokio::test]
+async fn half_open_heads_give_way_to_whoever_asks_for_something() {
+    const PLACES: usize = 32;
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits { connections: PLACES, of_address: PLACES, of_loopback: PLACES };
+    // With the real time limits: nobody here is ended by theirs.
+    let manager = serve(dir.path(), &[], super::Timeouts::default(), limits).await;
+    let mut at_work = kept(manager.main).await;
+    let mut halves = half_open(manager.main, "127.0.0.1", 2 * PLACES).await;
+    for number in 0..4 {
+        let answer = timeout(Duration::from_secs(5), exchange(manager.main, ALIVE_ONCE)).await;
+        assert_eq!(status(&answer.expect("served at once")), 200, "{number}");
+    }
+    assert_eq!(ask(&mut at_work).await, Some(200), "who has asked before keeps the place");
+    for stream in halves.iter_mut().take(PLACES) {
+        assert_eq!(ended(stream).await, "", "the oldest were ended");
+    }
+    let mut last = halves.pop().unwrap();
+    assert!(timeout(Duration::from_millis(50), last.read(&mut [0])).await.is_err(), "the newest waits");
+}
+
+#[tokio::test]
+async fn each_listener_has_places_of_its_own() {
+    // Just not enough to make one listener scarce of places; all together they are more than one has.
+    const HELD: usize = 13;
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits { connections: 16, of_address: 16, of_loopback: 16 };
+    let separate = [("server.node_listen", "127.0.0.1:0"), ("server.ops_listen", "127.0.0.1:0")];
+    let manager = serve(dir.path(), &separate, super::Timeouts::default(), limits).await;
+    let mut held = Vec::new();
+    for address in [manager.main, manager.node.unwrap(), manager.ops.unwrap()] {
+        for _ in 0..HELD {
+            held.push(kept(address).await);
+        }
+    }
+    for stream in &mut held {
+        assert!(ask(stream).await.is_some(), "none was ended for another");
+    }
+}
+
+#[tokio::test]
+async fn half_open_heads_of_an_address_give_way_within_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits { connections: 64, of_address: 1, of_loopback: 8 };
+    let manager = serve(dir.path(), &[], super::Timeouts::default(), limits).await;
+    let mut patient = half_open(manager.main, "127.0.0.2", 1).await;
+    let mut halves = half_open(manager.main, "127.0.0.1", 8).await;
+    assert_eq!(status(&timeout(Duration::from_secs(5), exchange(manager.main, ALIVE_ONCE)).await.expect("served at once")), 200);
+    assert_eq!(ended(&mut halves[0]).await, "");
+    patient[0].write_all(b"alhost\r\nconnection: close\r\n\r\n").await.unwrap();
+    assert_eq!(status(&ended(&mut patient[0]).await), 200, "who came first, from elsewhere, was left in peace");
+}
+
 #[tokio::test]
 async fn one_address_cannot_take_every_place() {
     let dir = tempfile::tempdir().unwrap();

@@ -17,8 +17,10 @@ use crate::support::binary::{self, PATIENCE};
 use crate::support::client::Client;
 
 const CLIENTS: usize = 10_000;
-/// As `SSE_CLIENTS`.
+/// As `events::CLIENTS`.
 const PLACES: usize = 256;
+/// Programs that they belong to: each may have 16 places.
+const PROGRAMS: usize = 20;
 /// Open files that the rest of the test run may need.
 const SPARE_FILES: u64 = 2_000;
 
@@ -35,14 +37,19 @@ async fn ten_thousand_event_clients_get_256_places_and_a_word_when_to_come_back(
     let clients = clients();
     let dir = tempfile::tempdir().unwrap();
     let mut command = binary::serve(dir.path());
-    command.env("LUCID__LIMITS__ADMIN_REQUESTS", "1000000");
+    command.env("LUCID__LIMITS__PERSON_REQUESTS", "1000000");
     let manager = binary::start_manager(command);
     let address: SocketAddr = manager.base.trim_start_matches("http://").parse().unwrap();
     let mut person = Client::new(&manager.base);
     let code = std::fs::read_to_string(dir.path().join("setup-code")).unwrap();
     person.set_up(code.trim(), None).await;
-    let request: Arc<str> =
-        format!("GET /api/v1/events HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\r\n", person.token()).into();
+    let mut requests: Vec<Arc<str>> = Vec::new();
+    for number in 0..PROGRAMS {
+        let asked = serde_json::json!({ "name": format!("watcher-{number}"), "role": "viewer", "expires_in_days": 1 });
+        let made = person.post("/tokens", asked).await;
+        let token = made["token"].as_str().unwrap();
+        requests.push(format!("GET /api/v1/events HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\r\n").into());
+    }
     let before = status_bytes(&manager.process, "VmRSS");
 
     let (admitted, refused) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
@@ -51,8 +58,8 @@ async fn ten_thousand_event_clients_get_256_places_and_a_word_when_to_come_back(
     let knocking = Arc::new(Semaphore::new(512));
     let answered = Arc::new(Semaphore::new(0));
     let mut tasks = JoinSet::new();
-    for _ in 0..clients {
-        let (request, knocking, answered) = (Arc::clone(&request), Arc::clone(&knocking), Arc::clone(&answered));
+    for number in 0..clients {
+        let (request, knocking, answered) = (Arc::clone(&requests[number % PROGRAMS]), Arc::clone(&knocking), Arc::clone(&answered));
         let (admitted, refused, leave) = (Arc::clone(&admitted), Arc::clone(&refused), Arc::clone(&leave));
         tasks.spawn(async move {
             let knock = knocking.acquire().await.unwrap();
@@ -64,7 +71,7 @@ async fn ten_thousand_event_clients_get_256_places_and_a_word_when_to_come_back(
             drop(knock);
             match status(&head) {
                 200 => admitted.fetch_add(1, Ordering::Relaxed),
-                503 if head.contains("\r\nretry-after: ") => refused.fetch_add(1, Ordering::Relaxed),
+                429 | 503 if head.contains("\r\nretry-after: ") => refused.fetch_add(1, Ordering::Relaxed),
                 _ => panic!("{head}"),
             };
             answered.add_permits(1);
