@@ -667,6 +667,7 @@ export interface paths {
         /**
          * What happens, as it happens
          * @description Types: `report`, `node`, `epoch`, `payout`, `alert`, and `reset` when events were missed and the client has to reload.
+         *     A person or program may have 16 streams at one time (429 TooManyStreams), all together 256 (503 TooManyClients).
          */
         get: operations["get_events"];
         put?: never;
@@ -899,7 +900,11 @@ export interface paths {
         /** List pools */
         get: operations["get_nodes_pools"];
         put?: never;
-        /** Make a pool */
+        /**
+         * Make a pool
+         * @description Another pricing than the default pool's is for people with the scope `pool:price` (`PriceNotAllowed`) whose session was confirmed within the last minutes
+         *     (`FreshFactorNeeded`).
+         */
         post: operations["post_nodes_pools"];
         delete?: never;
         options?: never;
@@ -916,7 +921,10 @@ export interface paths {
         };
         /** Show a pool */
         get: operations["get_nodes_pools_pool_id"];
-        /** Change a pool */
+        /**
+         * Change a pool
+         * @description A new price is for people with the scope `pool:price` (`PriceNotAllowed`) whose session was confirmed within the last minutes (`FreshFactorNeeded`).
+         */
         put: operations["put_nodes_pools_pool_id"];
         post?: never;
         /** Delete an empty pool */
@@ -1029,9 +1037,11 @@ export interface paths {
         post?: never;
         /**
          * Delete a node
-         * @description Refused while anything is owed to it or on its way (`NodeHasMoney`), unless that is paid or given up: `final_payout=true` takes it out of service at once and
+         * @description While payouts are a dry run, a final payout pays no live money, and what is owed live goes on to hold the node: only a forfeiture, or going live, ends that.
+         *     Refused while anything is owed to it or on its way (`NodeHasMoney`), unless that is paid or given up: `final_payout=true` takes it out of service at once and
          *     answers 202; it is paid by the next cycles whatever threshold and frequency say, through every other guard, and deleted when nothing is owed any more.
-         *     `forfeit=true` moves what is owed to the ledger's `forfeited` accounts and deletes it now. Both are for people. Its id is never given out again.
+         *     `forfeit=true` moves what is owed to the ledger's `forfeited` accounts and deletes it now. Both are for admins whose session was confirmed within the last minutes
+         *     (`FreshFactorNeeded`), never for programs. Its id is never given out again.
          */
         delete: operations["delete_nodes_id"];
         options?: never;
@@ -2192,7 +2202,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Numbers for Prometheus */
+        /**
+         * Numbers for Prometheus
+         * @description For everybody who reaches this port. Numbers of single nodes (`resource_usage`, `poot_scores`) are told on this machine, and on a listener for
+         *     operations (`server.ops_listen`), which then answers this route alone.
+         */
         get: operations["get_metrics"];
         put?: never;
         post?: never;
@@ -4726,7 +4740,7 @@ export interface components {
          * @description What a caller may do: `noun:verb`.
          * @enum {string}
          */
-        Scope: "node:read" | "node:write" | "node:start" | "node:stop" | "node:restart" | "pool:read" | "pool:write" | "pool:assign" | "resource:read" | "resource:metrics" | "resource:write" | "poot:read" | "poot:validate" | "poot:batch" | "poot:calculate" | "payout:read" | "payout:process" | "payout:batch" | "payout:address" | "ledger:read" | "alert:read" | "alert:write" | "audit:read" | "audit:export" | "user:read" | "user:write" | "token:read" | "token:write" | "enrolment:read" | "enrolment:write" | "enrolment:approve" | "settings:read" | "settings:write" | "clock:read" | "clock:write" | "clock:accept" | "storage:read" | "storage:check" | "storage:backup" | "privacy:write" | "recovery:write" | "fleet:read" | "event:read" | "session:self";
+        Scope: "node:read" | "node:write" | "node:start" | "node:stop" | "node:restart" | "pool:read" | "pool:write" | "pool:assign" | "pool:price" | "resource:read" | "resource:metrics" | "resource:write" | "poot:read" | "poot:validate" | "poot:batch" | "poot:calculate" | "payout:read" | "payout:process" | "payout:batch" | "payout:address" | "ledger:read" | "alert:read" | "alert:write" | "audit:read" | "audit:export" | "user:read" | "user:write" | "token:read" | "token:write" | "enrolment:read" | "enrolment:write" | "enrolment:approve" | "settings:read" | "settings:write" | "clock:read" | "clock:write" | "clock:accept" | "storage:read" | "storage:check" | "storage:backup" | "privacy:write" | "recovery:write" | "fleet:read" | "event:read" | "session:self";
         /** @description Nodes whose score is in `[from, to)`; the last bin holds 100 too. */
         ScoreBin: {
             /** Format: int32 */
@@ -5481,7 +5495,7 @@ export interface components {
                 "application/json": components["schemas"]["ErrorBody"];
             };
         };
-        /** @description The body is not sent as `application/json`. */
+        /** @description The body is not sent as `application/json` in UTF-8, or with a `Content-Encoding`. */
         NotJson: {
             headers: {
                 [name: string]: unknown;
@@ -10360,11 +10374,11 @@ export interface operations {
                 /** @description Give up what is owed, in the live and in the simulated book. For an admin whose session was confirmed within the last minutes; wants a `reason`. */
                 forfeit?: boolean;
                 /**
-                 * @description Why it is given up; kept in the ledger and in the audit log.
-                 * @example the operator gave it up in writing
+                 * @description Why it is given up. Name no people: the ledger keeps it in clear for good, and no erasure reaches it.
+                 * @example the machine was scrapped
                  */
                 reason?: string;
-                /** @description Pay everything that is owed once more, then delete. */
+                /** @description Pay what is owed once more, then delete; in a dry run, what is owed in the live book goes on to hold the node. For an admin whose session was confirmed within the last minutes. */
                 final_payout?: boolean;
             };
             header?: never;
