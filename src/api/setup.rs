@@ -15,7 +15,7 @@ use crate::domain::audit::Actor;
 use crate::domain::ids::UserId;
 use crate::domain::password::check_password;
 use crate::domain::refusal::{FieldErrors, Refusal};
-use crate::domain::session::Carrier;
+use crate::domain::session::{Carrier, Network, Place};
 use crate::domain::time::Timestamp;
 use crate::domain::user::{Role, User, check_username};
 use crate::storage::core::{people, setup_steps};
@@ -65,11 +65,12 @@ pub async fn setup(
     if !people::needs_setup(&state.store.read()?)? {
         return Err(Refusal::SetupDone.into());
     }
-    state.attempts.attempt(ACCOUNT, request.address, false, state.now())?;
+    let place = Place::Stranger(Network::of(request.address));
+    state.attempts.attempt(ACCOUNT, place, state.now())?;
     if !setup_code::fits(&state.store, &body.code) {
         return Err(Refusal::SetupCodeWrong.into());
     }
-    state.attempts.succeeded(ACCOUNT, request.address);
+    state.attempts.succeeded(ACCOUNT, place);
     let client_time = check(&body)?;
 
     let clock_confirmed = client_time.is_some_and(|theirs| state.clock.confirm(theirs));
@@ -101,7 +102,7 @@ pub async fn setup(
     }
     let tokens = login::sign_in(&state, &request, &headers, &user, None, &[Carrier::Cookie]).await?;
     let answer = SetupAnswer { user: UserView::from(&user), clock_confirmed };
-    Ok((StatusCode::CREATED, login::set_cookie(&tokens.cookie, &request), Json(answer)))
+    Ok((StatusCode::CREATED, login::signed_in(&state, &tokens, &user.id, &request), Json(answer)))
 }
 
 fn check(body: &SetupRequest) -> Result<Option<Timestamp>, Refusal> {

@@ -10,7 +10,7 @@ use super::auth::{Caller, SessionKey};
 use super::error::{ApiError, ErrorBody};
 use super::json::{Json, Path};
 use super::middleware::RequestInfo;
-use super::passwords::is_home;
+use super::passwords;
 use super::people::{confirm_password, user_id};
 use super::state::AppState;
 use crate::domain::ids::UserId;
@@ -74,7 +74,7 @@ fn open_secret(state: &AppState, user: &User, factor: &SecondFactor) -> Result<V
 
 /// The attempt was none: counts of guesses start anew.
 pub(super) fn succeeded(state: &AppState, user: &User, request: &RequestInfo) {
-    state.attempts.succeeded(&username_key(&user.username), request.address);
+    state.attempts.succeeded(&username_key(&user.username), passwords::at_home(user, request));
     state.code_guesses.lock().unwrap_or_else(PoisonError::into_inner).succeeded(&user.id);
 }
 
@@ -88,8 +88,8 @@ fn own(state: &AppState, caller: &Caller) -> Result<(User, SessionKey), ApiError
 
 /// Judges the second factor of a signed-in person, throttled like a password. The session is none of the doubt, so a refusal is 403.
 fn judge_own(state: &AppState, caller: &Caller, user: &User, totp: Option<&str>) -> Result<Option<Proof>, ApiError> {
-    let known = is_home(state, user, caller.request.address)?;
-    state.attempts.attempt(&username_key(&user.username), caller.request.address, known, state.now())?;
+    let place = passwords::place(state, user, &caller.request)?;
+    state.attempts.attempt(&username_key(&user.username), place, state.now())?;
     let proof = judge_for(state, user, totp).map_err(in_session)?;
     succeeded(state, user, &caller.request);
     Ok(proof)

@@ -13,6 +13,7 @@ pub mod challenge;
 pub mod command;
 pub mod compliance;
 pub mod credits;
+pub mod device;
 pub mod enrolment;
 pub mod enrolment_request;
 pub mod epoch;

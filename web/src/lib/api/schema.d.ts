@@ -288,6 +288,8 @@ export interface paths {
         /**
          * Sign in
          * @description Answers a token for programs and sets a session cookie. A browser, which names itself by `Origin` or `Sec-Fetch-*`, gets the cookie alone.
+         *     A second cookie says for 400 days that somebody has signed in with this browser: it opens nothing, and whatever others try behind the same
+         *     address does not keep this browser from signing in again.
          *     An account with a second factor wants `totp`; without it, a right password is answered with TotpNeeded. Each code is accepted once.
          *     Failed attempts are answered slower and slower (429).
          */
