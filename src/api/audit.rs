@@ -87,6 +87,7 @@ impl AuditQuery {
         let success = self.success.as_deref().map(|text| text == "true");
         errors.require(matches!(self.success.as_deref(), None | Some("true" | "false")), "success", "must be true or false");
         let (from, until) = (time(&mut errors, "from", self.from.as_deref()), time(&mut errors, "to", self.to.as_deref()));
+        errors.require(from.zip(until).is_none_or(|(from, until)| from < until), "from", "must be before to");
         errors.finish()?;
         let actor = match &self.actor {
             Some(name) => Some(match people::user_by_name(read, name)? {
