@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use redb::{Builder, Database, Durability, ReadableDatabase};
 use tokio::sync::oneshot;
@@ -26,9 +25,6 @@ use crate::domain::alert::AlertChange;
 pub const QUEUE_LIMIT: usize = 4_096;
 /// Writes in one commit.
 const BATCH_LIMIT: usize = 1_024;
-/// Writes that came during a commit wait this long for others before the next one. A commit costs about as much processor time and writes some 21 kB, whatever it
-/// holds; who writes alone never waits.
-const GATHER: Duration = Duration::from_millis(1);
 
 /// Money has a queue of its own, which is drained first, so that no flood of other writes can hold it up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,12 +70,6 @@ struct Queues {
     ordinary: VecDeque<Box<dyn Job>>,
     money: VecDeque<Box<dyn Job>>,
     closing: bool,
-}
-
-impl Queues {
-    fn is_empty(&self) -> bool {
-        self.ordinary.is_empty() && self.money.is_empty()
-    }
 }
 
 struct Shared {
@@ -290,9 +280,6 @@ fn write_loop(shared: &Shared) {
             }
         };
         commit(shared, batch);
-        if !lock(&shared.queues).is_empty() {
-            std::thread::sleep(GATHER);
-        }
     }
 }
 
