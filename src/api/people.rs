@@ -187,7 +187,9 @@ pub async fn confirm_password(state: &AppState, caller: &Caller, password: &str)
     let user = people::user(&state.store.read()?, &id)?.ok_or(Refusal::NotSignedIn)?;
     match passwords::check(state, &caller.request, &user.username, password).await {
         Ok(_) => Ok(()),
-        Err(error) if error.name == Refusal::WrongCredentials.name() => Err(Refusal::FreshFactorNeeded.into()),
+        Err(error) if error.name == Refusal::WrongCredentials.name() => {
+            Err(ApiError { message: "the password is wrong".to_owned(), ..Refusal::FreshFactorNeeded.into() })
+        }
         Err(error) => Err(error),
     }
 }
