@@ -49,6 +49,7 @@ pub mod setup;
 pub mod silence;
 pub mod threshold;
 pub mod time;
+pub mod time_zone;
 pub mod totp;
 pub mod user;
 pub mod workload;
