@@ -11,6 +11,7 @@ use super::nodes::optional_pool;
 use super::page::{Page, PageQuery, Pagination};
 use super::reads::{Names, Person};
 use super::state::AppState;
+use super::unchecked::Unchecked;
 use crate::domain::alert::{Alert, MAX_NOTE, Severity, State, Step, Turn};
 use crate::domain::ids::{AlertId, PoolId};
 use crate::domain::refusal::{FieldErrors, Refusal};
@@ -244,13 +245,14 @@ pub async fn acknowledge(
     AxumState(state): AxumState<AppState>,
     caller: Caller,
     Path(id): Path<String>,
-    Json(asked): Json<AcknowledgeRequest>,
+    asked: Unchecked<AcknowledgeRequest>,
 ) -> Result<Json<AlertDetail>, ApiError> {
     let id = alert_id(&id)?;
-    let note = asked.note.map(|note| note.trim().to_owned()).filter(|note| !note.is_empty());
-    let mut errors = FieldErrors::default();
-    errors.require(note.as_ref().is_none_or(|note| note.chars().count() <= MAX_NOTE), "note", "must have at most 500 characters");
-    errors.finish()?;
+    let note = asked.check(|asked, errors| {
+        let note = asked.note.map(|note| note.trim().to_owned()).filter(|note| !note.is_empty());
+        errors.require(note.as_ref().is_none_or(|note| note.chars().count() <= MAX_NOTE), "note", "must have at most 500 characters");
+        note
+    })?;
     let act = caller.act(state.now());
     let alert = state.store.write(move |tx| alerts::acknowledge(tx, &act, &id, note.clone())).await?;
     Ok(Json(show(&state, &alert)?))

@@ -152,6 +152,8 @@ pub fn check(name: &str, wanted: &Allocation, capacity: Option<&Allocation>, pre
     let mut errors = FieldErrors::default();
     check_name(&mut errors, "name", name);
     errors.require(!wanted.is_empty(), "cpu_percent", "or memory_bytes, disk_bytes or network_mbps must be given");
+    errors.finish()?;
+    let mut errors = FieldErrors::default();
     errors.require(present.iter().all(|other| other.name != name), "name", "is the name of another allocation of the node");
     errors.require(capacity.is_some(), "node", "has not told its hardware yet");
     errors.require(present.len() < MAX_PER_NODE, "node", format!("has {MAX_PER_NODE} allocations, which is the most"));
