@@ -208,9 +208,10 @@ pub async fn create_token(
     asked: Unchecked<TokenRequest>,
 ) -> Result<(StatusCode, Json<TokenMade>), ApiError> {
     let (mut new, pool) = asked.check(|asked, errors| {
-        errors.require(asked.pool_id.is_none() || asked.node_id.is_none(), "node_id", "must not be given together with pool_id");
+        let both = asked.pool_id.is_some() && asked.node_id.is_some();
         let pool = optional_pool(errors, "pool_id", asked.pool_id);
         let node = asked.node_id.and_then(|text| NodeId::parse(&text).map_err(|e| errors.add("node_id", e.to_string())).ok());
+        errors.require(!both, "node_id", "must not be given together with pool_id");
         // A stand-in until the pool is looked up; the check only asks which kind it is.
         let target = node.map_or(EnrolmentTarget::Pool(PoolIndex(u32::MAX)), EnrolmentTarget::Node);
         let needs_approval = asked.needs_approval.unwrap_or(asked.uses > 1 && !caller.may_approve());

@@ -1,8 +1,9 @@
 //! A refused body with something else in the place of each field that is wrong, so that the parser takes it and the rules of the domain can be
 //! asked about the rest. What stands in such a place is nobody's wish: it is never more than looked at (`unchecked`).
 
-use std::collections::BTreeMap;
+use std::fmt;
 
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -55,19 +56,25 @@ impl Mending<'_> {
         }
         match (text.as_bytes().first()?, schema["properties"].as_object()) {
             (b'{', Some(properties)) => {
-                let given: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
-                out.push('{');
-                let mut rest = properties.iter().filter(|(name, _)| self.stays(schema, name, &inner(at, name), &given)).peekable();
-                while let Some((name, schema)) = rest.next() {
+                let Fields(given) = serde_json::from_str(text).ok()?;
+                let mut kept = Vec::with_capacity(given.len());
+                for (name, property) in properties {
                     let at = inner(at, name);
-                    out.push_str(&format!("{}:", Value::from(name.as_str())));
-                    match given.get(name) {
-                        Some(value) => self.write(schema, value.get(), &at, depth + 1, out)?,
-                        None => out.push_str(&self.filled(schema, depth).to_string()),
+                    if self.is_wrong(&at) {
+                        let is_required = schema["required"].as_array().is_some_and(|names| names.iter().any(|one| one == name));
+                        let stays = is_required || self.filling != Filling::Absent;
+                        kept.extend(stays.then(|| (name, self.filled(property, depth + 1).to_string())));
+                        continue;
                     }
-                    out.push_str(if rest.peek().is_some() { "," } else { "" });
+                    // One that comes twice stays twice, for the parser to find.
+                    for (_, value) in given.iter().filter(|(given, _)| given == name) {
+                        let mut written = String::new();
+                        self.write(property, value.get(), &at, depth + 1, &mut written)?;
+                        kept.push((name, written));
+                    }
                 }
-                out.push('}');
+                let fields: Vec<String> = kept.iter().map(|(name, value)| format!("{}:{value}", Value::from(name.as_str()))).collect();
+                out.push_str(&format!("{{{}}}", fields.join(",")));
             }
             (b'[', _) if !schema["items"].is_null() => {
                 let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
@@ -85,15 +92,6 @@ impl Mending<'_> {
 
     fn is_wrong(&self, at: &str) -> bool {
         !at.is_empty() && self.wrong.iter().any(|wrong| wrong.field == at)
-    }
-
-    /// Whether an object goes on to have this field.
-    fn stays(&self, schema: &Value, name: &str, at: &str, given: &BTreeMap<String, &RawValue>) -> bool {
-        let is_required = || schema["required"].as_array().is_some_and(|names| names.iter().any(|required| required == name));
-        match self.is_wrong(at) {
-            true => self.filling != Filling::Absent || is_required(),
-            false => given.contains_key(name),
-        }
     }
 
     /// A value of the schema's type at one end of what the schema allows.
@@ -132,5 +130,32 @@ impl Mending<'_> {
             }
             _ => Value::Null,
         }
+    }
+}
+
+/// The fields of an object, also those that come twice.
+struct Fields<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Fields<'de>, D::Error> {
+        struct Every;
+
+        impl<'de> Visitor<'de> for Every {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+
+        deserializer.deserialize_map(Every)
     }
 }

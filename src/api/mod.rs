@@ -261,6 +261,8 @@ mod audit_tests;
 #[cfg(test)]
 mod evidence_tests;
 #[cfg(test)]
+mod field_tests;
+#[cfg(test)]
 mod fleet_tests;
 #[cfg(test)]
 mod flood_tests;

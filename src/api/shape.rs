@@ -175,9 +175,7 @@ fn list_in(shape: &Shape, schema: &Value, text: &str, at: &str, depth: usize) ->
         }
         b'{' => {
             let fields: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
-            properties?.iter().find_map(|(name, schema)| {
-                list_in(shape, schema, fields.get(name)?.get(), &inner(at, name), depth + 1)
-            })
+            properties?.iter().find_map(|(name, schema)| list_in(shape, schema, fields.get(name)?.get(), &inner(at, name), depth + 1))
         }
         _ => None,
     }

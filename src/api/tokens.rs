@@ -114,7 +114,9 @@ pub async fn create(
 ) -> Result<(StatusCode, Json<ApiTokenMade>), ApiError> {
     let (created_by, own) = caller.person(Role::Admin)?;
     let new = body.check(|body, errors| {
-        let scopes = body.scopes.map(|texts| parse(&texts, errors));
+        // Where none could be read, that was said.
+        let scopes = body.scopes.map(|texts| (texts.is_empty(), parse(&texts, errors)));
+        let scopes = scopes.filter(|(none, scopes)| *none || !scopes.is_empty()).map(|(_, scopes)| scopes);
         let new = NewApiToken { name: body.name, role: body.role, scopes, expires_in_days: body.expires_in_days };
         new.check(errors);
         new
