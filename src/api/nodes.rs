@@ -59,6 +59,7 @@ pub struct NodeQuery {
     #[param(max_length = 100)]
     search: Option<String>,
     /// Nodes with this capability: `gpu`, `architecture:aarch64`.
+    #[param(max_length = 100)]
     capability: Option<String>,
 }
 
@@ -112,7 +113,7 @@ impl NodeQuery {
             capability: self.capability.filter(|text| !text.is_empty()),
         };
         errors.require(
-            wanted.capability.as_ref().is_none_or(|text| text.len() <= MAX_SEARCH),
+            wanted.capability.as_ref().is_none_or(|text| text.chars().count() <= MAX_SEARCH),
             "capability",
             "must have at most 100 characters",
         );

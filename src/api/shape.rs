@@ -12,6 +12,7 @@ use super::document::referred;
 use super::error::ApiError;
 use super::json::is_shallow;
 use crate::domain::refusal::{FieldError, FieldErrors};
+use crate::domain::time::Timestamp;
 
 /// Fields that one answer names, at most.
 pub const MAX_NAMED: usize = 64;
@@ -278,6 +279,9 @@ fn check_text(schema: &Value, text: &str, at: &str, errors: &mut FieldErrors) {
     }
     if schema["format"] == "decimal" {
         errors.require(text.parse::<rust_decimal::Decimal>().is_ok(), at, "must be a decimal number");
+    }
+    if schema["format"] == "date-time" {
+        errors.require(Timestamp::parse_rfc3339(text).is_some(), at, "must be a time as in RFC 3339: 2026-01-31T12:00:00Z");
     }
     if schema["format"] == "iana-timezone" {
         let known = text.parse::<chrono_tz::Tz>().is_ok();
