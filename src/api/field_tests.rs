@@ -372,6 +372,9 @@ async fn what_depends_on_a_wrong_field_is_not_named() {
         wanted.sort_unstable();
         assert_eq!(asked.refused(&Method::POST, path, &body).await, wanted, "{path} {body}");
     }
+    // A part of the path that is read like a field.
+    let step = asked.refused(&Method::PUT, "/setup/steps/dance", &json!({ "state": "perhaps", "zz": 1 })).await;
+    assert_eq!(step, ["state", "step", "zz"]);
     let limits = |warning: Value, critical: Value| json!({ "cpu_percent": { "warning": warning, "critical": critical }, "hysteresis": 40 });
     for (body, wanted) in [(limits(json!("x"), json!(1)), "cpu_percent.warning"), (limits(json!(99), json!(true)), "cpu_percent.critical")]
     {
