@@ -11,6 +11,7 @@ use super::json::Json;
 use super::login::{self, UserView};
 use super::middleware::RequestInfo;
 use super::state::AppState;
+use super::unchecked::Unchecked;
 use crate::domain::audit::Actor;
 use crate::domain::ids::UserId;
 use crate::domain::password::check_password;
@@ -59,20 +60,19 @@ pub async fn setup(
     State(state): State<AppState>,
     request: RequestInfo,
     headers: HeaderMap,
-    Json(body): Json<SetupRequest>,
+    body: Unchecked<SetupRequest>,
 ) -> Result<impl IntoResponse, ApiError> {
     auth::check_origin(&Method::POST, &headers)?;
     if !people::needs_setup(&state.store.read()?)? {
         return Err(Refusal::SetupDone.into());
     }
+    let (body, client_time) = body.check(check)?;
     let place = Place::Stranger(Network::of(request.address));
     state.attempts.attempt(ACCOUNT, place, state.now())?;
     if !setup_code::fits(&state.store, &body.code) {
         return Err(Refusal::SetupCodeWrong.into());
     }
     state.attempts.succeeded(ACCOUNT, place);
-    let client_time = check(&body)?;
-
     let clock_confirmed = client_time.is_some_and(|theirs| state.clock.confirm(theirs));
     let password = state.stretching.hash(&state.entropy, &body.password).await?;
     let now = state.now();
@@ -105,12 +105,10 @@ pub async fn setup(
     Ok((StatusCode::CREATED, login::signed_in(&state, &tokens, &user.id, &request), Json(answer)))
 }
 
-fn check(body: &SetupRequest) -> Result<Option<Timestamp>, Refusal> {
-    let mut errors = FieldErrors::default();
-    check_username(&mut errors, &body.username);
-    check_password(&mut errors, "password", &body.password, &[&body.username]);
+fn check(body: SetupRequest, errors: &mut FieldErrors) -> (SetupRequest, Option<Timestamp>) {
+    check_username(errors, &body.username);
+    check_password(errors, "password", &body.password, &[&body.username]);
     let client_time = body.client_time.as_deref().map(Timestamp::parse_rfc3339);
     errors.require(client_time != Some(None), "client_time", "must be an RFC 3339 time");
-    errors.finish()?;
-    Ok(client_time.flatten())
+    (body, client_time.flatten())
 }

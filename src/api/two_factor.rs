@@ -13,9 +13,10 @@ use super::middleware::RequestInfo;
 use super::passwords;
 use super::people::{confirm_password, user_id};
 use super::state::AppState;
+use super::unchecked::Unchecked;
 use crate::domain::ids::UserId;
 use crate::domain::password::check_password;
-use crate::domain::refusal::{FieldErrors, Refusal};
+use crate::domain::refusal::Refusal;
 use crate::domain::totp::{self, Given, Proof, RECOVERY_CODES, SECRET_LEN, SecondFactor, seal_context};
 use crate::domain::user::{Role, User, username_key};
 use crate::storage::core::people::{self, UserChange};
@@ -178,15 +179,16 @@ pub struct PasswordChange {
 pub async fn change_password(
     State(state): State<AppState>,
     caller: Caller,
-    Json(body): Json<PasswordChange>,
+    body: Unchecked<PasswordChange>,
 ) -> Result<StatusCode, ApiError> {
     let (id, role) = caller.person(Role::Viewer)?;
     let key = caller.session.ok_or(Refusal::NotSignedIn)?;
-    confirm_password(&state, &caller, &body.current_password).await?;
-    let mut errors = FieldErrors::default();
     let user = people::user(&state.store.read()?, &id)?;
-    check_password(&mut errors, "password", &body.password, user.as_ref().map(|user| user.username.as_str()).as_slice());
-    errors.finish()?;
+    let body = body.check(|body, errors| {
+        check_password(errors, "password", &body.password, user.as_ref().map(|user| user.username.as_str()).as_slice());
+        body
+    })?;
+    confirm_password(&state, &caller, &body.current_password).await?;
     let change = UserChange { password: Some(state.stretching.hash(&state.entropy, &body.password).await?), ..UserChange::default() };
     let act = caller.act(state.now());
     state.store.write(move |tx| people::update(tx, &id, &change, role, Some(&key.token_hash), &act)).await?;

@@ -2268,10 +2268,21 @@ export interface components {
             pagination: components["schemas"]["Pagination"];
         };
         /**
+         * @description What alerts are ordered by.
+         * @default raised_at
+         * @enum {string}
+         */
+        AlertSort: "raised_at" | "updated_at" | "severity" | "state";
+        /**
          * @description How an alert stands.
          * @enum {string}
          */
         AlertState: "open" | "acknowledged" | "unknown" | "resolved";
+        /**
+         * @description Which alerts are looked for; `active` are all that are not resolved.
+         * @enum {string}
+         */
+        AlertStateAsked: "open" | "acknowledged" | "unknown" | "resolved" | "active";
         /** @description One thing that happened to an alert. */
         AlertStep: {
             /** @description RFC 3339, UTC. */
@@ -2480,12 +2491,19 @@ export interface components {
          * @enum {string}
          */
         AttentionKind: "payout_review" | "fingerprint_drift" | "address_missing" | "clock_untrusted" | "epochs_behind" | "recovery_kit_missing" | "setup_unfinished";
+        /** @enum {string} */
+        AuditExportFormat: "csv" | "jsonl";
         AuditList: {
             chain: components["schemas"]["Chain"];
             entries: components["schemas"]["EntryView"][];
             pagination: components["schemas"]["Pagination"];
             scan: components["schemas"]["Scan"];
         };
+        /**
+         * @description The one order there is.
+         * @enum {string}
+         */
+        AuditSort: "at";
         BalanceView: {
             account: string;
             balance: string;
@@ -2657,6 +2675,8 @@ export interface components {
             setting_changes: components["schemas"]["Listed"];
             to: string;
         };
+        /** @enum {string} */
+        ComplianceReportFormat: "json" | "csv";
         Confirmation: {
             /** @description RFC 3339: the time on the caller's clock. */
             client_time: string;
@@ -4078,6 +4098,12 @@ export interface components {
         };
         /** @enum {string} */
         OverlayMetric: "cpu" | "memory" | "disk" | "network_in" | "network_out" | "temperature";
+        /**
+         * @description How far back lines go.
+         * @default 1h
+         * @enum {string}
+         */
+        OverlayRange: "1h" | "24h" | "7d" | "30d";
         /** @description The manager and its fleet now. */
         Overview: {
             alerts: components["schemas"]["AlertsOverview"];
@@ -6251,8 +6277,8 @@ export interface operations {
                 /** @description From 1. */
                 page?: number;
                 limit?: number;
-                /** @description `open`, `acknowledged`, `unknown` or `resolved`; `active`: all that are not resolved. Default: all. */
-                state?: string;
+                /** @description `active`: all that are not resolved. Default: all. */
+                state?: components["schemas"]["AlertStateAsked"];
                 severity?: components["schemas"]["Severity"];
                 /** @description Such as `resource_threshold` or `node_unreachable`. */
                 kind?: string;
@@ -6261,15 +6287,14 @@ export interface operations {
                 /** @description About the nodes that are in this pool now, as its `health.open_alerts` counts them. */
                 pool_id?: string;
                 /** @description `true`: security alerts; `false`: the others. */
-                security?: string;
+                security?: boolean;
                 /** @description Raised at or after; RFC 3339. */
                 from?: string;
                 /** @description Raised before; RFC 3339. */
                 to?: string;
-                /** @description `raised_at` (default), `updated_at`, `severity` or `state`. */
-                sort?: string;
-                /** @description `desc` (default) or `asc`. */
-                order?: string;
+                sort?: components["schemas"]["AlertSort"];
+                /** @description Descending unless it says otherwise. */
+                order?: components["schemas"]["ListOrder"];
             };
             header?: never;
             path?: never;
@@ -6503,10 +6528,10 @@ export interface operations {
                 to?: string;
                 /** @description Part of the reason, without regard to case. */
                 text?: string;
-                /** @description `at`: entries are in the order of their writing. */
-                sort?: string;
-                /** @description `desc` (newest first, the default) or `asc`. */
-                order?: string;
+                /** @description Entries are in the order of their writing. */
+                sort?: components["schemas"]["AuditSort"];
+                /** @description Newest first unless it says otherwise. */
+                order?: components["schemas"]["ListOrder"];
                 /** @description Where an incomplete search goes on: `scan.next_cursor` of its answer. */
                 cursor?: number;
             };
@@ -6668,8 +6693,8 @@ export interface operations {
     get_audit_export: {
         parameters: {
             query?: {
-                /** @description `csv` or `jsonl` (the default: one JSON object a line). */
-                format?: string;
+                /** @description `jsonl`, the default: one JSON object a line. */
+                format?: components["schemas"]["AuditExportFormat"];
                 /** @description Beginning of the operation: `auth.`, `node.create`. */
                 operation?: string;
                 /** @description Id of what was acted on. */
@@ -7445,8 +7470,8 @@ export interface operations {
                 from?: string;
                 /** @description RFC 3339: before this time; default: now. At most 366 days after `from`. */
                 to?: string;
-                /** @description `json` (the default) or `csv`. */
-                format?: string;
+                /** @description `json` unless it says otherwise. */
+                format?: components["schemas"]["ComplianceReportFormat"];
             };
             header?: never;
             path?: never;
@@ -9732,8 +9757,8 @@ export interface operations {
             query?: {
                 /** @description Default: `cpu`. */
                 metric?: components["schemas"]["OverlayMetric"];
-                /** @description `1h` (default), `24h`, `7d` or `30d`: steps of 30 s, 5 min, 1 h and 3 h. */
-                range?: string;
+                /** @description Default: `1h`. Steps of 30 s, 5 min, 1 h and 3 h. */
+                range?: components["schemas"]["OverlayRange"];
             };
             header?: never;
             path: {
@@ -11040,8 +11065,8 @@ export interface operations {
                 from?: string;
                 /** @description Before; RFC 3339. */
                 to?: string;
-                /** @description `desc` (default) or `asc`. */
-                order?: string;
+                /** @description Descending unless it says otherwise. */
+                order?: components["schemas"]["ListOrder"];
             };
             header?: never;
             path: {
