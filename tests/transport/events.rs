@@ -54,8 +54,8 @@ async fn ten_thousand_event_clients_get_256_places_and_a_word_when_to_come_back(
 
     let (admitted, refused) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let leave = Arc::new(Notify::new());
-    // So many knock at once; all of them stay.
-    let knocking = Arc::new(Semaphore::new(512));
+    // So many knock at once, fewer than the eighth of the places that is left to those who have not asked yet; all of them stay.
+    let knocking = Arc::new(Semaphore::new(192));
     let answered = Arc::new(Semaphore::new(0));
     let mut tasks = JoinSet::new();
     for number in 0..clients {
