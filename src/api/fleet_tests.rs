@@ -241,6 +241,37 @@ async fn lists_filter_sort_and_page() {
 }
 
 #[tokio::test]
+async fn a_member_has_a_priority_that_goes_with_its_pool() {
+    let f = Fleet::new().await;
+    let (id, other) = (f.node("pi-1").await, f.node("pi-2").await);
+    let priority = async |id: &str| f.get(&format!("/nodes/{id}")).await.1["pool_priority"].clone();
+    assert_eq!(priority(&id).await, Value::Null, "in no pool");
+    let members = "/nodes/pools/pool_default/nodes";
+    for wrong in [json!(0), json!(101), json!(-1), json!(1.5), json!("5")] {
+        let (status, answer) = f.post(members, json!({"node_id": id, "priority": wrong})).await;
+        assert_eq!((status, &answer["error"]["details"]["fields"][0]["field"]), (StatusCode::BAD_REQUEST, &json!("priority")), "{wrong}");
+    }
+    let (status, joined) = f.post(members, json!({"node_id": id, "priority": 100})).await;
+    assert_eq!((status, &joined["pool_priority"]), (StatusCode::OK, &json!(100)));
+    assert_eq!(f.post(members, json!({"node_id": other})).await.1["pool_priority"], 50, "unless it is said");
+    let already = refused(409, "4091", "AlreadyMember");
+    assert_eq!(refusal(&f.post(members, json!({"node_id": id})).await), already);
+    assert_eq!(refusal(&f.post("/pools/pool_default/join", json!({"node_id": id, "priority": 100})).await), already);
+    let (status, changed) = f.post("/pools/pool_default/join", json!({"node_id": id, "priority": 1})).await;
+    assert_eq!((status, &changed["pool_priority"], &changed["pool_id"]), (StatusCode::OK, &json!(1), &json!("pool_default")));
+    let (_, list) = f.get("/nodes?sort=name").await;
+    assert_eq!([&list["nodes"][0]["pool_priority"], &list["nodes"][1]["pool_priority"]], [&json!(1), &json!(50)]);
+
+    let (_, pool) = f.post("/nodes/pools", json!({"name": "edge"})).await;
+    let moved = f.put(&format!("/nodes/{id}"), json!({"pool_id": pool["pool_id"]})).await.1;
+    assert_eq!(moved["pool_priority"], 50, "the other pool was told nothing");
+    let back = f.put(&format!("/nodes/{id}"), json!({"pool_id": "pool_default"})).await.1;
+    assert_eq!(back["pool_priority"], 50, "and what the first one was told is over");
+    let (_, log) = f.get("/audit?operation=pool.join&text=priority").await;
+    assert_eq!(log["pagination"]["total"], 2);
+}
+
+#[tokio::test]
 async fn a_pool_is_made_priced_filled_and_emptied() {
     let f = Fleet::new().await;
     let body = json!({"name": "edge", "description": "at the edge", "max_nodes": 1, "pricing": {"cost_per_hour": 0.07, "reward_per_hour": "0.069999"}});

@@ -28,7 +28,7 @@ use crate::domain::time::{Now, Slot, Timestamp};
 use crate::domain::workload::{WorkloadReport, observed_at_work};
 use crate::live::LatestSample;
 use crate::storage::core::tables::{Index, NODE_IDS};
-use crate::storage::core::{alerts, final_payouts, ledger, node_events};
+use crate::storage::core::{alerts, final_payouts, ledger, memberships, node_events};
 use crate::storage::fault::Fault;
 use crate::storage::intake::Workload;
 use crate::storage::present::Standings;
@@ -67,6 +67,9 @@ pub struct NodeView {
     #[schema(pattern = "^pool_[a-zA-Z0-9_-]+$", min_length = 8, max_length = 64, example = "pool_default")]
     pub pool_id: Option<String>,
     pub pool_name: Option<String>,
+    /// In its pool: a higher number comes first.
+    #[schema(minimum = 1, maximum = 100)]
+    pub pool_priority: Option<u8>,
     pub hardware_info: Option<HardwareInfo>,
     pub location: Option<Location>,
     pub configuration: NodeConfiguration,
@@ -184,6 +187,7 @@ impl<'a> NodeViews<'a> {
         let standings = Standings::load(store, &indices, settings.poot, self.now)?;
         let unposted = store.sums.unposted(read, &store.hot.read()?, indices)?;
         let open_alerts = alerts::open_counts(read)?;
+        let memberships = memberships::all(read)?;
         let leaving: Vec<NodeIndex> = final_payouts::all(read)?.into_iter().map(|(node, _)| node).collect();
         let mut pools: HashMap<PoolIndex, Option<Known<Pool>>> = HashMap::new();
         let show = |row: &Arc<NodeRow>| {
@@ -206,6 +210,7 @@ impl<'a> NodeViews<'a> {
                 observed,
                 eligible: self.eligible(node),
                 pool,
+                pool_priority: memberships::priority_of(node, memberships.get(&node.index.0)),
                 maintenance: node.maintenance_around(self.slot.plus(1)),
                 final_payout: if leaving.contains(&node.index) { node_departure::final_payout(read, node)? } else { None },
                 last_heartbeat,
@@ -254,6 +259,7 @@ pub struct Live {
     observed: Observed,
     eligible: Eligible,
     pool: Option<Known<Pool>>,
+    pool_priority: Option<u8>,
     maintenance: Option<(Option<Slot>, Option<Slot>)>,
     final_payout: Option<FinalPayoutView>,
     last_heartbeat: Option<Timestamp>,
@@ -283,6 +289,7 @@ impl NodeView {
             eligible: live.eligible,
             pool_id: pool.map(|pool| pool.id.to_string()),
             pool_name: pool.map(|pool| pool.name.clone()),
+            pool_priority: live.pool_priority,
             hardware_info: node.hardware.clone(),
             location: node.location.clone(),
             configuration: node.configuration.clone(),

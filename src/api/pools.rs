@@ -15,7 +15,7 @@ use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path, Query, Un
 use crate::domain::ids::{NodeId, PoolId, PoolIndex};
 use crate::domain::money::{Currency, Units};
 use crate::domain::node::ResourceLimits;
-use crate::domain::pool::{DEFAULT_POOL_ID, NewPool, Pool, PoolChange, Pricing, PricingChange, ScalingPolicy};
+use crate::domain::pool::{DEFAULT_POOL_ID, NewPool, PRIORITIES, Pool, PoolChange, Pricing, PricingChange, ScalingPolicy};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::scope::Scope;
 use crate::domain::time::Slot;
@@ -359,14 +359,14 @@ pub async fn delete(State(state): State<AppState>, caller: Caller, Path(id): Pat
 pub struct PoolMemberRequest {
     #[schema(pattern = "^node_[a-zA-Z0-9_-]+$", min_length = 8, max_length = 64)]
     node_id: String,
-    /// Taken for compatibility, and without effect.
+    /// Kept with the member, for programs that give work to the nodes of a pool: a higher number comes first. Of a member it can be changed.
     #[schema(minimum = 1, maximum = 100, default = 50)]
-    priority: Option<u32>,
+    priority: Option<u8>,
 }
 
 /// Put a node into a pool
 ///
-/// Out of the one it is in; counts from the next slot.
+/// Out of the one it is in; counts from the next slot. A node that is in it already is refused (`AlreadyMember`), unless it is given another `priority`.
 #[utoipa::path(post, path = "/nodes/pools/{pool_id}/nodes", tag = "pools", security(("access" = ["pool:assign"])), params(("pool_id" = String, Path)), request_body = PoolMemberRequest,
     responses((status = 200, body = NodeView), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub async fn add_node(
@@ -376,13 +376,13 @@ pub async fn add_node(
     asked: Unchecked<PoolMemberRequest>,
 ) -> Result<Json<Shown>, ApiError> {
     let pool = pool_id(&id)?;
-    let node = asked.check(|asked, errors| {
-        errors.require(asked.priority.is_none_or(|p| (1..=100).contains(&p)), "priority", "must be 1 to 100");
-        NodeId::parse(&asked.node_id).map_err(|e| errors.add("node_id", e.to_string()))
+    let (node, priority) = asked.check(|asked, errors| {
+        errors.require(asked.priority.is_none_or(|p| PRIORITIES.contains(&p)), "priority", "must be 1 to 100");
+        (NodeId::parse(&asked.node_id).map_err(|e| errors.add("node_id", e.to_string())), asked.priority)
     })?;
     let node = node.map_err(|()| Refusal::NodeNotFound)?;
     let (act, directory) = (caller.act(state.now()), state.store.directory.clone());
-    let node = state.store.write(move |tx| nodes::join(tx, &directory, &act, &pool, &node)).await?;
+    let node = state.store.write(move |tx| nodes::join(tx, &directory, &act, &pool, (&node, priority))).await?;
     published(&state, &node.id, Change::Updated);
     Ok(Json(show(&state, node)?))
 }

@@ -16,6 +16,16 @@ pub const MAX_POOLS: usize = 1_000;
 /// The pool that exists from the start and cannot be deleted.
 pub const DEFAULT_POOL_ID: &str = "pool_default";
 
+/// Which members of a pool come first, of those who give work to them; a higher number comes earlier.
+pub const PRIORITIES: std::ops::RangeInclusive<u8> = 1..=100;
+pub const DEFAULT_PRIORITY: u8 = 50;
+
+/// What a pool was told of a member, until the node leaves it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Membership {
+    pub priority: u8,
+}
+
 /// What an operational hour costs and earns, in smallest units of the currency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pricing {

@@ -32,7 +32,7 @@ use crate::domain::node::{
 };
 use crate::domain::node_event::{Kind, NodeEvent};
 use crate::domain::payout::{Attempt, AttemptState, Payout, Prepared, Priority, Skip, Source, State};
-use crate::domain::pool::{Pool, ScalingPolicy};
+use crate::domain::pool::{Membership, Pool, ScalingPolicy};
 use crate::domain::poot::Params;
 use crate::domain::scope::Scope;
 use crate::domain::session::{Carrier, KnownNetworks, Session};
@@ -544,6 +544,7 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         ),
         Golden::of("ThresholdSet", threshold_sets()),
         Golden::of("NamedAllocation", allocations()),
+        Golden::of("Membership", [1, 100].map(|priority| Membership { priority }).to_vec()),
         Golden::of("Silent", vec![Silent::default(), Silent([0, 64, 300].map(NodeIndex).into_iter().collect())]),
         Golden::of("Command", commands()),
         Golden::of("Order", orders()),

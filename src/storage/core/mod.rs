@@ -13,6 +13,7 @@ pub mod final_payouts;
 pub mod idempotency;
 pub mod ledger;
 pub mod maintenance;
+pub mod memberships;
 pub mod meta;
 pub mod node_actions;
 pub mod node_events;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use super::ledger::Accrued;
 use super::tables::{Index, NODE_IDS, NODE_KEYS, NODE_NAMES, NODES, RETIRED_NODES};
-use super::{alerts, allocations, audit, commands, epochs, final_payouts, ledger, maintenance, meta, node_events, pools, thresholds};
+use super::{
+    alerts, allocations, audit, commands, epochs, final_payouts, ledger, maintenance, memberships, meta, node_events, pools, thresholds,
+};
 use crate::crypto::PublicKey;
 use crate::domain::alert::Severity;
 use crate::domain::audit::{Act, Draft};
@@ -15,7 +17,7 @@ use crate::domain::enrolment::Fingerprint;
 use crate::domain::ids::{NodeId, NodeIndex, PoolId, PoolIndex};
 use crate::domain::node::{Eligible, Node, Wanted};
 use crate::domain::node_event::{Kind, NodeEvent};
-use crate::domain::pool::Pool;
+use crate::domain::pool::{DEFAULT_PRIORITY, Pool};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::registration::{NewNode, NodeChange, change_from_next_slot};
 use crate::domain::security::{FINGERPRINT_DRIFT, OF_MACHINES, TWO_ON_ONE_MACHINE};
@@ -161,6 +163,9 @@ pub(super) fn replace(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Ac
         tx.delete(NODE_NAMES, &old)?;
         tx.put(NODE_NAMES, &new, &Index(node.index.0))?;
     }
+    if before.pool_now() != node.pool_now() {
+        memberships::forget(tx, node.index)?;
+    }
     tx.put(NODES, &node.index.0, node)?;
     directory::follow(tx, directory, node)?;
     node_events::record_changes(tx, act, before, node)
@@ -208,18 +213,29 @@ fn enter(tx: &WriteTx<'_>, act: &Act, node: &mut Node, pool: &Pool) -> Result<()
     Ok(change_from_next_slot(&mut node.pool, Some(pool.index), enrolled, act.now)?)
 }
 
-/// Puts the node into the pool, out of the one it is in.
-pub fn join(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, pool: &PoolId, id: &NodeId) -> Result<Node, TxError> {
+/// Puts the node into the pool, out of the one it is in. A member can be given another priority this way.
+pub fn join(
+    tx: &mut WriteTx<'_>,
+    directory: &Arc<Directory>,
+    act: &Act,
+    pool: &PoolId,
+    (id, priority): (&NodeId, Option<u8>),
+) -> Result<Node, TxError> {
     let pool = pools::require(tx, pool)?;
     let before = require(tx, id)?;
-    if before.pool_now() == Some(pool.index) {
-        return Err(Refusal::AlreadyMember.into());
-    }
     let mut node = before.clone();
-    enter(tx, act, &mut node, &pool)?;
-    check_name_free(tx, Some(pool.index), &node.name)?;
-    replace(tx, directory, act, &before, &mut node)?;
-    audit::append(tx, act.draft("pool.join", pool.id.as_str()).because(id.as_str()))?;
+    if before.pool_now() == Some(pool.index) {
+        let known = memberships::priority(tx, &node)?;
+        let new = priority.filter(|new| Some(*new) != known).ok_or(Refusal::AlreadyMember)?;
+        memberships::set(tx, node.index, new)?;
+    } else {
+        enter(tx, act, &mut node, &pool)?;
+        check_name_free(tx, Some(pool.index), &node.name)?;
+        replace(tx, directory, act, &before, &mut node)?;
+        memberships::set(tx, node.index, priority.unwrap_or(DEFAULT_PRIORITY))?;
+    }
+    let remark = priority.map_or(id.to_string(), |priority| format!("{id} with priority {priority}"));
+    audit::append(tx, act.draft("pool.join", pool.id.as_str()).because(remark))?;
     Ok(node)
 }
 
@@ -252,6 +268,7 @@ pub fn delete(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, id: &
     }
     tx.put(RETIRED_NODES, &node.index.0, &node)?;
     allocations::forget(tx, node.index)?;
+    memberships::forget(tx, node.index)?;
     thresholds::forget(tx, node.index)?;
     commands::forget(tx, node.index)?;
     maintenance::forget(tx, node.index)?;
@@ -454,11 +471,11 @@ mod tests {
         make(&f, 1, "one", None).unwrap();
         enrolled(&f, 1);
         let untrusted = Act { now: Now { trusted: false, ..at(0) }, ..act() };
-        assert_eq!(f.write(move |tx, d| join(tx, d, &untrusted, &pool_id(1), &node_id(1))), Err(Refusal::ClockUntrusted));
-        let node = f.write(|tx, d| join(tx, d, &act(), &pool_id(1), &node_id(1))).unwrap();
+        assert_eq!(f.write(move |tx, d| join(tx, d, &untrusted, &pool_id(1), (&node_id(1), None))), Err(Refusal::ClockUntrusted));
+        let node = f.write(|tx, d| join(tx, d, &act(), &pool_id(1), (&node_id(1), None))).unwrap();
         let slot = at(0).wall.slot();
         assert_eq!((node.pool.at(slot), node.pool.at(slot.plus(1)).is_some()), (&None, true));
-        assert_eq!(f.write(|tx, d| join(tx, d, &act(), &pool_id(1), &node_id(1))), Err(Refusal::AlreadyMember));
+        assert_eq!(f.write(|tx, d| join(tx, d, &act(), &pool_id(1), (&node_id(1), None))), Err(Refusal::AlreadyMember));
         let node = f.write(|tx, d| leave(tx, d, &act(), &pool_id(1), &node_id(1))).unwrap();
         assert_eq!(node.pool_now(), None);
         assert_eq!(f.write(|tx, d| leave(tx, d, &act(), &pool_id(1), &node_id(1))), Err(Refusal::NotAMember));
@@ -624,7 +641,7 @@ mod tests {
             Op::Rename { node, name } => {
                 update(tx, d, &act(), &node_id(node), &NodeChange { name: Some(text(name)), ..NodeChange::default() }).map(drop)
             }
-            Op::Join { node, pool } => join(tx, d, &act(), &pool_id(pool), &node_id(node)).map(drop),
+            Op::Join { node, pool } => join(tx, d, &act(), &pool_id(pool), (&node_id(node), None)).map(drop),
             Op::Leave { node, pool } => leave(tx, d, &act(), &pool_id(pool), &node_id(node)).map(drop),
             Op::Delete { node } => delete(tx, d, &act(), &node_id(node), false).map(drop),
         }

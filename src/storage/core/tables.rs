@@ -16,7 +16,7 @@ use crate::domain::maintenance::MaintenancePeriod;
 use crate::domain::node::Node;
 use crate::domain::node_event::NodeEvent;
 use crate::domain::payout::Payout;
-use crate::domain::pool::Pool;
+use crate::domain::pool::{Membership, Pool};
 use crate::domain::session::{KnownNetworks, Session};
 use crate::domain::setup::SetupMark;
 use crate::domain::threshold::ThresholdSet;
@@ -62,6 +62,8 @@ pub const POOL_THRESHOLDS: Table<u32, ThresholdSet> = Table::new("pool_threshold
 pub const ALLOCATIONS: Table<(u32, String), NamedAllocation> = Table::new("allocations");
 /// (node index, number from 1) -> a stretch in which the node does not count, planned or past.
 pub const MAINTENANCE: Table<(u32, u64), MaintenancePeriod> = Table::new("maintenance");
+/// Node index -> what its pool was told of it, where that is not the default.
+pub const MEMBERSHIPS: Table<u32, Membership> = Table::new("memberships");
 /// By pool index.
 pub const POOLS: Table<u32, Pool> = Table::new("pools");
 /// Deleted pools by index: an epoch that closes late still asks for their price.
@@ -158,6 +160,7 @@ record! {
     Order = 1,
     ThresholdSet = 1,
     NamedAllocation = 1,
+    Membership = 1,
     KnownNetworks = 1,
     MaintenancePeriod = 1,
     FinalPayout = 1,
@@ -205,6 +208,7 @@ pub const ALL: &[&str] = &[
     NODE_THRESHOLDS.name,
     POOL_THRESHOLDS.name,
     ALLOCATIONS.name,
+    MEMBERSHIPS.name,
     KNOWN_NETWORKS.name,
     MAINTENANCE.name,
     FINAL_PAYOUTS.name,

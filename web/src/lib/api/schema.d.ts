@@ -947,7 +947,7 @@ export interface paths {
         put?: never;
         /**
          * Put a node into a pool
-         * @description Out of the one it is in; counts from the next slot.
+         * @description Out of the one it is in; counts from the next slot. A node that is in it already is refused (`AlreadyMember`), unless it is given another `priority`.
          */
         post: operations["post_nodes_pools_pool_id_nodes"];
         delete?: never;
@@ -3762,6 +3762,11 @@ export interface components {
             /** @example pool_default */
             pool_id?: string | null;
             pool_name?: string | null;
+            /**
+             * Format: int32
+             * @description In its pool: a higher number comes first.
+             */
+            pool_priority?: number | null;
             poot: components["schemas"]["PootSummary"];
             /** @description Of the book that `payable` is from; `simulated`: no money moves. */
             settlement: components["schemas"]["Settlement"];
@@ -4338,7 +4343,7 @@ export interface components {
             node_id: string;
             /**
              * Format: int32
-             * @description Taken for compatibility, and without effect.
+             * @description Kept with the member, for programs that give work to the nodes of a pool: a higher number comes first. Of a member it can be changed.
              * @default 50
              */
             priority?: number | null;
@@ -8521,6 +8526,7 @@ export interface operations {
                      *           "payable": "12.5",
                      *           "pool_id": "pool_default",
                      *           "pool_name": "default",
+                     *           "pool_priority": 1,
                      *           "poot": {
                      *             "confidence": 1.5,
                      *             "observed_seconds": 1,
@@ -8768,6 +8774,7 @@ export interface operations {
                      *       "payable": "12.5",
                      *       "pool_id": "pool_default",
                      *       "pool_name": "default",
+                     *       "pool_priority": 1,
                      *       "poot": {
                      *         "confidence": 1.5,
                      *         "observed_seconds": 1,
@@ -9661,6 +9668,7 @@ export interface operations {
                      *       "payable": "12.5",
                      *       "pool_id": "pool_default",
                      *       "pool_name": "default",
+                     *       "pool_priority": 1,
                      *       "poot": {
                      *         "confidence": 1.5,
                      *         "observed_seconds": 1,
@@ -10130,6 +10138,7 @@ export interface operations {
                      *       "payable": "12.5",
                      *       "pool_id": "pool_default",
                      *       "pool_name": "default",
+                     *       "pool_priority": 1,
                      *       "poot": {
                      *         "confidence": 1.5,
                      *         "observed_seconds": 1,
@@ -10334,6 +10343,7 @@ export interface operations {
                      *       "payable": "12.5",
                      *       "pool_id": "pool_default",
                      *       "pool_name": "default",
+                     *       "pool_priority": 1,
                      *       "poot": {
                      *         "confidence": 1.5,
                      *         "observed_seconds": 1,
@@ -10525,6 +10535,7 @@ export interface operations {
                      *       "payable": "12.5",
                      *       "pool_id": "pool_default",
                      *       "pool_name": "default",
+                     *       "pool_priority": 1,
                      *       "poot": {
                      *         "confidence": 1.5,
                      *         "observed_seconds": 1,
@@ -10827,6 +10838,7 @@ export interface operations {
                      *       "payable": "12.5",
                      *       "pool_id": "pool_default",
                      *       "pool_name": "default",
+                     *       "pool_priority": 1,
                      *       "poot": {
                      *         "confidence": 1.5,
                      *         "observed_seconds": 1,
@@ -11004,6 +11016,7 @@ export interface operations {
                      *       "payable": "12.5",
                      *       "pool_id": "pool_default",
                      *       "pool_name": "default",
+                     *       "pool_priority": 1,
                      *       "poot": {
                      *         "confidence": 1.5,
                      *         "observed_seconds": 1,
@@ -13256,6 +13269,7 @@ export interface operations {
                      *       "payable": "12.5",
                      *       "pool_id": "pool_default",
                      *       "pool_name": "default",
+                     *       "pool_priority": 1,
                      *       "poot": {
                      *         "confidence": 1.5,
                      *         "observed_seconds": 1,
