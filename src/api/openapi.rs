@@ -115,10 +115,23 @@ pub fn openapi_json() -> String {
             add_answers(published, &method, path, rule.as_ref());
         }
     }
+    rename_unsigned(&mut published);
     examples::fill(&mut published);
     let mut text = serde_json::to_string_pretty(&published).unwrap_or_default();
     text.push('\n');
     text
+}
+
+/// The OpenAPI format registry calls them `uint8` to `uint64`; utoipa writes `u-int8`.
+fn rename_unsigned(value: &mut Value) {
+    if let Some(size) = value["format"].as_str().and_then(|format| format.strip_prefix("u-int")) {
+        value["format"] = format!("uint{size}").into();
+    }
+    match value {
+        Value::Object(fields) => fields.values_mut().for_each(rename_unsigned),
+        Value::Array(items) => items.iter_mut().for_each(rename_unsigned),
+        _ => (),
+    }
 }
 
 /// The operations of a path that exist here.
