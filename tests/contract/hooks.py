@@ -1,4 +1,4 @@
-"""What schemathesis has to know of this API: how to sign in and to sign, and what a request lacks to succeed (`fitting`)."""
+"""What schemathesis has to know of this API: how to sign in and to sign, and what a request lacks to succeed (`operations`)."""
 
 import atexit
 import collections
@@ -10,14 +10,17 @@ import jsonschema_rs
 import schemathesis
 from schemathesis.core.failures import AcceptedNegativeData
 
-import fitting
+from cases import label
+from fitting import Fitting
+from stage import Stage
 
 CONTRACT = json.loads(os.environ["CONTRACT"])
-fits = fitting.Fitting(CONTRACT)
+stage = Stage(CONTRACT)
+fits = Fitting(stage)
 tally = collections.defaultdict(collections.Counter)
 
 # The first that fits is used.
-schemathesis.auth.set_from_requests(fits.signature()).apply_to(path_regex="^/api/v1/agent/")
+schemathesis.auth.set_from_requests(stage.signature()).apply_to(path_regex="^/api/v1/agent/")
 
 
 @schemathesis.auth(refresh_interval=None)
@@ -25,7 +28,7 @@ class Bearer:
     """Signs in again when the session has ended: some of the tested requests end it."""
 
     def get(self, case, context):
-        return fits.account(fitting.label(case)).bearer()
+        return stage.account(label(case)).bearer()
 
     def set(self, case, data, context):
         case.headers = {**(case.headers or {}), "Authorization": f"Bearer {data}"}
@@ -38,7 +41,7 @@ def before_call(context, case, kwargs):
 
 @schemathesis.hook
 def after_call(context, case, response):
-    tally[fitting.label(case)][str(response.status_code)] += 1
+    tally[label(case)][str(response.status_code)] += 1
     fits.answered(case, response)
 
 

@@ -25,6 +25,7 @@ import requests
 
 import agent
 from people import Account
+from stage import RESET_OF
 
 HERE = pathlib.Path(__file__).resolve().parent
 USER, PASSWORD = "contract", "correct horse battery staple"
@@ -59,7 +60,7 @@ ACCOUNTS = {
     "POST /api/v1/auth/totp/enable": "enabler",
     "POST /api/v1/auth/totp/disable": "disabler",
     "POST /api/v1/auth/recovery-codes": "renewer",
-    "the second factor that is reset": "keeper",
+    RESET_OF: "keeper",
 }
 
 
@@ -82,7 +83,7 @@ def start(binary, data, log):
 
 
 def prepare(base, data):
-    """Makes the first person, one of each thing, and a machine that is a node; answers what `fitting` has to know."""
+    """Makes the first person, one of each thing, and a machine that is a node; answers what `Stage` has to know."""
     api = base + "/api/v1"
     setup = {"code": (data / "setup-code").read_text().strip(), "username": USER, "password": PASSWORD}
     requests.post(api + "/setup", json=setup, timeout=30).raise_for_status()
@@ -93,7 +94,8 @@ def prepare(base, data):
     pool, workshop = make_pool("contract-pool"), make_pool("workshop")
     make = lambda name, **more: main.ask("POST", "/nodes", {"name": name, "node_type": "worker", **more})["node_id"]
     nodes = [make("contract-one"), make("contract-two", initial_pool_id=pool)]
-    main.ask("PUT", f"/nodes/{nodes[0]}/payout-address", {"address": ADDRESS, "currency": "USDT"})
+    for node in nodes:
+        main.ask("PUT", f"/nodes/{node}/payout-address", {"address": ADDRESS, "currency": "USDT"})
     signer = enrol(base, main.ask("POST", "/enrolment-tokens", {"pool_id": workshop})["token"])
     alerts = [alert["id"] for alert in main.ask("GET", "/alerts")["alerts"]]
     return {
@@ -159,7 +161,6 @@ def main():
                 "SCHEMATHESIS_HOOKS": str(HERE / "hooks.py"),
                 "CONTRACT": json.dumps({**contract, "tally": str(tally)}),
                 "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]),
-                "PYTHONDONTWRITEBYTECODE": "1",
             }
             command = [given.schemathesis, "--config-file", str(HERE / "schemathesis.toml"), "run", base + "/api/v1/openapi.json"]
             command += ["--checks", ",".join(CHECKS), "--seed", str(seed), "--max-time", str(given.seconds), "--no-color"]
@@ -188,7 +189,7 @@ def judge(promised, told):
         why = NOT_COVERED.get(operation)
         print(f"  {operation}  {counts}{f'  (not covered: {why})' if why else ''}")
         if not any(seen.get(status) for status in successes) and not why:
-            never.append(f"never answered with success: {operation}: {dict(sorted(seen.items())) or 'not asked'}")
+            never.append(f"never answered with success: {operation}: {dict(sorted(seen.items())) or 'not asked before the time was over'}")
     for what, times in sorted(told["missed"].items()):
         print(f"could not be prepared, {times} times: {what}")
     print("\n".join(never) or f"every operation succeeded but {len(NOT_COVERED)} that are not covered")

@@ -3960,7 +3960,10 @@ export interface components {
         NodePoolUpdateRequest: {
             auto_scaling?: boolean | null;
             description?: string | null;
-            /** Format: uint32 */
+            /**
+             * Format: uint32
+             * @example 100
+             */
             max_nodes?: number | null;
             /** @example basement */
             name?: string | null;
@@ -9384,7 +9387,7 @@ export interface operations {
                  * @example {
                  *       "auto_scaling": false,
                  *       "description": "text",
-                 *       "max_nodes": 1,
+                 *       "max_nodes": 100,
                  *       "name": "basement",
                  *       "pricing": {
                  *         "cost_per_hour": "0.05",
