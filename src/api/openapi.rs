@@ -343,6 +343,16 @@ mod tests {
     }
 
     #[test]
+    fn whole_numbers_have_the_range_of_their_type() {
+        let document: Value = serde_json::from_str(&openapi_json()).unwrap();
+        let format = |schema: &str, field: &str| document["components"]["schemas"][schema]["properties"][field]["format"].clone();
+        assert_eq!(format("ReportAnswer", "run"), "uint64", "any of 64 bits");
+        assert_eq!([format("ScoreBin", "from"), format("Pagination", "page")], ["uint8", "uint32"]);
+        assert_eq!(format("WorkloadExit", "code"), "int32");
+        assert!(!document.to_string().contains("u-int"));
+    }
+
+    #[test]
     fn every_operation_says_who_and_every_refusal_has_the_body_of_the_contract() {
         let document: Value = serde_json::from_str(&openapi_json()).unwrap();
         let get = &document["paths"]["/api/v1/nodes/{id}"]["get"];

@@ -72,7 +72,7 @@ export interface paths {
         put?: never;
         /**
          * Report measurements that came too late
-         * @description Out of the agent's spool, signed like a report. Answered after a commit; sending it again changes nothing.
+         * @description Out of the agent's spool, signed like a report. Answered after a commit; sending it again changes nothing. Measurements beyond their range are left out.
          */
         post: operations["post_agent_late"];
         delete?: never;
@@ -93,7 +93,8 @@ export interface paths {
         /**
          * Report measurements
          * @description Every 30 s, signed by the node (`x-lucid-signature`: hex Ed25519 over what the agent protocol lists, the exact bytes of the body among it); the answer is
-         *     signed by the manager in the same way. Fields that are not known here are ignored, so that versions can differ.
+         *     signed by the manager in the same way. Fields that are not known here are ignored, so that versions can differ. Measurements beyond their range are left out,
+         *     and the report is taken.
          */
         post: operations["post_agent_report"];
         delete?: never;
