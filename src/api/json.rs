@@ -53,7 +53,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         let shape = request.extensions().get::<Shape>().cloned().unwrap_or_default();
         let body = read_body(request.into_body(), BODY_LIMIT_BYTES).await?;
         let value = parse(&body).map_err(|error| if is_shallow(&body) { shape.complete(error, &body) } else { error })?;
-        shape.list_for_object(&body).map_or(Ok(Json(value)), |at| Err(ApiError::malformed(at, "must be an object")))
+        shape.refuse_lists(&body).map(|()| Json(value))
     }
 }
 

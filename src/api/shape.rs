@@ -83,6 +83,10 @@ impl Shape {
         list_in(self, self.body.as_ref()?, text, "", 0)
     }
 
+    pub fn refuse_lists(&self, body: &[u8]) -> Result<(), ApiError> {
+        self.list_for_object(body).map_or(Ok(()), |at| Err(ApiError::malformed(at, "must be an object")))
+    }
+
     fn resolved<'a>(&'a self, schema: &'a Value) -> &'a Value {
         referred(schema).map_or(schema, |name| self.schemas.get(name).unwrap_or(&Value::Null))
     }

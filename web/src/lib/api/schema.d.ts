@@ -6694,13 +6694,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description CSV or JSON lines */
+            /** @description JSON lines or CSV */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/x-ndjson": string;
+                    "text/csv": string;
                 };
             };
             400: components["responses"]["Malformed"];
@@ -7661,6 +7662,7 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["ComplianceReport"];
+                    "text/csv": string;
                 };
             };
             400: components["responses"]["Malformed"];
