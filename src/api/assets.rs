@@ -1,11 +1,19 @@
-//! The admin UI, embedded from `web/dist`. Files that exist as `.br` or `.gz` too are sent compressed to clients that take them.
+//! The admin UI, embedded from `web/dist`. Files that exist as `.br` or `.gz` are sent compressed to clients that take them; to others the `.gz` is unpacked
+//! where the file itself is not embedded.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::io::Read;
+use std::sync::LazyLock;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use flate2::read::GzDecoder;
 use rust_embed::{EmbeddedFile, RustEmbed};
 
 use super::error::ApiError;
+use crate::crypto;
 
 #[derive(RustEmbed)]
 #[folder = "web/dist"]
@@ -48,21 +56,48 @@ fn is_of_the_ui(path: &str) -> bool {
     !OF_PROGRAMS.iter().any(|part| first.eq_ignore_ascii_case(part)) && !first.contains('%')
 }
 
-fn file(path: &str, headers: &HeaderMap) -> Option<Response> {
-    if path.is_empty() {
-        return None;
-    }
-    let plain = Dist::get(path)?;
-    let (encoding, chosen) = compressed(path, headers).unwrap_or((None, plain));
-    Some(answer(path, encoding, chosen, headers))
+/// A file in one of its encodings.
+struct Content {
+    data: Cow<'static, [u8]>,
+    sha256: [u8; 32],
 }
 
-fn compressed(path: &str, headers: &HeaderMap) -> Option<(Option<&'static str>, EmbeddedFile)> {
+impl From<EmbeddedFile> for Content {
+    fn from(file: EmbeddedFile) -> Content {
+        Content { sha256: file.metadata.sha256_hash(), data: file.data }
+    }
+}
+
+/// What is embedded as `.gz`, unpacked. Made for the first client that takes nothing compressed and kept: however many of them are slow to take what they
+/// asked for, it is in memory once.
+static UNPACKED: LazyLock<HashMap<String, (Vec<u8>, [u8; 32])>> = LazyLock::new(|| {
+    let compressed = Dist::iter().filter(|name| name.ends_with(".gz"));
+    compressed.filter_map(|name| Some((name.strip_suffix(".gz")?.to_owned(), unpacked(&Dist::get(&name)?.data)?))).collect()
+});
+
+fn unpacked(gzip: &[u8]) -> Option<(Vec<u8>, [u8; 32])> {
+    let mut data = Vec::new();
+    GzDecoder::new(gzip).read_to_end(&mut data).ok()?;
+    let sha256 = crypto::sha256_parts(&[&data]);
+    Some((data, sha256))
+}
+
+fn file(path: &str, headers: &HeaderMap) -> Option<Response> {
+    let (encoding, content) = compressed(path, headers).or_else(|| Some((None, plain(path)?)))?;
+    Some(answer(path, encoding, content, headers))
+}
+
+fn compressed(path: &str, headers: &HeaderMap) -> Option<(Option<&'static str>, Content)> {
     let accepted = headers.get(header::ACCEPT_ENCODING)?.to_str().ok()?;
     [("br", ".br"), ("gzip", ".gz")]
         .into_iter()
         .filter(|(name, _)| accepts(accepted, name))
-        .find_map(|(name, suffix)| Some((Some(name), Dist::get(&format!("{path}{suffix}"))?)))
+        .find_map(|(name, suffix)| Some((Some(name), Dist::get(&format!("{path}{suffix}"))?.into())))
+}
+
+fn plain(path: &str) -> Option<Content> {
+    let kept = || UNPACKED.get(path).map(|(data, sha256)| Content { data: Cow::Borrowed(data), sha256: *sha256 });
+    Dist::get(path).map(Content::from).or_else(kept)
 }
 
 /// `name` is listed in an Accept-Encoding header and not refused by `q=0`.
@@ -75,12 +110,12 @@ fn accepts(header: &str, name: &str) -> bool {
     })
 }
 
-fn answer(path: &str, encoding: Option<&'static str>, file: EmbeddedFile, headers: &HeaderMap) -> Response {
-    let etag = format!("\"{}\"", crate::crypto::hex(&file.metadata.sha256_hash()[..16]));
+fn answer(path: &str, encoding: Option<&'static str>, content: Content, headers: &HeaderMap) -> Response {
+    let etag = format!("\"{}\"", crypto::hex(&content.sha256[..16]));
     let cache = if path.starts_with(HASHED) { "public, max-age=31536000, immutable" } else { "no-cache" };
     let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
     let unchanged = known.is_some_and(|known| known.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag));
-    let mut response = if unchanged { StatusCode::NOT_MODIFIED.into_response() } else { Body::from(file.data).into_response() };
+    let mut response = if unchanged { StatusCode::NOT_MODIFIED.into_response() } else { Body::from(content.data).into_response() };
     let out = response.headers_mut();
     out.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type(path)));
     out.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
@@ -112,6 +147,11 @@ fn content_type(path: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
+    use axum::body::Bytes;
+    use axum::http::Request;
+    use tower::ServiceExt;
+
     use super::*;
 
     async fn get(path: &str) -> Response {
@@ -164,12 +204,54 @@ mod tests {
 
     #[tokio::test]
     async fn a_known_file_is_not_sent_again() {
-        let file = || EmbeddedFile { data: b"x".as_slice().into(), metadata: rust_embed::Metadata::__rust_embed_new([7; 32], None, None) };
+        let file = || Content { data: b"x".as_slice().into(), sha256: [7; 32] };
         let first = answer("assets/a-1.js", None, file(), &HeaderMap::new());
         let etag = first.headers()[header::ETAG].clone();
         assert!(first.headers()[header::CACHE_CONTROL].to_str().unwrap().contains("immutable"));
         let mut headers = HeaderMap::new();
         headers.insert(header::IF_NONE_MATCH, etag);
         assert_eq!(answer("assets/a-1.js", None, file(), &headers).status(), StatusCode::NOT_MODIFIED);
+    }
+
+    #[test]
+    fn what_is_unpacked_is_what_was_packed() {
+        let (data, sha256) = unpacked(include_bytes!("../../data/licences.json.gz")).unwrap();
+        let read: serde_json::Value = serde_json::from_slice(&data).unwrap();
+        assert!(read["packages"].is_array());
+        assert_eq!(sha256, crypto::sha256_parts(&[&data]));
+        let damaged = include_bytes!("../../data/licences.json.gz").iter().rev().skip(9).rev().copied().collect::<Vec<_>>();
+        assert!(unpacked(&damaged).is_none() && unpacked(b"plain").is_none() && unpacked(b"").is_none());
+    }
+
+    /// Of everything that was built; a checkout without a UI has nothing to look at.
+    #[tokio::test]
+    async fn every_file_comes_in_every_encoding_with_a_tag_and_a_length_of_its_own() {
+        let router = Router::new().fallback(serve);
+        for name in Dist::iter().filter_map(|name| Some(name.strip_suffix(".gz")?.to_owned())) {
+            let mut seen = Vec::new();
+            for encoding in ["identity", "gzip", "br"] {
+                let ask = async |method: Method, known: &str| {
+                    let asked = Request::builder().method(method).uri(format!("/{name}")).header(header::ACCEPT_ENCODING, encoding);
+                    let response =
+                        router.clone().oneshot(asked.header(header::IF_NONE_MATCH, known).body(Body::empty()).unwrap()).await.unwrap();
+                    let (head, body) = response.into_parts();
+                    (head, axum::body::to_bytes(body, 1 << 24).await.unwrap())
+                };
+                let (head, body) = ask(Method::GET, "").await;
+                assert_eq!(head.status, StatusCode::OK, "{name}");
+                let told = |name| head.headers.get(name).map(|value| value.to_str().unwrap());
+                assert_eq!(told(header::CONTENT_ENCODING), Some(encoding).filter(|encoding| *encoding != "identity"));
+                assert_eq!(told(header::VARY), Some("Accept-Encoding"));
+                assert_eq!(told(header::CONTENT_LENGTH), Some(body.len().to_string().as_str()));
+                let tag = format!("\"{}\"", crypto::hex(&crypto::sha256_parts(&[&body])[..16]));
+                assert_eq!(told(header::ETAG), Some(tag.as_str()));
+                let (of_head, nothing) = ask(Method::HEAD, "").await;
+                assert_eq!((of_head.headers, nothing), (head.headers.clone(), Bytes::new()), "{name}");
+                assert_eq!(ask(Method::GET, &tag).await.0.status, StatusCode::NOT_MODIFIED, "{name}");
+                seen.push((tag, body));
+            }
+            assert_eq!(seen[0].1, unpacked(&seen[1].1).unwrap().0, "{name}");
+            assert!(seen[0].0 != seen[1].0 && seen[1].0 != seen[2].0 && seen[0].0 != seen[2].0, "{name}");
+        }
     }
 }

@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 use super::audit_view::{EntryView, Views};
 use super::error::ApiError;
 use super::json::{Json, Query};
+use super::listing::{Order as ListOrder, descending, time, word};
 use super::page::{Page, PageQuery, Pagination};
 use super::reads;
 use super::state::AppState;
 use crate::crypto::hex;
 use crate::domain::refusal::{FieldErrors, Refusal};
-use crate::domain::time::Timestamp;
 use crate::storage::Secrets;
 use crate::storage::core::audit_search::{self, Filter, Order};
 use crate::storage::core::{audit, people};
@@ -19,7 +19,7 @@ use crate::storage::table::Read;
 
 /// Entries that every request verifies; the whole chain is what `/audit/verify` and the command `verify` are for.
 const VERIFIED: usize = 1_000;
-/// Longest text of a filter, in bytes.
+/// Longest text of a filter, in characters.
 const TEXT_LEN: usize = 200;
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -53,20 +53,27 @@ pub struct AuditList {
 #[into_params(parameter_in = Query)]
 pub struct AuditQuery {
     /// Beginning of the operation: `auth.`, `node.create`.
+    #[param(min_length = 1, max_length = 200)]
     operation: Option<String>,
     /// Id of what was acted on.
+    #[param(min_length = 1, max_length = 200)]
     subject: Option<String>,
     /// `node`, `pool`, `payout`, `user`, `route`, …
+    #[param(min_length = 1, max_length = 200)]
     resource_type: Option<String>,
     /// Who acted: an id, a user name, `system`, `console` or `anonymous`.
+    #[param(min_length = 1, max_length = 200)]
     actor: Option<String>,
     #[param(value_type = Option<bool>)]
     success: Option<String>,
     /// RFC 3339: from this time on.
+    #[param(value_type = Option<String>, format = DateTime)]
     from: Option<String>,
     /// RFC 3339: before this time.
+    #[param(value_type = Option<String>, format = DateTime)]
     to: Option<String>,
     /// Part of the reason, without regard to case.
+    #[param(min_length = 1, max_length = 200)]
     text: Option<String>,
 }
 
@@ -82,11 +89,16 @@ impl AuditQuery {
             ("text", &self.text),
         ];
         for (field, text) in texts {
-            errors.require(text.as_ref().is_none_or(|t| (1..=TEXT_LEN).contains(&t.len())), field, "must have 1 to 200 characters");
+            errors.require(
+                text.as_ref().is_none_or(|t| (1..=TEXT_LEN).contains(&t.chars().count())),
+                field,
+                "must have 1 to 200 characters",
+            );
         }
         let success = self.success.as_deref().map(|text| text == "true");
         errors.require(matches!(self.success.as_deref(), None | Some("true" | "false")), "success", "must be true or false");
         let (from, until) = (time(&mut errors, "from", self.from.as_deref()), time(&mut errors, "to", self.to.as_deref()));
+        errors.require(from.zip(until).is_none_or(|(from, until)| from < until), "from", "must be before to");
         errors.finish()?;
         let actor = match &self.actor {
             Some(name) => Some(match people::user_by_name(read, name)? {
@@ -113,35 +125,36 @@ impl AuditQuery {
     }
 }
 
-/// A time of a query; None when it is absent or wrong, which `errors` then says.
-pub fn time(errors: &mut FieldErrors, field: &str, text: Option<&str>) -> Option<Timestamp> {
-    let parsed = text.and_then(Timestamp::parse_rfc3339);
-    errors.require(text.is_none() || parsed.is_some(), field, "must be a time as in RFC 3339: 2026-11-21T08:00:00Z");
-    parsed
-}
-
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct AuditOrder {
-    /// `at`: entries are in the order of their writing.
-    #[param(value_type = Option<String>)]
+    /// Entries are in the order of their writing.
+    #[param(value_type = Option<AuditSort>)]
     sort: Option<String>,
-    /// `desc` (newest first, the default) or `asc`.
+    /// Newest first unless it says otherwise.
+    #[param(value_type = Option<ListOrder>)]
     order: Option<String>,
     /// Where an incomplete search goes on: `scan.next_cursor` of its answer.
     #[param(value_type = Option<u64>)]
     cursor: Option<String>,
 }
 
+/// The one order there is.
+#[derive(Debug, Clone, Copy, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AuditSort {
+    At,
+}
+
 impl AuditOrder {
     fn check(&self) -> Result<(Order, Option<u64>), Refusal> {
         let mut errors = FieldErrors::default();
-        errors.require(matches!(self.sort.as_deref(), None | Some("at")), "sort", "must be at");
-        errors.require(matches!(self.order.as_deref(), None | Some("asc" | "desc")), "order", "must be asc or desc");
+        let _: Option<AuditSort> = word(&mut errors, "sort", self.sort.as_deref(), "at");
+        let descending = descending(&mut errors, self.order.as_deref(), ListOrder::Desc);
         let cursor = self.cursor.as_ref().and_then(|text| text.parse().ok());
         errors.require(cursor.is_some() == self.cursor.is_some(), "cursor", "must be a whole number");
         errors.finish()?;
-        Ok((if self.order.as_deref() == Some("asc") { Order::OldestFirst } else { Order::NewestFirst }, cursor))
+        Ok((if descending { Order::NewestFirst } else { Order::OldestFirst }, cursor))
     }
 }
 

@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use super::error::{ApiError, ErrorBody};
 use super::json::Json;
 use super::state::AppState;
+use super::unchecked::Unchecked;
 use crate::crypto::{hex, unhex};
 use crate::domain::anchor::Anchor;
 use crate::domain::ids::ManagerId;
-use crate::domain::refusal::{FieldErrors, Refusal};
+use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::storage::core::audit::{self, Verified};
 
@@ -115,22 +116,20 @@ pub struct AnchorCheck {
 /// Says whether the log still holds what the anchor vouches for. `/audit/verify` says that all entries up to it follow each other.
 #[utoipa::path(post, path = "/audit/anchor/check", tag = "operations", request_body = AnchorBody, security(("access" = ["audit:read"])),
     responses((status = 200, body = AnchorCheck)))]
-pub async fn check_anchor(State(state): State<AppState>, Json(body): Json<AnchorBody>) -> Result<Json<AnchorCheck>, ApiError> {
-    let mut errors = FieldErrors::default();
-    let manager_id = ManagerId::parse(&body.manager_id).ok();
-    let hash = unhex(&body.hash).and_then(|hash| <[u8; 32]>::try_from(hash).ok());
-    let (at, signature) = (Timestamp::parse_rfc3339(&body.at), unhex(&body.signature));
-    errors.require(manager_id.is_some(), "manager_id", "is no manager's id");
-    errors.require(hash.is_some(), "hash", "must be 64 hex digits");
-    errors.require(at.is_some(), "at", "must be a time as in RFC 3339");
-    errors.require(signature.is_some(), "signature", "must be hex digits");
-    errors.finish()?;
-    let (Some(manager_id), Some(hash), Some(at), Some(signature)) = (manager_id, hash, at, signature) else {
-        return Err(ApiError::panicked());
-    };
+pub async fn check_anchor(State(state): State<AppState>, body: Unchecked<AnchorBody>) -> Result<Json<AnchorCheck>, ApiError> {
+    let anchor = body.check(|body, errors| {
+        let manager_id = ManagerId::parse(&body.manager_id).ok();
+        let hash = unhex(&body.hash).and_then(|hash| <[u8; 32]>::try_from(hash).ok());
+        let (at, signature) = (Timestamp::parse_rfc3339(&body.at), unhex(&body.signature));
+        errors.require(manager_id.is_some(), "manager_id", "is no manager's id");
+        errors.require(hash.is_some(), "hash", "must be 64 hex digits");
+        errors.require(at.is_some(), "at", "must be a time as in RFC 3339");
+        errors.require(signature.is_some(), "signature", "must be hex digits");
+        Some((Anchor { manager_id: manager_id?, seq: body.seq, hash: hash?, at: at? }, signature?))
+    })?;
+    let Some((anchor, signature)) = anchor else { return Err(ApiError::panicked()) };
     let read = state.store.read()?;
     let entries = audit::page(&read, 0, 1)?.first().map_or(0, |newest| newest.seq);
-    let anchor = Anchor { manager_id, seq: body.seq, hash, at };
     let verdict = if anchor.manager_id != state.store.manager_id {
         AnchorVerdict::OtherManager
     } else if !state.store.manager_key().verifies(&anchor.signed_bytes(), &signature) {

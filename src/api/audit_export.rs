@@ -16,6 +16,7 @@ use super::auth::Caller;
 use super::chunks::Chunks;
 use super::error::{ApiError, ErrorBody};
 use super::json::Query;
+use super::listing::word;
 use super::reads;
 use super::state::AppState;
 use crate::domain::refusal::FieldErrors;
@@ -31,9 +32,12 @@ const WAITING: usize = 2;
 /// A client that takes nothing for so long is gone.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = AuditExportFormat)]
+pub enum Format {
     Csv,
+    #[serde(rename = "jsonl")]
     JsonLines,
 }
 
@@ -50,7 +54,8 @@ impl Format {
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct ExportQuery {
-    /// `csv` or `jsonl` (the default: one JSON object a line).
+    /// `jsonl`, the default: one JSON object a line.
+    #[param(value_type = Option<Format>)]
     format: Option<String>,
 }
 
@@ -67,14 +72,7 @@ pub async fn export(
     Query(query): Query<AuditQuery>,
 ) -> Result<Response, ApiError> {
     let mut errors = FieldErrors::default();
-    let format = match export.format.as_deref() {
-        None | Some("jsonl") => Format::JsonLines,
-        Some("csv") => Format::Csv,
-        Some(_) => {
-            errors.add("format", "must be csv or jsonl");
-            Format::JsonLines
-        }
-    };
+    let format = word(&mut errors, "format", export.format.as_deref(), "csv or jsonl").unwrap_or(Format::JsonLines);
     errors.finish()?;
     let (filter, first, last) = {
         let read = state.store.read()?;

@@ -12,6 +12,7 @@ use super::state::AppState;
 use crate::crypto::{self, Entropy};
 use crate::domain::api_token::ApiTokenText;
 use crate::domain::audit::{Act, Actor};
+use crate::domain::device::{self, Device};
 use crate::domain::enrolment::NodeClaims;
 use crate::domain::ids::{ApiTokenId, NodeId, UserId};
 use crate::domain::node::NodeType;
@@ -297,6 +298,10 @@ fn cookie_name(tls: bool) -> &'static str {
     if tls { "__Host-lucid_session" } else { "lucid_session" }
 }
 
+fn device_cookie_name(tls: bool) -> &'static str {
+    if tls { "__Host-lucid_device" } else { "lucid_device" }
+}
+
 fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let lines = headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok());
     lines.flat_map(|line| line.split(';')).find_map(|pair| {
@@ -305,12 +310,28 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     })
 }
 
+/// The browser this comes from, when somebody has signed in with it.
+pub(super) fn device(state: &AppState, headers: &HeaderMap, tls: bool) -> Option<Device> {
+    Device::parse(&state.store.secrets.devices, cookie(headers, device_cookie_name(tls))?)
+}
+
 /// The header that hands a session to a browser, or takes it back when `token` is empty.
 pub fn set_cookie(token: &str, tls: bool) -> Option<HeaderValue> {
-    let name = cookie_name(tls);
     let max_age = if token.is_empty() { 0 } else { COOKIE_MAX_SECONDS };
+    cookie_header(cookie_name(tls), token, max_age, tls)
+}
+
+/// The header that has a browser remember that `user` signed in with it, or remember it for longer.
+pub fn set_device(state: &AppState, user: &UserId, request: &RequestInfo) -> Option<HeaderValue> {
+    let known = request.device.clone().filter(|device| device.user == *user);
+    let device = known.unwrap_or_else(|| Device { user: user.clone(), id: state.entropy.bytes() });
+    let text = device.text(&state.store.secrets.devices);
+    cookie_header(device_cookie_name(request.secure), &text, device::MAX_SECONDS, request.secure)
+}
+
+fn cookie_header(name: &str, value: &str, max_age: i64, tls: bool) -> Option<HeaderValue> {
     let secure = if tls { "; Secure" } else { "" };
-    HeaderValue::from_str(&format!("{name}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={max_age}{secure}")).ok()
+    HeaderValue::from_str(&format!("{name}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={max_age}{secure}")).ok()
 }
 
 #[cfg(test)]

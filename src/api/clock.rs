@@ -7,7 +7,8 @@ use super::auth::Caller;
 use super::error::{ApiError, ErrorBody};
 use super::json::Json;
 use super::state::AppState;
-use crate::domain::refusal::{FieldErrors, Refusal};
+use super::unchecked::Unchecked;
+use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::storage::core::audit;
 use crate::storage::{Lane, hot};
@@ -47,11 +48,12 @@ pub struct Trust {
 ///
 /// The clock is trusted from now on when it agrees with `client_time` within 60 s.
 #[utoipa::path(post, path = "/clock/confirm", tag = "operations", security(("access" = ["clock:write"])), request_body = Confirmation, responses((status = 200, body = Trust), (status = 422, body = ErrorBody)))]
-pub async fn confirm(State(state): State<AppState>, caller: Caller, Json(body): Json<Confirmation>) -> Result<Json<Trust>, ApiError> {
-    let theirs = Timestamp::parse_rfc3339(&body.client_time);
-    let mut errors = FieldErrors::default();
-    errors.require(theirs.is_some(), "client_time", "must be an RFC 3339 time");
-    errors.finish()?;
+pub async fn confirm(State(state): State<AppState>, caller: Caller, body: Unchecked<Confirmation>) -> Result<Json<Trust>, ApiError> {
+    let theirs = body.check(|body, errors| {
+        let theirs = Timestamp::parse_rfc3339(&body.client_time);
+        errors.require(theirs.is_some(), "client_time", "must be an RFC 3339 time");
+        theirs
+    })?;
     let agrees = theirs.is_some_and(|theirs| state.clock.confirm(theirs));
     let draft = caller.act(state.now()).draft("clock.confirm", "");
     let draft = if agrees { draft } else { draft.refused("ClocksDisagree") };

@@ -7,13 +7,13 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
-use super::audit::time;
 use super::audit_chain::{self, ChainCheck};
 use super::audit_view::{EntryView, Views};
 use super::auth::Caller;
 use super::chunks::cell;
 use super::error::ApiError;
 use super::json::{Json, Query};
+use super::listing::{time, word};
 use super::reads;
 use super::state::AppState;
 use crate::domain::compliance::{Kind, People, Person};
@@ -38,10 +38,13 @@ const PIECE: u64 = 10_000;
 #[into_params(parameter_in = Query)]
 pub struct ReportQuery {
     /// RFC 3339: from this time on; default: 30 days before `to`.
+    #[param(value_type = Option<String>, format = DateTime)]
     from: Option<String>,
     /// RFC 3339: before this time; default: now. At most 366 days after `from`.
+    #[param(value_type = Option<String>, format = DateTime)]
     to: Option<String>,
-    /// `json` (the default) or `csv`.
+    /// `json` unless it says otherwise.
+    #[param(value_type = Option<ReportFormat>)]
     format: Option<String>,
 }
 
@@ -132,16 +135,26 @@ pub async fn report(State(state): State<AppState>, caller: Caller, Query(query):
     Ok(response)
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = ComplianceReportFormat)]
+pub enum ReportFormat {
+    Json,
+    Csv,
+}
+
 impl ReportQuery {
     fn check(&self, now: Timestamp) -> Result<(Timestamp, Timestamp, bool), ApiError> {
         let mut errors = FieldErrors::default();
         let to = time(&mut errors, "to", self.to.as_deref()).unwrap_or(now);
         let from = time(&mut errors, "from", self.from.as_deref()).unwrap_or(to.plus_seconds(-DEFAULT_DAYS * 86_400));
         let days_ms = MAX_DAYS * 86_400_000;
-        errors.require((1..=days_ms).contains(&to.since(from)), "from", "must be before `to`, by 366 days at most");
-        errors.require(matches!(self.format.as_deref(), None | Some("json" | "csv")), "format", "must be json or csv");
+        // What is compared with a time that is none says nothing.
+        let compared = errors.0.is_empty();
+        errors.require(!compared || (1..=days_ms).contains(&to.since(from)), "from", "must be before `to`, by 366 days at most");
+        let format: Option<ReportFormat> = word(&mut errors, "format", self.format.as_deref(), "json or csv");
         errors.finish()?;
-        Ok((from, to, self.format.as_deref() == Some("csv")))
+        Ok((from, to, format == Some(ReportFormat::Csv)))
     }
 }
 

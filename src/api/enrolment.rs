@@ -16,7 +16,7 @@ use super::nodes::{optional_pool, published};
 use super::rates::{Class, Payer};
 use super::shape::Shape;
 use super::signed::signed;
-use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path, Query};
+use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path, Query, Unchecked};
 use crate::crypto::{PublicKey, hex, jwt_encode, unhex};
 use crate::domain::alert::Severity;
 use crate::domain::enrolment::{
@@ -207,32 +207,30 @@ pub struct TokenMade {
 pub async fn create_token(
     State(state): State<AppState>,
     caller: Caller,
-    Json(asked): Json<TokenRequest>,
+    asked: Unchecked<TokenRequest>,
 ) -> Result<(StatusCode, Json<TokenMade>), ApiError> {
-    let mut errors = FieldErrors::default();
-    let pool = asked.pool_id.as_deref().map(|text| PoolId::parse(text).map_err(|e| errors.add("pool_id", e.to_string())));
-    let node = asked.node_id.as_deref().map(|text| NodeId::parse(text).map_err(|e| errors.add("node_id", e.to_string())));
-    errors.require(pool.is_none() || node.is_none(), "node_id", "must not be given together with pool_id");
-    // A stand-in while fields may still be wrong; the check only asks which kind it is.
-    let target = match &node {
-        Some(Ok(id)) => EnrolmentTarget::Node(id.clone()),
-        _ => EnrolmentTarget::Pool(PoolIndex(u32::MAX)),
-    };
-    let needs_approval = asked.needs_approval.unwrap_or(asked.uses > 1 && !caller.may_approve());
-    if asked.uses > 1 && !needs_approval && !caller.may_approve() {
+    let (mut new, pool) = asked.check(|asked, errors| {
+        let both = asked.pool_id.is_some() && asked.node_id.is_some();
+        let pool = optional_pool(errors, "pool_id", asked.pool_id);
+        let node = asked.node_id.and_then(|text| NodeId::parse(&text).map_err(|e| errors.add("node_id", e.to_string())).ok());
+        errors.require(!both, "node_id", "must not be given together with pool_id");
+        // A stand-in until the pool is looked up; the check only asks which kind it is.
+        let target = node.map_or(EnrolmentTarget::Pool(PoolIndex(u32::MAX)), EnrolmentTarget::Node);
+        let needs_approval = asked.needs_approval.unwrap_or(asked.uses > 1 && !caller.may_approve());
+        let new = NewToken { target, uses: asked.uses, expires_in_seconds: asked.expires_in_seconds, needs_approval };
+        new.check(errors);
+        (new, pool)
+    })?;
+    if new.uses > 1 && !new.needs_approval && !caller.may_approve() {
         return Err(Refusal::NotAllowed.into());
     }
-    let mut new = NewToken { target, uses: asked.uses, expires_in_seconds: asked.expires_in_seconds, needs_approval };
-    new.check(&mut errors);
-    errors.finish()?;
     let read = state.store.read()?;
     let mut name = None;
-    match (node, pool) {
-        (Some(Ok(id)), _) => name = Some(nodes::by_id(&read, &id)?.ok_or(Refusal::NodeNotFound)?.name),
-        (_, pool) => {
-            let id = pool.and_then(Result::ok).map_or_else(|| PoolId::parse(DEFAULT_POOL_ID).map_err(|_| Refusal::PoolNotFound), Ok)?;
-            new.target = EnrolmentTarget::Pool(pools::by_id(&read, &id)?.ok_or(Refusal::PoolNotFound)?.index);
-        }
+    if let EnrolmentTarget::Node(id) = &new.target {
+        name = Some(nodes::by_id(&read, id)?.ok_or(Refusal::NodeNotFound)?.name);
+    } else {
+        let id = pool.map_or_else(|| PoolId::parse(DEFAULT_POOL_ID).map_err(|_| Refusal::PoolNotFound), Ok)?;
+        new.target = EnrolmentTarget::Pool(pools::by_id(&read, &id)?.ok_or(Refusal::PoolNotFound)?.index);
     }
     let now = state.now();
     let id = EnrolmentId::new(state.entropy.uuid(now.wall.0));

@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 
 use super::error::ApiError;
 use super::shape::Shape;
+use super::unchecked::Unchecked;
 use super::words;
 
 /// Largest body (requirements: `MAX_REQUEST_SIZE`).
@@ -26,7 +27,7 @@ pub const MAX_DEPTH: usize = 64;
 /// A body that trickles in slower is not waited for.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Extracts a request body, answers a response body. Request structs carry `#[serde(deny_unknown_fields)]`.
+/// Extracts a request body that no rule has anything to say about (`Unchecked` is for the others), answers a response body. Request structs carry `#[serde(deny_unknown_fields)]`.
 #[derive(Debug, Clone, Copy)]
 pub struct Json<T>(pub T);
 
@@ -48,13 +49,17 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Json<T>, ApiError> {
-        check_type(request.headers())?;
-        check_plain(request.headers())?;
-        let shape = request.extensions().get::<Shape>().cloned().unwrap_or_default();
-        let body = read_body(request.into_body(), BODY_LIMIT_BYTES).await?;
-        let value = parse(&body).map_err(|error| if is_shallow(&body) { shape.complete(error, &body) } else { error })?;
-        shape.refuse_lists(&body).map(|()| Json(value))
+        read(request).await?.parsed().map(Json)
     }
+}
+
+/// The body of a request, with what was found wrong with it when it is refused.
+pub async fn read<T: DeserializeOwned>(request: Request) -> Result<Unchecked<T>, ApiError> {
+    check_type(request.headers())?;
+    check_plain(request.headers())?;
+    let shape = request.extensions().get::<Shape>().cloned().unwrap_or_default();
+    let body = read_body(request.into_body(), BODY_LIMIT_BYTES).await?;
+    Ok(Unchecked::of(shape, body))
 }
 
 /// The whole body, when it is no larger than `limit_bytes` and arrives in time.
@@ -152,7 +157,7 @@ fn write_canonical(text: &str, out: &mut Vec<u8>) -> serde_json::Result<()> {
 }
 
 /// No value lies deeper than `MAX_DEPTH`. Looks at brackets outside of strings only: what is no JSON is the parser's to refuse.
-fn is_shallow(bytes: &[u8]) -> bool {
+pub fn is_shallow(bytes: &[u8]) -> bool {
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
     for byte in bytes {
         match byte {

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::domain::refusal::FieldErrors;
+use crate::domain::time::Timestamp;
 
 /// Longest search text, in characters.
 pub const MAX_SEARCH: usize = 100;
@@ -53,6 +54,13 @@ impl<S: DeserializeOwned> Asked<S> {
     pub fn finds(&self, texts: &[&str]) -> bool {
         found(self.search.as_ref(), texts)
     }
+}
+
+/// A time; None when it is absent or wrong, which `errors` then says.
+pub fn time(errors: &mut FieldErrors, field: &str, text: Option<&str>) -> Option<Timestamp> {
+    let parsed = text.map(Timestamp::parse_rfc3339);
+    errors.require(parsed != Some(None), field, "must be a time such as 2026-01-31T12:00:00Z");
+    parsed.flatten()
 }
 
 /// True for descending.

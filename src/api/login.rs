@@ -13,6 +13,7 @@ use super::passwords;
 use super::state::AppState;
 use super::two_factor;
 use crate::domain::audit::Actor;
+use crate::domain::ids::UserId;
 use crate::domain::refusal::Refusal;
 use crate::domain::session::{BEARER_SECONDS, COOKIE_IDLE_SECONDS, Carrier, token_hash};
 use crate::domain::time::Timestamp;
@@ -71,6 +72,8 @@ pub struct LoginAnswer {
 /// Sign in
 ///
 /// Answers a token for programs and sets a session cookie. A browser, which names itself by `Origin` or `Sec-Fetch-*`, gets the cookie alone.
+/// A second cookie says for 400 days that somebody has signed in with this browser: it opens nothing, and whatever others try behind the same
+/// address does not keep this browser from signing in again.
 /// An account with a second factor wants `totp`; without it, a right password is answered with TotpNeeded. Each code is accepted once.
 /// Failed attempts are answered slower and slower (429).
 #[utoipa::path(post, path = "/auth/login", tag = "people", request_body = LoginRequest, security(()), responses(
@@ -89,8 +92,9 @@ pub async fn login(
     two_factor::succeeded(&state, &user, &request);
     let expires_in = if tokens.access_token.is_some() { BEARER_SECONDS } else { COOKIE_IDLE_SECONDS };
     let token_type = tokens.access_token.is_some().then_some("Bearer");
+    let cookies = signed_in(&state, &tokens, &user.id, &request);
     let answer = LoginAnswer { access_token: tokens.access_token, token_type, expires_in, user: UserView::from(&user) };
-    Ok((set_cookie(&tokens.cookie, &request), Json(answer)))
+    Ok((cookies, Json(answer)))
 }
 
 /// Programs send neither header, and browsers one of them with every request that changes something.
@@ -138,9 +142,15 @@ pub async fn sign_in(
     Ok(tokens)
 }
 
-/// The header that hands over a session, or takes it back when `token` is empty.
-pub fn set_cookie(token: &str, request: &RequestInfo) -> AppendHeaders<Option<(HeaderName, HeaderValue)>> {
-    AppendHeaders(auth::set_cookie(token, request.secure).map(|value| (header::SET_COOKIE, value)))
+/// The cookies of who has just signed in: the session's, and the browser's.
+pub fn signed_in(state: &AppState, tokens: &Tokens, user: &UserId, request: &RequestInfo) -> AppendHeaders<Vec<(HeaderName, HeaderValue)>> {
+    let cookies = [auth::set_cookie(&tokens.cookie, request.secure), auth::set_device(state, user, request)];
+    AppendHeaders(cookies.into_iter().flatten().map(|value| (header::SET_COOKIE, value)).collect())
+}
+
+/// The header that takes a browser's session back.
+pub fn signed_out(request: &RequestInfo) -> AppendHeaders<Option<(HeaderName, HeaderValue)>> {
+    AppendHeaders(auth::set_cookie("", request.secure).map(|value| (header::SET_COOKIE, value)))
 }
 
 /// Sign out
@@ -151,7 +161,7 @@ pub async fn logout(State(state): State<AppState>, caller: Caller) -> Result<imp
     let session = caller.session.ok_or(Refusal::NotSignedIn)?;
     let act = caller.act(state.now());
     state.store.write(move |tx| people::sign_out(tx, &session.token_hash, &act)).await?;
-    Ok((StatusCode::NO_CONTENT, set_cookie("", &caller.request), ()))
+    Ok((StatusCode::NO_CONTENT, signed_out(&caller.request), ()))
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]

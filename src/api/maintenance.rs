@@ -11,9 +11,10 @@ use super::nodes::{node_id, published};
 use super::page::{Page, PageQuery, Pagination};
 use super::reads::{self, Names, Person};
 use super::state::AppState;
+use super::unchecked::Unchecked;
 use crate::domain::maintenance::{Asked, MAINTENANCE_SLOTS, Origin, SLOTS_PER_MINUTE, State, slot_from};
 use crate::domain::maintenance_window::{NextWindow, next_window};
-use crate::domain::refusal::{FieldErrors, Refusal};
+use crate::domain::refusal::Refusal;
 use crate::domain::time::{Slot, Timestamp};
 use crate::live::Change;
 use crate::storage::core::maintenance::{self, Numbered};
@@ -135,17 +136,17 @@ pub async fn plan(
     Extracted(state): Extracted<AppState>,
     caller: Caller,
     Path(id): Path<String>,
-    Json(asked): Json<MaintenanceRequest>,
+    asked: Unchecked<MaintenanceRequest>,
 ) -> Result<(StatusCode, Json<PeriodView>), ApiError> {
     let id = node_id(&id)?;
-    let mut errors = FieldErrors::default();
-    let from = asked.from.map(|text| Timestamp::parse_rfc3339(&text));
-    errors.require(from != Some(None), "from", "must be a time as in RFC 3339: 2026-09-21T02:00:00Z");
-    let length = asked.duration_minutes.is_none_or(|minutes| (1..=MAX_MINUTES).contains(&minutes));
-    errors.require(length, "duration_minutes", format!("must be 1 to {MAX_MINUTES}"));
-    errors.finish()?;
-    let slots = asked.duration_minutes.map(|minutes| minutes.saturating_mul(SLOTS_PER_MINUTE));
-    let asked = Asked { from: from.flatten().map(slot_from), slots, origin: Origin::Planned, at_once: caller.may_approve() };
+    let asked = asked.check(|asked, errors| {
+        let from = asked.from.map(|text| Timestamp::parse_rfc3339(&text));
+        errors.require(from != Some(None), "from", "must be a time as in RFC 3339: 2026-09-21T02:00:00Z");
+        let length = asked.duration_minutes.is_none_or(|minutes| (1..=MAX_MINUTES).contains(&minutes));
+        errors.require(length, "duration_minutes", format!("must be 1 to {MAX_MINUTES}"));
+        let slots = asked.duration_minutes.map(|minutes| minutes.saturating_mul(SLOTS_PER_MINUTE));
+        Asked { from: from.flatten().map(slot_from), slots, origin: Origin::Planned, at_once: caller.may_approve() }
+    })?;
     let (act, directory) = (caller.act(state.now()), state.store.directory.clone());
     let (node, planned) = state.store.write(move |tx| maintenance::plan(tx, &directory, &act, &id, &asked)).await?;
     published(&state, &node.id, Change::Updated);

@@ -14,6 +14,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::auth;
 use super::buckets::Standing;
 use super::error::ApiError;
 use super::metrics;
@@ -23,6 +24,7 @@ use super::state::AppState;
 use crate::clock::Stopwatch;
 use crate::crypto::Entropy;
 use crate::domain::audit::{Act, Actor, Draft, Seed};
+use crate::domain::device::Device;
 use crate::domain::security::is_failed_proof;
 use crate::domain::time::{Now, Timestamp};
 use crate::live::network;
@@ -44,6 +46,8 @@ pub struct RequestInfo {
     pub address: IpAddr,
     /// The person's end speaks TLS: cookies get `Secure` and the `__Host-` name.
     pub secure: bool,
+    /// The browser is one that somebody has signed in with.
+    pub device: Option<Device>,
     /// What the caller's program calls itself, cut to `USER_AGENT_LEN`.
     pub user_agent: Option<String>,
     /// Filled when somebody turns out to be signed in, so that a refusal is recorded with who was refused.
@@ -60,6 +64,7 @@ impl Default for RequestInfo {
             request_id: String::new(),
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             secure: false,
+            device: None,
             user_agent: None,
             actor: Arc::default(),
             name: Arc::default(),
@@ -109,7 +114,8 @@ pub async fn observe(State(state): State<AppState>, mut request: Request, next: 
     let watch = Stopwatch::start();
     let (request_id, user_agent) = (request_id(&state, request.headers()), user_agent(request.headers()));
     let (address, secure) = (address(&request), is_secure(&request));
-    let info = RequestInfo { request_id, user_agent, address, secure, ..RequestInfo::default() };
+    let device = auth::device(&state, request.headers(), secure);
+    let info = RequestInfo { request_id, user_agent, address, secure, device, ..RequestInfo::default() };
     let hsts = wants_hsts(&state, &request);
     request.extensions_mut().insert(info.clone());
     let method = request.method().clone();

@@ -38,6 +38,7 @@ pub mod ledger;
 pub mod listing;
 pub mod login;
 pub mod maintenance;
+mod mend;
 pub mod metrics;
 pub mod middleware;
 pub mod node_actions;
@@ -84,6 +85,7 @@ pub mod thresholds;
 pub mod tls;
 pub mod tokens;
 pub mod two_factor;
+mod unchecked;
 pub mod uptime;
 pub mod words;
 pub mod workload_view;
@@ -96,6 +98,7 @@ pub use openapi::openapi_json;
 pub use page::{Page, PageQuery, Pagination};
 pub use settings::{Configuration, SettingSource, SettingView};
 pub use state::{ApiSettings, AppState, Parts, Transport};
+pub use unchecked::Unchecked;
 
 use crate::live::REFUSALS_FLUSH;
 use axum::Router;
@@ -257,6 +260,8 @@ mod admin_tests;
 mod audit_tests;
 #[cfg(test)]
 mod evidence_tests;
+#[cfg(test)]
+mod field_tests;
 #[cfg(test)]
 mod fleet_tests;
 #[cfg(test)]

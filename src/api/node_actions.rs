@@ -11,8 +11,9 @@ use super::json::Json;
 use super::node_view::NodeViews;
 use super::nodes::{node_id, published};
 use super::state::AppState;
+use super::unchecked::Unchecked;
 use crate::domain::node::Status;
-use crate::domain::refusal::{FieldErrors, Refusal};
+use crate::domain::refusal::Refusal;
 use crate::live::Change;
 use crate::storage::core::node_actions::{self, Action, MAX_NODES};
 
@@ -75,11 +76,12 @@ pub struct NodeActionsAnswer {
 pub async fn act(
     State(state): State<AppState>,
     caller: Caller,
-    Json(body): Json<NodeActionsRequest>,
+    body: Unchecked<NodeActionsRequest>,
 ) -> Result<Json<NodeActionsAnswer>, ApiError> {
-    let mut errors = FieldErrors::default();
-    errors.require((1..=MAX_NODES).contains(&body.node_ids.len()), "node_ids", format!("must have 1 to {MAX_NODES} ids"));
-    errors.finish()?;
+    let body = body.check(|body, errors| {
+        errors.require((1..=MAX_NODES).contains(&body.node_ids.len()), "node_ids", format!("must have 1 to {MAX_NODES} ids"));
+        body
+    })?;
     let action = match body.action {
         NodeAction::Start => Action::Start,
         NodeAction::Stop => Action::Stop,

@@ -3,9 +3,9 @@
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
-use super::alerts::{descending, time};
 use super::error::{ApiError, ErrorBody};
 use super::json::{Json, Path, Query};
+use super::listing::{Order, descending, time, word};
 use super::page::{Page, PageQuery, Pagination};
 use super::reads::{self, Names, Person};
 use super::state::AppState;
@@ -22,23 +22,24 @@ pub struct HistoryQuery {
     #[param(value_type = Option<Kind>)]
     kind: Option<String>,
     /// At or after; RFC 3339.
+    #[param(value_type = Option<String>, format = DateTime)]
     from: Option<String>,
     /// Before; RFC 3339.
+    #[param(value_type = Option<String>, format = DateTime)]
     to: Option<String>,
-    /// `desc` (default) or `asc`.
+    /// Descending unless it says otherwise.
+    #[param(value_type = Option<Order>)]
     order: Option<String>,
 }
 
 impl HistoryQuery {
     fn check(self) -> Result<(Filter, bool), Refusal> {
         let mut errors = FieldErrors::default();
-        let category: Option<Category> = self.category.as_ref().and_then(|text| serde_json::from_value(text.as_str().into()).ok());
-        errors.require(category.is_some() == self.category.is_some(), "category", "must be a category of events");
-        let kind: Option<Kind> = self.kind.as_ref().and_then(|text| serde_json::from_value(text.as_str().into()).ok());
-        errors.require(kind.is_some() == self.kind.is_some(), "kind", "must be a kind of events");
+        let category: Option<Category> = word(&mut errors, "category", self.category.as_deref(), "a category of events");
+        let kind: Option<Kind> = word(&mut errors, "kind", self.kind.as_deref(), "a kind of events");
         let (from, to) = (time(&mut errors, "from", self.from.as_deref()), time(&mut errors, "to", self.to.as_deref()));
         errors.require(from.zip(to).is_none_or(|(from, to)| from < to), "from", "must be before to");
-        let descending = descending(&mut errors, self.order.as_deref());
+        let descending = descending(&mut errors, self.order.as_deref(), Order::Desc);
         errors.finish()?;
         Ok((Filter { category, kind, from, to }, descending))
     }

@@ -12,7 +12,7 @@ use super::listing::{MAX_SEARCH, Order, descending, found, search, word};
 use super::node_row::{self, NodeRow, Shown};
 use super::node_view::{NodeView, NodeViews, show, show_by_id};
 use super::reads;
-use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path, Query};
+use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path, Query, Unchecked};
 use crate::domain::ids::{NodeId, NodeIndex, PoolId};
 use crate::domain::maintenance_window::zone_of;
 use crate::domain::node::{HardwareInfo, Location, Node, NodeConfiguration, NodeType, Status};
@@ -59,6 +59,7 @@ pub struct NodeQuery {
     #[param(max_length = 100)]
     search: Option<String>,
     /// Nodes with this capability: `gpu`, `architecture:aarch64`.
+    #[param(max_length = 100)]
     capability: Option<String>,
 }
 
@@ -112,7 +113,7 @@ impl NodeQuery {
             capability: self.capability.filter(|text| !text.is_empty()),
         };
         errors.require(
-            wanted.capability.as_ref().is_none_or(|text| text.len() <= MAX_SEARCH),
+            wanted.capability.as_ref().is_none_or(|text| text.chars().count() <= MAX_SEARCH),
             "capability",
             "must have at most 100 characters",
         );
@@ -223,20 +224,20 @@ pub struct NodeCreateRequest {
 pub async fn create(
     State(state): State<AppState>,
     caller: Caller,
-    Json(asked): Json<NodeCreateRequest>,
+    asked: Unchecked<NodeCreateRequest>,
 ) -> Result<(StatusCode, Json<Shown>), ApiError> {
-    let mut errors = FieldErrors::default();
-    let pool = optional_pool(&mut errors, "initial_pool_id", asked.initial_pool_id);
-    let new = NewNode {
-        name: asked.name,
-        node_type: asked.node_type,
-        hardware: asked.hardware_info.map(|Strict(hardware)| hardware),
-        location: asked.location,
-        pool,
-        configuration: asked.configuration.unwrap_or_default(),
-    };
-    new.check(&mut errors);
-    errors.finish()?;
+    let new = asked.check(|asked, errors| {
+        let new = NewNode {
+            name: asked.name,
+            node_type: asked.node_type,
+            hardware: asked.hardware_info.map(|Strict(hardware)| hardware),
+            location: asked.location,
+            pool: optional_pool(errors, "initial_pool_id", asked.initial_pool_id),
+            configuration: asked.configuration.unwrap_or_default(),
+        };
+        new.check(errors);
+        new
+    })?;
     let now = state.now();
     let (id, act) = (NodeId::new(state.entropy.uuid(now.wall.0)), caller.act(now));
     let (directory, max_nodes) = (state.store.directory.clone(), state.settings().max_nodes);
@@ -292,32 +293,30 @@ pub async fn update(
     State(state): State<AppState>,
     caller: Caller,
     Path(id): Path<String>,
-    Json(asked): Json<NodeUpdateRequest>,
+    asked: Unchecked<NodeUpdateRequest>,
 ) -> Result<Json<Shown>, ApiError> {
     let id = node_id(&id)?;
-    let mut errors = FieldErrors::default();
-    let pool = optional_pool(&mut errors, "pool_id", asked.pool_id);
-    let status = asked.status.map(|text| status_change(&text, caller.may_approve())).transpose();
-    let mut change = NodeChange {
-        name: asked.name,
-        node_type: asked.node_type,
-        location: asked.location,
-        configuration: asked.configuration,
-        pool,
-        status: None,
-    };
     let before = nodes::by_id(&state.store.read()?, &id)?.ok_or(Refusal::NodeNotFound)?;
-    change.check(&mut errors, before.hardware.as_ref());
-    change.status = match status {
-        Ok(status) => status,
+    let (mut change, status) = asked.check(|asked, errors| {
+        let change = NodeChange {
+            name: asked.name,
+            node_type: asked.node_type,
+            location: asked.location,
+            configuration: asked.configuration,
+            pool: optional_pool(errors, "pool_id", asked.pool_id),
+            status: None,
+        };
+        change.check(errors, before.hardware.as_ref());
+        let status = asked.status.map(|text| status_change(&text, caller.may_approve())).transpose();
         // Alone it has a name of its own; among others it is one more field.
-        Err(why) if errors.0.is_empty() => return Err(why.into()),
-        Err(why) => {
+        if let Err(why) = &status
+            && !errors.0.is_empty()
+        {
             errors.add("status", why.to_string());
-            None
         }
-    };
-    errors.finish()?;
+        (change, status)
+    })?;
+    change.status = status?;
     let (act, directory) = (caller.act(state.now()), state.store.directory.clone());
     let node = state.store.write(move |tx| nodes::update(tx, &directory, &act, &id, &change)).await?;
     let window = |node: &Node| (node.configuration.maintenance_window, zone_of(node));

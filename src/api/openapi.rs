@@ -12,6 +12,10 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 use utoipa_axum::router::OpenApiRouter;
 
 use super::access::{self, NODE_ACCESS, NodeAccess, Rule};
+use super::alerts::{AlertSort, AskedState as AlertStateAsked};
+use super::audit::AuditSort;
+use super::audit_export::Format as AuditExportFormat;
+use super::compliance::ReportFormat as ComplianceReportFormat;
 use super::enrolment::{TokenSort, TokenStatus};
 use super::error::ErrorBody;
 use super::examples;
@@ -20,6 +24,7 @@ use super::listing::Order as ListOrder;
 use super::nodes::Sort as NodeSort;
 use super::payouts::Sort as PayoutSort;
 use super::people::{Sort as UserSort, UserStatus};
+use super::pool_metrics::OverlayRange;
 use super::pools::Sort as PoolSort;
 use super::resources::{MetricType, TimeRange};
 use super::state::AppState;
@@ -34,7 +39,7 @@ use crate::wire::{HEADER_NODE, HEADER_SIGNATURE};
     // Schemas of query parameters are not found through their routes.
     components(schemas(
         ErrorBody, HistoryRange, Metric, MetricType, Scope, TimeRange, ListOrder, NodeSort, PoolSort, UserSort, UserStatus, TokenSort,
-        TokenStatus, PayoutSort
+        TokenStatus, PayoutSort, AlertSort, AlertStateAsked, AuditSort, AuditExportFormat, ComplianceReportFormat, OverlayRange
     ))
 )]
 struct Head;

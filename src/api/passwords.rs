@@ -10,7 +10,7 @@ use super::middleware::RequestInfo;
 use super::state::AppState;
 use crate::crypto::{self, Entropy, SecretKey};
 use crate::domain::refusal::Refusal;
-use crate::domain::session::{Network, Throttle};
+use crate::domain::session::{Network, Place, Throttle};
 use crate::domain::time::Now;
 use crate::domain::user::{PasswordHash, User, username_key};
 use crate::storage::core::people;
@@ -26,7 +26,7 @@ const MAX_USERNAME_BYTES: usize = 64;
 /// Which queue a run waits in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line {
-    /// Who is signed in, has the setup code, or tries an account from where it has signed in before.
+    /// Who is signed in, has the setup code, or tries an account from where, or with what, it has signed in before.
     Known,
     /// Anybody. However many they are, those who are known wait for two of them at most.
     Strangers,
@@ -80,13 +80,13 @@ pub struct Attempts(Arc<Mutex<Throttle>>);
 
 impl Attempts {
     /// To be called before an attempt is judged; counts it as failed.
-    pub fn attempt(&self, account: &str, address: IpAddr, known: bool, now: Now) -> Result<(), ApiError> {
-        let wait = self.0.lock().unwrap_or_else(PoisonError::into_inner).attempt(account, address, known, now.boot);
+    pub fn attempt(&self, account: &str, place: Place, now: Now) -> Result<(), ApiError> {
+        let wait = self.0.lock().unwrap_or_else(PoisonError::into_inner).attempt(account, place, now.boot);
         wait.map_err(|wait_ms| ApiError::throttled(u32::try_from(wait_ms.div_euclid(1_000) + 1).unwrap_or(u32::MAX)))
     }
 
-    pub fn succeeded(&self, account: &str, address: IpAddr) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).succeeded(account, address);
+    pub fn succeeded(&self, account: &str, place: Place) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).succeeded(account, place);
     }
 }
 
@@ -99,15 +99,24 @@ pub fn network_hash(state: &AppState, user: &User, address: IpAddr) -> [u8; 16] 
     short
 }
 
-/// The person has signed in from there before.
-pub fn is_home(state: &AppState, user: &User, address: IpAddr) -> Result<bool, ApiError> {
-    Ok(people::knows_network(&state.store.read()?, &user.id, &network_hash(state, user, address))?)
+/// What this person is to wherever the request comes from.
+pub fn place(state: &AppState, user: &User, request: &RequestInfo) -> Result<Place, ApiError> {
+    let at_home = at_home(user, request);
+    let Place::Home(network) = at_home else { return Ok(at_home) };
+    let known = people::knows_network(&state.store.read()?, &user.id, &network_hash(state, user, request.address))?;
+    Ok(if known { at_home } else { Place::Stranger(network) })
+}
+
+/// The same of somebody who has just proved to be this person.
+pub fn at_home(user: &User, request: &RequestInfo) -> Place {
+    let device = request.device.as_ref().filter(|device| device.user == user.id);
+    device.map_or(Place::Home(Network::of(request.address)), |device| Place::Device(device.id))
 }
 
 /// The person with this name and password, where the password is all that is asked for.
 pub async fn check(state: &AppState, request: &RequestInfo, username: &str, password: &str) -> Result<User, ApiError> {
     let user = judge(state, request, username, password).await?;
-    state.attempts.succeeded(&username_key(username), request.address);
+    state.attempts.succeeded(&username_key(username), at_home(&user, request));
     Ok(user)
 }
 
@@ -117,10 +126,13 @@ pub async fn judge(state: &AppState, request: &RequestInfo, username: &str, pass
     let sane = username.len() <= MAX_USERNAME_BYTES && password.len() <= MAX_PASSWORD_BYTES;
     let account = if sane { username_key(username) } else { String::new() };
     let user = people::user_by_name(&state.store.read()?, &account)?;
-    let known = user.as_ref().map_or(Ok(false), |user| is_home(state, user, request.address))?;
-    state.attempts.attempt(&account, request.address, known, state.now())?;
+    let place = match &user {
+        Some(user) => place(state, user, request)?,
+        None => Place::Stranger(Network::of(request.address)),
+    };
+    state.attempts.attempt(&account, place, state.now())?;
     let salt = user.as_ref().map_or([0; 16], |user| user.password.salt);
-    let line = if known { Line::Known } else { Line::Strangers };
+    let line = if matches!(place, Place::Stranger(_)) { Line::Strangers } else { Line::Known };
     let key = state.stretching.stretch(line, if sane { password } else { "" }, salt).await?;
     let about = user.as_ref().map(|user| user.id.to_string());
     match user.filter(|user| sane && !user.disabled && crypto::equal(&user.password.hash, &key.0)) {

@@ -11,11 +11,12 @@ use super::listing::{Order, descending, word};
 use super::page::{Page, PageQuery, Pagination};
 use super::reads::{self, Names};
 use super::state::AppState;
+use super::unchecked::Unchecked;
 use crate::domain::address::{AddressRecord, PayoutAddress};
 use crate::domain::ledger::Settlement;
 use crate::domain::money::Currency;
 use crate::domain::payout::{self, Payout, Status};
-use crate::domain::refusal::{FieldError, FieldErrors, Refusal};
+use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::scope::Scope;
 use crate::domain::time::{Now, Timestamp};
 use crate::live::Job;
@@ -76,10 +77,11 @@ pub async fn set_address(
     State(state): State<AppState>,
     caller: Caller,
     Path(id): Path<String>,
-    Json(new): Json<NewAddress>,
+    new: Unchecked<NewAddress>,
 ) -> Result<Json<AddressView>, ApiError> {
     let node = reads::node(&state, &id)?;
-    let address = payable(&new)?;
+    let (address, currency) = new.check(|new, errors| (payable(&new, errors), new.currency))?;
+    let Some(address) = address else { return Err(ApiError::panicked()) };
     let now = state.now();
     if !now.trusted {
         // The wait would count from a time that nobody vouches for.
@@ -88,18 +90,18 @@ pub async fn set_address(
     let fresh = AddressRecord::register(None, address, now, state.settings().address_cooldown_hours);
     let store = &state.store;
     let sealed = SealedAddress::seal(&store.secrets, &store.entropy, node.index, &fresh)?;
-    let remark = format!("{} address {}", new.currency, fresh.address.masked());
+    let remark = format!("{currency} address {}", fresh.address.masked());
     let draft = caller.act(now).draft("payout_address.set", node.id.as_str()).because(remark);
     let secrets = store.secrets.clone();
     let record = store.write(move |tx| payouts::register_address(tx, &secrets, &node.id, &fresh, &sealed, draft.clone())).await?;
     Ok(Json(AddressView::new(&record, now)))
 }
 
-fn payable(new: &NewAddress) -> Result<PayoutAddress, Refusal> {
+fn payable(new: &NewAddress, errors: &mut FieldErrors) -> Option<PayoutAddress> {
     let parsed = PayoutAddress::parse(new.address.trim(), new.currency);
     // Nothing is paid by a wallet of this manager yet, so there is none to keep out.
     let checked = parsed.and_then(|address| address.check_payable(&[]).map(|()| address));
-    checked.map_err(|why| Refusal::Invalid(vec![FieldError { field: "address".to_owned(), message: why.to_string() }]))
+    checked.map_err(|why| errors.add("address", why.to_string())).ok()
 }
 
 /// A payout to one node.

@@ -12,6 +12,7 @@ use super::login::UserView;
 use super::page::{Page, PageQuery, Pagination};
 use super::passwords;
 use super::state::AppState;
+use super::unchecked::Unchecked;
 use crate::domain::ids::UserId;
 use crate::domain::password::check_password;
 use crate::domain::refusal::{FieldErrors, Refusal};
@@ -99,14 +100,15 @@ pub struct NewUser {
 pub async fn create(
     State(state): State<AppState>,
     caller: Caller,
-    Json(body): Json<NewUser>,
+    body: Unchecked<NewUser>,
 ) -> Result<(StatusCode, Json<UserView>), ApiError> {
     let (_, own) = caller.person(Role::Admin)?;
+    let body = body.check(|body, errors| {
+        check_username(errors, &body.username);
+        check_password(errors, "password", &body.password, &[&body.username]);
+        body
+    })?;
     caller.require(own.max(body.role))?;
-    let mut errors = FieldErrors::default();
-    check_username(&mut errors, &body.username);
-    check_password(&mut errors, "password", &body.password, &[&body.username]);
-    errors.finish()?;
     let password = state.stretching.hash(&state.entropy, &body.password).await?;
     let now = state.now();
     let id = UserId::new(state.entropy.uuid(now.wall.0));
@@ -138,10 +140,20 @@ pub async fn update(
     State(state): State<AppState>,
     caller: Caller,
     Path(id): Path<String>,
-    Json(body): Json<UserUpdate>,
+    body: Unchecked<UserUpdate>,
 ) -> Result<Json<UserView>, ApiError> {
     let (own_id, own_role) = caller.person(Role::Viewer)?;
     let id = user_id(&id)?;
+    if id != own_id {
+        caller.require(Role::Admin)?;
+    }
+    let user = people::user(&state.store.read()?, &id)?;
+    let body = body.check(|body, errors| {
+        if let Some(password) = &body.password {
+            check_password(errors, "password", password, user.as_ref().map(|user| user.username.as_str()).as_slice());
+        }
+        body
+    })?;
     let own_password_only = id == own_id && body.password.is_some() && body.role.is_none() && body.disabled.is_none();
     match &body.current_password {
         Some(current) if own_password_only => confirm_password(&state, &caller, current).await?,
@@ -149,12 +161,6 @@ pub async fn update(
         None if id == own_id && body.password.is_some() => return Err(Refusal::FreshFactorNeeded.into()),
         _ => caller.require(Role::Admin)?,
     }
-    let mut errors = FieldErrors::default();
-    if let Some(password) = &body.password {
-        let user = people::user(&state.store.read()?, &id)?;
-        check_password(&mut errors, "password", password, user.as_ref().map(|user| user.username.as_str()).as_slice());
-    }
-    errors.finish()?;
     let password = match &body.password {
         Some(password) => Some(state.stretching.hash(&state.entropy, password).await?),
         None => None,
@@ -187,7 +193,9 @@ pub async fn confirm_password(state: &AppState, caller: &Caller, password: &str)
     let user = people::user(&state.store.read()?, &id)?.ok_or(Refusal::NotSignedIn)?;
     match passwords::check(state, &caller.request, &user.username, password).await {
         Ok(_) => Ok(()),
-        Err(error) if error.name == Refusal::WrongCredentials.name() => Err(Refusal::FreshFactorNeeded.into()),
+        Err(error) if error.name == Refusal::WrongCredentials.name() => {
+            Err(ApiError { message: "the password is wrong".to_owned(), ..Refusal::FreshFactorNeeded.into() })
+        }
         Err(error) => Err(error),
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{ApiError, ErrorBody};
 use super::json::{Json, Path, Query};
+use super::listing::word;
 use super::pools::pool_id;
 use super::reads;
 use super::state::AppState;
@@ -25,27 +26,40 @@ pub struct OverlayQuery {
     /// Default: `cpu`.
     #[param(value_type = Option<Metric>)]
     metric: Option<String>,
-    /// `1h` (default), `24h`, `7d` or `30d`: steps of 30 s, 5 min, 1 h and 3 h.
+    /// Default: `1h`. Steps of 30 s, 5 min, 1 h and 3 h.
+    #[param(value_type = Option<OverlayRange>)]
     range: Option<String>,
+}
+
+/// How far back lines go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[schema(default = "1h")]
+pub enum OverlayRange {
+    #[serde(rename = "1h")]
+    Hour,
+    #[serde(rename = "24h")]
+    Day,
+    #[serde(rename = "7d")]
+    Week,
+    #[serde(rename = "30d")]
+    Month,
 }
 
 impl OverlayQuery {
     /// The metric, and slots of the range and of a step.
     fn check(self) -> Result<(Metric, u32, u32), Refusal> {
         let mut errors = FieldErrors::default();
-        let metric = self.metric.map_or(Some(Metric::Cpu), |text| serde_json::from_value(text.into()).ok());
-        errors.require(metric.is_some(), "metric", "must be cpu, memory, disk, network_in, network_out or temperature");
-        let shape = match self.range.as_deref() {
-            None | Some("1h") => Some((120, 1)),
-            Some("24h") => Some((2_880, 10)),
-            Some("7d") => Some((7 * 2_880, 120)),
-            Some("30d") => Some((30 * 2_880, 360)),
-            Some(_) => None,
-        };
-        errors.require(shape.is_some(), "range", "must be 1h, 24h, 7d or 30d");
+        let metrics = "cpu, memory, disk, network_in, network_out or temperature";
+        let metric = word(&mut errors, "metric", self.metric.as_deref(), metrics).unwrap_or(Metric::Cpu);
+        let range = word(&mut errors, "range", self.range.as_deref(), "1h, 24h, 7d or 30d").unwrap_or(OverlayRange::Hour);
         errors.finish()?;
-        let (slots, step) = shape.unwrap_or((120, 1));
-        Ok((metric.unwrap_or(Metric::Cpu), slots, step))
+        let (slots, step) = match range {
+            OverlayRange::Hour => (120, 1),
+            OverlayRange::Day => (2_880, 10),
+            OverlayRange::Week => (7 * 2_880, 120),
+            OverlayRange::Month => (30 * 2_880, 360),
+        };
+        Ok((metric, slots, step))
     }
 }
 

@@ -11,7 +11,7 @@ use super::node_row::Shown;
 use super::node_view::{NodeView, show};
 use super::nodes::{node_id, published};
 use super::pool_health::{PoolHealthView, PoolsHealth};
-use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path, Query};
+use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path, Query, Unchecked};
 use crate::domain::ids::{NodeId, PoolId, PoolIndex};
 use crate::domain::money::{Currency, Units};
 use crate::domain::node::ResourceLimits;
@@ -244,24 +244,25 @@ fn may_price(caller: &Caller) -> Result<(), ApiError> {
 pub async fn create(
     State(state): State<AppState>,
     caller: Caller,
-    Json(asked): Json<NodePoolCreateRequest>,
+    asked: Unchecked<NodePoolCreateRequest>,
 ) -> Result<(StatusCode, Json<PoolView>), ApiError> {
-    let mut errors = FieldErrors::default();
     let default = pools::by_id(&state.store.read()?, &pool_id(DEFAULT_POOL_ID)?)?.ok_or(Refusal::PoolNotFound)?;
     let default = *default.pricing.latest();
-    let new = NewPool {
-        name: asked.name,
-        description: asked.description,
-        max_nodes: asked.max_nodes.unwrap_or(state.settings().max_nodes_per_pool),
-        resource_limits: asked.resource_limits,
-        auto_scaling: asked.auto_scaling,
-        scaling_policy: asked.scaling_policy,
-        pricing: asked.pricing.map_or(default, |pricing| pricing.new_pricing(&mut errors, default)),
-    };
     let now = state.now();
     let id = PoolId::new(state.entropy.uuid(now.wall.0));
-    new.clone().into_pool(id.clone(), PoolIndex(u32::MAX), now.wall).check(&mut errors);
-    errors.finish()?;
+    let new = asked.check(|asked, errors| {
+        let new = NewPool {
+            name: asked.name,
+            description: asked.description,
+            max_nodes: asked.max_nodes.unwrap_or(state.settings().max_nodes_per_pool),
+            resource_limits: asked.resource_limits,
+            auto_scaling: asked.auto_scaling,
+            scaling_policy: asked.scaling_policy,
+            pricing: asked.pricing.map_or(default, |pricing| pricing.new_pricing(errors, default)),
+        };
+        new.clone().into_pool(id.clone(), PoolIndex(u32::MAX), now.wall).check(errors);
+        new
+    })?;
     if new.pricing != default {
         may_price(&caller)?;
     }
@@ -310,29 +311,31 @@ pub async fn update(
     State(state): State<AppState>,
     caller: Caller,
     Path(id): Path<String>,
-    Json(asked): Json<NodePoolUpdateRequest>,
+    asked: Unchecked<NodePoolUpdateRequest>,
 ) -> Result<Json<PoolView>, ApiError> {
     let id = pool_id(&id)?;
     let now = state.now();
     let price_from = now.wall.slot().next_epoch(state.settings().epoch_slots);
     let read = state.store.read()?;
     let before = pools::by_id(&read, &id)?.ok_or(Refusal::PoolNotFound)?;
-    let mut errors = FieldErrors::default();
-    let currency = before.pricing.latest().currency;
-    let pricing = asked.pricing.map_or(PricingChange::default(), |pricing| {
-        errors.require(pricing.currency.is_none_or(|c| c == currency), "pricing.currency", "cannot be changed");
-        pricing.change(&mut errors, currency).unlike(*before.pricing.latest())
-    });
-    let change = PoolChange {
-        name: asked.name,
-        description: asked.description,
-        max_nodes: asked.max_nodes,
-        resource_limits: asked.resource_limits,
-        auto_scaling: asked.auto_scaling,
-        scaling_policy: asked.scaling_policy,
-        pricing,
-    };
-    pools::check_change(&read, &change.of(&before, price_from), &mut errors).map_err(crate::storage::fault::WriteError::from)?;
+    let (members, price) = (pools::member_count(&read, before.index)?, *before.pricing.latest());
+    let change = asked.check(|asked, errors| {
+        let pricing = asked.pricing.map_or(PricingChange::default(), |pricing| {
+            errors.require(pricing.currency.is_none_or(|c| c == price.currency), "pricing.currency", "cannot be changed");
+            pricing.change(errors, price.currency).unlike(price)
+        });
+        let change = PoolChange {
+            name: asked.name,
+            description: asked.description,
+            max_nodes: asked.max_nodes,
+            resource_limits: asked.resource_limits,
+            auto_scaling: asked.auto_scaling,
+            scaling_policy: asked.scaling_policy,
+            pricing,
+        };
+        change.of(&before, price_from).check_with(members, errors);
+        change
+    })?;
     if !change.pricing.is_none() {
         may_price(&caller)?;
     }
@@ -370,13 +373,13 @@ pub async fn add_node(
     State(state): State<AppState>,
     caller: Caller,
     Path(id): Path<String>,
-    Json(asked): Json<PoolMemberRequest>,
+    asked: Unchecked<PoolMemberRequest>,
 ) -> Result<Json<Shown>, ApiError> {
     let pool = pool_id(&id)?;
-    let mut errors = FieldErrors::default();
-    let node = NodeId::parse(&asked.node_id).map_err(|e| errors.add("node_id", e.to_string()));
-    errors.require(asked.priority.is_none_or(|p| (1..=100).contains(&p)), "priority", "must be 1 to 100");
-    errors.finish()?;
+    let node = asked.check(|asked, errors| {
+        errors.require(asked.priority.is_none_or(|p| (1..=100).contains(&p)), "priority", "must be 1 to 100");
+        NodeId::parse(&asked.node_id).map_err(|e| errors.add("node_id", e.to_string()))
+    })?;
     let node = node.map_err(|()| Refusal::NodeNotFound)?;
     let (act, directory) = (caller.act(state.now()), state.store.directory.clone());
     let node = state.store.write(move |tx| nodes::join(tx, &directory, &act, &pool, &node)).await?;
@@ -391,7 +394,7 @@ pub async fn join_flat(
     state: State<AppState>,
     caller: Caller,
     id: Path<String>,
-    asked: Json<PoolMemberRequest>,
+    asked: Unchecked<PoolMemberRequest>,
 ) -> Result<Json<Shown>, ApiError> {
     add_node(state, caller, id, asked).await
 }

@@ -11,6 +11,7 @@ use super::login::UserView;
 use super::nodes::node_id;
 use super::reads;
 use super::state::AppState;
+use super::unchecked::Unchecked;
 use crate::domain::api_token::ApiToken;
 use crate::domain::ids::UserId;
 use crate::domain::refusal::{FieldErrors, Refusal};
@@ -200,11 +201,9 @@ pub struct Erasure {
 }
 
 impl Erasure {
-    fn check(self) -> Result<String, Refusal> {
-        let mut errors = FieldErrors::default();
+    fn reason(self, errors: &mut FieldErrors) -> String {
         errors.require(REASON_LEN.contains(&self.reason.trim().chars().count()), "reason", "must have 3 to 500 characters");
-        errors.finish()?;
-        Ok(self.reason.trim().to_owned())
+        self.reason.trim().to_owned()
     }
 }
 
@@ -228,12 +227,12 @@ pub async fn erase_person(
     State(state): State<AppState>,
     caller: Caller,
     Path(id): Path<String>,
-    Json(body): Json<Erasure>,
+    body: Unchecked<Erasure>,
 ) -> Result<Json<Erased>, ApiError> {
     let (own, _) = caller.person(Role::SuperAdmin)?;
     let now = state.now();
     if let Some(vouched) = state.store.secrets.vouched(&id) {
-        let (reason, act, erased) = (body.check()?, caller.act(now), vouched.clone());
+        let (reason, act, erased) = (body.check(Erasure::reason)?, caller.act(now), vouched.clone());
         state.store.write(move |tx| privacy::erase_vouched(tx, &erased, &act, &reason)).await?;
         return Ok(Json(Erased {
             id: vouched,
@@ -243,7 +242,7 @@ pub async fn erase_person(
         }));
     }
     let id = UserId::parse(&id).map_err(|_| Refusal::UserNotFound)?;
-    let reason = body.check()?;
+    let reason = body.check(Erasure::reason)?;
     if id == own {
         return Err(Refusal::Rule("NotOneself", "nobody erases themselves: another super_admin has to".into()).into());
     }
@@ -268,9 +267,9 @@ pub async fn erase_operator(
     State(state): State<AppState>,
     caller: Caller,
     Path(id): Path<String>,
-    Json(body): Json<Erasure>,
+    body: Unchecked<Erasure>,
 ) -> Result<Json<Erased>, ApiError> {
-    let (id, reason) = (node_id(&id)?, body.check()?);
+    let (id, reason) = (node_id(&id)?, body.check(Erasure::reason)?);
     let (now, act, erased, directory) = (state.now(), caller.act(state.now()), id.clone(), state.store.directory.clone());
     state.store.write(move |tx| privacy::erase_operator(tx, &directory, &erased, &act, &reason)).await?;
     Ok(Json(Erased {

@@ -21,6 +21,7 @@ use super::error::ApiError;
 use super::middleware::RequestInfo;
 use super::state::AppState;
 use crate::clock::Clock;
+use crate::domain::device::Device;
 use crate::domain::session::Network;
 use crate::domain::user::Role;
 
@@ -105,10 +106,17 @@ impl Class {
 #[derive(Debug, Clone, Copy)]
 pub enum Payer<'a> {
     Address(Network),
+    /// A browser that somebody has signed in with: what others behind the same address do does not keep it from signing in again.
+    Device(&'a Device),
     Node(&'a str),
     Late(&'a str),
     EnrolmentToken(&'a str),
     Principal(&'a Principal),
+}
+
+/// Who pays for what nobody proved to have sent.
+fn visitor(info: &RequestInfo) -> Payer<'_> {
+    info.device.as_ref().map_or(Payer::Address(Network::of(info.address)), Payer::Device)
 }
 
 /// All buckets.
@@ -122,6 +130,7 @@ pub struct Rates {
     node: Buckets,
     late: Buckets,
     enrolment: Buckets,
+    device: Buckets,
     person: Buckets,
     admin: Buckets,
     poot: Buckets,
@@ -140,6 +149,7 @@ impl Rates {
             node: buckets(limits.node),
             late: buckets(LATE),
             enrolment: buckets(ENROLMENT),
+            device: buckets(limits.person),
             person: buckets(limits.person),
             admin: buckets(limits.admin),
             poot: buckets(limits.poot),
@@ -168,6 +178,7 @@ impl Rates {
                 };
                 buckets.take(self.hasher.hash_one(network))
             }
+            Payer::Device(device) => self.device.take(self.hasher.hash_one(device.id)),
             Payer::Node(id) => self.node.take(self.hasher.hash_one(("node", id))),
             Payer::Late(id) => self.late.take(self.hasher.hash_one(("node", id))),
             Payer::EnrolmentToken(id) => self.enrolment.take(self.hasher.hash_one(id)),
@@ -201,9 +212,8 @@ pub async fn by_address(State(state): State<AppState>, request: Request, next: N
     let (parts, body) = request.into_parts();
     let class = class_of(&parts);
     let info = parts.extensions.get::<RequestInfo>().cloned().unwrap_or_default();
-    let network = Payer::Address(Network::of(info.address));
     let may_prove_itself = class == Class::Signed || (class != Class::Light && has_credentials(&parts.headers));
-    if !may_prove_itself && let Err(error) = state.rates.charge(&info, class, network) {
+    if !may_prove_itself && let Err(error) = state.rates.charge(&info, class, visitor(&info)) {
         return error.into_response();
     }
     let response = next.run(Request::from_parts(parts, body)).await;
@@ -211,7 +221,7 @@ pub async fn by_address(State(state): State<AppState>, request: Request, next: N
         return response;
     }
     // Nobody proved anything, so nothing was done: a refusal gives way to "wait".
-    match state.rates.charge(&info, class, network) {
+    match state.rates.charge(&info, class, visitor(&info)) {
         Err(error) if response.status().is_client_error() => error.into_response(),
         _ => response,
     }
@@ -229,7 +239,7 @@ pub fn by_principal(state: &AppState, parts: &Parts, principal: &Principal) -> R
         return Ok(());
     }
     let payer = match principal {
-        Principal::Anonymous => Payer::Address(Network::of(info.address)),
+        Principal::Anonymous => visitor(&info),
         principal => Payer::Principal(principal),
     };
     state.rates.charge(&info, class, payer)

@@ -113,6 +113,58 @@ async fn who_signs_in_does_not_wait_for_what_else_is_tried_behind_the_address() 
     assert_eq!(get(&site, "10.0.0.8", "/api/v1/auth/me", None).await.0, StatusCode::UNAUTHORIZED, "another address");
 }
 
+/// Somebody behind the administrator's own address, who knows the name and tries without end.
+#[tokio::test]
+async fn a_browser_that_has_signed_in_gets_in_again_whatever_its_neighbours_do() {
+    let site = Site::new();
+    let root = site.set_up().await;
+    site.person(&root, "mallory", "viewer").await;
+    let login = async |username: &str, password: &str, cookie: &str| {
+        let body = json!({"username": username, "password": password});
+        site.send(from("10.0.0.9", Method::POST, "/api/v1/auth/login", Some(body), &[("cookie", cookie)])).await
+    };
+    let browser = async |username: &str| {
+        let answer = login(username, PASSWORD, "").await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        let cookies: Vec<&str> = answer.headers().get_all("set-cookie").iter().map(|value| value.to_str().unwrap()).collect();
+        let device = cookies.iter().find(|cookie| cookie.starts_with("lucid_device=")).unwrap();
+        assert!(device.ends_with("; Path=/; HttpOnly; SameSite=Strict; Max-Age=34560000"), "{device}");
+        device.split(';').next().unwrap().to_owned()
+    };
+    let (ours, theirs) = (browser("root").await, browser("mallory").await);
+    let flood = async || {
+        for n in 0..120 {
+            let cookie = if n % 2 == 0 { "" } else { &theirs };
+            assert_ne!(login("root", "a wrong guess", cookie).await.status(), StatusCode::OK);
+        }
+        assert_eq!(login("root", PASSWORD, "").await.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(login("root", PASSWORD, &theirs).await.status(), StatusCode::TOO_MANY_REQUESTS, "a browser of somebody else");
+        assert_eq!(login("root", PASSWORD, &format!("{ours}0")).await.status(), StatusCode::TOO_MANY_REQUESTS, "a proof that was made up");
+    };
+    for _ in 0..3 {
+        flood().await;
+        for (path, status) in
+            [("/api/v1/setup", StatusCode::OK), ("/api/v1/auth/me", StatusCode::UNAUTHORIZED), ("/health/live", StatusCode::OK)]
+        {
+            assert_eq!(site.send(from("10.0.0.9", Method::GET, path, None, &[("cookie", &ours)])).await.status(), status, "{path}");
+        }
+        let answer = login("root", PASSWORD, &ours).await;
+        assert_eq!((answer.status(), standing(answer.headers()).0), (StatusCode::OK, 1_000), "the browser's own rate");
+        site.driver.advance_ms(1_000);
+    }
+    // The browser itself is slowed down like a home: whoever took it guesses one password in ten seconds.
+    let guesses = async |seconds: i64| {
+        let mut judged = 0;
+        for _ in 0..seconds {
+            judged += usize::from(login("root", "a wrong guess", &ours).await.status() == StatusCode::UNAUTHORIZED);
+            site.driver.advance_ms(1_000);
+        }
+        judged
+    };
+    guesses(60).await;
+    assert!((5..=7).contains(&guesses(60).await));
+}
+
 #[tokio::test]
 async fn what_makes_work_or_moves_money_has_tighter_limits_and_reading_it_has_not() {
     let site = Site::new();

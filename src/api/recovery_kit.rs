@@ -11,8 +11,8 @@ use super::json::Json;
 use super::passwords::Line;
 use super::state::AppState;
 use super::two_factor::proved_or_fresh;
+use super::unchecked::Unchecked;
 use crate::domain::password::check_password;
-use crate::domain::refusal::FieldErrors;
 use crate::storage::core::{audit, setup_steps};
 use crate::storage::recovery::{self, Kit};
 
@@ -31,10 +31,11 @@ pub struct KitRequest {
 ///
 /// Data key and manager identity, sealed under the passphrase. `keys recover --kit FILE` puts them back.
 #[utoipa::path(post, path = "/recovery-kit", tag = "operations", security(("access" = ["recovery:write"])), request_body = KitRequest, responses((status = 200, body = Kit), (status = 403, description = "the password or code is wrong, or wanted and missing")))]
-pub async fn make(State(state): State<AppState>, caller: Caller, Json(body): Json<KitRequest>) -> Result<impl IntoResponse, ApiError> {
-    let mut errors = FieldErrors::default();
-    check_password(&mut errors, "passphrase", &body.passphrase, &[]);
-    errors.finish()?;
+pub async fn make(State(state): State<AppState>, caller: Caller, body: Unchecked<KitRequest>) -> Result<impl IntoResponse, ApiError> {
+    let body = body.check(|body, errors| {
+        check_password(errors, "passphrase", &body.passphrase, &[]);
+        body
+    })?;
     proved_or_fresh(&state, &caller, body.password.as_deref(), body.totp.as_deref()).await?;
     let salt = recovery::salt(&state.entropy);
     let key = state.stretching.stretch(Line::Known, &body.passphrase, salt).await?;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
 use super::json::{Json, Path, Query};
+use super::listing::time;
 use super::reads;
 use super::state::AppState;
 use crate::domain::ids::{NodeId, NodeIndex};
@@ -181,8 +182,10 @@ pub struct MetricsQuery {
     /// Default: the finest that gives at most 1000 points.
     granularity: Option<Granularity>,
     /// RFC 3339; default: an hour before the end.
+    #[param(value_type = Option<String>, format = DateTime)]
     start_time: Option<String>,
     /// RFC 3339; default: now.
+    #[param(value_type = Option<String>, format = DateTime)]
     end_time: Option<String>,
 }
 
@@ -221,15 +224,12 @@ struct Span {
 impl Span {
     fn parse(start: Option<&str>, end: Option<&str>, now: Timestamp) -> Result<Span, ApiError> {
         let mut errors = FieldErrors::default();
-        let mut time = |text: Option<&str>, field: &str| {
-            let parsed = text.map(Timestamp::parse_rfc3339);
-            errors.require(parsed != Some(None), field, "must be a time such as 2026-01-31T12:00:00Z");
-            parsed.flatten()
-        };
-        let (start, end) = (time(start, "start_time"), time(end, "end_time"));
+        let (start, end) = (time(&mut errors, "start_time", start), time(&mut errors, "end_time", end));
         let end = end.unwrap_or(now);
         let start = start.unwrap_or(end.plus_seconds(-DEFAULT_RANGE_SECONDS));
-        errors.require(start < end, "start_time", "must be before end_time");
+        // What is compared with a time that is none says nothing.
+        let compared = errors.0.is_empty();
+        errors.require(!compared || start < end, "start_time", "must be before end_time");
         errors.finish()?;
         Ok(Span { start, end })
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::auth::{Caller, SessionKey};
 use super::error::{ApiError, ErrorBody};
 use super::json::{Json, Path};
-use super::login::set_cookie;
+use super::login::signed_out;
 use super::people::user_id;
 use super::state::AppState;
 use crate::domain::ids::UserId;
@@ -97,7 +97,7 @@ pub async fn end(State(state): State<AppState>, caller: Caller, Path(id): Path<S
     let act = caller.act(state.now());
     state.store.write(move |tx| people::end_session(tx, &user, &id, &act)).await?;
     if ends_here && key.carrier == Carrier::Cookie {
-        return Ok((StatusCode::NO_CONTENT, set_cookie("", &caller.request), ()).into_response());
+        return Ok((StatusCode::NO_CONTENT, signed_out(&caller.request), ()).into_response());
     }
     Ok(StatusCode::NO_CONTENT.into_response())
 }

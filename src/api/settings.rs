@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::auth::Caller;
 use super::error::{ApiError, ErrorBody};
 use super::json::{Json, Path, parse};
+use super::shape::{MAX_NAMED, NAME_LEN, inner};
 use super::state::AppState;
 use crate::domain::refusal::{FieldError, FieldErrors, Refusal};
 use crate::storage::core::settings::{self, Change};
@@ -78,14 +79,15 @@ pub async fn list(State(state): State<AppState>) -> Result<Json<SettingList>, Ap
 }
 
 /// One setting and what it becomes.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "the document's; an entry is read by `entry_of`")]
 pub struct SettingChange {
     #[schema(example = "payout.threshold_usdt")]
     key: String,
     /// A text, or a number or switch as it would stand in the file.
-    #[schema(value_type = String, example = "12.5")]
-    value: Box<RawValue>,
+    #[schema(example = "12.5")]
+    value: String,
 }
 
 /// A list of changes; an object of keys and values is taken too.
@@ -115,9 +117,8 @@ pub async fn change(
 ) -> Result<Json<SettingsChanged>, ApiError> {
     let mut errors = FieldErrors::default();
     let wanted = changes_of(&state, &body, &mut errors)?;
-    errors.finish()?;
     let wanted: Vec<(String, Option<String>)> = wanted.into_iter().map(|(key, text)| (key, Some(text))).collect();
-    apply(&state, &caller, wanted).await
+    apply(&state, &caller, wanted, errors).await
 }
 
 /// Take a setting back to what the file says
@@ -127,20 +128,25 @@ pub async fn reset(State(state): State<AppState>, caller: Caller, Path(key): Pat
     if !state.settings().listed.iter().any(|setting| setting.key == key) {
         return Err(Refusal::SettingNotFound.into());
     }
-    apply(&state, &caller, vec![(key, None)]).await
+    apply(&state, &caller, vec![(key, None)], FieldErrors::default()).await
 }
 
-/// Keys and texts of a body; what is wrong with its shape refuses it at once, what is wrong with a key is added to `errors`.
+/// Keys and texts of a body; what is no list and no object is refused at once, what is wrong with one entry is added to `errors`.
 fn changes_of(state: &AppState, body: &RawValue, errors: &mut FieldErrors) -> Result<Vec<(String, String)>, ApiError> {
     let text = body.get().as_bytes();
-    let pairs: Vec<(String, Box<RawValue>)> = if text.first() == Some(&b'[') {
-        parse::<Vec<SettingChange>>(text)?.into_iter().map(|change| (change.key, change.value)).collect()
-    } else {
-        parse::<BTreeMap<String, Box<RawValue>>>(text)?.into_iter().collect()
+    let is_few = |count: usize| match (1..=MAX_CHANGES).contains(&count) {
+        true => Ok(()),
+        false => Err(ApiError::malformed("", format!("must have 1 to {MAX_CHANGES} settings"))),
     };
-    if !(1..=MAX_CHANGES).contains(&pairs.len()) {
-        return Err(ApiError::malformed("", format!("must have 1 to {MAX_CHANGES} settings")));
-    }
+    let pairs: Vec<(String, Box<RawValue>)> = if text.first() == Some(&b'[') {
+        let entries = parse::<Vec<Box<RawValue>>>(text)?;
+        is_few(entries.len())?;
+        entries.iter().enumerate().filter_map(|(n, entry)| entry_of(entry, &format!("[{n}]"), errors)).collect()
+    } else {
+        let pairs = parse::<BTreeMap<String, Box<RawValue>>>(text)?;
+        is_few(pairs.len())?;
+        pairs.into_iter().collect()
+    };
     let (mut seen, mut wanted) = (HashSet::new(), Vec::with_capacity(pairs.len()));
     for (key, value) in pairs {
         if !seen.insert(key.clone()) {
@@ -156,6 +162,23 @@ fn changes_of(state: &AppState, body: &RawValue, errors: &mut FieldErrors) -> Re
     Ok(wanted)
 }
 
+/// One entry of a list. What is wrong with its shape has its place for a name, because it may have no key.
+fn entry_of(entry: &RawValue, at: &str, errors: &mut FieldErrors) -> Option<(String, Box<RawValue>)> {
+    let Ok(mut fields) = serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(entry.get()) else {
+        errors.add(at, "must be an object with key and value");
+        return None;
+    };
+    let (key, value) = (fields.remove("key"), fields.remove("value"));
+    errors.require(value.is_some(), &format!("{at}.value"), "is missing");
+    let text: Option<String> = key.as_ref().and_then(|key| serde_json::from_str(key.get()).ok());
+    errors.require(text.is_some(), &format!("{at}.key"), if key.is_some() { "must be a text" } else { "is missing" });
+    let more = MAX_NAMED.saturating_sub(errors.0.len());
+    for name in fields.keys().take(more) {
+        errors.add(inner(at, &name.chars().take(NAME_LEN).collect::<String>()), "is not a field of this request");
+    }
+    text.zip(value)
+}
+
 /// Numbers as they were written, so that none becomes a float.
 fn plain_text(value: &RawValue) -> Option<String> {
     let raw = value.get();
@@ -168,7 +191,13 @@ fn plain_text(value: &RawValue) -> Option<String> {
 }
 
 /// Checks, stores and puts in force; `None` takes a stored text away.
-async fn apply(state: &AppState, caller: &Caller, wanted: Vec<(String, Option<String>)>) -> Result<Json<SettingsChanged>, ApiError> {
+/// `errors` are those of the request itself.
+async fn apply(
+    state: &AppState,
+    caller: &Caller,
+    wanted: Vec<(String, Option<String>)>,
+    mut errors: FieldErrors,
+) -> Result<Json<SettingsChanged>, ApiError> {
     let _turn = state.changing_settings.lock().await;
     let mut stored: BTreeMap<String, String> = settings::all(&state.store.read()?, &state.store.secrets)?.into_iter().collect();
     for (key, text) in &wanted {
@@ -178,7 +207,9 @@ async fn apply(state: &AppState, caller: &Caller, wanted: Vec<(String, Option<St
         };
     }
     let stored: Vec<(String, String)> = stored.into_iter().collect();
-    let put_in_force = state.configuration.with(&stored).map_err(Refusal::Invalid)?;
+    let checked = state.configuration.with(&stored).map_err(|found| errors.0.extend(found));
+    errors.finish()?;
+    let Ok(put_in_force) = checked else { return Err(ApiError::panicked()) };
     let before = state.settings();
     let change = |(key, text): &(String, Option<String>)| {
         let shown = before.listed.iter().find(|setting| setting.key == *key).map_or("", |setting| setting.value.as_str());

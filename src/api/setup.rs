@@ -11,11 +11,12 @@ use super::json::Json;
 use super::login::{self, UserView};
 use super::middleware::RequestInfo;
 use super::state::AppState;
+use super::unchecked::Unchecked;
 use crate::domain::audit::Actor;
 use crate::domain::ids::UserId;
 use crate::domain::password::check_password;
 use crate::domain::refusal::{FieldErrors, Refusal};
-use crate::domain::session::Carrier;
+use crate::domain::session::{Carrier, Network, Place};
 use crate::domain::time::Timestamp;
 use crate::domain::user::{Role, User, check_username};
 use crate::storage::core::{people, setup_steps};
@@ -59,19 +60,19 @@ pub async fn setup(
     State(state): State<AppState>,
     request: RequestInfo,
     headers: HeaderMap,
-    Json(body): Json<SetupRequest>,
+    body: Unchecked<SetupRequest>,
 ) -> Result<impl IntoResponse, ApiError> {
     auth::check_origin(&Method::POST, &headers)?;
     if !people::needs_setup(&state.store.read()?)? {
         return Err(Refusal::SetupDone.into());
     }
-    state.attempts.attempt(ACCOUNT, request.address, false, state.now())?;
+    let (body, client_time) = body.check(check)?;
+    let place = Place::Stranger(Network::of(request.address));
+    state.attempts.attempt(ACCOUNT, place, state.now())?;
     if !setup_code::fits(&state.store, &body.code) {
         return Err(Refusal::SetupCodeWrong.into());
     }
-    state.attempts.succeeded(ACCOUNT, request.address);
-    let client_time = check(&body)?;
-
+    state.attempts.succeeded(ACCOUNT, place);
     let clock_confirmed = client_time.is_some_and(|theirs| state.clock.confirm(theirs));
     let password = state.stretching.hash(&state.entropy, &body.password).await?;
     let now = state.now();
@@ -101,15 +102,13 @@ pub async fn setup(
     }
     let tokens = login::sign_in(&state, &request, &headers, &user, None, &[Carrier::Cookie]).await?;
     let answer = SetupAnswer { user: UserView::from(&user), clock_confirmed };
-    Ok((StatusCode::CREATED, login::set_cookie(&tokens.cookie, &request), Json(answer)))
+    Ok((StatusCode::CREATED, login::signed_in(&state, &tokens, &user.id, &request), Json(answer)))
 }
 
-fn check(body: &SetupRequest) -> Result<Option<Timestamp>, Refusal> {
-    let mut errors = FieldErrors::default();
-    check_username(&mut errors, &body.username);
-    check_password(&mut errors, "password", &body.password, &[&body.username]);
+fn check(body: SetupRequest, errors: &mut FieldErrors) -> (SetupRequest, Option<Timestamp>) {
+    check_username(errors, &body.username);
+    check_password(errors, "password", &body.password, &[&body.username]);
     let client_time = body.client_time.as_deref().map(Timestamp::parse_rfc3339);
     errors.require(client_time != Some(None), "client_time", "must be an RFC 3339 time");
-    errors.finish()?;
-    Ok(client_time.flatten())
+    (body, client_time.flatten())
 }

@@ -7,8 +7,8 @@ use super::auth::Caller;
 use super::error::{ApiError, ErrorBody};
 use super::json::{Json, Path};
 use super::state::AppState;
+use super::unchecked::Unchecked;
 use crate::domain::ids::UserId;
-use crate::domain::refusal::FieldErrors;
 use crate::domain::setup::{Step, StepState};
 use crate::storage::core::{people, setup_steps};
 use crate::storage::table::Read;
@@ -75,16 +75,17 @@ pub async fn update(
     State(state): State<AppState>,
     caller: Caller,
     Path(step): Path<String>,
-    Json(body): Json<StepUpdate>,
+    body: Unchecked<StepUpdate>,
 ) -> Result<Json<SetupSteps>, ApiError> {
-    let Some(step) = Step::parse(&step) else {
-        let mut errors = FieldErrors::default();
-        errors.add("step", format!("must be one of {}", Step::ALL.map(Step::as_str).join(", ")));
-        return Err(errors.finish().err().map_or_else(ApiError::no_such_route, ApiError::from));
-    };
+    let (step, wanted) = body.check(|body, errors| {
+        let step = Step::parse(&step);
+        errors.require(step.is_some(), "step", format!("must be one of {}", Step::ALL.map(Step::as_str).join(", ")));
+        (step, body.state)
+    })?;
+    let Some(step) = step else { return Err(ApiError::no_such_route()) };
     let now = state.now();
-    step.check(body.state, now.trusted)?;
+    step.check(wanted, now.trusted)?;
     let act = caller.act(now);
-    state.store.write(move |tx| setup_steps::set(tx, step, body.state, &act)).await?;
+    state.store.write(move |tx| setup_steps::set(tx, step, wanted, &act)).await?;
     view(&state.store.read()?).map(Json)
 }

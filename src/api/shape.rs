@@ -10,7 +10,10 @@ use serde_json::value::RawValue;
 
 use super::document::referred;
 use super::error::ApiError;
+use super::json::is_shallow;
 use crate::domain::refusal::{FieldError, FieldErrors};
+use crate::domain::time::Timestamp;
+use crate::domain::time_zone;
 
 /// Fields that one answer names, at most.
 pub const MAX_NAMED: usize = 64;
@@ -19,7 +22,7 @@ pub const NAME_LEN: usize = 64;
 /// Longer bodies are refused by their first field alone: as a tree in memory they are many times as large.
 const MAX_CHECKED_BYTES: usize = 256 * 1024;
 /// References and objects within each other; no schema of a request is as deep.
-const MAX_SCHEMA_DEPTH: usize = 32;
+pub const MAX_SCHEMA_DEPTH: usize = 32;
 
 /// What one route reads, as the document has it.
 #[derive(Debug, Clone, Default)]
@@ -54,12 +57,18 @@ impl Shape {
         self.parameters.contains_key(name)
     }
 
+    pub fn body(&self) -> Option<&Value> {
+        self.body.as_deref()
+    }
+
+    /// It has something to say about this body.
+    pub fn reads(&self, body: &[u8]) -> bool {
+        self.body.is_some() && body.len() <= MAX_CHECKED_BYTES && is_shallow(body)
+    }
+
     /// The refusal of a body with every other field that is against the document.
     pub fn complete(&self, error: ApiError, body: &[u8]) -> ApiError {
-        let Some(schema) = &self.body else { return error };
-        if body.len() > MAX_CHECKED_BYTES {
-            return error;
-        }
+        let Some(schema) = self.body().filter(|_| self.reads(body)) else { return error };
         let Ok(value) = serde_json::from_slice(body) else { return error };
         let mut found = FieldErrors::default();
         self.check(schema, &value, "", 0, &mut found);
@@ -77,17 +86,17 @@ impl Shape {
         with(error, found)
     }
 
-    /// Where the body has a list in the place of an object: a derived parser would take it, field by field in the order of their declaration.
-    pub fn list_for_object(&self, body: &[u8]) -> Option<String> {
-        let text = std::str::from_utf8(body).ok().filter(|text| text.contains('['))?;
-        list_in(self, self.body.as_ref()?, text, "", 0)
-    }
-
+    /// Refuses a body that has a list in the place of an object: a derived parser would take it, field by field in the order of their declaration.
     pub fn refuse_lists(&self, body: &[u8]) -> Result<(), ApiError> {
         self.list_for_object(body).map_or(Ok(()), |at| Err(ApiError::malformed(at, "must be an object")))
     }
 
-    fn resolved<'a>(&'a self, schema: &'a Value) -> &'a Value {
+    fn list_for_object(&self, body: &[u8]) -> Option<String> {
+        let text = std::str::from_utf8(body).ok().filter(|text| text.contains('['))?;
+        list_in(self, self.body.as_ref()?, text, "", 0)
+    }
+
+    pub fn resolved<'a>(&'a self, schema: &'a Value) -> &'a Value {
         referred(schema).map_or(schema, |name| self.schemas.get(name).unwrap_or(&Value::Null))
     }
 
@@ -98,9 +107,8 @@ impl Shape {
         }
         // Something, or null.
         if let Some(choices) = schema["oneOf"].as_array() {
-            let mut real = choices.iter().filter(|choice| choice["type"] != "null");
             let nullable = choices.iter().any(|choice| choice["type"] == "null");
-            if let (Some(choice), None) = (real.next(), real.next())
+            if let Some(choice) = real_choice(schema)
                 && !(nullable && value.is_null())
             {
                 self.check(choice, value, at, depth + 1, errors);
@@ -118,7 +126,7 @@ impl Shape {
         }
         match value {
             Value::Object(fields) => {
-                let inner = |name: &str| if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") };
+                let inner = |name: &str| inner(at, name);
                 let known = schema["properties"].as_object();
                 for (name, value) in fields {
                     match known.and_then(|known| known.get(name)) {
@@ -160,10 +168,8 @@ fn list_in(shape: &Shape, schema: &Value, text: &str, at: &str, depth: usize) ->
     if depth > MAX_SCHEMA_DEPTH {
         return None;
     }
-    if let Some(choices) = schema["oneOf"].as_array() {
-        let mut real = choices.iter().filter(|choice| choice["type"] != "null");
-        let (Some(choice), None) = (real.next(), real.next()) else { return None };
-        return list_in(shape, choice, text, at, depth + 1);
+    if !schema["oneOf"].is_null() {
+        return list_in(shape, real_choice(schema)?, text, at, depth + 1);
     }
     let properties = schema["properties"].as_object();
     match text.trim_start().as_bytes().first()? {
@@ -175,17 +181,25 @@ fn list_in(shape: &Shape, schema: &Value, text: &str, at: &str, depth: usize) ->
         }
         b'{' => {
             let fields: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
-            properties?.iter().find_map(|(name, schema)| {
-                let inner = if at.is_empty() { name.clone() } else { format!("{at}.{name}") };
-                list_in(shape, schema, fields.get(name)?.get(), &inner, depth + 1)
-            })
+            properties?.iter().find_map(|(name, schema)| list_in(shape, schema, fields.get(name)?.get(), &inner(at, name), depth + 1))
         }
         _ => None,
     }
 }
 
-/// What the parser found comes first; each field is named once. What is wrong with the body as a whole has no name.
-fn with(mut error: ApiError, found: FieldErrors) -> ApiError {
+/// The path of a field of what is at `at`.
+pub fn inner(at: &str, name: &str) -> String {
+    if at.is_empty() { name.to_owned() } else { format!("{at}.{name}") }
+}
+
+/// Of something or null, the something.
+pub fn real_choice(schema: &Value) -> Option<&Value> {
+    let mut real = schema["oneOf"].as_array()?.iter().filter(|choice| choice["type"] != "null");
+    real.next().filter(|_| real.next().is_none())
+}
+
+/// What was found first comes first; each field is named once. What is wrong with the body as a whole has no name.
+pub fn with(mut error: ApiError, found: FieldErrors) -> ApiError {
     for FieldError { field, message } in found.0 {
         if !field.is_empty() && error.fields.len() < MAX_NAMED && error.fields.iter().all(|known| known.field != field) {
             error.message.push_str(&format!("; {field}: {message}"));
@@ -271,9 +285,11 @@ fn check_text(schema: &Value, text: &str, at: &str, errors: &mut FieldErrors) {
     if schema["format"] == "decimal" {
         errors.require(text.parse::<rust_decimal::Decimal>().is_ok(), at, "must be a decimal number");
     }
+    if schema["format"] == "date-time" {
+        errors.require(Timestamp::parse_rfc3339(text).is_some(), at, "must be a time as in RFC 3339: 2026-01-31T12:00:00Z");
+    }
     if schema["format"] == "iana-timezone" {
-        let known = text.parse::<chrono_tz::Tz>().is_ok();
-        errors.require(known, at, "must be a name of the IANA time zone database, such as Europe/Zurich");
+        errors.require(time_zone::is_known(text), at, "must be a name of the IANA time zone database, such as Europe/Zurich");
     }
 }
 

@@ -84,6 +84,28 @@ async fn a_query_is_told_all_that_is_wrong_with_it() {
     assert_eq!(named("/nodes?sort=zz&node_type=q&limit=0&status=zz").await, ["limit", "node_type", "sort", "status"]);
     assert_eq!(named("/nodes?sort=zz&pool_id=x&colour=red&page=0").await, ["colour", "page", "pool_id", "sort"]);
     assert_eq!(named("/nodes/pools?auto_scaling=maybe&limit=101").await, ["auto_scaling", "limit"]);
+    for (list, wrong) in [
+        ("/alerts", "state=x&severity=x&kind=KIND&subject=KIND&pool_id=x&security=x&from=x&to=x&sort=x&order=x"),
+        ("/audit", "operation=&subject=&resource_type=&actor=&success=x&from=x&to=x&text=&sort=x&order=x&cursor=x"),
+        ("/audit/export", "format=x&operation=&success=x&from=x&to=x&text="),
+        ("/compliance/report", "from=x&to=x&format=x"),
+        ("/enrolment-tokens", "status=x&pool_id=x&sort=x&order=x&search=KIND"),
+        ("/users", "role=x&status=x&sort=x&order=x&search=KIND"),
+        ("/nodes/payouts/history", "status=x&settlement=x&currency=x&sort=x&order=x"),
+        ("/nodes", "capability=KIND&search=KIND&status=x&pool_id=x"),
+        ("/nodes/node_0123/history", "category=x&kind=x&from=x&to=x&order=x"),
+        ("/nodes/node_0123/resources/metrics", "metric_type=x&granularity=x&start_time=x&end_time=x"),
+        ("/nodes/pools/pool_default/resources/metrics", "metric=x&range=x"),
+    ] {
+        let wrong = wrong.replace("KIND", &"x".repeat(101));
+        let mut names: Vec<String> = wrong.split('&').map(|pair| pair.split('=').next().unwrap().to_owned()).collect();
+        // With one that the route does not have and a page that cannot be, too.
+        assert_eq!(named(&format!("{list}?{wrong}&colour=red")).await, sorted([names.clone(), vec!["colour".into()]].concat()), "{list}");
+        if !["metrics", "export", "report"].iter().any(|word| list.ends_with(word)) {
+            names.push("limit".into());
+            assert_eq!(named(&format!("{list}?{wrong}&limit=0")).await, sorted(names), "{list}");
+        }
+    }
     let (code, fields) = asked.refused(Method::GET, "/nodes?sort=zz&limit=0&order=asc&search=", None).await;
     assert_eq!((code.as_str(), fields), ("LUCID_ERR_1002", vec!["limit".to_owned(), "sort".to_owned()]));
 }

@@ -10,6 +10,7 @@ use super::nodes::{node_id, published};
 use super::pools::pool_id;
 use super::reads;
 use super::state::AppState;
+use super::unchecked::Unchecked;
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::threshold::{Limits, MAX_DURATION_SECONDS, MAX_HYSTERESIS, Metric, Origin, Tenths, ThresholdSet, Thresholds};
 use crate::live::Change;
@@ -151,16 +152,17 @@ pub async fn set_of_node(
     State(state): State<AppState>,
     caller: Caller,
     Path(id): Path<String>,
-    Json(asked): Json<ThresholdsRequest>,
+    asked: Unchecked<ThresholdsRequest>,
 ) -> Result<Json<ThresholdsView>, ApiError> {
     let id = node_id(&id)?;
     let read = state.store.read()?;
     let node = crate::storage::core::nodes::by_id(&read, &id)?.ok_or(Refusal::NodeNotFound)?;
-    let mut errors = FieldErrors::default();
-    let set = asked.parse(&mut errors);
     let of_pool = node.pool_now().map_or(Ok(None), |pool| thresholds::of_pool(&read, pool))?;
-    Thresholds::effective(Some(&set), of_pool.as_ref()).check(&mut errors);
-    errors.finish()?;
+    let set = asked.check(|asked, errors| {
+        let set = asked.parse(errors);
+        Thresholds::effective(Some(&set), of_pool.as_ref()).check(errors);
+        set
+    })?;
     let (act, changed) = (caller.act(state.now()), id.clone());
     let in_force = state.store.write(move |tx| thresholds::set_node(tx, &act, &id, &set)).await?;
     published(&state, &changed, Change::Updated);
@@ -184,13 +186,14 @@ pub async fn set_of_pool(
     State(state): State<AppState>,
     caller: Caller,
     Path(id): Path<String>,
-    Json(asked): Json<ThresholdsRequest>,
+    asked: Unchecked<ThresholdsRequest>,
 ) -> Result<Json<ThresholdsView>, ApiError> {
     let id = pool_id(&id)?;
-    let mut errors = FieldErrors::default();
-    let set = asked.parse(&mut errors);
-    Thresholds::effective(None, Some(&set)).check(&mut errors);
-    errors.finish()?;
+    let set = asked.check(|asked, errors| {
+        let set = asked.parse(errors);
+        Thresholds::effective(None, Some(&set)).check(errors);
+        set
+    })?;
     let act = caller.act(state.now());
     Ok(Json(state.store.write(move |tx| thresholds::set_pool(tx, &act, &id, &set)).await?.into()))
 }

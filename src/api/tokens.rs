@@ -9,6 +9,7 @@ use super::error::{ApiError, ErrorBody};
 use super::json::{Json, Path};
 use super::page::{Page, PageQuery, Pagination};
 use super::state::AppState;
+use super::unchecked::Unchecked;
 use crate::domain::api_token::{ApiToken, ApiTokenText, NewApiToken};
 use crate::domain::ids::ApiTokenId;
 use crate::domain::refusal::{FieldErrors, Refusal};
@@ -109,18 +110,21 @@ pub struct ApiTokenMade {
 pub async fn create(
     State(state): State<AppState>,
     caller: Caller,
-    Json(body): Json<ApiTokenRequest>,
+    body: Unchecked<ApiTokenRequest>,
 ) -> Result<(StatusCode, Json<ApiTokenMade>), ApiError> {
     let (created_by, own) = caller.person(Role::Admin)?;
-    caller.require(body.role)?;
-    if body.role >= Role::Admin {
+    let new = body.check(|body, errors| {
+        // Where none could be read, that was said.
+        let scopes = body.scopes.map(|texts| (texts.is_empty(), parse(&texts, errors)));
+        let scopes = scopes.filter(|(none, scopes)| *none || !scopes.is_empty()).map(|(_, scopes)| scopes);
+        let new = NewApiToken { name: body.name, role: body.role, scopes, expires_in_days: body.expires_in_days };
+        new.check(errors);
+        new
+    })?;
+    caller.require(new.role)?;
+    if new.role >= Role::Admin {
         caller.require_fresh()?;
     }
-    let mut errors = FieldErrors::default();
-    let scopes = body.scopes.map(|texts| parse(&texts, &mut errors));
-    let new = NewApiToken { name: body.name, role: body.role, scopes, expires_in_days: body.expires_in_days };
-    new.check(&mut errors);
-    errors.finish()?;
     let now = state.now();
     let text = ApiTokenText::new(ApiTokenId::new(state.entropy.uuid(now.wall.0)), &state.entropy.bytes());
     let token = ApiToken {

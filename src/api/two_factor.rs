@@ -10,12 +10,13 @@ use super::auth::{Caller, SessionKey};
 use super::error::{ApiError, ErrorBody};
 use super::json::{Json, Path};
 use super::middleware::RequestInfo;
-use super::passwords::is_home;
+use super::passwords;
 use super::people::{confirm_password, user_id};
 use super::state::AppState;
+use super::unchecked::Unchecked;
 use crate::domain::ids::UserId;
 use crate::domain::password::check_password;
-use crate::domain::refusal::{FieldErrors, Refusal};
+use crate::domain::refusal::Refusal;
 use crate::domain::totp::{self, Given, Proof, RECOVERY_CODES, SECRET_LEN, SecondFactor, seal_context};
 use crate::domain::user::{Role, User, username_key};
 use crate::storage::core::people::{self, UserChange};
@@ -74,7 +75,7 @@ fn open_secret(state: &AppState, user: &User, factor: &SecondFactor) -> Result<V
 
 /// The attempt was none: counts of guesses start anew.
 pub(super) fn succeeded(state: &AppState, user: &User, request: &RequestInfo) {
-    state.attempts.succeeded(&username_key(&user.username), request.address);
+    state.attempts.succeeded(&username_key(&user.username), passwords::at_home(user, request));
     state.code_guesses.lock().unwrap_or_else(PoisonError::into_inner).succeeded(&user.id);
 }
 
@@ -88,8 +89,8 @@ fn own(state: &AppState, caller: &Caller) -> Result<(User, SessionKey), ApiError
 
 /// Judges the second factor of a signed-in person, throttled like a password. The session is none of the doubt, so a refusal is 403.
 fn judge_own(state: &AppState, caller: &Caller, user: &User, totp: Option<&str>) -> Result<Option<Proof>, ApiError> {
-    let known = is_home(state, user, caller.request.address)?;
-    state.attempts.attempt(&username_key(&user.username), caller.request.address, known, state.now())?;
+    let place = passwords::place(state, user, &caller.request)?;
+    state.attempts.attempt(&username_key(&user.username), place, state.now())?;
     let proof = judge_for(state, user, totp).map_err(in_session)?;
     succeeded(state, user, &caller.request);
     Ok(proof)
@@ -178,15 +179,16 @@ pub struct PasswordChange {
 pub async fn change_password(
     State(state): State<AppState>,
     caller: Caller,
-    Json(body): Json<PasswordChange>,
+    body: Unchecked<PasswordChange>,
 ) -> Result<StatusCode, ApiError> {
     let (id, role) = caller.person(Role::Viewer)?;
     let key = caller.session.ok_or(Refusal::NotSignedIn)?;
-    confirm_password(&state, &caller, &body.current_password).await?;
-    let mut errors = FieldErrors::default();
     let user = people::user(&state.store.read()?, &id)?;
-    check_password(&mut errors, "password", &body.password, user.as_ref().map(|user| user.username.as_str()).as_slice());
-    errors.finish()?;
+    let body = body.check(|body, errors| {
+        check_password(errors, "password", &body.password, user.as_ref().map(|user| user.username.as_str()).as_slice());
+        body
+    })?;
+    confirm_password(&state, &caller, &body.current_password).await?;
     let change = UserChange { password: Some(state.stretching.hash(&state.entropy, &body.password).await?), ..UserChange::default() };
     let act = caller.act(state.now());
     state.store.write(move |tx| people::update(tx, &id, &change, role, Some(&key.token_hash), &act)).await?;

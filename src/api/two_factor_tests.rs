@@ -183,7 +183,8 @@ async fn a_fresh_factor_is_wanted_where_money_moves() {
     assert_eq!(name(&put(&root).await), (403, "FreshFactorNeeded"));
     let confirm = async |token: &str, body: Value| site.post(token, "/auth/confirm", body).await;
     assert_eq!(name(&confirm(&root, json!({})).await), (403, "FreshFactorNeeded"));
-    assert_eq!(name(&confirm(&root, json!({"password": "wrong"})).await), (403, "FreshFactorNeeded"));
+    let wrong = confirm(&root, json!({"password": "wrong"})).await;
+    assert_eq!((name(&wrong), wrong.1["error"]["message"].as_str()), ((403, "FreshFactorNeeded"), Some("the password is wrong")));
     assert_eq!(name(&put(&root).await), (403, "FreshFactorNeeded"));
     let (status, confirmed) = confirm(&root, json!({"password": PASSWORD})).await;
     let until = site.state.now().wall.plus_seconds(300).rfc3339();

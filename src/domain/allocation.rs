@@ -152,6 +152,8 @@ pub fn check(name: &str, wanted: &Allocation, capacity: Option<&Allocation>, pre
     let mut errors = FieldErrors::default();
     check_name(&mut errors, "name", name);
     errors.require(!wanted.is_empty(), "cpu_percent", "or memory_bytes, disk_bytes or network_mbps must be given");
+    errors.finish()?;
+    let mut errors = FieldErrors::default();
     errors.require(present.iter().all(|other| other.name != name), "name", "is the name of another allocation of the node");
     errors.require(capacity.is_some(), "node", "has not told its hardware yet");
     errors.require(present.len() < MAX_PER_NODE, "node", format!("has {MAX_PER_NODE} allocations, which is the most"));
@@ -226,8 +228,10 @@ mod tests {
             ["cpu_percent must be at most 24.5,", "memory_bytes must be at most 1000000000,", "disk_bytes must be at most 32000000000,"];
         assert!(left.iter().zip(&told).all(|(wanted, told)| told.starts_with(wanted)), "{told:?}");
         assert!(told[3].starts_with("network_mbps must be at most 1000,"));
-        let (name, told) = fields(check("share-0", &Allocation::default(), None, &taken));
-        assert_eq!((name, told.len()), ("InvalidAllocation", 3));
+        let (name, told) = fields(check("share-0", &fits, None, &taken));
+        assert_eq!((name, told.len()), ("InvalidAllocation", 2));
+        let Err(Refusal::Invalid(told)) = check("x", &Allocation::default(), None, &taken) else { panic!("taken") };
+        assert_eq!(told.iter().map(|error| error.field.as_str()).collect::<Vec<_>>(), ["name", "cpu_percent"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::enrolment::Fingerprint;
 use super::ids::{NodeId, NodeIndex, PoolIndex};
 use super::refusal::FieldErrors;
 use super::time::{Slot, Timeline, Timestamp};
+use super::time_zone;
 use crate::crypto::PublicKey;
 
 /// Seconds without an accepted report after which a node is unreachable.
@@ -351,7 +352,7 @@ impl Location {
             errors.require(short(text), &format!("{at}.{field}"), "must have at most 200 characters");
             errors.require(printable(text), &format!("{at}.{field}"), "must be a text without control characters");
         }
-        let known = self.timezone.as_ref().is_none_or(|name| name.parse::<chrono_tz::Tz>().is_ok());
+        let known = self.timezone.as_ref().is_none_or(|name| time_zone::is_known(name));
         errors.require(known, &format!("{at}.timezone"), "must be a name of the IANA time zone database, such as Europe/Zurich");
         if let Some(c) = self.coordinates {
             let at = format!("{at}.coordinates");

@@ -151,6 +151,12 @@ impl PoolChange {
 }
 
 impl Pool {
+    /// The rules, and what its `members` nodes say.
+    pub fn check_with(&self, members: u32, errors: &mut FieldErrors) {
+        self.check(errors);
+        errors.require(self.max_nodes >= members, "max_nodes", format!("must not be below the {members} nodes in the pool"));
+    }
+
     pub fn check(&self, errors: &mut FieldErrors) {
         check_name(errors, "name", &self.name);
         errors.require(self.description.chars().count() <= 500, "description", "must have at most 500 characters");

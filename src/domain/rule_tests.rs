@@ -15,6 +15,7 @@ use super::pool::{NewPool, Pricing, ScalingPolicy};
 use super::refusal::FieldErrors;
 use super::registration::NewNode;
 use super::time::Timestamp;
+use super::time_zone;
 use super::user::check_username;
 
 const GB: u64 = 1_000_000_000;
@@ -205,11 +206,19 @@ proptest! {
     }
 
     #[test]
-    fn time_zones(zone in prop::sample::select(chrono_tz::TZ_VARIANTS.to_vec()), other in "[A-Za-z/_+-]{0,24}") {
+    fn time_zones(zone in prop::sample::select(time_zone::testing::names()), other in "[A-Za-z/_+-]{0,24}", flipped in any::<u32>()) {
         let of = |name: &str| broken_node(|new| new.location = Some(Location { timezone: Some(name.to_owned()), ..Location::default() }));
-        prop_assert_eq!(of(zone.name()), Vec::<String>::new());
-        let known = chrono_tz::TZ_VARIANTS.iter().any(|zone| zone.name() == other);
-        prop_assert_eq!(of(&other), named(known, "location.timezone"));
+        prop_assert_eq!(of(zone), Vec::<String>::new());
+        // Here and there a letter in the other case.
+        let flip = |(i, c): (usize, char)| match flipped >> (i % 32) & 1 {
+            0 => c,
+            _ if c.is_ascii_lowercase() => c.to_ascii_uppercase(),
+            _ => c.to_ascii_lowercase(),
+        };
+        for other in [zone.chars().enumerate().map(flip).collect(), other] {
+            let known = time_zone::testing::names().contains(&other.as_str());
+            prop_assert_eq!(of(&other), named(known, "location.timezone"));
+        }
     }
 
     #[test]

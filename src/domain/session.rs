@@ -106,6 +106,17 @@ impl std::fmt::Display for Network {
     }
 }
 
+/// Where an attempt to sign in comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// The account has not signed in from there.
+    Stranger(Network),
+    /// It has.
+    Home(Network),
+    /// A browser that it has signed in with (`device::Device`), wherever that is.
+    Device([u8; 16]),
+}
+
 /// Keys remembered per kind; beyond, the longest quiet are forgotten.
 const MAX_KEYS: usize = 4_096;
 /// A key without attempts for this long is forgotten, its count with it.
@@ -142,49 +153,49 @@ impl KnownNetworks {
 /// attempt on an account in `TURN_MS`, in turns (see `Line`), so that guessing is slow however many addresses it comes from and nobody has to
 /// be lucky to get their turn.
 ///
-/// From a network that has signed in to an account, only failures on this account from this network count, and the wait stays short:
+/// From a network or with a browser that has signed in to an account, only failures on this account from there count, and the wait stays short:
 /// nobody can lock an admin out by failing in the admin's name, or from behind the same proxy. Time is boot time, which nobody can set.
 #[derive(Debug, Default)]
 pub struct Throttle {
     pairs: Counts<(String, Network)>,
     networks: Counts<Network>,
-    /// Failures from known networks.
-    at_home: Counts<(String, Network)>,
+    /// Failures from known places.
+    at_home: Counts<(String, Place)>,
     line: Line,
 }
 
 impl Throttle {
-    /// Counts an attempt as failed, before it is judged, so that a burst of parallel ones is counted too. `known`: the account has signed in
-    /// from there. Err: wait this many milliseconds; the attempt must not be made.
-    pub fn attempt(&mut self, account: &str, address: IpAddr, known: bool, now: BootMs) -> Result<(), i64> {
-        let network = Network::of(address);
-        let pair = (account.to_owned(), network);
-        if known {
-            let wait_ms = self.at_home.wait_ms(&pair, &AT_HOME, now);
+    /// Counts an attempt as failed, before it is judged, so that a burst of parallel ones is counted too. Err: wait this many milliseconds;
+    /// the attempt must not be made.
+    pub fn attempt(&mut self, account: &str, place: Place, now: BootMs) -> Result<(), i64> {
+        let Place::Stranger(network) = place else {
+            let key = (account.to_owned(), place);
+            let wait_ms = self.at_home.wait_ms(&key, &AT_HOME, now);
             if wait_ms > 0 {
                 return Err(wait_ms);
             }
-            self.at_home.failed(pair, now);
+            self.at_home.failed(key, now);
             return Ok(());
-        }
+        };
+        let pair = (account.to_owned(), network);
         let by_network = self.networks.wait_ms(&network, &PER_NETWORK, now);
         let wait_ms = self.pairs.wait_ms(&pair, &PER_PAIR, now).max(by_network);
         if wait_ms > 0 {
             return Err(wait_ms);
         }
-        self.line.turn(account, address, now)?;
+        self.line.turn(account, network.0, now)?;
         self.networks.failed(network, now);
         self.pairs.failed(pair, now);
         Ok(())
     }
 
-    /// The attempt was none: the account's count from there starts anew, the network's loses this one.
-    pub fn succeeded(&mut self, account: &str, address: IpAddr) {
-        let network = Network::of(address);
-        let pair = (account.to_owned(), network);
-        self.at_home.0.remove(&pair);
-        self.pairs.0.remove(&pair);
-        self.networks.forgive(&network);
+    /// The attempt was none: the account's count from there starts anew, the network's loses this one. A stranger's network is a home by now.
+    pub fn succeeded(&mut self, account: &str, place: Place) {
+        self.at_home.0.remove(&(account.to_owned(), place));
+        if let Place::Stranger(network) | Place::Home(network) = place {
+            self.pairs.0.remove(&(account.to_owned(), network));
+            self.networks.forgive(&network);
+        }
     }
 }
 
@@ -284,22 +295,30 @@ mod tests {
         IpAddr::from([10, 0, 0, last])
     }
 
+    fn stranger(address: IpAddr) -> Place {
+        Place::Stranger(Network::of(address))
+    }
+
+    fn home(last: u8) -> Place {
+        Place::Home(Network::of(at(last)))
+    }
+
     #[test]
     fn the_wait_doubles_to_its_limit_and_is_forgotten() {
         let mut throttle = Throttle::default();
         let mut now = BootMs(0);
         for _ in 0..5 {
-            assert_eq!(throttle.attempt("bob", at(1), false, now), Ok(()));
+            assert_eq!(throttle.attempt("bob", stranger(at(1)), now), Ok(()));
         }
         for expected in [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 128_000, 256_000, 300_000, 300_000] {
-            assert_eq!(throttle.attempt("bob", at(1), false, now), Err(expected));
-            assert_eq!(throttle.attempt("bob", at(1), false, now), Err(expected), "asking does not lengthen the wait");
+            assert_eq!(throttle.attempt("bob", stranger(at(1)), now), Err(expected));
+            assert_eq!(throttle.attempt("bob", stranger(at(1)), now), Err(expected), "asking does not lengthen the wait");
             now = BootMs(now.0 + expected);
-            assert_eq!(throttle.attempt("bob", at(1), false, now), Ok(()));
+            assert_eq!(throttle.attempt("bob", stranger(at(1)), now), Ok(()));
         }
         now = BootMs(now.0 + FORGET_MS);
         for _ in 0..5 {
-            assert_eq!(throttle.attempt("bob", at(1), false, now), Ok(()));
+            assert_eq!(throttle.attempt("bob", stranger(at(1)), now), Ok(()));
         }
     }
 
@@ -307,19 +326,27 @@ mod tests {
     fn who_has_signed_in_from_here_is_not_locked_out_by_others() {
         let mut throttle = Throttle::default();
         for attempt in 0..1_000 {
-            let _ = throttle.attempt("admin", at(9), false, BootMs(attempt * 10));
+            let _ = throttle.attempt("admin", stranger(at(9)), BootMs(attempt * 10));
         }
-        assert_eq!(throttle.attempt("admin", at(1), true, BootMs(10_000)), Ok(()));
+        assert_eq!(throttle.attempt("admin", home(1), BootMs(10_000)), Ok(()));
         for name in 0..100 {
-            let _ = throttle.attempt(&format!("guess{name}"), at(1), false, BootMs(10_000));
+            let _ = throttle.attempt(&format!("guess{name}"), stranger(at(1)), BootMs(10_000));
         }
-        assert!(throttle.attempt("guess", at(1), false, BootMs(10_000)).is_err());
-        assert_eq!(throttle.attempt("admin", at(1), true, BootMs(10_000)), Ok(()), "whatever else comes from the same address");
+        assert!(throttle.attempt("guess", stranger(at(1)), BootMs(10_000)).is_err());
+        assert_eq!(throttle.attempt("admin", home(1), BootMs(10_000)), Ok(()), "whatever else comes from the same address");
         let mut longest = 0;
         for attempt in 0..1_000 {
-            longest = longest.max(throttle.attempt("admin", at(1), true, BootMs(10_000 + attempt * 125)).err().unwrap_or(0));
+            longest = longest.max(throttle.attempt("admin", home(1), BootMs(10_000 + attempt * 125)).err().unwrap_or(0));
         }
         assert!((8_000..=10_000).contains(&longest), "guessing from home is slowed down too, and never for long");
+        let device = Place::Device([7; 16]);
+        assert_eq!(throttle.attempt("admin", device, BootMs(10_000)), Ok(()), "nor by somebody who guesses from the same home without end");
+        for _ in 0..20 {
+            let _ = throttle.attempt("admin", device, BootMs(10_000));
+        }
+        assert!(throttle.attempt("admin", device, BootMs(10_000)).is_err(), "a browser guesses no faster than a home");
+        throttle.succeeded("admin", device);
+        assert_eq!(throttle.attempt("admin", device, BootMs(10_000)), Ok(()));
     }
 
     #[test]
@@ -333,10 +360,10 @@ mod tests {
     fn a_network_that_guesses_many_names_waits() {
         let mut throttle = Throttle::default();
         for name in 0..20 {
-            assert_eq!(throttle.attempt(&format!("user{name}"), at(1), false, BootMs(0)), Ok(()));
+            assert_eq!(throttle.attempt(&format!("user{name}"), stranger(at(1)), BootMs(0)), Ok(()));
         }
-        assert_eq!(throttle.attempt("fresh", at(1), false, BootMs(0)), Err(1_000));
-        assert_eq!(throttle.attempt("fresh", at(2), false, BootMs(0)), Ok(()));
+        assert_eq!(throttle.attempt("fresh", stranger(at(1)), BootMs(0)), Err(1_000));
+        assert_eq!(throttle.attempt("fresh", stranger(at(2)), BootMs(0)), Ok(()));
         let v6 = |last: u16| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last]);
         assert_eq!(Network::of(v6(1)), Network::of(v6(2)));
     }
@@ -347,8 +374,8 @@ mod tests {
         let mut throttle = Throttle::default();
         for n in 0..20_000_u32 {
             let address = IpAddr::from(n.to_be_bytes());
-            let _ = throttle.attempt(&format!("u{n}"), address, false, BootMs(i64::from(n)));
-            loud += u32::from(throttle.attempt("loud", at(1), false, BootMs(i64::from(n))).is_ok());
+            let _ = throttle.attempt(&format!("u{n}"), stranger(address), BootMs(i64::from(n)));
+            loud += u32::from(throttle.attempt("loud", stranger(at(1)), BootMs(i64::from(n))).is_ok());
         }
         assert!(throttle.pairs.0.len() <= MAX_KEYS && throttle.networks.0.len() <= MAX_KEYS);
         assert!(loud <= 14, "{loud}: a flood of other names wins no turns");

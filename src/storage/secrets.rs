@@ -23,6 +23,8 @@ pub struct Secrets {
     vouched: SecretKey,
     /// Hashes of networks that people signed in from.
     pub networks: SecretKey,
+    /// Proofs of the browsers that people signed in with.
+    pub devices: SecretKey,
 }
 
 /// Before the ids of those whom the API gateway vouches for.
@@ -39,6 +41,7 @@ impl Secrets {
             idempotency: root.derive("idempotency"),
             vouched: root.derive("vouched"),
             networks: root.derive("networks"),
+            devices: root.derive("devices"),
             root,
         }
     }

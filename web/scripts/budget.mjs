@@ -11,10 +11,12 @@ const FIRST = 'src/pages/Overview.svelte';
 const DIST = new URL('../dist/', import.meta.url).pathname;
 const assets = join(DIST, 'assets');
 const gzipped = async (path) => (await stat(`${path}.gz`)).size;
+/** Names of what was built there, as pages name it. */
+const built = async (folder) => (await readdir(folder)).filter((name) => name.endsWith('.gz')).map((name) => name.slice(0, -3)).sort();
 const kb = (bytes) => `${(bytes / 1024).toFixed(1)} KB`;
 const sizes = { js: 0, css: 0, docs: 0 };
 
-for (const name of (await readdir(assets)).sort()) {
+for (const name of await built(assets)) {
   const kind = /\.(js|css)$/.exec(name)?.[1];
   if (!kind) continue;
   const size = await gzipped(join(assets, name));
@@ -22,7 +24,7 @@ for (const name of (await readdir(assets)).sort()) {
   console.log(`${String(size).padStart(8)} B gzipped  ${name}`);
 }
 
-for (const name of await readdir(join(DIST, 'docs', 'assets'))) {
+for (const name of await built(join(DIST, 'docs', 'assets'))) {
   if (/\.(js|css)$/.test(name)) sizes.docs += await gzipped(join(DIST, 'docs', 'assets', name));
 }
 

@@ -311,6 +311,10 @@ test('a node that is owed money leaves with its final payout and can be kept, or
   await confirm.getByRole('button', { name: 'Confirm' }).click();
   await page.locator('.note', { hasText: 'Leaves with its final payout' }).waitFor();
   await picture(page, 'node-leaving');
+  await page.goto(`${BASE}/nodes?search=${encodeURIComponent(name)}`);
+  await page.locator(`[data-node="${id}"] .tag`, { hasText: 'leaving' }).waitFor();
+  await picture(page, 'node-leaving-list');
+  await page.goto(`${BASE}/nodes/${id}`);
   const other = await browser.newContext({ ...VIEWS.phone });
   const p = await other.newPage();
   await p.goto(`${BASE}/nodes/${id}`);
@@ -350,6 +354,36 @@ test('a node that is owed money leaves with its final payout and can be kept, or
   const after = await page.evaluate(() => fetch('/api/v1/ledger/balances').then((r) => r.json()));
   const given = after.books.find((book) => book.settlement === 'live').accounts.find((one) => one.account === `forfeited:${id}`);
   assert.ok(Number(given.balance) >= Number(balance), 'what was owed is in the books as given up');
+});
+
+test('a price is changed by who proves to be an admin just now, and nothing typed is lost on the way', async () => {
+  const { pools } = await page.evaluate(() => fetch('/api/v1/pools').then((r) => r.json()));
+  const { name, pool_id, pricing } = pools[0];
+  const reward = async () => (await page.evaluate((id) => fetch(`/api/v1/pools/${id}`).then((r) => r.json()), pool_id)).pricing.reward_per_hour;
+  await tell('advance 330');
+  await page.goto(`${BASE}/pools`);
+  await settled(page);
+  await page.getByRole('button', { name: `Edit ${name}` }).click();
+  const dialog = page.getByRole('dialog', { name: `Edit ${name}` });
+  await dialog.getByLabel('Reward per hour').fill('0.0777');
+  await dialog.getByText('It counts from the next epoch').waitFor();
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  const confirm = page.getByRole('dialog', { name: 'Confirm that it is you' });
+  await confirm.getByLabel('Your password').fill('not the password at all');
+  await confirm.getByRole('button', { name: 'Confirm' }).click();
+  await confirm.getByText(/wrong/).first().waitFor();
+  await accessible(page);
+  await picture(page, 'price-confirm');
+  assert.equal(await reward(), pricing.reward_per_hour, 'nothing is changed yet');
+  await confirm.getByRole('button', { name: 'Cancel' }).click();
+  await confirm.waitFor({ state: 'detached' });
+  assert.equal(await dialog.getByLabel('Reward per hour').inputValue(), '0.0777');
+  await picture(page, 'price-not-confirmed');
+  await dialog.getByRole('button', { name: 'Save' }).click();
+  await confirm.getByLabel('Your password').fill(LOGINS.admin.password);
+  await confirm.getByRole('button', { name: 'Confirm' }).click();
+  await dialog.waitFor({ state: 'detached' });
+  assert.equal(await reward(), '0.0777');
 });
 
 test('a chart is read by pointing at it and zoomed by dragging', async () => {

@@ -10,7 +10,7 @@ use crate::crypto::PublicKey;
 use crate::domain::audit::Act;
 use crate::domain::enrolment::{Drift, EnrolmentTarget, EnrolmentToken, Fingerprint, MAX_TOKENS, NewToken, TokenText, TokenUse};
 use crate::domain::ids::{EnrolmentId, NodeId, NodeIndex, PoolIndex};
-use crate::domain::node::{HardwareInfo, Identity, Node, NodeConfiguration, NodeType};
+use crate::domain::node::{HardwareInfo, Identity, Node, NodeConfiguration, NodeType, OFFLINE_AFTER_SECONDS};
 use crate::domain::node_event::{Kind, NodeEvent};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::registration::{NewNode, plain_name, unique_name};
@@ -285,7 +285,7 @@ fn enrol_into_pool(
     pool: PoolIndex,
 ) -> Result<Enrolled, TxError> {
     let name = plain_name(&asked.name);
-    if let Some(before) = earlier_life(tx, asked, &name)? {
+    if let Some(before) = earlier_life(tx, asked, &name, act.now.wall)? {
         let node = bind(tx, directory, act, asked, &before)?;
         return finish(tx, act, token, asked, node, How::SameMachine, None);
     }
@@ -309,9 +309,9 @@ fn enrol_into_pool(
     finish(tx, act, token, asked, node, How::New, twin)
 }
 
-/// The node that this machine was before it lost its key. One whose agent is still heard is another agent on the same machine, unless it even goes
-/// by the same name.
-fn earlier_life(tx: &WriteTx<'_>, asked: &Enrolling, name: &str) -> Result<Option<Node>, Fault> {
+/// The node that this machine was before it lost its key. One whose agent is still heard, or enrolled too lately to have been missed, is another
+/// agent on the same machine, unless it even goes by the same name.
+fn earlier_life(tx: &WriteTx<'_>, asked: &Enrolling, name: &str, now: Timestamp) -> Result<Option<Node>, Fault> {
     let mut found: Option<Node> = None;
     for candidate in &asked.on_machine {
         let Some(node) = identified(tx, asked, candidate.index)? else { continue };
@@ -319,7 +319,9 @@ fn earlier_life(tx: &WriteTx<'_>, asked: &Enrolling, name: &str) -> Result<Optio
         if same_name {
             return Ok(Some(node));
         }
-        if !candidate.heard && found.is_none() {
+        // Two agents that start together both enrol before either reports: neither may take the other's key away.
+        let is_new = node.identity.as_ref().is_some_and(|i| (0..=OFFLINE_AFTER_SECONDS * 1_000).contains(&now.since(i.enrolled_at)));
+        if !candidate.heard && !is_new && found.is_none() {
             found = Some(node);
         }
     }
@@ -540,7 +542,9 @@ mod tests {
         assert_eq!((second.how, second.node.name.as_str(), second.twin), (How::New, "rpi-b", Some(node_id(1))));
         let same_name = run_at(&f, at(0), named(3, 3, "rpi"), true).unwrap();
         assert_eq!((same_name.how, same_name.node.index), (How::SameMachine, first.index));
-        let silent = run_at(&f, at(0), named(4, 4, "rpi-c"), false).unwrap();
+        let at_once = run_at(&f, at(OFFLINE_AFTER_SECONDS), named(4, 4, "rpi-c"), false).unwrap();
+        assert_eq!(at_once.how, How::New, "neither of the others can have been missed yet");
+        let silent = run_at(&f, at(OFFLINE_AFTER_SECONDS + 1), named(5, 5, "rpi-d"), false).unwrap();
         assert_eq!((silent.how, silent.node.index), (How::SameMachine, first.index));
     }
 

@@ -88,7 +88,9 @@ pub fn update(tx: &mut WriteTx<'_>, act: &Act, id: &PoolId, change: &PoolChange,
         return Err(Refusal::ClockUntrusted.into());
     }
     let mut changed = change.of(&pool, price_from);
-    check_change(tx, &changed, &mut FieldErrors::default())?;
+    let mut errors = FieldErrors::default();
+    changed.check_with(member_count(tx, changed.index)?, &mut errors);
+    errors.finish()?;
     if list(tx)?.iter().any(|other| other.index != pool.index && other.name == changed.name) {
         return Err(Refusal::PoolExists.into());
     }
@@ -96,14 +98,6 @@ pub fn update(tx: &mut WriteTx<'_>, act: &Act, id: &PoolId, change: &PoolChange,
     tx.put(POOLS, &pool.index.0, &changed)?;
     audit::append(tx, act.draft("pool.update", id.as_str()).because(fields(change)))?;
     Ok(changed)
-}
-
-/// What the rules and the pool's present members say against `changed`; `errors` may hold what was found before.
-pub fn check_change(read: &impl Read, changed: &Pool, errors: &mut FieldErrors) -> Result<(), TxError> {
-    changed.check(errors);
-    let members = member_count(read, changed.index)?;
-    errors.require(changed.max_nodes >= members, "max_nodes", format!("must not be below the {members} nodes in the pool"));
-    Ok(std::mem::take(errors).finish()?)
 }
 
 fn check(pool: &Pool) -> Result<(), Refusal> {

@@ -10,7 +10,9 @@ export function noteServerDate(header: string | null, sentAtMs: number, received
   const served = header ? Date.parse(header) : NaN;
   if (!Number.isFinite(served) || receivedAtMs - sentAtMs > SLOW_MS) return;
   const measured = served + 500 - (sentAtMs + receivedAtMs) / 2;
-  if (Math.abs(measured - offsetMs) > NOISE_MS) offsetMs = Math.abs(measured) > NOISE_MS ? Math.round(measured) : 0;
+  if (Math.abs(measured - offsetMs) <= NOISE_MS) return;
+  offsetMs = Math.abs(measured) > NOISE_MS ? Math.round(measured) : 0;
+  time.tick();
 }
 
 class Ticking {
@@ -23,7 +25,7 @@ class Ticking {
     document.addEventListener('visibilitychange', () => this.tick());
   }
 
-  private tick(): void {
+  tick(): void {
     if (!document.hidden) this.nowMs = Date.now() + offsetMs;
   }
 }

@@ -289,6 +289,8 @@ export interface paths {
         /**
          * Sign in
          * @description Answers a token for programs and sets a session cookie. A browser, which names itself by `Origin` or `Sec-Fetch-*`, gets the cookie alone.
+         *     A second cookie says for 400 days that somebody has signed in with this browser: it opens nothing, and whatever others try behind the same
+         *     address does not keep this browser from signing in again.
          *     An account with a second factor wants `totp`; without it, a right password is answered with TotpNeeded. Each code is accepted once.
          *     Failed attempts are answered slower and slower (429).
          */
@@ -2267,10 +2269,21 @@ export interface components {
             pagination: components["schemas"]["Pagination"];
         };
         /**
+         * @description What alerts are ordered by.
+         * @default raised_at
+         * @enum {string}
+         */
+        AlertSort: "raised_at" | "updated_at" | "severity" | "state";
+        /**
          * @description How an alert stands.
          * @enum {string}
          */
         AlertState: "open" | "acknowledged" | "unknown" | "resolved";
+        /**
+         * @description Which alerts are looked for; `active` are all that are not resolved.
+         * @enum {string}
+         */
+        AlertStateAsked: "open" | "acknowledged" | "unknown" | "resolved" | "active";
         /** @description One thing that happened to an alert. */
         AlertStep: {
             /** @description RFC 3339, UTC. */
@@ -2479,12 +2492,19 @@ export interface components {
          * @enum {string}
          */
         AttentionKind: "payout_review" | "fingerprint_drift" | "address_missing" | "clock_untrusted" | "epochs_behind" | "recovery_kit_missing" | "setup_unfinished";
+        /** @enum {string} */
+        AuditExportFormat: "csv" | "jsonl";
         AuditList: {
             chain: components["schemas"]["Chain"];
             entries: components["schemas"]["EntryView"][];
             pagination: components["schemas"]["Pagination"];
             scan: components["schemas"]["Scan"];
         };
+        /**
+         * @description The one order there is.
+         * @enum {string}
+         */
+        AuditSort: "at";
         BalanceView: {
             account: string;
             balance: string;
@@ -2656,6 +2676,8 @@ export interface components {
             setting_changes: components["schemas"]["Listed"];
             to: string;
         };
+        /** @enum {string} */
+        ComplianceReportFormat: "json" | "csv";
         Confirmation: {
             /** @description RFC 3339: the time on the caller's clock. */
             client_time: string;
@@ -4080,6 +4102,12 @@ export interface components {
         };
         /** @enum {string} */
         OverlayMetric: "cpu" | "memory" | "disk" | "network_in" | "network_out" | "temperature";
+        /**
+         * @description How far back lines go.
+         * @default 1h
+         * @enum {string}
+         */
+        OverlayRange: "1h" | "24h" | "7d" | "30d";
         /** @description The manager and its fleet now. */
         Overview: {
             alerts: components["schemas"]["AlertsOverview"];
@@ -6253,8 +6281,8 @@ export interface operations {
                 /** @description From 1. */
                 page?: number;
                 limit?: number;
-                /** @description `open`, `acknowledged`, `unknown` or `resolved`; `active`: all that are not resolved. Default: all. */
-                state?: string;
+                /** @description `active`: all that are not resolved. Default: all. */
+                state?: components["schemas"]["AlertStateAsked"];
                 severity?: components["schemas"]["Severity"];
                 /** @description Such as `resource_threshold` or `node_unreachable`. */
                 kind?: string;
@@ -6263,15 +6291,14 @@ export interface operations {
                 /** @description About the nodes that are in this pool now, as its `health.open_alerts` counts them. */
                 pool_id?: string;
                 /** @description `true`: security alerts; `false`: the others. */
-                security?: string;
+                security?: boolean;
                 /** @description Raised at or after; RFC 3339. */
                 from?: string;
                 /** @description Raised before; RFC 3339. */
                 to?: string;
-                /** @description `raised_at` (default), `updated_at`, `severity` or `state`. */
-                sort?: string;
-                /** @description `desc` (default) or `asc`. */
-                order?: string;
+                sort?: components["schemas"]["AlertSort"];
+                /** @description Descending unless it says otherwise. */
+                order?: components["schemas"]["ListOrder"];
             };
             header?: never;
             path?: never;
@@ -6505,10 +6532,10 @@ export interface operations {
                 to?: string;
                 /** @description Part of the reason, without regard to case. */
                 text?: string;
-                /** @description `at`: entries are in the order of their writing. */
-                sort?: string;
-                /** @description `desc` (newest first, the default) or `asc`. */
-                order?: string;
+                /** @description Entries are in the order of their writing. */
+                sort?: components["schemas"]["AuditSort"];
+                /** @description Newest first unless it says otherwise. */
+                order?: components["schemas"]["ListOrder"];
                 /** @description Where an incomplete search goes on: `scan.next_cursor` of its answer. */
                 cursor?: number;
             };
@@ -6670,8 +6697,8 @@ export interface operations {
     get_audit_export: {
         parameters: {
             query?: {
-                /** @description `csv` or `jsonl` (the default: one JSON object a line). */
-                format?: string;
+                /** @description `jsonl`, the default: one JSON object a line. */
+                format?: components["schemas"]["AuditExportFormat"];
                 /** @description Beginning of the operation: `auth.`, `node.create`. */
                 operation?: string;
                 /** @description Id of what was acted on. */
@@ -7448,8 +7475,8 @@ export interface operations {
                 from?: string;
                 /** @description RFC 3339: before this time; default: now. At most 366 days after `from`. */
                 to?: string;
-                /** @description `json` (the default) or `csv`. */
-                format?: string;
+                /** @description `json` unless it says otherwise. */
+                format?: components["schemas"]["ComplianceReportFormat"];
             };
             header?: never;
             path?: never;
@@ -9736,8 +9763,8 @@ export interface operations {
             query?: {
                 /** @description Default: `cpu`. */
                 metric?: components["schemas"]["OverlayMetric"];
-                /** @description `1h` (default), `24h`, `7d` or `30d`: steps of 30 s, 5 min, 1 h and 3 h. */
-                range?: string;
+                /** @description Default: `1h`. Steps of 30 s, 5 min, 1 h and 3 h. */
+                range?: components["schemas"]["OverlayRange"];
             };
             header?: never;
             path: {
@@ -11044,8 +11071,8 @@ export interface operations {
                 from?: string;
                 /** @description Before; RFC 3339. */
                 to?: string;
-                /** @description `desc` (default) or `asc`. */
-                order?: string;
+                /** @description Descending unless it says otherwise. */
+                order?: components["schemas"]["ListOrder"];
             };
             header?: never;
             path: {
