@@ -169,6 +169,7 @@ pub struct Report {
     /// worthless after a restart; the answer names the run to use.
     #[serde(default)]
     pub run: Option<u64>,
+    #[schema(min_items = 1, max_items = 64)]
     pub items: Vec<Item>,
     pub fingerprint: Fingerprint,
     pub agent_version: String,
@@ -252,6 +253,7 @@ pub struct LateBatch {
     pub protocol: u32,
     #[schema(value_type = u64)]
     pub incarnation: Incarnation,
+    #[schema(min_items = 1, max_items = 512)]
     pub items: Vec<LateItem>,
 }
 

@@ -32,7 +32,8 @@ use crate::wire::{LateAnswer, LateBatch, MAX_ITEMS, MAX_LATE_ITEMS, Purpose, Rep
 /// Report measurements
 ///
 /// Every 30 s, signed by the node (`x-lucid-signature`: hex Ed25519 over what the agent protocol lists, the exact bytes of the body among it); the answer is
-/// signed by the manager in the same way. Fields that are not known here are ignored, so that versions can differ.
+/// signed by the manager in the same way. Fields that are not known here are ignored, so that versions can differ. Measurements beyond their range are left out,
+/// and the report is taken.
 #[utoipa::path(post, path = "/agent/report", tag = "agent", security(("signed" = [])), request_body = Report, responses(
     (status = 200, body = ReportAnswer, headers(("x-lucid-signature" = String, description = "the manager's, hex"))),
     (status = 401, body = ErrorBody), (status = 403, body = ErrorBody, description = "the fingerprint is another machine's"),
@@ -109,7 +110,7 @@ pub async fn report(State(state): State<AppState>, message: Message) -> Result<R
 
 /// Report measurements that came too late
 ///
-/// Out of the agent's spool, signed like a report. Answered after a commit; sending it again changes nothing.
+/// Out of the agent's spool, signed like a report. Answered after a commit; sending it again changes nothing. Measurements beyond their range are left out.
 #[utoipa::path(post, path = "/agent/late", tag = "agent", security(("signed" = [])), request_body = LateBatch, responses(
     (status = 200, body = LateAnswer, headers(("x-lucid-signature" = String, description = "the manager's, hex"))),
     (status = 401, body = ErrorBody), (status = 404, body = ErrorBody),

@@ -64,7 +64,7 @@ pub struct ExportQuery {
 /// Oldest entry first, as of the moment of asking. The same filters as `/audit`, without its bound. In CSV, cells that a spreadsheet would take for a formula
 /// begin with an apostrophe. The export itself is recorded. An answer that breaks off was not complete.
 #[utoipa::path(get, path = "/audit/export", tag = "operations", params(ExportQuery, AuditQuery), security(("access" = ["audit:export"])),
-    responses((status = 200, description = "CSV or JSON lines", content_type = "application/x-ndjson", body = String), (status = 503, description = "other exports are running", body = ErrorBody)))]
+    responses((status = 200, description = "JSON lines or CSV", content((String = "application/x-ndjson"), (String = "text/csv"))), (status = 503, description = "other exports are running", body = ErrorBody)))]
 pub async fn export(
     State(state): State<AppState>,
     caller: Caller,

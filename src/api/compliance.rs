@@ -118,7 +118,7 @@ pub struct ComplianceReport {
 /// erasures and exports, with the entries themselves; and the audit log's head after a check of all of it. Who was erased appears by id only. The
 /// report itself is recorded as an export.
 #[utoipa::path(get, path = "/compliance/report", tag = "operations", params(ReportQuery), security(("access" = ["audit:export"])),
-    responses((status = 200, body = ComplianceReport), (status = 409, description = "the log is being checked already")))]
+    responses((status = 200, content((ComplianceReport = "application/json"), (String = "text/csv"))), (status = 409, description = "the log is being checked already")))]
 pub async fn report(State(state): State<AppState>, caller: Caller, Query(query): Query<ReportQuery>) -> Result<Response, ApiError> {
     let (from, to, is_csv) = query.check(state.now().wall)?;
     let chain = audit_chain::check(&state).await?;

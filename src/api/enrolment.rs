@@ -1,5 +1,6 @@
 //! Enrolment: tokens for people, `POST /agent/enrol` for machines, and short-lived tokens for nodes.
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -13,6 +14,7 @@ use super::listing::{Asked, Order, word};
 use super::middleware::{RequestInfo, note_refusal};
 use super::nodes::{optional_pool, published};
 use super::rates::{Class, Payer};
+use super::shape::Shape;
 use super::signed::signed;
 use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path, Query, Unchecked};
 use crate::crypto::{PublicKey, hex, jwt_encode, unhex};
@@ -267,10 +269,17 @@ const NOBODY: Envelope<'_> = Envelope { purpose: Purpose::Enrol, manager: "", no
 /// The body is the agent's, signed with the key in it (`x-lucid-signature`); the answer is signed with the manager's.
 #[utoipa::path(post, path = "/agent/enrol", tag = "agent", security(()), request_body = EnrolRequest,
     responses((status = 200, body = EnrolAnswer, headers(("x-lucid-signature" = String, description = "the manager's, hex"))), (status = 202, body = ErrorBody, description = "an admin has to approve this machine: ask again after Retry-After"), (status = 401, body = ErrorBody), (status = 403, body = ErrorBody), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
-pub async fn enrol(State(state): State<AppState>, caller: Caller, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
+pub async fn enrol(
+    State(state): State<AppState>,
+    caller: Caller,
+    shape: Option<Extension<Shape>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
     check_plain(&headers)?;
     let body = read_body(body, MAX_BODY).await?;
     let request: EnrolRequest = parse(&body)?;
+    shape.map_or(Ok(()), |Extension(shape)| shape.refuse_lists(&body))?;
     if request.protocol > PROTOCOL {
         return Err(Refusal::ProtocolTooNew.into());
     }

@@ -120,10 +120,23 @@ pub fn openapi_json() -> String {
             add_answers(published, &method, path, rule.as_ref());
         }
     }
+    rename_unsigned(&mut published);
     examples::fill(&mut published);
     let mut text = serde_json::to_string_pretty(&published).unwrap_or_default();
     text.push('\n');
     text
+}
+
+/// The OpenAPI format registry calls them `uint8` to `uint64`; utoipa writes `u-int8`.
+fn rename_unsigned(value: &mut Value) {
+    if let Some(size) = value["format"].as_str().and_then(|format| format.strip_prefix("u-int")) {
+        value["format"] = format!("uint{size}").into();
+    }
+    match value {
+        Value::Object(fields) => fields.values_mut().for_each(rename_unsigned),
+        Value::Array(items) => items.iter_mut().for_each(rename_unsigned),
+        _ => (),
+    }
 }
 
 /// The operations of a path that exist here.
@@ -332,6 +345,16 @@ mod tests {
             }
         }
         assert!(document.paths.paths.len() > 50);
+    }
+
+    #[test]
+    fn whole_numbers_have_the_range_of_their_type() {
+        let document: Value = serde_json::from_str(&openapi_json()).unwrap();
+        let format = |schema: &str, field: &str| document["components"]["schemas"][schema]["properties"][field]["format"].clone();
+        assert_eq!(format("ReportAnswer", "run"), "uint64", "any of 64 bits");
+        assert_eq!([format("ScoreBin", "from"), format("Pagination", "page")], ["uint8", "uint32"]);
+        assert_eq!(format("WorkloadExit", "code"), "int32");
+        assert!(!document.to_string().contains("u-int"));
     }
 
     #[test]

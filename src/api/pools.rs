@@ -293,7 +293,7 @@ pub struct NodePoolUpdateRequest {
     name: Option<String>,
     #[schema(max_length = 500)]
     description: Option<String>,
-    #[schema(minimum = 1, maximum = 1000)]
+    #[schema(minimum = 1, maximum = 1000, example = 100)]
     max_nodes: Option<u32>,
     resource_limits: Option<ResourceLimits>,
     auto_scaling: Option<bool>,

@@ -86,8 +86,12 @@ impl Shape {
         with(error, found)
     }
 
-    /// Where the body has a list in the place of an object: a derived parser would take it, field by field in the order of their declaration.
-    pub fn list_for_object(&self, body: &[u8]) -> Option<String> {
+    /// Refuses a body that has a list in the place of an object: a derived parser would take it, field by field in the order of their declaration.
+    pub fn refuse_lists(&self, body: &[u8]) -> Result<(), ApiError> {
+        self.list_for_object(body).map_or(Ok(()), |at| Err(ApiError::malformed(at, "must be an object")))
+    }
+
+    fn list_for_object(&self, body: &[u8]) -> Option<String> {
         let text = std::str::from_utf8(body).ok().filter(|text| text.contains('['))?;
         list_in(self, self.body.as_ref()?, text, "", 0)
     }
@@ -248,7 +252,7 @@ fn wrong_type(schema: &Value, value: &Value) -> Option<String> {
 
 fn check_bounds(schema: &Value, value: f64, at: &str, errors: &mut FieldErrors) {
     let bound = |name: &str| schema[name].as_f64();
-    let out_of_type = || (schema["format"] == "int32").then_some(f64::from(u32::MAX));
+    let out_of_type = || (schema["format"] == "uint32").then_some(f64::from(u32::MAX));
     if let Some(min) = bound("minimum").filter(|min| value < *min) {
         errors.add(at, format!("must be at least {min}"));
     } else if let Some(min) = bound("exclusiveMinimum").filter(|min| value <= *min) {

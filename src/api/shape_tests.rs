@@ -49,6 +49,9 @@ async fn a_list_is_no_object_even_where_its_entries_fit() {
         "storage": { "total_bytes": 32_000_000_000_u64 }, "network": network });
     let body = json!({ "name": "attic", "node_type": "worker", "hardware_info": hardware });
     assert_eq!(asked.refused(Method::POST, "/nodes", Some(body)).await.1, ["hardware_info.network[1]"]);
+    let body = json!({ "protocol": 1, "token": "t", "public_key": "k", "fingerprint": [null, null, null, null, null, null], "name": "attic",
+        "hardware": { "cpu": { "cores": 4 }, "memory": { "total_bytes": 1 }, "storage": { "total_bytes": 1 } }, "agent_version": "1" });
+    assert_eq!(asked.refused(Method::POST, "/agent/enrol", Some(body)).await.1, ["fingerprint"]);
     let login = json!(["root", "correct horse battery"]);
     assert!(asked.refused(Method::POST, "/auth/login", Some(login)).await.1.is_empty());
 }

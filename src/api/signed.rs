@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::error::ApiError;
 use super::json::{check_plain, read_body};
 use super::middleware::RequestInfo;
+use super::shape::Shape;
 use super::state::AppState;
 use crate::domain::ids::{Incarnation, NodeId};
 use crate::domain::refusal::Refusal;
@@ -51,7 +52,9 @@ impl<S: Send + Sync> FromRequest<S> for Message {
         let Named(node) = parts.extensions.remove().ok_or(Refusal::NotAllowed)?;
         let info = parts.extensions.remove().unwrap_or_default();
         check_plain(&parts.headers)?;
-        Ok(Message { node, info, headers: parts.headers, body: read_body(body, MAX_BODY).await? })
+        let body = read_body(body, MAX_BODY).await?;
+        parts.extensions.get::<Shape>().map_or(Ok(()), |shape| shape.refuse_lists(&body))?;
+        Ok(Message { node, info, headers: parts.headers, body })
     }
 }
 

@@ -38,10 +38,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Unchecked<T> {
 impl<T: DeserializeOwned> Unchecked<T> {
     /// Of a body that was read in time and in size.
     pub fn of(shape: Shape, body: Bytes) -> Unchecked<T> {
-        let parsed = parse(&body).and_then(|value| match shape.list_for_object(&body) {
-            Some(at) => Err(ApiError::malformed(at, "must be an object")),
-            None => Ok(value),
-        });
+        let parsed = parse(&body).and_then(|value| shape.refuse_lists(&body).map(|()| value));
         Unchecked(parsed.map_err(|error| {
             let mut error = shape.complete(error, &body);
             // What the document does not say and the parser does: each time it is told of one more field.

@@ -112,7 +112,7 @@ pub struct HardwareInfo {
     #[serde(default)]
     pub gpu: Option<GpuInfo>,
     #[serde(default)]
-    #[schema(min_items = 1, max_items = 64)]
+    #[schema(required = true, min_items = 1, max_items = 64)]
     pub network: Vec<NetworkInfo>,
 }
 

@@ -4,8 +4,9 @@
     tests/contract/schemathesis.sh BINARY [--seed N] [--seconds N]
 
 Checked of every answer: no 500, a status code and a content type that the document names, a body and headers of the documented schema, nothing
-served without credentials, nothing found after it was deleted. Exit status 0 when all hold and most routes were answered with success at least
-once. Only loopback addresses; the store is a temporary folder. The seed is printed; it makes the same requests again, as far as time goes.
+served without credentials, nothing accepted that breaks the document, nothing found after it was deleted. Exit status 0 when all hold and every
+operation was answered with success at least once, those of `NOT_COVERED` apart. Only loopback addresses; the store is a temporary folder. The seed is
+printed; it makes the same requests again, as far as time goes.
 """
 
 import argparse
@@ -19,38 +20,48 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
+
+import requests
+
+import agent
+from people import Account
+from stage import RESET_OF
 
 HERE = pathlib.Path(__file__).resolve().parent
 USER, PASSWORD = "contract", "correct horse battery staple"
+ADDRESS = "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3"
 CHECKS = [
     "not_a_server_error",
     "status_code_conformance",
     "content_type_conformance",
     "response_schema_conformance",
     "response_headers_conformance",
+    "negative_data_rejection",
     "ignored_auth",
     "use_after_free",
     "ensure_resource_availability",
 ]
-# Routes that cannot be asked like others: an endless answer, and the end of the session that asks.
+# What this test never sees succeed, and why. Routes marked `x-planned` answer 501 and are left out, too.
+NOT_COVERED = {
+    "GET /api/v1/events": "its answer does not end",
+    "GET /api/v1/openapi.json": "schemathesis leaves out the document that it reads",
+    "POST /api/v1/setup": "it works once in the life of a store, and this script needs it",
+    "GET /api/v1/poot/epochs/{epoch}": "the first epoch closes minutes after the end of this test",
+    "GET /api/v1/nodes/payouts/{payout_id}": "a payout wants hours of proof",
+}
 LEFT_OUT = ["/api/v1/events"]
-# Share of all routes that must have succeeded at least once: below it, the run proves little.
-LEAST_SUCCESSES = 0.6
-
-
-def call(base, method, path, body=None, token=None):
-    headers = {"content-type": "application/json"}
-    if token:
-        headers["authorization"] = f"Bearer {token}"
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(base + path, data=data, method=method, headers=headers)
-    try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.loads(answer.read() or b"null")
-    except urllib.error.HTTPError as error:
-        raise SystemExit(f"{method} {path}: {error.code} {error.read().decode(errors='replace')}") from error
+# Who asks for what: operations that change the account that asks, or slow it down, have one each.
+ACCOUNTS = {
+    "POST /api/v1/auth/login": "entrant",
+    "POST /api/v1/auth/logout": "leaver",
+    "POST /api/v1/auth/confirm": "confirmer",
+    "PUT /api/v1/auth/password": "changer",
+    "POST /api/v1/auth/totp/begin": "beginner",
+    "POST /api/v1/auth/totp/enable": "enabler",
+    "POST /api/v1/auth/totp/disable": "disabler",
+    "POST /api/v1/auth/recovery-codes": "renewer",
+    RESET_OF: "keeper",
+}
 
 
 def start(binary, data, log):
@@ -71,18 +82,56 @@ def start(binary, data, log):
     raise SystemExit(f"the manager does not listen:\n{log.read_text(errors='replace')}")
 
 
-def seed_store(base, data):
-    """Makes the first person and one of each thing; answers what stands for the ids of paths."""
-    code = (data / "setup-code").read_text().strip()
+def prepare(base, data):
+    """Makes the first person, one of each thing, and a machine that is a node; answers what `Stage` has to know."""
     api = base + "/api/v1"
-    call(api, "POST", "/setup", {"code": code, "username": USER, "password": PASSWORD})
-    token = call(api, "POST", "/auth/login", {"username": USER, "password": PASSWORD})["access_token"]
-    pool = call(api, "POST", "/nodes/pools", {"name": "contract-pool"}, token)["pool_id"]
-    make = lambda name, **more: call(api, "POST", "/nodes", {"name": name, "node_type": "worker", **more}, token)["node_id"]
+    setup = {"code": (data / "setup-code").read_text().strip(), "username": USER, "password": PASSWORD}
+    requests.post(api + "/setup", json=setup, timeout=30).raise_for_status()
+    main = Account(api, USER, PASSWORD)
+    add = lambda name: main.ask("POST", "/users", {"username": name, "password": PASSWORD, "role": "viewer"})["id"]
+    people = {name: add(name) for name in ACCOUNTS.values()}
+    make_pool = lambda name: main.ask("POST", "/nodes/pools", {"name": name, "max_nodes": 1000})["pool_id"]
+    pool, workshop = make_pool("contract-pool"), make_pool("workshop")
+    make = lambda name, **more: main.ask("POST", "/nodes", {"name": name, "node_type": "worker", **more})["node_id"]
     nodes = [make("contract-one"), make("contract-two", initial_pool_id=pool)]
-    user = call(api, "POST", "/users", {"username": "somebody", "password": PASSWORD, "role": "viewer"}, token)["id"]
-    enrolment = call(api, "POST", "/enrolment-tokens", {}, token)["id"]
-    return {"node": nodes, "pool": [pool, "pool_default"], "user": [user], "enrolment": [enrolment]}
+    for node in nodes:
+        main.ask("PUT", f"/nodes/{node}/payout-address", {"address": ADDRESS, "currency": "USDT"})
+    signer = enrol(base, main.ask("POST", "/enrolment-tokens", {"pool_id": workshop})["token"])
+    alerts = [alert["id"] for alert in main.ask("GET", "/alerts")["alerts"]]
+    return {
+        "base": base,
+        "user": USER,
+        "password": PASSWORD,
+        "accounts": ACCOUNTS,
+        "people": people,
+        "manager": signer.pop("manager"),
+        "signer": signer,
+        "workshop": workshop,
+        "ids": {"node": nodes, "pool": [pool, "pool_default"], "user": [add("somebody")], "alert": alerts},
+        "spared": [main.ask("GET", "/auth/me")["user"]["id"], signer["node"], *people.values()],
+    }
+
+
+def enrol(base, token):
+    """Makes this script a node that has reported, and has raised an alert by a report from another machine."""
+    key = agent.new_key("signer")
+
+    def send(path, body, signature, wanted=200):
+        answer = requests.post(base + path, data=json.dumps(body), headers={"content-type": "application/json"}, auth=signature, timeout=30)
+        if answer.status_code != wanted:
+            raise SystemExit(f"{path}: {answer.status_code} {answer.text}")
+        return answer.json()
+
+    enrolled = send(agent.ENROL, agent.enrol_request(token, key, "signer"), agent.Signature("", "", key))
+    signature = agent.Signature(enrolled["manager_id"], enrolled["node_id"], key)
+    # The first report learns which run of the manager it is.
+    items = [{"seq": 1, "age_ms": 0, "sample": {}}]
+    said = {"protocol": 1, "incarnation": 1, "seq": 1, "items": items, "fingerprint": agent.fingerprint("signer"), "agent_version": "contract"}
+    said["run"] = send("/api/v1/agent/report", said, signature)["run"]
+    accepted = send("/api/v1/agent/report", said, signature)["accepted_seq"]
+    send("/api/v1/agent/report", {**said, "fingerprint": agent.fingerprint("thief")}, signature, wanted=403)
+    known = {name: said[name] for name in ["incarnation", "run", "fingerprint"]}
+    return {**known, "seq": accepted, "manager": enrolled["manager_id"], "node": enrolled["node_id"], "key": key}
 
 
 def main():
@@ -99,15 +148,19 @@ def main():
         data, log, tally = folder / "data", folder / "manager.log", folder / "tally.json"
         process, base = start(given.binary, data, log)
         try:
-            ids = seed_store(base, data)
-            document = call(base, "GET", "/api/v1/openapi.json")
+            contract = prepare(base, data)
+            document = requests.get(base + "/api/v1/openapi.json", timeout=30).json()
             operations = ((method, path, of) for path, item in document["paths"].items() for method, of in item.items())
-            asked = {f"{method.upper()} {path}" for method, path, of in operations if not of.get("x-planned") and path not in LEFT_OUT}
+            promised = {
+                f"{method.upper()} {path}": [status for status in of["responses"] if status.startswith("2")]
+                for method, path, of in operations
+                if not of.get("x-planned")
+            }
             environment = {
                 **os.environ,
                 "SCHEMATHESIS_HOOKS": str(HERE / "hooks.py"),
-                "CONTRACT": json.dumps({"base": base, "user": USER, "password": PASSWORD, "ids": ids, "tally": str(tally)}),
-                "PYTHONDONTWRITEBYTECODE": "1",
+                "CONTRACT": json.dumps({**contract, "tally": str(tally)}),
+                "PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")]),
             }
             command = [given.schemathesis, "--config-file", str(HERE / "schemathesis.toml"), "run", base + "/api/v1/openapi.json"]
             command += ["--checks", ",".join(CHECKS), "--seed", str(seed), "--max-time", str(given.seconds), "--no-color"]
@@ -115,7 +168,7 @@ def main():
             status = subprocess.run(command, env=environment, cwd=folder).returncode
             if process.poll() is not None:
                 raise SystemExit(f"the manager ended with {process.returncode}:\n{log.read_text(errors='replace')[-4000:]}")
-            enough = judge(asked, json.loads(tally.read_text()))
+            enough = judge(promised, json.loads(tally.read_text()))
         finally:
             process.send_signal(signal.SIGTERM)
             try:
@@ -125,15 +178,22 @@ def main():
     sys.exit(status or (0 if enough else 1))
 
 
-def judge(asked, tally):
-    """Says which routes never succeeded; false when they are too many."""
-    never = sorted(route for route in asked if not any(status.startswith("2") for status in tally.get(route, {})))
-    share = 1 - len(never) / len(asked)
-    requests = sum(sum(statuses.values()) for statuses in tally.values())
-    print(f"{requests} requests; {share:.0%} of {len(asked)} routes succeeded at least once")
-    for route in never:
-        print(f"  never: {route}: {dict(sorted(tally.get(route, {}).items())) or 'not asked'}")
-    return share >= LEAST_SUCCESSES
+def judge(promised, told):
+    """Prints which documented successes were seen how often; false when an operation has none that should have one."""
+    tally = told["seen"]
+    print(f"{sum(sum(statuses.values()) for statuses in tally.values())} requests; successes as the document names them:")
+    never = []
+    for operation, successes in sorted(promised.items()):
+        seen = tally.get(operation, {})
+        counts = ", ".join(f"{status}: {seen.get(status, 0)}" for status in sorted(successes))
+        why = NOT_COVERED.get(operation)
+        print(f"  {operation}  {counts}{f'  (not covered: {why})' if why else ''}")
+        if not any(seen.get(status) for status in successes) and not why:
+            never.append(f"never answered with success: {operation}: {dict(sorted(seen.items())) or 'not asked before the time was over'}")
+    for what, times in sorted(told["missed"].items()):
+        print(f"could not be prepared, {times} times: {what}")
+    print("\n".join(never) or f"every operation succeeded but {len(NOT_COVERED)} that are not covered")
+    return not never
 
 
 if __name__ == "__main__":

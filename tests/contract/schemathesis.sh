@@ -9,5 +9,5 @@ if [ ! -d "$packages" ]; then
   python3 -m pip install -q --disable-pip-version-check --target "$packages.tmp" -r "$here/requirements.txt"
   mv "$packages.tmp" "$packages"
 fi
-export PYTHONPATH=$packages
+export PYTHONPATH=$packages PYTHONDONTWRITEBYTECODE=1
 exec python3 "$here/run.py" --schemathesis "$packages/bin/schemathesis" "$@"

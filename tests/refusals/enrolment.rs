@@ -273,6 +273,14 @@ async fn reports_count_once_and_only_as_their_node_signed_them() {
     guarded.refused("a newer protocol", post_report(&node, newer).await, (422, "4221", "ProtocolTooNew")).await;
     guarded.refused("no JSON", post_report(&node, (b"{".to_vec(), signature.clone())).await, (400, "1001", "Malformed")).await;
 
+    let mut listed: Value = serde_json::from_slice(&body).unwrap();
+    listed["fingerprint"] = json!([null, null, null, null, null, null]);
+    let listed = listed.to_string().into_bytes();
+    let envelope = Envelope { manager: node.manager_id.as_str(), ..envelope };
+    let signature_of_list = envelope.sign(&node.machine.key, &listed);
+    let answer = post_report(&node, (listed, signature_of_list)).await;
+    guarded.refused("a list in the place of an object", answer, (400, "1001", "Malformed")).await;
+
     let text = String::from_utf8(body).unwrap();
     let named = [(HEADER_SIGNATURE, signature.as_str()), (HEADER_NODE, "node_nobody_at_all"), ("content-type", "application/json")];
     let (_, answer) = request(&site.client, Method::POST, PATH_REPORT, &named, Some(&text)).await;

@@ -1,0 +1,245 @@
+"""What a valid request of an operation lacks to succeed: passwords and codes that are right now, numbers that agents count, ids of things that are there.
+
+`FITS` has a function for each operation that never succeeds by itself, or by luck alone. It changes what has to be changed and nothing else, so that the
+rest of a case stays as it was generated. What it needs is made on the spot, because other requests delete what they find.
+"""
+
+import datetime
+import time
+
+import agent
+from cases import label, spread
+from people import Account
+from stage import RESET, RESET_OF, Stage
+
+SLOT_SECONDS = 30
+
+
+def report(stage, case):
+    """Of the next numbers, from the machine that enrolled, to the manager that runs."""
+    if not case.body.get("items"):
+        return
+    for item in case.body["items"]:
+        stage.seq += 1
+        item["seq"] = stage.seq
+    case.body.update(stage.who_reports())
+
+
+def late(stage, case):
+    newest = int(time.time()) // SLOT_SECONDS - 100
+    for n, item in enumerate(case.body.get("items", [])):
+        item["slot"] = newest - n
+    case.body.update({"protocol": 1, "incarnation": stage.incarnation})
+
+
+def commands(stage, case):
+    stage.told += 1
+    case.body.update({"protocol": 1, "incarnation": stage.incarnation, "number": stage.told})
+
+
+def enrol(stage, case):
+    """Each with a key and a machine of its own, some of them to wait for an admin."""
+    machine = stage.name("machine")
+    token = stage.token(needs_approval=spread(case) % 4 == 2)["token"]
+    case.body.update({"protocol": 1, "token": token, "public_key": agent.new_key(machine), "fingerprint": agent.fingerprint(machine)})
+
+
+def node_token(stage, case):
+    node, key = stage.signer["node"], stage.signer["key"]
+    challenge = stage.main.ask("POST", "/auth/node/challenge", {"node_id": node})["challenge"]
+    signature = agent.sign(key, agent.CHALLENGE, stage.contract["manager"], node, 0, 0, challenge.encode())
+    case.body = {"node_id": node, "challenge": challenge, "signature": signature}
+
+
+def login(stage, case):
+    account = stage.account(label(case))
+    case.body = {"username": account.name, "password": account.password}
+
+
+def confirm(stage, case):
+    case.body = {"password": stage.account(label(case)).password}
+
+
+def password(stage, case):
+    new = stage.fresh_password(case.body.get("password"))
+    case.body = {"current_password": stage.account(label(case)).password, "password": new}
+
+
+def totp_begin(stage, case):
+    case.body = {"password": stage.account(label(case)).password}
+
+
+def totp_enable(stage, case):
+    case.body = {"code": stage.account(label(case)).code_of_begun()}
+
+
+def totp_disable(stage, case):
+    account = stage.account(label(case))
+    case.body = {"password": account.password, "totp": account.with_factor()}
+
+
+def recovery_codes(stage, case):
+    case.body = {"totp": stage.account(label(case)).with_factor()}
+
+
+def totp_reset(stage, case):
+    keeper = stage.people[RESET_OF]
+    keeper.with_factor()
+    case.path_parameters["id"] = keeper.id
+
+
+def clock_confirm(stage, case):
+    case.body = {"client_time": datetime.datetime.now(datetime.UTC).isoformat()}
+
+
+def anchor_check(stage, case):
+    case.body = stage.main.ask("GET", "/audit/anchor")
+
+
+def decide(stage, case):
+    case.path_parameters["id"] = stage.waiting()
+
+
+def leaving(stage, case):
+    """A node that leaves with its final payout."""
+    node = stage.node()
+    stage.main.ask("DELETE", f"/nodes/{node}?final_payout=true")
+    case.path_parameters["id"] = node
+
+
+def planned_maintenance(stage, case):
+    node = stage.node()
+    begin = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=3)
+    period = stage.main.ask("POST", f"/nodes/{node}/maintenance", {"from": begin.isoformat(), "duration_minutes": 5})
+    case.path_parameters = {"id": node, "number": period["number"]}
+
+
+def maintenance(stage, case):
+    """At once: hours to come are a matter of the clock."""
+    case.path_parameters["id"] = stage.node()
+    case.body.pop("from", None)
+
+
+def allocate(stage, case):
+    """As little as that, beside what was generated: a new node has its hardware whole."""
+    case.path_parameters["id"] = stage.node()
+    case.body = {"cpu_percent": 1, **{name: value for name, value in case.body.items() if name == "name"}}
+
+
+def renamed(**makers):
+    """As `path_of`; names are not for two."""
+
+    def fit(stage, case):
+        path_of(**makers)(stage, case)
+        if case.body.get("name") is not None:
+            case.body["name"] = stage.name("renamed")
+
+    return fit
+
+
+def join(**makers):
+    def fit(stage, case):
+        path_of(**makers)(stage, case)
+        case.body["node_id"] = stage.node()
+
+    return fit
+
+
+def allocation(stage, case):
+    node = stage.node()
+    made = stage.main.ask("POST", f"/nodes/{node}/resources/allocate", {"cpu_percent": 1})
+    case.path_parameters = {"id": node, "allocation_id": made["id"]}
+
+
+def member(stage, case):
+    pool = stage.pool()
+    case.path_parameters = {"pool_id": pool, "node_id": stage.node(pool)}
+
+
+def another_person(stage, case):
+    """Somebody with another password; one's own takes another way."""
+    case.path_parameters["id"] = stage.user()
+    case.body.pop("current_password", None)
+    if case.body.get("password") is not None:
+        case.body["password"] = stage.fresh_password(case.body["password"])
+
+
+def recovery_kit(stage, case):
+    case.body = {"passphrase": stage.fresh_password(case.body.get("passphrase")), "password": stage.main.password}
+
+
+def own_session(stage, case):
+    Account(stage.api, stage.main.name, stage.main.password).bearer()
+    sessions = stage.main.ask("GET", "/sessions")["sessions"]
+    case.path_parameters["id"] = next(session["id"] for session in sessions if not session["current"])
+
+
+def session_of(stage, case):
+    """Of the account that signs out again and again."""
+    account = stage.people["POST /api/v1/auth/logout"]
+    account.bearer()
+    sessions = stage.main.ask("GET", f"/users/{account.id}/sessions")["sessions"]
+    case.path_parameters = {"id": account.id, "session_id": sessions[0]["id"]}
+    account.token = None
+
+
+def stored_setting(stage, case):
+    stage.main.ask("PUT", "/settings", [{"key": "log.level", "value": "info"}])
+    case.path_parameters["key"] = "log.level"
+
+
+def path_of(**makers):
+    """Fills parameters of the path with what is made for it."""
+
+    def fit(stage, case):
+        for name, make in makers.items():
+            case.path_parameters[name] = make(stage)
+
+    return fit
+
+
+def api_token(stage):
+    return stage.main.ask("POST", "/tokens", {"name": stage.name("made"), "role": "viewer", "expires_in_days": 1})["id"]
+
+
+FITS = {
+    "POST /api/v1/agent/report": report,
+    "POST /api/v1/agent/late": late,
+    "POST /api/v1/agent/commands": commands,
+    "POST /api/v1/agent/enrol": enrol,
+    "POST /api/v1/auth/node/token": node_token,
+    "POST /api/v1/auth/login": login,
+    "POST /api/v1/auth/confirm": confirm,
+    "PUT /api/v1/auth/password": password,
+    "POST /api/v1/auth/totp/begin": totp_begin,
+    "POST /api/v1/auth/totp/enable": totp_enable,
+    "POST /api/v1/auth/totp/disable": totp_disable,
+    "POST /api/v1/auth/recovery-codes": recovery_codes,
+    RESET: totp_reset,
+    "POST /api/v1/clock/confirm": clock_confirm,
+    "POST /api/v1/audit/anchor/check": anchor_check,
+    "POST /api/v1/enrolment-requests/{id}/approve": decide,
+    "POST /api/v1/enrolment-requests/{id}/reject": decide,
+    "PUT /api/v1/nodes/{id}": renamed(id=Stage.node),
+    "PUT /api/v1/nodes/pools/{pool_id}": renamed(pool_id=Stage.pool),
+    "POST /api/v1/nodes/{id}/maintenance": maintenance,
+    "POST /api/v1/nodes/{id}/resources/allocate": allocate,
+    "POST /api/v1/nodes/pools/{pool_id}/nodes": join(pool_id=Stage.pool),
+    "POST /api/v1/pools/{id}/join": join(id=Stage.pool),
+    "DELETE /api/v1/nodes/{id}": path_of(id=Stage.node),
+    "DELETE /api/v1/nodes/{id}/final-payout": leaving,
+    "DELETE /api/v1/nodes/{id}/maintenance/{number}": planned_maintenance,
+    "DELETE /api/v1/nodes/{id}/resources/allocations/{allocation_id}": allocation,
+    "DELETE /api/v1/nodes/pools/{pool_id}": path_of(pool_id=Stage.pool),
+    "DELETE /api/v1/nodes/pools/{pool_id}/nodes/{node_id}": member,
+    "DELETE /api/v1/enrolment-tokens/{id}": path_of(id=lambda stage: stage.token()["id"]),
+    "DELETE /api/v1/tokens/{id}": path_of(id=api_token),
+    "PUT /api/v1/users/{id}": another_person,
+    "POST /api/v1/recovery-kit": recovery_kit,
+    "DELETE /api/v1/users/{id}": path_of(id=Stage.user),
+    "DELETE /api/v1/users/{id}/sessions/{session_id}": session_of,
+    "DELETE /api/v1/sessions/{id}": own_session,
+    "DELETE /api/v1/settings/{key}": stored_setting,
+    "POST /api/v1/privacy/erase/{user_id}": path_of(user_id=Stage.user),
+    "POST /api/v1/privacy/erase/nodes/{node_id}": path_of(node_id=Stage.node),
+}
