@@ -310,9 +310,12 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     })
 }
 
-/// The browser this comes from, when somebody has signed in with it.
+/// The browser this comes from, when somebody who still may sign in has signed in with it.
 pub(super) fn device(state: &AppState, headers: &HeaderMap, tls: bool) -> Option<Device> {
-    Device::parse(&state.store.secrets.devices, cookie(headers, device_cookie_name(tls))?)
+    let text = cookie(headers, device_cookie_name(tls))?;
+    let device = Device::parse(&state.store.secrets.devices, text, state.now().wall)?;
+    let user = state.store.read().and_then(|read| people::user(&read, &device.user)).ok()??;
+    (!user.disabled).then_some(device)
 }
 
 /// The header that hands a session to a browser, or takes it back when `token` is empty.
@@ -323,8 +326,9 @@ pub fn set_cookie(token: &str, tls: bool) -> Option<HeaderValue> {
 
 /// The header that has a browser remember that `user` signed in with it, or remember it for longer.
 pub fn set_device(state: &AppState, user: &UserId, request: &RequestInfo) -> Option<HeaderValue> {
-    let known = request.device.clone().filter(|device| device.user == *user);
-    let device = known.unwrap_or_else(|| Device { user: user.clone(), id: state.entropy.bytes() });
+    let known = request.device.as_ref().filter(|device| device.user == *user);
+    let id = known.map_or_else(|| state.entropy.bytes(), |device| device.id);
+    let device = Device { user: user.clone(), id, seen_at: state.now().wall };
     let text = device.text(&state.store.secrets.devices);
     cookie_header(device_cookie_name(request.secure), &text, device::MAX_SECONDS, request.secure)
 }

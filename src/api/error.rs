@@ -51,6 +51,17 @@ impl ApiError {
         error
     }
 
+    /// Says of a refusal that only the store can know (a name is taken, a pool is not there) which field of the request it is about. `of` are the route's.
+    pub fn naming<const N: usize, E: Into<ApiError>>(of: [(Refusal, &'static str); N]) -> impl FnOnce(E) -> ApiError {
+        move |error| {
+            let mut error: ApiError = error.into();
+            if let Some((_, field)) = of.iter().find(|(refusal, _)| refusal.name() == error.name) {
+                error.fields.push(FieldError { field: (*field).to_owned(), message: error.message.clone() });
+            }
+            error
+        }
+    }
+
     pub fn too_large(limit_bytes: usize) -> ApiError {
         ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, 1003, "BodyTooLarge", format!("the body is larger than {limit_bytes} bytes"))
     }

@@ -3,7 +3,7 @@
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::testing::{Site, json as body_of, request};
+use super::testing::{PASSWORD, Site, json as body_of, request};
 use crate::crypto::{PublicKey, SecretKey, SigningKey};
 use crate::domain::enrolment::{Fingerprint, TokenText, manager_key_hash};
 use crate::domain::ids::{Incarnation, NodeId};
@@ -269,6 +269,41 @@ async fn a_member_has_a_priority_that_goes_with_its_pool() {
     assert_eq!(back["pool_priority"], 50, "and what the first one was told is over");
     let (_, log) = f.get("/audit?operation=pool.join&text=priority").await;
     assert_eq!(log["pagination"]["total"], 2);
+}
+
+/// What only the store knows is said of its field, too.
+#[tokio::test]
+async fn refusals_of_the_store_name_the_field_they_are_about() {
+    let f = Fleet::new().await;
+    let (one, two) = (f.node("pi-1").await, f.node("pi-2").await);
+    let (_, pool) = f.post("/nodes/pools", json!({"name": "edge", "max_nodes": 1})).await;
+    let pool_id = &pool["pool_id"];
+    let members = format!("/nodes/pools/{}/nodes", pool_id.as_str().unwrap());
+    f.post(&members, json!({"node_id": one})).await;
+    let new = |name: &str, pool: &Value| json!({"name": name, "node_type": "worker", "initial_pool_id": pool});
+    let named = |(status, body): (StatusCode, Value)| {
+        let error = &body["error"];
+        let fields: Vec<&str> = error["details"]["fields"].as_array().unwrap().iter().map(|one| one["field"].as_str().unwrap()).collect();
+        (status.as_u16(), error["details"]["name"].as_str().unwrap().to_owned(), fields.join(","))
+    };
+    let about = |status: u16, name: &str, field: &str| (status, name.to_owned(), field.to_owned());
+    let two = format!("/nodes/{two}");
+    for (answer, expected) in [
+        (f.post("/nodes", new("pi-2", &Value::Null)).await, about(409, "NodeNameTaken", "name")),
+        (f.post("/nodes", new("pi-3", &json!("pool_gone"))).await, about(404, "PoolNotFound", "initial_pool_id")),
+        (f.post("/nodes", new("pi-3", pool_id)).await, about(422, "PoolFull", "initial_pool_id")),
+        (f.put(&two, json!({"pool_id": "pool_gone"})).await, about(404, "PoolNotFound", "pool_id")),
+        (f.put(&two, json!({"pool_id": pool_id})).await, about(422, "PoolFull", "pool_id")),
+        (f.put(&two, json!({"status": "error"})).await, about(422, "InvalidNodeStatus", "status")),
+        (f.put("/nodes/node_gone", json!({"name": "pi-9"})).await, about(404, "NodeNotFound", "")),
+        (f.post("/nodes/pools", json!({"name": "edge"})).await, about(409, "PoolExists", "name")),
+        (f.post(&members, json!({"node_id": "node_gone"})).await, about(404, "NodeNotFound", "node_id")),
+        (f.post(&members, json!({"node_id": one})).await, about(409, "AlreadyMember", "node_id")),
+        (f.post("/users", json!({"username": "root", "password": PASSWORD, "role": "viewer"})).await, about(409, "UserExists", "username")),
+        (f.post(&format!("{two}/maintenance"), json!({"from": "2020-01-01T00:00:00Z"})).await, about(422, "MaintenanceTooSoon", "from")),
+    ] {
+        assert_eq!(named(answer), expected);
+    }
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use super::page::{Page, PageQuery, Pagination};
 use super::reads::{self, Names, Person};
 use super::state::AppState;
 use super::unchecked::Unchecked;
-use crate::domain::maintenance::{Asked, MAINTENANCE_SLOTS, Origin, SLOTS_PER_MINUTE, State, slot_from};
+use crate::domain::maintenance::{Asked, MAINTENANCE_SLOTS, Origin, SLOTS_PER_MINUTE, State, TOO_FAR, TOO_SOON, USED_UP, slot_from};
 use crate::domain::maintenance_window::{NextWindow, next_window};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::{Slot, Timestamp};
@@ -148,7 +148,13 @@ pub async fn plan(
         Asked { from: from.flatten().map(slot_from), slots, origin: Origin::Planned, at_once: caller.may_approve() }
     })?;
     let (act, directory) = (caller.act(state.now()), state.store.directory.clone());
-    let (node, planned) = state.store.write(move |tx| maintenance::plan(tx, &directory, &act, &id, &asked)).await?;
+    let (node, planned) =
+        state.store.write(move |tx| maintenance::plan(tx, &directory, &act, &id, &asked)).await.map_err(ApiError::naming([
+            (Refusal::Rule(TOO_SOON, String::new()), "from"),
+            (Refusal::Rule(TOO_FAR, String::new()), "from"),
+            (Refusal::MaintenanceOverlaps, "from"),
+            (Refusal::Rule(USED_UP, String::new()), "duration_minutes"),
+        ]))?;
     published(&state, &node.id, Change::Updated);
     Ok((StatusCode::CREATED, shown(&state, &planned)?))
 }

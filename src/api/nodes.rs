@@ -241,7 +241,12 @@ pub async fn create(
     let now = state.now();
     let (id, act) = (NodeId::new(state.entropy.uuid(now.wall.0)), caller.act(now));
     let (directory, max_nodes) = (state.store.directory.clone(), state.settings().max_nodes);
-    let node = state.store.write(move |tx| nodes::create(tx, &directory, &act, &id, &new, max_nodes)).await?;
+    let node = state.store.write(move |tx| nodes::create(tx, &directory, &act, &id, &new, max_nodes)).await;
+    let node = node.map_err(ApiError::naming([
+        (Refusal::NodeNameTaken, "name"),
+        (Refusal::PoolNotFound, "initial_pool_id"),
+        (Refusal::PoolFull, "initial_pool_id"),
+    ]))?;
     published(&state, &node.id, Change::Created);
     Ok((StatusCode::CREATED, Json(show(&state, node)?)))
 }
@@ -316,9 +321,14 @@ pub async fn update(
         }
         (change, status)
     })?;
-    change.status = status?;
+    change.status = status.map_err(ApiError::naming([(Refusal::Rule("InvalidNodeStatus", String::new()), "status")]))?;
     let (act, directory) = (caller.act(state.now()), state.store.directory.clone());
-    let node = state.store.write(move |tx| nodes::update(tx, &directory, &act, &id, &change)).await?;
+    let node = state.store.write(move |tx| nodes::update(tx, &directory, &act, &id, &change)).await;
+    let node = node.map_err(ApiError::naming([
+        (Refusal::NodeNameTaken, "name"),
+        (Refusal::PoolNotFound, "pool_id"),
+        (Refusal::PoolFull, "pool_id"),
+    ]))?;
     let window = |node: &Node| (node.configuration.maintenance_window, zone_of(node));
     // That cycle reads every node.
     if window(&before) != window(&node) {

@@ -117,7 +117,7 @@ pub async fn create(
         User { id, username: body.username, role: body.role, password, disabled: false, created_at, updated_at, second_factor: None };
     let view = UserView::from(&user);
     let act = caller.act(now);
-    state.store.write(move |tx| people::create(tx, &user, &act)).await?;
+    state.store.write(move |tx| people::create(tx, &user, &act)).await.map_err(ApiError::naming([(Refusal::UserExists, "username")]))?;
     Ok((StatusCode::CREATED, Json(view)))
 }
 

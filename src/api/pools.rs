@@ -267,7 +267,8 @@ pub async fn create(
         may_price(&caller)?;
     }
     let act = caller.act(now);
-    let pool = state.store.write(move |tx| pools::create(tx, &act, &id, &new)).await?;
+    let pool = state.store.write(move |tx| pools::create(tx, &act, &id, &new)).await;
+    let pool = pool.map_err(ApiError::naming([(Refusal::PoolExists, "name")]))?;
     Ok((StatusCode::CREATED, Json(show_pool(&state, &pool)?)))
 }
 
@@ -340,7 +341,8 @@ pub async fn update(
         may_price(&caller)?;
     }
     let act = caller.act(now);
-    let pool = state.store.write(move |tx| pools::update(tx, &act, &id, &change, price_from)).await?;
+    let pool = state.store.write(move |tx| pools::update(tx, &act, &id, &change, price_from)).await;
+    let pool = pool.map_err(ApiError::naming([(Refusal::PoolExists, "name")]))?;
     Ok(Json(show_pool(&state, &pool)?))
 }
 
@@ -382,7 +384,12 @@ pub async fn add_node(
     })?;
     let node = node.map_err(|()| Refusal::NodeNotFound)?;
     let (act, directory) = (caller.act(state.now()), state.store.directory.clone());
-    let node = state.store.write(move |tx| nodes::join(tx, &directory, &act, &pool, (&node, priority))).await?;
+    let node = state.store.write(move |tx| nodes::join(tx, &directory, &act, &pool, (&node, priority))).await;
+    let node = node.map_err(ApiError::naming([
+        (Refusal::NodeNotFound, "node_id"),
+        (Refusal::NodeNameTaken, "node_id"),
+        (Refusal::AlreadyMember, "node_id"),
+    ]))?;
     published(&state, &node.id, Change::Updated);
     Ok(Json(show(&state, node)?))
 }

@@ -106,7 +106,8 @@ impl Class {
 #[derive(Debug, Clone, Copy)]
 pub enum Payer<'a> {
     Address(Network),
-    /// A browser that somebody has signed in with: what others behind the same address do does not keep it from signing in again.
+    /// A browser that somebody has signed in with: what others behind the same address do does not keep it from signing in again. All browsers of a
+    /// person pay together, so that nobody gets more by signing in with another one.
     Device(&'a Device),
     Node(&'a str),
     Late(&'a str),
@@ -178,7 +179,7 @@ impl Rates {
                 };
                 buckets.take(self.hasher.hash_one(network))
             }
-            Payer::Device(device) => self.device.take(self.hasher.hash_one(device.id)),
+            Payer::Device(device) => self.device.take(self.hasher.hash_one(device.user.as_str())),
             Payer::Node(id) => self.node.take(self.hasher.hash_one(("node", id))),
             Payer::Late(id) => self.late.take(self.hasher.hash_one(("node", id))),
             Payer::EnrolmentToken(id) => self.enrolment.take(self.hasher.hash_one(id)),

@@ -152,6 +152,17 @@ async fn a_browser_that_has_signed_in_gets_in_again_whatever_its_neighbours_do()
         assert_eq!((answer.status(), standing(answer.headers()).0), (StatusCode::OK, 1_000), "the browser's own rate");
         site.driver.advance_ms(1_000);
     }
+    // However often somebody signs in, there is one rate for all of it; and none for who may not sign in any more.
+    let again = browser("mallory").await;
+    let remaining = async |cookie: &str| standing(login("nobody", "a guess", cookie).await.headers());
+    let first = remaining(&theirs).await;
+    assert_eq!((first.0, remaining(&again).await.1), (1_000, first.1 - 1));
+    let people = site.as_bearer(&root, Method::GET, "/api/v1/users", None).await.1;
+    let mallory = people["users"].as_array().unwrap().iter().find(|user| user["username"] == "mallory").unwrap()["id"].clone();
+    let path = format!("/api/v1/users/{}", mallory.as_str().unwrap());
+    assert_eq!(site.as_bearer(&root, Method::PUT, &path, Some(json!({"disabled": true}))).await.0, StatusCode::OK);
+    assert_eq!(remaining(&again).await.0, 100, "the address pays");
+
     // The browser itself is slowed down like a home: whoever took it guesses one password in ten seconds.
     let guesses = async |seconds: i64| {
         let mut judged = 0;

@@ -107,9 +107,10 @@ pub struct SettingsChanged {
 
 /// Change settings
 ///
-/// All of them or, when one is wrong, none. Stored settings stand above the file and below environment and flags.
+/// All of them or, when one is wrong, none. Stored settings stand above the file and below environment and flags. Some of them decide what is paid and who
+/// may enter, so the session has to be confirmed for any.
 #[utoipa::path(put, path = "/settings", tag = "operations", security(("access" = ["settings:write"])), request_body = SettingChanges,
-    responses((status = 200, body = SettingsChanged), (status = 400, body = ErrorBody)))]
+    extensions(("x-fresh-factor" = json!(true))), responses((status = 200, body = SettingsChanged), (status = 400, body = ErrorBody)))]
 pub async fn change(
     State(state): State<AppState>,
     caller: Caller,
@@ -123,7 +124,7 @@ pub async fn change(
 
 /// Take a setting back to what the file says
 #[utoipa::path(delete, path = "/settings/{key}", tag = "operations", security(("access" = ["settings:write"])), params(("key" = String, Path, example = "log.level")),
-    responses((status = 200, body = SettingsChanged), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody, description = "there is no such setting")))]
+    extensions(("x-fresh-factor" = json!(true))), responses((status = 200, body = SettingsChanged), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody, description = "there is no such setting")))]
 pub async fn reset(State(state): State<AppState>, caller: Caller, Path(key): Path<String>) -> Result<Json<SettingsChanged>, ApiError> {
     if !state.settings().listed.iter().any(|setting| setting.key == key) {
         return Err(Refusal::SettingNotFound.into());

@@ -3,7 +3,7 @@ import { untrack } from 'svelte';
 import { asApiError, watchLine } from './api/client';
 import { sentence } from './format';
 import { live } from './live/live.svelte';
-import { fieldsOf } from './refusals';
+import { fieldsOf, listed } from './refusals';
 import { session } from './session.svelte';
 
 /** Forms that wait for their answer. */
@@ -44,7 +44,7 @@ export class Form {
     } catch (caught) {
       const error = asApiError(caught);
       this.fields = fieldsOf(error.refusal, error.fields);
-      this.listed = Object.keys(error.fields).length > 0;
+      this.listed = listed(error.refusal, error.fields);
       this.#unreached = error.unreachable;
       const after = error.unreachable ? ' Nothing you typed is lost: try again when the connection is back.' : '';
       const wait = error.retryAfterSeconds ? ` Try again in ${error.retryAfterSeconds} s.` : '';

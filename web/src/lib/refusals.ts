@@ -15,6 +15,11 @@ const FIELD: Record<string, readonly [field: string, clause: string] | undefined
   MaintenanceUsedUp: ['duration_minutes', 'is more than is left of 8 hours in 7 days'],
 };
 
+/** The fields say all there is to say; a refusal of a name says itself what it is, in whatever form. */
+export function listed(refusal: string, fields: Readonly<Record<string, string>>): boolean {
+  return ['Invalid', 'Malformed'].includes(refusal) && Object.keys(fields).length > 0;
+}
+
 /** What stands beside which field. */
 export function fieldsOf(refusal: string, fields: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
   const found = FIELD[refusal];

@@ -72,7 +72,7 @@ export interface paths {
         put?: never;
         /**
          * Report measurements that came too late
-         * @description Out of the agent's spool, signed like a report. Answered after a commit; sending it again changes nothing.
+         * @description Out of the agent's spool, signed like a report. Answered after a commit; sending it again changes nothing. Measurements beyond their range are left out.
          */
         post: operations["post_agent_late"];
         delete?: never;
@@ -93,7 +93,8 @@ export interface paths {
         /**
          * Report measurements
          * @description Every 30 s, signed by the node (`x-lucid-signature`: hex Ed25519 over what the agent protocol lists, the exact bytes of the body among it); the answer is
-         *     signed by the manager in the same way. Fields that are not known here are ignored, so that versions can differ.
+         *     signed by the manager in the same way. Fields that are not known here are ignored, so that versions can differ. Measurements beyond their range are left out,
+         *     and the report is taken.
          */
         post: operations["post_agent_report"];
         delete?: never;
@@ -1871,7 +1872,8 @@ export interface paths {
         get: operations["get_settings"];
         /**
          * Change settings
-         * @description All of them or, when one is wrong, none. Stored settings stand above the file and below environment and flags.
+         * @description All of them or, when one is wrong, none. Stored settings stand above the file and below environment and flags. Some of them decide what is paid and who
+         *     may enter, so the session has to be confirmed for any.
          */
         put: operations["put_settings"];
         post?: never;
@@ -2228,7 +2230,7 @@ export interface components {
             commit?: string | null;
             manager_id: string;
             /**
-             * Format: int32
+             * Format: uint32
              * @description Newest protocol of agents that is spoken.
              */
             protocol: number;
@@ -2330,13 +2332,13 @@ export interface components {
         };
         /** @description Open alerts. */
         AlertsOverview: {
-            /** Format: int32 */
+            /** Format: uint32 */
             critical: number;
-            /** Format: int32 */
+            /** Format: uint32 */
             info: number;
             /** @description At most five: the worst first, then the newest. */
             newest: components["schemas"]["AlertView"][];
-            /** Format: int32 */
+            /** Format: uint32 */
             warning: number;
         };
         AllocateRequest: {
@@ -2345,9 +2347,9 @@ export interface components {
              * @description Of all cores; at most two decimals.
              */
             cpu_percent?: number | null;
-            /** Format: int64 */
+            /** Format: uint64 */
             disk_bytes?: number | null;
-            /** Format: int64 */
+            /** Format: uint64 */
             memory_bytes?: number | null;
             /** @description 3 to 100 of letters, digits, `_` and `-`; unique on the node. A name is made when absent. */
             name?: string | null;
@@ -2382,7 +2384,7 @@ export interface components {
             hash: string;
             manager_id: string;
             /**
-             * Format: int64
+             * Format: uint64
              * @description The newest entry when the anchor was made.
              */
             seq: number;
@@ -2391,7 +2393,7 @@ export interface components {
         };
         AnchorCheck: {
             /**
-             * Format: int64
+             * Format: uint64
              * @description Entries of the log now.
              */
             entries: number;
@@ -2457,14 +2459,14 @@ export interface components {
         /** @enum {string} */
         AttemptStateName: "signed" | "maybe_sent" | "seen" | "paid" | "failed_on_chain" | "dead";
         AttemptView: {
-            /** Format: int64 */
+            /** Format: uint64 */
             block?: number | null;
             /** @description By the network's own clock. */
             expires_at: string;
             gateway: string;
             network: string;
             /**
-             * Format: int32
+             * Format: uint32
              * @description Counts from 1.
              */
             number: number;
@@ -2478,7 +2480,7 @@ export interface components {
         };
         Attention: {
             /**
-             * Format: int32
+             * Format: uint32
              * @description Never 0.
              */
             count: number;
@@ -2523,12 +2525,12 @@ export interface components {
         };
         /** @description Why a posting exists. */
         CauseView: {
-            /** Format: int32 */
+            /** Format: uint32 */
             after: number;
             /** @enum {string} */
             kind: "accrual";
             node_id: string;
-            /** Format: int32 */
+            /** Format: uint32 */
             through: number;
         } | {
             /** @enum {string} */
@@ -2573,12 +2575,12 @@ export interface components {
             /** @description RFC 3339, UTC. */
             at: string;
             /**
-             * Format: int64
+             * Format: uint64
              * @description Entries that were checked, up to the first wrong one.
              */
             entries: number;
             /**
-             * Format: int64
+             * Format: uint64
              * @description The first entry that is not what its hash says, or does not follow the one before.
              */
             first_broken?: number | null;
@@ -2630,19 +2632,19 @@ export interface components {
          */
         CommandsRequest: {
             /**
-             * Format: int64
+             * Format: uint64
              * @description The one whose report was accepted last.
              */
             incarnation: number;
             /**
-             * Format: int64
+             * Format: uint64
              * @description Grows with every request of the incarnation: a recorded one says nothing.
              */
             number: number;
-            /** Format: int32 */
+            /** Format: uint32 */
             protocol: number;
             /**
-             * Format: int64
+             * Format: uint64
              * @description How long to wait for an order, at most `MAX_POLL_MS`.
              */
             wait_ms?: number;
@@ -2654,7 +2656,7 @@ export interface components {
             /** @description The whole audit log, checked for this report. */
             chain: components["schemas"]["ChainCheck"];
             /**
-             * Format: int64
+             * Format: uint64
              * @description Entries of the audit log in the range.
              */
             entries: number;
@@ -2667,7 +2669,7 @@ export interface components {
             payouts: components["schemas"]["PayoutTotal"][];
             people: components["schemas"]["PersonTotal"][];
             /**
-             * Format: int64
+             * Format: uint64
              * @description Failed authentications on no known account.
              */
             refused_sign_ins_of_nobody: number;
@@ -2701,7 +2703,7 @@ export interface components {
             /** @example aarch64 */
             architecture?: string | null;
             /**
-             * Format: int32
+             * Format: uint32
              * @example 4
              */
             cores: number;
@@ -2712,7 +2714,7 @@ export interface components {
             frequency_mhz?: number | null;
         };
         CpuMetrics: {
-            /** Format: int32 */
+            /** Format: uint32 */
             cores?: number | null;
             /** Format: double */
             frequency_mhz?: number | null;
@@ -2731,7 +2733,7 @@ export interface components {
         CurrentSlot: {
             ends_at: string;
             proven: boolean;
-            /** Format: int32 */
+            /** Format: uint32 */
             slot: number;
         };
         /** @enum {string} */
@@ -2745,10 +2747,10 @@ export interface components {
         };
         /** @description The file system that holds the agent's state folder; rates are of its device. */
         DiskMetrics: {
-            /** Format: int64 */
+            /** Format: uint64 */
             free_bytes?: number | null;
             /**
-             * Format: int64
+             * Format: uint64
              * @description Operations per second since the sample before.
              */
             read_iops?: number | null;
@@ -2757,11 +2759,11 @@ export interface components {
              * @description 10^6 bytes per second.
              */
             read_throughput_mbps?: number | null;
-            /** Format: int64 */
+            /** Format: uint64 */
             total_bytes?: number | null;
-            /** Format: int64 */
+            /** Format: uint64 */
             used_bytes?: number | null;
-            /** Format: int64 */
+            /** Format: uint64 */
             write_iops?: number | null;
             /** Format: double */
             write_throughput_mbps?: number | null;
@@ -2775,7 +2777,7 @@ export interface components {
         };
         DurationInForce: {
             from: components["schemas"]["ThresholdOrigin"];
-            /** Format: int32 */
+            /** Format: uint32 */
             seconds: number;
         };
         /**
@@ -2803,7 +2805,7 @@ export interface components {
             hardware: components["schemas"]["HardwareInfo"];
             /** @description Wanted name; the manager makes one unique from it when it is taken. */
             name: string;
-            /** Format: int32 */
+            /** Format: uint32 */
             protocol: number;
             /** @description Hex Ed25519. */
             public_key: string;
@@ -2837,9 +2839,9 @@ export interface components {
             node_id?: string | null;
             pool_id?: string | null;
             revoked: boolean;
-            /** Format: int32 */
+            /** Format: uint32 */
             used: number;
-            /** Format: int32 */
+            /** Format: uint32 */
             uses: number;
         };
         /**
@@ -2877,7 +2879,7 @@ export interface components {
             request_id?: string | null;
             /** @description What kind of thing was acted on: `node`, `user`, `payout`, `route`, … */
             resource_type: string;
-            /** Format: int64 */
+            /** Format: uint64 */
             seq: number;
             /** @description Id of what was acted on. */
             subject: string;
@@ -2885,7 +2887,7 @@ export interface components {
             subject_name?: string | null;
             success: boolean;
             /**
-             * Format: int32
+             * Format: uint32
              * @description How many alike this entry stands for.
              */
             times: number;
@@ -2911,7 +2913,7 @@ export interface components {
             closed_at: string;
             end: string;
             /**
-             * Format: int32
+             * Format: uint32
              * @description Its first slot.
              */
             epoch: number;
@@ -2919,32 +2921,32 @@ export interface components {
             gap: boolean;
             /** @description Hash of this head, hex: the `previous` of the next one. */
             hash: string;
-            /** Format: int32 */
+            /** Format: uint32 */
             invalid: number;
             /**
-             * Format: int32
+             * Format: uint32
              * @description Inclusive.
              */
             last_slot: number;
             /**
-             * Format: int32
+             * Format: uint32
              * @description The newest epoch with leaves: this one, or the one before a gap.
              */
             leaves_at?: number | null;
             /** @description Hex SHA-256. */
             leaves_hash: string;
             params: components["schemas"]["ExactParams"];
-            /** Format: int32 */
+            /** Format: uint32 */
             pending: number;
             /** @description Hash of the head before, hex; zeros for the first. */
             previous: string;
             /**
-             * Format: int32
+             * Format: uint32
              * @description Of one epoch; a gap may span several.
              */
             slots_per_epoch: number;
             start: string;
-            /** Format: int32 */
+            /** Format: uint32 */
             valid: number;
         };
         EpochList: {
@@ -2960,27 +2962,27 @@ export interface components {
             closed_at: string;
             end: string;
             /**
-             * Format: int32
+             * Format: uint32
              * @description Its first slot.
              */
             epoch: number;
-            /** Format: int32 */
+            /** Format: uint32 */
             first_slot: number;
             /** @description The manager was away: nobody was observed. */
             gap: boolean;
-            /** Format: int32 */
+            /** Format: uint32 */
             invalid: number;
             /**
-             * Format: int32
+             * Format: uint32
              * @description Inclusive.
              */
             last_slot: number;
-            /** Format: int32 */
+            /** Format: uint32 */
             nodes: number;
-            /** Format: int32 */
+            /** Format: uint32 */
             pending: number;
             start: string;
-            /** Format: int32 */
+            /** Format: uint32 */
             valid: number;
         };
         /** @description How far epochs are closed. */
@@ -3025,30 +3027,30 @@ export interface components {
             /** @description Stable name of the refusal. */
             name: string;
             /**
-             * Format: int32
+             * Format: uint32
              * @description Seconds after which the same request may be sent again, as in `Retry-After`.
              */
             retry_after?: number | null;
         };
         /** @description The parameters, exactly as they are hashed. */
         ExactParams: {
-            /** Format: int32 */
+            /** Format: uint16 */
             max_age_slots: number;
-            /** Format: int32 */
+            /** Format: uint16 */
             max_multiplier_hundredths: number;
-            /** Format: int32 */
+            /** Format: uint32 */
             min_observation_seconds: number;
-            /** Format: int32 */
+            /** Format: uint16 */
             min_score_hundredths: number;
-            /** Format: int32 */
+            /** Format: uint8 */
             output_weight_percent: number;
-            /** Format: int32 */
+            /** Format: uint8 */
             resources_weight_percent: number;
-            /** Format: int32 */
+            /** Format: uint8 */
             stability_weight_percent: number;
-            /** Format: int32 */
+            /** Format: uint16 */
             version: number;
-            /** Format: int32 */
+            /** Format: uint16 */
             window_slots: number;
         };
         /** @description What a score came from, and what moved it. */
@@ -3056,7 +3058,7 @@ export interface components {
             /** @description Against `previous`, the causes before their effects. Empty when nothing moved, and before the first score. */
             changes: components["schemas"]["ScoreChange"][];
             /**
-             * Format: int32
+             * Format: uint32
              * @description Of this score; null before the first.
              */
             epoch?: number | null;
@@ -3078,7 +3080,7 @@ export interface components {
         Extreme: {
             /** Format: double */
             cpu_usage_percent?: number | null;
-            /** Format: int64 */
+            /** Format: uint64 */
             memory_used_bytes?: number | null;
         };
         FactorConfirmation: {
@@ -3142,14 +3144,14 @@ export interface components {
         };
         GpuInfo: {
             compute_capability?: string | null;
-            /** Format: int64 */
+            /** Format: uint64 */
             memory_bytes?: number | null;
             model?: string | null;
         };
         GpuMetrics: {
-            /** Format: int64 */
+            /** Format: uint64 */
             memory_total_bytes?: number | null;
-            /** Format: int64 */
+            /** Format: uint64 */
             memory_used_bytes?: number | null;
             /** Format: double */
             temperature_celsius?: number | null;
@@ -3165,7 +3167,7 @@ export interface components {
             cpu: components["schemas"]["CpuInfo"];
             gpu?: components["schemas"]["GpuInfo"] | null;
             memory: components["schemas"]["MemoryInfo"];
-            network?: components["schemas"]["NetworkInfo"][];
+            network: components["schemas"]["NetworkInfo"][];
             storage: components["schemas"]["StorageInfo"];
         };
         /** @description How one hash is computed. */
@@ -3199,7 +3201,7 @@ export interface components {
             detail?: string | null;
             kind: components["schemas"]["NodeEventKind"];
             /**
-             * Format: int64
+             * Format: uint64
              * @description Counts the events of this node, from 1.
              */
             seq: number;
@@ -3217,11 +3219,11 @@ export interface components {
         /** @description How the passphrase becomes a key. */
         Kdf: {
             algorithm: string;
-            /** Format: int32 */
+            /** Format: uint32 */
             lanes: number;
-            /** Format: int32 */
+            /** Format: uint32 */
             memory_kib: number;
-            /** Format: int32 */
+            /** Format: uint32 */
             passes: number;
             /** @description Base64, 16 bytes. */
             salt: string;
@@ -3235,7 +3237,7 @@ export interface components {
             manager_id: string;
             /** @description Base64 of nonce, ciphertext and tag (ChaCha20-Poly1305). */
             sealed: string;
-            /** Format: int32 */
+            /** Format: uint32 */
             version: number;
         };
         KitRequest: {
@@ -3248,17 +3250,17 @@ export interface components {
         };
         LateAnswer: {
             /**
-             * Format: int32
+             * Format: uint32
              * @description The node already had a sample in that slot.
              */
             duplicate: number;
             /**
-             * Format: int32
+             * Format: uint32
              * @description Too old, in the future, or older than retention.
              */
             refused: number;
             /**
-             * Format: int32
+             * Format: uint32
              * @description Stored now.
              */
             stored: number;
@@ -3268,35 +3270,35 @@ export interface components {
          *     seq 0. Answered after a commit; sending it again changes nothing.
          */
         LateBatch: {
-            /** Format: int64 */
+            /** Format: uint64 */
             incarnation: number;
             items: components["schemas"]["LateItem"][];
-            /** Format: int32 */
+            /** Format: uint32 */
             protocol: number;
         };
         LateItem: {
             sample: components["schemas"]["Measurement"];
-            /** Format: int32 */
+            /** Format: uint32 */
             slot: number;
         };
         /** @description The few numbers of a sample that lists show. Absent = not available. */
         LatestSample: {
             /** Format: double */
             cpu_usage_percent?: number | null;
-            /** Format: int64 */
+            /** Format: uint64 */
             disk_total_bytes?: number | null;
-            /** Format: int64 */
+            /** Format: uint64 */
             disk_used_bytes?: number | null;
-            /** Format: int64 */
+            /** Format: uint64 */
             memory_total_bytes?: number | null;
-            /** Format: int64 */
+            /** Format: uint64 */
             memory_used_bytes?: number | null;
             /**
-             * Format: int64
+             * Format: uint64
              * @description Counters since the machine's boot.
              */
             network_bytes_in?: number | null;
-            /** Format: int64 */
+            /** Format: uint64 */
             network_bytes_out?: number | null;
             /** Format: double */
             temperature_celsius?: number | null;
@@ -3314,25 +3316,25 @@ export interface components {
             /** @description Before this epoch, floored to four decimals. */
             multiplier: string;
             /**
-             * Format: int32
+             * Format: uint32
              * @description What the multiplier is made of, exact: slots of its growth.
              */
             multiplier_grown_slots: number;
             node_id: string;
             /**
-             * Format: int32
+             * Format: uint32
              * @description The number that stands for the node in the hashed bytes.
              */
             node_index: number;
             node_name: string;
             /**
-             * Format: int32
+             * Format: uint16
              * @description Slots of the epoch in which it was observed.
              */
             observed: number;
             payer?: components["schemas"]["PayerView"] | null;
             /**
-             * Format: int32
+             * Format: uint16
              * @description Slots of the epoch that the node proved.
              */
             proven: number;
@@ -3353,7 +3355,7 @@ export interface components {
             /** @description `npm:` is in front of those of the UI. */
             name: string;
             /**
-             * Format: int32
+             * Format: uint32
              * @description Place in `texts`.
              */
             text_id: number;
@@ -3374,7 +3376,7 @@ export interface components {
         /** @description Entries of one kind. */
         Listed: {
             /**
-             * Format: int64
+             * Format: uint64
              * @description How many there are in the range.
              */
             count: number;
@@ -3436,7 +3438,7 @@ export interface components {
             /** @description By their begin, the latest first; of one node 200 are kept. */
             maintenance: components["schemas"]["MaintenancePeriod"][];
             /**
-             * Format: int32
+             * Format: uint32
              * @description The longest that could begin with the next slot, within 8 hours in any 7 days and before the next planned one.
              * @example 480
              */
@@ -3470,7 +3472,7 @@ export interface components {
              */
             from: string;
             /**
-             * Format: int64
+             * Format: uint64
              * @description Counts the periods of this node.
              * @example 3
              */
@@ -3486,7 +3488,7 @@ export interface components {
         };
         MaintenanceRequest: {
             /**
-             * Format: int32
+             * Format: uint32
              * @description Absent: two hours, or less where the 8 hours in 7 days leave less or other maintenance follows.
              * @example 120
              */
@@ -3504,12 +3506,12 @@ export interface components {
         /** @description Maintenance every day, planned a day ahead by the manager itself, as often as 8 hours in any 7 days allow. */
         MaintenanceWindow: {
             /**
-             * Format: int32
+             * Format: uint32
              * @example 1
              */
             duration_hours: number;
             /**
-             * Format: int32
+             * Format: uint32
              * @description By the clocks of `location.timezone`; UTC where the node has none.
              * @example 2
              */
@@ -3525,7 +3527,7 @@ export interface components {
             /** @description When this session ends unless it is used. RFC 3339, UTC. */
             expires_at: string;
             /**
-             * Format: int32
+             * Format: uint32
              * @description Recovery codes that are left; null without a second factor.
              */
             recovery_codes_left?: number | null;
@@ -3547,7 +3549,7 @@ export interface components {
         };
         MemoryInfo: {
             /**
-             * Format: int64
+             * Format: uint64
              * @description A board sold as 1 GB shows 0.8 x 10^9 bytes or more.
              * @example 4000000000
              */
@@ -3556,17 +3558,17 @@ export interface components {
             type?: string | null;
         };
         MemoryMetrics: {
-            /** Format: int64 */
+            /** Format: uint64 */
             cached_bytes?: number | null;
-            /** Format: int64 */
+            /** Format: uint64 */
             free_bytes?: number | null;
-            /** Format: int64 */
+            /** Format: uint64 */
             swap_total_bytes?: number | null;
-            /** Format: int64 */
+            /** Format: uint64 */
             swap_used_bytes?: number | null;
-            /** Format: int64 */
+            /** Format: uint64 */
             total_bytes?: number | null;
-            /** Format: int64 */
+            /** Format: uint64 */
             used_bytes?: number | null;
         };
         MetricSeries: {
@@ -3597,12 +3599,12 @@ export interface components {
             /** @description Posted and free for payouts. */
             payable: string;
             /**
-             * Format: int32
+             * Format: uint32
              * @description Those of them that wait for a person.
              */
             payouts_in_review: number;
             /**
-             * Format: int32
+             * Format: uint32
              * @description Payouts that have not ended.
              */
             payouts_open: number;
@@ -3614,12 +3616,12 @@ export interface components {
         /** @description How the multiplier of credits grows and shrinks. */
         MultiplierRule: {
             /**
-             * Format: int32
+             * Format: uint32
              * @description Operational time of the window, in percent, from which it grows.
              */
             grows_from_percent: number;
             /**
-             * Format: int32
+             * Format: uint32
              * @description Slots of growth that one missed slot costs.
              */
             loss_per_slot_down: number;
@@ -3629,7 +3631,7 @@ export interface components {
              */
             max: number;
             /**
-             * Format: int32
+             * Format: uint32
              * @description Proven slots in which it grows from 1 to `max`.
              */
             slots_to_max: number;
@@ -3640,40 +3642,40 @@ export interface components {
             /** @example dc:a6:32:00:00:01 */
             mac_address?: string | null;
             /**
-             * Format: int64
+             * Format: uint64
              * @example 1000
              */
             speed_mbps?: number | null;
         };
         NetworkInterface: {
-            /** Format: int64 */
+            /** Format: uint64 */
             bytes_in: number;
-            /** Format: int64 */
+            /** Format: uint64 */
             bytes_out: number;
-            /** Format: int64 */
+            /** Format: uint64 */
             errors_in: number;
-            /** Format: int64 */
+            /** Format: uint64 */
             errors_out: number;
             name: string;
-            /** Format: int64 */
+            /** Format: uint64 */
             packets_in: number;
-            /** Format: int64 */
+            /** Format: uint64 */
             packets_out: number;
         };
         /** @description Counters since boot, loopback excluded. */
         NetworkMetrics: {
-            /** Format: int64 */
+            /** Format: uint64 */
             errors_in?: number | null;
-            /** Format: int64 */
+            /** Format: uint64 */
             errors_out?: number | null;
             interfaces?: components["schemas"]["NetworkInterface"][];
-            /** Format: int64 */
+            /** Format: uint64 */
             packets_in?: number | null;
-            /** Format: int64 */
+            /** Format: uint64 */
             packets_out?: number | null;
-            /** Format: int64 */
+            /** Format: uint64 */
             total_bytes_in?: number | null;
-            /** Format: int64 */
+            /** Format: uint64 */
             total_bytes_out?: number | null;
         };
         NewAddress: {
@@ -3750,7 +3752,7 @@ export interface components {
             node_type: components["schemas"]["NodeType"];
             observed: components["schemas"]["Observed"];
             /**
-             * Format: int32
+             * Format: uint32
              * @description Alerts about it that are not over.
              */
             open_alerts: number;
@@ -3763,7 +3765,7 @@ export interface components {
             pool_id?: string | null;
             pool_name?: string | null;
             /**
-             * Format: int32
+             * Format: uint8
              * @description In its pool: a higher number comes first.
              */
             pool_priority?: number | null;
@@ -3824,7 +3826,7 @@ export interface components {
             /** @description What is wanted of the workload; it stands when the command expires. */
             wanted: components["schemas"]["Wanted"];
             /**
-             * Format: int64
+             * Format: uint64
              * @description Counts the commands of this node.
              */
             wanted_revision: number;
@@ -3851,7 +3853,7 @@ export interface components {
             auto_scaling?: boolean | null;
             maintenance_window?: components["schemas"]["MaintenanceWindow"] | null;
             /**
-             * Format: int32
+             * Format: uint32
              * @example 10
              */
             max_sessions?: number | null;
@@ -3859,21 +3861,21 @@ export interface components {
         };
         /** @description Nodes by status. */
         NodeCounts: {
-            /** Format: int32 */
+            /** Format: uint32 */
             active: number;
-            /** Format: int32 */
+            /** Format: uint32 */
             error: number;
-            /** Format: int32 */
+            /** Format: uint32 */
             inactive: number;
-            /** Format: int32 */
+            /** Format: uint32 */
             maintenance: number;
-            /** Format: int32 */
+            /** Format: uint32 */
             starting: number;
-            /** Format: int32 */
+            /** Format: uint32 */
             stopping: number;
-            /** Format: int32 */
+            /** Format: uint32 */
             total: number;
-            /** Format: int32 */
+            /** Format: uint32 */
             unreachable: number;
         };
         NodeCreateRequest: {
@@ -3895,11 +3897,11 @@ export interface components {
             accrued: string;
             currency?: components["schemas"]["Currency"] | null;
             end: string;
-            /** Format: int32 */
+            /** Format: uint32 */
             epoch: number;
-            /** Format: int32 */
+            /** Format: uint16 */
             observed: number;
-            /** Format: int32 */
+            /** Format: uint16 */
             proven: number;
             /** Format: double */
             score?: number | null;
@@ -3920,7 +3922,7 @@ export interface components {
             detail?: string | null;
             kind: components["schemas"]["NodeEventKind"];
             /**
-             * Format: int64
+             * Format: uint64
              * @description Counts the events of this node, from 1.
              */
             seq: number;
@@ -3973,7 +3975,7 @@ export interface components {
             /** @default  */
             description?: string;
             /**
-             * Format: int32
+             * Format: uint32
              * @description The default is the setting `pools.max_nodes_per_pool`.
              * @default 100
              */
@@ -3987,7 +3989,10 @@ export interface components {
         NodePoolUpdateRequest: {
             auto_scaling?: boolean | null;
             description?: string | null;
-            /** Format: int32 */
+            /**
+             * Format: uint32
+             * @example 100
+             */
             max_nodes?: number | null;
             /** @example basement */
             name?: string | null;
@@ -4004,24 +4009,24 @@ export interface components {
             /** @description What this agent and its machine can do, such as `cgroup2:memory`. */
             capabilities?: string[];
             /**
-             * Format: int64
+             * Format: uint64
              * @description Measurements lost for good since the agent started (ring and spool full).
              */
             dropped?: number;
             fingerprint: components["schemas"]["MachineFingerprint"];
-            /** Format: int64 */
+            /** Format: uint64 */
             incarnation: number;
             items: components["schemas"]["ReportItem"][];
-            /** Format: int32 */
+            /** Format: uint32 */
             protocol: number;
             /**
-             * Format: int64
+             * Format: uint64
              * @description `run` of the last answer. Without the manager's present run a report proves nothing, so that a recorded one is
              *     worthless after a restart; the answer names the run to use.
              */
             run?: number | null;
             /**
-             * Format: int64
+             * Format: uint64
              * @description Highest seq in `items`.
              */
             seq: number;
@@ -4072,12 +4077,12 @@ export interface components {
         };
         NodesCheck: {
             /**
-             * Format: int32
+             * Format: uint32
              * @description Wanted running, in service, and heard before.
              */
             expected: number;
             /**
-             * Format: int32
+             * Format: uint32
              * @description Of those that are expected, heard in the last 300 s.
              */
             heard: number;
@@ -4094,11 +4099,11 @@ export interface components {
         Observed: "starting" | "active" | "inactive" | "error" | "unreachable";
         /** @description Alerts about the pool's nodes that are not over. */
         OpenAlerts: {
-            /** Format: int32 */
+            /** Format: uint32 */
             critical: number;
-            /** Format: int32 */
+            /** Format: uint32 */
             info: number;
-            /** Format: int32 */
+            /** Format: uint32 */
             warning: number;
         };
         /** @enum {string} */
@@ -4118,7 +4123,7 @@ export interface components {
             /** @description Books in use; those of the settlement in force first. */
             money: components["schemas"]["MoneyOverview"][];
             nodes: components["schemas"]["NodeCounts"];
-            /** Format: int32 */
+            /** Format: uint32 */
             pools: number;
             poot: components["schemas"]["PootOverview"];
             /** @description 48 half-hours of the clock, oldest first; the last one is the present one. */
@@ -4127,14 +4132,14 @@ export interface components {
         Pagination: {
             has_next: boolean;
             has_prev: boolean;
-            /** Format: int32 */
+            /** Format: uint32 */
             limit: number;
-            /** Format: int32 */
+            /** Format: uint32 */
             page: number;
-            /** Format: int64 */
+            /** Format: uint64 */
             pages: number;
             /**
-             * Format: int64
+             * Format: uint64
              * @description Rows of the whole list.
              */
             total: number;
@@ -4185,7 +4190,7 @@ export interface components {
         PayoutTotal: {
             /** @description Decimal, in the currency. */
             amount: string;
-            /** Format: int64 */
+            /** Format: uint64 */
             count: number;
             currency: components["schemas"]["Currency"];
             settlement: components["schemas"]["Settlement"];
@@ -4200,7 +4205,7 @@ export interface components {
              * @example 12.5
              */
             amount: string;
-            /** Format: int32 */
+            /** Format: uint32 */
             attempts: number;
             /**
              * Format: date-time
@@ -4258,31 +4263,31 @@ export interface components {
         };
         /** @description One person in the range. */
         PersonTotal: {
-            /** Format: int64 */
+            /** Format: uint64 */
             address_changes: number;
-            /** Format: int64 */
+            /** Format: uint64 */
             approvals: number;
             /**
-             * Format: int64
+             * Format: uint64
              * @description All entries of the audit log under this id.
              */
             entries: number;
-            /** Format: int64 */
+            /** Format: uint64 */
             erasures: number;
-            /** Format: int64 */
+            /** Format: uint64 */
             exports: number;
             /** @description As it is now; null when the account was removed, `erased` when the person was erased. */
             name?: string | null;
             /**
-             * Format: int64
+             * Format: uint64
              * @description Failed authentications on the account, by whoever it was.
              */
             refused_sign_ins: number;
-            /** Format: int64 */
+            /** Format: uint64 */
             role_changes: number;
-            /** Format: int64 */
+            /** Format: uint64 */
             setting_changes: number;
-            /** Format: int64 */
+            /** Format: uint64 */
             sign_ins: number;
             user_id: string;
         };
@@ -4297,13 +4302,13 @@ export interface components {
             description: string;
             health: components["schemas"]["PoolHealth"];
             /**
-             * Format: int32
+             * Format: uint32
              * @example 100
              */
             max_nodes: number;
             /** @example default */
             name: string;
-            /** Format: int32 */
+            /** Format: uint32 */
             node_count: number;
             /** @example pool_default */
             pool_id: string;
@@ -4318,7 +4323,7 @@ export interface components {
         };
         PoolHealth: {
             /**
-             * Format: int32
+             * Format: uint32
              * @description Heard less than 300 s ago.
              */
             healthy_nodes: number;
@@ -4330,7 +4335,7 @@ export interface components {
             ratio?: number | null;
             /** @description `healthy` from a ratio of 0.8, `degraded` from 0.5, else `unhealthy`; `empty` without nodes. */
             state: components["schemas"]["PoolHealthState"];
-            /** Format: int32 */
+            /** Format: uint32 */
             total: number;
         };
         /** @enum {string} */
@@ -4342,7 +4347,7 @@ export interface components {
         PoolMemberRequest: {
             node_id: string;
             /**
-             * Format: int32
+             * Format: uint8
              * @description Kept with the member, for programs that give work to the nodes of a pool: a higher number comes first. Of a member it can be changed.
              * @default 50
              */
@@ -4356,11 +4361,11 @@ export interface components {
             /** @description How many members are behind each of them. */
             mean_members: number[];
             /**
-             * Format: int32
+             * Format: uint32
              * @description Members that `mean` is made of.
              */
             members_in_mean: number;
-            /** Format: int32 */
+            /** Format: uint32 */
             members_total: number;
             metric: components["schemas"]["OverlayMetric"];
             pool_id: string;
@@ -4384,32 +4389,32 @@ export interface components {
             at: string;
             end: string;
             /**
-             * Format: int32
+             * Format: uint32
              * @description Epochs that were observed.
              */
             epochs: number;
             /**
-             * Format: int32
+             * Format: uint32
              * @description Epochs in which the manager was away: nobody was observed.
              */
             gap_epochs: number;
-            /** Format: int32 */
+            /** Format: uint32 */
             invalid: number;
             /**
-             * Format: int32
+             * Format: uint32
              * @description Of the last epoch in it that was observed; 0 where the manager was away all the time.
              */
             nodes: number;
-            /** Format: int32 */
+            /** Format: uint32 */
             pending: number;
-            /** Format: int32 */
+            /** Format: uint32 */
             valid: number;
         };
         /** @description The scores of all nodes now. A node that no epoch has scored yet is pending. */
         PootOverview: {
             /** @description Ten bins, lowest first; of valid and invalid nodes. */
             distribution: components["schemas"]["ScoreBin"][];
-            /** Format: int32 */
+            /** Format: uint32 */
             invalid: number;
             /** @description At most five, lowest first; of valid and invalid nodes. */
             lowest: components["schemas"]["LowScore"][];
@@ -4418,25 +4423,25 @@ export interface components {
              * @description Of valid and invalid nodes, 0 to 100; null while there are none.
              */
             median_score?: number | null;
-            /** Format: int32 */
+            /** Format: uint32 */
             pending: number;
-            /** Format: int32 */
+            /** Format: uint32 */
             valid: number;
         };
         /** @description What turns counts into scores and credits. */
         PootParams: {
             /**
-             * Format: int32
+             * Format: uint16
              * @description Interruptions at which the stability factor is zero.
              */
             interruptions_to_zero: number;
             /**
-             * Format: int32
+             * Format: uint16
              * @description Slots further back are not looked at.
              */
             max_age_slots: number;
             /**
-             * Format: int32
+             * Format: uint32
              * @description Observed time from which a score counts.
              */
             min_observation_seconds: number;
@@ -4448,13 +4453,13 @@ export interface components {
             multiplier: components["schemas"]["MultiplierRule"];
             resources?: components["schemas"]["ThresholdsView"] | null;
             /**
-             * Format: int32
+             * Format: uint16
              * @description Of the formulas.
              */
             version: number;
             weights: components["schemas"]["PootWeights"];
             /**
-             * Format: int32
+             * Format: uint16
              * @description Observed slots that a score looks at.
              */
             window_slots: number;
@@ -4475,12 +4480,12 @@ export interface components {
              */
             multiplier: number;
             node_id: string;
-            /** Format: int32 */
+            /** Format: uint32 */
             observed_slots: number;
             /** @description Hash of the last validated output; outputs are not validated in this release. */
             output_hash?: string | null;
             /**
-             * Format: int32
+             * Format: uint32
              * @description Slots that the score is made of; before the first score, slots so far.
              */
             proven_slots: number;
@@ -4496,12 +4501,12 @@ export interface components {
              */
             confidence: number;
             /**
-             * Format: int32
+             * Format: uint32
              * @description Observed so far, the present slot included.
              */
             observed_seconds: number;
             /**
-             * Format: int32
+             * Format: uint32
              * @description Observed time from which the score counts.
              */
             required_seconds: number;
@@ -4542,7 +4547,7 @@ export interface components {
             currency: components["schemas"]["Currency"];
             lines: components["schemas"]["LineView"][];
             /**
-             * Format: int64
+             * Format: uint64
              * @description Counts from 1 without gaps.
              */
             seq: number;
@@ -4550,7 +4555,7 @@ export interface components {
         };
         /** @description The node in the epoch before. */
         PreviousScore: {
-            /** Format: int32 */
+            /** Format: uint32 */
             epoch: number;
             inputs: components["schemas"]["ScoreInputs"];
             /**
@@ -4593,7 +4598,7 @@ export interface components {
             status: string;
         };
         RecentSlot: {
-            /** Format: int32 */
+            /** Format: uint32 */
             slot: number;
             state: components["schemas"]["SlotState"];
         };
@@ -4608,13 +4613,13 @@ export interface components {
         /** @description Answer to a report, signed by the manager. */
         ReportAnswer: {
             /**
-             * Format: int64
+             * Format: uint64
              * @description Everything up to here is in the manager's memory or store.
              */
             accepted_seq: number;
             command?: components["schemas"]["WorkloadOrder"] | null;
             /**
-             * Format: int64
+             * Format: uint64
              * @description Everything up to here survives a power cut of the manager: forget it.
              */
             durable_seq: number;
@@ -4623,12 +4628,12 @@ export interface components {
             /** @description A command has not ended: its outcome is wanted at once, and more may follow. Ask at `PATH_COMMANDS`. */
             pending?: boolean;
             /**
-             * Format: int64
+             * Format: uint64
              * @description Where in each slot this node should report, in milliseconds after its start.
              */
             phase_ms: number;
             /**
-             * Format: int64
+             * Format: uint64
              * @description Random per manager start. When it changes, fall back to `durable_seq` and send the rest again at once.
              */
             run: number;
@@ -4637,7 +4642,7 @@ export interface components {
         /** @description One measurement with the slot it belongs to. */
         ReportItem: {
             /**
-             * Format: int64
+             * Format: uint64
              * @description Milliseconds between the measurement and the sending of this request, by the agent's boot clock.
              */
             age_ms: number;
@@ -4645,7 +4650,7 @@ export interface components {
             running?: boolean | null;
             sample: components["schemas"]["Measurement"];
             /**
-             * Format: int64
+             * Format: uint64
              * @description Within the incarnation, counting from 1.
              */
             seq: number;
@@ -4661,32 +4666,32 @@ export interface components {
         ResourceAmounts: {
             /** Format: double */
             cpu_percent?: number | null;
-            /** Format: int64 */
+            /** Format: uint64 */
             disk_bytes?: number | null;
-            /** Format: int64 */
+            /** Format: uint64 */
             memory_bytes?: number | null;
             /** Format: double */
             network_mbps?: number | null;
         };
         ResourceLimits: {
             /**
-             * Format: int32
+             * Format: uint32
              * @description Of all cores together.
              * @example 80
              */
             cpu_percent?: number | null;
             /**
-             * Format: int64
+             * Format: uint64
              * @example 16000000000
              */
             disk_bytes?: number | null;
             /**
-             * Format: int64
+             * Format: uint64
              * @example 2000000000
              */
             memory_bytes?: number | null;
             /**
-             * Format: int32
+             * Format: uint32
              * @example 100
              */
             network_mbps?: number | null;
@@ -4728,18 +4733,18 @@ export interface components {
         Role: "viewer" | "operator" | "admin" | "super_admin";
         ScalingPolicy: {
             /**
-             * Format: int32
+             * Format: uint32
              * @example 15
              */
             cooldown_minutes: number;
             /**
-             * Format: int32
+             * Format: uint32
              * @description At most the pool's `max_nodes`.
              * @example 10
              */
             max_nodes: number;
             /**
-             * Format: int32
+             * Format: uint32
              * @description At most `max_nodes`.
              * @example 1
              */
@@ -4761,10 +4766,10 @@ export interface components {
         Scan: {
             /** @description False: `pagination` counts what was found so far; go on with `cursor`. */
             complete: boolean;
-            /** Format: int64 */
+            /** Format: uint64 */
             next_cursor?: number | null;
             /**
-             * Format: int64
+             * Format: uint64
              * @description Entries that were looked at; one search looks at 50,000 at most.
              */
             scanned: number;
@@ -4776,11 +4781,11 @@ export interface components {
         Scope: "node:read" | "node:write" | "node:start" | "node:stop" | "node:restart" | "pool:read" | "pool:write" | "pool:assign" | "pool:price" | "resource:read" | "resource:metrics" | "resource:write" | "poot:read" | "poot:validate" | "poot:batch" | "poot:calculate" | "payout:read" | "payout:process" | "payout:batch" | "payout:address" | "ledger:read" | "alert:read" | "alert:write" | "audit:read" | "audit:export" | "user:read" | "user:write" | "token:read" | "token:write" | "enrolment:read" | "enrolment:write" | "enrolment:approve" | "settings:read" | "settings:write" | "clock:read" | "clock:write" | "clock:accept" | "storage:read" | "storage:check" | "storage:backup" | "privacy:write" | "recovery:write" | "fleet:read" | "event:read" | "session:self";
         /** @description Nodes whose score is in `[from, to)`; the last bin holds 100 too. */
         ScoreBin: {
-            /** Format: int32 */
+            /** Format: uint8 */
             from: number;
-            /** Format: int32 */
+            /** Format: uint32 */
             nodes: number;
-            /** Format: int32 */
+            /** Format: uint8 */
             to: number;
         };
         /** @description One thing that differs from the epoch before, as texts. */
@@ -4798,34 +4803,34 @@ export interface components {
         ScoreChangeKind: "first_epoch" | "params" | "state" | "proven" | "observed" | "interruptions" | "output" | "resources" | "multiplier";
         /** @description Counts over the window of a score. */
         ScoreInputs: {
-            /** Format: int32 */
+            /** Format: uint16 */
             answered: number;
             /**
-             * Format: int32
+             * Format: uint16
              * @description Slots that asked for an output.
              */
             challenged: number;
             /**
-             * Format: int32
+             * Format: uint16
              * @description Times a proven slot was followed by an unproven one.
              */
             interruptions: number;
             /**
-             * Format: int32
+             * Format: uint16
              * @description Slots of the window in which it was observed.
              */
             observed: number;
             /** @description The node's pool expects outputs. */
             outputs_expected: boolean;
             /**
-             * Format: int32
+             * Format: uint16
              * @description Slots of the window that the node proved.
              */
             proven: number;
-            /** Format: int32 */
+            /** Format: uint16 */
             samples: number;
             /**
-             * Format: int32
+             * Format: uint16
              * @description Samples with every value within its threshold.
              */
             samples_within: number;
@@ -4962,11 +4967,11 @@ export interface components {
             /** @description Beacon of (this node, this slot), hex. Keep it with the item it answers. */
             beacon: string;
             /**
-             * Format: int64
+             * Format: uint64
              * @description Milliseconds since the slot began, when this answer was made.
              */
             offset_ms: number;
-            /** Format: int32 */
+            /** Format: uint32 */
             slot: number;
         };
         /**
@@ -4977,7 +4982,7 @@ export interface components {
         /** @description What the manager gave out during a slot, for this node only. */
         SlotWitness: {
             beacon: string;
-            /** Format: int32 */
+            /** Format: uint32 */
             slot: number;
         };
         /**
@@ -5005,7 +5010,7 @@ export interface components {
         };
         StorageCheck: {
             advice: string;
-            /** Format: int64 */
+            /** Format: uint64 */
             free_bytes: number;
             /** @description Until a small write is safe, in milliseconds: what every change waits for. */
             fsync_ms: components["schemas"]["FsyncView"];
@@ -5017,14 +5022,14 @@ export interface components {
              * @description Of long writes, synchronisation included.
              */
             write_bytes_per_second: number;
-            /** Format: int64 */
+            /** Format: uint64 */
             written_bytes: number;
         };
         StorageInfo: {
             /** @example SATA */
             interface?: string | null;
             /**
-             * Format: int64
+             * Format: uint64
              * @example 32000000000
              */
             total_bytes: number;
@@ -5040,17 +5045,17 @@ export interface components {
             /** @description The largest first. */
             files: components["schemas"]["StoredFile"][];
             /**
-             * Format: int64
+             * Format: uint64
              * @description What this manager may still use of it.
              */
             free_bytes: number;
             /**
-             * Format: int64
+             * Format: uint64
              * @description Of the whole file system.
              */
             total_bytes: number;
             /**
-             * Format: int64
+             * Format: uint64
              * @description What this process had written since its start; null where the kernel does not count.
              */
             written_bytes_since_start?: number | null;
@@ -5059,18 +5064,18 @@ export interface components {
             /** @description RFC 3339, UTC. */
             created_at: string;
             /**
-             * Format: int32
+             * Format: uint32
              * @description Raised by every restore.
              */
             generation: number;
             /**
-             * Format: int32
+             * Format: uint32
              * @description Schema of the files; a release reads its own and says so of others.
              */
             schema: number;
         };
         StoredFile: {
-            /** Format: int64 */
+            /** Format: uint64 */
             bytes: number;
             /** @description Within the data folder; of a folder the sum of its files. */
             name: string;
@@ -5082,7 +5087,7 @@ export interface components {
              */
             load_percent?: number | null;
             /**
-             * Format: int64
+             * Format: uint64
              * @description What programs could not get; null where the machine does not say.
              */
             memory_used_percent?: number | null;
@@ -5126,7 +5131,7 @@ export interface components {
             cpu_percent?: components["schemas"]["ThresholdLimits"] | null;
             disk_percent?: components["schemas"]["ThresholdLimits"] | null;
             /**
-             * Format: int32
+             * Format: uint32
              * @description A value must reach its limit this long before it is worth an alert. Default 300.
              */
             duration_seconds?: number | null;
@@ -5187,7 +5192,7 @@ export interface components {
             /** @description Where new nodes go; the default pool when neither this nor `node_id` is given. */
             pool_id?: string | null;
             /**
-             * Format: int32
+             * Format: uint32
              * @default 1
              */
             uses?: number;
@@ -5231,12 +5236,12 @@ export interface components {
             currency?: components["schemas"]["Currency"] | null;
             /** @description UTC, `2026-10-22`. */
             date: string;
-            /** Format: int32 */
+            /** Format: uint32 */
             observed: number;
             /** @description Not all of its epochs are closed yet. */
             partial: boolean;
             /**
-             * Format: int32
+             * Format: uint32
              * @description Slots.
              */
             proven: number;
@@ -5252,15 +5257,15 @@ export interface components {
         UptimePoint: {
             at: string;
             /**
-             * Format: int32
+             * Format: uint32
              * @description 0: nobody was observed.
              */
             observed: number;
-            /** Format: int32 */
+            /** Format: uint32 */
             proven: number;
         };
         UptimeSlots: {
-            /** Format: int32 */
+            /** Format: uint32 */
             first_slot: number;
             /** @description RFC 3339, UTC; start of the first slot. */
             start: string;
@@ -5311,17 +5316,17 @@ export interface components {
             configured: boolean;
             last_exit?: components["schemas"]["WorkloadExit"] | null;
             limits: components["schemas"]["WorkloadLimit"][];
-            /** Format: int32 */
+            /** Format: uint32 */
             pid?: number | null;
             /** @description Why it failed or is started again only after a pause. */
             reason?: string | null;
             /**
-             * Format: int32
+             * Format: uint32
              * @description Starts after an end that nobody had ordered.
              */
             restarts: number;
             /**
-             * Format: int64
+             * Format: uint64
              * @description Of the newest command that the node has taken over.
              */
             revision: number;
@@ -5349,7 +5354,7 @@ export interface components {
         /** @description A limit, and whether anything enforces it. `limit` is in the unit of `Limits`. */
         WorkloadLimitReport: {
             enforcement: components["schemas"]["Enforcement"];
-            /** Format: int64 */
+            /** Format: uint64 */
             limit: number;
             /** @description Why not better; absent where a control group does it. */
             reason?: string | null;
@@ -5358,23 +5363,23 @@ export interface components {
         /** @description What the workload may use; absent = as much as there is. */
         WorkloadLimits: {
             /**
-             * Format: int32
+             * Format: uint32
              * @description Hundredths of a percent of the whole machine.
              * @default null
              */
             cpu_hundredths?: number | null;
             /**
-             * Format: int64
+             * Format: uint64
              * @default null
              */
             disk_bytes?: number | null;
             /**
-             * Format: int64
+             * Format: uint64
              * @default null
              */
             memory_bytes?: number | null;
             /**
-             * Format: int64
+             * Format: uint64
              * @default null
              */
             network_kbps?: number | null;
@@ -5382,23 +5387,23 @@ export interface components {
         /** @description What the workload should do. Idempotent: the same revision again changes nothing, an older one is not followed. */
         WorkloadOrder: {
             /**
-             * Format: int64
+             * Format: uint64
              * @description Until the command that asked for it expires; the wanted state stands after that too.
              */
             deadline_ms?: number | null;
             /**
-             * Format: int32
+             * Format: uint32
              * @description Of the manager's store: grows when a store is restored.
              */
             generation: number;
             limits?: components["schemas"]["WorkloadLimits"];
             /**
-             * Format: int32
+             * Format: uint32
              * @description Grows with every ordered restart.
              */
             restart_count: number;
             /**
-             * Format: int64
+             * Format: uint64
              * @description Of this node, growing with every command.
              */
             revision: number;
@@ -5422,7 +5427,7 @@ export interface components {
              */
             configured?: boolean;
             /**
-             * Format: int32
+             * Format: uint32
              * @description Of the newest order that was taken over; `state` already follows it.
              * @default 0
              */
@@ -5432,7 +5437,7 @@ export interface components {
             /** @default [] */
             limits?: components["schemas"]["WorkloadLimitReport"][];
             /**
-             * Format: int32
+             * Format: uint32
              * @default null
              */
             pid?: number | null;
@@ -5442,18 +5447,18 @@ export interface components {
              */
             reason?: string | null;
             /**
-             * Format: int32
+             * Format: uint32
              * @description Starts after an end that nobody had ordered, since the agent first started it.
              * @default 0
              */
             restarts?: number;
             /**
-             * Format: int64
+             * Format: uint64
              * @default 0
              */
             revision?: number;
             /**
-             * Format: int64
+             * Format: uint64
              * @description Milliseconds since `state` began, by the agent's boot clock.
              * @default 0
              */
@@ -6722,13 +6727,14 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description CSV or JSON lines */
+            /** @description JSON lines or CSV */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/x-ndjson": string;
+                    "text/csv": string;
                 };
             };
             400: components["responses"]["Malformed"];
@@ -7689,6 +7695,7 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["ComplianceReport"];
+                    "text/csv": string;
                 };
             };
             400: components["responses"]["Malformed"];
@@ -9418,7 +9425,7 @@ export interface operations {
                  * @example {
                  *       "auto_scaling": false,
                  *       "description": "text",
-                 *       "max_nodes": 1,
+                 *       "max_nodes": 100,
                  *       "name": "basement",
                  *       "pricing": {
                  *         "cost_per_hour": "0.05",
