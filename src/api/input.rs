@@ -205,6 +205,8 @@ mod tests {
         assert_eq!(field(&format!(r#"{{"cpu":{{"cores":1}},"cpu":{{"cores":1}},{rest}}}"#)), "hardware_info.cpu");
         let interfaces = r#"[{"interface":"a"},{"interface":"b","interface":"b"}]"#;
         assert_eq!(field(&format!(r#"{{"cpu":{{"cores":1}},{rest},"network":{interfaces}}}"#)), "hardware_info.network[1].interface");
+        let halves = format!(r#"{{"hardware_info":{{"cpu":{{"cores":4.5}},{rest}}}}}"#);
+        assert_eq!(parse::<Body>(halves.as_bytes()).unwrap_err().fields[0].message, "must be a whole number");
         let fine = format!(r#"{{"cpu":{{"cores":4}},{rest},"network":[{{"interface":"eth0","speed_mbps":1000}}]}}"#);
         let body: Body = parse(format!("{{\"hardware_info\": {fine}}}").as_bytes()).unwrap();
         assert_eq!(body.hardware_info.unwrap().0.cpu.cores, 4);
