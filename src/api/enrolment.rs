@@ -30,7 +30,7 @@ use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::security::TWO_ON_ONE_MACHINE;
 use crate::domain::time::{Now, Timestamp};
 use crate::live::Change;
-use crate::storage::core::enrolment::{self, Enrolling, How, OnMachine};
+use crate::storage::core::enrolment::{self, Enrolled, Enrolling, How, OnMachine};
 use crate::storage::core::{alerts, enrolment_requests, nodes, pools};
 use crate::storage::fault::WriteError;
 use crate::storage::table::Read;
@@ -311,8 +311,8 @@ pub async fn enrol(
         Err(WriteError::Refused(Refusal::ApprovalPending)) => return Err(wait(&state, &caller, waiting).await?),
         Err(error) => return Err(refused(&state, &caller, token_id, &key, error).await?),
     };
-    if let Some(twin) = &enrolled.twin {
-        raise_twin(&state, &enrolled.node.id, twin, now).await?;
+    if let Some(twin) = enrolled.twin.clone().or_else(|| new_twin(&state, &enrolled)) {
+        raise_twin(&state, &enrolled.node.id, &twin, now).await?;
     }
     let change = if enrolled.how == How::New { Change::Created } else { Change::Updated };
     published(&state, &enrolled.node.id, change);
@@ -334,6 +334,13 @@ async fn wait(state: &AppState, caller: &Caller, asked: Enrolling) -> Result<Api
         state.store.write(move |tx| enrolment_requests::ask(tx, &asked, &act)).await?;
     }
     Ok(Refusal::ApprovalPending.into())
+}
+
+/// Agents of one machine that enrol in the same moment are not there yet when each is asked about: the later of them finds the other once both are.
+fn new_twin(state: &AppState, enrolled: &Enrolled) -> Option<NodeId> {
+    let identity = enrolled.node.identity.as_ref().filter(|_| matches!(enrolled.how, How::New | How::Claimed))?;
+    let mut others = state.store.directory.on_machine(&identity.fingerprint).into_iter().filter(|index| *index != enrolled.node.index);
+    others.find_map(|index| Some(state.store.directory.by_index(index)?.id.clone()))
 }
 
 /// Tells people that two live nodes share a machine: each is paid for the same hours.

@@ -387,7 +387,8 @@ async fn fields_that_come_twice_are_named_with_all_others() {
     let site = Site::new();
     let token = site.set_up().await;
     let text = r#"{"name":"a b","node_type":"worker","node_type":"worker","name":"a b","zz":1,"configuration":{"max_sessions":1,"max_sessions":2},
-        "initial_pool_id":"pool_test_one","location":{"city":"\u0000"}}"#;
+        "initial_pool_id":"pool_test_one","location":{"city":"\u0000"},"hardware_info":{"cpu":{"cores":1,"cores":2},
+        "memory":{"total_bytes":1,"total_bytes":1},"storage":{"total_bytes":32000000000},"network":[{"interface":"a"}]}}"#;
     let headers = [("authorization", &*format!("Bearer {token}")), ("content-type", "application/json")];
     let request = headers.iter().fold(Request::post("/api/v1/nodes"), |request, (name, value)| request.header(*name, *value));
     let response = site.send(request.body(Body::from(text)).unwrap()).await;
@@ -395,8 +396,33 @@ async fn fields_that_come_twice_are_named_with_all_others() {
     let fields = answer["error"]["details"]["fields"].as_array().unwrap().iter();
     let mut fields: Vec<&str> = fields.map(|field| field["field"].as_str().unwrap()).collect();
     fields.sort_unstable();
-    let wanted = ["configuration.max_sessions", "initial_pool_id", "location.city", "name", "node_type", "zz"];
+    let wanted = [
+        "configuration.max_sessions",
+        "hardware_info.cpu.cores",
+        "hardware_info.memory.total_bytes",
+        "initial_pool_id",
+        "location.city",
+        "name",
+        "node_type",
+        "zz",
+    ];
     assert_eq!((status, fields), (StatusCode::BAD_REQUEST, wanted.to_vec()), "{answer}");
+}
+
+#[tokio::test]
+async fn a_setting_that_is_told_twice_is_not_chosen_from() {
+    let site = Site::new();
+    let token = site.set_up().await;
+    for (text, wanted) in [
+        (r#"[{"key":"log.level","value":"info","value":"debug"}]"#, "[0].value"),
+        (r#"[{"key":"log.level","key":"log.level","value":"info"}]"#, "[0].key"),
+        (r#"{"log.level":"info","log.level":"debug"}"#, "log.level"),
+    ] {
+        let request = Request::put("/api/v1/settings").header("authorization", format!("Bearer {token}"));
+        let response = site.send(request.header("content-type", "application/json").body(Body::from(text)).unwrap()).await;
+        let (status, answer) = (response.status(), json_of(response).await);
+        assert_eq!((status, &answer["error"]["details"]["fields"][0]["field"]), (StatusCode::BAD_REQUEST, &json!(wanted)), "{answer}");
+    }
 }
 
 #[tokio::test]

@@ -1,9 +1,11 @@
 //! Parts of request bodies that need more than a derived parser: exact amounts, and records shared with the agent's tolerant wire format.
 
-use serde::de::{DeserializeOwned, Error};
+use std::fmt;
+
+use serde::de::{DeserializeOwned, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use crate::domain::money::{Amount, AmountError, Currency};
 
@@ -29,7 +31,7 @@ pub struct Strict<T>(pub T);
 
 impl<'de, T: DeserializeOwned + Serialize> Deserialize<'de> for Strict<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Strict<T>, D::Error> {
-        let given = Value::deserialize(deserializer)?;
+        let Once(given) = Once::deserialize(deserializer)?;
         let parsed: T = serde_path_to_error::deserialize(&given)
             .map_err(|e| D::Error::custom(in_place(&e.path().to_string(), &e.inner().to_string())))?;
         let known = serde_json::to_value(&parsed).map_err(D::Error::custom)?;
@@ -37,6 +39,95 @@ impl<'de, T: DeserializeOwned + Serialize> Deserialize<'de> for Strict<T> {
             Some(path) => Err(D::Error::custom(format!("unknown field `{path}`"))),
             None => Ok(Strict(parsed)),
         }
+    }
+}
+
+/// Any value in which no field comes twice: a tree in memory keeps the last one and says nothing.
+struct Once(Value);
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Once, D::Error> {
+        struct Any;
+
+        impl<'de> Visitor<'de> for Any {
+            type Value = Value;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value")
+            }
+
+            fn visit_unit<E: Error>(self) -> Result<Value, E> {
+                Ok(Value::Null)
+            }
+
+            fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
+                Ok(value.into())
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+                let mut list = Vec::new();
+                while let Some(Once(item)) = items.next_element()? {
+                    list.push(item);
+                }
+                Ok(Value::Array(list))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+                let mut object = Map::new();
+                while let Some((name, Once(value))) = fields.next_entry::<String, Once>()? {
+                    if object.contains_key(&name) {
+                        return Err(A::Error::custom(format!("duplicate field `{name}`")));
+                    }
+                    object.insert(name, value);
+                }
+                Ok(Value::Object(object))
+            }
+        }
+
+        deserializer.deserialize_any(Any).map(Once)
+    }
+}
+
+/// The fields of an object, also those that come twice.
+pub struct Fields(pub Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Fields, D::Error> {
+        struct Every;
+
+        impl<'de> Visitor<'de> for Every {
+            type Value = Fields;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+
+        deserializer.deserialize_map(Every)
     }
 }
 
@@ -110,6 +201,12 @@ mod tests {
         assert_eq!(field(&format!(r#"{{"cpu":{{}},{rest}}}"#)), "hardware_info.cpu.cores");
         assert_eq!(field(&format!(r#"{{"cpu":{{"cores":"x"}},{rest}}}"#)), "hardware_info.cpu.cores");
         assert_eq!(field("7"), "hardware_info");
+        assert_eq!(field(&format!(r#"{{"cpu":{{"cores":1,"cores":2}},{rest}}}"#)), "hardware_info.cpu.cores");
+        assert_eq!(field(&format!(r#"{{"cpu":{{"cores":1}},"cpu":{{"cores":1}},{rest}}}"#)), "hardware_info.cpu");
+        let interfaces = r#"[{"interface":"a"},{"interface":"b","interface":"b"}]"#;
+        assert_eq!(field(&format!(r#"{{"cpu":{{"cores":1}},{rest},"network":{interfaces}}}"#)), "hardware_info.network[1].interface");
+        let halves = format!(r#"{{"hardware_info":{{"cpu":{{"cores":4.5}},{rest}}}}}"#);
+        assert_eq!(parse::<Body>(halves.as_bytes()).unwrap_err().fields[0].message, "must be a whole number");
         let fine = format!(r#"{{"cpu":{{"cores":4}},{rest},"network":[{{"interface":"eth0","speed_mbps":1000}}]}}"#);
         let body: Body = parse(format!("{{\"hardware_info\": {fine}}}").as_bytes()).unwrap();
         assert_eq!(body.hardware_info.unwrap().0.cpu.cores, 4);

@@ -195,7 +195,7 @@ fn field_error(path: &str, message: &str) -> ApiError {
         return ApiError::malformed(join(&name), "comes twice");
     }
     if let Some((name, rest)) = message.strip_prefix("invalid field `").and_then(|rest| rest.split_once("`: ")) {
-        return ApiError::malformed(join(name), rest);
+        return ApiError::malformed(join(name), words::plain(rest));
     }
     ApiError::malformed(path, words::plain(message))
 }

@@ -1,12 +1,10 @@
 //! A refused body with something else in the place of each field that is wrong, so that the parser takes it and the rules of the domain can be
 //! asked about the rest. What stands in such a place is nobody's wish: it is never more than looked at (`unchecked`).
 
-use std::fmt;
-
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::input::Fields;
 use super::shape::{MAX_SCHEMA_DEPTH, Shape, inner, real_choice};
 use crate::domain::refusal::FieldError;
 
@@ -130,32 +128,5 @@ impl Mending<'_> {
             }
             _ => Value::Null,
         }
-    }
-}
-
-/// The fields of an object, also those that come twice.
-struct Fields<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Fields<'de>, D::Error> {
-        struct Every;
-
-        impl<'de> Visitor<'de> for Every {
-            type Value = Fields<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-                let mut fields = Vec::new();
-                while let Some(field) = map.next_entry()? {
-                    fields.push(field);
-                }
-                Ok(Fields(fields))
-            }
-        }
-
-        deserializer.deserialize_map(Every)
     }
 }

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::auth::Caller;
 use super::error::{ApiError, ErrorBody};
+use super::input::Fields;
 use super::json::{Json, Path, parse};
 use super::shape::{MAX_NAMED, NAME_LEN, inner};
 use super::state::AppState;
@@ -144,9 +145,9 @@ fn changes_of(state: &AppState, body: &RawValue, errors: &mut FieldErrors) -> Re
         is_few(entries.len())?;
         entries.iter().enumerate().filter_map(|(n, entry)| entry_of(entry, &format!("[{n}]"), errors)).collect()
     } else {
-        let pairs = parse::<BTreeMap<String, Box<RawValue>>>(text)?;
+        let Fields(pairs) = parse(text)?;
         is_few(pairs.len())?;
-        pairs.into_iter().collect()
+        pairs
     };
     let (mut seen, mut wanted) = (HashSet::new(), Vec::with_capacity(pairs.len()));
     for (key, value) in pairs {
@@ -165,10 +166,15 @@ fn changes_of(state: &AppState, body: &RawValue, errors: &mut FieldErrors) -> Re
 
 /// One entry of a list. What is wrong with its shape has its place for a name, because it may have no key.
 fn entry_of(entry: &RawValue, at: &str, errors: &mut FieldErrors) -> Option<(String, Box<RawValue>)> {
-    let Ok(mut fields) = serde_json::from_str::<BTreeMap<String, Box<RawValue>>>(entry.get()) else {
+    let Ok(Fields(given)) = serde_json::from_str(entry.get()) else {
         errors.add(at, "must be an object with key and value");
         return None;
     };
+    for name in ["key", "value"] {
+        let times = given.iter().filter(|(given, _)| given == name).count();
+        errors.require(times < 2, &format!("{at}.{name}"), "comes twice");
+    }
+    let mut fields: BTreeMap<String, Box<RawValue>> = given.into_iter().collect();
     let (key, value) = (fields.remove("key"), fields.remove("value"));
     errors.require(value.is_some(), &format!("{at}.value"), "is missing");
     let text: Option<String> = key.as_ref().and_then(|key| serde_json::from_str(key.get()).ok());

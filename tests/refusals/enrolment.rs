@@ -1,5 +1,7 @@
 //! Point 4: tokens, keys, challenges, node tokens, reports.
 
+use std::collections::BTreeSet;
+
 use lucid::crypto::{SecretKey, SigningKey};
 use lucid::domain::ids::{Incarnation, NodeId};
 use lucid::domain::metrics::Sample;
@@ -21,6 +23,26 @@ async fn try_token(site: &Site, token: &str) -> Answer {
 fn parts(token: &str) -> [String; 3] {
     let parts: Vec<String> = token.split('.').map(str::to_owned).collect();
     parts.try_into().unwrap()
+}
+
+#[tokio::test]
+async fn agents_that_enrol_on_one_machine_in_the_same_moment_are_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::new(dir.path().join("data"), &[]).await;
+    let token = site.token(4).await;
+    let mut machines = ["a", "b", "c", "d"].map(|name| Machine::new(&format!("agent-{name}")));
+    let fingerprint = machines[0].fingerprint.clone();
+    machines.iter_mut().for_each(|machine| machine.fingerprint = fingerprint.clone());
+    let [a, b, c, d] = machines.each_ref().map(|machine| machine.try_enrol(&site.client.base, &token, None));
+    let (a, b, c, d) = tokio::join!(a, b, c, d);
+    let nodes: BTreeSet<NodeId> = [a, b, c, d].map(|answer| answer.unwrap().node_id).into();
+    assert_eq!(nodes.len(), 4, "none takes another's place");
+    let alerts = site.client.get("/alerts?state=open&limit=100").await;
+    let about = |id: &NodeId| {
+        alerts["alerts"].as_array().unwrap().iter().any(|a| a["kind"] == "two_nodes_on_one_machine" && a["subject"] == id.as_str())
+    };
+    let noticed = nodes.iter().filter(|id| about(id)).count();
+    assert!(noticed >= 3, "all but the first: {alerts}");
 }
 
 #[tokio::test]
