@@ -329,9 +329,9 @@ async fn the_clock_is_confirmed_within_a_minute_and_accepted_by_the_highest() {
     assert_eq!(confirm(3_600).await, disagrees, "a clock that is trusted already is not confirmed by another time either");
     assert!(has(&site, "clock.confirm", "ClocksDisagree") && has(&site, "clock.confirm", ""));
 
+    let admin = site.person(&site.token("root").await, "anna", "admin").await;
     site.state.clock.committed(site.state.now().wall.plus_seconds(86_400));
     assert_eq!(confirm(0).await, disagrees, "behind the store");
-    let admin = site.person(&root, "anna", "admin").await;
     assert_eq!(site.as_bearer(&admin, Method::POST, "/api/v1/clock/accept", None).await.0, StatusCode::FORBIDDEN);
     assert_eq!(site.as_bearer(&root, Method::POST, "/api/v1/clock/accept", None).await.1["trusted"], true);
     assert_eq!(crate::storage::high_water(&site.state.store).unwrap(), site.state.now().wall);

@@ -96,7 +96,7 @@ pub struct NewUser {
 }
 
 /// Add a person, up to one's own role
-#[utoipa::path(post, path = "/users", tag = "people", security(("access" = ["user:write"])), request_body = NewUser, responses((status = 201, body = UserView), (status = 409, description = "the name is taken")))]
+#[utoipa::path(post, path = "/users", tag = "people", security(("access" = ["user:write"])), request_body = NewUser, extensions(("x-fresh-factor" = json!(true))), responses((status = 201, body = UserView), (status = 409, description = "the name is taken")))]
 pub async fn create(
     State(state): State<AppState>,
     caller: Caller,
@@ -133,8 +133,8 @@ pub struct UserUpdate {
 
 /// Change a person
 ///
-/// Admins change people up to their own role. Anybody changes their own password with `current_password`. A new password, or
-/// disabling, ends the person's other sessions.
+/// Admins change people up to their own role, in a session that was confirmed within the last minutes (`FreshFactorNeeded`): who may enter, may do what is
+/// asked to be confirmed. Anybody changes their own password with `current_password`. A new password, or disabling, ends the person's other sessions.
 #[utoipa::path(put, path = "/users/{id}", tag = "people", security(("access" = ["session:self"])), params(("id" = String, Path)), request_body = UserUpdate, responses((status = 200, body = UserView), (status = 404)))]
 pub async fn update(
     State(state): State<AppState>,
@@ -147,10 +147,10 @@ pub async fn update(
     if id != own_id {
         caller.require(Role::Admin)?;
     }
-    let user = people::user(&state.store.read()?, &id)?;
+    let user = people::user(&state.store.read()?, &id)?.ok_or(Refusal::UserNotFound)?;
     let body = body.check(|body, errors| {
         if let Some(password) = &body.password {
-            check_password(errors, "password", password, user.as_ref().map(|user| user.username.as_str()).as_slice());
+            check_password(errors, "password", password, &[&user.username]);
         }
         body
     })?;
@@ -159,7 +159,10 @@ pub async fn update(
         Some(current) if own_password_only => confirm_password(&state, &caller, current).await?,
         // A stolen session must not become a stolen account.
         None if id == own_id && body.password.is_some() => return Err(Refusal::FreshFactorNeeded.into()),
-        _ => caller.require(Role::Admin)?,
+        _ => {
+            caller.require(Role::Admin)?;
+            caller.require_fresh()?;
+        }
     }
     let password = match &body.password {
         Some(password) => Some(state.stretching.hash(&state.entropy, password).await?),
@@ -173,7 +176,7 @@ pub async fn update(
 }
 
 /// Remove a person
-#[utoipa::path(delete, path = "/users/{id}", tag = "people", security(("access" = ["user:write"])), params(("id" = String, Path)), responses((status = 204), (status = 404), (status = 409, description = "the last super_admin")))]
+#[utoipa::path(delete, path = "/users/{id}", tag = "people", security(("access" = ["user:write"])), params(("id" = String, Path)), extensions(("x-fresh-factor" = json!(true))), responses((status = 204), (status = 404), (status = 409, description = "the last super_admin")))]
 pub async fn delete(State(state): State<AppState>, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
     let (_, own_role) = caller.person(Role::Admin)?;
     let id = user_id(&id)?;

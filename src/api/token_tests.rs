@@ -107,6 +107,7 @@ async fn a_token_is_bounded_by_its_scopes_and_by_its_maker() {
     assert_eq!(name(&site.ask(&anna, Method::POST, "/tokens", Some(new("admin"))).await), (403, "FreshFactorNeeded"));
     assert_eq!(site.ask(&anna, Method::POST, "/tokens", Some(new("operator"))).await.0, StatusCode::CREATED);
 
+    assert_eq!(site.ask(&root, Method::POST, "/auth/confirm", Some(json!({"password": PASSWORD}))).await.0, StatusCode::OK);
     let change = async |body: Value| site.ask(&root, Method::PUT, &format!("/users/{}", site.user("anna")), Some(body)).await.0;
     assert_eq!(change(json!({"role": "viewer"})).await, StatusCode::OK);
     assert_eq!(name(&site.ask(&admin, Method::GET, "/users", None).await), (403, "NotAllowed"), "no more than its maker now");

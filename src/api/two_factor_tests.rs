@@ -171,6 +171,35 @@ async fn codes_are_guessed_ten_times_and_recovery_codes_still_work() {
     assert_eq!(site.login("root", PASSWORD, Some(&right)).await.0, StatusCode::OK, "a success starts the count anew");
 }
 
+/// An account that somebody makes, or whose password they set, has a fresh factor; so it takes one to make it.
+#[tokio::test]
+async fn a_session_without_a_fresh_factor_opens_no_other_door() {
+    let site = Site::new();
+    let root = site.set_up().await;
+    site.person(&root, "vera", "viewer").await;
+    let all = async || site.as_bearer(&root, Method::GET, "/api/v1/users", None).await.1;
+    let before = all().await;
+    let vera = before["users"].as_array().unwrap().iter().find(|user| user["username"] == "vera").unwrap()["id"].clone();
+    let vera = format!("/users/{}", vera.as_str().unwrap());
+    site.driver.advance_ms(300_000);
+    let new = json!({"username": "mole", "password": PASSWORD, "role": "admin"});
+    let doors = [
+        (Method::POST, "/users", Some(new)),
+        (Method::PUT, vera.as_str(), Some(json!({"password": "shelf cloud paper window"}))),
+        (Method::PUT, vera.as_str(), Some(json!({"role": "admin"}))),
+        (Method::PUT, vera.as_str(), Some(json!({"disabled": false}))),
+        (Method::DELETE, vera.as_str(), None),
+        (Method::POST, "/tokens", Some(json!({"name": "door", "role": "admin", "expires_in_days": 1}))),
+        (Method::PUT, "/settings", Some(json!({"payout.address_cooldown_hours": 0}))),
+        (Method::DELETE, "/settings/payout.address_cooldown_hours", None),
+    ];
+    for (method, path, body) in doors {
+        let answer = site.as_bearer(&root, method.clone(), &format!("/api/v1{path}"), body).await;
+        assert_eq!(name(&answer), (403, "FreshFactorNeeded"), "{method} {path}");
+    }
+    assert_eq!(all().await, before);
+}
+
 #[tokio::test]
 async fn a_fresh_factor_is_wanted_where_money_moves() {
     let site = Site::new();

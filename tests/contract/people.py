@@ -38,9 +38,12 @@ class Account:
         for _ in range(2):
             headers = {"authorization": f"Bearer {self.bearer()}"}
             answer = requests.request(method, self.api + path, json=body, headers=headers, timeout=30)
-            if answer.status_code != 401:
+            if "FreshFactorNeeded" in answer.text:
+                requests.post(self.api + "/auth/confirm", json={"password": self.password}, headers=headers, timeout=30)
+            elif answer.status_code == 401:
+                self.token = None
+            else:
                 break
-            self.token = None
         if not answer.ok:
             raise NotDone(f"{method} {path}: {answer.status_code} {answer.text}")
         return answer.json() if answer.content else None

@@ -173,14 +173,15 @@ function send<M extends Change, P extends Having<Lowercase<M>>>(
 ): Promise<Answer<Operation<P, Lowercase<M>>>> {
   const run = (key: string) => json(method, route, { ...options, key }) as Promise<Answer<Operation<P, Lowercase<M>>>>;
   return once(method, route, options, (key) => run(key).catch(async (error: unknown) => {
-    if (!wantsFactor(error, options.body) || !(await askFactor())) throw error;
-    return run(newKey());
+    if (!wantsFactor(error, route, options.body)) throw error;
+    if (await askFactor()) return run(newKey());
+    throw new ApiError('nothing was changed: it was not confirmed that it is you', 403, 'NotConfirmed');
   }));
 }
 
-/** A form that has the password in it says itself that it was wrong. */
-function wantsFactor(error: unknown, body: unknown): boolean {
-  const own = typeof body === 'object' && body !== null && ('password' in body || 'totp' in body);
+/** A form that has one's own password in it says itself that it was wrong. */
+function wantsFactor(error: unknown, route: string, body: unknown): boolean {
+  const own = typeof body === 'object' && body !== null && ('password' in body || 'totp' in body) && (!route.startsWith('/users') || 'current_password' in body);
   return error instanceof ApiError && error.refusal === 'FreshFactorNeeded' && !own;
 }
 

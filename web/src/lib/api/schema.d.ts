@@ -2059,8 +2059,8 @@ export interface paths {
         get?: never;
         /**
          * Change a person
-         * @description Admins change people up to their own role. Anybody changes their own password with `current_password`. A new password, or
-         *     disabling, ends the person's other sessions.
+         * @description Admins change people up to their own role, in a session that was confirmed within the last minutes (`FreshFactorNeeded`): who may enter, may do what is
+         *     asked to be confirmed. Anybody changes their own password with `current_password`. A new password, or disabling, ends the person's other sessions.
          */
         put: operations["put_users_id"];
         post?: never;
