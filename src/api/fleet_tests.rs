@@ -271,6 +271,28 @@ async fn a_member_has_a_priority_that_goes_with_its_pool() {
     assert_eq!(log["pagination"]["total"], 2);
 }
 
+#[tokio::test]
+async fn a_body_where_none_is_read_is_no_wish_that_gets_lost() {
+    let f = Fleet::new().await;
+    let path = format!("/nodes/{}", f.node("pi-1").await);
+    let start = format!("{path}/start");
+    let (status, answer) = f.post(&start, json!({"force": true, "wait": 1})).await;
+    let fields = &answer["error"]["details"]["fields"];
+    assert_eq!((status, &fields[0]["field"], &fields[1]["field"]), (StatusCode::BAD_REQUEST, &json!("force"), &json!("wait")), "{answer}");
+    for no_object in [json!([1]), json!("now"), json!(1)] {
+        assert_eq!(f.post(&start, no_object).await.0, StatusCode::BAD_REQUEST);
+    }
+    let gone = f.site.as_bearer(&f.root, Method::DELETE, &format!("/api/v1{path}"), Some(json!({"reason": "scrapped"}))).await;
+    assert_eq!(
+        (gone.0, &gone.1["error"]["details"]["fields"][0]["field"]),
+        (StatusCode::BAD_REQUEST, &json!("reason")),
+        "it is a parameter"
+    );
+    assert!(f.post(&start, json!({})).await.0.is_success());
+    assert!(f.site.as_bearer(&f.root, Method::POST, &format!("/api/v1{start}"), None).await.0.is_success());
+    assert_eq!(f.post("/backup", json!({"to": "somewhere"})).await.0, StatusCode::NOT_IMPLEMENTED, "what is planned says so");
+}
+
 /// What only the store knows is said of its field, too.
 #[tokio::test]
 async fn refusals_of_the_store_name_the_field_they_are_about() {

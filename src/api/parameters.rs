@@ -1,18 +1,24 @@
 //! Query strings: a parameter that the route does not have, or that comes twice, is refused by name. Which ones a route has, its
-//! documentation says; so a misspelt filter cannot pass for an empty one.
+//! documentation says; so a misspelt filter cannot pass for an empty one. And bodies of routes that read none: nobody's wish is lost without a word.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use axum::body::{Body, HttpBody};
 use axum::extract::{MatchedPath, Query, Request, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use serde::de::IgnoredAny;
 
 use super::document::Document;
 use super::error::ApiError;
+use super::json::read_body;
 use super::shape::{MAX_NAMED, NAME_LEN, Shape};
 use crate::domain::refusal::{FieldErrors, Refusal};
+
+/// Of a body where none is read: enough to say what of it nobody reads.
+const NO_BODY_LIMIT_BYTES: usize = 64 << 10;
 
 /// What every route reads.
 #[derive(Debug, Default)]
@@ -62,6 +68,25 @@ fn parse(uri: &Uri) -> Vec<(String, String)> {
     Query::try_from_uri(uri).map(|Query(pairs)| pairs).unwrap_or_default()
 }
 
+/// A route that changes something and reads no body takes an empty object for none, as some clients send; its fields are strangers.
+async fn without_body(request: Request) -> Result<Request, ApiError> {
+    if request.method().is_safe() || request.body().is_end_stream() {
+        return Ok(request);
+    }
+    let (parts, body) = request.into_parts();
+    let bytes = read_body(body, NO_BODY_LIMIT_BYTES).await?;
+    if !bytes.iter().all(u8::is_ascii_whitespace) {
+        let none = |_| ApiError::malformed("", "this route reads no body");
+        let fields = serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(&bytes).map_err(none)?;
+        let mut errors = FieldErrors::default();
+        for name in fields.keys().take(MAX_NAMED) {
+            errors.add(name.chars().take(NAME_LEN).collect::<String>(), "is not a field of this request: it has no body");
+        }
+        errors.finish()?;
+    }
+    Ok(Request::from_parts(parts, Body::empty()))
+}
+
 /// Around every documented route. A handler stops at the first extractor that refuses; its refusal leaves with all wrong parameters.
 pub async fn check(State(known): State<Arc<Known>>, mut request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str);
@@ -69,6 +94,12 @@ pub async fn check(State(known): State<Arc<Known>>, mut request: Request, next: 
     let given = request.uri().query().map(|_| parse(request.uri())).unwrap_or_default();
     if let Err(refusal) = strangers(&shape, &given) {
         return shape.complete_query(refusal.into(), &given).into_response();
+    }
+    if shape.is_bodiless() {
+        request = match without_body(request).await {
+            Ok(request) => request,
+            Err(error) => return error.into_response(),
+        };
     }
     request.extensions_mut().insert(shape.clone());
     let mut response = next.run(request).await;

@@ -30,6 +30,8 @@ pub struct Shape {
     /// What is referred to, by name.
     schemas: Arc<HashMap<String, Value>>,
     body: Option<Arc<Value>>,
+    /// It is documented to read no body at all.
+    bodiless: bool,
     parameters: Arc<HashMap<String, Value>>,
 }
 
@@ -40,6 +42,8 @@ impl Shape {
         Shape {
             schemas: Arc::default(),
             body: operation.pointer("/requestBody/content/application~1json/schema").cloned().map(Arc::new),
+            // What is planned will say what it reads.
+            bodiless: operation["requestBody"].is_null() && operation["x-planned"] != true,
             parameters: Arc::new(named.collect()),
         }
     }
@@ -55,6 +59,10 @@ impl Shape {
 
     pub fn has_parameter(&self, name: &str) -> bool {
         self.parameters.contains_key(name)
+    }
+
+    pub fn is_bodiless(&self) -> bool {
+        self.bodiless
     }
 
     pub fn body(&self) -> Option<&Value> {
