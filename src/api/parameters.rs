@@ -68,7 +68,7 @@ fn parse(uri: &Uri) -> Vec<(String, String)> {
     Query::try_from_uri(uri).map(|Query(pairs)| pairs).unwrap_or_default()
 }
 
-/// A route that changes something and reads no body takes an empty object for none, as some clients send; its fields are strangers.
+/// A route that changes something and reads no body takes an empty object or null for none, as some clients send; fields are strangers.
 async fn without_body(request: Request) -> Result<Request, ApiError> {
     if request.method().is_safe() || request.body().is_end_stream() {
         return Ok(request);
@@ -77,7 +77,7 @@ async fn without_body(request: Request) -> Result<Request, ApiError> {
     let bytes = read_body(body, NO_BODY_LIMIT_BYTES).await?;
     if !bytes.iter().all(u8::is_ascii_whitespace) {
         let none = |_| ApiError::malformed("", "this route reads no body");
-        let fields = serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(&bytes).map_err(none)?;
+        let fields = serde_json::from_slice::<Option<BTreeMap<String, IgnoredAny>>>(&bytes).map_err(none)?.unwrap_or_default();
         let mut errors = FieldErrors::default();
         for name in fields.keys().take(MAX_NAMED) {
             errors.add(name.chars().take(NAME_LEN).collect::<String>(), "is not a field of this request: it has no body");
