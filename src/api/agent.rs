@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use super::commands::{self, Exchange};
 use super::error::{ApiError, ErrorBody};
-use super::json;
 use super::rates::{Class, Payer};
 use super::signed::{Message, Seal, by_node, check_protocol};
 use super::state::AppState;
@@ -40,8 +39,8 @@ use crate::wire::{LateAnswer, LateBatch, MAX_ITEMS, MAX_LATE_ITEMS, Purpose, Rep
     (status = 404, body = ErrorBody), (status = 409, body = ErrorBody, description = "it was heard before"),
     (status = 413, body = ErrorBody, description = "the body is larger than 1 MiB"), (status = 422, body = ErrorBody, description = "a newer protocol")))]
 pub async fn report(State(state): State<AppState>, message: Message) -> Result<Response, ApiError> {
-    let Message { node, info, headers, body } = message;
-    let mut report: Report = json::parse(&body)?;
+    let mut report: Report = message.parse()?;
+    let Message { node, info, headers, body, .. } = message;
     let seal = Seal { state: &state, node: &node, incarnation: report.incarnation, seq: report.seq };
     seal.check(Purpose::Report, &headers, &body)?;
     state.rates.charge(&info, Class::Signed, Payer::Node(node.id.as_str()))?;
@@ -116,8 +115,8 @@ pub async fn report(State(state): State<AppState>, message: Message) -> Result<R
     (status = 401, body = ErrorBody), (status = 404, body = ErrorBody),
     (status = 413, body = ErrorBody, description = "the body is larger than 1 MiB"), (status = 422, body = ErrorBody, description = "a newer protocol")))]
 pub async fn late(State(state): State<AppState>, message: Message) -> Result<Response, ApiError> {
-    let Message { node, info, headers, body } = message;
-    let batch: LateBatch = json::parse(&body)?;
+    let batch: LateBatch = message.parse()?;
+    let Message { node, info, headers, body, .. } = message;
     let seal = Seal { state: &state, node: &node, incarnation: batch.incarnation, seq: 0 };
     seal.check(Purpose::Late, &headers, &body)?;
     state.rates.charge(&info, Class::Signed, Payer::Late(node.id.as_str()))?;

@@ -9,7 +9,6 @@ use axum::response::Response;
 use tokio::sync::Notify;
 
 use super::error::{ApiError, ErrorBody};
-use super::json;
 use super::rates::{Class, Payer};
 use super::server;
 use super::signed::{Message, Seal, by_node, check_protocol};
@@ -147,8 +146,8 @@ pub fn publish_if_changed(state: &AppState, node: &NodeEntry, before: Option<&Wo
     (status = 401, body = ErrorBody), (status = 404, body = ErrorBody), (status = 409, body = ErrorBody, description = "it was heard before"),
     (status = 413, body = ErrorBody, description = "the body is larger than 1 MiB"), (status = 422, body = ErrorBody, description = "a newer protocol")))]
 pub async fn poll(State(state): State<AppState>, message: Message) -> Result<Response, ApiError> {
-    let Message { node, info, headers, body } = message;
-    let request: CommandsRequest = json::parse(&body)?;
+    let request: CommandsRequest = message.parse()?;
+    let Message { node, info, headers, body, .. } = message;
     let seal = Seal { state: &state, node: &node, incarnation: request.incarnation, seq: request.number };
     seal.check(Purpose::Commands, &headers, &body)?;
     state.rates.charge(&info, Class::Signed, Payer::Node(node.id.as_str()))?;

@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use std::sync::PoisonError;
 
 use super::error::{ApiError, ErrorBody};
-use super::json::{check_plain, parse, read_body};
+use super::json::{check_plain, read_body};
 use super::listing::{Asked, Order, word};
 use super::middleware::{RequestInfo, note_refusal};
 use super::nodes::{optional_pool, published};
 use super::rates::{Class, Payer};
 use super::shape::Shape;
-use super::signed::signed;
+use super::signed::{parse, signed};
 use super::{AppState, Caller, Json, Page, PageQuery, Pagination, Path, Query, Unchecked};
 use crate::crypto::{PublicKey, hex, jwt_encode, unhex};
 use crate::domain::alert::Severity;
@@ -278,8 +278,8 @@ pub async fn enrol(
 ) -> Result<Response, ApiError> {
     check_plain(&headers)?;
     let body = read_body(body, MAX_BODY).await?;
-    let request: EnrolRequest = parse(&body)?;
-    shape.map_or(Ok(()), |Extension(shape)| shape.refuse_lists(&body))?;
+    let shape = shape.map(|Extension(shape)| shape).unwrap_or_default();
+    let request: EnrolRequest = parse(&shape, &body)?;
     if request.protocol > PROTOCOL {
         return Err(Refusal::ProtocolTooNew.into());
     }

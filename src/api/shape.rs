@@ -32,6 +32,8 @@ pub struct Shape {
     body: Option<Arc<Value>>,
     /// It is documented to read no body at all.
     bodiless: bool,
+    /// An agent's: it may have fields that the document does not know, and what is beyond its bounds is the handler's to judge.
+    open: bool,
     parameters: Arc<HashMap<String, Value>>,
 }
 
@@ -44,6 +46,7 @@ impl Shape {
             body: operation.pointer("/requestBody/content/application~1json/schema").cloned().map(Arc::new),
             // What is planned will say what it reads.
             bodiless: operation["requestBody"].is_null() && operation["x-planned"] != true,
+            open: false,
             parameters: Arc::new(named.collect()),
         }
     }
@@ -59,6 +62,11 @@ impl Shape {
 
     pub fn has_parameter(&self, name: &str) -> bool {
         self.parameters.contains_key(name)
+    }
+
+    /// The same for the body of an agent, of which words and types alone are looked at.
+    pub fn opened(&self) -> Shape {
+        Shape { open: true, ..self.clone() }
     }
 
     pub fn is_bodiless(&self) -> bool {
@@ -140,7 +148,7 @@ impl Shape {
                     match known.and_then(|known| known.get(name)) {
                         Some(schema) => self.check(schema, value, &inner(name), depth + 1, errors),
                         // Requests are closed, also where a record is open to agents (`input::Strict`).
-                        None if known.is_some() => {
+                        None if known.is_some() && !self.open => {
                             errors.add(inner(&name.chars().take(NAME_LEN).collect::<String>()), "is not a field of this request");
                         }
                         None => (),
@@ -149,13 +157,16 @@ impl Shape {
                         return;
                     }
                 }
-                for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+                let required = schema["required"].as_array().filter(|_| !self.open);
+                for name in required.into_iter().flatten().filter_map(Value::as_str) {
                     errors.require(fields.contains_key(name), &inner(name), "is missing");
                 }
             }
             Value::Array(items) => {
                 let count = u64::try_from(items.len()).unwrap_or(u64::MAX);
-                check_length(schema, ["minItems", "maxItems"], count, "entries", at, errors);
+                if !self.open {
+                    check_length(schema, ["minItems", "maxItems"], count, "entries", at, errors);
+                }
                 for (n, item) in items.iter().enumerate() {
                     if errors.0.len() >= MAX_NAMED {
                         return;
@@ -163,6 +174,7 @@ impl Shape {
                     self.check(&schema["items"], item, &format!("{at}[{n}]"), depth + 1, errors);
                 }
             }
+            _ if self.open => (),
             Value::String(text) => check_text(schema, text, at, errors),
             Value::Number(number) => check_bounds(schema, number.as_f64().unwrap_or(f64::INFINITY), at, errors),
             Value::Null | Value::Bool(_) => (),

@@ -9,9 +9,10 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
-use super::json::{check_plain, read_body};
+use super::json::{self, check_plain, read_body};
 use super::middleware::RequestInfo;
 use super::shape::Shape;
 use super::state::AppState;
@@ -41,6 +42,19 @@ pub(super) struct Message {
     pub info: RequestInfo,
     pub headers: HeaderMap,
     pub body: Bytes,
+    shape: Shape,
+}
+
+impl Message {
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, ApiError> {
+        parse(&self.shape, &self.body)
+    }
+}
+
+/// A body whose exact bytes are signed. What agents send is open to fields of later releases; every type that is wrong is named together.
+pub(super) fn parse<T: DeserializeOwned>(shape: &Shape, body: &[u8]) -> Result<T, ApiError> {
+    let parsed = json::parse(body).and_then(|parsed| shape.refuse_lists(body).map(|()| parsed));
+    parsed.map_err(|error| shape.opened().complete(error, body))
 }
 
 impl<S: Send + Sync> FromRequest<S> for Message {
@@ -53,8 +67,8 @@ impl<S: Send + Sync> FromRequest<S> for Message {
         let info = parts.extensions.remove().unwrap_or_default();
         check_plain(&parts.headers)?;
         let body = read_body(body, MAX_BODY).await?;
-        parts.extensions.get::<Shape>().map_or(Ok(()), |shape| shape.refuse_lists(&body))?;
-        Ok(Message { node, info, headers: parts.headers, body })
+        let shape = parts.extensions.remove().unwrap_or_default();
+        Ok(Message { node, info, headers: parts.headers, body, shape })
     }
 }
 

@@ -295,6 +295,14 @@ async fn reports_count_once_and_only_as_their_node_signed_them() {
     guarded.refused("a newer protocol", post_report(&node, newer).await, (422, "4221", "ProtocolTooNew")).await;
     guarded.refused("no JSON", post_report(&node, (b"{".to_vec(), signature.clone())).await, (400, "1001", "Malformed")).await;
 
+    let mut wrong: Value = serde_json::from_slice(&body).unwrap();
+    (wrong["seq"], wrong["agent_version"], wrong["items"][0]["age_ms"]) = (json!("1"), json!(1), json!("soon"));
+    wrong["of_a_later_release"] = json!(true);
+    let (_, answer) = post_report(&node, (wrong.to_string().into_bytes(), signature.clone())).await;
+    let fields: BTreeSet<&str> =
+        answer["error"]["details"]["fields"].as_array().unwrap().iter().map(|one| one["field"].as_str().unwrap()).collect();
+    assert_eq!(fields, BTreeSet::from(["seq", "agent_version", "items[0].age_ms"]), "{answer}");
+
     let mut listed: Value = serde_json::from_slice(&body).unwrap();
     listed["fingerprint"] = json!([null, null, null, null, null, null]);
     let listed = listed.to_string().into_bytes();
