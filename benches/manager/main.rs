@@ -348,8 +348,13 @@ impl Bench {
             let (manager, person) = set_up(&data).await;
             let tls = name == "TLS";
             let way = if tls { Way::encrypted(manager.address(), &data) } else { Way::plain(manager.address()) };
+            let mut tokens = Vec::new();
+            for number in 0..LISTENERS.div_ceil(transport::STREAMS_EACH) {
+                let asked = json!({ "name": format!("watcher-{number}"), "role": "viewer", "expires_in_days": 1 });
+                tokens.push(person.post("/api/v1/tokens", asked).await["token"].as_str().unwrap().to_owned());
+            }
             let before = manager.process.memory();
-            let open = transport::listeners(&way, &person.token, LISTENERS).await;
+            let open = transport::listeners(&way, &tokens, LISTENERS).await;
             let after = manager.process.memory();
             let each = after.anon.saturating_sub(before.anon) as f64 / LISTENERS as f64 / 1e3;
             let text = format!("{each:.0} kB each ({LISTENERS} clients)");

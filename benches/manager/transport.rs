@@ -98,13 +98,15 @@ pub async fn handshakes(way: &Way) -> f64 {
     f64::from(made) / watch.elapsed().as_secs_f64()
 }
 
-/// Clients of the event stream that hear nothing but that the line is alive.
-pub async fn listeners(way: &Way, token: &str, count: usize) -> Vec<Box<dyn Duplex>> {
-    let request = request("/api/v1/events", token);
+/// Streams that one program may have open.
+pub const STREAMS_EACH: usize = 16;
+
+/// Clients of the event stream that hear nothing but that the line is alive, `STREAMS_EACH` of each program.
+pub async fn listeners(way: &Way, tokens: &[String], count: usize) -> Vec<Box<dyn Duplex>> {
     let mut open = Vec::new();
-    for _ in 0..count {
+    for token in tokens.iter().flat_map(|token| std::iter::repeat_n(token, STREAMS_EACH)).take(count) {
         let mut stream = way.open().await;
-        stream.write_all(&request).await.unwrap();
+        stream.write_all(&request("/api/v1/events", token)).await.unwrap();
         let mut buffer = vec![0; 4_096];
         let read = stream.read(&mut buffer).await.unwrap();
         assert!(buffer[..read].starts_with(b"HTTP/1.1 200"));
