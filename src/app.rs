@@ -28,6 +28,7 @@ use crate::domain::audit::{Act, Actor};
 use crate::domain::credits::Epochs;
 use crate::domain::enrolment::{DEFAULT_EXPIRY_SECONDS, EnrolmentTarget, NewToken, TokenText};
 use crate::domain::gateway::Expected;
+use crate::domain::guard::{self, GuardLimits};
 use crate::domain::ids::{EnrolmentId, PoolId};
 use crate::domain::ledger::Settlement;
 use crate::domain::money::Units;
@@ -35,10 +36,10 @@ use crate::domain::pool::DEFAULT_POOL_ID;
 use crate::domain::poot::Params;
 use crate::domain::refusal::{FieldError, Refusal};
 use crate::domain::time::{Now, Timestamp};
-use crate::gateways::payment::{PaymentGateway, Simulated};
+use crate::gateways::payment::{Gateways, PaymentGateway, Simulated};
 use crate::host;
 use crate::jobs::{Context, Scheduler, Settings};
-use crate::live::{Current, Event, Events, Failures, Job, Nudges};
+use crate::live::{Current, Event, Events, Failures, Job, Money, Nudges};
 use crate::logging;
 use crate::storage::core::{enrolment, pools, settings as core_settings};
 use crate::storage::fault::{Fault, OpenError, WriteError};
@@ -177,8 +178,17 @@ impl App {
         };
         let agents_come_to = config.server.node_listen.unwrap_or(config.server.listen);
         let link_is_up = if agents_come_to.ip().is_loopback() { host::loopback_is_up } else { host::link_is_up };
-        let context =
-            Context { store: Arc::clone(&store), clock: clock.clone(), settings: jobs, gateway, events, nudges, failures, link_is_up };
+        let context = Context {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            settings: jobs,
+            gateways: Gateways::only(gateway),
+            money: Money::default(),
+            events,
+            nudges,
+            failures,
+            link_is_up,
+        };
         let state = AppState::new(parts);
         let plain = match (config.server.tls, config.server.allow_plain_http) {
             (TlsMode::Required, _) => Plain::Nowhere,
@@ -426,8 +436,25 @@ fn settings(config: &Config) -> Result<Settings, AppError> {
         payout_threshold: config.payout.threshold_usdt.units.max(Units(1)),
         payout_frequency_hours: config.payout.frequency_hours,
         payout_interval_seconds: config.payout.processing_interval_seconds,
+        guards: guards(config),
+        fee_cap_sun: u64::from(config.tron.fee_limit_sun),
         raw_days: config.storage.raw_days,
     })
+}
+
+/// What every payout has to pass.
+fn guards(config: &Config) -> GuardLimits {
+    let payout = &config.payout;
+    let hundredths = (payout.max_fee_percent * rust_decimal::Decimal::ONE_HUNDRED).round().to_u32().unwrap_or(0);
+    GuardLimits {
+        max_payout: payout.max_usdt.units,
+        max_hour: payout.max_hour_usdt.units,
+        max_day: payout.max_day_usdt.units,
+        classes: payout.class_limits.clone(),
+        max_fee_hundredths: hundredths,
+        approval_above: payout.approval_above_usdt.units,
+        blocked: payout.blocked_addresses.iter().cloned().chain(guard::known_blocked()).collect(),
+    }
 }
 
 /// The names under which requests are answered.

@@ -20,9 +20,10 @@ use crate::domain::pool::Pricing;
 
 pub use agent::AgentFile;
 pub use print::{Listed, markdown_table};
-pub use rules::{Gateway, LogFormat, LogTargets, PayoutMode, Secret, TlsMode, parse_log_targets};
+pub use rules::{Gateway, LogFormat, LogTargets, PayoutMode, Secret, TlsMode, TronNetwork, parse_log_targets};
 pub use settings::{
-    Access, ApiGateway, Blockchain, Clock, Config, DefaultPool, Limits, Log, Mongodb, Payout, Pools, Poot, Server, Storage, TronPayment,
+    Access, ApiGateway, Blockchain, Clock, Config, DefaultPool, Limits, Log, Mongodb, Payout, Pools, Poot, Server, Storage, Tron,
+    TronPayment,
 };
 pub use sources::{Origin, Sources};
 pub use stored::{Effect, effect};

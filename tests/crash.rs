@@ -331,7 +331,7 @@ fn assert_payouts(store: &Store, now: Timestamp) {
     let mut last: BTreeMap<NodeIndex, Timestamp> = BTreeMap::new();
     for payout in &all {
         for attempt in &payout.attempts {
-            assert!(transfers.insert(attempt.prepared.txid.clone()), "two attempts with one transfer: {payout:?}");
+            assert!(transfers.insert(attempt.txid().map(str::to_owned)), "two attempts with one transfer: {payout:?}");
         }
         let ended = matches!(payout.state, State::Paid { .. });
         assert!(ended || now.since(payout.created_at) < 10 * 60_000, "forgotten: {payout:?}");

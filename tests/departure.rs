@@ -7,14 +7,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use lucid::clock::Driver;
+use lucid::domain::audit::{Actor, Draft};
+use lucid::domain::ids::UserId;
 use lucid::domain::ledger::Settlement;
 use lucid::domain::metrics::Sample;
 use lucid::domain::money::Currency;
-use lucid::domain::payout::Prepared;
-use lucid::domain::payout::{Attempt, AttemptState};
+use lucid::domain::money_state::{GoneLive, MoneyState};
+use lucid::domain::payout::{Attempt, AttemptState, Landed, Payout, Pin, Prepared};
 use lucid::domain::time::{BootMs, Timestamp};
 use lucid::gateways::payment::{Boxed, Lookup, NotPrepared, PaymentGateway, SendOutcome, Simulated, Transfer};
 use lucid::live::Job;
+use lucid::storage::core::money;
+use lucid::storage::table::WriteTx;
 use reqwest::{Method, StatusCode};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
@@ -39,12 +43,8 @@ struct Live {
 }
 
 impl PaymentGateway for Live {
-    fn name(&self) -> &str {
-        Simulated.name()
-    }
-
-    fn network(&self) -> &str {
-        Simulated.network()
+    fn pin(&self) -> Pin {
+        Simulated.pin()
     }
 
     fn settlement(&self) -> Settlement {
@@ -55,19 +55,25 @@ impl PaymentGateway for Live {
         currency == Currency::Usdt
     }
 
-    fn prepare<'a>(&'a self, transfer: &'a Transfer) -> Boxed<'a, Result<Prepared, NotPrepared>> {
-        Simulated.prepare(transfer)
+    fn prepare<'a>(&'a self, transfers: &'a [Transfer]) -> Boxed<'a, Vec<Result<Prepared, NotPrepared>>> {
+        Box::pin(async { Simulated.prepare(transfers).await })
     }
 
     fn send<'a>(&'a self, attempt: &'a Attempt) -> Boxed<'a, SendOutcome> {
-        Simulated.send(attempt)
+        Box::pin(async { Simulated.send(attempt).await })
     }
 
-    fn lookup<'a>(&'a self, attempt: &'a Attempt, now: Timestamp) -> Boxed<'a, Lookup> {
-        if self.refuses.load(Ordering::Relaxed) && attempt.state != AttemptState::Signed {
-            return Box::pin(std::future::ready(Lookup::FailedOnChain("out of energy".into())));
-        }
-        Simulated.lookup(attempt, now)
+    fn lookup<'a>(&'a self, payouts: &'a [Payout], now: Timestamp) -> Boxed<'a, Vec<Lookup>> {
+        let refuses = self.refuses.load(Ordering::Relaxed);
+        let one = move |payout: &Payout| match payout.attempts.last() {
+            Some(attempt) if refuses && attempt.state != AttemptState::Signed => {
+                let landed = Landed { txid: attempt.prepared.txid.clone(), fee_sun: 1 };
+                Lookup::FailedOnChain { reason: "out of energy".into(), landed }
+            }
+            Some(attempt) => Simulated.lookup_one(attempt, now),
+            None => Lookup::NotSeen,
+        };
+        Box::pin(std::future::ready(payouts.iter().map(one).collect()))
     }
 }
 
@@ -77,7 +83,18 @@ async fn live_site(dir: &tempfile::TempDir, gateway: Arc<Live>) -> Site {
     let settings = SETTINGS.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
     let mut site = Site::open_with(dir.path().join("data"), driver, settings, gateway).await;
     site.set_up().await;
+    go_live(&site).await;
     site
+}
+
+async fn go_live(site: &Site) {
+    let (now, pin) = (site.app.clock.now(), Simulated.pin());
+    let by = UserId::parse("user_0123456789").unwrap();
+    let live = GoneLive { at: now.wall, by, network: pin.network, wallet: pin.wallet, owed_from: None };
+    let draft = Draft::new(now, Actor::Console, "money.live", "");
+    let to =
+        move |tx: &mut WriteTx<'_>| money::change(tx, draft.clone(), |state| Ok(MoneyState { live: Some(live.clone()), ..state.clone() }));
+    site.app.store.write_money(to).await.unwrap();
 }
 
 async fn dry_site(dir: &tempfile::TempDir) -> Site {

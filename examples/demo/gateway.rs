@@ -5,7 +5,7 @@ use std::future::ready;
 
 use lucid::domain::ledger::Settlement;
 use lucid::domain::money::Currency;
-use lucid::domain::payout::{Attempt, AttemptState};
+use lucid::domain::payout::{Attempt, AttemptState, Death, DeathProof, Landed, Payout, Pin, Prepared};
 use lucid::domain::time::Timestamp;
 use lucid::gateways::payment::{Boxed, Lookup, NotPrepared, PaymentGateway, SendOutcome, Simulated, Transfer};
 
@@ -40,20 +40,44 @@ impl Scripted {
         self.0.iter().find(|line| (line.from..line.until).contains(&at) && is_to(&line.address)).map(|line| line.fate)
     }
 
-    fn fate_of(&self, attempt: &Attempt) -> Option<Fate> {
-        // The dry run's bytes say in words where the money would go.
-        let text = String::from_utf8_lossy(&attempt.prepared.bytes);
-        self.fate(|address| text.contains(address), attempt.signed_at)
+    fn fate_of(&self, attempt: &Attempt, address: &str) -> Option<Fate> {
+        self.fate(|of| of == address, attempt.signed_at)
+    }
+
+    fn look(&self, payout: &Payout, now: Timestamp) -> Lookup {
+        let Some(attempt) = payout.attempts.last() else { return Lookup::NotSeen };
+        let seen = |sent_at: Timestamp| Lookup::Seen { block: u64::try_from(sent_at.seconds() / 3).unwrap_or(0) };
+        let is_seen = matches!(attempt.state, AttemptState::Seen { .. });
+        let expired = attempt.prepared.expires_at.map_or(0, |at| now.since(at) / 1_000);
+        match (self.fate_of(attempt, payout.address.as_str()), attempt.sent_at) {
+            (Some(Fate::NeverFinal), Some(sent_at)) => seen(sent_at),
+            (Some(Fate::FailsOnChain), Some(_)) if is_seen => Lookup::FailedOnChain {
+                reason: "OUT_OF_ENERGY: the transfer ran out of energy".to_owned(),
+                landed: Landed { txid: attempt.prepared.txid.clone(), fee_sun: 13_000_000 },
+            },
+            (Some(Fate::FailsOnChain), Some(sent_at)) => seen(sent_at),
+            (Some(Fate::Lost), _) if expired > PROVEN_AFTER_SECONDS => Lookup::Dead(died(attempt, now)),
+            (Some(Fate::Lost), _) => Lookup::NotSeen,
+            _ => Simulated.lookup_one(attempt, now),
+        }
     }
 }
 
-impl PaymentGateway for Scripted {
-    fn name(&self) -> &str {
-        Simulated.name()
-    }
+fn died(attempt: &Attempt, now: Timestamp) -> Death {
+    let block = |at: Timestamp| u64::try_from(at.seconds() / 3).unwrap_or(0);
+    let (from, to) = (block(attempt.signed_at), block(now));
+    Death::Expired(DeathProof {
+        solid_block: to,
+        solid_at: now,
+        scanned_from: from,
+        scanned_to: to,
+        witnesses: vec!["https://witness.example".into()],
+    })
+}
 
-    fn network(&self) -> &str {
-        Simulated.network()
+impl PaymentGateway for Scripted {
+    fn pin(&self) -> Pin {
+        Simulated.pin()
     }
 
     fn settlement(&self) -> Settlement {
@@ -64,35 +88,19 @@ impl PaymentGateway for Scripted {
         Simulated.pays(currency)
     }
 
-    fn prepare<'a>(&'a self, transfer: &'a Transfer) -> Boxed<'a, Result<lucid::domain::payout::Prepared, NotPrepared>> {
-        match self.fate(|address| address == transfer.address.as_str(), transfer.now) {
-            Some(Fate::Unprepared) => Box::pin(ready(Err(NotPrepared("the payment gateway does not answer".to_owned())))),
-            _ => Box::pin(async { Simulated.prepare(transfer).await }),
-        }
-    }
-
-    fn send<'a>(&'a self, attempt: &'a Attempt) -> Boxed<'a, SendOutcome> {
-        match self.fate_of(attempt) {
-            Some(Fate::Lost) => Box::pin(ready(SendOutcome::Unknown("the connection was cut".to_owned()))),
-            _ => Box::pin(async { Simulated.send(attempt).await }),
-        }
-    }
-
-    fn lookup<'a>(&'a self, attempt: &'a Attempt, now: Timestamp) -> Boxed<'a, Lookup> {
-        let seen = |sent_at: Timestamp| Lookup::Seen { block: u64::try_from(sent_at.seconds() / 3).unwrap_or(0) };
-        let is_seen = matches!(attempt.state, AttemptState::Seen { .. });
-        let answer = match (self.fate_of(attempt), attempt.sent_at) {
-            (Some(Fate::NeverFinal), Some(sent_at)) => seen(sent_at),
-            (Some(Fate::FailsOnChain), Some(_)) if is_seen => {
-                Lookup::FailedOnChain("OUT_OF_ENERGY: the transfer ran out of energy".to_owned())
-            }
-            (Some(Fate::FailsOnChain), Some(sent_at)) => seen(sent_at),
-            (Some(Fate::Lost), _) if now > attempt.prepared.expires_at.plus_seconds(PROVEN_AFTER_SECONDS) => {
-                Lookup::Dead("expired, and not in any block up to then".to_owned())
-            }
-            (Some(Fate::Lost), _) => Lookup::NotSeen,
-            _ => return Box::pin(async move { Simulated.lookup(attempt, now).await }),
+    fn prepare<'a>(&'a self, transfers: &'a [Transfer]) -> Boxed<'a, Vec<Result<Prepared, NotPrepared>>> {
+        let one = |transfer: &Transfer| match self.fate(|address| address == transfer.address.as_str(), transfer.now) {
+            Some(Fate::Unprepared) => Err(NotPrepared::Later("the payment gateway does not answer".to_owned())),
+            _ => Simulated.prepare_one(transfer),
         };
-        Box::pin(ready(answer))
+        Box::pin(ready(transfers.iter().map(one).collect()))
+    }
+
+    fn send<'a>(&'a self, _: &'a Attempt) -> Boxed<'a, SendOutcome> {
+        Box::pin(ready(SendOutcome::Accepted))
+    }
+
+    fn lookup<'a>(&'a self, payouts: &'a [Payout], now: Timestamp) -> Boxed<'a, Vec<Lookup>> {
+        Box::pin(ready(payouts.iter().map(|payout| self.look(payout, now)).collect()))
     }
 }

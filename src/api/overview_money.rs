@@ -93,7 +93,7 @@ impl Money {
             let Some(payout) = payouts::by_seq(read, seq)? else { continue };
             let of_book = sums.entry(payout.book).or_default();
             of_book.open += 1;
-            if payout.review_reason.is_some() {
+            if payout.review.is_some() {
                 of_book.in_review += 1;
                 in_review.push(payout.node);
             }

@@ -10,6 +10,7 @@ use crate::domain::credits::Epoch;
 use crate::domain::epoch::Counts;
 use crate::domain::evidence::SlotRow;
 use crate::domain::money::Pico;
+use crate::domain::payout::ReviewKind;
 use crate::domain::poot::Window;
 use crate::domain::time::Slot;
 use crate::storage::core::{alerts, payouts};
@@ -55,7 +56,7 @@ async fn an_overview_adds_up_what_the_lists_say() {
     let now = world.site.state.now();
     let hold = move |tx: &mut crate::storage::table::WriteTx<'_>| {
         let before = payouts::by_seq(tx, 1)?.unwrap();
-        let held = before.hold_for_review("look at it".into(), now).unwrap();
+        let held = before.hold_for_review(ReviewKind::Held, "look at it", Vec::new(), now).unwrap();
         payouts::step(tx, Some(&before), &held, None, now)?;
         for n in 0..6 {
             alerts::raise(tx, "k", &n.to_string(), if n == 1 { Severity::Critical } else { Severity::Warning }, "m", T)?;

@@ -35,6 +35,8 @@ pub enum SourceName {
     Automatic,
     Manual,
     Final,
+    Batch,
+    Schedule,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -64,8 +66,16 @@ pub struct AttemptView {
     pub transaction_hash: Option<String>,
     pub signed_at: String,
     pub sent_at: Option<String>,
-    /// By the network's own clock.
-    pub expires_at: String,
+    /// First found in a block.
+    pub seen_at: Option<String>,
+    /// Final, or proven that it can never land.
+    pub ended_at: Option<String>,
+    /// By the network's own clock. Null: it never expires by itself.
+    pub expires_at: Option<String>,
+    /// What the network took, in sun (millionths of a TRX).
+    pub fee_sun: String,
+    /// The wallet that pays.
+    pub wallet: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -106,6 +116,8 @@ pub async fn show(State(state): State<AppState>, caller: Caller, Path(id): Path<
             Source::Automatic => SourceName::Automatic,
             Source::Manual { .. } => SourceName::Manual,
             Source::Final { .. } => SourceName::Final,
+            Source::Batch { .. } => SourceName::Batch,
+            Source::Schedule { .. } => SourceName::Schedule,
         },
         priority: payout.priority,
         attempts_made: payout.attempts.iter().map(attempt).collect(),
@@ -120,19 +132,23 @@ fn attempt(attempt: &Attempt) -> AttemptView {
         AttemptState::Seen { block } => (AttemptStateName::Seen, None, Some(*block)),
         AttemptState::Paid => (AttemptStateName::Paid, None, None),
         AttemptState::FailedOnChain { reason } => (AttemptStateName::FailedOnChain, Some(reason.clone()), None),
-        AttemptState::Dead { proof } => (AttemptStateName::Dead, Some(proof.clone()), None),
+        AttemptState::Dead { death } => (AttemptStateName::Dead, Some(death.to_string()), None),
     };
     AttemptView {
         number: attempt.number,
-        gateway: attempt.prepared.gateway.clone(),
-        network: attempt.prepared.network.clone(),
+        gateway: attempt.prepared.pin.gateway.clone(),
+        network: attempt.prepared.pin.network.clone(),
         state,
         reason,
         block,
-        transaction_hash: attempt.sent_at.map(|_| attempt.prepared.txid.clone()),
+        transaction_hash: attempt.sent_at.and_then(|_| attempt.txid()).map(str::to_owned),
         signed_at: attempt.signed_at.rfc3339(),
         sent_at: attempt.sent_at.map(Timestamp::rfc3339),
-        expires_at: attempt.prepared.expires_at.rfc3339(),
+        seen_at: attempt.seen_at.map(Timestamp::rfc3339),
+        ended_at: attempt.ended_at.map(Timestamp::rfc3339),
+        expires_at: attempt.prepared.expires_at.map(Timestamp::rfc3339),
+        fee_sun: attempt.fee_sun.to_string(),
+        wallet: attempt.prepared.pin.wallet.clone(),
     }
 }
 
@@ -143,15 +159,22 @@ fn timeline(payout: &Payout) -> Vec<Moment> {
         let number = Some(format!("attempt {}", attempt.number));
         moments.push(moment(Some(attempt.signed_at), MomentKind::Signed, number));
         moments.extend(attempt.sent_at.map(|at| moment(Some(at), MomentKind::Sent, None)));
+        let block = match &attempt.state {
+            AttemptState::Seen { block } => Some(format!("in block {block}")),
+            _ => None,
+        };
+        // Earlier releases did not record when.
+        if attempt.seen_at.is_some() || block.is_some() {
+            moments.push(moment(attempt.seen_at, MomentKind::Seen, block));
+        }
         moments.extend(match &attempt.state {
-            AttemptState::Seen { block } => Some(moment(None, MomentKind::Seen, Some(format!("in block {block}")))),
-            AttemptState::FailedOnChain { reason } => Some(moment(None, MomentKind::AttemptFailed, Some(reason.clone()))),
-            AttemptState::Dead { proof } => Some(moment(None, MomentKind::AttemptDead, Some(proof.clone()))),
-            AttemptState::Signed | AttemptState::MaybeSent | AttemptState::Paid => None,
+            AttemptState::FailedOnChain { reason } => Some(moment(attempt.ended_at, MomentKind::AttemptFailed, Some(reason.clone()))),
+            AttemptState::Dead { death } => Some(moment(attempt.ended_at, MomentKind::AttemptDead, Some(death.to_string()))),
+            AttemptState::Signed | AttemptState::MaybeSent | AttemptState::Seen { .. } | AttemptState::Paid => None,
         });
     }
-    if let Some(reason) = payout.review_reason.as_ref().filter(|_| payout.is_open()) {
-        moments.push(moment(None, MomentKind::Review, Some(reason.clone())));
+    if let Some(review) = payout.review.as_ref().filter(|_| payout.is_open()) {
+        moments.push(moment(Some(review.since), MomentKind::Review, Some(review.reason.clone())));
     }
     moments.extend(match &payout.state {
         payout::State::Open => None,

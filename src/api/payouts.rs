@@ -152,7 +152,7 @@ impl PayoutView {
             wallet_address,
             status: payout.status(),
             settlement: payout.book.settlement,
-            review_reason: payout.review_reason.clone(),
+            review_reason: payout.review_reason().map(str::to_owned),
             transaction_hash: payout.txid().map(str::to_owned),
             attempts: payout.next_attempt() - 1,
             created_at: payout.created_at.rfc3339(),

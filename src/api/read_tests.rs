@@ -17,7 +17,7 @@ use crate::domain::ledger::{Book, Entry, Settlement};
 use crate::domain::metrics::Sample;
 use crate::domain::money::{Currency, Pico, Units};
 use crate::domain::node::Node;
-use crate::domain::payout::{Plan, Prepared, Priority, Source, plan};
+use crate::domain::payout::{Pin, Plan, Prepared, Priority, Source, plan};
 use crate::domain::poot::{Inputs, Params, Window, score};
 use crate::live::Job;
 use crate::storage::Lane;
@@ -450,13 +450,14 @@ async fn a_payout_tells_its_attempts_and_only_times_that_were_recorded() {
     let now = world.site.state.now();
     let planned = payouts::by_seq(&world.site.state.store.read().unwrap(), 1).unwrap().unwrap();
     let prepared = Prepared {
-        gateway: "simulated".into(),
-        network: "none".into(),
-        wallet: "w".into(),
-        contract: "c".into(),
+        pin: Pin { gateway: "simulated".into(), network: "none".into(), wallet: "w".into(), contract: "c".into() },
+        urls: Vec::new(),
         bytes: vec![1],
-        txid: "ab".into(),
-        expires_at: now.wall.plus_seconds(60),
+        txid: Some("ab".into()),
+        expires_at: Some(now.wall.plus_seconds(60)),
+        reference_block: 0,
+        fee_limit_sun: 0,
+        timestamp_ms: 0,
     };
     let signed = planned.sign(prepared, Some(&planned.address), now).unwrap();
     let before = planned.clone();

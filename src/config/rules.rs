@@ -9,7 +9,10 @@ use rust_decimal::Decimal;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
+use crate::domain::address::TronAddress;
+use crate::domain::guard::ClassLimit;
 use crate::domain::money::{Amount, Currency, parse_decimal};
+use crate::domain::node::NodeType;
 use crate::domain::time::SLOT_SECONDS;
 
 /// A text that no log, error or print shows.
@@ -59,6 +62,14 @@ pub enum Gateway {
     None,
     PaymentService,
     Tron,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TronNetwork {
+    Mainnet,
+    Nile,
+    Shasta,
+    Private,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,12 +186,20 @@ pub(super) fn decimal(min: i64, max: i64, places: u32) -> Rule<Decimal> {
 
 /// A positive amount of money, at most a million.
 pub(super) fn amount(currency: Currency) -> Rule<Amount> {
-    const MAX_WHOLE: i64 = 1_000_000;
+    amount_up_to(currency, 1_000_000)
+}
+
+/// A positive sum of many amounts.
+pub(super) fn sum(currency: Currency) -> Rule<Amount> {
+    amount_up_to(currency, 1_000_000_000)
+}
+
+fn amount_up_to(currency: Currency, max_whole: i64) -> Rule<Amount> {
     let decimals = currency.decimals();
-    let allowed = format!("an amount of {currency} above 0 and up to {MAX_WHOLE} with at most {decimals} decimal places");
+    let allowed = format!("an amount of {currency} above 0 and up to {max_whole} with at most {decimals} decimal places");
     Rule::new(allowed, move |text| {
         let amount = Amount::parse(text, currency).ok()?;
-        (1..=MAX_WHOLE * 10i64.pow(decimals)).contains(&amount.units.0).then_some(amount)
+        (1..=max_whole * 10i64.pow(decimals)).contains(&amount.units.0).then_some(amount)
     })
     .bare()
 }
@@ -224,6 +243,55 @@ pub(super) fn http_url() -> Rule<String> {
         let url = reqwest::Url::parse(text).ok()?;
         let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
         (matches!(url.scheme(), "http" | "https") && url.has_host() && plain).then(|| text.to_owned())
+    })
+}
+
+/// URLs of the same kind, separated by commas.
+pub(super) fn http_urls() -> Rule<Vec<String>> {
+    const MAX: usize = 8;
+    let one = http_url();
+    Rule::new(format!("empty, or up to {MAX} of them, separated by commas, each {}", one.allowed), move |text| {
+        list(text, MAX, |url| one.parse(url))
+    })
+}
+
+/// The parts of a text between commas; none of an empty one.
+fn list<T>(text: &str, max: usize, one: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+    let parts: Vec<&str> = text.split(',').map(str::trim).filter(|_| !text.trim().is_empty()).collect();
+    if parts.len() > max { None } else { parts.into_iter().map(one).collect() }
+}
+
+pub(super) fn tron_address() -> Rule<String> {
+    Rule::new("a TRON address", |text| TronAddress::parse(text).ok().map(|address| address.to_string()))
+}
+
+pub(super) fn addresses() -> Rule<Vec<String>> {
+    const MAX: usize = 1_000;
+    Rule::new(format!("empty, or up to {MAX} TRON addresses, separated by commas"), |text| {
+        list(text, MAX, |address| TronAddress::parse(address).ok().map(|address| address.to_string()))
+    })
+}
+
+/// 32 bytes in hex.
+pub(super) fn block_id() -> Rule<String> {
+    Rule::new("64 hex digits", |text| (text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit())).then(|| text.to_ascii_lowercase()))
+}
+
+/// `type=largest payout/most in 24 hours`, separated by commas.
+pub(super) fn class_limits() -> Rule<Vec<ClassLimit>> {
+    let usdt = amount(Currency::Usdt);
+    let day = sum(Currency::Usdt);
+    let allowed = "empty, or worker, validator, storage or compute with amounts of USDT, such as storage=50/200, separated by commas";
+    Rule::new(allowed, move |text| {
+        let limits: Vec<ClassLimit> = list(text, 4, |part| {
+            let (class, amounts) = part.split_once('=')?;
+            let (payout, in_a_day) = amounts.split_once('/')?;
+            let class = NodeType::ALL.into_iter().find(|known| known.as_str() == class.trim())?;
+            let (max_payout, max_day) = (usdt.parse(payout.trim())?.units, day.parse(in_a_day.trim())?.units);
+            Some(ClassLimit { class, max_payout, max_day })
+        })?;
+        let names_each_once = limits.iter().enumerate().all(|(n, limit)| limits[..n].iter().all(|other| other.class != limit.class));
+        names_each_once.then_some(limits)
     })
 }
 

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use rust_decimal::Decimal;
 
 use super::print::Listed;
-use super::rules::{self, Gateway, Key, LogFormat, LogTargets, PayoutMode, Secret, TlsMode};
+use super::rules::{self, Gateway, Key, LogFormat, LogTargets, PayoutMode, Secret, TlsMode, TronNetwork};
 use super::stored::Base;
+use crate::domain::guard::ClassLimit;
 use crate::domain::money::{Amount, Currency};
 use crate::domain::time::TrustPolicy;
 
@@ -165,7 +166,7 @@ settings! {
 
     /// Payouts.
     payout: Payout {
-        /// `dry_run` simulates everything but the transfer. `live` is refused in this release.
+        /// `dry_run` simulates everything but the transfer. `live` moves money, once an admin has decided what is owed from before.
         mode: PayoutMode = rules::choice(&[("dry_run", PayoutMode::DryRun), ("live", PayoutMode::Live)]);
         /// Who transfers.
         gateway: Gateway =
@@ -178,6 +179,49 @@ settings! {
         frequency_hours: u32 = rules::whole(1, 8_760), env ["PAYOUT_FREQUENCY_HOURS"];
         /// Hours for which a changed payout address waits before it is used.
         address_cooldown_hours: u32 = rules::whole(0, 720);
+        /// Largest payout.
+        max_usdt: Amount = rules::amount(Currency::Usdt);
+        /// Most that is signed in any hour.
+        max_hour_usdt: Amount = rules::sum(Currency::Usdt);
+        /// Most that is signed in any 24 hours.
+        max_day_usdt: Amount = rules::sum(Currency::Usdt);
+        /// What is signed in any 24 hours beyond this is approved by a second admin, or waits 24 hours where there is one admin.
+        approval_above_usdt: Amount = rules::sum(Currency::Usdt);
+        /// Share of an automatic payout that the network's fee may be, in percent; a payout above it is carried over. 0: it is not looked at.
+        max_fee_percent: Decimal = rules::decimal(0, 100, 2);
+        /// Tighter limits for types of nodes, as type=largest payout/most in 24 hours, separated by commas, such as storage=50/200.
+        class_limits: Vec<ClassLimit> = rules::class_limits();
+        /// Addresses that are never paid, separated by commas, besides those that every release knows.
+        blocked_addresses: Vec<String> = rules::addresses();
+    }
+
+    /// The TRON network, for `payout.gateway = "tron"`.
+    tron: Tron {
+        /// Base URL of a node's HTTP API.
+        node_url: Option<String> = rules::optional(rules::http_url());
+        /// Base URLs of other nodes, run by somebody else, separated by commas. Without one nothing is ever proven not to have been paid, and people decide.
+        witness_urls: Vec<String> = rules::http_urls();
+        /// Which network. Payouts on others than `mainnet` are booked as simulated.
+        network: TronNetwork = rules::choice(&[
+            ("mainnet", TronNetwork::Mainnet),
+            ("nile", TronNetwork::Nile),
+            ("shasta", TronNetwork::Shasta),
+            ("private", TronNetwork::Private),
+        ]);
+        /// Id of the network's first block, for `private`. Empty: the one of the network.
+        genesis_block_id: Option<String> = rules::optional(rules::block_id());
+        /// Address of the USDT contract. Empty: the one of the network.
+        usdt_contract: Option<String> = rules::optional(rules::tron_address());
+        /// Sent to the node and the witnesses as `TRON-PRO-API-KEY`.
+        api_key: Option<Secret> = rules::optional(rules::secret(1));
+        /// The wallet's keystore, for a signer that the manager starts.
+        keystore: Option<PathBuf> = rules::optional(rules::path());
+        /// Opens the keystore at every start. Empty: an admin unlocks the wallet after each start.
+        passphrase: Option<Secret> = rules::optional(rules::secret(1));
+        /// Socket of a signer that runs by itself. Empty: the manager starts one.
+        signer_socket: Option<PathBuf> = rules::optional(rules::path());
+        /// What one transfer may cost at most, in sun.
+        fee_limit_sun: u32 = rules::whole(1_000_000, 1_000_000_000);
     }
 
     /// What is logged, and where.

@@ -17,6 +17,7 @@ pub enum Effect {
 }
 
 const BEFORE_THE_STORE: &str = "is needed before the store is open: set it in the file, the environment or by a flag";
+const BESIDE_THE_STORE: &str = "must not be kept in the store that it protects: set it in the file, the environment or by a flag";
 const NEW_STORES_ONLY: &str = "is used when a store is made; change the default pool itself";
 
 pub fn effect(key: &str) -> Effect {
@@ -28,6 +29,9 @@ pub fn effect(key: &str) -> Effect {
         "payout.threshold_usdt" | "payout.processing_interval_seconds" | "payout.frequency_hours" | "payout.address_cooldown_hours" => {
             Effect::AtOnce
         }
+        "payout.max_usdt" | "payout.max_hour_usdt" | "payout.max_day_usdt" | "payout.approval_above_usdt" => Effect::AtOnce,
+        "payout.max_fee_percent" | "payout.class_limits" | "payout.blocked_addresses" => Effect::AtOnce,
+        "tron.keystore" | "tron.passphrase" | "tron.signer_socket" => Effect::Never(BESIDE_THE_STORE),
         "log.level" => Effect::AtOnce,
         _ => match key.split('.').next().unwrap_or_default() {
             "server" | "storage" | "clock" | "log" => Effect::Never(BEFORE_THE_STORE),

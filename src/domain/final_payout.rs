@@ -49,17 +49,7 @@ impl Hold {
         match self {
             Hold::Failed => "payout_failed",
             Hold::OwedLive => "owed_live",
-            Hold::Guard(skip) => match skip {
-                Skip::ClockUntrusted => "clock_untrusted",
-                Skip::BelowThreshold => "below_threshold",
-                Skip::CurrencyNotPayable => "currency_not_payable",
-                Skip::UnresolvedPayout => "unresolved_payout",
-                Skip::TooSoon { .. } => "too_soon",
-                Skip::NoAddress => "no_address",
-                Skip::AddressOfOtherCurrency => "address_of_other_currency",
-                Skip::AddressWaits { .. } => "address_waits",
-                Skip::HardwareDrift => "hardware_drift",
-            },
+            Hold::Guard(skip) => skip.name(),
         }
     }
 }

@@ -102,6 +102,12 @@ text_id!(
     /// A payout to one node.
     PayoutId, "payout_");
 text_id!(
+    /// Payouts that were asked for in one request.
+    BatchId, "batch_");
+text_id!(
+    /// When payouts are to be made.
+    ScheduleId, "schedule_");
+text_id!(
     /// A machine that waits to become a node.
     EnrolmentRequestId, "request_");
 text_id!(

@@ -22,6 +22,7 @@ pub mod explanation;
 pub mod final_payout;
 pub mod fleet_score;
 pub mod gateway;
+pub mod guard;
 pub mod idempotency;
 pub mod ids;
 pub mod ledger;
@@ -30,6 +31,7 @@ pub mod maintenance;
 pub mod maintenance_window;
 pub mod metrics;
 pub mod money;
+pub mod money_state;
 pub mod node;
 pub mod node_event;
 pub mod overlay;
@@ -52,6 +54,7 @@ pub mod time;
 pub mod time_zone;
 pub mod totp;
 pub mod user;
+pub mod wallet;
 pub mod workload;
 
 #[cfg(test)]

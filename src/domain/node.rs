@@ -23,6 +23,19 @@ pub enum NodeType {
     Compute,
 }
 
+impl NodeType {
+    pub const ALL: [NodeType; 4] = [NodeType::Worker, NodeType::Validator, NodeType::Storage, NodeType::Compute];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            NodeType::Worker => "worker",
+            NodeType::Validator => "validator",
+            NodeType::Storage => "storage",
+            NodeType::Compute => "compute",
+        }
+    }
+}
+
 /// What the manager sees. Derived from reports, never stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]

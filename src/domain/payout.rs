@@ -6,20 +6,31 @@
 //!
 //! Must not know how a gateway sends or how a payout is stored.
 
+mod attempt;
+mod decisions;
+mod eligible;
+mod review;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::address::{AddressRecord, PayoutAddress};
-use super::ids::{NodeIndex, PayoutId};
+use super::address::PayoutAddress;
+use super::ids::{BatchId, NodeIndex, PayoutId, ScheduleId, UserId};
 use super::ledger::{Book, Broken, Entry};
 use super::money::{Currency, Units};
 use super::time::{Now, Timestamp};
+
+pub use attempt::{Attempt, AttemptState, Death, DeathProof, Landed, Pin, Prepared};
+pub use eligible::{Candidate, Skip, eligible_for_payout};
+pub use review::{Choice, Claim, MAX_EVIDENCE, MAX_LINE_CHARS, Review, ReviewKind, STATEMENTS_NEEDED, Statement};
 
 /// Largest payout, in whole currency (seed 004).
 pub const MAX_WHOLE: i64 = 1_000_000;
 /// Attempts of one payout; after the last one a person decides.
 pub const MAX_ATTEMPTS: usize = 5;
+/// Attempts that people may add to those.
+pub const MAX_EXTRA_ATTEMPTS: u8 = 5;
 
 pub fn max_amount(currency: Currency) -> Units {
     Units(MAX_WHOLE * 10i64.pow(currency.decimals()))
@@ -47,6 +58,10 @@ pub enum Source {
     Manual { by: String },
     /// The last one of a node that leaves, by user id.
     Final { by: String },
+    /// One of many in a request of a person or a program.
+    Batch { batch: BatchId, by: String },
+    /// A schedule fired; by whom it was made.
+    Schedule { schedule: ScheduleId, by: String },
 }
 
 /// The outward state.
@@ -104,68 +119,13 @@ pub struct Payout {
     pub priority: Priority,
     pub state: State,
     /// Set while the payout needs a person.
-    pub review_reason: Option<String>,
+    pub review: Option<Review>,
     /// Oldest first; only the last one can still land.
     pub attempts: Vec<Attempt>,
+    /// Attempts that people allowed beyond `MAX_ATTEMPTS`.
+    pub extra_attempts: u8,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
-}
-
-/// A transfer that a gateway prepared: everything that is committed before the first byte leaves.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Prepared {
-    /// Only the gateway of this name on this network may resolve the attempt.
-    pub gateway: String,
-    pub network: String,
-    /// The paying wallet and the token contract, as texts of the network.
-    pub wallet: String,
-    pub contract: String,
-    /// What is sent; a retry sends the same.
-    pub bytes: Vec<u8>,
-    pub txid: String,
-    /// The network takes the transfer until then, by its own clock.
-    pub expires_at: Timestamp,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
-    /// Counts from 1.
-    pub number: u32,
-    pub prepared: Prepared,
-    pub state: AttemptState,
-    pub signed_at: Timestamp,
-    /// When it was first recorded as possibly sent.
-    pub sent_at: Option<Timestamp>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum AttemptState {
-    /// Committed; nothing has left the machine.
-    Signed,
-    /// Committed before the first byte leaves: from here on a timeout is not a failure.
-    MaybeSent,
-    Seen {
-        block: u64,
-    },
-    Paid,
-    FailedOnChain {
-        reason: String,
-    },
-    /// Proven that it can never land.
-    Dead {
-        proof: String,
-    },
-}
-
-impl Attempt {
-    /// Money may still move by it.
-    pub fn is_live(&self) -> bool {
-        matches!(self.state, AttemptState::Signed | AttemptState::MaybeSent | AttemptState::Seen { .. })
-    }
-
-    pub fn belongs_to(&self, gateway: &str, network: &str) -> bool {
-        self.prepared.gateway == gateway && self.prepared.network == network
-    }
 }
 
 /// A step that a payout does not take; nothing changes.
@@ -190,6 +150,12 @@ pub enum PayoutError {
     /// The last attempt is not in a state from which this step goes on.
     OutOfOrder,
     ClockUntrusted,
+    /// What a person chose is not among the choices.
+    NotAChoice(Choice),
+    /// This admin has stated it already: it takes another one.
+    StatedBefore,
+    /// Another transaction of this payout can still land.
+    OtherTransaction,
     Ledger(Broken),
 }
 
@@ -207,6 +173,9 @@ impl fmt::Display for PayoutError {
             PayoutError::AddressChanged => f.write_str("the node's payout address has changed"),
             PayoutError::OutOfOrder => f.write_str("the attempt is not in a state for this step"),
             PayoutError::ClockUntrusted => f.write_str("the clock is not trusted"),
+            PayoutError::NotAChoice(choice) => write!(f, "`{choice}` cannot be chosen for this payout now"),
+            PayoutError::StatedBefore => f.write_str("you have stated it already; it takes another admin"),
+            PayoutError::OtherTransaction => f.write_str("another transaction of this payout can still land"),
             PayoutError::Ledger(broken) => broken.fmt(f),
         }
     }
@@ -263,8 +232,9 @@ pub fn plan(plan: Plan, free: Units, unresolved: Option<&PayoutId>, now: Now) ->
         source,
         priority,
         state: State::Open,
-        review_reason: None,
+        review: None,
         attempts: Vec::new(),
+        extra_attempts: 0,
         created_at: now.wall,
         updated_at: now.wall,
     };
@@ -278,12 +248,16 @@ impl Payout {
 
     pub fn status(&self) -> Status {
         match self.state {
-            State::Open if self.attempts.is_empty() && self.review_reason.is_none() => Status::Pending,
+            State::Open if self.attempts.is_empty() && self.review.is_none() => Status::Pending,
             State::Open => Status::Processing,
             State::Paid { .. } => Status::Completed,
             State::Failed { .. } => Status::Failed,
             State::Cancelled { .. } => Status::Cancelled,
         }
+    }
+
+    pub fn review_reason(&self) -> Option<&str> {
+        self.review.as_ref().map(|review| review.reason.as_str())
     }
 
     /// The attempt by which money may still move.
@@ -293,7 +267,12 @@ impl Payout {
 
     /// Transaction of the last attempt that may have left this machine.
     pub fn txid(&self) -> Option<&str> {
-        self.attempts.iter().rev().find(|a| a.sent_at.is_some()).map(|a| a.prepared.txid.as_str())
+        self.attempts.iter().rev().find(|a| a.sent_at.is_some()).and_then(Attempt::txid)
+    }
+
+    /// What the network took for all its attempts, in sun.
+    pub fn fees_sun(&self) -> u64 {
+        self.attempts.iter().fold(0, |sum, attempt| sum.saturating_add(attempt.fee_sun))
     }
 
     /// Number of the attempt that `sign` would add.
@@ -301,18 +280,22 @@ impl Payout {
         u32::try_from(self.attempts.len()).unwrap_or(u32::MAX).saturating_add(1)
     }
 
+    fn has_attempts_left(&self) -> bool {
+        self.attempts.len() < MAX_ATTEMPTS + usize::from(self.extra_attempts)
+    }
+
     /// A prepared transfer may be recorded now: no attempt can still land, and nobody has to look at it first. `current` is
     /// the node's address, checked again here.
     pub fn may_sign(&self, current: Option<&PayoutAddress>, now: Now) -> Result<(), PayoutError> {
         self.require_open()?;
         require_trust(now)?;
-        if self.review_reason.is_some() {
+        if self.review.is_some() {
             return Err(PayoutError::InReview);
         }
         if self.live_attempt().is_some() {
             return Err(PayoutError::AttemptLive);
         }
-        if self.attempts.len() >= MAX_ATTEMPTS {
+        if !self.has_attempts_left() {
             return Err(PayoutError::TooManyAttempts);
         }
         if current != Some(&self.address) { Err(PayoutError::AddressChanged) } else { Ok(()) }
@@ -322,27 +305,36 @@ impl Payout {
     pub fn sign(&self, prepared: Prepared, current: Option<&PayoutAddress>, now: Now) -> Result<Payout, PayoutError> {
         self.may_sign(current, now)?;
         let mut next = self.touched(now);
-        let number = self.next_attempt();
-        next.attempts.push(Attempt { number, prepared, state: AttemptState::Signed, signed_at: now.wall, sent_at: None });
+        next.attempts.push(Attempt {
+            number: self.next_attempt(),
+            prepared,
+            state: AttemptState::Signed,
+            signed_at: now.wall,
+            sent_at: None,
+            seen_at: None,
+            ended_at: None,
+            found_txid: None,
+            fee_sun: 0,
+        });
         Ok(next)
     }
 
     /// The bytes are about to leave; to be committed before they do.
     pub fn maybe_sent(&self, now: Now) -> Result<Payout, PayoutError> {
         require_trust(now)?;
-        if self.review_reason.is_some() {
+        if self.review.is_some() {
             return Err(PayoutError::InReview);
         }
-        let mut next = self.advance(now, AttemptState::MaybeSent, |s| *s == AttemptState::Signed)?;
-        if let Some(attempt) = next.attempts.last_mut() {
-            attempt.sent_at = Some(now.wall);
-        }
-        Ok(next)
+        self.advance(now, AttemptState::MaybeSent, |s| *s == AttemptState::Signed)
     }
 
-    /// Found in a block that is not final.
+    /// Found in a block that is not final. Also of what this store never knew to be sent: an older copy of it was restored.
     pub fn seen(&self, block: u64, now: Now) -> Result<Payout, PayoutError> {
-        self.advance(now, AttemptState::Seen { block }, has_left)
+        let mut next = self.advance(now, AttemptState::Seen { block }, may_land)?;
+        if let Some(attempt) = next.attempts.last_mut() {
+            attempt.seen_at.get_or_insert(now.wall);
+        }
+        Ok(next)
     }
 
     /// The block it was seen in is gone from the chain.
@@ -350,35 +342,53 @@ impl Payout {
         self.advance(now, AttemptState::MaybeSent, |s| matches!(s, AttemptState::Seen { .. }))
     }
 
-    /// Final on chain: the payout ends, reserved becomes paid.
-    pub fn paid(&self, now: Now) -> Result<WithEntry, PayoutError> {
-        let mut next = self.advance(now, AttemptState::Paid, has_left)?;
+    /// Final: the payout ends, reserved becomes paid.
+    pub fn paid(&self, landed: Landed, now: Now) -> Result<WithEntry, PayoutError> {
+        let mut next = self.landed(AttemptState::Paid, &landed, now)?;
         next.end(State::Paid { at: now.wall });
-        let entry = Entry::paid(self.book, self.node, self.id.clone(), self.amount)?;
-        Ok((next, entry))
+        Ok((next, self.entry_paid()?))
     }
 
     /// The chain executed and refused it for good: the payout fails, its money is payable again.
-    pub fn failed_on_chain(&self, reason: String, now: Now) -> Result<WithEntry, PayoutError> {
-        let mut next = self.advance(now, AttemptState::FailedOnChain { reason: reason.clone() }, has_left)?;
+    pub fn failed_on_chain(&self, reason: String, landed: Landed, now: Now) -> Result<WithEntry, PayoutError> {
+        let mut next = self.landed(AttemptState::FailedOnChain { reason: reason.clone() }, &landed, now)?;
         next.end(State::Failed { at: now.wall, reason });
         Ok((next, self.release()?))
     }
 
-    /// Proven that the attempt can never land; another may be signed. After the last allowed one a person decides.
-    pub fn dead(&self, proof: String, now: Now) -> Result<Payout, PayoutError> {
-        let dies = |s: &AttemptState| matches!(s, AttemptState::Signed | AttemptState::MaybeSent);
-        let mut next = self.advance(now, AttemptState::Dead { proof }, dies)?;
-        if next.attempts.len() >= MAX_ATTEMPTS {
-            next.review_reason.get_or_insert_with(|| "all attempts died".to_owned());
+    fn landed(&self, state: AttemptState, landed: &Landed, now: Now) -> Result<Payout, PayoutError> {
+        let mut next = self.advance(now, state, may_land)?;
+        if let Some(attempt) = next.attempts.last_mut() {
+            attempt.close(now.wall);
+            attempt.fee_sun = landed.fee_sun;
+            if attempt.prepared.txid != landed.txid {
+                attempt.found_txid.clone_from(&landed.txid);
+            }
+            // The chain has them for ever.
+            attempt.prepared.bytes = Vec::new();
         }
         Ok(next)
     }
 
-    /// Ends a payout that was never sent, or whose every attempt is dead; its money is payable again.
+    /// Proven that the attempt can never land; another may be signed. After the last allowed one a person decides.
+    pub fn dead(&self, death: Death, now: Now) -> Result<Payout, PayoutError> {
+        let evidence = death.to_string();
+        let dies = |s: &AttemptState| matches!(s, AttemptState::Signed | AttemptState::MaybeSent);
+        let mut next = self.advance(now, AttemptState::Dead { death }, dies)?;
+        if let Some(attempt) = next.attempts.last_mut() {
+            attempt.close(now.wall);
+        }
+        if !next.has_attempts_left() && next.review.is_none() {
+            next.review = Some(Review::new(ReviewKind::AllDied, "all attempts died", vec![evidence], now.wall));
+        }
+        Ok(next)
+    }
+
+    /// Ends a payout of which no attempt can land any more; its money is payable again. What is only signed may have been sent by a store
+    /// of which this one is an older copy, so it counts as what was sent.
     pub fn cancel(&self, reason: String, now: Now) -> Result<WithEntry, PayoutError> {
         self.require_open()?;
-        if self.live_attempt().is_some_and(|a| a.state != AttemptState::Signed) {
+        if self.live_attempt().is_some() {
             return Err(PayoutError::AttemptLive);
         }
         let mut next = self.touched(now);
@@ -386,21 +396,21 @@ impl Payout {
         Ok((next, self.release()?))
     }
 
-    /// Stops signing and first sends until a person has looked; tracking of what was sent goes on.
-    pub fn hold_for_review(&self, reason: String, now: Now) -> Result<Payout, PayoutError> {
+    /// Stops signing and first sends until a person has looked; tracking of what was sent goes on. One that waits already
+    /// keeps its reason, and is told more.
+    pub fn hold_for_review(&self, kind: ReviewKind, reason: &str, evidence: Vec<String>, now: Now) -> Result<Payout, PayoutError> {
         self.require_open()?;
         let mut next = self.touched(now);
-        next.review_reason = Some(reason);
-        Ok(next)
-    }
-
-    pub fn reviewed(&self, now: Now) -> Result<Payout, PayoutError> {
-        self.require_open()?;
-        if self.review_reason.is_none() {
-            return Err(PayoutError::OutOfOrder);
+        match &mut next.review {
+            Some(review) if review.kind == kind => evidence.into_iter().for_each(|line| review.note(line)),
+            Some(review) => {
+                let (statements, claim) = (std::mem::take(&mut review.statements), review.claim.take());
+                let earlier = std::mem::take(&mut review.evidence);
+                let fresh = Review::new(kind, reason, earlier.into_iter().chain(evidence).collect(), review.since);
+                *review = Review { statements, claim, ..fresh };
+            }
+            none => *none = Some(Review::new(kind, reason, evidence, now.wall)),
         }
-        let mut next = self.touched(now);
-        next.review_reason = None;
         Ok(next)
     }
 
@@ -408,7 +418,12 @@ impl Payout {
         self.require_open()?;
         let mut next = self.touched(now);
         match next.attempts.last_mut() {
-            Some(attempt) if may_follow(&attempt.state) => attempt.state = to,
+            Some(attempt) if may_follow(&attempt.state) => {
+                if !matches!(to, AttemptState::Dead { .. }) {
+                    attempt.sent_at.get_or_insert(now.wall);
+                }
+                attempt.state = to;
+            }
             _ => return Err(PayoutError::OutOfOrder),
         }
         Ok(next)
@@ -416,11 +431,15 @@ impl Payout {
 
     fn end(&mut self, state: State) {
         self.state = state;
-        self.review_reason = None;
+        self.review = None;
     }
 
     fn release(&self) -> Result<Entry, PayoutError> {
         Ok(Entry::release(self.book, self.node, self.id.clone(), self.amount)?)
+    }
+
+    fn entry_paid(&self) -> Result<Entry, PayoutError> {
+        Ok(Entry::paid(self.book, self.node, self.id.clone(), self.amount)?)
     }
 
     fn require_open(&self) -> Result<(), PayoutError> {
@@ -430,94 +449,23 @@ impl Payout {
     fn touched(&self, now: Now) -> Payout {
         Payout { updated_at: now.wall, ..self.clone() }
     }
-}
 
-fn has_left(state: &AttemptState) -> bool {
-    matches!(state, AttemptState::MaybeSent | AttemptState::Seen { .. })
-}
-
-fn require_trust(now: Now) -> Result<(), PayoutError> {
-    if now.trusted { Ok(()) } else { Err(PayoutError::ClockUntrusted) }
-}
-
-/// A node and currency, as the automatic cycle sees it.
-#[derive(Debug, Clone)]
-pub struct Candidate<'a> {
-    pub book: Book,
-    /// Payable balance.
-    pub free: Units,
-    pub threshold: Units,
-    /// When the cycle last planned a payout of this node and currency that was not cancelled.
-    pub last_scheduled_at: Option<Timestamp>,
-    pub frequency_hours: u32,
-    pub address: Option<&'a AddressRecord>,
-    pub has_unresolved: bool,
-    /// The node's hardware departed from what was accepted.
-    pub has_drift: bool,
-    /// A gateway pays this currency.
-    pub is_payable: bool,
-}
-
-/// Why the automatic cycle leaves a node out this time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Skip {
-    ClockUntrusted,
-    BelowThreshold,
-    CurrencyNotPayable,
-    UnresolvedPayout,
-    TooSoon { until: Timestamp },
-    NoAddress,
-    AddressOfOtherCurrency,
-    AddressWaits { until: Timestamp },
-    HardwareDrift,
-}
-
-impl fmt::Display for Skip {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Skip::ClockUntrusted => f.write_str("the clock is not trusted"),
-            Skip::BelowThreshold => f.write_str("the balance is below the threshold"),
-            Skip::CurrencyNotPayable => f.write_str("the currency cannot be paid"),
-            Skip::UnresolvedPayout => f.write_str("a payout has not ended"),
-            Skip::TooSoon { until } => write!(f, "paid lately; again from {until}"),
-            Skip::NoAddress => f.write_str("the node has no payout address"),
-            Skip::AddressOfOtherCurrency => f.write_str("the payout address is for another currency"),
-            Skip::AddressWaits { until } => write!(f, "the payout address is new; active from {until}"),
-            Skip::HardwareDrift => f.write_str("the node's hardware changed; an admin must accept it"),
+    /// By whom it was asked for, where that was a person or a program of one.
+    pub fn asked_by(&self) -> Option<UserId> {
+        match &self.source {
+            Source::Automatic => None,
+            Source::Manual { by } | Source::Final { by } | Source::Batch { by, .. } | Source::Schedule { by, .. } => UserId::parse(by).ok(),
         }
     }
 }
 
-/// What the automatic cycle pays now: the whole free balance, up to the largest payout.
-pub fn eligible_for_payout(candidate: &Candidate<'_>, now: Now) -> Result<Units, Skip> {
-    if !now.trusted {
-        return Err(Skip::ClockUntrusted);
-    }
-    if candidate.free <= Units::ZERO || candidate.free < candidate.threshold {
-        return Err(Skip::BelowThreshold);
-    }
-    if !candidate.is_payable {
-        return Err(Skip::CurrencyNotPayable);
-    }
-    if candidate.has_unresolved {
-        return Err(Skip::UnresolvedPayout);
-    }
-    let again_at = candidate.last_scheduled_at.map(|at| at.plus_seconds(i64::from(candidate.frequency_hours) * 3_600));
-    if let Some(until) = again_at.filter(|at| now.wall < *at) {
-        return Err(Skip::TooSoon { until });
-    }
-    let record = candidate.address.ok_or(Skip::NoAddress)?;
-    if record.address.currency() != candidate.book.currency {
-        return Err(Skip::AddressOfOtherCurrency);
-    }
-    if !record.is_active(now.wall) {
-        return Err(Skip::AddressWaits { until: record.active_from });
-    }
-    if candidate.has_drift {
-        return Err(Skip::HardwareDrift);
-    }
-    Ok(candidate.free.min(max_amount(candidate.book.currency)))
+/// What is only signed may have been sent by a store of which this one is an older copy.
+fn may_land(state: &AttemptState) -> bool {
+    matches!(state, AttemptState::Signed | AttemptState::MaybeSent | AttemptState::Seen { .. })
+}
+
+fn require_trust(now: Now) -> Result<(), PayoutError> {
+    if now.trusted { Ok(()) } else { Err(PayoutError::ClockUntrusted) }
 }
 
 #[cfg(test)]

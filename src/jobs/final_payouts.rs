@@ -1,7 +1,7 @@
 //! Nodes that leave: what they earned is posted once their last epoch is closed, paid through every guard, and then they are deleted. Each step is one
 //! commit, and what is to be done next follows from the store: a crash between two of them is found by the next run.
 
-use super::{Context, Stopped, payouts as cycle, postings};
+use super::{Context, Stopped, planning, postings};
 use crate::domain::audit::Act;
 use crate::domain::credits::Epoch;
 use crate::domain::epoch::Head;
@@ -39,7 +39,7 @@ async fn step(context: &Context, node: &Node, row: FinalPayout, now: Now) -> Res
         }
         return advance(context, node, &row, Stage::Paying, now).await;
     }
-    let settlement = context.gateway.settlement();
+    let settlement = context.gateways.current.settlement();
     let (mut pays, mut hold, mut owed_live) = (None, None, false);
     {
         let core = context.store.read()?;
@@ -60,14 +60,14 @@ async fn step(context: &Context, node: &Node, row: FinalPayout, now: Now) -> Res
             if free == Units::ZERO || hold.is_some() {
                 continue;
             }
-            match cycle::guard(context, &core, node, book, now, free, cycle::Terms::Final)? {
+            match planning::guard(context, &core, node, book, now, free, planning::Terms::Final)? {
                 Ok(_) => pays = Some(book),
                 Err(skip) => hold = Some(Hold::Guard(skip)),
             }
         }
     }
     if let Some(book) = pays {
-        return cycle::plan_node(context, node.clone(), book, now, Some(row.by)).await;
+        return planning::plan_node(context, node.clone(), book, now, Some(row.by)).await;
     }
     if hold.is_none() && owed_live {
         hold = Some(Hold::OwedLive);

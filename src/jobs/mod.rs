@@ -7,23 +7,31 @@ mod final_payouts;
 mod flush;
 mod housekeeping;
 mod maintenance;
+mod money_alerts;
 mod payouts;
+mod planning;
 mod postings;
+mod reconcile;
 mod rollups;
 mod schedule;
 mod security;
+mod settle;
+mod signing;
 mod silence;
 mod thresholds;
+mod tracking;
+mod wallet;
 mod workloads;
 
 use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::domain::credits::Epochs;
+use crate::domain::guard::GuardLimits;
 use crate::domain::money::Units;
 use crate::domain::poot::Params;
-use crate::gateways::payment::PaymentGateway;
-use crate::live::{Current, Events, Failures, Job, Nudges};
+use crate::gateways::payment::Gateways;
+use crate::live::{Current, Events, Failures, Job, Money, Nudges};
 use crate::storage::Store;
 use crate::storage::fault::{TxError, WriteError};
 
@@ -39,6 +47,9 @@ pub struct Settings {
     pub payout_threshold: Units,
     pub payout_frequency_hours: u32,
     pub payout_interval_seconds: u32,
+    pub guards: GuardLimits,
+    /// What one transfer may cost at most, in sun.
+    pub fee_cap_sun: u64,
     pub raw_days: u32,
 }
 
@@ -49,7 +60,9 @@ pub struct Context {
     pub clock: Clock,
     /// As they are now; a cycle takes them once and keeps them until its end.
     pub settings: Current<Settings>,
-    pub gateway: Arc<dyn PaymentGateway>,
+    pub gateways: Gateways,
+    /// What these cycles last found out about payments.
+    pub money: Money,
     pub events: Events,
     pub nudges: Nudges,
     /// Failed authentications, as requests were refused.
@@ -83,6 +96,11 @@ impl Context {
             Job::Postings => postings::run(self).await,
             Job::Payouts => payouts::run(self).await,
             Job::Tracking => payouts::track_open(self).await,
+            Job::Wallet => {
+                wallet::run(self).await?;
+                reconcile::run_if_due(self).await?;
+                money_alerts::run(self).await
+            }
             Job::Housekeeping => housekeeping::run(self).await,
             Job::Silence => {
                 silence::run(self).await?;

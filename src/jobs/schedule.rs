@@ -32,6 +32,7 @@ const BY_SLOT: &[(Job, u32)] = &[
     (Job::Rollups, 10),
     (Job::Security, 2),
     (Job::Maintenance, 120),
+    (Job::Wallet, 10),
 ];
 
 /// Running cycles; they end when `stopping` turns true.
@@ -52,7 +53,7 @@ impl Scheduler {
         tasks.spawn(tick(context.clone(), stopping.clone()));
         tasks.spawn(flushes(context.clone(), stopping.clone()));
         tasks.spawn(payouts(context.clone(), stopping.clone()));
-        // Both drive the same payouts: one waits for the other.
+        // All of them move the same money: one waits for the other.
         let paying = Turn::default();
         for job in [
             Job::Flush,
@@ -66,8 +67,9 @@ impl Scheduler {
             Job::Security,
             Job::Thresholds,
             Job::Maintenance,
+            Job::Wallet,
         ] {
-            let turn = if matches!(job, Job::Payouts | Job::Tracking) { Arc::clone(&paying) } else { Turn::default() };
+            let turn = if matches!(job, Job::Payouts | Job::Tracking | Job::Wallet) { Arc::clone(&paying) } else { Turn::default() };
             tasks.spawn(cycle(context.clone(), job, turn, stopping.clone()));
             context.nudges.nudge(job);
         }

@@ -1,8 +1,7 @@
 //! Raises the security alerts, once a minute: failed authentications, unusual payouts, scores far off. What was raised is in the store, so a restart says
 //! nothing twice; what is over is resolved; a run in which nothing changed writes nothing.
 
-use std::collections::BTreeMap;
-
+use super::settle::{PER_RUN, Wanted, settle};
 use super::{Context, Stopped};
 use crate::domain::alert::Severity;
 use crate::domain::audit::Kept;
@@ -15,7 +14,7 @@ use crate::domain::time::Now;
 use crate::live::network;
 use crate::storage::core::audit::{Opener, Shown};
 use crate::storage::core::audit_search::{self, Filter, Order};
-use crate::storage::core::{alerts, epochs, nodes, payouts};
+use crate::storage::core::{epochs, nodes, payouts};
 use crate::storage::fault::Fault;
 use crate::storage::hot;
 use crate::storage::table::Snapshot;
@@ -24,12 +23,6 @@ use crate::storage::table::Snapshot;
 const MAX_REFUSALS: usize = 2_000;
 /// Payouts that are looked at for averages, newest first.
 const MAX_PAYOUTS: usize = 20_000;
-/// Alerts of one kind that one run raises or resolves; the rest follows in the next.
-const PER_RUN: usize = 100;
-
-/// Subjects of one kind that are to be alerted about now: severity and words.
-type Wanted = BTreeMap<String, (Severity, String)>;
-
 pub async fn run(context: &Context) -> Result<(), Stopped> {
     let now = context.clock.now();
     // Windows are differences of times, and these mean nothing yet.
@@ -129,24 +122,4 @@ fn scores(context: &Context, read: &Snapshot) -> Result<Wanted, Fault> {
         wanted.insert(entry.id.to_string(), (Severity::Warning, message));
     }
     Ok(wanted)
-}
-
-/// Raises what is new of a kind and resolves what is over.
-async fn settle(context: &Context, kind: &'static str, wanted: Wanted, now: Now) -> Result<(), Stopped> {
-    let open = alerts::open_subjects(&context.store.read()?, kind)?;
-    let over: Vec<String> = open.iter().filter(|subject| !wanted.contains_key(*subject)).take(PER_RUN).cloned().collect();
-    let new: Wanted = wanted.into_iter().filter(|(subject, _)| !open.contains(subject)).take(PER_RUN).collect();
-    if over.is_empty() && new.is_empty() {
-        return Ok(());
-    }
-    let write = move |tx: &mut crate::storage::table::WriteTx<'_>| {
-        for subject in &over {
-            alerts::resolve(tx, kind, subject, now.wall)?;
-        }
-        for (subject, (severity, message)) in &new {
-            alerts::raise(tx, kind, subject, *severity, message, now.wall)?;
-        }
-        Ok(())
-    };
-    Ok(context.store.write(write).await?)
 }

@@ -70,10 +70,19 @@ pub enum Change {
 #[serde(untagged)]
 pub enum Event {
     Report(ReportEvent),
-    Node { node_id: NodeId, change: Change },
-    Epoch { epoch: u64 },
-    Payout { payout_id: PayoutId },
+    Node {
+        node_id: NodeId,
+        change: Change,
+    },
+    Epoch {
+        epoch: u64,
+    },
+    Payout {
+        payout_id: PayoutId,
+    },
     Alert(AlertChange),
+    /// Something that holds for all payouts: frozen, stopped, unlocked, another look at the wallet.
+    Money {},
 }
 
 impl Event {
@@ -84,6 +93,7 @@ impl Event {
             Event::Epoch { .. } => "epoch",
             Event::Payout { .. } => "payout",
             Event::Alert(_) => "alert",
+            Event::Money {} => "money",
         }
     }
 }

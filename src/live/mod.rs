@@ -1,10 +1,11 @@
 //! What tells the rest of the process that something happened: `Events` for people who watch, `Nudges` for the cycles, `Refusals` for the audit log, `Metrics` for Prometheus. None of these
-//! carries state: whoever is woken rereads the store. `Current` holds the settings in force.
+//! carries state: whoever is woken rereads the store. `Current` holds the settings in force, `Money` what the cycles last found out about payments.
 
 mod current;
 mod events;
 mod failures;
 mod metrics;
+mod money;
 mod nudges;
 mod refusals;
 
@@ -12,5 +13,6 @@ pub use current::Current;
 pub use events::{Change, Event, Events, LatestSample, RING, ReportEvent, Stamped, Watch};
 pub use failures::Failures;
 pub use metrics::{Family, Gauge, Metrics};
+pub use money::{Look, Money, Waiting};
 pub use nudges::{Job, Nudges};
 pub use refusals::{FLUSH as REFUSALS_FLUSH, Refusals, network};

@@ -25,10 +25,12 @@ pub enum Job {
     Thresholds,
     /// Plans the maintenance windows of nodes.
     Maintenance,
+    /// Looks at the wallet, and at what left it.
+    Wallet,
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Nudges(Arc<[Notify; 11]>);
+pub struct Nudges(Arc<[Notify; 12]>);
 
 impl Nudges {
     pub fn new() -> Nudges {
@@ -46,7 +48,8 @@ impl Nudges {
     }
 
     fn of(&self, job: Job) -> &Notify {
-        let [flush, epochs, postings, payouts, tracking, housekeeping, silence, rollups, security, thresholds, maintenance] = &*self.0;
+        let [flush, epochs, postings, payouts, tracking, housekeeping, silence, rollups, security, thresholds, maintenance, wallet] =
+            &*self.0;
         match job {
             Job::Flush => flush,
             Job::Epochs => epochs,
@@ -59,6 +62,7 @@ impl Nudges {
             Job::Security => security,
             Job::Thresholds => thresholds,
             Job::Maintenance => maintenance,
+            Job::Wallet => wallet,
         }
     }
 }

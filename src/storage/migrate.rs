@@ -3,10 +3,14 @@
 use serde::Deserialize;
 
 use crate::crypto::PublicKey;
+use crate::domain::address::PayoutAddress;
 use crate::domain::alert::{Alert, Severity};
 use crate::domain::audit::{DraftV1, Entry};
 use crate::domain::enrolment::{EnrolmentTarget, EnrolmentToken};
-use crate::domain::ids::{AlertId, EnrolmentId, NodeId, UserId};
+use crate::domain::ids::{AlertId, EnrolmentId, NodeId, NodeIndex, PayoutId, UserId};
+use crate::domain::ledger::Book;
+use crate::domain::money::Units;
+use crate::domain::payout::{Attempt, AttemptState, Death, Payout, Pin, Prepared, Priority, Review, ReviewKind, Source, State};
 use crate::domain::session::{Carrier, Session};
 use crate::domain::time::Timestamp;
 use crate::domain::user::{PasswordHash, Role, User};
@@ -133,6 +137,90 @@ pub(super) fn alert(version: u8, bytes: &[u8]) -> Option<Alert> {
     Some(alert)
 }
 
+/// Version 1 kept one reason for a review, no moments of an attempt, and had only ever simulated.
+#[derive(Deserialize)]
+struct PayoutV1 {
+    id: PayoutId,
+    seq: u64,
+    node: NodeIndex,
+    book: Book,
+    amount: Units,
+    address: PayoutAddress,
+    source: Source,
+    priority: Priority,
+    state: State,
+    review_reason: Option<String>,
+    attempts: Vec<AttemptV1>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+#[derive(Deserialize)]
+struct AttemptV1 {
+    number: u32,
+    prepared: PreparedV1,
+    state: AttemptStateV1,
+    signed_at: Timestamp,
+    sent_at: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+struct PreparedV1 {
+    gateway: String,
+    network: String,
+    wallet: String,
+    contract: String,
+    bytes: Vec<u8>,
+    txid: String,
+    expires_at: Timestamp,
+}
+
+#[derive(Deserialize)]
+enum AttemptStateV1 {
+    Signed,
+    MaybeSent,
+    Seen { block: u64 },
+    Paid,
+    FailedOnChain { reason: String },
+    Dead { proof: String },
+}
+
+pub(super) fn payout(version: u8, bytes: &[u8]) -> Option<Payout> {
+    if version != 1 {
+        return None;
+    }
+    let old: PayoutV1 = postcard::from_bytes(bytes).ok()?;
+    let PayoutV1 { id, seq, node, book, amount, address, source, priority, state, created_at, updated_at, .. } = old;
+    let review = old.review_reason.map(|reason| Review::new(ReviewKind::Held, reason, Vec::new(), updated_at));
+    let attempts = old.attempts.into_iter().map(attempt).collect();
+    let extra_attempts = 0;
+    Some(Payout { id, seq, node, book, amount, address, source, priority, state, review, attempts, extra_attempts, created_at, updated_at })
+}
+
+fn attempt(old: AttemptV1) -> Attempt {
+    let PreparedV1 { gateway, network, wallet, contract, bytes, txid, expires_at } = old.prepared;
+    let prepared = Prepared {
+        pin: Pin { gateway, network, wallet, contract },
+        urls: Vec::new(),
+        bytes,
+        txid: Some(txid),
+        expires_at: Some(expires_at),
+        reference_block: 0,
+        fee_limit_sun: 0,
+        timestamp_ms: 0,
+    };
+    let state = match old.state {
+        AttemptStateV1::Signed => AttemptState::Signed,
+        AttemptStateV1::MaybeSent => AttemptState::MaybeSent,
+        AttemptStateV1::Seen { block } => AttemptState::Seen { block },
+        AttemptStateV1::Paid => AttemptState::Paid,
+        AttemptStateV1::FailedOnChain { reason } => AttemptState::FailedOnChain { reason },
+        AttemptStateV1::Dead { proof } => AttemptState::Dead { death: Death::Told(proof) },
+    };
+    let AttemptV1 { number, signed_at, sent_at, .. } = old;
+    Attempt { number, prepared, state, signed_at, sent_at, seen_at: None, ended_at: None, found_txid: None, fee_sun: 0 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,5 +302,21 @@ mod tests {
         assert!(alerts.iter().all(|alert| alert.history[0].at == alert.raised_at && alert.acknowledged.is_none()));
         assert_eq!(alerts[1].history[1].at, alerts[1].resolved_at.unwrap());
         assert!(alert(3, &[]).is_none());
+    }
+
+    #[test]
+    fn payouts_of_the_first_release_go_on_where_they_were() {
+        let golden = include_str!("../../data/golden/Payout.v1.hex");
+        let payouts: Vec<Payout> = golden.lines().map(|line| decode(&unhex(line).unwrap()).unwrap()).collect();
+        let open: Vec<bool> = payouts.iter().map(Payout::is_open).collect();
+        assert_eq!(open, [true, true, true, false, false, false]);
+        let live: Vec<bool> = payouts.iter().map(|payout| payout.live_attempt().is_some()).collect();
+        assert_eq!(live, [true, true, true, false, false, false]);
+        for payout in &payouts {
+            let attempt = &payout.attempts[0];
+            assert_eq!((attempt.prepared.pin.gateway.as_str(), attempt.txid().unwrap().len()), ("simulated", 64));
+            assert_eq!(attempt.prepared.bytes, [1, 2, 255]);
+        }
+        assert!(payout(2, &[]).is_none());
     }
 }

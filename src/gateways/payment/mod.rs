@@ -1,6 +1,6 @@
 //! The port to whatever moves money.
 //!
-//! The caller records before it sends: `prepare` makes the bytes and touches nothing, the bytes are committed, only then
+//! The caller records before it sends: `prepare` makes the bytes and sends nothing, the bytes are committed, only then
 //! `send` may be called, any number of times with the same attempt. What became of it is told by `lookup` alone.
 //!
 //! Must not know the ledger, and must not keep what the attempt itself already says.
@@ -9,19 +9,22 @@ mod simulated;
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
+use std::future::ready;
+use std::pin::Pin as Pinned;
+use std::sync::Arc;
 
 use crate::domain::address::{PayoutAddress, TronAddress};
 use crate::domain::ids::PayoutId;
 use crate::domain::ledger::Settlement;
 use crate::domain::money::{Amount, Currency};
-use crate::domain::payout::{Attempt, Payout, Prepared};
+use crate::domain::payout::{Attempt, Death, Landed, Payout, Pin, Prepared, ReviewKind};
 use crate::domain::time::Timestamp;
+use crate::domain::wallet::{OutgoingPage, WalletReading};
 
 pub use simulated::Simulated;
 
 /// The future of a port that is called through a pointer.
-pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+pub type Boxed<'a, T> = Pinned<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// One transfer to prepare. The same transfer prepared twice may give other bytes; only what was committed is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,29 +34,45 @@ pub struct Transfer {
     pub attempt: u32,
     pub amount: Amount,
     pub address: PayoutAddress,
+    /// The attempts before; none of them can land.
+    pub previous: Vec<Attempt>,
     pub now: Timestamp,
+    /// The timestamp of the transfer must be above this: no other transfer of the wallet has one as high.
+    pub after_timestamp_ms: i64,
+    /// Random: two copies of one store that prepare the same transfer at the same time do not make the same bytes for different payouts.
+    pub salt: u64,
 }
 
 impl Transfer {
     /// The next attempt of `payout`.
-    pub fn next(payout: &Payout, now: Timestamp) -> Transfer {
+    pub fn next(payout: &Payout, now: Timestamp, after_timestamp_ms: i64, salt: u64) -> Transfer {
         Transfer {
             payout: payout.id.clone(),
             attempt: payout.next_attempt(),
             amount: Amount { currency: payout.book.currency, units: payout.amount },
             address: payout.address.clone(),
+            previous: payout.attempts.clone(),
             now,
+            after_timestamp_ms,
+            salt,
         }
     }
 }
 
-/// Nothing was prepared and nothing happened; why, for a person.
+/// Nothing was sent; what that means for the payout.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NotPrepared(pub String);
+pub enum NotPrepared {
+    /// Nothing is wrong with the payout: the next cycle tries again.
+    Later(String),
+    /// Somebody has to look at it first.
+    Person { kind: ReviewKind, reason: String, evidence: Vec<String> },
+}
 
 impl fmt::Display for NotPrepared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self {
+            NotPrepared::Later(why) | NotPrepared::Person { reason: why, .. } => f.write_str(why),
+        }
     }
 }
 
@@ -65,6 +84,8 @@ pub enum SendOutcome {
     Unknown(String),
     /// Not taken this time; the attempt stays live until it is proven dead.
     Refused(String),
+    /// Not taken, and others would not be either: nothing more is sent in this run.
+    Stop(String),
 }
 
 /// What is known of an attempt.
@@ -75,20 +96,33 @@ pub enum Lookup {
     /// In a block that is not final.
     Seen { block: u64 },
     /// Final, with the right amount to the right address.
-    Paid,
+    Paid(Landed),
     /// Final, and no money moved.
-    FailedOnChain(String),
-    /// Proven that it can never land, and how.
-    Dead(String),
+    FailedOnChain { reason: String, landed: Landed },
+    /// Proven that it can never land.
+    Dead(Death),
+    /// Nobody here can tell; a person has to look.
+    Person { kind: ReviewKind, reason: String, evidence: Vec<String> },
     /// The far side could not be asked.
     Unknown(String),
 }
 
-pub trait PaymentGateway: fmt::Debug + Send + Sync {
-    /// Stored with every attempt: only the gateway of this name on this network may resolve it.
-    fn name(&self) -> &str;
+/// The far side could not be asked, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unavailable(pub String);
 
-    fn network(&self) -> &str;
+impl fmt::Display for Unavailable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Transfers that are prepared, and attempts that are asked about, in one call.
+pub const WAVE: usize = 100;
+
+pub trait PaymentGateway: fmt::Debug + Send + Sync {
+    /// Stored with every attempt: only a gateway of this name, network, wallet and contract may resolve it.
+    fn pin(&self) -> Pin;
 
     /// Whether money moves.
     fn settlement(&self) -> Settlement;
@@ -96,14 +130,71 @@ pub trait PaymentGateway: fmt::Debug + Send + Sync {
     fn pays(&self, currency: Currency) -> bool;
 
     /// Wallets that pay; never an address to be paid.
-    fn own_wallets(&self) -> &[TronAddress] {
-        &[]
+    fn own_wallets(&self) -> Vec<TronAddress> {
+        Vec::new()
     }
 
-    fn prepare<'a>(&'a self, transfer: &'a Transfer) -> Boxed<'a, Result<Prepared, NotPrepared>>;
+    /// It has a wallet of its own: nothing is signed before every transfer out of it is known here.
+    fn has_wallet(&self) -> bool {
+        false
+    }
+
+    /// An answer for each transfer, in their order; at most `WAVE` of them.
+    fn prepare<'a>(&'a self, transfers: &'a [Transfer]) -> Boxed<'a, Vec<Result<Prepared, NotPrepared>>>;
 
     /// Sends the bytes of `attempt`, which are committed as possibly sent.
     fn send<'a>(&'a self, attempt: &'a Attempt) -> Boxed<'a, SendOutcome>;
 
-    fn lookup<'a>(&'a self, attempt: &'a Attempt, now: Timestamp) -> Boxed<'a, Lookup>;
+    /// An answer for each payout's last attempt, in their order; at most `WAVE` of them.
+    fn lookup<'a>(&'a self, payouts: &'a [Payout], now: Timestamp) -> Boxed<'a, Vec<Lookup>>;
+
+    /// Whether the transaction, which a person named, paid this payout.
+    fn verify<'a>(&'a self, _payout: &'a Payout, _txid: &'a str) -> Boxed<'a, Lookup> {
+        Box::pin(ready(Lookup::Unknown("this gateway verifies no transactions".into())))
+    }
+
+    /// Balances and costs now; None: there is no wallet to look at.
+    fn wallet(&self) -> Boxed<'_, Result<Option<WalletReading>, Unavailable>> {
+        Box::pin(ready(Ok(None)))
+    }
+
+    /// Final transfers of the token out of the wallet, in the blocks after `after_block`, oldest first. One page; `through_block` of the answer says how far it reaches.
+    fn outgoing(&self, _after_block: u64) -> Boxed<'_, Result<OutgoingPage, Unavailable>> {
+        Box::pin(ready(Err(Unavailable("this gateway has no wallet".into()))))
+    }
+}
+
+/// Makes the gateway of an attempt that another configuration made.
+pub type Former = Arc<dyn Fn(&Attempt) -> Option<Arc<dyn PaymentGateway>> + Send + Sync>;
+
+/// The gateway that pays now, and those of attempts that others made.
+#[derive(Clone)]
+pub struct Gateways {
+    pub current: Arc<dyn PaymentGateway>,
+    former: Former,
+}
+
+impl fmt::Debug for Gateways {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Gateways({:?})", self.current)
+    }
+}
+
+impl Gateways {
+    /// Attempts of other gateways wait.
+    pub fn only(current: Arc<dyn PaymentGateway>) -> Gateways {
+        Gateways { current, former: Arc::new(|_| None) }
+    }
+
+    pub fn new(current: Arc<dyn PaymentGateway>, former: Former) -> Gateways {
+        Gateways { current, former }
+    }
+
+    /// Who may resolve this attempt.
+    pub fn of(&self, attempt: &Attempt) -> Option<Arc<dyn PaymentGateway>> {
+        if self.current.pin() == attempt.prepared.pin {
+            return Some(Arc::clone(&self.current));
+        }
+        (self.former)(attempt).filter(|gateway| gateway.pin() == attempt.prepared.pin)
+    }
 }

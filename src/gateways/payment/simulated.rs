@@ -7,7 +7,7 @@ use super::{Boxed, Lookup, NotPrepared, PaymentGateway, SendOutcome, Transfer};
 use crate::crypto;
 use crate::domain::ledger::Settlement;
 use crate::domain::money::Currency;
-use crate::domain::payout::{Attempt, AttemptState, Prepared};
+use crate::domain::payout::{Attempt, AttemptState, Landed, Payout, Pin, Prepared};
 use crate::domain::time::Timestamp;
 
 /// Seconds from sending to final, about what TRON takes.
@@ -20,39 +20,42 @@ const BLOCK_SECONDS: i64 = 3;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Simulated;
 
+const NAME: &str = "simulated";
+
 impl Simulated {
-    fn prepared(transfer: &Transfer) -> Prepared {
-        let Transfer { payout, attempt, amount, address, now } = transfer;
-        let hash = crypto::sha256_parts(&[b"simulated", payout.as_str().as_bytes(), &attempt.to_be_bytes()]);
-        Prepared {
-            gateway: Simulated.name().to_owned(),
-            network: Simulated.network().to_owned(),
-            wallet: "simulated".to_owned(),
-            contract: "simulated".to_owned(),
-            bytes: format!("simulated transfer {payout}/{attempt}: {amount} to {address}; no money moves").into_bytes(),
-            txid: crypto::hex(&hash),
-            expires_at: now.plus_seconds(EXPIRES_AFTER_SECONDS),
+    pub fn prepare_one(&self, transfer: &Transfer) -> Result<Prepared, NotPrepared> {
+        let Transfer { payout, attempt, amount, address, now, .. } = transfer;
+        if !self.pays(amount.currency) {
+            return Err(NotPrepared::Later(format!("the dry run does not pay {}", amount.currency)));
         }
+        let hash = crypto::sha256_parts(&[b"simulated", payout.as_str().as_bytes(), &attempt.to_be_bytes()]);
+        Ok(Prepared {
+            pin: self.pin(),
+            urls: Vec::new(),
+            bytes: format!("simulated transfer {payout}/{attempt}: {amount} to {address}; no money moves").into_bytes(),
+            txid: Some(crypto::hex(&hash)),
+            expires_at: Some(now.plus_seconds(EXPIRES_AFTER_SECONDS)),
+            reference_block: 0,
+            fee_limit_sun: 0,
+            timestamp_ms: 0,
+        })
     }
 
-    fn known(attempt: &Attempt, now: Timestamp) -> Lookup {
+    pub fn lookup_one(&self, attempt: &Attempt, now: Timestamp) -> Lookup {
         let Some(sent_at) = attempt.sent_at else { return Lookup::NotSeen };
         let block = u64::try_from(sent_at.seconds() / BLOCK_SECONDS).unwrap_or(0);
+        let paid = || Lookup::Paid(Landed { txid: attempt.prepared.txid.clone(), fee_sun: 0 });
         match attempt.state {
-            AttemptState::Seen { .. } if now.since(sent_at) >= FINAL_AFTER_SECONDS * 1000 => Lookup::Paid,
-            AttemptState::Paid => Lookup::Paid,
+            AttemptState::Seen { .. } if now.since(sent_at) >= FINAL_AFTER_SECONDS * 1000 => paid(),
+            AttemptState::Paid => paid(),
             _ => Lookup::Seen { block },
         }
     }
 }
 
 impl PaymentGateway for Simulated {
-    fn name(&self) -> &str {
-        "simulated"
-    }
-
-    fn network(&self) -> &str {
-        "simulated"
+    fn pin(&self) -> Pin {
+        Pin { gateway: NAME.to_owned(), network: NAME.to_owned(), wallet: NAME.to_owned(), contract: NAME.to_owned() }
     }
 
     fn settlement(&self) -> Settlement {
@@ -63,21 +66,17 @@ impl PaymentGateway for Simulated {
         currency == Currency::Usdt
     }
 
-    fn prepare<'a>(&'a self, transfer: &'a Transfer) -> Boxed<'a, Result<Prepared, NotPrepared>> {
-        let prepared = if self.pays(transfer.amount.currency) {
-            Ok(Simulated::prepared(transfer))
-        } else {
-            Err(NotPrepared(format!("the dry run does not pay {}", transfer.amount.currency)))
-        };
-        Box::pin(ready(prepared))
+    fn prepare<'a>(&'a self, transfers: &'a [Transfer]) -> Boxed<'a, Vec<Result<Prepared, NotPrepared>>> {
+        Box::pin(ready(transfers.iter().map(|transfer| self.prepare_one(transfer)).collect()))
     }
 
     fn send<'a>(&'a self, _: &'a Attempt) -> Boxed<'a, SendOutcome> {
         Box::pin(ready(SendOutcome::Accepted))
     }
 
-    fn lookup<'a>(&'a self, attempt: &'a Attempt, now: Timestamp) -> Boxed<'a, Lookup> {
-        Box::pin(ready(Simulated::known(attempt, now)))
+    fn lookup<'a>(&'a self, payouts: &'a [Payout], now: Timestamp) -> Boxed<'a, Vec<Lookup>> {
+        let of = |payout: &Payout| payout.attempts.last().map_or(Lookup::NotSeen, |attempt| self.lookup_one(attempt, now));
+        Box::pin(ready(payouts.iter().map(of).collect()))
     }
 }
 
@@ -88,7 +87,7 @@ mod tests {
     use crate::domain::ids::{NodeIndex, PayoutId};
     use crate::domain::ledger::Book;
     use crate::domain::money::Units;
-    use crate::domain::payout::{Payout, Plan, Priority, Source, plan};
+    use crate::domain::payout::{Plan, Priority, Source, plan};
     use crate::domain::time::{BootMs, Now};
 
     fn at(s: i64) -> Now {
@@ -107,34 +106,34 @@ mod tests {
     async fn a_dry_run_takes_the_whole_way_and_says_so() {
         let gateway: std::sync::Arc<dyn PaymentGateway> = std::sync::Arc::new(Simulated);
         let payout = planned();
-        let prepared = gateway.prepare(&Transfer::next(&payout, at(100).wall)).await.unwrap();
-        let again = gateway.prepare(&Transfer::next(&payout, at(200).wall)).await.unwrap();
-        assert_eq!((prepared.txid.len(), &prepared.txid), (64, &again.txid), "the same attempt has one id");
+        let prepare = async |s| gateway.prepare(&[Transfer::next(&payout, at(s).wall, 0, 0)]).await.remove(0).unwrap();
+        let (prepared, again) = (prepare(100).await, prepare(200).await);
+        assert_eq!((prepared.txid.as_ref().unwrap().len(), &prepared.txid), (64, &again.txid), "the same attempt has one id");
         let text = String::from_utf8(prepared.bytes.clone()).unwrap();
         assert_eq!(text, "simulated transfer payout_a1/1: 12.5 USDT to TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3; no money moves");
 
         let payout = payout.sign(prepared.clone(), Some(&payout.address), at(100)).unwrap();
-        let lookup = async |p: &Payout, s| gateway.lookup(p.attempts.last().unwrap(), at(s).wall).await;
+        let lookup = async |p: &Payout, s| gateway.lookup(std::slice::from_ref(p), at(s).wall).await.remove(0);
         assert_eq!(lookup(&payout, 100).await, Lookup::NotSeen, "nothing has been sent");
         let payout = payout.maybe_sent(at(120)).unwrap();
-        assert!(payout.attempts[0].belongs_to(gateway.name(), gateway.network()));
+        assert_eq!(payout.attempts[0].prepared.pin, gateway.pin());
         assert_eq!(gateway.send(&payout.attempts[0]).await, SendOutcome::Accepted);
         assert_eq!(lookup(&payout, 500).await, Lookup::Seen { block: 40 }, "seen before it is final");
         let payout = payout.seen(40, at(130)).unwrap();
         assert_eq!(lookup(&payout, 179).await, Lookup::Seen { block: 40 });
-        assert_eq!(lookup(&payout, 180).await, Lookup::Paid);
-        assert!(payout.paid(at(180)).is_ok());
+        let Lookup::Paid(landed) = lookup(&payout, 180).await else { panic!("not paid") };
+        assert!(payout.paid(landed, at(180)).is_ok());
     }
 
     #[tokio::test]
     async fn another_attempt_has_another_id_and_lucid_is_not_paid() {
         let payout = planned();
-        let first = Transfer::next(&payout, at(0).wall);
+        let first = Transfer::next(&payout, at(0).wall, 0, 0);
         let second = Transfer { attempt: 2, ..first.clone() };
-        let txid = async |t: &Transfer| Simulated.prepare(t).await.map(|p| p.txid);
-        assert_ne!(txid(&first).await, txid(&second).await);
+        let txid = |t: &Transfer| Simulated.prepare_one(t).map(|p| p.txid);
+        assert_ne!(txid(&first), txid(&second));
         let mut lucid = first;
         lucid.amount.currency = Currency::Lucid;
-        assert!(txid(&lucid).await.is_err());
+        assert!(txid(&lucid).is_err());
     }
 }

@@ -2,6 +2,7 @@
 
 use super::ledger::{Accrued, Balance};
 use super::meta::{Counters, StoreMeta};
+use super::money::{Approval, Skipped};
 use super::node_events::Silent;
 use super::payouts::SealedAddress;
 use super::settings::StoredSetting;
@@ -21,17 +22,21 @@ use crate::domain::epoch::{Counts, Head};
 use crate::domain::final_payout::{FinalPayout, Hold, Stage};
 use crate::domain::idempotency::{Outcome, Remembered};
 use crate::domain::ids::{
-    AlertId, AllocationId, ApiTokenId, EnrolmentId, EnrolmentRequestId, ManagerId, NodeId, NodeIndex, PayoutId, PoolId, PoolIndex, UserId,
+    AlertId, AllocationId, ApiTokenId, BatchId, EnrolmentId, EnrolmentRequestId, ManagerId, NodeId, NodeIndex, PayoutId, PoolId, PoolIndex,
+    ScheduleId, UserId,
 };
 use crate::domain::ledger::{Account, Book, Cause, Entry, Line, Posting, Settlement};
 use crate::domain::maintenance::{Ended, MaintenancePeriod, Origin};
 use crate::domain::money::{Currency, Pico, Units};
+use crate::domain::money_state::{Freeze, FreezeKind, GoneLive, MoneyState, Stop, TrxRate};
 use crate::domain::node::{
     Coordinates, CpuInfo, Eligible, GpuInfo, HardwareInfo, Identity, Location, MaintenanceWindow, MemoryInfo, NetworkInfo, Node,
     NodeConfiguration, NodeType, ResourceLimits, StorageInfo, Wanted,
 };
 use crate::domain::node_event::{Kind, NodeEvent};
-use crate::domain::payout::{Attempt, AttemptState, Payout, Prepared, Priority, Skip, Source, State};
+use crate::domain::payout::{
+    Attempt, AttemptState, Claim, Death, DeathProof, Payout, Pin, Prepared, Priority, Review, ReviewKind, Skip, Source, State, Statement,
+};
 use crate::domain::pool::{Membership, Pool, ScalingPolicy};
 use crate::domain::poot::Params;
 use crate::domain::scope::Scope;
@@ -41,6 +46,7 @@ use crate::domain::threshold::{Limits, METRICS, Tenths, ThresholdSet};
 use crate::domain::time::Timeline;
 use crate::domain::totp::SecondFactor;
 use crate::domain::user::{PasswordHash, Role, User};
+use crate::domain::wallet::{Outgoing, UnknownTransfer, WalletRow};
 use crate::storage::golden::{AT, Golden, SLOT, like, pricing};
 
 fn node_id() -> NodeId {
@@ -335,15 +341,48 @@ fn postings() -> Vec<Posting> {
         .collect()
 }
 
+fn proof() -> DeathProof {
+    DeathProof { solid_block: 9, solid_at: AT, scanned_from: 1, scanned_to: 9, witnesses: vec!["https://witness.example".into()] }
+}
+
+fn review() -> Review {
+    let claim = Claim { txid: "ab".into(), by: user_id(), at: AT };
+    let statement = Statement { by: user_id(), at: AT, text: "asked".into() };
+    let review = Review::new(ReviewKind::Conflict, "why", vec!["seen".into()], AT);
+    Review { claim: Some(claim), statements: vec![statement], ..review }
+}
+
+fn money_states() -> Vec<MoneyState> {
+    let kinds = [FreezeKind::UnknownTransfer, FreezeKind::MissingFunds, FreezeKind::Restored, FreezeKind::Person, FreezeKind::LedgerBroken];
+    let freeze = |kind| Freeze { kind, reason: "why".into(), since: AT, by: Some(user_id()) };
+    let full = |kind| MoneyState {
+        frozen: Some(freeze(kind)),
+        stopped: Some(Stop { reason: "why".into(), since: AT, by: user_id() }),
+        live: Some(GoneLive { at: AT, by: user_id(), network: "n".into(), wallet: "w".into(), owed_from: Some(AT) }),
+        trx_rate: Some(TrxRate { usdt: Units(300_000), set_at: AT }),
+    };
+    kinds.into_iter().map(full).chain([MoneyState::default()]).collect()
+}
+
+fn unknown_transfers() -> Vec<UnknownTransfer> {
+    let transfer = Outgoing { txid: "ab".repeat(32), to: "T".into(), amount: Units(5), block: 70_000_000, at: AT };
+    let row = |booked_at| UnknownTransfer { wallet: "w".into(), transfer: transfer.clone(), found_at: AT, booked_at };
+    vec![row(None), row(Some(AT))]
+}
+
 fn payouts() -> Vec<Payout> {
     let reason = || "why".to_owned();
+    let batch = Source::Batch { batch: BatchId::parse("batch_0123456789").unwrap(), by: user_id().to_string() };
+    let schedule = Source::Schedule { schedule: ScheduleId::parse("schedule_0123456789").unwrap(), by: user_id().to_string() };
     let states = [
         (AttemptState::Signed, State::Open, Source::Automatic, Priority::Low),
         (AttemptState::MaybeSent, State::Open, Source::Manual { by: user_id().to_string() }, Priority::Normal),
         (AttemptState::Seen { block: 70_000_000 }, State::Open, Source::Final { by: user_id().to_string() }, Priority::High),
         (AttemptState::Paid, State::Paid { at: AT }, Source::Automatic, Priority::Urgent),
-        (AttemptState::FailedOnChain { reason: reason() }, State::Failed { at: AT, reason: reason() }, Source::Automatic, Priority::Normal),
-        (AttemptState::Dead { proof: reason() }, State::Cancelled { at: AT, reason: reason() }, Source::Automatic, Priority::Normal),
+        (AttemptState::FailedOnChain { reason: reason() }, State::Failed { at: AT, reason: reason() }, batch, Priority::Normal),
+        (AttemptState::Dead { death: Death::Expired(proof()) }, State::Cancelled { at: AT, reason: reason() }, schedule, Priority::Normal),
+        (AttemptState::Dead { death: Death::Stated }, State::Open, Source::Automatic, Priority::Normal),
+        (AttemptState::Dead { death: Death::Told(reason()) }, State::Open, Source::Automatic, Priority::Normal),
     ];
     let addresses = [
         PayoutAddress::parse("TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3", Currency::Usdt).unwrap(),
@@ -351,13 +390,14 @@ fn payouts() -> Vec<Payout> {
     ];
     let payout = |(n, (attempt, state, source, priority)): (usize, (AttemptState, State, Source, Priority))| {
         let prepared = Prepared {
-            gateway: "simulated".into(),
-            network: "none".into(),
-            wallet: "w".into(),
-            contract: "c".into(),
+            pin: Pin { gateway: "tron".into(), network: "n".into(), wallet: "w".into(), contract: "c".into() },
+            urls: vec!["https://node.example".into()],
             bytes: vec![1, 2, 255],
-            txid: "ab".repeat(32),
-            expires_at: AT.plus_seconds(60),
+            txid: Some("ab".repeat(32)),
+            expires_at: (n != 1).then_some(AT.plus_seconds(60)),
+            reference_block: 70_000_000,
+            fee_limit_sun: 30_000_000,
+            timestamp_ms: AT.0,
         };
         let sent_at = (attempt != AttemptState::Signed).then_some(AT.plus_ms(2));
         let address = addresses[n % 2].clone();
@@ -371,8 +411,19 @@ fn payouts() -> Vec<Payout> {
             source,
             priority,
             state,
-            review_reason: (n == 4).then(reason),
-            attempts: vec![Attempt { number: 1, prepared, state: attempt, signed_at: AT.plus_ms(1), sent_at }],
+            review: (n == 1).then(review),
+            attempts: vec![Attempt {
+                number: 1,
+                prepared,
+                state: attempt,
+                signed_at: AT.plus_ms(1),
+                sent_at,
+                seen_at: (n > 1).then_some(AT.plus_ms(3)),
+                ended_at: (n > 2).then_some(AT.plus_ms(4)),
+                found_txid: (n == 3).then(reason),
+                fee_sun: 13_000_000,
+            }],
+            extra_attempts: 1,
             created_at: AT,
             updated_at: AT.plus_ms(3),
         }
@@ -550,5 +601,19 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("Order", orders()),
         Golden::of("MaintenancePeriod", maintenance()),
         Golden::of("FinalPayout", final_payouts()),
+        Golden::of("Skipped", vec![Skipped { why: Skip::FeeShare, since: AT }, Skipped { why: Skip::NotLive, since: AT }]),
+        Golden::of("MoneyState", money_states()),
+        Golden::of(
+            "WalletRow",
+            vec![WalletRow {
+                through_block: 70_000_000,
+                through_at: AT,
+                floor: Units(5),
+                last_timestamp_ms: AT.0,
+                reconciled_at: Some(AT),
+            }],
+        ),
+        Golden::of("UnknownTransfer", unknown_transfers()),
+        Golden::of("Approval", vec![Approval { payouts: vec![1, 300], by: user_id(), at: AT }]),
     ]
 }

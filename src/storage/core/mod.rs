@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod maintenance;
 pub mod memberships;
 pub mod meta;
+pub mod money;
 pub mod node_actions;
 pub mod node_events;
 pub mod nodes;

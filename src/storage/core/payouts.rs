@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
-use super::tables::{OPEN_PAYOUTS, PAYOUT_ADDRESSES, PAYOUT_IDS, PAYOUTS, SCHEDULED};
+use super::tables::{OPEN_PAYOUTS, PAYOUT_ADDRESSES, PAYOUT_IDS, PAYOUTS, SCHEDULED, TXIDS};
 use super::{audit, ledger, node_events, nodes, tables::Index64};
 use crate::crypto::Entropy;
 use crate::domain::address::AddressRecord;
@@ -90,6 +90,7 @@ pub fn step(tx: &mut WriteTx<'_>, before: Option<&Payout>, payout: &Payout, entr
             tx.put(SCHEDULED, &(payout.node.0, book_number(payout.book)), &index)?;
         }
     }
+    claim_txids(tx, payout)?;
     tx.put(PAYOUTS, &payout.seq, payout)?;
     if let Some((kind, detail)) = told(before, payout) {
         node_events::append(tx, payout.node, NodeEvent::by(&Act::system(now), kind, detail))?;
@@ -103,6 +104,25 @@ pub fn step(tx: &mut WriteTx<'_>, before: Option<&Payout>, payout: &Payout, entr
     Ok(())
 }
 
+/// One transaction never pays two payouts.
+fn claim_txids(tx: &mut WriteTx<'_>, payout: &Payout) -> Result<(), TxError> {
+    // Earlier attempts have had their steps; only the last one can have a new id.
+    let Some(attempt) = payout.attempts.last() else { return Ok(()) };
+    for txid in attempt.prepared.txid.iter().chain(&attempt.found_txid) {
+        match tx.get(TXIDS, txid)? {
+            Some(Index64(seq)) if seq == payout.seq => (),
+            Some(_) => return Err(Refusal::TransactionKnown.into()),
+            None => tx.put(TXIDS, txid, &Index64(payout.seq))?,
+        }
+    }
+    Ok(())
+}
+
+/// The payout that this transaction is an attempt of.
+pub fn of_transaction(read: &impl Read, txid: &str) -> Result<Option<u64>, Fault> {
+    Ok(read.get(TXIDS, &txid.to_owned())?.map(|Index64(seq)| seq))
+}
+
 /// What a step tells on the node's page: its end, and that it waits for a person.
 fn told(before: Option<&Payout>, payout: &Payout) -> Option<(Kind, Option<String>)> {
     let amount = || format!("{} {}", payout.amount.to_decimal(payout.book.currency), payout.book.currency);
@@ -110,14 +130,14 @@ fn told(before: Option<&Payout>, payout: &Payout) -> Option<(Kind, Option<String
     match &payout.state {
         State::Paid { .. } if is_new => Some((Kind::PayoutPaid, Some(amount()))),
         State::Failed { reason, .. } if is_new => Some((Kind::PayoutFailed, Some(format!("{}: {reason}", amount())))),
-        _ if payout.review_reason.is_some() && before.is_none_or(|before| before.review_reason.is_none()) => {
-            Some((Kind::PayoutReview, payout.review_reason.clone()))
+        _ if payout.review.is_some() && before.is_none_or(|before| before.review.is_none()) => {
+            Some((Kind::PayoutReview, payout.review_reason().map(str::to_owned)))
         }
         _ => None,
     }
 }
 
-fn book_number(book: Book) -> u32 {
+pub(super) fn book_number(book: Book) -> u32 {
     let [settlement, currency] = book.key();
     u32::from(settlement) << 8 | u32::from(currency)
 }
@@ -146,10 +166,17 @@ pub fn open(read: &impl Read, limit: usize) -> Result<Vec<u64>, Fault> {
     Ok(read.scan(OPEN_PAYOUTS, .., limit)?.into_iter().map(|(_, Index64(seq))| seq).collect())
 }
 
+/// The last payout of this node and book that the automatic cycle planned.
+pub fn last_scheduled(read: &impl Read, node: NodeIndex, book: Book) -> Result<Option<Payout>, Fault> {
+    match read.get(SCHEDULED, &(node.0, book_number(book)))? {
+        Some(Index64(seq)) => by_seq(read, seq),
+        None => Ok(None),
+    }
+}
+
 /// When the automatic cycle last planned a payout of this node and book that was not cancelled.
 pub fn last_scheduled_at(read: &impl Read, node: NodeIndex, book: Book) -> Result<Option<Timestamp>, Fault> {
-    let Some(Index64(seq)) = read.get(SCHEDULED, &(node.0, book_number(book)))? else { return Ok(None) };
-    Ok(by_seq(read, seq)?.filter(|p| p.status() != Status::Cancelled).map(|p| p.created_at))
+    Ok(last_scheduled(read, node, book)?.filter(|p| p.status() != Status::Cancelled).map(|p| p.created_at))
 }
 
 /// Every payout, oldest first.

@@ -37,6 +37,11 @@ pub fn users(read: &impl Read) -> Result<Vec<User>, Fault> {
 }
 
 /// The first person, who may do everything.
+/// People of at least this role who may sign in.
+pub fn count_from(read: &impl Read, role: Role) -> Result<usize, Fault> {
+    Ok(users(read)?.iter().filter(|user| !user.disabled && user.role >= role).count())
+}
+
 pub fn create_first(tx: &mut WriteTx<'_>, user: &User, act: &Act) -> Result<(), TxError> {
     if !needs_setup(tx)? {
         return Err(Refusal::SetupDone.into());

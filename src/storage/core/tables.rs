@@ -13,6 +13,7 @@ use crate::domain::idempotency::Remembered;
 use crate::domain::ids::{NodeId, UserId};
 use crate::domain::ledger::Posting;
 use crate::domain::maintenance::MaintenancePeriod;
+use crate::domain::money_state::MoneyState;
 use crate::domain::node::Node;
 use crate::domain::node_event::NodeEvent;
 use crate::domain::payout::Payout;
@@ -21,12 +22,14 @@ use crate::domain::session::{KnownNetworks, Session};
 use crate::domain::setup::SetupMark;
 use crate::domain::threshold::ThresholdSet;
 use crate::domain::user::User;
+use crate::domain::wallet::{UnknownTransfer, WalletRow};
 use crate::record;
 use crate::storage::migrate;
 use crate::storage::table::Table;
 
 use super::ledger::{Accrued, Balance};
 use super::meta::{Counters, StoreMeta};
+use super::money::{Approval, Skipped};
 use super::node_events::Silent;
 use super::payouts::SealedAddress;
 use super::settings::StoredSetting;
@@ -116,6 +119,20 @@ pub const SCHEDULED: Table<(u32, u32), Index64> = Table::new("scheduled_payouts"
 /// Nodes that leave, by index.
 pub const FINAL_PAYOUTS: Table<u32, FinalPayout> = Table::new("final_payouts");
 pub const PAYOUT_ADDRESSES: Table<u32, SealedAddress> = Table::new("payout_addresses");
+/// Transaction id -> the payout that it is an attempt of: one transaction never pays two.
+pub const TXIDS: Table<String, Index64> = Table::new("txids");
+/// When an attempt was signed, and the payout's sequence -> that sequence; of the last days.
+pub const SIGNED: Table<[u8; 16], Index64> = Table::new("signed_payouts");
+/// (node index, book) -> why the automatic cycle leaves it out, and since when.
+pub const SKIPPED: Table<(u32, u32), Skipped> = Table::new("skipped_payouts");
+/// One row, "money".
+pub const MONEY: Table<String, MoneyState> = Table::new("money");
+/// Network and address -> how far what left the wallet is known.
+pub const WALLETS: Table<String, WalletRow> = Table::new("wallets");
+/// Transaction id -> a transfer out of a wallet that nothing here planned.
+pub const UNKNOWN_TRANSFERS: Table<String, UnknownTransfer> = Table::new("unknown_transfers");
+/// Digest of what was approved -> who approved it.
+pub const APPROVALS: Table<[u8; 32], Approval> = Table::new("approvals");
 
 /// Who asked for what under which `Idempotency-Key`, hashed -> how it ended.
 pub const IDEMPOTENCY_KEYS: Table<[u8; 32], Remembered> = Table::new("idempotency_keys");
@@ -149,7 +166,7 @@ record! {
     Posting = 1,
     Balance = 1,
     Accrued = 1,
-    Payout = 1,
+    Payout = 2 from migrate::payout,
     SealedAddress = 1,
     SetupMark = 1,
     NodeEvent = 1,
@@ -164,6 +181,11 @@ record! {
     KnownNetworks = 1,
     MaintenancePeriod = 1,
     FinalPayout = 1,
+    Skipped = 1,
+    MoneyState = 1,
+    WalletRow = 1,
+    UnknownTransfer = 1,
+    Approval = 1,
 }
 
 /// Created with the file, or when a later release opens it, so that snapshots can open them all.
@@ -212,4 +234,11 @@ pub const ALL: &[&str] = &[
     KNOWN_NETWORKS.name,
     MAINTENANCE.name,
     FINAL_PAYOUTS.name,
+    TXIDS.name,
+    SIGNED.name,
+    SKIPPED.name,
+    MONEY.name,
+    WALLETS.name,
+    UNKNOWN_TRANSFERS.name,
+    APPROVALS.name,
 ];

@@ -2461,8 +2461,12 @@ export interface components {
         AttemptView: {
             /** Format: uint64 */
             block?: number | null;
-            /** @description By the network's own clock. */
-            expires_at: string;
+            /** @description Final, or proven that it can never land. */
+            ended_at?: string | null;
+            /** @description By the network's own clock. Null: it never expires by itself. */
+            expires_at?: string | null;
+            /** @description What the network took, in sun (millionths of a TRX). */
+            fee_sun: string;
             gateway: string;
             network: string;
             /**
@@ -2472,11 +2476,15 @@ export interface components {
             number: number;
             /** @description Why it failed, or what proves it dead. */
             reason?: string | null;
+            /** @description First found in a block. */
+            seen_at?: string | null;
             sent_at?: string | null;
             signed_at: string;
             state: components["schemas"]["AttemptStateName"];
             /** @description Null until it may have left this machine. */
             transaction_hash?: string | null;
+            /** @description The wallet that pays. */
+            wallet: string;
         };
         Attention: {
             /**
@@ -4989,7 +4997,7 @@ export interface components {
          * @description Who asked for it.
          * @enum {string}
          */
-        SourceName: "automatic" | "manual" | "final";
+        SourceName: "automatic" | "manual" | "final" | "batch" | "schedule";
         /**
          * @description In the order in which they are shown.
          * @enum {string}
@@ -9097,15 +9105,19 @@ export interface operations {
                      *       "attempts_made": [
                      *         {
                      *           "block": 1,
+                     *           "ended_at": "2026-09-21T14:13:20Z",
                      *           "expires_at": "2026-09-21T14:13:20Z",
+                     *           "fee_sun": "text",
                      *           "gateway": "text",
                      *           "network": "text",
                      *           "number": 1,
                      *           "reason": "text",
+                     *           "seen_at": "2026-09-21T14:13:20Z",
                      *           "sent_at": "2026-09-21T14:13:20Z",
                      *           "signed_at": "2026-09-21T14:13:20Z",
                      *           "state": "signed",
-                     *           "transaction_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+                     *           "transaction_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "wallet": "text"
                      *         }
                      *       ],
                      *       "completed_at": "2026-09-21T14:13:20Z",
