@@ -10,7 +10,7 @@ use ring::{digest, hmac};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use subtle::ConstantTimeEq;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 pub const KEY_LEN: usize = 32;
 pub const NONCE_LEN: usize = 12;
@@ -181,7 +181,8 @@ pub fn seal(key: &SecretKey, nonce: [u8; NONCE_LEN], context: &[u8], plain: &[u8
 pub fn open(key: &SecretKey, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, DoesNotOpen> {
     let (nonce, body) = sealed.split_at_checked(NONCE_LEN).ok_or(DoesNotOpen)?;
     let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| DoesNotOpen)?;
-    let mut body = body.to_vec();
+    // Opened in place: what is left of it here is as secret as what is returned.
+    let mut body = Zeroizing::new(body.to_vec());
     let plain = aead(key).open_in_place(nonce, Aad::from(context), &mut body).map_err(|_| DoesNotOpen)?;
     Ok(plain.to_vec())
 }
