@@ -266,7 +266,11 @@ async fn what_is_no_request_is_refused_and_the_signer_goes_on() {
     assert_eq!(send(b"\x00\x00\x00\x02{}"), "malformed");
     assert_eq!(send(b"\xff\xff\xff\xff"), "malformed", "too long");
     let raw = r#"{"request":"sign","raw":"0a02"}"#;
-    assert_eq!(send(&[&(raw.len() as u32).to_be_bytes(), raw.as_bytes()].concat()), "malformed", "it takes no bytes to sign");
+    assert_eq!(
+        send(&[&u32::try_from(raw.len()).unwrap().to_be_bytes(), raw.as_bytes()].concat()),
+        "malformed",
+        "it takes no bytes to sign"
+    );
     assert!(vault.client().status().await.is_ok());
 }
 
@@ -352,6 +356,36 @@ async fn a_child_is_started_again_and_ends_with_its_manager() {
     assert!(matches!(client.status().await, Err(ClientError::Unreachable(_))));
 }
 
+#[tokio::test]
+async fn without_room_for_its_log_it_signs_nothing_and_loses_nothing() {
+    let vault = Vault::new();
+    let unbounded = vault.command(true);
+    // Files end at 4 x 512 bytes, in the middle of a line.
+    let mut bounded = Command::new("sh");
+    bounded.args(["-c", "trap '' XFSZ; ulimit -f 4; exec \"$@\"", "sh"]).arg(unbounded.get_program()).args(unbounded.get_args());
+    bounded.stdin(Stdio::null()).env_remove("CREDENTIALS_DIRECTORY");
+    let full = listening(bounded);
+    let client = vault.client();
+    let at = now_ms();
+    let ask = async |n: u32| client.sign(&wallet(), request(&format!("payout_{n:08}"), 1, 1_000, at + i64::from(n))).await;
+    let first = ask(1).await.unwrap();
+    let mut signed = 1;
+    let refusal = loop {
+        match ask(signed + 1).await {
+            Ok(_) => signed += 1,
+            other => break name_of(other),
+        }
+    };
+    assert_eq!((refusal, name_of(ask(signed + 1).await)), (Refusal::LogFull, Refusal::LogFull));
+    assert_eq!(vault.log().len(), signed as usize);
+    assert!(fs::read(vault.path("state").join(LOG_FILE)).unwrap().ends_with(b"\n"), "nothing is left of the line that did not fit");
+    assert_eq!(ask(1).await.as_ref(), Ok(&first), "what was signed is told all the same");
+    drop(full);
+    let _signer = vault.start(true);
+    assert_eq!(ask(1).await.as_ref(), Ok(&first));
+    ask(signed + 1).await.unwrap();
+}
+
 /// Kills of the real process.
 const KILLS: u64 = 40;
 
@@ -384,7 +418,7 @@ async fn killed_at_any_moment_no_payout_has_two_transactions_that_may_land() {
                         Err(other) => panic!("{other}"),
                     };
                     answered.entry(id.clone()).or_default().push(signed.txid.to_string());
-                    if payout % 3 != 0 || signed.attempt == 3 {
+                    if !payout.is_multiple_of(3) || signed.attempt == 3 {
                         break;
                     }
                     // Every third payout fails on the chain, and fails again.

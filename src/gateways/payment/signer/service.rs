@@ -145,3 +145,24 @@ impl Guesses {
         self.not_before_ms = Some(now.boot.0.saturating_add(wait));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::time::{BootMs, Timestamp};
+
+    #[test]
+    fn each_wrong_guess_doubles_the_wait_up_to_an_hour() {
+        let at = |boot| Now { wall: Timestamp(0), boot: BootMs(boot), trusted: false };
+        let mut guesses = Guesses::default();
+        assert_eq!(guesses.wait_ms(at(0)), None);
+        let waits: Vec<_> = (0..70)
+            .map(|_| {
+                guesses.wrong(at(5));
+                guesses.wait_ms(at(5)).unwrap()
+            })
+            .collect();
+        assert_eq!((&waits[..4], waits[11], waits[12], waits[69]), (&[1_000, 2_000, 4_000, 8_000][..], 2_048_000, 3_600_000, 3_600_000));
+        assert_eq!((guesses.wait_ms(at(3_600_004)), guesses.wait_ms(at(3_600_005))), (Some(1), None));
+    }
+}
