@@ -10,7 +10,7 @@ use ring::{digest, hmac};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use subtle::ConstantTimeEq;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 pub const KEY_LEN: usize = 32;
 pub const NONCE_LEN: usize = 12;
@@ -181,7 +181,8 @@ pub fn seal(key: &SecretKey, nonce: [u8; NONCE_LEN], context: &[u8], plain: &[u8
 pub fn open(key: &SecretKey, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, DoesNotOpen> {
     let (nonce, body) = sealed.split_at_checked(NONCE_LEN).ok_or(DoesNotOpen)?;
     let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| DoesNotOpen)?;
-    let mut body = body.to_vec();
+    // Opened in place: what is left of it here is as secret as what is returned.
+    let mut body = Zeroizing::new(body.to_vec());
     let plain = aead(key).open_in_place(nonce, Aad::from(context), &mut body).map_err(|_| DoesNotOpen)?;
     Ok(plain.to_vec())
 }
@@ -194,12 +195,25 @@ pub const ARGON2_LANES: u32 = 1;
 /// Argon2id of a password or passphrase. Takes tens of milliseconds and 19 MiB: one at a time.
 #[expect(clippy::expect_used, reason = "the parameters are constants and the salt has 16 bytes")]
 pub fn stretch(password: &str, salt: &[u8; 16]) -> SecretKey {
-    let params = Params::new(ARGON2_KIB, ARGON2_PASSES, ARGON2_LANES, Some(KEY_LEN)).expect("constant parameters");
-    let mut out = [0; KEY_LEN];
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-        .hash_password_into(password.as_bytes(), salt, &mut out)
-        .expect("constant parameters");
-    SecretKey(out)
+    stretch_with(StretchCost { memory_kib: ARGON2_KIB, passes: ARGON2_PASSES, lanes: ARGON2_LANES }, password, salt)
+        .expect("constant parameters")
+}
+
+/// What one run of Argon2id costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StretchCost {
+    pub memory_kib: u32,
+    pub passes: u32,
+    pub lanes: u32,
+}
+
+/// Argon2id at a cost of the caller's choice; `None` for a cost that the algorithm does not have.
+pub fn stretch_with(cost: StretchCost, password: &str, salt: &[u8; 16]) -> Option<SecretKey> {
+    let params = Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(KEY_LEN)).ok()?;
+    let mut out = SecretKey([0; KEY_LEN]);
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_into(password.as_bytes(), salt, &mut out.0).ok()?;
+    Some(out)
 }
 
 /// HS256 JWT; the algorithm is pinned on both sides.

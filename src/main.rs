@@ -1,5 +1,7 @@
 //! The command line and nothing else. Exit status: 0 done, 1 it failed, 2 it was asked for wrongly.
 
+mod custody;
+
 use std::fmt::Display;
 use std::future::Future;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
@@ -7,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use custody::{SignerArgs, WalletCommand};
 use lucid::agent::{self, AgentConfig, AgentError, LaunchOrder};
 use lucid::app::{self, App};
 use lucid::clock::{Clock, boot_id};
@@ -26,6 +29,7 @@ use lucid::storage::recovery::{self, Kit};
 use lucid::storage::verify::{Finding, verify};
 use lucid::storage::{Store, carried_trust, high_water};
 use rustix::termios::{self, LocalModes, OptionalActions};
+use zeroize::Zeroize;
 
 #[derive(Parser)]
 #[command(version, about = "Node management in one file: `serve` is the manager, `agent` runs on every worker node")]
@@ -58,6 +62,11 @@ enum Command {
     /// The way back in for who lost a password or a second factor, while the manager is not running; audited
     #[command(subcommand)]
     Users(UsersCommand),
+    /// The wallet that pays: its key, in a file that a passphrase opens
+    #[command(subcommand)]
+    Wallet(WalletCommand),
+    /// Run the signer: the process that holds the wallet's key and signs payouts for the manager
+    Signer(SignerArgs),
 }
 
 #[derive(Args)]
@@ -205,6 +214,8 @@ fn run(command: Command) -> Result<(), Failure> {
             reset_password(&store_config(store)?, &username, password_file.as_deref())
         }
         Command::Users(UsersCommand::ResetTotp { store, username }) => reset_totp(&store_config(store)?, &username),
+        Command::Wallet(command) => custody::wallet(command),
+        Command::Signer(args) => custody::signer(args),
     }
 }
 
@@ -311,8 +322,9 @@ fn ask_hidden(question: &str) -> io::Result<Option<String>> {
     let read = stdin.lock().take(MAX_INPUT_BYTES).read_line(&mut answer);
     termios::tcsetattr(&stdin, OptionalActions::Now, &shown)?;
     read?;
-    let answer = answer.trim().to_owned();
-    Ok((!answer.is_empty()).then_some(answer))
+    let wanted = answer.trim().to_owned();
+    answer.zeroize();
+    Ok((!wanted.is_empty()).then_some(wanted))
 }
 
 /// Completes at the first SIGTERM or SIGINT. Wants a runtime.

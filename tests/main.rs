@@ -21,6 +21,7 @@ mod rollups;
 mod security;
 mod seed_schemas;
 mod settings;
+mod signer;
 mod silence;
 mod supervisor;
 mod thresholds;

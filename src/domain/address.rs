@@ -49,11 +49,16 @@ impl fmt::Display for AddressError {
     }
 }
 
-/// A TRON account, by its 20 bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// A TRON account, by its 20 bytes; its text form in JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct TronAddress([u8; 20]);
 
 impl TronAddress {
+    pub const fn from_bytes(bytes: [u8; 20]) -> TronAddress {
+        TronAddress(bytes)
+    }
+
     /// Strict base58check: 34 characters, T, 21 bytes, version 0x41, checksum, and it re-encodes to itself.
     pub fn parse(text: &str) -> Result<TronAddress, AddressError> {
         if text.len() != TRON_CHARS || !text.starts_with('T') {
@@ -74,6 +79,19 @@ impl TronAddress {
 
     pub fn bytes(&self) -> &[u8; 20] {
         &self.0
+    }
+}
+
+impl TryFrom<String> for TronAddress {
+    type Error = String;
+    fn try_from(text: String) -> Result<TronAddress, String> {
+        TronAddress::parse(&text).map_err(|e| format!("the address {e}"))
+    }
+}
+
+impl From<TronAddress> for String {
+    fn from(address: TronAddress) -> String {
+        address.to_string()
     }
 }
 

@@ -5,7 +5,9 @@
 //!
 //! Must not know the ledger, and must not keep what the attempt itself already says.
 
+pub mod signer;
 mod simulated;
+pub mod tron;
 
 use std::fmt;
 use std::future::Future;
