@@ -25,4 +25,5 @@ mod silence;
 mod supervisor;
 mod thresholds;
 mod transport;
+mod tron_node;
 mod upgrade;

@@ -1,0 +1,33 @@
+//! A TRON network that only a test moves: a chain on a virtual clock, nodes that answer for it (in this process or over HTTP), faults by
+//! script, and an auditor that reads what the chain did. It shares no code with the product, so that what the product misunderstands is
+//! not misunderstood here in the same way. Times are milliseconds since 1970, TRX amounts are sun (10^-6), USDT amounts micro-USDT.
+
+#![allow(dead_code, unused_imports, reason = "each user of the fake needs a part of it")]
+
+pub mod account;
+pub mod address;
+pub mod api;
+pub mod auditor;
+pub mod block;
+pub mod broadcast;
+pub mod chain;
+pub mod execution;
+pub mod faults;
+pub mod history;
+pub mod json;
+pub mod lies;
+pub mod network;
+pub mod node;
+pub mod protobuf;
+pub mod queries;
+pub mod random;
+pub mod server;
+pub mod token;
+pub mod transaction;
+pub mod wallet;
+
+pub use address::{Address, Hash};
+pub use chain::{Chain, Config, Replay};
+pub use faults::{Fault, Lie, Rule, When};
+pub use network::{Answer, Delivery, Network};
+pub use wallet::Wallet;
