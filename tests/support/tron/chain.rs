@@ -10,7 +10,7 @@ use super::token::Token;
 use super::transaction::Transaction;
 
 pub const SLOT_MS: i64 = 3_000;
-/// A block of at least so many others on top is solid.
+/// A block with so many others on top is solid: 19 of the 27 producers have built at or above it.
 pub const SOLID_DISTANCE: u64 = 18;
 /// How long a transaction waits in the pool before it is thrown out.
 pub const POOL_MS: i64 = 60_000;
@@ -27,6 +27,8 @@ pub struct Config {
     pub first_block: u64,
     /// Of that block; a multiple of 3 s.
     pub start_ms: i64,
+    /// Blocks between the solid head and the head.
+    pub solid_distance: u64,
     /// Sun for a unit of energy.
     pub energy_price: i64,
     /// Sun for a byte.
@@ -42,6 +44,7 @@ impl Default for Config {
             token: Address::from_base58("TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t").unwrap_or(Address([0x41; 21])),
             first_block: 80_000_000,
             start_ms: 1_790_000_000_000 / SLOT_MS * SLOT_MS,
+            solid_distance: SOLID_DISTANCE,
             energy_price: 100,
             bandwidth_price: 1_000,
             memo_fee: 1_000_000,
@@ -110,7 +113,7 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// With a head that has 18 blocks below it, so that there is a solid one.
+    /// With as many blocks as it takes for a solid head that is not the first of them.
     pub fn new(config: Config) -> Chain {
         let nobody = Address::of_body([0; 20]);
         let mut genesis = Block::new(0, 0, [0; 32], nobody, Vec::new(), Vec::new());
@@ -139,7 +142,7 @@ impl Chain {
             forks: 0,
             config,
         };
-        chain.produce(SOLID_DISTANCE + 2);
+        chain.produce(chain.config.solid_distance + 2);
         chain
     }
 
@@ -218,7 +221,7 @@ impl Chain {
     }
 
     fn settle(&mut self) {
-        let reached = self.head().number.saturating_sub(SOLID_DISTANCE).max(self.config.first_block);
+        let reached = self.head().number.saturating_sub(self.config.solid_distance).max(self.config.first_block);
         self.solid = self.solid.max(reached.min(self.frozen.unwrap_or(u64::MAX)));
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::address::{Address, Hash};
 use super::block::{Block, Executed};
-use super::chain::{Chain, SOLID_DISTANCE};
+use super::chain::Chain;
 use super::faults::Faults;
 
 /// How long a node remembers that a transaction was sent to it, accepted or not.
@@ -107,10 +107,10 @@ impl Node {
         self.follow(chain);
         let newest = chain.head().number.saturating_sub(self.lag + stale);
         let top = newest.min(self.stuck_at.unwrap_or(u64::MAX)).max(chain.config.first_block);
-        let own = if self.fork.is_some() { top.saturating_sub(SOLID_DISTANCE) } else { chain.solid() };
+        let own = if self.fork.is_some() { top.saturating_sub(chain.config.solid_distance) } else { chain.solid() };
         let solid = own.min(top).min(self.solid_stuck_at.unwrap_or(u64::MAX));
         // A view that is late is late with its solid head too.
-        let solid = if newest < chain.head().number { solid.min(top.saturating_sub(SOLID_DISTANCE)) } else { solid };
+        let solid = if newest < chain.head().number { solid.min(top.saturating_sub(chain.config.solid_distance)) } else { solid };
         let (from, branch) = self.fork.as_ref().map_or((u64::MAX, &[][..]), |fork| (fork.from_number, &fork.blocks[..]));
         View { chain, top, solid: solid.max(chain.config.first_block), branch_from: from, branch, genesis: self.genesis }
     }
