@@ -61,9 +61,8 @@ fn now_ms() -> i64 {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
-    let past = i64::try_from(args.solid_distance + 3)? * SLOT_MS;
-    let start_ms = (now_ms() - past).div_euclid(SLOT_MS) * SLOT_MS;
-    let mut network = Network::new(Config { start_ms, solid_distance: args.solid_distance, ..Config::default() }, 1, 1);
+    let config = Config { solid_distance: args.solid_distance, ..Config::at(now_ms() / SLOT_MS * SLOT_MS) };
+    let mut network = Network::new(config, 1, 1);
     for each in &args.fund {
         network.chain.give_usdt(each.address, i128::from(each.usdt) * 1_000_000);
         network.chain.give_trx(each.address, i64::from(each.trx) * 1_000_000);

@@ -43,3 +43,15 @@ fn receipt(network: &mut Network, node: usize, transaction: &Transaction) -> Val
 fn solid_receipt(network: &mut Network, node: usize, transaction: &Transaction) -> Value {
     network.post(node, "/walletsolidity/gettransactioninfobyid", &json!({ "value": hex(&transaction.txid) })).value()
 }
+
+#[test]
+fn it_shares_no_code_with_the_product() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/tron");
+    let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.len() > 15, "the files were read");
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let foreign = ["lucid", "crate::"].iter().find(|name| text.contains(**name));
+        assert_eq!(foreign, None, "{}", file.display());
+    }
+}

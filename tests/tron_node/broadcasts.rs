@@ -154,9 +154,13 @@ fn accepted_is_not_included() {
     let by_id = json!({ "value": hex(&transaction.txid) });
     assert_eq!(network.post(0, "/wallet/gettransactionbyid", &by_id).value()["txID"], hex(&transaction.txid));
     assert_eq!(network.post(1, "/wallet/gettransactionbyid", &by_id).value(), json!({}), "nobody else heard of it");
-    network.chain.produce(30);
+    network.chain.produce(10);
     assert_eq!(receipt(&mut network, 0, &transaction), json!({}));
     assert_eq!(network.chain.audit(), []);
+    assert_eq!(send(&mut network, 0, &transaction)["code"], "DUP_TRANSACTION_ERROR", "the node that keeps it to itself");
+    assert_eq!(send(&mut network, 1, &transaction)["code"], "SUCCESS");
+    network.chain.produce_block();
+    assert_eq!(network.chain.audit().len(), 1, "another node's neighbours hear of it");
 }
 
 #[test]

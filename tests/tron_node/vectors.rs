@@ -113,3 +113,16 @@ fn functions_and_events_have_the_names_that_contracts_know() {
     assert_eq!(selector("transfer(address,uint256)"), TRANSFER);
     assert_eq!(hex(&transfer_topic()), "ddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef");
 }
+
+#[test]
+fn the_other_signature_over_the_same_bytes_has_the_same_signer() {
+    let vectors = vectors();
+    let vector = &vectors["transactions"][0];
+    let txid = hash_of(text(vector, "txid")).unwrap();
+    let mut bytes = bytes(vector, "signature_tronweb_v27");
+    let (r, s) = k256::ecdsa::Signature::from_slice(&bytes[..64]).unwrap().split_scalars();
+    let high = k256::ecdsa::Signature::from_scalars(r.to_bytes(), (-*s).to_bytes()).unwrap();
+    bytes[..64].copy_from_slice(&high.to_bytes());
+    bytes[64] = 27 + (1 - (bytes[64] - 27));
+    assert_eq!(signer(&txid, &bytes).unwrap().base58(), text(vector, "owner"));
+}

@@ -253,6 +253,7 @@ fn before(fault: &Fault) -> Option<Answer> {
 /// What happens to an answer on its way.
 fn after(fault: &Fault, answer: &mut Answer) {
     match fault {
+        Fault::StatusAfter(code) => *answer = Answer { delivery: answer.delivery, ..status(*code) },
         Fault::LostResponse => answer.delivery = Delivery::Lost,
         Fault::TimeoutAfter => answer.delivery = Delivery::Silence,
         Fault::CutBody(bytes) => answer.delivery = Delivery::Cut((*bytes).min(answer.body.len().saturating_sub(1))),

@@ -54,7 +54,9 @@ impl Network {
             Ok(()) => {
                 let since_ms = self.chain.now_ms;
                 // A node that is late takes what is in a block already; nobody else does.
-                if !self.chain.included.contains_key(&transaction.txid) && self.chain.pending(&transaction.txid).is_none() {
+                if !self.chain.included.contains_key(&transaction.txid) {
+                    // What another node kept to itself is heard of now.
+                    self.chain.pool.retain(|pending| pending.transaction.txid != transaction.txid);
                     self.chain.pool.push(Pending { transaction: Arc::new(transaction), since_ms, inclusion, node });
                 }
                 Verdict::success()

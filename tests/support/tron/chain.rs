@@ -18,6 +18,8 @@ pub const POOL_MS: i64 = 60_000;
 pub const MAINNET_GENESIS: &str = "00000000000000001ebf88508a03865c71d452e25f4d51194196a1d22b6653dc";
 pub const NILE_GENESIS: &str = "0000000000000000d698d4192c56cb6be724a558448e2684802de4d6cd8690dc";
 const WITNESSES: u64 = 27;
+/// A new chain has so many blocks more than it takes for a solid head.
+const BLOCKS_ABOVE_SOLID: u64 = 2;
 
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -50,6 +52,15 @@ impl Default for Config {
             memo_fee: 1_000_000,
             max_fee_limit: 15_000_000_000,
         }
+    }
+}
+
+impl Config {
+    /// Of a chain whose clock stands at `now_ms` (a multiple of 3 s) when it has been made.
+    pub fn at(now_ms: i64) -> Config {
+        let config = Config::default();
+        let before = i64::try_from(config.solid_distance + BLOCKS_ABOVE_SOLID).unwrap_or(0) * SLOT_MS;
+        Config { start_ms: now_ms - before, ..config }
     }
 }
 
@@ -142,7 +153,7 @@ impl Chain {
             forks: 0,
             config,
         };
-        chain.produce(chain.config.solid_distance + 2);
+        chain.produce(chain.config.solid_distance + BLOCKS_ABOVE_SOLID);
         chain
     }
 

@@ -19,6 +19,8 @@ pub enum Fault {
     TimeoutBefore,
     /// This HTTP status (401, 403, 413, 429, 500, 503, …) from what stands before the node, which does nothing.
     Status(u16),
+    /// This HTTP status from what stands before the node, which has served the request all the same.
+    StatusAfter(u16),
     /// The node's own limiter: status 200, `{"Error":"… lack of computing resources"}`. It has done nothing.
     Limiter,
     /// A lite node's text, which is not JSON.

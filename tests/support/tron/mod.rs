@@ -1,6 +1,10 @@
 //! A TRON network that only a test moves: a chain on a virtual clock, nodes that answer for it (in this process or over HTTP), faults by
 //! script, and an auditor that reads what the chain did. It shares no code with the product, so that what the product misunderstands is
 //! not misunderstood here in the same way. Times are milliseconds since 1970, TRX amounts are sun (10^-6), USDT amounts micro-USDT.
+//!
+//! A test makes a [`Network`], gives accounts money (`chain.give_usdt`), lets the product ask its nodes (`Network::answer` in this process,
+//! or `server::Server` over HTTP), moves the time (`chain.advance`), breaks things (`nodes[n].faults.add`, `chain.reorg`, `nodes[n].lag`),
+//! and at the end reads what was really paid (`chain.audit`). The same calls and the same seed give the same network, to the last byte.
 
 #![allow(dead_code, unused_imports, reason = "each user of the fake needs a part of it")]
 

@@ -29,7 +29,7 @@ pub struct Node {
     pub genesis: Option<Hash>,
     /// Keeps receipts (`transHistory.switch`).
     pub history: bool,
-    /// A lite node that knows no transactions before this block, and has the history's calls closed.
+    /// A lite node: the calls for older blocks and for transactions answer with a text.
     pub lite: bool,
     /// Answers `estimateenergy`.
     pub estimates_energy: bool,

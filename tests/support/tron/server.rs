@@ -22,18 +22,27 @@ struct Sent {
     bytes: Option<Bytes>,
     promised: u64,
     cut: bool,
+    flushed: bool,
 }
 
 impl Body for Sent {
     type Data = Bytes;
     type Error = std::io::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
-        Poll::Ready(match self.bytes.take() {
-            Some(bytes) => Some(Ok(Frame::data(bytes))),
-            None if self.cut => Some(Err(std::io::ErrorKind::ConnectionReset.into())),
-            None => None,
-        })
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        if let Some(bytes) = self.bytes.take() {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        if !self.cut {
+            return Poll::Ready(None);
+        }
+        if !self.flushed {
+            // hyper writes what it has when there is nothing more for now; an error at once would take the first bytes with it.
+            self.flushed = true;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Some(Err(std::io::ErrorKind::ConnectionReset.into())))
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -123,6 +132,6 @@ async fn send(answer: Answer) -> std::io::Result<Response<Sent>> {
     Response::builder()
         .status(answer.status)
         .header(header::CONTENT_TYPE, answer.content_type)
-        .body(Sent { bytes: Some(Bytes::from(bytes)), promised, cut })
+        .body(Sent { bytes: Some(Bytes::from(bytes)), promised, cut, flushed: false })
         .map_err(std::io::Error::other)
 }
