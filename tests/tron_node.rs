@@ -4,6 +4,7 @@ mod broadcasts;
 mod faults;
 mod forks;
 mod http;
+mod model;
 mod tokens;
 mod vectors;
 

@@ -114,6 +114,30 @@ fn refusals_have_their_codes() {
 }
 
 #[test]
+fn of_several_faults_the_first_check_names_its_own() {
+    let (mut network, wallet) = network();
+    let raw = wallet.raw(&network.chain, payee(), USDT);
+    let stranger = Wallet::labelled("stranger");
+    let (past, far) = (network.chain.now_ms, network.chain.now_ms + 90_000_000);
+    let unreferenced = Raw { ref_block_hash: vec![7; 8], ..raw.clone() };
+    let known = wallet.sign(raw.clone());
+    assert_eq!(send(&mut network, 0, &known)["code"], "SUCCESS");
+    network.chain.set_trx(wallet.address, 0);
+    network.chain.produce_block();
+    let cases = [
+        ("TRANSACTION_EXPIRATION_ERROR", stranger.sign(Raw { expiration_ms: past, ..raw.clone() })),
+        ("SIGERROR", stranger.sign(unreferenced.clone())),
+        ("TAPOS_ERROR", wallet.sign(Raw { expiration_ms: far, ..unreferenced })),
+        ("TRANSACTION_EXPIRATION_ERROR", wallet.sign(Raw { expiration_ms: far, ..raw.clone() })),
+        ("DUP_TRANSACTION_ERROR", known),
+        ("BANDWITH_ERROR", wallet.sign(Raw { fee_limit: -1, timestamp_ms: 1, ..raw })),
+    ];
+    for (code, transaction) in cases {
+        assert_eq!(send(&mut network, 0, &transaction)["code"], code);
+    }
+}
+
+#[test]
 fn who_has_neither_bandwidth_nor_trx_is_refused() {
     let (mut network, wallet) = network();
     network.chain.set_trx(wallet.address, 344_999);

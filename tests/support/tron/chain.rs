@@ -84,17 +84,6 @@ pub struct Pending {
     pub node: usize,
 }
 
-/// What becomes of a transaction whose block a reorganisation takes out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Replay {
-    /// In the same place of the new branch.
-    Included,
-    /// Back in the pool, and into a block after so many milliseconds.
-    After(i64),
-    /// Nobody holds it any more. Who sends it again may have it included.
-    Dropped,
-}
-
 pub struct Chain {
     pub config: Config,
     pub now_ms: i64,
@@ -118,9 +107,9 @@ pub struct Chain {
     pub(super) usdt: HashMap<Address, i128>,
     pub(super) usage: HashMap<Address, Usage>,
     pub(super) signers: HashMap<Hash, Option<Address>>,
+    pub(super) solid: u64,
+    pub(super) forks: u64,
     frozen: Option<u64>,
-    solid: u64,
-    forks: u64,
 }
 
 impl Chain {
@@ -244,7 +233,7 @@ impl Chain {
         Address::of_body(body)
     }
 
-    fn append(&mut self, timestamp_ms: i64, transactions: Vec<Arc<Transaction>>) {
+    pub(super) fn append(&mut self, timestamp_ms: i64, transactions: Vec<Arc<Transaction>>) {
         let (parent, number) = (self.head().id, self.head().number + 1);
         let (mut executed, mut changes) = (Vec::new(), Vec::new());
         for transaction in transactions {
@@ -306,7 +295,7 @@ impl Chain {
     }
 
     /// Whether this chain has the block that the transaction refers to.
-    fn references(&self, transaction: &Transaction) -> bool {
+    pub(super) fn references(&self, transaction: &Transaction) -> bool {
         self.refers_to(transaction, self.head().number, |number| self.block(number))
     }
 
@@ -317,66 +306,6 @@ impl Chain {
         };
         let found = self.reference(u16::from_be_bytes(bits), top).and_then(block);
         found.is_some_and(|block| block.id[8..16] == transaction.raw.ref_block_hash)
-    }
-
-    // Forks.
-
-    /// Another branch wins over the last `depth` blocks, though never over a solid one. Returns how many were replaced.
-    pub fn reorg(&mut self, depth: u64, replay: impl Fn(&Hash) -> Replay) -> u64 {
-        let depth = depth.min(self.head().number - self.solid);
-        self.replace(depth, replay)
-    }
-
-    /// The same, over solid blocks too: what cannot happen on the real chain.
-    pub fn reorg_solid(&mut self, depth: u64, replay: impl Fn(&Hash) -> Replay) -> u64 {
-        let depth = depth.min(self.head().number - self.config.first_block);
-        self.replace(depth, replay)
-    }
-
-    fn replace(&mut self, depth: u64, replay: impl Fn(&Hash) -> Replay) -> u64 {
-        let mut taken = Vec::new();
-        for _ in 0..depth {
-            let Some(block) = self.blocks.pop() else { break };
-            self.take_back(&block);
-            taken.push(block);
-        }
-        self.forks += 1;
-        let now = self.now_ms;
-        while let Some(block) = taken.pop() {
-            let mut again = Vec::new();
-            for executed in block.transactions {
-                match replay(&executed.transaction.txid) {
-                    Replay::Included => again.push(executed.transaction),
-                    Replay::After(ms) => self.pool.push(Pending {
-                        transaction: executed.transaction,
-                        since_ms: now,
-                        inclusion: Inclusion::NotBefore(now + ms),
-                        node: 0,
-                    }),
-                    Replay::Dropped => {}
-                }
-            }
-            again.retain(|transaction| transaction.raw.expiration_ms > self.head().timestamp_ms && self.references(transaction));
-            self.append(block.timestamp_ms, again);
-        }
-        depth
-    }
-
-    fn take_back(&mut self, block: &Block) {
-        if self.busy.last() == Some(&block.number) {
-            self.busy.pop();
-        }
-        for executed in &block.transactions {
-            self.included.remove(&executed.transaction.txid);
-        }
-        for change in block.changes.iter().rev() {
-            match *change {
-                Change::Trx(address, by) => *self.trx.entry(address).or_default() -= by,
-                Change::Usdt(address, by) => *self.usdt.entry(address).or_default() -= by,
-                Change::Activated(address) => drop(self.trx.remove(&address)),
-                Change::Usage(address, before) => drop(self.usage.insert(address, before)),
-            }
-        }
     }
 
     // Money and settings, as the test gives and takes them. None of it is undone by a fork.

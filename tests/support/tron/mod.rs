@@ -17,6 +17,7 @@ pub mod broadcast;
 pub mod chain;
 pub mod execution;
 pub mod faults;
+pub mod forks;
 pub mod history;
 pub mod json;
 pub mod lies;
@@ -31,7 +32,8 @@ pub mod transaction;
 pub mod wallet;
 
 pub use address::{Address, Hash};
-pub use chain::{Chain, Config, Replay};
+pub use chain::{Chain, Config};
 pub use faults::{Fault, Lie, Rule, When};
+pub use forks::Replay;
 pub use network::{Answer, Delivery, Network};
 pub use wallet::Wallet;
