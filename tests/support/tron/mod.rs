@@ -5,6 +5,10 @@
 //! A test makes a [`Network`], gives accounts money (`chain.give_usdt`), lets the product ask its nodes (`Network::answer` in this process,
 //! or `server::Server` over HTTP), moves the time (`chain.advance`), breaks things (`nodes[n].faults.add`, `chain.reorg`, `nodes[n].lag`),
 //! and at the end reads what was really paid (`chain.audit`). The same calls and the same seed give the same network, to the last byte.
+//!
+//! What it leaves out: a virtual machine (the token's rules are written down), kinds of transactions besides TRX transfers and contract
+//! calls, energy penalties, signatures of block producers. A node's own branch holds empty blocks; of a view that is late, balances and
+//! blocks are late, resources used are not. A transaction is judged against the head, not against what waits before it in the pool.
 
 #![allow(dead_code, unused_imports, reason = "each user of the fake needs a part of it")]
 
