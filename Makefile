@@ -1,9 +1,9 @@
-# Everything a person or CI runs. Needs Rust 1.95, Node 20.19 or newer, and for `test-contract` and `test-arm64` Python 3 with pip.
+# Everything a person or CI runs. Needs Rust 1.95, Node 20.19 or newer, and for `test-contract`, `test-tron` and `test-arm64` Python 3 with pip.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: build licences run demo test bench test-arm64 lint fmt web openapi fmt-check clippy deny test-web test-rust test-contract test-browser clean-run
+.PHONY: build licences run demo test bench test-arm64 lint fmt web openapi fmt-check clippy deny test-web test-rust test-contract test-tron test-browser clean-run
 
 APP := lucid-node-management
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
@@ -23,7 +23,7 @@ demo: web ## a month of two dozen simulated machines in a temporary store, at ht
 	cargo build --profile quick --locked --example demo
 	@trap 'exit 0' INT; '$(TARGET_DIR)/quick/examples/demo' --listen 127.0.0.1:$${NODE_MANAGEMENT_PORT:-8095} $(DEMO_ARGS)
 
-test: fmt-check web clippy deny test-web test-rust test-contract test-browser test-arm64 ## everything CI runs
+test: fmt-check web clippy deny test-web test-rust test-contract test-tron test-browser test-arm64 ## everything CI runs
 	@echo "== all tests passed"
 
 bench: web
@@ -66,6 +66,9 @@ test-rust: web
 
 test-contract: test-rust ## schemathesis makes requests from the OpenAPI document; `CONTRACT_ARGS='--seed N'` repeats a run
 	$(call step,contract tests,LUCID_CONTRACT_CACHE='$(abspath $(TARGET_DIR))/contract' tests/contract/schemathesis.sh '$(DEBUG)' $(CONTRACT_ARGS))
+
+test-tron: test-rust ## tronpy and tronweb pay with the fake TRON node that the Rust tests use
+	$(call step,TRON clients,LUCID_TRON_CACHE='$(abspath $(TARGET_DIR))/tron' tests/tron/clients.sh '$(abspath $(TARGET_DIR))/debug/examples/tron_node')
 
 test-browser: test-rust ## drives the binary that the Rust tests built
 	$(call step,browser tests,packaging/need.sh chromium && LUCID_BIN='$(DEBUG)' LUCID_DEMO='$(abspath $(TARGET_DIR))/debug/examples/demo' LUCID_CHROMIUM="$$(command -v chromium)" npm --prefix web run --silent test:browser)

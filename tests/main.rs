@@ -26,4 +26,5 @@ mod silence;
 mod supervisor;
 mod thresholds;
 mod transport;
+mod tron_node;
 mod upgrade;

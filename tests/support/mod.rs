@@ -6,3 +6,4 @@ pub mod client;
 pub mod fleet;
 pub mod random;
 pub mod site;
+pub mod tron;

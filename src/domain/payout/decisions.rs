@@ -38,7 +38,7 @@ impl Payout {
         self.require_choice(Choice::CheckAgain)?;
         let mut next = self.touched(now);
         // Out of attempts it would only wait again.
-        if !(self.live_attempt().is_none() && !self.has_attempts_left()) {
+        if self.live_attempt().is_some() || self.has_attempts_left() {
             next.review = None;
         }
         Ok(next)
