@@ -230,7 +230,7 @@ fn status_and_code(refusal: &Refusal) -> (StatusCode, u16) {
         Refusal::NodeExists | Refusal::NodeNameTaken => (CONFLICT, 5007),
         Refusal::NodeHasMoney | Refusal::NodeLeaving => (CONFLICT, 4091),
         Refusal::MaintenanceOverlaps | Refusal::MaintenanceOver => (CONFLICT, 4091),
-        Refusal::MaintenanceNotFound | Refusal::FinalPayoutNotFound => (NOT_FOUND, 4041),
+        Refusal::MaintenanceNotFound | Refusal::FinalPayoutNotFound | Refusal::TransferNotFound => (NOT_FOUND, 4041),
         Refusal::PayoutUnresolved => (CONFLICT, 4091),
         Refusal::PoolNotFound => (NOT_FOUND, 5002),
         Refusal::PoolExists => (CONFLICT, 5008),

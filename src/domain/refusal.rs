@@ -150,6 +150,7 @@ refusals! {
     AddressNotFound = "the node has no payout address",
     PayoutMoved = "the payout took another step meanwhile",
     PayoutNotFound = "no payout has this id",
+    TransferNotFound = "no transfer out of the wallet has this id",
     TransactionKnown = "this transaction is another payout's",
     CurrencyNotPayable = "this currency cannot be paid",
     SettingNotFound = "there is no such setting",

@@ -16,6 +16,7 @@ pub mod maintenance;
 pub mod memberships;
 pub mod meta;
 pub mod money;
+pub mod money_actions;
 pub mod node_actions;
 pub mod node_events;
 pub mod nodes;
