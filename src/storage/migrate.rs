@@ -5,11 +5,14 @@ use serde::Deserialize;
 use crate::crypto::PublicKey;
 use crate::domain::alert::{Alert, Severity};
 use crate::domain::audit::{DraftV1, Entry};
+use crate::domain::credits::Epoch;
 use crate::domain::enrolment::{EnrolmentTarget, EnrolmentToken};
 use crate::domain::ids::{AlertId, EnrolmentId, NodeId, UserId};
+use crate::domain::money::{Currency, Pico, Units};
 use crate::domain::session::{Carrier, Session};
 use crate::domain::time::Timestamp;
 use crate::domain::user::{PasswordHash, Role, User};
+use crate::storage::core::ledger::{Accrued, Balance};
 
 /// Version 1 did not know where a session was begun.
 #[derive(Deserialize)]
@@ -133,6 +136,33 @@ pub(super) fn alert(version: u8, bytes: &[u8]) -> Option<Alert> {
     Some(alert)
 }
 
+/// Version 1 did not count what was added and taken.
+#[derive(Deserialize)]
+struct BalanceV1(Units);
+
+pub(super) fn balance(version: u8, bytes: &[u8]) -> Option<Balance> {
+    if version != 1 {
+        return None;
+    }
+    let BalanceV1(units) = postcard::from_bytes(bytes).ok()?;
+    Balance::carried_over(units).ok()
+}
+
+/// Version 1 left ranges out in which no whole unit was earned: the contiguous ones begin where it had come to.
+#[derive(Deserialize)]
+struct AccruedV1 {
+    through: Epoch,
+    remainders: Vec<(Currency, Pico)>,
+}
+
+pub(super) fn accrued(version: u8, bytes: &[u8]) -> Option<Accrued> {
+    if version != 1 {
+        return None;
+    }
+    let AccruedV1 { through, remainders } = postcard::from_bytes(bytes).ok()?;
+    Some(Accrued { remainders, ..Accrued::since(through) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,5 +244,19 @@ mod tests {
         assert!(alerts.iter().all(|alert| alert.history[0].at == alert.raised_at && alert.acknowledged.is_none()));
         assert_eq!(alerts[1].history[1].at, alerts[1].resolved_at.unwrap());
         assert!(alert(3, &[]).is_none());
+    }
+
+    #[test]
+    fn balances_and_watermarks_of_the_first_release_stay() {
+        let lines = |text: &str| text.lines().map(|line| unhex(line).unwrap()).collect::<Vec<_>>();
+        let balances: Vec<Balance> =
+            lines(include_str!("../../data/golden/Balance.v1.hex")).iter().map(|bytes| decode(bytes).unwrap()).collect();
+        assert_eq!(balances.iter().map(|balance| balance.units.0).collect::<Vec<_>>(), [-1, i64::MAX]);
+        assert!(balances.iter().all(Balance::is_whole));
+        let rows: Vec<Accrued> =
+            lines(include_str!("../../data/golden/Accrued.v1.hex")).iter().map(|bytes| decode(bytes).unwrap()).collect();
+        assert!(rows.iter().all(|row| row.from == row.through && row.posted.is_empty() && row.posted(Currency::Usdt) == row.through));
+        assert_eq!(rows[1].remainder(Currency::Usdt), Pico(999_999_999_999));
+        assert!(balance(2, &[]).is_none() && accrued(2, &[]).is_none());
     }
 }

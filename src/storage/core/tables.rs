@@ -19,13 +19,15 @@ use crate::domain::payout::Payout;
 use crate::domain::pool::{Membership, Pool};
 use crate::domain::session::{KnownNetworks, Session};
 use crate::domain::setup::SetupMark;
+use crate::domain::statement::Totals;
 use crate::domain::threshold::ThresholdSet;
 use crate::domain::user::User;
 use crate::record;
 use crate::storage::migrate;
 use crate::storage::table::Table;
 
-use super::ledger::{Accrued, Balance};
+use super::checkpoints::{Checkpoint, CheckpointPage};
+use super::ledger::{Accrued, Balance, BookSum, Latch};
 use super::meta::{Counters, StoreMeta};
 use super::node_events::Silent;
 use super::payouts::SealedAddress;
@@ -103,6 +105,16 @@ pub const EPOCHS: Table<u32, Head> = Table::new("epochs");
 pub const POSTINGS: Table<u64, Posting> = Table::new("postings");
 /// (book, account) -> balance.
 pub const BALANCES: Table<[u8; 7], Balance> = Table::new("balances");
+/// Book -> turnover of all its accounts.
+pub const BOOK_SUMS: Table<[u8; 2], BookSum> = Table::new("book_sums");
+/// (book, month, node index) -> what the month moved for the node.
+pub const MONTHLY: Table<[u8; 10], Totals> = Table::new("monthly");
+/// Month -> where the ledger was closed after it.
+pub const CHECKPOINTS: Table<u32, Checkpoint> = Table::new("checkpoints");
+/// (month of a checkpoint, page) -> closing balances.
+pub const CHECKPOINT_PAGES: Table<(u32, u32), CheckpointPage> = Table::new("checkpoint_pages");
+/// One row while payouts are latched off.
+pub const LEDGER_LATCH: Table<String, Latch> = Table::new("ledger_latch");
 /// Node index -> how far its accruals are posted.
 pub const ACCRUED: Table<u32, Accrued> = Table::new("accrued");
 /// By sequence, from 1.
@@ -147,8 +159,13 @@ record! {
     Index64 = 1,
     Head = 1,
     Posting = 1,
-    Balance = 1,
-    Accrued = 1,
+    Balance = 2 from migrate::balance,
+    BookSum = 1,
+    Totals = 1,
+    Checkpoint = 1,
+    CheckpointPage = 1,
+    Latch = 1,
+    Accrued = 2 from migrate::accrued,
     Payout = 1,
     SealedAddress = 1,
     SetupMark = 1,
@@ -212,4 +229,9 @@ pub const ALL: &[&str] = &[
     KNOWN_NETWORKS.name,
     MAINTENANCE.name,
     FINAL_PAYOUTS.name,
+    BOOK_SUMS.name,
+    MONTHLY.name,
+    CHECKPOINTS.name,
+    CHECKPOINT_PAGES.name,
+    LEDGER_LATCH.name,
 ];
