@@ -277,7 +277,7 @@ mod tests {
     }
 
     fn post(store: &Store, node: u32, n: u32) {
-        let accrued = Accrued { through: Epoch(n * 10), remainders: vec![(Currency::Usdt, Pico(i128::from(n)))] };
+        let accrued = Accrued { remainders: vec![(Currency::Usdt, Pico(i128::from(n)))], ..Accrued::since(Epoch(n * 10)) };
         store.core.write_now(move |tx| ledger::put_accrued(tx, NodeIndex(node), &accrued)).unwrap();
     }
 

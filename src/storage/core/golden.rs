@@ -24,7 +24,7 @@ use crate::domain::idempotency::{Outcome, Remembered};
 use crate::domain::ids::{
     AlertId, AllocationId, ApiTokenId, EnrolmentId, EnrolmentRequestId, ManagerId, NodeId, NodeIndex, PayoutId, PoolId, PoolIndex, UserId,
 };
-use crate::domain::ledger::{Account, Book, Cause, Entry, Line, Posting, Settlement};
+use crate::domain::ledger::{Account, Book, Cause, Entry, Line, Posting, Settlement, Split};
 use crate::domain::maintenance::{Ended, MaintenancePeriod, Origin};
 use crate::domain::money::{Currency, Pico, Units};
 use crate::domain::node::{
@@ -315,7 +315,7 @@ fn postings() -> Vec<Posting> {
         Cause::Release { payout: payout_id() },
         Cause::Paid { payout: payout_id() },
         Cause::Adjustment { node, reason: reason.clone(), by: by.clone() },
-        Cause::Forfeiture { node, reason, by },
+        Cause::Forfeiture { node, reason: reason.clone(), by: by.clone() },
     ];
     let accounts = [
         Account::PoolExpense(pool),
@@ -327,8 +327,16 @@ fn postings() -> Vec<Posting> {
         Account::Unexplained,
     ];
     let books = [book(Settlement::Live, Currency::Usdt), book(Settlement::Simulated, Currency::Lucid)];
-    let pairs = causes.into_iter().zip(accounts.windows(2)).zip(books.into_iter().cycle());
-    pairs
+    let later = [
+        Cause::Reward { pool, split: Split::Equal, reason: reason.clone(), by: by.clone() },
+        Cause::Reward { pool, split: Split::Credits { from: AT, to: AT.plus_ms(5) }, reason: reason.clone(), by: by.clone() },
+        Cause::Unexplained { node: Some(node), txid: "ab".into() },
+        Cause::Unexplained { node: None, txid: "ab".into() },
+        Cause::GoLive { node, from: AT, by: by.clone() },
+    ];
+    let causes = causes.into_iter().zip(accounts.windows(2)).chain(later.into_iter().zip(accounts.windows(2)));
+    causes
+        .zip(books.into_iter().cycle())
         .map(|((cause, accounts), book)| {
             let lines =
                 vec![Line { account: accounts[0], amount: Units(-1_234_567) }, Line { account: accounts[1], amount: Units(1_234_567) }];

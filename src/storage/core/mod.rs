@@ -15,6 +15,8 @@ pub mod idempotency;
 pub mod ledger;
 pub mod ledger_check;
 pub mod ledger_entries;
+#[cfg(test)]
+mod ledger_model;
 pub mod maintenance;
 pub mod memberships;
 pub mod meta;
