@@ -277,6 +277,8 @@ mod flood_tests;
 #[cfg(test)]
 mod idempotency_tests;
 #[cfg(test)]
+mod ledger_tests;
+#[cfg(test)]
 mod list_tests;
 #[cfg(test)]
 mod node_row_tests;

@@ -104,7 +104,7 @@ impl Accrued {
     }
 }
 
-pub(super) fn key(book: Book, account: Account) -> [u8; 7] {
+pub(crate) fn key(book: Book, account: Account) -> [u8; 7] {
     let ([a, b], [c, d, e, f, g]) = (book.key(), account.key());
     [a, b, c, d, e, f, g]
 }
