@@ -22,11 +22,12 @@ use lucid::domain::time::Timestamp;
 use lucid::domain::user::{PasswordHash, Role, User};
 use lucid::host;
 use lucid::logging;
+use lucid::storage::core::ledger_check::Depth;
 use lucid::storage::core::people::{self, UserChange};
 use lucid::storage::core::{audit, second_factor};
 use lucid::storage::hot::{self, Anchor};
 use lucid::storage::recovery::{self, Kit};
-use lucid::storage::verify::{Finding, verify};
+use lucid::storage::verify::{Finding, verify_to};
 use lucid::storage::{Store, carried_trust, high_water};
 use rustix::termios::{self, LocalModes, OptionalActions};
 use zeroize::Zeroize;
@@ -130,6 +131,9 @@ struct VerifyArgs {
     /// Print the findings as JSON
     #[arg(long)]
     json: bool,
+    /// Replay every posting of the ledger, instead of those since its last checkpoint
+    #[arg(long)]
+    full: bool,
 }
 
 #[derive(Subcommand)]
@@ -204,7 +208,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::ExecWorkload(ExecWorkloadArgs { cgroup, memory_bytes, user, command }) => {
             Err(failed(agent::exec_workload(&LaunchOrder { cgroup, memory_bytes, user, command })))
         }
-        Command::Verify(args) => verify_store(&store_config(args.store)?, args.json),
+        Command::Verify(args) => verify_store(&store_config(args.store)?, args.json, args.full),
         Command::EnrolmentToken(store) => enrolment_token(store),
         Command::Openapi => print_openapi(),
         Command::Clock(ClockCommand::Status(store)) => clock_status(&store_config(store)?),
@@ -373,9 +377,9 @@ fn announce(server: &config::Server, setup_code: Option<&str>, app: &App) {
 }
 
 /// Exit status 1 when anything is wrong.
-fn verify_store(config: &Config, json: bool) -> Result<(), Failure> {
+fn verify_store(config: &Config, json: bool, full: bool) -> Result<(), Failure> {
     let (store, _) = open_store(config)?;
-    let findings = verify(&store);
+    let findings = verify_to(&store, if full { Depth::Full } else { Depth::SinceCheckpoint });
     store.close();
     if json {
         print(&format!("{}\n", serde_json::to_string_pretty(&findings).map_err(failed)?))?;

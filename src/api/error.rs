@@ -313,7 +313,7 @@ impl From<Fault> for ApiError {
         tracing::error!(%fault, "a request failed in the store");
         match fault {
             Fault::Database(_) => ApiError::unavailable("StoreFailed", "the store failed; nothing was changed"),
-            Fault::Record { .. } | Fault::Invariant(_) | Fault::Panic => ApiError::panicked(),
+            Fault::Record { .. } | Fault::Invariant(_) | Fault::Books { .. } | Fault::Panic => ApiError::panicked(),
         }
     }
 }

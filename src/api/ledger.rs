@@ -11,7 +11,7 @@ use super::page::{Page, PageQuery, Pagination};
 use super::reads::{self, Names};
 use super::state::AppState;
 use crate::domain::ids::PayoutId;
-use crate::domain::ledger::{Account, Book, Cause, Posting, Settlement};
+use crate::domain::ledger::{Account, Book, Cause, Posting, Settlement, Split};
 use crate::domain::money::{Currency, Units};
 use crate::storage::core::ledger::{self, Filter};
 use crate::storage::fault::Fault;
@@ -60,6 +60,37 @@ pub enum CauseView {
         reason: String,
         by: String,
     },
+    /// An amount that a pool's members were given.
+    Reward {
+        pool_id: String,
+        split: RewardSplit,
+        /// Of the work whose credits it was split by.
+        from: Option<String>,
+        to: Option<String>,
+        reason: String,
+        by: String,
+    },
+    /// A transfer of the wallet that nobody here had planned.
+    Unexplained {
+        /// Whose address it went to, when it is a node's.
+        node_id: Option<String>,
+        txid: String,
+    },
+    /// What was accrued in the dry run before `from` is not owed.
+    GoLive {
+        node_id: String,
+        from: String,
+        by: String,
+    },
+}
+
+/// By what a reward is split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RewardSplit {
+    /// By what the pool paid for each member's work in a period.
+    Credits,
+    Equal,
 }
 
 /// Positive: owed to or given to the account. Negative: taken from it.
@@ -105,12 +136,27 @@ impl CauseView {
             Cause::Forfeiture { node, reason, by } => {
                 CauseView::Forfeiture { node_id: names.node(*node)?.id, reason: reason.clone(), by: by.to_string() }
             }
+            Cause::Reward { pool, split, reason, by } => {
+                let (split, period) = match split {
+                    Split::Equal => (RewardSplit::Equal, None),
+                    Split::Credits { from, to } => (RewardSplit::Credits, Some((from.rfc3339(), to.rfc3339()))),
+                };
+                let (from, to) = period.unzip();
+                CauseView::Reward { pool_id: names.pool(*pool)?.id, split, from, to, reason: reason.clone(), by: by.to_string() }
+            }
+            Cause::Unexplained { node, txid } => {
+                let node = node.map(|node| names.node(node)).transpose()?;
+                CauseView::Unexplained { node_id: node.map(|node| node.id), txid: txid.clone() }
+            }
+            Cause::GoLive { node, from, by } => {
+                CauseView::GoLive { node_id: names.node(*node)?.id, from: from.rfc3339(), by: by.to_string() }
+            }
         })
     }
 }
 
 impl PostingView {
-    fn new(posting: &Posting, names: &mut Names<'_>) -> Result<PostingView, Fault> {
+    pub fn new(posting: &Posting, names: &mut Names<'_>) -> Result<PostingView, Fault> {
         let Book { settlement, currency } = posting.entry.book;
         let mut lines = Vec::with_capacity(posting.entry.lines.len());
         for line in &posting.entry.lines {
@@ -187,6 +233,8 @@ pub struct BookView {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Balances {
     pub books: Vec<BookView>,
+    /// Why no payout goes out: the books did not add up, and nobody has checked them since (`POST /ledger/check`).
+    pub latched: Option<String>,
 }
 
 /// Balances of every account, by book
@@ -209,7 +257,7 @@ pub async fn balances(State(state): State<AppState>) -> Result<Json<Balances>, A
             accounts,
             sum: sum.to_decimal(currency).to_string(),
         };
-        Ok(Json(Balances { books: books.into_iter().map(show).collect() }))
+        Ok(Json(Balances { books: books.into_iter().map(show).collect(), latched: ledger::latched(&read)? }))
     })
     .await
 }

@@ -35,6 +35,8 @@ pub mod idempotency;
 pub mod input;
 pub mod json;
 pub mod ledger;
+mod ledger_changes;
+mod ledger_rewards;
 pub mod listing;
 pub mod login;
 pub mod maintenance;
@@ -80,6 +82,7 @@ pub mod setup_steps;
 pub mod shape;
 mod signed;
 pub mod state;
+mod statements;
 pub mod storage;
 pub mod thresholds;
 pub mod tls;
@@ -210,7 +213,12 @@ fn documented<R: Routes>() -> R {
         .routes(routes!(payouts::process))
         .routes(routes!(ledger::of_node))
         .routes(routes!(ledger::all))
-        .routes(routes!(ledger::balances));
+        .routes(routes!(ledger::balances))
+        .routes(routes!(ledger_changes::adjust))
+        .routes(routes!(ledger_changes::check))
+        .routes(routes!(ledger_rewards::give))
+        .routes(routes!(statements::of_node))
+        .routes(routes!(statements::all));
     R::empty()
         .routes(routes!(health::health))
         .routes(routes!(health::live))
@@ -268,6 +276,8 @@ mod fleet_tests;
 mod flood_tests;
 #[cfg(test)]
 mod idempotency_tests;
+#[cfg(test)]
+mod ledger_tests;
 #[cfg(test)]
 mod list_tests;
 #[cfg(test)]

@@ -28,6 +28,7 @@ use super::pool_metrics::OverlayRange;
 use super::pools::Sort as PoolSort;
 use super::resources::{MetricType, TimeRange};
 use super::state::AppState;
+use super::statements::Format as StatementFormat;
 use crate::domain::overlay::Metric;
 use crate::domain::scope::Scope;
 use crate::domain::user::Role;
@@ -39,7 +40,7 @@ use crate::wire::{HEADER_NODE, HEADER_SIGNATURE};
     // Schemas of query parameters are not found through their routes.
     components(schemas(
         ErrorBody, HistoryRange, Metric, MetricType, Scope, TimeRange, ListOrder, NodeSort, PoolSort, UserSort, UserStatus, TokenSort,
-        TokenStatus, PayoutSort, AlertSort, AlertStateAsked, AuditSort, AuditExportFormat, ComplianceReportFormat, OverlayRange
+        TokenStatus, PayoutSort, AlertSort, AlertStateAsked, AuditSort, AuditExportFormat, ComplianceReportFormat, OverlayRange, StatementFormat
     ))
 )]
 struct Head;

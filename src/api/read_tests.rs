@@ -518,7 +518,7 @@ async fn the_ledger_names_its_accounts_and_sums_to_zero() {
     let (_, body) = world.get("/ledger/balances").await;
     assert_eq!(
         body,
-        json!({"books": [{"settlement": "simulated", "currency": "USDT", "sum": "0", "accounts": [
+        json!({"latched": null, "books": [{"settlement": "simulated", "currency": "USDT", "sum": "0", "accounts": [
             {"account": format!("node_payable:{node}"), "name": named, "balance": "7.500001"},
             {"account": format!("node_payable:{other}"), "name": other_named, "balance": "1"},
             {"account": format!("node_reserved:{node}"), "name": named, "balance": "12.5"},

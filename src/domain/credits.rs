@@ -176,6 +176,15 @@ pub struct Postable {
     pub shares: BTreeMap<(Currency, PoolIndex), Pico>,
     /// Held in pending epochs that an invalid one ended.
     pub forfeited: BTreeMap<Currency, Pico>,
+    /// What the pools kept of their price for the same operational time, whatever score and multiplier made of the rest: (cost - reward per hour) x slots.
+    pub withheld: BTreeMap<Currency, i128>,
+}
+
+impl Leaf {
+    fn withheld(&self, payer: &Payer) -> i128 {
+        let Pricing { cost_per_hour, reward_per_hour, .. } = payer.pricing;
+        (i128::from(cost_per_hour.0) - i128::from(reward_per_hour.0)) * i128::from(self.slots.proven)
+    }
 }
 
 /// What the leaves of one node in (after, through] allow to post. Pending epochs are held until the first decided one: a
@@ -183,7 +192,7 @@ pub struct Postable {
 ///
 /// `leaves` ascend by epoch; an epoch without a leaf of the node earned nothing and decides nothing.
 pub fn postable<'a>(after: Epoch, through: Epoch, leaves: impl IntoIterator<Item = (Epoch, &'a Leaf)>) -> Result<Postable, Overflow> {
-    let mut out = Postable { through, shares: BTreeMap::new(), forfeited: BTreeMap::new() };
+    let mut out = Postable { through, shares: BTreeMap::new(), forfeited: BTreeMap::new(), withheld: BTreeMap::new() };
     let mut held: Vec<&Leaf> = Vec::new();
     let mut held_from = None;
     for (epoch, leaf) in leaves {
@@ -200,6 +209,8 @@ pub fn postable<'a>(after: Epoch, through: Epoch, leaves: impl IntoIterator<Item
                 for leaf in held.drain(..).chain([leaf]) {
                     if let Some(payer) = leaf.payer {
                         add(&mut out.shares, (payer.pricing.currency, payer.pool), leaf.accrual)?;
+                        let withheld = out.withheld.entry(payer.pricing.currency).or_default();
+                        *withheld = withheld.checked_add(leaf.withheld(&payer)).ok_or(Overflow)?;
                     }
                 }
             }

@@ -86,7 +86,7 @@ pub enum Account {
     Adjustment,
     /// Owed to a node once, and given up when it was deleted.
     Forfeited(NodeIndex),
-    /// Left the wallet to somebody we do not know; no entry of this version writes it.
+    /// Left the wallet to somebody we do not know.
     Unexplained,
 }
 
@@ -121,7 +121,15 @@ impl Account {
         }
     }
 
-    /// An entry that would bring this account below zero is refused.
+    /// Whose it is, when it is a node's.
+    pub fn node(self) -> Option<NodeIndex> {
+        match self {
+            Account::NodePayable(node) | Account::NodeReserved(node) | Account::NodePaid(node) | Account::Forfeited(node) => Some(node),
+            Account::PoolExpense(_) | Account::Adjustment | Account::Unexplained => None,
+        }
+    }
+
+    /// An entry that would bring this account below zero is refused, but for `Cause::may_overdraw`.
     pub fn is_never_negative(self) -> bool {
         !matches!(self, Account::PoolExpense(_) | Account::Adjustment)
     }
@@ -162,6 +170,42 @@ pub enum Cause {
         reason: String,
         by: UserId,
     },
+    /// An amount that a pool's members were given.
+    Reward {
+        pool: PoolIndex,
+        split: Split,
+        reason: String,
+        by: UserId,
+    },
+    /// A transfer of the wallet that nobody here had planned: to the node of that address, where there is one.
+    Unexplained {
+        node: Option<NodeIndex>,
+        txid: String,
+    },
+    /// What was accrued in the dry run before `from` is not owed.
+    GoLive {
+        node: NodeIndex,
+        from: Timestamp,
+        by: UserId,
+    },
+}
+
+/// By what a reward is split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Split {
+    Equal,
+    /// By what the pool paid for the work that was posted of [from, to).
+    Credits {
+        from: Timestamp,
+        to: Timestamp,
+    },
+}
+
+impl Cause {
+    /// Money that left the wallet has left it, whatever was owed: what a node got beyond that is paid in advance, and what it earns next pays it back.
+    pub fn may_overdraw(&self) -> bool {
+        matches!(self, Cause::Unexplained { .. })
+    }
 }
 
 /// A balanced movement, not written yet.
@@ -181,8 +225,9 @@ pub struct Posting {
     pub entry: Entry,
 }
 
-/// Lines of one entry, at most: every pool of the manager and the node.
-pub const MAX_LINES: usize = super::pool::MAX_POOLS + 1;
+/// Lines of one entry, at most: every pool of the manager and the node, or every node of a pool and the pool.
+pub const MAX_LINES: usize = 1_001;
+const _: () = assert!(super::pool::MAX_POOLS < MAX_LINES && (super::pool::MAX_NODES as usize) < MAX_LINES);
 
 /// A broken invariant of the books: the transaction must not commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -223,8 +268,8 @@ impl From<Overflow> for Broken {
 }
 
 impl Entry {
-    /// Work credits of a node: what each pool spends becomes payable. None when there is no whole unit to post, so the ranges
-    /// of a node never overlap, and where one is missing nothing was earned.
+    /// Work credits of a node: what each pool spends becomes payable. None when there is no whole unit to post: then the next entry's range begins where this
+    /// one would have, so that the ranges of a node never overlap and never leave a hole.
     pub fn accrual(settlement: Settlement, node: NodeIndex, after: Epoch, through: Epoch, whole: &Whole) -> Result<Option<Entry>, Broken> {
         if whole.total == Units::ZERO {
             return Ok(None);
@@ -268,6 +313,38 @@ impl Entry {
         Entry::transfer(book, cause, Account::NodePayable(node), Account::Forfeited(node), amount)
     }
 
+    /// `amount` > 0 to a pool's members, in `parts` that add up to it.
+    pub fn reward(
+        book: Book,
+        pool: PoolIndex,
+        parts: &[(NodeIndex, Units)],
+        split: Split,
+        reason: String,
+        by: UserId,
+    ) -> Result<Entry, Broken> {
+        let amount = parts.iter().try_fold(Units::ZERO, |sum, (_, units)| sum.plus(*units))?;
+        let mut lines = vec![Line { account: Account::PoolExpense(pool), amount: amount.negated()? }];
+        lines.extend(parts.iter().map(|(node, amount)| Line { account: Account::NodePayable(*node), amount: *amount }));
+        Entry { book, cause: Cause::Reward { pool, split, reason, by }, lines }.checked()
+    }
+
+    /// `amount` > 0 that left the wallet without a payout: to a node's address it was paid in advance, so that its payable may fall below zero; to anybody
+    /// else it is the operator's loss.
+    pub fn unexplained_transfer(book: Book, node: Option<NodeIndex>, amount: Units, txid: String) -> Result<Entry, Broken> {
+        let cause = Cause::Unexplained { node, txid };
+        match node {
+            Some(node) => Entry::transfer(book, cause, Account::NodePayable(node), Account::NodePaid(node), amount),
+            None => Entry::transfer(book, cause, Account::Adjustment, Account::Unexplained, amount),
+        }
+    }
+
+    /// `amount` > 0 of the live book was only ever accrued in the dry run, and is not owed.
+    pub fn go_live(node: NodeIndex, currency: Currency, amount: Units, from: Timestamp, by: UserId) -> Result<Entry, Broken> {
+        let book = Book { settlement: Settlement::Live, currency };
+        let cause = Cause::GoLive { node, from, by };
+        Entry::transfer(book, cause, Account::NodePayable(node), Account::Adjustment, amount)
+    }
+
     /// `amount` > 0.
     fn transfer(book: Book, cause: Cause, from: Account, to: Account, amount: Units) -> Result<Entry, Broken> {
         if amount <= Units::ZERO {
@@ -306,7 +383,8 @@ impl Entry {
         self.check()?;
         let after = |line: &Line| {
             let new = balance(line.account).plus(line.amount)?;
-            if new < Units::ZERO && line.amount < Units::ZERO && line.account.is_never_negative() {
+            let overdraws = new < Units::ZERO && line.amount < Units::ZERO && line.account.is_never_negative();
+            if overdraws && !self.cause.may_overdraw() {
                 return Err(Broken::Negative { book: self.book, account: line.account, balance: new });
             }
             Ok((line.account, new))

@@ -58,6 +58,10 @@ pub enum Kind {
     CommandExpired,
     /// The last one of a node that leaves was asked for, taken back, or is held.
     FinalPayout,
+    /// An admin corrected what is owed.
+    Adjusted,
+    /// Given a part of what its pool gave to its members.
+    Rewarded,
 }
 
 /// What kinds have in common: what a history is filtered by.
@@ -92,7 +96,13 @@ impl Kind {
             Kind::MaintenanceSet => Category::Eligibility,
             Kind::FingerprintDrift | Kind::FingerprintAccepted | Kind::HardwareChanged => Category::Hardware,
             Kind::AlertRaised | Kind::AlertChanged | Kind::AlertAcknowledged | Kind::AlertResolved => Category::Alert,
-            Kind::AddressChanged | Kind::PayoutPaid | Kind::PayoutFailed | Kind::PayoutReview | Kind::FinalPayout => Category::Payout,
+            Kind::AddressChanged
+            | Kind::PayoutPaid
+            | Kind::PayoutFailed
+            | Kind::PayoutReview
+            | Kind::FinalPayout
+            | Kind::Adjusted
+            | Kind::Rewarded => Category::Payout,
             Kind::Configured | Kind::ThresholdsSet | Kind::Allocated | Kind::Released => Category::Configuration,
         }
     }

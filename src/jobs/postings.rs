@@ -5,8 +5,9 @@ use crate::domain::credits::Epoch;
 use crate::domain::epoch::Head;
 use crate::domain::evidence::SLOTS_PER_DAY;
 use crate::domain::node::Node;
+use crate::domain::statement::Month;
 use crate::storage::accruals;
-use crate::storage::core::{epochs, ledger, nodes};
+use crate::storage::core::{checkpoints, epochs, ledger, nodes};
 use crate::storage::fault::Fault;
 
 /// Nodes posted in one transaction.
@@ -31,7 +32,21 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
             due.push(node);
         }
     }
-    post(context, &due, today.just_before()).await
+    post(context, &due, today.just_before()).await?;
+    close_month(context, Month::of(now.wall).previous()).await
+}
+
+/// Writes the checkpoint of a month that is over, now that everything of it is posted; once. Read from a snapshot, because a month of postings is too much for the
+/// one writer: what is posted meanwhile comes after the checkpoint.
+async fn close_month(context: &Context, month: Month) -> Result<(), Stopped> {
+    let now = context.clock.now().wall;
+    let store = std::sync::Arc::clone(&context.store);
+    let drafting = tokio::task::spawn_blocking(move || checkpoints::draft(&store.read()?, month, now));
+    let drafted = drafting.await.unwrap_or(Err(Fault::Panic))?;
+    if let Some(draft) = drafted {
+        context.store.write_money(move |tx| checkpoints::put(tx, &draft)).await?;
+    }
+    Ok(())
 }
 
 /// Posts what is decided of these nodes up to `through`.

@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::core::{epochs, ledger, nodes};
+use super::core::{epochs, ledger, nodes, statements};
 use super::fault::{Fault, TxError};
 use super::hot::leaves;
 use super::table::{Read, WriteTx};
 use crate::domain::credits::{self, Earned, Epoch, Leaf};
 use crate::domain::ids::NodeIndex;
-use crate::domain::ledger::{Entry, Settlement};
-use crate::domain::money::{Currency, Overflow, Pico};
+use crate::domain::ledger::{Book, Entry, Settlement};
+use crate::domain::money::{Currency, Overflow, Pico, Units};
+use crate::domain::statement::Month;
 use crate::domain::time::Now;
 
 /// By currency; no zeros.
@@ -89,8 +90,16 @@ pub fn gather(
     Ok(found)
 }
 
-/// Posts what `leaves` decide of a node up to `through`, in the live book and in the simulated one.
+/// Posts what `leaves` decide of a node up to `through`, in the live book and in the simulated one. Cut at the ends of months, so that a posting that comes
+/// late still belongs to the month that earned it; what pending epochs held over an end, and ranges without a whole unit, belong to the month that decides them.
 pub fn post(tx: &mut WriteTx<'_>, node: NodeIndex, through: Epoch, leaves: &[(Epoch, Leaf)], now: Now) -> Result<(), TxError> {
+    let mut ends: Vec<Epoch> = leaves.iter().map(|(epoch, _)| Month::of_epoch(*epoch).last_epoch()).filter(|end| *end < through).collect();
+    ends.dedup();
+    ends.push(through);
+    ends.into_iter().try_for_each(|end| post_range(tx, node, end, leaves, now))
+}
+
+fn post_range(tx: &mut WriteTx<'_>, node: NodeIndex, through: Epoch, leaves: &[(Epoch, Leaf)], now: Now) -> Result<(), TxError> {
     let mut accrued = ledger::accrued(tx, node)?;
     let after = accrued.through;
     if after >= through {
@@ -102,11 +111,18 @@ pub fn post(tx: &mut WriteTx<'_>, node: NodeIndex, through: Epoch, leaves: &[(Ep
     }
     for currency in [Currency::Usdt, Currency::Lucid] {
         let whole = postable.whole(currency, accrued.remainder(currency)).map_err(overflow)?;
+        let withheld = postable.withheld.get(&currency).copied().unwrap_or_default();
         for settlement in [Settlement::Live, Settlement::Simulated] {
-            let entry = Entry::accrual(settlement, node, after, postable.through, &whole);
-            if let Some(entry) = entry.map_err(|e| Fault::Invariant(e.to_string()))? {
+            let entry = Entry::accrual(settlement, node, accrued.posted(currency), postable.through, &whole);
+            if let Some(entry) = entry.map_err(|why| Fault::Books { why: why.to_string(), now })? {
                 ledger::post(tx, entry, now)?;
             }
+            if withheld != 0 {
+                statements::withhold(tx, Book { settlement, currency }, Month::of_epoch(postable.through), node, withheld)?;
+            }
+        }
+        if whole.total != Units::ZERO {
+            accrued.set_posted(currency, postable.through);
         }
         accrued.set_remainder(currency, whole.remainder);
     }
@@ -216,7 +232,6 @@ mod tests {
     use crate::domain::credits::{EpochSlots, Multiplier, Payer};
     use crate::domain::epoch::{Counts, GENESIS, Head};
     use crate::domain::ids::PoolIndex;
-    use crate::domain::money::Units;
     use crate::domain::pool::Pricing;
     use crate::domain::poot::{Inputs, Params, ScoreState, score};
     use crate::domain::time::{Slot, Timestamp};
@@ -262,7 +277,7 @@ mod tests {
     }
 
     fn post(store: &Store, node: u32, n: u32) {
-        let accrued = Accrued { through: Epoch(n * 10), remainders: vec![(Currency::Usdt, Pico(i128::from(n)))] };
+        let accrued = Accrued { remainders: vec![(Currency::Usdt, Pico(i128::from(n)))], ..Accrued::since(Epoch(n * 10)) };
         store.core.write_now(move |tx| ledger::put_accrued(tx, NodeIndex(node), &accrued)).unwrap();
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::domain::money::Overflow;
 use crate::domain::refusal::Refusal;
+use crate::domain::time::Now;
 
 /// The store itself failed; nothing the caller sent was wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub enum Fault {
     Record { table: &'static str, key: String, why: String },
     /// A verb broke an invariant (an unbalanced posting, an overflow): its transaction was dropped.
     Invariant(String),
+    /// A posting found or made books that do not add up: its transaction was dropped, and `Store` latches payouts off.
+    Books { why: String, now: Now },
     /// A verb panicked; its transaction was dropped.
     Panic,
 }
@@ -24,6 +27,7 @@ impl fmt::Display for Fault {
             Fault::Database(why) => write!(f, "the store failed: {why}"),
             Fault::Record { table, key, why } => write!(f, "record {key} of table {table}: {why}"),
             Fault::Invariant(what) => write!(f, "a broken invariant stopped the transaction: {what}"),
+            Fault::Books { why, .. } => write!(f, "the books do not add up, which stopped the transaction: {why}"),
             Fault::Panic => write!(f, "a write panicked and was dropped"),
         }
     }

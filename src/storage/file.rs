@@ -140,10 +140,13 @@ impl DbFile {
         if missing.is_empty() {
             return Ok(());
         }
-        // Here and not through the writer's thread, for which no thread of a runtime may wait.
+        self.write_at_open(|tx| missing.iter().try_for_each(|name| tx.create(name)))
+    }
+
+    /// A transaction before anybody else writes: here and not through the writer's thread, for which no thread of a runtime may wait.
+    pub(super) fn write_at_open(&self, verb: impl FnOnce(&mut WriteTx<'_>) -> Result<(), TxError>) -> Result<(), OpenError> {
         let transaction = self.shared.database.begin_write().map_err(|e| OpenError::Fault(e.into()))?;
-        let mut tx = WriteTx::new(&transaction, None);
-        missing.iter().try_for_each(|name| tx.create(name)).map_err(not_opened)?;
+        verb(&mut WriteTx::new(&transaction, self.shared.secrets.get())).map_err(not_opened)?;
         transaction.commit().map_err(|e| OpenError::Fault(Fault::Database(e.to_string())))
     }
 

@@ -6,14 +6,16 @@ use crate::crypto::PublicKey;
 use crate::domain::address::PayoutAddress;
 use crate::domain::alert::{Alert, Severity};
 use crate::domain::audit::{DraftV1, Entry};
+use crate::domain::credits::Epoch;
 use crate::domain::enrolment::{EnrolmentTarget, EnrolmentToken};
 use crate::domain::ids::{AlertId, EnrolmentId, NodeId, NodeIndex, PayoutId, UserId};
 use crate::domain::ledger::Book;
-use crate::domain::money::Units;
+use crate::domain::money::{Currency, Pico, Units};
 use crate::domain::payout::{Attempt, AttemptState, Death, Payout, Pin, Prepared, Priority, Review, ReviewKind, Source, State};
 use crate::domain::session::{Carrier, Session};
 use crate::domain::time::Timestamp;
 use crate::domain::user::{PasswordHash, Role, User};
+use crate::storage::core::ledger::{Accrued, Balance};
 
 /// Version 1 did not know where a session was begun.
 #[derive(Deserialize)]
@@ -221,6 +223,33 @@ fn attempt(old: AttemptV1) -> Attempt {
     Attempt { number, prepared, state, signed_at, sent_at, seen_at: None, ended_at: None, found_txid: None, fee_sun: 0 }
 }
 
+/// Version 1 did not count what was added and taken.
+#[derive(Deserialize)]
+struct BalanceV1(Units);
+
+pub(super) fn balance(version: u8, bytes: &[u8]) -> Option<Balance> {
+    if version != 1 {
+        return None;
+    }
+    let BalanceV1(units) = postcard::from_bytes(bytes).ok()?;
+    Balance::carried_over(units).ok()
+}
+
+/// Version 1 left ranges out in which no whole unit was earned: the contiguous ones begin where it had come to.
+#[derive(Deserialize)]
+struct AccruedV1 {
+    through: Epoch,
+    remainders: Vec<(Currency, Pico)>,
+}
+
+pub(super) fn accrued(version: u8, bytes: &[u8]) -> Option<Accrued> {
+    if version != 1 {
+        return None;
+    }
+    let AccruedV1 { through, remainders } = postcard::from_bytes(bytes).ok()?;
+    Some(Accrued { remainders, ..Accrued::since(through) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -318,5 +347,19 @@ mod tests {
             assert_eq!(attempt.prepared.bytes, [1, 2, 255]);
         }
         assert!(payout(2, &[]).is_none());
+    }
+
+    #[test]
+    fn balances_and_watermarks_of_the_first_release_stay() {
+        let lines = |text: &str| text.lines().map(|line| unhex(line).unwrap()).collect::<Vec<_>>();
+        let balances: Vec<Balance> =
+            lines(include_str!("../../data/golden/Balance.v1.hex")).iter().map(|bytes| decode(bytes).unwrap()).collect();
+        assert_eq!(balances.iter().map(|balance| balance.units.0).collect::<Vec<_>>(), [-1, i64::MAX]);
+        assert!(balances.iter().all(Balance::is_whole));
+        let rows: Vec<Accrued> =
+            lines(include_str!("../../data/golden/Accrued.v1.hex")).iter().map(|bytes| decode(bytes).unwrap()).collect();
+        assert!(rows.iter().all(|row| row.from == row.through && row.posted.is_empty() && row.posted(Currency::Usdt) == row.through));
+        assert_eq!(rows[1].remainder(Currency::Usdt), Pico(999_999_999_999));
+        assert!(balance(2, &[]).is_none() && accrued(2, &[]).is_none());
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::accruals::Sums;
 use super::core::idempotency::Mark;
 use super::core::thresholds::AllThresholds;
-use super::core::{audit, meta, tables};
+use super::core::{audit, ledger, ledger_check, meta, tables};
 use super::directory::Directory;
 use super::fault::{Fault, OpenError, TxError, WriteError};
 use super::file::{DbFile, Lane};
@@ -78,6 +78,9 @@ impl Store {
         check_schema(store.schema)?;
         core.seal_with(secrets.clone());
         core.ensure_tables(tables::ALL)?;
+        if ledger_check::is_unadopted(&core.read()?)? {
+            core.write_at_open(|tx| ledger_check::adopt(tx, now))?;
+        }
         let hot_meta = hot::Meta { store_id: store.store_id.clone(), generation: store.generation, ..hot::Meta::default() };
         if !is_new && !hot_path.exists() && core_was_used(&core)? {
             return Err(OpenError::MissingFile(hot_path));
@@ -144,7 +147,7 @@ impl Store {
         &self,
         verb: impl Fn(&mut WriteTx<'_>) -> Result<R, TxError> + Send + 'static,
     ) -> Result<R, WriteError> {
-        self.core.write(Lane::Ordinary, marked(verb)).await
+        self.watched(self.core.write(Lane::Ordinary, marked(verb)).await).await
     }
 
     /// The same in the money lane.
@@ -152,7 +155,17 @@ impl Store {
         &self,
         verb: impl Fn(&mut WriteTx<'_>) -> Result<R, TxError> + Send + 'static,
     ) -> Result<R, WriteError> {
-        self.core.write(Lane::Money, marked(verb)).await
+        self.watched(self.core.write(Lane::Money, marked(verb)).await).await
+    }
+
+    /// Books that do not add up latch payouts off, in a transaction of its own: the one that found it is gone.
+    async fn watched<R>(&self, outcome: Result<R, WriteError>) -> Result<R, WriteError> {
+        if let Err(WriteError::Fault(Fault::Books { why, now })) = &outcome {
+            tracing::error!(%why, "the books do not add up");
+            let (why, now) = (why.clone(), *now);
+            self.core.write(Lane::Money, move |tx| ledger::set_latch(tx, &why, now)).await?;
+        }
+        outcome
     }
 
     /// A snapshot of the core.

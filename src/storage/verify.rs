@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::core::{audit, commands, epochs, ledger, maintenance, node_events, payouts, tables};
+use super::core::ledger_check::{self, Depth};
+use super::core::{audit, commands, epochs, maintenance, node_events, payouts, tables};
 use super::fault::Fault;
 use super::hot;
 use super::store::Store;
@@ -20,10 +21,15 @@ pub struct Finding {
 
 /// All parts, in the order in which they build on each other. Good when none has a `wrong`.
 pub fn verify(store: &Store) -> Vec<Finding> {
+    verify_to(store, Depth::Full)
+}
+
+/// The same, with the ledger replayed from the first posting or from the last checkpoint.
+pub fn verify_to(store: &Store, depth: Depth) -> Vec<Finding> {
     vec![
         finding("audit log", audit_log(store)),
         finding("epochs", epoch_heads(store)),
-        finding("ledger", store.read().and_then(|core| ledger::verify(&core))),
+        finding("ledger", store.read().and_then(|core| ledger_check::verify(&core, depth))),
         finding("events of nodes", store.read().and_then(|core| node_events::verify(&core))),
         finding("commands", store.read().and_then(|core| commands::verify(&core))),
         finding("maintenance", store.read().and_then(|core| maintenance::verify(&core))),

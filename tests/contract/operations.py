@@ -126,6 +126,19 @@ def allocate(stage, case):
     case.body = {"cpu_percent": 1, **{name: value for name, value in case.body.items() if name == "name"}}
 
 
+def adjustment(stage, case):
+    """More than nothing, so that it needs no balance."""
+    case.body.update({"node_id": stage.node(), "amount": "1.5"})
+
+
+def reward(stage, case):
+    """Equally, to a pool that has a member in service."""
+    pool = stage.pool()
+    stage.node(pool)
+    case.path_parameters["id"] = pool
+    case.body = {"amount": "1.5", "currency": "USDT", "split": "equal", "reason": "for a test", "dry_run": spread(case) % 2 == 0}
+
+
 def renamed(**makers):
     """As `path_of`; names are not for two."""
 
@@ -220,6 +233,8 @@ FITS = {
     "POST /api/v1/audit/anchor/check": anchor_check,
     "POST /api/v1/enrolment-requests/{id}/approve": decide,
     "POST /api/v1/enrolment-requests/{id}/reject": decide,
+    "POST /api/v1/ledger/adjustments": adjustment,
+    "POST /api/v1/pools/{id}/rewards": reward,
     "PUT /api/v1/nodes/{id}": renamed(id=Stage.node),
     "PUT /api/v1/nodes/pools/{pool_id}": renamed(pool_id=Stage.pool),
     "POST /api/v1/nodes/{id}/maintenance": maintenance,

@@ -69,6 +69,19 @@ pub fn routes() -> Vec<(Method, &'static str, &'static str, Option<Value>)> {
         (post.clone(), "/payouts/process", "admin", None),
         (
             post.clone(),
+            "/ledger/adjustments",
+            "admin",
+            Some(json!({ "node_id": "node_nobody_at_all", "amount": "1", "currency": "USDT", "reason": "for a test" })),
+        ),
+        (post.clone(), "/ledger/check", "admin", None),
+        (
+            post.clone(),
+            "/pools/{id}/rewards",
+            "admin",
+            Some(json!({ "amount": "1", "currency": "USDT", "split": "equal", "reason": "for a test", "dry_run": true })),
+        ),
+        (
+            post.clone(),
             "/audit/anchor/check",
             "admin",
             Some(json!({ "manager_id": "manager_0123456789", "seq": 1, "hash": "00", "at": "", "signature": "" })),
@@ -110,6 +123,7 @@ const READ_BY_FEW: &[(&str, &str)] = &[
     ("/users/{id}/sessions", "admin"),
     ("/ledger", "admin"),
     ("/ledger/balances", "admin"),
+    ("/ledger/statements", "admin"),
     ("/nodes/{id}/payout-address", "operator"),
     ("/privacy/export/{user_id}", "super_admin"),
     ("/settings", "admin"),

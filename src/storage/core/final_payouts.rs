@@ -196,7 +196,12 @@ fn give_up(
     for book in books {
         let owed = payable(tx, book, node.index)?;
         if owed != Units::ZERO {
-            let entry = Entry::forfeiture(book, node.index, owed, reason.to_owned(), by.clone());
+            // Below zero it was paid in advance, and will never pay that back.
+            let entry = if owed > Units::ZERO {
+                Entry::forfeiture(book, node.index, owed, reason.to_owned(), by.clone())
+            } else {
+                owed.negated().map_err(Into::into).and_then(|lost| Entry::adjustment(book, node.index, lost, reason.to_owned(), by.clone()))
+            };
             ledger::post(tx, entry.map_err(|why| Fault::Invariant(why.to_string()))?, act.now)?;
             given_up.push(format!("{} {book}", owed.to_decimal(book.currency)));
         }

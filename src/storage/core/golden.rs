@@ -1,6 +1,7 @@
 //! Golden records of `core.redb`; see `storage::golden`.
 
-use super::ledger::{Accrued, Balance};
+use super::checkpoints::{Checkpoint, CheckpointPage};
+use super::ledger::{Accrued, Balance, BookSum, Latch};
 use super::meta::{Counters, StoreMeta};
 use super::money::{Approval, Skipped};
 use super::node_events::Silent;
@@ -25,7 +26,7 @@ use crate::domain::ids::{
     AlertId, AllocationId, ApiTokenId, BatchId, EnrolmentId, EnrolmentRequestId, ManagerId, NodeId, NodeIndex, PayoutId, PoolId, PoolIndex,
     ScheduleId, UserId,
 };
-use crate::domain::ledger::{Account, Book, Cause, Entry, Line, Posting, Settlement};
+use crate::domain::ledger::{Account, Book, Cause, Entry, Line, Posting, Settlement, Split};
 use crate::domain::maintenance::{Ended, MaintenancePeriod, Origin};
 use crate::domain::money::{Currency, Pico, Units};
 use crate::domain::money_state::{Freeze, FreezeKind, GoneLive, MoneyState, Stop, TrxRate};
@@ -42,6 +43,7 @@ use crate::domain::poot::Params;
 use crate::domain::scope::Scope;
 use crate::domain::session::{Carrier, KnownNetworks, Session};
 use crate::domain::setup::SetupMark;
+use crate::domain::statement::Totals;
 use crate::domain::threshold::{Limits, METRICS, Tenths, ThresholdSet};
 use crate::domain::time::Timeline;
 use crate::domain::totp::SecondFactor;
@@ -319,7 +321,7 @@ fn postings() -> Vec<Posting> {
         Cause::Release { payout: payout_id() },
         Cause::Paid { payout: payout_id() },
         Cause::Adjustment { node, reason: reason.clone(), by: by.clone() },
-        Cause::Forfeiture { node, reason, by },
+        Cause::Forfeiture { node, reason: reason.clone(), by: by.clone() },
     ];
     let accounts = [
         Account::PoolExpense(pool),
@@ -331,8 +333,16 @@ fn postings() -> Vec<Posting> {
         Account::Unexplained,
     ];
     let books = [book(Settlement::Live, Currency::Usdt), book(Settlement::Simulated, Currency::Lucid)];
-    let pairs = causes.into_iter().zip(accounts.windows(2)).zip(books.into_iter().cycle());
-    pairs
+    let later = [
+        Cause::Reward { pool, split: Split::Equal, reason: reason.clone(), by: by.clone() },
+        Cause::Reward { pool, split: Split::Credits { from: AT, to: AT.plus_ms(5) }, reason: reason.clone(), by: by.clone() },
+        Cause::Unexplained { node: Some(node), txid: "ab".into() },
+        Cause::Unexplained { node: None, txid: "ab".into() },
+        Cause::GoLive { node, from: AT, by: by.clone() },
+    ];
+    let causes = causes.into_iter().zip(accounts.windows(2)).chain(later.into_iter().zip(accounts.windows(2)));
+    causes
+        .zip(books.into_iter().cycle())
         .map(|((cause, accounts), book)| {
             let lines =
                 vec![Line { account: accounts[0], amount: Units(-1_234_567) }, Line { account: accounts[1], amount: Units(1_234_567) }];
@@ -529,6 +539,31 @@ fn final_payouts() -> Vec<FinalPayout> {
     stages.map(|stage| FinalPayout { requested_at: AT, by: user_id(), from: SLOT, stage, payout: payout(stage) }).to_vec()
 }
 
+fn totals() -> Totals {
+    Totals {
+        earned: Units(1),
+        rewards: Units(2),
+        adjustments: Units(-3),
+        reserved: Units(4),
+        released: Units(5),
+        paid: Units(6),
+        unplanned: Units(7),
+        forfeited: Units(8),
+        fees_sun: 13_844_850,
+        withheld: -9,
+    }
+}
+
+fn checkpoint() -> Checkpoint {
+    Checkpoint { at: AT, through: 300, pages: 1, postings: [1; 32], previous: [2; 32], hash: [3; 32] }
+}
+
+fn checkpoint_page() -> CheckpointPage {
+    let book = Book { settlement: Settlement::Simulated, currency: Currency::Lucid };
+    let balance = Balance { units: Units(-1), credited: Units(300), debited: Units(301) };
+    CheckpointPage { book, balances: vec![(Account::NodePayable(NodeIndex(300)), balance), (Account::Unexplained, Balance::default())] }
+}
+
 pub(in crate::storage) fn goldens() -> Vec<Golden> {
     let meta = StoreMeta {
         schema: 1,
@@ -554,6 +589,7 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
     let mut accrued = Accrued { through: Epoch(SLOT.0), ..Accrued::default() };
     accrued.set_remainder(Currency::Usdt, Pico(999_999_999_999));
     accrued.set_remainder(Currency::Lucid, Pico(1));
+    accrued.set_posted(Currency::Usdt, Epoch(SLOT.0 - 10));
     vec![
         Golden::of("StoreMeta", vec![meta]),
         Golden::of("Counters", vec![Counters { nodes: 300, pools: 2 }]),
@@ -575,7 +611,18 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("Index64", vec![Index64(1), Index64(u64::MAX)]),
         Golden::of("Head", heads()),
         Golden::of("Posting", postings()),
-        Golden::of("Balance", vec![Balance(Units(-1)), Balance(Units(i64::MAX))]),
+        Golden::of(
+            "Balance",
+            vec![
+                Balance { units: Units(-1), credited: Units(300), debited: Units(301) },
+                Balance { units: Units(i64::MAX), credited: Units(i64::MAX), debited: Units::ZERO },
+            ],
+        ),
+        Golden::of("BookSum", vec![BookSum { credited: Units(300), debited: Units(i64::MAX) }]),
+        Golden::of("Totals", vec![Totals::default(), totals()]),
+        Golden::of("Checkpoint", vec![checkpoint()]),
+        Golden::of("CheckpointPage", vec![checkpoint_page()]),
+        Golden::of("Latch", vec![Latch { why: "why".into(), at: AT }]),
         Golden::of("Accrued", vec![Accrued::default(), accrued]),
         Golden::of("Payout", payouts()),
         Golden::of("SetupMark", [false, true].map(|skipped| SetupMark { skipped, at: AT, by: user_id().to_string() }).to_vec()),

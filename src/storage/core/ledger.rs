@@ -1,33 +1,87 @@
 //! Postings and balances. A balance changes only together with the posting that says why, and every commit that posts checks that its books still sum to
-//! zero.
+//! zero. What does not add up stops its transaction and latches payouts off (`latched`).
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
-use super::tables::{ACCRUED, BALANCES, POSTINGS};
+use super::tables::{ACCRUED, BALANCES, BOOK_SUMS, LEDGER_LATCH, POSTINGS};
+use super::{alerts, audit, statements};
+use crate::domain::alert::Severity;
+use crate::domain::audit::Act;
 use crate::domain::credits::Epoch;
 use crate::domain::ids::NodeIndex;
-use crate::domain::ledger::{Account, Balances, Book, Broken, Entry, Posting, Settlement};
-use crate::domain::money::{Currency, Pico, Units};
-use crate::domain::time::Now;
+use crate::domain::ledger::{Account, Book, Entry, Posting, Settlement};
+use crate::domain::money::{Currency, Overflow, Pico, Units};
+use crate::domain::time::{Now, Timestamp};
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, WriteTx};
 
-/// The balance of one account of one book.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Balance(pub Units);
+/// Said twice, so that a balance that changed without a posting is seen by the next one: `units` = `credited` - `debited`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Balance {
+    pub units: Units,
+    /// All that was ever added, >= 0.
+    pub credited: Units,
+    /// All that was ever taken, >= 0.
+    pub debited: Units,
+}
+
+impl Balance {
+    /// A balance whose turnover nobody counted.
+    pub fn carried_over(units: Units) -> Result<Balance, Overflow> {
+        Balance::default().moved(units)
+    }
+
+    /// After `amount` was added, or taken when it is negative.
+    pub fn moved(self, amount: Units) -> Result<Balance, Overflow> {
+        let units = self.units.plus(amount)?;
+        Ok(if amount < Units::ZERO {
+            Balance { units, debited: self.debited.plus(amount.negated()?)?, ..self }
+        } else {
+            Balance { units, credited: self.credited.plus(amount)?, ..self }
+        })
+    }
+
+    pub fn is_whole(&self) -> bool {
+        self.credited.minus(self.debited) == Ok(self.units)
+    }
+}
+
+/// Turnover of all accounts of a book: what was added anywhere was taken somewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct BookSum {
+    pub credited: Units,
+    pub debited: Units,
+}
+
+/// Why payouts are latched off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Latch {
+    pub why: String,
+    pub at: Timestamp,
+}
 
 /// How far a node's accruals are posted, and what stayed below a unit.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Accrued {
-    /// Everything up to this epoch is posted.
+    /// Where the contiguous ranges of the node begin: when it was made, or where an earlier release, which left ranges out, had come to.
+    pub from: Epoch,
+    /// Everything up to this epoch was looked at: its whole units are posted, the rest is in `remainders`.
     pub through: Epoch,
     /// By currency; 0 <= remainder < one unit.
     pub remainders: Vec<(Currency, Pico)>,
+    /// By currency, the end of the last range that has an entry: the next entry's range begins there.
+    pub posted: Vec<(Currency, Epoch)>,
 }
 
 impl Accrued {
+    /// Nothing up to and with `epoch` is the node's.
+    pub fn since(epoch: Epoch) -> Accrued {
+        Accrued { from: epoch, through: epoch, ..Accrued::default() }
+    }
+
     pub fn remainder(&self, currency: Currency) -> Pico {
         self.remainders.iter().find(|(c, _)| *c == currency).map_or(Pico::ZERO, |(_, r)| *r)
     }
@@ -38,45 +92,103 @@ impl Accrued {
             self.remainders.push((currency, remainder));
         }
     }
+
+    /// Where the next entry's range begins.
+    pub fn posted(&self, currency: Currency) -> Epoch {
+        self.posted.iter().find(|(c, _)| *c == currency).map_or(self.from, |(_, end)| *end)
+    }
+
+    pub fn set_posted(&mut self, currency: Currency, end: Epoch) {
+        self.posted.retain(|(c, _)| *c != currency);
+        self.posted.push((currency, end));
+    }
 }
 
-fn key(book: Book, account: Account) -> [u8; 7] {
+pub(crate) fn key(book: Book, account: Account) -> [u8; 7] {
     let ([a, b], [c, d, e, f, g]) = (book.key(), account.key());
     [a, b, c, d, e, f, g]
 }
 
-fn split(key: [u8; 7]) -> Option<(Book, Account)> {
+pub(super) fn split(key: [u8; 7]) -> Option<(Book, Account)> {
     let [a, b, c, d, e, f, g] = key;
     Some((Book::from_key([a, b])?, Account::from_key([c, d, e, f, g])?))
 }
 
-fn broken(why: &Broken) -> TxError {
-    TxError::Fault(Fault::Invariant(why.to_string()))
-}
-
 pub fn balance(read: &impl Read, book: Book, account: Account) -> Result<Units, Fault> {
-    Ok(read.get(BALANCES, &key(book, account))?.map_or(Units::ZERO, |b| b.0))
+    Ok(read.get(BALANCES, &key(book, account))?.map_or(Units::ZERO, |b| b.units))
 }
 
-/// Writes one balanced entry; the zero sum of the book follows from each entry's, which is checked here.
+/// Writes one balanced entry. Its lines sum to zero, the balances it touches must be what was ever added and taken, and the turnover of its book must be even
+/// before and after: otherwise nothing of the transaction is written, an alert is raised, and payouts are latched off.
 pub fn post(tx: &mut WriteTx<'_>, entry: Entry, now: Now) -> Result<(), TxError> {
-    let mut before = Vec::new();
+    let broken = |why: &dyn std::fmt::Display| TxError::Fault(Fault::Books { why: why.to_string(), now });
+    let overflow = |why: Overflow| broken(&why);
+    let mut before = BTreeMap::new();
     for line in &entry.lines {
-        before.push((line.account, balance(tx, entry.book, line.account)?));
+        let balance = tx.get(BALANCES, &key(entry.book, line.account))?.unwrap_or_default();
+        if !balance.is_whole() {
+            return Err(broken(&format!("{:?} of the {} book is not what was added and taken", line.account, entry.book)));
+        }
+        before.insert(line.account, balance);
     }
-    let of = |account| before.iter().find(|(a, _)| *a == account).map_or(Units::ZERO, |(_, units)| *units);
-    for (account, units) in entry.apply(of).map_err(|why| broken(&why))? {
-        tx.put(BALANCES, &key(entry.book, account), &Balance(units))?;
+    let of = |account| before.get(&account).copied().unwrap_or_default();
+    let after = entry.apply(|account| of(account).units).map_err(|why| broken(&why))?;
+    let mut sum = tx.get(BOOK_SUMS, &entry.book.key())?.unwrap_or_default();
+    for (line, (account, _)) in entry.lines.iter().zip(&after) {
+        let (old, new) = (of(*account), of(*account).moved(line.amount).map_err(overflow)?);
+        sum.credited = new.credited.minus(old.credited).and_then(|more| sum.credited.plus(more)).map_err(overflow)?;
+        sum.debited = new.debited.minus(old.debited).and_then(|more| sum.debited.plus(more)).map_err(overflow)?;
+        tx.put(BALANCES, &key(entry.book, *account), &new)?;
     }
+    if sum.credited != sum.debited {
+        return Err(broken(&format!("the {} book does not sum to zero", entry.book)));
+    }
+    tx.put(BOOK_SUMS, &entry.book.key(), &sum)?;
     let seq = tx.last(POSTINGS)?.map_or(1, |(seq, _)| seq + 1);
-    tx.put(POSTINGS, &seq, &Posting { seq, at: now.wall, entry })
+    let posting = Posting { seq, at: now.wall, entry };
+    statements::add(tx, &posting)?;
+    tx.put(POSTINGS, &seq, &posting)
+}
+
+const ROW: &str = "latch";
+pub const ALERT: &str = "ledger_broken";
+
+/// Why no payout may be planned, signed or sent: the books did not add up, and nobody has checked them since.
+pub fn latched(read: &impl Read) -> Result<Option<String>, Fault> {
+    Ok(latch(read)?.map(|latch| latch.why))
+}
+
+pub fn latch(read: &impl Read) -> Result<Option<Latch>, Fault> {
+    read.get(LEDGER_LATCH, &ROW.to_owned())
+}
+
+/// The first reason stays.
+pub fn set_latch(tx: &mut WriteTx<'_>, why: &str, now: Now) -> Result<(), TxError> {
+    let at = now.wall;
+    if latch(tx)?.is_some() {
+        return Ok(());
+    }
+    tx.put(LEDGER_LATCH, &ROW.to_owned(), &Latch { why: why.to_owned(), at })?;
+    alerts::raise(tx, ALERT, "", Severity::Critical, &format!("the books do not add up, and payouts are stopped: {why}"), at)?;
+    audit::append(tx, Act::system(now).draft("ledger.latch", "").because(why))
+}
+
+/// After a check that found everything good. False when the latch is another one by now.
+pub fn clear_latch(tx: &mut WriteTx<'_>, act: &Act, of: &Latch) -> Result<bool, TxError> {
+    if latch(tx)?.as_ref() != Some(of) {
+        return Ok(false);
+    }
+    tx.delete(LEDGER_LATCH, &ROW.to_owned())?;
+    alerts::resolve(tx, ALERT, "", act.now.wall)?;
+    audit::append(tx, act.draft("ledger.unlatch", "").because(of.why.clone()))?;
+    Ok(true)
 }
 
 /// Every balance that is kept.
 pub fn balances(read: &impl Read) -> Result<Vec<(Book, Account, Units)>, Fault> {
     let mut all = Vec::new();
     read.for_each(BALANCES, .., |key, balance| {
-        all.extend(split(key).map(|(book, account)| (book, account, balance.0)));
+        all.extend(split(key).map(|(book, account)| (book, account, balance.units)));
         ControlFlow::Continue(())
     })?;
     Ok(all)
@@ -130,10 +242,7 @@ fn page_of_all(read: &impl Read, offset: usize, limit: usize) -> Result<(Vec<Pos
 }
 
 fn touches(posting: &Posting, node: NodeIndex) -> bool {
-    posting.entry.lines.iter().any(|line| match line.account {
-        Account::NodePayable(n) | Account::NodeReserved(n) | Account::NodePaid(n) | Account::Forfeited(n) => n == node,
-        Account::PoolExpense(_) | Account::Adjustment | Account::Unexplained => false,
-    })
+    posting.entry.lines.iter().any(|line| line.account.node() == Some(node))
 }
 
 pub fn accrued(read: &impl Read, node: NodeIndex) -> Result<Accrued, Fault> {
@@ -142,42 +251,4 @@ pub fn accrued(read: &impl Read, node: NodeIndex) -> Result<Accrued, Fault> {
 
 pub fn put_accrued(tx: &mut WriteTx<'_>, node: NodeIndex, accrued: &Accrued) -> Result<(), TxError> {
     tx.put(ACCRUED, &node.0, accrued)
-}
-
-/// Replays every posting: the books balance, the stored balances are theirs, and the accrued ranges of each node are contiguous. The number of
-/// postings, or what is wrong.
-pub fn verify(read: &impl Read) -> Result<Result<u64, String>, Fault> {
-    use crate::domain::ledger::Cause;
-    use std::collections::BTreeMap;
-
-    let mut replayed = Balances::default();
-    let mut through: BTreeMap<(Book, NodeIndex), Epoch> = BTreeMap::new();
-    let (mut count, mut wrong) = (0, None);
-    read.for_each(POSTINGS, .., |seq, posting| {
-        count += 1;
-        if seq != count || posting.seq != count {
-            wrong = Some(format!("posting {count} is missing"));
-        } else if let Err(why) = replayed.post(&posting.entry) {
-            wrong = Some(format!("posting {seq}: {why}"));
-        } else if let Cause::Accrual { node, after, through: end } = posting.entry.cause {
-            let before = through.insert((posting.entry.book, node), end);
-            if before.is_some_and(|before| before > after) || end <= after {
-                wrong = Some(format!("posting {seq}: its epochs overlap an earlier posting of the node"));
-            }
-        }
-        if wrong.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
-    if wrong.is_none()
-        && let Err(why) = replayed.check()
-    {
-        wrong = Some(why.to_string());
-    }
-    if wrong.is_none() {
-        let stored: BTreeMap<_, _> = balances(read)?.into_iter().map(|(book, account, units)| ((book, account), units)).collect();
-        let differs = replayed.iter().any(|(book, account, units)| stored.get(&(book, account)) != Some(&units));
-        if differs || stored.len() != replayed.iter().count() {
-            wrong = Some("the stored balances are not what the postings add up to".into());
-        }
-    }
-    Ok(wrong.map_or(Ok(count), Err))
 }

@@ -147,7 +147,7 @@ pub(super) fn insert(tx: &mut WriteTx<'_>, act: &Act, id: &NodeId, pool: Option<
     };
     // Nothing of the epochs that are closed already is this node's; by the heads, because the clock may be wrong.
     let through = epochs::last(tx)?.map(|head| head.epoch).unwrap_or_default();
-    ledger::put_accrued(tx, node.index, &Accrued { through, remainders: Vec::new() })?;
+    ledger::put_accrued(tx, node.index, &Accrued::since(through))?;
     tx.put(NODES, &node.index.0, &node)?;
     tx.put(NODE_IDS, &id.as_str().to_owned(), &Index(node.index.0))?;
     tx.put(NODE_NAMES, &name_key(pool, &node.name), &Index(node.index.0))?;

@@ -80,9 +80,6 @@ pub fn step(tx: &mut WriteTx<'_>, before: Option<&Payout>, payout: &Payout, entr
     if tx.get(PAYOUTS, &payout.seq)?.as_ref() != before {
         return Err(Refusal::PayoutMoved.into());
     }
-    if let Some(entry) = entry {
-        ledger::post(tx, entry, now)?;
-    }
     let index = Index64(payout.seq);
     if before.is_none() {
         tx.put(PAYOUT_IDS, &payout.id.as_str().to_owned(), &index)?;
@@ -92,6 +89,10 @@ pub fn step(tx: &mut WriteTx<'_>, before: Option<&Payout>, payout: &Payout, entr
     }
     claim_txids(tx, payout)?;
     tx.put(PAYOUTS, &payout.seq, payout)?;
+    // After the payout: the statement of its month takes the fees from it.
+    if let Some(entry) = entry {
+        ledger::post(tx, entry, now)?;
+    }
     if let Some((kind, detail)) = told(before, payout) {
         node_events::append(tx, payout.node, NodeEvent::by(&Act::system(now), kind, detail))?;
     }

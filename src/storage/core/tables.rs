@@ -20,6 +20,7 @@ use crate::domain::payout::Payout;
 use crate::domain::pool::{Membership, Pool};
 use crate::domain::session::{KnownNetworks, Session};
 use crate::domain::setup::SetupMark;
+use crate::domain::statement::Totals;
 use crate::domain::threshold::ThresholdSet;
 use crate::domain::user::User;
 use crate::domain::wallet::{UnknownTransfer, WalletRow};
@@ -27,7 +28,8 @@ use crate::record;
 use crate::storage::migrate;
 use crate::storage::table::Table;
 
-use super::ledger::{Accrued, Balance};
+use super::checkpoints::{Checkpoint, CheckpointPage};
+use super::ledger::{Accrued, Balance, BookSum, Latch};
 use super::meta::{Counters, StoreMeta};
 use super::money::{Approval, Skipped};
 use super::node_events::Silent;
@@ -106,6 +108,16 @@ pub const EPOCHS: Table<u32, Head> = Table::new("epochs");
 pub const POSTINGS: Table<u64, Posting> = Table::new("postings");
 /// (book, account) -> balance.
 pub const BALANCES: Table<[u8; 7], Balance> = Table::new("balances");
+/// Book -> turnover of all its accounts.
+pub const BOOK_SUMS: Table<[u8; 2], BookSum> = Table::new("book_sums");
+/// (book, month, node index) -> what the month moved for the node.
+pub const MONTHLY: Table<[u8; 10], Totals> = Table::new("monthly");
+/// Month -> where the ledger was closed after it.
+pub const CHECKPOINTS: Table<u32, Checkpoint> = Table::new("checkpoints");
+/// (month of a checkpoint, page) -> closing balances.
+pub const CHECKPOINT_PAGES: Table<(u32, u32), CheckpointPage> = Table::new("checkpoint_pages");
+/// One row while payouts are latched off.
+pub const LEDGER_LATCH: Table<String, Latch> = Table::new("ledger_latch");
 /// Node index -> how far its accruals are posted.
 pub const ACCRUED: Table<u32, Accrued> = Table::new("accrued");
 /// By sequence, from 1.
@@ -164,8 +176,13 @@ record! {
     Index64 = 1,
     Head = 1,
     Posting = 1,
-    Balance = 1,
-    Accrued = 1,
+    Balance = 2 from migrate::balance,
+    BookSum = 1,
+    Totals = 1,
+    Checkpoint = 1,
+    CheckpointPage = 1,
+    Latch = 1,
+    Accrued = 2 from migrate::accrued,
     Payout = 2 from migrate::payout,
     SealedAddress = 1,
     SetupMark = 1,
@@ -241,4 +258,9 @@ pub const ALL: &[&str] = &[
     WALLETS.name,
     UNKNOWN_TRANSFERS.name,
     APPROVALS.name,
+    BOOK_SUMS.name,
+    MONTHLY.name,
+    CHECKPOINTS.name,
+    CHECKPOINT_PAGES.name,
+    LEDGER_LATCH.name,
 ];

@@ -31,8 +31,20 @@ export function causeText(cause: Posting['cause']): string {
       return `Adjustment: ${cause.reason}`;
     case 'forfeiture':
       return `Forfeited: ${cause.reason}`;
+    case 'reward':
+      return `Reward: ${cause.reason}`;
+    case 'unexplained':
+      return 'Left the wallet without a payout';
+    case 'go_live':
+      return 'Not owed: accrued in the dry run';
   }
 }
+
+/** The last `count` months in UTC as the API names them, the present one first. */
+export const lastMonths = (nowMs: number, count: number): string[] => {
+  const now = new Date(nowMs);
+  return Array.from({ length: count }, (_, back) => new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() - back)).toISOString().slice(0, 7));
+};
 
 /** Sum of decimal texts, exact: the ledger's amounts never pass through a float. */
 export function sumOf(amounts: readonly string[]): string {

@@ -195,6 +195,9 @@ export const personExportPath = (id: string): string => `${BASE}/privacy/export/
 /** The audit log as a file, oldest entry first. `query` filters it as the page does. */
 export const auditExportPath = (format: 'csv' | 'jsonl', query: string): string => `${BASE}/audit/export?format=${format}&${query}`;
 
+/** The statements of a month as a file. */
+export const statementsPath = (month: string): string => `${BASE}/ledger/statements?format=csv&month=${month}`;
+
 /** Of a node or of a pool. */
 const thresholdsOf = (id: string) => (id.startsWith('pool_') ? '/nodes/pools/{pool_id}/thresholds' : '/nodes/{id}/resources/thresholds');
 
@@ -316,6 +319,11 @@ export const api = {
   processPayouts: () => send('POST', '/payouts/process'),
   ledger: (query: QueryOf<Get<'/ledger'>>, signal?: AbortSignal) => get('/ledger', { query, signal }),
   balances: (signal?: AbortSignal) => get('/ledger/balances', { signal }),
+  statements: (month: string, signal?: AbortSignal) => get('/ledger/statements', { query: { month, limit: PAGE_LIMIT }, signal }),
+  nodeStatements: (id: string, signal?: AbortSignal) => get('/nodes/{id}/statements', { id, query: { limit: 12 }, signal }),
+  checkLedger: () => send('POST', '/ledger/check'),
+  adjust: (body: Body<Operation<'/ledger/adjustments', 'post'>>) => send('POST', '/ledger/adjustments', { body }),
+  reward: (id: string, body: Body<Operation<'/pools/{id}/rewards', 'post'>>) => send('POST', '/pools/{id}/rewards', { id, body }),
   payoutAddress: (id: string, signal?: AbortSignal) => get('/nodes/{id}/payout-address', { id, signal }),
   setPayoutAddress: (id: string, address: string) => send('PUT', '/nodes/{id}/payout-address', { id, body: { address } }),
 };
