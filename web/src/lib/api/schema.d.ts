@@ -749,6 +749,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/ledger/adjustments": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Correct what a node is owed
+         * @description Posted at once, in one book. What would take more than the free balance is refused (422 `AdjustmentTooLarge`, which names it). What the node has earned and is not posted yet does not count.
+         *     For people whose session was confirmed within the last minutes (`FreshFactorNeeded`), never for programs.
+         */
+        post: operations["post_ledger_adjustments"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/ledger/balances": {
         parameters: {
             query?: never;
@@ -758,6 +779,48 @@ export interface paths {
         };
         /** Balances of every account, by book */
         get: operations["get_ledger_balances"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/ledger/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Check the books
+         * @description Replays every posting, as `verify --full` does, and compares all that is kept beside them. When everything adds up, payouts that books had stopped may go on. When something does not,
+         *     they are stopped.
+         */
+        post: operations["post_ledger_check"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/ledger/statements": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Statements of all nodes for a month
+         * @description Of every node that was owed something or moved something. As CSV it is the whole month, whatever the page; names that a spreadsheet would take for a formula begin with an apostrophe there, amounts
+         *     are numbers. The file is recorded in the audit log. An answer that breaks off was not complete.
+         */
+        get: operations["get_ledger_statements"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1458,6 +1521,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/nodes/{id}/statements": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Statements of a node
+         * @description One for each month since it was made, newest first; the present month is as it is so far.
+         */
+        get: operations["get_nodes_id_statements"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/nodes/{id}/stop": {
         parameters: {
             query?: never;
@@ -1594,6 +1677,29 @@ export interface paths {
         put?: never;
         /** Put a node into a pool (flat) */
         post: operations["post_pools_id_join"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/pools/{id}/rewards": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Give an amount to a pool's members
+         * @description One entry from the pool's expense to what its members are owed: those that are in service now, equally or by what the pool paid for their work in a period (as it was posted, by the day). What
+         *     whole units leave over goes to the largest fractions, the older node first. Posted in the live book and in the simulated one, as work is: the dry run shows what
+         *     would be owed. `dry_run` says who would get how much and posts nothing. Without members or credits it is refused (422 `NoMembers`, `NoCredits`). For people whose session was confirmed within the last
+         *     minutes (`FreshFactorNeeded`), never for programs.
+         */
+        post: operations["post_pools_id_rewards"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2261,6 +2367,22 @@ export interface components {
             cooling_down: boolean;
             currency: components["schemas"]["Currency"];
         };
+        AdjustmentRequest: {
+            /**
+             * Format: decimal
+             * @description Number or string, exact: more than nothing is owed more, less is owed less.
+             * @example -1.5
+             */
+            amount: string;
+            currency: components["schemas"]["Currency"];
+            node_id: string;
+            /**
+             * @description Kept in the ledger in clear for good: name no people, no erasure reaches it.
+             * @example power cut on 3 September, by agreement
+             */
+            reason: string;
+            settlement?: components["schemas"]["Settlement"] | null;
+        };
         AlertDetail: components["schemas"]["AlertView"] & {
             /** @description In order of time; the first step and the newest 49 are kept. */
             history: components["schemas"]["AlertStep"][];
@@ -2522,6 +2644,8 @@ export interface components {
         };
         Balances: {
             books: components["schemas"]["BookView"][];
+            /** @description Why no payout goes out: the books did not add up, and nobody has checked them since (`POST /ledger/check`). */
+            latched?: string | null;
         };
         /** @description One currency under one settlement. */
         BookView: {
@@ -2564,6 +2688,28 @@ export interface components {
             kind: "forfeiture";
             node_id: string;
             reason: string;
+        } | {
+            by: string;
+            /** @description Of the work whose credits it was split by. */
+            from?: string | null;
+            /** @enum {string} */
+            kind: "reward";
+            pool_id: string;
+            reason: string;
+            split: components["schemas"]["RewardSplit"];
+            to?: string | null;
+        } | {
+            /** @enum {string} */
+            kind: "unexplained";
+            /** @description Whose address it went to, when it is a node's. */
+            node_id?: string | null;
+            txid: string;
+        } | {
+            by: string;
+            from: string;
+            /** @enum {string} */
+            kind: "go_live";
+            node_id: string;
         };
         /** @description The certificate that browsers are shown. */
         CertificateAbout: {
@@ -3350,6 +3496,18 @@ export interface components {
             score: string;
             state: components["schemas"]["ScoreState"];
         };
+        /** @description What a check of the books found. */
+        LedgerCheck: {
+            /** @description Why payouts are stopped; null when they are not, or no longer. */
+            latched?: string | null;
+            /**
+             * Format: uint64
+             * @description Postings that were replayed.
+             */
+            postings: number;
+            /** @description What does not add up; null when everything does. */
+            wrong?: string | null;
+        };
         /** @description The licences of what the binary is made of. */
         Licences: {
             /** @description Locked packages whose code is in no binary: tools of the build, tests, other systems. */
@@ -3944,7 +4102,7 @@ export interface components {
          * @description New kinds go to the end: stored records name a kind by its place.
          * @enum {string}
          */
-        NodeEventKind: "created" | "enrolled" | "reenrolled" | "renamed" | "moved_pool" | "maintenance_set" | "started" | "stopped" | "unreachable" | "back" | "fingerprint_drift" | "fingerprint_accepted" | "address_changed" | "payout_paid" | "payout_failed" | "payout_review" | "deleted" | "alert_raised" | "alert_changed" | "alert_acknowledged" | "alert_resolved" | "hardware_changed" | "configured" | "thresholds_set" | "allocated" | "released" | "commanded" | "command_done" | "command_failed" | "command_expired" | "final_payout";
+        NodeEventKind: "created" | "enrolled" | "reenrolled" | "renamed" | "moved_pool" | "maintenance_set" | "started" | "stopped" | "unreachable" | "back" | "fingerprint_drift" | "fingerprint_accepted" | "address_changed" | "payout_paid" | "payout_failed" | "payout_review" | "deleted" | "alert_raised" | "alert_changed" | "alert_acknowledged" | "alert_resolved" | "hardware_changed" | "configured" | "thresholds_set" | "allocated" | "released" | "commanded" | "command_done" | "command_failed" | "command_expired" | "final_payout" | "adjusted" | "rewarded";
         NodeEventList: {
             /** @description Newest first; of one node the newest 1000 are kept. */
             events: components["schemas"]["NodeEvent"][];
@@ -4734,6 +4892,61 @@ export interface components {
             /** @description When the node was last heard, while that is longer ago than three slots. */
             stale_since?: string | null;
         };
+        RewardRequest: {
+            /**
+             * Format: decimal
+             * @description Number or string, exact.
+             * @example 100
+             */
+            amount: string;
+            currency: components["schemas"]["Currency"];
+            /**
+             * @description Only say who would get how much.
+             * @default false
+             */
+            dry_run?: boolean;
+            /**
+             * Format: date-time
+             * @description Of the work whose credits it is split by; absent: the last whole month, in UTC.
+             * @example 2026-08-01T00:00:00Z
+             */
+            from?: string | null;
+            /**
+             * @description Kept in the ledger in clear for good: name no people, no erasure reaches it.
+             * @example bonus for August
+             */
+            reason: string;
+            split: components["schemas"]["RewardSplit"];
+            /**
+             * Format: date-time
+             * @description Where that ends.
+             * @example 2026-09-01T00:00:00Z
+             */
+            to?: string | null;
+        };
+        RewardShare: {
+            amount: string;
+            name: string;
+            node_id: string;
+        };
+        /**
+         * @description By what a reward is split.
+         * @enum {string}
+         */
+        RewardSplit: "credits" | "equal";
+        /** @description Who gets how much. */
+        RewardView: {
+            /** @example 100 */
+            amount: string;
+            currency: components["schemas"]["Currency"];
+            /** @description Of the work whose credits it is split by. */
+            from?: string | null;
+            /** @description False: nothing was posted. */
+            posted: boolean;
+            shares: components["schemas"]["RewardShare"][];
+            split: components["schemas"]["RewardSplit"];
+            to?: string | null;
+        };
         /**
          * @description Ordered: each role may do what those before it may.
          * @enum {string}
@@ -4998,6 +5211,46 @@ export interface components {
          * @enum {string}
          */
         SourceName: "automatic" | "manual" | "final" | "batch" | "schedule";
+        /** @description One month of one node in one book. opening + earned + rewards + adjustments - paid - forfeited - (what `reserved` grew by) = closing. */
+        Statement: {
+            /** @description Can be negative. */
+            adjustments: string;
+            /** @description Owed and free when the month ended, or now; below zero when more left the wallet for it than was owed. */
+            closing: string;
+            /** @description What the pool kept of its price for the same operational time (cost per hour less reward per hour), floored to the smallest unit once. Owed to nobody, and in no sum. */
+            commission: string;
+            currency: components["schemas"]["Currency"];
+            /** @description By work whose last epoch is in the month; what was held while a score was pending belongs to the month that decided it. */
+            earned: string;
+            /**
+             * Format: uint64
+             * @description Network fees of its payouts, in sun: the operator's expense.
+             */
+            fees_sun: number;
+            forfeited: string;
+            /** @example 2026-09 */
+            month: string;
+            name: string;
+            node_id: string;
+            /** @description Owed and free when the month began: carried over. */
+            opening: string;
+            /** @description What left for the node, transfers that nobody had planned among it. */
+            paid: string;
+            /** @description Promised to payouts when the month ended. */
+            reserved: string;
+            /** @description What that grew by over the month; can be negative. */
+            reserved_change: string;
+            rewards: string;
+            settlement: components["schemas"]["Settlement"];
+            /** @description Of `paid`: what nobody had planned. */
+            unplanned: string;
+        };
+        /** @enum {string} */
+        StatementFormat: "json" | "csv";
+        StatementList: {
+            pagination: components["schemas"]["Pagination"];
+            statements: components["schemas"]["Statement"][];
+        };
         /**
          * @description In the order in which they are shown.
          * @enum {string}
@@ -8319,6 +8572,89 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    post_ledger_adjustments: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "amount": "-1.5",
+                 *       "currency": "USDT",
+                 *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                 *       "reason": "power cut on 3 September, by agreement",
+                 *       "settlement": "live"
+                 *     }
+                 */
+                "application/json": components["schemas"]["AdjustmentRequest"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "at": "2026-09-21T14:13:20Z",
+                     *       "cause": {
+                     *         "after": 1,
+                     *         "kind": "accrual",
+                     *         "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "through": 1
+                     *       },
+                     *       "currency": "USDT",
+                     *       "lines": [
+                     *         {
+                     *           "account": "text",
+                     *           "amount": "0.05",
+                     *           "name": "attic-pi"
+                     *         }
+                     *       ],
+                     *       "seq": 1,
+                     *       "settlement": "live"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PostingView"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     get_ledger_balances: {
         parameters: {
             query?: never;
@@ -8349,7 +8685,8 @@ export interface operations {
                      *           "settlement": "live",
                      *           "sum": "0.05"
                      *         }
-                     *       ]
+                     *       ],
+                     *       "latched": "text"
                      *     }
                      */
                     "application/json": components["schemas"]["Balances"];
@@ -8362,6 +8699,125 @@ export interface operations {
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
+        };
+    };
+    post_ledger_check: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "latched": "text",
+                     *       "postings": 1,
+                     *       "wrong": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["LedgerCheck"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_ledger_statements: {
+        parameters: {
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
+                /**
+                 * @description A month in UTC. Of all nodes, the present one when absent; of one node, every month.
+                 * @example 2026-09
+                 */
+                month?: string;
+                /** @description The one in force when absent. */
+                settlement?: components["schemas"]["Settlement"];
+                /** @description `USDT` when absent. */
+                currency?: components["schemas"]["Currency"];
+                /** @description `json`, the default: one page. `csv`: every node as a file. */
+                format?: components["schemas"]["StatementFormat"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       },
+                     *       "statements": [
+                     *         {
+                     *           "adjustments": "text",
+                     *           "closing": "text",
+                     *           "commission": "text",
+                     *           "currency": "USDT",
+                     *           "earned": "text",
+                     *           "fees_sun": 1,
+                     *           "forfeited": "text",
+                     *           "month": "2026-09",
+                     *           "name": "attic-pi",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "opening": "text",
+                     *           "paid": "0.05",
+                     *           "reserved": "0.05",
+                     *           "reserved_change": "text",
+                     *           "rewards": "text",
+                     *           "settlement": "live",
+                     *           "unplanned": "text"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["StatementList"];
+                    "text/csv": string;
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            /** @description other exports are running */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
         };
     };
     get_licences: {
@@ -12661,6 +13117,82 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    get_nodes_id_statements: {
+        parameters: {
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
+                /**
+                 * @description A month in UTC. Of all nodes, the present one when absent; of one node, every month.
+                 * @example 2026-09
+                 */
+                month?: string;
+                /** @description The one in force when absent. */
+                settlement?: components["schemas"]["Settlement"];
+                /** @description `USDT` when absent. */
+                currency?: components["schemas"]["Currency"];
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       },
+                     *       "statements": [
+                     *         {
+                     *           "adjustments": "text",
+                     *           "closing": "text",
+                     *           "commission": "text",
+                     *           "currency": "USDT",
+                     *           "earned": "text",
+                     *           "fees_sun": 1,
+                     *           "forfeited": "text",
+                     *           "month": "2026-09",
+                     *           "name": "attic-pi",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "opening": "text",
+                     *           "paid": "0.05",
+                     *           "reserved": "0.05",
+                     *           "reserved_change": "text",
+                     *           "rewards": "text",
+                     *           "settlement": "live",
+                     *           "unplanned": "text"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["StatementList"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     post_nodes_id_stop: {
         parameters: {
             query?: never;
@@ -13325,6 +13857,81 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["Node"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_pools_id_rewards: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "amount": "100",
+                 *       "currency": "USDT",
+                 *       "dry_run": false,
+                 *       "from": "2026-08-01T00:00:00Z",
+                 *       "reason": "bonus for August",
+                 *       "split": "credits",
+                 *       "to": "2026-09-01T00:00:00Z"
+                 *     }
+                 */
+                "application/json": components["schemas"]["RewardRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "amount": "100",
+                     *       "currency": "USDT",
+                     *       "from": "2026-09-21T14:13:20Z",
+                     *       "posted": false,
+                     *       "shares": [
+                     *         {
+                     *           "amount": "0.05",
+                     *           "name": "attic-pi",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f"
+                     *         }
+                     *       ],
+                     *       "split": "credits",
+                     *       "to": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["RewardView"];
                 };
             };
             400: components["responses"]["Malformed"];
