@@ -175,7 +175,8 @@ impl Memory {
     }
 
     fn sum(&self, now_ms: i64, counts: impl Fn(&Spent) -> bool) -> u64 {
-        let since = now_ms.max(self.latest_ms).saturating_sub(DAY_MS);
+        // Nothing in the window is older than a day before `latest_ms`, so a clock behind that counts all of it.
+        let since = now_ms.saturating_sub(DAY_MS);
         self.window.iter().filter(|spent| spent.at_ms > since && counts(spent)).fold(0, |sum, spent| sum.saturating_add(spent.amount))
     }
 }

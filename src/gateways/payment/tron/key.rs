@@ -70,6 +70,7 @@ impl Signature {
 mod tests {
     use super::*;
     use crate::crypto::unhex;
+    use crate::domain::address::LucidAddress;
     use serde_json::Value;
 
     fn vectors() -> Value {
@@ -108,7 +109,34 @@ mod tests {
             let signature = key.sign(&txid);
             assert_eq!(signature.0, bytes::<65>(&transaction["signature_tronweb_v27"]), "{}", transaction["name"]);
             assert_eq!(signature.signer(&txid), Some(key.address()));
+            assert_eq!(crate::crypto::sha256(&unhex(transaction["raw_data_hex"].as_str().unwrap()).unwrap()), txid);
+            if let Some(recovery) = transaction["recid"].as_u64() {
+                let mut counted_from_zero = signature.0;
+                counted_from_zero[64] -= RECOVERY_OFFSET;
+                assert_eq!(u64::from(counted_from_zero[64]), recovery);
+                assert_eq!(counted_from_zero, bytes::<65>(&transaction["signature_tronpy_v01"]));
+            }
         }
+    }
+
+    #[test]
+    fn addresses_of_both_kinds_are_judged_as_other_clients_do() {
+        let vectors = vectors();
+        let texts = |list: &Value| list.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect::<Vec<_>>();
+        for case in vectors["addresses"].as_array().unwrap() {
+            assert_eq!(TronAddress::parse(case["input"].as_str().unwrap()).is_ok(), case["valid"] == true, "{case}");
+        }
+        for account in vectors["accounts"].as_array().unwrap() {
+            let (tron, evm) = (account["address"].as_str().unwrap(), account["evm_hex_eip55"].as_str().unwrap());
+            assert_eq!(TronAddress::parse(tron).unwrap().bytes(), LucidAddress::parse(evm).unwrap().bytes());
+            assert_eq!(bytes::<21>(&account["address_hex"])[1..], *TronAddress::parse(tron).unwrap().bytes());
+        }
+        for network in ["mainnet", "nile", "shasta"] {
+            let network = &vectors["networks"][network];
+            assert_eq!(bytes::<21>(&network["usdt_hex"])[1..], *TronAddress::parse(network["usdt"].as_str().unwrap()).unwrap().bytes());
+        }
+        assert!(texts(&vectors["eip55"]["valid"]).iter().all(|text| LucidAddress::parse(text).is_ok()));
+        assert!(texts(&vectors["eip55"]["invalid"]).iter().all(|text| LucidAddress::parse(text).is_err()));
     }
 
     #[test]
