@@ -1,5 +1,7 @@
 //! The composition root: opens the store, wires the parts, spawns the cycles and the server, and drains them all at the end.
 
+mod paying;
+
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -16,6 +18,7 @@ use crate::api::certificates::{Files, hosts_of_machine};
 use crate::api::gateway_jwt::Gateway;
 use crate::api::health::External;
 use crate::api::hosts::Hosts;
+use crate::api::money::Payments;
 use crate::api::planes::{Plane, Separate};
 use crate::api::rates::Limits;
 use crate::api::server::{Door, Plain};
@@ -30,13 +33,13 @@ use crate::domain::enrolment::{DEFAULT_EXPIRY_SECONDS, EnrolmentTarget, NewToken
 use crate::domain::gateway::Expected;
 use crate::domain::guard::{self, GuardLimits};
 use crate::domain::ids::{EnrolmentId, PoolId};
-use crate::domain::ledger::Settlement;
 use crate::domain::money::Units;
 use crate::domain::pool::DEFAULT_POOL_ID;
 use crate::domain::poot::Params;
 use crate::domain::refusal::{FieldError, Refusal};
 use crate::domain::time::{Now, Timestamp};
-use crate::gateways::payment::{Gateways, PaymentGateway, Simulated};
+use crate::gateways::payment::PaymentGateway;
+use crate::gateways::payment::signer::SignerChild;
 use crate::host;
 use crate::jobs::{Context, Scheduler, Settings};
 use crate::live::{Current, Event, Events, Failures, Job, Money, Nudges};
@@ -44,6 +47,8 @@ use crate::logging;
 use crate::storage::core::{enrolment, pools, settings as core_settings};
 use crate::storage::fault::{Fault, OpenError, WriteError};
 use crate::storage::{Store, StoreOptions, setup_code};
+
+use paying::{Paying, payments};
 
 /// The last flush and the closing of the files get this long.
 const CLOSE: Duration = Duration::from_secs(5);
@@ -102,6 +107,8 @@ pub struct App {
     stop: watch::Sender<bool>,
     /// Shown once, when nobody has been set up yet.
     pub setup_code: Option<String>,
+    /// Ends with the manager.
+    _signer: Option<SignerChild>,
 }
 
 /// Where the time comes from: the machine, or a test.
@@ -128,13 +135,17 @@ fn mib(mib: u32) -> usize {
 }
 
 impl App {
-    /// Opens the store, makes what a new one needs, and wires the parts. Payouts are simulated.
+    /// Opens the store, makes what a new one needs, and wires the parts.
     pub async fn open(config: &Config, clock_of: ClockOf<'_>) -> Result<App, AppError> {
-        App::open_with(config, clock_of, Arc::new(Simulated)).await
+        App::open_paying(config, clock_of, Paying::simulated()).await
     }
 
     /// The same with another gateway for payouts.
     pub async fn open_with(config: &Config, clock_of: ClockOf<'_>, gateway: Arc<dyn PaymentGateway>) -> Result<App, AppError> {
+        App::open_paying(config, clock_of, Paying::only(gateway)).await
+    }
+
+    async fn open_paying(config: &Config, clock_of: ClockOf<'_>, paying: Paying) -> Result<App, AppError> {
         // The clock needs the store's highest time and a new store needs a time: a first look at the clock serves for that.
         let first_look = clock_of(config, Timestamp(0)).now();
         // A store after a power cut is repaired, one of an earlier release changed: both wait for the disk.
@@ -159,13 +170,15 @@ impl App {
         let (config, at_start) = in_force(config, at_start);
         let config = &config;
         let jobs = Current::new(settings(config)?);
-        let api = Current::new(api_settings(config, &jobs.get(), transport(config, &store)?));
+        let Paying { gateways, signer, child } = paying;
+        let payments = payments(config, &*gateways.current, jobs.get().guards.clone());
+        let api = Current::new(api_settings(config, &jobs.get(), transport(config, &store)?, payments));
         let reconfigure = Reconfigure { base: config.clone(), at_start, jobs: jobs.clone(), api: api.clone() };
         reconfigure.show(config);
         if config.listed.iter().any(|setting| setting.key == "log.level" && setting.origin == Origin::Stored) {
             logging::set_targets(config.log.level.0.clone());
         }
-        let failures = Failures::default();
+        let (failures, money) = (Failures::default(), Money::default());
         let parts = Parts {
             failures: failures.clone(),
             store: Arc::clone(&store),
@@ -175,6 +188,8 @@ impl App {
             settings: api,
             configuration: Arc::new(reconfigure),
             stopping,
+            money: money.clone(),
+            signer,
         };
         let agents_come_to = config.server.node_listen.unwrap_or(config.server.listen);
         let link_is_up = if agents_come_to.ip().is_loopback() { host::loopback_is_up } else { host::link_is_up };
@@ -182,8 +197,8 @@ impl App {
             store: Arc::clone(&store),
             clock: clock.clone(),
             settings: jobs,
-            gateways: Gateways::only(gateway),
-            money: Money::default(),
+            gateways,
+            money,
             events,
             nudges,
             failures,
@@ -196,7 +211,7 @@ impl App {
             (TlsMode::Off, _) | (TlsMode::Auto, true) => Plain::Everywhere,
         };
         let door = Door { tls: state.settings().transport.tls.clone(), plain, ..Door::default() };
-        Ok(App { store, clock, context, state, door, stop, setup_code })
+        Ok(App { store, clock, context, state, door, stop, setup_code, _signer: child })
     }
 
     /// Serves and runs the cycles until `shutdown`, then drains, flushes and closes.
@@ -407,9 +422,11 @@ impl Configuration for Reconfigure {
         let config = self.base.with_stored(&mixed).map_err(fields)?;
         let unusable = |error: AppError| vec![FieldError { field: String::new(), message: error.to_string() }];
         let jobs = settings(&config).map_err(unusable)?;
-        let present = self.api.get().transport.clone();
-        let transport = Transport { hosts: hosts(&config), ..present };
-        let api = ApiSettings { listed: self.views(&wanted, &at_start), ..api_settings(&config, &jobs, transport) };
+        let present = self.api.get();
+        let transport = Transport { hosts: hosts(&config), ..present.transport.clone() };
+        // The gateway is that of the start; its guards are settings.
+        let payments = Payments { guards: jobs.guards.clone(), ..present.payments.clone() };
+        let api = ApiSettings { listed: self.views(&wanted, &at_start), ..api_settings(&config, &jobs, transport, payments) };
         let (all_jobs, all_api, targets) = (self.jobs.clone(), self.api.clone(), config.log.level.0.clone());
         Ok(Box::new(move || {
             all_jobs.set(jobs);
@@ -483,7 +500,7 @@ fn transport(config: &Config, store: &Store) -> Result<Transport, AppError> {
     Ok(Transport { tls, hosts: hosts(config), separate: Separate { node: server.node_listen.is_some(), ops: server.ops_listen.is_some() } })
 }
 
-fn api_settings(config: &Config, settings: &Settings, transport: Transport) -> ApiSettings {
+fn api_settings(config: &Config, settings: &Settings, transport: Transport, payments: Payments) -> ApiSettings {
     ApiSettings {
         transport,
         public_url: config.server.agent_url(),
@@ -493,7 +510,8 @@ fn api_settings(config: &Config, settings: &Settings, transport: Transport) -> A
         raw_days: settings.raw_days,
         address_cooldown_hours: config.payout.address_cooldown_hours,
         poot: settings.params,
-        settlement: Settlement::Simulated,
+        settlement: payments.settlement,
+        payments,
         rates: rates(&config.limits),
         external: External {
             payment_service: config.tron_payment.url.is_some() || config.payout.gateway != config::Gateway::None,

@@ -43,6 +43,8 @@ pub mod maintenance;
 mod mend;
 pub mod metrics;
 pub mod middleware;
+pub mod money;
+pub mod money_live;
 pub mod node_actions;
 pub mod node_commands;
 pub mod node_departure;
@@ -58,6 +60,7 @@ pub mod page;
 pub mod parameters;
 pub mod passwords;
 mod patience;
+pub mod payout_decisions;
 pub mod payout_detail;
 pub mod payouts;
 pub mod people;
@@ -90,6 +93,7 @@ pub mod tokens;
 pub mod two_factor;
 mod unchecked;
 pub mod uptime;
+pub mod wallet;
 pub mod words;
 pub mod workload_view;
 
@@ -211,6 +215,22 @@ fn documented<R: Routes>() -> R {
         .routes(routes!(payouts::history))
         .routes(routes!(payout_detail::show))
         .routes(routes!(payouts::process))
+        .routes(routes!(payout_decisions::decide))
+        .routes(routes!(payout_decisions::hold))
+        .routes(routes!(payout_decisions::approvals, payout_decisions::approve))
+        .routes(routes!(money::show))
+        .routes(routes!(money::freeze))
+        .routes(routes!(money::unfreeze))
+        .routes(routes!(money::stop))
+        .routes(routes!(money::resume))
+        .routes(routes!(money::reconcile))
+        .routes(routes!(money::set_rate))
+        .routes(routes!(money_live::go_live))
+        .routes(routes!(money_live::unknown))
+        .routes(routes!(money_live::book))
+        .routes(routes!(wallet::show))
+        .routes(routes!(wallet::unlock))
+        .routes(routes!(wallet::lock))
         .routes(routes!(ledger::of_node))
         .routes(routes!(ledger::all))
         .routes(routes!(ledger::balances))

@@ -7,13 +7,17 @@ use super::auth::Caller;
 use super::error::{ApiError, ErrorBody};
 use super::json::{Json, Path};
 use super::payouts::{PayoutView, shows_address};
-use super::reads::Names;
+use super::money::WaitingView;
+use super::reads::{Names, Person};
 use super::state::AppState;
-use crate::domain::ids::PayoutId;
-use crate::domain::payout::{self, Attempt, AttemptState, Payout, Priority, Source};
+use crate::domain::audit::Actor;
+use crate::domain::ids::{PayoutId, UserId};
+use crate::domain::payout::{self, Attempt, AttemptState, Choice, Payout, Priority, Review, ReviewKind, STATEMENTS_NEEDED, Source};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::storage::core::payouts;
+use crate::storage::fault::Fault;
+use crate::storage::table::Snapshot;
 
 /// A payout, how it was tried, and what happened when.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -26,6 +30,36 @@ pub struct PayoutDetail {
     pub attempts_made: Vec<AttemptView>,
     /// In the order in which it happened.
     pub timeline: Vec<Moment>,
+    /// Why it waits for a person; null: it does not.
+    pub review: Option<ReviewView>,
+    /// What a person may choose now.
+    pub choices: Vec<Choice>,
+    /// Nothing of it can land, so it may be cancelled.
+    pub can_cancel: bool,
+    /// Why it was not signed by the last run; null: it was, or nobody has looked since the start.
+    pub waiting: Option<WaitingView>,
+}
+
+/// Why a payout waits for a person, and what is known.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct ReviewView {
+    pub kind: ReviewKind,
+    pub reason: String,
+    /// Oldest first.
+    pub evidence: Vec<String>,
+    pub since: String,
+    /// What an admin says paid it; it is being verified.
+    pub claimed_transaction: Option<String>,
+    /// Who stated that the service did not pay it.
+    pub statements: Vec<StatementView>,
+    pub statements_needed: usize,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct StatementView {
+    pub by: Option<Person>,
+    pub at: String,
+    pub text: String,
 }
 
 /// Who asked for it.
@@ -109,8 +143,13 @@ pub async fn show(State(state): State<AppState>, caller: Caller, Path(id): Path<
     let id = PayoutId::parse(&id).map_err(|_| Refusal::PayoutNotFound)?;
     let read = state.store.read()?;
     let payout = payouts::by_id(&read, &id)?.ok_or(Refusal::PayoutNotFound)?;
-    let view = PayoutView::new(&payout, &mut Names::new(&read), shows_address(&caller))?;
-    Ok(Json(PayoutDetail {
+    Ok(Json(detail(&state, &read, &payout, shows_address(&caller))?))
+}
+
+pub(super) fn detail(state: &AppState, read: &Snapshot, payout: &Payout, shows_address: bool) -> Result<PayoutDetail, ApiError> {
+    let mut names = Names::new(read);
+    let view = PayoutView::new(payout, &mut names, shows_address)?;
+    Ok(PayoutDetail {
         payout: view,
         source: match payout.source {
             Source::Automatic => SourceName::Automatic,
@@ -121,8 +160,32 @@ pub async fn show(State(state): State<AppState>, caller: Caller, Path(id): Path<
         },
         priority: payout.priority,
         attempts_made: payout.attempts.iter().map(attempt).collect(),
-        timeline: timeline(&payout),
-    }))
+        timeline: timeline(payout),
+        review: match &payout.review {
+            Some(of) => Some(review(of, &mut names)?),
+            None => None,
+        },
+        choices: payout.choices(),
+        can_cancel: payout.is_open() && payout.live_attempt().is_none(),
+        waiting: state.money.waiting(payout.seq).filter(|_| payout.is_open()).map(WaitingView::from),
+    })
+}
+
+fn review(review: &Review, names: &mut Names<'_>) -> Result<ReviewView, Fault> {
+    let person = |names: &mut Names<'_>, id: &UserId| names.person(&Actor::User(id.to_string()));
+    let mut statements = Vec::new();
+    for of in &review.statements {
+        statements.push(StatementView { by: person(names, &of.by)?, at: of.at.rfc3339(), text: of.text.clone() });
+    }
+    Ok(ReviewView {
+        kind: review.kind,
+        reason: review.reason.clone(),
+        evidence: review.evidence.clone(),
+        since: review.since.rfc3339(),
+        claimed_transaction: review.claim.as_ref().map(|claim| claim.txid.clone()),
+        statements,
+        statements_needed: STATEMENTS_NEEDED,
+    })
 }
 
 fn attempt(attempt: &Attempt) -> AttemptView {

@@ -25,7 +25,6 @@ const PLANNED: &[(HttpMethod, &str, &str, Scope, &str)] = &[
     (Post, "/nodes/payouts/batch", "payouts", Scope::PayoutBatch, "Pay several nodes"),
     (Get, "/nodes/payouts/schedule", "payouts", Scope::PayoutRead, "When nodes are paid"),
     (Post, "/nodes/payouts/schedule", "payouts", Scope::PayoutProcess, "Schedule payouts"),
-    (Get, "/wallet", "payouts", Scope::LedgerRead, "The wallet that pays"),
     (Get, "/replication", "operations", Scope::StorageRead, "State of the replication"),
     (Get, "/fleet/managers", "fleet", Scope::FleetRead, "The managers of the cluster"),
     (Get, "/fleet/nodes", "fleet", Scope::FleetRead, "The nodes of all managers"),

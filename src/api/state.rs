@@ -13,6 +13,7 @@ use super::gateway_jwt::Gateway;
 use super::health::External;
 use super::hosts::Hosts;
 use super::idempotency::InProgress;
+use super::money::Payments;
 use super::node_row::NodeRow;
 use super::passwords::{Attempts, Stretching};
 use super::planes::Separate;
@@ -20,6 +21,7 @@ use super::rates::{Limits, Rates};
 use super::reads::LONG_READS;
 use super::settings::{Configuration, SettingView};
 use super::tls::Tls;
+use super::wallet::Signer;
 use crate::clock::Clock;
 use crate::crypto::Entropy;
 use crate::domain::challenge::Challenges;
@@ -29,7 +31,7 @@ use crate::domain::poot::Params;
 use crate::domain::time::Now;
 use crate::domain::totp::CodeGuesses;
 use crate::host::machine::Machine;
-use crate::live::{Current, Events, Failures, Metrics, Nudges, Refusals};
+use crate::live::{Current, Events, Failures, Metrics, Money, Nudges, Refusals};
 use crate::storage::Store;
 use crate::storage::core::audit;
 use crate::storage::fault::WriteError;
@@ -64,6 +66,8 @@ pub struct ApiSettings {
     pub poot: Params,
     /// Book whose balances nodes show.
     pub settlement: Settlement,
+    /// How payouts are made.
+    pub payments: Payments,
     /// Requests per minute.
     pub rates: Limits,
     /// Which services outside are named in the settings.
@@ -86,6 +90,7 @@ impl Default for ApiSettings {
             address_cooldown_hours: 24,
             poot: Params::default(),
             settlement: Settlement::Simulated,
+            payments: Payments::simulated(),
             rates: Limits::default(),
             external: External::default(),
             gateway: None,
@@ -107,6 +112,9 @@ pub struct Shared {
     pub refusals: Refusals,
     pub failures: Failures,
     pub metrics: Metrics,
+    /// What the cycles last found out about payments.
+    pub money: Money,
+    pub(super) signer: Arc<dyn Signer>,
     settings: Current<ApiSettings>,
     /// One change of settings at a time: it is checked against what is stored, and put in force after its commit.
     pub(super) changing_settings: tokio::sync::Mutex<()>,
@@ -144,11 +152,13 @@ pub struct Parts {
     pub stopping: watch::Receiver<bool>,
     /// Failed authentications, which the security cycle reads.
     pub failures: Failures,
+    pub money: Money,
+    pub signer: Arc<dyn Signer>,
 }
 
 impl AppState {
     pub fn new(parts: Parts) -> AppState {
-        let Parts { store, clock, nudges, events, settings, configuration, stopping, failures } = parts;
+        let Parts { store, clock, nudges, events, settings, configuration, stopping, failures, money, signer } = parts;
         AppState(Arc::new(Shared {
             entropy: store.entropy.clone(),
             rates: Rates::new(&settings.get().rates, &clock),
@@ -158,6 +168,8 @@ impl AppState {
             refusals: Refusals::new(),
             failures,
             metrics: Metrics::new(),
+            money,
+            signer,
             settings,
             changing_settings: tokio::sync::Mutex::default(),
             configuration,

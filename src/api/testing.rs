@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::settings::FixedConfiguration;
+use super::wallet::NoSigner;
 use super::{ApiSettings, AppState, Parts, router};
 use crate::clock::{Clock, Driver};
 use crate::crypto::Entropy;
@@ -18,7 +19,7 @@ use crate::domain::audit::Act;
 use crate::domain::money::{Currency, Units};
 use crate::domain::pool::Pricing;
 use crate::domain::time::{BootMs, Timestamp, TrustPolicy};
-use crate::live::{Current, Event, Events, Failures, Nudges};
+use crate::live::{Current, Event, Events, Failures, Money, Nudges};
 use crate::storage::core::pools;
 use crate::storage::{Store, StoreOptions, setup_code};
 
@@ -63,6 +64,8 @@ impl Site {
             configuration: Arc::new(FixedConfiguration),
             stopping,
             failures: Failures::default(),
+            money: Money::default(),
+            signer: Arc::new(NoSigner),
         });
         Site { router: router(state.clone()), state, driver, stop, dir }
     }

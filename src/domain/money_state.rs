@@ -52,7 +52,8 @@ pub enum FreezeKind {
 pub struct Stop {
     pub reason: String,
     pub since: Timestamp,
-    pub by: UserId,
+    /// None: a program, which the audit log names.
+    pub by: Option<UserId>,
 }
 
 /// Somebody decided that money moves from this wallet, and what is owed from before.
@@ -194,7 +195,7 @@ mod tests {
         let freeze = |reason: &str| Freeze { kind: FreezeKind::UnknownTransfer, reason: reason.into(), since: Timestamp(0), by: None };
         let frozen = good.freeze(freeze("first")).freeze(freeze("second"));
         assert_eq!(frozen.may_sign(at(0), None, None), Err(Closed::Frozen(FreezeKind::UnknownTransfer, "first".into())));
-        let stopped = MoneyState { stopped: Some(Stop { reason: "odd".into(), since: Timestamp(0), by: user() }), ..frozen };
+        let stopped = MoneyState { stopped: Some(Stop { reason: "odd".into(), since: Timestamp(0), by: Some(user()) }), ..frozen };
         assert_eq!(stopped.may_sign(at(0), None, None), Err(Closed::Stopped("odd".into())));
     }
 

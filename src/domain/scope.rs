@@ -55,6 +55,10 @@ scopes! {
     PayoutBatch = "payout:batch" from Admin,
     /// See and set where a node is paid.
     PayoutAddress = "payout:address" from Operator,
+    /// Stop payouts: freeze, stop, lock the wallet.
+    MoneyFreeze = "money:freeze" from Admin,
+    /// Let them go on, and decide about them.
+    MoneyWrite = "money:write" from Admin,
     /// The books of the whole manager.
     LedgerRead = "ledger:read" from Admin,
     AlertRead = "alert:read" from Viewer,
@@ -104,6 +108,7 @@ impl Scope {
                 | Scope::PoolPrice
                 | Scope::ClockAccept
                 | Scope::SettingsWrite
+                | Scope::MoneyWrite
                 | Scope::PrivacyWrite
                 | Scope::RecoveryWrite
         )

@@ -98,26 +98,25 @@ pub struct UnknownTransfer {
 }
 
 impl WalletRow {
-    /// The wallet, enumerated through `page`, whose transfers go on where this one ends. None: it holds less than everything that is known to have left it
-    /// explains, so something left that nobody listed. Incoming transfers only make it more.
-    pub fn followed_by(&self, page: &OutgoingPage, now: Timestamp) -> Result<Option<WalletRow>, Overflow> {
+    /// The wallet, enumerated through `page`, whose transfers go on where this one ends; and how much it holds less than everything that is known to have left it
+    /// explains: what left and nobody listed. Incoming transfers only make it more.
+    pub fn followed_by(&self, page: &OutgoingPage, now: Timestamp) -> Result<(WalletRow, Units), Overflow> {
         let sum = |after: u64| {
             let mut later = page.transfers.iter().filter(|transfer| transfer.block > after);
             later.try_fold(Units::ZERO, |sum, transfer| sum.plus(transfer.amount))
         };
         let least = self.floor.minus(sum(self.through_block)?)?;
-        if page.balance < least {
-            return Ok(None);
-        }
+        let missing = least.minus(page.balance)?.max(Units::ZERO);
         // What came after the balance was read may be in it or not: taken off either way, the floor is never too high. A page in the middle says nothing new of the balance.
-        let floor = if page.is_last { page.balance.minus(sum(page.balance_block)?)? } else { least };
-        Ok(Some(WalletRow {
+        let floor = if page.is_last || missing > Units::ZERO { page.balance.minus(sum(page.balance_block)?)? } else { least };
+        let row = WalletRow {
             through_block: page.through_block,
             through_at: page.through_at,
             floor,
             last_timestamp_ms: self.last_timestamp_ms,
             reconciled_at: if page.is_last { Some(now) } else { self.reconciled_at },
-        }))
+        };
+        Ok((row, missing))
     }
 
     /// A wallet that this store has not seen before: what left it before is somebody else's.
@@ -143,15 +142,11 @@ mod tests {
     #[test]
     fn money_that_nobody_listed_is_missed() {
         let row = WalletRow { through_block: 10, floor: Units(1_000), ..WalletRow::default() };
-        let after = |page| row.followed_by(&page, Timestamp(5)).unwrap();
-        assert_eq!(after(page(vec![out(11, 300)], 20, 700, 20)).map(|row| row.floor), Some(Units(700)));
-        assert_eq!(after(page(vec![out(11, 300)], 20, 699, 20)), None);
-        assert_eq!(after(page(vec![], 20, 5_000, 20)).map(|row| row.floor), Some(Units(5_000)), "somebody sent it more");
-        assert_eq!(
-            after(page(vec![out(19, 300)], 20, 1_000, 18)).map(|row| row.floor),
-            Some(Units(700)),
-            "the balance may be older than the transfer"
-        );
+        let after = |page| row.followed_by(&page, Timestamp(5)).map(|(row, missing)| (row.floor.0, missing.0)).unwrap();
+        assert_eq!(after(page(vec![out(11, 300)], 20, 700, 20)), (700, 0));
+        assert_eq!(after(page(vec![out(11, 300)], 20, 690, 20)), (690, 10));
+        assert_eq!(after(page(vec![], 20, 5_000, 20)), (5_000, 0), "somebody sent it more");
+        assert_eq!(after(page(vec![out(19, 300)], 20, 1_000, 18)), (700, 0), "the balance may be older than the transfer");
     }
 
     proptest! {
@@ -174,9 +169,9 @@ mod tests {
                         let index = usize::try_from(read_at).unwrap().min(at_block.len() - 1);
                         let since = listed.iter().filter(|t| t.block > row.through_block).cloned().collect();
                         let answer = page(since, block, at_block[index], read_at);
-                        let next = row.followed_by(&answer, Timestamp(0)).unwrap();
-                        prop_assert!(next.is_some(), "block {block}: {row:?}");
-                        row = next.unwrap();
+                        let (next, missing) = row.followed_by(&answer, Timestamp(0)).unwrap();
+                        prop_assert_eq!(missing, Units::ZERO, "block {}: {:?}", block, row);
+                        row = next;
                         prop_assert!(row.floor.0 <= balance);
                     }
                 }

@@ -3,10 +3,11 @@
 
 use super::{Context, Stopped};
 use crate::domain::audit::{Actor, Draft};
+use crate::domain::money::{Currency, Units};
 use crate::domain::money_state::{Freeze, FreezeKind};
 use crate::domain::payout::Pin;
 use crate::domain::time::Now;
-use crate::domain::wallet::{OutgoingPage, UnknownTransfer, WalletRow};
+use crate::domain::wallet::{Outgoing, OutgoingPage, UnknownTransfer, WalletRow};
 use crate::storage::core::{money, payouts};
 use crate::storage::fault::Fault;
 use crate::storage::table::WriteTx;
@@ -99,21 +100,24 @@ async fn take(context: &Context, pin: &Pin, page: OutgoingPage, now: Now) -> Res
             let (wallet, transfer) = (pin.wallet.clone(), transfer.clone());
             money::put_unknown(tx, &UnknownTransfer { wallet, transfer, found_at: now.wall, booked_at: None })?;
         }
-        let next = row.followed_by(&page, now.wall).map_err(|e| Fault::Invariant(e.to_string()))?;
-        if let Some(next) = &next {
-            money::put_wallet(tx, &pin, next)?;
+        let (next, missing) = row.followed_by(&page, now.wall).map_err(|e| Fault::Invariant(e.to_string()))?;
+        money::put_wallet(tx, &pin, &next)?;
+        if missing > Units::ZERO {
+            // Booked like a transfer, by a person who has found out what it was.
+            let txid = format!("unlisted-{}", page.through_block);
+            let transfer = Outgoing { txid, to: "unknown".into(), amount: missing, block: page.through_block, at: page.through_at };
+            money::put_unknown(tx, &UnknownTransfer { wallet: pin.wallet.clone(), transfer, found_at: now.wall, booked_at: None })?;
         }
-        let waits = !money::unknown_transfers(tx, true, 1)?.is_empty();
-        let kind = match (&next, waits) {
-            (None, _) => FreezeKind::MissingFunds,
-            (Some(_), true) => FreezeKind::UnknownTransfer,
-            (Some(_), false) => return Ok(true),
+        let kind = match money::unknown_transfers(tx, true, 1)?.is_empty() {
+            _ if missing > Units::ZERO => FreezeKind::MissingFunds,
+            false => FreezeKind::UnknownTransfer,
+            true => return Ok(true),
         };
         let reason = match (kind, unknown.first()) {
             (FreezeKind::UnknownTransfer, Some(first)) => {
                 format!(
                     "{} USDT left the wallet to {} and nothing here planned it",
-                    first.amount.to_decimal(crate::domain::money::Currency::Usdt),
+                    first.amount.to_decimal(Currency::Usdt),
                     first.to
                 )
             }

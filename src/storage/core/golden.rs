@@ -367,7 +367,7 @@ fn money_states() -> Vec<MoneyState> {
     let freeze = |kind| Freeze { kind, reason: "why".into(), since: AT, by: Some(user_id()) };
     let full = |kind| MoneyState {
         frozen: Some(freeze(kind)),
-        stopped: Some(Stop { reason: "why".into(), since: AT, by: user_id() }),
+        stopped: Some(Stop { reason: "why".into(), since: AT, by: Some(user_id()) }),
         live: Some(GoneLive { at: AT, by: user_id(), network: "n".into(), wallet: "w".into(), owed_from: Some(AT) }),
         trx_rate: Some(TrxRate { usdt: Units(300_000), set_at: AT }),
     };

@@ -13,10 +13,11 @@ use crate::domain::ids::{NodeIndex, UserId};
 use crate::domain::ledger::{Account, Book};
 use crate::domain::money::Units;
 use crate::domain::money_state::MoneyState;
-use crate::domain::node::NodeType;
+use crate::domain::node::{Node, NodeType};
 use crate::domain::payout::{Attempt, Payout, Pin, Skip};
 use crate::domain::time::Timestamp;
 use crate::domain::wallet::{UnknownTransfer, WalletRow};
+use crate::storage::Secrets;
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, WriteTx};
 
@@ -116,6 +117,16 @@ pub fn reserved(read: &impl Read, book: Book) -> Result<Units, Fault> {
         }
     }
     Ok(sum)
+}
+
+/// The node whose payout address this is now.
+pub fn node_of_address(read: &impl Read, secrets: &Secrets, text: &str) -> Result<Option<Node>, Fault> {
+    for node in nodes::all(read)? {
+        if payouts::address(read, secrets, node.index)?.is_some_and(|record| record.address.as_str() == text) {
+            return Ok(Some(node));
+        }
+    }
+    Ok(None)
 }
 
 pub fn approval(read: &impl Read, digest: &[u8; 32]) -> Result<Option<Approval>, Fault> {

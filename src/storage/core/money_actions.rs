@@ -48,7 +48,7 @@ pub fn unfreeze(tx: &mut WriteTx<'_>, act: &Act, reason: &str, reconciled: bool)
 }
 
 /// As a freeze, and nothing is sent again either.
-pub fn stop(tx: &mut WriteTx<'_>, act: &Act, by: UserId, reason: &str) -> Result<MoneyState, TxError> {
+pub fn stop(tx: &mut WriteTx<'_>, act: &Act, by: Option<UserId>, reason: &str) -> Result<MoneyState, TxError> {
     let fresh = Stop { reason: reason.to_owned(), since: act.now.wall, by };
     money::change(tx, act.draft("money.stop", "").detailed(reason), |state| {
         Ok(MoneyState { stopped: state.stopped.clone().or(Some(fresh)), ..state.clone() })

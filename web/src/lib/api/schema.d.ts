@@ -849,6 +849,197 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/money": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What holds for all payouts */
+        get: operations["get_money"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/money/freeze": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Freeze payouts
+         * @description Nothing is signed and nothing is sent for the first time, until an admin unfreezes. What was sent goes on being looked after. Programs may do it too.
+         */
+        post: operations["post_money_freeze"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/money/live": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Go live
+         * @description Decides that money moves from the wallet that is configured, and what is owed from before. For another wallet it is decided again. Wants a session confirmed within the last 5 minutes.
+         */
+        post: operations["post_money_live"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/money/reconcile": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Compare what left the wallet with what is known here, now */
+        post: operations["post_money_reconcile"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/money/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * End the emergency stop
+         * @description Wants a session confirmed within the last 5 minutes. The wallet stays locked until it is unlocked.
+         */
+        post: operations["post_money_resume"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/money/stop": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Emergency stop
+         * @description As a freeze, and nothing is sent again either. What was sent may still land, and goes on being looked after. Programs may do it too.
+         */
+        post: operations["post_money_stop"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/money/trx-rate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /**
+         * Say what a TRX is worth
+         * @description By it, the share of a payout that the network's fee takes is judged. It is used for 30 days. Wants a session confirmed within the last 5 minutes.
+         */
+        put: operations["put_money_trx_rate"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/money/unfreeze": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Unfreeze payouts
+         * @description Refused (422) until what left the wallet was enumerated completely, every unknown transfer is booked, and the books add up. Wants a session confirmed within the last 5 minutes.
+         */
+        post: operations["post_money_unfreeze"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/money/unknown-transfers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Transfers out of the wallet that nothing here planned */
+        get: operations["get_money_unknown_transfers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/money/unknown-transfers/{txid}/book": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Book a transfer that nothing here planned
+         * @description Wants a session confirmed within the last 5 minutes.
+         */
+        post: operations["post_money_unknown_transfers_txid_book"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/nodes": {
         parameters: {
             query?: never;
@@ -950,6 +1141,47 @@ export interface paths {
         get: operations["get_nodes_payouts_payout_id"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/payouts/{payout_id}/decide": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Decide about a payout that waits for a person
+         * @description `choices` of the payout says what can be chosen. A transaction that is named is verified before anything is booked; a new attempt is made only when no earlier one can land. `cancel` also
+         *     ends one that waits for nobody, while nothing of it can land. Wants a session confirmed within the last 5 minutes.
+         */
+        post: operations["post_nodes_payouts_payout_id_decide"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/payouts/{payout_id}/hold": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Hold a payout for a person
+         * @description Nothing of it is signed or sent for the first time until somebody decides. What was sent may land, and is looked after.
+         */
+        post: operations["post_nodes_payouts_payout_id_hold"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1589,6 +1821,27 @@ export interface paths {
         get: operations["get_overview"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/payouts/approvals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What waits for a second admin */
+        get: operations["get_payouts_approvals"];
+        put?: never;
+        /**
+         * Approve what waits for a second admin
+         * @description Exactly what the digest stands for, by an admin who asked for none of it. Where there is one admin, it waits 24 hours instead. Wants a session confirmed within the last 5 minutes.
+         */
+        post: operations["post_payouts_approvals"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2248,6 +2501,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/wallet/lock": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Lock the wallet
+         * @description The signer forgets the key; nothing is signed until it is unlocked again. Programs may do it too.
+         */
+        post: operations["post_wallet_lock"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/wallet/unlock": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Unlock the wallet
+         * @description The signer opens its keystore and signs until it is locked or ends. Wrong passphrases are slowed down. Wants a session confirmed within the last 5 minutes.
+         */
+        post: operations["post_wallet_unlock"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/health": {
         parameters: {
             query?: never;
@@ -2578,6 +2871,27 @@ export interface components {
             /** @description Fewer than the role has, such as `node:read`. */
             scopes?: string[] | null;
         };
+        /** @description Payouts that wait for a second admin, as one whole. */
+        ApprovalView: {
+            /**
+             * @description What an approval is bound to: wallet, network, fee cap, and every id, address and amount. Null when nothing waits.
+             * @example 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+             */
+            digest?: string | null;
+            /** @description What one transfer may cost at most, in sun. */
+            fee_cap_sun: string;
+            network: string;
+            /** @description Why you cannot approve them; null: you can, once your session is confirmed. */
+            not_by_you?: string | null;
+            payouts: components["schemas"]["PayoutView"][];
+            /** @description Sum of them, in USDT. */
+            sum: string;
+            wallet: string;
+        };
+        ApproveRequest: {
+            /** @description As it was shown: what has changed since is not approved. */
+            digest: string;
+        };
         /** @enum {string} */
         AttemptStateName: "signed" | "maybe_sent" | "seen" | "paid" | "failed_on_chain" | "dead";
         AttemptView: {
@@ -2647,6 +2961,13 @@ export interface components {
             /** @description Why no payout goes out: the books did not add up, and nobody has checked them since (`POST /ledger/check`). */
             latched?: string | null;
         };
+        Begun: {
+            begun: boolean;
+        };
+        BookRequest: {
+            /** @description The node that it was paid to: its balance falls by it, below nothing where it has to. Absent: it is `unexplained`. */
+            node_id?: string | null;
+        };
         /** @description One currency under one settlement. */
         BookView: {
             accounts: components["schemas"]["BalanceView"][];
@@ -2654,6 +2975,23 @@ export interface components {
             settlement: components["schemas"]["Settlement"];
             /** @description Of all accounts; always "0". */
             sum: string;
+        };
+        Cancelled: {
+            amount: string;
+            currency: components["schemas"]["Currency"];
+            node_id: string;
+            node_name: string;
+        };
+        /** @description What the guards allow, and what was signed lately. */
+        CapsView: {
+            approval_above: string;
+            max_day: string;
+            /** @description Share of a payout that the network's fee may be, in percent; `0`: it is not looked at. */
+            max_fee_percent: string;
+            max_hour: string;
+            max_payout: string;
+            signed_last_day: string;
+            signed_last_hour: string;
         };
         /** @description Why a posting exists. */
         CauseView: {
@@ -2889,6 +3227,13 @@ export interface components {
             proven: boolean;
             /** Format: uint32 */
             slot: number;
+        };
+        DecisionRequest: {
+            choice: components["schemas"]["PayoutChoice"];
+            /** @description With `state_unpaid`: how you know that the service did not pay it and never will. Kept with the payout. */
+            statement?: string | null;
+            /** @description With `accept_paid`: the transaction that paid it, 64 hex digits. */
+            transaction_hash?: string | null;
         };
         /** @enum {string} */
         DeviceKind: "sd" | "emmc" | "ssd" | "hdd" | "network" | "memory" | "unknown";
@@ -3290,6 +3635,14 @@ export interface components {
         };
         /** @enum {string} */
         FinalPayoutStage: "closing" | "paying" | "held";
+        /** @enum {string} */
+        FreezeKind: "unknown_transfer" | "missing_funds" | "restored" | "person" | "ledger_broken";
+        FreezeView: {
+            by?: components["schemas"]["Doer"] | null;
+            kind: components["schemas"]["FreezeKind"];
+            reason: string;
+            since: string;
+        };
         FsyncView: {
             /** Format: double */
             median: number;
@@ -3365,6 +3718,13 @@ export interface components {
          * @enum {string}
          */
         HistoryRange: "24h" | "7d" | "30d" | "90d";
+        HoldRequest: {
+            /**
+             * @description Shown with the payout.
+             * @example the address belongs to somebody else
+             */
+            reason: string;
+        };
         HysteresisInForce: {
             from: components["schemas"]["ThresholdOrigin"];
             /** Format: double */
@@ -3548,6 +3908,31 @@ export interface components {
             count: number;
             /** @description The first 1,000 of them. */
             entries: components["schemas"]["EntryView"][];
+        };
+        LivePlan: {
+            /** @description What nobody would be owed any more, by node. */
+            cancelled: components["schemas"]["Cancelled"][];
+            money?: components["schemas"]["MoneyView"] | null;
+            /** @description Sum of them, in USDT. */
+            sum_usdt: string;
+        };
+        LiveRequest: {
+            /** @description Change nothing and say what would be cancelled. */
+            dry_run?: boolean;
+            /**
+             * Format: date-time
+             * @description With `from`: RFC 3339. What was posted of epochs before it is cancelled by an adjustment of each node; a posting that reaches beyond it counts as after.
+             * @example 2026-10-01T00:00:00Z
+             */
+            from?: string | null;
+            owed: components["schemas"]["OwedChoice"];
+        };
+        LiveView: {
+            at: string;
+            by?: components["schemas"]["Doer"] | null;
+            /** @description What was earned before is not owed; null: everything accrued is. */
+            owed_from?: string | null;
+            wallet: string;
         };
         LoginAnswer: {
             /** @description For programs: `Authorization: Bearer <access_token>`. Browsers get a cookie and no token. */
@@ -3778,6 +4163,32 @@ export interface components {
             reserved: string;
             /** @description `simulated`: no money moves. */
             settlement: components["schemas"]["Settlement"];
+        };
+        /** @description What holds for all payouts. */
+        MoneyView: {
+            caps: components["schemas"]["CapsView"];
+            closed?: components["schemas"]["WaitingView"] | null;
+            frozen?: components["schemas"]["FreezeView"] | null;
+            /** @description As it is named in the settings. */
+            gateway: string;
+            /** @description Why the books stop all payouts; null: they add up. */
+            ledger_broken?: string | null;
+            live?: components["schemas"]["LiveView"] | null;
+            /** @description Money would move, and somebody has to decide first. */
+            needs_going_live: boolean;
+            network: string;
+            /** @description Why the last reconciliation did not get through. */
+            reconcile_error?: string | null;
+            /** @description When everything that had left the wallet was known for the last time; null: not since the start, or there is no wallet. */
+            reconciled_at?: string | null;
+            /** @description `simulated`: no money moves. */
+            settlement: components["schemas"]["Settlement"];
+            stopped?: components["schemas"]["StopView"] | null;
+            trx_rate?: components["schemas"]["RateView"] | null;
+            /** @description Transfers out of the wallet that nothing here planned, and nobody has booked. */
+            unknown_transfers: number;
+            /** @description The wallet that pays. */
+            wallet: string;
         };
         /** @description How the multiplier of credits grows and shrinks. */
         MultiplierRule: {
@@ -4295,6 +4706,11 @@ export interface components {
             /** @description 48 half-hours of the clock, oldest first; the last one is the present one. */
             uptime: components["schemas"]["UptimePoint"][];
         };
+        /**
+         * @description What is owed from the time before money moves.
+         * @enum {string}
+         */
+        OwedChoice: "everything" | "from";
         Pagination: {
             has_next: boolean;
             has_prev: boolean;
@@ -4324,14 +4740,25 @@ export interface components {
             /** @description What a node earns per hour at score 100 and multiplier 1. */
             reward_per_hour: string;
         };
+        /**
+         * @description What a person may choose now.
+         * @enum {string}
+         */
+        PayoutChoice: "check_again" | "accept_paid" | "new_attempt" | "state_unpaid" | "cancel";
         /** @description A payout, how it was tried, and what happened when. */
         PayoutDetail: components["schemas"]["PayoutView"] & {
             /** @description Oldest first; only the last one can still land. */
             attempts_made: components["schemas"]["AttemptView"][];
+            /** @description Nothing of it can land, so it may be cancelled. */
+            can_cancel: boolean;
+            /** @description What a person may choose now. */
+            choices: components["schemas"]["PayoutChoice"][];
             priority: components["schemas"]["PayoutPriority"];
+            review?: components["schemas"]["ReviewView"] | null;
             source: components["schemas"]["SourceName"];
             /** @description In the order in which it happened. */
             timeline: components["schemas"]["Moment"][];
+            waiting?: components["schemas"]["WaitingView"] | null;
         };
         PayoutList: {
             pagination: components["schemas"]["Pagination"];
@@ -4342,6 +4769,11 @@ export interface components {
          * @enum {string}
          */
         PayoutPriority: "low" | "normal" | "high" | "urgent";
+        /**
+         * @description Stable name of what is unclear.
+         * @enum {string}
+         */
+        PayoutReviewKind: "held" | "all_died" | "ambiguous" | "would_fail" | "not_proven_dead" | "conflict";
         /**
          * @default created_at
          * @enum {string}
@@ -4763,6 +5195,54 @@ export interface components {
         Probe: {
             status: string;
         };
+        RateRequest: {
+            /**
+             * Format: decimal
+             * @description USDT for one TRX: number or string, exact.
+             * @example 0.31
+             */
+            usdt: string;
+        };
+        RateView: {
+            /** @description It is not used from then on. */
+            expires_at: string;
+            set_at: string;
+            usable: boolean;
+            /** @description USDT for one TRX. */
+            usdt: string;
+        };
+        /** @description What the network said of the wallet, all of it final. */
+        ReadingView: {
+            /** @description When it was looked at. */
+            at: string;
+            /** Format: uint64 */
+            bandwidth_free: number;
+            /** @description The smallest automatic payout at the dearer one and the rate that was set; null while the rate is not known. */
+            effective_minimum?: string | null;
+            /** Format: uint64 */
+            energy_free: number;
+            /** @description What a transfer costs with nothing staked, in TRX: to somebody who holds USDT, and to somebody who does not yet. */
+            fee_trx_known: string;
+            fee_trx_new: string;
+            head_at: string;
+            solid_at: string;
+            /** Format: uint64 */
+            solid_block: number;
+            /**
+             * Format: uint64
+             * @description Transfers to newcomers that its TRX and energy pay for.
+             */
+            transfers_affordable: number;
+            trx: string;
+            usdt: string;
+        };
+        ReasonRequest: {
+            /**
+             * @description Kept in the audit log.
+             * @example looking into a transfer
+             */
+            reason: string;
+        };
         RecentSlot: {
             /** Format: uint32 */
             slot: number;
@@ -4892,6 +5372,19 @@ export interface components {
             /** @description When the node was last heard, while that is longer ago than three slots. */
             stale_since?: string | null;
         };
+        /** @description Why a payout waits for a person, and what is known. */
+        ReviewView: {
+            /** @description What an admin says paid it; it is being verified. */
+            claimed_transaction?: string | null;
+            /** @description Oldest first. */
+            evidence: string[];
+            kind: components["schemas"]["PayoutReviewKind"];
+            reason: string;
+            since: string;
+            /** @description Who stated that the service did not pay it. */
+            statements: components["schemas"]["StatementView"][];
+            statements_needed: number;
+        };
         RewardRequest: {
             /**
              * Format: decimal
@@ -4999,7 +5492,7 @@ export interface components {
          * @description What a caller may do: `noun:verb`.
          * @enum {string}
          */
-        Scope: "node:read" | "node:write" | "node:start" | "node:stop" | "node:restart" | "pool:read" | "pool:write" | "pool:assign" | "pool:price" | "resource:read" | "resource:metrics" | "resource:write" | "poot:read" | "poot:validate" | "poot:batch" | "poot:calculate" | "payout:read" | "payout:process" | "payout:batch" | "payout:address" | "ledger:read" | "alert:read" | "alert:write" | "audit:read" | "audit:export" | "user:read" | "user:write" | "token:read" | "token:write" | "enrolment:read" | "enrolment:write" | "enrolment:approve" | "settings:read" | "settings:write" | "clock:read" | "clock:write" | "clock:accept" | "storage:read" | "storage:check" | "storage:backup" | "privacy:write" | "recovery:write" | "fleet:read" | "event:read" | "session:self";
+        Scope: "node:read" | "node:write" | "node:start" | "node:stop" | "node:restart" | "pool:read" | "pool:write" | "pool:assign" | "pool:price" | "resource:read" | "resource:metrics" | "resource:write" | "poot:read" | "poot:validate" | "poot:batch" | "poot:calculate" | "payout:read" | "payout:process" | "payout:batch" | "payout:address" | "money:freeze" | "money:write" | "ledger:read" | "alert:read" | "alert:write" | "audit:read" | "audit:export" | "user:read" | "user:write" | "token:read" | "token:write" | "enrolment:read" | "enrolment:write" | "enrolment:approve" | "settings:read" | "settings:write" | "clock:read" | "clock:write" | "clock:accept" | "storage:read" | "storage:check" | "storage:backup" | "privacy:write" | "recovery:write" | "fleet:read" | "event:read" | "session:self";
         /** @description Nodes whose score is in `[from, to)`; the last bin holds 100 too. */
         ScoreBin: {
             /** Format: uint8 */
@@ -5184,6 +5677,18 @@ export interface components {
         };
         /** @enum {string} */
         Severity: "info" | "warning" | "critical";
+        SignerView: {
+            /** @description Why it cannot be reached. */
+            error?: string | null;
+            max_day?: string | null;
+            /** @description What it lets one transfer cost at most, in sun. */
+            max_fee_sun?: string | null;
+            /** @description Its own limits, in USDT, and what it signed in the last 24 hours. */
+            max_payout?: string | null;
+            signed_last_day?: string | null;
+            /** @description Null where it cannot be reached. */
+            unlocked?: boolean | null;
+        };
         SlotNow: {
             /** @description Beacon of (this node, this slot), hex. Keep it with the item it answers. */
             beacon: string;
@@ -5251,6 +5756,11 @@ export interface components {
             pagination: components["schemas"]["Pagination"];
             statements: components["schemas"]["Statement"][];
         };
+        StatementView: {
+            at: string;
+            by?: components["schemas"]["Doer"] | null;
+            text: string;
+        };
         /**
          * @description In the order in which they are shown.
          * @enum {string}
@@ -5268,6 +5778,11 @@ export interface components {
             by?: string | null;
             state: components["schemas"]["StepState"];
             step: components["schemas"]["Step"];
+        };
+        StopView: {
+            by?: components["schemas"]["Doer"] | null;
+            reason: string;
+            since: string;
         };
         StorageCheck: {
             advice: string;
@@ -5482,6 +5997,35 @@ export interface components {
         Trust: {
             trusted: boolean;
         };
+        UnknownTransferList: {
+            /** @description Oldest first, at most 1,000. */
+            transfers: components["schemas"]["UnknownTransferView"][];
+        };
+        /** @description A transfer out of the wallet that nothing here planned. */
+        UnknownTransferView: {
+            amount: string;
+            /** @description By the chain. */
+            at: string;
+            /** Format: uint64 */
+            block: number;
+            /** @description Null: it waits. */
+            booked_at?: string | null;
+            currency: components["schemas"]["Currency"];
+            found_at: string;
+            /** @description The node whose payout address it went to, if one has it now. */
+            node_id?: string | null;
+            node_name?: string | null;
+            to: string;
+            transaction_hash: string;
+            wallet: string;
+        };
+        UnlockRequest: {
+            /**
+             * Format: password
+             * @description Of the keystore. Handed to the signer and kept nowhere.
+             */
+            passphrase: string;
+        };
         Uptime: {
             /** @description Oldest first; days of which nothing is known are left out. */
             days: components["schemas"]["UptimeDay"][];
@@ -5565,6 +6109,32 @@ export interface components {
             /** @description A second factor is asked for when this person signs in. */
             totp_enabled: boolean;
             username: string;
+        };
+        /** @description Why something waits. */
+        WaitingView: {
+            /** @description For people. */
+            text: string;
+            /** @description When it passes by time alone, where that is known. */
+            until?: string | null;
+            /** @description Stable name, such as `approval` or `day_cap`. */
+            why: string;
+        };
+        /** @description The wallet that pays. */
+        WalletView: {
+            /** @description Null: there is no wallet of its own. */
+            address?: string | null;
+            contract?: string | null;
+            /** @description Why it could not be looked at since, and since when. */
+            error?: string | null;
+            error_since?: string | null;
+            gateway: string;
+            network: string;
+            reading?: components["schemas"]["ReadingView"] | null;
+            /** @description Promised to payouts that have not ended. */
+            reserved: string;
+            /** @description `simulated`: no money moves. */
+            settlement: components["schemas"]["Settlement"];
+            signer?: components["schemas"]["SignerView"] | null;
         };
         /**
          * @description What an operator wants the node's workload to do.
@@ -8863,6 +9433,916 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    get_money: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "caps": {
+                     *         "approval_above": "text",
+                     *         "max_day": "text",
+                     *         "max_fee_percent": "text",
+                     *         "max_hour": "text",
+                     *         "max_payout": "text",
+                     *         "signed_last_day": "text",
+                     *         "signed_last_hour": "text"
+                     *       },
+                     *       "closed": {
+                     *         "text": "text",
+                     *         "until": "2026-09-21T14:13:20Z",
+                     *         "why": "text"
+                     *       },
+                     *       "frozen": {
+                     *         "by": {
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "name": "attic-pi"
+                     *         },
+                     *         "kind": "unknown_transfer",
+                     *         "reason": "text",
+                     *         "since": "text"
+                     *       },
+                     *       "gateway": "text",
+                     *       "ledger_broken": "text",
+                     *       "live": {
+                     *         "at": "2026-09-21T14:13:20Z",
+                     *         "by": {
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "name": "attic-pi"
+                     *         },
+                     *         "owed_from": "2026-09-21T14:13:20Z",
+                     *         "wallet": "text"
+                     *       },
+                     *       "needs_going_live": false,
+                     *       "network": "text",
+                     *       "reconcile_error": "text",
+                     *       "reconciled_at": "2026-09-21T14:13:20Z",
+                     *       "settlement": "live",
+                     *       "stopped": {
+                     *         "by": {
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "name": "attic-pi"
+                     *         },
+                     *         "reason": "text",
+                     *         "since": "text"
+                     *       },
+                     *       "trx_rate": {
+                     *         "expires_at": "2026-09-21T14:13:20Z",
+                     *         "set_at": "2026-09-21T14:13:20Z",
+                     *         "usable": false,
+                     *         "usdt": "text"
+                     *       },
+                     *       "unknown_transfers": 1,
+                     *       "wallet": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MoneyView"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_money_freeze: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "reason": "looking into a transfer"
+                 *     }
+                 */
+                "application/json": components["schemas"]["ReasonRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "caps": {
+                     *         "approval_above": "text",
+                     *         "max_day": "text",
+                     *         "max_fee_percent": "text",
+                     *         "max_hour": "text",
+                     *         "max_payout": "text",
+                     *         "signed_last_day": "text",
+                     *         "signed_last_hour": "text"
+                     *       },
+                     *       "closed": {
+                     *         "text": "text",
+                     *         "until": "2026-09-21T14:13:20Z",
+                     *         "why": "text"
+                     *       },
+                     *       "frozen": {
+                     *         "by": {
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "name": "attic-pi"
+                     *         },
+                     *         "kind": "unknown_transfer",
+                     *         "reason": "text",
+                     *         "since": "text"
+                     *       },
+                     *       "gateway": "text",
+                     *       "ledger_broken": "text",
+                     *       "live": {
+                     *         "at": "2026-09-21T14:13:20Z",
+                     *         "by": {
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "name": "attic-pi"
+                     *         },
+                     *         "owed_from": "2026-09-21T14:13:20Z",
+                     *         "wallet": "text"
+                     *       },
+                     *       "needs_going_live": false,
+                     *       "network": "text",
+                     *       "reconcile_error": "text",
+                     *       "reconciled_at": "2026-09-21T14:13:20Z",
+                     *       "settlement": "live",
+                     *       "stopped": {
+                     *         "by": {
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "name": "attic-pi"
+                     *         },
+                     *         "reason": "text",
+                     *         "since": "text"
+                     *       },
+                     *       "trx_rate": {
+                     *         "expires_at": "2026-09-21T14:13:20Z",
+                     *         "set_at": "2026-09-21T14:13:20Z",
+                     *         "usable": false,
+                     *         "usdt": "text"
+                     *       },
+                     *       "unknown_transfers": 1,
+                     *       "wallet": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MoneyView"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_money_live: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "dry_run": false,
+                 *       "from": "2026-10-01T00:00:00Z",
+                 *       "owed": "everything"
+                 *     }
+                 */
+                "application/json": components["schemas"]["LiveRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "cancelled": [
+                     *         {
+                     *           "amount": "0.05",
+                     *           "currency": "USDT",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "node_name": "attic-pi"
+                     *         }
+                     *       ],
+                     *       "money": {
+                     *         "caps": {
+                     *           "approval_above": "text",
+                     *           "max_day": "text",
+                     *           "max_fee_percent": "text",
+                     *           "max_hour": "text",
+                     *           "max_payout": "text",
+                     *           "signed_last_day": "text",
+                     *           "signed_last_hour": "text"
+                     *         },
+                     *         "closed": {
+                     *           "text": "text",
+                     *           "until": "2026-09-21T14:13:20Z",
+                     *           "why": "text"
+                     *         },
+                     *         "frozen": {
+                     *           "by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "kind": "unknown_transfer",
+                     *           "reason": "text",
+                     *           "since": "text"
+                     *         },
+                     *         "gateway": "text",
+                     *         "ledger_broken": "text",
+                     *         "live": {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "owed_from": "2026-09-21T14:13:20Z",
+                     *           "wallet": "text"
+                     *         },
+                     *         "needs_going_live": false,
+                     *         "network": "text",
+                     *         "reconcile_error": "text",
+                     *         "reconciled_at": "2026-09-21T14:13:20Z",
+                     *         "settlement": "live",
+                     *         "stopped": {
+                     *           "by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "reason": "text",
+                     *           "since": "text"
+                     *         },
+                     *         "trx_rate": {
+                     *           "expires_at": "2026-09-21T14:13:20Z",
+                     *           "set_at": "2026-09-21T14:13:20Z",
+                     *           "usable": false,
+                     *           "usdt": "text"
+                     *         },
+                     *         "unknown_transfers": 1,
+                     *         "wallet": "text"
+                     *       },
+                     *       "sum_usdt": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["LivePlan"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_money_reconcile: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "begun": false
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Begun"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_money_resume: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "reason": "looking into a transfer"
+                 *     }
+                 */
+                "application/json": components["schemas"]["ReasonRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "caps": {
+                     *         "approval_above": "text",
+                     *         "max_day": "text",
+                     *         "max_fee_percent": "text",
+                     *         "max_hour": "text",
+                     *         "max_payout": "text",
+                     *         "signed_last_day": "text",
+                     *         "signed_last_hour": "text"
+                     *       },
+                     *       "closed": {
+                     *         "text": "text",
+                     *         "until": "2026-09-21T14:13:20Z",
+                     *         "why": "text"
+                     *       },
+                     *       "frozen": {
+                     *         "by": {
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "name": "attic-pi"
+                     *         },
+                     *         "kind": "unknown_transfer",
+                     *         "reason": "text",
+                     *         "since": "text"
+                     *       },
+                     *       "gateway": "text",
+                     *       "ledger_broken": "text",
+                     *       "live": {
+                     *         "at": "2026-09-21T14:13:20Z",
+                     *         "by": {
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "name": "attic-pi"
+                     *         },
+                     *         "owed_from": "2026-09-21T14:13:20Z",
+                     *         "wallet": "text"
+                     *       },
+                     *       "needs_going_live": false,
+                     *       "network": "text",
+                     *       "reconcile_error": "text",
+                     *       "reconciled_at": "2026-09-21T14:13:20Z",
+                     *       "settlement": "live",
+                     *       "stopped": {
+                     *         "by": {
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "name": "attic-pi"
+                     *         },
+                     *         "reason": "text",
+                     *         "since": "text"
+                     *       },
+                     *       "trx_rate": {
+                     *         "expires_at": "2026-09-21T14:13:20Z",
+                     *         "set_at": "2026-09-21T14:13:20Z",
+                     *         "usable": false,
+                     *         "usdt": "text"
+                     *       },
+                     *       "unknown_transfers": 1,
+                     *       "wallet": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MoneyView"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_money_stop: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "reason": "looking into a transfer"
+                 *     }
+                 */
+                "application/json": components["schemas"]["ReasonRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "caps": {
+                     *         "approval_above": "text",
+                     *         "max_day": "text",
+                     *         "max_fee_percent": "text",
+                     *         "max_hour": "text",
+                     *         "max_payout": "text",
+                     *         "signed_last_day": "text",
+                     *         "signed_last_hour": "text"
+                     *       },
+                     *       "closed": {
+                     *         "text": "text",
+                     *         "until": "2026-09-21T14:13:20Z",
+                     *         "why": "text"
+                     *       },
+                     *       "frozen": {
+                     *         "by": {
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "name": "attic-pi"
+                     *         },
+                     *         "kind": "unknown_transfer",
+                     *         "reason": "text",
+                     *         "since": "text"
+                     *       },
+                     *       "gateway": "text",
+                     *       "ledger_broken": "text",
+                     *       "live": {
+                     *         "at": "2026-09-21T14:13:20Z",
+                     *         "by": {
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "name": "attic-pi"
+                     *         },
+                     *         "owed_from": "2026-09-21T14:13:20Z",
+                     *         "wallet": "text"
+                     *       },
+                     *       "needs_going_live": false,
+                     *       "network": "text",
+                     *       "reconcile_error": "text",
+                     *       "reconciled_at": "2026-09-21T14:13:20Z",
+                     *       "settlement": "live",
+                     *       "stopped": {
+                     *         "by": {
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "name": "attic-pi"
+                     *         },
+                     *         "reason": "text",
+                     *         "since": "text"
+                     *       },
+                     *       "trx_rate": {
+                     *         "expires_at": "2026-09-21T14:13:20Z",
+                     *         "set_at": "2026-09-21T14:13:20Z",
+                     *         "usable": false,
+                     *         "usdt": "text"
+                     *       },
+                     *       "unknown_transfers": 1,
+                     *       "wallet": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MoneyView"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    put_money_trx_rate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "usdt": "0.31"
+                 *     }
+                 */
+                "application/json": components["schemas"]["RateRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "caps": {
+                     *         "approval_above": "text",
+                     *         "max_day": "text",
+                     *         "max_fee_percent": "text",
+                     *         "max_hour": "text",
+                     *         "max_payout": "text",
+                     *         "signed_last_day": "text",
+                     *         "signed_last_hour": "text"
+                     *       },
+                     *       "closed": {
+                     *         "text": "text",
+                     *         "until": "2026-09-21T14:13:20Z",
+                     *         "why": "text"
+                     *       },
+                     *       "frozen": {
+                     *         "by": {
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "name": "attic-pi"
+                     *         },
+                     *         "kind": "unknown_transfer",
+                     *         "reason": "text",
+                     *         "since": "text"
+                     *       },
+                     *       "gateway": "text",
+                     *       "ledger_broken": "text",
+                     *       "live": {
+                     *         "at": "2026-09-21T14:13:20Z",
+                     *         "by": {
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "name": "attic-pi"
+                     *         },
+                     *         "owed_from": "2026-09-21T14:13:20Z",
+                     *         "wallet": "text"
+                     *       },
+                     *       "needs_going_live": false,
+                     *       "network": "text",
+                     *       "reconcile_error": "text",
+                     *       "reconciled_at": "2026-09-21T14:13:20Z",
+                     *       "settlement": "live",
+                     *       "stopped": {
+                     *         "by": {
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "name": "attic-pi"
+                     *         },
+                     *         "reason": "text",
+                     *         "since": "text"
+                     *       },
+                     *       "trx_rate": {
+                     *         "expires_at": "2026-09-21T14:13:20Z",
+                     *         "set_at": "2026-09-21T14:13:20Z",
+                     *         "usable": false,
+                     *         "usdt": "text"
+                     *       },
+                     *       "unknown_transfers": 1,
+                     *       "wallet": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MoneyView"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_money_unfreeze: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "reason": "looking into a transfer"
+                 *     }
+                 */
+                "application/json": components["schemas"]["ReasonRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "caps": {
+                     *         "approval_above": "text",
+                     *         "max_day": "text",
+                     *         "max_fee_percent": "text",
+                     *         "max_hour": "text",
+                     *         "max_payout": "text",
+                     *         "signed_last_day": "text",
+                     *         "signed_last_hour": "text"
+                     *       },
+                     *       "closed": {
+                     *         "text": "text",
+                     *         "until": "2026-09-21T14:13:20Z",
+                     *         "why": "text"
+                     *       },
+                     *       "frozen": {
+                     *         "by": {
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "name": "attic-pi"
+                     *         },
+                     *         "kind": "unknown_transfer",
+                     *         "reason": "text",
+                     *         "since": "text"
+                     *       },
+                     *       "gateway": "text",
+                     *       "ledger_broken": "text",
+                     *       "live": {
+                     *         "at": "2026-09-21T14:13:20Z",
+                     *         "by": {
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "name": "attic-pi"
+                     *         },
+                     *         "owed_from": "2026-09-21T14:13:20Z",
+                     *         "wallet": "text"
+                     *       },
+                     *       "needs_going_live": false,
+                     *       "network": "text",
+                     *       "reconcile_error": "text",
+                     *       "reconciled_at": "2026-09-21T14:13:20Z",
+                     *       "settlement": "live",
+                     *       "stopped": {
+                     *         "by": {
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "name": "attic-pi"
+                     *         },
+                     *         "reason": "text",
+                     *         "since": "text"
+                     *       },
+                     *       "trx_rate": {
+                     *         "expires_at": "2026-09-21T14:13:20Z",
+                     *         "set_at": "2026-09-21T14:13:20Z",
+                     *         "usable": false,
+                     *         "usdt": "text"
+                     *       },
+                     *       "unknown_transfers": 1,
+                     *       "wallet": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MoneyView"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_money_unknown_transfers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "transfers": [
+                     *         {
+                     *           "amount": "0.05",
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "block": 1,
+                     *           "booked_at": "2026-09-21T14:13:20Z",
+                     *           "currency": "USDT",
+                     *           "found_at": "2026-09-21T14:13:20Z",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "node_name": "attic-pi",
+                     *           "to": "text",
+                     *           "transaction_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "wallet": "text"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["UnknownTransferList"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_money_unknown_transfers_txid_book: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                txid: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f"
+                 *     }
+                 */
+                "application/json": components["schemas"]["BookRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "caps": {
+                     *         "approval_above": "text",
+                     *         "max_day": "text",
+                     *         "max_fee_percent": "text",
+                     *         "max_hour": "text",
+                     *         "max_payout": "text",
+                     *         "signed_last_day": "text",
+                     *         "signed_last_hour": "text"
+                     *       },
+                     *       "closed": {
+                     *         "text": "text",
+                     *         "until": "2026-09-21T14:13:20Z",
+                     *         "why": "text"
+                     *       },
+                     *       "frozen": {
+                     *         "by": {
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "name": "attic-pi"
+                     *         },
+                     *         "kind": "unknown_transfer",
+                     *         "reason": "text",
+                     *         "since": "text"
+                     *       },
+                     *       "gateway": "text",
+                     *       "ledger_broken": "text",
+                     *       "live": {
+                     *         "at": "2026-09-21T14:13:20Z",
+                     *         "by": {
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "name": "attic-pi"
+                     *         },
+                     *         "owed_from": "2026-09-21T14:13:20Z",
+                     *         "wallet": "text"
+                     *       },
+                     *       "needs_going_live": false,
+                     *       "network": "text",
+                     *       "reconcile_error": "text",
+                     *       "reconciled_at": "2026-09-21T14:13:20Z",
+                     *       "settlement": "live",
+                     *       "stopped": {
+                     *         "by": {
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "name": "attic-pi"
+                     *         },
+                     *         "reason": "text",
+                     *         "since": "text"
+                     *       },
+                     *       "trx_rate": {
+                     *         "expires_at": "2026-09-21T14:13:20Z",
+                     *         "set_at": "2026-09-21T14:13:20Z",
+                     *         "usable": false,
+                     *         "usdt": "text"
+                     *       },
+                     *       "unknown_transfers": 1,
+                     *       "wallet": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["MoneyView"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     get_nodes: {
         parameters: {
             query?: {
@@ -9576,6 +11056,10 @@ export interface operations {
                      *           "wallet": "text"
                      *         }
                      *       ],
+                     *       "can_cancel": false,
+                     *       "choices": [
+                     *         "check_again"
+                     *       ],
                      *       "completed_at": "2026-09-21T14:13:20Z",
                      *       "created_at": "2026-09-21T14:13:20Z",
                      *       "currency": "USDT",
@@ -9584,6 +11068,26 @@ export interface operations {
                      *       "node_name": "attic-pi",
                      *       "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
                      *       "priority": "low",
+                     *       "review": {
+                     *         "claimed_transaction": "text",
+                     *         "evidence": [
+                     *           "text"
+                     *         ],
+                     *         "kind": "held",
+                     *         "reason": "text",
+                     *         "since": "text",
+                     *         "statements": [
+                     *           {
+                     *             "at": "2026-09-21T14:13:20Z",
+                     *             "by": {
+                     *               "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *               "name": "attic-pi"
+                     *             },
+                     *             "text": "text"
+                     *           }
+                     *         ],
+                     *         "statements_needed": 1
+                     *       },
                      *       "review_reason": "text",
                      *       "settlement": "live",
                      *       "source": "automatic",
@@ -9597,6 +11101,11 @@ export interface operations {
                      *       ],
                      *       "transaction_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                      *       "updated_at": "2026-09-21T14:13:20Z",
+                     *       "waiting": {
+                     *         "text": "text",
+                     *         "until": "2026-09-21T14:13:20Z",
+                     *         "why": "text"
+                     *       },
                      *       "wallet_address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3"
                      *     }
                      */
@@ -9608,6 +11117,262 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_nodes_payouts_payout_id_decide: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                payout_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "choice": "check_again",
+                 *       "statement": "text",
+                 *       "transaction_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+                 *     }
+                 */
+                "application/json": components["schemas"]["DecisionRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "amount": "12.5",
+                     *       "attempts": 1,
+                     *       "attempts_made": [
+                     *         {
+                     *           "block": 1,
+                     *           "ended_at": "2026-09-21T14:13:20Z",
+                     *           "expires_at": "2026-09-21T14:13:20Z",
+                     *           "fee_sun": "text",
+                     *           "gateway": "text",
+                     *           "network": "text",
+                     *           "number": 1,
+                     *           "reason": "text",
+                     *           "seen_at": "2026-09-21T14:13:20Z",
+                     *           "sent_at": "2026-09-21T14:13:20Z",
+                     *           "signed_at": "2026-09-21T14:13:20Z",
+                     *           "state": "signed",
+                     *           "transaction_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "wallet": "text"
+                     *         }
+                     *       ],
+                     *       "can_cancel": false,
+                     *       "choices": [
+                     *         "check_again"
+                     *       ],
+                     *       "completed_at": "2026-09-21T14:13:20Z",
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "currency": "USDT",
+                     *       "error_message": "text",
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "node_name": "attic-pi",
+                     *       "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "priority": "low",
+                     *       "review": {
+                     *         "claimed_transaction": "text",
+                     *         "evidence": [
+                     *           "text"
+                     *         ],
+                     *         "kind": "held",
+                     *         "reason": "text",
+                     *         "since": "text",
+                     *         "statements": [
+                     *           {
+                     *             "at": "2026-09-21T14:13:20Z",
+                     *             "by": {
+                     *               "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *               "name": "attic-pi"
+                     *             },
+                     *             "text": "text"
+                     *           }
+                     *         ],
+                     *         "statements_needed": 1
+                     *       },
+                     *       "review_reason": "text",
+                     *       "settlement": "live",
+                     *       "source": "automatic",
+                     *       "status": "pending",
+                     *       "timeline": [
+                     *         {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "detail": "text",
+                     *           "event": "planned"
+                     *         }
+                     *       ],
+                     *       "transaction_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *       "updated_at": "2026-09-21T14:13:20Z",
+                     *       "waiting": {
+                     *         "text": "text",
+                     *         "until": "2026-09-21T14:13:20Z",
+                     *         "why": "text"
+                     *       },
+                     *       "wallet_address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PayoutDetail"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_nodes_payouts_payout_id_hold: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                payout_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "reason": "the address belongs to somebody else"
+                 *     }
+                 */
+                "application/json": components["schemas"]["HoldRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "amount": "12.5",
+                     *       "attempts": 1,
+                     *       "attempts_made": [
+                     *         {
+                     *           "block": 1,
+                     *           "ended_at": "2026-09-21T14:13:20Z",
+                     *           "expires_at": "2026-09-21T14:13:20Z",
+                     *           "fee_sun": "text",
+                     *           "gateway": "text",
+                     *           "network": "text",
+                     *           "number": 1,
+                     *           "reason": "text",
+                     *           "seen_at": "2026-09-21T14:13:20Z",
+                     *           "sent_at": "2026-09-21T14:13:20Z",
+                     *           "signed_at": "2026-09-21T14:13:20Z",
+                     *           "state": "signed",
+                     *           "transaction_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "wallet": "text"
+                     *         }
+                     *       ],
+                     *       "can_cancel": false,
+                     *       "choices": [
+                     *         "check_again"
+                     *       ],
+                     *       "completed_at": "2026-09-21T14:13:20Z",
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "currency": "USDT",
+                     *       "error_message": "text",
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "node_name": "attic-pi",
+                     *       "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "priority": "low",
+                     *       "review": {
+                     *         "claimed_transaction": "text",
+                     *         "evidence": [
+                     *           "text"
+                     *         ],
+                     *         "kind": "held",
+                     *         "reason": "text",
+                     *         "since": "text",
+                     *         "statements": [
+                     *           {
+                     *             "at": "2026-09-21T14:13:20Z",
+                     *             "by": {
+                     *               "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *               "name": "attic-pi"
+                     *             },
+                     *             "text": "text"
+                     *           }
+                     *         ],
+                     *         "statements_needed": 1
+                     *       },
+                     *       "review_reason": "text",
+                     *       "settlement": "live",
+                     *       "source": "automatic",
+                     *       "status": "pending",
+                     *       "timeline": [
+                     *         {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "detail": "text",
+                     *           "event": "planned"
+                     *         }
+                     *       ],
+                     *       "transaction_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *       "updated_at": "2026-09-21T14:13:20Z",
+                     *       "waiting": {
+                     *         "text": "text",
+                     *         "until": "2026-09-21T14:13:20Z",
+                     *         "why": "text"
+                     *       },
+                     *       "wallet_address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PayoutDetail"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -13430,6 +15195,140 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    get_payouts_approvals: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *       "fee_cap_sun": "text",
+                     *       "network": "text",
+                     *       "not_by_you": "text",
+                     *       "payouts": [
+                     *         {
+                     *           "amount": "12.5",
+                     *           "attempts": 1,
+                     *           "completed_at": "2026-09-21T14:13:20Z",
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "currency": "USDT",
+                     *           "error_message": "text",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "node_name": "attic-pi",
+                     *           "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "review_reason": "text",
+                     *           "settlement": "live",
+                     *           "status": "pending",
+                     *           "transaction_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "updated_at": "2026-09-21T14:13:20Z",
+                     *           "wallet_address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3"
+                     *         }
+                     *       ],
+                     *       "sum": "0.05",
+                     *       "wallet": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ApprovalView"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_payouts_approvals: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "digest": "text"
+                 *     }
+                 */
+                "application/json": components["schemas"]["ApproveRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *       "fee_cap_sun": "text",
+                     *       "network": "text",
+                     *       "not_by_you": "text",
+                     *       "payouts": [
+                     *         {
+                     *           "amount": "12.5",
+                     *           "attempts": 1,
+                     *           "completed_at": "2026-09-21T14:13:20Z",
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "currency": "USDT",
+                     *           "error_message": "text",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "node_name": "attic-pi",
+                     *           "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "review_reason": "text",
+                     *           "settlement": "live",
+                     *           "status": "pending",
+                     *           "transaction_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "updated_at": "2026-09-21T14:13:20Z",
+                     *           "wallet_address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3"
+                     *         }
+                     *       ],
+                     *       "sum": "0.05",
+                     *       "wallet": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ApprovalView"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     post_payouts_process: {
         parameters: {
             query?: never;
@@ -15809,14 +17708,117 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                     *       "contract": "text",
+                     *       "error": "text",
+                     *       "error_since": "2026-09-21T14:13:20Z",
+                     *       "gateway": "text",
+                     *       "network": "text",
+                     *       "reading": {
+                     *         "at": "2026-09-21T14:13:20Z",
+                     *         "bandwidth_free": 1,
+                     *         "effective_minimum": "text",
+                     *         "energy_free": 1,
+                     *         "fee_trx_known": "text",
+                     *         "fee_trx_new": "text",
+                     *         "head_at": "2026-09-21T14:13:20Z",
+                     *         "solid_at": "2026-09-21T14:13:20Z",
+                     *         "solid_block": 1,
+                     *         "transfers_affordable": 1,
+                     *         "trx": "text",
+                     *         "usdt": "text"
+                     *       },
+                     *       "reserved": "0.05",
+                     *       "settlement": "live",
+                     *       "signer": {
+                     *         "error": "text",
+                     *         "max_day": "text",
+                     *         "max_fee_sun": "text",
+                     *         "max_payout": "text",
+                     *         "signed_last_day": "text",
+                     *         "unlocked": false
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["WalletView"];
+                };
+            };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_wallet_lock: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                     *       "contract": "text",
+                     *       "error": "text",
+                     *       "error_since": "2026-09-21T14:13:20Z",
+                     *       "gateway": "text",
+                     *       "network": "text",
+                     *       "reading": {
+                     *         "at": "2026-09-21T14:13:20Z",
+                     *         "bandwidth_free": 1,
+                     *         "effective_minimum": "text",
+                     *         "energy_free": 1,
+                     *         "fee_trx_known": "text",
+                     *         "fee_trx_new": "text",
+                     *         "head_at": "2026-09-21T14:13:20Z",
+                     *         "solid_at": "2026-09-21T14:13:20Z",
+                     *         "solid_block": 1,
+                     *         "transfers_affordable": 1,
+                     *         "trx": "text",
+                     *         "usdt": "text"
+                     *       },
+                     *       "reserved": "0.05",
+                     *       "settlement": "live",
+                     *       "signer": {
+                     *         "error": "text",
+                     *         "max_day": "text",
+                     *         "max_fee_sun": "text",
+                     *         "max_payout": "text",
+                     *         "signed_last_day": "text",
+                     *         "unlocked": false
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["WalletView"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
+            /** @description Unprocessable Entity */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -15824,6 +17826,91 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_wallet_unlock: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "passphrase": "correct horse battery"
+                 *     }
+                 */
+                "application/json": components["schemas"]["UnlockRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3",
+                     *       "contract": "text",
+                     *       "error": "text",
+                     *       "error_since": "2026-09-21T14:13:20Z",
+                     *       "gateway": "text",
+                     *       "network": "text",
+                     *       "reading": {
+                     *         "at": "2026-09-21T14:13:20Z",
+                     *         "bandwidth_free": 1,
+                     *         "effective_minimum": "text",
+                     *         "energy_free": 1,
+                     *         "fee_trx_known": "text",
+                     *         "fee_trx_new": "text",
+                     *         "head_at": "2026-09-21T14:13:20Z",
+                     *         "solid_at": "2026-09-21T14:13:20Z",
+                     *         "solid_block": 1,
+                     *         "transfers_affordable": 1,
+                     *         "trx": "text",
+                     *         "usdt": "text"
+                     *       },
+                     *       "reserved": "0.05",
+                     *       "settlement": "live",
+                     *       "signer": {
+                     *         "error": "text",
+                     *         "max_day": "text",
+                     *         "max_fee_sun": "text",
+                     *         "max_payout": "text",
+                     *         "signed_last_day": "text",
+                     *         "unlocked": false
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["WalletView"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
         };
     };
