@@ -15,6 +15,7 @@ mod licences;
 mod limits;
 mod maintenance;
 mod metrics;
+mod money;
 mod openapi;
 mod refusals;
 mod rollups;

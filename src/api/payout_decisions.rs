@@ -155,9 +155,10 @@ fn approval(state: &AppState, caller: &Caller, read: &Snapshot) -> Result<Approv
         sum = sum.plus(payout.amount).map_err(|_| ApiError::panicked())?;
     }
     let own = match caller.person(Role::Admin) {
-        Ok((by, _)) => these.iter().find(|payout| payout.asked_by().as_ref() == Some(&by)).map(|payout| {
-            format!("you asked for {} yourself; another admin has to approve", payout.id)
-        }),
+        Ok((by, _)) => these
+            .iter()
+            .find(|payout| payout.asked_by().as_ref() == Some(&by))
+            .map(|payout| format!("you asked for {} yourself; another admin has to approve", payout.id)),
         Err(_) => Some("only an admin's own session may approve".to_owned()),
     };
     Ok(ApprovalView {
@@ -191,7 +192,11 @@ pub struct ApproveRequest {
 /// Exactly what the digest stands for, by an admin who asked for none of it. Where there is one admin, it waits 24 hours instead. Wants a session confirmed within the last 5 minutes.
 #[utoipa::path(post, path = "/payouts/approvals", tag = "payouts", security(("access" = ["money:write"])), request_body = ApproveRequest, extensions(("x-fresh-factor" = json!(true))),
     responses((status = 200, body = ApprovalView), (status = 400, body = ErrorBody), (status = 403, body = ErrorBody), (status = 422, body = ErrorBody)))]
-pub async fn approve(State(state): State<AppState>, caller: Caller, body: Unchecked<ApproveRequest>) -> Result<Json<ApprovalView>, ApiError> {
+pub async fn approve(
+    State(state): State<AppState>,
+    caller: Caller,
+    body: Unchecked<ApproveRequest>,
+) -> Result<Json<ApprovalView>, ApiError> {
     let digest = body.check(|body, errors| {
         let digest: Option<[u8; 32]> = crypto::unhex(&body.digest).and_then(|bytes| bytes.try_into().ok());
         errors.require(digest.is_some(), "digest", "must be 64 hex digits");

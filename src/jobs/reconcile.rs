@@ -115,11 +115,7 @@ async fn take(context: &Context, pin: &Pin, page: OutgoingPage, now: Now) -> Res
         };
         let reason = match (kind, unknown.first()) {
             (FreezeKind::UnknownTransfer, Some(first)) => {
-                format!(
-                    "{} USDT left the wallet to {} and nothing here planned it",
-                    first.amount.to_decimal(Currency::Usdt),
-                    first.to
-                )
+                format!("{} USDT left the wallet to {} and nothing here planned it", first.amount.to_decimal(Currency::Usdt), first.to)
             }
             (FreezeKind::UnknownTransfer, None) => "transfers that nothing here planned are not booked yet".to_owned(),
             _ => "the wallet holds less than everything that is known to have left it explains".to_owned(),

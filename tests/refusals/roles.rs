@@ -63,7 +63,7 @@ pub fn routes() -> Vec<(Method, &'static str, &'static str, Option<Value>)> {
         (post.clone(), "/nodes/{id}/resources/allocate", "operator", Some(json!({ "cpu_percent": 1 }))),
         (delete.clone(), "/nodes/{id}/resources/allocations/{allocation_id}", "operator", None),
         (post.clone(), "/alerts/{id}/acknowledge", "operator", Some(json!({}))),
-        (put, "/setup/steps/{step}", "admin", Some(json!({ "state": "skipped" }))),
+        (put.clone(), "/setup/steps/{step}", "admin", Some(json!({ "state": "skipped" }))),
         (post.clone(), "/clock/confirm", "admin", Some(json!({ "client_time": "2026-09-21T00:00:00Z" }))),
         (post.clone(), "/clock/accept", "super_admin", None),
         (post.clone(), "/payouts/process", "admin", None),

@@ -1,6 +1,7 @@
 //! The harness: a manager in this process on a driven clock, the real binary in processes of its own, and agents that speak
 //! the wire protocol.
 
+pub mod bank;
 pub mod binary;
 pub mod client;
 pub mod fleet;

@@ -75,6 +75,12 @@ impl Site {
         next
     }
 
+    /// The same, and the next one pays by another gateway.
+    pub async fn crash_with(mut self, gateway: Arc<dyn PaymentGateway>) -> Site {
+        self.gateway = gateway;
+        self.crash().await
+    }
+
     /// Stops serving and lets go of the store; nothing is flushed.
     pub async fn end(self) {
         self.stop.send(true).unwrap();
