@@ -635,6 +635,7 @@ fn what_pools_keep_is_their_price_less_the_reward_for_the_time_that_ran() {
 /// How long a month of a fleet takes to read and a year to verify. Not a test of anything: numbers for people, on demand.
 #[test]
 #[ignore = "measures"]
+#[expect(clippy::disallowed_methods, reason = "it measures, on demand")]
 fn a_year_of_a_thousand_nodes() {
     let world = World::new();
     let start = at(0).wall;

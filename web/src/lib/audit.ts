@@ -9,8 +9,6 @@ const DEEDS = new Map(Object.entries({
   'clock.confirm': 'Confirmed the clock',
   'enrolment_token.create': 'Made an enrolment token',
   'enrolment_token.revoke': 'Revoked an enrolment token',
-  'ledger.adjust': 'Corrected what is owed',
-  'ledger.reward': 'Gave a reward to a pool',
   'node.create': 'Made a node',
   'node.delete': 'Deleted a node',
   'node.enrol': 'Enrolled a node',
