@@ -11,6 +11,7 @@ mod demo;
 mod departure;
 mod journey;
 mod layering;
+mod ledger;
 mod licences;
 mod limits;
 mod maintenance;

@@ -104,7 +104,7 @@ pub struct StatementList {
 #[into_params(parameter_in = Query)]
 pub struct StatementQuery {
     /// A month in UTC. Of all nodes, the present one when absent; of one node, every month.
-    #[param(value_type = Option<String>, pattern = "^[0-9]{4}-[0-9]{2}$", example = "2026-09")]
+    #[param(value_type = Option<String>, pattern = "^(19[7-9][0-9]|[2-9][0-9]{3})-(0[1-9]|1[0-2])$", example = "2026-09")]
     month: Option<String>,
     /// The one in force when absent.
     #[param(value_type = Option<Settlement>)]

@@ -590,6 +590,7 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
     accrued.set_remainder(Currency::Usdt, Pico(999_999_999_999));
     accrued.set_remainder(Currency::Lucid, Pico(1));
     accrued.set_posted(Currency::Usdt, Epoch(SLOT.0 - 10));
+    accrued.check = Some(u64::MAX);
     vec![
         Golden::of("StoreMeta", vec![meta]),
         Golden::of("Counters", vec![Counters { nodes: 300, pools: 2 }]),

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::tables::{ACCRUED, BALANCES, BOOK_SUMS, LEDGER_LATCH, POSTINGS};
 use super::{alerts, audit, statements};
+use crate::crypto::sha256_parts;
 use crate::domain::alert::Severity;
 use crate::domain::audit::Act;
 use crate::domain::credits::Epoch;
@@ -74,6 +75,8 @@ pub struct Accrued {
     pub remainders: Vec<(Currency, Pico)>,
     /// By currency, the end of the last range that has an entry: the next entry's range begins there.
     pub posted: Vec<(Currency, Epoch)>,
+    /// Over all of this, because no posting says how far nothing was earned; absent where an earlier release wrote it.
+    pub check: Option<u64>,
 }
 
 impl Accrued {
@@ -91,6 +94,17 @@ impl Accrued {
         if remainder != Pico::ZERO {
             self.remainders.push((currency, remainder));
         }
+    }
+
+    fn checksum(&self, node: NodeIndex) -> Result<u64, Fault> {
+        let bytes = postcard::to_stdvec(&(node, self.from, self.through, &self.remainders, &self.posted));
+        let [a, b, c, d, e, f, g, h, ..] = sha256_parts(&[b"lucid/accrued/v2\0", &bytes.map_err(|why| Fault::Invariant(why.to_string()))?]);
+        Ok(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
+    }
+
+    /// As it was written for this node.
+    pub fn is_whole(&self, node: NodeIndex) -> Result<bool, Fault> {
+        Ok(self.check.is_none() || self.check == Some(self.checksum(node)?))
     }
 
     /// Where the next entry's range begins.
@@ -250,5 +264,5 @@ pub fn accrued(read: &impl Read, node: NodeIndex) -> Result<Accrued, Fault> {
 }
 
 pub fn put_accrued(tx: &mut WriteTx<'_>, node: NodeIndex, accrued: &Accrued) -> Result<(), TxError> {
-    tx.put(ACCRUED, &node.0, accrued)
+    tx.put(ACCRUED, &node.0, &Accrued { check: Some(accrued.checksum(node)?), ..accrued.clone() })
 }

@@ -113,6 +113,9 @@ impl Replay {
             return Ok(Some("the monthly totals are not what the postings add up to".into()));
         }
         for (node, accrued) in accrued {
+            if !accrued.is_whole(*node)? {
+                return Ok(Some(format!("node {}: its watermark is not what was written", node.0)));
+            }
             if let Some(why) = self.watermark(*node, accrued, is_from_first) {
                 return Ok(Some(format!("node {}: {why}", node.0)));
             }

@@ -15,7 +15,6 @@ const TITLES: Record<string, string | undefined> = {
   payouts_frequent: 'Payouts in quick succession',
   poot_deviation: 'Score far from the others',
   final_payout_blocked: 'Final payout held',
-  ledger_broken: 'The books do not add up',
   resource_threshold: 'Beyond its threshold',
 };
 

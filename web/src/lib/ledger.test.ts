@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { accountParts, lastMonths, negated, sumOf } from './ledger';
+import { accountParts, negated, sumOf } from './ledger';
 
 describe('sums of decimal texts', () => {
   it.each([
@@ -28,9 +28,4 @@ describe('sums of decimal texts', () => {
 it('accounts have a kind and an owner', () => {
   expect(accountParts('node_payable:node_1')).toEqual({ kind: 'node_payable', id: 'node_1' });
   expect(accountParts('adjustment')).toEqual({ kind: 'adjustment', id: '' });
-});
-
-it('months count back over the year, in UTC', () => {
-  expect(lastMonths(Date.parse('2026-02-01T00:30:00+01:00'), 3)).toEqual(['2026-01', '2025-12', '2025-11']);
-  expect(lastMonths(Date.parse('2026-03-31T12:00:00Z'), 2)).toEqual(['2026-03', '2026-02']);
 });

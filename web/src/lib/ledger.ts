@@ -40,12 +40,6 @@ export function causeText(cause: Posting['cause']): string {
   }
 }
 
-/** The last `count` months in UTC as the API names them, the present one first. */
-export const lastMonths = (nowMs: number, count: number): string[] => {
-  const now = new Date(nowMs);
-  return Array.from({ length: count }, (_, back) => new Date(Date.UTC(now.getUTCFullYear(), now.getUTCMonth() - back)).toISOString().slice(0, 7));
-};
-
 /** Sum of decimal texts, exact: the ledger's amounts never pass through a float. */
 export function sumOf(amounts: readonly string[]): string {
   const decimals = Math.max(0, ...amounts.map((a) => a.split('.')[1]?.length ?? 0));

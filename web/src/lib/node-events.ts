@@ -18,8 +18,6 @@ const KINDS: Partial<Record<HappenedKind, Words>> = {
   fingerprint_drift: { text: 'The hardware is not what was enrolled', tone: 'warn' },
   fingerprint_accepted: { text: 'Changed hardware accepted', tone: 'ok' },
   address_changed: { text: 'Payout address changed', tone: 'info' },
-  adjusted: { text: 'Balance corrected', tone: 'info' },
-  rewarded: { text: 'Reward', tone: 'ok' },
   final_payout: { text: 'Final payout', tone: 'warn' },
   payout_paid: { text: 'Payout completed', tone: 'ok' },
   payout_failed: { text: 'Payout failed', tone: 'bad' },

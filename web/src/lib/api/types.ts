@@ -46,7 +46,6 @@ export type PayoutStatus = Schemas['PayoutStatus'];
 export type Posting = Schemas['PostingView'];
 export type Statement = Schemas['Statement'];
 export type RewardView = Schemas['RewardView'];
-export type RewardSplit = Schemas['RewardSplit'];
 export type Severity = Schemas['Severity'];
 export type Alert = Schemas['AlertView'];
 export type AlertState = Schemas['AlertState'];
