@@ -7,13 +7,13 @@ use super::payouts::{self as cycle, Step, commit};
 use super::{Context, Stopped, reconcile, wallet};
 use crate::domain::guard::{self, Facts, Spent};
 use crate::domain::ledger::Settlement;
-use crate::domain::money_state::{Closed, MoneyState};
+use crate::domain::money_state::{Closed, FreezeKind, MoneyState};
 use crate::domain::node::NodeType;
 use crate::domain::payout::{AttemptState, Payout, PayoutError, Source};
 use crate::domain::user::Role;
 use crate::gateways::payment::{NotPrepared, PaymentGateway, SendOutcome, Transfer, WAVE};
 use crate::live::Waiting;
-use crate::storage::core::{money, nodes, payouts, people};
+use crate::storage::core::{ledger, money, nodes, payouts, people};
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, WriteTx};
 
@@ -81,14 +81,21 @@ fn told(why: &Closed) -> Waiting {
 
 /// Why nothing may be signed or sent for the first time. Reconciles when that is all that is missing.
 async fn closed(context: &Context) -> Result<Option<Closed>, Stopped> {
-    match gate(context, &money::state(&context.store.read()?)?) {
+    match gate(context, &context.store.read()?)? {
         Err(Closed::NotReconciled) => reconcile::run(context).await?,
         other => return Ok(other.err()),
     }
-    Ok(gate(context, &money::state(&context.store.read()?)?).err())
+    Ok(gate(context, &context.store.read()?)?.err())
 }
 
-fn gate(context: &Context, state: &MoneyState) -> Result<(), Closed> {
+fn gate(context: &Context, read: &impl Read) -> Result<Result<(), Closed>, Fault> {
+    if let Some(why) = ledger::latched(read)? {
+        return Ok(Err(Closed::Frozen(FreezeKind::LedgerBroken, why)));
+    }
+    Ok(may_sign(context, &money::state(read)?))
+}
+
+fn may_sign(context: &Context, state: &MoneyState) -> Result<(), Closed> {
     let (now, gateway) = (context.clock.now(), &context.gateways.current);
     let pin = gateway.pin();
     let needs_live = (gateway.settlement() == Settlement::Live).then_some((pin.network.as_str(), pin.wallet.as_str()));
@@ -98,7 +105,7 @@ fn gate(context: &Context, state: &MoneyState) -> Result<(), Closed> {
 /// Asked in the transaction that records what leaves next: nobody froze or stopped the money meanwhile.
 fn is_open(tx: &impl Read) -> Result<bool, Fault> {
     let state = money::state(tx)?;
-    Ok(state.frozen.is_none() && state.stopped.is_none())
+    Ok(state.frozen.is_none() && state.stopped.is_none() && ledger::latched(tx)?.is_none())
 }
 
 /// Takes the next wave out of `unsigned`: those that every guard lets through, in their order.
