@@ -106,7 +106,8 @@ impl WalletRow {
             later.try_fold(Units::ZERO, |sum, transfer| sum.plus(transfer.amount))
         };
         let least = self.floor.minus(sum(self.through_block)?)?;
-        if page.balance < least {
+        // A page in the middle is followed by transfers that the balance may have lost already: only the last one can tell.
+        if page.is_last && page.balance < least {
             return Ok(None);
         }
         // What came after the balance was read may be in it or not: taken off either way, the floor is never too high. A page in the middle says nothing new of the balance.
