@@ -220,6 +220,12 @@ settings! {
         passphrase: Option<Secret> = rules::optional(rules::secret(1));
         /// Socket of a signer that runs by itself. Empty: the manager starts one.
         signer_socket: Option<PathBuf> = rules::optional(rules::path());
+        /// The account that pays. Empty: that of the keystore; with a signer that runs by itself it has to be said.
+        wallet: Option<String> = rules::optional(rules::tron_address());
+        /// Address of the key that signs, where that is another one, with a permission of the account. Empty: the account's own.
+        signer_key: Option<String> = rules::optional(rules::tron_address());
+        /// Number of that permission.
+        permission_id: Option<u32> = rules::optional(rules::whole(2, 9));
         /// What one transfer may cost at most, in sun.
         fee_limit_sun: u32 = rules::whole(1_000_000, 1_000_000_000);
     }

@@ -68,7 +68,11 @@ async fn track(context: &Context, gateway: &Arc<dyn PaymentGateway>, payouts: &[
             }
         }
     }
-    commit(context, steps, context.clock.now(), cycle::always).await?;
+    let taken = commit(context, steps, context.clock.now(), cycle::always).await?;
+    if gateway.has_wallet() && taken.iter().any(|payout| !payout.is_open()) {
+        // What it holds has changed.
+        super::wallet::look(context).await?;
+    }
     send_again(context, gateway, again).await
 }
 

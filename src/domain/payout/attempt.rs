@@ -92,7 +92,7 @@ pub struct DeathProof {
     /// The final block whose time is past the expiry, and that time.
     pub solid_block: u64,
     pub solid_at: Timestamp,
-    /// Every block from the one after its reference to `solid_block` was searched, each the parent of the next.
+    /// Every block from its reference to `solid_block` was searched, each the parent of the next.
     pub scanned_from: u64,
     pub scanned_to: u64,
     /// Who else was asked, by URL.
