@@ -35,7 +35,10 @@ pub fn unfreeze(tx: &mut WriteTx<'_>, act: &Act, reason: &str, reconciled: bool)
         return Err(rule("NotFrozen", "payouts are not frozen"));
     }
     if !reconciled {
-        return Err(rule("NotReconciled", "what left the wallet has not been enumerated completely since the start and within the hour; reconcile first"));
+        return Err(rule(
+            "NotReconciled",
+            "what left the wallet has not been enumerated completely since the start and within the hour; reconcile first",
+        ));
     }
     let waiting = money::unknown_transfers(tx, true, usize::MAX)?.len();
     if waiting > 0 {
