@@ -60,7 +60,7 @@ impl PaymentGateway for Live {
     }
 
     fn send<'a>(&'a self, attempt: &'a Attempt, sending: Sending) -> Boxed<'a, SendOutcome> {
-        Box::pin(async { Simulated.send(attempt, sending).await })
+        Box::pin(async move { Simulated.send(attempt, sending).await })
     }
 
     fn lookup<'a>(&'a self, payouts: &'a [Payout], now: Timestamp) -> Boxed<'a, Vec<Lookup>> {

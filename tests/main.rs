@@ -16,6 +16,7 @@ mod limits;
 mod maintenance;
 mod metrics;
 mod openapi;
+mod payment_service;
 mod refusals;
 mod rollups;
 mod security;

@@ -4,6 +4,7 @@
 pub mod binary;
 pub mod client;
 pub mod fleet;
+pub mod payment_service;
 pub mod random;
 pub mod site;
 pub mod tron;
