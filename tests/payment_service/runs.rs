@@ -94,6 +94,7 @@ async fn run(seed: u64, from: &std::path::Path, dir: &std::path::Path, counted: 
         world.pass(60_000);
     }
     world.audit(&context);
+    world.verify(&context);
     for payout in world.payouts() {
         assert!(!payout.is_open(), "{context}: never ended: {payout:#?}");
         let is_paid = matches!(payout.state, lucid::domain::payout::State::Paid { .. });

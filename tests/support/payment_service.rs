@@ -400,7 +400,11 @@ fn shown(job: &Job) -> Value {
 }
 
 fn spoiled(fault: Fault, status: u16, mut body: Value) -> Outcome {
-    let shown = if body.is_array() { &mut body[0] } else { &mut body };
+    let mut nothing = Value::Null;
+    let shown = match &mut body {
+        Value::Array(all) => all.first_mut().unwrap_or(&mut nothing),
+        one => one,
+    };
     let is_there = shown.is_object();
     match fault {
         Fault::Deaf => return Outcome::Silent,
