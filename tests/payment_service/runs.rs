@@ -9,7 +9,7 @@ use super::world::{HOUR_MS, World, template};
 use crate::support::payment_service::{Promises, State};
 use crate::support::random::Random;
 
-const RUNS: u64 = 30;
+const RUNS: u64 = 1_000;
 const NODES: u8 = 3;
 /// Rounds with faults, and at most so many afterwards.
 const FAULTY: u64 = 12;

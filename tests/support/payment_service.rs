@@ -16,6 +16,8 @@ use tokio::task::JoinHandle;
 
 use super::random::Random;
 
+/// How late what is late arrives: no network keeps a request for longer than a service keeps its keys.
+const LATE_MS: i64 = 20_000;
 /// From taking a payout to paying it.
 const SETTLES_AFTER_MS: i64 = 45_000;
 
@@ -90,7 +92,7 @@ struct Inner {
     promises: Promises,
     keys: HashMap<String, (i64, String)>,
     jobs: BTreeMap<String, Job>,
-    late: Vec<Asked>,
+    late: Vec<(i64, Asked)>,
     script: VecDeque<Fault>,
     random: Option<(Random, u64)>,
     down: bool,
@@ -189,8 +191,8 @@ impl FakeService {
     pub fn tick(&self) {
         let now = self.now_ms();
         let mut inner = self.inner();
-        for asked in std::mem::take(&mut inner.late) {
-            inner.take(&asked, now);
+        for (at, asked) in std::mem::take(&mut inner.late) {
+            inner.take(&asked, at + LATE_MS);
         }
         let Inner { jobs, transactions, promises, .. } = &mut *inner;
         for (n, job) in jobs.values_mut().enumerate() {
@@ -241,7 +243,7 @@ impl FakeService {
         }
         let asked = Asked { path: path.to_owned(), key: key.map(str::to_owned), body: body.to_owned() };
         if fault == Fault::Late {
-            inner.late.push(asked);
+            inner.late.push((now, asked));
             return Outcome::Silent;
         }
         let (status, answer) = inner.take(&asked, now);
@@ -351,8 +353,7 @@ impl Inner {
         self.posts.push(asked.clone());
         let body: Value = serde_json::from_str(&asked.body).unwrap();
         if let (Some(ttl), Some(key)) = (self.promises.remembers_ms, &asked.key) {
-            self.keys.retain(|_, (at, _)| now - *at < ttl);
-            if let Some((_, id)) = self.keys.get(key) {
+            if let Some((_, id)) = self.keys.get(key).filter(|(at, _)| now - at < ttl) {
                 return (200, shown(&self.jobs[id]));
             }
         }
