@@ -126,6 +126,13 @@ impl World {
         World { driver, fake, service, app, config, options, checker }
     }
 
+    /// Another manager that asks the same service.
+    pub async fn over(dir: &Path, driver: &Driver, fake: &Arc<FakeService>, options: Options) -> World {
+        let (config, driver, fake) = (config(dir), driver.clone(), Arc::clone(fake));
+        let (service, app) = World::open(&config, &driver, &fake, &options, None).await;
+        World { driver, fake, service, app, config, options, checker: None }
+    }
+
     async fn open(
         config: &Config,
         driver: &Driver,
