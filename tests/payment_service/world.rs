@@ -14,8 +14,8 @@ use lucid::domain::money::{Currency, Units};
 use lucid::domain::money_state::{GoneLive, MoneyState};
 use lucid::domain::payout::Payout;
 use lucid::domain::time::{BootMs, TrustPolicy};
-use lucid::gateways::payment::service::{Options, Service};
 use lucid::gateways::payment::PaymentGateway;
+use lucid::gateways::payment::service::{Options, Service};
 use lucid::live::Job;
 use lucid::storage::core::money_actions::{self, Decision};
 use lucid::storage::core::{ledger, money, nodes, payouts};
@@ -29,8 +29,7 @@ pub const URL: &str = "http://service.test";
 pub const PLAIN: Promises = Promises { remembers_ms: None, finds_keys: false, fails: 0 };
 pub const HOUR_MS: i64 = 3_600_000;
 
-const SETTINGS: [(&str, &str); 3] =
-    [("payout.address_cooldown_hours", "0"), ("payout.frequency_hours", "1"), ("clock.trust", "always")];
+const SETTINGS: [(&str, &str); 3] = [("payout.address_cooldown_hours", "0"), ("payout.frequency_hours", "1"), ("clock.trust", "always")];
 
 pub fn book() -> Book {
     Book { settlement: Settlement::Live, currency: Currency::Usdt }

@@ -299,7 +299,10 @@ async fn answer(service: Arc<FakeService>, mut stream: TcpStream) -> Option<()> 
 }
 
 async fn write(stream: &mut TcpStream, status: u16, body: &str) -> Option<()> {
-    let text = format!("HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}", body.len());
+    let text = format!(
+        "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
     stream.write_all(text.as_bytes()).await.ok()
 }
 
@@ -379,7 +382,9 @@ impl Inner {
     fn find(&self, path: &str) -> Option<Value> {
         if let Some((_, key)) = path.split_once("?memo=") {
             assert!(self.promises.finds_keys);
-            return Some(Value::Array(self.jobs.iter().filter(|(id, job)| job.memo == key && **id == job.id).map(|(_, job)| shown(job)).collect()));
+            return Some(Value::Array(
+                self.jobs.iter().filter(|(id, job)| job.memo == key && **id == job.id).map(|(_, job)| shown(job)).collect(),
+            ));
         }
         self.jobs.get(path.rsplit('/').next()?).map(shown)
     }

@@ -155,3 +155,84 @@ impl Pace {
         u64::try_from(at - now.boot.0).unwrap_or(0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::time::BootMs;
+
+    fn at(ms: i64) -> Now {
+        Now { wall: Timestamp(1_000_000 + ms), boot: BootMs(ms), trusted: true }
+    }
+
+    fn answer(status: u16) -> Answered {
+        Answered { status, retry_after_seconds: None, body: Vec::new() }
+    }
+
+    #[test]
+    fn the_fifth_failure_in_a_row_opens_it_and_each_further_one_doubles_the_rest() {
+        let mut breaker = Breaker::new(FAILURES);
+        for n in 0..4 {
+            breaker.silent(Method::Get, true, "no answer", at(n));
+            assert_eq!(breaker.health(at(n)).state, HealthState::Closed);
+        }
+        breaker.answered(Method::Get, &answer(404), at(5));
+        for n in 6..10 {
+            breaker.answered(Method::Get, &answer(500), at(n));
+        }
+        assert!(breaker.allow(at(10)).is_ok(), "an answer between them counts");
+        breaker.answered(Method::Get, &answer(500), at(10));
+        let (mut now, mut expected) = (10, 30_000);
+        for _ in 0..8 {
+            let health = breaker.health(at(now));
+            assert_eq!(health.state, HealthState::Open);
+            let rest = health.retry_at.unwrap().since(at(now).wall);
+            assert!((expected * 3 / 4..=expected * 5 / 4).contains(&rest) && (30_000..=600_000).contains(&rest), "{rest} for {expected}");
+            assert!(breaker.allow(at(now + rest - 1)).is_err());
+            now += rest;
+            assert!(breaker.allow(at(now)).is_ok());
+            assert_eq!(breaker.health(at(now)).state, HealthState::HalfOpen);
+            breaker.silent(Method::Get, false, "refused", at(now));
+            expected = (expected * 2).min(600_000);
+        }
+        breaker.answered(Method::Get, &answer(200), at(now + 700_000));
+        let health = breaker.health(at(now + 700_000));
+        assert_eq!((health.state, health.failures, health.why), (HealthState::Closed, 0, None));
+    }
+
+    #[test]
+    fn one_lost_payment_is_enough_where_each_needs_a_person_and_answers_to_questions_do_not_hide_it() {
+        let mut breaker = Breaker::new(1);
+        breaker.answered(Method::Get, &answer(200), at(0));
+        assert!(breaker.answered_within(60_000, at(59_999)) && !breaker.answered_within(60_000, at(60_000)));
+        breaker.silent(Method::Post, true, "no answer", at(1));
+        assert!(breaker.allow(at(2)).unwrap_err().contains("no answer"));
+        breaker.answered(Method::Get, &answer(200), at(60_000));
+        assert_eq!(breaker.health(at(60_000)).state, HealthState::HalfOpen);
+        breaker.answered(Method::Post, &answer(202), at(60_001));
+        assert_eq!(breaker.health(at(60_001)).state, HealthState::Closed);
+    }
+
+    #[test]
+    fn who_says_so_is_left_alone_at_once_and_as_long_as_it_says() {
+        for status in [301, 401, 403, 404, 405, 429] {
+            let mut breaker = Breaker::new(FAILURES);
+            breaker.answered(Method::Post, &answer(status), at(0));
+            assert!(breaker.allow(at(1)).is_err(), "{status}");
+        }
+        let mut breaker = Breaker::new(FAILURES);
+        breaker.answered(Method::Get, &Answered { retry_after_seconds: Some(120), ..answer(429) }, at(0));
+        assert!(breaker.allow(at(119_999)).is_err() && breaker.allow(at(120_000)).is_ok());
+        breaker.answered(Method::Get, &Answered { retry_after_seconds: Some(u32::MAX), ..answer(429) }, at(120_000));
+        assert!(breaker.allow(at(720_000)).is_ok(), "ten minutes at most");
+    }
+
+    #[test]
+    fn requests_are_spread() {
+        let mut pace = Pace::per_minute(100);
+        assert_eq!([pace.take(at(0)), pace.take(at(0)), pace.take(at(100))], [0, 600, 1_100]);
+        assert_eq!([pace.take(at(60_000)), pace.take(at(60_600))], [0, 0], "nothing is saved up");
+        let within_a_minute = (0..1_000).map(|_| pace.take(at(100_000))).filter(|wait| *wait < 60_000).count();
+        assert_eq!(within_a_minute, 100);
+    }
+}

@@ -500,3 +500,6 @@ impl PaymentGateway for Service {
         Box::pin(self.claimed(payout, named))
     }
 }
+
+#[cfg(test)]
+mod tests;
