@@ -52,6 +52,8 @@ pub struct Attempt {
     pub ended_at: Option<Timestamp>,
     /// The transaction that paid, where the bytes did not say it.
     pub found_txid: Option<String>,
+    /// What a service calls it, as its answer said.
+    pub reference: Option<String>,
     /// What the network took, in sun.
     pub fee_sun: u64,
 }
