@@ -165,7 +165,7 @@ impl App {
         if config.listed.iter().any(|setting| setting.key == "log.level" && setting.origin == Origin::Stored) {
             logging::set_targets(config.log.level.0.clone());
         }
-        let failures = Failures::default();
+        let (failures, money) = (Failures::default(), Money::default());
         let parts = Parts {
             failures: failures.clone(),
             store: Arc::clone(&store),
@@ -175,6 +175,8 @@ impl App {
             settings: api,
             configuration: Arc::new(reconfigure),
             stopping,
+            payer: gateway.payer(),
+            money: money.clone(),
         };
         let agents_come_to = config.server.node_listen.unwrap_or(config.server.listen);
         let link_is_up = if agents_come_to.ip().is_loopback() { host::loopback_is_up } else { host::link_is_up };
@@ -183,7 +185,7 @@ impl App {
             clock: clock.clone(),
             settings: jobs,
             gateways: Gateways::only(gateway),
-            money: Money::default(),
+            money,
             events,
             nudges,
             failures,
@@ -439,6 +441,7 @@ fn settings(config: &Config) -> Result<Settings, AppError> {
         guards: guards(config),
         fee_cap_sun: u64::from(config.tron.fee_limit_sun),
         raw_days: config.storage.raw_days,
+        webhooks_allow_private: config.webhooks.allow_private,
     })
 }
 
@@ -494,6 +497,8 @@ fn api_settings(config: &Config, settings: &Settings, transport: Transport) -> A
         address_cooldown_hours: config.payout.address_cooldown_hours,
         poot: settings.params,
         settlement: Settlement::Simulated,
+        payouts: settings.payouts(),
+        webhooks_allow_private: settings.webhooks_allow_private,
         rates: rates(&config.limits),
         external: External {
             payment_service: config.tron_payment.url.is_some() || config.payout.gateway != config::Gateway::None,

@@ -23,13 +23,16 @@ use super::tls::Tls;
 use crate::clock::Clock;
 use crate::crypto::Entropy;
 use crate::domain::challenge::Challenges;
+use crate::domain::guard::GuardLimits;
 use crate::domain::ledger::Settlement;
+use crate::domain::money::Units;
+use crate::domain::paying::{Payer, Paying, PayoutRules};
 use crate::domain::pool::{DEFAULT_MAX_NODES, Pool};
 use crate::domain::poot::Params;
 use crate::domain::time::Now;
 use crate::domain::totp::CodeGuesses;
 use crate::host::machine::Machine;
-use crate::live::{Current, Events, Failures, Metrics, Nudges, Refusals};
+use crate::live::{Current, Events, Failures, Metrics, Money, Nudges, Refusals};
 use crate::storage::Store;
 use crate::storage::core::audit;
 use crate::storage::fault::WriteError;
@@ -64,6 +67,10 @@ pub struct ApiSettings {
     pub poot: Params,
     /// Book whose balances nodes show.
     pub settlement: Settlement,
+    /// What plans of payouts are held against.
+    pub payouts: PayoutRules,
+    /// Webhooks may go to addresses that are not public.
+    pub webhooks_allow_private: bool,
     /// Requests per minute.
     pub rates: Limits,
     /// Which services outside are named in the settings.
@@ -86,6 +93,8 @@ impl Default for ApiSettings {
             address_cooldown_hours: 24,
             poot: Params::default(),
             settlement: Settlement::Simulated,
+            payouts: PayoutRules { threshold: Units(10_000_000), frequency_hours: 24, guards: GuardLimits::unlimited() },
+            webhooks_allow_private: false,
             rates: Limits::default(),
             external: External::default(),
             gateway: None,
@@ -131,6 +140,10 @@ pub struct Shared {
     pub(super) storage_check: Arc<Semaphore>,
     pub(super) audit_verification: Arc<Semaphore>,
     pub(super) audit_exports: Arc<Semaphore>,
+    /// Who pays.
+    pub payer: Payer,
+    /// What the cycles last found out about payments.
+    pub money: Money,
 }
 
 /// What `app` brings along.
@@ -144,11 +157,15 @@ pub struct Parts {
     pub stopping: watch::Receiver<bool>,
     /// Failed authentications, which the security cycle reads.
     pub failures: Failures,
+    /// Who pays.
+    pub payer: Payer,
+    /// What the cycles last found out about payments.
+    pub money: Money,
 }
 
 impl AppState {
     pub fn new(parts: Parts) -> AppState {
-        let Parts { store, clock, nudges, events, settings, configuration, stopping, failures } = parts;
+        let Parts { store, clock, nudges, events, settings, configuration, stopping, failures, payer, money } = parts;
         AppState(Arc::new(Shared {
             entropy: store.entropy.clone(),
             rates: Rates::new(&settings.get().rates, &clock),
@@ -176,6 +193,8 @@ impl AppState {
             storage_check: Arc::new(Semaphore::new(1)),
             audit_verification: Arc::new(Semaphore::new(1)),
             audit_exports: Arc::new(Semaphore::new(EXPORTS)),
+            payer,
+            money,
             store,
         }))
     }
@@ -192,6 +211,12 @@ impl AppState {
     /// The settings in force at this moment.
     pub fn settings(&self) -> Arc<ApiSettings> {
         self.settings.get()
+    }
+
+    /// What plans of payouts are held against now.
+    pub fn paying(&self) -> Paying {
+        let fee_sun = self.money.wallet().map(|look| look.reading.fee_sun(true)).filter(|_| self.payer.has_wallet);
+        Paying { by: self.payer.clone(), rules: self.settings().payouts.clone(), fee_sun }
     }
 
     pub fn now(&self) -> Now {

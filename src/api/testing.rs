@@ -18,7 +18,8 @@ use crate::domain::audit::Act;
 use crate::domain::money::{Currency, Units};
 use crate::domain::pool::Pricing;
 use crate::domain::time::{BootMs, Timestamp, TrustPolicy};
-use crate::live::{Current, Event, Events, Failures, Nudges};
+use crate::gateways::payment::{PaymentGateway, Simulated};
+use crate::live::{Current, Event, Events, Failures, Money, Nudges};
 use crate::storage::core::pools;
 use crate::storage::{Store, StoreOptions, setup_code};
 
@@ -63,6 +64,8 @@ impl Site {
             configuration: Arc::new(FixedConfiguration),
             stopping,
             failures: Failures::default(),
+            payer: Simulated.payer(),
+            money: Money::default(),
         });
         Site { router: router(state.clone()), state, driver, stop, dir }
     }

@@ -3,7 +3,7 @@
 //! Each step is committed before the next external effect. There is no recovery code: after a restart the same cycle
 //! finds the same attempts in the state they were committed in.
 
-use super::{Context, Stopped, final_payouts, planning, signing, tracking};
+use super::{Context, Stopped, final_payouts, planning, schedules, signing, tracking};
 use crate::domain::audit::{Actor, Draft};
 use crate::domain::ledger::Entry;
 use crate::domain::payout::{AttemptState, Payout, PayoutError};
@@ -20,6 +20,7 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
     let now = context.clock.now();
     if now.trusted {
         final_payouts::run(context).await?;
+        schedules::run(context, now).await?;
         planning::run(context, now).await?;
     }
     track_open(context).await

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 
 use super::tables::{OPEN_PAYOUTS, PAYOUT_ADDRESSES, PAYOUT_IDS, PAYOUTS, SCHEDULED, TXIDS};
-use super::{audit, ledger, node_events, nodes, tables::Index64};
+use super::{audit, batches, ledger, node_events, nodes, tables::Index64};
 use crate::crypto::Entropy;
 use crate::domain::address::AddressRecord;
 use crate::domain::audit::{Act, Draft};
@@ -100,6 +100,9 @@ pub fn step(tx: &mut WriteTx<'_>, before: Option<&Payout>, payout: &Payout, entr
         tx.put(OPEN_PAYOUTS, &open_key, &index)?;
     } else {
         tx.delete(OPEN_PAYOUTS, &open_key)?;
+        if before.is_some_and(Payout::is_open) {
+            batches::payout_ended(tx, payout, now)?;
+        }
     }
     Ok(())
 }
