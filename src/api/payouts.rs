@@ -2,13 +2,16 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::auth::{Caller, Principal};
 use super::error::{ApiError, ErrorBody};
 use super::json::{Json, Path, Query};
-use super::listing::{Order, descending, word};
+use super::listing::{Order, descending, time, word};
 use super::page::{Page, PageQuery, Pagination};
+use super::payout_batches::batch_id;
+use super::payout_export;
 use super::reads::{self, Names};
 use super::state::AppState;
 use super::unchecked::Unchecked;
@@ -21,7 +24,7 @@ use crate::domain::scope::Scope;
 use crate::domain::time::{Now, Timestamp};
 use crate::live::Job;
 use crate::storage::core::payouts::{Filter, SealedAddress};
-use crate::storage::core::{audit, payouts};
+use crate::storage::core::{audit, batches, payouts};
 use crate::storage::fault::Fault;
 
 /// Where a node is paid to.
@@ -198,6 +201,17 @@ pub struct PayoutQuery {
     settlement: Option<String>,
     #[param(value_type = Option<Currency>)]
     currency: Option<String>,
+    /// Planned at this time or later.
+    #[param(value_type = Option<String>, format = DateTime)]
+    from: Option<String>,
+    /// Planned before this time.
+    #[param(value_type = Option<String>, format = DateTime)]
+    to: Option<String>,
+    /// Payouts of this batch only; 404 when there is none of this id.
+    batch_id: Option<String>,
+    /// `json`, the default: a page.
+    #[param(value_type = Option<Format>)]
+    format: Option<String>,
     /// When they were planned is the only order there is.
     #[param(value_type = Option<Sort>)]
     sort: Option<String>,
@@ -208,35 +222,61 @@ pub struct PayoutQuery {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = PayoutExportFormat)]
+pub enum Format {
+    Json,
+    Csv,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
 #[schema(as = PayoutSort, default = "created_at")]
 pub enum Sort {
     CreatedAt,
 }
 
 /// All payouts, newest first unless `order` says otherwise
+///
+/// With `format=csv`, all that fit as a file, oldest first, whatever page is asked for; an answer that breaks off was not complete. Cells that a spreadsheet would take
+/// for a formula begin with an apostrophe. The export is recorded.
 #[utoipa::path(get, path = "/nodes/payouts/history", tag = "payouts", security(("access" = ["payout:read"])), params(PageQuery, PayoutQuery),
-    responses((status = 200, body = PayoutList), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+    responses((status = 200, description = "a page, or a file", content((PayoutList = "application/json"), (String = "text/csv"))), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
+    (status = 503, description = "other exports are running", body = ErrorBody)))]
 pub async fn history(
     State(state): State<AppState>,
     caller: Caller,
     page: Page,
     Query(query): Query<PayoutQuery>,
-) -> Result<Json<PayoutList>, ApiError> {
+) -> Result<Response, ApiError> {
     let mut errors = FieldErrors::default();
     let filter = Filter {
-        node: None,
         status: word(&mut errors, "status", query.status.as_deref(), "pending, processing, completed, failed or cancelled"),
         settlement: word(&mut errors, "settlement", query.settlement.as_deref(), "live or simulated"),
         currency: word(&mut errors, "currency", query.currency.as_deref(), "USDT or LUCID"),
+        from: time(&mut errors, "from", query.from.as_deref()),
+        to: time(&mut errors, "to", query.to.as_deref()),
         oldest_first: !descending(&mut errors, query.order.as_deref(), Order::Desc),
+        ..Filter::default()
     };
     let _: Option<Sort> = word(&mut errors, "sort", query.sort.as_deref(), "created_at");
+    let format = word(&mut errors, "format", query.format.as_deref(), "json or csv").unwrap_or(Format::Json);
     errors.finish()?;
     let node = match &query.node_id {
         Some(id) => Some(reads::node(&state, id)?.index),
         None => None,
     };
-    list(&state, &caller, Filter { node, ..filter }, page).await
+    let seqs = match &query.batch_id {
+        Some(id) => {
+            let batch = batches::by_id(&state.store.read()?, &batch_id(id)?)?.ok_or(Refusal::BatchNotFound)?;
+            Some((batch.payouts().start, batch.payouts().end))
+        }
+        None => None,
+    };
+    let filter = Filter { node, seqs, ..filter };
+    match format {
+        Format::Json => Ok(list(&state, &caller, filter, page).await?.into_response()),
+        Format::Csv => payout_export::csv(state, caller, filter).await,
+    }
 }
 
 async fn list(state: &AppState, caller: &Caller, filter: Filter, page: Page) -> Result<Json<PayoutList>, ApiError> {

@@ -261,7 +261,9 @@ impl<'a, R: Read> Checker<'a, R> {
         };
         let book = self.paying.book(wish.currency);
         if !self.paying.pays(wish.currency) {
-            wrong.push(Problem::new("currency", "currency_not_payable", format!("{} cannot be paid", wish.currency)));
+            // Nothing else of it is worth a word: there is neither an address nor a balance for what nobody pays.
+            let name = Skip::CurrencyNotPayable.name();
+            return Ok(Err(vec![Problem::new("currency", name, format!("{} cannot be paid by this manager", wish.currency))]));
         }
         if wish.amount <= Units::ZERO || wish.amount > payout::max_amount(wish.currency) {
             wrong.push(Problem::new("amount", "amount_out_of_range", PayoutError::AmountOutOfRange.to_string()));

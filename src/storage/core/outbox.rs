@@ -131,6 +131,29 @@ pub fn page(read: &impl Read, offset: usize, limit: usize) -> Result<(Vec<(u64, 
     Ok((rows, read.count(OUTBOX)?))
 }
 
+/// What the whole outbox says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Given up.
+    pub dead: u64,
+    /// Making of the oldest one that waits.
+    pub oldest: Option<Timestamp>,
+}
+
+pub fn standing(read: &impl Read) -> Result<Standing, Fault> {
+    let mut standing = Standing::default();
+    read.for_each(OUTBOX, .., |_, outgoing: Outgoing| {
+        let delivery = outgoing.delivery();
+        if delivery.dead_at.is_some() {
+            standing.dead += 1;
+        } else {
+            standing.oldest.get_or_insert(delivery.made_at);
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(standing)
+}
+
 /// Takes out a message that was given up.
 pub fn discard(tx: &mut WriteTx<'_>, number: u64, draft: Draft) -> Result<(), TxError> {
     let outgoing: Outgoing = tx.get(OUTBOX, &number)?.ok_or(Refusal::DeliveryNotFound)?;
