@@ -70,6 +70,10 @@ fn good_node() -> Value {
     })
 }
 
+fn good_payout() -> Value {
+    json!({ "node_id": "node_0123", "amount": "12.5", "currency": "USDT", "wallet_address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3", "priority": "low" })
+}
+
 fn good_pool() -> Value {
     let policy = json!({ "scale_up_threshold": 80, "scale_down_threshold": 20, "min_nodes": 1, "max_nodes": 10, "cooldown_minutes": 15 });
     json!({
@@ -273,6 +277,44 @@ fn routes() -> Vec<Route> {
         (Method::POST, "/clock/confirm", json!({ "client_time": "" }), vec![("client_time", json!("now")), ("zz", json!(1))]),
         (Method::POST, "/alerts/alert_0123/acknowledge", json!({ "note": "seen" }), vec![("note", long()), ("zz", json!(1))]),
         (Method::POST, "/privacy/erase/{user}", json!({ "reason": "asked for" }), vec![("reason", json!("  x  ")), ("zz", json!(1))]),
+        (
+            Method::POST,
+            "/nodes/payouts/batch",
+            json!({ "batch_id": "batch_0001", "priority": "high", "scheduled_at": "2027-01-01T00:00:00Z", "notification_url": "https://example.org/x",
+                "payout_requests": [good_payout(), good_payout()] }),
+            vec![
+                ("batch_id", json!("lot_0001")),
+                ("priority", json!("highest")),
+                ("notification_url", json!("https://user:word@example.org")),
+                ("payout_requests[0].node_id", json!("node_system_1")),
+                ("payout_requests[0].amount", json!("0.0000001")),
+                ("payout_requests[0].currency", json!("BTC")),
+                ("payout_requests[1].node_id", json!(GONE)),
+                ("payout_requests[1].amount", json!(1_000_000.5)),
+                ("payout_requests[1].wallet_address", json!("TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv4")),
+                ("payout_requests[1].priority", json!(7)),
+                ("payout_requests[1].zz", json!(1)),
+            ],
+        ),
+        (
+            Method::POST,
+            "/payouts/preview",
+            json!({ "payout_requests": [good_payout()] }),
+            vec![("payout_requests[0].amount", json!(0)), ("payout_requests[0].node_id", json!("x")), ("zz", json!(1))],
+        ),
+        (
+            Method::POST,
+            "/nodes/payouts/schedule",
+            json!({ "name": "monthly", "cron": "0 6 1 * *", "timezone": "Europe/Zurich", "what": "all_due", "min_amount": "10", "priority": "low", "enabled": false }),
+            vec![
+                ("name", json!("")),
+                ("cron", json!("0 6 1 * * *")),
+                ("timezone", json!("Mars/Olympus")),
+                ("min_amount", json!("-1")),
+                ("priority", json!("no")),
+                ("enabled", json!("yes")),
+            ],
+        ),
         (Method::POST, "/privacy/erase/nodes/{node}", json!({ "reason": "asked" }), vec![("reason", json!("x")), ("zz", json!(1))]),
     ]
 }

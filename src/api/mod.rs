@@ -291,6 +291,8 @@ mod node_row_tests;
 #[cfg(test)]
 mod overview_tests;
 #[cfg(test)]
+mod payout_batch_tests;
+#[cfg(test)]
 mod pool_price_tests;
 #[cfg(test)]
 mod range_tests;

@@ -10,7 +10,7 @@ use super::payouts::{PayoutView, shows_address};
 use super::reads::Names;
 use super::state::AppState;
 use crate::domain::ids::PayoutId;
-use crate::domain::payout::{self, Attempt, AttemptState, Payout, Priority, Source};
+use crate::domain::payout::{self, Attempt, AttemptState, Payout, Source};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::storage::core::payouts;
@@ -21,7 +21,6 @@ pub struct PayoutDetail {
     #[serde(flatten)]
     pub payout: PayoutView,
     pub source: SourceName,
-    pub priority: Priority,
     /// Oldest first; only the last one can still land.
     pub attempts_made: Vec<AttemptView>,
     /// In the order in which it happened.
@@ -119,7 +118,6 @@ pub async fn show(State(state): State<AppState>, caller: Caller, Path(id): Path<
             Source::Batch { .. } => SourceName::Batch,
             Source::Schedule { .. } => SourceName::Schedule,
         },
-        priority: payout.priority,
         attempts_made: payout.attempts.iter().map(attempt).collect(),
         timeline: timeline(&payout),
     }))

@@ -14,8 +14,8 @@ use super::error::ApiError;
 use super::payouts::{PayoutView, shows_address};
 use super::reads::{self, Names};
 use super::state::AppState;
+use crate::storage::core::audit;
 use crate::storage::core::payouts::{self, Filter};
-use crate::storage::core::{audit, batches};
 
 /// Payouts that are looked at for one piece.
 const PIECE: u64 = 1_000;
@@ -107,8 +107,8 @@ async fn read(state: &AppState, filter: Filter, start: u64, last: u64, shows_add
                 view.settlement.to_string(),
                 view.wallet_address,
                 view.status.as_str().to_owned(),
-                payout.priority.as_str().to_owned(),
-                batches::of_payout(&read, payout.seq)?.map(|batch| batch.id.to_string()).unwrap_or_default(),
+                view.priority.as_str().to_owned(),
+                view.batch_id.unwrap_or_default(),
                 view.transaction_hash.unwrap_or_default(),
                 payout.fees_sun().to_string(),
                 view.created_at,

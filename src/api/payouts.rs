@@ -18,7 +18,7 @@ use super::unchecked::Unchecked;
 use crate::domain::address::{AddressRecord, PayoutAddress};
 use crate::domain::ledger::Settlement;
 use crate::domain::money::Currency;
-use crate::domain::payout::{self, Payout, Status};
+use crate::domain::payout::{self, Payout, Priority, Status};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::scope::Scope;
 use crate::domain::time::{Now, Timestamp};
@@ -121,6 +121,12 @@ pub struct PayoutView {
     /// Viewers see its end only.
     pub wallet_address: String,
     pub status: Status,
+    pub priority: Priority,
+    /// The batch that it is one of.
+    pub batch_id: Option<String>,
+    /// When that batch was to be planned, where it was not at once.
+    #[schema(format = DateTime, example = "2026-09-21T14:13:20Z")]
+    pub scheduled_at: Option<String>,
     /// `simulated`: no money moves.
     pub settlement: Settlement,
     /// Why it waits for a person.
@@ -145,7 +151,7 @@ impl PayoutView {
             payout::State::Failed { reason, .. } | payout::State::Cancelled { reason, .. } => (None, Some(reason.clone())),
         };
         let wallet_address = if shows_address { payout.address.to_string() } else { payout.address.masked() };
-        let node = names.node(payout.node)?;
+        let (node, batch) = (names.node(payout.node)?, names.batch(payout.seq)?);
         Ok(PayoutView {
             payout_id: payout.id.to_string(),
             node_id: node.id,
@@ -154,6 +160,9 @@ impl PayoutView {
             currency: payout.book.currency,
             wallet_address,
             status: payout.status(),
+            priority: payout.priority,
+            batch_id: batch.as_ref().map(|batch| batch.id.to_string()),
+            scheduled_at: batch.and_then(|batch| batch.scheduled_at).map(Timestamp::rfc3339),
             settlement: payout.book.settlement,
             review_reason: payout.review_reason().map(str::to_owned),
             transaction_hash: payout.txid().map(str::to_owned),

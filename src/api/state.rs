@@ -213,6 +213,11 @@ impl AppState {
         self.settings.get()
     }
 
+    #[cfg(test)]
+    pub fn replace_settings(&self, settings: ApiSettings) {
+        self.settings.set(settings);
+    }
+
     /// What plans of payouts are held against now.
     pub fn paying(&self) -> Paying {
         let fee_sun = self.money.wallet().map(|look| look.reading.fee_sun(true)).filter(|_| self.payer.has_wallet);

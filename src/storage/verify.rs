@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::core::{audit, commands, epochs, ledger, maintenance, node_events, payouts, tables};
+use super::core::{audit, batches, commands, epochs, ledger, maintenance, node_events, payouts, tables};
 use super::fault::Fault;
 use super::hot;
 use super::store::Store;
@@ -28,6 +28,7 @@ pub fn verify(store: &Store) -> Vec<Finding> {
         finding("commands", store.read().and_then(|core| commands::verify(&core))),
         finding("maintenance", store.read().and_then(|core| maintenance::verify(&core))),
         finding("payouts", store.read().and_then(|core| payouts::verify(&core))),
+        finding("batches of payouts", store.read().and_then(|core| batches::verify(&core))),
         finding("measurements and evidence", store.hot.read().and_then(|hot| hot::verify(&hot)).map(Ok)),
     ]
 }
