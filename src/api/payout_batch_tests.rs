@@ -393,6 +393,7 @@ async fn a_schedule_fires_once_a_moment_and_makes_up_for_what_was_missed_once() 
     assert_eq!(payer.get(&path).await["runs"], json!([]), "its moment has not come");
     payer.site.driver.advance_ms(3_600_000);
     payer.settle().await;
+    payer.token = payer.site.token("root").await;
     let runs = payer.get(&path).await["runs"].clone();
     assert_eq!((runs.as_array().unwrap().len(), &runs[0]["planned"], &runs[0]["since"]), (1, &json!(2), &runs[0]["due_at"]), "{runs}");
     let batch = payer.get(&format!("/nodes/payouts/batches/{}", runs[0]["batch_id"].as_str().unwrap())).await;

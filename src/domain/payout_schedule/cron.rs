@@ -116,11 +116,13 @@ impl Cron {
         let mut found: Vec<Timestamp> = Vec::new();
         // What the clocks leave out moves into the next day at most.
         let mut day = zone.to_datetime(start).date().yesterday().ok();
-        for _ in 0..MAX_DAYS {
-            let Some(date) = day.filter(|_| found.len() < limit) else { break };
+        let mut in_vain = 0;
+        while let Some(date) = day.filter(|_| found.len() < limit && in_vain < MAX_DAYS) {
+            let before = found.len();
             found.extend(self.moments(&zone, date).filter(|at| *at > after));
             // Two times that the clocks leave out are one moment.
             found.dedup();
+            in_vain = if found.len() > before { 0 } else { in_vain + 1 };
             day = date.tomorrow().ok();
         }
         found.truncate(limit);
