@@ -1,6 +1,8 @@
 //! Every route that takes a body names all fields that are wrong in one answer, those that its parser refuses and those that its rules refuse
 //! together, and nothing that is right.
 
+use std::num::NonZeroU32;
+
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use proptest::prelude::Strategy;
@@ -9,6 +11,8 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
+use super::ApiSettings;
+use super::rates::Limits;
 use super::testing::{PASSWORD, Site, json as json_of};
 
 /// In the place of a mistake: the field is not there at all.
@@ -26,7 +30,9 @@ struct Asked {
 
 impl Asked {
     async fn new() -> Asked {
-        let site = Site::new();
+        // So many payouts are asked for here that a manager would make one wait.
+        let many = NonZeroU32::new(1_000_000).unwrap();
+        let site = Site::with(ApiSettings { rates: Limits { payout: many, ..Limits::default() }, ..ApiSettings::default() });
         let token = site.set_up().await;
         let made = async |path: &str, body: Value, id: &str| {
             let (status, answer) = site.as_bearer(&token, Method::POST, &format!("/api/v1{path}"), Some(body)).await;

@@ -345,6 +345,7 @@ pub async fn list(State(state): State<AppState>, page: Page, Query(query): Query
         from: time(&mut errors, "from", query.from.as_deref()),
         to: time(&mut errors, "to", query.to.as_deref()),
     };
+    errors.require(filter.from.zip(filter.to).is_none_or(|(from, to)| from < to), "from", "must be before to");
     errors.finish()?;
     reads::long(&state, move |state| {
         let read = state.store.read()?;

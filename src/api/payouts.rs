@@ -267,6 +267,7 @@ pub async fn history(
         oldest_first: !descending(&mut errors, query.order.as_deref(), Order::Desc),
         ..Filter::default()
     };
+    errors.require(filter.from.zip(filter.to).is_none_or(|(from, to)| from < to), "from", "must be before to");
     let _: Option<Sort> = word(&mut errors, "sort", query.sort.as_deref(), "created_at");
     let format = word(&mut errors, "format", query.format.as_deref(), "json or csv").unwrap_or(Format::Json);
     errors.finish()?;
