@@ -275,7 +275,11 @@ async fn what_has_not_gone_out_is_cancelled_and_what_has_is_listed() {
     let (a, b) = (payer.node("attic", 50).await, payer.node("basement", 50).await);
     payer.batch(json!({ "batch_id": "batch_queued", "scheduled_at": soon(600), "payout_requests": [pays(&a, "1")] })).await;
     let (status, cancelled) = payer.ask(Method::POST, "/nodes/payouts/batches/batch_queued/cancel", None).await;
-    assert_eq!((status, &cancelled["batch"]["status"]), (200, &json!("cancelled")), "{cancelled}");
+    assert_eq!(
+        (status, &cancelled["batch"]["status"], &cancelled["batch"]["cancelled"]),
+        (200, &json!("cancelled"), &json!(1)),
+        "{cancelled}"
+    );
     payer.site.driver.advance_ms(700_000);
     payer.cycle().await;
     assert_eq!(payer.rows()[0], 0, "it never fires");
@@ -292,6 +296,8 @@ async fn what_has_not_gone_out_is_cancelled_and_what_has_is_listed() {
         let (status, answer) = payer.ask(Method::POST, &format!("/nodes/payouts/batches/{path}/cancel"), None).await;
         assert_eq!((status, name(&answer)), wanted);
     }
+    let called_off = payer.get("/nodes/payouts/batches/batch_queued").await;
+    assert_eq!((&called_off["amounts"][0]["cancelled"], &called_off["open"]), (&json!("1"), &json!(0)), "{called_off}");
 }
 
 /// Takes requests one after the other, and answers each with the next of these statuses.
@@ -550,7 +556,7 @@ async fn a_thousand_payouts_are_planned_and_reserved_in_one_commit() {
         requests.push(pays(&payer.node(&format!("node-{n}"), 50).await, "12.5"));
     }
     let body = json!({ "payout_requests": requests });
-    let began = std::time::Instant::now();
+    let began = crate::clock::Stopwatch::start();
     let (status, answer) = payer.batch(body).await;
     println!("1,000 payouts: {} ms, request and commit", began.elapsed().as_millis());
     assert_eq!((status, payer.rows()[0]), (202, 1_000), "{answer}");

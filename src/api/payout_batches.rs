@@ -305,10 +305,10 @@ impl BatchView {
             scheduled_at: batch.scheduled_at.map(Timestamp::rfc3339),
             ended_at: batch.ended_at.map(Timestamp::rfc3339),
             total,
-            open: total.saturating_sub(ended),
+            open: if batch.called_off { 0 } else { total.saturating_sub(ended) },
             completed: batch.tally.paid,
             failed: batch.tally.failed,
-            cancelled: batch.tally.cancelled,
+            cancelled: if batch.called_off { u32::try_from(total).unwrap_or(u32::MAX) } else { batch.tally.cancelled },
             left_out: batch.left_out.len(),
             notifies: batch.notify.as_ref().map(|target| target.origin.clone()),
         })
@@ -413,6 +413,9 @@ fn amounts(batch: &Batch, sums: &Sums) -> Vec<BatchAmounts> {
     for wish in &batch.waiting {
         let sum = waiting.0.entry(wish.currency).or_default();
         sum.total = Units(sum.total.0.saturating_add(wish.amount.0));
+        if batch.called_off {
+            sum.cancelled = Units(sum.cancelled.0.saturating_add(wish.amount.0));
+        }
     }
     let one = |(currency, sum): (&Currency, &batch::Sum)| {
         let text = |units: Units| units.to_decimal(*currency).to_string();

@@ -1,5 +1,8 @@
 //! What would be paid now, by the same calculation as it is paid by. Nothing is written.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
@@ -17,9 +20,10 @@ use crate::domain::ledger::{Account, Settlement};
 use crate::domain::money::{Currency, Units};
 use crate::domain::money_state::TrxRate;
 use crate::domain::node::Node;
+use crate::domain::paying::Paying;
 use crate::domain::payout::{Priority, Skip};
 use crate::domain::refusal::FieldErrors;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Now, Timestamp};
 use crate::domain::user::Role;
 use crate::storage::accruals;
 use crate::storage::core::{final_payouts, ledger, money, nodes, payouts, people};
@@ -140,8 +144,8 @@ type Found = (Vec<Paid>, Vec<PreviewSkip>);
 struct Look {
     core: Snapshot,
     hot: Snapshot,
-    paying: crate::domain::paying::Paying,
-    now: crate::domain::time::Now,
+    paying: Paying,
+    now: Now,
 }
 
 impl Look {
@@ -237,15 +241,15 @@ impl Look {
         // In the order in which they would be signed: by priority, then as they were asked for.
         let mut order: Vec<usize> = (0..paid.len()).collect();
         order.sort_by_key(|at| (paid.get(*at).map(|one| std::cmp::Reverse(one.priority)), *at));
-        let mut spending = std::collections::BTreeMap::new();
+        let mut spending = BTreeMap::new();
         let mut waits: Vec<Option<guard::Held>> = vec![None; paid.len()];
         for at in order {
             let Some(one) = paid.get(at) else { continue };
             let book = self.paying.book(one.currency);
-            if !spending.contains_key(&one.currency) {
-                spending.insert(one.currency, money::spending(&self.core, book, now.wall)?);
-            }
-            let Some(spent) = spending.get_mut(&one.currency) else { continue };
+            let spent = match spending.entry(one.currency) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => place.insert(money::spending(&self.core, book, now.wall)?),
+            };
             let facts = Facts {
                 amount: one.amount,
                 address: &one.address,

@@ -70,7 +70,7 @@ pub struct Batch {
     pub made_at: Timestamp,
     /// When it was or is to be planned, if not at once.
     pub scheduled_at: Option<Timestamp>,
-    /// Until it is planned.
+    /// Until it is planned; of one that was called off, for ever.
     pub waiting: Vec<Wish>,
     /// The sequence of its first payout; the others follow it. 0: none is planned.
     pub first: u64,
@@ -141,7 +141,7 @@ impl Batch {
 
     /// Payouts that it has, or is to have.
     pub fn size(&self) -> usize {
-        if self.is_queued() { self.waiting.len() } else { usize::try_from(self.count).unwrap_or(usize::MAX) }
+        if self.waiting.is_empty() { usize::try_from(self.count).unwrap_or(usize::MAX) } else { self.waiting.len() }
     }
 
     /// Sequences of its payouts.
@@ -257,8 +257,8 @@ mod tests {
         ] {
             assert_eq!(ended(statuses, left_out).status(), status, "{statuses:?} {left_out}");
         }
-        let called_off = Batch { called_off: true, waiting: Vec::new(), ended_at: Some(Timestamp(1)), ..batch() };
-        assert_eq!(called_off.status(), BatchStatus::Cancelled);
+        let called_off = Batch { called_off: true, ended_at: Some(Timestamp(1)), ..batch() };
+        assert_eq!((called_off.status(), called_off.is_queued(), called_off.size()), (BatchStatus::Cancelled, false, 2));
     }
 
     #[test]

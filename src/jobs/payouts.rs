@@ -20,14 +20,20 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
     let now = context.clock.now();
     if now.trusted {
         final_payouts::run(context).await?;
+        // What somebody asked for comes before what the cycle would do by itself.
         schedules::run(context, now).await?;
         planning::run(context, now).await?;
     }
     track_open(context).await
 }
 
-/// Drives what is under way, and goes on with the nodes whose final payout has ended.
+/// Fires what has come due, drives what is under way, and goes on with the nodes whose final payout has ended.
 pub async fn track_open(context: &Context) -> Result<(), Stopped> {
+    let now = context.clock.now();
+    if now.trusted {
+        // Here too: the cycle may be an hour away, and a schedule means its minute.
+        schedules::run(context, now).await?;
+    }
     // What was sent before is asked about first: its end frees the caps, and a death makes room for the next attempt.
     tracking::run(context).await?;
     if signing::run(context).await? {

@@ -147,7 +147,7 @@ pub fn cancel(tx: &mut WriteTx<'_>, act: &Act, id: &BatchId, now: Now) -> Result
     }
     let mut done = Cancelled::default();
     if batch.is_queued() {
-        let called_off = Batch { waiting: Vec::new(), called_off: true, ended_at: Some(now.wall), ..batch };
+        let called_off = Batch { called_off: true, ended_at: Some(now.wall), ..batch };
         put(tx, &called_off, now)?;
     } else {
         for payout in payouts_of(tx, &batch)?.into_iter().filter(Payout::is_open) {
