@@ -195,6 +195,7 @@ impl App {
             settings: api,
             configuration: Arc::new(reconfigure),
             stopping,
+            payer: gateways.current.payer(),
             money: money.clone(),
             signer,
         };
@@ -469,6 +470,7 @@ fn settings(config: &Config) -> Result<Settings, AppError> {
         guards: guards(config),
         fee_cap_sun: u64::from(config.tron.fee_limit_sun),
         raw_days: config.storage.raw_days,
+        webhooks_allow_private: config.webhooks.allow_private,
     })
 }
 
@@ -525,6 +527,8 @@ fn api_settings(config: &Config, settings: &Settings, transport: Transport, paym
         poot: settings.params,
         settlement: payments.settlement,
         payments,
+        payouts: settings.payouts(),
+        webhooks_allow_private: settings.webhooks_allow_private,
         rates: rates(&config.limits),
         external: External {
             payment_service: config.tron_payment.url.is_some() || config.payout.gateway != config::Gateway::None,

@@ -12,7 +12,7 @@ use super::reads::{Names, Person};
 use super::state::AppState;
 use crate::domain::audit::Actor;
 use crate::domain::ids::{PayoutId, UserId};
-use crate::domain::payout::{self, Attempt, AttemptState, Choice, Payout, Priority, Review, ReviewKind, STATEMENTS_NEEDED, Source};
+use crate::domain::payout::{self, Attempt, AttemptState, Choice, Payout, Review, ReviewKind, STATEMENTS_NEEDED, Source};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::storage::core::payouts;
@@ -25,7 +25,6 @@ pub struct PayoutDetail {
     #[serde(flatten)]
     pub payout: PayoutView,
     pub source: SourceName,
-    pub priority: Priority,
     /// Oldest first; only the last one can still land.
     pub attempts_made: Vec<AttemptView>,
     /// In the order in which it happened.
@@ -160,7 +159,6 @@ pub(super) fn detail(state: &AppState, read: &Snapshot, payout: &Payout, shows_a
             Source::Batch { .. } => SourceName::Batch,
             Source::Schedule { .. } => SourceName::Schedule,
         },
-        priority: payout.priority,
         attempts_made: payout.attempts.iter().map(|of| attempt(of, state.settings().payments.network_name)).collect(),
         timeline: timeline(payout),
         review: match &payout.review {
