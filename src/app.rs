@@ -1,6 +1,7 @@
 //! The composition root: opens the store, wires the parts, spawns the cycles and the server, and drains them all at the end.
 
 mod paying;
+pub mod payment_service;
 
 use std::fmt;
 use std::io;
