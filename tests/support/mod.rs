@@ -5,5 +5,6 @@ pub mod binary;
 pub mod client;
 pub mod fleet;
 pub mod random;
+pub mod rig;
 pub mod site;
 pub mod tron;
