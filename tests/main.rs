@@ -16,6 +16,7 @@ mod limits;
 mod maintenance;
 mod metrics;
 mod openapi;
+mod payout_runs;
 mod refusals;
 mod rollups;
 mod security;
