@@ -99,6 +99,8 @@ pub struct AttemptView {
     pub block: Option<u64>,
     /// Null until it may have left this machine.
     pub transaction_hash: Option<String>,
+    /// What a payment service calls it; null: it said nothing.
+    pub reference: Option<String>,
     pub signed_at: String,
     pub sent_at: Option<String>,
     /// First found in a block.
@@ -206,6 +208,7 @@ fn attempt(attempt: &Attempt, network_name: fn(&str) -> Option<&'static str>) ->
         reason,
         block,
         transaction_hash: attempt.sent_at.and_then(|_| attempt.txid()).map(str::to_owned),
+        reference: attempt.reference.clone(),
         signed_at: attempt.signed_at.rfc3339(),
         sent_at: attempt.sent_at.map(Timestamp::rfc3339),
         seen_at: attempt.seen_at.map(Timestamp::rfc3339),
