@@ -243,6 +243,37 @@ def open_batch(stage):
     return stage.main.ask("POST", "/nodes/payouts/batch", body)["batch_id"]
 
 
+REASON = {"reason": "for a test"}
+
+
+def payout(stage):
+    """Planned at once, of what an admin has owed a node."""
+    request = payout_request(stage)
+    stage.main.ask("POST", "/ledger/adjustments", {**REASON, "node_id": request["node_id"], "amount": "5", "currency": "USDT"})
+    batch = stage.main.ask("POST", "/nodes/payouts/batch", {"payout_requests": [request]})["batch_id"]
+    return stage.main.ask("GET", f"/nodes/payouts/batches/{batch}")["payouts"][0]["payout_id"]
+
+
+def payout_decision(stage, case):
+    """One that waits for a person is looked at again."""
+    of = payout(stage)
+    stage.main.ask("POST", f"/nodes/payouts/{of}/hold", REASON)
+    case.path_parameters["payout_id"] = of
+    case.body = {"choice": "check_again"}
+
+
+def frozen(stage, case):
+    stage.main.ask("POST", "/money/freeze", REASON)
+
+
+def stopped(stage, case):
+    stage.main.ask("POST", "/money/stop", REASON)
+
+
+def trx_rate(stage, case):
+    case.body = {"usdt": f"0.{1 + spread(case) % 9}"}
+
+
 def payout_schedule(stage):
     body = {"name": stage.name("made"), "cron": "0 6 1 1 *", "what": "all_due", "enabled": False}
     return stage.main.ask("POST", "/nodes/payouts/schedule", body)["schedule_id"]
@@ -306,6 +337,12 @@ FITS = {
     "PUT /api/v1/users/{id}": another_person,
     "POST /api/v1/recovery-kit": recovery_kit,
     "POST /api/v1/nodes/payouts/batch": batch,
+    "GET /api/v1/nodes/payouts/{payout_id}": path_of(payout_id=payout),
+    "POST /api/v1/nodes/payouts/{payout_id}/hold": path_of(payout_id=payout),
+    "POST /api/v1/nodes/payouts/{payout_id}/decide": payout_decision,
+    "POST /api/v1/money/unfreeze": frozen,
+    "POST /api/v1/money/resume": stopped,
+    "PUT /api/v1/money/trx-rate": trx_rate,
     "GET /api/v1/nodes/payouts/batches/{batch_id}": path_of(batch_id=made_batch),
     "POST /api/v1/nodes/payouts/batches/{batch_id}/cancel": path_of(batch_id=open_batch),
     "POST /api/v1/nodes/payouts/schedule": new_schedule,
