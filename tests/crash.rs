@@ -171,7 +171,7 @@ struct Promises {
 }
 
 /// Makes pools and registers payout addresses, one after the other, and remembers what was answered.
-async fn people(mut client: Client, base: Arc<Mutex<String>>, nodes: Vec<String>, stop: watch::Receiver<bool>) -> Promises {
+async fn people(mut client: Client, base: Arc<Mutex<String>>, nodes: Vec<String>, clock: Clock, stop: watch::Receiver<bool>) -> Promises {
     let commanded = nodes.first().cloned();
     let mut promises = Promises::default();
     let mut waiting = nodes.into_iter().peekable();
@@ -197,6 +197,10 @@ async fn people(mut client: Client, base: Arc<Mutex<String>>, nodes: Vec<String>
         // Commands end between the kills too: the records of them have to be whole.
         if let Some(node) = &commanded {
             client.attempt(Method::POST, &format!("/nodes/{node}/restart"), None).await;
+            // Far ahead, so that it needs no balance and is there at the end.
+            let later = clock.now().wall.plus_seconds(90 * 86_400).rfc3339();
+            let batch = json!({ "scheduled_at": later, "payout_requests": [{ "node_id": node, "amount": "0.5" }] });
+            client.attempt(Method::POST, "/nodes/payouts/batch", Some(batch)).await;
             client.attempt(Method::POST, &format!("/nodes/{node}/maintenance"), Some(json!({ "duration_minutes": 1 }))).await;
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -229,7 +233,7 @@ async fn fifty_kills_lose_nothing_that_was_acknowledged() {
 
     let (stop, stopping) = watch::channel(false);
     let ids = agents.iter().map(|agent| agent.node.id.to_string()).collect();
-    let people = tokio::spawn(people(client.clone(), Arc::clone(&site.base), ids, stopping.clone()));
+    let people = tokio::spawn(people(client.clone(), Arc::clone(&site.base), ids, clock.clone(), stopping.clone()));
     let mut fleet = JoinSet::new();
     for agent in agents {
         fleet.spawn(agent.live(clock.clone(), Arc::clone(&site.base), stopping.clone()));

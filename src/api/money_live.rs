@@ -155,11 +155,11 @@ const MAX_LISTED: usize = 1_000;
 pub async fn unknown(State(state): State<AppState>) -> Result<Json<UnknownTransferList>, ApiError> {
     let read = state.store.read()?;
     let mut transfers = Vec::new();
-    for UnknownTransfer { wallet, transfer, found_at, booked_at } in money::unknown_transfers(&read, false, MAX_LISTED)? {
+    for UnknownTransfer { pin, transfer, found_at, booked_at } in money::unknown_transfers(&read, false, MAX_LISTED)? {
         let whose = money::node_of_address(&read, &state.store.secrets, &transfer.to)?;
         transfers.push(UnknownTransferView {
             transaction_hash: transfer.txid,
-            wallet,
+            wallet: pin.wallet,
             to: transfer.to,
             amount: transfer.amount.to_decimal(Currency::Usdt).to_string(),
             currency: Currency::Usdt,

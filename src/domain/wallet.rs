@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::money::{Overflow, Units};
+use super::payout::Pin;
 use super::time::Timestamp;
 
 /// Sun in one TRX.
@@ -87,10 +88,14 @@ pub struct WalletRow {
     pub reconciled_at: Option<Timestamp>,
 }
 
+/// Begins the id of what a wallet holds less than is explained: it stands among the unknown transfers, and no network knows it.
+pub const UNLISTED: &str = "unlisted-";
+
 /// A transfer out of the wallet that nothing here planned.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnknownTransfer {
-    pub wallet: String,
+    /// Out of which wallet.
+    pub pin: Pin,
     pub transfer: Outgoing,
     pub found_at: Timestamp,
     /// When it was booked, and to what: a node's payable, or `unexplained`.

@@ -7,7 +7,7 @@ use crate::domain::money::{Currency, Units};
 use crate::domain::money_state::{Freeze, FreezeKind};
 use crate::domain::payout::Pin;
 use crate::domain::time::Now;
-use crate::domain::wallet::{Outgoing, OutgoingPage, UnknownTransfer, WalletRow};
+use crate::domain::wallet::{Outgoing, OutgoingPage, UNLISTED, UnknownTransfer, WalletRow};
 use crate::storage::core::{money, payouts};
 use crate::storage::fault::Fault;
 use crate::storage::table::WriteTx;
@@ -97,16 +97,20 @@ async fn take(context: &Context, pin: &Pin, page: OutgoingPage, now: Now) -> Res
             }
         }
         for transfer in &unknown {
-            let (wallet, transfer) = (pin.wallet.clone(), transfer.clone());
-            money::put_unknown(tx, &UnknownTransfer { wallet, transfer, found_at: now.wall, booked_at: None })?;
+            let (pin, transfer) = (pin.clone(), transfer.clone());
+            money::put_unknown(tx, &UnknownTransfer { pin, transfer, found_at: now.wall, booked_at: None })?;
         }
         let (next, missing) = row.followed_by(&page, now.wall).map_err(|e| Fault::Invariant(e.to_string()))?;
-        money::put_wallet(tx, &pin, &next)?;
+        // Named by where the wallet's row stands, which stays there until the money is found, or booked by a person.
+        let unlisted = format!("{UNLISTED}{}", row.through_block);
         if missing > Units::ZERO {
-            // Booked like a transfer, by a person who has found out what it was.
-            let txid = format!("unlisted-{}", page.through_block);
-            let transfer = Outgoing { txid, to: "unknown".into(), amount: missing, block: page.through_block, at: page.through_at };
-            money::put_unknown(tx, &UnknownTransfer { wallet: pin.wallet.clone(), transfer, found_at: now.wall, booked_at: None })?;
+            let transfer =
+                Outgoing { txid: unlisted, to: "unknown".into(), amount: missing, block: page.through_block, at: page.through_at };
+            money::put_unknown(tx, &UnknownTransfer { pin: pin.clone(), transfer, found_at: now.wall, booked_at: None })?;
+        } else {
+            // A node that was behind said too little before.
+            money::withdraw_unknown(tx, &unlisted)?;
+            money::put_wallet(tx, &pin, &next)?;
         }
         let kind = match money::unknown_transfers(tx, true, 1)?.is_empty() {
             _ if missing > Units::ZERO => FreezeKind::MissingFunds,

@@ -378,9 +378,13 @@ fn money_states() -> Vec<MoneyState> {
     kinds.into_iter().map(full).chain([MoneyState::default()]).collect()
 }
 
+fn pin() -> Pin {
+    Pin { gateway: "tron".into(), network: "n".into(), wallet: "w".into(), contract: "c".into() }
+}
+
 fn unknown_transfers() -> Vec<UnknownTransfer> {
     let transfer = OutgoingTransfer { txid: "ab".repeat(32), to: "T".into(), amount: Units(5), block: 70_000_000, at: AT };
-    let row = |booked_at| UnknownTransfer { wallet: "w".into(), transfer: transfer.clone(), found_at: AT, booked_at };
+    let row = |booked_at| UnknownTransfer { pin: pin(), transfer: transfer.clone(), found_at: AT, booked_at };
     vec![row(None), row(Some(AT))]
 }
 
@@ -404,7 +408,7 @@ fn payouts() -> Vec<Payout> {
     ];
     let payout = |(n, (attempt, state, source, priority)): (usize, (AttemptState, State, Source, Priority))| {
         let prepared = Prepared {
-            pin: Pin { gateway: "tron".into(), network: "n".into(), wallet: "w".into(), contract: "c".into() },
+            pin: pin(),
             urls: vec!["https://node.example".into()],
             bytes: vec![1, 2, 255],
             txid: Some("ab".repeat(32)),

@@ -94,6 +94,14 @@ pub fn put_unknown(tx: &mut WriteTx<'_>, transfer: &UnknownTransfer) -> Result<(
     tx.put(UNKNOWN_TRANSFERS, &transfer.transfer.txid, transfer)
 }
 
+/// Forgets one that was a mistake and that nobody has booked.
+pub fn withdraw_unknown(tx: &mut WriteTx<'_>, txid: &str) -> Result<(), TxError> {
+    if unknown(tx, txid)?.is_some_and(|row| row.booked_at.is_none()) {
+        tx.delete(UNKNOWN_TRANSFERS, &txid.to_owned())?;
+    }
+    Ok(())
+}
+
 /// Oldest first, at most `limit`; those that wait to be booked alone, or all.
 pub fn unknown_transfers(read: &impl Read, waiting_only: bool, limit: usize) -> Result<Vec<UnknownTransfer>, Fault> {
     let mut rows = Vec::new();

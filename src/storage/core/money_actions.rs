@@ -15,6 +15,7 @@ use crate::domain::payout::{Choice, Claim, Payout, PayoutError, Pin, ReviewKind,
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::domain::user::Role;
+use crate::domain::wallet::{UNLISTED, WalletRow};
 use crate::storage::core::money::Approval;
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, WriteTx};
@@ -159,6 +160,12 @@ pub fn book_transfer(tx: &mut WriteTx<'_>, act: &Act, settlement: Settlement, tx
     let index = node.as_ref().map(|node| node.index);
     let entry = Entry::unexplained_transfer(book, index, row.transfer.amount, txid.to_owned());
     ledger::post(tx, entry.map_err(|why| Fault::Invariant(why.to_string()))?, act.now)?;
+    if txid.starts_with(UNLISTED) {
+        // From now on the wallet is expected to hold so much less.
+        let wallet = money::wallet(tx, &row.pin)?.unwrap_or_default();
+        let floor = wallet.floor.minus(row.transfer.amount)?;
+        money::put_wallet(tx, &row.pin, &WalletRow { floor, ..wallet })?;
+    }
     row.booked_at = Some(act.now.wall);
     money::put_unknown(tx, &row)?;
     let whose = node.map_or_else(|| "unexplained".to_owned(), |node| node.id.to_string());
