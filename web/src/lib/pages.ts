@@ -23,6 +23,7 @@ export const PAGES: Record<PageName, Page> = {
   poot: { title: 'Operational time', role: 'viewer', load: () => import('../pages/Poot.svelte') },
   payouts: { title: 'Payouts', role: 'viewer', load: () => import('../pages/Payouts.svelte') },
   payout: { title: 'Payout', role: 'viewer', load: () => import('../pages/Payout.svelte'), under: 'payouts' },
+  money: { title: 'Wallet', role: 'viewer', load: () => import('../pages/Money.svelte') },
   ledger: { title: 'Ledger', role: 'admin', load: () => import('../pages/Ledger.svelte') },
   alerts: { title: 'Alerts', role: 'viewer', load: () => import('../pages/Alerts.svelte') },
   audit: { title: 'Audit', role: 'admin', load: () => import('../pages/Audit.svelte') },
@@ -36,7 +37,7 @@ export const PAGES: Record<PageName, Page> = {
 /** In the order of the navigation: what is looked at daily, what is about money, what is about the manager. */
 export const NAVIGATION = [
   ['overview', 'nodes', 'pools', 'poot', 'alerts'],
-  ['payouts', 'ledger'],
+  ['payouts', 'money', 'ledger'],
   ['audit', 'settings', 'about'],
 ] as const satisfies readonly (readonly PageName[])[];
 

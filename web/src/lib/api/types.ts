@@ -43,6 +43,13 @@ export type PayoutList = Schemas['PayoutList'];
 export type Payout = Schemas['PayoutView'];
 export type PayoutDetail = Schemas['PayoutDetail'];
 export type PayoutStatus = Schemas['PayoutStatus'];
+export type Money = Schemas['MoneyView'];
+export type Wallet = Schemas['WalletView'];
+export type PayoutChoice = Schemas['PayoutChoice'];
+export type GoingLive = Schemas['LiveRequest'];
+export type LivePlan = Schemas['LivePlan'];
+export type UnknownTransfer = Schemas['UnknownTransferView'];
+export type Waiting = Schemas['WaitingView'];
 export type Posting = Schemas['PostingView'];
 export type Statement = Schemas['Statement'];
 export type RewardView = Schemas['RewardView'];
@@ -100,6 +107,8 @@ export type LiveEvents = {
   node: NodeEvent;
   epoch: { epoch: number };
   payout: { payout_id: string };
+  /** What holds for all payouts changed. */
+  money: Record<string, never>;
   alert: { alert_id: string; kind: string; severity: Severity; subject: string; change: AlertTurn };
   /** Events were missed: reload what is shown. */
   reset: Record<string, never>;
