@@ -13,6 +13,7 @@ use rust_decimal::prelude::ToPrimitive;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
 
 use crate::api::certificates::{Files, hosts_of_machine};
 use crate::api::gateway_jwt::Gateway;
@@ -39,7 +40,7 @@ use crate::domain::poot::Params;
 use crate::domain::refusal::{FieldError, Refusal};
 use crate::domain::time::{Now, Timestamp};
 use crate::gateways::payment::PaymentGateway;
-use crate::gateways::payment::signer::SignerChild;
+use crate::gateways::payment::signer::{SignerChild, SignerClient};
 use crate::host;
 use crate::jobs::{Context, Scheduler, Settings};
 use crate::live::{Current, Event, Events, Failures, Job, Money, Nudges};
@@ -48,7 +49,7 @@ use crate::storage::core::{enrolment, pools, settings as core_settings};
 use crate::storage::fault::{Fault, OpenError, WriteError};
 use crate::storage::{Store, StoreOptions, setup_code};
 
-use paying::{Paying, payments};
+use paying::{Custody, Paying, keep_unlocked, payments};
 
 /// The last flush and the closing of the files get this long.
 const CLOSE: Duration = Duration::from_secs(5);
@@ -107,6 +108,8 @@ pub struct App {
     stop: watch::Sender<bool>,
     /// Shown once, when nobody has been set up yet.
     pub setup_code: Option<String>,
+    /// A signer that a passphrase of the settings opens.
+    unlock: Option<(SignerClient, Zeroizing<String>)>,
     /// Ends with the manager.
     _signer: Option<SignerChild>,
 }
@@ -137,15 +140,15 @@ fn mib(mib: u32) -> usize {
 impl App {
     /// Opens the store, makes what a new one needs, and wires the parts.
     pub async fn open(config: &Config, clock_of: ClockOf<'_>) -> Result<App, AppError> {
-        App::open_paying(config, clock_of, Paying::simulated()).await
+        App::open_paying(config, clock_of, None).await
     }
 
     /// The same with another gateway for payouts.
     pub async fn open_with(config: &Config, clock_of: ClockOf<'_>, gateway: Arc<dyn PaymentGateway>) -> Result<App, AppError> {
-        App::open_paying(config, clock_of, Paying::only(gateway)).await
+        App::open_paying(config, clock_of, Some(Paying::only(gateway))).await
     }
 
-    async fn open_paying(config: &Config, clock_of: ClockOf<'_>, paying: Paying) -> Result<App, AppError> {
+    async fn open_paying(config: &Config, clock_of: ClockOf<'_>, paying: Option<Paying>) -> Result<App, AppError> {
         // The clock needs the store's highest time and a new store needs a time: a first look at the clock serves for that.
         let first_look = clock_of(config, Timestamp(0)).now();
         // A store after a power cut is repaired, one of an earlier release changed: both wait for the disk.
@@ -170,7 +173,11 @@ impl App {
         let (config, at_start) = in_force(config, at_start);
         let config = &config;
         let jobs = Current::new(settings(config)?);
-        let Paying { gateways, signer, child } = paying;
+        let Paying { gateways, signer, custody } = match paying {
+            Some(paying) => paying,
+            None => Paying::configured(config, &clock).map_err(AppError::Other)?,
+        };
+        let Custody { child, unlock } = custody;
         let payments = payments(config, &*gateways.current, jobs.get().guards.clone());
         let api = Current::new(api_settings(config, &jobs.get(), transport(config, &store)?, payments));
         let reconfigure = Reconfigure { base: config.clone(), at_start, jobs: jobs.clone(), api: api.clone() };
@@ -211,7 +218,7 @@ impl App {
             (TlsMode::Off, _) | (TlsMode::Auto, true) => Plain::Everywhere,
         };
         let door = Door { tls: state.settings().transport.tls.clone(), plain, ..Door::default() };
-        Ok(App { store, clock, context, state, door, stop, setup_code, _signer: child })
+        Ok(App { store, clock, context, state, door, stop, setup_code, unlock, _signer: child })
     }
 
     /// Serves and runs the cycles until `shutdown`, then drains, flushes and closes.
@@ -229,6 +236,12 @@ impl App {
             }
         };
         let serving = (serving(Some(main), Plane::All), serving(node, Plane::Node), serving(ops, Plane::Ops));
+        let (unlock, until) = (self.unlock.clone(), self.stop.subscribe());
+        let unlocking = async move {
+            if let Some((client, passphrase)) = unlock {
+                keep_unlocked(client, passphrase, until).await;
+            }
+        };
         let recording = api::record_refusals(self.state.clone());
         let (tls, stopping) = (self.door.tls.clone(), self.stop.subscribe());
         let following = async move {
@@ -237,7 +250,7 @@ impl App {
             }
         };
         let server = tokio::spawn(async move {
-            tokio::join!(serving.0, serving.1, serving.2, recording, following);
+            tokio::join!(serving.0, serving.1, serving.2, recording, following, unlocking);
         });
         let store = Arc::clone(&self.store);
         let failed = tokio::select! {

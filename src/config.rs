@@ -20,7 +20,7 @@ use crate::domain::pool::Pricing;
 
 pub use agent::AgentFile;
 pub use print::{Listed, markdown_table};
-pub use rules::{Gateway, LogFormat, LogTargets, PayoutMode, Secret, TlsMode, TronNetwork, parse_log_targets};
+pub use rules::{AmountAs, Gateway, LogFormat, LogTargets, PayoutMode, Secret, TlsMode, TronNetwork, parse_log_targets};
 pub use settings::{
     Access, ApiGateway, Blockchain, Clock, Config, DefaultPool, Limits, Log, Mongodb, Payout, Pools, Poot, Server, Storage, Tron,
     TronPayment,
@@ -116,8 +116,12 @@ impl Config {
     /// Rules between settings, and settings whose time has not come.
     fn check_together(&self, values: &Values, errors: &mut ConfigErrors) {
         self.server.check_together(values, errors);
-        if self.payout.mode == PayoutMode::Live {
-            errors.0.push(values.error("payout.mode", "live payouts arrive with the money release; use dry_run"));
+        self.payout.check_together(values, errors);
+        if self.payout.mode == PayoutMode::Live && self.payout.gateway == Gateway::Tron {
+            self.tron.check_together(values, errors);
+        }
+        if self.payout.mode == PayoutMode::Live && self.payout.gateway == Gateway::PaymentService && self.tron_payment.url.is_none() {
+            errors.0.push(values.error("tron_payment.url", "must be given for payout.gateway = payment_service"));
         }
         for (key, price) in [
             ("default_pool.cost_per_hour", Some(self.default_pool.cost_per_hour)),
@@ -202,6 +206,45 @@ impl Server {
             }
             _ => {}
         }
+    }
+}
+
+impl Payout {
+    fn check_together(&self, values: &Values, errors: &mut ConfigErrors) {
+        if self.mode == PayoutMode::Live && self.gateway == Gateway::None {
+            errors.0.push(values.error("payout.gateway", "must be tron or payment_service for payout.mode = live"));
+        }
+        if self.max_hour_usdt.units > self.max_day_usdt.units {
+            errors.0.push(values.error("payout.max_hour_usdt", "must be at most payout.max_day_usdt"));
+        }
+    }
+}
+
+impl Tron {
+    /// What a gateway on the chain cannot do without.
+    fn check_together(&self, values: &Values, errors: &mut ConfigErrors) {
+        let mut require = |ok: bool, key: &str, problem: &str| {
+            if !ok {
+                errors.0.push(values.error(key, problem));
+            }
+        };
+        require(self.node_url.is_some(), "tron.node_url", "must be given for payout.gateway = tron");
+        let by_itself = self.signer_socket.is_some();
+        require(
+            self.keystore.is_some() != by_itself,
+            "tron.keystore",
+            "give either this, for a signer that the manager starts, or tron.signer_socket",
+        );
+        require(!by_itself || self.wallet.is_some(), "tron.wallet", "must be given with tron.signer_socket");
+        require(!by_itself || self.passphrase.is_none(), "tron.passphrase", "is for a signer that the manager starts");
+        require(self.signer_key.is_some() == self.permission_id.is_some(), "tron.permission_id", "goes together with tron.signer_key");
+        let is_private = self.network == TronNetwork::Private;
+        require(
+            self.genesis_block_id.is_some() == is_private,
+            "tron.genesis_block_id",
+            "must be given for tron.network = private, and for no other",
+        );
+        require(!is_private || self.usdt_contract.is_some(), "tron.usdt_contract", "must be given for tron.network = private");
     }
 }
 

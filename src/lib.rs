@@ -16,5 +16,6 @@ pub mod host;
 pub mod jobs;
 pub mod live;
 pub mod logging;
+pub mod payment_service;
 pub mod storage;
 pub mod wire;

@@ -1,6 +1,7 @@
 //! The command line and nothing else. Exit status: 0 done, 1 it failed, 2 it was asked for wrongly.
 
 mod custody;
+mod money_tools;
 
 use std::fmt::Display;
 use std::future::Future;
@@ -29,6 +30,7 @@ use lucid::storage::hot::{self, Anchor};
 use lucid::storage::recovery::{self, Kit};
 use lucid::storage::verify::{Finding, verify_to};
 use lucid::storage::{Store, carried_trust, high_water};
+use money_tools::MoneyCommand;
 use rustix::termios::{self, LocalModes, OptionalActions};
 use zeroize::Zeroize;
 
@@ -66,6 +68,9 @@ enum Command {
     /// The wallet that pays: its key, in a file that a passphrase opens
     #[command(subcommand)]
     Wallet(WalletCommand),
+    /// Whether payouts may be signed, while the manager is not running
+    #[command(subcommand)]
+    Money(MoneyCommand),
     /// Run the signer: the process that holds the wallet's key and signs payouts for the manager
     Signer(SignerArgs),
 }
@@ -220,6 +225,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Users(UsersCommand::ResetTotp { store, username }) => reset_totp(&store_config(store)?, &username),
         Command::Wallet(command) => custody::wallet(command),
         Command::Signer(args) => custody::signer(args),
+        Command::Money(command) => money_tools::run(command),
     }
 }
 

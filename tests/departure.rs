@@ -15,7 +15,7 @@ use lucid::domain::money::Currency;
 use lucid::domain::money_state::{GoneLive, MoneyState};
 use lucid::domain::payout::{Attempt, AttemptState, Landed, Payout, Pin, Prepared};
 use lucid::domain::time::{BootMs, Timestamp};
-use lucid::gateways::payment::{Boxed, Lookup, NotPrepared, PaymentGateway, SendOutcome, Simulated, Transfer};
+use lucid::gateways::payment::{Boxed, Lookup, NotPrepared, PaymentGateway, SendOutcome, Sending, Simulated, Transfer};
 use lucid::live::Job;
 use lucid::storage::core::money;
 use lucid::storage::table::WriteTx;
@@ -59,8 +59,8 @@ impl PaymentGateway for Live {
         Box::pin(async { Simulated.prepare(transfers).await })
     }
 
-    fn send<'a>(&'a self, attempt: &'a Attempt) -> Boxed<'a, SendOutcome> {
-        Box::pin(async { Simulated.send(attempt).await })
+    fn send<'a>(&'a self, attempt: &'a Attempt, sending: Sending) -> Boxed<'a, SendOutcome> {
+        Box::pin(async move { Simulated.send(attempt, sending).await })
     }
 
     fn lookup<'a>(&'a self, payouts: &'a [Payout], now: Timestamp) -> Boxed<'a, Vec<Lookup>> {

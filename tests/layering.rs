@@ -12,6 +12,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("host", &["clock"]),
     ("config", &["config", "domain"]),
     ("logging", &["config"]),
+    ("payment_service", &["clock", "config", "domain", "gateways"]),
     ("storage", &["crypto", "domain", "record", "storage", "wire"]),
     ("gateways", &["crypto", "domain", "gateways"]),
     ("live", &["domain", "live", "crypto", "storage"]),

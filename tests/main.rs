@@ -18,6 +18,7 @@ mod maintenance;
 mod metrics;
 mod money;
 mod openapi;
+mod payment_service;
 mod refusals;
 mod rollups;
 mod security;

@@ -16,7 +16,7 @@ use crate::support::site::{START, Site};
 
 /// Addresses of the nodes of these tests, and one that is nobody's.
 const ADDRESSES: [&str; 3] =
-    ["TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3", "TJ36JAfgcokzhLaxKgfTEd9RhgSiQRTDt1", "TXTeoxNvhJwTM57hJQR1FpKJbDfTvCGTDb"];
+    ["TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3", "TJ36JAfgcokzhLaxKgfTEd9RhgSiQRTDt1", "TZGgSp4BeCmxJKthLDNCug9wdYweobtoxz"];
 const USDT: i64 = 1_000_000;
 
 /// A manager with a bank for a gateway, and nodes that are owed something.
@@ -163,7 +163,6 @@ fn node_body(name: &str) -> Value {
     json!({
         "name": name,
         "node_type": "worker",
-        "pool_id": "pool_default",
         "hardware_info": {
             "cpu": { "cores": 4 }, "memory": { "total_bytes": 4_000_000_000_u64 }, "storage": { "total_bytes": 64_000_000_000_u64 },
             "network": [{ "interface": "eth0" }]
@@ -273,7 +272,7 @@ async fn money_that_nobody_lists_is_missed() {
     let dir = tempfile::tempdir().unwrap();
     let mut desk = Desk::live(&dir, &[]).await;
     desk.look().await;
-    desk.bank.spend("TXTeoxNvhJwTM57hJQR1FpKJbDfTvCGTDb", 50 * USDT, false);
+    desk.bank.spend("TZGgSp4BeCmxJKthLDNCug9wdYweobtoxz", 50 * USDT, false);
     desk.pass_minutes(61);
     desk.owe("worker-1", ADDRESSES[0], 25).await;
     desk.cycle().await;

@@ -28,7 +28,7 @@ use crate::storage::fault::Fault;
 use crate::storage::table::Snapshot;
 
 /// How payouts are made, from the configuration.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Payments {
     /// As it is named in the settings: `none`, `tron` or `payment_service`.
     pub gateway: &'static str,
@@ -36,6 +36,8 @@ pub struct Payments {
     /// What new attempts are pinned to.
     pub pin: Pin,
     pub has_wallet: bool,
+    /// What people call a network that an attempt is pinned to.
+    pub network_name: fn(&str) -> Option<&'static str>,
     pub fee_cap_sun: u64,
     pub guards: GuardLimits,
 }
@@ -50,6 +52,7 @@ impl Payments {
             settlement: Settlement::Simulated,
             pin: Pin { gateway: text(), network: text(), wallet: text(), contract: text() },
             has_wallet: false,
+            network_name: |_| None,
             fee_cap_sun: 0,
             guards: GuardLimits {
                 max_payout: most,
@@ -137,6 +140,8 @@ pub struct MoneyView {
     /// As it is named in the settings.
     pub gateway: String,
     pub network: String,
+    /// `mainnet`, `nile` or `shasta`; null: it has no name.
+    pub network_name: Option<String>,
     /// The wallet that pays.
     pub wallet: String,
     /// Why nothing is signed at all now; null: something may be.
@@ -188,6 +193,7 @@ fn view(state: &AppState, read: &Snapshot) -> Result<MoneyView, Fault> {
         settlement: payments.settlement,
         gateway: payments.gateway.to_owned(),
         network: payments.pin.network.clone(),
+        network_name: (payments.network_name)(&payments.pin.network).map(str::to_owned),
         wallet: payments.pin.wallet.clone(),
         closed: state.money.closed().map(WaitingView::from),
         frozen: match frozen {

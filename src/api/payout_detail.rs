@@ -92,6 +92,8 @@ pub struct AttemptView {
     pub number: u32,
     pub gateway: String,
     pub network: String,
+    /// `mainnet`, `nile` or `shasta`, where explorers know it; null: it has no name.
+    pub network_name: Option<String>,
     pub state: AttemptStateName,
     /// Why it failed, or what proves it dead.
     pub reason: Option<String>,
@@ -159,7 +161,7 @@ pub(super) fn detail(state: &AppState, read: &Snapshot, payout: &Payout, shows_a
             Source::Schedule { .. } => SourceName::Schedule,
         },
         priority: payout.priority,
-        attempts_made: payout.attempts.iter().map(attempt).collect(),
+        attempts_made: payout.attempts.iter().map(|of| attempt(of, state.settings().payments.network_name)).collect(),
         timeline: timeline(payout),
         review: match &payout.review {
             Some(of) => Some(review(of, &mut names)?),
@@ -188,7 +190,7 @@ fn review(review: &Review, names: &mut Names<'_>) -> Result<ReviewView, Fault> {
     })
 }
 
-fn attempt(attempt: &Attempt) -> AttemptView {
+fn attempt(attempt: &Attempt, network_name: fn(&str) -> Option<&'static str>) -> AttemptView {
     let (state, reason, block) = match &attempt.state {
         AttemptState::Signed => (AttemptStateName::Signed, None, None),
         AttemptState::MaybeSent => (AttemptStateName::MaybeSent, None, None),
@@ -201,6 +203,7 @@ fn attempt(attempt: &Attempt) -> AttemptView {
         number: attempt.number,
         gateway: attempt.prepared.pin.gateway.clone(),
         network: attempt.prepared.pin.network.clone(),
+        network_name: network_name(&attempt.prepared.pin.network).map(str::to_owned),
         state,
         reason,
         block,

@@ -115,6 +115,8 @@ pub struct WalletView {
     pub settlement: Settlement,
     pub gateway: String,
     pub network: String,
+    /// `mainnet`, `nile` or `shasta`; null: it has no name.
+    pub network_name: Option<String>,
     /// Null: there is no wallet of its own.
     pub address: Option<String>,
     pub contract: Option<String>,
@@ -194,6 +196,7 @@ async fn view(state: &AppState) -> Result<WalletView, ApiError> {
         settlement: payments.settlement,
         gateway: payments.gateway.to_owned(),
         network: payments.pin.network.clone(),
+        network_name: (payments.network_name)(&payments.pin.network).map(str::to_owned),
         address: payments.has_wallet.then(|| payments.pin.wallet.clone()),
         contract: payments.has_wallet.then(|| payments.pin.contract.clone()),
         reserved: reserved.to_decimal(Currency::Usdt).to_string(),

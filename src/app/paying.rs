@@ -1,5 +1,6 @@
 //! From the configuration to whoever pays: the gateway, the former ones, and the signer.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -7,9 +8,13 @@ use zeroize::Zeroizing;
 
 use crate::api::money::Payments;
 use crate::api::wallet::{NoSigner, Pending, Signer, SignerRefusal, SignerState};
-use crate::config::{Config, Gateway, PayoutMode};
+use crate::clock::Clock;
+use crate::config::{Config, Gateway, PayoutMode, TronNetwork};
+use crate::domain::address::TronAddress;
 use crate::domain::guard::GuardLimits;
-use crate::gateways::payment::signer::{ClientError, Passphrase, Refusal, SignerChild, SignerClient};
+use crate::domain::money::Amount;
+use crate::gateways::payment::signer::{Caps, ClientError, Keystore, Launch, Passphrase, Refusal, SignerChild, SignerClient, Wallet};
+use crate::gateways::payment::tron::{self, Http, Network, Setup, Transport, TronGateway};
 use crate::gateways::payment::{Gateways, PaymentGateway, Simulated};
 
 /// How often a signer that starts is tried with the configured passphrase.
@@ -19,20 +24,107 @@ const UNLOCK_EVERY: std::time::Duration = std::time::Duration::from_secs(2);
 pub struct Paying {
     pub gateways: Gateways,
     pub signer: Arc<dyn Signer>,
-    /// Ends with it.
+    pub custody: Custody,
+}
+
+/// A signer that the manager started, and what opens it. The process ends with this.
+#[derive(Default)]
+pub struct Custody {
     pub child: Option<SignerChild>,
+    pub unlock: Option<(SignerClient, Zeroizing<String>)>,
 }
 
 impl Paying {
     /// With a gateway of the caller's and no signer.
     pub fn only(gateway: Arc<dyn PaymentGateway>) -> Paying {
-        Paying { gateways: Gateways::only(gateway), signer: Arc::new(NoSigner), child: None }
+        Paying { gateways: Gateways::only(gateway), signer: Arc::new(NoSigner), custody: Custody::default() }
     }
 
-    /// Payouts are simulated.
-    pub fn simulated() -> Paying {
-        Paying::only(Arc::new(Simulated))
+    /// What the settings name. The clock is that of the manager.
+    pub fn configured(config: &Config, clock: &Clock) -> Result<Paying, String> {
+        let reader = clock.clone();
+        let now: tron::Clock = Arc::new(move || reader.now());
+        let setup = setup(config)?;
+        let mut known: Vec<String> = config.tron.witness_urls.clone();
+        known.extend(config.tron.node_url.clone());
+        let transport: Arc<dyn Transport> = Arc::new(Http::new(config.tron.api_key.as_ref().map(|key| key.reveal()), &known)?);
+        // Attempts of an earlier configuration are resolved whatever pays now.
+        let former = TronGateway::formers(setup.clone(), Arc::clone(&transport), Arc::clone(&now));
+        match (config.payout.mode, config.payout.gateway, setup) {
+            (PayoutMode::Live, Gateway::Tron, Some(setup)) => {
+                let (client, wallet, custody) = custody(config, &setup)?;
+                let gateway = TronGateway::new(&setup, wallet, Arc::new(client.clone()), transport, now);
+                Ok(Paying { gateways: Gateways::new(Arc::new(gateway), former), signer: Arc::new(Behind(client)), custody })
+            }
+            _ => {
+                Ok(Paying { gateways: Gateways::new(Arc::new(Simulated), former), signer: Arc::new(NoSigner), custody: Custody::default() })
+            }
+        }
     }
+}
+
+/// None where no node is named.
+fn setup(config: &Config) -> Result<Option<Setup>, String> {
+    let tron = &config.tron;
+    let Some(node_url) = tron.node_url.clone() else { return Ok(None) };
+    let network = match tron.network {
+        TronNetwork::Mainnet => Network::named("mainnet"),
+        TronNetwork::Nile => Network::named("nile"),
+        TronNetwork::Shasta => Network::named("shasta"),
+        TronNetwork::Private => tron.genesis_block_id.as_deref().and_then(Network::with_genesis),
+    };
+    let network = network.ok_or("tron.genesis_block_id is not known")?;
+    let contract = match &tron.usdt_contract {
+        Some(text) => Some(address("tron.usdt_contract", text)?),
+        None => network.usdt(),
+    };
+    let contract = contract.ok_or("tron.usdt_contract is not known")?;
+    let (witness_urls, fee_cap_sun) = (tron.witness_urls.clone(), u64::from(tron.fee_limit_sun));
+    Ok(Some(Setup { network, contract, node_url, witness_urls, fee_cap_sun }))
+}
+
+fn address(key: &str, text: &str) -> Result<TronAddress, String> {
+    TronAddress::parse(text).map_err(|why| format!("{key} {why}"))
+}
+
+/// The signer that the settings name, started where that is the manager's to do.
+fn custody(config: &Config, setup: &Setup) -> Result<(SignerClient, Wallet, Custody), String> {
+    let tron = &config.tron;
+    let parsed = |key: &str, text: &Option<String>| text.as_deref().map(|text| address(key, text)).transpose();
+    let (account, key) = (parsed("tron.wallet", &tron.wallet)?, parsed("tron.signer_key", &tron.signer_key)?);
+    let permission_id = tron.permission_id.and_then(NonZeroU32::new);
+    if let Some(socket) = &tron.signer_socket {
+        let account = account.ok_or("tron.wallet must be given with tron.signer_socket")?;
+        let wallet = Wallet { account, key: key.unwrap_or(account), permission_id };
+        return Ok((SignerClient::new(socket), wallet, Custody::default()));
+    }
+    let keystore = tron.keystore.clone().ok_or("tron.keystore must be given")?;
+    let own = Keystore::read(&keystore).map_err(|error| format!("tron.keystore: {error}"))?.address();
+    if key.unwrap_or(account.unwrap_or(own)) != own {
+        return Err(format!("tron.keystore holds the key of {own}, and the settings name another one"));
+    }
+    let wallet = Wallet { account: account.unwrap_or(own), key: own, permission_id };
+    let (socket, state_dir) = Launch::below(&config.storage.data_dir);
+    let units = |amount: Amount| u64::try_from(amount.units.0).unwrap_or(0);
+    let launch = Launch {
+        program: std::env::current_exe().map_err(|error| format!("this program's own path is not known: {error}"))?,
+        keystore,
+        passphrase_file: None,
+        socket: socket.clone(),
+        state_dir,
+        caps: Caps {
+            max_payout: units(config.payout.max_usdt),
+            max_24h: units(config.payout.max_day_usdt),
+            max_fee_sun: setup.fee_cap_sun,
+            contracts: vec![setup.contract],
+        },
+        account: account.filter(|account| *account != own),
+        permission_id,
+    };
+    let client = SignerClient::new(&socket);
+    let child = SignerChild::start(launch).map_err(|error| format!("the signer does not start: {error}"))?;
+    let unlock = tron.passphrase.as_ref().map(|secret| (client.clone(), Zeroizing::new(secret.reveal().to_owned())));
+    Ok((client, wallet, Custody { child: Some(child), unlock }))
 }
 
 /// What the api shows of it.
@@ -47,6 +139,7 @@ pub fn payments(config: &Config, gateway: &dyn PaymentGateway, guards: GuardLimi
         settlement: gateway.settlement(),
         pin: gateway.pin(),
         has_wallet: gateway.has_wallet(),
+        network_name: |id| Network::with_genesis(id).map(|network| network.name()).filter(|name| *name != "private"),
         fee_cap_sun: u64::from(config.tron.fee_limit_sun),
         guards,
     }

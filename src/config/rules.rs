@@ -72,6 +72,13 @@ pub enum TronNetwork {
     Private,
 }
 
+/// How an amount is written into JSON; exact either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AmountAs {
+    Number,
+    String,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
     Text,
@@ -243,6 +250,33 @@ pub(super) fn http_url() -> Rule<String> {
         let url = reqwest::Url::parse(text).ok()?;
         let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
         (matches!(url.scheme(), "http" | "https") && url.has_host() && plain).then(|| text.to_owned())
+    })
+}
+
+/// A path below a base URL, which names `hole` once where that is not empty.
+pub(super) fn url_path(hole: &'static str) -> Rule<String> {
+    const MAX: usize = 200;
+    let with = if hole.is_empty() { String::new() } else { format!(", with {hole} once") };
+    Rule::new(format!("a path of a URL that begins with /{with}"), move |text| {
+        let rest = if hole.is_empty() { Some(text.to_owned()) } else { text.split_once(hole).map(|(a, b)| format!("{a}{b}")) }?;
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"/-._~?=&:@,".contains(&b);
+        (text.len() <= MAX && rest.starts_with('/') && !rest.starts_with("//") && rest.bytes().all(plain)).then(|| text.to_owned())
+    })
+}
+
+fn is_field(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
+}
+
+/// A name in JSON.
+pub(super) fn field() -> Rule<String> {
+    Rule::new("a name of up to 64 letters, digits, _, - and .", |text| is_field(text).then(|| text.to_owned()))
+}
+
+pub(super) fn words() -> Rule<Vec<String>> {
+    const MAX: usize = 16;
+    Rule::new(format!("empty, or up to {MAX} names of letters, digits, _, - and ., separated by commas"), |text| {
+        list(text, MAX, |word| is_field(word).then(|| word.to_owned()))
     })
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use rust_decimal::Decimal;
 
 use super::print::Listed;
-use super::rules::{self, Gateway, Key, LogFormat, LogTargets, PayoutMode, Secret, TlsMode, TronNetwork};
+use super::rules::{self, AmountAs, Gateway, Key, LogFormat, LogTargets, PayoutMode, Secret, TlsMode, TronNetwork};
 use super::stored::Base;
 use crate::domain::guard::ClassLimit;
 use crate::domain::money::{Amount, Currency};
@@ -220,6 +220,12 @@ settings! {
         passphrase: Option<Secret> = rules::optional(rules::secret(1));
         /// Socket of a signer that runs by itself. Empty: the manager starts one.
         signer_socket: Option<PathBuf> = rules::optional(rules::path());
+        /// The account that pays. Empty: that of the keystore; with a signer that runs by itself it has to be said.
+        wallet: Option<String> = rules::optional(rules::tron_address());
+        /// Address of the key that signs, where that is another one, with a permission of the account. Empty: the account's own.
+        signer_key: Option<String> = rules::optional(rules::tron_address());
+        /// Number of that permission.
+        permission_id: Option<u32> = rules::optional(rules::whole(2, 9));
         /// What one transfer may cost at most, in sun.
         fee_limit_sun: u32 = rules::whole(1_000_000, 1_000_000_000);
     }
@@ -250,10 +256,65 @@ settings! {
         url: Option<String> = rules::optional(rules::http_url()), env ["BLOCKCHAIN_URL"];
     }
 
-    /// External payment service; checked now, used by a later release.
+    /// External payment service, for `payout.gateway = "payment_service"`.
     tron_payment: TronPayment {
         /// Base URL of the payment service.
         url: Option<String> = rules::optional(rules::http_url()), env ["TRON_PAYMENT_URL"];
+        /// Sent to the service as `Authorization: Bearer`.
+        token: Option<Secret> = rules::optional(rules::secret(1));
+        /// Where a payout is asked for, by POST.
+        path: String = rules::url_path("");
+        /// Where one payout is looked up, by what the service calls it.
+        lookup_path: String = rules::url_path("{id}");
+        /// Where a payout is found by the key that we gave it. Empty: the service cannot be asked so.
+        lookup_by_key_path: Option<String> = rules::optional(rules::url_path("{key}"));
+        /// The service promises that one `Idempotency-Key` pays once. Without that, a lost answer waits for a person.
+        idempotent: bool = rules::switch();
+        /// Hours for which the service remembers a key.
+        idempotency_ttl_hours: u32 = rules::whole(1, 8_760);
+        /// Requests per minute, at most.
+        requests_per_minute: u32 = rules::whole(1, 6_000);
+        /// How the amount is written into JSON.
+        amount_as: AmountAs = rules::choice(&[("number", AmountAs::Number), ("string", AmountAs::String)]);
+        /// Field of a request: the address to pay.
+        recipient_field: String = rules::field();
+        /// Field of a request: how much.
+        amount_field: String = rules::field();
+        /// Field of a request: which currency. Empty: not sent.
+        currency_field: Option<String> = rules::optional(rules::field());
+        /// Field of a request: our key of the payout.
+        reference_field: String = rules::field();
+        /// Field of a request: low, normal, high or urgent. Empty: not sent.
+        priority_field: Option<String> = rules::optional(rules::field());
+        /// Fields of an answer, of which the first that is there counts: what the service calls the payout. A dot leads into an object.
+        id_fields: Vec<String> = rules::words();
+        /// Fields of an answer: how far it is.
+        status_fields: Vec<String> = rules::words();
+        /// Fields of an answer: the transaction.
+        txid_fields: Vec<String> = rules::words();
+        /// Fields of an answer: the amount, which must be ours where it is told.
+        echo_amount_fields: Vec<String> = rules::words();
+        /// Fields of an answer: the address, which must be ours where it is told.
+        echo_address_fields: Vec<String> = rules::words();
+        /// Fields of an answer: why it failed.
+        reason_fields: Vec<String> = rules::words();
+        /// Words of the status for what is paid.
+        paid_words: Vec<String> = rules::words();
+        /// Words of the status for what is under way.
+        pending_words: Vec<String> = rules::words();
+        /// Words of the status for what was not paid and never will be. A word in none of the lists waits for a person.
+        failed_words: Vec<String> = rules::words();
+        /// Whether the service pays LUCID, besides USDT.
+        pays_lucid: bool = rules::switch();
+        /// Where the service pays. Payouts on others than `mainnet` are booked as simulated.
+        network: TronNetwork = rules::choice(&[
+            ("mainnet", TronNetwork::Mainnet),
+            ("nile", TronNetwork::Nile),
+            ("shasta", TronNetwork::Shasta),
+            ("private", TronNetwork::Private),
+        ]);
+        /// The wallet from which the service pays, or a name for it: attempts are resolved under the same one alone.
+        wallet: Option<String> = rules::optional(rules::short_text());
     }
 
     /// API gateway; checked now, used by a later release.

@@ -31,7 +31,9 @@ pub fn effect(key: &str) -> Effect {
         }
         "payout.max_usdt" | "payout.max_hour_usdt" | "payout.max_day_usdt" | "payout.approval_above_usdt" => Effect::AtOnce,
         "payout.max_fee_percent" | "payout.class_limits" | "payout.blocked_addresses" => Effect::AtOnce,
-        "tron.keystore" | "tron.passphrase" | "tron.signer_socket" => Effect::Never(BESIDE_THE_STORE),
+        "tron.keystore" | "tron.passphrase" | "tron.signer_socket" | "tron.wallet" | "tron.signer_key" | "tron.permission_id" => {
+            Effect::Never(BESIDE_THE_STORE)
+        }
         "log.level" => Effect::AtOnce,
         _ => match key.split('.').next().unwrap_or_default() {
             "server" | "storage" | "clock" | "log" => Effect::Never(BEFORE_THE_STORE),

@@ -182,7 +182,7 @@ fn what_would_be_unsafe_or_does_not_exist_yet_is_refused_with_the_reason() {
     let found = errors(&env(&[("LUCID__SERVER__LISTEN", "0.0.0.0:8095"), ("LUCID__SERVER__TLS", "off"), ("LUCID__PAYOUT__MODE", "live")]));
     assert_eq!(found.len(), 2);
     assert!(found[0].contains("travel in clear") && found[0].contains("allow_plain_http"), "{found:?}");
-    assert!(found[1].contains("live payouts arrive with the money release"), "{found:?}");
+    assert!(found[1].contains("must be tron or payment_service for payout.mode = live"), "{found:?}");
     let open = [("LUCID__SERVER__LISTEN", "0.0.0.0:8095"), ("LUCID__SERVER__ALLOW_PLAIN_HTTP", "true")];
     let config = Config::load(&env(&open)).unwrap().config;
     assert!(config.server.public_url().ends_with(":8095") && !config.server.public_url().contains("0.0.0.0"));

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::address::PayoutAddress;
 use super::ids::{BatchId, NodeIndex, PayoutId, ScheduleId, UserId};
 use super::ledger::{Book, Broken, Entry};
-use super::money::{Currency, Units};
+use super::money::{Amount, Currency, Units};
 use super::time::{Now, Timestamp};
 
 pub use attempt::{Attempt, AttemptState, Death, DeathProof, Landed, Pin, Prepared};
@@ -265,6 +265,11 @@ impl Payout {
         self.attempts.last().filter(|a| a.is_live())
     }
 
+    /// How much it pays, with its currency.
+    pub fn to_pay(&self) -> Amount {
+        Amount { currency: self.book.currency, units: self.amount }
+    }
+
     /// Transaction of the last attempt that may have left this machine.
     pub fn txid(&self) -> Option<&str> {
         self.attempts.iter().rev().find(|a| a.sent_at.is_some()).and_then(Attempt::txid)
@@ -314,6 +319,7 @@ impl Payout {
             seen_at: None,
             ended_at: None,
             found_txid: None,
+            reference: None,
             fee_sun: 0,
         });
         Ok(next)
@@ -326,6 +332,24 @@ impl Payout {
             return Err(PayoutError::InReview);
         }
         self.advance(now, AttemptState::MaybeSent, |s| *s == AttemptState::Signed)
+    }
+
+    /// Nothing of it has left: only who recorded it as possibly sent, in the same run, can know that.
+    pub fn not_sent(&self, now: Now) -> Result<Payout, PayoutError> {
+        let mut next = self.advance(now, AttemptState::Signed, |s| *s == AttemptState::MaybeSent)?;
+        if let Some(attempt) = next.attempts.last_mut() {
+            attempt.sent_at = None;
+        }
+        Ok(next)
+    }
+
+    /// The service took the attempt, and calls it so. The first name stays.
+    pub fn named(&self, reference: String, now: Now) -> Result<Payout, PayoutError> {
+        let mut next = self.advance(now, AttemptState::MaybeSent, |s| *s == AttemptState::MaybeSent)?;
+        if let Some(attempt) = next.attempts.last_mut() {
+            attempt.reference.get_or_insert(reference);
+        }
+        Ok(next)
     }
 
     /// Found in a block that is not final. Also of what this store never knew to be sent: an older copy of it was restored.

@@ -106,9 +106,10 @@ impl WalletRow {
             later.try_fold(Units::ZERO, |sum, transfer| sum.plus(transfer.amount))
         };
         let least = self.floor.minus(sum(self.through_block)?)?;
-        let missing = least.minus(page.balance)?.max(Units::ZERO);
+        // A page in the middle is followed by transfers that the balance may have lost already: only the last one can tell.
+        let missing = if page.is_last { least.minus(page.balance)?.max(Units::ZERO) } else { Units::ZERO };
         // What came after the balance was read may be in it or not: taken off either way, the floor is never too high. A page in the middle says nothing new of the balance.
-        let floor = if page.is_last || missing > Units::ZERO { page.balance.minus(sum(page.balance_block)?)? } else { least };
+        let floor = if page.is_last { page.balance.minus(sum(page.balance_block)?)? } else { least };
         let row = WalletRow {
             through_block: page.through_block,
             through_at: page.through_at,

@@ -37,6 +37,10 @@ pub fn book(context: &Context) -> Book {
 
 pub async fn run(context: &Context, now: Now) -> Result<(), Stopped> {
     let book = book(context);
+    // Books that do not add up are no ground for a payout.
+    if ledger::latched(&context.store.read()?)?.is_some() {
+        return Ok(());
+    }
     let Some(newest) = postings::newest(context)? else { return Ok(()) };
     let threshold = context.settings.get().payout_threshold;
     let (mut due, mut skipped) = (Vec::new(), Vec::new());

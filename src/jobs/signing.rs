@@ -7,13 +7,13 @@ use super::payouts::{self as cycle, Step, commit};
 use super::{Context, Stopped, reconcile, wallet};
 use crate::domain::guard::{self, Facts, Spent};
 use crate::domain::ledger::Settlement;
-use crate::domain::money_state::{Closed, MoneyState};
+use crate::domain::money_state::{Closed, FreezeKind, MoneyState};
 use crate::domain::node::NodeType;
-use crate::domain::payout::{AttemptState, Payout, PayoutError, Source};
+use crate::domain::payout::{AttemptState, Landed, Payout, PayoutError, Source};
 use crate::domain::user::Role;
-use crate::gateways::payment::{NotPrepared, PaymentGateway, SendOutcome, Transfer, WAVE};
+use crate::gateways::payment::{NotPrepared, PaymentGateway, SendOutcome, Sending, Transfer, Unavailable, WAVE};
 use crate::live::Waiting;
-use crate::storage::core::{money, nodes, payouts, people};
+use crate::storage::core::{ledger, money, nodes, payouts, people};
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, WriteTx};
 
@@ -44,10 +44,12 @@ pub async fn run(context: &Context) -> Result<bool, Stopped> {
     context.money.set_closed(None);
     // Signed before a restart, or before the run was cut short.
     let signed: Vec<Payout> = open.iter().filter(|payout| to_send(payout)).cloned().collect();
-    for some in signed.chunks(WAVE) {
-        match send(context, some.to_vec()).await? {
-            Sent::All(any) => sent |= any,
-            Sent::Stopped => return Ok(true),
+    match send(context, signed).await? {
+        Sent::All(any) => sent |= any,
+        Sent::Stopped(why) => {
+            let waits = || Waiting { why: "gateway", text: why.clone(), until: None };
+            context.money.set_waiting(open.iter().map(|payout| (payout.seq, waits())).collect());
+            return Ok(true);
         }
     }
     let mut unsigned: Vec<Payout> = open.into_iter().filter(|payout| to_sign(payout)).collect();
@@ -64,7 +66,7 @@ pub async fn run(context: &Context) -> Result<bool, Stopped> {
             break;
         }
         sent = true;
-        if matches!(send(context, signed).await?, Sent::Stopped) {
+        if matches!(send(context, signed).await?, Sent::Stopped(_)) {
             break;
         }
     }
@@ -81,14 +83,21 @@ fn told(why: &Closed) -> Waiting {
 
 /// Why nothing may be signed or sent for the first time. Reconciles when that is all that is missing.
 async fn closed(context: &Context) -> Result<Option<Closed>, Stopped> {
-    match gate(context, &money::state(&context.store.read()?)?) {
+    match gate(context, &context.store.read()?)? {
         Err(Closed::NotReconciled) => reconcile::run(context).await?,
         other => return Ok(other.err()),
     }
-    Ok(gate(context, &money::state(&context.store.read()?)?).err())
+    Ok(gate(context, &context.store.read()?)?.err())
 }
 
-fn gate(context: &Context, state: &MoneyState) -> Result<(), Closed> {
+fn gate(context: &Context, read: &impl Read) -> Result<Result<(), Closed>, Fault> {
+    if let Some(why) = ledger::latched(read)? {
+        return Ok(Err(Closed::Frozen(FreezeKind::LedgerBroken, why)));
+    }
+    Ok(may_sign(context, &money::state(read)?))
+}
+
+fn may_sign(context: &Context, state: &MoneyState) -> Result<(), Closed> {
     let (now, gateway) = (context.clock.now(), &context.gateways.current);
     let pin = gateway.pin();
     let needs_live = (gateway.settlement() == Settlement::Live).then_some((pin.network.as_str(), pin.wallet.as_str()));
@@ -98,7 +107,7 @@ fn gate(context: &Context, state: &MoneyState) -> Result<(), Closed> {
 /// Asked in the transaction that records what leaves next: nobody froze or stopped the money meanwhile.
 fn is_open(tx: &impl Read) -> Result<bool, Fault> {
     let state = money::state(tx)?;
-    Ok(state.frozen.is_none() && state.stopped.is_none())
+    Ok(state.frozen.is_none() && state.stopped.is_none() && ledger::latched(tx)?.is_none())
 }
 
 /// Takes the next wave out of `unsigned`: those that every guard lets through, in their order.
@@ -223,24 +232,41 @@ async fn sign(context: &Context, wave: Vec<Payout>, waiting: &mut BTreeMap<u64, 
 
 enum Sent {
     All(bool),
-    Stopped,
+    Stopped(String),
 }
 
-/// Commits that they may have been sent, and sends them. What it answers proves nothing; the lookup tells.
+/// Commits that they may have been sent, and sends them: as many at once as their gateway allows. What it answers proves little; the lookup tells.
 async fn send(context: &Context, signed: Vec<Payout>) -> Result<Sent, Stopped> {
-    let now = context.clock.now();
-    let steps = signed.iter().map(|payout| Step::plain(payout, payout.maybe_sent(now))).collect::<Result<_, _>>()?;
-    let leaving = commit(context, steps, now, |tx: &WriteTx<'_>, _: &Payout| Ok(is_open(tx)?)).await?;
-    let any = !leaving.is_empty();
-    for payout in leaving {
-        let Some(attempt) = payout.live_attempt() else { continue };
-        let Some(gateway) = context.gateways.of(attempt) else { continue };
-        if let Told::Stop(why) = deliver(&gateway, &payout).await {
-            tracing::error!(payout = %payout.id, why, "sending stops: what is left waits for the next run");
-            return Ok(Sent::Stopped);
+    let mut any = false;
+    for (gateway, some) in by_gateway(context, signed) {
+        if let Err(Unavailable(why)) = gateway.ready().await {
+            return Ok(Sent::Stopped(why));
+        }
+        let now = context.clock.now();
+        let steps = some.iter().map(|payout| Step::plain(payout, payout.maybe_sent(now))).collect::<Result<_, _>>()?;
+        let leaving = commit(context, steps, now, |tx: &WriteTx<'_>, _: &Payout| Ok(is_open(tx)?)).await?;
+        any |= !leaving.is_empty();
+        for payout in leaving {
+            if let Told::Stop(why) = deliver(context, &gateway, &payout, Sending::First).await? {
+                tracing::error!(payout = %payout.id, why, "sending stops: what is left waits for the next run");
+                return Ok(Sent::Stopped(why));
+            }
         }
     }
     Ok(Sent::All(any))
+}
+
+/// In their order, as many of one gateway together as it takes at once. What nobody can send stays signed.
+fn by_gateway(context: &Context, signed: Vec<Payout>) -> Vec<(Arc<dyn PaymentGateway>, Vec<Payout>)> {
+    let mut groups: Vec<(Arc<dyn PaymentGateway>, Vec<Payout>)> = Vec::new();
+    for payout in signed {
+        let Some(gateway) = payout.live_attempt().and_then(|attempt| context.gateways.of(attempt)) else { continue };
+        match groups.last_mut() {
+            Some((same, some)) if same.pin() == gateway.pin() && some.len() < same.at_once() => some.push(payout),
+            _ => groups.push((gateway, vec![payout])),
+        }
+    }
+    groups
 }
 
 pub enum Told {
@@ -248,19 +274,35 @@ pub enum Told {
     Stop(String),
 }
 
-/// Sends the committed bytes of the last attempt.
-pub async fn deliver(gateway: &Arc<dyn PaymentGateway>, payout: &Payout) -> Told {
-    let Some(attempt) = payout.live_attempt() else { return Told::GoOn };
-    match gateway.send(attempt).await {
-        SendOutcome::Accepted => Told::GoOn,
+/// Sends the committed bytes of the last attempt, and records what the answer proves by itself.
+pub async fn deliver(context: &Context, gateway: &Arc<dyn PaymentGateway>, payout: &Payout, sending: Sending) -> Result<Told, Stopped> {
+    let Some(attempt) = payout.live_attempt() else { return Ok(Told::GoOn) };
+    let outcome = gateway.send(attempt, sending).await;
+    let now = context.clock.now();
+    let is_first = sending == Sending::First;
+    let (step, told) = match outcome {
+        SendOutcome::Accepted => (None, Told::GoOn),
+        SendOutcome::AcceptedAs(reference) => (Some(Step::plain(payout, payout.named(reference, now))?), Told::GoOn),
+        SendOutcome::Doubtful { reference, kind, reason, evidence } => {
+            let named = reference.map_or_else(|| Ok(payout.clone()), |reference| payout.named(reference, now));
+            let held = named.and_then(|named| named.hold_for_review(kind, &reason, evidence, now));
+            (Some(Step::plain(payout, held)?), Told::GoOn)
+        }
+        SendOutcome::NotSent(why) if is_first => (Some(Step::plain(payout, payout.not_sent(now))?), Told::Stop(why)),
+        SendOutcome::Rejected(why) if is_first => {
+            let ended = payout.failed_on_chain(why, Landed { txid: None, fee_sun: 0 }, now);
+            (Some(Step::end(payout, ended)?), Told::GoOn)
+        }
         SendOutcome::Unknown(why) => {
             tracing::warn!(payout = %payout.id, why, "whether it was sent is not known");
-            Told::GoOn
+            (None, Told::GoOn)
         }
-        SendOutcome::Refused(why) => {
+        SendOutcome::Refused(why) | SendOutcome::Rejected(why) => {
             tracing::warn!(payout = %payout.id, why, "not taken this time");
-            Told::GoOn
+            (None, Told::GoOn)
         }
-        SendOutcome::Stop(why) => Told::Stop(why),
-    }
+        SendOutcome::Stop(why) | SendOutcome::NotSent(why) => (None, Told::Stop(why)),
+    };
+    commit(context, step.into_iter().collect(), now, cycle::always).await?;
+    Ok(told)
 }

@@ -9,7 +9,7 @@ use super::signing::{Told, deliver};
 use super::{Context, Stopped};
 use crate::domain::payout::{AttemptState, Payout, PayoutError, Pin, ReviewKind};
 use crate::domain::time::Now;
-use crate::gateways::payment::{Lookup, PaymentGateway, WAVE};
+use crate::gateways::payment::{Lookup, PaymentGateway, Sending, WAVE};
 use crate::storage::core::{money, payouts};
 
 /// An attempt that is neither found nor proven dead so long after its expiry needs a person.
@@ -58,7 +58,9 @@ async fn track(context: &Context, gateway: &Arc<dyn PaymentGateway>, payouts: &[
     if !live.is_empty() {
         let found = gateway.lookup(&live, context.clock.now().wall).await;
         let now = context.clock.now();
+        let mut named = BTreeMap::new();
         for (payout, lookup) in live.iter().zip(found) {
+            let lookup = unless_of_another(context, &mut named, payout, lookup)?;
             match apply(payout, lookup, now) {
                 Ok(Some(step)) => steps.push(step),
                 Ok(None) => (),
@@ -68,8 +70,25 @@ async fn track(context: &Context, gateway: &Arc<dyn PaymentGateway>, payouts: &[
             }
         }
     }
-    commit(context, steps, context.clock.now(), cycle::always).await?;
+    let taken = commit(context, steps, context.clock.now(), cycle::always).await?;
+    if gateway.has_wallet() && taken.iter().any(|payout| !payout.is_open()) {
+        // What it holds has changed.
+        super::wallet::look(context).await?;
+    }
     send_again(context, gateway, again).await
+}
+
+/// A transaction pays one payout: who names another payout's is not believed. `named` are those of this run, which are not committed yet.
+fn unless_of_another(context: &Context, named: &mut BTreeMap<String, u64>, payout: &Payout, lookup: Lookup) -> Result<Lookup, Stopped> {
+    let (Lookup::Paid(landed) | Lookup::FailedOnChain { landed, .. }) = &lookup else { return Ok(lookup) };
+    let Some(txid) = &landed.txid else { return Ok(lookup) };
+    let known = payouts::of_transaction(&context.store.read()?, txid)?;
+    let owner = known.unwrap_or(*named.entry(txid.clone()).or_insert(payout.seq));
+    if owner == payout.seq {
+        return Ok(lookup);
+    }
+    let reason = "the transaction that it names is another payout's".into();
+    Ok(Lookup::Person { kind: ReviewKind::Conflict, reason, evidence: vec![format!("transaction {txid}")] })
 }
 
 /// The same bytes again, which can land once only: the process may have died between the record and the sending, or the network forgot them.
@@ -79,7 +98,7 @@ async fn send_again(context: &Context, gateway: &Arc<dyn PaymentGateway>, payout
         return Ok(());
     }
     for payout in payouts {
-        if let Told::Stop(why) = deliver(gateway, &payout).await {
+        if let Told::Stop(why) = deliver(context, gateway, &payout, Sending::Again).await? {
             tracing::warn!(payout = %payout.id, why, "sending again stops");
             break;
         }
@@ -104,6 +123,10 @@ fn apply(payout: &Payout, lookup: Lookup, now: Now) -> Result<Option<Step>, Next
     let step = |after: Payout, entry| Step { before: payout.clone(), after, entry };
     let is_seen = matches!(attempt.state, AttemptState::Seen { .. });
     Ok(match lookup {
+        Lookup::Pending { reference: Some(reference) } if attempt.reference.is_none() && attempt.state == AttemptState::MaybeSent => {
+            Some(step(payout.named(reference, now)?, None))
+        }
+        Lookup::Pending { .. } => None,
         Lookup::Seen { block } if attempt.state == (AttemptState::Seen { block }) => None,
         Lookup::Seen { block } => Some(step(payout.seen(block, now)?, None)),
         Lookup::Paid(landed) => {
@@ -155,7 +178,11 @@ fn is_unproven(payout: &Payout, now: Now) -> bool {
 /// What a person named is booked once the gateway has found it, and never when it is another payout's.
 fn judge_claim(context: &Context, payout: &Payout, txid: &str, found: Lookup) -> Result<Option<Step>, Stopped> {
     let now = context.clock.now();
-    let other = payouts::of_transaction(&context.store.read()?, txid)?.filter(|seq| *seq != payout.seq);
+    let found_txid = if let Lookup::Paid(landed) = &found { landed.txid.as_deref() } else { None };
+    let mut other = None;
+    for txid in [Some(txid), found_txid].into_iter().flatten() {
+        other = other.or(payouts::of_transaction(&context.store.read()?, txid)?.filter(|seq| *seq != payout.seq));
+    }
     let refused = |why: &str| Step::plain(payout, payout.claim_refused(why, now)).map(Some);
     match found {
         _ if other.is_some() => refused("it is another payout's"),
@@ -164,6 +191,6 @@ fn judge_claim(context: &Context, payout: &Payout, txid: &str, found: Lookup) ->
         Lookup::Person { reason, .. } => refused(&reason),
         Lookup::Dead(death) => refused(&death.to_string()),
         // Not final yet, or nobody could be asked: looked at again.
-        Lookup::Seen { .. } | Lookup::NotSeen | Lookup::Unknown(_) => Ok(None),
+        Lookup::Seen { .. } | Lookup::Pending { .. } | Lookup::NotSeen | Lookup::Unknown(_) => Ok(None),
     }
 }

@@ -73,6 +73,11 @@ impl Money {
         inner.wallet_error = None;
     }
 
+    /// Whoever pays answers, and has no wallet to look at.
+    pub fn reached(&self) {
+        self.inner().wallet_error = None;
+    }
+
     /// The wallet could not be looked at; the last look stays.
     pub fn look_failed(&self, why: String, now: Now) {
         let mut inner = self.inner();

@@ -220,7 +220,7 @@ fn attempt(old: AttemptV1) -> Attempt {
         AttemptStateV1::Dead { proof } => AttemptState::Dead { death: Death::Told(proof) },
     };
     let AttemptV1 { number, signed_at, sent_at, .. } = old;
-    Attempt { number, prepared, state, signed_at, sent_at, seen_at: None, ended_at: None, found_txid: None, fee_sun: 0 }
+    Attempt { number, prepared, state, signed_at, sent_at, seen_at: None, ended_at: None, found_txid: None, reference: None, fee_sun: 0 }
 }
 
 /// Version 1 did not count what was added and taken.

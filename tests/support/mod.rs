@@ -5,6 +5,7 @@ pub mod bank;
 pub mod binary;
 pub mod client;
 pub mod fleet;
+pub mod payment_service;
 pub mod random;
 pub mod site;
 pub mod tron;

@@ -13,6 +13,11 @@ impl Random {
         Random(seed | 1)
     }
 
+    /// Those that follow from `seed`.
+    pub fn of(seed: u64) -> Random {
+        Random(seed | 1)
+    }
+
     /// Xorshift64*.
     fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;

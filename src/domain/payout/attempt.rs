@@ -52,6 +52,8 @@ pub struct Attempt {
     pub ended_at: Option<Timestamp>,
     /// The transaction that paid, where the bytes did not say it.
     pub found_txid: Option<String>,
+    /// What a service calls it, as its answer said.
+    pub reference: Option<String>,
     /// What the network took, in sun.
     pub fee_sun: u64,
 }
@@ -92,7 +94,7 @@ pub struct DeathProof {
     /// The final block whose time is past the expiry, and that time.
     pub solid_block: u64,
     pub solid_at: Timestamp,
-    /// Every block from the one after its reference to `solid_block` was searched, each the parent of the next.
+    /// Every block from its reference to `solid_block` was searched, each the parent of the next.
     pub scanned_from: u64,
     pub scanned_to: u64,
     /// Who else was asked, by URL.

@@ -85,7 +85,8 @@ impl Payout {
         if self.live_attempt().and_then(Attempt::txid).is_some_and(|txid| txid != claim.txid) {
             return Err(PayoutError::OtherTransaction);
         }
-        let txid = claim.txid.clone();
+        // A service may have been named by what it calls the payout: the transaction is what it answered.
+        let txid = landed.txid.clone().unwrap_or_else(|| claim.txid.clone());
         let mut next = self.touched(now);
         let attempt = next.attempts.last_mut().ok_or(PayoutError::OutOfOrder)?;
         attempt.state = AttemptState::Paid;

@@ -1,10 +1,12 @@
 //! The port to whatever moves money.
 //!
 //! The caller records before it sends: `prepare` makes the bytes and sends nothing, the bytes are committed, only then
-//! `send` may be called, any number of times with the same attempt. What became of it is told by `lookup` alone.
+//! `send` may be called, any number of times with the same attempt (`Sending` says which). What became of it is told by `lookup` alone,
+//! but for what a first sending proves by itself.
 //!
 //! Must not know the ledger, and must not keep what the attempt itself already says.
 
+pub mod service;
 pub mod signer;
 mod simulated;
 pub mod tron;
@@ -19,7 +21,7 @@ use crate::domain::address::{PayoutAddress, TronAddress};
 use crate::domain::ids::PayoutId;
 use crate::domain::ledger::Settlement;
 use crate::domain::money::{Amount, Currency};
-use crate::domain::payout::{Attempt, Death, Landed, Payout, Pin, Prepared, ReviewKind};
+use crate::domain::payout::{Attempt, Death, Landed, Payout, Pin, Prepared, Priority, ReviewKind};
 use crate::domain::time::Timestamp;
 use crate::domain::wallet::{OutgoingPage, WalletReading};
 
@@ -36,6 +38,7 @@ pub struct Transfer {
     pub attempt: u32,
     pub amount: Amount,
     pub address: PayoutAddress,
+    pub priority: Priority,
     /// The attempts before; none of them can land.
     pub previous: Vec<Attempt>,
     pub now: Timestamp,
@@ -51,8 +54,9 @@ impl Transfer {
         Transfer {
             payout: payout.id.clone(),
             attempt: payout.next_attempt(),
-            amount: Amount { currency: payout.book.currency, units: payout.amount },
+            amount: payout.to_pay(),
             address: payout.address.clone(),
+            priority: payout.priority,
             previous: payout.attempts.clone(),
             now,
             after_timestamp_ms,
@@ -78,10 +82,32 @@ impl fmt::Display for NotPrepared {
     }
 }
 
+/// Whether these bytes may have left before. A crash between the record and the sending looks like a sending, so only who recorded it knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sending {
+    /// Right after the commit that recorded it as possibly sent, in the same run: nothing has left yet.
+    First,
+    /// They may have left: in an earlier run, or by the call before.
+    Again,
+}
+
 /// What the far side said to the bytes. None of it proves anything about money; `lookup` does.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SendOutcome {
     Accepted,
+    /// Taken, and this is what the far side calls it; to be committed with the attempt.
+    AcceptedAs(String),
+    /// Nothing has left this machine in this call, and nothing more would now.
+    NotSent(String),
+    /// A definite no: it was not taken and never will be. Counts for the first sending alone.
+    Rejected(String),
+    /// The answer itself needs a person; what the far side calls it, where it said so.
+    Doubtful {
+        reference: Option<String>,
+        kind: ReviewKind,
+        reason: String,
+        evidence: Vec<String>,
+    },
     /// A timeout, a cut connection, an answer that makes no sense: treat it as sent.
     Unknown(String),
     /// Not taken this time; the attempt stays live until it is proven dead.
@@ -95,6 +121,8 @@ pub enum SendOutcome {
 pub enum Lookup {
     /// Not found; it may still land.
     NotSeen,
+    /// Taken by the far side and neither paid nor refused yet: nothing is sent again. What it is called there, where that was not known.
+    Pending { reference: Option<String> },
     /// In a block that is not final.
     Seen { block: u64 },
     /// Final, with the right amount to the right address.
@@ -144,8 +172,19 @@ pub trait PaymentGateway: fmt::Debug + Send + Sync {
     /// An answer for each transfer, in their order; at most `WAVE` of them.
     fn prepare<'a>(&'a self, transfers: &'a [Transfer]) -> Boxed<'a, Vec<Result<Prepared, NotPrepared>>>;
 
+    /// Asked before anything is recorded as possibly sent. Err: nothing would be taken now.
+    fn ready(&self) -> Boxed<'_, Result<(), Unavailable>> {
+        Box::pin(ready(Ok(())))
+    }
+
+    /// How many attempts may be recorded as possibly sent in one commit. Where the same bytes can pay twice it is one, because after a crash
+    /// each of them waits for a person.
+    fn at_once(&self) -> usize {
+        WAVE
+    }
+
     /// Sends the bytes of `attempt`, which are committed as possibly sent.
-    fn send<'a>(&'a self, attempt: &'a Attempt) -> Boxed<'a, SendOutcome>;
+    fn send<'a>(&'a self, attempt: &'a Attempt, sending: Sending) -> Boxed<'a, SendOutcome>;
 
     /// An answer for each payout's last attempt, in their order; at most `WAVE` of them.
     fn lookup<'a>(&'a self, payouts: &'a [Payout], now: Timestamp) -> Boxed<'a, Vec<Lookup>>;

@@ -3,7 +3,7 @@
 
 use std::future::ready;
 
-use super::{Boxed, Lookup, NotPrepared, PaymentGateway, SendOutcome, Transfer};
+use super::{Boxed, Lookup, NotPrepared, PaymentGateway, SendOutcome, Sending, Transfer};
 use crate::crypto;
 use crate::domain::ledger::Settlement;
 use crate::domain::money::Currency;
@@ -70,7 +70,7 @@ impl PaymentGateway for Simulated {
         Box::pin(ready(transfers.iter().map(|transfer| self.prepare_one(transfer)).collect()))
     }
 
-    fn send<'a>(&'a self, _: &'a Attempt) -> Boxed<'a, SendOutcome> {
+    fn send<'a>(&'a self, _: &'a Attempt, _: Sending) -> Boxed<'a, SendOutcome> {
         Box::pin(ready(SendOutcome::Accepted))
     }
 
@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(lookup(&payout, 100).await, Lookup::NotSeen, "nothing has been sent");
         let payout = payout.maybe_sent(at(120)).unwrap();
         assert_eq!(payout.attempts[0].prepared.pin, gateway.pin());
-        assert_eq!(gateway.send(&payout.attempts[0]).await, SendOutcome::Accepted);
+        assert_eq!(gateway.send(&payout.attempts[0], Sending::First).await, SendOutcome::Accepted);
         assert_eq!(lookup(&payout, 500).await, Lookup::Seen { block: 40 }, "seen before it is final");
         let payout = payout.seen(40, at(130)).unwrap();
         assert_eq!(lookup(&payout, 179).await, Lookup::Seen { block: 40 });

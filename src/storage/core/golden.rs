@@ -431,6 +431,7 @@ fn payouts() -> Vec<Payout> {
                 seen_at: (n > 1).then_some(AT.plus_ms(3)),
                 ended_at: (n > 2).then_some(AT.plus_ms(4)),
                 found_txid: (n == 3).then(reason),
+                reference: (n == 1).then(reason),
                 fee_sun: 13_000_000,
             }],
             extra_attempts: 1,

@@ -70,25 +70,8 @@ impl SignerClient {
 
     /// The signed transaction of this very request, of the key of `wallet`.
     pub async fn sign(&self, wallet: &Wallet, request: SignRequest) -> Result<Signed, ClientError> {
-        let wanted = described(wallet, &request);
-        let (payout_id, attempt) = (request.payout_id.clone(), request.attempt);
-        match self.call(&Request::Sign(Box::new(request)), PATIENCE).await? {
-            Answer::Signed(signed) => {
-                let asked = signed.transfer == wanted && signed.payout_id == payout_id && signed.attempt == attempt;
-                match (asked, signed.is_sound(wallet.key)) {
-                    (true, true) => Ok(*signed),
-                    (false, _) => Err(ClientError::Protocol("another transaction than the one that was asked for".into())),
-                    (true, false) => Err(ClientError::Protocol("bytes, id and signature do not go together".into())),
-                }
-            }
-            Answer::Refused(refused) => match refused.existing.as_deref() {
-                Some(existing) if existing.payout_id != payout_id || !existing.is_sound(wallet.key) => {
-                    Err(ClientError::Protocol("the transaction that is said to exist is none of this payout and wallet".into()))
-                }
-                _ => Err(refusal(refused)),
-            },
-            other => Err(unexpected(other)),
-        }
+        let answer = self.call(&Request::Sign(Box::new(request.clone())), PATIENCE).await?;
+        judge(wallet, &request, answer)
     }
 
     async fn done(&self, request: &Request, patience: Duration) -> Result<(), ClientError> {
@@ -119,6 +102,28 @@ async fn exchange(socket: &Path, message: Zeroizing<Vec<u8>>) -> io::Result<Vec<
     let mut text = vec![0; usize::try_from(length).map_err(io::Error::other)?];
     stream.read_exact(&mut text).await?;
     Ok(text)
+}
+
+/// Holds an answer to a request to sign against that request.
+pub fn judge(wallet: &Wallet, request: &SignRequest, answer: Answer) -> Result<Signed, ClientError> {
+    match answer {
+        Answer::Signed(signed) => {
+            let same = signed.transfer == described(wallet, request);
+            let asked = same && signed.payout_id == request.payout_id && signed.attempt == request.attempt;
+            match (asked, signed.is_sound(wallet.key)) {
+                (true, true) => Ok(*signed),
+                (false, _) => Err(ClientError::Protocol("another transaction than the one that was asked for".into())),
+                (true, false) => Err(ClientError::Protocol("bytes, id and signature do not go together".into())),
+            }
+        }
+        Answer::Refused(refused) => match refused.existing.as_deref() {
+            Some(existing) if existing.payout_id != request.payout_id || !existing.is_sound(wallet.key) => {
+                Err(ClientError::Protocol("the transaction that is said to exist is none of this payout and wallet".into()))
+            }
+            _ => Err(refusal(refused)),
+        },
+        other => Err(unexpected(other)),
+    }
 }
 
 fn refusal(refused: Box<Refused>) -> ClientError {

@@ -18,12 +18,12 @@ mod core_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use client::{ClientError, SignerClient};
+pub use client::{ClientError, SignerClient, judge};
 pub use core::{DEATH_WAIT_MS, MAX_PAYOUTS, MIN_WITNESSES};
 pub use keystore::{COST, Fresh, Keystore, KeystoreError, MIN_PASSPHRASE_CHARS, Passphrase};
 pub use log::{LOG_FILE, LogError};
 pub use process::{end_with_parent, harden};
-pub use protocol::{Caps, Refusal, Refused, Resolution, SignRequest, Signed, Status, Wallet};
+pub use protocol::{Answer, Caps, Refusal, Refused, Request, Resolution, SignRequest, Signed, Status, Wallet};
 pub use server::Socket;
 pub use service::{Signer, SignerError};
 pub use spawn::{Launch, SignerChild};

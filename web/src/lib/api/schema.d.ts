@@ -2905,6 +2905,8 @@ export interface components {
             fee_sun: string;
             gateway: string;
             network: string;
+            /** @description `mainnet`, `nile` or `shasta`, where explorers know it; null: it has no name. */
+            network_name?: string | null;
             /**
              * Format: uint32
              * @description Counts from 1.
@@ -4177,6 +4179,8 @@ export interface components {
             /** @description Money would move, and somebody has to decide first. */
             needs_going_live: boolean;
             network: string;
+            /** @description `mainnet`, `nile` or `shasta`; null: it has no name. */
+            network_name?: string | null;
             /** @description Why the last reconciliation did not get through. */
             reconcile_error?: string | null;
             /** @description When everything that had left the wallet was known for the last time; null: not since the start, or there is no wallet. */
@@ -6129,6 +6133,8 @@ export interface components {
             error_since?: string | null;
             gateway: string;
             network: string;
+            /** @description `mainnet`, `nile` or `shasta`; null: it has no name. */
+            network_name?: string | null;
             reading?: components["schemas"]["ReadingView"] | null;
             /** @description Promised to payouts that have not ended. */
             reserved: string;
@@ -9486,6 +9492,7 @@ export interface operations {
                      *       },
                      *       "needs_going_live": false,
                      *       "network": "text",
+                     *       "network_name": "text",
                      *       "reconcile_error": "text",
                      *       "reconciled_at": "2026-09-21T14:13:20Z",
                      *       "settlement": "live",
@@ -9581,6 +9588,7 @@ export interface operations {
                      *       },
                      *       "needs_going_live": false,
                      *       "network": "text",
+                     *       "network_name": "text",
                      *       "reconcile_error": "text",
                      *       "reconciled_at": "2026-09-21T14:13:20Z",
                      *       "settlement": "live",
@@ -9691,6 +9699,7 @@ export interface operations {
                      *         },
                      *         "needs_going_live": false,
                      *         "network": "text",
+                     *         "network_name": "text",
                      *         "reconcile_error": "text",
                      *         "reconciled_at": "2026-09-21T14:13:20Z",
                      *         "settlement": "live",
@@ -9834,6 +9843,7 @@ export interface operations {
                      *       },
                      *       "needs_going_live": false,
                      *       "network": "text",
+                     *       "network_name": "text",
                      *       "reconcile_error": "text",
                      *       "reconciled_at": "2026-09-21T14:13:20Z",
                      *       "settlement": "live",
@@ -9942,6 +9952,7 @@ export interface operations {
                      *       },
                      *       "needs_going_live": false,
                      *       "network": "text",
+                     *       "network_name": "text",
                      *       "reconcile_error": "text",
                      *       "reconciled_at": "2026-09-21T14:13:20Z",
                      *       "settlement": "live",
@@ -10041,6 +10052,7 @@ export interface operations {
                      *       },
                      *       "needs_going_live": false,
                      *       "network": "text",
+                     *       "network_name": "text",
                      *       "reconcile_error": "text",
                      *       "reconciled_at": "2026-09-21T14:13:20Z",
                      *       "settlement": "live",
@@ -10140,6 +10152,7 @@ export interface operations {
                      *       },
                      *       "needs_going_live": false,
                      *       "network": "text",
+                     *       "network_name": "text",
                      *       "reconcile_error": "text",
                      *       "reconciled_at": "2026-09-21T14:13:20Z",
                      *       "settlement": "live",
@@ -10296,6 +10309,7 @@ export interface operations {
                      *       },
                      *       "needs_going_live": false,
                      *       "network": "text",
+                     *       "network_name": "text",
                      *       "reconcile_error": "text",
                      *       "reconciled_at": "2026-09-21T14:13:20Z",
                      *       "settlement": "live",
@@ -11046,6 +11060,7 @@ export interface operations {
                      *           "fee_sun": "text",
                      *           "gateway": "text",
                      *           "network": "text",
+                     *           "network_name": "text",
                      *           "number": 1,
                      *           "reason": "text",
                      *           "seen_at": "2026-09-21T14:13:20Z",
@@ -11162,6 +11177,7 @@ export interface operations {
                      *           "fee_sun": "text",
                      *           "gateway": "text",
                      *           "network": "text",
+                     *           "network_name": "text",
                      *           "number": 1,
                      *           "reason": "text",
                      *           "seen_at": "2026-09-21T14:13:20Z",
@@ -11289,6 +11305,7 @@ export interface operations {
                      *           "fee_sun": "text",
                      *           "gateway": "text",
                      *           "network": "text",
+                     *           "network_name": "text",
                      *           "number": 1,
                      *           "reason": "text",
                      *           "seen_at": "2026-09-21T14:13:20Z",
@@ -17722,6 +17739,7 @@ export interface operations {
                      *       "error_since": "2026-09-21T14:13:20Z",
                      *       "gateway": "text",
                      *       "network": "text",
+                     *       "network_name": "text",
                      *       "reading": {
                      *         "at": "2026-09-21T14:13:20Z",
                      *         "bandwidth_free": 1,
@@ -17783,6 +17801,7 @@ export interface operations {
                      *       "error_since": "2026-09-21T14:13:20Z",
                      *       "gateway": "text",
                      *       "network": "text",
+                     *       "network_name": "text",
                      *       "reading": {
                      *         "at": "2026-09-21T14:13:20Z",
                      *         "bandwidth_free": 1,
@@ -17863,6 +17882,7 @@ export interface operations {
                      *       "error_since": "2026-09-21T14:13:20Z",
                      *       "gateway": "text",
                      *       "network": "text",
+                     *       "network_name": "text",
                      *       "reading": {
                      *         "at": "2026-09-21T14:13:20Z",
                      *         "bandwidth_free": 1,

@@ -1,0 +1,5 @@
+//! The external payment service, through the real manager: what it is asked, what is believed of it, and that nothing is ever paid twice.
+
+mod rules;
+mod runs;
+mod world;
