@@ -19,6 +19,16 @@ const CUTS = [
   ['svelte/src/internal/client/reactivity/batch.js', 'this.#pending === 0 && ', ''],
   ['svelte/src/internal/client/reactivity/batch.js', /this\.#deferred\?\.resolve\(\);/g, ''],
   ['svelte/src/internal/client/reactivity/batch.js', /^\t(#is_deferred|#is_skipped|increment|decrement|settled|ondiscard)\([^]*?^\t\}$/gm, ''],
+  ...['branches', 'each'].map((file) => [`svelte/src/internal/client/dom/blocks/${file}.js`, 'should_defer_append()', 'false']),
+
+  ['svelte/src/internal/client/reactivity/batch.js', ' || this.#skipped_branches.has(effect)', ''],
+  ['svelte/src/internal/client/reactivity/batch.js', /^\t(un)?skip_effect\([^]*?^\t\}$/gm, ''],
+  ...['reactivity/async', 'reactivity/sources', 'runtime'].map((file) => [`svelte/src/internal/client/${file}.js`, /\bis_runes\(\)/g, 'true']),
+  // Nothing is inspected, and nothing moves on its way in or out.
+  ['svelte/src/internal/client/reactivity/sources.js', 'eager_effects.size > 0', 'false'],
+  ['svelte/src/internal/client/reactivity/sources.js', 'if ((flags & EAGER_EFFECT) !== 0) {', 'if (false) {'],
+  ['svelte/src/internal/client/reactivity/effects.js', /var (t|transitions) = effect\.nodes && effect\.nodes\.t;/g, 'const $1 = null;'],
+  ['svelte/src/internal/client/dom/blocks/each.js', /\(flags & EACH_IS_ANIMATED\) !== 0/g, 'false'],
   // Nothing is caught by a boundary: errors are thrown on, and the root needs none.
   ['svelte/src/internal/client/render.js', "import { boundary } from './dom/blocks/boundary.js';", "import { branch } from './reactivity/effects.js';\nconst boundary = (node, _, children) => branch(() => children(node));"],
   // Kept for its spreading alone.
@@ -47,7 +57,28 @@ const CUTS = [
   ['uplot/dist/uPlot.esm.js', /\be != null/g, 'true'],
   ['uplot/dist/uPlot.esm.js', /\bsrc != null/g, 'false'],
   ['uplot/dist/uPlot.esm.js', /\bsrc == null/g, 'true'],
-  ['uplot/dist/uPlot.esm.js', /^\tself\.(addSeries|delSeries|addBand|setBand|delBand|setSeries|setLegend|setScale|batch|posToIdx) = \w+;$/gm, ''],
+  // A drag is from left to right, and a double click does nothing.
+  ['uplot/dist/uPlot.esm.js', 'dragY = drag.y && rawDY >= drag.dist;', 'dragY = false;'],
+  ['uplot/dist/uPlot.esm.js', 'let uni = drag.uni;', 'const uni = null;'],
+  ['uplot/dist/uPlot.esm.js', 'else if (drag.x && drag.y && (dragX || dragY))', 'else if (false)'],
+  ['uplot/dist/uPlot.esm.js', /if \(dragY\) \{\s+if \(scaleX/, 'if (false) {if (scaleX'],
+  ['uplot/dist/uPlot.esm.js', /^\t(\tonMouse\(dblclick, over, dblClick\)|events\.dblclick = dblClick);$/gm, ''],
+  ['uplot/dist/uPlot.esm.js', /^genIncrs\(2, -53, 53, \[1\]\);$/m, ''],
+  ['uplot/dist/uPlot.esm.js', 'av || numAxisVals', 'av'],
+  ['uplot/dist/uPlot.esm.js', /^\t\{\n\t\tlegend\.idxs = activeIdxs;[^]*?^\t\}$/m, ''],
+  // The point under the cursor is the one at its place, whatever it holds; no line is chosen by nearness; axes have neither titles, ticks, borders nor turned labels.
+  ['uplot/dist/uPlot.esm.js', 'if (cursor.dataIdx == null) {', 'if (false) {'],
+  ['uplot/dist/uPlot.esm.js', 'const cursorFocus = focus.prox >= 0;', 'const cursorFocus = false;'],
+  ['uplot/dist/uPlot.esm.js', /\blegend\.live\b/g, 'false'],
+  ['uplot/dist/uPlot.esm.js', 'let multiValLegend = false;', 'const multiValLegend = false;'],
+  ['uplot/dist/uPlot.esm.js', 'multiValLegend = getMultiVals != null;', ''],
+  ['uplot/dist/uPlot.esm.js', 'if (axis.label != null) {', 'if (false) {'],
+  ['uplot/dist/uPlot.esm.js', 'if (ticks.show) {', 'if (false) {'],
+  ['uplot/dist/uPlot.esm.js', 'if (border.show) {', 'if (false) {'],
+  ['uplot/dist/uPlot.esm.js', 'let angle = axis._rotate * -PI/180;', 'const angle = 0;'],
+  ['uplot/dist/uPlot.esm.js', 'if (opts.title) {', 'if (false) {'],
+  ['uplot/dist/uPlot.esm.js', /\(opts\.plugins \|\| \[\]\)\.forEach\(p => \{[^]*?^\t\}\);$/gm, ''],
+  ['uplot/dist/uPlot.esm.js', /^\tself\.(addSeries|delSeries|addBand|setBand|delBand|setLegend|setScale|batch|posToIdx) = \w+;$/gm, ''],
   ['uplot/dist/uPlot.esm.js', /^\tself\.redraw = [^]*?^\t};$/gm, ''],
   ['uplot/dist/uPlot.esm.js', /^\t(const sync = _sync\(syncKey\)|sync\.sub\(self\)|self\.pub = pub|\tsync\.unsub\(self\));$/gm, ''],
   ['uplot/dist/uPlot.esm.js', /if \(syncOpts\.filters\.pub\(.*\)\)\s+sync\.pub\(.*\);/, ''],
@@ -58,10 +89,10 @@ const CUTS = [
 const IDLE_CALLS = /^(\s*)\$\.(reset|next)\(/gm;
 const SLOTS = /,?\s*\$\$slots: \{ [\w:, ]+ \}/g;
 
-/** The logic of all pages, named before them: the like stands beside the like in their file, which compresses the better for it. */
+/** The logic of all pages, named before them: gzip looks back 32 KB, so a file is the smaller when the like stands beside the like. */
 function logic() {
   const files = readdirSync(new URL('../src/lib/', import.meta.url)).filter((file) => /(?<!\.test|^rest)\.ts$/.test(file));
-  return files.sort().map((file) => `import './${file}';`).join('\n');
+  return files.sort().reverse().map((file) => `import './${file}';`).join('\n');
 }
 
 export function lean() {

@@ -10,7 +10,7 @@ const titles = (of: Partial<Money>, by = wallet) => verdicts({ ...calm, ...of },
 
 describe('whether payouts may go', () => {
   it('is said when nothing stands in the way, and only then', () => {
-    expect(titles({})).toEqual(['Money moves']);
+    expect(titles({})).toEqual(['Payouts go out']);
     expect(titles({ frozen })).toEqual(['Payouts are frozen']);
     expect(titles({}, { ...wallet, signer: { unlocked: false } })).toEqual(['The wallet is locked']);
     expect(titles({}, { ...wallet, signer: { error: 'no socket' } })).toEqual(['The signer does not answer']);

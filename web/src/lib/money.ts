@@ -7,8 +7,8 @@ export type Ask = {
   /** On the button that opens it. */
   label: string;
   title: string;
-  /** On the button that does it. */
-  verb: string;
+  /** On the button that does it, where that is another. */
+  verb?: string;
   text: readonly string[];
   danger?: boolean;
   field?: { name: string; label: string; hint?: string; type?: 'password'; value?: string };
@@ -20,15 +20,13 @@ export const ACTS = {
   freeze: {
     label: 'Freeze',
     title: 'Freeze payouts?',
-    verb: 'Freeze',
     text: ['Nothing is signed, and nothing is sent for the first time, until an admin unfreezes. What was sent before goes on being looked after.'],
     field: REASON,
   },
   unfreeze: {
     label: 'Unfreeze',
     title: 'Unfreeze payouts?',
-    verb: 'Unfreeze',
-    text: ['It is refused until everything that left the wallet is known, every unknown transfer is booked, and the books add up.'],
+    text: ['Refused until everything that left the wallet is known and booked, and the books add up.'],
     field: REASON,
   },
   stop: {
@@ -52,23 +50,20 @@ export const ACTS = {
   rate: {
     label: 'Set',
     title: 'What is a TRX worth?',
-    verb: 'Set',
     text: ['By it, the share of a payout that the network’s fee takes is judged. It is used for 30 days.'],
     field: { name: 'usdt', label: 'USDT for one TRX' },
   },
   unlock: {
     label: 'Unlock',
     title: 'Unlock the wallet',
-    verb: 'Unlock',
     text: ['The signer opens its keystore, and signs until it is locked or ends.'],
     field: { name: 'passphrase', label: 'Passphrase', type: 'password', hint: 'Of the keystore. Handed to the signer and kept nowhere.' },
   },
-  lock: { label: 'Lock', title: 'Lock the wallet?', verb: 'Lock', text: ['The signer forgets the key. Nothing is signed until it is unlocked with its passphrase.'] },
+  lock: { label: 'Lock', title: 'Lock the wallet?', text: ['The signer forgets the key. Nothing is signed until it is unlocked with its passphrase.'] },
   book: {
     label: 'Book',
     title: 'Book this transfer',
-    verb: 'Book',
-    text: ['Booked to a node, it lowers what the node is owed, below zero if it must. Booked to none, it stays in the books as unexplained.'],
+    text: ['It lowers what the node is owed, below zero if it must. Without a node, it stays in the books as unexplained.'],
     field: { name: 'node_id', label: 'Id of the node that was paid', hint: 'Empty: unexplained.' },
   },
 } satisfies Record<string, Ask>;
@@ -76,7 +71,7 @@ export type Act = keyof typeof ACTS;
 
 /** What may be done about one payout. `hold` is for one that waits for nobody. */
 export const CHOICES: Record<PayoutChoice | 'hold', Ask> = {
-  check_again: { label: 'Check again', title: 'Check again?', verb: 'Check again', text: ['The next run asks once more what became of it. Nothing is signed before that is clear.'] },
+  check_again: { label: 'Check again', title: 'Check again?', text: ['The next run asks once more what became of it.'] },
   accept_paid: {
     label: 'Accept as paid',
     title: 'Which transaction paid it?',
@@ -84,7 +79,7 @@ export const CHOICES: Record<PayoutChoice | 'hold', Ask> = {
     text: ['You name the transaction. It is verified with the network, and only then the payout is booked as paid.'],
     field: { name: 'transaction_hash', label: 'Transaction', hint: '64 hex digits.' },
   },
-  new_attempt: { label: 'Pay again', title: 'Make another attempt?', verb: 'Pay again', text: ['No earlier attempt can land any more. Another one is signed and sent by the next run.'] },
+  new_attempt: { label: 'Pay again', title: 'Make another attempt?', text: ['No earlier attempt can land any more. Another one is signed and sent by the next run.'] },
   state_unpaid: {
     label: 'State that it was not paid',
     title: 'State that it was not paid',
@@ -103,12 +98,12 @@ export const CHOICES: Record<PayoutChoice | 'hold', Ask> = {
   },
 };
 
-export type Verdict = { kind: 'info' | 'warn' | 'bad' | 'ok'; title: string; text: string; act?: Act | 'live' | 'reconcile' };
+export type Verdict = { kind: 'info' | 'warn' | 'bad' | 'ok'; title: string; text: string; act?: Act | 'live' | 'reconcile'; /** Who did it, and when. */ of?: Money['stopped'] };
 
 const AFTER_FREEZE: Record<NonNullable<Money['frozen']>['kind'], string> = {
   unknown_transfer: 'Book each unknown transfer below, then unfreeze.',
   missing_funds: 'Find out what left the wallet, then unfreeze.',
-  restored: 'Unfreeze when the wallet is reconciled: what was sent after the copy was made has to be known first.',
+  restored: 'Unfreeze when the wallet is reconciled.',
   person: 'What was sent before goes on being looked after.',
   ledger_broken: 'Check the books in the ledger, then unfreeze.',
 };
@@ -116,8 +111,8 @@ const AFTER_FREEZE: Record<NonNullable<Money['frozen']>['kind'], string> = {
 /** What stands in the way of payouts, worst first, with what to do next; where nothing does, that. */
 export function verdicts(of: Money, wallet?: Wallet): Verdict[] {
   const found: Verdict[] = [];
-  if (of.stopped) found.push({ kind: 'bad', title: 'All payouts are stopped', text: `${sentence(of.stopped.reason)} Nothing is signed or sent. What was sent before is followed to its end.`, act: 'resume' });
-  if (of.frozen) found.push({ kind: 'bad', title: 'Payouts are frozen', text: `${sentence(of.frozen.reason)} ${AFTER_FREEZE[of.frozen.kind]}`, act: 'unfreeze' });
+  if (of.stopped) found.push({ kind: 'bad', title: 'All payouts are stopped', text: `${sentence(of.stopped.reason)} Nothing is signed or sent. What was sent before is followed to its end.`, act: 'resume', of: of.stopped });
+  if (of.frozen) found.push({ kind: 'bad', title: 'Payouts are frozen', text: `${sentence(of.frozen.reason)} ${AFTER_FREEZE[of.frozen.kind]}`, act: 'unfreeze', of: of.frozen });
   if (of.ledger_broken) found.push({ kind: 'bad', title: 'The books do not add up', text: `${sentence(of.ledger_broken)} Nothing is paid until a check in the ledger finds them good.` });
   if (of.needs_going_live) found.push({ kind: 'warn', title: 'Nobody has decided that money moves', text: 'The settings name a wallet. Before anything leaves it, an admin says what is owed from the time before.', act: 'live' });
   if (of.reconcile_error) found.push({ kind: 'warn', title: 'The wallet is not reconciled', text: `${sentence(of.reconcile_error)} Nothing is signed until everything that left the wallet is known.`, act: 'reconcile' });
@@ -129,8 +124,8 @@ export function verdicts(of: Money, wallet?: Wallet): Verdict[] {
         ? { kind: 'warn', title: 'The signer does not answer', text: sentence(wallet.signer.error) }
         : { kind: 'warn', title: 'The wallet is locked', text: 'Payouts are planned, and wait. Unlock it to let them go.', act: 'unlock' },
     );
-  if (found.length === 0 && of.settlement === 'live') found.push({ kind: 'ok', title: 'Money moves', text: 'Nothing stands in the way of payouts.' });
-  if (of.settlement === 'simulated') found.push({ kind: 'info', title: 'A dry run: no money moves', text: 'Payouts are planned, booked and shown, and marked as simulated.' });
+  if (found.length === 0 && of.settlement === 'live') found.push({ kind: 'ok', title: 'Payouts go out', text: 'Money moves, and nothing stands in the way.' });
+  if (of.settlement === 'simulated') found.push({ kind: 'info', title: 'A dry run: no money moves', text: 'Payouts are planned, booked, and marked as simulated.' });
   return found;
 }
 
