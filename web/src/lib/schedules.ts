@@ -39,7 +39,7 @@ export const switched = (of: Schedule): ScheduleRequest => ({ ...requestOf(draft
 
 export function whatText({ what, min_amount, payout_requests }: Pick<Schedule, 'what' | 'min_amount' | 'payout_requests'>, pool: string | undefined): string {
   if (what === 'listed') return `${payout_requests?.length ?? 0} listed payouts`;
-  const who = what === 'pool' ? `nodes of ${pool ?? 'a pool'}` : 'every node';
+  const who = what === 'pool' ? `every node of ${pool ?? 'a pool'}` : 'every node';
   return `${who} that is owed ${min_amount ? `at least ${money(min_amount, 'USDT')}` : 'the threshold'}`;
 }
 
