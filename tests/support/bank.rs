@@ -11,7 +11,7 @@ use lucid::domain::money::{Currency, Units};
 use lucid::domain::payout::{Attempt, Death, DeathProof, Landed, Payout, Pin, Prepared, ReviewKind};
 use lucid::domain::time::Timestamp;
 use lucid::domain::wallet::{Outgoing, OutgoingPage, WalletReading};
-use lucid::gateways::payment::{Boxed, Lookup, NotPrepared, PaymentGateway, SendOutcome, Transfer, Unavailable};
+use lucid::gateways::payment::{Boxed, Lookup, NotPrepared, PaymentGateway, SendOutcome, Sending, Transfer, Unavailable};
 
 pub const WALLET: &str = "TSBJwRsyWccxj5tcS8tHGqAm79xQMLjA79";
 const EXPIRES_AFTER_SECONDS: i64 = 600;
@@ -37,7 +37,6 @@ struct Inner {
     hidden: Vec<Outgoing>,
     fates: BTreeMap<String, Fate>,
     offline: bool,
-    rate_energy: u64,
     sent: u32,
 }
 
@@ -61,7 +60,6 @@ impl Bank {
             hidden: Vec::new(),
             fates: BTreeMap::new(),
             offline: false,
-            rate_energy: 130_285,
             sent: 0,
         };
         Bank { settlement, wallet, inner: Mutex::new(inner) }
@@ -77,10 +75,6 @@ impl Bank {
 
     pub fn offline(&self, offline: bool) {
         self.inner().offline = offline;
-    }
-
-    pub fn energy(&self, energy: u64) {
-        self.inner().rate_energy = energy;
     }
 
     /// Somebody else spends from the wallet; `listed`: the network tells when it is asked.
@@ -214,7 +208,7 @@ impl PaymentGateway for Bank {
         Box::pin(ready(transfers.iter().map(one).collect()))
     }
 
-    fn send<'a>(&'a self, attempt: &'a Attempt) -> Boxed<'a, SendOutcome> {
+    fn send<'a>(&'a self, attempt: &'a Attempt, _: Sending) -> Boxed<'a, SendOutcome> {
         Box::pin(ready(self.send_now(attempt)))
     }
 
@@ -249,8 +243,8 @@ impl PaymentGateway for Bank {
             bandwidth_free: 0,
             energy_price_sun: 100,
             bandwidth_price_sun: 1_000,
-            energy_known: inner.rate_energy / 2,
-            energy_new: inner.rate_energy,
+            energy_known: 65_142,
+            energy_new: 130_285,
             solid_block: inner.block,
             solid_at: at,
             head_at: at,

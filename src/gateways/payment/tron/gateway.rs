@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::super::signer::{ClientError, SignRequest, Signed, SignerClient, Wallet};
-use super::super::{Boxed, Former, Lookup, NotPrepared, PaymentGateway, SendOutcome, Transfer, Unavailable};
+use super::super::{Boxed, Former, Lookup, NotPrepared, PaymentGateway, SendOutcome, Sending, Transfer, Unavailable};
 use super::link::{Clock, Link};
 use super::network::Network;
 use super::node::Node;
@@ -85,6 +85,12 @@ impl fmt::Debug for TronGateway {
 impl TronGateway {
     pub fn new(setup: &Setup, wallet: Wallet, signer: Arc<dyn Signs>, transport: Arc<dyn Transport>, clock: Clock) -> TronGateway {
         TronGateway::over(setup, wallet, Some(signer), Arc::new(Link::new(transport, clock)))
+    }
+
+    /// Looks at the chain for a wallet that somebody else pays from, and signs nothing.
+    pub fn watching(setup: &Setup, account: TronAddress, transport: Arc<dyn Transport>, clock: Clock) -> TronGateway {
+        let wallet = Wallet { account, key: account, permission_id: None };
+        TronGateway::over(setup, wallet, None, Arc::new(Link::new(transport, clock)))
     }
 
     fn over(setup: &Setup, wallet: Wallet, signer: Option<Arc<dyn Signs>>, link: Arc<Link>) -> TronGateway {
@@ -240,7 +246,7 @@ impl PaymentGateway for TronGateway {
         Box::pin(self.prepare_wave(transfers))
     }
 
-    fn send<'a>(&'a self, attempt: &'a Attempt) -> Boxed<'a, SendOutcome> {
+    fn send<'a>(&'a self, attempt: &'a Attempt, _: Sending) -> Boxed<'a, SendOutcome> {
         Box::pin(self.send_bytes(attempt))
     }
 
