@@ -1,5 +1,6 @@
 // A Vite plugin: leaves out of libraries what these pages never use and no bundler can know that they don't. Only the build is changed, not what is
 // developed with. Each cut has to be found, so that a new release of a library cannot bring back in silence what was cut, or be cut wrongly.
+import { readdirSync } from 'node:fs';
 
 /** Module, text in it, and what stands there instead. A fixed `false` is enough: the bundler drops what follows from it. */
 const CUTS = [
@@ -9,6 +10,29 @@ const CUTS = [
   // No component is of Svelte 4, awaits in its markup, or is traced.
   ['svelte/src/internal/flags/index.js', /export let (\w+) = false/g, 'export const $1 = false'],
   ['svelte/src/internal/flags/index.js', /^\t\w+_flag = (true|false);/gm, ''],
+  // So nothing is ever waited for, and no batch of changes is a fork or deferred.
+  ['svelte/src/internal/client/reactivity/async.js', 'if (async.length === 0 && pending.length === 0) {', 'if (true) {'],
+  ['svelte/src/internal/client/reactivity/async.js', 'blockers.filter((b) => !b.settled)', '0'],
+  ...['batch', 'deriveds', 'sources'].map((file) => [`svelte/src/internal/client/reactivity/${file}.js`, /\b(this|batch|current_batch\?)\.is_fork\b(?! =)/g, 'false']),
+  ['svelte/src/internal/client/runtime.js', 'var is_fork = current_batch?.is_fork;', 'const is_fork = false;'],
+  ['svelte/src/internal/client/reactivity/batch.js', /this\.#is_deferred\(\)/g, 'false'],
+  ['svelte/src/internal/client/reactivity/batch.js', 'this.#pending === 0 && ', ''],
+  ['svelte/src/internal/client/reactivity/batch.js', /this\.#deferred\?\.resolve\(\);/g, ''],
+  ['svelte/src/internal/client/reactivity/batch.js', /^\t(#is_deferred|#is_skipped|increment|decrement|settled|ondiscard)\([^]*?^\t\}$/gm, ''],
+  ...['branches', 'each'].map((file) => [`svelte/src/internal/client/dom/blocks/${file}.js`, 'should_defer_append()', 'false']),
+
+  ['svelte/src/internal/client/reactivity/batch.js', ' || this.#skipped_branches.has(effect)', ''],
+  ['svelte/src/internal/client/reactivity/batch.js', /^\t(un)?skip_effect\([^]*?^\t\}$/gm, ''],
+  ...['reactivity/async', 'reactivity/sources', 'runtime'].map((file) => [`svelte/src/internal/client/${file}.js`, /\bis_runes\(\)/g, 'true']),
+  // Nothing is inspected, and nothing moves on its way in or out.
+  ['svelte/src/internal/client/reactivity/sources.js', 'eager_effects.size > 0', 'false'],
+  ['svelte/src/internal/client/reactivity/sources.js', 'if ((flags & EAGER_EFFECT) !== 0) {', 'if (false) {'],
+  ['svelte/src/internal/client/reactivity/effects.js', /var (t|transitions) = effect\.nodes && effect\.nodes\.t;/g, 'const $1 = null;'],
+  ['svelte/src/internal/client/dom/blocks/each.js', /\(flags & EACH_IS_ANIMATED\) !== 0/g, 'false'],
+  // Nothing is caught by a boundary: errors are thrown on, and the root needs none.
+  ['svelte/src/internal/client/render.js', "import { boundary } from './dom/blocks/boundary.js';", "import { branch } from './reactivity/effects.js';\nconst boundary = (node, _, children) => branch(() => children(node));"],
+  // Kept for its spreading alone.
+  ['svelte/src/utils.js', /^(const DOM_PROPERTIES =) (\[[^]*?\]);$/m, '$1 /*@__PURE__*/ (() => $2)();'],
 
   // Every axis has labels of its own, legends are ours, scales are linear, lines are straight, and no chart follows another by itself.
   ['uplot/dist/uPlot.esm.js', /^uPlot\.(?!pxRatio)\w+ += .*;$/gm, ''],
@@ -18,11 +42,58 @@ const CUTS = [
   ['uplot/dist/uPlot.esm.js', /isArr\(av\) \?\s+timeAxisVals\([^?]+\?\s+timeAxisVal\(_tzDate, av\) :\s+av \|\| _timeAxisVals/, 'av'],
   ['uplot/dist/uPlot.esm.js', /^\tconst (_timeAxisVals|_timeSeriesVal) .*$/gm, ''],
   ['uplot/dist/uPlot.esm.js', /s\.value = isTime \? .*;/, 's.value = sv;'],
+  ['uplot/dist/uPlot.esm.js', /const _timeAxisStamps = \[[^]*?^\t\];$/m, 'const _timeAxisStamps = 0;'],
+  ['uplot/dist/uPlot.esm.js', /^(const (?:days|months)3 =) /gm, '$1 /*@__PURE__*/ '],
+  // Times are seconds, all lines share them, and lines neither come nor go.
+  ['uplot/dist/uPlot.esm.js', /^const \[ timeIncrsMs, .*$/m, ''],
+  ['uplot/dist/uPlot.esm.js', /ms == 1 \? \w+Ms(\(_tzDate\))? : /g, ''],
+  ['uplot/dist/uPlot.esm.js', /const mode = (u|self)\.mode;/g, 'const mode = 1;'],
+  // Time runs from left to right, both scales say their range themselves, and only a pointer moves a cursor.
+  ['uplot/dist/uPlot.esm.js', /\b(scaleX|sx)\.ori == 0/g, 'true'],
+  ['uplot/dist/uPlot.esm.js', /\bscaleX\.ori == 1/g, 'false'],
+  ['uplot/dist/uPlot.esm.js', /sc\.range = fnOrSelf\(rn \|\| [^]*?\)\s+\)\);/, 'sc.range = fnOrSelf(rn);'],
+  ['uplot/dist/uPlot.esm.js', 'if (scaleKey != xScaleKey || (mode == 2 && !isTime)) {', 'if (false) {'],
+  ['uplot/dist/uPlot.esm.js', '[_min, _max] = rangeNum(_min, _max, rangePad, true);', '_max = _min + 1;'],
+  ['uplot/dist/uPlot.esm.js', /\be != null/g, 'true'],
+  ['uplot/dist/uPlot.esm.js', /\bsrc != null/g, 'false'],
+  ['uplot/dist/uPlot.esm.js', /\bsrc == null/g, 'true'],
+  // A drag is from left to right, and a double click does nothing.
+  ['uplot/dist/uPlot.esm.js', 'dragY = drag.y && rawDY >= drag.dist;', 'dragY = false;'],
+  ['uplot/dist/uPlot.esm.js', 'let uni = drag.uni;', 'const uni = null;'],
+  ['uplot/dist/uPlot.esm.js', 'else if (drag.x && drag.y && (dragX || dragY))', 'else if (false)'],
+  ['uplot/dist/uPlot.esm.js', /if \(dragY\) \{\s+if \(scaleX/, 'if (false) {if (scaleX'],
+  ['uplot/dist/uPlot.esm.js', /^\t(\tonMouse\(dblclick, over, dblClick\)|events\.dblclick = dblClick);$/gm, ''],
+  ['uplot/dist/uPlot.esm.js', /^genIncrs\(2, -53, 53, \[1\]\);$/m, ''],
+  ['uplot/dist/uPlot.esm.js', 'av || numAxisVals', 'av'],
+  ['uplot/dist/uPlot.esm.js', /^\t\{\n\t\tlegend\.idxs = activeIdxs;[^]*?^\t\}$/m, ''],
+  // The point under the cursor is the one at its place, whatever it holds; no line is chosen by nearness; axes have neither titles, ticks, borders nor turned labels.
+  ['uplot/dist/uPlot.esm.js', 'if (cursor.dataIdx == null) {', 'if (false) {'],
+  ['uplot/dist/uPlot.esm.js', 'const cursorFocus = focus.prox >= 0;', 'const cursorFocus = false;'],
+  ['uplot/dist/uPlot.esm.js', /\blegend\.live\b/g, 'false'],
+  ['uplot/dist/uPlot.esm.js', 'let multiValLegend = false;', 'const multiValLegend = false;'],
+  ['uplot/dist/uPlot.esm.js', 'multiValLegend = getMultiVals != null;', ''],
+  ['uplot/dist/uPlot.esm.js', 'if (axis.label != null) {', 'if (false) {'],
+  ['uplot/dist/uPlot.esm.js', 'if (ticks.show) {', 'if (false) {'],
+  ['uplot/dist/uPlot.esm.js', 'if (border.show) {', 'if (false) {'],
+  ['uplot/dist/uPlot.esm.js', 'let angle = axis._rotate * -PI/180;', 'const angle = 0;'],
+  ['uplot/dist/uPlot.esm.js', 'if (opts.title) {', 'if (false) {'],
+  ['uplot/dist/uPlot.esm.js', /\(opts\.plugins \|\| \[\]\)\.forEach\(p => \{[^]*?^\t\}\);$/gm, ''],
+  ['uplot/dist/uPlot.esm.js', /^\tself\.(addSeries|delSeries|addBand|setBand|delBand|setLegend|setScale|batch|posToIdx) = \w+;$/gm, ''],
+  ['uplot/dist/uPlot.esm.js', /^\tself\.redraw = [^]*?^\t};$/gm, ''],
+  ['uplot/dist/uPlot.esm.js', /^\t(const sync = _sync\(syncKey\)|sync\.sub\(self\)|self\.pub = pub|\tsync\.unsub\(self\));$/gm, ''],
+  ['uplot/dist/uPlot.esm.js', /if \(syncOpts\.filters\.pub\(.*\)\)\s+sync\.pub\(.*\);/, ''],
+  ['uplot/dist/uPlot.esm.js', 'const syncKey = syncOpts.key;', 'const syncKey = null;'],
 ];
 
 /** What a compiled component says for hydration, and of its slots to components of Svelte 4. */
 const IDLE_CALLS = /^(\s*)\$\.(reset|next)\(/gm;
 const SLOTS = /,?\s*\$\$slots: \{ [\w:, ]+ \}/g;
+
+/** The logic of all pages, named before them: gzip looks back 32 KB, so a file is the smaller when the like stands beside the like. */
+function logic() {
+  const files = readdirSync(new URL('../src/lib/', import.meta.url)).filter((file) => /(?<!\.test|^rest)\.ts$/.test(file));
+  return files.sort().reverse().map((file) => `import './${file}';`).join('\n');
+}
 
 export function lean() {
   const found = new Set();
@@ -39,6 +110,14 @@ export function lean() {
       buildEnd(error) {
         const missed = CUTS.filter((cut) => !found.has(cut));
         if (!error && missed.length > 0) throw new Error(`no longer found: ${missed.map(([module, text]) => `${text} in ${module}`).join('; ')}`);
+      },
+    },
+    {
+      name: 'lean-order',
+      enforce: 'pre',
+      apply: 'build',
+      transform(code, id) {
+        if (id.endsWith('/src/lib/rest.ts')) return { code: `${logic()}\n${code}`, map: null };
       },
     },
     {

@@ -15,6 +15,15 @@ const TITLES: Record<string, string | undefined> = {
   payouts_frequent: 'Payouts in quick succession',
   poot_deviation: 'Score far from the others',
   final_payout_blocked: 'Final payout held',
+  payouts_frozen: 'Payouts are frozen',
+  payouts_stopped: 'Payouts are stopped',
+  payout_review: 'A payout needs a person',
+  payout_waits: 'A payout is not signed',
+  payout_approval: 'Payouts wait for a second admin',
+  payout_carried_over: 'A node is not paid',
+  wallet_low: 'The wallet runs low',
+  wallet_unreachable: 'The payment network does not answer',
+  attempt_without_gateway: 'Signed by a gateway that is gone',
   resource_threshold: 'Beyond its threshold',
 };
 

@@ -9,6 +9,13 @@ const DEEDS = new Map(Object.entries({
   'clock.confirm': 'Confirmed the clock',
   'enrolment_token.create': 'Made an enrolment token',
   'enrolment_token.revoke': 'Revoked an enrolment token',
+  'money.book_transfer': 'Booked an unknown transfer',
+  'money.freeze': 'Froze payouts',
+  'money.live': 'Went live',
+  'money.resume': 'Ended the emergency stop',
+  'money.stop': 'Stopped all payouts',
+  'money.trx_rate': 'Said what a TRX is worth',
+  'money.unfreeze': 'Unfroze payouts',
   'node.create': 'Made a node',
   'node.delete': 'Deleted a node',
   'node.enrol': 'Enrolled a node',
@@ -26,6 +33,7 @@ const DEEDS = new Map(Object.entries({
   'node.key.replace': 'Replaced a node’s key',
   'node.update': 'Changed a node',
   'payout_address.set': 'Set a payout address',
+  'payouts.approve': 'Approved payouts',
   'payouts.process': 'Ran a payout cycle',
   'payout.end': 'Ended a payout',
   'payout.plan': 'Planned a payout',
@@ -47,6 +55,8 @@ const DEEDS = new Map(Object.entries({
   'user.create': 'Added a person',
   'user.delete': 'Removed a person',
   'user.update': 'Changed a person',
+  'wallet.lock': 'Locked the wallet',
+  'wallet.unlock': 'Unlocked the wallet',
 }));
 
 /** `node.create` → `Made a node`; an operation without words of its own by its name: `thing.do` → `Thing do`. */

@@ -1,7 +1,6 @@
 // The signs that the pages use, by their names in Lucide (https://lucide.dev). The build makes one sprite of them, so that they cost no script.
 
 export const ICONS = [
-  'arrow-down',
   'arrow-down-up',
   'ban',
   'bell',

@@ -36,9 +36,9 @@ describe('a payout in words', () => {
     expect(attemptText({ state: 'signed', block: null }, 'simulated')).toBe('simulated: signed');
   });
 
-  it('promises no decision where none can be made', () => {
+  it('says that it waits for a decision, in a dry run too', () => {
     const asked = { ...payout, review_reason: 'two witnesses disagree' };
-    expect(nextOf(asked)).toContain('Deciding comes with live payouts.');
+    expect(nextOf(asked)).toContain('until an admin has decided');
     expect(nextOf({ ...asked, settlement: 'live' })).toContain('until an admin has decided');
   });
 

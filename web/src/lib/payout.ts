@@ -89,9 +89,7 @@ export function nextOf(payout: Pick<PayoutDetail, 'status' | 'review_reason' | '
     case 'processing':
       return 'Next: the payout cycle asks what became of it. Until that is known, nothing else is sent.';
     case 'review':
-      return payout.settlement === 'simulated'
-        ? 'Deciding comes with live payouts. This one is simulated: the amount stays reserved, and nothing can be lost by waiting.'
-        : 'Nothing more is sent until an admin has decided. The amount stays reserved.';
+      return 'Nothing more of it is signed or sent until an admin has decided. The amount stays reserved.';
     case 'completed':
       return 'This is its end.';
     case 'failed':

@@ -1,6 +1,6 @@
 // Every request of the pages goes through here: typed, timed out, and with one shape of error.
 import { noteServerDate } from '../time.svelte';
-import type { AllocateRequest, Anchor, Answer, Body, ErrorBody, Having, HealthReport, MaintenanceRequest, NodeAction, NodeCommand, Operation, PoolRequest, QueryOf, Routes, SetupStep, SetupSteps, ThresholdsRequest } from './types';
+import type { AllocateRequest, Anchor, Answer, Body, ErrorBody, GoingLive, Having, HealthReport, MaintenanceRequest, NodeAction, NodeCommand, Operation, PoolRequest, QueryOf, Routes, ScheduleRequest, SetupStep, SetupSteps, ThresholdsRequest } from './types';
 
 const BASE = '/api/v1';
 const TIMEOUT_MS = 20_000;
@@ -316,6 +316,27 @@ export const api = {
   payouts: (id: string, limit: number, signal?: AbortSignal) => get('/nodes/{id}/payouts', { id, query: { limit }, signal }),
   allPayouts: (query: QueryOf<Get<'/nodes/payouts/history'>>, signal?: AbortSignal) => get('/nodes/payouts/history', { query, signal }),
   payout: (id: string, signal?: AbortSignal) => get('/nodes/payouts/{payout_id}', { id, signal }),
+  decide: (id: string, body: Body<Operation<'/nodes/payouts/{payout_id}/decide', 'post'>>) => send('POST', '/nodes/payouts/{payout_id}/decide', { id, body }),
+  holdPayout: (id: string, reason: string) => send('POST', '/nodes/payouts/{payout_id}/hold', { id, body: { reason } }),
+  approvals: (signal?: AbortSignal) => get('/payouts/approvals', { signal }),
+  approve: (digest: string) => send('POST', '/payouts/approvals', { body: { digest } }),
+  money: (signal?: AbortSignal) => get('/money', { signal }),
+  changeMoney: (act: 'freeze' | 'unfreeze' | 'stop' | 'resume', reason: string) => send('POST', `/money/${act}` as '/money/freeze', { body: { reason } }),
+  setTrxRate: (usdt: string) => send('PUT', '/money/trx-rate', { body: { usdt } }),
+  goLive: (body: GoingLive) => send('POST', '/money/live', { body }),
+  reconcile: () => send('POST', '/money/reconcile'),
+  unknownTransfers: (signal?: AbortSignal) => get('/money/unknown-transfers', { signal }),
+  bookTransfer: (txid: string, nodeId: string) => send('POST', '/money/unknown-transfers/{txid}/book', { id: txid, body: { node_id: nodeId || null } }),
+  wallet: (signal?: AbortSignal) => get('/wallet', { signal }),
+  unlockWallet: (passphrase: string) => send('POST', '/wallet/unlock', { body: { passphrase } }),
+  lockWallet: () => send('POST', '/wallet/lock'),
+  previewPayouts: () => send('POST', '/payouts/preview', { body: {} }),
+  batches: (page: number, limit: number, signal?: AbortSignal) => get('/nodes/payouts/batches', { query: { page, limit }, signal }),
+  cancelBatch: (id: string) => send('POST', '/nodes/payouts/batches/{batch_id}/cancel', { id }),
+  schedules: (page: number, signal?: AbortSignal) => get('/nodes/payouts/schedule', { query: { page, limit: PAGE_LIMIT }, signal }),
+  /** Makes one, or changes the one of the id: `body` is the whole of it. */
+  setSchedule: (body: ScheduleRequest, id?: string) => (id ? send('PUT', '/nodes/payouts/schedule/{schedule_id}', { id, body }) : send('POST', '/nodes/payouts/schedule', { body })),
+  deleteSchedule: (id: string) => send('DELETE', '/nodes/payouts/schedule/{schedule_id}', { id }),
   processPayouts: () => send('POST', '/payouts/process'),
   ledger: (query: QueryOf<Get<'/ledger'>>, signal?: AbortSignal) => get('/ledger', { query, signal }),
   balances: (signal?: AbortSignal) => get('/ledger/balances', { signal }),

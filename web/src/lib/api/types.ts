@@ -43,6 +43,17 @@ export type PayoutList = Schemas['PayoutList'];
 export type Payout = Schemas['PayoutView'];
 export type PayoutDetail = Schemas['PayoutDetail'];
 export type PayoutStatus = Schemas['PayoutStatus'];
+export type Money = Schemas['MoneyView'];
+export type Wallet = Schemas['WalletView'];
+export type PayoutChoice = Schemas['PayoutChoice'];
+export type GoingLive = Schemas['LiveRequest'];
+export type LivePlan = Schemas['LivePlan'];
+export type UnknownTransfer = Schemas['UnknownTransferView'];
+export type Waiting = Schemas['WaitingView'];
+export type Preview = Schemas['Preview'];
+export type Batch = Schemas['BatchView'];
+export type Schedule = Schemas['PayoutScheduleView'];
+export type ScheduleRequest = Schemas['PayoutScheduleRequest'];
 export type Posting = Schemas['PostingView'];
 export type Statement = Schemas['Statement'];
 export type RewardView = Schemas['RewardView'];
@@ -100,6 +111,8 @@ export type LiveEvents = {
   node: NodeEvent;
   epoch: { epoch: number };
   payout: { payout_id: string };
+  /** What holds for all payouts changed. */
+  money: Record<string, never>;
   alert: { alert_id: string; kind: string; severity: Severity; subject: string; change: AlertTurn };
   /** Events were missed: reload what is shown. */
   reset: Record<string, never>;

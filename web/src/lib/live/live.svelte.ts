@@ -47,7 +47,7 @@ function browserGround(): { ground: Ground; close: () => void } {
 class Live {
   link = $state.raw<Link>({ state: 'connecting', sinceMs: Date.now() });
 
-  #handlers: Handlers = { report: new Set(), node: new Set(), epoch: new Set(), payout: new Set(), alert: new Set(), reset: new Set() };
+  #handlers: Handlers = { report: new Set(), node: new Set(), epoch: new Set(), payout: new Set(), money: new Set(), alert: new Set(), reset: new Set() };
   #stop: (() => void) | undefined;
 
   /** Hears events of these types until the returned function is called. */

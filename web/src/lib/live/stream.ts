@@ -45,7 +45,7 @@ export const OFFLINE_AFTER_MS = 15_000;
 export const SILENT_MS = 45_000;
 export const POLL_MS = 15_000;
 
-export const EVENT_TYPES = ['report', 'node', 'epoch', 'payout', 'alert', 'reset'] as const;
+export const EVENT_TYPES = ['report', 'node', 'epoch', 'payout', 'money', 'alert', 'reset'] as const;
 
 /** Starts listening; returns how to stop. */
 export function openStream(ground: Ground, on: { event(type: string, data: string): void; link(link: Link): void }): () => void {

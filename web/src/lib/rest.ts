@@ -1,0 +1,19 @@
+// All pages but the first, and what else is opened later. They are one file, so they are asked for as one: an import of each costs more than it saves.
+export { default as nodes } from '../pages/Nodes.svelte';
+export { default as node } from '../pages/Node.svelte';
+export { default as pools } from '../pages/Pools.svelte';
+export { default as pool } from '../pages/Pool.svelte';
+export { default as poot } from '../pages/Poot.svelte';
+export { default as payouts } from '../pages/Payouts.svelte';
+export { default as payout } from '../pages/Payout.svelte';
+export { default as money } from '../pages/Money.svelte';
+export { default as ledger } from '../pages/Ledger.svelte';
+export { default as alerts } from '../pages/Alerts.svelte';
+export { default as audit } from '../pages/Audit.svelte';
+export { default as enrol } from '../pages/Enrol.svelte';
+export { default as settings } from '../pages/Settings.svelte';
+export { default as about } from '../pages/About.svelte';
+export { default as setup } from '../pages/Setup.svelte';
+export { default as missing } from '../pages/Missing.svelte';
+export { default as Palette } from '../components/Palette.svelte';
+export { default as FactorDialog } from '../components/FactorDialog.svelte';
