@@ -131,7 +131,7 @@ test('first steps: clock, storage, recovery kit', async () => {
   await picture('web-step-recovery-kit');
   await holdsUp();
   await page.getByRole('button', { name: 'Continue' }).click();
-  await page.getByText('Here it stops').waitFor();
+  await page.getByText('Here it stops:').waitFor();
   await named(page);
   await picture('web-step-dry-run');
   await holdsUp();

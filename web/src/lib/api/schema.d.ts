@@ -3080,6 +3080,8 @@ export interface components {
             number: number;
             /** @description Why it failed, or what proves it dead. */
             reason?: string | null;
+            /** @description What a payment service calls it; null: it said nothing. */
+            reference?: string | null;
             /** @description First found in a block. */
             seen_at?: string | null;
             sent_at?: string | null;
@@ -3514,7 +3516,7 @@ export interface components {
             choice: components["schemas"]["PayoutChoice"];
             /** @description With `state_unpaid`: how you know that the service did not pay it and never will. Kept with the payout. */
             statement?: string | null;
-            /** @description With `accept_paid`: the transaction that paid it, 64 hex digits. */
+            /** @description With `accept_paid`: the transaction that paid it, 64 hex digits; of a payment service also its own id of the payout. */
             transaction_hash?: string | null;
         };
         /** @enum {string} */
@@ -5107,7 +5109,6 @@ export interface components {
             can_cancel: boolean;
             /** @description What a person may choose now. */
             choices: components["schemas"]["PayoutChoice"][];
-            priority: components["schemas"]["PayoutPriority"];
             review?: components["schemas"]["ReviewView"] | null;
             source: components["schemas"]["SourceName"];
             /** @description In the order in which it happened. */
@@ -12356,8 +12357,10 @@ export interface operations {
                      *           "fee_sun": "text",
                      *           "gateway": "text",
                      *           "network": "text",
+                     *           "network_name": "text",
                      *           "number": 1,
                      *           "reason": "text",
+                     *           "reference": "text",
                      *           "seen_at": "2026-09-21T14:13:20Z",
                      *           "sent_at": "2026-09-21T14:13:20Z",
                      *           "signed_at": "2026-09-21T14:13:20Z",
@@ -12367,6 +12370,10 @@ export interface operations {
                      *         }
                      *       ],
                      *       "batch_id": "text",
+                     *       "can_cancel": false,
+                     *       "choices": [
+                     *         "check_again"
+                     *       ],
                      *       "completed_at": "2026-09-21T14:13:20Z",
                      *       "created_at": "2026-09-21T14:13:20Z",
                      *       "currency": "USDT",
@@ -12375,6 +12382,26 @@ export interface operations {
                      *       "node_name": "attic-pi",
                      *       "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
                      *       "priority": "low",
+                     *       "review": {
+                     *         "claimed_transaction": "text",
+                     *         "evidence": [
+                     *           "text"
+                     *         ],
+                     *         "kind": "held",
+                     *         "reason": "text",
+                     *         "since": "text",
+                     *         "statements": [
+                     *           {
+                     *             "at": "2026-09-21T14:13:20Z",
+                     *             "by": {
+                     *               "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *               "name": "attic-pi"
+                     *             },
+                     *             "text": "text"
+                     *           }
+                     *         ],
+                     *         "statements_needed": 1
+                     *       },
                      *       "review_reason": "text",
                      *       "scheduled_at": "2026-09-21T14:13:20Z",
                      *       "settlement": "live",
@@ -12389,6 +12416,11 @@ export interface operations {
                      *       ],
                      *       "transaction_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                      *       "updated_at": "2026-09-21T14:13:20Z",
+                     *       "waiting": {
+                     *         "text": "text",
+                     *         "until": "2026-09-21T14:13:20Z",
+                     *         "why": "text"
+                     *       },
                      *       "wallet_address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3"
                      *     }
                      */
@@ -12448,6 +12480,7 @@ export interface operations {
                      *           "network_name": "text",
                      *           "number": 1,
                      *           "reason": "text",
+                     *           "reference": "text",
                      *           "seen_at": "2026-09-21T14:13:20Z",
                      *           "sent_at": "2026-09-21T14:13:20Z",
                      *           "signed_at": "2026-09-21T14:13:20Z",
@@ -12456,6 +12489,7 @@ export interface operations {
                      *           "wallet": "text"
                      *         }
                      *       ],
+                     *       "batch_id": "text",
                      *       "can_cancel": false,
                      *       "choices": [
                      *         "check_again"
@@ -12489,6 +12523,7 @@ export interface operations {
                      *         "statements_needed": 1
                      *       },
                      *       "review_reason": "text",
+                     *       "scheduled_at": "2026-09-21T14:13:20Z",
                      *       "settlement": "live",
                      *       "source": "automatic",
                      *       "status": "pending",
@@ -12576,6 +12611,7 @@ export interface operations {
                      *           "network_name": "text",
                      *           "number": 1,
                      *           "reason": "text",
+                     *           "reference": "text",
                      *           "seen_at": "2026-09-21T14:13:20Z",
                      *           "sent_at": "2026-09-21T14:13:20Z",
                      *           "signed_at": "2026-09-21T14:13:20Z",
@@ -12584,6 +12620,7 @@ export interface operations {
                      *           "wallet": "text"
                      *         }
                      *       ],
+                     *       "batch_id": "text",
                      *       "can_cancel": false,
                      *       "choices": [
                      *         "check_again"
@@ -12617,6 +12654,7 @@ export interface operations {
                      *         "statements_needed": 1
                      *       },
                      *       "review_reason": "text",
+                     *       "scheduled_at": "2026-09-21T14:13:20Z",
                      *       "settlement": "live",
                      *       "source": "automatic",
                      *       "status": "pending",
@@ -16606,6 +16644,7 @@ export interface operations {
                      *         {
                      *           "amount": "12.5",
                      *           "attempts": 1,
+                     *           "batch_id": "text",
                      *           "completed_at": "2026-09-21T14:13:20Z",
                      *           "created_at": "2026-09-21T14:13:20Z",
                      *           "currency": "USDT",
@@ -16613,7 +16652,9 @@ export interface operations {
                      *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
                      *           "node_name": "attic-pi",
                      *           "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "priority": "low",
                      *           "review_reason": "text",
+                     *           "scheduled_at": "2026-09-21T14:13:20Z",
                      *           "settlement": "live",
                      *           "status": "pending",
                      *           "transaction_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
@@ -16671,6 +16712,7 @@ export interface operations {
                      *         {
                      *           "amount": "12.5",
                      *           "attempts": 1,
+                     *           "batch_id": "text",
                      *           "completed_at": "2026-09-21T14:13:20Z",
                      *           "created_at": "2026-09-21T14:13:20Z",
                      *           "currency": "USDT",
@@ -16678,7 +16720,9 @@ export interface operations {
                      *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
                      *           "node_name": "attic-pi",
                      *           "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "priority": "low",
                      *           "review_reason": "text",
+                     *           "scheduled_at": "2026-09-21T14:13:20Z",
                      *           "settlement": "live",
                      *           "status": "pending",
                      *           "transaction_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
