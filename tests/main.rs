@@ -29,5 +29,6 @@ mod silence;
 mod supervisor;
 mod thresholds;
 mod transport;
+mod tron_gateway;
 mod tron_node;
 mod upgrade;

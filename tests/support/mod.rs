@@ -7,5 +7,6 @@ pub mod client;
 pub mod fleet;
 pub mod payment_service;
 pub mod random;
+pub mod rig;
 pub mod site;
 pub mod tron;

@@ -1,0 +1,8 @@
+//! The TRON gateway against the fake network: what it makes, sends, believes and refuses to believe.
+
+mod deaths;
+mod http;
+mod making;
+mod receipts;
+mod sending;
+mod wallet;

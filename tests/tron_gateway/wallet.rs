@@ -1,0 +1,146 @@
+//! What the wallet holds and what left it, by list and by search.
+
+use lucid::domain::money::Units;
+use lucid::domain::time::Timestamp;
+use lucid::domain::wallet::WalletRow;
+use lucid::gateways::payment::PaymentGateway;
+
+use crate::support::rig::{Rig, USDT, attempt, payee, tron};
+use crate::support::tron::{Address, Fault, Lie, When};
+
+#[tokio::test]
+async fn the_wallet_is_read_as_it_is_final() {
+    let rig = Rig::new(0);
+    let reading = rig.gateway.wallet().await.unwrap().unwrap();
+    assert_eq!((reading.address, reading.network), (rig.wallet.account.to_string(), rig.gateway.pin().network));
+    assert_eq!((reading.balance, reading.trx_sun), (Units(1_000_000_000_000), 100_000_000_000));
+    assert_eq!((reading.energy_price_sun, reading.bandwidth_price_sun), (100, 1_000));
+    assert_eq!((reading.energy_known, reading.energy_new), (64_285, 130_285));
+    assert_eq!((reading.energy_free, reading.bandwidth_free), (0, 600));
+    assert_eq!(reading.head_at.0 - reading.solid_at.0, 54_000);
+    rig.sent(1).await;
+    rig.advance(30);
+    let balance = async || rig.gateway.wallet().await.unwrap().unwrap().balance;
+    assert_eq!(balance().await, Units(1_000_000_000_000), "what is not final has not left");
+    rig.advance(90);
+    assert_eq!(balance().await, Units(999_990_000_000));
+    let owner = rig.owner;
+    rig.network().chain.set_usdt(owner, 0);
+    let poor = rig.gateway.wallet().await.unwrap().unwrap();
+    assert_eq!((poor.balance, poor.energy_known, poor.energy_new), (Units(0), 64_285, 130_285), "what cannot be simulated is known");
+    rig.network().nodes[0].faults.add("getaccount", When::Always, Fault::Status(503));
+    assert!(rig.gateway.wallet().await.is_err());
+}
+
+/// Transfers over some hours, some by others with the same key, and a wallet row that follows them.
+async fn lived(grid: bool) -> (Rig, Vec<String>, u64) {
+    let rig = Rig::new(0);
+    rig.network().nodes[0].grid = grid;
+    let start = rig.network().chain.solid();
+    let mut ids = Vec::new();
+    for number in 1..=6 {
+        let (payout, _) = rig.sent(number).await;
+        ids.push(attempt(&payout).prepared.txid.clone().unwrap());
+        rig.advance(900);
+    }
+    (rig, ids, start)
+}
+
+#[tokio::test]
+async fn every_transfer_out_is_found_by_list_and_by_search() {
+    for grid in [true, false] {
+        let (rig, ids, start) = lived(grid).await;
+        let (mut after, mut found, mut pages) = (start, Vec::new(), 0);
+        loop {
+            let page = rig.gateway.outgoing(after).await.unwrap();
+            assert!(page.through_block > after && page.transfers.iter().all(|transfer| (after + 1..=page.through_block).contains(&transfer.block)));
+            pages += 1;
+            found.extend(page.transfers);
+            after = page.through_block;
+            if page.is_last {
+                assert_eq!((page.balance, page.balance_block), (Units(1_000_000_000_000 - 60 * USDT), after));
+                break;
+            }
+        }
+        assert_eq!(found.iter().map(|transfer| transfer.txid.clone()).collect::<Vec<_>>(), ids, "grid: {grid}");
+        assert!(found.iter().all(|transfer| transfer.amount == Units(10 * USDT)));
+        assert_eq!(found[0].to, tron(&payee(1)).to_string());
+        let searched = rig.network().nodes[0].requests.get("/walletsolidity/gettransactioninfobyblocknum").copied().unwrap_or(0);
+        assert_eq!((pages, searched < 100), (1, grid), "{searched} blocks were searched");
+        assert!(rig.gateway.outgoing(after).await.unwrap().transfers.is_empty());
+        assert_eq!(rig.gateway.outgoing(after + 7).await.unwrap().through_block, after, "who is behind says so");
+    }
+}
+
+#[tokio::test]
+async fn a_long_search_goes_page_by_page() {
+    let rig = Rig::new(0);
+    rig.network().nodes[0].grid = false;
+    let start = rig.network().chain.solid();
+    rig.sent(1).await;
+    rig.advance(3 * 2_500);
+    rig.sent(2).await;
+    rig.advance(120);
+    let first = rig.gateway.outgoing(start).await.unwrap();
+    assert_eq!((first.transfers.len(), first.through_block, first.is_last), (1, start + 2_000, false));
+    let second = rig.gateway.outgoing(first.through_block).await.unwrap();
+    assert_eq!((second.transfers.len(), second.is_last), (1, true));
+    // The balance, which has lost the second already, accuses nobody on the first page.
+    let row = WalletRow { through_block: start, floor: Units(1_000_000_000_000), ..WalletRow::default() };
+    let row = row.followed_by(&first, Timestamp(1)).unwrap().expect("nothing is missing");
+    assert!(row.followed_by(&second, Timestamp(2)).unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_list_of_hundreds_is_read_to_its_end() {
+    let rig = Rig::new(0);
+    let start = rig.network().chain.solid();
+    for wave in 0..3 {
+        for number in 0..100 {
+            rig.sent(wave * 100 + number).await;
+        }
+        rig.advance(300);
+    }
+    let page = rig.gateway.outgoing(start).await.unwrap();
+    assert_eq!((page.transfers.len(), page.is_last), (300, true));
+}
+
+#[tokio::test]
+async fn a_list_that_leaves_something_out_is_told_by_the_balance() {
+    let (rig, ids, start) = lived(true).await;
+    rig.network().nodes[0].faults.add("v1", When::Always, Fault::Lie(Lie::ShortHistory));
+    let page = rig.gateway.outgoing(start).await.unwrap();
+    assert_eq!(page.transfers.len(), ids.len() - 1);
+    let row = WalletRow { through_block: start, floor: Units(1_000_000_000_000), ..WalletRow::default() };
+    assert_eq!(row.followed_by(&page, Timestamp(1)).unwrap(), None);
+}
+
+#[tokio::test]
+async fn junk_in_a_list_is_not_ours() {
+    let (rig, ids, start) = lived(true).await;
+    let (contract, to) = (Address::labelled("another token"), Address::labelled("a thief"));
+    rig.network().nodes[0].faults.add("v1", When::Always, Fault::Lie(Lie::JunkHistory { contract, to, amount: 5 }));
+    let page = rig.gateway.outgoing(start).await.unwrap();
+    assert_eq!(page.transfers.iter().map(|transfer| transfer.txid.clone()).collect::<Vec<_>>(), ids);
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_be_asked_reconciles_nothing() {
+    for (path, fault) in [
+        ("v1", Fault::Status(429)),
+        ("v1", Fault::Truncated),
+        ("v1", Fault::NotJson),
+        ("walletsolidity/getnowblock", Fault::Limiter),
+        ("triggerconstantcontract", Fault::NotReached),
+        ("gettransactioninfobyid", Fault::HistoryOff),
+        ("gettransactioninfobyblocknum", Fault::WrongShape),
+        ("getblockbynum", Fault::Lie(Lie::Ahead(0))),
+    ] {
+        let (rig, ids, start) = lived(true).await;
+        rig.network().nodes[0].faults.add(path, When::Always, fault.clone());
+        match rig.gateway.outgoing(start).await {
+            Ok(page) => assert!(matches!(fault, Fault::Lie(_) | Fault::WrongShape) && page.transfers.len() == ids.len(), "{path} {fault:?}"),
+            Err(why) => assert!(!why.0.is_empty(), "{path} {fault:?}"),
+        }
+    }
+}
