@@ -7,7 +7,7 @@ use lucid::domain::ledger::Settlement;
 use lucid::domain::money::Currency;
 use lucid::domain::payout::{Attempt, AttemptState, Death, DeathProof, Landed, Payout, Pin, Prepared};
 use lucid::domain::time::Timestamp;
-use lucid::gateways::payment::{Boxed, Lookup, NotPrepared, PaymentGateway, SendOutcome, Simulated, Transfer};
+use lucid::gateways::payment::{Boxed, Lookup, NotPrepared, PaymentGateway, SendOutcome, Sending, Simulated, Transfer};
 
 /// Seconds after its expiry in which a lost transfer is not called dead yet.
 const PROVEN_AFTER_SECONDS: i64 = 300;
@@ -96,7 +96,7 @@ impl PaymentGateway for Scripted {
         Box::pin(ready(transfers.iter().map(one).collect()))
     }
 
-    fn send<'a>(&'a self, _: &'a Attempt) -> Boxed<'a, SendOutcome> {
+    fn send<'a>(&'a self, _: &'a Attempt, _: Sending) -> Boxed<'a, SendOutcome> {
         Box::pin(ready(SendOutcome::Accepted))
     }
 

@@ -109,6 +109,7 @@ fn operation(before: &Payout, after: &Payout) -> Option<&'static str> {
         return None;
     }
     match state(after)? {
+        AttemptState::Signed if matches!(state(before), Some(AttemptState::MaybeSent)) => Some("payout.not_sent"),
         AttemptState::Signed => Some("payout.sign"),
         AttemptState::MaybeSent if !matches!(state(before), Some(AttemptState::Seen { .. })) => Some("payout.send"),
         AttemptState::Dead { .. } => Some("payout.attempt_dead"),

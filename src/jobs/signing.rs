@@ -9,7 +9,7 @@ use crate::domain::guard::{self, Facts, Spent};
 use crate::domain::ledger::Settlement;
 use crate::domain::money_state::{Closed, FreezeKind, MoneyState};
 use crate::domain::node::NodeType;
-use crate::domain::payout::{AttemptState, Landed, Payout, PayoutError, Source};
+use crate::domain::payout::{AttemptState, Landed, Payout, PayoutError, Pin, Source};
 use crate::domain::user::Role;
 use crate::gateways::payment::{NotPrepared, PaymentGateway, SendOutcome, Sending, Transfer, Unavailable, WAVE};
 use crate::live::Waiting;
@@ -238,9 +238,16 @@ enum Sent {
 /// Commits that they may have been sent, and sends them: as many at once as their gateway allows. What it answers proves little; the lookup tells.
 async fn send(context: &Context, signed: Vec<Payout>) -> Result<Sent, Stopped> {
     let mut any = false;
+    // One gateway that takes nothing must not hold up another.
+    let mut stopped: BTreeMap<Pin, String> = BTreeMap::new();
     for (gateway, some) in by_gateway(context, signed) {
+        let pin = gateway.pin();
+        if stopped.contains_key(&pin) {
+            continue;
+        }
         if let Err(Unavailable(why)) = gateway.ready().await {
-            return Ok(Sent::Stopped(why));
+            stopped.insert(pin, why);
+            continue;
         }
         let now = context.clock.now();
         let steps = some.iter().map(|payout| Step::plain(payout, payout.maybe_sent(now))).collect::<Result<_, _>>()?;
@@ -249,11 +256,12 @@ async fn send(context: &Context, signed: Vec<Payout>) -> Result<Sent, Stopped> {
         for payout in leaving {
             if let Told::Stop(why) = deliver(context, &gateway, &payout, Sending::First).await? {
                 tracing::error!(payout = %payout.id, why, "sending stops: what is left waits for the next run");
-                return Ok(Sent::Stopped(why));
+                stopped.insert(pin, why);
+                break;
             }
         }
     }
-    Ok(Sent::All(any))
+    Ok(stopped.remove(&context.gateways.current.pin()).map_or(Sent::All(any), Sent::Stopped))
 }
 
 /// In their order, as many of one gateway together as it takes at once. What nobody can send stays signed.

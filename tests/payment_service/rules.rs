@@ -459,6 +459,33 @@ impl PaymentGateway for Chain {
 }
 
 #[tokio::test]
+async fn one_transaction_pays_one_payout_and_holds_up_no_other() {
+    let (_dir, world) = five(PLAIN).await;
+    assert!(world.cycle().await);
+    world.fake.name_one_transaction();
+    cycles(&world, 3).await;
+    let payouts = world.payouts();
+    assert_eq!(payouts.iter().filter(|payout| is_paid(payout)).count(), 1);
+    assert_eq!(payouts.iter().filter(|payout| review(payout) == Some(ReviewKind::Conflict)).count(), 4);
+    world.verify("one transaction");
+}
+
+#[tokio::test]
+async fn attempts_of_another_service_wait_for_it_and_hold_up_nobody() {
+    let (_dir, world) = five(PLAIN).await;
+    world.fake.script([READY, Fault::Deaf]);
+    assert!(world.cycle().await);
+    let other = Options { wallet: "another wallet".into(), ..options(PLAIN) };
+    let world = world.configured(other).await;
+    cycles(&world, 4).await;
+    // The books went live with the other wallet, so nothing is paid from this one; what was asked there is not asked here.
+    assert_eq!((world.fake.posts().len(), world.payouts().iter().filter(|payout| !payout.is_open()).count()), (1, 0));
+    let world = world.configured(options(PLAIN)).await;
+    cycles(&world, 4).await;
+    assert_eq!(world.payouts().iter().filter(|payout| is_paid(payout)).count(), 4);
+}
+
+#[tokio::test]
 async fn with_a_node_the_chain_has_the_last_word() {
     let chain = Arc::new(Chain(Mutex::new(Lookup::NotSeen)));
     let says = |lookup| *chain.0.lock().unwrap() = lookup;

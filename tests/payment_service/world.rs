@@ -156,7 +156,13 @@ impl World {
 
     /// As a power cut: the gateway forgets how the service behaved, too.
     pub async fn crash(self) -> World {
-        let World { driver, fake, service: _, app, config, options, checker } = self;
+        let options = self.options.clone();
+        self.configured(options).await
+    }
+
+    /// After a restart with another configuration.
+    pub async fn configured(self, options: Options) -> World {
+        let World { driver, fake, service: _, app, config, options: _, checker } = self;
         let store = Arc::clone(&app.store);
         drop(app);
         store.close();

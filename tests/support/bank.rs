@@ -11,7 +11,7 @@ use lucid::domain::money::{Currency, Units};
 use lucid::domain::payout::{Attempt, Death, DeathProof, Landed, Payout, Pin, Prepared, ReviewKind};
 use lucid::domain::time::Timestamp;
 use lucid::domain::wallet::{Outgoing, OutgoingPage, WalletReading};
-use lucid::gateways::payment::{Boxed, Lookup, NotPrepared, PaymentGateway, SendOutcome, Transfer, Unavailable};
+use lucid::gateways::payment::{Boxed, Lookup, NotPrepared, PaymentGateway, SendOutcome, Sending, Transfer, Unavailable};
 
 pub const WALLET: &str = "TSBJwRsyWccxj5tcS8tHGqAm79xQMLjA79";
 const EXPIRES_AFTER_SECONDS: i64 = 600;
@@ -214,7 +214,7 @@ impl PaymentGateway for Bank {
         Box::pin(ready(transfers.iter().map(one).collect()))
     }
 
-    fn send<'a>(&'a self, attempt: &'a Attempt) -> Boxed<'a, SendOutcome> {
+    fn send<'a>(&'a self, attempt: &'a Attempt, _: Sending) -> Boxed<'a, SendOutcome> {
         Box::pin(ready(self.send_now(attempt)))
     }
 

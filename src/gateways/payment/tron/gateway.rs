@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::super::signer::{ClientError, SignRequest, Signed, SignerClient, Wallet};
-use super::super::{Boxed, Former, Lookup, NotPrepared, PaymentGateway, SendOutcome, Transfer, Unavailable};
+use super::super::{Boxed, Former, Lookup, NotPrepared, PaymentGateway, SendOutcome, Sending, Transfer, Unavailable};
 use super::link::{Clock, Link};
 use super::network::Network;
 use super::node::Node;
@@ -240,7 +240,7 @@ impl PaymentGateway for TronGateway {
         Box::pin(self.prepare_wave(transfers))
     }
 
-    fn send<'a>(&'a self, attempt: &'a Attempt) -> Boxed<'a, SendOutcome> {
+    fn send<'a>(&'a self, attempt: &'a Attempt, _: Sending) -> Boxed<'a, SendOutcome> {
         Box::pin(self.send_bytes(attempt))
     }
 
