@@ -9,7 +9,9 @@ use lucid::domain::ledger::{Book, Settlement};
 use lucid::domain::money::{Currency, Units};
 use lucid::domain::payout::{Attempt, Payout, Plan, Prepared, Priority, Source, plan};
 use lucid::domain::time::{BootMs, Now, Timestamp};
-use lucid::gateways::payment::signer::{Answer, Caps, ClientError, Fresh, Keystore, Passphrase, Request, SignRequest, Signed, Signer, Wallet, judge};
+use lucid::gateways::payment::signer::{
+    Answer, Caps, ClientError, Fresh, Keystore, Passphrase, Request, SignRequest, Signed, Signer, Wallet, judge,
+};
 use lucid::gateways::payment::tron::{Answered, Clock, Network as Which, NoAnswer, Setup, Signs, Transport, TronGateway};
 use lucid::gateways::payment::{Boxed, Lookup, NotPrepared, PaymentGateway, SendOutcome, Transfer};
 
@@ -128,7 +130,8 @@ impl Rig {
         let keystore = dir.path().join("keystore");
         Keystore::create(&keystore, &SecretKey(key), &Passphrase::new(WORDS), CHEAP, Fresh { salt: [1; 16], nonce: [2; 12] }).unwrap();
         let wallet = Wallet { account, key: account, permission_id: None };
-        let caps = Caps { max_payout: 1_000_000_000_000, max_24h: 1_000_000_000_000, max_fee_sun: 1_000_000_000, contracts: vec![contract] };
+        let caps =
+            Caps { max_payout: 1_000_000_000_000, max_24h: 1_000_000_000_000, max_fee_sun: 1_000_000_000, contracts: vec![contract] };
         let signer = Signer::open(&keystore, &dir.path().join("signer"), |_| wallet, caps).unwrap();
         let vault = Arc::new(Vault { signer: Mutex::new(signer), network: Arc::clone(&network), skew_ms: Mutex::default() });
         vault.unlock();

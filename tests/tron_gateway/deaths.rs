@@ -25,7 +25,10 @@ async fn an_expired_attempt_is_proven_dead_and_another_one_pays() {
     let Death::Expired(proof) = &death else { panic!("{death:?}") };
     let prepared = &attempt(&payout).prepared;
     assert_eq!((proof.scanned_from, proof.scanned_to), (prepared.reference_block, proof.solid_block));
-    assert!(proof.solid_at >= prepared.expires_at.unwrap() && proof.solid_at.0 < prepared.expires_at.unwrap().0 + 3_000, "the first block past it");
+    assert!(
+        proof.solid_at >= prepared.expires_at.unwrap() && proof.solid_at.0 < prepared.expires_at.unwrap().0 + 3_000,
+        "the first block past it"
+    );
     assert_eq!(proof.witnesses, [url(1)]);
     let dead = payout.dead(death, rig.now()).unwrap();
     // The signer holds the proof against its own log and clock.
@@ -78,7 +81,9 @@ async fn each_missing_part_keeps_the_proof_from_being_given() {
             rig.network().nodes[1].faults.add("walletsolidity/getblockbynum", When::Nth(100), Fault::Lie(Lie::Unlinked));
         }),
         ("the reference is not the one of the bytes", |rig| {
-            rig.network().nodes[0].faults.add("walletsolidity/getblockbynum", When::First(1), Fault::Stale(400));
+            let mut network = rig.network();
+            let network = &mut *network;
+            network.nodes[0].fork_off(&network.chain, 10_000);
         }),
         ("a block is not shown", |rig| rig.network().nodes[1].faults.add("walletsolidity/getblockbynum", When::Nth(50), Fault::Stale(800))),
         ("a block is cut", |rig| rig.network().nodes[0].faults.add("walletsolidity/getblockbynum", When::Nth(150), Fault::Truncated)),
@@ -181,7 +186,8 @@ async fn a_wave_shares_its_search() {
     let payouts: Vec<Payout> = (1..=100).map(|number| rig.payout(number, USDT)).collect();
     let transfers: Vec<Transfer> = payouts.iter().map(|payout| rig.transfer(payout)).collect();
     let prepared = rig.gateway.prepare(&transfers).await;
-    let sign = |(payout, prepared): (&Payout, _)| payout.sign(prepared, Some(&payout.address), rig.now()).unwrap().maybe_sent(rig.now()).unwrap();
+    let sign =
+        |(payout, prepared): (&Payout, _)| payout.sign(prepared, Some(&payout.address), rig.now()).unwrap().maybe_sent(rig.now()).unwrap();
     let sent: Vec<Payout> = payouts.iter().zip(prepared.into_iter().map(Result::unwrap)).map(sign).collect();
     rig.advance(1_300);
     let found = rig.gateway.lookup(&sent, rig.now().wall).await;

@@ -48,7 +48,8 @@ async fn a_payout_goes_through_over_http() {
     }
     server.network().chain.advance(60_000);
     assert!(matches!(lookup().await, Lookup::Paid(_)));
-    let page = gateway.outgoing(server.network().chain.config.first_block).await.unwrap();
+    let first = server.network().chain.config.first_block;
+    let page = gateway.outgoing(first).await.unwrap();
     assert_eq!((page.transfers.len(), page.is_last), (1, true));
     assert_eq!(server.network().chain.payments().len(), 1);
     server.stop();

@@ -32,7 +32,11 @@ async fn a_transfer_says_exactly_what_was_asked_for() {
         let solid = network.chain.block(network.chain.solid()).unwrap();
         (solid.timestamp_ms, solid.number)
     };
-    assert_eq!((prepared.expires_at.unwrap().0, transfer.expires_at_ms), (solid_at + 600_000, solid_at + 600_000), "the chain's time counts");
+    assert_eq!(
+        (prepared.expires_at.unwrap().0, transfer.expires_at_ms),
+        (solid_at + 600_000, solid_at + 600_000),
+        "the chain's time counts"
+    );
     assert_eq!(prepared.reference_block, solid);
     // 130,285 of energy to somebody who holds none, at 100 sun, and three tenths more.
     assert_eq!(prepared.fee_limit_sun, 16_937_050);

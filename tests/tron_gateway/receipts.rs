@@ -46,12 +46,12 @@ async fn a_lying_receipt_pays_nothing() {
         let (kind, _) = persons(rig.lookup(&payout).await);
         assert_eq!(kind, ReviewKind::Conflict, "{lie:?}");
     }
-    for (lie, blocks) in [(Lie::Id, 0), (Lie::BlockNumber(80_000_021), 0), (Lie::NoReceipt, 0)] {
+    for lie in [Lie::Id, Lie::BlockNumber(80_000_030), Lie::BlockNumber(80_000_001), Lie::NoReceipt] {
         let rig = Rig::new(1);
         let payout = final_payout(&rig).await;
         rig.network().nodes[0].faults.add("gettransactioninfobyid", When::Always, Fault::Lie(lie.clone()));
         let found = rig.lookup(&payout).await;
-        assert!(!matches!(found, Lookup::Paid(_) | Lookup::Dead(_) | Lookup::FailedOnChain { .. }), "{lie:?} {blocks}: {found:?}");
+        assert!(!matches!(found, Lookup::Paid(_) | Lookup::Dead(_) | Lookup::FailedOnChain { .. }), "{lie:?}: {found:?}");
     }
 }
 
@@ -108,14 +108,7 @@ async fn a_failure_that_a_witness_confirms_is_one() {
         let Lookup::FailedOnChain { reason, landed } = rig.lookup(&payout).await else { panic!("{name}") };
         assert_eq!((reason.as_str(), landed.txid.as_deref()), (name, Some(txid(&payout).as_str())));
         assert!(landed.fee_sun > 0);
-        // The next attempt is another transaction, and the signer believes what the first one came to.
-        let (failed, _) = payout.failed_on_chain(reason, landed, rig.now()).unwrap();
-        let second = rig.signed(&failed).await;
-        assert_ne!(txid(&second), txid(&payout));
-        rig.send(&second).await;
-        rig.advance(120);
-        assert!(matches!(rig.lookup(&second).await, Lookup::Paid(_)));
-        assert_eq!(rig.payments(1), 1);
+        assert_eq!(rig.payments(1), 0);
     }
 }
 

@@ -53,7 +53,10 @@ async fn every_transfer_out_is_found_by_list_and_by_search() {
         let (mut after, mut found, mut pages) = (start, Vec::new(), 0);
         loop {
             let page = rig.gateway.outgoing(after).await.unwrap();
-            assert!(page.through_block > after && page.transfers.iter().all(|transfer| (after + 1..=page.through_block).contains(&transfer.block)));
+            assert!(
+                page.through_block > after
+                    && page.transfers.iter().all(|transfer| (after + 1..=page.through_block).contains(&transfer.block))
+            );
             pages += 1;
             found.extend(page.transfers);
             after = page.through_block;
@@ -139,7 +142,9 @@ async fn a_node_that_cannot_be_asked_reconciles_nothing() {
         let (rig, ids, start) = lived(true).await;
         rig.network().nodes[0].faults.add(path, When::Always, fault.clone());
         match rig.gateway.outgoing(start).await {
-            Ok(page) => assert!(matches!(fault, Fault::Lie(_) | Fault::WrongShape) && page.transfers.len() == ids.len(), "{path} {fault:?}"),
+            Ok(page) => {
+                assert!(matches!(fault, Fault::Lie(_) | Fault::WrongShape) && page.transfers.len() == ids.len(), "{path} {fault:?}")
+            }
             Err(why) => assert!(!why.0.is_empty(), "{path} {fault:?}"),
         }
     }

@@ -58,6 +58,8 @@ struct Rest {
     failures: u32,
     until_ms: i64,
     why: String,
+    /// The call was not there.
+    missing: bool,
 }
 
 /// How far a failure reaches.
@@ -91,8 +93,9 @@ impl Link {
         let call = path.split_once('?').map_or(path, |(call, _)| call);
         // Addresses in a path are not another call.
         let call = if call.starts_with("/v1/") { "/v1/" } else { call };
-        if let Some(why) = self.resting(url, call) {
-            return Err(NodeError::Resting(format!("{url} rests after a failure: {why}")));
+        if let Some(rest) = self.resting(url, call) {
+            let text = format!("{url} rests after a failure: {}", rest.why);
+            return Err(if rest.missing { NodeError::Missing(text) } else { NodeError::Resting(text) });
         }
         let answer = self.transport.call(url, path, body).await;
         match judge(answer) {
@@ -101,16 +104,17 @@ impl Link {
                 Ok(value)
             }
             Err((scope, why, status)) => {
-                self.failed(url, call, &scope, &why);
+                let missing = matches!(status, Some(404 | 405));
+                self.failed(url, call, &scope, &why, missing);
                 let text = format!("{url}{call}: {why}");
-                Err(if matches!(status, Some(404 | 405)) { NodeError::Missing(text) } else { NodeError::Failed(text) })
+                Err(if missing { NodeError::Missing(text) } else { NodeError::Failed(text) })
             }
         }
     }
 
-    fn resting(&self, url: &str, call: &str) -> Option<String> {
+    fn resting(&self, url: &str, call: &str) -> Option<Rest> {
         let (now, rests) = (self.now().boot.0, self.rests());
-        let of = |call: &str| rests.get(&(url.to_owned(), call.to_owned())).filter(|rest| rest.until_ms > now).map(|rest| rest.why.clone());
+        let of = |call: &str| rests.get(&(url.to_owned(), call.to_owned())).filter(|rest| rest.until_ms > now).cloned();
         of("").or_else(|| of(call))
     }
 
@@ -122,7 +126,7 @@ impl Link {
         }
     }
 
-    fn failed(&self, url: &str, call: &str, scope: &Scope, why: &str) {
+    fn failed(&self, url: &str, call: &str, scope: &Scope, why: &str, missing: bool) {
         let now = self.now().boot.0;
         let mut rests = self.rests();
         let key = (url.to_owned(), if matches!(scope, Scope::Node) { String::new() } else { call.to_owned() });
@@ -132,9 +136,10 @@ impl Link {
                 return;
             }
         }
-        let rest = rests.entry(key).or_insert(Rest { failures: 0, until_ms: 0, why: String::new() });
+        let rest = rests.entry(key).or_insert(Rest { failures: 0, until_ms: 0, why: String::new(), missing });
         rest.until_ms = now.saturating_add(rest_ms(url, rest.failures, now));
         rest.failures = rest.failures.saturating_add(1);
+        rest.missing = missing;
         why.clone_into(&mut rest.why);
     }
 

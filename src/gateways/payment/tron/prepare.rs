@@ -11,7 +11,7 @@ use super::{ReferenceBlock, Txid};
 use crate::crypto;
 use crate::domain::address::TronAddress;
 use crate::domain::money::Currency;
-use crate::domain::payout::{AttemptState, Death, Prepared, ReviewKind};
+use crate::domain::payout::{Attempt, AttemptState, Death, Prepared, ReviewKind};
 use crate::domain::time::Timestamp;
 use crate::domain::wallet::TRANSFER_BANDWIDTH;
 
@@ -31,7 +31,8 @@ struct Ground {
     solid: Head,
     prices: Prices,
     usdt: u128,
-    trx_sun: u64,
+    /// TRX, and what is staked as if it were the TRX that it saves.
+    fees_sun: u64,
     resources: Resources,
 }
 
@@ -97,7 +98,8 @@ impl TronGateway {
         let trx_sun = node.trx(View::Solid, self.wallet.account).await.map_err(said)?;
         let resources = node.resources(self.wallet.account).await.map_err(said)?;
         let (amount, fee) = self.under_way(solid.at_ms);
-        Ok(Ground { solid, prices, usdt: usdt.saturating_sub(amount.into()), trx_sun: trx_sun.saturating_sub(fee), resources })
+        let fees_sun = trx_sun.saturating_add(resources.energy.saturating_mul(prices.energy_sun)).saturating_sub(fee);
+        Ok(Ground { solid, prices, usdt: usdt.saturating_sub(amount.into()), fees_sun, resources })
     }
 
     async fn prepare_one(
@@ -117,11 +119,10 @@ impl TronGateway {
         }
         let energy = self.simulate(&wanted).await?;
         let fee_limit_sun = self.fee_limit(energy, &ground.prices)?;
-        let (fee_sun, left) = ground.resources.after(energy, &ground.prices);
-        let Some(trx_sun) = ground.trx_sun.checked_sub(fee_sun) else {
-            return Err(later(format!("the wallet is short of TRX: a transfer takes {fee_sun} sun of fees and it has {}", ground.trx_sun)));
+        let (fee_sun, left) = ground.fee(energy);
+        let Some(fees_sun) = ground.fees_sun.checked_sub(fee_sun) else {
+            return Err(later(format!("the wallet is short of TRX: {fee_sun} sun of fees are needed, and {} are left", ground.fees_sun)));
         };
-        let previous = self.resolutions(transfer).await?;
         let request = SignRequest {
             payout_id: transfer.payout.clone(),
             attempt: transfer.attempt,
@@ -133,11 +134,11 @@ impl TronGateway {
             expires_at_ms: ground.solid.at_ms.saturating_add(LIFE_MS),
             timestamp_ms: self.next_timestamp(transfer),
             fee_limit_sun,
-            previous,
+            previous: transfer.previous.iter().filter_map(resolution).collect(),
         };
         let signed = self.ask(signer, &wanted, request, away).await?;
         ground.usdt -= u128::from(amount);
-        (ground.trx_sun, ground.resources) = (trx_sun, left);
+        (ground.fees_sun, ground.resources) = (fees_sun, left);
         let expires_at_ms = signed.transfer.expires_at_ms;
         self.note_under_way(signed.txid, UnderWay { amount, fee_sun, expires_at_ms });
         Ok(Prepared {
@@ -188,36 +189,6 @@ impl TronGateway {
         let timestamp_ms = dated.max(last.saturating_add(1));
         self.last_timestamp_ms.fetch_max(timestamp_ms, Ordering::Relaxed);
         timestamp_ms
-    }
-
-    /// Why the earlier attempts move no money, as the signer is told.
-    async fn resolutions(&self, transfer: &Transfer) -> Result<Vec<Resolution>, NotPrepared> {
-        let mut all = Vec::with_capacity(transfer.previous.len());
-        for attempt in &transfer.previous {
-            let Some(txid) = attempt.prepared.txid.as_deref().and_then(parse_txid) else { continue };
-            match &attempt.state {
-                AttemptState::Dead { death: Death::Expired(proof) } => all.push(Resolution::Dead {
-                    txid,
-                    solid_block: proof.solid_block,
-                    solid_timestamp_ms: proof.solid_at.0,
-                    scanned_from: proof.scanned_from,
-                    scanned_to: proof.scanned_to,
-                    witnesses: proof.witnesses.clone(),
-                }),
-                AttemptState::FailedOnChain { reason } => {
-                    let receipt = self.node.receipt(View::Solid, txid).await.map_err(later)?;
-                    let receipt = receipt.ok_or_else(|| later("the node does not show the failed attempt before"))?;
-                    if receipt.result == "SUCCESS" || !receipt.transfers.is_empty() {
-                        let evidence = vec![format!("{txid}: recorded as {reason}, and {} says {}", self.node.url, receipt.result)];
-                        return Err(person(ReviewKind::Conflict, "an attempt that was recorded as failed is said to have paid", evidence));
-                    }
-                    all.push(Resolution::FailedOnChain { txid, block: receipt.block, result: receipt.result });
-                }
-                // The signer refuses, and says what it has.
-                _ => (),
-            }
-        }
-        Ok(all)
     }
 
     async fn ask(
@@ -284,6 +255,19 @@ impl TronGateway {
     }
 }
 
+/// Why an earlier attempt moves no money, as the signer is told. Of one without a proof it says that it has signed it.
+fn resolution(attempt: &Attempt) -> Option<Resolution> {
+    let AttemptState::Dead { death: Death::Expired(proof) } = &attempt.state else { return None };
+    Some(Resolution::Dead {
+        txid: attempt.prepared.txid.as_deref().and_then(parse_txid)?,
+        solid_block: proof.solid_block,
+        solid_timestamp_ms: proof.solid_at.0,
+        scanned_from: proof.scanned_from,
+        scanned_to: proof.scanned_to,
+        witnesses: proof.witnesses.clone(),
+    })
+}
+
 /// The number that an attempt needs when the signer knows more attempts than the store, all of them resolved.
 fn next_number(error: &ClientError, request: &SignRequest) -> Option<u32> {
     let ClientError::Refused(refused) = error else { return None };
@@ -296,20 +280,17 @@ pub(super) fn parse_txid(text: &str) -> Option<Txid> {
     crypto::unhex(text)?.try_into().ok().map(Txid)
 }
 
-impl Resources {
-    /// Sun that a transfer of this energy burns, and what is left for the next one.
-    fn after(&self, energy: u64, prices: &Prices) -> (u64, Resources) {
-        let mut left = *self;
-        let burnt = energy.saturating_sub(self.energy);
-        left.energy = self.energy.saturating_sub(energy);
-        let mut fee = burnt.saturating_mul(prices.energy_sun);
+impl Ground {
+    /// What a transfer of this energy takes in sun, staked energy counted like burnt TRX, and what is left for the next one.
+    fn fee(&self, energy: u64) -> (u64, Resources) {
+        let (mut left, mut fee) = (self.resources, energy.saturating_mul(self.prices.energy_sun));
         // A transaction takes all its bytes from one of them.
-        if let Some(rest) = self.bandwidth.checked_sub(TRANSFER_BANDWIDTH) {
+        if let Some(rest) = left.bandwidth.checked_sub(TRANSFER_BANDWIDTH) {
             left.bandwidth = rest;
-        } else if let Some(rest) = self.bandwidth_free.checked_sub(TRANSFER_BANDWIDTH) {
+        } else if let Some(rest) = left.bandwidth_free.checked_sub(TRANSFER_BANDWIDTH) {
             left.bandwidth_free = rest;
         } else {
-            fee = fee.saturating_add(TRANSFER_BANDWIDTH.saturating_mul(prices.bandwidth_sun));
+            fee = fee.saturating_add(TRANSFER_BANDWIDTH.saturating_mul(self.prices.bandwidth_sun));
         }
         (fee, left)
     }
