@@ -13,7 +13,7 @@ use lucid::gateways::payment::signer::{
     Answer, Caps, ClientError, Fresh, Keystore, Passphrase, Request, SignRequest, Signed, Signer, Wallet, judge,
 };
 use lucid::gateways::payment::tron::{Answered, Clock, Network as Which, NoAnswer, Setup, Signs, Transport, TronGateway};
-use lucid::gateways::payment::{Boxed, Lookup, NotPrepared, PaymentGateway, SendOutcome, Transfer};
+use lucid::gateways::payment::{Boxed, Lookup, NotPrepared, PaymentGateway, SendOutcome, Sending, Transfer};
 
 use super::tron::address::Hash;
 use super::tron::{Address, Config, Delivery, Network};
@@ -192,7 +192,7 @@ impl Rig {
     }
 
     pub async fn send(&self, payout: &Payout) -> SendOutcome {
-        self.gateway.send(payout.attempts.last().unwrap()).await
+        self.gateway.send(payout.attempts.last().unwrap(), Sending::First).await
     }
 
     /// A payout of 10 USDT that was signed and sent, and what the node said.
