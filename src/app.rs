@@ -1,6 +1,7 @@
 //! The composition root: opens the store, wires the parts, spawns the cycles and the server, and drains them all at the end.
 
 mod paying;
+pub mod payment_service;
 
 use std::fmt;
 use std::io;
@@ -195,6 +196,7 @@ impl App {
             settings: api,
             configuration: Arc::new(reconfigure),
             stopping,
+            payer: gateways.current.payer(),
             money: money.clone(),
             signer,
         };
@@ -469,6 +471,7 @@ fn settings(config: &Config) -> Result<Settings, AppError> {
         guards: guards(config),
         fee_cap_sun: u64::from(config.tron.fee_limit_sun),
         raw_days: config.storage.raw_days,
+        webhooks_allow_private: config.webhooks.allow_private,
     })
 }
 
@@ -525,6 +528,8 @@ fn api_settings(config: &Config, settings: &Settings, transport: Transport, paym
         poot: settings.params,
         settlement: payments.settlement,
         payments,
+        payouts: settings.payouts(),
+        webhooks_allow_private: settings.webhooks_allow_private,
         rates: rates(&config.limits),
         external: External {
             payment_service: config.tron_payment.url.is_some() || config.payout.gateway != config::Gateway::None,

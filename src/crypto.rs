@@ -93,6 +93,15 @@ pub fn mac(key: &SecretKey, parts: &[&[u8]]) -> [u8; 32] {
     out
 }
 
+/// Plain HMAC-SHA-256 over the parts one after the other, for those outside who check it: `mac` is for ourselves.
+pub fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
+    parts.iter().for_each(|part| context.update(part));
+    let mut out = [0; 32];
+    out.copy_from_slice(context.sign().as_ref());
+    out
+}
+
 /// HMAC-SHA-1, for one-time passwords only: authenticator apps know nothing else (RFC 6238).
 pub fn hmac_sha1(key: &[u8], message: &[u8]) -> [u8; 20] {
     let mut out = [0; 20];

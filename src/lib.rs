@@ -16,6 +16,5 @@ pub mod host;
 pub mod jobs;
 pub mod live;
 pub mod logging;
-pub mod payment_service;
 pub mod storage;
 pub mod wire;

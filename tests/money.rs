@@ -444,7 +444,7 @@ async fn a_payout_that_nobody_can_tell_about_waits_for_a_person_with_safe_choice
     for wrong in [
         json!({ "choice": "accept_paid" }),
         json!({ "choice": "check_again", "statement": "no" }),
-        json!({ "choice": "accept_paid", "transaction_hash": "ab" }),
+        json!({ "choice": "accept_paid", "transaction_hash": "a b" }),
     ] {
         assert_eq!(desk.refused(&path, wrong).await, "Invalid");
     }

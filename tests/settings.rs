@@ -109,7 +109,7 @@ async fn what_cannot_be_is_refused_with_every_key_and_changes_nothing() {
             json!({ "poot.min_score": "100.01", "limits.max_nodes": 0, "log.level": "loud" }),
             &["limits.max_nodes", "poot.min_score", "log.level"],
         ),
-        (json!({ "payout.mode": "live" }), &["payout.mode"]),
+        (json!({ "payout.mode": "live" }), &["payout.gateway"]),
         (json!({ "limits.max_nodes": [1] }), &["limits.max_nodes"]),
         (json!({ "limits.max_nodes": null }), &["limits.max_nodes"]),
         (json!([{ "key": "limits.max_nodes", "value": 5 }, { "key": "limits.max_nodes", "value": 6 }]), &["limits.max_nodes"]),

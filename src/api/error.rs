@@ -279,6 +279,10 @@ fn status_and_code(refusal: &Refusal) -> (StatusCode, u16) {
 
         Refusal::AddressNotFound | Refusal::PayoutNotFound => (NOT_FOUND, 5006),
         Refusal::CurrencyNotPayable => (RULE, 5006),
+        Refusal::BatchNotFound => (NOT_FOUND, 5010),
+        Refusal::BatchExists | Refusal::BatchOver => (CONFLICT, 5010),
+        Refusal::ScheduleNotFound | Refusal::DeliveryNotFound => (NOT_FOUND, 4041),
+        Refusal::ScheduleMoved | Refusal::DeliveryAlive => (CONFLICT, 4091),
         Refusal::ClockUntrusted => (StatusCode::SERVICE_UNAVAILABLE, 5032),
         Refusal::NotBuilt => (StatusCode::NOT_IMPLEMENTED, 5011),
     }
@@ -289,6 +293,8 @@ fn rule_code(name: &str) -> u16 {
         "InvalidNodeStatus" => 5003,
         "ResourceLimitExceeded" => 5004,
         "InvalidAllocation" => 5009,
+        "CurrencyNotPayable" => 5006,
+        "PayoutsRefused" => 5010,
         _ => 4221,
     }
 }

@@ -1,6 +1,8 @@
 //! Every route that takes a body names all fields that are wrong in one answer, those that its parser refuses and those that its rules refuse
 //! together, and nothing that is right.
 
+use std::num::NonZeroU32;
+
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
 use proptest::prelude::Strategy;
@@ -9,6 +11,8 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
+use super::ApiSettings;
+use super::rates::Limits;
 use super::testing::{PASSWORD, Site, json as json_of};
 
 /// In the place of a mistake: the field is not there at all.
@@ -26,7 +30,9 @@ struct Asked {
 
 impl Asked {
     async fn new() -> Asked {
-        let site = Site::new();
+        // So many payouts are asked for here that a manager would make one wait.
+        let many = NonZeroU32::new(1_000_000).unwrap();
+        let site = Site::with(ApiSettings { rates: Limits { payout: many, ..Limits::default() }, ..ApiSettings::default() });
         let token = site.set_up().await;
         let made = async |path: &str, body: Value, id: &str| {
             let (status, answer) = site.as_bearer(&token, Method::POST, &format!("/api/v1{path}"), Some(body)).await;
@@ -68,6 +74,10 @@ fn good_node() -> Value {
             "resource_limits": { "cpu_percent": 80, "memory_bytes": 2_000_000_000_u64, "disk_bytes": 16_000_000_000_u64, "network_mbps": 100 }
         }
     })
+}
+
+fn good_payout() -> Value {
+    json!({ "node_id": "node_0123", "amount": "12.5", "currency": "USDT", "wallet_address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3", "priority": "low" })
 }
 
 fn good_pool() -> Value {
@@ -273,6 +283,44 @@ fn routes() -> Vec<Route> {
         (Method::POST, "/clock/confirm", json!({ "client_time": "" }), vec![("client_time", json!("now")), ("zz", json!(1))]),
         (Method::POST, "/alerts/alert_0123/acknowledge", json!({ "note": "seen" }), vec![("note", long()), ("zz", json!(1))]),
         (Method::POST, "/privacy/erase/{user}", json!({ "reason": "asked for" }), vec![("reason", json!("  x  ")), ("zz", json!(1))]),
+        (
+            Method::POST,
+            "/nodes/payouts/batch",
+            json!({ "batch_id": "batch_0001", "priority": "high", "scheduled_at": "2027-01-01T00:00:00Z", "notification_url": "https://example.org/x",
+                "payout_requests": [good_payout(), good_payout()] }),
+            vec![
+                ("batch_id", json!("lot_0001")),
+                ("priority", json!("highest")),
+                ("notification_url", json!("https://user:word@example.org")),
+                ("payout_requests[0].node_id", json!("node_system_1")),
+                ("payout_requests[0].amount", json!("0.0000001")),
+                ("payout_requests[0].currency", json!("BTC")),
+                ("payout_requests[1].node_id", json!(GONE)),
+                ("payout_requests[1].amount", json!(1_000_000.5)),
+                ("payout_requests[1].wallet_address", json!("TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv4")),
+                ("payout_requests[1].priority", json!(7)),
+                ("payout_requests[1].zz", json!(1)),
+            ],
+        ),
+        (
+            Method::POST,
+            "/payouts/preview",
+            json!({ "payout_requests": [good_payout()] }),
+            vec![("payout_requests[0].amount", json!(0)), ("payout_requests[0].node_id", json!("x")), ("zz", json!(1))],
+        ),
+        (
+            Method::POST,
+            "/nodes/payouts/schedule",
+            json!({ "name": "monthly", "cron": "0 6 1 * *", "timezone": "Europe/Zurich", "what": "all_due", "min_amount": "10", "priority": "low", "enabled": false }),
+            vec![
+                ("name", json!("")),
+                ("cron", json!("0 6 1 * * *")),
+                ("timezone", json!("Mars/Olympus")),
+                ("min_amount", json!("-1")),
+                ("priority", json!("no")),
+                ("enabled", json!("yes")),
+            ],
+        ),
         (Method::POST, "/privacy/erase/nodes/{node}", json!({ "reason": "asked" }), vec![("reason", json!("x")), ("zz", json!(1))]),
     ]
 }

@@ -35,7 +35,8 @@ const RETRY_SECONDS: u32 = 2;
 const SEALED_AS: &str = "idempotency_keys/answer";
 
 /// Routes below which answers hold secrets, and fields that do wherever they are.
-const SECRET_ROUTES: &[&str] = &["/api/v1/setup", "/api/v1/auth/", "/api/v1/recovery-kit", "/api/v1/enrolment-tokens", "/api/v1/tokens"];
+const SECRET_ROUTES: &[&str] =
+    &["/api/v1/setup", "/api/v1/auth/", "/api/v1/recovery-kit", "/api/v1/enrolment-tokens", "/api/v1/tokens", "/api/v1/webhooks/"];
 const SECRET_FIELDS: &[&str] = &["token", "access_token", "secret", "recovery_codes", "otpauth_uri", "password", "passphrase"];
 
 /// The requests with a key that are being handled, with the hashes of their bodies. There are no more than connections.

@@ -54,14 +54,20 @@ pub mod node_row;
 mod node_view;
 pub mod nodes;
 pub mod openapi;
+pub mod outbox;
 pub mod overview;
 pub mod overview_money;
 pub mod page;
 pub mod parameters;
 pub mod passwords;
 mod patience;
+pub mod payout_batches;
 pub mod payout_decisions;
 pub mod payout_detail;
+pub mod payout_export;
+pub mod payout_preview;
+pub mod payout_requests;
+pub mod payout_schedules;
 pub mod payouts;
 pub mod people;
 pub mod planes;
@@ -231,6 +237,16 @@ fn documented<R: Routes>() -> R {
         .routes(routes!(wallet::show))
         .routes(routes!(wallet::unlock))
         .routes(routes!(wallet::lock))
+        .routes(routes!(payout_batches::create))
+        .routes(routes!(payout_batches::list))
+        .routes(routes!(payout_batches::show))
+        .routes(routes!(payout_batches::cancel))
+        .routes(routes!(payout_schedules::list, payout_schedules::create))
+        .routes(routes!(payout_schedules::show, payout_schedules::change, payout_schedules::delete))
+        .routes(routes!(payout_preview::preview))
+        .routes(routes!(outbox::list))
+        .routes(routes!(outbox::discard))
+        .routes(routes!(outbox::rotate_key))
         .routes(routes!(ledger::of_node))
         .routes(routes!(ledger::all))
         .routes(routes!(ledger::balances))
@@ -304,6 +320,8 @@ mod list_tests;
 mod node_row_tests;
 #[cfg(test)]
 mod overview_tests;
+#[cfg(test)]
+mod payout_batch_tests;
 #[cfg(test)]
 mod pool_price_tests;
 #[cfg(test)]

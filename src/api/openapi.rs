@@ -22,7 +22,7 @@ use super::examples;
 use super::fleet_scores::HistoryRange;
 use super::listing::Order as ListOrder;
 use super::nodes::Sort as NodeSort;
-use super::payouts::Sort as PayoutSort;
+use super::payouts::{Format as PayoutExportFormat, Sort as PayoutSort};
 use super::people::{Sort as UserSort, UserStatus};
 use super::pool_metrics::OverlayRange;
 use super::pools::Sort as PoolSort;
@@ -40,7 +40,7 @@ use crate::wire::{HEADER_NODE, HEADER_SIGNATURE};
     // Schemas of query parameters are not found through their routes.
     components(schemas(
         ErrorBody, HistoryRange, Metric, MetricType, Scope, TimeRange, ListOrder, NodeSort, PoolSort, UserSort, UserStatus, TokenSort,
-        TokenStatus, PayoutSort, AlertSort, AlertStateAsked, AuditSort, AuditExportFormat, ComplianceReportFormat, OverlayRange, StatementFormat
+        TokenStatus, PayoutExportFormat, PayoutSort, AlertSort, AlertStateAsked, AuditSort, AuditExportFormat, ComplianceReportFormat, OverlayRange, StatementFormat
     ))
 )]
 struct Head;

@@ -28,8 +28,8 @@ use crate::storage::table::Snapshot;
 #[serde(deny_unknown_fields)]
 pub struct DecisionRequest {
     choice: Choice,
-    /// With `accept_paid`: the transaction that paid it, 64 hex digits.
-    #[schema(pattern = "^[0-9a-fA-F]{64}$")]
+    /// With `accept_paid`: the transaction that paid it, 64 hex digits; of a payment service also its own id of the payout.
+    #[schema(pattern = "^[0-9a-zA-Z_-]{1,128}$")]
     transaction_hash: Option<String>,
     /// With `state_unpaid`: how you know that the service did not pay it and never will. Kept with the payout.
     #[schema(min_length = 3, max_length = 300)]
@@ -44,10 +44,13 @@ fn decision(body: DecisionRequest, errors: &mut FieldErrors) -> Decision {
     };
     wants("transaction_hash", Choice::AcceptPaid, body.transaction_hash.is_some(), errors);
     wants("statement", Choice::StateUnpaid, body.statement.is_some(), errors);
-    let txid = body.transaction_hash.unwrap_or_default().to_ascii_lowercase();
-    if !txid.is_empty() {
-        let is_hash = txid.len() == 64 && txid.bytes().all(|b| b.is_ascii_hexdigit());
-        errors.require(is_hash, "transaction_hash", "must be 64 hex digits");
+    let mut txid = body.transaction_hash.unwrap_or_default();
+    if txid.len() == 64 && txid.bytes().all(|b| b.is_ascii_hexdigit()) {
+        txid.make_ascii_lowercase();
+    }
+    if !txid.is_empty() || body.choice == Choice::AcceptPaid {
+        let fits = (1..=128).contains(&txid.len()) && txid.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+        errors.require(fits, "transaction_hash", "must be 64 hex digits, or the service's id: 1 to 128 letters, digits, - and _");
     }
     let text = body.statement.unwrap_or_default().trim().to_owned();
     if !text.is_empty() || body.choice == Choice::StateUnpaid {

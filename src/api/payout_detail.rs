@@ -12,7 +12,7 @@ use super::reads::{Names, Person};
 use super::state::AppState;
 use crate::domain::audit::Actor;
 use crate::domain::ids::{PayoutId, UserId};
-use crate::domain::payout::{self, Attempt, AttemptState, Choice, Payout, Priority, Review, ReviewKind, STATEMENTS_NEEDED, Source};
+use crate::domain::payout::{self, Attempt, AttemptState, Choice, Payout, Review, ReviewKind, STATEMENTS_NEEDED, Source};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::storage::core::payouts;
@@ -25,7 +25,6 @@ pub struct PayoutDetail {
     #[serde(flatten)]
     pub payout: PayoutView,
     pub source: SourceName,
-    pub priority: Priority,
     /// Oldest first; only the last one can still land.
     pub attempts_made: Vec<AttemptView>,
     /// In the order in which it happened.
@@ -100,6 +99,8 @@ pub struct AttemptView {
     pub block: Option<u64>,
     /// Null until it may have left this machine.
     pub transaction_hash: Option<String>,
+    /// What a payment service calls it; null: it said nothing.
+    pub reference: Option<String>,
     pub signed_at: String,
     pub sent_at: Option<String>,
     /// First found in a block.
@@ -160,7 +161,6 @@ pub(super) fn detail(state: &AppState, read: &Snapshot, payout: &Payout, shows_a
             Source::Batch { .. } => SourceName::Batch,
             Source::Schedule { .. } => SourceName::Schedule,
         },
-        priority: payout.priority,
         attempts_made: payout.attempts.iter().map(|of| attempt(of, state.settings().payments.network_name)).collect(),
         timeline: timeline(payout),
         review: match &payout.review {
@@ -208,6 +208,7 @@ fn attempt(attempt: &Attempt, network_name: fn(&str) -> Option<&'static str>) ->
         reason,
         block,
         transaction_hash: attempt.sent_at.and_then(|_| attempt.txid()).map(str::to_owned),
+        reference: attempt.reference.clone(),
         signed_at: attempt.signed_at.rfc3339(),
         sent_at: attempt.sent_at.map(Timestamp::rfc3339),
         seen_at: attempt.seen_at.map(Timestamp::rfc3339),

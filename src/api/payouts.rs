@@ -2,26 +2,29 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
 use super::auth::{Caller, Principal};
 use super::error::{ApiError, ErrorBody};
 use super::json::{Json, Path, Query};
-use super::listing::{Order, descending, word};
+use super::listing::{Order, descending, time, word};
 use super::page::{Page, PageQuery, Pagination};
+use super::payout_batches::batch_id;
+use super::payout_export;
 use super::reads::{self, Names};
 use super::state::AppState;
 use super::unchecked::Unchecked;
 use crate::domain::address::{AddressRecord, PayoutAddress};
 use crate::domain::ledger::Settlement;
 use crate::domain::money::Currency;
-use crate::domain::payout::{self, Payout, Status};
+use crate::domain::payout::{self, Payout, Priority, Status};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::scope::Scope;
 use crate::domain::time::{Now, Timestamp};
 use crate::live::Job;
 use crate::storage::core::payouts::{Filter, SealedAddress};
-use crate::storage::core::{audit, payouts};
+use crate::storage::core::{audit, batches, payouts};
 use crate::storage::fault::Fault;
 
 /// Where a node is paid to.
@@ -118,6 +121,12 @@ pub struct PayoutView {
     /// Viewers see its end only.
     pub wallet_address: String,
     pub status: Status,
+    pub priority: Priority,
+    /// The batch that it is one of.
+    pub batch_id: Option<String>,
+    /// When that batch was to be planned, where it was not at once.
+    #[schema(format = DateTime, example = "2026-09-21T14:13:20Z")]
+    pub scheduled_at: Option<String>,
     /// `simulated`: no money moves.
     pub settlement: Settlement,
     /// Why it waits for a person.
@@ -142,7 +151,7 @@ impl PayoutView {
             payout::State::Failed { reason, .. } | payout::State::Cancelled { reason, .. } => (None, Some(reason.clone())),
         };
         let wallet_address = if shows_address { payout.address.to_string() } else { payout.address.masked() };
-        let node = names.node(payout.node)?;
+        let (node, batch) = (names.node(payout.node)?, names.batch(payout.seq)?);
         Ok(PayoutView {
             payout_id: payout.id.to_string(),
             node_id: node.id,
@@ -151,6 +160,9 @@ impl PayoutView {
             currency: payout.book.currency,
             wallet_address,
             status: payout.status(),
+            priority: payout.priority,
+            batch_id: batch.as_ref().map(|batch| batch.id.to_string()),
+            scheduled_at: batch.and_then(|batch| batch.scheduled_at).map(Timestamp::rfc3339),
             settlement: payout.book.settlement,
             review_reason: payout.review_reason().map(str::to_owned),
             transaction_hash: payout.txid().map(str::to_owned),
@@ -198,6 +210,17 @@ pub struct PayoutQuery {
     settlement: Option<String>,
     #[param(value_type = Option<Currency>)]
     currency: Option<String>,
+    /// Planned at this time or later.
+    #[param(value_type = Option<String>, format = DateTime)]
+    from: Option<String>,
+    /// Planned before this time.
+    #[param(value_type = Option<String>, format = DateTime)]
+    to: Option<String>,
+    /// Payouts of this batch only; 404 when there is none of this id.
+    batch_id: Option<String>,
+    /// `json`, the default: a page.
+    #[param(value_type = Option<Format>)]
+    format: Option<String>,
     /// When they were planned is the only order there is.
     #[param(value_type = Option<Sort>)]
     sort: Option<String>,
@@ -208,35 +231,62 @@ pub struct PayoutQuery {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = PayoutExportFormat)]
+pub enum Format {
+    Json,
+    Csv,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
 #[schema(as = PayoutSort, default = "created_at")]
 pub enum Sort {
     CreatedAt,
 }
 
 /// All payouts, newest first unless `order` says otherwise
+///
+/// With `format=csv`, all that fit as a file, oldest first, whatever page is asked for; an answer that breaks off was not complete. Cells that a spreadsheet would take
+/// for a formula begin with an apostrophe. The export is recorded.
 #[utoipa::path(get, path = "/nodes/payouts/history", tag = "payouts", security(("access" = ["payout:read"])), params(PageQuery, PayoutQuery),
-    responses((status = 200, body = PayoutList), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+    responses((status = 200, description = "a page, or a file", content((PayoutList = "application/json"), (String = "text/csv"))), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
+    (status = 503, description = "other exports are running", body = ErrorBody)))]
 pub async fn history(
     State(state): State<AppState>,
     caller: Caller,
     page: Page,
     Query(query): Query<PayoutQuery>,
-) -> Result<Json<PayoutList>, ApiError> {
+) -> Result<Response, ApiError> {
     let mut errors = FieldErrors::default();
     let filter = Filter {
-        node: None,
         status: word(&mut errors, "status", query.status.as_deref(), "pending, processing, completed, failed or cancelled"),
         settlement: word(&mut errors, "settlement", query.settlement.as_deref(), "live or simulated"),
         currency: word(&mut errors, "currency", query.currency.as_deref(), "USDT or LUCID"),
+        from: time(&mut errors, "from", query.from.as_deref()),
+        to: time(&mut errors, "to", query.to.as_deref()),
         oldest_first: !descending(&mut errors, query.order.as_deref(), Order::Desc),
+        ..Filter::default()
     };
+    errors.require(filter.from.zip(filter.to).is_none_or(|(from, to)| from < to), "from", "must be before to");
     let _: Option<Sort> = word(&mut errors, "sort", query.sort.as_deref(), "created_at");
+    let format = word(&mut errors, "format", query.format.as_deref(), "json or csv").unwrap_or(Format::Json);
     errors.finish()?;
     let node = match &query.node_id {
         Some(id) => Some(reads::node(&state, id)?.index),
         None => None,
     };
-    list(&state, &caller, Filter { node, ..filter }, page).await
+    let seqs = match &query.batch_id {
+        Some(id) => {
+            let batch = batches::by_id(&state.store.read()?, &batch_id(id)?)?.ok_or(Refusal::BatchNotFound)?;
+            Some((batch.payouts().start, batch.payouts().end))
+        }
+        None => None,
+    };
+    let filter = Filter { node, seqs, ..filter };
+    match format {
+        Format::Json => Ok(list(&state, &caller, filter, page).await?.into_response()),
+        Format::Csv => payout_export::csv(state, caller, filter).await,
+    }
 }
 
 async fn list(state: &AppState, caller: &Caller, filter: Filter, page: Page) -> Result<Json<PayoutList>, ApiError> {

@@ -418,7 +418,7 @@ async fn payouts_are_listed_in_pages_and_only_those_who_may_see_where_they_go() 
         json!([{
             "payout_id": "payout_0001", "node_id": world.node.id.as_str(), "node_name": world.node.name,
             "amount": "12.5", "currency": "USDT", "wallet_address": USDT,
-            "status": "pending", "settlement": "simulated", "review_reason": null, "transaction_hash": null, "attempts": 0,
+            "status": "pending", "priority": "normal", "batch_id": null, "scheduled_at": null, "settlement": "simulated", "review_reason": null, "transaction_hash": null, "attempts": 0,
             "created_at": T.rfc3339(), "updated_at": T.rfc3339(), "completed_at": null, "error_message": null
         }])
     );

@@ -8,11 +8,12 @@ use super::error::ApiError;
 use super::nodes::node_id;
 use super::state::AppState;
 use crate::domain::audit::Actor;
+use crate::domain::batch::Batch;
 use crate::domain::ids::{NodeIndex, PoolIndex, UserId};
 use crate::domain::node::Node;
 use crate::domain::refusal::Refusal;
 use crate::storage::core::tables::{API_TOKENS, NODE_IDS, POOL_IDS};
-use crate::storage::core::{nodes, people, pools};
+use crate::storage::core::{batches, nodes, people, pools};
 use crate::storage::fault::Fault;
 use crate::storage::table::{Read, Snapshot};
 
@@ -67,6 +68,11 @@ pub struct Names<'a> {
 impl<'a> Names<'a> {
     pub fn new(read: &'a Snapshot) -> Names<'a> {
         Names { read, nodes: HashMap::new(), pools: HashMap::new(), texts: HashMap::new() }
+    }
+
+    /// The batch that planned a payout.
+    pub fn batch(&self, payout: u64) -> Result<Option<Batch>, Fault> {
+        batches::of_payout(self.read, payout)
     }
 
     /// Name of a node, a pool, a person or an API token, by its id; deleted nodes and pools included.

@@ -25,7 +25,10 @@ use super::wallet::Signer;
 use crate::clock::Clock;
 use crate::crypto::Entropy;
 use crate::domain::challenge::Challenges;
+use crate::domain::guard::GuardLimits;
 use crate::domain::ledger::Settlement;
+use crate::domain::money::Units;
+use crate::domain::paying::{Payer, Paying, PayoutRules};
 use crate::domain::pool::{DEFAULT_MAX_NODES, Pool};
 use crate::domain::poot::Params;
 use crate::domain::time::Now;
@@ -68,6 +71,10 @@ pub struct ApiSettings {
     pub settlement: Settlement,
     /// How payouts are made.
     pub payments: Payments,
+    /// What plans of payouts are held against.
+    pub payouts: PayoutRules,
+    /// Webhooks may go to addresses that are not public.
+    pub webhooks_allow_private: bool,
     /// Requests per minute.
     pub rates: Limits,
     /// Which services outside are named in the settings.
@@ -91,6 +98,8 @@ impl Default for ApiSettings {
             poot: Params::default(),
             settlement: Settlement::Simulated,
             payments: Payments::simulated(),
+            payouts: PayoutRules { threshold: Units(10_000_000), frequency_hours: 24, guards: GuardLimits::unlimited() },
+            webhooks_allow_private: false,
             rates: Limits::default(),
             external: External::default(),
             gateway: None,
@@ -112,8 +121,6 @@ pub struct Shared {
     pub refusals: Refusals,
     pub failures: Failures,
     pub metrics: Metrics,
-    /// What the cycles last found out about payments.
-    pub money: Money,
     pub(super) signer: Arc<dyn Signer>,
     settings: Current<ApiSettings>,
     /// One change of settings at a time: it is checked against what is stored, and put in force after its commit.
@@ -139,6 +146,10 @@ pub struct Shared {
     pub(super) storage_check: Arc<Semaphore>,
     pub(super) audit_verification: Arc<Semaphore>,
     pub(super) audit_exports: Arc<Semaphore>,
+    /// Who pays.
+    pub payer: Payer,
+    /// What the cycles last found out about payments.
+    pub money: Money,
 }
 
 /// What `app` brings along.
@@ -152,13 +163,16 @@ pub struct Parts {
     pub stopping: watch::Receiver<bool>,
     /// Failed authentications, which the security cycle reads.
     pub failures: Failures,
+    /// Who pays.
+    pub payer: Payer,
+    /// What the cycles last found out about payments.
     pub money: Money,
     pub signer: Arc<dyn Signer>,
 }
 
 impl AppState {
     pub fn new(parts: Parts) -> AppState {
-        let Parts { store, clock, nudges, events, settings, configuration, stopping, failures, money, signer } = parts;
+        let Parts { store, clock, nudges, events, settings, configuration, stopping, failures, payer, money, signer } = parts;
         AppState(Arc::new(Shared {
             entropy: store.entropy.clone(),
             rates: Rates::new(&settings.get().rates, &clock),
@@ -168,7 +182,6 @@ impl AppState {
             refusals: Refusals::new(),
             failures,
             metrics: Metrics::new(),
-            money,
             signer,
             settings,
             changing_settings: tokio::sync::Mutex::default(),
@@ -188,6 +201,8 @@ impl AppState {
             storage_check: Arc::new(Semaphore::new(1)),
             audit_verification: Arc::new(Semaphore::new(1)),
             audit_exports: Arc::new(Semaphore::new(EXPORTS)),
+            payer,
+            money,
             store,
         }))
     }
@@ -204,6 +219,17 @@ impl AppState {
     /// The settings in force at this moment.
     pub fn settings(&self) -> Arc<ApiSettings> {
         self.settings.get()
+    }
+
+    #[cfg(test)]
+    pub fn replace_settings(&self, settings: ApiSettings) {
+        self.settings.set(settings);
+    }
+
+    /// What plans of payouts are held against now.
+    pub fn paying(&self) -> Paying {
+        let fee_sun = self.money.wallet().map(|look| look.reading.fee_sun(true)).filter(|_| self.payer.has_wallet);
+        Paying { by: self.payer.clone(), rules: self.settings().payouts.clone(), fee_sun }
     }
 
     pub fn now(&self) -> Now {

@@ -19,6 +19,7 @@ use crate::domain::audit::Act;
 use crate::domain::money::{Currency, Units};
 use crate::domain::pool::Pricing;
 use crate::domain::time::{BootMs, Timestamp, TrustPolicy};
+use crate::gateways::payment::{PaymentGateway, Simulated};
 use crate::live::{Current, Event, Events, Failures, Money, Nudges};
 use crate::storage::core::pools;
 use crate::storage::{Store, StoreOptions, setup_code};
@@ -64,6 +65,7 @@ impl Site {
             configuration: Arc::new(FixedConfiguration),
             stopping,
             failures: Failures::default(),
+            payer: Simulated.payer(),
             money: Money::default(),
             signer: Arc::new(NoSigner),
         });

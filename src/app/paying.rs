@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
+use super::payment_service;
 use crate::api::money::Payments;
 use crate::api::wallet::{NoSigner, Pending, Signer, SignerRefusal, SignerState};
 use crate::clock::Clock;
@@ -13,9 +14,10 @@ use crate::config::{Config, Gateway, PayoutMode, TronNetwork};
 use crate::domain::address::TronAddress;
 use crate::domain::guard::GuardLimits;
 use crate::domain::money::Amount;
+use crate::gateways::payment::service::Service;
 use crate::gateways::payment::signer::{Caps, ClientError, Keystore, Launch, Passphrase, Refusal, SignerChild, SignerClient, Wallet};
 use crate::gateways::payment::tron::{self, Http, Network, Setup, Transport, TronGateway};
-use crate::gateways::payment::{Gateways, PaymentGateway, Simulated};
+use crate::gateways::payment::{Former, Gateways, PaymentGateway, Simulated};
 
 /// How often a signer that starts is tried with the configured passphrase.
 const UNLOCK_EVERY: std::time::Duration = std::time::Duration::from_secs(2);
@@ -48,19 +50,37 @@ impl Paying {
         let mut known: Vec<String> = config.tron.witness_urls.clone();
         known.extend(config.tron.node_url.clone());
         let transport: Arc<dyn Transport> = Arc::new(Http::new(config.tron.api_key.as_ref().map(|key| key.reveal()), &known)?);
-        // Attempts of an earlier configuration are resolved whatever pays now.
-        let former = TronGateway::formers(setup.clone(), Arc::clone(&transport), Arc::clone(&now));
-        match (config.payout.mode, config.payout.gateway, setup) {
-            (PayoutMode::Live, Gateway::Tron, Some(setup)) => {
-                let (client, wallet, custody) = custody(config, &setup)?;
-                let gateway = TronGateway::new(&setup, wallet, Arc::new(client.clone()), transport, now);
-                Ok(Paying { gateways: Gateways::new(Arc::new(gateway), former), signer: Arc::new(Behind(client)), custody })
+        // A name for the service's wallet is no address, and then nobody looks at the chain.
+        let account = config.tron_payment.wallet.as_deref().and_then(|text| TronAddress::parse(text).ok());
+        let watched = setup.clone().zip(account).map(|(setup, account)| -> Arc<dyn PaymentGateway> {
+            Arc::new(TronGateway::watching(&setup, account, Arc::clone(&transport), Arc::clone(&now)))
+        });
+        let service = config.tron_payment.url.as_ref().map(|_| payment_service::gateway(config, clock, watched)).transpose()?;
+        let former = former(TronGateway::formers(setup.clone(), Arc::clone(&transport), Arc::clone(&now)), service.clone());
+        let (mut signer, mut custody): (Arc<dyn Signer>, Custody) = (Arc::new(NoSigner), Custody::default());
+        let current: Arc<dyn PaymentGateway> = match (config.payout.mode, config.payout.gateway, setup, service) {
+            (PayoutMode::Live, Gateway::Tron, Some(setup), _) => {
+                let (client, wallet, kept) = keep(config, &setup)?;
+                (signer, custody) = (Arc::new(Behind(client.clone())), kept);
+                Arc::new(TronGateway::new(&setup, wallet, Arc::new(client), transport, now))
             }
-            _ => {
-                Ok(Paying { gateways: Gateways::new(Arc::new(Simulated), former), signer: Arc::new(NoSigner), custody: Custody::default() })
-            }
-        }
+            (PayoutMode::Live, Gateway::PaymentService, _, Some(service)) => service,
+            _ => Arc::new(Simulated),
+        };
+        Ok(Paying { gateways: Gateways::new(current, former), signer, custody })
     }
+}
+
+/// Attempts of an earlier configuration are resolved whatever pays now.
+fn former(tron: Former, service: Option<Arc<Service>>) -> Former {
+    Arc::new(move |attempt| {
+        let pin = &attempt.prepared.pin;
+        let service = service.clone().filter(|service| service.pin() == *pin);
+        if *pin == Simulated.pin() {
+            return Some(Arc::new(Simulated));
+        }
+        service.map(|service| -> Arc<dyn PaymentGateway> { service }).or_else(|| tron(attempt))
+    })
 }
 
 /// None where no node is named.
@@ -88,7 +108,7 @@ fn address(key: &str, text: &str) -> Result<TronAddress, String> {
 }
 
 /// The signer that the settings name, started where that is the manager's to do.
-fn custody(config: &Config, setup: &Setup) -> Result<(SignerClient, Wallet, Custody), String> {
+fn keep(config: &Config, setup: &Setup) -> Result<(SignerClient, Wallet, Custody), String> {
     let tron = &config.tron;
     let parsed = |key: &str, text: &Option<String>| text.as_deref().map(|text| address(key, text)).transpose();
     let (account, key) = (parsed("tron.wallet", &tron.wallet)?, parsed("tron.signer_key", &tron.signer_key)?);

@@ -230,6 +230,12 @@ settings! {
         fee_limit_sun: u32 = rules::whole(1_000_000, 1_000_000_000);
     }
 
+    /// Messages to URLs of others, such as at the end of a batch of payouts.
+    webhooks: Webhooks {
+        /// Send them also to addresses that are not public: this machine, home networks. Whoever may ask for a payout can then make this manager call machines around it.
+        allow_private: bool = rules::switch();
+    }
+
     /// What is logged, and where.
     log: Log {
         /// A level, or a list such as `info,lucid::storage=debug`.

@@ -39,6 +39,22 @@ pub struct GuardLimits {
     pub blocked: BTreeSet<String>,
 }
 
+impl GuardLimits {
+    /// Holds nothing back.
+    pub fn unlimited() -> GuardLimits {
+        let most = Units(i64::MAX);
+        GuardLimits {
+            max_payout: most,
+            max_hour: most,
+            max_day: most,
+            classes: Vec::new(),
+            max_fee_hundredths: 0,
+            approval_above: most,
+            blocked: BTreeSet::new(),
+        }
+    }
+}
+
 /// Limits for the nodes of one type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClassLimit {

@@ -7,6 +7,7 @@ pub mod allocation;
 pub mod anchor;
 pub mod api_token;
 pub mod audit;
+pub mod batch;
 pub mod bits;
 pub mod capability;
 pub mod challenge;
@@ -36,7 +37,9 @@ pub mod node;
 pub mod node_event;
 pub mod overlay;
 pub mod password;
+pub mod paying;
 pub mod payout;
+pub mod payout_schedule;
 pub mod pool;
 pub mod pool_health;
 pub mod poot;
@@ -57,6 +60,7 @@ pub mod time_zone;
 pub mod totp;
 pub mod user;
 pub mod wallet;
+pub mod webhook;
 pub mod workload;
 
 #[cfg(test)]

@@ -164,6 +164,13 @@ refusals! {
     StorageCheckRunning = "the storage is being checked already",
     AlreadyErased = "this was erased before",
     AuditCheckRunning = "the audit log is being checked already",
+    BatchNotFound = "no batch of payouts has this id",
+    BatchExists = "a batch with this id and another content exists",
+    BatchOver = "the batch is over",
+    ScheduleNotFound = "no schedule has this id",
+    ScheduleMoved = "somebody else changed the schedule meanwhile",
+    DeliveryNotFound = "the outbox has no message with this number",
+    DeliveryAlive = "this message is still being delivered; only one that was given up can be taken out",
     NotBuilt = "this route is planned and not built yet",
 }
 

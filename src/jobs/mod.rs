@@ -8,12 +8,14 @@ mod flush;
 mod housekeeping;
 mod maintenance;
 mod money_alerts;
+mod outbox;
 mod payouts;
 mod planning;
 mod postings;
 mod reconcile;
 mod rollups;
 mod schedule;
+mod schedules;
 mod security;
 mod settle;
 mod signing;
@@ -29,6 +31,7 @@ use crate::clock::Clock;
 use crate::domain::credits::Epochs;
 use crate::domain::guard::GuardLimits;
 use crate::domain::money::Units;
+use crate::domain::paying::PayoutRules;
 use crate::domain::poot::Params;
 use crate::gateways::payment::Gateways;
 use crate::live::{Current, Events, Failures, Job, Money, Nudges};
@@ -51,6 +54,15 @@ pub struct Settings {
     /// What one transfer may cost at most, in sun.
     pub fee_cap_sun: u64,
     pub raw_days: u32,
+    /// Webhooks may go to addresses that are not public.
+    pub webhooks_allow_private: bool,
+}
+
+impl Settings {
+    /// What plans of payouts are held against.
+    pub fn payouts(&self) -> PayoutRules {
+        PayoutRules { threshold: self.payout_threshold, frequency_hours: self.payout_frequency_hours, guards: self.guards.clone() }
+    }
 }
 
 /// Everything a cycle may reach.
@@ -111,6 +123,7 @@ impl Context {
             Job::Security => security::run(self).await,
             Job::Thresholds => thresholds::run(self).await,
             Job::Maintenance => maintenance::run(self).await,
+            Job::Outbox => outbox::run(self).await,
         }
     }
 
@@ -133,6 +146,7 @@ impl Context {
             Job::Rollups,
             Job::Housekeeping,
             Job::Security,
+            Job::Outbox,
         ] {
             self.run(job).await?;
         }

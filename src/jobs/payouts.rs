@@ -3,7 +3,7 @@
 //! Each step is committed before the next external effect. There is no recovery code: after a restart the same cycle
 //! finds the same attempts in the state they were committed in.
 
-use super::{Context, Stopped, final_payouts, planning, signing, tracking};
+use super::{Context, Stopped, final_payouts, planning, schedules, signing, tracking};
 use crate::domain::audit::{Actor, Draft};
 use crate::domain::ledger::Entry;
 use crate::domain::payout::{AttemptState, Payout, PayoutError};
@@ -20,13 +20,20 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
     let now = context.clock.now();
     if now.trusted {
         final_payouts::run(context).await?;
+        // What somebody asked for comes before what the cycle would do by itself.
+        schedules::run(context, now).await?;
         planning::run(context, now).await?;
     }
     track_open(context).await
 }
 
-/// Drives what is under way, and goes on with the nodes whose final payout has ended.
+/// Fires what has come due, drives what is under way, and goes on with the nodes whose final payout has ended.
 pub async fn track_open(context: &Context) -> Result<(), Stopped> {
+    let now = context.clock.now();
+    if now.trusted {
+        // Here too: the cycle may be an hour away, and a schedule means its minute.
+        schedules::run(context, now).await?;
+    }
     // What was sent before is asked about first: its end frees the caps, and a death makes room for the next attempt.
     tracking::run(context).await?;
     if signing::run(context).await? {

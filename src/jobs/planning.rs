@@ -3,36 +3,38 @@
 use super::{Context, Stopped, postings};
 use crate::domain::audit::{Act, Actor, Draft};
 use crate::domain::final_payout::Stage;
-use crate::domain::guard::{self, Facts, Guard};
 use crate::domain::ids::{NodeIndex, PayoutId, UserId};
-use crate::domain::ledger::{Account, Book, Settlement};
+use crate::domain::ledger::{Account, Book};
 use crate::domain::money::{Currency, Units};
 use crate::domain::node::Node;
-use crate::domain::payout::{self, Candidate, PayoutError, Plan, Priority, Skip, Source, State};
+use crate::domain::paying::Paying;
+use crate::domain::payout::{self, PayoutError, Plan, Priority, Skip, Source};
 use crate::domain::time::Now;
 use crate::live::Event;
-use crate::storage::accruals;
 use crate::storage::core::{audit, final_payouts as stored, ledger, money, nodes, payouts};
 use crate::storage::fault::{Fault, TxError};
+use crate::storage::planning::{self, Plans};
 use crate::storage::table::{Read, WriteTx};
 
-/// Payouts of a node that the chain refused one after the other, after which a person has to ask for the next one.
-const FAILURES_IN_A_ROW: usize = 3;
+pub use crate::storage::planning::Terms;
+
 /// Nodes whose reason is noted in one transaction.
 const PER_COMMIT: usize = 200;
-
-/// By which terms a node is paid; the guards are the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Terms {
-    /// From the threshold on, and so often.
-    Automatic,
-    /// Whatever is owed, at once.
-    Final,
-}
 
 /// The book that this manager pays from.
 pub fn book(context: &Context) -> Book {
     Book { settlement: context.gateways.current.settlement(), currency: Currency::Usdt }
+}
+
+/// What every plan is held against now.
+pub fn paying(context: &Context) -> Paying {
+    let (by, settings) = (context.gateways.current.payer(), context.settings.get());
+    let fee_sun = context.money.wallet().map(|look| look.reading.fee_sun(true)).filter(|_| by.has_wallet);
+    Paying { by, rules: settings.payouts(), fee_sun }
+}
+
+pub fn plans<'a>(context: &'a Context, paying: &'a Paying, now: Now) -> Plans<'a> {
+    Plans { secrets: &context.store.secrets, paying, now }
 }
 
 pub async fn run(context: &Context, now: Now) -> Result<(), Stopped> {
@@ -42,49 +44,33 @@ pub async fn run(context: &Context, now: Now) -> Result<(), Stopped> {
         return Ok(());
     }
     let Some(newest) = postings::newest(context)? else { return Ok(()) };
-    let threshold = context.settings.get().payout_threshold;
-    let (mut due, mut skipped) = (Vec::new(), Vec::new());
-    {
+    let due = {
         let core = context.store.read()?;
-        let (mut candidates, mut rest) = (Vec::new(), Vec::new());
-        for node in nodes::all(&core)? {
-            // What is not posted yet may lift a node over the threshold: everything but the amount is checked first.
-            match guard(context, &core, &node, book, now, Units(i64::MAX), Terms::Automatic)? {
-                Ok(_) => candidates.push(node),
-                Err(skip) => rest.push((node, skip)),
-            }
-        }
         let hot = context.store.hot.read()?;
-        let unposted = accruals::unposted(&core, &hot, candidates.iter().chain(rest.iter().map(|(node, _)| node)).map(|node| node.index))?;
-        let worth = |node: NodeIndex| -> Result<Units, Fault> {
-            let earned = unposted.get(&node).and_then(|sums| sums.get(&book.currency)).copied().unwrap_or_default();
-            let payable = ledger::balance(&core, book, Account::NodePayable(node))?;
-            earned.split().and_then(|(units, _)| payable.plus(units)).map_err(|e| Fault::Invariant(e.to_string()))
-        };
-        for node in candidates {
-            let whole = worth(node.index)?;
-            if whole < threshold {
-                skipped.push((node.index, None));
-                continue;
-            }
-            // The fee is a share of what would be paid, which is known by now.
-            match guard(context, &core, &node, book, now, whole, Terms::Automatic)? {
-                Ok(_) => due.push(node),
-                Err(skip) => skipped.push((node.index, Some(skip))),
-            }
-        }
-        for (node, skip) in rest {
-            // Who would not be paid anyway waits for nothing.
-            let waits = worth(node.index)? >= threshold && !matches!(skip, Skip::UnresolvedPayout | Skip::TooSoon { .. });
-            skipped.push((node.index, waits.then_some(skip)));
-        }
-        skipped.extend(due.iter().map(|node: &Node| (node.index, None)));
-    }
-    postings::post(context, &due, newest).await?;
-    for node in due {
+        let paying = paying(context);
+        planning::due(plans(context, &paying, now), &core, &hot, nodes::all(&core)?, book, Terms::Automatic)?
+    };
+    let mut skipped: Vec<_> = due.skipped.into_iter().map(|(node, skip)| (node.index, skip)).collect();
+    let pays: Vec<Node> = due.pays.into_iter().map(|(node, _)| node).collect();
+    skipped.extend(pays.iter().map(|node| (node.index, None)));
+    postings::post(context, &pays, newest).await?;
+    for node in pays {
         plan_node(context, node, book, now, None).await?;
     }
     note(context, book, skipped, now).await
+}
+
+/// The guards of a plan by the terms, as of this read.
+pub fn guard(
+    context: &Context,
+    read: &impl Read,
+    node: &Node,
+    book: Book,
+    now: Now,
+    free: Units,
+    terms: Terms,
+) -> Result<Result<Units, Skip>, Fault> {
+    planning::guard(plans(context, &paying(context), now), read, node, book, free, terms)
 }
 
 async fn note(context: &Context, book: Book, skipped: Vec<(NodeIndex, Option<Skip>)>, now: Now) -> Result<(), Stopped> {
@@ -110,78 +96,6 @@ async fn note(context: &Context, book: Book, skipped: Vec<(NodeIndex, Option<Ski
         context.store.write_money(write).await?;
     }
     Ok(())
-}
-
-/// The guards of a plan, as of this read: how much is paid, or why nothing is.
-pub fn guard(
-    context: &Context,
-    read: &impl Read,
-    node: &Node,
-    book: Book,
-    now: Now,
-    free: Units,
-    terms: Terms,
-) -> Result<Result<Units, Skip>, Fault> {
-    let (is_final, settings) = (terms == Terms::Final, context.settings.get());
-    let address = payouts::address(read, &context.store.secrets, node.index)?;
-    let candidate = Candidate {
-        book,
-        free,
-        threshold: if is_final { Units(1) } else { settings.payout_threshold },
-        last_scheduled_at: if is_final { None } else { payouts::last_scheduled_at(read, node.index, book)? },
-        frequency_hours: settings.payout_frequency_hours,
-        address: address.as_ref(),
-        has_unresolved: payouts::unresolved(read, node.index, book)?.is_some(),
-        has_drift: node.identity.as_ref().is_some_and(|identity| identity.drift.is_some()),
-        is_payable: context.gateways.current.pays(book.currency),
-    };
-    let whole = match payout::eligible_for_payout(&candidate, now) {
-        Ok(whole) => whole,
-        Err(skip) => return Ok(Err(skip)),
-    };
-    let state = money::state(read)?;
-    if book.settlement == Settlement::Live {
-        let pin = context.gateways.current.pin();
-        if state.live.as_ref().is_none_or(|live| live.network != pin.network || live.wallet != pin.wallet) {
-            return Ok(Err(Skip::NotLive));
-        }
-    }
-    if !is_final && failed_in_a_row(read, node.index, book)? {
-        return Ok(Err(Skip::FailedRepeatedly));
-    }
-    let Some(address) = address else { return Ok(Err(Skip::NoAddress)) };
-    let limits = &settings.guards;
-    let class = limits.classes.iter().find(|limit| limit.class == node.node_type);
-    let amount = whole.min(limits.max_payout).min(class.map_or(limits.max_payout, |limit| limit.max_payout));
-    let facts = Facts {
-        amount,
-        address: &address.address,
-        class: node.node_type,
-        fee_sun: context.money.wallet().map(|look| look.reading.fee_sun(true)).filter(|_| context.gateways.current.has_wallet()),
-        rate: state.trx_rate,
-        is_approved: false,
-        lone_admin_since: None,
-        pays_any_fee: is_final,
-    };
-    Ok(match guard::plannable(limits, &facts, now) {
-        Ok(()) => Ok(amount),
-        Err(held) => Err(match held.guard {
-            Guard::BlockedAddress => Skip::BlockedAddress,
-            Guard::RateMissing | Guard::RateOld => Skip::RateUnknown,
-            _ => Skip::FeeShare,
-        }),
-    })
-}
-
-fn failed_in_a_row(read: &impl Read, node: NodeIndex, book: Book) -> Result<bool, Fault> {
-    let filter =
-        payouts::Filter { node: Some(node), settlement: Some(book.settlement), currency: Some(book.currency), ..Default::default() };
-    let Some(last) = payouts::last_scheduled(read, node, book)? else { return Ok(false) };
-    if !matches!(last.state, State::Failed { .. }) {
-        return Ok(false);
-    }
-    let (rows, _) = payouts::page(read, filter, 0, FAILURES_IN_A_ROW)?;
-    Ok(rows.len() == FAILURES_IN_A_ROW && rows.iter().all(|payout| matches!(payout.state, State::Failed { .. })))
 }
 
 /// Plans and reserves in one transaction, in which every guard is checked again. `leaves_by` is who asked for the final payout of a node that leaves: such a

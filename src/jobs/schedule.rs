@@ -22,6 +22,9 @@ const MIN_TICK: Duration = Duration::from_millis(20);
 /// Payouts that were sent are looked after this often.
 const TRACK_SECONDS: u64 = 30;
 
+/// What is to leave this machine is looked for this often.
+const DELIVER_MS: u64 = 2_000;
+
 /// The same by slots of our own clock, for the days on which the wall clock jumps.
 const BY_SLOT: &[(Job, u32)] = &[
     (Job::Silence, 1),
@@ -53,6 +56,7 @@ impl Scheduler {
         tasks.spawn(tick(context.clone(), stopping.clone()));
         tasks.spawn(flushes(context.clone(), stopping.clone()));
         tasks.spawn(payouts(context.clone(), stopping.clone()));
+        tasks.spawn(deliveries(context.clone(), stopping.clone()));
         // All of them move the same money: one waits for the other.
         let paying = Turn::default();
         for job in [
@@ -68,6 +72,7 @@ impl Scheduler {
             Job::Thresholds,
             Job::Maintenance,
             Job::Wallet,
+            Job::Outbox,
         ] {
             let turn = if matches!(job, Job::Payouts | Job::Tracking | Job::Wallet) { Arc::clone(&paying) } else { Turn::default() };
             tasks.spawn(cycle(context.clone(), job, turn, stopping.clone()));
@@ -123,6 +128,18 @@ async fn tick(context: Context, mut stopping: watch::Receiver<bool>) {
             BY_SLOT.iter().filter(|(_, every)| slot.0.is_multiple_of(*every)).for_each(|(job, _)| context.nudges.nudge(*job));
         }
         if pause(between, &mut stopping).await {
+            return;
+        }
+    }
+}
+
+/// Only while there is something to deliver: a look is a count.
+async fn deliveries(context: Context, mut stopping: watch::Receiver<bool>) {
+    loop {
+        if context.store.read().and_then(|core| core.count(tables::OUTBOX)).is_ok_and(|waiting| waiting > 0) {
+            context.nudges.nudge(Job::Outbox);
+        }
+        if pause(context.clock.real_time(DELIVER_MS).max(MIN_TICK), &mut stopping).await {
             return;
         }
     }

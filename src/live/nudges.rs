@@ -27,10 +27,12 @@ pub enum Job {
     Maintenance,
     /// Looks at the wallet, and at what left it.
     Wallet,
+    /// Delivers what is to leave this machine.
+    Outbox,
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Nudges(Arc<[Notify; 12]>);
+pub struct Nudges(Arc<[Notify; 13]>);
 
 impl Nudges {
     pub fn new() -> Nudges {
@@ -48,7 +50,7 @@ impl Nudges {
     }
 
     fn of(&self, job: Job) -> &Notify {
-        let [flush, epochs, postings, payouts, tracking, housekeeping, silence, rollups, security, thresholds, maintenance, wallet] =
+        let [flush, epochs, postings, payouts, tracking, housekeeping, silence, rollups, security, thresholds, maintenance, wallet, outbox] =
             &*self.0;
         match job {
             Job::Flush => flush,
@@ -63,6 +65,7 @@ impl Nudges {
             Job::Thresholds => thresholds,
             Job::Maintenance => maintenance,
             Job::Wallet => wallet,
+            Job::Outbox => outbox,
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod intake;
 pub mod made;
 mod migrate;
 pub mod overlay;
+pub mod planning;
 pub mod present;
 pub mod recovery;
 mod secrets;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::core::ledger_check::{self, Depth};
-use super::core::{audit, commands, epochs, maintenance, node_events, payouts, tables};
+use super::core::{audit, batches, commands, epochs, maintenance, node_events, payouts, tables};
 use super::fault::Fault;
 use super::hot;
 use super::store::Store;
@@ -34,6 +34,7 @@ pub fn verify_to(store: &Store, depth: Depth) -> Vec<Finding> {
         finding("commands", store.read().and_then(|core| commands::verify(&core))),
         finding("maintenance", store.read().and_then(|core| maintenance::verify(&core))),
         finding("payouts", store.read().and_then(|core| payouts::verify(&core))),
+        finding("batches of payouts", store.read().and_then(|core| batches::verify(&core))),
         finding("measurements and evidence", store.hot.read().and_then(|hot| hot::verify(&hot)).map(Ok)),
     ]
 }

@@ -13,6 +13,7 @@ from people import Account
 from stage import RESET, RESET_OF, Stage
 
 SLOT_SECONDS = 30
+ADDRESS = "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3"
 
 
 def report(stage, case):
@@ -215,6 +216,90 @@ def api_token(stage):
     return stage.main.ask("POST", "/tokens", {"name": stage.name("made"), "role": "viewer", "expires_in_days": 1})["id"]
 
 
+def payout_request(stage):
+    """Of a node with an address; what is asked for at a later moment needs no balance yet."""
+    node = stage.node()
+    stage.main.ask("PUT", f"/nodes/{node}/payout-address", {"address": ADDRESS, "currency": "USDT"})
+    return {"node_id": node, "amount": "1"}
+
+
+def batch(stage, case):
+    begin = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=3)
+    case.body = {"scheduled_at": begin.isoformat(), "payout_requests": [payout_request(stage)]}
+
+
+def made_batch(stage):
+    begin = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=3)
+    body = {"scheduled_at": begin.isoformat(), "payout_requests": [payout_request(stage)]}
+    made = stage.main.ask("POST", "/nodes/payouts/batch", body)["batch_id"]
+    # A hundred may wait; one that is called off is still found.
+    stage.main.ask("POST", f"/nodes/payouts/batches/{made}/cancel")
+    return made
+
+
+def open_batch(stage):
+    begin = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=3)
+    body = {"scheduled_at": begin.isoformat(), "payout_requests": [payout_request(stage)]}
+    return stage.main.ask("POST", "/nodes/payouts/batch", body)["batch_id"]
+
+
+REASON = {"reason": "for a test"}
+
+
+def payout(stage):
+    """Planned at once, of what an admin has owed a node."""
+    request = payout_request(stage)
+    stage.main.ask("POST", "/ledger/adjustments", {**REASON, "node_id": request["node_id"], "amount": "5", "currency": "USDT"})
+    batch = stage.main.ask("POST", "/nodes/payouts/batch", {"payout_requests": [request]})["batch_id"]
+    return stage.main.ask("GET", f"/nodes/payouts/batches/{batch}")["payouts"][0]["payout_id"]
+
+
+def payout_decision(stage, case):
+    """One that waits for a person is looked at again."""
+    of = payout(stage)
+    stage.main.ask("POST", f"/nodes/payouts/{of}/hold", REASON)
+    case.path_parameters["payout_id"] = of
+    case.body = {"choice": "check_again"}
+
+
+def frozen(stage, case):
+    stage.main.ask("POST", "/money/freeze", REASON)
+
+
+def stopped(stage, case):
+    stage.main.ask("POST", "/money/stop", REASON)
+
+
+def trx_rate(stage, case):
+    case.body = {"usdt": f"0.{1 + spread(case) % 9}"}
+
+
+def payout_schedule(stage):
+    body = {"name": stage.name("made"), "cron": "0 6 1 1 *", "what": "all_due", "enabled": False}
+    return stage.main.ask("POST", "/nodes/payouts/schedule", body)["schedule_id"]
+
+
+def schedule_body(stage, case):
+    """Fields that do not go together are what is generated mostly."""
+    kept = {name: value for name, value in case.body.items() if name in ("priority", "enabled")}
+    case.body = {**kept, "name": stage.name("made"), "cron": "30 6 * * mon-fri", "timezone": "Europe/Zurich", "what": "all_due"}
+
+
+def new_schedule(stage, case):
+    """A hundred there may be."""
+    stage.main.ask("DELETE", f"/nodes/payouts/schedule/{payout_schedule(stage)}")
+    schedule_body(stage, case)
+
+
+def changed_schedule(stage, case):
+    case.path_parameters["schedule_id"] = payout_schedule(stage)
+    schedule_body(stage, case)
+
+
+def preview(stage, case):
+    case.body = {}
+
+
 FITS = {
     "POST /api/v1/agent/report": report,
     "POST /api/v1/agent/late": late,
@@ -251,6 +336,20 @@ FITS = {
     "DELETE /api/v1/tokens/{id}": path_of(id=api_token),
     "PUT /api/v1/users/{id}": another_person,
     "POST /api/v1/recovery-kit": recovery_kit,
+    "POST /api/v1/nodes/payouts/batch": batch,
+    "GET /api/v1/nodes/payouts/{payout_id}": path_of(payout_id=payout),
+    "POST /api/v1/nodes/payouts/{payout_id}/hold": path_of(payout_id=payout),
+    "POST /api/v1/nodes/payouts/{payout_id}/decide": payout_decision,
+    "POST /api/v1/money/unfreeze": frozen,
+    "POST /api/v1/money/resume": stopped,
+    "PUT /api/v1/money/trx-rate": trx_rate,
+    "GET /api/v1/nodes/payouts/batches/{batch_id}": path_of(batch_id=made_batch),
+    "POST /api/v1/nodes/payouts/batches/{batch_id}/cancel": path_of(batch_id=open_batch),
+    "POST /api/v1/nodes/payouts/schedule": new_schedule,
+    "GET /api/v1/nodes/payouts/schedule/{schedule_id}": path_of(schedule_id=payout_schedule),
+    "PUT /api/v1/nodes/payouts/schedule/{schedule_id}": changed_schedule,
+    "DELETE /api/v1/nodes/payouts/schedule/{schedule_id}": path_of(schedule_id=payout_schedule),
+    "POST /api/v1/payouts/preview": preview,
     "DELETE /api/v1/users/{id}": path_of(id=Stage.user),
     "DELETE /api/v1/users/{id}/sessions/{session_id}": session_of,
     "DELETE /api/v1/sessions/{id}": own_session,

@@ -104,7 +104,7 @@ async fn run(seed: u64, from: &Path, dir: &Path, counted: &mut Counted) {
             0..=4 => 30_000,
             _ => 660_000,
         };
-        world.pass(ms as i64);
+        world.pass(ms);
     }
     for _ in 0..3 {
         world.pass(60_000);

@@ -1,7 +1,7 @@
 //! A manager with some nodes that are owed money, and the fake service that pays them.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use lucid::app::App;
 use lucid::clock::{Clock, Driver};
@@ -29,21 +29,28 @@ pub const URL: &str = "http://service.test";
 pub const PLAIN: Promises = Promises { remembers_ms: None, finds_keys: false, fails: 0 };
 pub const HOUR_MS: i64 = 3_600_000;
 
-const SETTINGS: [(&str, &str); 3] = [("payout.address_cooldown_hours", "0"), ("payout.frequency_hours", "1"), ("clock.trust", "always")];
+const SETTINGS: [(&str, &str); 4] =
+    [("payout.address_cooldown_hours", "0"), ("payout.frequency_hours", "1"), ("clock.trust", "always"), ("server.tls", "off")];
 
 pub fn book() -> Book {
     Book { settlement: Settlement::Live, currency: Currency::Usdt }
 }
 
-fn config(dir: &Path) -> Config {
-    let mut flags = vec![("storage.data_dir", "--data-dir", dir.to_str().unwrap().to_owned())];
-    flags.extend(SETTINGS.iter().map(|(key, value)| (*key, *key, (*value).to_owned())));
+/// Read once: it is made for each of thousands of starts.
+static CONFIG: LazyLock<Config> = LazyLock::new(|| {
+    let flags = SETTINGS.iter().map(|(key, value)| (*key, *key, (*value).to_owned())).collect();
     Config::load(&Sources { flags, ..Sources::default() }).unwrap().config
+});
+
+fn config(dir: &Path) -> Config {
+    let mut config = CONFIG.clone();
+    config.storage.data_dir = dir.to_owned();
+    config
 }
 
 /// The options of the default configuration, as the service of `promises` is configured honestly.
 pub fn options(promises: Promises) -> Options {
-    let mut settings = Config::defaults().unwrap().tron_payment;
+    let mut settings = CONFIG.tron_payment.clone();
     settings.url = Some(URL.to_owned());
     settings.idempotent = promises.remembers_ms.is_some();
     if let Some(ms) = promises.remembers_ms {
@@ -51,7 +58,7 @@ pub fn options(promises: Promises) -> Options {
     }
     settings.lookup_by_key_path = promises.finds_keys.then(|| "/api/v1/payouts?memo={key}".to_owned());
     // On a clock that stands still, every request would wait for the ones before.
-    Options { requests_per_minute: u32::MAX, ..lucid::payment_service::options(&settings).unwrap() }
+    Options { requests_per_minute: u32::MAX, ..lucid::app::payment_service::options(&settings).unwrap() }
 }
 
 /// A store with `count` nodes that are owed 12.5 USDT and a little more each, gone live with the service.

@@ -64,7 +64,13 @@ fn a_wrong_setting_is_named_with_its_value_its_origin_and_what_is_allowed() {
     refused(dir.path(), &["--config", path], &[], &["manager.toml"]);
     refused(dir.path(), &["--config", "/nonexistent/manager.toml"], &[], &["/nonexistent/manager.toml"]);
     refused(dir.path(), &[], &[("LUCID__STORAGE__FLUSH", "60")], &["LUCID__STORAGE__FLUSH"]);
-    refused(dir.path(), &[], &[("LUCID__PAYOUT__MODE", "live")], &["payout.mode", "\"live\""]);
+    let live = ("LUCID__PAYOUT__MODE", "live");
+    refused(dir.path(), &[], &[live], &["payout.gateway", "\"none\"", "must be tron or payment_service"]);
+    let tron = ("LUCID__PAYOUT__GATEWAY", "tron");
+    refused(dir.path(), &[], &[live, tron], &["tron.node_url", "must be given", "tron.keystore", "tron.signer_socket"]);
+    let private = [live, tron, ("LUCID__TRON__NETWORK", "private"), ("LUCID__TRON__PERMISSION_ID", "2")];
+    refused(dir.path(), &[], &private, &["tron.genesis_block_id", "tron.usdt_contract", "tron.permission_id", "tron.signer_key"]);
+    refused(dir.path(), &[], &[live, ("LUCID__PAYOUT__GATEWAY", "payment_service")], &["tron_payment.url"]);
     // An address of documentation: nothing is listened on, whatever is wrong with the check.
     let plain = [("LUCID__SERVER__TLS", "off")];
     refused(dir.path(), &["--listen", "192.0.2.1:0"], &plain, &["server.listen", "192.0.2.1:0", "travel in clear"]);

@@ -37,7 +37,6 @@ struct Inner {
     hidden: Vec<Outgoing>,
     fates: BTreeMap<String, Fate>,
     offline: bool,
-    rate_energy: u64,
     sent: u32,
 }
 
@@ -61,7 +60,6 @@ impl Bank {
             hidden: Vec::new(),
             fates: BTreeMap::new(),
             offline: false,
-            rate_energy: 130_285,
             sent: 0,
         };
         Bank { settlement, wallet, inner: Mutex::new(inner) }
@@ -77,10 +75,6 @@ impl Bank {
 
     pub fn offline(&self, offline: bool) {
         self.inner().offline = offline;
-    }
-
-    pub fn energy(&self, energy: u64) {
-        self.inner().rate_energy = energy;
     }
 
     /// Somebody else spends from the wallet; `listed`: the network tells when it is asked.
@@ -249,8 +243,8 @@ impl PaymentGateway for Bank {
             bandwidth_free: 0,
             energy_price_sun: 100,
             bandwidth_price_sun: 1_000,
-            energy_known: inner.rate_energy / 2,
-            energy_new: inner.rate_energy,
+            energy_known: 65_142,
+            energy_new: 130_285,
             solid_block: inner.block,
             solid_at: at,
             head_at: at,

@@ -349,16 +349,16 @@ impl Inner {
             Fault::DieAfter,
         ];
         let kinds: &[Fault] = if method == "GET" { &gets } else { &posts };
-        kinds[random.within(0, kinds.len() as u64) as usize]
+        kinds[usize::try_from(random.within(0, kinds.len() as u64)).unwrap()]
     }
 
     fn take(&mut self, asked: &Asked, now: i64) -> (u16, Value) {
         self.posts.push(asked.clone());
         let body: Value = serde_json::from_str(&asked.body).unwrap();
-        if let (Some(ttl), Some(key)) = (self.promises.remembers_ms, &asked.key) {
-            if let Some((_, id)) = self.keys.get(key).filter(|(at, _)| now - at < ttl) {
-                return (200, shown(&self.jobs[id]));
-            }
+        if let (Some(ttl), Some(key)) = (self.promises.remembers_ms, &asked.key)
+            && let Some((_, id)) = self.keys.get(key).filter(|(at, _)| now - at < ttl)
+        {
+            return (200, shown(&self.jobs[id]));
         }
         let text = |name: &str| body[name].as_str().unwrap().to_owned();
         let amount = body["amount"].as_str().map_or_else(|| body["amount"].to_string(), str::to_owned);

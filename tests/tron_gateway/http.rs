@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use lucid::gateways::payment::tron::{Http, Signs, TronGateway};
-use lucid::gateways::payment::{Lookup, NotPrepared, PaymentGateway, SendOutcome};
+use lucid::gateways::payment::{Lookup, NotPrepared, PaymentGateway, SendOutcome, Sending};
 
 use crate::support::rig::{Rig, USDT, clock};
 use crate::support::tron::server::Server;
@@ -36,7 +36,7 @@ async fn a_payout_goes_through_over_http() {
     let attempt = &payout.attempts[0];
     server.network().nodes[0].faults.add("broadcasthex", When::Nth(1), Fault::LostResponse);
     // The answer is lost; the witness, which is asked then, knows it from the pool.
-    assert_eq!(gateway.send(attempt).await, SendOutcome::Accepted);
+    assert_eq!(gateway.send(attempt, Sending::First).await, SendOutcome::Accepted);
     server.network().chain.advance(30_000);
     let lookup = async || gateway.lookup(std::slice::from_ref(&payout), time().wall).await.remove(0);
     assert!(matches!(lookup().await, Lookup::Seen { .. }));

@@ -21,6 +21,7 @@ use crate::domain::address::{PayoutAddress, TronAddress};
 use crate::domain::ids::PayoutId;
 use crate::domain::ledger::Settlement;
 use crate::domain::money::{Amount, Currency};
+use crate::domain::paying::Payer;
 use crate::domain::payout::{Attempt, Death, Landed, Payout, Pin, Prepared, Priority, ReviewKind};
 use crate::domain::time::Timestamp;
 use crate::domain::wallet::{OutgoingPage, WalletReading};
@@ -167,6 +168,12 @@ pub trait PaymentGateway: fmt::Debug + Send + Sync {
     /// It has a wallet of its own: nothing is signed before every transfer out of it is known here.
     fn has_wallet(&self) -> bool {
         false
+    }
+
+    /// What plans have to know of it.
+    fn payer(&self) -> Payer {
+        let currencies = [Currency::Usdt, Currency::Lucid].into_iter().filter(|currency| self.pays(*currency)).collect();
+        Payer { pin: self.pin(), settlement: self.settlement(), currencies, has_wallet: self.has_wallet(), own_wallets: self.own_wallets() }
     }
 
     /// An answer for each transfer, in their order; at most `WAVE` of them.

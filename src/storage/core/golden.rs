@@ -5,6 +5,7 @@ use super::ledger::{Accrued, Balance, BookSum, Latch};
 use super::meta::{Counters, StoreMeta};
 use super::money::{Approval, Skipped};
 use super::node_events::Silent;
+use super::outbox::{Outgoing, Webhooks};
 use super::payouts::SealedAddress;
 use super::settings::StoredSetting;
 use super::subject_keys::SubjectKey;
@@ -15,6 +16,7 @@ use crate::domain::alert::{Alert, Severity};
 use crate::domain::allocation::{Allocation, NamedAllocation};
 use crate::domain::api_token::ApiToken;
 use crate::domain::audit::{self, Actor};
+use crate::domain::batch::{Batch, LeftOut, Tally, Wish};
 use crate::domain::command::{Action, Command, CommandState, DEADLINE_SECONDS, Order};
 use crate::domain::credits::Epoch;
 use crate::domain::enrolment::{EnrolmentTarget, EnrolmentToken, Fingerprint};
@@ -38,6 +40,7 @@ use crate::domain::node_event::{Kind, NodeEvent};
 use crate::domain::payout::{
     Attempt, AttemptState, Claim, Death, DeathProof, Payout, Pin, Prepared, Priority, Review, ReviewKind, Skip, Source, State, Statement,
 };
+use crate::domain::payout_schedule::{PayoutSchedule, Rule, Run, Whom};
 use crate::domain::pool::{Membership, Pool, ScalingPolicy};
 use crate::domain::poot::Params;
 use crate::domain::scope::Scope;
@@ -48,7 +51,8 @@ use crate::domain::threshold::{Limits, METRICS, Tenths, ThresholdSet};
 use crate::domain::time::Timeline;
 use crate::domain::totp::SecondFactor;
 use crate::domain::user::{PasswordHash, Role, User};
-use crate::domain::wallet::{Outgoing, UnknownTransfer, WalletRow};
+use crate::domain::wallet::{Outgoing as OutgoingTransfer, UnknownTransfer, WalletRow};
+use crate::domain::webhook::{Delivery, Target};
 use crate::storage::golden::{AT, Golden, SLOT, like, pricing};
 
 fn node_id() -> NodeId {
@@ -375,7 +379,7 @@ fn money_states() -> Vec<MoneyState> {
 }
 
 fn unknown_transfers() -> Vec<UnknownTransfer> {
-    let transfer = Outgoing { txid: "ab".repeat(32), to: "T".into(), amount: Units(5), block: 70_000_000, at: AT };
+    let transfer = OutgoingTransfer { txid: "ab".repeat(32), to: "T".into(), amount: Units(5), block: 70_000_000, at: AT };
     let row = |booked_at| UnknownTransfer { wallet: "w".into(), transfer: transfer.clone(), found_at: AT, booked_at };
     vec![row(None), row(Some(AT))]
 }
@@ -565,6 +569,87 @@ fn checkpoint_page() -> CheckpointPage {
     CheckpointPage { book, balances: vec![(Account::NodePayable(NodeIndex(300)), balance), (Account::Unexplained, Balance::default())] }
 }
 
+fn batch_id() -> BatchId {
+    BatchId::parse("batch_0123456789abcdef").unwrap()
+}
+
+fn target() -> Target {
+    Target { url: "https://a.example/x?y".into(), origin: "https://a.example".into() }
+}
+
+fn left_out() -> Vec<LeftOut> {
+    vec![LeftOut { node: node_id(), why: "no_address".into(), text: "none".into() }]
+}
+
+fn wishes() -> Vec<Wish> {
+    let wish = |currency, address: Option<&str>, priority| Wish {
+        node: node_id(),
+        amount: Units(1_500_000),
+        currency,
+        address: address.map(str::to_owned),
+        priority,
+    };
+    vec![wish(Currency::Usdt, Some("T1"), Priority::Urgent), wish(Currency::Lucid, None, Priority::Low)]
+}
+
+fn batches() -> Vec<Batch> {
+    let queued = Batch {
+        id: batch_id(),
+        seq: 300,
+        content: [7; 32],
+        by: user_id().to_string(),
+        schedule: None,
+        settlement: Settlement::Simulated,
+        priority: Priority::High,
+        notify: Some(target()),
+        made_at: AT,
+        scheduled_at: Some(AT.plus_ms(9)),
+        waiting: wishes(),
+        first: 0,
+        count: 0,
+        tally: Tally::default(),
+        left_out: Vec::new(),
+        called_off: false,
+        ended_at: None,
+    };
+    let ended = Batch {
+        schedule: Some(ScheduleId::parse("schedule_0123456789abcdef").unwrap()),
+        settlement: Settlement::Live,
+        notify: None,
+        waiting: Vec::new(),
+        first: 300,
+        count: 6,
+        tally: Tally { paid: 1, failed: 2, cancelled: 3 },
+        left_out: left_out(),
+        called_off: true,
+        ended_at: Some(AT),
+        ..queued.clone()
+    };
+    vec![queued, ended]
+}
+
+fn payout_schedules() -> Vec<PayoutSchedule> {
+    let once = PayoutSchedule {
+        id: ScheduleId::parse("schedule_0123456789abcdef").unwrap(),
+        name: "monthly".into(),
+        rule: Rule::Once(AT),
+        whom: Whom::Listed(wishes()),
+        min_amount: None,
+        priority: Priority::Normal,
+        enabled: false,
+        by: user_id().to_string(),
+        made_at: AT,
+        updated_at: AT.plus_ms(1),
+        revision: 300,
+        fired_through: AT.plus_ms(2),
+        runs: 300,
+    };
+    let rule = Rule::Cron { fields: "0 6 1 * *".into(), time_zone: "Europe/Zurich".into() };
+    let of_pool = Whom::Pool(PoolId::parse("pool_0123456789abcdef").unwrap());
+    let cron = PayoutSchedule { rule, whom: of_pool, min_amount: Some(Units(300)), enabled: true, ..once.clone() };
+    vec![once, PayoutSchedule { whom: Whom::AllDue, ..cron.clone() }, cron]
+}
+
 pub(in crate::storage) fn goldens() -> Vec<Golden> {
     let meta = StoreMeta {
         schema: 1,
@@ -663,6 +748,51 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
             }],
         ),
         Golden::of("UnknownTransfer", unknown_transfers()),
+        Golden::of("Batch", batches()),
+        Golden::of("PayoutSchedule", payout_schedules()),
+        Golden::of(
+            "Run",
+            vec![
+                Run {
+                    number: 300,
+                    due_at: AT,
+                    since: AT.plus_ms(-5),
+                    fired_at: AT.plus_ms(5),
+                    batch: Some(batch_id()),
+                    planned: 2,
+                    left_out: left_out(),
+                    left_out_count: 300,
+                    note: None,
+                },
+                Run {
+                    number: 1,
+                    due_at: AT,
+                    since: AT,
+                    fired_at: AT,
+                    batch: None,
+                    planned: 0,
+                    left_out: Vec::new(),
+                    left_out_count: 0,
+                    note: Some("gone".into()),
+                },
+            ],
+        ),
+        Golden::of(
+            "Outgoing",
+            vec![
+                Outgoing::Webhook(Delivery::new("store", 300, target(), "e", "{}".into(), AT)),
+                Outgoing::Webhook(Delivery {
+                    tries: 300,
+                    last_error: Some("no".into()),
+                    dead_at: Some(AT),
+                    ..Delivery::new("store", 1, target(), "e", "{}".into(), AT)
+                }),
+            ],
+        ),
+        Golden::of(
+            "Webhooks",
+            vec![Webhooks::default(), Webhooks { last: 300, salt: vec![1, 2, 255], key_made_at: Some(AT), dropped: 300 }],
+        ),
         Golden::of("Approval", vec![Approval { payouts: vec![1, 300], by: user_id(), at: AT }]),
     ]
 }

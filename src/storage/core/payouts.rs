@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 
 use super::tables::{OPEN_PAYOUTS, PAYOUT_ADDRESSES, PAYOUT_IDS, PAYOUTS, SCHEDULED, TXIDS};
-use super::{audit, ledger, node_events, nodes, tables::Index64};
+use super::{audit, batches, ledger, node_events, nodes, tables::Index64};
 use crate::crypto::Entropy;
 use crate::domain::address::AddressRecord;
 use crate::domain::audit::{Act, Draft};
@@ -101,6 +101,9 @@ pub fn step(tx: &mut WriteTx<'_>, before: Option<&Payout>, payout: &Payout, entr
         tx.put(OPEN_PAYOUTS, &open_key, &index)?;
     } else {
         tx.delete(OPEN_PAYOUTS, &open_key)?;
+        if before.is_some_and(Payout::is_open) {
+            batches::payout_ended(tx, payout, now)?;
+        }
     }
     Ok(())
 }
@@ -195,6 +198,11 @@ pub struct Filter {
     pub status: Option<Status>,
     pub settlement: Option<Settlement>,
     pub currency: Option<Currency>,
+    /// Planned at this time or later, and before that one.
+    pub from: Option<Timestamp>,
+    pub to: Option<Timestamp>,
+    /// Sequences, the last one excluded: those of a batch.
+    pub seqs: Option<(u64, u64)>,
     pub oldest_first: bool,
 }
 
@@ -204,6 +212,8 @@ impl Filter {
             && self.status.is_none_or(|status| payout.status() == status)
             && self.settlement.is_none_or(|settlement| payout.book.settlement == settlement)
             && self.currency.is_none_or(|currency| payout.book.currency == currency)
+            && self.from.is_none_or(|from| payout.created_at >= from)
+            && self.to.is_none_or(|to| payout.created_at < to)
     }
 }
 
@@ -222,12 +232,31 @@ pub fn page(read: &impl Read, filter: Filter, offset: usize, limit: usize) -> Re
         }
         ControlFlow::Continue(())
     };
+    let (first, end) = filter.seqs.unwrap_or((0, u64::MAX));
     if filter.oldest_first {
-        read.for_each(PAYOUTS, .., visit)?
+        read.for_each(PAYOUTS, first..end, visit)?
     } else {
-        read.for_each_back(PAYOUTS, .., visit)?
+        read.for_each_back(PAYOUTS, first..end, visit)?
     }
     Ok((rows, total))
+}
+
+/// Those that fit among `looked_at` payouts from `start` to `last`, oldest first, and where the next piece starts.
+pub fn piece(read: &impl Read, filter: Filter, start: u64, last: u64, looked_at: u64) -> Result<(Vec<Payout>, Option<u64>), Fault> {
+    let (first, end) = filter.seqs.unwrap_or((0, u64::MAX));
+    let last = last.min(end.saturating_sub(1));
+    let (start, stop) = (start.max(first), start.max(first).saturating_add(looked_at));
+    let mut rows = Vec::new();
+    read.for_each(PAYOUTS, start..stop.min(last.saturating_add(1)), |_, payout| {
+        rows.extend(Some(payout).filter(|payout| filter.fits(payout)));
+        ControlFlow::Continue(())
+    })?;
+    Ok((rows, (stop <= last).then_some(stop)))
+}
+
+/// The sequence of the newest payout; 0 without any.
+pub fn last_seq(read: &impl Read) -> Result<u64, Fault> {
+    Ok(read.last(PAYOUTS)?.map_or(0, |(seq, _)| seq))
 }
 
 /// Sequences have no gaps, so the page of all is found without reading what lies before it.

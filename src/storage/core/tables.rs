@@ -4,6 +4,7 @@ use crate::domain::alert::Alert;
 use crate::domain::allocation::NamedAllocation;
 use crate::domain::api_token::ApiToken;
 use crate::domain::audit::Entry;
+use crate::domain::batch::Batch;
 use crate::domain::command::{Command, Order};
 use crate::domain::enrolment::EnrolmentToken;
 use crate::domain::enrolment_request::EnrolmentRequest;
@@ -17,6 +18,7 @@ use crate::domain::money_state::MoneyState;
 use crate::domain::node::Node;
 use crate::domain::node_event::NodeEvent;
 use crate::domain::payout::Payout;
+use crate::domain::payout_schedule::{PayoutSchedule, Run};
 use crate::domain::pool::{Membership, Pool};
 use crate::domain::session::{KnownNetworks, Session};
 use crate::domain::setup::SetupMark;
@@ -33,6 +35,7 @@ use super::ledger::{Accrued, Balance, BookSum, Latch};
 use super::meta::{Counters, StoreMeta};
 use super::money::{Approval, Skipped};
 use super::node_events::Silent;
+use super::outbox::{Outgoing, Webhooks};
 use super::payouts::SealedAddress;
 use super::settings::StoredSetting;
 use super::subject_keys::SubjectKey;
@@ -146,6 +149,23 @@ pub const UNKNOWN_TRANSFERS: Table<String, UnknownTransfer> = Table::new("unknow
 /// Digest of what was approved -> who approved it.
 pub const APPROVALS: Table<[u8; 32], Approval> = Table::new("approvals");
 
+/// By sequence, from 1.
+pub const BATCHES: Table<u64, Batch> = Table::new("payout_batches");
+/// Batch id -> sequence.
+pub const BATCH_IDS: Table<String, Index64> = Table::new("payout_batch_ids");
+/// Sequence of a batch's first payout -> its sequence.
+pub const BATCH_PAYOUTS: Table<u64, Index64> = Table::new("payouts_of_batches");
+/// Sequences of batches that wait for their time.
+pub const QUEUED_BATCHES: Table<u64, Index64> = Table::new("queued_batches");
+/// By schedule id.
+pub const SCHEDULES: Table<String, PayoutSchedule> = Table::new("payout_schedules");
+/// (schedule id, number from 1) -> what became of one of its last runs.
+pub const SCHEDULE_RUNS: Table<(String, [u8; 8]), Run> = Table::new("schedule_runs");
+/// By number -> what is to leave this machine.
+pub const OUTBOX: Table<u64, Outgoing> = Table::new("outbox");
+/// One row, "webhooks".
+pub const WEBHOOKS: Table<String, Webhooks> = Table::new("webhooks");
+
 /// Who asked for what under which `Idempotency-Key`, hashed -> how it ended.
 pub const IDEMPOTENCY_KEYS: Table<[u8; 32], Remembered> = Table::new("idempotency_keys");
 
@@ -203,6 +223,11 @@ record! {
     WalletRow = 1,
     UnknownTransfer = 1,
     Approval = 1,
+    Batch = 1,
+    PayoutSchedule = 1,
+    Run = 1,
+    Outgoing = 1,
+    Webhooks = 1,
 }
 
 /// Created with the file, or when a later release opens it, so that snapshots can open them all.
@@ -263,4 +288,12 @@ pub const ALL: &[&str] = &[
     CHECKPOINTS.name,
     CHECKPOINT_PAGES.name,
     LEDGER_LATCH.name,
+    BATCHES.name,
+    BATCH_IDS.name,
+    BATCH_PAYOUTS.name,
+    QUEUED_BATCHES.name,
+    SCHEDULES.name,
+    SCHEDULE_RUNS.name,
+    OUTBOX.name,
+    WEBHOOKS.name,
 ];

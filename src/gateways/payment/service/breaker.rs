@@ -47,11 +47,7 @@ pub struct Breaker {
 
 /// Whether the answer is one of a service that works. Not found is one, to a question.
 pub fn is_fine(method: Method, status: u16) -> bool {
-    match (method, status) {
-        (_, 200..=299) => true,
-        (Method::Get, 400 | 404 | 410 | 422) | (Method::Post, 400 | 409 | 422) => true,
-        _ => false,
-    }
+    matches!((method, status), (_, 200..=299) | (Method::Get, 400 | 404 | 410 | 422) | (Method::Post, 400 | 409 | 422))
 }
 
 impl Breaker {

@@ -87,6 +87,12 @@ impl TronGateway {
         TronGateway::over(setup, wallet, Some(signer), Arc::new(Link::new(transport, clock)))
     }
 
+    /// Looks at the chain for a wallet that somebody else pays from, and signs nothing.
+    pub fn watching(setup: &Setup, account: TronAddress, transport: Arc<dyn Transport>, clock: Clock) -> TronGateway {
+        let wallet = Wallet { account, key: account, permission_id: None };
+        TronGateway::over(setup, wallet, None, Arc::new(Link::new(transport, clock)))
+    }
+
     fn over(setup: &Setup, wallet: Wallet, signer: Option<Arc<dyn Signs>>, link: Arc<Link>) -> TronGateway {
         let Setup { network, contract, node_url, witness_urls, fee_cap_sun } = setup;
         // A node is no witness of itself.

@@ -1087,8 +1087,66 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Pay several nodes */
+        /**
+         * Pay several nodes
+         * @description All are planned and reserved together, or none: a refusal names everything that is wrong with every request. With `scheduled_at` nothing is reserved before that
+         *     moment, and who cannot be paid then is left out with a reason. Asking again with the same `batch_id` and content changes nothing and retries nothing.
+         */
         post: operations["post_nodes_payouts_batch"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/payouts/batches": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Batches of payouts, newest first */
+        get: operations["get_nodes_payouts_batches"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/payouts/batches/{batch_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A batch of payouts, its progress and its payouts */
+        get: operations["get_nodes_payouts_batches_batch_id"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/payouts/batches/{batch_id}/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel a batch of payouts
+         * @description What is not planned yet is called off. Of what is, every payout is cancelled that no transaction of can land any more; the others go on, and are listed.
+         */
+        post: operations["post_nodes_payouts_batches_batch_id_cancel"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1102,7 +1160,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** All payouts, newest first unless `order` says otherwise */
+        /**
+         * All payouts, newest first unless `order` says otherwise
+         * @description With `format=csv`, all that fit as a file, oldest first, whatever page is asked for; an answer that breaks off was not complete. Cells that a spreadsheet would take
+         *     for a formula begin with an apostrophe. The export is recorded.
+         */
         get: operations["get_nodes_payouts_history"];
         put?: never;
         post?: never;
@@ -1119,12 +1181,41 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** When nodes are paid */
+        /** When nodes are paid, the oldest schedule first */
         get: operations["get_nodes_payouts_schedule"];
         put?: never;
-        /** Schedule payouts */
+        /**
+         * Schedule payouts
+         * @description Nothing is reserved before it fires, and then every guard counts as it does for the automatic cycle, but for the threshold and the time between two payouts. What
+         *     was missed while nobody ran is made up for by one run.
+         */
         post: operations["post_nodes_payouts_schedule"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/payouts/schedule/{schedule_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A schedule and its last runs */
+        get: operations["get_nodes_payouts_schedule_schedule_id"];
+        /**
+         * Change a schedule
+         * @description The body is the whole schedule. Moments before the change never fire.
+         */
+        put: operations["put_nodes_payouts_schedule_schedule_id"];
+        post?: never;
+        /**
+         * Delete a schedule
+         * @description The batches that it made stay.
+         */
+        delete: operations["delete_nodes_payouts_schedule_schedule_id"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1810,6 +1901,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/outbox": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Messages that wait to leave */
+        get: operations["get_outbox"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/outbox/{number}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Take out a message that was given up */
+        delete: operations["delete_outbox_number"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/overview": {
         parameters: {
             query?: never;
@@ -1842,6 +1967,26 @@ export interface paths {
          * @description Exactly what the digest stands for, by an admin who asked for none of it. Where there is one admin, it waits 24 hours instead. Wants a session confirmed within the last 5 minutes.
          */
         post: operations["post_payouts_approvals"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/payouts/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Show what would be paid now
+         * @description By the same calculation as payouts are planned and signed by; nothing is changed. Amounts count what is earned and not posted yet.
+         */
+        post: operations["post_payouts_preview"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2541,6 +2686,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/webhooks/key/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make another key for webhooks
+         * @description Messages carry `X-Lucid-Signature: v1=` and the hex digits of HMAC-SHA-256, under the 32 bytes of this key, over `X-Lucid-Timestamp`, a dot and the body. The new
+         *     key signs from now on, also what is tried again. Wants a session confirmed within the last 5 minutes.
+         */
+        post: operations["post_webhooks_key_rotate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/health": {
         parameters: {
             query?: never;
@@ -2914,6 +3080,8 @@ export interface components {
             number: number;
             /** @description Why it failed, or what proves it dead. */
             reason?: string | null;
+            /** @description What a payment service calls it; null: it said nothing. */
+            reference?: string | null;
             /** @description First found in a block. */
             seen_at?: string | null;
             sent_at?: string | null;
@@ -2962,6 +3130,120 @@ export interface components {
             books: components["schemas"]["BookView"][];
             /** @description Why no payout goes out: the books did not add up, and nobody has checked them since (`POST /ledger/check`). */
             latched?: string | null;
+        };
+        /** @description What was taken. */
+        BatchAccepted: {
+            batch_id: string;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When all are final if no guard holds any back.
+             * @example 2026-09-21T14:13:20Z
+             */
+            estimated_completion: string;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
+            scheduled_at?: string | null;
+            /** @description `queued` until its moment, else `processing`: as it was when the batch was taken, also when it is asked for again. */
+            status: components["schemas"]["BatchStatus"];
+            /** @description Payouts asked for. */
+            total: number;
+        };
+        /** @description Sums of one currency, exact. */
+        BatchAmounts: {
+            cancelled: string;
+            completed: string;
+            currency: components["schemas"]["Currency"];
+            failed: string;
+            open: string;
+            total: string;
+        };
+        BatchCancelled: {
+            batch: components["schemas"]["BatchView"];
+            cancelled_payouts: string[];
+            kept_payouts: components["schemas"]["KeptPayout"][];
+        };
+        BatchDetail: components["schemas"]["BatchView"] & {
+            amounts: components["schemas"]["BatchAmounts"][];
+            /** @description Who was to be paid and is not. */
+            left_out_nodes: components["schemas"]["LeftOutView"][];
+            pagination: components["schemas"]["Pagination"];
+            /** @description A page of its payouts, in the order in which they were asked for. */
+            payouts: components["schemas"]["PayoutView"][];
+        };
+        BatchList: {
+            batches: components["schemas"]["BatchView"][];
+            pagination: components["schemas"]["Pagination"];
+        };
+        BatchPayoutRequest: {
+            /**
+             * @description Names the batch: the same again with the same content is answered alike and done once. Absent: one is made.
+             * @example batch_2026-11
+             */
+            batch_id?: string | null;
+            /**
+             * Format: uri
+             * @description Told once when the batch has ended, signed; http or https.
+             * @example https://example.org/hooks/payouts
+             */
+            notification_url?: string | null;
+            payout_requests: components["schemas"]["PayoutRequest"][];
+            /** @default normal */
+            priority?: components["schemas"]["PayoutPriority"] | null;
+            /**
+             * Format: date-time
+             * @description When it is planned and reserved; within 366 days. Absent: now.
+             * @example 2026-09-21T14:13:20Z
+             */
+            scheduled_at?: string | null;
+        };
+        /** @enum {string} */
+        BatchStatus: "queued" | "processing" | "completed" | "completed_with_failures" | "cancelled";
+        /** @description A batch, in numbers. */
+        BatchView: {
+            batch_id: string;
+            /** Format: uint32 */
+            cancelled: number;
+            /** Format: uint32 */
+            completed: number;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
+            created_at: string;
+            created_by: components["schemas"]["Doer"];
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
+            ended_at?: string | null;
+            /** Format: uint32 */
+            failed: number;
+            /** @description Asked for, and not planned. */
+            left_out: number;
+            /** @description Scheme, host and port of the URL that is told of its end. */
+            notifies?: string | null;
+            /** @description Of those, the ones that have not ended. */
+            open: number;
+            priority: components["schemas"]["PayoutPriority"];
+            /** @description The schedule that made it. */
+            schedule_id?: string | null;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
+            scheduled_at?: string | null;
+            /** @description `simulated`: no money moves. */
+            settlement: components["schemas"]["Settlement"];
+            status: components["schemas"]["BatchStatus"];
+            /** @description Payouts that it has, or is to have. */
+            total: number;
         };
         Begun: {
             begun: boolean;
@@ -3234,7 +3516,7 @@ export interface components {
             choice: components["schemas"]["PayoutChoice"];
             /** @description With `state_unpaid`: how you know that the service did not pay it and never will. Kept with the payout. */
             statement?: string | null;
-            /** @description With `accept_paid`: the transaction that paid it, 64 hex digits. */
+            /** @description With `accept_paid`: the transaction that paid it, 64 hex digits; of a payment service also its own id of the payout. */
             transaction_hash?: string | null;
         };
         /** @enum {string} */
@@ -3744,6 +4026,12 @@ export interface components {
             /** @description Base64, 16 bytes. */
             salt: string;
         };
+        /** @description A payout that goes on. */
+        KeptPayout: {
+            payout_id: string;
+            /** @description Why it was not cancelled. */
+            reason: string;
+        };
         /** @description What is kept on paper or in a safe. */
         Kit: {
             /** @description RFC 3339, UTC. */
@@ -3869,6 +4157,17 @@ export interface components {
             postings: number;
             /** @description What does not add up; null when everything does. */
             wrong?: string | null;
+        };
+        /** @description Who was to be paid and is not. */
+        LeftOutView: {
+            node_id: string;
+            /** @description The reason in words. */
+            text: string;
+            /**
+             * @description Stable name of the reason.
+             * @example no_address
+             */
+            why: string;
         };
         /** @description The licences of what the binary is made of. */
         Licences: {
@@ -4687,6 +4986,59 @@ export interface components {
             /** Format: uint32 */
             warning: number;
         };
+        Outbox: {
+            /**
+             * Format: uint64
+             * @description Messages that wait, those that were given up apart.
+             */
+            depth: number;
+            /**
+             * Format: uint64
+             * @description Messages that made room for newer ones before they were delivered.
+             */
+            dropped: number;
+            /** Format: uint64 */
+            given_up: number;
+            /**
+             * Format: date-time
+             * @description Since when messages are signed with the present key; null: nobody has asked for one yet.
+             */
+            key_made_at?: string | null;
+            /** @description Oldest first. */
+            messages: components["schemas"]["OutboxMessage"][];
+            /**
+             * Format: date-time
+             * @description When the oldest one that waits was made.
+             */
+            oldest_at?: string | null;
+            pagination: components["schemas"]["Pagination"];
+        };
+        /** @description A message on its way, or given up. */
+        OutboxMessage: {
+            /** Format: date-time */
+            created_at: string;
+            /** @description `X-Lucid-Delivery`, the same in every try. */
+            delivery_id: string;
+            /** @description Scheme, host and port; the rest of the URL may be a secret. */
+            destination: string;
+            /** @example payout_batch.ended */
+            event: string;
+            /**
+             * Format: date-time
+             * @description After three days of failures.
+             */
+            given_up_at?: string | null;
+            last_error?: string | null;
+            /**
+             * Format: date-time
+             * @description Not before; null when it was given up.
+             */
+            next_try_at?: string | null;
+            /** Format: uint64 */
+            number: number;
+            /** Format: uint32 */
+            tries: number;
+        };
         /** @enum {string} */
         OverlayMetric: "cpu" | "memory" | "disk" | "network_in" | "network_out" | "temperature";
         /**
@@ -4757,13 +5109,14 @@ export interface components {
             can_cancel: boolean;
             /** @description What a person may choose now. */
             choices: components["schemas"]["PayoutChoice"][];
-            priority: components["schemas"]["PayoutPriority"];
             review?: components["schemas"]["ReviewView"] | null;
             source: components["schemas"]["SourceName"];
             /** @description In the order in which it happened. */
             timeline: components["schemas"]["Moment"][];
             waiting?: components["schemas"]["WaitingView"] | null;
         };
+        /** @enum {string} */
+        PayoutExportFormat: "json" | "csv";
         PayoutList: {
             pagination: components["schemas"]["Pagination"];
             payouts: components["schemas"]["PayoutView"][];
@@ -4773,11 +5126,98 @@ export interface components {
          * @enum {string}
          */
         PayoutPriority: "low" | "normal" | "high" | "urgent";
+        PayoutRequest: {
+            /**
+             * Format: decimal
+             * @description Number or text, read exactly: from 0.000001 to 1,000,000, with at most 6 decimal places for USDT and 8 for LUCID.
+             * @example 12.5
+             */
+            amount: string;
+            /** @default USDT */
+            currency?: components["schemas"]["Currency"] | null;
+            /** @example node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f */
+            node_id: string;
+            /** @default normal */
+            priority?: components["schemas"]["PayoutPriority"] | null;
+            /**
+             * Format: date-time
+             * @description A batch has one moment: absent, or the same as the batch's.
+             * @example 2026-09-21T14:13:20Z
+             */
+            scheduled_at?: string | null;
+            /**
+             * @description Must be the one that is registered for the node. Absent: that one.
+             * @example TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3
+             */
+            wallet_address?: string | null;
+        };
         /**
          * @description Stable name of what is unclear.
          * @enum {string}
          */
         PayoutReviewKind: "held" | "all_died" | "ambiguous" | "would_fail" | "not_proven_dead" | "conflict";
+        PayoutScheduleList: {
+            pagination: components["schemas"]["Pagination"];
+            schedules: components["schemas"]["PayoutScheduleView"][];
+        };
+        PayoutScheduleRequest: {
+            /**
+             * Format: date-time
+             * @description Once, at this time. This or `cron`.
+             * @example 2026-09-21T14:13:20Z
+             */
+            at?: string | null;
+            /**
+             * @description Minute, hour, day of the month, month, day of the week, as in crontab. A time that the clocks leave out is the next one that they show, one that they show twice
+             *     counts once.
+             * @example 0 6 1 * *
+             */
+            cron?: string | null;
+            /** @default true */
+            enabled?: boolean | null;
+            /**
+             * Format: decimal
+             * @description Smallest balance that is paid, in USDT; not with `listed`. Absent: the threshold of the settings.
+             * @example 10
+             */
+            min_amount?: string | null;
+            /** @example Every first of the month */
+            name: string;
+            payout_requests?: components["schemas"]["PayoutRequest"][] | null;
+            pool_id?: string | null;
+            /** @default normal */
+            priority?: components["schemas"]["PayoutPriority"] | null;
+            /**
+             * @description On whose clocks, by its IANA name; with `cron` only.
+             * @default UTC
+             * @example Europe/Zurich
+             */
+            timezone?: string | null;
+            what: components["schemas"]["ScheduledPayouts"];
+        };
+        PayoutScheduleView: {
+            /** Format: date-time */
+            at?: string | null;
+            /** @description Who made it or changed it last. */
+            changed_by: components["schemas"]["Doer"];
+            created_at: string;
+            cron?: string | null;
+            enabled: boolean;
+            /** @description Exact, in USDT. */
+            min_amount?: string | null;
+            name: string;
+            /** @description The next five, if it is enabled. */
+            next_runs: string[];
+            payout_requests?: components["schemas"]["PayoutWish"][] | null;
+            pool_id?: string | null;
+            priority: components["schemas"]["PayoutPriority"];
+            /** @description The last 20, newest first. */
+            runs: components["schemas"]["ScheduleRun"][];
+            schedule_id: string;
+            timezone?: string | null;
+            updated_at: string;
+            what: components["schemas"]["ScheduledPayouts"];
+        };
         /**
          * @default created_at
          * @enum {string}
@@ -4809,6 +5249,8 @@ export interface components {
             amount: string;
             /** Format: uint32 */
             attempts: number;
+            /** @description The batch that it is one of. */
+            batch_id?: string | null;
             /**
              * Format: date-time
              * @example 2026-09-21T14:13:20Z
@@ -4826,8 +5268,15 @@ export interface components {
             node_id: string;
             node_name: string;
             payout_id: string;
+            priority: components["schemas"]["PayoutPriority"];
             /** @description Why it waits for a person. */
             review_reason?: string | null;
+            /**
+             * Format: date-time
+             * @description When that batch was to be planned, where it was not at once.
+             * @example 2026-09-21T14:13:20Z
+             */
+            scheduled_at?: string | null;
             /** @description `simulated`: no money moves. */
             settlement: components["schemas"]["Settlement"];
             status: components["schemas"]["PayoutStatus"];
@@ -4839,6 +5288,14 @@ export interface components {
             updated_at: string;
             /** @description Viewers see its end only. */
             wallet_address: string;
+        };
+        /** @description A wish as it is shown. */
+        PayoutWish: {
+            /** @description Exact. */
+            amount: string;
+            currency: components["schemas"]["Currency"];
+            node_id: string;
+            priority: components["schemas"]["PayoutPriority"];
         };
         /** @description Everything that is kept of a person. */
         PersonExport: {
@@ -5154,6 +5611,79 @@ export interface components {
              */
             seq: number;
             settlement: components["schemas"]["Settlement"];
+        };
+        Preview: {
+            closed?: components["schemas"]["PreviewWait"] | null;
+            /** @description Smallest automatic payout: the threshold, or what today's fee is an allowed share of, in USDT. Null: the fee or what a TRX is worth is not known. */
+            effective_minimum?: string | null;
+            /**
+             * Format: date-time
+             * @description When the wallet was looked at for the fees.
+             */
+            fees_as_of?: string | null;
+            /** @description Of all of them together, beyond what is staked, in sun. Null: not known, or no fee. */
+            fees_sun?: string | null;
+            fees_usdt?: string | null;
+            payouts: components["schemas"]["PreviewPayout"][];
+            /** @description `simulated`: no money would move. */
+            settlement: components["schemas"]["Settlement"];
+            /** @description Who is not paid, and why. */
+            skipped: components["schemas"]["PreviewSkip"][];
+            totals: components["schemas"]["PreviewTotal"][];
+        };
+        PreviewPayout: {
+            /** @description Exact, as all amounts here. */
+            amount: string;
+            balance_after: string;
+            balance_before: string;
+            currency: components["schemas"]["Currency"];
+            /** @description What the network would take, in sun, to somebody who holds none of the token yet. Null: not known, or no fee. */
+            fee_sun?: string | null;
+            /** @description The same in USDT, rounded up. Null: what a TRX is worth is not known. */
+            fee_usdt?: string | null;
+            node_id: string;
+            node_name: string;
+            priority: components["schemas"]["PayoutPriority"];
+            /** @description What would hold it back once it is planned, after those before it. */
+            waits: components["schemas"]["PreviewWait"][];
+        };
+        PreviewRequest: {
+            /** @description Absent: whom the automatic cycle would pay now. */
+            payout_requests?: components["schemas"]["PayoutRequest"][] | null;
+        };
+        PreviewSkip: {
+            node_id: string;
+            node_name?: string | null;
+            /**
+             * Format: date-time
+             * @description Since when, where that was noted.
+             */
+            since?: string | null;
+            text: string;
+            /**
+             * @description Stable name of the reason.
+             * @example no_address
+             */
+            why: string;
+        };
+        PreviewTotal: {
+            amount: string;
+            currency: components["schemas"]["Currency"];
+            payouts: number;
+        };
+        /** @description A guard that would hold a payout back. */
+        PreviewWait: {
+            /**
+             * @description Stable name: of a guard, or of why nothing at all is signed.
+             * @example approval
+             */
+            guard: string;
+            text: string;
+            /**
+             * Format: date-time
+             * @description When it passes by time alone, where that is known.
+             */
+            until?: string | null;
         };
         /** @description The node in the epoch before. */
         PreviousScore: {
@@ -5492,6 +6022,38 @@ export interface components {
              */
             scanned: number;
         };
+        /** @description What became of one moment. */
+        ScheduleRun: {
+            /** @description Null: there was nobody to pay. */
+            batch_id?: string | null;
+            /**
+             * Format: date-time
+             * @description The moment it was for.
+             */
+            due_at: string;
+            /** Format: date-time */
+            fired_at: string;
+            /** @description The first 200 of them. */
+            left_out: components["schemas"]["LeftOutView"][];
+            /** Format: uint32 */
+            left_out_count: number;
+            /** @description Why nobody could be paid at all. */
+            note?: string | null;
+            /** Format: uint64 */
+            number: number;
+            /** Format: uint32 */
+            planned: number;
+            /**
+             * Format: date-time
+             * @description The first moment that it makes up for: earlier than `due_at` where several were missed.
+             */
+            since: string;
+        };
+        /**
+         * @description Whom a schedule pays.
+         * @enum {string}
+         */
+        ScheduledPayouts: "all_due" | "pool" | "listed";
         /**
          * @description What a caller may do: `noun:verb`.
          * @enum {string}
@@ -6147,6 +6709,12 @@ export interface components {
          * @enum {string}
          */
         Wanted: "running" | "stopped";
+        WebhookKey: {
+            /** @description 64 hex digits; shown now and never again. */
+            key: string;
+            /** Format: date-time */
+            made_at: string;
+        };
         /** @description What the node's supervisor last said. */
         Workload: {
             /** @description The agent's configuration names a workload. Without one the node's work is to answer. */
@@ -10875,17 +11443,55 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "batch_id": "batch_2026-11",
+                 *       "notification_url": "https://example.org/hooks/payouts",
+                 *       "payout_requests": [
+                 *         {
+                 *           "amount": "12.5",
+                 *           "currency": "USDT",
+                 *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                 *           "priority": "low",
+                 *           "scheduled_at": "2026-09-21T14:13:20Z",
+                 *           "wallet_address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3"
+                 *         }
+                 *       ],
+                 *       "priority": "low",
+                 *       "scheduled_at": "2026-09-21T14:13:20Z"
+                 *     }
+                 */
+                "application/json": components["schemas"]["BatchPayoutRequest"];
+            };
+        };
         responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "batch_id": "text",
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "estimated_completion": "2026-09-21T14:13:20Z",
+                     *       "scheduled_at": "2026-09-21T14:13:20Z",
+                     *       "status": "queued",
+                     *       "total": 1
+                     *     }
+                     */
+                    "application/json": components["schemas"]["BatchAccepted"];
+                };
+            };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
-            409: components["responses"]["Conflict"];
-            421: components["responses"]["WrongHost"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
+            408: components["responses"]["BodyTooSlow"];
+            /** @description another batch has this id (`BatchExists`) */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10893,6 +11499,276 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            /** @description `PayoutsRefused` with every field that cannot be met, `CurrencyNotPayable`, `ScheduledInThePast`, `ScheduledTooFar` or `TooManyQueuedBatches` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            /** @description the clock is not trusted (`ClockUntrusted`) */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_nodes_payouts_batches: {
+        parameters: {
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
+                status?: components["schemas"]["BatchStatus"];
+                /** @description Taken at this time or later. */
+                from?: string;
+                /** @description Taken before this time. */
+                to?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "batches": [
+                     *         {
+                     *           "batch_id": "text",
+                     *           "cancelled": 1,
+                     *           "completed": 1,
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "created_by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "ended_at": "2026-09-21T14:13:20Z",
+                     *           "failed": 1,
+                     *           "left_out": 1,
+                     *           "notifies": "text",
+                     *           "open": 1,
+                     *           "priority": "low",
+                     *           "schedule_id": "text",
+                     *           "scheduled_at": "2026-09-21T14:13:20Z",
+                     *           "settlement": "live",
+                     *           "status": "queued",
+                     *           "total": 1
+                     *         }
+                     *       ],
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["BatchList"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_nodes_payouts_batches_batch_id: {
+        parameters: {
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                batch_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "amounts": [
+                     *         {
+                     *           "cancelled": "text",
+                     *           "completed": "text",
+                     *           "currency": "USDT",
+                     *           "failed": "text",
+                     *           "open": "text",
+                     *           "total": "text"
+                     *         }
+                     *       ],
+                     *       "batch_id": "text",
+                     *       "cancelled": 1,
+                     *       "completed": 1,
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "created_by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "ended_at": "2026-09-21T14:13:20Z",
+                     *       "failed": 1,
+                     *       "left_out": 1,
+                     *       "left_out_nodes": [
+                     *         {
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "text": "text",
+                     *           "why": "no_address"
+                     *         }
+                     *       ],
+                     *       "notifies": "text",
+                     *       "open": 1,
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       },
+                     *       "payouts": [
+                     *         {
+                     *           "amount": "12.5",
+                     *           "attempts": 1,
+                     *           "batch_id": "text",
+                     *           "completed_at": "2026-09-21T14:13:20Z",
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "currency": "USDT",
+                     *           "error_message": "text",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "node_name": "attic-pi",
+                     *           "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "priority": "low",
+                     *           "review_reason": "text",
+                     *           "scheduled_at": "2026-09-21T14:13:20Z",
+                     *           "settlement": "live",
+                     *           "status": "pending",
+                     *           "transaction_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "updated_at": "2026-09-21T14:13:20Z",
+                     *           "wallet_address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3"
+                     *         }
+                     *       ],
+                     *       "priority": "low",
+                     *       "schedule_id": "text",
+                     *       "scheduled_at": "2026-09-21T14:13:20Z",
+                     *       "settlement": "live",
+                     *       "status": "queued",
+                     *       "total": 1
+                     *     }
+                     */
+                    "application/json": components["schemas"]["BatchDetail"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_nodes_payouts_batches_batch_id_cancel: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                batch_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "batch": {
+                     *         "batch_id": "text",
+                     *         "cancelled": 1,
+                     *         "completed": 1,
+                     *         "created_at": "2026-09-21T14:13:20Z",
+                     *         "created_by": {
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "name": "attic-pi"
+                     *         },
+                     *         "ended_at": "2026-09-21T14:13:20Z",
+                     *         "failed": 1,
+                     *         "left_out": 1,
+                     *         "notifies": "text",
+                     *         "open": 1,
+                     *         "priority": "low",
+                     *         "schedule_id": "text",
+                     *         "scheduled_at": "2026-09-21T14:13:20Z",
+                     *         "settlement": "live",
+                     *         "status": "queued",
+                     *         "total": 1
+                     *       },
+                     *       "cancelled_payouts": [
+                     *         "text"
+                     *       ],
+                     *       "kept_payouts": [
+                     *         {
+                     *           "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "reason": "text"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["BatchCancelled"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            /** @description it has ended (`BatchOver`) */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
         };
     };
@@ -10907,10 +11783,101 @@ export interface operations {
                 node_id?: string;
                 settlement?: components["schemas"]["Settlement"];
                 currency?: components["schemas"]["Currency"];
+                /** @description Planned at this time or later. */
+                from?: string;
+                /** @description Planned before this time. */
+                to?: string;
+                /** @description Payouts of this batch only; 404 when there is none of this id. */
+                batch_id?: string;
+                /** @description `json`, the default: a page. */
+                format?: components["schemas"]["PayoutExportFormat"];
                 /** @description When they were planned is the only order there is. */
                 sort?: components["schemas"]["PayoutSort"];
                 /** @description Descending unless it says otherwise. */
                 order?: components["schemas"]["ListOrder"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description a page, or a file */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       },
+                     *       "payouts": [
+                     *         {
+                     *           "amount": "12.5",
+                     *           "attempts": 1,
+                     *           "batch_id": "text",
+                     *           "completed_at": "2026-09-21T14:13:20Z",
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "currency": "USDT",
+                     *           "error_message": "text",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "node_name": "attic-pi",
+                     *           "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "priority": "low",
+                     *           "review_reason": "text",
+                     *           "scheduled_at": "2026-09-21T14:13:20Z",
+                     *           "settlement": "live",
+                     *           "status": "pending",
+                     *           "transaction_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "updated_at": "2026-09-21T14:13:20Z",
+                     *           "wallet_address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PayoutList"];
+                    "text/csv": string;
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            /** @description other exports are running */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_nodes_payouts_schedule: {
+        parameters: {
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
             };
             header?: never;
             path?: never;
@@ -10934,72 +11901,67 @@ export interface operations {
                      *         "pages": 1,
                      *         "total": 1
                      *       },
-                     *       "payouts": [
+                     *       "schedules": [
                      *         {
-                     *           "amount": "12.5",
-                     *           "attempts": 1,
-                     *           "completed_at": "2026-09-21T14:13:20Z",
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "changed_by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
                      *           "created_at": "2026-09-21T14:13:20Z",
-                     *           "currency": "USDT",
-                     *           "error_message": "text",
-                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *           "node_name": "attic-pi",
-                     *           "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *           "review_reason": "text",
-                     *           "settlement": "live",
-                     *           "status": "pending",
-                     *           "transaction_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "cron": "text",
+                     *           "enabled": false,
+                     *           "min_amount": "text",
+                     *           "name": "attic-pi",
+                     *           "next_runs": [
+                     *             "text"
+                     *           ],
+                     *           "payout_requests": [
+                     *             {
+                     *               "amount": "0.05",
+                     *               "currency": "USDT",
+                     *               "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *               "priority": "low"
+                     *             }
+                     *           ],
+                     *           "pool_id": "pool_default",
+                     *           "priority": "low",
+                     *           "runs": [
+                     *             {
+                     *               "batch_id": "text",
+                     *               "due_at": "2026-09-21T14:13:20Z",
+                     *               "fired_at": "2026-09-21T14:13:20Z",
+                     *               "left_out": [
+                     *                 {
+                     *                   "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *                   "text": "text",
+                     *                   "why": "no_address"
+                     *                 }
+                     *               ],
+                     *               "left_out_count": 1,
+                     *               "note": "text",
+                     *               "number": 1,
+                     *               "planned": 1,
+                     *               "since": "2026-09-21T14:13:20Z"
+                     *             }
+                     *           ],
+                     *           "schedule_id": "text",
+                     *           "timezone": "text",
                      *           "updated_at": "2026-09-21T14:13:20Z",
-                     *           "wallet_address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3"
+                     *           "what": "all_due"
                      *         }
                      *       ]
                      *     }
                      */
-                    "application/json": components["schemas"]["PayoutList"];
+                    "application/json": components["schemas"]["PayoutScheduleList"];
                 };
             };
-            400: components["responses"]["Malformed"];
-            401: components["responses"]["NotSignedIn"];
-            403: components["responses"]["Forbidden"];
-            /** @description Not Found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            421: components["responses"]["WrongHost"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["Internal"];
-            503: components["responses"]["Unavailable"];
-        };
-    };
-    get_nodes_payouts_schedule: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
             503: components["responses"]["Unavailable"];
         };
     };
@@ -11010,17 +11972,99 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "at": "2026-09-21T14:13:20Z",
+                 *       "cron": "0 6 1 * *",
+                 *       "enabled": true,
+                 *       "min_amount": "10",
+                 *       "name": "Every first of the month",
+                 *       "payout_requests": [
+                 *         {
+                 *           "amount": "12.5",
+                 *           "currency": "USDT",
+                 *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                 *           "priority": "low",
+                 *           "scheduled_at": "2026-09-21T14:13:20Z",
+                 *           "wallet_address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3"
+                 *         }
+                 *       ],
+                 *       "pool_id": "pool_default",
+                 *       "priority": "low",
+                 *       "timezone": "Europe/Zurich",
+                 *       "what": "all_due"
+                 *     }
+                 */
+                "application/json": components["schemas"]["PayoutScheduleRequest"];
+            };
+        };
         responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "at": "2026-09-21T14:13:20Z",
+                     *       "changed_by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "cron": "text",
+                     *       "enabled": false,
+                     *       "min_amount": "text",
+                     *       "name": "attic-pi",
+                     *       "next_runs": [
+                     *         "text"
+                     *       ],
+                     *       "payout_requests": [
+                     *         {
+                     *           "amount": "0.05",
+                     *           "currency": "USDT",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "priority": "low"
+                     *         }
+                     *       ],
+                     *       "pool_id": "pool_default",
+                     *       "priority": "low",
+                     *       "runs": [
+                     *         {
+                     *           "batch_id": "text",
+                     *           "due_at": "2026-09-21T14:13:20Z",
+                     *           "fired_at": "2026-09-21T14:13:20Z",
+                     *           "left_out": [
+                     *             {
+                     *               "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *               "text": "text",
+                     *               "why": "no_address"
+                     *             }
+                     *           ],
+                     *           "left_out_count": 1,
+                     *           "note": "text",
+                     *           "number": 1,
+                     *           "planned": 1,
+                     *           "since": "2026-09-21T14:13:20Z"
+                     *         }
+                     *       ],
+                     *       "schedule_id": "text",
+                     *       "timezone": "text",
+                     *       "updated_at": "2026-09-21T14:13:20Z",
+                     *       "what": "all_due"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PayoutScheduleView"];
+                };
+            };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
-            409: components["responses"]["Conflict"];
-            421: components["responses"]["WrongHost"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
+            /** @description no pool has this id (`PoolNotFound`) */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -11028,6 +12072,259 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            /** @description `PayoutsRefused` with every field that cannot be met, `CurrencyNotPayable`, `ScheduledInThePast`, `PoolNotFound` or `TooManySchedules` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_nodes_payouts_schedule_schedule_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                schedule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "at": "2026-09-21T14:13:20Z",
+                     *       "changed_by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "cron": "text",
+                     *       "enabled": false,
+                     *       "min_amount": "text",
+                     *       "name": "attic-pi",
+                     *       "next_runs": [
+                     *         "text"
+                     *       ],
+                     *       "payout_requests": [
+                     *         {
+                     *           "amount": "0.05",
+                     *           "currency": "USDT",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "priority": "low"
+                     *         }
+                     *       ],
+                     *       "pool_id": "pool_default",
+                     *       "priority": "low",
+                     *       "runs": [
+                     *         {
+                     *           "batch_id": "text",
+                     *           "due_at": "2026-09-21T14:13:20Z",
+                     *           "fired_at": "2026-09-21T14:13:20Z",
+                     *           "left_out": [
+                     *             {
+                     *               "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *               "text": "text",
+                     *               "why": "no_address"
+                     *             }
+                     *           ],
+                     *           "left_out_count": 1,
+                     *           "note": "text",
+                     *           "number": 1,
+                     *           "planned": 1,
+                     *           "since": "2026-09-21T14:13:20Z"
+                     *         }
+                     *       ],
+                     *       "schedule_id": "text",
+                     *       "timezone": "text",
+                     *       "updated_at": "2026-09-21T14:13:20Z",
+                     *       "what": "all_due"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PayoutScheduleView"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    put_nodes_payouts_schedule_schedule_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                schedule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "at": "2026-09-21T14:13:20Z",
+                 *       "cron": "0 6 1 * *",
+                 *       "enabled": true,
+                 *       "min_amount": "10",
+                 *       "name": "Every first of the month",
+                 *       "payout_requests": [
+                 *         {
+                 *           "amount": "12.5",
+                 *           "currency": "USDT",
+                 *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                 *           "priority": "low",
+                 *           "scheduled_at": "2026-09-21T14:13:20Z",
+                 *           "wallet_address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3"
+                 *         }
+                 *       ],
+                 *       "pool_id": "pool_default",
+                 *       "priority": "low",
+                 *       "timezone": "Europe/Zurich",
+                 *       "what": "all_due"
+                 *     }
+                 */
+                "application/json": components["schemas"]["PayoutScheduleRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "at": "2026-09-21T14:13:20Z",
+                     *       "changed_by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "created_at": "2026-09-21T14:13:20Z",
+                     *       "cron": "text",
+                     *       "enabled": false,
+                     *       "min_amount": "text",
+                     *       "name": "attic-pi",
+                     *       "next_runs": [
+                     *         "text"
+                     *       ],
+                     *       "payout_requests": [
+                     *         {
+                     *           "amount": "0.05",
+                     *           "currency": "USDT",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "priority": "low"
+                     *         }
+                     *       ],
+                     *       "pool_id": "pool_default",
+                     *       "priority": "low",
+                     *       "runs": [
+                     *         {
+                     *           "batch_id": "text",
+                     *           "due_at": "2026-09-21T14:13:20Z",
+                     *           "fired_at": "2026-09-21T14:13:20Z",
+                     *           "left_out": [
+                     *             {
+                     *               "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *               "text": "text",
+                     *               "why": "no_address"
+                     *             }
+                     *           ],
+                     *           "left_out_count": 1,
+                     *           "note": "text",
+                     *           "number": 1,
+                     *           "planned": 1,
+                     *           "since": "2026-09-21T14:13:20Z"
+                     *         }
+                     *       ],
+                     *       "schedule_id": "text",
+                     *       "timezone": "text",
+                     *       "updated_at": "2026-09-21T14:13:20Z",
+                     *       "what": "all_due"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PayoutScheduleView"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
+            /** @description somebody else changed it, or it fired, meanwhile (`ScheduleMoved`) */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            /** @description as when it is made */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    delete_nodes_payouts_schedule_schedule_id: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                schedule_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
         };
     };
@@ -11063,6 +12360,7 @@ export interface operations {
                      *           "network_name": "text",
                      *           "number": 1,
                      *           "reason": "text",
+                     *           "reference": "text",
                      *           "seen_at": "2026-09-21T14:13:20Z",
                      *           "sent_at": "2026-09-21T14:13:20Z",
                      *           "signed_at": "2026-09-21T14:13:20Z",
@@ -11071,6 +12369,7 @@ export interface operations {
                      *           "wallet": "text"
                      *         }
                      *       ],
+                     *       "batch_id": "text",
                      *       "can_cancel": false,
                      *       "choices": [
                      *         "check_again"
@@ -11104,6 +12403,7 @@ export interface operations {
                      *         "statements_needed": 1
                      *       },
                      *       "review_reason": "text",
+                     *       "scheduled_at": "2026-09-21T14:13:20Z",
                      *       "settlement": "live",
                      *       "source": "automatic",
                      *       "status": "pending",
@@ -11180,6 +12480,7 @@ export interface operations {
                      *           "network_name": "text",
                      *           "number": 1,
                      *           "reason": "text",
+                     *           "reference": "text",
                      *           "seen_at": "2026-09-21T14:13:20Z",
                      *           "sent_at": "2026-09-21T14:13:20Z",
                      *           "signed_at": "2026-09-21T14:13:20Z",
@@ -11188,6 +12489,7 @@ export interface operations {
                      *           "wallet": "text"
                      *         }
                      *       ],
+                     *       "batch_id": "text",
                      *       "can_cancel": false,
                      *       "choices": [
                      *         "check_again"
@@ -11221,6 +12523,7 @@ export interface operations {
                      *         "statements_needed": 1
                      *       },
                      *       "review_reason": "text",
+                     *       "scheduled_at": "2026-09-21T14:13:20Z",
                      *       "settlement": "live",
                      *       "source": "automatic",
                      *       "status": "pending",
@@ -11308,6 +12611,7 @@ export interface operations {
                      *           "network_name": "text",
                      *           "number": 1,
                      *           "reason": "text",
+                     *           "reference": "text",
                      *           "seen_at": "2026-09-21T14:13:20Z",
                      *           "sent_at": "2026-09-21T14:13:20Z",
                      *           "signed_at": "2026-09-21T14:13:20Z",
@@ -11316,6 +12620,7 @@ export interface operations {
                      *           "wallet": "text"
                      *         }
                      *       ],
+                     *       "batch_id": "text",
                      *       "can_cancel": false,
                      *       "choices": [
                      *         "check_again"
@@ -11349,6 +12654,7 @@ export interface operations {
                      *         "statements_needed": 1
                      *       },
                      *       "review_reason": "text",
+                     *       "scheduled_at": "2026-09-21T14:13:20Z",
                      *       "settlement": "live",
                      *       "source": "automatic",
                      *       "status": "pending",
@@ -13812,6 +15118,7 @@ export interface operations {
                      *         {
                      *           "amount": "12.5",
                      *           "attempts": 1,
+                     *           "batch_id": "text",
                      *           "completed_at": "2026-09-21T14:13:20Z",
                      *           "created_at": "2026-09-21T14:13:20Z",
                      *           "currency": "USDT",
@@ -13819,7 +15126,9 @@ export interface operations {
                      *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
                      *           "node_name": "attic-pi",
                      *           "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "priority": "low",
                      *           "review_reason": "text",
+                     *           "scheduled_at": "2026-09-21T14:13:20Z",
                      *           "settlement": "live",
                      *           "status": "pending",
                      *           "transaction_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
@@ -15085,6 +16394,104 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    get_outbox: {
+        parameters: {
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "depth": 1,
+                     *       "dropped": 1,
+                     *       "given_up": 1,
+                     *       "key_made_at": "2026-09-21T14:13:20Z",
+                     *       "messages": [
+                     *         {
+                     *           "created_at": "2026-09-21T14:13:20Z",
+                     *           "delivery_id": "text",
+                     *           "destination": "text",
+                     *           "event": "payout_batch.ended",
+                     *           "given_up_at": "2026-09-21T14:13:20Z",
+                     *           "last_error": "text",
+                     *           "next_try_at": "2026-09-21T14:13:20Z",
+                     *           "number": 1,
+                     *           "tries": 1
+                     *         }
+                     *       ],
+                     *       "oldest_at": "2026-09-21T14:13:20Z",
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Outbox"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    delete_outbox_number: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                number: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            /** @description it is still being delivered (`DeliveryAlive`) */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     get_overview: {
         parameters: {
             query?: never;
@@ -15237,6 +16644,7 @@ export interface operations {
                      *         {
                      *           "amount": "12.5",
                      *           "attempts": 1,
+                     *           "batch_id": "text",
                      *           "completed_at": "2026-09-21T14:13:20Z",
                      *           "created_at": "2026-09-21T14:13:20Z",
                      *           "currency": "USDT",
@@ -15244,7 +16652,9 @@ export interface operations {
                      *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
                      *           "node_name": "attic-pi",
                      *           "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "priority": "low",
                      *           "review_reason": "text",
+                     *           "scheduled_at": "2026-09-21T14:13:20Z",
                      *           "settlement": "live",
                      *           "status": "pending",
                      *           "transaction_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
@@ -15302,6 +16712,7 @@ export interface operations {
                      *         {
                      *           "amount": "12.5",
                      *           "attempts": 1,
+                     *           "batch_id": "text",
                      *           "completed_at": "2026-09-21T14:13:20Z",
                      *           "created_at": "2026-09-21T14:13:20Z",
                      *           "currency": "USDT",
@@ -15309,7 +16720,9 @@ export interface operations {
                      *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
                      *           "node_name": "attic-pi",
                      *           "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "priority": "low",
                      *           "review_reason": "text",
+                     *           "scheduled_at": "2026-09-21T14:13:20Z",
                      *           "settlement": "live",
                      *           "status": "pending",
                      *           "transaction_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
@@ -15341,6 +16754,105 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_payouts_preview: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "payout_requests": [
+                 *         {
+                 *           "amount": "12.5",
+                 *           "currency": "USDT",
+                 *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                 *           "priority": "low",
+                 *           "scheduled_at": "2026-09-21T14:13:20Z",
+                 *           "wallet_address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3"
+                 *         }
+                 *       ]
+                 *     }
+                 */
+                "application/json": components["schemas"]["PreviewRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "closed": {
+                     *         "guard": "approval",
+                     *         "text": "text",
+                     *         "until": "2026-09-21T14:13:20Z"
+                     *       },
+                     *       "effective_minimum": "text",
+                     *       "fees_as_of": "2026-09-21T14:13:20Z",
+                     *       "fees_sun": "text",
+                     *       "fees_usdt": "text",
+                     *       "payouts": [
+                     *         {
+                     *           "amount": "0.05",
+                     *           "balance_after": "text",
+                     *           "balance_before": "text",
+                     *           "currency": "USDT",
+                     *           "fee_sun": "text",
+                     *           "fee_usdt": "text",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "node_name": "attic-pi",
+                     *           "priority": "low",
+                     *           "waits": [
+                     *             {
+                     *               "guard": "approval",
+                     *               "text": "text",
+                     *               "until": "2026-09-21T14:13:20Z"
+                     *             }
+                     *           ]
+                     *         }
+                     *       ],
+                     *       "settlement": "live",
+                     *       "skipped": [
+                     *         {
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "node_name": "attic-pi",
+                     *           "since": "2026-09-21T14:13:20Z",
+                     *           "text": "text",
+                     *           "why": "no_address"
+                     *         }
+                     *       ],
+                     *       "totals": [
+                     *         {
+                     *           "amount": "0.05",
+                     *           "currency": "USDT",
+                     *           "payouts": 1
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Preview"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
@@ -15414,6 +16926,7 @@ export interface operations {
                      *         {
                      *           "amount": "12.5",
                      *           "attempts": 1,
+                     *           "batch_id": "text",
                      *           "completed_at": "2026-09-21T14:13:20Z",
                      *           "created_at": "2026-09-21T14:13:20Z",
                      *           "currency": "USDT",
@@ -15421,7 +16934,9 @@ export interface operations {
                      *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
                      *           "node_name": "attic-pi",
                      *           "payout_id": "payout_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "priority": "low",
                      *           "review_reason": "text",
+                     *           "scheduled_at": "2026-09-21T14:13:20Z",
                      *           "settlement": "live",
                      *           "status": "pending",
                      *           "transaction_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
@@ -17929,6 +19444,40 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_webhooks_key_rotate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "key": "text",
+                     *       "made_at": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["WebhookKey"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];

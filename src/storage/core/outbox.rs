@@ -1,0 +1,239 @@
+//! What is to leave this machine, written in the transaction that caused it, and delivered by its own cycle. Bounded: a destination that is gone for days must not
+//! fill the card.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use serde::{Deserialize, Serialize};
+
+use super::tables::{OUTBOX, WEBHOOKS};
+use super::{audit, meta};
+use crate::crypto::SecretKey;
+use crate::domain::audit::Draft;
+use crate::domain::refusal::Refusal;
+use crate::domain::time::{Now, Timestamp};
+use crate::domain::webhook::{Delivery, Target};
+use crate::storage::Secrets;
+use crate::storage::fault::{Fault, TxError};
+use crate::storage::table::{Read, WriteTx};
+
+/// Rows, those that were given up included.
+pub const MAX_ROWS: u64 = 10_000;
+const ROW: &str = "webhooks";
+
+/// One thing that leaves. New kinds go to the end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outgoing {
+    Webhook(Delivery),
+}
+
+impl Outgoing {
+    pub fn delivery(&self) -> &Delivery {
+        match self {
+            Outgoing::Webhook(delivery) => delivery,
+        }
+    }
+}
+
+/// One row: what numbers deliveries, and what their key is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Webhooks {
+    /// The last number that was given.
+    pub last: u64,
+    /// Random; with it the key is derived from `secret.key`. Empty until somebody asks for the key: nobody could check a signature before.
+    pub salt: Vec<u8>,
+    pub key_made_at: Option<Timestamp>,
+    /// Rows that made room for newer ones without having been delivered.
+    pub dropped: u64,
+}
+
+pub fn webhooks(read: &impl Read) -> Result<Webhooks, Fault> {
+    Ok(read.get(WEBHOOKS, &ROW.to_owned())?.unwrap_or_default())
+}
+
+/// The key that deliveries are signed with now.
+pub fn key(read: &impl Read, secrets: &Secrets) -> Result<SecretKey, Fault> {
+    Ok(derived(secrets, &webhooks(read)?.salt))
+}
+
+fn derived(secrets: &Secrets, salt: &[u8]) -> SecretKey {
+    secrets.root().derive(&format!("webhooks/{}", crate::crypto::hex(salt)))
+}
+
+/// Makes another key out of `salt`, which is random; it signs from now on, retries of earlier messages too.
+pub fn rotate_key(tx: &mut WriteTx<'_>, secrets: &Secrets, salt: [u8; 32], draft: Draft, now: Now) -> Result<SecretKey, TxError> {
+    let row = Webhooks { salt: salt.to_vec(), key_made_at: Some(now.wall), ..webhooks(tx)? };
+    tx.put(WEBHOOKS, &ROW.to_owned(), &row)?;
+    audit::append(tx, draft)?;
+    Ok(derived(secrets, &row.salt))
+}
+
+/// Leaves a message in the outbox. When it is full, what was given up goes first, then the oldest: what happens here must not wait for somebody's server.
+pub fn tell(tx: &mut WriteTx<'_>, target: Target, event: &str, body: String, now: Now) -> Result<(), TxError> {
+    let mut row = webhooks(tx)?;
+    if tx.count(OUTBOX)? >= MAX_ROWS {
+        let (mut dead, mut oldest) = (None, None);
+        tx.for_each(OUTBOX, .., |number: u64, outgoing| {
+            oldest.get_or_insert(number);
+            if outgoing.delivery().dead_at.is_some() {
+                dead = Some(number);
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        })?;
+        if let Some(number) = dead.or(oldest) {
+            tx.delete(OUTBOX, &number)?;
+            row.dropped = row.dropped.saturating_add(u64::from(dead.is_none()));
+        }
+    }
+    row.last += 1;
+    let store = meta::store(tx)?.store_id;
+    let delivery = Delivery::new(&store, row.last, target, event, body, now.wall);
+    tx.put(OUTBOX, &row.last, &Outgoing::Webhook(delivery))?;
+    tx.put(WEBHOOKS, &ROW.to_owned(), &row)
+}
+
+/// The next message of each destination that may be sent now, oldest first: one that waits holds back those behind it.
+pub fn due(read: &impl Read, now: Timestamp, limit: usize) -> Result<Vec<(u64, Outgoing)>, Fault> {
+    let (mut seen, mut due) = (BTreeSet::new(), Vec::new());
+    read.for_each(OUTBOX, .., |number, outgoing: Outgoing| {
+        let delivery = outgoing.delivery();
+        let is_first = delivery.dead_at.is_none() && seen.insert(delivery.target.origin.clone());
+        if is_first && delivery.next_at <= now {
+            due.push((number, outgoing));
+        }
+        if due.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok(due)
+}
+
+/// It was taken: the row goes.
+pub fn delivered(tx: &mut WriteTx<'_>, number: u64) -> Result<(), TxError> {
+    tx.delete(OUTBOX, &number).map(drop)
+}
+
+/// It was not; the row as it becomes. One that is gone meanwhile stays gone.
+pub fn not_delivered(tx: &mut WriteTx<'_>, number: u64, after: &Outgoing) -> Result<(), TxError> {
+    if tx.get(OUTBOX, &number)?.is_some() { tx.put(OUTBOX, &number, after) } else { Ok(()) }
+}
+
+/// Oldest first, with the number of all.
+pub fn page(read: &impl Read, offset: usize, limit: usize) -> Result<(Vec<(u64, Outgoing)>, u64), Fault> {
+    let (mut rows, mut skipped) = (Vec::new(), 0);
+    read.for_each(OUTBOX, .., |number, outgoing| {
+        if skipped < offset {
+            skipped += 1;
+        } else {
+            rows.push((number, outgoing));
+        }
+        if rows.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    Ok((rows, read.count(OUTBOX)?))
+}
+
+/// What the whole outbox says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Given up.
+    pub dead: u64,
+    /// Making of the oldest one that waits.
+    pub oldest: Option<Timestamp>,
+}
+
+pub fn standing(read: &impl Read) -> Result<Standing, Fault> {
+    let mut standing = Standing::default();
+    read.for_each(OUTBOX, .., |_, outgoing: Outgoing| {
+        let delivery = outgoing.delivery();
+        if delivery.dead_at.is_some() {
+            standing.dead += 1;
+        } else {
+            standing.oldest.get_or_insert(delivery.made_at);
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(standing)
+}
+
+/// Takes out a message that was given up.
+pub fn discard(tx: &mut WriteTx<'_>, number: u64, draft: Draft) -> Result<(), TxError> {
+    let outgoing: Outgoing = tx.get(OUTBOX, &number)?.ok_or(Refusal::DeliveryNotFound)?;
+    if outgoing.delivery().dead_at.is_none() {
+        return Err(Refusal::DeliveryAlive.into());
+    }
+    tx.delete(OUTBOX, &number)?;
+    audit::append(tx, draft)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Fixture, act, at};
+    use super::*;
+
+    fn target(n: u32) -> Target {
+        Target { url: format!("https://h{n}.example/x"), origin: format!("https://h{n}.example") }
+    }
+
+    fn numbers(fixture: &Fixture, seconds: i64) -> Vec<u64> {
+        due(&fixture.store.read().unwrap(), at(seconds).wall, 10).unwrap().into_iter().map(|(number, _)| number).collect()
+    }
+
+    #[test]
+    fn each_destination_gets_its_messages_in_order() {
+        let fixture = Fixture::new();
+        for n in [1, 2, 1, 1] {
+            fixture.write(move |tx, _| tell(tx, target(n), "e", "{}".into(), at(0))).unwrap();
+        }
+        assert_eq!(numbers(&fixture, 0), [1, 2]);
+        let fail = |number: u64, seconds: i64| {
+            let row = fixture.store.read().unwrap().get(OUTBOX, &number).unwrap().unwrap();
+            let Outgoing::Webhook(delivery) = row;
+            let after = Outgoing::Webhook(delivery.failed("no", at(seconds).wall, 0));
+            fixture.write(move |tx, _| not_delivered(tx, number, &after)).unwrap();
+        };
+        fail(1, 0);
+        assert_eq!(numbers(&fixture, 0), [2], "what is behind the one that waits, waits");
+        assert_eq!(numbers(&fixture, 1), [1, 2]);
+        fixture.write(|tx, _| delivered(tx, 1)).unwrap();
+        assert_eq!(numbers(&fixture, 1), [2, 3]);
+        fail(3, 4 * 86_400);
+        assert_eq!(numbers(&fixture, 4 * 86_400), [2, 4], "what is given up holds nobody back");
+        let discard = |number| fixture.write(move |tx, _| discard(tx, number, act().draft("outbox.discard", "")));
+        assert_eq!(discard(4), Err(Refusal::DeliveryAlive));
+        assert_eq!((discard(3), discard(3)), (Ok(()), Err(Refusal::DeliveryNotFound)));
+        fixture.write(|tx, _| delivered(tx, 4)).unwrap();
+        fixture.write(|tx, _| tell(tx, target(1), "e", "{}".into(), at(0))).unwrap();
+        assert_eq!(numbers(&fixture, 0), [2, 5], "numbers are never given again");
+    }
+
+    #[test]
+    fn it_is_bounded_and_what_was_given_up_makes_room_first() {
+        let fixture = Fixture::new();
+        fixture
+            .write(|tx, _| {
+                (0..MAX_ROWS).try_for_each(|_| tell(tx, target(1), "e", "{}".into(), at(0)))?;
+                let Outgoing::Webhook(row) = tx.get(OUTBOX, &7)?.unwrap();
+                not_delivered(tx, 7, &Outgoing::Webhook(row.failed("no", at(4 * 86_400).wall, 0)))
+            })
+            .unwrap();
+        let state = || {
+            let read = fixture.store.read().unwrap();
+            let gone: Vec<u64> = (1..10).filter(|number| read.get(OUTBOX, number).unwrap().is_none()).collect();
+            (read.count(OUTBOX).unwrap(), gone, webhooks(&read).unwrap().dropped)
+        };
+        fixture.write(|tx, _| tell(tx, target(2), "e", "{}".into(), at(0))).unwrap();
+        assert_eq!(state(), (MAX_ROWS, vec![7], 0));
+        fixture.write(|tx, _| tell(tx, target(2), "e", "{}".into(), at(0))).unwrap();
+        assert_eq!(state(), (MAX_ROWS, vec![1, 7], 1));
+    }
+
+    #[test]
+    fn another_key_signs_after_a_rotation() {
+        let fixture = Fixture::new();
+        let current = || key(&fixture.store.read().unwrap(), &fixture.store.secrets).unwrap().0;
+        let first = current();
+        let secrets = fixture.store.secrets.clone();
+        let made = fixture.write(move |tx, _| rotate_key(tx, &secrets, [3; 32], act().draft("webhooks.rotate_key", ""), at(0))).unwrap();
+        assert_eq!(current(), made.0);
+        assert_ne!(current(), first);
+    }
+}
