@@ -1,7 +1,7 @@
 //! People who look after the payouts: they do what they are offered, and look at the chain before they say anything about it.
 
-use lucid::domain::payout::{Choice, Payout};
 use lucid::domain::money_state::RECONCILED_FOR_MS;
+use lucid::domain::payout::{Choice, Payout};
 use lucid::live::Job;
 use lucid::storage::core::money_actions::{self, BookTo, Decision};
 use lucid::storage::core::{money, nodes};
@@ -19,7 +19,8 @@ pub async fn look_after(world: &mut World) {
         let act = world.act();
         world.write(move |tx| money_actions::resume(tx, &act, "all is well").map(drop)).await.unwrap();
     }
-    if matches!(world.pays, Pays::Wallet(_)) {
+    let pin = world.app().context.gateways.current.pin();
+    if matches!(world.pays, Pays::Wallet(_)) && state.live.is_none_or(|live| live.wallet != pin.wallet) {
         world.go_live().await;
     }
     for payout in world.payouts() {

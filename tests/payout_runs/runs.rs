@@ -11,7 +11,7 @@ use super::auditor::{self, Found};
 use super::custody::{WALLETS, owner};
 use super::people;
 use super::trouble::{heal, strike};
-use super::world::{MINUTE_MS, NODES, Pays, Wrap, World, admin, template};
+use super::world::{MINUTE_MS, NODES, Pays, World, Wrap, admin, template};
 use crate::support::rig::lock;
 use crate::support::tron::random::Random;
 
@@ -66,7 +66,6 @@ pub struct Counted {
 struct Run {
     world: World,
     traits: Traits,
-
 }
 
 impl Run {
@@ -209,6 +208,7 @@ impl Run {
             world.witnesses = (0..3).filter(|node| *node != world.asked).take(1).collect();
         }
         world.crash().await;
+        let mut evidence = Vec::new();
         for round in 0..QUIET {
             counted.rounds += 1;
             // The second half of an hour is nearly over in which a node's next payout would be too soon.
@@ -216,14 +216,17 @@ impl Run {
             world.pass(ms, false);
             world.cycle(Job::Payouts, None).await;
             auditor::look(world)?;
-            if auditor::is_settled(world) {
+            if auditor::is_settled(world) && auditor::settle(world).is_ok() {
                 return Ok(());
             }
+            evidence.extend(world.payouts().into_iter().filter_map(|payout| payout.review).flat_map(|review| review.evidence).last());
             people::look_after(world).await;
         }
+        evidence.dedup();
         let open: Vec<_> = world.payouts().into_iter().filter(|payout| payout.is_open()).collect();
         let (waiting, alarms) = (world.app().context.money.all_waiting(), auditor::alarms(world));
-        Err(format!("not all is paid: {open:#?} {waiting:?} alarms: {alarms:?}"))
+        let books = auditor::settle(world);
+        Err(format!("not all is paid: {waiting:?} alarms: {alarms:?} books: {books:?} last evidence: {evidence:?} {open:?}"))
     }
 }
 
@@ -245,7 +248,7 @@ pub async fn run(seed: u64, from: &Path, place: PathBuf, wrap: Option<Wrap>, cou
         Ok(()) => run.quiet(counted).await,
         found => found,
     };
-    let told = told.and_then(|()| auditor::settle(&run.world));
+
     counted.runs += 1;
     counted.deaths += run.world.crashes;
     for payout in run.world.payouts() {

@@ -3,8 +3,8 @@
 use crate::support::rig::{Shared, lock};
 use crate::support::tron::block::VmResult;
 use crate::support::tron::chain::SLOT_MS;
-use crate::support::tron::random::Random;
 use crate::support::tron::node::Node;
+use crate::support::tron::random::Random;
 use crate::support::tron::{Address, Fault, Lie, Network, Replay, When};
 
 use super::world::{PEERS, payee};
@@ -90,7 +90,6 @@ fn lie(random: &mut Random, owner: Address) -> Lie {
         Lie::NoReceipt,
         Lie::Accepted,
         Lie::Value(amount),
-        Lie::Ahead(random.below(400)),
         Lie::Unlinked,
         Lie::EmptyBlocks,
         Lie::ShortHistory,
@@ -125,9 +124,9 @@ pub fn strike(random: &mut Random, shared: &Shared, liar: Option<usize>, owner: 
         12 => nodes[at].solid_stuck_at = Some(chain.solid()),
         13 => {
             let depth = random.below(30);
-            // Its branch may leave below what is final only where it may say what is not so.
-            let most = if liar == Some(at) { 30 } else { chain.head().number - chain.solid() };
-            nodes[at].fork_off(chain, depth.min(most));
+            nodes[at].fork_off(chain, depth.min(chain.head().number - chain.solid()));
+            // Few producers build on such a branch: nothing of it becomes final.
+            nodes[at].solid_stuck_at = Some(chain.solid());
         }
         14 => nodes[at].history = false,
         15 => match random.below(4) {

@@ -300,7 +300,8 @@ impl World {
     /// What is owed to the first `count` nodes, and a rate, so that fees can be weighed.
     pub async fn owe(&mut self, count: usize) {
         let (now, act) = (self.now(), self.act());
-        let indices: Vec<NodeIndex> = nodes::all(&self.store().read().unwrap()).unwrap().iter().map(|node| node.index).take(count).collect();
+        let indices: Vec<NodeIndex> =
+            nodes::all(&self.store().read().unwrap()).unwrap().iter().map(|node| node.index).take(count).collect();
         let mut owed = Vec::new();
         for (number, node) in indices.into_iter().enumerate() {
             let amount = Units(40_000_000 + i64::try_from(self.random.below(50_000_000)).unwrap());
@@ -319,9 +320,11 @@ impl World {
     }
 
     /// An admin lets money move from the wallet that is configured.
-    pub async fn go_live(&self) {
+    pub async fn go_live(&mut self) {
+        self.cycle(Job::Wallet, None).await;
+        let reading = self.app().context.money.wallet().map(|look| look.reading);
         let (act, pin) = (self.act(), self.app().context.gateways.current.pin());
-        let _ = self.write(move |tx| money_actions::go_live(tx, &act, admin(), &pin, Owed::Everything).map(drop)).await;
+        let _ = self.write(move |tx| money_actions::go_live(tx, &act, admin(), &pin, Owed::Everything, reading.as_ref()).map(drop)).await;
     }
 
     /// The node registers another address.

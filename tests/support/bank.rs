@@ -53,15 +53,8 @@ impl Bank {
     }
 
     pub fn of(wallet: &'static str, settlement: Settlement, balance: i64) -> Bank {
-        let inner = Inner {
-            balance,
-            block: 100,
-            transfers: Vec::new(),
-            hidden: Vec::new(),
-            fates: BTreeMap::new(),
-            offline: false,
-            sent: 0,
-        };
+        let inner =
+            Inner { balance, block: 100, transfers: Vec::new(), hidden: Vec::new(), fates: BTreeMap::new(), offline: false, sent: 0 };
         Bank { settlement, wallet, inner: Mutex::new(inner) }
     }
 
