@@ -176,8 +176,21 @@ pub fn book_transfer(tx: &mut WriteTx<'_>, act: &Act, settlement: Settlement, tx
     ledger::post(tx, entry.map_err(|why| Fault::Invariant(why.to_string()))?, act.now)?;
     row.booked_at = Some(act.now.wall);
     money::put_unknown(tx, &row)?;
+    if let Some(index) = index {
+        cancel_unsigned(tx, act, index, book)?;
+    }
     let whose = node.map_or_else(|| "unexplained".to_owned(), |node| node.id.to_string());
     audit::append(tx, act.draft("money.book_transfer", txid).because(format!("to {whose}")))
+}
+
+/// What was planned for a node before a transfer was booked to it may be what that transfer paid, by a store of which this one is an older copy: it is planned anew from
+/// what is left.
+fn cancel_unsigned(tx: &mut WriteTx<'_>, act: &Act, node: NodeIndex, book: Book) -> Result<(), TxError> {
+    let Some(payout) = payouts::unresolved(tx, node, book)?.filter(|payout| payout.live_attempt().is_none()) else { return Ok(()) };
+    let reason = "a transfer that nothing here planned was booked to its node";
+    let ended = payout.cancel(reason.into(), act.now).map_err(|why| Fault::Invariant(why.to_string()))?;
+    payouts::step(tx, Some(&payout), &ended.0, Some(ended.1), act.now)?;
+    audit::append(tx, act.draft("payout.cancel", payout.id.to_string()).because(reason))
 }
 
 /// Agrees to exactly the payouts whose digest this is.
