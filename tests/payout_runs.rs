@@ -5,5 +5,6 @@ mod auditor;
 mod custody;
 mod people;
 mod runs;
+mod sabotage;
 mod trouble;
 mod world;
