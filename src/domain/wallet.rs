@@ -126,8 +126,8 @@ impl WalletRow {
     }
 
     /// A wallet that this store has not seen before: what left it before is somebody else's.
-    pub fn begun(page_from: &WalletReading) -> WalletRow {
-        WalletRow { through_block: page_from.solid_block, through_at: page_from.solid_at, ..WalletRow::default() }
+    pub fn begun(reading: &WalletReading) -> WalletRow {
+        WalletRow { through_block: reading.solid_block, through_at: reading.solid_at, ..WalletRow::default() }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::domain::audit::{Actor, Draft};
 use crate::domain::money::{Currency, Units};
 use crate::domain::money_state::{Freeze, FreezeKind};
 use crate::domain::payout::Pin;
-use crate::domain::time::Now;
+use crate::domain::time::{Now, Timestamp};
 use crate::domain::wallet::{Outgoing, OutgoingPage, UNLISTED, UnknownTransfer, WalletRow};
 use crate::storage::core::{money, payouts};
 use crate::storage::fault::Fault;
@@ -44,7 +44,7 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
                 return Ok(());
             }
         };
-        let is_last = page.is_last;
+        let (is_last, through_at) = (page.is_last, page.through_at);
         if page.through_block < row.through_block || (!is_last && page.through_block == row.through_block) {
             context.money.unreconciled(Some("the node's chain is behind what was seen before".into()), now);
             return Ok(());
@@ -53,12 +53,28 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
             context.money.unreconciled(None, now);
             return Ok(());
         }
+        if is_last && let Some(why) = still_open(context, &row, through_at).await {
+            context.money.unreconciled(Some(why), now);
+            return Ok(());
+        }
         if is_last {
             context.money.reconciled(now);
             return Ok(());
         }
     }
     Ok(())
+}
+
+/// Why what is final does not tell yet what left: the signer has signed what this store does not know of, because it is an older copy or a death came before the
+/// commit. Such a transfer is known once it has landed, and harmless once it has expired.
+async fn still_open(context: &Context, row: &WalletRow, through_at: Timestamp) -> Option<String> {
+    match context.gateways.current.signed_until().await {
+        Ok(Some(signed)) if signed.timestamp_ms > row.last_timestamp_ms && through_at < signed.over_at => {
+            Some(format!("the signer has signed what is not known here; it may land until {}", signed.over_at))
+        }
+        Ok(_) => None,
+        Err(why) => Some(why.to_string()),
+    }
 }
 
 /// The wallet's row; of a wallet that is new here, from now on.

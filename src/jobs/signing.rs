@@ -9,7 +9,7 @@ use crate::domain::guard::{self, Facts, Spent};
 use crate::domain::ledger::Settlement;
 use crate::domain::money_state::{Closed, FreezeKind, MoneyState};
 use crate::domain::node::NodeType;
-use crate::domain::payout::{AttemptState, Landed, Payout, PayoutError, Pin, Source};
+use crate::domain::payout::{AttemptState, Landed, Payout, PayoutError, Pin, Prepared, ReviewKind, Source};
 use crate::domain::user::Role;
 use crate::gateways::payment::{NotPrepared, PaymentGateway, SendOutcome, Sending, Transfer, Unavailable, WAVE};
 use crate::live::Waiting;
@@ -208,6 +208,12 @@ async fn sign(context: &Context, wave: Vec<Payout>, waiting: &mut BTreeMap<u64, 
     let mut steps = Vec::new();
     for (payout, prepared) in ready.into_iter().zip(prepared) {
         match prepared {
+            Ok(prepared) if is_booked(context, &prepared)? => {
+                let (kind, reason) =
+                    (ReviewKind::Conflict, "its transfer has left the wallet already, and was booked as one that nothing here planned");
+                let evidence = vec![format!("transaction {}; cancel it, and what is owed is right", prepared.txid.unwrap_or_default())];
+                steps.push(Step::plain(&payout, payout.hold_for_review(kind, reason, evidence, now))?);
+            }
             Ok(prepared) => {
                 let current = addresses.get(&payout.seq).cloned().flatten();
                 steps.push(Step::plain(&payout, payout.sign(prepared, current.as_ref(), now))?);
@@ -228,6 +234,12 @@ async fn sign(context: &Context, wave: Vec<Payout>, waiting: &mut BTreeMap<u64, 
     };
     let taken = commit(context, steps, now, still).await?;
     Ok(taken.into_iter().filter(|payout| payout.live_attempt().is_some()).collect())
+}
+
+/// The signer remembered a transfer that an older copy of the store had forgotten, and somebody has booked it.
+fn is_booked(context: &Context, prepared: &Prepared) -> Result<bool, Fault> {
+    let Some(txid) = &prepared.txid else { return Ok(false) };
+    Ok(money::unknown(&context.store.read()?, txid)?.is_some())
 }
 
 enum Sent {

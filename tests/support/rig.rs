@@ -97,6 +97,11 @@ impl Signs for Vault {
     fn sign<'a>(&'a self, wallet: &'a Wallet, request: SignRequest) -> Boxed<'a, Result<Signed, ClientError>> {
         Box::pin(async move { judge(wallet, &request, self.answer(Request::Sign(Box::new(request.clone())))) })
     }
+
+    fn last_timestamp_ms(&self) -> Boxed<'_, Result<i64, ClientError>> {
+        let answer = self.answer(Request::Status);
+        Box::pin(async { if let Answer::Status(status) = answer { Ok(status.last_timestamp_ms) } else { Err(ClientError::Locked) } })
+    }
 }
 
 pub struct Rig {

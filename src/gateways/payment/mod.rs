@@ -138,6 +138,15 @@ pub enum Lookup {
     Unknown(String),
 }
 
+/// The newest transfer in a log of what was signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignedUntil {
+    /// Its timestamp, which no earlier one reaches.
+    pub timestamp_ms: i64,
+    /// When it can be in no block any more, by the network's time.
+    pub over_at: Timestamp,
+}
+
 /// The far side could not be asked, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unavailable(pub String);
@@ -203,6 +212,11 @@ pub trait PaymentGateway: fmt::Debug + Send + Sync {
 
     /// Balances and costs now; None: there is no wallet to look at.
     fn wallet(&self) -> Boxed<'_, Result<Option<WalletReading>, Unavailable>> {
+        Box::pin(ready(Ok(None)))
+    }
+
+    /// By when everything that was ever signed for the wallet has ended, by who keeps a log of that apart from the store; None: nobody keeps one, or nothing was signed.
+    fn signed_until(&self) -> Boxed<'_, Result<Option<SignedUntil>, Unavailable>> {
         Box::pin(ready(Ok(None)))
     }
 

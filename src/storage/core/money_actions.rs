@@ -15,7 +15,7 @@ use crate::domain::payout::{Choice, Claim, Payout, PayoutError, Pin, ReviewKind,
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::domain::user::Role;
-use crate::domain::wallet::{UNLISTED, WalletRow};
+use crate::domain::wallet::{UNLISTED, WalletReading, WalletRow};
 use crate::storage::core::money::Approval;
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, WriteTx};
@@ -112,8 +112,16 @@ pub fn earned_before(read: &impl Read, from: Timestamp) -> Result<BTreeMap<(Node
     Ok(owed)
 }
 
-/// From now on money moves out of this wallet. Every epoch that counts must be posted before.
-pub fn go_live(tx: &mut WriteTx<'_>, act: &Act, by: UserId, pin: &Pin, owed: Owed) -> Result<MoneyState, TxError> {
+/// From now on money moves out of this wallet, and what leaves it after `reading` has to be known here: also by an older copy of this store. Every epoch that counts
+/// must be posted before.
+pub fn go_live(
+    tx: &mut WriteTx<'_>,
+    act: &Act,
+    by: UserId,
+    pin: &Pin,
+    owed: Owed,
+    reading: Option<&WalletReading>,
+) -> Result<MoneyState, TxError> {
     let state = money::state(tx)?;
     if state.live.as_ref().is_some_and(|live| live.network == pin.network && live.wallet == pin.wallet) {
         return Err(rule("AlreadyLive", "this wallet has gone live before; correct what is owed by adjustments"));
@@ -128,6 +136,12 @@ pub fn go_live(tx: &mut WriteTx<'_>, act: &Act, by: UserId, pin: &Pin, owed: Owe
             Some(from)
         }
     };
+    if let Some(reading) = reading.filter(|reading| reading.network == pin.network && reading.address == pin.wallet) {
+        let row = money::wallet(tx, pin)?.unwrap_or_default();
+        if row.through_block == 0 {
+            money::put_wallet(tx, pin, &WalletRow { last_timestamp_ms: row.last_timestamp_ms, ..WalletRow::begun(reading) })?;
+        }
+    }
     let live = GoneLive { at: act.now.wall, by, network: pin.network.clone(), wallet: pin.wallet.clone(), owed_from };
     let remark = match owed_from {
         None => "everything accrued is owed".to_owned(),
@@ -168,8 +182,21 @@ pub fn book_transfer(tx: &mut WriteTx<'_>, act: &Act, settlement: Settlement, tx
     }
     row.booked_at = Some(act.now.wall);
     money::put_unknown(tx, &row)?;
+    if let Some(index) = index {
+        cancel_unsigned(tx, act, index, book)?;
+    }
     let whose = node.map_or_else(|| "unexplained".to_owned(), |node| node.id.to_string());
     audit::append(tx, act.draft("money.book_transfer", txid).because(format!("to {whose}")))
+}
+
+/// What was planned for a node before a transfer was booked to it may be what that transfer paid, by a store of which this one is an older copy: it is planned anew from
+/// what is left.
+fn cancel_unsigned(tx: &mut WriteTx<'_>, act: &Act, node: NodeIndex, book: Book) -> Result<(), TxError> {
+    let Some(payout) = payouts::unresolved(tx, node, book)?.filter(|payout| payout.live_attempt().is_none()) else { return Ok(()) };
+    let reason = "a transfer that nothing here planned was booked to its node";
+    let ended = payout.cancel(reason.into(), act.now).map_err(|why| Fault::Invariant(why.to_string()))?;
+    payouts::step(tx, Some(&payout), &ended.0, Some(ended.1), act.now)?;
+    audit::append(tx, act.draft("payout.cancel", payout.id.to_string()).because(reason))
 }
 
 /// Agrees to exactly the payouts whose digest this is.

@@ -7,10 +7,11 @@ use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::super::signer::{ClientError, SignRequest, Signed, SignerClient, Wallet};
-use super::super::{Boxed, Former, Lookup, NotPrepared, PaymentGateway, SendOutcome, Sending, Transfer, Unavailable};
+use super::super::{Boxed, Former, Lookup, NotPrepared, PaymentGateway, SendOutcome, Sending, SignedUntil, Transfer, Unavailable};
 use super::link::{Clock, Link};
 use super::network::Network;
 use super::node::Node;
+use super::prepare::{CLOCK_TOLERANCE_MS, LIFE_MS};
 use super::scan::Blocks;
 use super::transport::{Transport, base};
 use super::{SignedTransfer, Txid};
@@ -29,11 +30,18 @@ const MAX_UNDER_WAY: usize = 20_000;
 pub trait Signs: fmt::Debug + Send + Sync {
     /// The signed transaction of this very request; the implementation has checked that it is that.
     fn sign<'a>(&'a self, wallet: &'a Wallet, request: SignRequest) -> Boxed<'a, Result<Signed, ClientError>>;
+
+    /// The highest timestamp of anything that it signed; `i64::MIN` before the first.
+    fn last_timestamp_ms(&self) -> Boxed<'_, Result<i64, ClientError>>;
 }
 
 impl Signs for SignerClient {
     fn sign<'a>(&'a self, wallet: &'a Wallet, request: SignRequest) -> Boxed<'a, Result<Signed, ClientError>> {
         Box::pin(SignerClient::sign(self, wallet, request))
+    }
+
+    fn last_timestamp_ms(&self) -> Boxed<'_, Result<i64, ClientError>> {
+        Box::pin(async { Ok(self.status().await?.last_timestamp_ms) })
     }
 }
 
@@ -260,6 +268,16 @@ impl PaymentGateway for TronGateway {
 
     fn wallet(&self) -> Boxed<'_, Result<Option<WalletReading>, Unavailable>> {
         Box::pin(async { self.read_wallet().await.map(Some).map_err(|e| Unavailable(e.to_string())) })
+    }
+
+    fn signed_until(&self) -> Boxed<'_, Result<Option<SignedUntil>, Unavailable>> {
+        Box::pin(async {
+            let Some(signer) = &self.signer else { return Ok(None) };
+            let timestamp_ms = signer.last_timestamp_ms().await.map_err(|e| Unavailable(e.to_string()))?;
+            // A timestamp is of our clock when it was signed, which was near the network's; the expiry is counted from a final block, which is older.
+            let over_at = Timestamp(timestamp_ms.saturating_add(LIFE_MS + CLOCK_TOLERANCE_MS));
+            Ok((timestamp_ms > i64::MIN).then_some(SignedUntil { timestamp_ms, over_at }))
+        })
     }
 
     fn outgoing(&self, after_block: u64) -> Boxed<'_, Result<OutgoingPage, Unavailable>> {

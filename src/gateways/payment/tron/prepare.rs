@@ -16,11 +16,11 @@ use crate::domain::time::Timestamp;
 use crate::domain::wallet::TRANSFER_BANDWIDTH;
 
 /// How long the network may take a transfer, by its final head: about 200 blocks, so that a search through all of them stays cheap.
-const LIFE_MS: i64 = 600_000;
+pub(super) const LIFE_MS: i64 = 600_000;
 /// What of that must be left when it is signed.
 const MIN_LIFE_MS: i64 = 120_000;
 /// How far the network's newest block may be from our clock.
-const CLOCK_TOLERANCE_MS: i64 = 60_000;
+pub(super) const CLOCK_TOLERANCE_MS: i64 = 60_000;
 /// What a transfer may take beyond its simulation, in tenths.
 const FEE_MARGIN: (u64, u64) = (13, 10);
 /// Low bits of a timestamp that are random.

@@ -78,7 +78,12 @@ impl TronGateway {
         if found.through == after_block || found.through >= tail {
             let end = solid.number.min(found.through.saturating_add(SCAN_BLOCKS));
             for number in found.through.saturating_add(1)..=end {
-                self.take(&node.receipts(View::Solid, number).await?, &mut found)?;
+                let receipts = node.receipts(View::Solid, number).await?;
+                // Nodes that keep no history have receipts of nothing; hardly a block of the real chain is empty.
+                if receipts.is_empty() && node.block(View::Solid, number).await?.is_none_or(|block| !block.txids.is_empty()) {
+                    return Err(NodeError::Failed(format!("{} keeps no receipts of block {number}", node.url)));
+                }
+                self.take(&receipts, &mut found)?;
             }
             found.through = found.through.max(end);
         }

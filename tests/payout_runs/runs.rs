@@ -1,0 +1,310 @@
+//! The runs: each is a story that its seed tells, and ends when everything that was owed is paid or somebody is told why not.
+
+use std::path::{Path, PathBuf};
+
+use lucid::domain::payout::State;
+use lucid::domain::time::Timestamp;
+use lucid::live::Job;
+use lucid::storage::core::money_actions;
+
+use super::auditor::{self, Found};
+use super::custody::{WALLETS, owner};
+use super::people;
+use super::trouble::{heal, strike};
+use super::world::{MINUTE_MS, NODES, Pays, World, Wrap, admin, template};
+use crate::support::rig::lock;
+use crate::support::tron::random::Random;
+
+/// Rounds without trouble after which everything has ended.
+const QUIET: u64 = 60;
+
+/// What a run may contain.
+#[derive(Debug, Clone, Copy)]
+pub struct Traits {
+    pub rounds: u64,
+    pub nodes: usize,
+    pub liar: Option<usize>,
+    pub deaths_per_mille: u16,
+    pub trouble_per_mille: u16,
+    pub jumps: bool,
+    pub switches: bool,
+    pub restores: bool,
+    pub people: bool,
+}
+
+impl Traits {
+    fn of(random: &mut Random) -> Traits {
+        Traits {
+            rounds: 6 + random.below(10),
+            nodes: 1 + usize::try_from(random.below(NODES as u64)).unwrap(),
+            liar: random.chance(500).then(|| usize::try_from(random.below(3)).unwrap()),
+            deaths_per_mille: [0, 150, 400][usize::try_from(random.below(3)).unwrap()],
+            trouble_per_mille: 200 + random.below(700) as u16,
+            jumps: random.chance(200),
+            switches: random.chance(250),
+            restores: random.chance(200),
+            people: random.chance(400),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Counted {
+    pub runs: u64,
+    pub deaths: u64,
+    pub payouts: u64,
+    pub paid: u64,
+    pub attempts: u64,
+    pub reviews: u64,
+    pub restores: u64,
+    pub switches: u64,
+    pub jumps: u64,
+    pub frozen: u64,
+    pub rounds: u64,
+}
+
+struct Run {
+    world: World,
+    traits: Traits,
+}
+
+impl Run {
+    fn chance(&mut self, per_mille: u16) -> bool {
+        self.world.random.chance(per_mille)
+    }
+
+    fn below(&mut self, below: u64) -> u64 {
+        self.world.random.below(below)
+    }
+
+    async fn switch(&mut self, counted: &mut Counted) {
+        counted.switches += 1;
+        let world = &mut self.world;
+        match world.random.below(5) {
+            0 => world.pays = Pays::Nobody,
+            // An older copy does not know what another wallet paid since, and looks at the present one alone: a known gap.
+            1 if !self.traits.restores => world.pays = Pays::Wallet(usize::try_from(world.random.below(WALLETS as u64)).unwrap()),
+            _ => {
+                let asked = usize::try_from(world.random.below(3)).unwrap();
+                let others: Vec<usize> = (0..3).filter(|node| *node != asked).collect();
+                let count = usize::try_from(world.random.below(3)).unwrap();
+                (world.asked, world.witnesses) = (asked, others.into_iter().take(count).collect());
+            }
+        }
+        world.crash().await;
+        if world.random.chance(700) && world.now().trusted && world.pays != Pays::Nobody {
+            world.go_live().await;
+        }
+    }
+
+    async fn jump(&mut self, counted: &mut Counted) {
+        counted.jumps += 1;
+        let by = i64::try_from(self.below(4 * 3_600_000)).unwrap() - 2 * 3_600_000;
+        let world = &mut self.world;
+        let right = world.true_time();
+        match world.random.below(4) {
+            // Stepped while it runs: not trusted any more.
+            0 => world.driver.set_wall(right.plus_ms(by)),
+            // Wrong from a start on, and synchronised with who is wrong.
+            1 => {
+                world.driver.set_wall(right.plus_ms(by));
+                world.crash().await;
+            }
+            2 => {
+                world.driver.set_synchronised(false);
+                world.driver.set_wall(Timestamp(0));
+                world.crash().await;
+            }
+            _ => world.set_clock_right().await,
+        }
+    }
+
+    async fn restore(&mut self, counted: &mut Counted) {
+        let with_signers = self.chance(300);
+        if !self.world.restore(with_signers).await {
+            return;
+        }
+        counted.restores += 1;
+        if with_signers {
+            // Nobody knows any more what was signed: as the manual says, nothing is started before all of it has expired.
+            self.world.pass(14 * MINUTE_MS, false);
+        }
+    }
+
+    async fn event(&mut self, counted: &mut Counted) {
+        let traits = self.traits;
+        let pays = if let Pays::Wallet(number) = self.world.pays { number } else { 0 };
+        if self.chance(traits.trouble_per_mille) {
+            strike(&mut self.world.random, &self.world.network, traits.liar, owner(pays));
+        }
+        if traits.switches && self.chance(150) {
+            self.switch(counted).await;
+        }
+        if traits.jumps && self.chance(200) {
+            self.jump(counted).await;
+        }
+        if traits.restores && self.chance(200) {
+            self.world.back_up();
+        } else if traits.restores && self.chance(200) {
+            self.restore(counted).await;
+        }
+        if traits.people && self.chance(300) {
+            people::look_after(&mut self.world).await;
+        }
+        if traits.people && self.chance(60) {
+            let act = self.world.act();
+            let stops = self.chance(500);
+            let write = move |tx: &mut lucid::storage::table::WriteTx<'_>| match stops {
+                true => money_actions::stop(tx, &act, Some(admin()), "to be sure").map(drop),
+                false => money_actions::freeze(tx, &act, Some(admin()), "to be sure").map(drop),
+            };
+            self.world.write(write).await.unwrap();
+        }
+        if traits.people && self.chance(60) {
+            let count = self.world.owed.len() as u64;
+            let at = usize::try_from(self.below(count)).unwrap();
+            let node = *self.world.owed.keys().nth(at).unwrap();
+            self.world.change_address(node).await;
+        }
+        let mut health = lock(&self.world.vaults[pays].health);
+        health.away = self.world.random.chance(30);
+        health.dies_per_mille = traits.deaths_per_mille / 2;
+    }
+
+    async fn rounds(&mut self, counted: &mut Counted) -> Result<(), Found> {
+        for _ in 0..self.traits.rounds {
+            counted.rounds += 1;
+            self.event(counted).await;
+            let waits = self.chance(self.traits.deaths_per_mille);
+            let waits = if waits { Some(self.below(120)) } else { None };
+            let job = [Job::Payouts, Job::Payouts, Job::Tracking, Job::Wallet][usize::try_from(self.below(4)).unwrap()];
+            self.world.cycle(job, waits).await;
+            auditor::look(&self.world)?;
+            let ms = match self.below(8) {
+                0 | 1 => 3_000,
+                2 | 3 => 30_000,
+                4 | 5 => 90_000,
+                6 => 11 * MINUTE_MS,
+                _ => 22 * MINUTE_MS,
+            };
+            let blocks = self.chance(150);
+            self.world.pass(ms, blocks);
+        }
+        Ok(())
+    }
+
+    /// Everybody is honest; people do their work. Everything ends within so many rounds.
+    async fn quiet(&mut self, counted: &mut Counted) -> Result<(), Found> {
+        let world = &mut self.world;
+        heal(&world.network, &[owner(0), owner(1)]);
+        for vault in &world.vaults {
+            let mut health = lock(&vault.health);
+            (health.away, health.dies_per_mille) = (false, 0);
+        }
+        world.set_clock_right().await;
+        if world.pays == Pays::Nobody {
+            world.pays = Pays::Wallet(0);
+        }
+        if world.witnesses.is_empty() {
+            world.witnesses = (0..3).filter(|node| *node != world.asked).take(1).collect();
+        }
+        world.crash().await;
+        let mut evidence = Vec::new();
+        for round in 0..QUIET {
+            counted.rounds += 1;
+            // The second half of an hour is nearly over in which a node's next payout would be too soon.
+            let ms = if round % 3 == 2 { 31 * MINUTE_MS } else { 90_000 };
+            world.pass(ms, false);
+            world.cycle(Job::Payouts, None).await;
+            auditor::look(world)?;
+            if auditor::is_settled(world) && auditor::settle(world).is_ok() {
+                return Ok(());
+            }
+            evidence.extend(world.payouts().into_iter().filter_map(|payout| payout.review).flat_map(|review| review.evidence).last());
+            people::look_after(world).await;
+        }
+        evidence.dedup();
+        let open: Vec<_> = world.payouts().into_iter().filter(|payout| payout.is_open()).collect();
+        let (waiting, alarms) = (world.app().context.money.all_waiting(), auditor::alarms(world));
+        let books = auditor::settle(world);
+        Err(format!("not all is paid: {waiting:?} alarms: {alarms:?} books: {books:?} last evidence: {evidence:?} {open:?}"))
+    }
+}
+
+/// One run; Err says what the auditor found.
+pub async fn run(seed: u64, from: &Path, place: PathBuf, sabotage: Option<(Wrap, bool)>, counted: &mut Counted) -> Result<(), Found> {
+    let mut world = World::new(from, &place, seed).await;
+    let mut traits = Traits::of(&mut world.random);
+    if let Some((wrap, forgetful)) = sabotage {
+        // What is caught is the gateway, and not what an older copy does with it.
+        traits.restores = false;
+        world.wrap = Some(wrap);
+        for vault in &world.vaults {
+            let mut health = lock(&vault.health);
+            health.forgetful = forgetful;
+        }
+        world.crash().await;
+    }
+    world.go_live().await;
+    world.owe(traits.nodes).await;
+    if traits.restores {
+        world.back_up();
+    }
+    let mut run = Run { world, traits };
+    let told = match run.rounds(counted).await {
+        Ok(()) => run.quiet(counted).await,
+        found => found,
+    };
+
+    counted.runs += 1;
+    counted.deaths += run.world.crashes;
+    for payout in run.world.payouts() {
+        counted.payouts += 1;
+        counted.attempts += payout.attempts.len() as u64;
+        counted.paid += u64::from(matches!(payout.state, State::Paid { .. }));
+    }
+    told.map_err(|found| format!("LUCID_RUNS_SEED={seed} {traits:?}: {found}"))
+}
+
+/// Where files cost no disk.
+pub fn folder() -> tempfile::TempDir {
+    let shared = Path::new("/dev/shm");
+    if shared.is_dir() { tempfile::tempdir_in(shared).unwrap() } else { tempfile::tempdir().unwrap() }
+}
+
+async fn all(first: u64, count: u64) {
+    let given = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let (first, count) = match (given("LUCID_RUNS_SEED"), given("LUCID_RUNS")) {
+        (Some(seed), count) => (seed, count.unwrap_or(1)),
+        (None, Some(count)) => (first, count / 10),
+        (None, None) => (first, count),
+    };
+    println!("seeds {first}..{}", first + count);
+    let place = folder();
+    let from = place.path().join("template");
+    template(&from).await;
+    let (mut counted, mut wrong) = (Counted::default(), Vec::new());
+    for seed in first..first + count {
+        if let Err(found) = run(seed, &from, place.path().join(format!("run-{seed}")), None, &mut counted).await {
+            wrong.push(found);
+        }
+    }
+    println!("{counted:?}");
+    assert!(wrong.is_empty(), "{} runs of {count}; the first: {}", wrong.len(), wrong[..wrong.len().min(40)].join("\n"));
+}
+
+macro_rules! shards {
+    ($($name:ident $first:literal)*) => {$(
+        #[tokio::test]
+        async fn $name() {
+            all($first * PER_SHARD, PER_SHARD).await;
+        }
+    )*};
+}
+
+/// 10,000 together; a test binary runs as many of them at once as there are cores.
+const PER_SHARD: u64 = 1_000;
+
+shards! {
+    runs_0 0 runs_1 1 runs_2 2 runs_3 3 runs_4 4 runs_5 5 runs_6 6 runs_7 7 runs_8 8 runs_9 9
+}
