@@ -55,11 +55,9 @@ pub struct Counted {
     pub payouts: u64,
     pub paid: u64,
     pub attempts: u64,
-    pub reviews: u64,
     pub restores: u64,
     pub switches: u64,
     pub jumps: u64,
-    pub frozen: u64,
     pub rounds: u64,
 }
 
