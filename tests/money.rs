@@ -257,6 +257,8 @@ async fn a_transfer_that_nothing_here_planned_freezes_until_it_is_booked() {
     assert_eq!((&listed["transaction_hash"], &listed["node_id"], &listed["amount"]), (&json!(txid), &json!(node), &json!("7")));
     assert_eq!(desk.refused("/money/unknown-transfers/nothing/book", json!({})).await, "TransferNotFound");
     desk.client().post(&format!("/money/unknown-transfers/{txid}/book"), json!({ "node_id": node })).await;
+    let cancelled = desk.payouts().await.iter().filter(|payout| payout["status"] == "cancelled").count();
+    assert_eq!(cancelled, 1, "it may be what the transfer paid: planned anew from what is left");
     assert_eq!(desk.refused(&format!("/money/unknown-transfers/{txid}/book"), json!({})).await, "TransferBooked");
     desk.look().await;
     desk.client().post("/money/unfreeze", json!({ "reason": "a copy of the card ran for an hour" })).await;

@@ -127,7 +127,7 @@ impl WalletRow {
 
     /// A wallet that this store has not seen before: what left it before is somebody else's.
     pub fn begun(reading: &WalletReading) -> WalletRow {
-        WalletRow { through_block: reading.solid_block, through_at: reading.solid_at, ..WalletRow::default() }
+        WalletRow { through_block: reading.solid_block, through_at: reading.solid_at, floor: reading.balance, ..WalletRow::default() }
     }
 }
 

@@ -121,7 +121,7 @@ pub fn strike(random: &mut Random, shared: &Shared, liar: Option<usize>, owner: 
         }
         10 => nodes[at].lag = random.below(120),
         11 => nodes[at].stuck_at = Some(chain.head().number),
-        12 => nodes[at].solid_stuck_at = Some(chain.solid()),
+        12 => nodes[at].solid_stuck_at = Some(nodes[at].solid_stuck_at.unwrap_or(u64::MAX).min(chain.solid())),
         13 => {
             let depth = random.below(30);
             nodes[at].fork_off(chain, depth.min(chain.head().number - chain.solid()));

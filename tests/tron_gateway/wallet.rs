@@ -150,3 +150,22 @@ async fn a_node_that_cannot_be_asked_reconciles_nothing() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_node_that_keeps_no_receipts_lists_nothing() {
+    let (rig, _, start) = lived(false).await;
+    rig.network().nodes[0].history = false;
+    let told = rig.gateway.outgoing(start).await.unwrap_err().0;
+    assert!(told.contains("no receipts"), "{told}");
+}
+
+#[tokio::test]
+async fn the_signer_says_when_all_that_it_signed_is_over() {
+    let rig = Rig::new(1);
+    assert_eq!(rig.gateway.signed_until().await, Ok(None));
+    let payout = rig.signed(&rig.payout(1, 10)).await;
+    let prepared = &payout.attempts[0].prepared;
+    let until = rig.gateway.signed_until().await.unwrap().unwrap();
+    assert_eq!(until.timestamp_ms, prepared.timestamp_ms);
+    assert!(until.over_at >= prepared.expires_at.unwrap());
+}
