@@ -96,7 +96,7 @@ pub async fn go_live(State(state): State<AppState>, caller: Caller, body: Unchec
     }
     let (by, _) = caller.person(Role::Admin)?;
     let cancelled = plan(&state, owed)?;
-    let sum = cancelled.iter().filter(|row| row.1 == Currency::Usdt).fold(Ok(Units::ZERO), |sum, row| sum.and_then(|sum| sum.plus(row.2)));
+    let sum = cancelled.iter().filter(|row| row.1 == Currency::Usdt).try_fold(Units::ZERO, |sum, row| sum.plus(row.2));
     let sum = sum.map_err(|_| ApiError::panicked())?.to_decimal(Currency::Usdt).to_string();
     let rows = cancelled.into_iter().map(|(named, currency, units)| {
         let amount = units.to_decimal(currency).to_string();

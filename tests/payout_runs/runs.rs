@@ -39,7 +39,7 @@ impl Traits {
             nodes: 1 + usize::try_from(random.below(NODES as u64)).unwrap(),
             liar: random.chance(500).then(|| usize::try_from(random.below(3)).unwrap()),
             deaths_per_mille: [0, 150, 400][usize::try_from(random.below(3)).unwrap()],
-            trouble_per_mille: 200 + random.below(700) as u16,
+            trouble_per_mille: 200 + u16::try_from(random.below(700)).unwrap(),
             jumps: random.chance(200),
             switches: random.chance(250),
             restores: random.chance(200),
@@ -297,13 +297,15 @@ macro_rules! shards {
     ($($name:ident $first:literal)*) => {$(
         #[tokio::test]
         async fn $name() {
-            all($first * PER_SHARD, PER_SHARD).await;
+            all($first * SEEDS_OF_SHARD, PER_SHARD).await;
         }
     )*};
 }
 
-/// 10,000 together; a test binary runs as many of them at once as there are cores.
-const PER_SHARD: u64 = 1_000;
+/// Seeds of a shard: 10,000 together, which `LUCID_RUNS=10000` (`make test-runs`) runs.
+const SEEDS_OF_SHARD: u64 = 1_000;
+/// Of those, what every test run does.
+const PER_SHARD: u64 = 100;
 
 shards! {
     runs_0 0 runs_1 1 runs_2 2 runs_3 3 runs_4 4 runs_5 5 runs_6 6 runs_7 7 runs_8 8 runs_9 9

@@ -104,19 +104,19 @@ pub fn strike(random: &mut Random, shared: &Shared, liar: Option<usize>, owner: 
     let Network { chain, nodes } = &mut *network;
     let at = below(random, PEERS);
     match random.below(24) {
-        0..=3 => nodes[at].faults.add("", When::Chance(20 + random.below(300) as u16), mishap(random)),
+        0..=3 => nodes[at].faults.add("", When::Chance(20 + u16::try_from(random.below(300)).unwrap()), mishap(random)),
         4..=6 => {
             let fault = refusal(random);
             let everywhere = random.chance(500);
             for (number, node) in nodes.iter_mut().enumerate() {
                 if everywhere || number == at {
-                    node.faults.add("broadcasthex", When::Chance(200 + random.below(801) as u16), fault.clone());
+                    node.faults.add("broadcasthex", When::Chance(200 + u16::try_from(random.below(801)).unwrap()), fault.clone());
                 }
             }
         }
         7..=9 => {
             if let Some(liar) = liar {
-                nodes[liar].faults.add("", When::Chance(200 + random.below(801) as u16), Fault::Lie(lie(random, owner)));
+                nodes[liar].faults.add("", When::Chance(200 + u16::try_from(random.below(801)).unwrap()), Fault::Lie(lie(random, owner)));
             }
         }
         10 => nodes[at].lag = random.below(120),
@@ -133,7 +133,7 @@ pub fn strike(random: &mut Random, shared: &Shared, liar: Option<usize>, owner: 
             0 => nodes[at].lite = true,
             1 => nodes[at].grid = false,
             2 => nodes[at].transaction_cache = true,
-            _ => nodes[at].requests_per_second = Some(1 + random.below(30) as u32),
+            _ => nodes[at].requests_per_second = Some(1 + u32::try_from(random.below(30)).unwrap()),
         },
         16 if liar == Some(at) => nodes[at].genesis = Some([7; 32]),
         16 | 17 => {

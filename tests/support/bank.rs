@@ -81,7 +81,7 @@ impl Bank {
             to: to.to_owned(),
             amount: Units(amount),
             block: inner.block,
-            at: Timestamp(inner.block as i64),
+            at: Timestamp(i64::try_from(inner.block).unwrap()),
         };
         if listed {
             inner.transfers.push(transfer)
@@ -147,7 +147,7 @@ impl Bank {
             let amount: i64 = amount.parse().unwrap();
             inner.balance -= amount;
             let (block, to) = (inner.block, to.to_owned());
-            inner.transfers.push(Outgoing { txid, to, amount: Units(amount), block, at: Timestamp(block as i64) });
+            inner.transfers.push(Outgoing { txid, to, amount: Units(amount), block, at: Timestamp(i64::try_from(block).unwrap()) });
         }
         SendOutcome::Accepted
     }
