@@ -577,6 +577,16 @@ async fn an_attempt_of_another_wallet_waits_for_it_and_says_so() {
 }
 
 #[tokio::test]
+async fn the_wallet_that_pays_is_nobodys_payout_address() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut desk = Desk::live(&dir, &[]).await;
+    let node = desk.owe("worker-1", ADDRESSES[0], 25).await;
+    let own = Some(json!({ "address": crate::support::bank::WALLET }));
+    let (status, answer) = desk.client().call(Method::PUT, &format!("/nodes/{node}/payout-address"), own).await;
+    assert_eq!((status, error_name(&answer)), (StatusCode::BAD_REQUEST, "Invalid"));
+}
+
+#[tokio::test]
 async fn the_address_is_checked_again_when_it_is_signed() {
     let dir = tempfile::tempdir().unwrap();
     let mut desk = Desk::live(&dir, &[]).await;

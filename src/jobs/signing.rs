@@ -53,6 +53,16 @@ pub async fn run(context: &Context) -> Result<bool, Stopped> {
         }
     }
     let mut unsigned: Vec<Payout> = open.into_iter().filter(|payout| to_sign(payout)).collect();
+    let has_wallet = context.gateways.current.has_wallet();
+    let is_known = || !has_wallet || context.money.wallet_within(WALLET_MAX_AGE_MS, context.clock.now()).is_some();
+    if !unsigned.is_empty() && !is_known() {
+        wallet::look(context).await?;
+    }
+    if !is_known() {
+        // What a transfer costs is not known, so its share cannot be judged.
+        let waits = || Waiting { why: "wallet_unknown", text: "the wallet could not be looked at".into(), until: None };
+        waiting.extend(unsigned.drain(..).map(|payout| (payout.seq, waits())));
+    }
     for _ in 0..MAX_WAVES {
         if unsigned.is_empty() {
             break;
@@ -193,9 +203,6 @@ async fn sign(context: &Context, wave: Vec<Payout>, waiting: &mut BTreeMap<u64, 
     commit(context, cancelled, now, cycle::always).await?;
     if ready.is_empty() {
         return Ok(Vec::new());
-    }
-    if gateway.has_wallet() && context.money.wallet_within(WALLET_MAX_AGE_MS, now).is_none() {
-        wallet::look(context).await?;
     }
     let mut after = money::wallet(&context.store.read()?, &gateway.pin())?.map_or(0, |row| row.last_timestamp_ms);
     let mut transfers = Vec::with_capacity(ready.len());
