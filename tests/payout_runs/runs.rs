@@ -34,7 +34,7 @@ pub struct Traits {
 
 impl Traits {
     fn of(random: &mut Random) -> Traits {
-        let told = Traits {
+        Traits {
             rounds: 6 + random.below(10),
             nodes: 1 + usize::try_from(random.below(NODES as u64)).unwrap(),
             liar: random.chance(500).then(|| usize::try_from(random.below(3)).unwrap()),
@@ -44,9 +44,7 @@ impl Traits {
             switches: random.chance(250),
             restores: random.chance(200),
             people: random.chance(400),
-        };
-        // An older copy believes its node about what left the wallet: a node that lies just then is a known gap.
-        Traits { liar: told.liar.filter(|_| !told.restores), ..told }
+        }
     }
 }
 
@@ -87,7 +85,9 @@ impl Run {
             _ => {
                 let asked = usize::try_from(world.random.below(3)).unwrap();
                 let others: Vec<usize> = (0..3).filter(|node| *node != asked).collect();
-                let count = usize::try_from(world.random.below(3)).unwrap();
+                // Where an older copy may come back, and nobody but a liar is asked, nothing tells it what it has forgotten.
+                let least = u64::from(self.traits.restores && self.traits.liar.is_some());
+                let count = usize::try_from(least + world.random.below(3 - least)).unwrap();
                 (world.asked, world.witnesses) = (asked, others.into_iter().take(count).collect());
             }
         }
