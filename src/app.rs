@@ -156,7 +156,8 @@ impl App {
         let opening = config.clone();
         let opened = tokio::task::spawn_blocking(move || open_store(&opening, first_look)).await;
         let store = Arc::new(opened.map_err(|error| AppError::Other(error.to_string()))??);
-        let clock = clock_of(config, crate::storage::high_water(&store)?);
+        let written_until = crate::storage::high_water(&store)?;
+        let clock = clock_of(config, written_until);
         if let Some(anchor) = crate::storage::carried_trust(&store, &clock::boot_id())? {
             clock.carry(anchor);
         }
@@ -207,6 +208,7 @@ impl App {
             clock: clock.clone(),
             settings: jobs,
             gateways,
+            written_until,
             money,
             events,
             nudges,

@@ -110,8 +110,8 @@ pub async fn go_live(State(state): State<AppState>, caller: Caller, body: Unchec
         return Err(Refusal::ClockUntrusted.into());
     }
     let (act, pin) = (caller.act(now), settings.payments.pin.clone());
-    let reading = state.money.wallet().map(|look| look.reading);
-    state.store.write_money(move |tx| actions::go_live(tx, &act, by.clone(), &pin, owed, reading.as_ref())).await?;
+    let has_wallet = settings.payments.has_wallet;
+    state.store.write_money(move |tx| actions::go_live(tx, &act, by.clone(), &pin, owed, has_wallet)).await?;
     let Json(money) = changed(&state)?;
     Ok(Json(LivePlan { cancelled, sum_usdt: sum, money: Some(money) }))
 }

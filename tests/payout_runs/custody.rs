@@ -172,12 +172,12 @@ impl Signs for Vault {
         })
     }
 
-    fn last_timestamp_ms(&self) -> Boxed<'_, Result<i64, ClientError>> {
+    fn timestamps_ms(&self) -> Boxed<'_, Result<Option<(i64, i64)>, ClientError>> {
         Box::pin(async {
             yield_now().await;
             let (away, now) = (lock(&self.health).away, self.now());
             match lock(&self.signer).as_mut().filter(|_| !away).map(|signer| signer.answer(Request::Status, now)) {
-                Some(Answer::Status(status)) => Ok(status.last_timestamp_ms),
+                Some(Answer::Status(status)) => Ok(status.timestamps_ms()),
                 _ => Err(ClientError::Unreachable("the signer is away".into())),
             }
         })

@@ -18,6 +18,9 @@ use crate::support::tron::random::Random;
 /// Rounds without trouble after which everything has ended.
 const QUIET: u64 = 60;
 
+/// An older copy is told from the store itself by its age.
+const YOUNG_MS: i64 = 12 * MINUTE_MS;
+
 /// What a run may contain.
 #[derive(Debug, Clone, Copy)]
 pub struct Traits {
@@ -80,8 +83,7 @@ impl Run {
         let world = &mut self.world;
         match world.random.below(5) {
             0 => world.pays = Pays::Nobody,
-            // An older copy does not know what another wallet paid since, and looks at the present one alone: a known gap.
-            1 if !self.traits.restores => world.pays = Pays::Wallet(usize::try_from(world.random.below(WALLETS as u64)).unwrap()),
+            1 => world.pays = Pays::Wallet(usize::try_from(world.random.below(WALLETS as u64)).unwrap()),
             _ => {
                 let asked = usize::try_from(world.random.below(3)).unwrap();
                 let others: Vec<usize> = (0..3).filter(|node| *node != asked).collect();
@@ -121,13 +123,13 @@ impl Run {
 
     async fn restore(&mut self, counted: &mut Counted) {
         let with_signers = self.chance(300);
-        if !self.world.restore(with_signers).await {
+        // A copy that is younger looks like the store itself: the log of the signer alone tells it, of the present wallet.
+        let is_young = self.world.true_time().0 - self.world.copied_ms < YOUNG_MS;
+        if is_young && (with_signers || self.traits.switches) {
             return;
         }
-        counted.restores += 1;
-        if with_signers {
-            // Nobody knows any more what was signed: as the manual says, nothing is started before all of it has expired.
-            self.world.pass(14 * MINUTE_MS, false);
+        if self.world.restore(with_signers).await {
+            counted.restores += 1;
         }
     }
 

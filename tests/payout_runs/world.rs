@@ -41,6 +41,7 @@ pub const NODES: usize = 3;
 /// Nodes of the network: the one that is asked, and others.
 pub const PEERS: usize = 3;
 pub const MINUTE_MS: i64 = 60_000;
+const FLUSH_EVERY_MS: i64 = 5 * MINUTE_MS;
 const SETTINGS: [(&str, &str); 3] = [("payout.address_cooldown_hours", "0"), ("payout.frequency_hours", "1"), ("server.tls", "off")];
 /// Of the chain, when a run begins.
 const BEGIN: Timestamp = Timestamp(START.0 + 3_600_000);
@@ -93,6 +94,9 @@ pub struct World {
     pub owed: BTreeMap<NodeIndex, (Units, Vec<Address>)>,
     pub wrap: Option<Wrap>,
     pub crashes: u64,
+    /// Of the chain, when the store was last flushed, and when it was last copied.
+    flushed_ms: i64,
+    pub copied_ms: i64,
     app: Option<App>,
 }
 
@@ -161,6 +165,8 @@ impl World {
             owed: BTreeMap::new(),
             wrap: None,
             crashes: 0,
+            flushed_ms: 0,
+            copied_ms: 0,
             app: None,
         };
         world.open().await;
@@ -238,6 +244,12 @@ impl World {
 
     /// One run of a cycle; with `waits`, the process dies when it has waited for anything so many times.
     pub async fn cycle(&mut self, job: Job, waits: Option<u64>) {
+        // As a manager does that has few nodes.
+        let now_ms = self.true_time().0;
+        if now_ms - self.flushed_ms >= FLUSH_EVERY_MS {
+            self.flushed_ms = now_ms;
+            self.app().context.run(Job::Flush).await.unwrap();
+        }
         let died = {
             let mut cycle = pin!(self.app().context.run(job));
             let mut left = waits;
@@ -322,9 +334,8 @@ impl World {
     /// An admin lets money move from the wallet that is configured.
     pub async fn go_live(&mut self) {
         self.cycle(Job::Wallet, None).await;
-        let reading = self.app().context.money.wallet().map(|look| look.reading);
         let (act, pin) = (self.act(), self.app().context.gateways.current.pin());
-        let _ = self.write(move |tx| money_actions::go_live(tx, &act, admin(), &pin, Owed::Everything, reading.as_ref()).map(drop)).await;
+        let _ = self.write(move |tx| money_actions::go_live(tx, &act, admin(), &pin, Owed::Everything, true).map(drop)).await;
     }
 
     /// The node registers another address.
@@ -347,7 +358,8 @@ impl World {
     }
 
     /// The files of the store and the logs of the signers, as they are between two commits.
-    pub fn back_up(&self) {
+    pub fn back_up(&mut self) {
+        self.copied_ms = self.true_time().0;
         let to = self.place.join("backup");
         let _ = std::fs::remove_dir_all(&to);
         copy(&self.place.join("data"), &to.join("data"));

@@ -98,9 +98,9 @@ impl Signs for Vault {
         Box::pin(async move { judge(wallet, &request, self.answer(Request::Sign(Box::new(request.clone())))) })
     }
 
-    fn last_timestamp_ms(&self) -> Boxed<'_, Result<i64, ClientError>> {
+    fn timestamps_ms(&self) -> Boxed<'_, Result<Option<(i64, i64)>, ClientError>> {
         let answer = self.answer(Request::Status);
-        Box::pin(async { if let Answer::Status(status) = answer { Ok(status.last_timestamp_ms) } else { Err(ClientError::Locked) } })
+        Box::pin(async { if let Answer::Status(status) = answer { Ok(status.timestamps_ms()) } else { Err(ClientError::Locked) } })
     }
 }
 

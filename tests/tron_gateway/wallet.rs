@@ -162,12 +162,24 @@ async fn a_node_that_keeps_no_receipts_lists_nothing() {
 #[tokio::test]
 async fn the_signer_says_when_all_that_it_signed_is_over() {
     let rig = Rig::new(1);
-    assert_eq!(rig.gateway.signed_until().await, Ok(None));
+    assert_eq!(rig.gateway.signed_span().await, Ok(None));
     let payout = rig.signed(&rig.payout(1, 10)).await;
     let prepared = &payout.attempts[0].prepared;
-    let until = rig.gateway.signed_until().await.unwrap().unwrap();
-    assert_eq!(until.timestamp_ms, prepared.timestamp_ms);
-    assert!(until.over_at >= prepared.expires_at.unwrap());
+    let first = prepared.timestamp_ms;
+    let span = rig.gateway.signed_span().await.unwrap().unwrap();
+    assert_eq!(span.last_timestamp_ms, first);
+    assert!(span.over_at >= prepared.expires_at.unwrap() && span.begins_at.0 < first);
+    rig.advance(7_000);
+    let later = rig.signed(&rig.payout(2, 10)).await;
+    let span = rig.gateway.signed_span().await.unwrap().unwrap();
+    assert_eq!(span.last_timestamp_ms, later.attempts[0].prepared.timestamp_ms);
+    assert!(span.begins_at.0 < first);
+    // Where the first one of them could be, at the earliest.
+    let before = rig.gateway.block_before(span.begins_at).await.unwrap();
+    let network = rig.network();
+    let at = |number: u64| network.chain.block(number).unwrap().timestamp_ms;
+    assert_eq!(before.at.0, at(before.number));
+    assert!(before.at < span.begins_at && at(before.number + 1) >= span.begins_at.0);
 }
 
 /// As `lived`, with witnesses.

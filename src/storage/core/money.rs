@@ -71,6 +71,19 @@ pub fn wallet(read: &impl Read, pin: &Pin) -> Result<Option<WalletRow>, Fault> {
     read.get(WALLETS, &wallet_key(pin))
 }
 
+/// Every wallet that was ever compared or signed for here. Pins name no gateway.
+pub fn wallets(read: &impl Read) -> Result<Vec<(Pin, WalletRow)>, Fault> {
+    let mut rows = Vec::new();
+    read.for_each(WALLETS, .., |key, row| {
+        let mut parts = key.split('/').map(str::to_owned);
+        if let (Some(network), Some(contract), Some(wallet)) = (parts.next(), parts.next(), parts.next()) {
+            rows.push((Pin { gateway: String::new(), network, wallet, contract }, row));
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(rows)
+}
+
 pub fn put_wallet(tx: &mut WriteTx<'_>, pin: &Pin, row: &WalletRow) -> Result<(), TxError> {
     tx.put(WALLETS, &wallet_key(pin), row)
 }

@@ -109,8 +109,17 @@ pub struct Status {
     pub caps: Caps,
     /// Signed in the last 24 h and not known to be dead or failed, in smallest units.
     pub spent_24h: u64,
+    /// Of everything that was ever signed; higher than the last before the first.
+    pub first_timestamp_ms: i64,
     pub last_timestamp_ms: i64,
     pub payouts: u64,
+}
+
+impl Status {
+    /// Lowest and highest timestamp of anything that was signed.
+    pub fn timestamps_ms(&self) -> Option<(i64, i64)> {
+        (self.first_timestamp_ms <= self.last_timestamp_ms).then_some((self.first_timestamp_ms, self.last_timestamp_ms))
+    }
 }
 
 /// A transaction that the signer signed.

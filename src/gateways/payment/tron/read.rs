@@ -10,7 +10,7 @@ use crate::crypto;
 use crate::domain::address::TronAddress;
 use crate::domain::money::Units;
 use crate::domain::time::Timestamp;
-use crate::domain::wallet::{Outgoing, OutgoingPage, WalletReading};
+use crate::domain::wallet::{BlockAt, Outgoing, OutgoingPage, WalletReading};
 
 /// What a transfer takes when that cannot be simulated, because the wallet holds nothing: to who holds the token, and to who does not.
 const ENERGY_KNOWN: u64 = 64_285;
@@ -105,6 +105,48 @@ impl TronGateway {
             return Err(said(ahead, &format!("it and {} list different transfers out of the wallet: {which}", late.url)));
         }
         self.page(found, balance, before, &solid).await
+    }
+
+    /// Steps back from the final head in doubling strides and halves the last of them: nodes without history are asked for nothing that is older than it has to be.
+    pub(super) async fn final_block_before(&self, at: Timestamp) -> Answer<BlockAt> {
+        let node = &self.node;
+        node.check(&self.network).await?;
+        let head = node.head(View::Solid).await?;
+        let (mut after, mut stride) = (head.number, 1u64);
+        let mut before = BlockAt { number: head.number, at: Timestamp(head.at_ms) };
+        while before.at >= at && before.number > 0 {
+            after = before.number;
+            let number = before.number.saturating_sub(stride);
+            before = BlockAt { number, at: Timestamp(time_of(node, number).await?) };
+            stride = stride.saturating_mul(2);
+        }
+        while after.saturating_sub(before.number) > 1 {
+            let number = before.number.midpoint(after);
+            let middle = BlockAt { number, at: Timestamp(time_of(node, number).await?) };
+            if middle.at < at {
+                before = middle;
+            } else {
+                after = number;
+            }
+        }
+        let mut doubts = Vec::new();
+        for witness in &self.witnesses {
+            match self.has_block(witness, before).await {
+                Ok(()) => return Ok(before),
+                Err(why) => doubts.push(why.to_string()),
+            }
+        }
+        if doubts.is_empty() {
+            Ok(before)
+        } else {
+            Err(NodeError::Failed(format!("no witness shows the same block: {}", doubts.join("; "))))
+        }
+    }
+
+    async fn has_block(&self, node: &Node, block: BlockAt) -> Answer<()> {
+        node.check(&self.network).await?;
+        let at = Timestamp(time_of(node, block.number).await?);
+        if at == block.at { Ok(()) } else { Err(said(node, &format!("its block {} is of {at}, not of {}", block.number, block.at))) }
     }
 
     async fn purse(&self, node: &Node) -> Answer<Purse> {
