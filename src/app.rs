@@ -40,13 +40,14 @@ use crate::domain::pool::DEFAULT_POOL_ID;
 use crate::domain::poot::Params;
 use crate::domain::refusal::{FieldError, Refusal};
 use crate::domain::time::{Now, Timestamp};
+use crate::domain::wallet::{Absence, SHORT_ABSENCE_MS};
 use crate::gateways::payment::PaymentGateway;
 use crate::gateways::payment::signer::{SignerChild, SignerClient};
 use crate::host;
 use crate::jobs::{Context, Scheduler, Settings};
 use crate::live::{Current, Event, Events, Failures, Job, Money, Nudges};
 use crate::logging;
-use crate::storage::core::{enrolment, pools, settings as core_settings};
+use crate::storage::core::{enrolment, money, pools, settings as core_settings};
 use crate::storage::fault::{Fault, OpenError, WriteError};
 use crate::storage::{Store, StoreOptions, setup_code};
 
@@ -138,6 +139,15 @@ fn mib(mib: u32) -> usize {
     usize::try_from(mib).unwrap_or(1).saturating_mul(1 << 20)
 }
 
+/// Before anything is written: afterwards nobody could tell any more how old this store is.
+async fn note_absence(store: &Store, written_until: Timestamp, now: Now) -> Result<(), AppError> {
+    let is_short = now.trusted && now.wall.since(written_until).saturating_abs() <= SHORT_ABSENCE_MS;
+    if !is_short && !money::wallets(&store.read()?)?.is_empty() {
+        store.write(move |tx| money::put_absence(tx, Absence { written_until, looked_at: None })).await?;
+    }
+    Ok(())
+}
+
 impl App {
     /// Opens the store, makes what a new one needs, and wires the parts.
     pub async fn open(config: &Config, clock_of: ClockOf<'_>) -> Result<App, AppError> {
@@ -162,6 +172,7 @@ impl App {
             clock.carry(anchor);
         }
         let now = clock.now();
+        note_absence(&store, written_until, now).await?;
         let pricing = config.default_pool.pricing();
         let max_nodes = config.pools.max_nodes_per_pool;
         store.write(move |tx| pools::ensure_default(tx, &Act::system(now), pricing, max_nodes)).await?;
@@ -208,7 +219,6 @@ impl App {
             clock: clock.clone(),
             settings: jobs,
             gateways,
-            written_until,
             money,
             events,
             nudges,

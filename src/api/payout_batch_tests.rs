@@ -144,7 +144,6 @@ fn context(site: &Site) -> Context {
         clock: state.clock.clone(),
         settings: Current::new(settings),
         gateways: Gateways::only(std::sync::Arc::new(Simulated)),
-        written_until: state.now().wall,
         money: state.money.clone(),
         events: state.events.clone(),
         nudges: state.nudges.clone(),

@@ -95,6 +95,17 @@ pub struct WalletRow {
     pub reconciled_at: Option<Timestamp>,
 }
 
+/// The store was not written for a while before a process opened it. It may be an older copy, which does not know what was signed since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Absence {
+    pub written_until: Timestamp,
+    /// When somebody with a clock looked at the network first; None: nobody has.
+    pub looked_at: Option<Timestamp>,
+}
+
+/// A store that was written so short before it was opened is no older copy: longer than between two flushes.
+pub const SHORT_ABSENCE_MS: i64 = 6 * 60_000;
+
 /// Begins the id of what a wallet holds less than is explained: it stands among the unknown transfers, and no network knows it.
 pub const UNLISTED: &str = "unlisted-";
 

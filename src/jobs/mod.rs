@@ -33,7 +33,6 @@ use crate::domain::guard::GuardLimits;
 use crate::domain::money::Units;
 use crate::domain::paying::PayoutRules;
 use crate::domain::poot::Params;
-use crate::domain::time::Timestamp;
 use crate::gateways::payment::Gateways;
 use crate::live::{Current, Events, Failures, Job, Money, Nudges};
 use crate::storage::Store;
@@ -74,8 +73,6 @@ pub struct Context {
     /// As they are now; a cycle takes them once and keeps them until its end.
     pub settings: Current<Settings>,
     pub gateways: Gateways,
-    /// The highest time that was committed when this process opened the store.
-    pub written_until: Timestamp,
     /// What these cycles last found out about payments.
     pub money: Money,
     pub events: Events,

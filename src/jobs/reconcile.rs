@@ -9,8 +9,8 @@ use crate::domain::money::{Currency, Units};
 use crate::domain::money_state::{Freeze, FreezeKind};
 use crate::domain::payout::Pin;
 use crate::domain::time::{Now, Timestamp};
-use crate::domain::wallet::{Outgoing, OutgoingPage, UNLISTED, UnknownTransfer, WalletRow};
-use crate::gateways::payment::PaymentGateway;
+use crate::domain::wallet::{Absence, Outgoing, OutgoingPage, UNLISTED, UnknownTransfer, WalletRow};
+use crate::gateways::payment::{PaymentGateway, Unavailable};
 use crate::storage::core::{money, payouts};
 use crate::storage::fault::Fault;
 use crate::storage::table::WriteTx;
@@ -21,10 +21,7 @@ const MAX_PAGES: usize = 200;
 /// A reconciliation that is older is made anew, so that one is never too old when something is to be signed.
 const DUE_AFTER_MS: u64 = 50 * 60_000;
 
-/// A store that was written so short before the first look at the network is no older copy: longer than between two flushes.
-const SHORT_ABSENCE_MS: i64 = 6 * 60_000;
-
-/// A wallet that was not signed for in so long is not compared any more after a start: whoever empties it is not asked why.
+/// A wallet that was neither signed for nor compared in so long is not compared any more after a start: whoever empties it is not asked why.
 const FORMER_FOR_MS: i64 = 90 * 86_400_000;
 
 /// Once within each hour.
@@ -38,134 +35,137 @@ pub async fn run_if_due(context: &Context) -> Result<(), Stopped> {
 
 /// After it, `live::Money` knows whether everything is known.
 pub async fn run(context: &Context) -> Result<(), Stopped> {
-    let gateway = &context.gateways.current;
-    if !gateway.has_wallet() {
+    if !context.gateways.current.has_wallet() {
         return Ok(());
     }
-    let found = match through(context, gateway).await? {
-        Comparison::Complete { row, at } => match open_end(context, &row, at).await {
-            Some(why) => Comparison::Open(why),
-            None => former_wallets(context, at).await?,
-        },
-        other => other,
-    };
+    let found = compare(context).await;
     let now = context.clock.now();
     match found {
-        Comparison::Complete { .. } => context.money.reconciled(now),
-        Comparison::Frozen => context.money.unreconciled(None, now),
-        Comparison::Open(why) => context.money.unreconciled(Some(why), now),
+        Ok(()) => context.money.reconciled(now),
+        Err(Halt::Frozen) => context.money.unreconciled(None, now),
+        Err(Halt::Open(why)) => context.money.unreconciled(Some(why), now),
+        Err(Halt::Stopped(stopped)) => return Err(stopped),
     }
     Ok(())
 }
 
-/// What a comparison of one wallet came to.
-enum Comparison {
-    /// Everything final that left it through a block of that time is known. The row is as it was before the last page.
-    Complete { row: WalletRow, at: Timestamp },
-    /// Something in it freezes the money.
+/// Why not everything is known.
+enum Halt {
+    /// Something that was found freezes the money.
     Frozen,
     /// It did not come to its end, and why.
     Open(String),
+    Stopped(Stopped),
 }
 
-/// Takes page after page of what left the gateway's wallet, to the end of what is final.
-async fn through(context: &Context, gateway: &Arc<dyn PaymentGateway>) -> Result<Comparison, Stopped> {
+impl<E: Into<Stopped>> From<E> for Halt {
+    fn from(error: E) -> Halt {
+        Halt::Stopped(error.into())
+    }
+}
+
+async fn compare(context: &Context) -> Result<(), Halt> {
+    let (row, at) = through(context, &context.gateways.current).await?;
+    signed_elsewhere(context, &row, at).await?;
+    older_copy(context, at).await
+}
+
+/// Takes page after page of what left the gateway's wallet, to the end of what is final. The wallet's row as it was before the last page, and the time of the last block.
+async fn through(context: &Context, gateway: &Arc<dyn PaymentGateway>) -> Result<(WalletRow, Timestamp), Halt> {
     let pin = gateway.pin();
     for _ in 0..MAX_PAGES {
         let known = money::wallet(&context.store.read()?, &pin)?.filter(|row| row.through_block > 0);
         let row = match known {
             Some(row) => row,
-            None if !gateway.has_wallet() => return Ok(Comparison::Open("it was never compared".into())),
-            None => match begun(context, &pin).await? {
-                Ok(row) => row,
-                Err(why) => return Ok(Comparison::Open(why)),
-            },
+            None if gateway.has_wallet() => begun(context, &pin).await?,
+            None => return Err(Halt::Open("it was never compared".into())),
         };
-        let page = match gateway.outgoing(row.through_block).await {
-            Ok(page) => page,
-            Err(why) => return Ok(Comparison::Open(why.to_string())),
-        };
+        let page = gateway.outgoing(row.through_block).await.map_err(open)?;
         let (is_last, at) = (page.is_last, page.through_at);
         if page.through_block < row.through_block || (!is_last && page.through_block == row.through_block) {
-            return Ok(Comparison::Open("the node's chain is behind what was seen before".into()));
+            return Err(Halt::Open("the node's chain is behind what was seen before".into()));
         }
         if !take(context, &pin, page, context.clock.now()).await? {
-            return Ok(Comparison::Frozen);
+            return Err(Halt::Frozen);
         }
         if is_last {
-            return Ok(Comparison::Complete { row, at });
+            return Ok((row, at));
         }
     }
-    Ok(Comparison::Open("more has left the wallet than one comparison takes; it goes on with the next one".into()))
+    Err(Halt::Open("more has left the wallet than one comparison takes; it goes on with the next one".into()))
 }
 
-/// Why what is final does not tell yet what left: something was signed that this store does not know of, because it is an older copy or a death came before the
-/// commit. Such a transfer is known once it has landed, and harmless once it has expired.
-async fn open_end(context: &Context, row: &WalletRow, through_at: Timestamp) -> Option<String> {
-    match context.gateways.current.signed_span().await {
-        Ok(Some(signed)) if signed.last_timestamp_ms > row.last_timestamp_ms && through_at < signed.over_at => {
-            return Some(format!("the signer has signed what is not known here; it may land until {}", signed.over_at));
+fn open(why: Unavailable) -> Halt {
+    Halt::Open(why.to_string())
+}
+
+/// The signer has signed what this store does not know of, because it is an older copy or a death came before the commit: such a transfer is known once it has landed, and
+/// harmless once it has expired.
+async fn signed_elsewhere(context: &Context, row: &WalletRow, through_at: Timestamp) -> Result<(), Halt> {
+    match context.gateways.current.signed_span().await.map_err(open)? {
+        Some(signed) if signed.last_timestamp_ms > row.last_timestamp_ms && through_at < signed.over_at => {
+            Err(Halt::Open(format!("the signer has signed what is not known here; it may land until {}", signed.over_at)))
         }
-        Ok(_) => (),
-        Err(why) => return Some(why.to_string()),
+        _ => Ok(()),
     }
-    let over_at = copies_end(context, through_at)?;
-    let since = context.written_until;
-    (through_at < over_at)
-        .then(|| format!("this store was last written at {since}: what a later copy of it has signed since may land until {over_at}"))
 }
 
-/// When nothing may land any more that a later copy of this store has signed, by the network's time, of which `through_at` is the newest. None: it was written until a
-/// moment before this process opened it, so there is no later copy.
-fn copies_end(context: &Context, through_at: Timestamp) -> Option<Timestamp> {
-    let opened_at = context.money.first_look(through_at);
-    let away_ms = opened_at.since(context.written_until).saturating_abs();
-    (away_ms > SHORT_ABSENCE_MS).then_some(()).and(context.gateways.current.lands_within_ms()).map(|ms| opened_at.plus_ms(ms))
+/// An older copy does not know what a later one has signed since: it waits until nothing of that may land any more, and then asks what left the wallets that it paid from
+/// before, too. `at`: what left the present wallet is known through then.
+async fn older_copy(context: &Context, at: Timestamp) -> Result<(), Halt> {
+    let Some(absence) = money::absence(&context.store.read()?)? else { return Ok(()) };
+    let Some(lands_within_ms) = context.gateways.current.lands_within_ms() else { return Ok(()) };
+    let now = context.clock.now();
+    if !now.trusted {
+        return Err(Halt::Open("the clock is not trusted, so nobody knows how old this store is".into()));
+    }
+    // A node may show an old chain, so our own time counts where it is later.
+    let looked_at = absence.looked_at.unwrap_or(at.max(now.wall));
+    if absence.looked_at.is_none() {
+        let looked = Absence { looked_at: Some(looked_at), ..absence };
+        context.store.write_money(move |tx| money::put_absence(tx, looked)).await?;
+    }
+    let (since, over_at) = (absence.written_until, looked_at.plus_ms(lands_within_ms));
+    if at < over_at {
+        let why = format!("this store was not written from {since} on: what a later copy of it may have signed since is over at {over_at}");
+        return Err(Halt::Open(why));
+    }
+    former_wallets(context, at).await?;
+    Ok(context.store.write_money(money::end_absence).await?)
 }
 
-/// What left the wallets that this store paid from before: one that was written until a moment ago knows it, an older copy does not. Asked once in each process.
-async fn former_wallets(context: &Context, through_at: Timestamp) -> Result<Comparison, Stopped> {
-    let done = Comparison::Complete { row: WalletRow::default(), at: through_at };
-    if copies_end(context, through_at).is_none() || context.money.formers_are_known() {
-        return Ok(done);
-    }
+async fn former_wallets(context: &Context, at: Timestamp) -> Result<(), Halt> {
     let pin = context.gateways.current.pin();
-    let since_ms = through_at.0.saturating_sub(FORMER_FOR_MS);
-    for row in money::wallets(&context.store.read()?)? {
-        let former = Pin { gateway: pin.gateway.clone(), ..row.0 };
-        if former == pin || former.network != pin.network || row.1.last_timestamp_ms < since_ms {
+    for (former, row) in money::wallets(&context.store.read()?)? {
+        let former = Pin { gateway: pin.gateway.clone(), ..former };
+        let is_old = at.0.saturating_sub(row.through_at.0.max(row.last_timestamp_ms)) > FORMER_FOR_MS;
+        if former == pin || former.network != pin.network || is_old {
             continue;
         }
         let Some(gateway) = context.gateways.watching(&former) else { continue };
-        match through(context, &gateway).await? {
-            Comparison::Complete { .. } => (),
-            Comparison::Open(why) => return Ok(Comparison::Open(format!("of the former wallet {}: {why}", former.wallet))),
-            Comparison::Frozen => return Ok(Comparison::Frozen),
-        }
+        through(context, &gateway).await.map_err(|halt| match halt {
+            Halt::Open(why) => Halt::Open(format!("of the former wallet {}: {why}", former.wallet)),
+            other => other,
+        })?;
     }
-    context.money.formers_known();
-    Ok(done)
+    Ok(())
 }
 
 /// The row of a wallet that is new here: from now on, or from where it was first signed for.
-async fn begun(context: &Context, pin: &Pin) -> Result<Result<WalletRow, String>, Stopped> {
+async fn begun(context: &Context, pin: &Pin) -> Result<WalletRow, Halt> {
     let gateway = &context.gateways.current;
     super::wallet::look(context).await?;
     let now = context.clock.now();
     let Some(reading) = context.money.wallet_within(0, now).or_else(|| context.money.wallet().map(|look| look.reading)) else {
-        return Ok(Err(context.money.wallet_error().map_or_else(|| "the wallet cannot be read".to_owned(), |(why, _)| why)));
+        let why = context.money.wallet_error().map_or_else(|| "the wallet cannot be read".to_owned(), |(why, _)| why);
+        return Err(Halt::Open(why));
     };
-    let begun = match gateway.signed_span().await {
+    let row = match gateway.signed_span().await.map_err(open)? {
         // By another store, or by this one before it became an older copy.
-        Ok(Some(signed)) if signed.begins_at < reading.solid_at => {
-            gateway.block_before(signed.begins_at).await.map(WalletRow::begun_at).map_err(|why| why.to_string())
+        Some(signed) if signed.begins_at < reading.solid_at => {
+            WalletRow::begun_at(gateway.block_before(signed.begins_at).await.map_err(open)?)
         }
-        Ok(_) => Ok(WalletRow::begun(&reading)),
-        Err(why) => Err(why.to_string()),
-    };
-    let row = match begun {
-        Ok(row) => row,
-        Err(why) => return Ok(Err(why)),
+        _ => WalletRow::begun(&reading),
     };
     let pin = pin.clone();
     let write = move |tx: &mut WriteTx<'_>| {
@@ -174,7 +174,7 @@ async fn begun(context: &Context, pin: &Pin) -> Result<Result<WalletRow, String>
         money::put_wallet(tx, &pin, &row)?;
         Ok(row)
     };
-    Ok(Ok(context.store.write_money(write).await?))
+    Ok(context.store.write_money(write).await?)
 }
 
 /// Records a page; false when something in it freezes the money.

@@ -34,8 +34,6 @@ struct Inner {
     wallet_error: Option<(String, Timestamp)>,
     reconciled: Option<BootMs>,
     reconcile_error: Option<(String, Timestamp)>,
-    first_look: Option<Timestamp>,
-    formers_known: bool,
 }
 
 /// Shared by the cycles, which write it, and the api, which reads it.
@@ -119,20 +117,6 @@ impl Money {
             }
             None => inner.reconciled = None,
         }
-    }
-
-    /// The network's time when this process first knew it, which is `at` for the first caller.
-    pub fn first_look(&self, at: Timestamp) -> Timestamp {
-        *self.inner().first_look.get_or_insert(at)
-    }
-
-    /// What left the wallets that this store paid from before was compared in this process.
-    pub fn formers_known(&self) {
-        self.inner().formers_known = true;
-    }
-
-    pub fn formers_are_known(&self) -> bool {
-        self.inner().formers_known
     }
 
     pub fn reconcile_error(&self) -> Option<(String, Timestamp)> {

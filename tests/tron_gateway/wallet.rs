@@ -162,6 +162,7 @@ async fn a_node_that_keeps_no_receipts_lists_nothing() {
 #[tokio::test]
 async fn the_signer_says_when_all_that_it_signed_is_over() {
     let rig = Rig::new(1);
+    rig.advance(300);
     assert_eq!(rig.gateway.signed_span().await, Ok(None));
     let payout = rig.signed(&rig.payout(1, 10)).await;
     let prepared = &payout.attempts[0].prepared;

@@ -120,7 +120,10 @@ pub fn go_live(tx: &mut WriteTx<'_>, act: &Act, by: UserId, pin: &Pin, owed: Owe
         return Err(rule("AlreadyLive", "this wallet has gone live before; correct what is owed by adjustments"));
     }
     if has_wallet && money::wallet(tx, pin)?.is_none_or(|row| row.through_block == 0) {
-        return Err(rule("WalletNotCompared", "the network has not been asked yet what left this wallet; reconcile first"));
+        return Err(rule(
+            "WalletNotCompared",
+            "the network was not asked yet what left this wallet; see why on the wallet page, or try again in a moment",
+        ));
     }
     let owed_from = match owed {
         Owed::Everything => None,

@@ -107,28 +107,23 @@ impl TronGateway {
         self.page(found, balance, before, &solid).await
     }
 
-    /// Steps back from the final head in doubling strides and halves the last of them: nodes without history are asked for nothing that is older than it has to be.
+    /// The last final block that is older than `at`, and that a witness shows too where there are any.
     pub(super) async fn final_block_before(&self, at: Timestamp) -> Answer<BlockAt> {
         let node = &self.node;
         node.check(&self.network).await?;
-        let head = node.head(View::Solid).await?;
-        let (mut after, mut stride) = (head.number, 1u64);
-        let mut before = BlockAt { number: head.number, at: Timestamp(head.at_ms) };
-        while before.at >= at && before.number > 0 {
-            after = before.number;
-            let number = before.number.saturating_sub(stride);
-            before = BlockAt { number, at: Timestamp(time_of(node, number).await?) };
-            stride = stride.saturating_mul(2);
-        }
-        while after.saturating_sub(before.number) > 1 {
-            let number = before.number.midpoint(after);
-            let middle = BlockAt { number, at: Timestamp(time_of(node, number).await?) };
-            if middle.at < at {
-                before = middle;
-            } else {
+        let (mut before, mut after) = (None, node.head(View::Solid).await?.number.saturating_add(1));
+        let mut old = 0;
+        while after.saturating_sub(old) > 1 {
+            let number = old.midpoint(after);
+            // What a node without history does not show is older than all that it shows.
+            let shown = node.block(View::Solid, number).await?.map(|block| BlockAt { number, at: Timestamp(block.head.at_ms) });
+            if shown.is_some_and(|block| block.at >= at) {
                 after = number;
+            } else {
+                (old, before) = (number, shown);
             }
         }
+        let before = before.ok_or_else(|| said(node, &format!("it shows no final block that is older than {at}")))?;
         let mut doubts = Vec::new();
         for witness in &self.witnesses {
             match self.has_block(witness, before).await {
