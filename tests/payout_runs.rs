@@ -3,6 +3,7 @@
 
 mod auditor;
 mod custody;
+mod kills;
 mod people;
 mod runs;
 mod sabotage;

@@ -20,7 +20,7 @@ use crate::support::tron::address::{Hash, sha256};
 use crate::support::tron::random::Random;
 use crate::support::tron::{Address, Chain};
 
-const WORDS: &str = "correct horse battery";
+pub const WORDS: &str = "correct horse battery";
 pub const WALLETS: usize = 2;
 
 fn secret(wallet: usize) -> Hash {
@@ -35,7 +35,7 @@ pub fn account(wallet: usize) -> TronAddress {
     tron(&owner(wallet))
 }
 
-fn keystore(template: &Path, wallet: usize) -> PathBuf {
+pub fn keystore(template: &Path, wallet: usize) -> PathBuf {
     template.with_extension(format!("keystore-{wallet}"))
 }
 

@@ -282,7 +282,7 @@ async fn all(first: u64, count: u64) {
     println!("seeds {first}..{}", first + count);
     let place = folder();
     let from = place.path().join("template");
-    template(&from).await;
+    template(&from, NODES).await;
     let (mut counted, mut wrong) = (Counted::default(), Vec::new());
     for seed in first..first + count {
         if let Err(found) = run(seed, &from, place.path().join(format!("run-{seed}")), None, &mut counted).await {

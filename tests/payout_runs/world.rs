@@ -115,13 +115,13 @@ pub fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A manager with nodes that have addresses and are owed nothing, gone live with the first wallet.
-pub async fn template(dir: &Path) {
+/// A manager with so many nodes that have addresses and are owed nothing.
+pub async fn template(dir: &Path, nodes: usize) {
     custody::make_keystores(dir);
     let settings = SETTINGS.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
     let mut site = Site::open(dir.to_owned(), Driver::new(START, BootMs(60_000)), settings).await;
     site.set_up().await;
-    for number in 0..NODES {
+    for number in 0..nodes {
         let node = site.client.post("/nodes", json!({ "name": format!("node-{number}"), "node_type": "worker" })).await;
         let path = format!("/nodes/{}/payout-address", node["node_id"].as_str().unwrap());
         site.client.put(&path, json!({ "address": payee(number, 0).base58() })).await;
