@@ -53,28 +53,45 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
             context.money.unreconciled(None, now);
             return Ok(());
         }
-        if is_last && let Some(why) = still_open(context, &row, through_at).await {
-            context.money.unreconciled(Some(why), now);
-            return Ok(());
+        if !is_last {
+            continue;
         }
-        if is_last {
-            context.money.reconciled(now);
-            return Ok(());
+        match signed_through(context, &row, through_at).await {
+            Ok(timestamp_ms) => {
+                note(context, &pin, timestamp_ms).await?;
+                context.money.reconciled(now);
+            }
+            Err(why) => context.money.unreconciled(Some(why), now),
         }
+        return Ok(());
     }
     Ok(())
 }
 
-/// Why what is final does not tell yet what left: the signer has signed what this store does not know of, because it is an older copy or a death came before the
-/// commit. Such a transfer is known once it has landed, and harmless once it has expired.
-async fn still_open(context: &Context, row: &WalletRow, through_at: Timestamp) -> Option<String> {
+/// The timestamp through which everything that was signed is known, or over. Err: why what is final does not tell yet what left: the signer has signed what this
+/// store does not know of, because it is a copy or a death came before the commit. Such a transfer is known once it has landed, and harmless once it has expired.
+async fn signed_through(context: &Context, row: &WalletRow, through_at: Timestamp) -> Result<i64, String> {
     match context.gateways.current.signed_until().await {
         Ok(Some(signed)) if signed.timestamp_ms > row.last_timestamp_ms && through_at < signed.over_at => {
-            Some(format!("the signer has signed what is not known here; it may land until {}", signed.over_at))
+            Err(format!("the signer has signed what is not known here; it may land until {}", signed.over_at))
         }
-        Ok(_) => None,
-        Err(why) => Some(why.to_string()),
+        Ok(signed) => Ok(signed.map_or(row.last_timestamp_ms, |signed| signed.timestamp_ms)),
+        Err(why) => Err(why.to_string()),
     }
+}
+
+/// The signer signs on only for who knows of everything that it has signed.
+async fn note(context: &Context, pin: &Pin, timestamp_ms: i64) -> Result<(), Stopped> {
+    if money::wallet(&context.store.read()?, pin)?.is_none_or(|row| row.last_timestamp_ms >= timestamp_ms) {
+        return Ok(());
+    }
+    let pin = pin.clone();
+    let write = move |tx: &mut WriteTx<'_>| {
+        let Some(row) = money::wallet(tx, &pin)? else { return Ok(()) };
+        let last_timestamp_ms = row.last_timestamp_ms.max(timestamp_ms);
+        money::put_wallet(tx, &pin, &WalletRow { last_timestamp_ms, ..row })
+    };
+    Ok(context.store.write_money(write).await?)
 }
 
 /// The wallet's row; of a wallet that is new here, from now on.

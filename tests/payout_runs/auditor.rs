@@ -66,6 +66,8 @@ pub fn look(world: &World) -> Result<(), Found> {
             (State::Paid { .. }, None) => return Err(format!("{payout:?} is believed paid")),
             // A person booked it as a transfer that this copy of the store does not know.
             (_, Some(paid)) if is_booked(world, &hex(&paid.txid)) => (),
+            // The other card paid it: this one learns of it when it next reconciles, and is asked at the end.
+            (_, Some(_)) if world.is_copied => (),
             (_, Some(paid)) => return Err(format!("{payout:?} is believed unpaid, and {paid:?}")),
             (_, None) => (),
         }

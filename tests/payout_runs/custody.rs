@@ -104,6 +104,26 @@ impl Vault {
         vault
     }
 
+    /// A signer of the same key, with a copy of the log, that goes on beside this one.
+    pub fn copied(&self, place: &Path) -> Vault {
+        let state_dir = place.join(self.state_dir.file_name().unwrap());
+        std::fs::create_dir_all(&state_dir).unwrap();
+        std::fs::copy(self.state_dir.join(LOG_FILE), state_dir.join(LOG_FILE)).unwrap();
+        let vault = Vault {
+            wallet: self.wallet,
+            keystore: self.keystore.clone(),
+            state_dir,
+            contract: self.contract,
+            driver: self.driver.clone(),
+            issued: Arc::clone(&self.issued),
+            health: Mutex::default(),
+            random: Mutex::new(Random::new(lock(&self.random).next())),
+            signer: Mutex::default(),
+        };
+        vault.start();
+        vault
+    }
+
     fn now(&self) -> Now {
         let reading = self.driver.reading();
         Now { wall: reading.wall, boot: reading.boot, trusted: true }

@@ -30,10 +30,11 @@ pub struct Traits {
     pub switches: bool,
     pub restores: bool,
     pub people: bool,
+    pub copies: bool,
 }
 
 impl Traits {
-    fn of(random: &mut Random) -> Traits {
+    fn of(random: &mut Random, seed: u64) -> Traits {
         let told = Traits {
             rounds: 6 + random.below(10),
             nodes: 1 + usize::try_from(random.below(NODES as u64)).unwrap(),
@@ -44,9 +45,11 @@ impl Traits {
             switches: random.chance(250),
             restores: random.chance(200),
             people: random.chance(400),
+            // By numbers of its own, so that the runs without copies stay what they were.
+            copies: Random::new(seed ^ 0xc0b1e5).chance(120),
         };
-        // An older copy believes its node about what left the wallet: a node that lies just then is a known gap.
-        Traits { liar: told.liar.filter(|_| !told.restores), ..told }
+        // A copy believes its node about what left the wallet: a node that lies just then is a known gap.
+        Traits { liar: told.liar.filter(|_| !told.restores && !told.copies), ..told }
     }
 }
 
@@ -61,10 +64,13 @@ pub struct Counted {
     pub switches: u64,
     pub jumps: u64,
     pub rounds: u64,
+    pub copies: u64,
 }
 
 struct Run {
     world: World,
+    /// The manager on a copy of the card, with the same signer.
+    copied: Option<World>,
     traits: Traits,
 }
 
@@ -83,7 +89,9 @@ impl Run {
         match world.random.below(5) {
             0 => world.pays = Pays::Nobody,
             // An older copy does not know what another wallet paid since, and looks at the present one alone: a known gap.
-            1 if !self.traits.restores => world.pays = Pays::Wallet(usize::try_from(world.random.below(WALLETS as u64)).unwrap()),
+            1 if !self.traits.restores && !self.traits.copies => {
+                world.pays = Pays::Wallet(usize::try_from(world.random.below(WALLETS as u64)).unwrap())
+            }
             _ => {
                 let asked = usize::try_from(world.random.below(3)).unwrap();
                 let others: Vec<usize> = (0..3).filter(|node| *node != asked).collect();
@@ -120,7 +128,8 @@ impl Run {
     }
 
     async fn restore(&mut self, counted: &mut Counted) {
-        let with_signers = self.chance(300);
+        // Nobody may restore the log of a signer that somebody else asks too.
+        let with_signers = self.chance(300) && !self.traits.copies;
         if !self.world.restore(with_signers).await {
             return;
         }
@@ -148,8 +157,20 @@ impl Run {
         } else if traits.restores && self.chance(200) {
             self.restore(counted).await;
         }
+        if traits.copies && self.copied.is_none() && self.chance(250) {
+            counted.copies += 1;
+            self.copied = Some(self.world.copied_card(false).await);
+        } else if traits.copies && self.chance(60) {
+            self.copied = None;
+        }
         if traits.people && self.chance(300) {
             people::look_after(&mut self.world).await;
+        }
+        if traits.people && self.copied.is_some() && self.chance(300) {
+            let owed = self.world.owed.clone();
+            let Some(copied) = &mut self.copied else { return };
+            copied.owed = owed;
+            people::look_after(copied).await;
         }
         if traits.people && self.chance(60) {
             let act = self.world.act();
@@ -178,8 +199,13 @@ impl Run {
             let waits = self.chance(self.traits.deaths_per_mille);
             let waits = if waits { Some(self.below(120)) } else { None };
             let job = [Job::Payouts, Job::Payouts, Job::Tracking, Job::Wallet][usize::try_from(self.below(4)).unwrap()];
-            self.world.cycle(job, waits).await;
+            let on_copy = self.copied.is_some() && self.chance(500);
+            let world = self.copied.as_mut().filter(|_| on_copy).unwrap_or(&mut self.world);
+            world.cycle(job, waits).await;
             auditor::look(&self.world)?;
+            if let Some(copied) = &self.copied {
+                auditor::look(copied).map_err(|found| format!("the copy: {found}"))?;
+            }
             let ms = match self.below(8) {
                 0 | 1 => 3_000,
                 2 | 3 => 30_000,
@@ -195,6 +221,8 @@ impl Run {
 
     /// Everybody is honest; people do their work. Everything ends within so many rounds.
     async fn quiet(&mut self, counted: &mut Counted) -> Result<(), Found> {
+        // Somebody has noticed the copy.
+        self.copied = None;
         let world = &mut self.world;
         heal(&world.network, &[owner(0), owner(1)]);
         for vault in &world.vaults {
@@ -234,10 +262,10 @@ impl Run {
 /// One run; Err says what the auditor found.
 pub async fn run(seed: u64, from: &Path, place: PathBuf, sabotage: Option<(Wrap, bool)>, counted: &mut Counted) -> Result<(), Found> {
     let mut world = World::new(from, &place, seed).await;
-    let mut traits = Traits::of(&mut world.random);
+    let mut traits = Traits::of(&mut world.random, seed);
     if let Some((wrap, forgetful)) = sabotage {
         // What is caught is the gateway, and not what an older copy does with it.
-        traits.restores = false;
+        (traits.restores, traits.copies) = (false, false);
         world.wrap = Some(wrap);
         for vault in &world.vaults {
             let mut health = lock(&vault.health);
@@ -250,7 +278,7 @@ pub async fn run(seed: u64, from: &Path, place: PathBuf, sabotage: Option<(Wrap,
     if traits.restores {
         world.back_up();
     }
-    let mut run = Run { world, traits };
+    let mut run = Run { world, copied: None, traits };
     let told = match run.rounds(counted).await {
         Ok(()) => run.quiet(counted).await,
         found => found,

@@ -93,6 +93,8 @@ pub struct World {
     pub owed: BTreeMap<NodeIndex, (Units, Vec<Address>)>,
     pub wrap: Option<Wrap>,
     pub crashes: u64,
+    /// Another manager has a copy of its card, or had one.
+    pub is_copied: bool,
     app: Option<App>,
 }
 
@@ -161,6 +163,7 @@ impl World {
             owed: BTreeMap::new(),
             wrap: None,
             crashes: 0,
+            is_copied: false,
             app: None,
         };
         world.open().await;
@@ -354,6 +357,32 @@ impl World {
         for (number, vault) in self.vaults.iter().enumerate() {
             copy(&vault.state_dir, &to.join(format!("signer-{number}")));
         }
+    }
+
+    /// The same manager on a copy of the card, which goes on beside this one; it asks the same signer, or a copy of that too.
+    pub async fn copied_card(&mut self, with_signer: bool) -> World {
+        self.is_copied = true;
+        let place = self.place.with_extension("copy");
+        copy(&self.place.join("data"), &place.join("data"));
+        let vaults = self.vaults.iter().map(|vault| if with_signer { Arc::new(vault.copied(&place)) } else { Arc::clone(vault) });
+        let mut copied = World {
+            driver: self.driver.clone(),
+            network: Arc::clone(&self.network),
+            vaults: vaults.collect(),
+            issued: Arc::clone(&self.issued),
+            pays: self.pays.clone(),
+            asked: self.asked,
+            witnesses: self.witnesses.clone(),
+            random: Random::new(self.random.next()),
+            owed: self.owed.clone(),
+            wrap: self.wrap,
+            crashes: 0,
+            is_copied: true,
+            app: None,
+            place,
+        };
+        copied.open().await;
+        copied
     }
 
     /// False: there is no backup.
