@@ -18,6 +18,9 @@ const MAX_PAGES: usize = 200;
 /// A reconciliation that is older is made anew, so that one is never too old when something is to be signed.
 const DUE_AFTER_MS: u64 = 50 * 60_000;
 
+/// How old the final head may be through which everything is known: what landed after it may be what is to be paid. It is a minute old where all is well.
+const MAX_BEHIND_MS: i64 = 120_000;
+
 /// Once within each hour.
 pub async fn run_if_due(context: &Context) -> Result<(), Stopped> {
     let age = context.money.reconciled_ms(context.clock.now());
@@ -55,6 +58,11 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
         }
         if !is_last {
             continue;
+        }
+        let behind_ms = now.wall.since(through_at);
+        if behind_ms > MAX_BEHIND_MS {
+            context.money.unreconciled(Some(format!("what the node calls final is {} s old", behind_ms / 1000)), now);
+            return Ok(());
         }
         match signed_through(context, &row, through_at).await {
             Ok(timestamp_ms) => {

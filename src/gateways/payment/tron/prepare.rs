@@ -219,8 +219,8 @@ impl TronGateway {
         }
         match error {
             ClientError::Refused(refused) if refused.name == Refusal::Unaccounted => {
-                let why = NotPrepared::Unaccounted(format!("the signer has signed what is not known here: {}", refused.message));
-                Err(away.insert(why).clone())
+                // Those that are signed already are told all the same.
+                Err(NotPrepared::Unaccounted(format!("the signer has signed what is not known here: {}", refused.message)))
             }
             ClientError::Refused(refused) => self.refused(wanted, *refused),
             other => {
