@@ -79,6 +79,22 @@ async fn two_managers_with_one_signer_pay_nobody_twice() {
 }
 
 #[tokio::test]
+async fn a_signer_that_signs_for_whoever_asks_is_caught() {
+    let place = folder();
+    let mut one = original(place.path()).await;
+    let mut other = one.copied_card(false).await;
+    lock(&one.vaults[0].health).heedless = true;
+    for world in [&mut one, &mut other] {
+        work(world, Job::Wallet, 1_000).await;
+    }
+    work(&mut one, Job::Payouts, 1_000).await;
+    work(&mut other, Job::Payouts, 3 * MINUTE_MS).await;
+    assert_eq!(signed(&one), 4);
+    let found = auditor::look(&one).unwrap_err();
+    assert!(found.contains("was owed"), "{found}");
+}
+
+#[tokio::test]
 async fn a_manager_that_was_copied_with_its_signer_is_found_out_within_the_hour() {
     let place = folder();
     let mut one = original(place.path()).await;

@@ -67,6 +67,8 @@ pub struct Health {
     pub away: bool,
     /// Sabotage: its log is gone after each death.
     pub forgetful: bool,
+    /// Sabotage: it signs for whoever asks, whatever that one knows.
+    pub heedless: bool,
 }
 
 pub struct Vault {
@@ -167,7 +169,8 @@ impl Vault {
             return None;
         }
         let now = self.now();
-        let answer = lock(&self.signer).as_mut()?.answer(Request::Sign(Box::new(request.clone())), now);
+        let known_ms = if health.heedless { i64::MAX } else { request.known_ms };
+        let answer = lock(&self.signer).as_mut()?.answer(Request::Sign(Box::new(SignRequest { known_ms, ..request.clone() })), now);
         if let Answer::Signed(signed) = &answer {
             let Signed { payout_id, transfer, txid, .. } = &**signed;
             let issued = Issued { payout: payout_id.to_string(), to: transfer.to.to_string(), amount: transfer.amount };
