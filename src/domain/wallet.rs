@@ -89,7 +89,7 @@ pub struct WalletRow {
     pub through_at: Timestamp,
     /// It held at least this much after everything through that block.
     pub floor: Units,
-    /// Highest timestamp of any transfer that was signed.
+    /// Everything that was signed through this timestamp is known here, or over.
     pub last_timestamp_ms: i64,
     /// When the last enumeration was complete.
     pub reconciled_at: Option<Timestamp>,

@@ -21,6 +21,9 @@ const MAX_PAGES: usize = 200;
 /// A reconciliation that is older is made anew, so that one is never too old when something is to be signed.
 const DUE_AFTER_MS: u64 = 50 * 60_000;
 
+/// How old the final head may be through which everything is known: what landed after it may be what is to be paid. It is a minute old where all is well.
+const MAX_BEHIND_MS: i64 = 120_000;
+
 /// A wallet that was neither signed for nor compared in so long is not compared any more after a start: whoever empties it is not asked why.
 const FORMER_FOR_MS: i64 = 90 * 86_400_000;
 
@@ -65,9 +68,15 @@ impl<E: Into<Stopped>> From<E> for Halt {
 }
 
 async fn compare(context: &Context) -> Result<(), Halt> {
-    let (row, at) = through(context, &context.gateways.current).await?;
-    signed_elsewhere(context, &row, at).await?;
-    older_copy(context, at).await
+    let gateway = &context.gateways.current;
+    let (row, at) = through(context, gateway).await?;
+    let behind_ms = context.clock.now().wall.since(at);
+    if behind_ms > MAX_BEHIND_MS {
+        return Err(Halt::Open(format!("what the node calls final is {} s old", behind_ms / 1000)));
+    }
+    let timestamp_ms = signed_through(context, &row, at).await?;
+    older_copy(context, at).await?;
+    Ok(note(context, &gateway.pin(), timestamp_ms).await?)
 }
 
 /// Takes page after page of what left the gateway's wallet, to the end of what is final. The wallet's row as it was before the last page, and the time of the last block.
@@ -99,15 +108,29 @@ fn open(why: Unavailable) -> Halt {
     Halt::Open(why.to_string())
 }
 
-/// The signer has signed what this store does not know of, because it is an older copy or a death came before the commit: such a transfer is known once it has landed, and
-/// harmless once it has expired.
-async fn signed_elsewhere(context: &Context, row: &WalletRow, through_at: Timestamp) -> Result<(), Halt> {
+/// The timestamp through which everything that was signed is known, or over. What the signer has signed and this store does not know of, because it is a copy or a death came
+/// before the commit, is known once it has landed, and harmless once it has expired.
+async fn signed_through(context: &Context, row: &WalletRow, through_at: Timestamp) -> Result<i64, Halt> {
     match context.gateways.current.signed_span().await.map_err(open)? {
         Some(signed) if signed.last_timestamp_ms > row.last_timestamp_ms && through_at < signed.over_at => {
             Err(Halt::Open(format!("the signer has signed what is not known here; it may land until {}", signed.over_at)))
         }
-        _ => Ok(()),
+        signed => Ok(signed.map_or(row.last_timestamp_ms, |signed| signed.last_timestamp_ms)),
     }
+}
+
+/// The signer signs on only for who knows of everything that it has signed.
+async fn note(context: &Context, pin: &Pin, timestamp_ms: i64) -> Result<(), Stopped> {
+    if money::wallet(&context.store.read()?, pin)?.is_none_or(|row| row.last_timestamp_ms >= timestamp_ms) {
+        return Ok(());
+    }
+    let pin = pin.clone();
+    let write = move |tx: &mut WriteTx<'_>| {
+        let Some(row) = money::wallet(tx, &pin)? else { return Ok(()) };
+        let last_timestamp_ms = row.last_timestamp_ms.max(timestamp_ms);
+        money::put_wallet(tx, &pin, &WalletRow { last_timestamp_ms, ..row })
+    };
+    Ok(context.store.write_money(write).await?)
 }
 
 /// An older copy does not know what a later one has signed since: it waits until nothing of that may land any more, and then asks what left the wallets that it paid from

@@ -33,10 +33,11 @@ pub struct Traits {
     pub switches: bool,
     pub restores: bool,
     pub people: bool,
+    pub copies: bool,
 }
 
 impl Traits {
-    fn of(random: &mut Random) -> Traits {
+    fn of(random: &mut Random, seed: u64) -> Traits {
         Traits {
             rounds: 6 + random.below(10),
             nodes: 1 + usize::try_from(random.below(NODES as u64)).unwrap(),
@@ -47,6 +48,8 @@ impl Traits {
             switches: random.chance(250),
             restores: random.chance(200),
             people: random.chance(400),
+            // By numbers of its own, so that the runs without copies stay what they were.
+            copies: Random::new(seed ^ 0xc0b1e5).chance(120),
         }
     }
 }
@@ -62,10 +65,13 @@ pub struct Counted {
     pub switches: u64,
     pub jumps: u64,
     pub rounds: u64,
+    pub copies: u64,
 }
 
 struct Run {
     world: World,
+    /// The manager on a copy of the card, with the same signer.
+    copied: Option<World>,
     traits: Traits,
 }
 
@@ -83,12 +89,13 @@ impl Run {
         let world = &mut self.world;
         match world.random.below(5) {
             0 => world.pays = Pays::Nobody,
-            1 => world.pays = Pays::Wallet(usize::try_from(world.random.below(WALLETS as u64)).unwrap()),
+            // Two managers on two wallets know nothing of each other.
+            1 if !self.traits.copies => world.pays = Pays::Wallet(usize::try_from(world.random.below(WALLETS as u64)).unwrap()),
             _ => {
                 let asked = usize::try_from(world.random.below(3)).unwrap();
                 let others: Vec<usize> = (0..3).filter(|node| *node != asked).collect();
                 // Where an older copy may come back, and nobody but a liar is asked, nothing tells it what it has forgotten.
-                let least = u64::from(self.traits.restores && self.traits.liar.is_some());
+                let least = u64::from((self.traits.restores || self.traits.copies) && self.traits.liar.is_some());
                 let count = usize::try_from(least + world.random.below(3 - least)).unwrap();
                 (world.asked, world.witnesses) = (asked, others.into_iter().take(count).collect());
             }
@@ -122,7 +129,8 @@ impl Run {
     }
 
     async fn restore(&mut self, counted: &mut Counted) {
-        let with_signers = self.chance(300);
+        // Nobody may restore the log of a signer that somebody else asks too.
+        let with_signers = self.chance(300) && !self.traits.copies;
         // A copy that is younger looks like the store itself: the log of the signer alone tells it, of the present wallet.
         let is_young = self.world.true_time().0 - self.world.copied_ms < YOUNG_MS;
         if is_young && (with_signers || self.traits.switches) {
@@ -150,8 +158,20 @@ impl Run {
         } else if traits.restores && self.chance(200) {
             self.restore(counted).await;
         }
+        if traits.copies && self.copied.is_none() && self.chance(250) {
+            counted.copies += 1;
+            self.copied = Some(self.world.copied_card(false).await);
+        } else if traits.copies && self.chance(60) {
+            self.copied = None;
+        }
         if traits.people && self.chance(300) {
             people::look_after(&mut self.world).await;
+        }
+        if traits.people && self.copied.is_some() && self.chance(300) {
+            let owed = self.world.owed.clone();
+            let Some(copied) = &mut self.copied else { return };
+            copied.owed = owed;
+            people::look_after(copied).await;
         }
         if traits.people && self.chance(60) {
             let act = self.world.act();
@@ -180,8 +200,13 @@ impl Run {
             let waits = self.chance(self.traits.deaths_per_mille);
             let waits = if waits { Some(self.below(120)) } else { None };
             let job = [Job::Payouts, Job::Payouts, Job::Tracking, Job::Wallet][usize::try_from(self.below(4)).unwrap()];
-            self.world.cycle(job, waits).await;
+            let on_copy = self.copied.is_some() && self.chance(500);
+            let world = self.copied.as_mut().filter(|_| on_copy).unwrap_or(&mut self.world);
+            world.cycle(job, waits).await;
             auditor::look(&self.world)?;
+            if let Some(copied) = &self.copied {
+                auditor::look(copied).map_err(|found| format!("the copy: {found}"))?;
+            }
             let ms = match self.below(8) {
                 0 | 1 => 3_000,
                 2 | 3 => 30_000,
@@ -197,6 +222,8 @@ impl Run {
 
     /// Everybody is honest; people do their work. Everything ends within so many rounds.
     async fn quiet(&mut self, counted: &mut Counted) -> Result<(), Found> {
+        // Somebody has noticed the copy.
+        self.copied = None;
         let world = &mut self.world;
         heal(&world.network, &[owner(0), owner(1)]);
         for vault in &world.vaults {
@@ -236,10 +263,10 @@ impl Run {
 /// One run; Err says what the auditor found.
 pub async fn run(seed: u64, from: &Path, place: PathBuf, sabotage: Option<(Wrap, bool)>, counted: &mut Counted) -> Result<(), Found> {
     let mut world = World::new(from, &place, seed).await;
-    let mut traits = Traits::of(&mut world.random);
+    let mut traits = Traits::of(&mut world.random, seed);
     if let Some((wrap, forgetful)) = sabotage {
         // What is caught is the gateway, and not what an older copy does with it.
-        traits.restores = false;
+        (traits.restores, traits.copies) = (false, false);
         world.wrap = Some(wrap);
         for vault in &world.vaults {
             let mut health = lock(&vault.health);
@@ -252,7 +279,7 @@ pub async fn run(seed: u64, from: &Path, place: PathBuf, sabotage: Option<(Wrap,
     if traits.restores {
         world.back_up();
     }
-    let mut run = Run { world, traits };
+    let mut run = Run { world, copied: None, traits };
     let told = match run.rounds(counted).await {
         Ok(()) => run.quiet(counted).await,
         found => found,
@@ -284,7 +311,7 @@ async fn all(first: u64, count: u64) {
     println!("seeds {first}..{}", first + count);
     let place = folder();
     let from = place.path().join("template");
-    template(&from).await;
+    template(&from, NODES).await;
     let (mut counted, mut wrong) = (Counted::default(), Vec::new());
     for seed in first..first + count {
         if let Err(found) = run(seed, &from, place.path().join(format!("run-{seed}")), None, &mut counted).await {

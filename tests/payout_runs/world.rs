@@ -97,6 +97,8 @@ pub struct World {
     /// Of the chain, when the store was last flushed, and when it was last copied.
     flushed_ms: i64,
     pub copied_ms: i64,
+    /// Another manager has a copy of its card, or had one.
+    pub is_copied: bool,
     app: Option<App>,
 }
 
@@ -119,13 +121,13 @@ pub fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A manager with nodes that have addresses and are owed nothing, gone live with the first wallet.
-pub async fn template(dir: &Path) {
+/// A manager with so many nodes that have addresses and are owed nothing.
+pub async fn template(dir: &Path, nodes: usize) {
     custody::make_keystores(dir);
     let settings = SETTINGS.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
     let mut site = Site::open(dir.to_owned(), Driver::new(START, BootMs(60_000)), settings).await;
     site.set_up().await;
-    for number in 0..NODES {
+    for number in 0..nodes {
         let node = site.client.post("/nodes", json!({ "name": format!("node-{number}"), "node_type": "worker" })).await;
         let path = format!("/nodes/{}/payout-address", node["node_id"].as_str().unwrap());
         site.client.put(&path, json!({ "address": payee(number, 0).base58() })).await;
@@ -167,6 +169,7 @@ impl World {
             crashes: 0,
             flushed_ms: 0,
             copied_ms: 0,
+            is_copied: false,
             app: None,
         };
         world.open().await;
@@ -366,6 +369,34 @@ impl World {
         for (number, vault) in self.vaults.iter().enumerate() {
             copy(&vault.state_dir, &to.join(format!("signer-{number}")));
         }
+    }
+
+    /// The same manager on a copy of the card, which goes on beside this one; it asks the same signer, or a copy of that too.
+    pub async fn copied_card(&mut self, with_signer: bool) -> World {
+        self.is_copied = true;
+        let place = self.place.with_extension("copy");
+        copy(&self.place.join("data"), &place.join("data"));
+        let vaults = self.vaults.iter().map(|vault| if with_signer { Arc::new(vault.copied(&place)) } else { Arc::clone(vault) });
+        let mut copied = World {
+            driver: self.driver.clone(),
+            network: Arc::clone(&self.network),
+            vaults: vaults.collect(),
+            issued: Arc::clone(&self.issued),
+            pays: self.pays.clone(),
+            asked: self.asked,
+            witnesses: self.witnesses.clone(),
+            random: Random::new(self.random.next()),
+            owed: self.owed.clone(),
+            wrap: self.wrap,
+            crashes: 0,
+            is_copied: true,
+            flushed_ms: self.flushed_ms,
+            copied_ms: self.copied_ms,
+            app: None,
+            place,
+        };
+        copied.open().await;
+        copied
     }
 
     /// False: there is no backup.

@@ -43,7 +43,7 @@ pub struct Transfer {
     /// The attempts before; none of them can land.
     pub previous: Vec<Attempt>,
     pub now: Timestamp,
-    /// The timestamp of the transfer must be above this: no other transfer of the wallet has one as high.
+    /// Every transfer of the wallet that was signed through this timestamp is known to the store, or over. The one that is made now must be above it.
     pub after_timestamp_ms: i64,
     /// Random: two copies of one store that prepare the same transfer at the same time do not make the same bytes for different payouts.
     pub salt: u64,
@@ -71,6 +71,8 @@ impl Transfer {
 pub enum NotPrepared {
     /// Nothing is wrong with the payout: the next cycle tries again.
     Later(String),
+    /// The wallet was used by somebody else, or by an earlier run that recorded nothing: nothing is signed before it is reconciled.
+    Unaccounted(String),
     /// Somebody has to look at it first.
     Person { kind: ReviewKind, reason: String, evidence: Vec<String> },
 }
@@ -78,7 +80,7 @@ pub enum NotPrepared {
 impl fmt::Display for NotPrepared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NotPrepared::Later(why) | NotPrepared::Person { reason: why, .. } => f.write_str(why),
+            NotPrepared::Later(why) | NotPrepared::Unaccounted(why) | NotPrepared::Person { reason: why, .. } => f.write_str(why),
         }
     }
 }

@@ -88,7 +88,7 @@ pub fn put_wallet(tx: &mut WriteTx<'_>, pin: &Pin, row: &WalletRow) -> Result<()
     tx.put(WALLETS, &wallet_key(pin), row)
 }
 
-/// Raises the highest timestamp of a transfer of this wallet.
+/// Raises the timestamp through which every transfer of this wallet is known.
 pub fn note_timestamp(tx: &mut WriteTx<'_>, attempt: &Attempt) -> Result<(), TxError> {
     if attempt.prepared.timestamp_ms == 0 {
         return Ok(());

@@ -158,6 +158,12 @@ impl Memory {
             return Err(Refusal::Locked.because("the wallet is locked"));
         }
         check_fields(wallet, caps, request, now_ms)?;
+        // Two managers on one wallet owe the same money: what the other one was signed may have paid what this one asks for.
+        if self.last_timestamp_ms > request.known_ms {
+            let message =
+                format!("it was signed at {}, and everything is known through {} alone", self.last_timestamp_ms, request.known_ms);
+            return Err(Refusal::Unaccounted.because(message));
+        }
         if request.timestamp_ms <= self.last_timestamp_ms {
             let message = format!("the timestamp must be above {}", self.last_timestamp_ms);
             return Err(Refusal::TimestampNotIncreasing.because(message));

@@ -70,6 +70,10 @@ pub struct TronGateway {
     pub(super) signer: Option<Arc<dyn Signs>>,
     /// Highest timestamp that was asked for.
     pub(super) last_timestamp_ms: AtomicI64,
+    /// Everything that was signed through this timestamp was signed for this process, or known to its store when it asked.
+    pub(super) accounted_ms: AtomicI64,
+    /// The timestamp of the last request that was not answered: it may have been signed.
+    pub(super) unanswered_ms: AtomicI64,
     pub(super) blocks: Blocks,
     under_way: Mutex<BTreeMap<Txid, UnderWay>>,
     /// A transaction of the wallet that was final when it was last looked at.
@@ -120,6 +124,8 @@ impl TronGateway {
             link,
             signer,
             last_timestamp_ms: AtomicI64::new(0),
+            accounted_ms: AtomicI64::new(0),
+            unanswered_ms: AtomicI64::new(0),
             blocks: Blocks::default(),
             under_way: Mutex::default(),
             known: Mutex::default(),
