@@ -7,7 +7,7 @@ use lucid::live::Job;
 use lucid::storage::core::money;
 
 use super::runs::folder;
-use super::world::{MINUTE_MS, World, template};
+use super::world::{MINUTE_MS, World, copy, template};
 use super::{auditor, people};
 use crate::support::rig::lock;
 
@@ -119,4 +119,23 @@ async fn a_manager_that_was_copied_with_its_signer_is_found_out_within_the_hour(
     work(&mut one, Job::Wallet, 0).await;
     assert_eq!(frozen(&one), None);
     auditor::settle(&one).unwrap();
+}
+
+#[tokio::test]
+async fn a_store_that_never_heard_of_its_wallet_finds_what_was_signed_for_it() {
+    let place = folder();
+    let mut world = original(place.path()).await;
+    work(&mut world, Job::Payouts, 3 * MINUTE_MS).await;
+    work(&mut world, Job::Tracking, 90 * MINUTE_MS).await;
+    assert_eq!(signed(&world), 2);
+    // As set up anew on another card, with the wallet and its signer as they were.
+    let (data, backup) = (place.path().join("template"), place.path().join("run/backup/data"));
+    copy(&data, &backup);
+    assert!(world.restore(false).await);
+    world.set_clock_right().await;
+    world.go_live().await;
+    world.owe(2).await;
+    work(&mut world, Job::Payouts, 0).await;
+    assert_eq!((frozen(&world), signed(&world)), (Some(FreezeKind::UnknownTransfer), 2));
+    assert_eq!(money::unknown_transfers(&world.store().read().unwrap(), true, usize::MAX).unwrap().len(), 2);
 }

@@ -133,11 +133,12 @@ impl Run {
         let with_signers = self.chance(300) && !self.traits.copies;
         // A copy that is younger looks like the store itself: the log of the signer alone tells it, of the present wallet.
         let is_young = self.world.true_time().0 - self.world.copied_ms < YOUNG_MS;
-        if is_young && (with_signers || self.traits.switches) {
+        if is_young && (with_signers || self.traits.switches) || self.world.forgets_a_wallet() {
             return;
         }
         if self.world.restore(with_signers).await {
             counted.restores += 1;
+            self.world.trace(&format!("restored, with signers: {with_signers}"));
         }
     }
 
@@ -155,6 +156,7 @@ impl Run {
         }
         if traits.restores && self.chance(200) {
             self.world.back_up();
+            self.world.trace("copied");
         } else if traits.restores && self.chance(200) {
             self.restore(counted).await;
         }
@@ -245,6 +247,7 @@ impl Run {
             let ms = if round % 3 == 2 { 31 * MINUTE_MS } else { 90_000 };
             world.pass(ms, false);
             world.cycle(Job::Payouts, None).await;
+            world.trace("quiet");
             auditor::look(world)?;
             if auditor::is_settled(world) && auditor::settle(world).is_ok() {
                 return Ok(());

@@ -22,7 +22,7 @@ use lucid::gateways::payment::{Boxed, Gateways, PaymentGateway, Simulated};
 use lucid::live::Job;
 use lucid::storage::core::money_actions::{self, Owed};
 use lucid::storage::core::payouts::{self, SealedAddress};
-use lucid::storage::core::{ledger, nodes};
+use lucid::storage::core::{ledger, money, nodes};
 use lucid::storage::fault::TxError;
 use lucid::storage::hot;
 use lucid::storage::table::WriteTx;
@@ -97,6 +97,8 @@ pub struct World {
     /// Of the chain, when the store was last flushed, and when it was last copied.
     flushed_ms: i64,
     pub copied_ms: i64,
+    /// Wallets that the copy knows.
+    copied_wallets: Vec<String>,
     /// Another manager has a copy of its card, or had one.
     pub is_copied: bool,
     app: Option<App>,
@@ -169,6 +171,7 @@ impl World {
             crashes: 0,
             flushed_ms: 0,
             copied_ms: 0,
+            copied_wallets: Vec::new(),
             is_copied: false,
             app: None,
         };
@@ -360,9 +363,26 @@ impl World {
         all
     }
 
+    /// What a run went through, for who looks for the cause (`LUCID_RUNS_TRACE=1`).
+    pub fn trace(&self, what: &str) {
+        if std::env::var_os("LUCID_RUNS_TRACE").is_none() {
+            return;
+        }
+        let live = &self.app().context.money;
+        println!("{} {what}: {:?} asks {} and {:?}", self.true_time(), self.pays, self.asked, self.witnesses);
+        println!("    frozen {:?}", money::state(&self.store().read().unwrap()).unwrap().frozen.map(|freeze| freeze.reason));
+        println!("    reconciled {:?}, {:?}", live.reconciled_ms(self.now()), live.reconcile_error());
+        for payout in self.payouts() {
+            let attempts: Vec<_> = payout.attempts.iter().map(|one| (&one.prepared.pin.wallet, &one.state)).collect();
+            println!("    {} of node {}: {:?} {} {attempts:?}", payout.id, payout.node.0, payout.state, payout.amount.0);
+        }
+    }
+
     /// The files of the store and the logs of the signers, as they are between two commits.
     pub fn back_up(&mut self) {
         self.copied_ms = self.true_time().0;
+        let known = money::wallets(&self.store().read().unwrap()).unwrap();
+        self.copied_wallets = known.into_iter().map(|(pin, _)| pin.wallet).collect();
         let to = self.place.join("backup");
         let _ = std::fs::remove_dir_all(&to);
         copy(&self.place.join("data"), &to.join("data"));
@@ -392,11 +412,18 @@ impl World {
             is_copied: true,
             flushed_ms: self.flushed_ms,
             copied_ms: self.copied_ms,
+            copied_wallets: self.copied_wallets.clone(),
             app: None,
             place,
         };
         copied.open().await;
         copied
+    }
+
+    /// The copy never heard of a wallet that was signed for: nothing but a person can tell it.
+    pub fn forgets_a_wallet(&self) -> bool {
+        let signed = |vault: &&Arc<Vault>| std::fs::metadata(vault.state_dir.join("signed.log")).is_ok_and(|log| log.len() > 0);
+        self.vaults.iter().filter(signed).any(|vault| !self.copied_wallets.contains(&vault.wallet.account.to_string()))
     }
 
     /// False: there is no backup.
