@@ -52,3 +52,9 @@ export function lastText(runs: Schedule['runs']): string {
   const left = last.left_out_count > 0 ? `, ${last.left_out_count} left out` : '';
   return `${dateTime(unixMs(last.fired_at))}: ${last.note ?? (last.batch_id ? `${last.planned} planned${left}` : `nobody to pay${left}`)}`;
 }
+
+/** A refusal of one row of a list, by the name of its node. */
+export function named(field: string, why: string, rows: readonly { node_name: string }[]): string {
+  const row = rows[Number(/\[(\d+)\]/.exec(field)?.[1])];
+  return `${row?.node_name ?? field}: ${why}`;
+}

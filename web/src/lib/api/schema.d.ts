@@ -4161,6 +4161,8 @@ export interface components {
         /** @description Who was to be paid and is not. */
         LeftOutView: {
             node_id: string;
+            /** @description Null: the node is deleted. */
+            node_name?: string | null;
             /** @description The reason in words. */
             text: string;
             /**
@@ -5648,8 +5650,16 @@ export interface components {
             waits: components["schemas"]["PreviewWait"][];
         };
         PreviewRequest: {
+            /**
+             * Format: decimal
+             * @description Instead of both: everybody who is owed at least this, in USDT, however lately they were paid, as a schedule would pay them.
+             * @example 1
+             */
+            min_amount?: string | null;
             /** @description Absent: whom the automatic cycle would pay now. */
             payout_requests?: components["schemas"]["PayoutRequest"][] | null;
+            /** @description With `min_amount`: of this pool alone. */
+            pool_id?: string | null;
         };
         PreviewSkip: {
             node_id: string;
@@ -11642,6 +11652,7 @@ export interface operations {
                      *       "left_out_nodes": [
                      *         {
                      *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "node_name": "attic-pi",
                      *           "text": "text",
                      *           "why": "no_address"
                      *         }
@@ -11934,6 +11945,7 @@ export interface operations {
                      *               "left_out": [
                      *                 {
                      *                   "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *                   "node_name": "attic-pi",
                      *                   "text": "text",
                      *                   "why": "no_address"
                      *                 }
@@ -12040,6 +12052,7 @@ export interface operations {
                      *           "left_out": [
                      *             {
                      *               "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *               "node_name": "attic-pi",
                      *               "text": "text",
                      *               "why": "no_address"
                      *             }
@@ -12141,6 +12154,7 @@ export interface operations {
                      *           "left_out": [
                      *             {
                      *               "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *               "node_name": "attic-pi",
                      *               "text": "text",
                      *               "why": "no_address"
                      *             }
@@ -12248,6 +12262,7 @@ export interface operations {
                      *           "left_out": [
                      *             {
                      *               "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *               "node_name": "attic-pi",
                      *               "text": "text",
                      *               "why": "no_address"
                      *             }
@@ -16770,6 +16785,7 @@ export interface operations {
             content: {
                 /**
                  * @example {
+                 *       "min_amount": "1",
                  *       "payout_requests": [
                  *         {
                  *           "amount": "12.5",
@@ -16779,7 +16795,8 @@ export interface operations {
                  *           "scheduled_at": "2026-09-21T14:13:20Z",
                  *           "wallet_address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3"
                  *         }
-                 *       ]
+                 *       ],
+                 *       "pool_id": "pool_default"
                  *     }
                  */
                 "application/json": components["schemas"]["PreviewRequest"];
@@ -16848,6 +16865,15 @@ export interface operations {
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            /** @description no pool has this id (`PoolNotFound`) */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             408: components["responses"]["BodyTooSlow"];
             409: components["responses"]["Conflict"];
             413: components["responses"]["BodyTooLarge"];
