@@ -38,7 +38,7 @@ pub struct PreviewRequest {
     /// Absent: whom the automatic cycle would pay now.
     #[schema(min_items = 1, max_items = 1000)]
     payout_requests: Option<Vec<PayoutRequest>>,
-    /// Instead of both: everybody who is owed at least this, in USDT, however lately they were paid, as a schedule would pay them.
+    /// Instead of both: everybody who is owed at least this, in USDT, however lately they were paid and whatever it costs: what a batch can pay.
     #[schema(value_type = Option<String>, format = "decimal", example = "1")]
     min_amount: Option<RawAmount>,
     /// With `min_amount`: of this pool alone.
@@ -157,7 +157,7 @@ pub async fn preview(State(state): State<AppState>, asked: Unchecked<PreviewRequ
             Wanted::Owed { least, pool } => {
                 let known = pool.map(|id| pools::by_id(&look.core, &id)?.ok_or(ApiError::from(Refusal::PoolNotFound))).transpose();
                 let pool = known.map_err(ApiError::naming([(Refusal::PoolNotFound, "pool_id")]))?;
-                look.due(state, Terms::Scheduled { least }, pool.map(|pool| pool.index))?
+                look.due(state, Terms::ByHand { least }, pool.map(|pool| pool.index))?
             }
         };
         Ok(Json(look.shown(state, found)?))

@@ -31,6 +31,8 @@ const CUTS = [
   ['svelte/src/internal/client/dom/blocks/each.js', /\(flags & EACH_IS_ANIMATED\) !== 0/g, 'false'],
   // Nothing is caught by a boundary: errors are thrown on, and the root needs none.
   ['svelte/src/internal/client/render.js', "import { boundary } from './dom/blocks/boundary.js';", "import { branch } from './reactivity/effects.js';\nconst boundary = (node, _, children) => branch(() => children(node));"],
+  // An error is known by its name.
+  ['svelte/src/internal/client/errors.js', /`https:\/\/svelte\.dev\/e\/(\w+)`/g, '`$1`'],
   // Kept for its spreading alone.
   ['svelte/src/utils.js', /^(const DOM_PROPERTIES =) (\[[^]*?\]);$/m, '$1 /*@__PURE__*/ (() => $2)();'],
 
@@ -148,6 +150,17 @@ export function lean() {
       buildEnd(error) {
         const missed = CUTS.filter((cut) => !found.has(cut));
         if (!error && missed.length > 0) throw new Error(`no longer found: ${missed.map(([module, text]) => `${text} in ${module}`).join('; ')}`);
+      },
+    },
+    {
+      name: 'lean-imports',
+      enforce: 'pre',
+      apply: 'build',
+      // There is one style sheet and nothing to load ahead: a part is imported as it is.
+      transform(code, id) {
+        if (!id.includes('vite/preload-helper')) return;
+        if (!code.includes('__vitePreload')) throw new Error('no longer found: __vitePreload');
+        return { code: 'export const __vitePreload = (load) => load();', map: null };
       },
     },
     {

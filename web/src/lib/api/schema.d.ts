@@ -4474,6 +4474,8 @@ export interface components {
             frozen?: components["schemas"]["FreezeView"] | null;
             /** @description As it is named in the settings. */
             gateway: string;
+            /** @description It is the manager's own: what leaves it is compared with the books. */
+            has_wallet: boolean;
             /** @description Why the books stop all payouts; null: they add up. */
             ledger_broken?: string | null;
             live?: components["schemas"]["LiveView"] | null;
@@ -10058,6 +10060,7 @@ export interface operations {
                      *         "since": "text"
                      *       },
                      *       "gateway": "text",
+                     *       "has_wallet": false,
                      *       "ledger_broken": "text",
                      *       "live": {
                      *         "at": "2026-09-21T14:13:20Z",
@@ -10154,6 +10157,7 @@ export interface operations {
                      *         "since": "text"
                      *       },
                      *       "gateway": "text",
+                     *       "has_wallet": false,
                      *       "ledger_broken": "text",
                      *       "live": {
                      *         "at": "2026-09-21T14:13:20Z",
@@ -10265,6 +10269,7 @@ export interface operations {
                      *           "since": "text"
                      *         },
                      *         "gateway": "text",
+                     *         "has_wallet": false,
                      *         "ledger_broken": "text",
                      *         "live": {
                      *           "at": "2026-09-21T14:13:20Z",
@@ -10409,6 +10414,7 @@ export interface operations {
                      *         "since": "text"
                      *       },
                      *       "gateway": "text",
+                     *       "has_wallet": false,
                      *       "ledger_broken": "text",
                      *       "live": {
                      *         "at": "2026-09-21T14:13:20Z",
@@ -10518,6 +10524,7 @@ export interface operations {
                      *         "since": "text"
                      *       },
                      *       "gateway": "text",
+                     *       "has_wallet": false,
                      *       "ledger_broken": "text",
                      *       "live": {
                      *         "at": "2026-09-21T14:13:20Z",
@@ -10618,6 +10625,7 @@ export interface operations {
                      *         "since": "text"
                      *       },
                      *       "gateway": "text",
+                     *       "has_wallet": false,
                      *       "ledger_broken": "text",
                      *       "live": {
                      *         "at": "2026-09-21T14:13:20Z",
@@ -10718,6 +10726,7 @@ export interface operations {
                      *         "since": "text"
                      *       },
                      *       "gateway": "text",
+                     *       "has_wallet": false,
                      *       "ledger_broken": "text",
                      *       "live": {
                      *         "at": "2026-09-21T14:13:20Z",
@@ -10875,6 +10884,7 @@ export interface operations {
                      *         "since": "text"
                      *       },
                      *       "gateway": "text",
+                     *       "has_wallet": false,
                      *       "ledger_broken": "text",
                      *       "live": {
                      *         "at": "2026-09-21T14:13:20Z",
