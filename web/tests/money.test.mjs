@@ -74,26 +74,6 @@ before(async () => {
 
 after(() => browser?.close());
 
-test('what waits for a second admin is approved as it is shown', async () => {
-  const waiting = await eventually('a payout above the limit', async () => (await ask('/payouts/approvals')).payouts?.[0]);
-  await page.goto(`${BASE}/payouts`);
-  const card = page.getByRole('region', { name: 'Waits for a second admin' });
-  await card.getByRole('link', { name: waiting.node_name }).waitFor();
-  await settled(page);
-  await looks('money-approval');
-  await card.getByRole('link', { name: waiting.node_name }).click();
-  await page.locator('.note', { hasText: 'Not signed yet' }).waitFor();
-  await settled(page);
-  await looks('money-payout-waiting');
-  await page.goBack();
-  await confirmNow();
-  await card.getByRole('button', { name: 'Approve' }).click();
-  await dialog().getByText('If anything of them has changed, nothing is approved.').waitFor();
-  await say('Approve');
-  await card.waitFor({ state: 'detached' });
-  await eventually('it is on its way', async () => (await ask(`/nodes/payouts/${waiting.payout_id}`)).status !== 'pending');
-});
-
 test('a payout whose attempts all died: looked at again, another transaction refused, and tried again', async () => {
   const { payouts } = await ask('/nodes/payouts/history?status=processing&limit=100');
   const died = payouts.filter((payout) => payout.review_reason);
@@ -152,6 +132,26 @@ test('a payout of which two nodes disagree: evidence, its own transaction accept
   await card.waitFor({ state: 'detached' });
 });
 
+test('what waits for a second admin is approved as it is shown', async () => {
+  const waiting = await eventually('a payout above the limit', async () => (await ask('/payouts/approvals')).payouts?.[0]);
+  await page.goto(`${BASE}/payouts`);
+  const card = page.getByRole('region', { name: 'Waits for a second admin' });
+  await card.getByRole('link', { name: waiting.node_name }).waitFor();
+  await settled(page);
+  await looks('money-approval');
+  await card.getByRole('link', { name: waiting.node_name }).click();
+  await page.locator('.note', { hasText: 'Not signed yet' }).waitFor();
+  await settled(page);
+  await looks('money-payout-waiting');
+  await page.goBack();
+  await confirmNow();
+  await card.getByRole('button', { name: 'Approve' }).click();
+  await dialog().getByText('If anything of them has changed, nothing is approved.').waitFor();
+  await say('Approve');
+  await card.waitFor({ state: 'detached' });
+  await eventually('it is on its way', async () => (await ask(`/nodes/payouts/${waiting.payout_id}`)).status !== 'pending');
+});
+
 test('a batch by hand: shown before it changes anything, one left out, and followed to its end', async () => {
   await page.goto(`${BASE}/payouts?tab=batches`);
   await settled(page);
@@ -175,23 +175,36 @@ test('a batch by hand: shown before it changes anything, one left out, and follo
   await page.waitForURL(/batch=batch_/);
   await page.getByText(`of ${shown - 1} have ended`).waitFor();
   assert.equal(await batches(), before + 1);
-  const id = new URL(page.url()).searchParams.get('batch');
-  await eventually('some have ended', async () => (await ask(`/nodes/payouts/batches/${id}`)).completed > 0);
   await settled(page);
   await looks('money-batch');
+  // What was approved has used up the day: the batch waits for another admin than the one who asked for it.
+  const id = new URL(page.url()).searchParams.get('batch');
+  const approval = page.getByRole('region', { name: 'Waits for a second admin' });
+  await eventually('it waits', async () => (await ask('/payouts/approvals')).not_by_you);
+  await approval.getByText('another admin has to approve').waitFor();
+  assert.equal(await approval.getByRole('button', { name: 'Approve' }).count(), 0);
   await page.getByRole('link', { name: /^Payout to/ }).first().click();
   await page.getByRole('link', { name: 'The batch that it is of' }).click();
+  await page.getByRole('button', { name: 'Cancel', exact: true }).click();
+  await say('Cancel the batch');
+  await page.getByRole('heading', { name: 'Cancelled' }).waitFor();
+  assert.equal((await ask(`/nodes/payouts/batches/${id}`)).cancelled, shown - 1);
   await page.getByRole('link', { name: 'All batches' }).click();
   await page.getByRole('table', { name: 'Batches, newest first' }).waitFor();
 });
 
-test('a batch of a schedule says who was left out, and why', async () => {
-  const { batches } = await ask('/nodes/payouts/batches?limit=100');
-  const { batch_id } = batches.find((batch) => batch.left_out > 0);
-  await page.goto(`${BASE}/payouts?tab=batches&batch=${batch_id}`);
-  await page.locator('.note', { hasText: 'left out' }).getByRole('link').first().waitFor();
+test('the run of a schedule says who was left out and why, and leads to its batch', async () => {
+  await page.goto(`${BASE}/payouts?tab=schedules`);
+  const row = page.getByRole('row', { name: /Before the price changes/ });
+  await row.getByText(/\d+ left out/).click();
+  await row.getByText('the node has no payout address').first().waitFor();
   await settled(page);
-  await looks('money-batch-left-out');
+  await looks('money-schedule-left-out');
+  await row.getByRole('link', { name: /planned/ }).click();
+  await page.getByRole('heading', { name: 'Completed' }).waitFor();
+  await page.getByRole('link', { name: /^Payout to/ }).first().waitFor();
+  await settled(page);
+  await looks('money-batch-completed');
 });
 
 test('a schedule: refused beside the field, made with its next moments, paused and deleted', async () => {
@@ -255,7 +268,7 @@ test('what left the wallet and nobody planned freezes payouts until it is booked
   await say('Unfreeze');
   await dialog().getByRole('alert').first().waitFor();
   await dialog().getByRole('button', { name: 'Cancel' }).click();
-  await dialog().getByRole('button', { name: 'Discard' }).click().catch(() => {});
+  await dialog().getByRole('button', { name: 'Discard' }).click({ timeout: 1_000 }).catch(() => {});
   await unknown.getByRole('button', { name: 'Book' }).click();
   await say('Book');
   await unknown.getByText('booked').waitFor();

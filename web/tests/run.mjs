@@ -124,7 +124,7 @@ async function liveMoney(bin, chain) {
     await writeFile(join(folder, 'passphrase'), passphrase);
     const address = async (name) => /T[1-9A-HJ-NP-Za-km-z]{33}/.exec(await output(bin, ['wallet', 'create', '--keystore', join(folder, name), '--passphrase-file', join(folder, 'passphrase')]))[0];
     const [wallet, payee] = [await address('wallet'), await address('payee')];
-    node = await listening(chain, ['--listen', '127.0.0.1:0', '--solid-distance', '2', '--fund', `${wallet}:500:1000`]);
+    node = await listening(chain, ['--listen', '127.0.0.1:0', '--solid-distance', '10', '--fund', `${wallet}:500:1000`]);
     const genesis = await fetch(`${node.url}/wallet/getblockbynum`, { method: 'POST', body: JSON.stringify({ num: 0 }) }).then((r) => r.json());
     const settings = {
       payout: { mode: 'live', gateway: 'tron', address_cooldown_hours: 0 },
