@@ -8,6 +8,7 @@ use crate::domain::money_state::{Freeze, FreezeKind};
 use crate::domain::payout::Pin;
 use crate::domain::time::{Now, Timestamp};
 use crate::domain::wallet::{Outgoing, OutgoingPage, UNLISTED, UnknownTransfer, WalletRow};
+use crate::live::Event;
 use crate::storage::core::{money, payouts};
 use crate::storage::fault::Fault;
 use crate::storage::table::WriteTx;
@@ -51,6 +52,7 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
         }
         if !take(context, &pin, page, now).await? {
             context.money.unreconciled(None, now);
+            context.events.publish(&Event::Money {});
             return Ok(());
         }
         if is_last && let Some(why) = still_open(context, &row, through_at).await {
@@ -59,6 +61,7 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
         }
         if is_last {
             context.money.reconciled(now);
+            context.events.publish(&Event::Money {});
             return Ok(());
         }
     }
