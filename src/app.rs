@@ -25,6 +25,7 @@ use crate::api::planes::{Plane, Separate};
 use crate::api::rates::Limits;
 use crate::api::server::{Door, Plain};
 use crate::api::tls::{Source, Tls};
+use crate::api::wallet::Signer;
 use crate::api::{self, ApiSettings, AppState, Configuration, Parts, SettingSource, SettingView, Transport};
 use crate::clock::{self, Clock};
 use crate::config::{self, Config, ConfigErrors, Effect, Listed, Origin, TlsMode};
@@ -157,6 +158,16 @@ impl App {
     /// The same with another gateway for payouts.
     pub async fn open_with(config: &Config, clock_of: ClockOf<'_>, gateway: Arc<dyn PaymentGateway>) -> Result<App, AppError> {
         App::open_paying(config, clock_of, Some(Paying::only(gateway))).await
+    }
+
+    /// The same with a signer of the caller's, too.
+    pub async fn open_signed(
+        config: &Config,
+        clock_of: ClockOf<'_>,
+        gateway: Arc<dyn PaymentGateway>,
+        signer: Arc<dyn Signer>,
+    ) -> Result<App, AppError> {
+        App::open_paying(config, clock_of, Some(Paying { signer, ..Paying::only(gateway) })).await
     }
 
     async fn open_paying(config: &Config, clock_of: ClockOf<'_>, paying: Option<Paying>) -> Result<App, AppError> {

@@ -135,6 +135,8 @@ pub struct MoneyView {
     pub network_name: Option<String>,
     /// The wallet that pays.
     pub wallet: String,
+    /// It is the manager's own: what leaves it is compared with the books.
+    pub has_wallet: bool,
     /// Why nothing is signed at all now; null: something may be.
     pub closed: Option<WaitingView>,
     pub frozen: Option<FreezeView>,
@@ -186,6 +188,7 @@ fn view(state: &AppState, read: &Snapshot) -> Result<MoneyView, Fault> {
         network: payments.pin.network.clone(),
         network_name: (payments.network_name)(&payments.pin.network).map(str::to_owned),
         wallet: payments.pin.wallet.clone(),
+        has_wallet: payments.has_wallet,
         closed: state.money.closed().map(WaitingView::from),
         frozen: match frozen {
             Some(freeze) => {

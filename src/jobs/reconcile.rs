@@ -11,6 +11,7 @@ use crate::domain::payout::Pin;
 use crate::domain::time::{Now, Timestamp};
 use crate::domain::wallet::{Absence, Outgoing, OutgoingPage, UNLISTED, UnknownTransfer, WalletRow};
 use crate::gateways::payment::{PaymentGateway, Unavailable};
+use crate::live::Event;
 use crate::storage::core::{money, payouts};
 use crate::storage::fault::Fault;
 use crate::storage::table::WriteTx;
@@ -49,6 +50,7 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
         Err(Halt::Open(why)) => context.money.unreconciled(Some(why), now),
         Err(Halt::Stopped(stopped)) => return Err(stopped),
     }
+    context.events.publish(&Event::Money {});
     Ok(())
 }
 
