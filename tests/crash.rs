@@ -13,9 +13,10 @@ use lucid::clock::{Clock, Stopwatch};
 use lucid::config::{Config, Sources};
 use lucid::domain::ids::{NodeId, NodeIndex};
 use lucid::domain::metrics::{Network, Sample};
-use lucid::domain::payout::State;
+use lucid::domain::payout::{Source, State};
+use lucid::domain::payout_schedule::PayoutSchedule;
 use lucid::domain::time::{BootMs, ClockReading, Slot, Timestamp};
-use lucid::storage::core::payouts;
+use lucid::storage::core::{payouts, schedules};
 use lucid::storage::verify::verify;
 use lucid::storage::{Store, hot};
 use lucid::wire::phase_ms;
@@ -33,6 +34,8 @@ const RATE: u32 = 60;
 const KILLS: u32 = 50;
 const NODES: usize = 100;
 const ADDRESS: &str = "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3";
+/// Nobody listens there.
+const NOBODY: &str = "http://127.0.0.1:1/";
 const HOUR_MS: i64 = 3_600_000;
 
 /// What became of one measurement.
@@ -110,6 +113,7 @@ fn timelapse(data_dir: &Path, flush_seconds: u64) -> Command {
         ("LUCID__PAYOUT__FREQUENCY_HOURS", "1"),
         ("LUCID__PAYOUT__PROCESSING_INTERVAL_SECONDS", "60"),
         ("LUCID__PAYOUT__ADDRESS_COOLDOWN_HOURS", "0"),
+        ("LUCID__WEBHOOKS__ALLOW_PRIVATE", "true"),
     ];
     command.envs(settings).env("LUCID__STORAGE__FLUSH_SECONDS", flush_seconds.to_string());
     command
@@ -201,11 +205,36 @@ async fn people(mut client: Client, base: Arc<Mutex<String>>, nodes: Vec<String>
             let later = clock.now().wall.plus_seconds(90 * 86_400).rfc3339();
             let batch = json!({ "scheduled_at": later, "payout_requests": [{ "node_id": node, "amount": "0.5" }] });
             client.attempt(Method::POST, "/nodes/payouts/batch", Some(batch)).await;
+            // Called off, so that its end is to be told, to somebody who never answers.
+            let id = format!("batch_told-{number}");
+            let told = json!({ "batch_id": id, "scheduled_at": later, "notification_url": NOBODY, "payout_requests": [{ "node_id": node, "amount": "0.5" }] });
+            client.attempt(Method::POST, "/nodes/payouts/batch", Some(told)).await;
+            client.attempt(Method::POST, &format!("/nodes/payouts/batches/{id}/cancel"), None).await;
             client.attempt(Method::POST, &format!("/nodes/{node}/maintenance"), Some(json!({ "duration_minutes": 1 }))).await;
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
     promises
+}
+
+/// A node that leaves and is owed real money, which a dry run does not pay; and one that a schedule pays every ten minutes, as long as its money lasts.
+async fn leaver_and_schedule(client: &Client) {
+    let mut made = Vec::new();
+    for name in ["leaver", "regular"] {
+        let node = client.post("/nodes", json!({ "name": name, "node_type": "worker" })).await;
+        made.push(node["node_id"].as_str().unwrap().to_owned());
+    }
+    for (node, settlement) in made.iter().zip(["live", "simulated"]) {
+        let owed = json!({ "node_id": node, "amount": "5", "currency": "USDT", "settlement": settlement, "reason": "for a test" });
+        client.post("/ledger/adjustments", owed).await;
+    }
+    client.put(&format!("/nodes/{}/payout-address", made[1]), json!({ "address": ADDRESS })).await;
+    let (status, answer) = client.call(Method::DELETE, &format!("/nodes/{}?final_payout=true", made[0]), None).await;
+    assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
+    let wishes = json!([{ "node_id": made[1], "amount": "0.5" }]);
+    client
+        .post("/nodes/payouts/schedule", json!({ "name": "often", "cron": "*/10 * * * *", "what": "listed", "payout_requests": wishes }))
+        .await;
 }
 
 async fn enrol(client: &Client) -> Vec<Agent> {
@@ -229,6 +258,7 @@ async fn fifty_kills_lose_nothing_that_was_acknowledged() {
     let mut client = Client::new(&manager.base);
     let code = std::fs::read_to_string(data_dir.join("setup-code")).unwrap();
     client.set_up(code.trim(), None).await;
+    leaver_and_schedule(&client).await;
     let agents = enrol(&client).await;
 
     let (stop, stopping) = watch::channel(false);
@@ -288,6 +318,7 @@ async fn fifty_kills_lose_nothing_that_was_acknowledged() {
     }
     assert_measurements(&store, &agents, clock.now().wall.slot().plus(1));
     assert_payouts(&store, clock.now().wall);
+    assert_schedules(&store);
     assert_promises(&store, &promises);
     store.close();
 }
@@ -339,12 +370,31 @@ fn assert_payouts(store: &Store, now: Timestamp) {
         }
         let ended = matches!(payout.state, State::Paid { .. });
         assert!(ended || now.since(payout.created_at) < 10 * 60_000, "forgotten: {payout:?}");
+        // What a schedule pays, it pays as often as it says.
+        if payout.source != Source::Automatic {
+            continue;
+        }
         if let Some(before) = last.insert(payout.node, payout.created_at) {
             assert!(payout.created_at.since(before) >= HOUR_MS, "paid too often: {payout:?}");
         }
     }
     println!("{} payouts of {} nodes", all.len(), last.len());
     assert!(last.len() > NODES / 10, "there were payouts");
+}
+
+/// Moments follow each other: none fired twice, and each run begins where the one before ended.
+fn assert_schedules(store: &Store) {
+    let core = store.read().unwrap();
+    for schedule in schedules::all(&core).unwrap() {
+        let runs = schedules::runs(&core, &schedule.id).unwrap();
+        for pair in runs.windows(2) {
+            let [newer, older] = pair else { continue };
+            let next = PayoutSchedule { fired_through: older.due_at, ..schedule.clone() }.next(older.due_at, 1);
+            assert_eq!(next, [newer.since], "{newer:?} after {older:?}");
+        }
+        println!("{} runs of a schedule", schedule.runs);
+        assert!(schedule.runs > 2, "it fired");
+    }
 }
 
 fn assert_promises(store: &Store, promises: &Promises) {

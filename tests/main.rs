@@ -19,6 +19,7 @@ mod metrics;
 mod money;
 mod openapi;
 mod payment_service;
+mod payout_moments;
 mod payout_runs;
 mod refusals;
 mod rollups;

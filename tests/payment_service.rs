@@ -2,4 +2,5 @@
 
 mod rules;
 mod runs;
+mod stop;
 mod world;

@@ -47,6 +47,17 @@ pub struct Tally {
 }
 
 impl Tally {
+    /// One more has ended so; nothing for one that goes on.
+    pub fn add(&mut self, status: payout::Status) {
+        let place = match status {
+            payout::Status::Completed => &mut self.paid,
+            payout::Status::Failed => &mut self.failed,
+            payout::Status::Cancelled => &mut self.cancelled,
+            payout::Status::Pending | payout::Status::Processing => return,
+        };
+        *place = place.saturating_add(1);
+    }
+
     pub fn ended(self) -> u32 {
         self.paid.saturating_add(self.failed).saturating_add(self.cancelled)
     }
@@ -161,14 +172,9 @@ impl Batch {
 
     /// One of its payouts has ended. Returns whether that was the last one.
     pub fn payout_ended(&mut self, status: payout::Status, now: Now) -> bool {
-        let place = match status {
-            payout::Status::Completed => &mut self.tally.paid,
-            payout::Status::Failed => &mut self.tally.failed,
-            payout::Status::Cancelled => &mut self.tally.cancelled,
-            payout::Status::Pending | payout::Status::Processing => return false,
-        };
-        *place = place.saturating_add(1);
-        let is_last = self.ended_at.is_none() && self.tally.ended() >= self.count;
+        let before = self.tally;
+        self.tally.add(status);
+        let is_last = self.tally != before && self.ended_at.is_none() && self.tally.ended() >= self.count;
         if is_last {
             self.ended_at = Some(now.wall);
         }

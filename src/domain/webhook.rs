@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::batch::{Batch, Sums};
+use super::ids::BatchId;
 use super::time::Timestamp;
 use crate::crypto::{SecretKey, hex, hmac_sha256, sha256};
 
@@ -78,6 +79,12 @@ pub fn wait_ms(failures: u32, random: u64) -> i64 {
 /// `X-Lucid-Signature`: the time is signed too, so that an old message cannot be sent again as a new one. `at_seconds` is `X-Lucid-Timestamp`.
 pub fn signature(key: &SecretKey, at_seconds: i64, body: &str) -> String {
     format!("v1={}", hex(&hmac_sha256(&key.0, &[at_seconds.to_string().as_bytes(), b".", body.as_bytes()])))
+}
+
+/// The batch that a message is about.
+pub fn batch_of(body: &str) -> Option<BatchId> {
+    let body: serde_json::Value = serde_json::from_str(body).ok()?;
+    BatchId::parse(body["batch_id"].as_str()?).ok()
 }
 
 /// What is told of a batch that has ended.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::core::ledger_check::{self, Depth};
-use super::core::{audit, batches, commands, epochs, maintenance, node_events, payouts, tables};
+use super::core::{audit, batches, commands, epochs, final_payouts, maintenance, node_events, outbox, payouts, schedules, tables};
 use super::fault::Fault;
 use super::hot;
 use super::store::Store;
@@ -34,7 +34,10 @@ pub fn verify_to(store: &Store, depth: Depth) -> Vec<Finding> {
         finding("commands", store.read().and_then(|core| commands::verify(&core))),
         finding("maintenance", store.read().and_then(|core| maintenance::verify(&core))),
         finding("payouts", store.read().and_then(|core| payouts::verify(&core))),
+        finding("final payouts", store.read().and_then(|core| final_payouts::verify(&core))),
         finding("batches of payouts", store.read().and_then(|core| batches::verify(&core))),
+        finding("schedules of payouts", store.read().and_then(|core| schedules::verify(&core))),
+        finding("outbox", store.read().and_then(|core| outbox::verify(&core))),
         finding("measurements and evidence", store.hot.read().and_then(|hot| hot::verify(&hot)).map(Ok)),
     ]
 }
@@ -59,25 +62,4 @@ fn epoch_heads(store: &Store) -> Result<Result<u64, String>, Fault> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::testing::{NOW, store};
-    use super::*;
-    use crate::domain::audit::{Actor, Draft};
-
-    fn wrong_parts(store: &Store) -> Vec<&'static str> {
-        verify(store).into_iter().filter(|f| f.wrong.is_some()).map(|f| f.part).collect()
-    }
-
-    #[test]
-    fn a_good_store_has_no_wrong_part_and_a_cut_audit_log_is_found() {
-        let (_dir, store) = store();
-        for subject in ["a", "b", "c"] {
-            store.core.write_now(move |tx| audit::append(tx, Draft::new(NOW, Actor::Console, "test.entry", subject))).unwrap();
-        }
-        assert_eq!(wrong_parts(&store), Vec::<&str>::new());
-        assert_eq!(verify(&store)[0], Finding { part: "audit log", records: 4, wrong: None });
-        store.core.write_now(|tx| tx.delete(tables::AUDIT, &2).map(|_| ())).unwrap();
-        assert_eq!(wrong_parts(&store), ["audit log"]);
-        assert!(verify(&store)[0].wrong.as_ref().unwrap().contains("entry 2"));
-    }
-}
+mod tests;

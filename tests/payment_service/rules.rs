@@ -19,10 +19,10 @@ use tokio::sync::OnceCell;
 use super::world::{self, HOUR_MS, PLAIN, World, book, copy, options};
 use crate::support::payment_service::{FakeService, Fault, Promises};
 
-const FINDS: Promises = Promises { finds_keys: true, ..PLAIN };
-const KEEPS: Promises = Promises { remembers_ms: Some(24 * HOUR_MS), ..PLAIN };
-const ADMIN: &str = "user_0123456789";
-const READY: Fault = Fault::None;
+pub const FINDS: Promises = Promises { finds_keys: true, ..PLAIN };
+pub const KEEPS: Promises = Promises { remembers_ms: Some(24 * HOUR_MS), ..PLAIN };
+pub const ADMIN: &str = "user_0123456789";
+pub const READY: Fault = Fault::None;
 
 static ONE: OnceCell<TempDir> = OnceCell::const_new();
 static FIVE: OnceCell<TempDir> = OnceCell::const_new();
@@ -37,7 +37,7 @@ async fn made(cell: &'static OnceCell<TempDir>, nodes: u8) -> &'static Path {
 }
 
 /// A manager that owes one node.
-async fn one(promises: Promises) -> (TempDir, World) {
+pub async fn one(promises: Promises) -> (TempDir, World) {
     one_with(promises, options(promises), None).await
 }
 
@@ -48,29 +48,29 @@ async fn one_with(promises: Promises, options: Options, checker: Option<Arc<dyn 
     (dir, world)
 }
 
-async fn five(promises: Promises) -> (TempDir, World) {
+pub async fn five(promises: Promises) -> (TempDir, World) {
     let dir = tempfile::tempdir().unwrap();
     let world = World::new(&made(&FIVE, 5).await.join("data"), &dir.path().join("data"), promises).await;
     (dir, world)
 }
 
 /// Cycles with time between them.
-async fn cycles(world: &World, count: u32) {
+pub async fn cycles(world: &World, count: u32) {
     for _ in 0..count {
         assert!(world.cycle().await);
         world.pass(30_000);
     }
 }
 
-fn review(payout: &Payout) -> Option<ReviewKind> {
+pub fn review(payout: &Payout) -> Option<ReviewKind> {
     payout.review.as_ref().map(|review| review.kind)
 }
 
-fn is_paid(payout: &Payout) -> bool {
+pub fn is_paid(payout: &Payout) -> bool {
     matches!(payout.state, PayoutState::Paid { .. })
 }
 
-fn paid_times(world: &World) -> usize {
+pub fn paid_times(world: &World) -> usize {
     world.fake.paid().values().map(Vec::len).sum()
 }
 

@@ -212,6 +212,16 @@ impl World {
         self.app.store.write_money(write).await.map_err(|error| format!("{error:?}"))
     }
 
+    /// An emergency stop, or its end.
+    pub async fn stop(&self, stopped: bool) {
+        let act = Act::system(self.app.clock.now());
+        let write = move |tx: &mut WriteTx<'_>| {
+            if stopped { money_actions::stop(tx, &act, None, "for a test") } else { money_actions::resume(tx, &act, "for a test") }
+                .map(drop)
+        };
+        self.app.store.write_money(write).await.unwrap();
+    }
+
     pub async fn state_unpaid(&self, payout: &Payout) {
         for by in ["user_0123456789", "user_9876543210"] {
             let text = "it is not in the service's books, and it was told to refuse it".to_owned();

@@ -4,6 +4,7 @@
 pub mod bank;
 pub mod binary;
 pub mod client;
+pub mod death;
 pub mod fleet;
 pub mod payment_service;
 pub mod random;

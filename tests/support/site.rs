@@ -75,6 +75,16 @@ impl Site {
         next
     }
 
+    /// The same; who was signed in still is.
+    pub async fn crash_unnoticed(self) -> Site {
+        let (dir, driver, settings, gateway) = (self.dir.clone(), self.driver.clone(), self.settings.clone(), Arc::clone(&self.gateway));
+        let client = self.client.clone();
+        self.end().await;
+        let mut next = Site::open_with(dir, driver, settings, gateway).await;
+        next.client = client.at(next.client.base.clone());
+        next
+    }
+
     /// The same, and the next one pays by another gateway.
     pub async fn crash_with(mut self, gateway: Arc<dyn PaymentGateway>) -> Site {
         self.gateway = gateway;

@@ -4,11 +4,11 @@
 use std::ops::ControlFlow;
 
 use super::tables::{BATCH_IDS, BATCH_PAYOUTS, BATCHES, Index64, QUEUED_BATCHES};
-use super::{audit, outbox, payouts};
+use super::{audit, outbox, payouts, schedules};
 use crate::domain::audit::Act;
-use crate::domain::batch::{Batch, BatchStatus, Sums};
-use crate::domain::ids::{BatchId, PayoutId};
-use crate::domain::payout::{Payout, PayoutError};
+use crate::domain::batch::{Batch, BatchStatus, Sums, Tally};
+use crate::domain::ids::{BatchId, PayoutId, ScheduleId};
+use crate::domain::payout::{Payout, PayoutError, Source};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::{Now, Timestamp};
 use crate::domain::webhook;
@@ -102,6 +102,16 @@ pub fn due(read: &impl Read, now: Timestamp, limit: usize) -> Result<Vec<Batch>,
     Ok(due)
 }
 
+/// How many have ended and were to tell of it.
+pub(super) fn told(read: &impl Read) -> Result<u64, Fault> {
+    let mut told = 0;
+    read.for_each(BATCHES, .., |_, batch: Batch| {
+        told += u64::from(batch.ended_at.is_some() && batch.notify.is_some());
+        ControlFlow::Continue(())
+    })?;
+    Ok(told)
+}
+
 pub fn queued(read: &impl Read) -> Result<u64, Fault> {
     read.count(QUEUED_BATCHES)
 }
@@ -166,22 +176,84 @@ pub fn cancel(tx: &mut WriteTx<'_>, act: &Act, id: &BatchId, now: Now) -> Result
     Ok(done)
 }
 
-/// Counts are those of the payouts; the number of batches, or what is wrong.
+/// Counts are those of the payouts, each payout of a batch is in that one alone, and whatever finds a batch finds it; the number of batches, or what is wrong.
 pub fn verify(read: &impl Read) -> Result<Result<u64, String>, Fault> {
     let mut all = Vec::new();
-    read.for_each(BATCHES, .., |_, batch: Batch| {
-        all.push(batch);
+    read.for_each(BATCHES, .., |seq, batch: Batch| {
+        all.push((seq, batch));
         ControlFlow::Continue(())
     })?;
-    for batch in &all {
-        let of = payouts_of(read, batch)?;
-        let ended = of.iter().filter(|payout| !payout.is_open()).count();
-        if of.len() != usize::try_from(batch.count).unwrap_or(usize::MAX) {
-            return Ok(Err(format!("{} has {} payouts and counts {}", batch.id, of.len(), batch.count)));
+    for (seq, batch) in &all {
+        if let Some(wrong) = wrong_with(read, *seq, batch)? {
+            return Ok(Err(wrong));
         }
-        if ended != usize::try_from(batch.tally.ended()).unwrap_or(usize::MAX) {
-            return Ok(Err(format!("{ended} payouts of {} have ended, and {} are counted", batch.id, batch.tally.ended())));
+    }
+    let counted = all.iter().map(|(_, batch)| u64::from(batch.count)).sum::<u64>();
+    let mut named = 0u64;
+    payouts::for_each(read, |payout| named += u64::from(batch_named(&payout.source).is_some()))?;
+    if named != counted {
+        return Ok(Err(format!("{named} payouts are of batches, and batches count {counted}")));
+    }
+    let (planned, waiting) = (all.iter().filter(|(_, batch)| batch.first > 0), all.iter().filter(|(_, batch)| batch.is_queued()));
+    for (what, rows, table) in [
+        ("are made", all.len(), read.count(BATCH_IDS)?),
+        ("have payouts", planned.count(), read.count(BATCH_PAYOUTS)?),
+        ("wait for their time", waiting.count(), read.count(QUEUED_BATCHES)?),
+    ] {
+        if table != u64::try_from(rows).unwrap_or(u64::MAX) {
+            return Ok(Err(format!("{rows} batches {what}, and {table} are indexed so")));
         }
     }
     Ok(Ok(u64::try_from(all.len()).unwrap_or(u64::MAX)))
+}
+
+fn wrong_with(read: &impl Read, seq: u64, batch: &Batch) -> Result<Option<String>, Fault> {
+    let of = payouts_of(read, batch)?;
+    let mut ended = Tally::default();
+    for payout in &of {
+        ended.add(payout.status());
+        if batch_named(&payout.source) != Some(batch_made_by(batch)) {
+            return Ok(Some(format!("{} stands among the payouts of {} and is not of it", payout.id, batch.id)));
+        }
+    }
+    let found_by_id = read.get(BATCH_IDS, &batch.id.as_str().to_owned())? == Some(Index64(seq));
+    let found_by_payouts = batch.first == 0 || read.get(BATCH_PAYOUTS, &batch.first)? == Some(Index64(seq));
+    let found_waiting = read.get(QUEUED_BATCHES, &seq)?.is_some() == batch.is_queued();
+    // A schedule that was deleted leaves its batches.
+    let schedule = batch.schedule.as_ref().map(|id| schedules::by_id(read, id)).transpose()?.flatten();
+    let is_ahead = schedule.is_some_and(|schedule| batch.scheduled_at > Some(schedule.fired_through));
+    let id = &batch.id;
+    Ok(if batch.seq != seq || !found_by_id || !found_by_payouts || !found_waiting {
+        Some(format!("{id} is not found by what finds batches"))
+    } else if of.len() != usize::try_from(batch.count).unwrap_or(usize::MAX) {
+        Some(format!("{id} has {} payouts and counts {}", of.len(), batch.count))
+    } else if ended != batch.tally {
+        Some(format!("{ended:?} became of the payouts of {id}, and {:?} is counted", batch.tally))
+    } else if batch.ended_at.is_some() != (!batch.is_queued() && (batch.called_off || ended.ended() == batch.count)) {
+        let said = if batch.ended_at.is_some() { "is over" } else { "goes on" };
+        Some(format!("{} of {} payouts of {id} have ended, and it {said}", ended.ended(), batch.count))
+    } else if is_ahead {
+        Some(format!("{id} is of a moment for which its schedule has not fired"))
+    } else {
+        None
+    })
+}
+
+/// What the payouts of a batch say they are of.
+#[derive(PartialEq, Eq)]
+enum MadeBy<'a> {
+    Batch(&'a BatchId),
+    Schedule(&'a ScheduleId),
+}
+
+fn batch_named(source: &Source) -> Option<MadeBy<'_>> {
+    match source {
+        Source::Batch { batch, .. } => Some(MadeBy::Batch(batch)),
+        Source::Schedule { schedule, .. } => Some(MadeBy::Schedule(schedule)),
+        Source::Automatic | Source::Manual { .. } | Source::Final { .. } => None,
+    }
+}
+
+fn batch_made_by(batch: &Batch) -> MadeBy<'_> {
+    batch.schedule.as_ref().map_or(MadeBy::Batch(&batch.id), MadeBy::Schedule)
 }

@@ -1,6 +1,7 @@
 //! Nodes that leave, and what becomes of money that is owed to them: paid by the payout cycle, or given up with an audit entry. A node is deleted in the
 //! transaction in which its last balance goes.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use crate::domain::ledger::{Account, Book, Entry, Settlement};
 use crate::domain::money::{Currency, Units};
 use crate::domain::node::{Eligible, Node};
 use crate::domain::node_event::{Kind, NodeEvent};
+use crate::domain::payout::Source;
 use crate::domain::refusal::Refusal;
 use crate::domain::registration::change_from_next_slot;
 use crate::domain::time::Timestamp;
@@ -121,6 +123,28 @@ fn put(tx: &mut WriteTx<'_>, node: &Node, row: &FinalPayout, act: &Act) -> Resul
 pub(super) fn forget(tx: &mut WriteTx<'_>, node: &Node, at: Timestamp) -> Result<(), TxError> {
     tx.delete(FINAL_PAYOUTS, &node.index.0)?;
     alerts::resolve(tx, ALERT, node.id.as_str(), at).map(drop)
+}
+
+/// Each is of a node that is there and out of service, its payout of that node, and no other node drains; the number of requests, or what is wrong.
+pub fn verify(read: &impl Read) -> Result<Result<u64, String>, Fault> {
+    let rows = all(read)?;
+    for (index, row) in &rows {
+        let Some(node) = nodes::by_index(read, *index)? else {
+            return Ok(Err(format!("node {} leaves and is not there", index.0)));
+        };
+        if !matches!(node.eligible.latest(), Eligible::Draining | Eligible::Suspended) {
+            return Ok(Err(format!("{} leaves and is in service", node.id)));
+        }
+        let payout = row.payout.map(|seq| payouts::by_seq(read, seq)).transpose()?;
+        let fits =
+            payout.is_none_or(|payout| payout.is_some_and(|payout| payout.node == *index && matches!(payout.source, Source::Final { .. })));
+        if !fits {
+            return Ok(Err(format!("{} leaves with a payout that is not its last one", node.id)));
+        }
+    }
+    let leave: BTreeSet<u32> = rows.iter().map(|(index, _)| index.0).collect();
+    let lost = nodes::all(read)?.into_iter().find(|node| *node.eligible.latest() == Eligible::Draining && !leave.contains(&node.index.0));
+    Ok(lost.map_or(Ok(u64::try_from(rows.len()).unwrap_or(u64::MAX)), |node| Err(format!("{} leaves, and nobody asked for that", node.id))))
 }
 
 /// What a node gives up: why, by whose word, and what of it was not posted when that was asked.

@@ -7,12 +7,13 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 
 use super::tables::{OUTBOX, WEBHOOKS};
-use super::{audit, meta};
+use super::{alerts, audit, batches, meta};
 use crate::crypto::SecretKey;
+use crate::domain::alert::Severity;
 use crate::domain::audit::Draft;
 use crate::domain::refusal::Refusal;
 use crate::domain::time::{Now, Timestamp};
-use crate::domain::webhook::{Delivery, Target};
+use crate::domain::webhook::{self, Delivery, Target};
 use crate::storage::Secrets;
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, WriteTx};
@@ -20,6 +21,8 @@ use crate::storage::table::{Read, WriteTx};
 /// Rows, those that were given up included.
 pub const MAX_ROWS: u64 = 10_000;
 const ROW: &str = "webhooks";
+/// Messages to a destination were given up; about its origin.
+pub const ALERT: &str = "webhook_given_up";
 
 /// One thing that leaves. New kinds go to the end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,7 +85,7 @@ pub fn tell(tx: &mut WriteTx<'_>, target: Target, event: &str, body: String, now
             ControlFlow::Continue(())
         })?;
         if let Some(number) = dead.or(oldest) {
-            tx.delete(OUTBOX, &number)?;
+            take_out(tx, number, now.wall)?;
             row.dropped = row.dropped.saturating_add(u64::from(dead.is_none()));
         }
     }
@@ -112,9 +115,36 @@ pub fn delivered(tx: &mut WriteTx<'_>, number: u64) -> Result<(), TxError> {
     tx.delete(OUTBOX, &number).map(drop)
 }
 
-/// It was not; the row as it becomes. One that is gone meanwhile stays gone.
+/// It was not; the row as it becomes, and people are told when it is given up. One that is gone meanwhile stays gone.
 pub fn not_delivered(tx: &mut WriteTx<'_>, number: u64, after: &Outgoing) -> Result<(), TxError> {
-    if tx.get(OUTBOX, &number)?.is_some() { tx.put(OUTBOX, &number, after) } else { Ok(()) }
+    if tx.get(OUTBOX, &number)?.is_none() {
+        return Ok(());
+    }
+    tx.put(OUTBOX, &number, after)?;
+    let delivery = after.delivery();
+    if let Some(at) = delivery.dead_at {
+        let (origin, error) = (&delivery.target.origin, delivery.last_error.as_deref().unwrap_or("no answer"));
+        let message = format!("what {origin} was to be told could not be delivered for three days and is given up: {error}");
+        alerts::raise(tx, ALERT, origin, Severity::Warning, &message, at)?;
+    }
+    Ok(())
+}
+
+/// Deletes a row; the last one that was given up of its destination ends the alert about that.
+fn take_out(tx: &mut WriteTx<'_>, number: u64, now: Timestamp) -> Result<(), TxError> {
+    let gone: Option<Outgoing> = tx.get(OUTBOX, &number)?;
+    tx.delete(OUTBOX, &number)?;
+    let Some(gone) = gone.filter(|gone| gone.delivery().dead_at.is_some()) else { return Ok(()) };
+    let (origin, mut others) = (&gone.delivery().target.origin, false);
+    tx.for_each(OUTBOX, .., |_, outgoing: Outgoing| {
+        let delivery = outgoing.delivery();
+        others = delivery.dead_at.is_some() && delivery.target.origin == *origin;
+        if others { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    if !others {
+        alerts::resolve(tx, ALERT, origin, now)?;
+    }
+    Ok(())
 }
 
 /// Oldest first, with the number of all.
@@ -160,8 +190,40 @@ pub fn discard(tx: &mut WriteTx<'_>, number: u64, draft: Draft) -> Result<(), Tx
     if outgoing.delivery().dead_at.is_none() {
         return Err(Refusal::DeliveryAlive.into());
     }
-    tx.delete(OUTBOX, &number)?;
+    take_out(tx, number, draft.at)?;
     audit::append(tx, draft)
+}
+
+/// Each message is what it was made as, about a batch that has ended and wanted it, once; and every batch that owed one has been given a number. The number of rows,
+/// or what is wrong.
+pub fn verify(read: &impl Read) -> Result<Result<u64, String>, Fault> {
+    let (row, store) = (webhooks(read)?, meta::store(read)?.store_id);
+    let (mut told, mut rows) = (BTreeSet::new(), Vec::new());
+    read.for_each(OUTBOX, .., |number, outgoing: Outgoing| {
+        rows.push((number, outgoing));
+        ControlFlow::Continue(())
+    })?;
+    for (number, outgoing) in &rows {
+        let delivery = outgoing.delivery();
+        let made = Delivery::new(&store, *number, delivery.target.clone(), &delivery.event, String::new(), delivery.made_at);
+        if *number > row.last || delivery.id != made.id {
+            return Ok(Err(format!("message {number} is not the one that was made under its number")));
+        }
+        let about = webhook::batch_of(&delivery.body).filter(|_| delivery.event == webhook::BATCH_ENDED);
+        let batch = about.map(|id| batches::by_id(read, &id)).transpose()?.flatten();
+        let Some(batch) = batch.filter(|batch| batch.ended_at.is_some() && batch.notify.as_ref() == Some(&delivery.target)) else {
+            return Ok(Err(format!("message {number} is about nothing that was to be told")));
+        };
+        if !told.insert(batch.seq) {
+            return Ok(Err(format!("the end of {} is told twice", batch.id)));
+        }
+    }
+    // What was delivered leaves no row, but its number is never given again, and batches stay for ever.
+    let owed = batches::told(read)?;
+    if owed != row.last {
+        return Ok(Err(format!("{owed} batches were to tell of their end, and {} messages were made", row.last)));
+    }
+    Ok(Ok(u64::try_from(rows.len()).unwrap_or(u64::MAX)))
 }
 
 #[cfg(test)]
@@ -224,6 +286,48 @@ mod tests {
         assert_eq!(state(), (MAX_ROWS, vec![7], 0));
         fixture.write(|tx, _| tell(tx, target(2), "e", "{}".into(), at(0))).unwrap();
         assert_eq!(state(), (MAX_ROWS, vec![1, 7], 1));
+    }
+
+    #[test]
+    fn what_is_given_up_is_an_alert_until_the_last_of_it_is_taken_out() {
+        let fixture = Fixture::new();
+        let give_up = |number: u64| {
+            fixture
+                .write(move |tx, _| {
+                    let Outgoing::Webhook(row) = tx.get(OUTBOX, &number)?.unwrap();
+                    not_delivered(tx, number, &Outgoing::Webhook(row.failed("answered 500", at(4 * 86_400).wall, 0)))
+                })
+                .unwrap();
+        };
+        let open = |n: u32| {
+            let open = alerts::open_of_kind(&fixture.store.read().unwrap(), ALERT).unwrap();
+            open.into_iter().find(|alert| alert.subject == target(n).origin).map(|alert| alert.message)
+        };
+        for n in [1, 1, 2, 1] {
+            fixture.write(move |tx, _| tell(tx, target(n), "e", "{}".into(), at(0))).unwrap();
+        }
+        fixture
+            .write(|tx, _| {
+                let Outgoing::Webhook(row) = tx.get(OUTBOX, &1)?.unwrap();
+                not_delivered(tx, 1, &Outgoing::Webhook(row.failed("answered 500", at(1).wall, 0)))
+            })
+            .unwrap();
+        assert_eq!((open(1), open(2)), (None, None), "it is tried again");
+        give_up(1);
+        give_up(2);
+        assert!(open(1).unwrap().ends_with("answered 500"));
+        assert_eq!(open(2), None, "each destination by itself");
+        let discard = |number| fixture.write(move |tx, _| discard(tx, number, act().draft("outbox.discard", ""))).unwrap();
+        fixture.write(|tx, _| delivered(tx, 4)).unwrap();
+        discard(1);
+        assert!(open(1).is_some(), "another one is still given up");
+        discard(2);
+        assert_eq!(open(1), None);
+        // What makes room for newer ones is gone as well.
+        give_up(3);
+        assert!(open(2).is_some());
+        fixture.write(|tx, _| (0..=MAX_ROWS).try_for_each(|_| tell(tx, target(1), "e", "{}".into(), at(0)))).unwrap();
+        assert_eq!(open(2), None);
     }
 
     #[test]

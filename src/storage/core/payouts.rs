@@ -1,5 +1,6 @@
 //! Payouts and payout addresses. A payout's step and its ledger entry are one transaction.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
@@ -10,10 +11,10 @@ use crate::crypto::Entropy;
 use crate::domain::address::AddressRecord;
 use crate::domain::audit::{Act, Draft};
 use crate::domain::ids::{NodeId, NodeIndex, PayoutId};
-use crate::domain::ledger::{Book, Entry, Settlement};
-use crate::domain::money::Currency;
+use crate::domain::ledger::{Account, Book, Entry, Settlement};
+use crate::domain::money::{Currency, Units};
 use crate::domain::node_event::{Kind, NodeEvent};
-use crate::domain::payout::{Payout, Source, State, Status};
+use crate::domain::payout::{AttemptState, Payout, Source, State, Status};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::{Now, Timestamp};
 use crate::storage::Secrets;
@@ -278,23 +279,73 @@ fn page_of_all(read: &impl Read, oldest_first: bool, offset: usize, limit: usize
     Ok((rows, usize::try_from(total).unwrap_or(usize::MAX)))
 }
 
-/// Every payout decodes and the open ones are the indexed ones; the number of payouts, or what is wrong.
+/// Every payout decodes and is found by what finds it, none is paid twice, and what is reserved is what the open ones are to pay; the number of payouts, or what is
+/// wrong.
 pub fn verify(read: &impl Read) -> Result<Result<u64, String>, Fault> {
-    let mut open_payouts = 0u64;
-    let mut count = 0;
-    let mut paid_twice = None;
-    read.for_each(PAYOUTS, .., |_, payout| {
-        use crate::domain::payout::AttemptState;
+    let (mut count, mut open_payouts, mut wrong) = (0u64, 0u64, None);
+    let (mut ids, mut promised) = (Vec::new(), BTreeMap::<(Book, NodeIndex), Units>::new());
+    read.for_each(PAYOUTS, .., |seq, payout| {
         count += 1;
-        open_payouts += u64::from(payout.is_open());
-        if payout.attempts.iter().filter(|a| a.state == AttemptState::Paid).count() > 1 {
-            paid_twice = Some(payout.id);
+        if payout.attempts.iter().filter(|attempt| attempt.state == AttemptState::Paid).count() > 1 {
+            wrong = Some(format!("{} is paid twice", payout.id));
+        } else if payout.seq != seq || seq != count {
+            wrong = Some(format!("{} does not follow the payout before it", payout.id));
         }
-        ControlFlow::Continue(())
+        if payout.is_open() {
+            open_payouts += 1;
+            if promised.insert((payout.book, payout.node), payout.amount).is_some() {
+                wrong = Some(format!("{} is not the only open payout of its node", payout.id));
+            }
+        }
+        ids.push((seq, payout.id));
+        if wrong.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
-    if let Some(id) = paid_twice {
-        return Ok(Err(format!("{id} is paid twice")));
+    if let Some(wrong) = wrong {
+        return Ok(Err(wrong));
     }
     let indexed = read.count(OPEN_PAYOUTS)?;
-    Ok(if indexed == open_payouts { Ok(count) } else { Err(format!("{open_payouts} payouts are open, {indexed} are indexed as open")) })
+    if indexed != open_payouts {
+        return Ok(Err(format!("{open_payouts} payouts are open, {indexed} are indexed as open")));
+    }
+    for (seq, id) in &ids {
+        if read.get(PAYOUT_IDS, &id.as_str().to_owned())? != Some(Index64(*seq)) {
+            return Ok(Err(format!("{id} is not found by its id")));
+        }
+    }
+    for (book, account, units) in ledger::balances(read)? {
+        if let Account::NodeReserved(node) = account {
+            let promised = promised.remove(&(book, node)).unwrap_or_default();
+            if promised != units {
+                return Ok(Err(format!(
+                    "{} units of {book} are reserved for node {}, and its open payout is of {}",
+                    units.0, node.0, promised.0
+                )));
+            }
+        }
+    }
+    if let Some((book, node)) = promised.keys().next() {
+        return Ok(Err(format!("nothing of {book} is reserved for the open payout of node {}", node.0)));
+    }
+    Ok(lost_transaction(read)?.map_or(Ok(count), Err))
+}
+
+/// A transaction that is of no attempt of the payout that it is said to be of.
+fn lost_transaction(read: &impl Read) -> Result<Option<String>, Fault> {
+    let mut of = Vec::new();
+    read.for_each(TXIDS, .., |txid: String, Index64(seq)| {
+        of.push((seq, txid));
+        ControlFlow::Continue(())
+    })?;
+    for (seq, txid) in of {
+        let is_named = |payout: &Payout| {
+            payout
+                .attempts
+                .iter()
+                .any(|attempt| [&attempt.prepared.txid, &attempt.found_txid].into_iter().flatten().any(|one| *one == txid))
+        };
+        if !by_seq(read, seq)?.is_some_and(|payout| is_named(&payout)) {
+            return Ok(Some(format!("transaction {txid} is of no attempt of payout {seq}")));
+        }
+    }
+    Ok(None)
 }

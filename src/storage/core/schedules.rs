@@ -2,12 +2,13 @@
 
 use std::ops::ControlFlow;
 
-use super::audit;
 use super::tables::{SCHEDULE_RUNS, SCHEDULES};
+use super::{audit, batches};
 use crate::domain::audit::Draft;
 use crate::domain::ids::ScheduleId;
-use crate::domain::payout_schedule::{MAX_RUNS, MAX_SCHEDULES, PayoutSchedule, Run};
+use crate::domain::payout_schedule::{Cron, MAX_RUNS, MAX_SCHEDULES, PayoutSchedule, Rule, Run};
 use crate::domain::refusal::Refusal;
+use crate::domain::time_zone;
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, WriteTx};
 
@@ -75,6 +76,58 @@ pub fn runs(read: &impl Read, id: &ScheduleId) -> Result<Vec<Run>, Fault> {
         ControlFlow::Continue(())
     })?;
     Ok(runs)
+}
+
+/// Rules can be read, runs are of schedules, and the batch that a run made is the one of its moment; the number of schedules and runs, or what is wrong.
+pub fn verify(read: &impl Read) -> Result<Result<u64, String>, Fault> {
+    let all = all(read)?;
+    let mut of_schedules = 0;
+    for schedule in &all {
+        let runs = runs(read, &schedule.id)?;
+        of_schedules += u64::try_from(runs.len()).unwrap_or(u64::MAX);
+        if let Some(wrong) = wrong_with(read, schedule, &runs)? {
+            return Ok(Err(format!("{} {wrong}", schedule.id)));
+        }
+    }
+    let (schedules, runs) = (read.count(SCHEDULES)?, read.count(SCHEDULE_RUNS)?);
+    if runs != of_schedules {
+        return Ok(Err(format!("{runs} runs are kept, and {of_schedules} of them are of schedules")));
+    }
+    Ok(Ok(schedules + runs))
+}
+
+/// `runs` are newest first.
+fn wrong_with(read: &impl Read, schedule: &PayoutSchedule, runs: &[Run]) -> Result<Option<String>, Fault> {
+    if let Rule::Cron { fields, time_zone } = &schedule.rule
+        && (Cron::parse(fields).is_err() || !time_zone::is_known(time_zone))
+    {
+        return Ok(Some("has a rule that nobody can read".into()));
+    }
+    let kept = schedule.runs.min(u64::try_from(MAX_RUNS).unwrap_or(u64::MAX));
+    let numbers = (schedule.runs.saturating_sub(kept) + 1..=schedule.runs).rev();
+    if !runs.iter().map(|run| run.number).eq(numbers) {
+        return Ok(Some(format!("has run {} times, and its last runs are not there", schedule.runs)));
+    }
+    let moments = runs.iter().map(|run| run.due_at);
+    if !moments.clone().is_sorted_by(|newer, older| newer > older) || moments.max() > Some(schedule.fired_through) {
+        return Ok(Some("has fired twice for a moment, or for one that it does not know of".into()));
+    }
+    for run in runs {
+        let made = run.batch.as_ref().map(|id| batches::by_id(read, id)).transpose()?;
+        let fits = match made {
+            None => run.planned == 0,
+            Some(None) => false,
+            Some(Some(batch)) => {
+                Some(&batch.id) == schedule.batch_of(run.due_at).as_ref()
+                    && batch.schedule.as_ref() == Some(&schedule.id)
+                    && batch.count == run.planned
+            }
+        };
+        if !fits {
+            return Ok(Some(format!("has a run {} whose batch is another one", run.number)));
+        }
+    }
+    Ok(None)
 }
 
 fn key(id: &ScheduleId, number: u64) -> (String, [u8; 8]) {

@@ -24,6 +24,7 @@ const TITLES: Record<string, string | undefined> = {
   wallet_low: 'The wallet runs low',
   wallet_unreachable: 'The payment network does not answer',
   attempt_without_gateway: 'Signed by a gateway that is gone',
+  webhook_given_up: 'A webhook was given up',
   resource_threshold: 'Beyond its threshold',
 };
 

@@ -1,0 +1,323 @@
+use super::super::testing::{NOW, store};
+use super::*;
+use crate::domain::address::PayoutAddress;
+use crate::domain::audit::{Actor, Draft};
+use crate::domain::batch::{Batch, Tally};
+use crate::domain::ids::{BatchId, NodeIndex, PayoutId, ScheduleId, UserId};
+use crate::domain::ledger::{Account, Book, Entry, Settlement};
+use crate::domain::money::{Currency, Units};
+use crate::domain::node::Eligible;
+use crate::domain::payout::{Priority, Source};
+use crate::domain::payout_schedule::{PayoutSchedule, Rule, Run, Whom};
+use crate::domain::time::Timeline;
+use crate::domain::webhook::Target;
+use crate::storage::core::outbox::Outgoing;
+use crate::storage::core::tables::Index64;
+use crate::storage::core::testing::{Fixture, act, at, new_node, node_id};
+use crate::storage::core::{batches, final_payouts, ledger, nodes, schedules};
+use crate::storage::fault::TxError;
+use crate::storage::planning::{self, Granted};
+use crate::storage::table::WriteTx;
+
+fn wrong_parts(store: &Store) -> Vec<&'static str> {
+    verify(store).into_iter().filter(|f| f.wrong.is_some()).map(|f| f.part).collect()
+}
+
+#[test]
+fn a_good_store_has_no_wrong_part_and_a_cut_audit_log_is_found() {
+    let (_dir, store) = store();
+    for subject in ["a", "b", "c"] {
+        store.core.write_now(move |tx| audit::append(tx, Draft::new(NOW, Actor::Console, "test.entry", subject))).unwrap();
+    }
+    assert_eq!(wrong_parts(&store), Vec::<&str>::new());
+    assert_eq!(verify(&store)[0], Finding { part: "audit log", records: 4, wrong: None });
+    store.core.write_now(|tx| tx.delete(tables::AUDIT, &2).map(|_| ())).unwrap();
+    assert_eq!(wrong_parts(&store), ["audit log"]);
+    assert!(verify(&store)[0].wrong.as_ref().unwrap().contains("entry 2"));
+}
+
+const BOOK: Book = Book { settlement: Settlement::Simulated, currency: Currency::Usdt };
+const AMOUNT: Units = Units(1_000_000);
+const BATCH: u64 = 1;
+const OF_SCHEDULE: u64 = 2;
+const QUEUED: u64 = 3;
+
+fn by() -> UserId {
+    UserId::parse("user_0123456789").unwrap()
+}
+
+fn target() -> Target {
+    Target { url: "https://a.example/hook".into(), origin: "https://a.example".into() }
+}
+
+fn schedule() -> PayoutSchedule {
+    PayoutSchedule {
+        id: ScheduleId::parse("schedule_0123456789").unwrap(),
+        name: "daily".into(),
+        rule: Rule::Cron { fields: "0 6 * * *".into(), time_zone: "Europe/Zurich".into() },
+        whom: Whom::AllDue,
+        min_amount: None,
+        priority: Priority::Normal,
+        enabled: true,
+        by: by().to_string(),
+        made_at: at(0).wall,
+        updated_at: at(0).wall,
+        revision: 1,
+        fired_through: at(0).wall,
+        runs: 0,
+    }
+}
+
+fn batch(seq: u64, id: BatchId) -> Batch {
+    Batch {
+        id,
+        seq,
+        content: [0; 32],
+        by: by().to_string(),
+        schedule: None,
+        settlement: Settlement::Simulated,
+        priority: Priority::Normal,
+        notify: Some(target()),
+        made_at: at(0).wall,
+        scheduled_at: None,
+        waiting: Vec::new(),
+        first: 0,
+        count: 0,
+        tally: Tally::default(),
+        left_out: Vec::new(),
+        called_off: false,
+        ended_at: None,
+    }
+}
+
+/// Plans payouts to these nodes, and the batch of them.
+fn plan(tx: &mut WriteTx<'_>, batch: Batch, nodes: &[u32], source: &Source) -> Result<(), TxError> {
+    let address = PayoutAddress::parse("TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3", Currency::Usdt).unwrap();
+    let (mut granted, mut ids) = (Vec::new(), Vec::new());
+    for node in nodes {
+        let index = NodeIndex(*node);
+        ledger::post(tx, Entry::adjustment(BOOK, index, AMOUNT, "a test".into(), by()).unwrap(), at(0))?;
+        granted.push(Granted {
+            node: index,
+            book: BOOK,
+            amount: AMOUNT,
+            address: address.clone(),
+            priority: Priority::Normal,
+            free: AMOUNT,
+        });
+        ids.push(PayoutId::new(uuid::Uuid::from_u128(u128::from(batch.seq) << 64 | u128::from(*node))));
+    }
+    let first = planning::reserve(tx, &granted, &ids, source, at(0))?;
+    let count = u32::try_from(nodes.len()).unwrap();
+    batches::put(tx, &batch.planned(first, count, Vec::new(), at(0)), at(0))
+}
+
+/// Payouts 1 and 2 in a batch that ended, with its message; 3 of a schedule's run, open; a batch that waits; node 4 leaves with payout 4.
+fn world() -> Fixture {
+    let f = Fixture::new();
+    for n in 0..5 {
+        f.write(move |tx, d| nodes::create(tx, d, &act(), &node_id(n), &new_node(&format!("node-{n}"), None), 10).map(drop)).unwrap();
+    }
+    f.write(|tx, d| {
+        let id = BatchId::parse("batch_000001").unwrap();
+        plan(tx, batch(BATCH, id.clone()), &[0, 1], &Source::Batch { batch: id.clone(), by: by().to_string() })?;
+        batches::cancel(tx, &act(), &id, at(1))?;
+        let (schedule, due_at) = (schedule(), at(3_600).wall);
+        schedules::create(tx, &schedule, act().draft("test", ""))?;
+        let of_run = Batch {
+            schedule: Some(schedule.id.clone()),
+            scheduled_at: Some(due_at),
+            notify: None,
+            ..batch(OF_SCHEDULE, schedule.batch_of(due_at).unwrap())
+        };
+        let run = Run {
+            number: 1,
+            due_at,
+            since: due_at,
+            fired_at: due_at,
+            batch: Some(of_run.id.clone()),
+            planned: 1,
+            left_out: Vec::new(),
+            left_out_count: 0,
+            note: None,
+        };
+        plan(tx, of_run, &[2], &Source::Schedule { schedule: schedule.id.clone(), by: by().to_string() })?;
+        schedules::fired(tx, &schedule, &run)?;
+        let wish = crate::domain::batch::Wish {
+            node: node_id(3),
+            amount: AMOUNT,
+            currency: Currency::Usdt,
+            address: None,
+            priority: Priority::Low,
+        };
+        batches::put(tx, &Batch { waiting: vec![wish], ..batch(QUEUED, BatchId::parse("batch_000003").unwrap()) }, at(0))?;
+        let node = final_payouts::request(tx, d, &act(), &node_id(4), &by())?;
+        ledger::post(tx, Entry::adjustment(BOOK, node.index, AMOUNT, "a test".into(), by()).unwrap(), at(0))?;
+        let address = PayoutAddress::parse("TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3", Currency::Usdt).unwrap();
+        let last = Granted { node: node.index, book: BOOK, amount: AMOUNT, address, priority: Priority::Normal, free: AMOUNT };
+        let id = PayoutId::new(uuid::Uuid::from_u128(4));
+        let seq = planning::reserve(tx, &[last], &[id], &Source::Final { by: by().to_string() }, at(0))?;
+        final_payouts::planned(tx, &act(), &node, seq)
+    })
+    .unwrap();
+    f
+}
+
+/// Changes the row, which must be there.
+fn change<K: crate::storage::table::Key, V: crate::storage::table::Record>(
+    tx: &mut WriteTx<'_>,
+    table: crate::storage::table::Table<K, V>,
+    key: K,
+    change: impl FnOnce(&mut V),
+) -> Result<(), TxError> {
+    let mut row = tx.get(table, &key)?.unwrap();
+    change(&mut row);
+    tx.put(table, &key, &row)
+}
+
+fn gone<K: crate::storage::table::Key, V: crate::storage::table::Record>(
+    tx: &mut WriteTx<'_>,
+    table: crate::storage::table::Table<K, V>,
+    key: K,
+) -> Result<(), TxError> {
+    assert!(tx.delete(table, &key)?);
+    Ok(())
+}
+
+type Damage = fn(&mut WriteTx<'_>) -> Result<(), TxError>;
+
+/// What is damaged, how, and in which parts that shows.
+const DAMAGES: &[(&str, Damage, &[&str])] = &[
+    ("a payout is gone", |tx| gone(tx, tables::PAYOUTS, 4), &["payouts", "final payouts"]),
+    (
+        "a payout is not found by its id",
+        |tx| gone(tx, tables::PAYOUT_IDS, PayoutId::new(uuid::Uuid::from_u128(4)).as_str().to_owned()),
+        &["payouts"],
+    ),
+    ("more is reserved than is planned", |tx| change(tx, tables::PAYOUTS, 4, |payout| payout.amount = Units(1)), &["payouts"]),
+    (
+        "nothing is reserved",
+        |tx| gone(tx, tables::BALANCES, ledger::key(BOOK, Account::NodeReserved(NodeIndex(4)))),
+        &["ledger", "payouts"],
+    ),
+    ("a transaction is of no attempt", |tx| tx.put(tables::TXIDS, &"ab".to_owned(), &Index64(4)), &["payouts"]),
+    (
+        "a node that leaves is in service",
+        |tx| change(tx, tables::NODES, 4, |node| node.eligible = Timeline::new(Eligible::InService)),
+        &["final payouts"],
+    ),
+    (
+        "a node drains and nobody asked",
+        |tx| change(tx, tables::NODES, 3, |node| node.eligible = Timeline::new(Eligible::Draining)),
+        &["final payouts"],
+    ),
+    ("a node that leaves is gone", |tx| gone(tx, tables::NODES, 4), &["final payouts"]),
+    ("it leaves with somebody else's payout", |tx| change(tx, tables::FINAL_PAYOUTS, 4, |row| row.payout = Some(3)), &["final payouts"]),
+    (
+        "a batch counts another end",
+        |tx| change(tx, tables::BATCHES, BATCH, |batch| batch.tally = Tally { paid: 2, ..Tally::default() }),
+        &["batches of payouts"],
+    ),
+    (
+        "a batch has ended too early",
+        |tx| change(tx, tables::BATCHES, OF_SCHEDULE, |batch| batch.ended_at = Some(at(9).wall)),
+        &["batches of payouts"],
+    ),
+    (
+        "a batch has somebody else's payout",
+        |tx| change(tx, tables::PAYOUTS, 1, |payout| payout.source = Source::Automatic),
+        &["batches of payouts"],
+    ),
+    (
+        "a payout is of a batch that does not count it",
+        |tx| {
+            change(tx, tables::PAYOUTS, 4, |payout| {
+                payout.source = Source::Batch { batch: BatchId::parse("batch_000001").unwrap(), by: "user_1".into() }
+            })
+        },
+        &["final payouts", "batches of payouts"],
+    ),
+    ("a batch is not found", |tx| gone(tx, tables::BATCH_IDS, "batch_000003".to_owned()), &["batches of payouts"]),
+    ("a batch would never be planned", |tx| gone(tx, tables::QUEUED_BATCHES, QUEUED), &["batches of payouts"]),
+    (
+        "a schedule may fire again",
+        |tx| change(tx, tables::SCHEDULES, schedule().id.to_string(), |s| s.fired_through = at(0).wall),
+        &["batches of payouts", "schedules of payouts"],
+    ),
+    (
+        "a schedule's rule is no rule",
+        |tx| {
+            change(tx, tables::SCHEDULES, schedule().id.to_string(), |s| {
+                s.rule = Rule::Cron { fields: "0 6 * *".into(), time_zone: "Europe/Zurich".into() }
+            })
+        },
+        &["schedules of payouts"],
+    ),
+    (
+        "a schedule is of nowhere",
+        |tx| {
+            change(tx, tables::SCHEDULES, schedule().id.to_string(), |s| {
+                s.rule = Rule::Cron { fields: "0 6 * * *".into(), time_zone: "Europe/Nowhere".into() }
+            })
+        },
+        &["schedules of payouts"],
+    ),
+    ("a run is lost", |tx| gone(tx, tables::SCHEDULE_RUNS, (schedule().id.to_string(), 1u64.to_be_bytes())), &["schedules of payouts"]),
+    (
+        "a run made another batch",
+        |tx| {
+            change(tx, tables::SCHEDULE_RUNS, (schedule().id.to_string(), 1u64.to_be_bytes()), |run| {
+                run.batch = Some(BatchId::parse("batch_000001").unwrap())
+            })
+        },
+        &["schedules of payouts"],
+    ),
+    ("a run is nobody's", |tx| gone(tx, tables::SCHEDULES, schedule().id.to_string()), &["schedules of payouts"]),
+    (
+        "an end was never told",
+        |tx| change(tx, tables::WEBHOOKS, "webhooks".to_owned(), |row| row.last = 0).and_then(|()| gone(tx, tables::OUTBOX, 1)),
+        &["outbox"],
+    ),
+    (
+        "a message has another id",
+        |tx| change(tx, tables::OUTBOX, 1, |Outgoing::Webhook(delivery)| delivery.id = "delivery_00".into()),
+        &["outbox"],
+    ),
+    (
+        "a message goes somewhere else",
+        |tx| change(tx, tables::OUTBOX, 1, |Outgoing::Webhook(delivery)| delivery.target.url = "https://b.example/".into()),
+        &["outbox"],
+    ),
+    (
+        "a message is about nothing",
+        |tx| change(tx, tables::OUTBOX, 1, |Outgoing::Webhook(delivery)| delivery.body = "{}".into()),
+        &["outbox"],
+    ),
+];
+
+#[test]
+fn what_is_damaged_of_payouts_and_what_they_leave_is_found() {
+    let f = world();
+    for finding in verify(&f.store) {
+        assert_eq!(finding.wrong, None, "{}", finding.part);
+    }
+    let records = |part: &str| verify(&f.store).into_iter().find(|finding| finding.part == part).unwrap().records;
+    assert_eq!(["payouts", "final payouts", "batches of payouts", "schedules of payouts", "outbox"].map(records), [4, 1, 3, 2, 1]);
+    for (what, damage, parts) in DAMAGES {
+        let f = world();
+        f.store.core.write_now(*damage).unwrap();
+        assert_eq!(
+            wrong_parts(&f.store),
+            *parts,
+            "{what}: {:?}",
+            verify(&f.store).iter().filter_map(|f| f.wrong.clone()).collect::<Vec<_>>()
+        );
+    }
+}
+
+#[test]
+fn what_was_delivered_leaves_no_row_and_that_is_right() {
+    let f = world();
+    f.write(|tx, _| outbox::delivered(tx, 1)).unwrap();
+    assert_eq!(wrong_parts(&f.store), Vec::<&str>::new());
+}
