@@ -25,6 +25,7 @@ use crate::api::planes::{Plane, Separate};
 use crate::api::rates::Limits;
 use crate::api::server::{Door, Plain};
 use crate::api::tls::{Source, Tls};
+use crate::api::wallet::Signer;
 use crate::api::{self, ApiSettings, AppState, Configuration, Parts, SettingSource, SettingView, Transport};
 use crate::clock::{self, Clock};
 use crate::config::{self, Config, ConfigErrors, Effect, Listed, Origin, TlsMode};
@@ -40,13 +41,14 @@ use crate::domain::pool::DEFAULT_POOL_ID;
 use crate::domain::poot::Params;
 use crate::domain::refusal::{FieldError, Refusal};
 use crate::domain::time::{Now, Timestamp};
+use crate::domain::wallet::{Absence, SHORT_ABSENCE_MS};
 use crate::gateways::payment::PaymentGateway;
 use crate::gateways::payment::signer::{SignerChild, SignerClient};
 use crate::host;
 use crate::jobs::{Context, Scheduler, Settings};
 use crate::live::{Current, Event, Events, Failures, Job, Money, Nudges};
 use crate::logging;
-use crate::storage::core::{enrolment, pools, settings as core_settings};
+use crate::storage::core::{enrolment, money, pools, settings as core_settings};
 use crate::storage::fault::{Fault, OpenError, WriteError};
 use crate::storage::{Store, StoreOptions, setup_code};
 
@@ -138,6 +140,15 @@ fn mib(mib: u32) -> usize {
     usize::try_from(mib).unwrap_or(1).saturating_mul(1 << 20)
 }
 
+/// Before anything is written: afterwards nobody could tell any more how old this store is.
+async fn note_absence(store: &Store, written_until: Timestamp, now: Now) -> Result<(), AppError> {
+    let is_short = now.trusted && now.wall.since(written_until).saturating_abs() <= SHORT_ABSENCE_MS;
+    if !is_short && !money::wallets(&store.read()?)?.is_empty() {
+        store.write(move |tx| money::put_absence(tx, Absence { written_until, looked_at: None })).await?;
+    }
+    Ok(())
+}
+
 impl App {
     /// Opens the store, makes what a new one needs, and wires the parts.
     pub async fn open(config: &Config, clock_of: ClockOf<'_>) -> Result<App, AppError> {
@@ -149,6 +160,16 @@ impl App {
         App::open_paying(config, clock_of, Some(Paying::only(gateway))).await
     }
 
+    /// The same with a signer of the caller's, too.
+    pub async fn open_signed(
+        config: &Config,
+        clock_of: ClockOf<'_>,
+        gateway: Arc<dyn PaymentGateway>,
+        signer: Arc<dyn Signer>,
+    ) -> Result<App, AppError> {
+        App::open_paying(config, clock_of, Some(Paying { signer, ..Paying::only(gateway) })).await
+    }
+
     async fn open_paying(config: &Config, clock_of: ClockOf<'_>, paying: Option<Paying>) -> Result<App, AppError> {
         // The clock needs the store's highest time and a new store needs a time: a first look at the clock serves for that.
         let first_look = clock_of(config, Timestamp(0)).now();
@@ -156,11 +177,13 @@ impl App {
         let opening = config.clone();
         let opened = tokio::task::spawn_blocking(move || open_store(&opening, first_look)).await;
         let store = Arc::new(opened.map_err(|error| AppError::Other(error.to_string()))??);
-        let clock = clock_of(config, crate::storage::high_water(&store)?);
+        let written_until = crate::storage::high_water(&store)?;
+        let clock = clock_of(config, written_until);
         if let Some(anchor) = crate::storage::carried_trust(&store, &clock::boot_id())? {
             clock.carry(anchor);
         }
         let now = clock.now();
+        note_absence(&store, written_until, now).await?;
         let pricing = config.default_pool.pricing();
         let max_nodes = config.pools.max_nodes_per_pool;
         store.write(move |tx| pools::ensure_default(tx, &Act::system(now), pricing, max_nodes)).await?;

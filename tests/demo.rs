@@ -8,7 +8,7 @@ use std::sync::mpsc;
 
 use lucid::domain::time::Timestamp;
 use reqwest::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::binary::{BINARY, PATIENCE, Process, eventually};
 use crate::support::client::{Client, PASSWORD, USERNAME};
@@ -92,11 +92,15 @@ fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or_else(|| panic!("{field} of {value}"))
 }
 
+fn text_or_none<'a>(value: &'a Value, field: &str) -> &'a str {
+    value[field].as_str().unwrap_or_default()
+}
+
 #[tokio::test]
 async fn a_day_has_every_state_and_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
-    let filled = demo(&data, &["--days", "1", "--nodes", "19", "--fill-only"]).output().unwrap();
+    let filled = demo(&data, &["--days", "1", "--nodes", "20", "--fill-only"]).output().unwrap();
     assert!(filled.status.success(), "{}", String::from_utf8_lossy(&filled.stderr));
     assert!(String::from_utf8_lossy(&filled.stdout).starts_with("seed "), "the seed is printed");
     let again = demo(&data, &["--fill-only"]).output().unwrap();
@@ -166,6 +170,25 @@ async fn look_at_money(serving: &Serving) {
         [("pending", false), ("processing", false), ("processing", true), ("completed", false), ("failed", false), ("cancelled", false)];
     assert_eq!(states, every.into(), "{payouts:#?}");
     assert!(payouts.iter().all(|payout| payout["settlement"] == "simulated"));
+    assert!(payouts.iter().any(|payout| text_or_none(payout, "review_reason").contains("contradict")), "{payouts:#?}");
+    eventually("a payout that waits for a second admin", async || {
+        let approval = serving.client.get("/payouts/approvals").await;
+        approval["digest"].is_string().then_some(())
+    })
+    .await;
+    let wallet = eventually("a look at the wallet", async || {
+        let wallet = serving.client.get("/wallet").await;
+        wallet["reading"].is_object().then_some(wallet)
+    })
+    .await;
+    assert_eq!((&wallet["reading"]["usdt"], &wallet["signer"]["unlocked"]), (&json!("4200"), &json!(true)), "{wallet}");
+    let batches = serving.all("/nodes/payouts/batches", "batches").await;
+    assert!(batches.iter().any(|batch| batch["schedule_id"].is_string()), "{batches:#?}");
+    assert!(batches.iter().any(|batch| batch["status"] == "processing" && batch["completed"] != 0), "{batches:#?}");
+    let schedules = serving.all("/nodes/payouts/schedule", "schedules").await;
+    let ahead = |of: &Value| of["next_runs"].as_array().map_or(0, Vec::len);
+    assert_eq!((schedules.len(), schedules.iter().filter(|of| ahead(of) > 0).count()), (3, 1), "{schedules:#?}");
+    assert!(schedules.iter().any(|of| of["runs"][0]["left_out"][0]["node_name"].is_string()), "{schedules:#?}");
     let address = serving.client.get(&format!("/nodes/{}/payout-address", text(&serving.node("pi5-desk").await, "node_id"))).await;
     assert_eq!(address["cooling_down"], true, "{address}");
     let none = format!("/nodes/{}/payout-address", text(&serving.node("pi4-cellar").await, "node_id"));

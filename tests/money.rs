@@ -43,6 +43,7 @@ impl Desk {
         site.set_up().await;
         let mut desk = Desk { site, bank, nodes: Vec::new() };
         desk.first_epoch().await;
+        desk.site.app.context.run(Job::Wallet).await.unwrap();
         desk
     }
 

@@ -2,7 +2,9 @@
 //! jumps of the clock, switches of the gateway, and people who decide what they are offered. An auditor reads what the chain really paid.
 
 mod auditor;
+mod copies;
 mod custody;
+mod kills;
 mod people;
 mod runs;
 mod sabotage;

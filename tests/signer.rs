@@ -131,6 +131,7 @@ fn request(payout: &str, attempt: u32, amount: u64, timestamp_ms: i64) -> SignRe
         reference_number,
         expires_at_ms: timestamp_ms + 600_000,
         timestamp_ms,
+        known_ms: i64::MAX,
         fee_limit_sun: 15_000_000,
         previous: Vec::new(),
     }

@@ -9,17 +9,22 @@ use lucid::app::App;
 use lucid::clock::{Clock, Driver};
 use lucid::config::{Config, Sources};
 use lucid::crypto::hex;
+use lucid::domain::address::{AddressRecord, PayoutAddress};
 use lucid::domain::audit::Act;
 use lucid::domain::bits::Bitmap;
 use lucid::domain::credits::Epochs;
 use lucid::domain::enrolment::{EnrolmentTarget, NewToken, TokenText, manager_key_hash};
 use lucid::domain::evidence::{SLOTS_PER_DAY, SlotRow};
-use lucid::domain::ids::{EnrolmentId, Incarnation, NodeId, NodeIndex, PoolId};
+use lucid::domain::ids::{EnrolmentId, Incarnation, NodeId, NodeIndex, PoolId, UserId};
+use lucid::domain::ledger::{Book, Entry, Settlement};
+use lucid::domain::money::{Currency, Units};
 use lucid::domain::pool::NewPool;
 use lucid::domain::time::{BootMs, SLOT_MS, Slot, Timestamp};
 use lucid::live::Job;
-use lucid::storage::core::{enrolment, pools};
+use lucid::storage::core::payouts::{self, SealedAddress};
+use lucid::storage::core::{enrolment, ledger, pools};
 use lucid::storage::hot::{self, Batch, EncodedSample, PendingSample};
+use lucid::storage::table::WriteTx;
 use lucid::storage::{Lane, core};
 use lucid::wire::{Item, PROTOCOL, Report};
 
@@ -206,6 +211,30 @@ pub async fn closed_day(dir: &Path, nodes: usize, until: Timestamp) {
         local.close_epoch(epochs).await;
     }
     local.close();
+}
+
+/// A store whose nodes have payout addresses and are owed so much each, in the live book; their ids.
+pub async fn owed(dir: &Path, now: Timestamp, addresses: &[PayoutAddress], amount: Units) -> Vec<String> {
+    let local = Local::new(dir, now.slot(), addresses.len()).await;
+    let (store, now) = (Arc::clone(&local.app.store), local.app.clock.now());
+    let book = Book { settlement: Settlement::Live, currency: Currency::Usdt };
+    let mut owed = Vec::new();
+    for ((node, _), address) in local.nodes.iter().zip(addresses) {
+        let record = AddressRecord { address: address.clone(), changed_at: now.wall, active_from: now.wall };
+        owed.push((*node, SealedAddress::seal(&store.secrets, &store.entropy, *node, &record).unwrap()));
+    }
+    let by = UserId::parse("user_0123456789").unwrap();
+    let write = move |tx: &mut WriteTx<'_>| {
+        for (node, address) in &owed {
+            payouts::put_address(tx, *node, address)?;
+            ledger::post(tx, Entry::adjustment(book, *node, amount, "a bench".into(), by.clone()).unwrap(), now)?;
+        }
+        Ok(())
+    };
+    store.write_money(write).await.unwrap();
+    let ids = local.nodes.iter().map(|(_, id)| id.to_string()).collect();
+    local.close();
+    ids
 }
 
 /// A store with 72 h of evidence, and samples of the newest `samples_of_slots`, that ends `until`; returns its bytes on disk.

@@ -15,6 +15,7 @@
 
 mod load;
 mod local;
+mod payouts;
 mod process;
 mod table;
 mod transport;
@@ -124,6 +125,12 @@ impl Bench {
         }
         if self.wants("transport") {
             self.transport().await;
+        }
+        if self.wants("signer") {
+            self.signer().await;
+        }
+        if self.wants("payouts") {
+            self.payouts().await;
         }
         if self.wants("start") {
             self.start().await;
@@ -422,7 +429,11 @@ fn fill_spool(folder: &Path) {
 
 /// A new manager with its first super_admin, who is signed in.
 async fn set_up(data: &Path) -> (Manager, Person) {
-    let manager = process::start_manager(data, FLUSH_SECONDS);
+    set_up_with(data, &[]).await
+}
+
+async fn set_up_with(data: &Path, settings: &[(&str, String)]) -> (Manager, Person) {
+    let manager = process::start_manager_with(data, FLUSH_SECONDS, settings);
     let code = manager.setup_code.clone().expect("a new store has a setup code");
     let person = Person { base: manager.base.clone(), http: http(), token: String::new() };
     person.post("/api/v1/setup", json!({ "code": code, "username": "ada", "password": PASSWORD })).await;

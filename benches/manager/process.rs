@@ -62,6 +62,11 @@ impl Process {
         }
     }
 
+    /// Bytes it has sent to the disk.
+    pub fn written_bytes(&self) -> u64 {
+        written_bytes(&self.pid().to_string())
+    }
+
     /// Seconds of processor time, user and kernel.
     pub fn cpu_seconds(&self) -> f64 {
         let text = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
@@ -104,6 +109,11 @@ impl Manager {
 
 /// Starts a manager on `data_dir`; its log goes to a file beside it.
 pub fn start_manager(data_dir: &Path, flush_seconds: u32) -> Manager {
+    start_manager_with(data_dir, flush_seconds, &[])
+}
+
+/// With settings as the environment gives them.
+pub fn start_manager_with(data_dir: &Path, flush_seconds: u32, settings: &[(&str, String)]) -> Manager {
     let log = OpenOptions::new().create(true).append(true).open(data_dir.with_extension("log")).unwrap();
     let listen = format!("127.0.0.1:{}", free_port());
     let watch = Stopwatch::start();
@@ -115,6 +125,7 @@ pub fn start_manager(data_dir: &Path, flush_seconds: u32) -> Manager {
         // One person asks for all of it.
         .env("LUCID__LIMITS__ADMIN_REQUESTS", "1000000")
         .env("MAX_NODES_PER_POOL", "1000")
+        .envs(settings.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log)
@@ -172,9 +183,23 @@ pub fn start_agent(base: &str, state_dir: &Path, token: Option<&str>) -> Process
     Process(child)
 }
 
+/// A signer, which is ready when this returns.
+pub fn start_signer(arguments: impl FnOnce(&mut Command)) -> Process {
+    let mut command = Command::new(binary());
+    command.arg("signer");
+    arguments(&mut command);
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    Process(child)
+}
+
 /// Bytes this process has sent to the disk.
 pub fn own_written_bytes() -> u64 {
-    let text = fs::read_to_string("/proc/self/io").unwrap();
+    written_bytes("self")
+}
+
+fn written_bytes(pid: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
     text.lines().find_map(|line| line.strip_prefix("write_bytes: ")).unwrap().trim().parse().unwrap()
 }
 

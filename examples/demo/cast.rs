@@ -7,7 +7,7 @@ use lucid::domain::node::{CpuInfo, GpuInfo, HardwareInfo, MemoryInfo, NetworkInf
 use crate::support::fleet::Machine;
 
 /// Fewer machines would leave parts without a player.
-pub const MIN_NODES: usize = 19;
+pub const MIN_NODES: usize = 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -54,6 +54,8 @@ pub enum Part {
     PayoutPending,
     PayoutProcessing,
     PayoutInReview,
+    /// Nobody can tell whether its payout was paid.
+    PayoutDoubtful,
     /// One payout fails, the next one is fine.
     PayoutFails,
     /// The address is changed before a payout is signed.
@@ -123,7 +125,7 @@ static CAST: [(&str, Kind, Pool, Part, &Place); 24] = [
     ("pi4-roof", Pi4, Home, Part::Flaky, &PORTO),
     ("pi4-spare", Pi4, Home, Part::NeverEnrolled, &HAMBURG),
     ("pi5-new", Pi5, Home, Part::New, &HAMBURG),
-    ("rack-gpu", Gpu, Rack, Part::Steady, &GRAZ),
+    ("rack-gpu", Gpu, Rack, Part::PayoutDoubtful, &GRAZ),
     ("rack-07", Server, Rack, Part::Steady, &GRAZ),
     ("rack-08", Server, Rack, Part::Flaky, &GRAZ),
     ("pi5-bedroom", Pi5, Home, Part::Steady, &HALIFAX),
@@ -224,11 +226,19 @@ impl Member {
 
     /// A payout address of this machine's owner; each `change` is another one.
     pub fn address(&self, seed: u64, change: u8) -> String {
-        let hash = sha256_parts(&[b"lucid/demo/address", &seed.to_le_bytes(), &self.number.to_le_bytes(), &[change]]);
-        let mut bytes = vec![0x41];
-        bytes.extend_from_slice(&hash[..20]);
-        let checksum = sha256(&sha256(&bytes));
-        bytes.extend_from_slice(&checksum[..4]);
-        bs58::encode(bytes).into_string()
+        address_of(&sha256_parts(&[b"lucid/demo/address", &seed.to_le_bytes(), &self.number.to_le_bytes(), &[change]]))
     }
+}
+
+/// The wallet that pays; nobody has its key.
+pub fn wallet(seed: u64) -> String {
+    address_of(&sha256_parts(&[b"lucid/demo/wallet", &seed.to_le_bytes()]))
+}
+
+fn address_of(hash: &[u8; 32]) -> String {
+    let mut bytes = vec![0x41];
+    bytes.extend_from_slice(&hash[..20]);
+    let checksum = sha256(&sha256(&bytes));
+    bytes.extend_from_slice(&checksum[..4]);
+    bs58::encode(bytes).into_string()
 }

@@ -1,10 +1,12 @@
 //! The present: the clock at real pace, agents that report through signed HTTP requests, and what a test types.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lucid::app::App;
 use lucid::clock::Driver;
+use lucid::domain::money::Units;
 use lucid::domain::time::{SLOT_MS, Timestamp};
 use lucid::jobs::Context;
 use lucid::live::Job;
@@ -12,6 +14,7 @@ use lucid::wire::phase_ms;
 use tokio::sync::mpsc;
 
 use crate::cast::{Member, Part};
+use crate::gateway::Scripted;
 use crate::past::Player;
 use crate::stamp::{Stamp, Told};
 use crate::story::Story;
@@ -37,10 +40,11 @@ pub struct Present {
     driver: Driver,
     context: Context,
     agents: Vec<Agent>,
+    gateway: Arc<Scripted>,
 }
 
 impl Present {
-    pub fn new(dir: PathBuf, stamp: Stamp, app: &App, driver: Driver, base: &str) -> Present {
+    pub fn new(dir: PathBuf, stamp: Stamp, app: &App, driver: Driver, gateway: Arc<Scripted>, base: &str) -> Present {
         let (members, story) = stamp.story();
         let mut agents = Vec::new();
         for member in &members {
@@ -56,7 +60,7 @@ impl Present {
             };
             agents.push(Agent { player, is_silent, reported: Timestamp(0) });
         }
-        Present { dir, stamp, story, driver, context: app.context.clone(), agents }
+        Present { dir, stamp, story, driver, context: app.context.clone(), agents, gateway }
     }
 
     /// Runs until the process ends.
@@ -110,11 +114,17 @@ impl Present {
             [] => return,
             ["silence", name] => self.set_silent(name, true),
             ["wake", name] => self.set_silent(name, false),
+            ["network", "away"] => Ok(self.gateway.set_away(true)),
+            ["network", "back"] => Ok(self.gateway.set_away(false)),
+            ["steal", usdt] => match usdt.parse::<i64>() {
+                Ok(usdt) => Ok(self.gateway.steal(Units(usdt * 1_000_000), self.agents[0].player.member.address(0, u8::MAX))),
+                Err(_) => Err("how many whole USDT?".to_owned()),
+            },
             ["advance", seconds] => match seconds.parse::<u32>() {
                 Ok(seconds) => self.advance(i64::from(seconds) * 1_000).await,
                 Err(_) => Err("how many seconds?".to_owned()),
             },
-            _ => Err("known commands: silence NAME, wake NAME, advance SECONDS".to_owned()),
+            _ => Err("known commands: silence NAME, wake NAME, network away|back, steal USDT, advance SECONDS".to_owned()),
         };
         match result {
             Ok(()) => println!("done {line}"),
@@ -141,7 +151,7 @@ impl Present {
             self.context.tick();
             self.report().await;
         }
-        for job in [Job::Silence, Job::Flush, Job::Epochs, Job::Postings, Job::Payouts, Job::Rollups] {
+        for job in [Job::Silence, Job::Flush, Job::Epochs, Job::Postings, Job::Wallet, Job::Payouts, Job::Rollups] {
             self.context.nudges.nudge(job);
         }
         Ok(())
@@ -150,6 +160,10 @@ impl Present {
     /// From before the present up to it: the manager has listened when the first page asks.
     pub fn catch_up(&mut self) {
         self.skip_to(self.stamp.present());
+        // What the wallet holds, and what waits for whom, is known to the process alone.
+        for job in [Job::Wallet, Job::Payouts] {
+            self.context.nudges.nudge(job);
+        }
     }
 
     /// Slot after slot, so that the manager sees each of them and misses nobody but the silent ones.

@@ -11,6 +11,8 @@
 //!
 //! * `silence NAME`: the agent of this node reports no more.
 //! * `wake NAME`: it reports again, at once.
+//! * `network away` and `network back`: the network of the wallet cannot be asked meanwhile.
+//! * `steal USDT`: so much leaves the wallet to a stranger, and nothing here planned it.
 //! * `advance SECONDS`: the manager's clock jumps; every slot in between gets the reports of whoever is not silent.
 //!
 //! `--fill-only` ends once the store is filled. `--resume` serves a store that was filled before (or a copy of it), also after `kill -9`:
@@ -30,7 +32,6 @@ mod support;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::Parser;
 use lucid::app::App;
@@ -41,7 +42,6 @@ use lucid::logging;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use gateway::Scripted;
 use live::Present;
 use past::{LISTENS_MS, PEOPLE, Past, driver};
 use stamp::Stamp;
@@ -52,7 +52,7 @@ struct Args {
     /// Days of history
     #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=60))]
     days: u32,
-    /// Machines, at least 19
+    /// Machines, at least 20
     #[arg(long, value_name = "N", default_value_t = 24)]
     nodes: usize,
     /// What the machines do follows from it
@@ -170,13 +170,14 @@ async fn serve(args: &Args, dir: &Path, shutdown: impl Future<Output = ()>) -> R
     let driver = driver(story.span.start, known_until(dir)?.max(stamp.present().plus_ms(-LISTENS_MS)));
     let clock_driver = driver.clone();
     let clock_of = move |config: &Config, high_water| Clock::driven(&clock_driver, config.clock.trust, high_water);
-    let app = App::open_with(&config, &clock_of, Arc::new(Scripted(story.fates))).await?;
-    let mut present = Present::new(dir.to_owned(), stamp, &app, driver, &base);
+    let gateway = stamp.gateway(&story, &driver);
+    let app = App::open_signed(&config, &clock_of, gateway.clone(), gateway.clone()).await?;
+    let mut present = Present::new(dir.to_owned(), stamp, &app, driver, gateway, &base);
     present.catch_up();
     println!("listening on {base}");
     println!("sign in as {USERNAME} (super_admin), or as {}", PEOPLE.map(|(name, role)| format!("{name} ({role})")).join(", "));
     println!("password   {PASSWORD}");
-    println!("commands   silence NAME, wake NAME, advance SECONDS");
+    println!("commands   silence NAME, wake NAME, network away|back, steal USDT, advance SECONDS");
     let present = tokio::spawn(present.run());
     let served = app.serve(listener, shutdown).await;
     present.abort();

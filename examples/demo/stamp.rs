@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use lucid::clock::Driver;
 use lucid::domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::cast::{Member, cast};
+use crate::cast::{Member, cast, wallet};
+use crate::gateway::Scripted;
 use crate::past::real_now;
 use crate::story::{Span, Story};
 
@@ -70,6 +73,21 @@ impl Stamp {
     }
 
     pub fn settings(&self, span: &Span) -> Vec<(&'static str, String)> {
-        vec![("payout.threshold_usdt", span.threshold_usdt()), ("payout.address_cooldown_hours", span.cooldown_hours().to_string())]
+        vec![
+            ("payout.threshold_usdt", span.threshold_usdt()),
+            ("payout.address_cooldown_hours", span.cooldown_hours().to_string()),
+            ("payout.max_fee_percent", span.max_fee_percent().to_owned()),
+            ("payout.approval_above_usdt", self.approval_above_usdt().to_string()),
+        ]
+    }
+
+    /// More than the fleet is paid in a day by itself.
+    pub fn approval_above_usdt(&self) -> usize {
+        12 * self.nodes
+    }
+
+    /// What the wallet is on the network of the story.
+    pub fn gateway(&self, story: &Story, driver: &Driver) -> Arc<Scripted> {
+        Scripted::new(story.fates.clone(), driver, wallet(self.seed))
     }
 }

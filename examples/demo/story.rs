@@ -59,6 +59,16 @@ impl Span {
     }
 
     /// A node at five cents an hour reaches it in a quarter of the history at most.
+    /// A day earns less than a transfer costs.
+    pub fn max_fee_percent(&self) -> &'static str {
+        if self.is_long() { "75" } else { "0" }
+    }
+
+    /// Half the threshold.
+    pub fn half_threshold_usdt(&self) -> String {
+        if self.is_long() { "5".to_owned() } else { format!("0.{}", self.days) }
+    }
+
     pub fn threshold_usdt(&self) -> String {
         if self.is_long() { "10".to_owned() } else { format!("0.{}", 2 * self.days) }
     }
@@ -82,6 +92,14 @@ pub enum Event {
     EndMaintenance(usize),
     /// What an hour in the rack earns from now on.
     RackPrice(&'static str),
+    /// What a TRX is worth, which holds for 30 days.
+    TrxRate(&'static str),
+    /// Schedules are made: one of them for this moment alone.
+    Schedules {
+        once: Timestamp,
+    },
+    /// A bonus for some, asked for together; one of them is large enough to wait for a second admin.
+    Bonus,
     WrongPassword,
     /// The manager's machine has no power until then.
     PowerCut {
@@ -129,6 +147,11 @@ impl Story {
             (span.at(200), Event::Maintain(steady)),
             (span.at(200).plus_seconds(HOUR), Event::EndMaintenance(steady)),
             (link.1, Event::SendLate),
+            (span.start.plus_seconds(HOUR), Event::TrxRate("0.27")),
+            (span.at(333), Event::TrxRate("0.29")),
+            (span.at(666), Event::TrxRate("0.28")),
+            (span.at(470), Event::Schedules { once: span.at(480) }),
+            (span.before_end(90 * 60), Event::Bonus),
             (span.at(500), Event::RackPrice("0.11")),
             (power.0, Event::PowerCut { until: power.1 }),
             // After the gap is closed: until then the evidence of machines would fill it.
@@ -170,6 +193,10 @@ impl Story {
             Part::PayoutInReview => {
                 fate(0, Fate::Lost, span.start, Timestamp(i64::MAX));
                 span.before_end(cooldown + 6 * HOUR)
+            }
+            Part::PayoutDoubtful => {
+                fate(0, Fate::Doubtful, span.start, Timestamp(i64::MAX));
+                span.before_end(cooldown + 5 * HOUR)
             }
             Part::PayoutFails => {
                 let at = span.at(400);

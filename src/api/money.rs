@@ -119,6 +119,8 @@ pub struct MoneyView {
     pub network_name: Option<String>,
     /// The wallet that pays.
     pub wallet: String,
+    /// It is the manager's own: what leaves it is compared with the books.
+    pub has_wallet: bool,
     /// Why nothing is signed at all now; null: something may be.
     pub closed: Option<WaitingView>,
     pub frozen: Option<FreezeView>,
@@ -170,6 +172,7 @@ fn view(state: &AppState, read: &Snapshot) -> Result<MoneyView, Fault> {
         network: payer.pin.network.clone(),
         network_name: (payments.network_name)(&payer.pin.network).map(str::to_owned),
         wallet: payer.pin.wallet.clone(),
+        has_wallet: payer.has_wallet,
         closed: state.money.closed().map(WaitingView::from),
         frozen: match frozen {
             Some(freeze) => {

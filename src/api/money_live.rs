@@ -108,9 +108,8 @@ pub async fn go_live(State(state): State<AppState>, caller: Caller, body: Unchec
     if !now.trusted {
         return Err(Refusal::ClockUntrusted.into());
     }
-    let (act, pin) = (caller.act(now), state.payer.pin.clone());
-    let reading = state.money.wallet().map(|look| look.reading);
-    state.store.write_money(move |tx| actions::go_live(tx, &act, by.clone(), &pin, owed, reading.as_ref())).await?;
+    let (act, pin, has_wallet) = (caller.act(now), state.payer.pin.clone(), state.payer.has_wallet);
+    state.store.write_money(move |tx| actions::go_live(tx, &act, by.clone(), &pin, owed, has_wallet)).await?;
     let Json(money) = changed(&state)?;
     Ok(Json(LivePlan { cancelled, sum_usdt: sum, money: Some(money) }))
 }

@@ -462,6 +462,8 @@ async fn the_preview_says_what_would_be_done_and_changes_no_byte() {
     let (_, bare) = payer.ask(Method::POST, "/nodes", Some(json!({ "name": "bare", "node_type": "worker" }))).await;
     let bare = bare["node_id"].as_str().unwrap();
     payer.fund(bare, 12).await;
+    let joined = payer.ask(Method::POST, "/nodes/pools/pool_default/nodes", Some(json!({ "node_id": a }))).await;
+    assert!(joined.0 < 300, "{}", joined.1);
     let files = || ["core.redb", "hot.redb"].map(|file| std::fs::read(payer.site.state.store.dir().join(file)).unwrap());
     let before = files();
     let (status, answer) = payer.ask(Method::POST, "/payouts/preview", Some(json!({}))).await;
@@ -489,6 +491,26 @@ async fn the_preview_says_what_would_be_done_and_changes_no_byte() {
         "{listed}"
     );
     assert_eq!(listed["skipped"][0]["why"], "above_balance");
+    // By hand: from an amount on, of everybody or of one pool.
+    for (body, expected) in [
+        (json!({ "min_amount": "1" }), vec![(a.as_str(), "50"), (b.as_str(), "3"), (c.as_str(), "500")]),
+        (json!({ "min_amount": "3.000001" }), vec![(a.as_str(), "50"), (c.as_str(), "500")]),
+        (json!({ "min_amount": "50", "pool_id": "pool_default" }), vec![(a.as_str(), "50")]),
+    ] {
+        let (status, owed) = payer.ask(Method::POST, "/payouts/preview", Some(body.clone())).await;
+        let paid = owed["payouts"].as_array().unwrap().iter();
+        let paid: Vec<_> = paid.map(|p| (p["node_id"].as_str().unwrap(), p["amount"].as_str().unwrap())).collect();
+        assert_eq!((status, paid), (200, expected), "{body}: {owed}");
+    }
+    for (body, status, field) in [
+        (json!({ "min_amount": "0" }), 400, "min_amount"),
+        (json!({ "min_amount": "1", "payout_requests": [pays(&a, "1")] }), 400, "min_amount"),
+        (json!({ "pool_id": "pool_default" }), 400, "pool_id"),
+        (json!({ "min_amount": "1", "pool_id": "pool_unknown" }), 404, "pool_id"),
+    ] {
+        let (was, answer) = payer.ask(Method::POST, "/payouts/preview", Some(body.clone())).await;
+        assert_eq!((was, fields(&answer)[0].0.as_str()), (status, field), "{body}: {answer}");
+    }
     assert!(files() == before, "a byte of the store has changed");
     // Held back by guards once it is planned.
     let tight = GuardLimits { max_day: Units(520_000_000), approval_above: Units(60_000_000), ..rules().guards };

@@ -394,7 +394,7 @@ pub async fn show(
         let payouts = rows.iter().map(|payout| PayoutView::new(payout, &mut names, shows_address)).collect::<Result<_, _>>()?;
         let view = BatchView::new(&batch, &mut names)?;
         let amounts = amounts(&batch, &sums);
-        let left_out_nodes = batch.left_out.into_iter().map(LeftOutView::from).collect();
+        let left_out_nodes = batch.left_out.into_iter().map(|left| LeftOutView::new(&read, left)).collect::<Result<_, _>>()?;
         Ok(Json(BatchDetail { batch: view, amounts, left_out_nodes, payouts, pagination }))
     })
     .await

@@ -7,6 +7,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
 use super::error::{ApiError, ErrorBody};
+use super::input::RawAmount;
 use super::json::Json;
 use super::payout_requests::{LIST, PayoutRequest, wishes};
 use super::reads;
@@ -15,19 +16,19 @@ use super::unchecked::Unchecked;
 use crate::domain::address::PayoutAddress;
 use crate::domain::batch::Wish;
 use crate::domain::guard::{self, Facts, Spent};
-use crate::domain::ids::NodeIndex;
+use crate::domain::ids::{NodeIndex, PoolId, PoolIndex};
 use crate::domain::ledger::{Account, Settlement};
 use crate::domain::money::{Currency, Units};
 use crate::domain::money_state::TrxRate;
 use crate::domain::node::Node;
 use crate::domain::paying::Paying;
 use crate::domain::payout::{Priority, Skip};
-use crate::domain::refusal::FieldErrors;
+use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::time::{Now, Timestamp};
 use crate::domain::user::Role;
 use crate::live::{LOOK_MAX_AGE_MS, Waiting};
 use crate::storage::accruals;
-use crate::storage::core::{final_payouts, ledger, money, nodes, payouts, people};
+use crate::storage::core::{final_payouts, ledger, money, nodes, payouts, people, pools};
 use crate::storage::fault::Fault;
 use crate::storage::planning::{self, Against, Checker, Plans, Terms};
 use crate::storage::table::Snapshot;
@@ -38,6 +39,38 @@ pub struct PreviewRequest {
     /// Absent: whom the automatic cycle would pay now.
     #[schema(min_items = 1, max_items = 1000)]
     payout_requests: Option<Vec<PayoutRequest>>,
+    /// Instead of both: everybody who is owed at least this, in USDT, however lately they were paid and whatever it costs: what a batch can pay.
+    #[schema(value_type = Option<String>, format = "decimal", example = "1")]
+    min_amount: Option<RawAmount>,
+    /// With `min_amount`: of this pool alone.
+    #[schema(pattern = "^pool_[a-zA-Z0-9_-]+$", min_length = 8, max_length = 64)]
+    pool_id: Option<String>,
+}
+
+/// Whom it is about.
+enum Wanted {
+    Automatic,
+    Listed(Vec<Wish>),
+    Owed { least: Units, pool: Option<PoolId> },
+}
+
+impl PreviewRequest {
+    fn check(self, errors: &mut FieldErrors) -> Wanted {
+        let PreviewRequest { payout_requests, min_amount, pool_id } = self;
+        errors.require(payout_requests.is_none() || min_amount.is_none(), "min_amount", "does not go with `payout_requests`");
+        errors.require(pool_id.is_none() || min_amount.is_some(), "pool_id", "goes with `min_amount` alone");
+        let pool = pool_id.and_then(|id| PoolId::parse(&id).map_err(|why| errors.add("pool_id", why.to_string())).ok());
+        let least = min_amount.map(|raw| {
+            let amount = raw.parse(Currency::Usdt).map_err(|why| errors.add("min_amount", why.to_string())).ok();
+            errors.require(amount.is_none_or(|amount| amount.units > Units::ZERO), "min_amount", "must be above 0");
+            amount.map_or(Units::ZERO, |amount| amount.units)
+        });
+        match (payout_requests, least) {
+            (Some(list), _) => Wanted::Listed(wishes(list, Priority::Normal, None, errors)),
+            (None, Some(least)) => Wanted::Owed { least, pool },
+            (None, None) => Wanted::Automatic,
+        }
+    }
 }
 
 /// A guard that would hold a payout back.
@@ -114,15 +147,19 @@ pub struct Preview {
 ///
 /// By the same calculation as payouts are planned and signed by; nothing is changed. Amounts count what is earned and not posted yet.
 #[utoipa::path(post, path = "/payouts/preview", tag = "payouts", security(("access" = ["payout:read"])), request_body = PreviewRequest,
-    responses((status = 200, body = Preview), (status = 400, body = ErrorBody)))]
+    responses((status = 200, body = Preview), (status = 400, body = ErrorBody), (status = 404, description = "no pool has this id (`PoolNotFound`)", body = ErrorBody)))]
 pub async fn preview(State(state): State<AppState>, asked: Unchecked<PreviewRequest>) -> Result<Json<Preview>, ApiError> {
-    let wanted =
-        asked.check(|asked, errors: &mut FieldErrors| asked.payout_requests.map(|list| wishes(list, Priority::Normal, None, errors)))?;
+    let wanted = asked.check(PreviewRequest::check)?;
     reads::long(&state, move |state| {
         let look = Look::new(state)?;
         let found = match wanted {
-            Some(wishes) => look.listed(state, &wishes)?,
-            None => look.automatic(state)?,
+            Wanted::Listed(wishes) => look.listed(state, &wishes)?,
+            Wanted::Automatic => look.due(state, Terms::Automatic, None)?,
+            Wanted::Owed { least, pool } => {
+                let known = pool.map(|id| pools::by_id(&look.core, &id)?.ok_or(ApiError::from(Refusal::PoolNotFound))).transpose();
+                let pool = known.map_err(ApiError::naming([(Refusal::PoolNotFound, "pool_id")]))?;
+                look.due(state, Terms::ByHand { least }, pool.map(|pool| pool.index))?
+            }
         };
         Ok(Json(look.shown(state, found)?))
     })
@@ -171,23 +208,25 @@ impl Look {
         of.iter().map(one).collect()
     }
 
-    fn automatic(&self, state: &AppState) -> Result<Found, Fault> {
+    /// Of all nodes, or of one pool.
+    fn due(&self, state: &AppState, terms: Terms, pool: Option<PoolIndex>) -> Result<Found, Fault> {
         let book = self.paying.book(Currency::Usdt);
         let mut all = Vec::new();
         for node in nodes::all(&self.core)? {
             // Those that leave have their own cycle.
-            if final_payouts::of_node(&self.core, node.index)?.is_none() {
+            let is_meant = pool.is_none_or(|pool| *node.pool.latest() == Some(pool));
+            if is_meant && final_payouts::of_node(&self.core, node.index)?.is_none() {
                 all.push(node);
             }
         }
-        let due = planning::due(self.plans(state), &self.core, &self.hot, all, book, Terms::Automatic)?;
+        let due = planning::due(self.plans(state), &self.core, &self.hot, all, book, terms)?;
         let indices: Vec<NodeIndex> = due.pays.iter().map(|(node, _)| node.index).collect();
         let balances = self.balances(&indices, book.currency)?;
         let (mut paid, mut skipped) = (Vec::new(), Vec::new());
         for ((node, amount), balance) in due.pays.into_iter().zip(balances) {
             let Some(record) = payouts::address(&self.core, &state.store.secrets, node.index)? else { continue };
             let (currency, address, priority) = (book.currency, record.address, Priority::Normal);
-            paid.push(Paid { node, currency, amount, balance, address, priority, is_automatic: true });
+            paid.push(Paid { node, currency, amount, balance, address, priority, is_automatic: terms == Terms::Automatic });
         }
         for (node, skip) in due.skipped {
             let Some(skip) = skip else { continue };

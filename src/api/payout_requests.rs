@@ -10,7 +10,8 @@ use crate::domain::money::{Currency, Units};
 use crate::domain::payout::{self, Priority, Skip};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::time::Timestamp;
-use crate::storage::fault::TxError;
+use crate::storage::core::nodes;
+use crate::storage::fault::{Fault, TxError};
 use crate::storage::planning::{Against, Checker, Granted, Plans, Problem};
 use crate::storage::table::Read;
 
@@ -121,6 +122,8 @@ impl From<&Wish> for PayoutWish {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct LeftOutView {
     pub node_id: String,
+    /// Null: the node is deleted.
+    pub node_name: Option<String>,
     /// Stable name of the reason.
     #[schema(example = "no_address")]
     pub why: String,
@@ -128,8 +131,9 @@ pub struct LeftOutView {
     pub text: String,
 }
 
-impl From<LeftOut> for LeftOutView {
-    fn from(left: LeftOut) -> LeftOutView {
-        LeftOutView { node_id: left.node.to_string(), why: left.why, text: left.text }
+impl LeftOutView {
+    pub fn new(read: &impl Read, left: LeftOut) -> Result<LeftOutView, Fault> {
+        let node_name = nodes::by_id(read, &left.node)?.map(|node| node.name);
+        Ok(LeftOutView { node_id: left.node.to_string(), node_name, why: left.why, text: left.text })
     }
 }

@@ -160,9 +160,9 @@ pub struct ScheduleRun {
     note: Option<String>,
 }
 
-impl From<Run> for ScheduleRun {
-    fn from(run: Run) -> ScheduleRun {
-        ScheduleRun {
+impl ScheduleRun {
+    fn new(read: &Snapshot, run: Run) -> Result<ScheduleRun, Fault> {
+        Ok(ScheduleRun {
             number: run.number,
             due_at: run.due_at.rfc3339(),
             since: run.since.rfc3339(),
@@ -170,9 +170,9 @@ impl From<Run> for ScheduleRun {
             batch_id: run.batch.map(|id| id.to_string()),
             planned: run.planned,
             left_out_count: run.left_out_count,
-            left_out: run.left_out.into_iter().map(LeftOutView::from).collect(),
+            left_out: run.left_out.into_iter().map(|left| LeftOutView::new(read, left)).collect::<Result<_, _>>()?,
             note: run.note,
-        }
+        })
     }
 }
 
@@ -213,7 +213,7 @@ fn view(read: &Snapshot, names: &mut Names<'_>, schedule: PayoutSchedule, now: N
         Whom::Listed(wishes) => (What::Listed, None, Some(wishes.iter().map(PayoutWish::from).collect())),
     };
     Ok(PayoutScheduleView {
-        runs: schedules::runs(read, &schedule.id)?.into_iter().map(ScheduleRun::from).collect(),
+        runs: schedules::runs(read, &schedule.id)?.into_iter().map(|run| ScheduleRun::new(read, run)).collect::<Result<_, _>>()?,
         schedule_id: schedule.id.to_string(),
         name: schedule.name,
         at,

@@ -99,7 +99,7 @@ pub struct ReadingView {
     /// What a transfer costs with nothing staked, in TRX: to somebody who holds USDT, and to somebody who does not yet.
     pub fee_trx_known: String,
     pub fee_trx_new: String,
-    /// The smallest automatic payout at the dearer one and the rate that was set; null while the rate is not known.
+    /// The smallest automatic payout: the threshold, or what the dearer one is an allowed share of at the rate that was set; null while the rate is not known.
     pub effective_minimum: Option<String>,
     /// Transfers to newcomers that its TRX and energy pay for.
     pub transfers_affordable: u64,
@@ -160,6 +160,7 @@ async fn view(state: &AppState) -> Result<WalletView, ApiError> {
     let reading = state.money.wallet().map(|look| {
         let of = &look.reading;
         let minimum = guard::effective_minimum(&settings.payouts.guards, of.fee_sun(true), rate, now.wall);
+        let minimum = minimum.map(|units| units.max(settings.payouts.threshold));
         ReadingView {
             at: look.at.rfc3339(),
             usdt: of.balance.to_decimal(Currency::Usdt).to_string(),

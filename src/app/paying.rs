@@ -72,13 +72,12 @@ impl Paying {
 
 /// Attempts of an earlier configuration are resolved whatever pays now.
 fn former(tron: Former, service: Option<Arc<Service>>) -> Former {
-    Arc::new(move |attempt| {
-        let pin = &attempt.prepared.pin;
+    Arc::new(move |pin, urls| {
         let service = service.clone().filter(|service| service.pin() == *pin);
         if *pin == Simulated.pin() {
             return Some(Arc::new(Simulated));
         }
-        service.map(|service| -> Arc<dyn PaymentGateway> { service }).or_else(|| tron(attempt))
+        service.map(|service| -> Arc<dyn PaymentGateway> { service }).or_else(|| tron(pin, urls))
     })
 }
 

@@ -199,7 +199,7 @@ settings! {
     tron: Tron {
         /// Base URL of a node's HTTP API.
         node_url: Option<String> = rules::optional(rules::http_url());
-        /// Base URLs of other nodes, run by somebody else, separated by commas. Without one nothing is ever proven not to have been paid, and people decide.
+        /// Base URLs of other nodes, run by somebody else, separated by commas. Where there are any, one of them has to say the same before anything is signed or called paid: name two, so that one may be away. Without one nothing is ever proven not to have been paid, and people decide.
         witness_urls: Vec<String> = rules::http_urls();
         /// Which network. Payouts on others than `mainnet` are booked as simulated.
         network: TronNetwork = rules::choice(&[

@@ -60,6 +60,13 @@ pub struct Outgoing {
     pub at: Timestamp,
 }
 
+/// A final block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BlockAt {
+    pub number: u64,
+    pub at: Timestamp,
+}
+
 /// Some of the transfers out of a wallet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutgoingPage {
@@ -82,11 +89,22 @@ pub struct WalletRow {
     pub through_at: Timestamp,
     /// It held at least this much after everything through that block.
     pub floor: Units,
-    /// Highest timestamp of any transfer that was signed.
+    /// Everything that was signed through this timestamp is known here, or over.
     pub last_timestamp_ms: i64,
     /// When the last enumeration was complete.
     pub reconciled_at: Option<Timestamp>,
 }
+
+/// The store was not written for a while before a process opened it. It may be an older copy, which does not know what was signed since.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Absence {
+    pub written_until: Timestamp,
+    /// When somebody with a clock looked at the network first; None: nobody has.
+    pub looked_at: Option<Timestamp>,
+}
+
+/// A store that was written so short before it was opened is no older copy: longer than between two flushes.
+pub const SHORT_ABSENCE_MS: i64 = 6 * 60_000;
 
 /// Begins the id of what a wallet holds less than is explained: it stands among the unknown transfers, and no network knows it.
 pub const UNLISTED: &str = "unlisted-";
@@ -125,9 +143,14 @@ impl WalletRow {
         Ok((row, missing))
     }
 
-    /// A wallet that this store has not seen before: what left it before is somebody else's.
+    /// A wallet that this store has not seen before, from where nothing was ever signed for it: what left it before is somebody else's.
     pub fn begun(reading: &WalletReading) -> WalletRow {
         WalletRow { through_block: reading.solid_block, through_at: reading.solid_at, floor: reading.balance, ..WalletRow::default() }
+    }
+
+    /// The same, of one that was signed for before: everything that left it after `block` has to be explained. What it held then nobody knows.
+    pub fn begun_at(block: BlockAt) -> WalletRow {
+        WalletRow { through_block: block.number, through_at: block.at, ..WalletRow::default() }
     }
 }
 

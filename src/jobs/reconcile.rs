@@ -1,13 +1,17 @@
 //! Is every transfer out of the wallet known here? Asked before the first signature after a start and within each hour: a store that was restored from an older copy, or whose
 //! wallet somebody else uses too, must not sign. What is unknown is recorded and freezes the money.
 
+use std::sync::Arc;
+
 use super::{Context, Stopped};
 use crate::domain::audit::{Actor, Draft};
 use crate::domain::money::{Currency, Units};
 use crate::domain::money_state::{Freeze, FreezeKind};
 use crate::domain::payout::Pin;
 use crate::domain::time::{Now, Timestamp};
-use crate::domain::wallet::{Outgoing, OutgoingPage, UNLISTED, UnknownTransfer, WalletRow};
+use crate::domain::wallet::{Absence, Outgoing, OutgoingPage, UNLISTED, UnknownTransfer, WalletRow};
+use crate::gateways::payment::{PaymentGateway, Unavailable};
+use crate::live::Event;
 use crate::storage::core::{money, payouts};
 use crate::storage::fault::Fault;
 use crate::storage::table::WriteTx;
@@ -17,6 +21,12 @@ const MAX_PAGES: usize = 200;
 
 /// A reconciliation that is older is made anew, so that one is never too old when something is to be signed.
 const DUE_AFTER_MS: u64 = 50 * 60_000;
+
+/// How old the final head may be through which everything is known: what landed after it may be what is to be paid. It is a minute old where all is well.
+const MAX_BEHIND_MS: i64 = 120_000;
+
+/// A wallet that was neither signed for nor compared in so long is not compared any more after a start: whoever empties it is not asked why.
+const FORMER_FOR_MS: i64 = 90 * 86_400_000;
 
 /// Once within each hour.
 pub async fn run_if_due(context: &Context) -> Result<(), Stopped> {
@@ -29,75 +39,167 @@ pub async fn run_if_due(context: &Context) -> Result<(), Stopped> {
 
 /// After it, `live::Money` knows whether everything is known.
 pub async fn run(context: &Context) -> Result<(), Stopped> {
-    let gateway = &context.gateways.current;
-    if !gateway.has_wallet() {
+    if !context.gateways.current.has_wallet() {
         return Ok(());
     }
+    let found = compare(context).await;
+    let now = context.clock.now();
+    match found {
+        Ok(()) => context.money.reconciled(now),
+        Err(Halt::Frozen) => context.money.unreconciled(None, now),
+        Err(Halt::Open(why)) => context.money.unreconciled(Some(why), now),
+        Err(Halt::Stopped(stopped)) => return Err(stopped),
+    }
+    context.events.publish(&Event::Money {});
+    Ok(())
+}
+
+/// Why not everything is known.
+enum Halt {
+    /// Something that was found freezes the money.
+    Frozen,
+    /// It did not come to its end, and why.
+    Open(String),
+    Stopped(Stopped),
+}
+
+impl<E: Into<Stopped>> From<E> for Halt {
+    fn from(error: E) -> Halt {
+        Halt::Stopped(error.into())
+    }
+}
+
+async fn compare(context: &Context) -> Result<(), Halt> {
+    let gateway = &context.gateways.current;
+    let (row, at) = through(context, gateway).await?;
+    let behind_ms = context.clock.now().wall.since(at);
+    if behind_ms > MAX_BEHIND_MS {
+        return Err(Halt::Open(format!("what the node calls final is {} s old", behind_ms / 1000)));
+    }
+    let timestamp_ms = signed_through(context, &row, at).await?;
+    older_copy(context, at).await?;
+    Ok(note(context, &gateway.pin(), timestamp_ms).await?)
+}
+
+/// Takes page after page of what left the gateway's wallet, to the end of what is final. The wallet's row as it was before the last page, and the time of the last block.
+async fn through(context: &Context, gateway: &Arc<dyn PaymentGateway>) -> Result<(WalletRow, Timestamp), Halt> {
     let pin = gateway.pin();
     for _ in 0..MAX_PAGES {
-        let now = context.clock.now();
-        let Some(row) = begun(context, &pin).await? else { return Ok(()) };
-        let page = match gateway.outgoing(row.through_block).await {
-            Ok(page) => page,
-            Err(why) => {
-                context.money.unreconciled(Some(why.to_string()), now);
-                return Ok(());
-            }
+        let known = money::wallet(&context.store.read()?, &pin)?.filter(|row| row.through_block > 0);
+        let row = match known {
+            Some(row) => row,
+            None if gateway.has_wallet() => begun(context, &pin).await?,
+            None => return Err(Halt::Open("it was never compared".into())),
         };
-        let (is_last, through_at) = (page.is_last, page.through_at);
+        let page = gateway.outgoing(row.through_block).await.map_err(open)?;
+        let (is_last, at) = (page.is_last, page.through_at);
         if page.through_block < row.through_block || (!is_last && page.through_block == row.through_block) {
-            context.money.unreconciled(Some("the node's chain is behind what was seen before".into()), now);
-            return Ok(());
+            return Err(Halt::Open("the node's chain is behind what was seen before".into()));
         }
-        if !take(context, &pin, page, now).await? {
-            context.money.unreconciled(None, now);
-            return Ok(());
-        }
-        if is_last && let Some(why) = still_open(context, &row, through_at).await {
-            context.money.unreconciled(Some(why), now);
-            return Ok(());
+        if !take(context, &pin, page, context.clock.now()).await? {
+            return Err(Halt::Frozen);
         }
         if is_last {
-            context.money.reconciled(now);
-            return Ok(());
+            return Ok((row, at));
         }
+    }
+    Err(Halt::Open("more has left the wallet than one comparison takes; it goes on with the next one".into()))
+}
+
+fn open(why: Unavailable) -> Halt {
+    Halt::Open(why.to_string())
+}
+
+/// The timestamp through which everything that was signed is known, or over. What the signer has signed and this store does not know of, because it is a copy or a death came
+/// before the commit, is known once it has landed, and harmless once it has expired.
+async fn signed_through(context: &Context, row: &WalletRow, through_at: Timestamp) -> Result<i64, Halt> {
+    match context.gateways.current.signed_span().await.map_err(open)? {
+        Some(signed) if signed.last_timestamp_ms > row.last_timestamp_ms && through_at < signed.over_at => {
+            Err(Halt::Open(format!("the signer has signed what is not known here; it may land until {}", signed.over_at)))
+        }
+        signed => Ok(signed.map_or(row.last_timestamp_ms, |signed| signed.last_timestamp_ms)),
+    }
+}
+
+/// The signer signs on only for who knows of everything that it has signed.
+async fn note(context: &Context, pin: &Pin, timestamp_ms: i64) -> Result<(), Stopped> {
+    if money::wallet(&context.store.read()?, pin)?.is_none_or(|row| row.last_timestamp_ms >= timestamp_ms) {
+        return Ok(());
+    }
+    let pin = pin.clone();
+    let write = move |tx: &mut WriteTx<'_>| {
+        let Some(row) = money::wallet(tx, &pin)? else { return Ok(()) };
+        let last_timestamp_ms = row.last_timestamp_ms.max(timestamp_ms);
+        money::put_wallet(tx, &pin, &WalletRow { last_timestamp_ms, ..row })
+    };
+    Ok(context.store.write_money(write).await?)
+}
+
+/// An older copy does not know what a later one has signed since: it waits until nothing of that may land any more, and then asks what left the wallets that it paid from
+/// before, too. `at`: what left the present wallet is known through then.
+async fn older_copy(context: &Context, at: Timestamp) -> Result<(), Halt> {
+    let Some(absence) = money::absence(&context.store.read()?)? else { return Ok(()) };
+    let Some(lands_within_ms) = context.gateways.current.lands_within_ms() else { return Ok(()) };
+    let now = context.clock.now();
+    if !now.trusted {
+        return Err(Halt::Open("the clock is not trusted, so nobody knows how old this store is".into()));
+    }
+    // A node may show an old chain, so our own time counts where it is later.
+    let looked_at = absence.looked_at.unwrap_or(at.max(now.wall));
+    if absence.looked_at.is_none() {
+        let looked = Absence { looked_at: Some(looked_at), ..absence };
+        context.store.write_money(move |tx| money::put_absence(tx, looked)).await?;
+    }
+    let (since, over_at) = (absence.written_until, looked_at.plus_ms(lands_within_ms));
+    if at < over_at {
+        let why = format!("this store was not written from {since} on: what a later copy of it may have signed since is over at {over_at}");
+        return Err(Halt::Open(why));
+    }
+    former_wallets(context, at).await?;
+    Ok(context.store.write_money(money::end_absence).await?)
+}
+
+async fn former_wallets(context: &Context, at: Timestamp) -> Result<(), Halt> {
+    let pin = context.gateways.current.pin();
+    for (former, row) in money::wallets(&context.store.read()?)? {
+        let former = Pin { gateway: pin.gateway.clone(), ..former };
+        let is_old = at.0.saturating_sub(row.through_at.0.max(row.last_timestamp_ms)) > FORMER_FOR_MS;
+        if former == pin || former.network != pin.network || is_old {
+            continue;
+        }
+        let Some(gateway) = context.gateways.watching(&former) else { continue };
+        through(context, &gateway).await.map_err(|halt| match halt {
+            Halt::Open(why) => Halt::Open(format!("of the former wallet {}: {why}", former.wallet)),
+            other => other,
+        })?;
     }
     Ok(())
 }
 
-/// Why what is final does not tell yet what left: the signer has signed what this store does not know of, because it is an older copy or a death came before the
-/// commit. Such a transfer is known once it has landed, and harmless once it has expired.
-async fn still_open(context: &Context, row: &WalletRow, through_at: Timestamp) -> Option<String> {
-    match context.gateways.current.signed_until().await {
-        Ok(Some(signed)) if signed.timestamp_ms > row.last_timestamp_ms && through_at < signed.over_at => {
-            Some(format!("the signer has signed what is not known here; it may land until {}", signed.over_at))
-        }
-        Ok(_) => None,
-        Err(why) => Some(why.to_string()),
-    }
-}
-
-/// The wallet's row; of a wallet that is new here, from now on.
-async fn begun(context: &Context, pin: &Pin) -> Result<Option<WalletRow>, Stopped> {
-    let row = money::wallet(&context.store.read()?, pin)?;
-    if let Some(row) = row.filter(|row| row.through_block > 0) {
-        return Ok(Some(row));
-    }
+/// The row of a wallet that is new here: from now on, or from where it was first signed for.
+async fn begun(context: &Context, pin: &Pin) -> Result<WalletRow, Halt> {
+    let gateway = &context.gateways.current;
     super::wallet::look(context).await?;
     let now = context.clock.now();
     let Some(reading) = context.money.wallet_within(0, now).or_else(|| context.money.wallet().map(|look| look.reading)) else {
         let why = context.money.wallet_error().map_or_else(|| "the wallet cannot be read".to_owned(), |(why, _)| why);
-        context.money.unreconciled(Some(why), now);
-        return Ok(None);
+        return Err(Halt::Open(why));
+    };
+    let row = match gateway.signed_span().await.map_err(open)? {
+        // By another store, or by this one before it became an older copy.
+        Some(signed) if signed.begins_at < reading.solid_at => {
+            WalletRow::begun_at(gateway.block_before(signed.begins_at).await.map_err(open)?)
+        }
+        _ => WalletRow::begun(&reading),
     };
     let pin = pin.clone();
     let write = move |tx: &mut WriteTx<'_>| {
         let before = money::wallet(tx, &pin)?.unwrap_or_default();
-        let row = WalletRow { last_timestamp_ms: before.last_timestamp_ms, ..WalletRow::begun(&reading) };
+        let row = WalletRow { last_timestamp_ms: before.last_timestamp_ms, ..row.clone() };
         money::put_wallet(tx, &pin, &row)?;
         Ok(row)
     };
-    Ok(Some(context.store.write_money(write).await?))
+    Ok(context.store.write_money(write).await?)
 }
 
 /// Records a page; false when something in it freezes the money.

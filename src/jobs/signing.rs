@@ -207,13 +207,9 @@ async fn sign(context: &Context, wave: Vec<Payout>, waiting: &mut BTreeMap<u64, 
     if ready.is_empty() {
         return Ok(Vec::new());
     }
-    let mut after = money::wallet(&context.store.read()?, &gateway.pin())?.map_or(0, |row| row.last_timestamp_ms);
-    let mut transfers = Vec::with_capacity(ready.len());
-    for payout in &ready {
-        transfers.push(Transfer::next(payout, now.wall, after, context.store.entropy.u64()));
-        // Each is told a time above the one before; the gateway goes on from what it gave the one before.
-        after = after.saturating_add(1);
-    }
+    let after = money::wallet(&context.store.read()?, &gateway.pin())?.map_or(0, |row| row.last_timestamp_ms);
+    let transfers: Vec<Transfer> =
+        ready.iter().map(|payout| Transfer::next(payout, now.wall, after, context.store.entropy.u64())).collect();
     let prepared = gateway.prepare(&transfers).await;
     let mut steps = Vec::new();
     for (payout, prepared) in ready.into_iter().zip(prepared) {
@@ -230,6 +226,10 @@ async fn sign(context: &Context, wave: Vec<Payout>, waiting: &mut BTreeMap<u64, 
             }
             Err(NotPrepared::Later(why)) => {
                 waiting.insert(payout.seq, Waiting { why: "not_prepared", text: why, until: None });
+            }
+            Err(NotPrepared::Unaccounted(why)) => {
+                context.money.unreconciled(None, now);
+                waiting.insert(payout.seq, Waiting { why: "not_reconciled", text: why, until: None });
             }
             Err(NotPrepared::Person { kind, reason, evidence }) => {
                 steps.push(Step::plain(&payout, payout.hold_for_review(kind, &reason, evidence, now))?);

@@ -33,6 +33,8 @@ pub enum Terms {
     Final,
     /// From this amount on, whenever the schedule says so.
     Scheduled { least: Units },
+    /// The same because a person wants it now, who has seen what it costs: any fee is paid.
+    ByHand { least: Units },
 }
 
 /// What plans are made by.
@@ -50,7 +52,7 @@ impl Terms {
         match self {
             Terms::Automatic => paying.rules.threshold,
             Terms::Final => Units(1),
-            Terms::Scheduled { least } => least.max(Units(1)),
+            Terms::Scheduled { least } | Terms::ByHand { least } => least.max(Units(1)),
         }
     }
 }
@@ -97,7 +99,7 @@ pub fn guard(by: Plans<'_>, read: &impl Read, node: &Node, book: Book, free: Uni
         rate: state.trx_rate,
         is_approved: false,
         lone_admin_since: None,
-        pays_any_fee: is_final,
+        pays_any_fee: is_final || matches!(terms, Terms::ByHand { .. }),
     };
     Ok(match guard::plannable(limits, &facts, now) {
         Ok(()) => Ok(amount),

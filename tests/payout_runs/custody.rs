@@ -20,7 +20,7 @@ use crate::support::tron::address::{Hash, sha256};
 use crate::support::tron::random::Random;
 use crate::support::tron::{Address, Chain};
 
-const WORDS: &str = "correct horse battery";
+pub const WORDS: &str = "correct horse battery";
 pub const WALLETS: usize = 2;
 
 fn secret(wallet: usize) -> Hash {
@@ -35,7 +35,7 @@ pub fn account(wallet: usize) -> TronAddress {
     tron(&owner(wallet))
 }
 
-fn keystore(template: &Path, wallet: usize) -> PathBuf {
+pub fn keystore(template: &Path, wallet: usize) -> PathBuf {
     template.with_extension(format!("keystore-{wallet}"))
 }
 
@@ -67,6 +67,8 @@ pub struct Health {
     pub away: bool,
     /// Sabotage: its log is gone after each death.
     pub forgetful: bool,
+    /// Sabotage: it signs for whoever asks, whatever that one knows.
+    pub heedless: bool,
 }
 
 pub struct Vault {
@@ -98,6 +100,26 @@ impl Vault {
             issued: Arc::clone(issued),
             health: Mutex::default(),
             random: Mutex::new(Random::new(seed)),
+            signer: Mutex::default(),
+        };
+        vault.start();
+        vault
+    }
+
+    /// A signer of the same key, with a copy of the log, that goes on beside this one.
+    pub fn copied(&self, place: &Path) -> Vault {
+        let state_dir = place.join(self.state_dir.file_name().unwrap());
+        std::fs::create_dir_all(&state_dir).unwrap();
+        std::fs::copy(self.state_dir.join(LOG_FILE), state_dir.join(LOG_FILE)).unwrap();
+        let vault = Vault {
+            wallet: self.wallet,
+            keystore: self.keystore.clone(),
+            state_dir,
+            contract: self.contract,
+            driver: self.driver.clone(),
+            issued: Arc::clone(&self.issued),
+            health: Mutex::default(),
+            random: Mutex::new(Random::new(lock(&self.random).next())),
             signer: Mutex::default(),
         };
         vault.start();
@@ -147,7 +169,8 @@ impl Vault {
             return None;
         }
         let now = self.now();
-        let answer = lock(&self.signer).as_mut()?.answer(Request::Sign(Box::new(request.clone())), now);
+        let known_ms = if health.heedless { i64::MAX } else { request.known_ms };
+        let answer = lock(&self.signer).as_mut()?.answer(Request::Sign(Box::new(SignRequest { known_ms, ..request.clone() })), now);
         if let Answer::Signed(signed) = &answer {
             let Signed { payout_id, transfer, txid, .. } = &**signed;
             let issued = Issued { payout: payout_id.to_string(), to: transfer.to.to_string(), amount: transfer.amount };
@@ -172,12 +195,12 @@ impl Signs for Vault {
         })
     }
 
-    fn last_timestamp_ms(&self) -> Boxed<'_, Result<i64, ClientError>> {
+    fn timestamps_ms(&self) -> Boxed<'_, Result<Option<(i64, i64)>, ClientError>> {
         Box::pin(async {
             yield_now().await;
             let (away, now) = (lock(&self.health).away, self.now());
             match lock(&self.signer).as_mut().filter(|_| !away).map(|signer| signer.answer(Request::Status, now)) {
-                Some(Answer::Status(status)) => Ok(status.last_timestamp_ms),
+                Some(Answer::Status(status)) => Ok(status.timestamps_ms()),
                 _ => Err(ClientError::Unreachable("the signer is away".into())),
             }
         })

@@ -18,6 +18,9 @@ use crate::support::tron::random::Random;
 /// Rounds without trouble after which everything has ended.
 const QUIET: u64 = 60;
 
+/// An older copy is told from the store itself by its age.
+const YOUNG_MS: i64 = 12 * MINUTE_MS;
+
 /// What a run may contain.
 #[derive(Debug, Clone, Copy)]
 pub struct Traits {
@@ -30,11 +33,12 @@ pub struct Traits {
     pub switches: bool,
     pub restores: bool,
     pub people: bool,
+    pub copies: bool,
 }
 
 impl Traits {
-    fn of(random: &mut Random) -> Traits {
-        let told = Traits {
+    fn of(random: &mut Random, seed: u64) -> Traits {
+        Traits {
             rounds: 6 + random.below(10),
             nodes: 1 + usize::try_from(random.below(NODES as u64)).unwrap(),
             liar: random.chance(500).then(|| usize::try_from(random.below(3)).unwrap()),
@@ -44,9 +48,9 @@ impl Traits {
             switches: random.chance(250),
             restores: random.chance(200),
             people: random.chance(400),
-        };
-        // An older copy believes its node about what left the wallet: a node that lies just then is a known gap.
-        Traits { liar: told.liar.filter(|_| !told.restores), ..told }
+            // By numbers of its own, so that the runs without copies stay what they were.
+            copies: Random::new(seed ^ 0xc0b1e5).chance(120),
+        }
     }
 }
 
@@ -61,10 +65,13 @@ pub struct Counted {
     pub switches: u64,
     pub jumps: u64,
     pub rounds: u64,
+    pub copies: u64,
 }
 
 struct Run {
     world: World,
+    /// The manager on a copy of the card, with the same signer.
+    copied: Option<World>,
     traits: Traits,
 }
 
@@ -82,12 +89,14 @@ impl Run {
         let world = &mut self.world;
         match world.random.below(5) {
             0 => world.pays = Pays::Nobody,
-            // An older copy does not know what another wallet paid since, and looks at the present one alone: a known gap.
-            1 if !self.traits.restores => world.pays = Pays::Wallet(usize::try_from(world.random.below(WALLETS as u64)).unwrap()),
+            // Two managers on two wallets know nothing of each other.
+            1 if !self.traits.copies => world.pays = Pays::Wallet(usize::try_from(world.random.below(WALLETS as u64)).unwrap()),
             _ => {
                 let asked = usize::try_from(world.random.below(3)).unwrap();
                 let others: Vec<usize> = (0..3).filter(|node| *node != asked).collect();
-                let count = usize::try_from(world.random.below(3)).unwrap();
+                // Where an older copy may come back, and nobody but a liar is asked, nothing tells it what it has forgotten.
+                let least = u64::from((self.traits.restores || self.traits.copies) && self.traits.liar.is_some());
+                let count = usize::try_from(least + world.random.below(3 - least)).unwrap();
                 (world.asked, world.witnesses) = (asked, others.into_iter().take(count).collect());
             }
         }
@@ -120,14 +129,16 @@ impl Run {
     }
 
     async fn restore(&mut self, counted: &mut Counted) {
-        let with_signers = self.chance(300);
-        if !self.world.restore(with_signers).await {
+        // Nobody may restore the log of a signer that somebody else asks too.
+        let with_signers = self.chance(300) && !self.traits.copies;
+        // A copy that is younger looks like the store itself: the log of the signer alone tells it, of the present wallet.
+        let is_young = self.world.true_time().0 - self.world.copied_ms < YOUNG_MS;
+        if is_young && (with_signers || self.traits.switches) || self.world.forgets_a_wallet() {
             return;
         }
-        counted.restores += 1;
-        if with_signers {
-            // Nobody knows any more what was signed: as the manual says, nothing is started before all of it has expired.
-            self.world.pass(14 * MINUTE_MS, false);
+        if self.world.restore(with_signers).await {
+            counted.restores += 1;
+            self.world.trace(&format!("restored, with signers: {with_signers}"));
         }
     }
 
@@ -145,11 +156,24 @@ impl Run {
         }
         if traits.restores && self.chance(200) {
             self.world.back_up();
+            self.world.trace("copied");
         } else if traits.restores && self.chance(200) {
             self.restore(counted).await;
         }
+        if traits.copies && self.copied.is_none() && self.chance(250) {
+            counted.copies += 1;
+            self.copied = Some(self.world.copied_card(false).await);
+        } else if traits.copies && self.chance(60) {
+            self.copied = None;
+        }
         if traits.people && self.chance(300) {
             people::look_after(&mut self.world).await;
+        }
+        if traits.people && self.copied.is_some() && self.chance(300) {
+            let owed = self.world.owed.clone();
+            let Some(copied) = &mut self.copied else { return };
+            copied.owed = owed;
+            people::look_after(copied).await;
         }
         if traits.people && self.chance(60) {
             let act = self.world.act();
@@ -178,8 +202,13 @@ impl Run {
             let waits = self.chance(self.traits.deaths_per_mille);
             let waits = if waits { Some(self.below(120)) } else { None };
             let job = [Job::Payouts, Job::Payouts, Job::Tracking, Job::Wallet][usize::try_from(self.below(4)).unwrap()];
-            self.world.cycle(job, waits).await;
+            let on_copy = self.copied.is_some() && self.chance(500);
+            let world = self.copied.as_mut().filter(|_| on_copy).unwrap_or(&mut self.world);
+            world.cycle(job, waits).await;
             auditor::look(&self.world)?;
+            if let Some(copied) = &self.copied {
+                auditor::look(copied).map_err(|found| format!("the copy: {found}"))?;
+            }
             let ms = match self.below(8) {
                 0 | 1 => 3_000,
                 2 | 3 => 30_000,
@@ -195,6 +224,8 @@ impl Run {
 
     /// Everybody is honest; people do their work. Everything ends within so many rounds.
     async fn quiet(&mut self, counted: &mut Counted) -> Result<(), Found> {
+        // Somebody has noticed the copy.
+        self.copied = None;
         let world = &mut self.world;
         heal(&world.network, &[owner(0), owner(1)]);
         for vault in &world.vaults {
@@ -216,6 +247,7 @@ impl Run {
             let ms = if round % 3 == 2 { 31 * MINUTE_MS } else { 90_000 };
             world.pass(ms, false);
             world.cycle(Job::Payouts, None).await;
+            world.trace("quiet");
             auditor::look(world)?;
             if auditor::is_settled(world) && auditor::settle(world).is_ok() {
                 return Ok(());
@@ -234,10 +266,10 @@ impl Run {
 /// One run; Err says what the auditor found.
 pub async fn run(seed: u64, from: &Path, place: PathBuf, sabotage: Option<(Wrap, bool)>, counted: &mut Counted) -> Result<(), Found> {
     let mut world = World::new(from, &place, seed).await;
-    let mut traits = Traits::of(&mut world.random);
+    let mut traits = Traits::of(&mut world.random, seed);
     if let Some((wrap, forgetful)) = sabotage {
         // What is caught is the gateway, and not what an older copy does with it.
-        traits.restores = false;
+        (traits.restores, traits.copies) = (false, false);
         world.wrap = Some(wrap);
         for vault in &world.vaults {
             let mut health = lock(&vault.health);
@@ -250,7 +282,7 @@ pub async fn run(seed: u64, from: &Path, place: PathBuf, sabotage: Option<(Wrap,
     if traits.restores {
         world.back_up();
     }
-    let mut run = Run { world, traits };
+    let mut run = Run { world, copied: None, traits };
     let told = match run.rounds(counted).await {
         Ok(()) => run.quiet(counted).await,
         found => found,
@@ -282,7 +314,7 @@ async fn all(first: u64, count: u64) {
     println!("seeds {first}..{}", first + count);
     let place = folder();
     let from = place.path().join("template");
-    template(&from).await;
+    template(&from, NODES).await;
     let (mut counted, mut wrong) = (Counted::default(), Vec::new());
     for seed in first..first + count {
         if let Err(found) = run(seed, &from, place.path().join(format!("run-{seed}")), None, &mut counted).await {

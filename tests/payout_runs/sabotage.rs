@@ -12,7 +12,7 @@ use lucid::gateways::payment::tron::TronGateway;
 use lucid::gateways::payment::{Boxed, Lookup, NotPrepared, PaymentGateway, SendOutcome, Sending, Transfer, Unavailable};
 
 use super::runs::{Counted, folder, run};
-use super::world::{Wrap, template};
+use super::world::{NODES, Wrap, template};
 use crate::support::rig::Shared;
 
 /// Seeds that are tried at most.
@@ -126,7 +126,7 @@ impl PaymentGateway for Careless {
 async fn caught(wrap: Wrap, forgetful: bool) -> u64 {
     let place = folder();
     let from = place.path().join("template");
-    template(&from).await;
+    template(&from, NODES).await;
     for seed in 0..WITHIN {
         let told = run(seed, &from, place.path().join(format!("run-{seed}")), Some((wrap, forgetful)), &mut Counted::default()).await;
         if let Err(found) = told {

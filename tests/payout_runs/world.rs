@@ -22,7 +22,7 @@ use lucid::gateways::payment::{Boxed, Gateways, PaymentGateway, Simulated};
 use lucid::live::Job;
 use lucid::storage::core::money_actions::{self, Owed};
 use lucid::storage::core::payouts::{self, SealedAddress};
-use lucid::storage::core::{ledger, nodes};
+use lucid::storage::core::{ledger, money, nodes};
 use lucid::storage::fault::TxError;
 use lucid::storage::hot;
 use lucid::storage::table::WriteTx;
@@ -41,6 +41,7 @@ pub const NODES: usize = 3;
 /// Nodes of the network: the one that is asked, and others.
 pub const PEERS: usize = 3;
 pub const MINUTE_MS: i64 = 60_000;
+const FLUSH_EVERY_MS: i64 = 5 * MINUTE_MS;
 const SETTINGS: [(&str, &str); 3] = [("payout.address_cooldown_hours", "0"), ("payout.frequency_hours", "1"), ("server.tls", "off")];
 /// Of the chain, when a run begins.
 const BEGIN: Timestamp = Timestamp(START.0 + 3_600_000);
@@ -93,6 +94,13 @@ pub struct World {
     pub owed: BTreeMap<NodeIndex, (Units, Vec<Address>)>,
     pub wrap: Option<Wrap>,
     pub crashes: u64,
+    /// Of the chain, when the store was last flushed, and when it was last copied.
+    flushed_ms: i64,
+    pub copied_ms: i64,
+    /// Wallets that the copy knows.
+    copied_wallets: Vec<String>,
+    /// Another manager has a copy of its card, or had one.
+    pub is_copied: bool,
     app: Option<App>,
 }
 
@@ -115,13 +123,13 @@ pub fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A manager with nodes that have addresses and are owed nothing, gone live with the first wallet.
-pub async fn template(dir: &Path) {
+/// A manager with so many nodes that have addresses and are owed nothing.
+pub async fn template(dir: &Path, nodes: usize) {
     custody::make_keystores(dir);
     let settings = SETTINGS.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
     let mut site = Site::open(dir.to_owned(), Driver::new(START, BootMs(60_000)), settings).await;
     site.set_up().await;
-    for number in 0..NODES {
+    for number in 0..nodes {
         let node = site.client.post("/nodes", json!({ "name": format!("node-{number}"), "node_type": "worker" })).await;
         let path = format!("/nodes/{}/payout-address", node["node_id"].as_str().unwrap());
         site.client.put(&path, json!({ "address": payee(number, 0).base58() })).await;
@@ -161,6 +169,10 @@ impl World {
             owed: BTreeMap::new(),
             wrap: None,
             crashes: 0,
+            flushed_ms: 0,
+            copied_ms: 0,
+            copied_wallets: Vec::new(),
+            is_copied: false,
             app: None,
         };
         world.open().await;
@@ -238,6 +250,12 @@ impl World {
 
     /// One run of a cycle; with `waits`, the process dies when it has waited for anything so many times.
     pub async fn cycle(&mut self, job: Job, waits: Option<u64>) {
+        // As a manager does that has few nodes.
+        let now_ms = self.true_time().0;
+        if now_ms - self.flushed_ms >= FLUSH_EVERY_MS {
+            self.flushed_ms = now_ms;
+            self.app().context.run(Job::Flush).await.unwrap();
+        }
         let died = {
             let mut cycle = pin!(self.app().context.run(job));
             let mut left = waits;
@@ -322,9 +340,8 @@ impl World {
     /// An admin lets money move from the wallet that is configured.
     pub async fn go_live(&mut self) {
         self.cycle(Job::Wallet, None).await;
-        let reading = self.app().context.money.wallet().map(|look| look.reading);
         let (act, pin) = (self.act(), self.app().context.gateways.current.pin());
-        let _ = self.write(move |tx| money_actions::go_live(tx, &act, admin(), &pin, Owed::Everything, reading.as_ref()).map(drop)).await;
+        let _ = self.write(move |tx| money_actions::go_live(tx, &act, admin(), &pin, Owed::Everything, true).map(drop)).await;
     }
 
     /// The node registers another address.
@@ -346,14 +363,67 @@ impl World {
         all
     }
 
+    /// What a run went through, for who looks for the cause (`LUCID_RUNS_TRACE=1`).
+    pub fn trace(&self, what: &str) {
+        if std::env::var_os("LUCID_RUNS_TRACE").is_none() {
+            return;
+        }
+        let live = &self.app().context.money;
+        println!("{} {what}: {:?} asks {} and {:?}", self.true_time(), self.pays, self.asked, self.witnesses);
+        println!("    frozen {:?}", money::state(&self.store().read().unwrap()).unwrap().frozen.map(|freeze| freeze.reason));
+        println!("    reconciled {:?}, {:?}", live.reconciled_ms(self.now()), live.reconcile_error());
+        for payout in self.payouts() {
+            let attempts: Vec<_> = payout.attempts.iter().map(|one| (&one.prepared.pin.wallet, &one.state)).collect();
+            println!("    {} of node {}: {:?} {} {attempts:?}", payout.id, payout.node.0, payout.state, payout.amount.0);
+        }
+    }
+
     /// The files of the store and the logs of the signers, as they are between two commits.
-    pub fn back_up(&self) {
+    pub fn back_up(&mut self) {
+        self.copied_ms = self.true_time().0;
+        let known = money::wallets(&self.store().read().unwrap()).unwrap();
+        self.copied_wallets = known.into_iter().map(|(pin, _)| pin.wallet).collect();
         let to = self.place.join("backup");
         let _ = std::fs::remove_dir_all(&to);
         copy(&self.place.join("data"), &to.join("data"));
         for (number, vault) in self.vaults.iter().enumerate() {
             copy(&vault.state_dir, &to.join(format!("signer-{number}")));
         }
+    }
+
+    /// The same manager on a copy of the card, which goes on beside this one; it asks the same signer, or a copy of that too.
+    pub async fn copied_card(&mut self, with_signer: bool) -> World {
+        self.is_copied = true;
+        let place = self.place.with_extension("copy");
+        copy(&self.place.join("data"), &place.join("data"));
+        let vaults = self.vaults.iter().map(|vault| if with_signer { Arc::new(vault.copied(&place)) } else { Arc::clone(vault) });
+        let mut copied = World {
+            driver: self.driver.clone(),
+            network: Arc::clone(&self.network),
+            vaults: vaults.collect(),
+            issued: Arc::clone(&self.issued),
+            pays: self.pays.clone(),
+            asked: self.asked,
+            witnesses: self.witnesses.clone(),
+            random: Random::new(self.random.next()),
+            owed: self.owed.clone(),
+            wrap: self.wrap,
+            crashes: 0,
+            is_copied: true,
+            flushed_ms: self.flushed_ms,
+            copied_ms: self.copied_ms,
+            copied_wallets: self.copied_wallets.clone(),
+            app: None,
+            place,
+        };
+        copied.open().await;
+        copied
+    }
+
+    /// The copy never heard of a wallet that was signed for: nothing but a person can tell it.
+    pub fn forgets_a_wallet(&self) -> bool {
+        let signed = |vault: &&Arc<Vault>| std::fs::metadata(vault.state_dir.join("signed.log")).is_ok_and(|log| log.len() > 0);
+        self.vaults.iter().filter(signed).any(|vault| !self.copied_wallets.contains(&vault.wallet.account.to_string()))
     }
 
     /// False: there is no backup.

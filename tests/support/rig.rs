@@ -98,9 +98,9 @@ impl Signs for Vault {
         Box::pin(async move { judge(wallet, &request, self.answer(Request::Sign(Box::new(request.clone())))) })
     }
 
-    fn last_timestamp_ms(&self) -> Boxed<'_, Result<i64, ClientError>> {
+    fn timestamps_ms(&self) -> Boxed<'_, Result<Option<(i64, i64)>, ClientError>> {
         let answer = self.answer(Request::Status);
-        Box::pin(async { if let Answer::Status(status) = answer { Ok(status.last_timestamp_ms) } else { Err(ClientError::Locked) } })
+        Box::pin(async { if let Answer::Status(status) = answer { Ok(status.timestamps_ms()) } else { Err(ClientError::Locked) } })
     }
 }
 
@@ -182,7 +182,12 @@ impl Rig {
     pub fn transfer(&self, payout: &Payout) -> Transfer {
         let mut salt = lock(&self.salt);
         *salt += 77;
-        Transfer::next(payout, self.now().wall, 0, *salt)
+        Transfer::next(payout, self.now().wall, self.signed_through_ms(), *salt)
+    }
+
+    /// What a store knows that nobody else's wallet it is.
+    fn signed_through_ms(&self) -> i64 {
+        if let Answer::Status(status) = self.vault.answer(Request::Status) { status.last_timestamp_ms.max(0) } else { 0 }
     }
 
     pub async fn prepare(&self, payout: &Payout) -> Result<Prepared, NotPrepared> {

@@ -241,3 +241,32 @@ async fn a_store_that_forgot_an_attempt_takes_up_the_signers() {
     assert!(matches!(rig.lookup(&again).await, Lookup::Paid(_)));
     assert_eq!((rig.payments(1), rig.payments(3)), (1, 1));
 }
+
+#[tokio::test]
+async fn what_refers_to_a_branch_that_was_left_is_proven_dead() {
+    let rig = Rig::new(1);
+    {
+        let mut network = rig.network();
+        let network = &mut *network;
+        // The node calls final what nobody else has.
+        network.nodes[0].fork_off(&network.chain, 60);
+    }
+    rig.advance(30);
+    let payout = rig.signed(&rig.payout(1, 10 * USDT)).await;
+    rig.send(&payout).await;
+    rig.network().nodes[0].rejoin();
+    rig.advance(30);
+    // Nobody takes it: it refers to no block of the chain.
+    rig.send(&payout).await;
+    let expires_at = attempt(&payout).prepared.expires_at.unwrap().0;
+    rig.advance((expires_at - rig.now().wall.0) / 1000 + 590);
+    assert_eq!(rig.lookup(&payout).await, Lookup::NotSeen, "it waits as every other one does");
+    rig.advance(60);
+    let Lookup::Dead(death) = rig.lookup(&payout).await else { panic!("not proven") };
+    // The signer takes the proof.
+    let second = rig.signed(&payout.dead(death, rig.now()).unwrap()).await;
+    rig.send(&second).await;
+    rig.advance(120);
+    assert!(matches!(rig.lookup(&second).await, Lookup::Paid(_)));
+    assert_eq!(rig.payments(1), 1);
+}

@@ -207,7 +207,33 @@ async fn what_was_signed_and_not_recorded_is_taken_over() {
     rig.advance(9);
     let again = rig.prepare(&payout).await.unwrap();
     assert_eq!((&again.bytes, &again.txid, again.expires_at), (&first.bytes, &first.txid, first.expires_at), "the very same transaction");
-    assert_eq!((again.timestamp_ms, again.reference_block), (first.timestamp_ms, first.reference_block));
+    assert_eq!(
+        (again.timestamp_ms, again.reference_block),
+        (0, first.reference_block),
+        "who may have been signed for before it, it does not say"
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_signed_for_who_does_not_know_of_everything_that_was_signed() {
+    let mut rig = Rig::new(0);
+    let of = |number| rig.transfer(&rig.payout(number, USDT));
+    let (first, second, third) = (of(1), of(2), of(3));
+    assert_eq!(first.after_timestamp_ms, 0, "all three are asked for by a store that knows of nothing");
+    rig.gateway.prepare(std::slice::from_ref(&first)).await.remove(0).unwrap();
+    let known = rig.gateway.prepare(std::slice::from_ref(&second)).await.remove(0).unwrap().timestamp_ms;
+    assert!(known > 0, "what this process was signed before, it knows");
+    // A copy of the card, or the next process, whose store was told of nothing.
+    rig.restart();
+    let answers = rig.gateway.prepare(&[third.clone(), first]).await;
+    assert!(matches!(answers[0], Err(NotPrepared::Unaccounted(_))), "{answers:?}");
+    assert!(answers[1].is_ok(), "what was signed for this payout is told all the same: {answers:?}");
+    assert!(
+        matches!(rig.gateway.prepare(std::slice::from_ref(&third)).await.remove(0), Err(NotPrepared::Unaccounted(_))),
+        "and tells nothing of others"
+    );
+    let third = Transfer { after_timestamp_ms: known, ..third };
+    assert!(rig.gateway.prepare(&[third]).await.remove(0).is_ok());
 }
 
 #[tokio::test]

@@ -162,10 +162,94 @@ async fn a_node_that_keeps_no_receipts_lists_nothing() {
 #[tokio::test]
 async fn the_signer_says_when_all_that_it_signed_is_over() {
     let rig = Rig::new(1);
-    assert_eq!(rig.gateway.signed_until().await, Ok(None));
+    rig.advance(300);
+    assert_eq!(rig.gateway.signed_span().await, Ok(None));
     let payout = rig.signed(&rig.payout(1, 10)).await;
     let prepared = &payout.attempts[0].prepared;
-    let until = rig.gateway.signed_until().await.unwrap().unwrap();
-    assert_eq!(until.timestamp_ms, prepared.timestamp_ms);
-    assert!(until.over_at >= prepared.expires_at.unwrap());
+    let first = prepared.timestamp_ms;
+    let span = rig.gateway.signed_span().await.unwrap().unwrap();
+    assert_eq!(span.last_timestamp_ms, first);
+    assert!(span.over_at >= prepared.expires_at.unwrap() && span.begins_at.0 < first);
+    rig.advance(7_000);
+    let later = rig.signed(&rig.payout(2, 10)).await;
+    let span = rig.gateway.signed_span().await.unwrap().unwrap();
+    assert_eq!(span.last_timestamp_ms, later.attempts[0].prepared.timestamp_ms);
+    assert!(span.begins_at.0 < first);
+    // Where the first one of them could be, at the earliest.
+    let before = rig.gateway.block_before(span.begins_at).await.unwrap();
+    let network = rig.network();
+    let at = |number: u64| network.chain.block(number).unwrap().timestamp_ms;
+    assert_eq!(before.at.0, at(before.number));
+    assert!(before.at < span.begins_at && at(before.number + 1) >= span.begins_at.0);
+}
+
+/// As `lived`, with witnesses.
+async fn witnessed(witnesses: usize) -> (Rig, Vec<String>, u64) {
+    let rig = Rig::new(witnesses);
+    let start = rig.network().chain.solid();
+    let mut ids = Vec::new();
+    for number in 1..=4 {
+        let (payout, _) = rig.sent(number).await;
+        ids.push(attempt(&payout).prepared.txid.clone().unwrap());
+        rig.advance(300);
+    }
+    (rig, ids, start)
+}
+
+fn sorted(transfers: &[lucid::domain::wallet::Outgoing]) -> Vec<String> {
+    transfers.iter().map(|transfer| transfer.txid.clone()).collect()
+}
+
+#[tokio::test]
+async fn two_nodes_have_to_list_the_same_transfers() {
+    // Each knows it in its own way: by list or by search.
+    for (mine, theirs) in [(true, true), (true, false), (false, true), (false, false)] {
+        let (rig, ids, start) = witnessed(1).await;
+        (rig.network().nodes[0].grid, rig.network().nodes[1].grid) = (mine, theirs);
+        let page = rig.gateway.outgoing(start).await.unwrap();
+        assert_eq!((sorted(&page.transfers), page.is_last), (ids, true), "{mine} {theirs}");
+    }
+    let hidden: [&[(&str, Lie)]; 3] = [
+        &[("v1", Lie::ShortHistory)],
+        &[("gettransactioninfobyid", Lie::Amount(1))],
+        &[("v1", Lie::ShortHistory), ("triggerconstantcontract", Lie::Value(1_000_000_000_000))],
+    ];
+    for (lies, liar) in hidden.iter().flat_map(|lies| [(lies, 0), (lies, 1)]) {
+        let (rig, ids, start) = witnessed(2).await;
+        for (path, lie) in *lies {
+            rig.network().nodes[liar].faults.add(path, When::Always, Fault::Lie(lie.clone()));
+        }
+        match rig.gateway.outgoing(start).await {
+            Err(why) => assert!(liar == 0 && why.0.contains("different transfers"), "{why}"),
+            // The other witness and the node say the same.
+            Ok(page) => assert_eq!((liar, sorted(&page.transfers)), (1, ids), "{lies:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_witness_may_be_ahead_or_behind_but_not_away() {
+    for (node, lag) in [(0, 7), (1, 7), (0, 1), (1, 1), (0, 100), (1, 100)] {
+        let (rig, ids, start) = witnessed(1).await;
+        rig.network().nodes[node].lag = lag;
+        let solid = rig.network().chain.solid();
+        let page = rig.gateway.outgoing(start).await.unwrap();
+        assert!(page.is_last && page.through_block <= solid, "{node} {lag}");
+        let listed = sorted(&page.transfers);
+        assert_eq!(listed, ids[..listed.len()], "{node} {lag}");
+        // What the balance lost after the page accuses nobody, nor does what is listed twice by time.
+        let row = WalletRow { through_block: start, floor: Units(1_000_000_000_000), ..WalletRow::default() };
+        let (row, missing) = row.followed_by(&page, Timestamp(1)).unwrap();
+        assert_eq!(missing, Units::ZERO, "{node} {lag}");
+        rig.network().nodes[node].lag = 0;
+        let next = rig.gateway.outgoing(page.through_block).await.unwrap();
+        assert_eq!(listed.len() + next.transfers.len(), ids.len());
+        assert_eq!(row.followed_by(&next, Timestamp(2)).unwrap().1, Units::ZERO, "{node} {lag}");
+    }
+    let (rig, _, start) = witnessed(2).await;
+    rig.network().nodes[1].faults.add("", When::Always, Fault::NotReached);
+    assert!(rig.gateway.outgoing(start).await.is_ok(), "one witness is enough");
+    rig.network().nodes[2].faults.add("", When::Always, Fault::Status(503));
+    let why = rig.gateway.outgoing(start).await.unwrap_err();
+    assert!(why.0.contains("two nodes"), "{why}");
 }

@@ -31,6 +31,8 @@ const CUTS = [
   ['svelte/src/internal/client/dom/blocks/each.js', /\(flags & EACH_IS_ANIMATED\) !== 0/g, 'false'],
   // Nothing is caught by a boundary: errors are thrown on, and the root needs none.
   ['svelte/src/internal/client/render.js', "import { boundary } from './dom/blocks/boundary.js';", "import { branch } from './reactivity/effects.js';\nconst boundary = (node, _, children) => branch(() => children(node));"],
+  // An error is known by its name.
+  ['svelte/src/internal/client/errors.js', /`https:\/\/svelte\.dev\/e\/(\w+)`/g, '`$1`'],
   // Kept for its spreading alone.
   ['svelte/src/utils.js', /^(const DOM_PROPERTIES =) (\[[^]*?\]);$/m, '$1 /*@__PURE__*/ (() => $2)();'],
 
@@ -83,11 +85,49 @@ const CUTS = [
   ['uplot/dist/uPlot.esm.js', /^\t(const sync = _sync\(syncKey\)|sync\.sub\(self\)|self\.pub = pub|\tsync\.unsub\(self\));$/gm, ''],
   ['uplot/dist/uPlot.esm.js', /if \(syncOpts\.filters\.pub\(.*\)\)\s+sync\.pub\(.*\);/, ''],
   ['uplot/dist/uPlot.esm.js', 'const syncKey = syncOpts.key;', 'const syncKey = null;'],
+  // No scale is made from another one or is anything but linear, fonts and padding are given, corners are right, a drag changes no scale, and no cursor is locked.
+  ['uplot/dist/uPlot.esm.js', /\bxScaleDistr == \d/g, 'false'],
+  ['uplot/dist/uPlot.esm.js', 'const xScaleDistr = scaleX.distr;', ''],
+  ['uplot/dist/uPlot.esm.js', /\bw?sc\.from == null/g, 'true'],
+  ['uplot/dist/uPlot.esm.js', /\b(w?sc|scaleOpts)\.from != null/g, 'false'],
+  ['uplot/dist/uPlot.esm.js', 'log ? positiveIdxs : nonNullIdxs', 'nonNullIdxs'],
+  ['uplot/dist/uPlot.esm.js', 'log ? isPositive : notNullish', 'notNullish'],
+  ['uplot/dist/uPlot.esm.js', /^const (numFormatter|localTz) = .*$/gm, ''],
+  ['uplot/dist/uPlot.esm.js', /^const font      = .*$/m, "const font = '';"],
+  ['uplot/dist/uPlot.esm.js', /^\t\t(stroke: legendStroke|fill: legendFill),$/gm, ''],
+  ['uplot/dist/uPlot.esm.js', /\(opts\.padding \|\| \[.*?\]\)\.map\(p => fnOrSelf\(ifNull\(p, autoPadSide\)\)\)/, 'opts.padding.map(fnOrSelf)'],
+  ['uplot/dist/uPlot.esm.js', /^function rect\(ori\) \{[^]*?^\}$/m, 'const rect = (ori) => ori == 0 ? (p, x, y, w, h) => p.rect(x, y, w, h) : (p, y, x, h, w) => p.rect(x, y, w, h);'],
+  ['uplot/dist/uPlot.esm.js', 'const rect = ori == 0 ? rectH : rectV;', 'const rect = rectH;'],
+  ['uplot/dist/uPlot.esm.js', 'const rectV = rect(1);', 'const rectV = /*@__PURE__*/ rect(1);'],
+  ['uplot/dist/uPlot.esm.js', 'if (drag.setScale && hasSelect && chgSelect) {', 'if (false) {'],
+  ['uplot/dist/uPlot.esm.js', 'else if (cursor.lock) {', 'else if (false) {'],
+  ['uplot/dist/uPlot.esm.js', 'cursor._lock = false;', ''],
+  ['uplot/dist/uPlot.esm.js', /if \(cursor\._lock\)/g, 'if (false)'],
+  ['uplot/dist/uPlot.esm.js', /^\tevents\["setSeries"\] = [^]*?^\t\};$/m, ''],
+  ['uplot/dist/uPlot.esm.js', /\b(scaleX|sc|scale)\.dir\b/g, '1'],
+  ['uplot/dist/uPlot.esm.js', /^\tlet mode = self\.mode;$/gm, ''],
+  ['uplot/dist/uPlot.esm.js', /let scaleKey = mode == 2 \? [^:]*: /, 'let scaleKey = '],
+  ['uplot/dist/uPlot.esm.js', /if \((stroke|fill)Path instanceof Map\) \{/g, 'if (false) {'],
+  ['uplot/dist/uPlot.esm.js', 'let labelSize = axis.label != null ? axis.labelSize : 0;', 'let labelSize = 0;'],
+  ['uplot/dist/uPlot.esm.js', /if \(axis\.label != null\)\s+axis\._lpos = .*;/, ''],
+  ['uplot/dist/uPlot.esm.js', /^\t\t\ts\.label = s\.label \|\| .*;$/m, ''],
+  ['uplot/dist/uPlot.esm.js', '[axis.font, axis.labelFont].forEach', '[axis.font].forEach'],
+  ['uplot/dist/uPlot.esm.js', /^\t\t\taxis\.labelFont = pxRatioFont\(axis\.labelFont\);$/m, ''],
+  ['uplot/dist/uPlot.esm.js', /^\tlabelFont,$/gm, ''],
+  ['uplot/dist/uPlot.esm.js', /^\tconst syncOpts = assign\(\{[^]*?cursor\.sync = syncOpts;$/m, ''],
 ];
 
-/** What a compiled component says for hydration, and of its slots to components of Svelte 4. */
-const IDLE_CALLS = /^(\s*)\$\.(reset|next)\(/gm;
-const SLOTS = /,?\s*\$\$slots: \{ [\w:, ]+ \}/g;
+/** What a compiled component says for hydration, and of its slots to components of Svelte 4 */
+const SHORTER = [
+  [/^(\s*)\$\.(reset|next)\(/gm, '$1/*@__PURE__*/ $.$2('],
+  [/,?\s*\$\$slots: \{ [\w:, ]+ \}/g, ''],
+  [/\$\.(?:only_child|child)\((\w+)(?:, true)?\)/g, '$.child($1)'],
+  [/\$\.(first_child|sibling)\(([\w, ]+), true\)/g, '$.$1($2)'],
+];
+
+/** Every event that a component listens to, said once instead of in each of them. */
+const EVENTS = ['click', 'input', 'change', 'keydown', 'focusin', 'pointerdown', 'pointermove'];
+const DELEGATE = /^\$\.delegate\(\[(.*)\]\);$/gm;
 
 /** The logic of all pages, named before them: gzip looks back 32 KB, so a file is the smaller when the like stands beside the like. */
 function logic() {
@@ -113,6 +153,17 @@ export function lean() {
       },
     },
     {
+      name: 'lean-imports',
+      enforce: 'pre',
+      apply: 'build',
+      // There is one style sheet and nothing to load ahead: a part is imported as it is.
+      transform(code, id) {
+        if (!id.includes('vite/preload-helper')) return;
+        if (!code.includes('__vitePreload')) throw new Error('no longer found: __vitePreload');
+        return { code: 'export const __vitePreload = (load) => load();', map: null };
+      },
+    },
+    {
       name: 'lean-order',
       enforce: 'pre',
       apply: 'build',
@@ -125,8 +176,13 @@ export function lean() {
       enforce: 'post',
       apply: 'build',
       transform(code, id) {
+        if (id.endsWith('/src/main.ts')) return { code: `import { delegate } from 'svelte/internal/client';\ndelegate(${JSON.stringify(EVENTS)});\n${code}`, map: null };
         if (!id.endsWith('.svelte')) return;
-        return { code: code.replace(IDLE_CALLS, '$1/*@__PURE__*/ $.$2(').replace(SLOTS, ''), map: null };
+        for (const [, events] of code.matchAll(DELEGATE)) {
+          const unknown = JSON.parse(`[${events.replaceAll("'", '"')}]`).find((event) => !EVENTS.includes(event));
+          if (unknown) throw new Error(`${id} listens to ${unknown}, which EVENTS in lean.mjs does not have`);
+        }
+        return { code: SHORTER.reduce((text, [from, to]) => text.replace(from, to), code.replace(DELEGATE, '')), map: null };
       },
     },
   ];

@@ -1,18 +1,22 @@
-// Runs the browser tests. `flow` is the first hour with a real manager and a real agent, on an empty data folder and a free port; `pages` and
-// `behaviour` look at the demo, a fleet with a history on a driven clock. What is started here is stopped here.
+// Runs the browser tests. `flow` is the first hour with a real manager and a real agent, on an empty data folder and a free port; `pages`, `behaviour` and
+// `money` look at the demo, a fleet with a history on a driven clock; `live` pays with the fake TRON node. What is started here is stopped here.
 //
-//   LUCID_BIN=target/debug/lucid-node-management LUCID_DEMO=target/debug/examples/demo node web/tests/run.mjs [flow] [pages] [behaviour]
+//   LUCID_BIN=target/debug/lucid-node-management LUCID_DEMO=target/debug/examples/demo node web/tests/run.mjs [flow] [pages] [behaviour] [money] [live]
+//
+// The fake node is the example `tron_node` beside the demo.
 import { spawn } from 'node:child_process';
-import { mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { fill, serve as serveDemo } from './demo.mjs';
 
 const START_MS = 30_000;
 const STOP_MS = 10_000;
+/** The contract of the token on the fake chain. */
+const TOKEN = 'TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t';
 const NODE_NAME = 'browser-test-node';
 const here = fileURLToPath(new URL('.', import.meta.url));
 const artefacts = resolve(here, process.env.LUCID_ARTEFACTS ?? '../../target/artefacts');
@@ -28,12 +32,15 @@ async function stop(child, signal = 'SIGTERM') {
 }
 
 /** Starts a manager; the address it says it listens on. */
-async function serve(bin, data, listen) {
-  const child = spawn(bin, ['serve', '--data-dir', data, '--listen', listen], { stdio: ['ignore', 'pipe', 'inherit'] });
+const serve = (bin, data, listen, more = []) => listening(bin, ['serve', '--data-dir', data, '--listen', listen, ...more]);
+
+/** Starts what says where it listens. */
+async function listening(bin, args) {
+  const child = spawn(bin, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   const url = await new Promise((found, failed) => {
-    const late = setTimeout(() => failed(new Error(`the manager did not say where it listens within ${START_MS} ms`)), START_MS);
+    const late = setTimeout(() => failed(new Error(`${bin} did not say where it listens within ${START_MS} ms`)), START_MS);
     child.once('error', failed);
-    child.once('exit', (code) => failed(new Error(`the manager ended with ${code} before it listened`)));
+    child.once('exit', (code) => failed(new Error(`${bin} ended with ${code} before it listened`)));
     createInterface({ input: child.stdout }).on('line', (line) => {
       const address = /listening on (https?:\/\/\S+)/.exec(line)?.[1];
       if (!address) return;
@@ -97,6 +104,44 @@ async function firstHour(bin) {
   }
 }
 
+/** Runs a command to its end; what it printed. */
+async function output(bin, args) {
+  const child = spawn(bin, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  let text = '';
+  child.stdout.on('data', (part) => (text += part));
+  const code = await new Promise((done) => child.once('close', done));
+  if (code !== 0) throw new Error(`${bin} ${args.join(' ')} ended with ${code}`);
+  return text;
+}
+
+/** A manager whose wallet is on a fake chain. */
+async function liveMoney(bin, chain) {
+  const folder = await mkdtemp(join(tmpdir(), 'lucid-live-'));
+  const passphrase = 'a wallet of nobody’s money';
+  let node;
+  let manager;
+  try {
+    await writeFile(join(folder, 'passphrase'), passphrase);
+    const address = async (name) => /T[1-9A-HJ-NP-Za-km-z]{33}/.exec(await output(bin, ['wallet', 'create', '--keystore', join(folder, name), '--passphrase-file', join(folder, 'passphrase')]))[0];
+    const [wallet, payee] = [await address('wallet'), await address('payee')];
+    node = await listening(chain, ['--listen', '127.0.0.1:0', '--solid-distance', '10', '--fund', `${wallet}:500:1000`]);
+    const genesis = await fetch(`${node.url}/wallet/getblockbynum`, { method: 'POST', body: JSON.stringify({ num: 0 }) }).then((r) => r.json());
+    const settings = {
+      payout: { mode: 'live', gateway: 'tron', address_cooldown_hours: 0 },
+      tron: { node_url: node.url, network: 'private', genesis_block_id: genesis.blockID, usdt_contract: TOKEN, keystore: join(folder, 'wallet') },
+    };
+    const lines = Object.entries(settings).flatMap(([table, keys]) => [`[${table}]`, ...Object.entries(keys).map(([key, value]) => `${key} = ${JSON.stringify(value)}`)]);
+    await writeFile(join(folder, 'lucid.toml'), lines.join('\n'));
+    manager = await serve(bin, join(folder, 'manager'), '127.0.0.1:0', ['--config', join(folder, 'lucid.toml')]);
+    const code = (await readFile(join(folder, 'manager', 'setup-code'), 'utf8')).trim();
+    return await run('live.test.mjs', { LUCID_BASE_URL: manager.url, LUCID_SETUP_CODE: code, LUCID_PASSPHRASE: passphrase, LUCID_WALLET: wallet, LUCID_PAYEE: payee });
+  } finally {
+    if (manager) await stop(manager.child);
+    if (node) await stop(node.child);
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
 /** A fleet with a history. Each file has a copy of its own, because it changes it. */
 async function fleet(bin, files) {
   const filled = await fill(bin);
@@ -124,8 +169,9 @@ const wants = (name) => wanted.length === 0 || wanted.includes(name);
 let good = true;
 try {
   if (!LUCID_BIN || !LUCID_DEMO) throw new Error('set LUCID_BIN to the binary under test, and LUCID_DEMO to the example `demo`');
-  const files = ['pages', 'behaviour'].filter(wants).map((name) => `${name}.test.mjs`);
+  const files = ['pages', 'behaviour', 'money'].filter(wants).map((name) => `${name}.test.mjs`);
   if (files.length > 0) good = (await fleet(resolve(LUCID_DEMO), files)) && good;
+  if (wants('live')) good = (await liveMoney(resolve(LUCID_BIN), join(dirname(resolve(LUCID_DEMO)), 'tron_node'))) && good;
   if (wants('flow')) good = (await firstHour(resolve(LUCID_BIN))) && good;
 } catch (error) {
   console.error(error.message);

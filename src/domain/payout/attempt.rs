@@ -33,7 +33,8 @@ pub struct Prepared {
     pub reference_block: u64,
     /// What the network may take for it at most, in sun.
     pub fee_limit_sun: u64,
-    /// Unlike that of any other transfer of the wallet, and higher than of all before. 0 where there is none.
+    /// Unlike that of any other transfer of the wallet, and higher than of all before, which are all known here. 0 where there is none, and where others may have
+    /// been signed before it that are not known.
     pub timestamp_ms: i64,
 }
 

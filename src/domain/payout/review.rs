@@ -87,10 +87,10 @@ impl Review {
         review
     }
 
-    /// Adds a line of evidence, unless it is the newest one already.
+    /// Adds a line of evidence, unless it is there already: what is asked every few seconds says the same each time, in as many lines as it takes.
     pub fn note(&mut self, line: String) {
         let line = clipped(line);
-        if self.evidence.last() == Some(&line) {
+        if self.evidence.contains(&line) {
             return;
         }
         self.evidence.push(line);

@@ -182,6 +182,14 @@ fn a_person_has_the_choices_that_are_safe_and_no_others() {
 }
 
 #[test]
+fn evidence_that_is_said_again_is_kept_once() {
+    let lines = || vec!["one node: paid".to_owned(), "another: unknown".to_owned()];
+    let once = sent().hold_for_review(ReviewKind::Conflict, "odd", lines(), at(3)).unwrap();
+    let twice = once.hold_for_review(ReviewKind::Conflict, "odd", lines(), at(4)).unwrap();
+    assert_eq!(twice.review.as_ref().unwrap().evidence, lines());
+}
+
+#[test]
 fn a_named_transaction_is_booked_when_it_is_verified() {
     let claim = |txid: &str| Claim { txid: txid.into(), by: admin(1), at: at(4).wall };
     let waits = held(&sent(), 3);

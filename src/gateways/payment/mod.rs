@@ -24,7 +24,7 @@ use crate::domain::money::{Amount, Currency};
 use crate::domain::paying::Payer;
 use crate::domain::payout::{Attempt, Death, Landed, Payout, Pin, Prepared, Priority, ReviewKind};
 use crate::domain::time::Timestamp;
-use crate::domain::wallet::{OutgoingPage, WalletReading};
+use crate::domain::wallet::{BlockAt, OutgoingPage, WalletReading};
 
 pub use simulated::Simulated;
 
@@ -43,7 +43,7 @@ pub struct Transfer {
     /// The attempts before; none of them can land.
     pub previous: Vec<Attempt>,
     pub now: Timestamp,
-    /// The timestamp of the transfer must be above this: no other transfer of the wallet has one as high.
+    /// Every transfer of the wallet that was signed through this timestamp is known to the store, or over. The one that is made now must be above it.
     pub after_timestamp_ms: i64,
     /// Random: two copies of one store that prepare the same transfer at the same time do not make the same bytes for different payouts.
     pub salt: u64,
@@ -71,6 +71,8 @@ impl Transfer {
 pub enum NotPrepared {
     /// Nothing is wrong with the payout: the next cycle tries again.
     Later(String),
+    /// The wallet was used by somebody else, or by an earlier run that recorded nothing: nothing is signed before it is reconciled.
+    Unaccounted(String),
     /// Somebody has to look at it first.
     Person { kind: ReviewKind, reason: String, evidence: Vec<String> },
 }
@@ -78,7 +80,7 @@ pub enum NotPrepared {
 impl fmt::Display for NotPrepared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            NotPrepared::Later(why) | NotPrepared::Person { reason: why, .. } => f.write_str(why),
+            NotPrepared::Later(why) | NotPrepared::Unaccounted(why) | NotPrepared::Person { reason: why, .. } => f.write_str(why),
         }
     }
 }
@@ -138,12 +140,14 @@ pub enum Lookup {
     Unknown(String),
 }
 
-/// The newest transfer in a log of what was signed.
+/// What a log of everything that was ever signed for a wallet spans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SignedUntil {
-    /// Its timestamp, which no earlier one reaches.
-    pub timestamp_ms: i64,
-    /// When it can be in no block any more, by the network's time.
+pub struct SignedSpan {
+    /// Nothing of it can be in a block before, by the network's time.
+    pub begins_at: Timestamp,
+    /// Timestamp of the newest transfer, which no other one reaches.
+    pub last_timestamp_ms: i64,
+    /// When that one can be in no block any more, by the network's time.
     pub over_at: Timestamp,
 }
 
@@ -215,9 +219,19 @@ pub trait PaymentGateway: fmt::Debug + Send + Sync {
         Box::pin(ready(Ok(None)))
     }
 
-    /// By when everything that was ever signed for the wallet has ended, by who keeps a log of that apart from the store; None: nobody keeps one, or nothing was signed.
-    fn signed_until(&self) -> Boxed<'_, Result<Option<SignedUntil>, Unavailable>> {
+    /// What was ever signed for the wallet, by who keeps a log of that apart from the store; None: nobody keeps one, or nothing was signed.
+    fn signed_span(&self) -> Boxed<'_, Result<Option<SignedSpan>, Unavailable>> {
         Box::pin(ready(Ok(None)))
+    }
+
+    /// How long what was signed may still land, in milliseconds from the newest final block of then; None: this gateway does not say.
+    fn lands_within_ms(&self) -> Option<i64> {
+        None
+    }
+
+    /// A final block that is older than `at`, as late as can be.
+    fn block_before(&self, _at: Timestamp) -> Boxed<'_, Result<BlockAt, Unavailable>> {
+        Box::pin(ready(Err(Unavailable("this gateway has no wallet".into()))))
     }
 
     /// Final transfers of the token out of the wallet, in the blocks after `after_block`, oldest first. One page; `through_block` of the answer says how far it reaches.
@@ -226,8 +240,8 @@ pub trait PaymentGateway: fmt::Debug + Send + Sync {
     }
 }
 
-/// Makes the gateway of an attempt that another configuration made.
-pub type Former = Arc<dyn Fn(&Attempt) -> Option<Arc<dyn PaymentGateway>> + Send + Sync>;
+/// Makes the gateway of what another configuration paid from; the URLs are those that it asked then, where they are known.
+pub type Former = Arc<dyn Fn(&Pin, &[String]) -> Option<Arc<dyn PaymentGateway>> + Send + Sync>;
 
 /// The gateway that pays now, and those of attempts that others made.
 #[derive(Clone)]
@@ -245,7 +259,7 @@ impl fmt::Debug for Gateways {
 impl Gateways {
     /// Attempts of other gateways wait.
     pub fn only(current: Arc<dyn PaymentGateway>) -> Gateways {
-        Gateways { current, former: Arc::new(|_| None) }
+        Gateways { current, former: Arc::new(|_, _| None) }
     }
 
     pub fn new(current: Arc<dyn PaymentGateway>, former: Former) -> Gateways {
@@ -257,6 +271,12 @@ impl Gateways {
         if self.current.pin() == attempt.prepared.pin {
             return Some(Arc::clone(&self.current));
         }
-        (self.former)(attempt).filter(|gateway| gateway.pin() == attempt.prepared.pin)
+        let Prepared { pin, urls, .. } = &attempt.prepared;
+        (self.former)(pin, urls).filter(|gateway| gateway.pin() == *pin)
+    }
+
+    /// Who can say what left another wallet than the present one.
+    pub fn watching(&self, pin: &Pin) -> Option<Arc<dyn PaymentGateway>> {
+        (self.former)(pin, &[]).filter(|gateway| gateway.pin() == *pin)
     }
 }

@@ -51,7 +51,7 @@ use crate::domain::threshold::{Limits, METRICS, Tenths, ThresholdSet};
 use crate::domain::time::Timeline;
 use crate::domain::totp::SecondFactor;
 use crate::domain::user::{PasswordHash, Role, User};
-use crate::domain::wallet::{Outgoing as OutgoingTransfer, UnknownTransfer, WalletRow};
+use crate::domain::wallet::{Absence, Outgoing as OutgoingTransfer, UnknownTransfer, WalletRow};
 use crate::domain::webhook::{Delivery, Target};
 use crate::storage::golden::{AT, Golden, SLOT, like, pricing};
 
@@ -751,6 +751,7 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
                 reconciled_at: Some(AT),
             }],
         ),
+        Golden::of("Absence", vec![Absence { written_until: AT, looked_at: None }, Absence { written_until: AT, looked_at: Some(AT) }]),
         Golden::of("UnknownTransfer", unknown_transfers()),
         Golden::of("Batch", batches()),
         Golden::of("PayoutSchedule", payout_schedules()),

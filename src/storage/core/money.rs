@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 
 use super::payouts::book_number;
-use super::tables::{APPROVALS, Index64, MONEY, SIGNED, SKIPPED, UNKNOWN_TRANSFERS, WALLETS};
+use super::tables::{ABSENCES, APPROVALS, Index64, MONEY, SIGNED, SKIPPED, UNKNOWN_TRANSFERS, WALLETS};
 use super::{audit, ledger, nodes, payouts};
 use crate::domain::audit::Draft;
 use crate::domain::guard::{DAY_MS, Spending, Spent};
@@ -16,7 +16,7 @@ use crate::domain::money_state::MoneyState;
 use crate::domain::node::{Node, NodeType};
 use crate::domain::payout::{Attempt, Payout, Pin, Skip};
 use crate::domain::time::Timestamp;
-use crate::domain::wallet::{UnknownTransfer, WalletRow};
+use crate::domain::wallet::{Absence, UnknownTransfer, WalletRow};
 use crate::storage::Secrets;
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, WriteTx};
@@ -71,11 +71,24 @@ pub fn wallet(read: &impl Read, pin: &Pin) -> Result<Option<WalletRow>, Fault> {
     read.get(WALLETS, &wallet_key(pin))
 }
 
+/// Every wallet that was ever compared or signed for here. Their pins name no gateway.
+pub fn wallets(read: &impl Read) -> Result<Vec<(Pin, WalletRow)>, Fault> {
+    let mut rows = Vec::new();
+    read.for_each(WALLETS, .., |key, row| {
+        let mut parts = key.split('/').map(str::to_owned);
+        if let (Some(network), Some(contract), Some(wallet)) = (parts.next(), parts.next(), parts.next()) {
+            rows.push((Pin { gateway: String::new(), network, wallet, contract }, row));
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(rows)
+}
+
 pub fn put_wallet(tx: &mut WriteTx<'_>, pin: &Pin, row: &WalletRow) -> Result<(), TxError> {
     tx.put(WALLETS, &wallet_key(pin), row)
 }
 
-/// Raises the highest timestamp of a transfer of this wallet.
+/// Raises the timestamp through which every transfer of this wallet is known.
 pub fn note_timestamp(tx: &mut WriteTx<'_>, attempt: &Attempt) -> Result<(), TxError> {
     if attempt.prepared.timestamp_ms == 0 {
         return Ok(());
@@ -84,6 +97,19 @@ pub fn note_timestamp(tx: &mut WriteTx<'_>, attempt: &Attempt) -> Result<(), TxE
     let row = wallet(tx, pin)?.unwrap_or_default();
     let last_timestamp_ms = row.last_timestamp_ms.max(attempt.prepared.timestamp_ms);
     put_wallet(tx, pin, &WalletRow { last_timestamp_ms, ..row })
+}
+
+/// While this store may be an older copy.
+pub fn absence(read: &impl Read) -> Result<Option<Absence>, Fault> {
+    read.get(ABSENCES, &ROW.to_owned())
+}
+
+pub fn put_absence(tx: &mut WriteTx<'_>, absence: Absence) -> Result<(), TxError> {
+    tx.put(ABSENCES, &ROW.to_owned(), &absence)
+}
+
+pub fn end_absence(tx: &mut WriteTx<'_>) -> Result<(), TxError> {
+    tx.delete(ABSENCES, &ROW.to_owned()).map(drop)
 }
 
 pub fn unknown(read: &impl Read, txid: &str) -> Result<Option<UnknownTransfer>, Fault> {

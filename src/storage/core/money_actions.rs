@@ -15,7 +15,7 @@ use crate::domain::payout::{Choice, Claim, Payout, PayoutError, Pin, ReviewKind,
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::domain::user::Role;
-use crate::domain::wallet::{UNLISTED, WalletReading, WalletRow};
+use crate::domain::wallet::{UNLISTED, WalletRow};
 use crate::storage::core::money::Approval;
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, WriteTx};
@@ -112,19 +112,18 @@ pub fn earned_before(read: &impl Read, from: Timestamp) -> Result<BTreeMap<(Node
     Ok(owed)
 }
 
-/// From now on money moves out of this wallet, and what leaves it after `reading` has to be known here: also by an older copy of this store. Every epoch that counts
-/// must be posted before.
-pub fn go_live(
-    tx: &mut WriteTx<'_>,
-    act: &Act,
-    by: UserId,
-    pin: &Pin,
-    owed: Owed,
-    reading: Option<&WalletReading>,
-) -> Result<MoneyState, TxError> {
+/// From now on money moves out of this wallet. What leaves it has to be known here, also by an older copy of this store: where there is a wallet (`has_wallet`), it
+/// was compared before. Every epoch that counts must be posted before.
+pub fn go_live(tx: &mut WriteTx<'_>, act: &Act, by: UserId, pin: &Pin, owed: Owed, has_wallet: bool) -> Result<MoneyState, TxError> {
     let state = money::state(tx)?;
     if state.live.as_ref().is_some_and(|live| live.network == pin.network && live.wallet == pin.wallet) {
         return Err(rule("AlreadyLive", "this wallet has gone live before; correct what is owed by adjustments"));
+    }
+    if has_wallet && money::wallet(tx, pin)?.is_none_or(|row| row.through_block == 0) {
+        return Err(rule(
+            "WalletNotCompared",
+            "the network was not asked yet what left this wallet; see why on the wallet page, or try again in a moment",
+        ));
     }
     let owed_from = match owed {
         Owed::Everything => None,
@@ -136,12 +135,6 @@ pub fn go_live(
             Some(from)
         }
     };
-    if let Some(reading) = reading.filter(|reading| reading.network == pin.network && reading.address == pin.wallet) {
-        let row = money::wallet(tx, pin)?.unwrap_or_default();
-        if row.through_block == 0 {
-            money::put_wallet(tx, pin, &WalletRow { last_timestamp_ms: row.last_timestamp_ms, ..WalletRow::begun(reading) })?;
-        }
-    }
     let live = GoneLive { at: act.now.wall, by, network: pin.network.clone(), wallet: pin.wallet.clone(), owed_from };
     let remark = match owed_from {
         None => "everything accrued is owed".to_owned(),

@@ -25,7 +25,7 @@ use crate::domain::setup::SetupMark;
 use crate::domain::statement::Totals;
 use crate::domain::threshold::ThresholdSet;
 use crate::domain::user::User;
-use crate::domain::wallet::{UnknownTransfer, WalletRow};
+use crate::domain::wallet::{Absence, UnknownTransfer, WalletRow};
 use crate::record;
 use crate::storage::migrate;
 use crate::storage::table::Table;
@@ -145,6 +145,8 @@ pub const MONEY: Table<String, MoneyState> = Table::new("money");
 /// Network and address -> how far what left the wallet is known.
 pub const WALLETS: Table<String, WalletRow> = Table::new("wallets");
 /// Transaction id -> a transfer out of a wallet that nothing here planned.
+/// One row, while the store may be an older copy.
+pub const ABSENCES: Table<String, Absence> = Table::new("absences");
 pub const UNKNOWN_TRANSFERS: Table<String, UnknownTransfer> = Table::new("unknown_transfers");
 /// Digest of what was approved -> who approved it.
 pub const APPROVALS: Table<[u8; 32], Approval> = Table::new("approvals");
@@ -221,6 +223,7 @@ record! {
     Skipped = 1,
     MoneyState = 1,
     WalletRow = 1,
+    Absence = 1,
     UnknownTransfer = 1,
     Approval = 1,
     Batch = 1,
@@ -281,6 +284,7 @@ pub const ALL: &[&str] = &[
     SKIPPED.name,
     MONEY.name,
     WALLETS.name,
+    ABSENCES.name,
     UNKNOWN_TRANSFERS.name,
     APPROVALS.name,
     BOOK_SUMS.name,

@@ -3,7 +3,7 @@ import { ACTS, allowed, CHOICES, explorerOf, networkName, trxOf, used, verdicts 
 import type { Money, Wallet } from './api/types';
 
 const CAPS = { max_payout: '100', max_hour: '250', max_day: '1000', approval_above: '500', max_fee_percent: '2', signed_last_hour: '0', signed_last_day: '0' };
-const calm: Money = { settlement: 'live', gateway: 'tron', network: 'mainnet', wallet: 'T', needs_going_live: false, unknown_transfers: 0, caps: CAPS };
+const calm: Money = { settlement: 'live', gateway: 'tron', network: 'mainnet', wallet: 'T', has_wallet: true, needs_going_live: false, unknown_transfers: 0, caps: CAPS };
 const wallet: Wallet = { gateway: 'tron', network: 'mainnet', settlement: 'live', reserved: '0', signer: { unlocked: true } };
 const frozen = { kind: 'unknown_transfer', reason: '5 USDT left the wallet', since: 's' } as const;
 const titles = (of: Partial<Money>, by = wallet) => verdicts({ ...calm, ...of }, by).map(({ title }) => title);

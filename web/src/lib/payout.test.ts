@@ -27,7 +27,7 @@ describe('a payout in words', () => {
   });
 
   it('says of a simulated payout neither that it is on a chain nor that it is paid', () => {
-    expect(momentText('seen', 'live')).toBe('Seen on the chain');
+    expect(momentText('seen', 'live')).toBe('Seen in a block');
     expect(momentText('seen', 'simulated')).toBe('Taken as seen: simulated, on no chain');
     expect(momentText('paid', 'simulated')).toBe('Booked as paid; no money moved');
     expect(momentText('review', 'simulated')).toBe('Waits for a person');

@@ -51,11 +51,11 @@ const MOMENT_WORDS: Record<Moment['event'], string> = {
   planned: 'Planned, and its amount reserved',
   signed: 'Signed and recorded',
   sent: 'Recorded as sent, then sent',
-  seen: 'Seen on the chain',
+  seen: 'Seen in a block',
   attempt_failed: 'Failed on the chain',
   attempt_dead: 'Proven that it can never land',
   review: 'Waits for a person',
-  paid: 'Paid',
+  paid: 'Final, and booked as paid',
   failed: 'Failed; the amount went back to what is owed',
   cancelled: 'Cancelled; the amount went back to what is owed',
 };

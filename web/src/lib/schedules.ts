@@ -49,6 +49,11 @@ export const whenText = ({ at, cron, timezone }: Pick<Schedule, 'at' | 'cron' | 
 export function lastText(runs: Schedule['runs']): string {
   const last = runs[0];
   if (!last) return 'has not run yet';
-  const left = last.left_out_count > 0 ? `, ${last.left_out_count} left out` : '';
-  return `${dateTime(unixMs(last.fired_at))}: ${last.note ?? (last.batch_id ? `${last.planned} planned${left}` : `nobody to pay${left}`)}`;
+  return `${dateTime(unixMs(last.fired_at))}: ${last.note ?? (last.batch_id ? `${last.planned} planned` : 'nobody to pay')}`;
+}
+
+/** A refusal of one row of a list, by the name of its node. */
+export function named(field: string, why: string, rows: readonly { node_name: string }[]): string {
+  const row = rows[Number(/\[(\d+)\]/.exec(field)?.[1])];
+  return `${row?.node_name ?? field}: ${why}`;
 }

@@ -44,6 +44,8 @@ pub struct Memory {
     payouts: HashMap<[u8; 16], Latest>,
     /// What was signed in the last 24 h, oldest first.
     window: VecDeque<Spent>,
+    /// Lowest and highest of all.
+    first_timestamp_ms: i64,
     last_timestamp_ms: i64,
     /// Highest time of the signer's clock at which something was signed: the window never moves back.
     latest_ms: i64,
@@ -66,7 +68,13 @@ struct Spent {
 
 impl Default for Memory {
     fn default() -> Memory {
-        Memory { payouts: HashMap::new(), window: VecDeque::new(), last_timestamp_ms: i64::MIN, latest_ms: i64::MIN }
+        Memory {
+            payouts: HashMap::new(),
+            window: VecDeque::new(),
+            first_timestamp_ms: i64::MAX,
+            last_timestamp_ms: i64::MIN,
+            latest_ms: i64::MIN,
+        }
     }
 }
 
@@ -84,8 +92,14 @@ impl Memory {
         self.payouts.len()
     }
 
+    /// `i64::MIN` before the first.
     pub fn last_timestamp_ms(&self) -> i64 {
         self.last_timestamp_ms
+    }
+
+    /// `i64::MAX` before the first.
+    pub fn first_timestamp_ms(&self) -> i64 {
+        self.first_timestamp_ms
     }
 
     /// Where the newest transaction of a payout stands in the log.
@@ -110,6 +124,7 @@ impl Memory {
         }
         let latest = self.payouts.entry(payout).or_insert(Latest { place, transactions: 0 });
         *latest = Latest { place, transactions: latest.transactions + 1 };
+        self.first_timestamp_ms = self.first_timestamp_ms.min(signed.transfer.timestamp_ms);
         self.last_timestamp_ms = self.last_timestamp_ms.max(signed.transfer.timestamp_ms);
         self.latest_ms = self.latest_ms.max(signed.signed_at_ms);
         let since = self.latest_ms.saturating_sub(DAY_MS);
@@ -143,6 +158,12 @@ impl Memory {
             return Err(Refusal::Locked.because("the wallet is locked"));
         }
         check_fields(wallet, caps, request, now_ms)?;
+        // Two managers on one wallet owe the same money: what the other one was signed may have paid what this one asks for.
+        if self.last_timestamp_ms > request.known_ms {
+            let message =
+                format!("it was signed at {}, and everything is known through {} alone", self.last_timestamp_ms, request.known_ms);
+            return Err(Refusal::Unaccounted.because(message));
+        }
         if request.timestamp_ms <= self.last_timestamp_ms {
             let message = format!("the timestamp must be above {}", self.last_timestamp_ms);
             return Err(Refusal::TimestampNotIncreasing.because(message));

@@ -89,6 +89,23 @@ fn the_same_request_is_answered_again_even_when_everything_else_is_against_it() 
 }
 
 #[test]
+fn nothing_new_is_signed_for_who_does_not_know_of_the_newest() {
+    let first = request("payout_a", 1, 10, NOW);
+    let (memory, earlier) = (memory(std::slice::from_ref(&first)), signed(&first, NOW));
+    let knows = |known_ms: i64| SignRequest { known_ms, ..request("payout_b", 1, 10, NOW + 1) };
+    let of = |request: &SignRequest, earlier| {
+        memory.judge(&wallet(), &caps(), request, earlier, true, NOW).map(drop).map_err(|refused| refused.name)
+    };
+    assert_eq!((of(&knows(NOW - 1), None), of(&knows(NOW), None)), (Err(Refusal::Unaccounted), Ok(())));
+    assert_eq!(of(&SignRequest { known_ms: 0, ..first }, Some(&earlier)), Ok(()), "what is signed is told to everybody");
+    assert_eq!(
+        Memory::default().judge(&wallet(), &caps(), &knows(0), None, true, NOW).map(drop),
+        Ok(()),
+        "before the first there is nothing to know"
+    );
+}
+
+#[test]
 fn a_second_transaction_wants_a_resolution_that_can_be_true() {
     let first = request("payout_a", 1, 100, NOW);
     let earlier = signed(&first, NOW);

@@ -40,6 +40,8 @@ pub struct SignRequest {
     pub reference_number: u64,
     pub expires_at_ms: i64,
     pub timestamp_ms: i64,
+    /// Whoever asks knows of everything that was signed through this timestamp. Nothing is signed while there is more: somebody else uses the wallet.
+    pub known_ms: i64,
     pub fee_limit_sun: u64,
     /// What became of the earlier transactions of this payout.
     #[serde(default)]
@@ -109,8 +111,17 @@ pub struct Status {
     pub caps: Caps,
     /// Signed in the last 24 h and not known to be dead or failed, in smallest units.
     pub spent_24h: u64,
+    /// Of everything that was ever signed; higher than the last before the first.
+    pub first_timestamp_ms: i64,
     pub last_timestamp_ms: i64,
     pub payouts: u64,
+}
+
+impl Status {
+    /// Lowest and highest timestamp of anything that was signed.
+    pub fn timestamps_ms(&self) -> Option<(i64, i64)> {
+        (self.first_timestamp_ms <= self.last_timestamp_ms).then_some((self.first_timestamp_ms, self.last_timestamp_ms))
+    }
 }
 
 /// A transaction that the signer signed.
@@ -192,6 +203,8 @@ pub enum Refusal {
     TimestampOutOfRange,
     /// Not above everything that was ever signed.
     TimestampNotIncreasing,
+    /// Something was signed that whoever asks does not know of.
+    Unaccounted,
     /// The low bits of the number are not those of the reference.
     ReferenceInconsistent,
     /// The payout has a transaction that nothing is known of; it comes with the refusal.
@@ -224,6 +237,7 @@ impl Refusal {
             Refusal::ExpiresTooLate => "expires_too_late",
             Refusal::TimestampOutOfRange => "timestamp_out_of_range",
             Refusal::TimestampNotIncreasing => "timestamp_not_increasing",
+            Refusal::Unaccounted => "unaccounted",
             Refusal::ReferenceInconsistent => "reference_inconsistent",
             Refusal::AlreadySigned => "already_signed",
             Refusal::ResolutionInconsistent => "resolution_inconsistent",

@@ -98,6 +98,7 @@ impl Signer {
             unlocked: self.key.is_some(),
             caps: self.caps.clone(),
             spent_24h: memory.spent(now.wall.0),
+            first_timestamp_ms: memory.first_timestamp_ms(),
             last_timestamp_ms: memory.last_timestamp_ms(),
             payouts: memory.payouts() as u64,
         }

@@ -50,6 +50,7 @@ pub fn request(payout: &str, attempt: u32, amount: u64, now_ms: i64) -> SignRequ
         reference_number,
         expires_at_ms: now_ms + EXPIRY_MS,
         timestamp_ms: now_ms,
+        known_ms: i64::MAX,
         fee_limit_sun: 10_000_000,
         previous: Vec::new(),
     }

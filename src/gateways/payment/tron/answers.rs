@@ -28,6 +28,8 @@ pub struct Head {
 pub struct Block {
     pub head: Head,
     pub txids: Vec<Txid>,
+    /// Of those, what the block says did not succeed.
+    pub failed: Vec<Txid>,
 }
 
 /// A `Transfer` that a contract logged.
@@ -153,8 +155,16 @@ pub fn head(value: &Value) -> Read<Option<Head>> {
 
 pub fn block(value: &Value) -> Read<Option<Block>> {
     let Some(head) = head(value)? else { return Ok(None) };
-    let ids = list(value, "transactions")?.iter().map(|transaction| txid(text(transaction, "txID"), "txID"));
-    Ok(Some(Block { head, txids: ids.collect::<Read<_>>()? }))
+    let (mut txids, mut failed) = (Vec::new(), Vec::new());
+    for transaction in list(value, "transactions")? {
+        let id = txid(text(transaction, "txID"), "txID")?;
+        let ret = transaction.pointer("/ret/0/contractRet").and_then(Value::as_str);
+        if ret.is_some_and(|ret| !matches!(ret, "SUCCESS" | "DEFAULT")) {
+            failed.push(id);
+        }
+        txids.push(id);
+    }
+    Ok(Some(Block { head, txids, failed }))
 }
 
 /// None for `{}`: the node knows of none.
@@ -317,6 +327,11 @@ mod tests {
         assert_eq!(block(&json!({})), Ok(None));
         let read = block(&block_of(7, &id(7))).unwrap().unwrap();
         assert_eq!((read.head.number, read.head.at_ms, read.txids.len()), (7, 5, 0));
+        let mut held = block_of(7, &id(7));
+        let held_of = |at: u8, ret: &str| json!({ "txID": format!("{at:02x}").repeat(32), "ret": [{ "contractRet": ret }] });
+        held["transactions"] = json!([held_of(1, "SUCCESS"), held_of(2, "REVERT"), { "txID": "03".repeat(32) }]);
+        let held = block(&held).unwrap().unwrap();
+        assert_eq!((held.txids.len(), held.failed), (3, vec![Txid([2; 32])]));
         assert!(block(&block_of(8, &id(7))).is_err(), "the id is another block's");
         for broken in [json!([]), json!({"blockID": 7}), json!({"blockID": "ab"}), json!({"blockID": id(7)})] {
             assert!(block(&broken).is_err(), "{broken}");

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::super::signer::{ClientError, SignRequest, Signed, SignerClient, Wallet};
-use super::super::{Boxed, Former, Lookup, NotPrepared, PaymentGateway, SendOutcome, Sending, SignedUntil, Transfer, Unavailable};
+use super::super::{Boxed, Former, Lookup, NotPrepared, PaymentGateway, SendOutcome, Sending, SignedSpan, Transfer, Unavailable};
 use super::link::{Clock, Link};
 use super::network::Network;
 use super::node::Node;
@@ -20,7 +20,7 @@ use crate::domain::ledger::Settlement;
 use crate::domain::money::Currency;
 use crate::domain::payout::{Attempt, Payout, Pin, Prepared};
 use crate::domain::time::Timestamp;
-use crate::domain::wallet::{OutgoingPage, WalletReading};
+use crate::domain::wallet::{BlockAt, OutgoingPage, WalletReading};
 
 const NAME: &str = "tron";
 /// Transfers that are remembered as under way.
@@ -31,8 +31,8 @@ pub trait Signs: fmt::Debug + Send + Sync {
     /// The signed transaction of this very request; the implementation has checked that it is that.
     fn sign<'a>(&'a self, wallet: &'a Wallet, request: SignRequest) -> Boxed<'a, Result<Signed, ClientError>>;
 
-    /// The highest timestamp of anything that it signed; `i64::MIN` before the first.
-    fn last_timestamp_ms(&self) -> Boxed<'_, Result<i64, ClientError>>;
+    /// Lowest and highest timestamp of anything that it signed; None before the first.
+    fn timestamps_ms(&self) -> Boxed<'_, Result<Option<(i64, i64)>, ClientError>>;
 }
 
 impl Signs for SignerClient {
@@ -40,8 +40,8 @@ impl Signs for SignerClient {
         Box::pin(SignerClient::sign(self, wallet, request))
     }
 
-    fn last_timestamp_ms(&self) -> Boxed<'_, Result<i64, ClientError>> {
-        Box::pin(async { Ok(self.status().await?.last_timestamp_ms) })
+    fn timestamps_ms(&self) -> Boxed<'_, Result<Option<(i64, i64)>, ClientError>> {
+        Box::pin(async { Ok(self.status().await?.timestamps_ms()) })
     }
 }
 
@@ -70,6 +70,10 @@ pub struct TronGateway {
     pub(super) signer: Option<Arc<dyn Signs>>,
     /// Highest timestamp that was asked for.
     pub(super) last_timestamp_ms: AtomicI64,
+    /// Everything that was signed through this timestamp was signed for this process, or known to its store when it asked.
+    pub(super) accounted_ms: AtomicI64,
+    /// The timestamp of the last request that was not answered: it may have been signed.
+    pub(super) unanswered_ms: AtomicI64,
     pub(super) blocks: Blocks,
     under_way: Mutex<BTreeMap<Txid, UnderWay>>,
     /// A transaction of the wallet that was final when it was last looked at.
@@ -120,25 +124,27 @@ impl TronGateway {
             link,
             signer,
             last_timestamp_ms: AtomicI64::new(0),
+            accounted_ms: AtomicI64::new(0),
+            unanswered_ms: AtomicI64::new(0),
             blocks: Blocks::default(),
             under_way: Mutex::default(),
             known: Mutex::default(),
         }
     }
 
-    /// Makes the gateways of attempts that other configurations made: each resolves them and prepares nothing. `current` is the present setup, whose nodes are
-    /// asked where they are of the same network; otherwise those that the attempt names.
+    /// Makes the gateways of wallets that other configurations paid from: each resolves their attempts and prepares nothing. `current` is the present setup, whose
+    /// nodes are asked where they are of the same network; otherwise those that the attempt names.
     pub fn formers(current: Option<Setup>, transport: Arc<dyn Transport>, clock: Clock) -> Former {
         let link = Arc::new(Link::new(transport, clock));
         // Each keeps what it has scanned, so one is made for each pin and set of nodes.
         let made: Mutex<BTreeMap<(Pin, Vec<String>), Arc<dyn PaymentGateway>>> = Mutex::default();
-        Arc::new(move |attempt| {
-            let key = (attempt.prepared.pin.clone(), attempt.prepared.urls.clone());
+        Arc::new(move |pin, urls| {
+            let key = (pin.clone(), urls.to_vec());
             let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(known) = made.get(&key) {
                 return Some(Arc::clone(known));
             }
-            let gateway: Arc<dyn PaymentGateway> = Arc::new(TronGateway::former(attempt, current.as_ref(), &link)?);
+            let gateway: Arc<dyn PaymentGateway> = Arc::new(TronGateway::former(pin, urls, current.as_ref(), &link)?);
             if made.len() >= MAX_FORMERS {
                 made.clear();
             }
@@ -147,8 +153,7 @@ impl TronGateway {
         })
     }
 
-    fn former(attempt: &Attempt, current: Option<&Setup>, link: &Arc<Link>) -> Option<TronGateway> {
-        let Prepared { pin, urls, .. } = &attempt.prepared;
+    fn former(pin: &Pin, urls: &[String], current: Option<&Setup>, link: &Arc<Link>) -> Option<TronGateway> {
         if pin.gateway != NAME {
             return None;
         }
@@ -270,14 +275,25 @@ impl PaymentGateway for TronGateway {
         Box::pin(async { self.read_wallet().await.map(Some).map_err(|e| Unavailable(e.to_string())) })
     }
 
-    fn signed_until(&self) -> Boxed<'_, Result<Option<SignedUntil>, Unavailable>> {
+    fn signed_span(&self) -> Boxed<'_, Result<Option<SignedSpan>, Unavailable>> {
         Box::pin(async {
             let Some(signer) = &self.signer else { return Ok(None) };
-            let timestamp_ms = signer.last_timestamp_ms().await.map_err(|e| Unavailable(e.to_string()))?;
+            let signed = signer.timestamps_ms().await.map_err(|e| Unavailable(e.to_string()))?;
             // A timestamp is of our clock when it was signed, which was near the network's; the expiry is counted from a final block, which is older.
-            let over_at = Timestamp(timestamp_ms.saturating_add(LIFE_MS + CLOCK_TOLERANCE_MS));
-            Ok((timestamp_ms > i64::MIN).then_some(SignedUntil { timestamp_ms, over_at }))
+            Ok(signed.map(|(first_ms, last_timestamp_ms)| SignedSpan {
+                begins_at: Timestamp(first_ms.saturating_sub(CLOCK_TOLERANCE_MS)),
+                last_timestamp_ms,
+                over_at: Timestamp(last_timestamp_ms.saturating_add(LIFE_MS + CLOCK_TOLERANCE_MS)),
+            }))
         })
+    }
+
+    fn lands_within_ms(&self) -> Option<i64> {
+        Some(LIFE_MS)
+    }
+
+    fn block_before(&self, at: Timestamp) -> Boxed<'_, Result<BlockAt, Unavailable>> {
+        Box::pin(async move { self.final_block_before(at).await.map_err(|e| Unavailable(e.to_string())) })
     }
 
     fn outgoing(&self, after_block: u64) -> Boxed<'_, Result<OutgoingPage, Unavailable>> {

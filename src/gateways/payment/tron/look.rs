@@ -1,5 +1,5 @@
-//! What became of attempts. Paid: a final receipt with the token's own log, in a block that lists the transaction, and no witness that says otherwise. Failed:
-//! the same of a failure, and a witness says so too. Dead: the proof of `Looking::death`. Everything else waits, or is a person's.
+//! What became of attempts. Paid: a final receipt with the token's own log, in a block that lists the transaction; a witness, where there are any, has it in the
+//! same final block. Failed: the same of a failure, and a witness says so too. Dead: the proof of `Looking::death`. Everything else waits, or is a person's.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,6 +33,8 @@ enum Verdict {
 /// What a witness says to what the node says.
 enum Witness {
     Agrees,
+    /// Has it in the same final block, does not call it failed, and keeps no receipts that say more.
+    HoldsIt(String),
     /// No witness could tell; why.
     Silent(Vec<String>),
     Differs(String),
@@ -194,7 +196,9 @@ impl<'a> Looking<'a> {
         }
         match (self.witness(receipt, &block.head.id, &found, judge).await, found) {
             (Witness::Differs(theirs), _) => person(ReviewKind::Conflict, "two nodes say different things about it", vec![said, theirs]),
-            (Witness::Agrees | Witness::Silent(_), Verdict::Paid) => Lookup::Paid(landed),
+            (Witness::Agrees | Witness::HoldsIt(_), Verdict::Paid) => Lookup::Paid(landed),
+            // Who has one node alone believes it that somebody was paid.
+            (Witness::Silent(_), Verdict::Paid) if self.gateway.witnesses.is_empty() => Lookup::Paid(landed),
             (Witness::Agrees, Verdict::Failed(reason)) => Lookup::FailedOnChain { reason, landed },
             // Whoever says "failed" asks for another payment: nobody's word alone is enough.
             (Witness::Silent(why), Verdict::Failed(_)) if self.gateway.witnesses.is_empty() => {
@@ -202,6 +206,7 @@ impl<'a> Looking<'a> {
                 person(ReviewKind::Ambiguous, reason, why.into_iter().chain([said]).collect())
             }
             (Witness::Silent(why), _) => Lookup::Unknown(format!("no witness could be asked: {}", why.join("; "))),
+            (Witness::HoldsIt(why), _) => Lookup::Unknown(format!("no witness could tell: {why}")),
             (Witness::Agrees, Verdict::Odd(why)) => person(ReviewKind::Conflict, "its receipt makes no sense", vec![why, said]),
         }
     }
@@ -209,7 +214,7 @@ impl<'a> Looking<'a> {
     /// The first witness that can tell.
     async fn witness(&mut self, receipt: &Receipt, id: &BlockId, found: &Verdict, judge: impl Fn(&Receipt) -> Verdict) -> Witness {
         let gateway = self.gateway;
-        let mut silent = Vec::new();
+        let (mut silent, mut holds) = (Vec::new(), None);
         for node in &gateway.witnesses {
             let head = match self.final_head(node).await {
                 Ok(head) => head,
@@ -234,7 +239,10 @@ impl<'a> Looking<'a> {
                 Some(theirs) => return Witness::Differs(told(node, &theirs)),
                 None => match self.block(node, receipt.block).await {
                     Ok(Some(block)) if block.head.id == *id && block.lists(&receipt.txid) => {
-                        silent.push(format!("{} keeps no receipts", node.url));
+                        if *found == Verdict::Paid && block.calls_failed(&receipt.txid) {
+                            return Witness::Differs(format!("{}: by its block {} it failed", node.url, receipt.block));
+                        }
+                        holds = holds.or(Some(format!("{} keeps no receipts", node.url)));
                     }
                     Ok(Some(_)) => return Witness::Differs(format!("{}: its block {} does not hold it", node.url, receipt.block)),
                     Ok(None) => silent.push(format!("{} does not show block {}", node.url, receipt.block)),
@@ -242,7 +250,7 @@ impl<'a> Looking<'a> {
                 },
             }
         }
-        Witness::Silent(silent)
+        holds.map_or(Witness::Silent(silent), Witness::HoldsIt)
     }
 
     async fn final_head(&mut self, node: &Node) -> Result<Head, String> {

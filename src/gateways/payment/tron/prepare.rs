@@ -62,10 +62,10 @@ impl TronGateway {
             Err(why) => return all(why),
         };
         let mut out = Vec::with_capacity(transfers.len());
-        let mut away = None;
+        let mut away: Option<NotPrepared> = None;
         for transfer in transfers {
             out.push(match &away {
-                Some(why) => Err(later(why)),
+                Some(why) => Err(why.clone()),
                 None => self.prepare_one(transfer, &mut ground, signer.as_ref(), &mut away).await,
             });
         }
@@ -107,7 +107,7 @@ impl TronGateway {
         transfer: &Transfer,
         ground: &mut Ground,
         signer: &dyn Signs,
-        away: &mut Option<String>,
+        away: &mut Option<NotPrepared>,
     ) -> Result<Prepared, NotPrepared> {
         let to = TronAddress::parse(transfer.address.as_str()).ok().filter(|_| transfer.amount.currency == Currency::Usdt);
         let (Some(to), Ok(amount)) = (to, u64::try_from(transfer.amount.units.0)) else {
@@ -133,10 +133,16 @@ impl TronGateway {
             reference_number: ground.solid.number,
             expires_at_ms: ground.solid.at_ms.saturating_add(LIFE_MS),
             timestamp_ms: self.next_timestamp(transfer),
+            known_ms: self.accounted_ms.load(Ordering::Relaxed).max(transfer.after_timestamp_ms),
             fee_limit_sun,
             previous: transfer.previous.iter().filter_map(resolution).collect(),
         };
+        let timestamp_ms = request.timestamp_ms;
         let signed = self.ask(signer, &wanted, request, away).await?;
+        // Of what was signed earlier, or for somebody else, nobody knows here what was signed before it.
+        let own = [timestamp_ms, self.unanswered_ms.load(Ordering::Relaxed)];
+        let timestamp_ms = Some(signed.transfer.timestamp_ms).filter(|signed| own.contains(signed)).unwrap_or(0);
+        self.accounted_ms.fetch_max(timestamp_ms, Ordering::Relaxed);
         ground.usdt -= u128::from(amount);
         (ground.fees_sun, ground.resources) = (fees_sun, left);
         let expires_at_ms = signed.transfer.expires_at_ms;
@@ -149,7 +155,7 @@ impl TronGateway {
             expires_at: Some(Timestamp(expires_at_ms)),
             reference_block: signed.reference_number,
             fee_limit_sun: signed.transfer.fee_limit_sun,
-            timestamp_ms: signed.transfer.timestamp_ms,
+            timestamp_ms,
         })
     }
 
@@ -196,8 +202,9 @@ impl TronGateway {
         signer: &dyn Signs,
         wanted: &Wanted<'_>,
         request: SignRequest,
-        away: &mut Option<String>,
+        away: &mut Option<NotPrepared>,
     ) -> Result<Signed, NotPrepared> {
+        let timestamp_ms = request.timestamp_ms;
         let mut error = match signer.sign(&self.wallet, request.clone()).await {
             Ok(signed) => return Ok(signed),
             Err(error) => error,
@@ -211,10 +218,14 @@ impl TronGateway {
             };
         }
         match error {
+            ClientError::Refused(refused) if refused.name == Refusal::Unaccounted => {
+                // Those that are signed already are told all the same.
+                Err(NotPrepared::Unaccounted(format!("the signer has signed what is not known here: {}", refused.message)))
+            }
             ClientError::Refused(refused) => self.refused(wanted, *refused),
             other => {
-                *away = Some(other.to_string());
-                Err(later(other))
+                self.unanswered_ms.store(timestamp_ms, Ordering::Relaxed);
+                Err(away.insert(later(other)).clone())
             }
         }
     }

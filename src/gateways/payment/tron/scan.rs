@@ -17,17 +17,26 @@ const MAX_BLOCKS: usize = 1_600;
 pub struct Scanned {
     pub head: Head,
     txids: Vec<[u8; 16]>,
+    failed: Vec<[u8; 16]>,
 }
 
 impl Scanned {
     fn of(block: &Block) -> Scanned {
-        let mut txids: Vec<[u8; 16]> = block.txids.iter().map(half).collect();
-        txids.sort_unstable();
-        Scanned { head: block.head, txids }
+        let halves = |txids: &[Txid]| {
+            let mut halves: Vec<[u8; 16]> = txids.iter().map(half).collect();
+            halves.sort_unstable();
+            halves
+        };
+        Scanned { head: block.head, txids: halves(&block.txids), failed: halves(&block.failed) }
     }
 
     pub fn lists(&self, txid: &Txid) -> bool {
         self.txids.binary_search(&half(txid)).is_ok()
+    }
+
+    /// The block itself says that the call did not succeed.
+    pub fn calls_failed(&self, txid: &Txid) -> bool {
+        self.failed.binary_search(&half(txid)).is_ok()
     }
 }
 
@@ -95,10 +104,13 @@ pub async fn search(
         let shown = blocks.get(node, number, budget).await?;
         let block = shown.ok_or_else(|| format!("{} does not show block {number}", node.url))?;
         let head = block.head;
-        let follows = before.map_or_else(|| is_reference(&head, transfer), |before| head.parent == before.id && head.at_ms > before.at_ms);
+        // A block of that number which is not the one that the transfer refers to, and is older than the transfer, is the only one that the chain holds against the
+        // reference from then on: the transfer refers to a branch that was left, and no block takes it. It is searched for all the same.
+        let begins = |head: &Head| is_reference(head, transfer) || head.at_ms <= transfer.timestamp_ms;
+        let follows = before.map_or_else(|| begins(&head), |before| head.parent == before.id && head.at_ms > before.at_ms);
         if !follows {
             blocks.forget(node);
-            let what = if before.is_some() { "does not follow the one before" } else { "is not the one that the transfer refers to" };
+            let what = if before.is_some() { "does not follow the one before" } else { "is later than the transfer that refers to it" };
             return Err(format!("{}: block {number} {what}", node.url));
         }
         if block.lists(&txid) {

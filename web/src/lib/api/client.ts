@@ -330,8 +330,10 @@ export const api = {
   wallet: (signal?: AbortSignal) => get('/wallet', { signal }),
   unlockWallet: (passphrase: string) => send('POST', '/wallet/unlock', { body: { passphrase } }),
   lockWallet: () => send('POST', '/wallet/lock'),
-  previewPayouts: () => send('POST', '/payouts/preview', { body: {} }),
+  previewPayouts: (body: Body<Operation<'/payouts/preview', 'post'>>) => send('POST', '/payouts/preview', { body }),
   batches: (page: number, limit: number, signal?: AbortSignal) => get('/nodes/payouts/batches', { query: { page, limit }, signal }),
+  batch: (id: string, query: QueryOf<Get<'/nodes/payouts/batches/{batch_id}'>>, signal?: AbortSignal) => get('/nodes/payouts/batches/{batch_id}', { id, query, signal }),
+  makeBatch: (body: Body<Operation<'/nodes/payouts/batch', 'post'>>) => send('POST', '/nodes/payouts/batch', { body }),
   cancelBatch: (id: string) => send('POST', '/nodes/payouts/batches/{batch_id}/cancel', { id }),
   schedules: (page: number, signal?: AbortSignal) => get('/nodes/payouts/schedule', { query: { page, limit: PAGE_LIMIT }, signal }),
   /** Makes one, or changes the one of the id: `body` is the whole of it. */

@@ -1,0 +1,353 @@
+//! Manager and signer as processes of their own, killed by SIGKILL a hundred times while payouts are under way: either of them, or both. When, follows from a
+//! seed: at the n-th request that a node of the network sees, at the n-th line of the signer's log, or after so long. The same auditor counts what was paid.
+//!
+//! The processes (`examples/timelapse`) go by a clock that stands where this test puts it. Time runs, and runs faster while nobody asks the network anything.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use lucid::clock::Stopwatch;
+use lucid::gateways::payment::signer::LOG_FILE;
+use serde_json::Value;
+
+use super::auditor;
+use super::custody::{self, Issued, WORDS};
+use super::runs::folder;
+use super::world::{World, template};
+use crate::support::binary::Process;
+use crate::support::rig::lock;
+use crate::support::tron::address::unhex;
+use crate::support::tron::chain::Config as ChainConfig;
+use crate::support::tron::random::Random;
+use crate::support::tron::server::Server;
+use crate::support::tron::transaction::{Call, Transaction};
+use crate::support::tron::{Address, Network};
+
+const KILLS: u32 = 100;
+const NODES: usize = 24;
+/// The largest payout, in USDT: what a node is owed takes several, an hour apart.
+const MAX_USDT: &str = "2";
+/// Real time between two moves of the clock, and how far it is moved.
+const STEP: Duration = Duration::from_millis(15);
+const STEP_MS: i64 = 3_000;
+/// How long nobody asks the network anything before time jumps; longer while a process may still be starting.
+const IDLE: Duration = Duration::from_millis(80);
+const IDLE_AT_START: Duration = Duration::from_millis(500);
+/// One after the other, as long as it stays quiet: transfers become final, what was not sent expires and is dead, the next payouts are due.
+const JUMPS_MS: [i64; 3] = [90_000, 13 * 60_000, 61 * 60_000];
+/// A moment that does not come within this is given up: the kill comes then.
+const GIVEN_UP: Duration = Duration::from_secs(4);
+/// In real time: everything is paid so long after the last kill.
+const QUIET: Duration = Duration::from_secs(90);
+
+/// When a kill comes.
+#[derive(Debug, Clone, Copy)]
+enum Moment {
+    /// The node that is asked has answered so many more requests to paths that end so; to any, when it is empty.
+    Request(&'static str, u64),
+    /// The signer has written so many more lines.
+    Signed(usize),
+    /// So many milliseconds after the start.
+    After(u64),
+}
+
+impl Moment {
+    fn choose(random: &mut Random) -> Moment {
+        match random.below(10) {
+            0 | 1 => Moment::Request("broadcasthex", 1 + random.below(25)),
+            2 => Moment::Request("triggerconstantcontract", 1 + random.below(25)),
+            3 => Moment::Request("gettransactioninfobyid", 1 + random.below(50)),
+            4 => Moment::Request("getblockbynum", 1 + random.below(30)),
+            5 => Moment::Request("", 1 + random.below(150)),
+            6 | 7 => Moment::Signed(1 + usize::try_from(random.below(25)).unwrap()),
+            _ => Moment::After(random.below(500)),
+        }
+    }
+}
+
+/// The processes, and what is around them.
+struct Pair {
+    world: World,
+    server: Server,
+    random: Random,
+    keystore: PathBuf,
+    manager: Option<Process>,
+    signer: Option<Process>,
+    /// Time stood still since.
+    still: Stopwatch,
+    /// Nobody asked since; how often time has jumped since then; and whether anybody has asked since the last start.
+    idle: Stopwatch,
+    jumps: usize,
+    asked: u64,
+    is_asking: bool,
+    /// Of the manager, of the signer, and moments that did not come.
+    kills: (u32, u32),
+    missed: u32,
+}
+
+impl Pair {
+    async fn new(place: &Path, seed: u64) -> Pair {
+        let from = place.join("template");
+        template(&from, NODES).await;
+        let mut world = World::new(&from, &place.join("run"), seed).await;
+        world.go_live().await;
+        world.owe(NODES).await;
+        // Each payout burns some.
+        lock(&world.network).chain.give_trx(custody::owner(0), 100_000_000_000);
+        world.end();
+        world.vaults.iter().for_each(|vault| vault.die());
+        // From here on its nodes are asked over sockets.
+        let network = std::mem::replace(&mut *lock(&world.network), Network::new(ChainConfig::default(), 1, 1));
+        let server = Server::start(network).await.unwrap();
+        world.network = server.network.clone();
+        std::fs::write(place.join("passphrase"), WORDS).unwrap();
+        let pair = Pair {
+            random: Random::new(world.random.next()),
+            world,
+            server,
+            keystore: custody::keystore(&from, 0),
+            manager: None,
+            signer: None,
+            still: Stopwatch::start(),
+            idle: Stopwatch::start(),
+            jumps: 0,
+            asked: 0,
+            is_asking: false,
+            kills: (0, 0),
+            missed: 0,
+        };
+        pair.tell_time();
+        pair
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.world.place.join(name)
+    }
+
+    fn tell_time(&self) {
+        let (reading, next) = (self.world.driver.reading(), self.path("clock.next"));
+        std::fs::write(&next, format!("{} {}\n", reading.wall.0, reading.boot.0)).unwrap();
+        std::fs::rename(&next, self.path("clock")).unwrap();
+    }
+
+    fn command(&self) -> Command {
+        // target/debug/deps/integration-... -> target/debug/examples/timelapse
+        let deps = std::env::current_exe().unwrap();
+        let binary = deps.ancestors().nth(2).unwrap().join("examples/timelapse");
+        assert!(binary.exists(), "{} is built by `cargo test`", binary.display());
+        let mut command = Command::new(binary);
+        command.stdin(Stdio::null()).stdout(Stdio::null());
+        command
+    }
+
+    fn start_manager(&self) -> Process {
+        let mut command = self.command();
+        command.arg("--data-dir").arg(self.path("data")).arg("--clock").arg(self.path("clock"));
+        command.env("LUCID__TRON__NODE_URL", self.server.url(0)).env("LUCID__TRON__WITNESS_URLS", self.server.url(1));
+        command.env("LUCID__TRON__SIGNER_SOCKET", self.path("socket")).env("LUCID__TRON__WALLET", custody::owner(0).base58());
+        command.envs([
+            ("LUCID__LOG__LEVEL", "error"),
+            ("LUCID__LOG__MAX_FILES", "0"),
+            ("LUCID__SERVER__TLS", "off"),
+            ("LUCID__PAYOUT__MODE", "live"),
+            ("LUCID__PAYOUT__GATEWAY", "tron"),
+            ("LUCID__PAYOUT__THRESHOLD_USDT", "0.001"),
+            ("LUCID__PAYOUT__FREQUENCY_HOURS", "1"),
+            ("LUCID__PAYOUT__ADDRESS_COOLDOWN_HOURS", "0"),
+            ("LUCID__PAYOUT__MAX_USDT", MAX_USDT),
+            ("LUCID__PAYOUT__MAX_HOUR_USDT", "100000"),
+            ("LUCID__PAYOUT__MAX_DAY_USDT", "100000"),
+            ("LUCID__PAYOUT__APPROVAL_ABOVE_USDT", "100000"),
+            ("LUCID__PAYOUT__MAX_FEE_PERCENT", "0"),
+        ]);
+        Process(command.spawn().unwrap())
+    }
+
+    fn start_signer(&self) -> Process {
+        let mut command = self.command();
+        command
+            .arg("signer")
+            .arg("--keystore")
+            .arg(&self.keystore)
+            .arg("--passphrase-file")
+            .arg(self.world.place.with_file_name("passphrase"));
+        command.arg("--socket").arg(self.path("socket")).arg("--state-dir").arg(self.path("signer-0"));
+        command.args(["--max-usdt", "100000", "--contract", &self.server.network().chain.token.address.base58()]);
+        command.arg("--clock").arg(self.path("clock"));
+        Process(command.spawn().unwrap())
+    }
+
+    /// What does not run.
+    fn start(&mut self) {
+        self.is_asking &= self.manager.is_some();
+        if self.signer.is_none() {
+            self.signer = Some(self.start_signer());
+        }
+        if self.manager.is_none() {
+            self.manager = Some(self.start_manager());
+        }
+    }
+
+    /// Nobody ends but by us.
+    fn look_after(&mut self) {
+        for (process, name) in [(&mut self.manager, "manager"), (&mut self.signer, "signer")] {
+            let ended = process.as_mut().and_then(|process| process.0.try_wait().unwrap());
+            assert_eq!(ended, None, "the {name} ended by itself");
+        }
+    }
+
+    fn requests(&self, ending: &str) -> u64 {
+        self.server.network().nodes[0].requests.iter().filter(|(path, _)| path.ends_with(ending)).map(|(_, count)| count).sum()
+    }
+
+    /// Every whole line of the signer's log but the first, read by nobody's code but this test's.
+    fn lines(&self) -> Vec<Value> {
+        let text = std::fs::read_to_string(self.path("signer-0").join(LOG_FILE)).unwrap_or_default();
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.lines().skip(1).map(|line| serde_json::from_str::<Value>(line).unwrap()["entry"].take()).collect()
+    }
+
+    /// Notes for the auditor what was signed, whatever becomes of the log.
+    fn note_signed(&self) -> usize {
+        let lines = self.lines();
+        let mut issued = lock(&self.world.issued);
+        for entry in &lines {
+            let bytes = unhex(entry["transaction"].as_str().unwrap()).unwrap();
+            let transaction = Transaction::decode(&bytes).unwrap();
+            let Call::TriggerSmartContract { data, .. } = &transaction.raw.call else { panic!("{entry}") };
+            let to = Address::of_body(data[16..36].try_into().unwrap()).base58();
+            let amount = u64::from_be_bytes(data[60..68].try_into().unwrap());
+            issued.insert(transaction.txid, Issued { payout: entry["payout_id"].as_str().unwrap().to_owned(), to, amount });
+        }
+        lines.len()
+    }
+
+    /// Time goes on; by a jump when nobody has asked the network anything for a while.
+    fn pass(&mut self) {
+        if self.still.elapsed() < STEP {
+            return;
+        }
+        self.still = Stopwatch::start();
+        let asked = self.requests("");
+        if asked != self.asked {
+            (self.asked, self.idle, self.jumps, self.is_asking) = (asked, Stopwatch::start(), 0, true);
+        }
+        let patience = if self.is_asking { IDLE } else { IDLE_AT_START };
+        let mut ms = STEP_MS;
+        if self.idle.elapsed() >= patience {
+            ms = JUMPS_MS[self.jumps.min(JUMPS_MS.len() - 1)];
+            (self.jumps, self.idle) = (self.jumps + 1, Stopwatch::start());
+        }
+        self.world.pass(ms, false);
+        self.tell_time();
+    }
+
+    async fn wait_for(&mut self, moment: Moment) {
+        let watch = Stopwatch::start();
+        let (asked, signed) = (self.requests(if let Moment::Request(ending, _) = moment { ending } else { "" }), self.note_signed());
+        loop {
+            let is_now = match moment {
+                Moment::Request(ending, more) => self.requests(ending) >= asked + more,
+                Moment::Signed(more) => self.lines().len() >= signed + more,
+                Moment::After(ms) => watch.elapsed() >= Duration::from_millis(ms),
+            };
+            if is_now {
+                break;
+            }
+            if watch.elapsed() >= GIVEN_UP {
+                self.missed += 1;
+                break;
+            }
+            self.look_after();
+            self.pass();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // A little later, every other time.
+        if self.random.chance(500) {
+            tokio::time::sleep(Duration::from_micros(self.random.below(8_000))).await;
+        }
+    }
+
+    async fn strike(&mut self) {
+        self.start();
+        let moment = Moment::choose(&mut self.random);
+        let watch = Stopwatch::start();
+        self.wait_for(moment).await;
+        let (manager, signer) = [(true, false), (false, true), (true, true), (true, true)][usize::try_from(self.random.below(4)).unwrap()];
+        println!("{moment:?} after {:?}: manager {manager}, signer {signer}", watch.elapsed());
+        if manager && let Some(mut process) = self.manager.take() {
+            process.kill();
+            self.kills.0 += 1;
+        }
+        if signer && let Some(mut process) = self.signer.take() {
+            process.kill();
+            self.kills.1 += 1;
+        }
+        self.note_signed();
+    }
+
+    /// Nobody is killed any more: everything that is owed is paid, and the books know it.
+    async fn quiet(&mut self) {
+        let watch = Stopwatch::start();
+        while !auditor::is_paid(&self.world) && watch.elapsed() < QUIET {
+            self.start();
+            self.look_after();
+            self.pass();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // The last transfers become final, and a cycle looks at them.
+        for _ in 0..3 {
+            self.world.pass(60_000, true);
+            self.tell_time();
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        let status = self.manager.take().unwrap().terminate();
+        assert!(status.success(), "{status}");
+        self.signer = None;
+        self.note_signed();
+        self.world.open().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_kills_of_manager_and_signer_pay_everything_once() {
+    let given = std::env::var("LUCID_KILLS_SEED").ok().and_then(|text| text.parse().ok());
+    let seed = given.unwrap_or_else(|| u64::from_le_bytes(lucid::crypto::Entropy::new().bytes()));
+    println!("LUCID_KILLS_SEED={seed}");
+    let place = folder();
+    let mut pair = Pair::new(place.path(), seed).await;
+    let watch = Stopwatch::start();
+    for _ in 0..KILLS {
+        pair.strike().await;
+    }
+    let struck = watch.elapsed();
+    pair.quiet().await;
+
+    let world = &pair.world;
+    let payouts = world.payouts();
+    let attempts: usize = payouts.iter().map(|payout| payout.attempts.len()).sum();
+    let transfers = lock(&world.network).chain.audit();
+    println!(
+        "{KILLS} kills in {:.1} s ({} of the manager, {} of the signer; {} moments did not come), then {:.1} s: {} payouts, {attempts} attempts, {} signed, {} transfers",
+        struck.as_secs_f64(),
+        pair.kills.0,
+        pair.kills.1,
+        pair.missed,
+        (watch.elapsed() - struck).as_secs_f64(),
+        payouts.len(),
+        lock(&world.issued).len(),
+        transfers.len(),
+    );
+    let told = || {
+        format!(
+            "LUCID_KILLS_SEED={seed}; alarms: {:?}; open: {:?}",
+            auditor::alarms(world),
+            payouts.iter().filter(|payout| payout.is_open()).collect::<Vec<_>>()
+        )
+    };
+    auditor::look(world).unwrap_or_else(|found| panic!("{found}; {}", told()));
+    assert!(auditor::is_settled(world), "not all is paid: {}", told());
+    auditor::settle(world).unwrap_or_else(|found| panic!("{found}; {}", told()));
+    assert!(payouts.len() > NODES * 3 && pair.missed < KILLS / 4, "the kills came while payouts were under way");
+}
