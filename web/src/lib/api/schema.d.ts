@@ -4161,6 +4161,8 @@ export interface components {
         /** @description Who was to be paid and is not. */
         LeftOutView: {
             node_id: string;
+            /** @description Null: the node is deleted. */
+            node_name?: string | null;
             /** @description The reason in words. */
             text: string;
             /**
@@ -4472,6 +4474,8 @@ export interface components {
             frozen?: components["schemas"]["FreezeView"] | null;
             /** @description As it is named in the settings. */
             gateway: string;
+            /** @description It is the manager's own: what leaves it is compared with the books. */
+            has_wallet: boolean;
             /** @description Why the books stop all payouts; null: they add up. */
             ledger_broken?: string | null;
             live?: components["schemas"]["LiveView"] | null;
@@ -5648,8 +5652,16 @@ export interface components {
             waits: components["schemas"]["PreviewWait"][];
         };
         PreviewRequest: {
+            /**
+             * Format: decimal
+             * @description Instead of both: everybody who is owed at least this, in USDT, however lately they were paid and whatever it costs: what a batch can pay.
+             * @example 1
+             */
+            min_amount?: string | null;
             /** @description Absent: whom the automatic cycle would pay now. */
             payout_requests?: components["schemas"]["PayoutRequest"][] | null;
+            /** @description With `min_amount`: of this pool alone. */
+            pool_id?: string | null;
         };
         PreviewSkip: {
             node_id: string;
@@ -5751,7 +5763,7 @@ export interface components {
             at: string;
             /** Format: uint64 */
             bandwidth_free: number;
-            /** @description The smallest automatic payout at the dearer one and the rate that was set; null while the rate is not known. */
+            /** @description The smallest automatic payout: the threshold, or what the dearer one is an allowed share of at the rate that was set; null while the rate is not known. */
             effective_minimum?: string | null;
             /** Format: uint64 */
             energy_free: number;
@@ -10048,6 +10060,7 @@ export interface operations {
                      *         "since": "text"
                      *       },
                      *       "gateway": "text",
+                     *       "has_wallet": false,
                      *       "ledger_broken": "text",
                      *       "live": {
                      *         "at": "2026-09-21T14:13:20Z",
@@ -10144,6 +10157,7 @@ export interface operations {
                      *         "since": "text"
                      *       },
                      *       "gateway": "text",
+                     *       "has_wallet": false,
                      *       "ledger_broken": "text",
                      *       "live": {
                      *         "at": "2026-09-21T14:13:20Z",
@@ -10255,6 +10269,7 @@ export interface operations {
                      *           "since": "text"
                      *         },
                      *         "gateway": "text",
+                     *         "has_wallet": false,
                      *         "ledger_broken": "text",
                      *         "live": {
                      *           "at": "2026-09-21T14:13:20Z",
@@ -10399,6 +10414,7 @@ export interface operations {
                      *         "since": "text"
                      *       },
                      *       "gateway": "text",
+                     *       "has_wallet": false,
                      *       "ledger_broken": "text",
                      *       "live": {
                      *         "at": "2026-09-21T14:13:20Z",
@@ -10508,6 +10524,7 @@ export interface operations {
                      *         "since": "text"
                      *       },
                      *       "gateway": "text",
+                     *       "has_wallet": false,
                      *       "ledger_broken": "text",
                      *       "live": {
                      *         "at": "2026-09-21T14:13:20Z",
@@ -10608,6 +10625,7 @@ export interface operations {
                      *         "since": "text"
                      *       },
                      *       "gateway": "text",
+                     *       "has_wallet": false,
                      *       "ledger_broken": "text",
                      *       "live": {
                      *         "at": "2026-09-21T14:13:20Z",
@@ -10708,6 +10726,7 @@ export interface operations {
                      *         "since": "text"
                      *       },
                      *       "gateway": "text",
+                     *       "has_wallet": false,
                      *       "ledger_broken": "text",
                      *       "live": {
                      *         "at": "2026-09-21T14:13:20Z",
@@ -10865,6 +10884,7 @@ export interface operations {
                      *         "since": "text"
                      *       },
                      *       "gateway": "text",
+                     *       "has_wallet": false,
                      *       "ledger_broken": "text",
                      *       "live": {
                      *         "at": "2026-09-21T14:13:20Z",
@@ -11642,6 +11662,7 @@ export interface operations {
                      *       "left_out_nodes": [
                      *         {
                      *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "node_name": "attic-pi",
                      *           "text": "text",
                      *           "why": "no_address"
                      *         }
@@ -11936,6 +11957,7 @@ export interface operations {
                      *               "left_out": [
                      *                 {
                      *                   "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *                   "node_name": "attic-pi",
                      *                   "text": "text",
                      *                   "why": "no_address"
                      *                 }
@@ -12042,6 +12064,7 @@ export interface operations {
                      *           "left_out": [
                      *             {
                      *               "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *               "node_name": "attic-pi",
                      *               "text": "text",
                      *               "why": "no_address"
                      *             }
@@ -12143,6 +12166,7 @@ export interface operations {
                      *           "left_out": [
                      *             {
                      *               "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *               "node_name": "attic-pi",
                      *               "text": "text",
                      *               "why": "no_address"
                      *             }
@@ -12250,6 +12274,7 @@ export interface operations {
                      *           "left_out": [
                      *             {
                      *               "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *               "node_name": "attic-pi",
                      *               "text": "text",
                      *               "why": "no_address"
                      *             }
@@ -16772,6 +16797,7 @@ export interface operations {
             content: {
                 /**
                  * @example {
+                 *       "min_amount": "1",
                  *       "payout_requests": [
                  *         {
                  *           "amount": "12.5",
@@ -16781,7 +16807,8 @@ export interface operations {
                  *           "scheduled_at": "2026-09-21T14:13:20Z",
                  *           "wallet_address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3"
                  *         }
-                 *       ]
+                 *       ],
+                 *       "pool_id": "pool_default"
                  *     }
                  */
                 "application/json": components["schemas"]["PreviewRequest"];
@@ -16850,6 +16877,15 @@ export interface operations {
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            /** @description no pool has this id (`PoolNotFound`) */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             408: components["responses"]["BodyTooSlow"];
             409: components["responses"]["Conflict"];
             413: components["responses"]["BodyTooLarge"];
