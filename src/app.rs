@@ -202,7 +202,7 @@ impl App {
             None => Paying::configured(config, &clock).map_err(AppError::Other)?,
         };
         let Custody { child, unlock } = custody;
-        let payments = payments(config, &*gateways.current, jobs.get().guards.clone());
+        let payments = payments(config);
         let api = Current::new(api_settings(config, &jobs.get(), transport(config, &store)?, payments));
         let reconfigure = Reconfigure { base: config.clone(), at_start, jobs: jobs.clone(), api: api.clone() };
         reconfigure.show(config);
@@ -462,8 +462,8 @@ impl Configuration for Reconfigure {
         let jobs = settings(&config).map_err(unusable)?;
         let present = self.api.get();
         let transport = Transport { hosts: hosts(&config), ..present.transport.clone() };
-        // The gateway is that of the start; its guards are settings.
-        let payments = Payments { guards: jobs.guards.clone(), ..present.payments.clone() };
+        // The gateway is that of the start.
+        let payments = present.payments.clone();
         let api = ApiSettings { listed: self.views(&wanted, &at_start), ..api_settings(&config, &jobs, transport, payments) };
         let (all_jobs, all_api, targets) = (self.jobs.clone(), self.api.clone(), config.log.level.0.clone());
         Ok(Box::new(move || {
@@ -549,7 +549,6 @@ fn api_settings(config: &Config, settings: &Settings, transport: Transport, paym
         raw_days: settings.raw_days,
         address_cooldown_hours: config.payout.address_cooldown_hours,
         poot: settings.params,
-        settlement: payments.settlement,
         payments,
         payouts: settings.payouts(),
         webhooks_allow_private: settings.webhooks_allow_private,

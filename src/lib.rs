@@ -13,6 +13,7 @@ pub mod crypto;
 pub mod domain;
 pub mod gateways;
 pub mod host;
+pub mod http;
 pub mod jobs;
 pub mod live;
 pub mod logging;

@@ -1,13 +1,14 @@
 //! `money …` on the command line, for the store of a manager that is not running.
 
 use clap::{Args, Subcommand};
-use lucid::app::{self, App};
+use lucid::app::{self, App, AppError};
 use lucid::config::Config;
 use lucid::domain::audit::{Act, Actor};
 use lucid::domain::money::Currency;
 use lucid::domain::money_state::{MoneyState, RECONCILED_FOR_MS};
 use lucid::live::Job;
 use lucid::storage::core::{ledger, money, money_actions, payouts};
+use lucid::storage::fault::OpenError;
 use std::path::PathBuf;
 
 use crate::{DataDir, Failure, failed, load, misused, print};
@@ -35,6 +36,10 @@ pub enum MoneyCommand {
         reason: String,
     },
 }
+
+/// Said when the store is in use: to stop a manager only to freeze it would take the time that a freeze is to save.
+const RUNNING: &str = "a manager that runs is told by its API, or on the page Wallet of its UI: GET /api/v1/money, POST /api/v1/money/freeze (or /stop, which also \
+                       keeps what is signed from being sent), /reconcile and /unfreeze";
 
 #[derive(Args)]
 pub struct MoneyStore {
@@ -85,7 +90,10 @@ async fn open(MoneyStore { store, config }: MoneyStore) -> Result<App, Failure> 
     if !config.storage.data_dir.join("core.redb").is_file() {
         return Err(misused(format!("there is no store in {}", config.storage.data_dir.display())));
     }
-    App::open(&config, &app::system_clock).await.map_err(failed)
+    App::open(&config, &app::system_clock).await.map_err(|error| match error {
+        AppError::Open(OpenError::InUse(_)) => Failure::Runtime(format!("{error}; {RUNNING}")),
+        error => failed(error),
+    })
 }
 
 async fn close(app: App) {

@@ -84,5 +84,18 @@ fn a_second_manager_on_the_same_folder_is_told_why_it_does_not_start() {
     assert_eq!(second.status.code(), Some(1));
     let text = String::from_utf8_lossy(&second.stderr);
     assert!(text.contains("in use by another process"), "{text}");
+    // Who wants to stop the money must not be sent away.
+    for verb in [&["status"][..], &["freeze", "--reason", "now"], &["reconcile"], &["unfreeze", "--reason", "now"]] {
+        let told = std::process::Command::new(crate::support::binary::BINARY)
+            .arg("money")
+            .args(verb)
+            .arg("--data-dir")
+            .arg(dir.path())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&told.stderr);
+        assert_eq!(told.status.code(), Some(1), "{text}");
+        assert!(text.contains("in use by another process") && text.contains("POST /api/v1/money/freeze"), "{verb:?}: {text}");
+    }
     drop(manager);
 }

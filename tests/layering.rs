@@ -10,15 +10,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("wire", &["crypto", "domain"]),
     ("clock", &["domain"]),
     ("host", &["clock"]),
+    ("http", &[]),
     ("config", &["config", "domain"]),
     ("logging", &["config"]),
     ("payment_service", &["clock", "config", "domain", "gateways"]),
     ("storage", &["crypto", "domain", "record", "storage", "wire"]),
-    ("gateways", &["crypto", "domain", "gateways"]),
+    ("gateways", &["crypto", "domain", "gateways", "http"]),
     ("live", &["domain", "live", "crypto", "storage"]),
     ("jobs", &["clock", "crypto", "domain", "gateways", "jobs", "live", "storage"]),
     ("api", &["api", "clock", "crypto", "domain", "host", "live", "storage", "wire"]),
-    ("agent", &["agent", "crypto", "domain", "wire"]),
+    ("agent", &["agent", "crypto", "domain", "http", "wire"]),
 ];
 
 /// Third-party crates that one layer keeps to itself.

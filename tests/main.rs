@@ -9,6 +9,7 @@ mod crash;
 mod days;
 mod demo;
 mod departure;
+mod fees;
 mod journey;
 mod layering;
 mod ledger;

@@ -428,6 +428,26 @@ async fn who_must_not_be_paid_and_what_costs_too_much_is_left_out_with_its_reaso
 }
 
 #[tokio::test]
+async fn what_the_fee_holds_back_for_fourteen_days_is_an_alert_until_it_is_worth_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut desk = Desk::live(&dir, &[("payout.max_fee_percent", "20")]).await;
+    desk.client().put("/money/trx-rate", json!({ "usdt": "0.30" })).await;
+    desk.look().await;
+    let node = desk.owe("worker-1", ADDRESSES[0], 15).await;
+    desk.cycle().await;
+    desk.pass_minutes(14 * 24 * 60 - 1);
+    desk.cycle().await;
+    assert_eq!((desk.alerts().await, desk.payouts().await.len()), (Vec::new(), 0));
+    desk.pass_minutes(1);
+    desk.cycle().await;
+    assert_eq!(desk.alerts().await, ["payout_carried_over"]);
+    desk.adjust(&node, 6).await;
+    desk.cycle().await;
+    desk.cycle().await;
+    assert_eq!((desk.bank.paid(ADDRESSES[0]), desk.alerts().await), (vec![21 * USDT], Vec::new()));
+}
+
+#[tokio::test]
 async fn a_payout_that_nobody_can_tell_about_waits_for_a_person_with_safe_choices() {
     let dir = tempfile::tempdir().unwrap();
     let mut desk = Desk::live(&dir, &[]).await;
@@ -508,10 +528,33 @@ async fn what_would_fail_is_not_signed_and_can_be_cancelled() {
     desk.cycle().await;
     let payout = desk.only_payout().await;
     assert_eq!((&payout["review"]["kind"], &payout["attempts"], &payout["can_cancel"]), (&json!("would_fail"), &json!(0), &json!(true)));
+    // Another one is paid, so that the list has something to leave out.
+    desk.owe("worker-2", ADDRESSES[1], 25).await;
+    desk.cycle().await;
+    let listed = async |query: &str| {
+        let list = desk.client().get(&format!("/nodes/payouts/history?{query}")).await;
+        let ids: Vec<String> =
+            list["payouts"].as_array().unwrap().iter().map(|one| one["payout_id"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(list["pagination"]["total"].as_u64(), Some(ids.len() as u64), "{list}");
+        ids
+    };
+    let id = payout["payout_id"].as_str().unwrap();
+    assert_eq!(
+        (listed("review=true").await, listed("review=true&order=asc&status=processing").await),
+        (vec![id.to_owned()], vec![id.to_owned()])
+    );
+    assert_eq!((listed("review=false").await.len(), listed("").await.len()), (1, 2));
+    assert!(!listed("review=false").await.contains(&id.to_owned()));
+    assert!(listed("review=true&status=completed").await.is_empty());
+    assert!(listed(&format!("review=true&node_id={}", desk.nodes[1])).await.is_empty());
+    let (status, answer) = desk.client().call(Method::GET, "/nodes/payouts/history?review=perhaps", None).await;
+    assert_eq!((status, &answer["error"]["details"]["fields"][0]["field"]), (StatusCode::BAD_REQUEST, &json!("review")));
+    let sent = desk.bank.sent();
     let cancelled = desk.decide(&payout, json!({ "choice": "cancel" })).await;
     assert_eq!(cancelled["status"], "cancelled");
+    assert!(listed("review=true").await.is_empty());
     desk.check().await;
-    assert_eq!((desk.bank.sent(), desk.alerts().await.len()), (0, 1));
+    assert_eq!((desk.bank.sent(), desk.alerts().await.len()), (sent, 1));
     desk.track().await;
     assert!(desk.alerts().await.is_empty());
 }

@@ -17,6 +17,7 @@ use super::tls::{self, Pin};
 use crate::crypto::SigningKey;
 use crate::domain::enrolment::{TokenText, manager_key_hash};
 use crate::domain::ids::Incarnation;
+use crate::http::{self, Patience, Unread};
 use crate::wire::{
     self, CommandsAnswer, CommandsRequest, EnrolAnswer, EnrolRequest, Envelope, LateAnswer, LateBatch, Purpose, Report, ReportAnswer,
 };
@@ -302,17 +303,8 @@ fn way(base: String, trust: Trust, ca_file: Option<&Path>, pin: &Pin) -> Result<
         Trust::Pinned => tls::pinned(pin.clone())?,
         Trust::Authorities => tls::authorities(ca_file)?,
     };
-    // A redirect would carry a signed body to somebody else.
-    let http = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(TOTAL_TIMEOUT)
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .pool_max_idle_per_host(1)
-        .build()
-        .map_err(|e| causes(&e))?;
+    let patience = Patience { connect: CONNECT_TIMEOUT, total: TOTAL_TIMEOUT, idle: Some(IDLE_TIMEOUT) };
+    let http = http::builder(tls, patience).build().map_err(|e| causes(&e))?;
     Ok(Way { base, trust, http })
 }
 
@@ -372,32 +364,21 @@ fn encode(value: &impl serde::Serialize) -> Result<Vec<u8>, ClientError> {
     serde_json::to_vec(value).map_err(|_| ClientError::BadAnswer("the request does not encode"))
 }
 
-async fn bounded(mut response: Response) -> Result<Vec<u8>, ClientError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|e| ClientError::Unreachable(causes(&e)))? {
-        if body.len() + chunk.len() > MAX_ANSWER {
-            return Err(ClientError::BadAnswer("it is too long"));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
+async fn bounded(response: Response) -> Result<Vec<u8>, ClientError> {
+    http::body(response, MAX_ANSWER).await.map_err(|unread| match unread {
+        Unread::Lost(error) => ClientError::Unreachable(causes(&error)),
+        Unread::TooLong => ClientError::BadAnswer("it is too long"),
+    })
 }
 
-/// The error with its causes but without the URL, which is the same every time.
 fn causes(error: &reqwest::Error) -> String {
-    let mut text = String::new();
-    let mut source = std::error::Error::source(error);
-    if source.is_none() || error.is_timeout() {
-        text.push_str(if error.is_timeout() { "timeout" } else { "the request failed" });
-    }
-    while let Some(cause) = source {
-        if !text.is_empty() {
-            text.push_str(": ");
-        }
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
+    let has_cause = std::error::Error::source(error).is_some();
+    let what = match (error.is_timeout(), has_cause) {
+        (true, _) => "timeout",
+        (false, true) => "",
+        (false, false) => "the request failed",
+    };
+    http::causes(what, error)
 }
 
 #[cfg(test)]

@@ -10,10 +10,11 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::version::TLS13;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
 use crate::crypto::{KEY_LEN, PublicKey};
 use crate::domain::enrolment::manager_key_hash;
+use crate::http;
 
 /// What the agent knows of its manager's key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,16 +103,14 @@ pub fn pinned(pin: Pin) -> Result<ClientConfig, String> {
 
 /// Believes authorities as browsers do, names and dates included: those built in, because a bare machine has none, and those of `ca_file` (PEM).
 pub fn authorities(ca_file: Option<&Path>) -> Result<ClientConfig, String> {
-    let mut roots = RootCertStore::empty();
-    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    let mut roots = http::authorities();
     if let Some(path) = ca_file {
         let named = |e: &dyn fmt::Display| format!("{}: {e}", path.display());
         for certificate in CertificateDer::pem_file_iter(path).map_err(|e| named(&e))? {
             roots.add(certificate.map_err(|e| named(&e))?).map_err(|e| named(&e))?;
         }
     }
-    let versions = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
-    Ok(versions.map_err(|e| e.to_string())?.with_root_certificates(roots).with_no_client_auth())
+    http::believing(roots)
 }
 
 /// No handshake came about, or the other side is not believed: another way of believing may succeed. An error of the network is none of that.

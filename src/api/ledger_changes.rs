@@ -75,7 +75,7 @@ pub async fn adjust(
     caller: Caller,
     asked: Unchecked<AdjustmentRequest>,
 ) -> Result<(StatusCode, Json<PostingView>), ApiError> {
-    let in_force = state.settings().settlement;
+    let in_force = state.payer.settlement;
     let (node, book, amount, reason) = asked.check(|asked, errors| {
         let node = NodeId::parse(&asked.node_id).map_err(|why| errors.add("node_id", why.to_string()));
         let amount = entered(errors, &asked.amount, asked.currency, true);

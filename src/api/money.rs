@@ -13,12 +13,10 @@ use super::reads::{Names, Person};
 use super::state::AppState;
 use super::unchecked::Unchecked;
 use crate::domain::audit::Actor;
-use crate::domain::guard::GuardLimits;
 use crate::domain::ids::UserId;
 use crate::domain::ledger::{Book, Settlement};
 use crate::domain::money::{Currency, Units};
 use crate::domain::money_state::{FreezeKind, GoneLive, MoneyState, RECONCILED_FOR_MS, TrxRate};
-use crate::domain::payout::Pin;
 use crate::domain::time::Timestamp;
 use crate::domain::user::Role;
 use crate::live::{Event, Job, Waiting};
@@ -27,34 +25,20 @@ use crate::storage::core::{ledger, money};
 use crate::storage::fault::Fault;
 use crate::storage::table::Snapshot;
 
-/// How payouts are made, from the configuration.
+/// What people see of the gateway, besides what `AppState::payer` knows of it.
 #[derive(Debug, Clone)]
 pub struct Payments {
     /// As it is named in the settings: `none`, `tron` or `payment_service`.
     pub gateway: &'static str,
-    pub settlement: Settlement,
-    /// What new attempts are pinned to.
-    pub pin: Pin,
-    pub has_wallet: bool,
     /// What people call a network that an attempt is pinned to.
     pub network_name: fn(&str) -> Option<&'static str>,
     pub fee_cap_sun: u64,
-    pub guards: GuardLimits,
 }
 
 impl Payments {
     /// A dry run.
     pub fn simulated() -> Payments {
-        let text = || "simulated".to_owned();
-        Payments {
-            gateway: "none",
-            settlement: Settlement::Simulated,
-            pin: Pin { gateway: text(), network: text(), wallet: text(), contract: text() },
-            has_wallet: false,
-            network_name: |_| None,
-            fee_cap_sun: 0,
-            guards: GuardLimits::unlimited(),
-        }
+        Payments { gateway: "none", network_name: |_| None, fee_cap_sun: 0 }
     }
 }
 
@@ -172,23 +156,23 @@ fn rate(rate: TrxRate, now: Timestamp) -> RateView {
 
 fn view(state: &AppState, read: &Snapshot) -> Result<MoneyView, Fault> {
     let (settings, now) = (state.settings(), state.now());
-    let payments = &settings.payments;
+    let (payments, payer) = (&settings.payments, &state.payer);
     let MoneyState { frozen, stopped, live, trx_rate } = money::state(read)?;
     let mut names = Names::new(read);
-    let is_this = |live: &GoneLive| live.network == payments.pin.network && live.wallet == payments.pin.wallet;
+    let is_this = |live: &GoneLive| live.network == payer.pin.network && live.wallet == payer.pin.wallet;
     let live = live.filter(is_this);
-    let spending = money::spending(read, Book { settlement: payments.settlement, currency: Currency::Usdt }, now.wall)?;
+    let spending = money::spending(read, Book { settlement: payer.settlement, currency: Currency::Usdt }, now.wall)?;
     let usdt = |units: Units| units.to_decimal(Currency::Usdt).to_string();
-    let guards = &payments.guards;
-    let wallet = money::wallet(read, &payments.pin)?;
+    let guards = &settings.payouts.guards;
+    let wallet = money::wallet(read, &payer.pin)?;
     let reconciled = state.money.reconciled_ms(now).filter(|age| *age < RECONCILED_FOR_MS);
     Ok(MoneyView {
-        settlement: payments.settlement,
+        settlement: payer.settlement,
         gateway: payments.gateway.to_owned(),
-        network: payments.pin.network.clone(),
-        network_name: (payments.network_name)(&payments.pin.network).map(str::to_owned),
-        wallet: payments.pin.wallet.clone(),
-        has_wallet: payments.has_wallet,
+        network: payer.pin.network.clone(),
+        network_name: (payments.network_name)(&payer.pin.network).map(str::to_owned),
+        wallet: payer.pin.wallet.clone(),
+        has_wallet: payer.has_wallet,
         closed: state.money.closed().map(WaitingView::from),
         frozen: match frozen {
             Some(freeze) => {
@@ -204,7 +188,7 @@ fn view(state: &AppState, read: &Snapshot) -> Result<MoneyView, Fault> {
             }
             None => None,
         },
-        needs_going_live: payments.settlement == Settlement::Live && live.is_none(),
+        needs_going_live: payer.settlement == Settlement::Live && live.is_none(),
         live: match live {
             Some(live) => {
                 let by = person(&mut names, Some(&live.by))?;
@@ -281,7 +265,7 @@ pub async fn freeze(State(state): State<AppState>, caller: Caller, body: Uncheck
     responses((status = 200, body = MoneyView), (status = 400, body = ErrorBody), (status = 403, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub async fn unfreeze(State(state): State<AppState>, caller: Caller, body: Unchecked<ReasonRequest>) -> Result<Json<MoneyView>, ApiError> {
     let (reason, now) = (why(body)?, state.now());
-    let has_wallet = state.settings().payments.has_wallet;
+    let has_wallet = state.payer.has_wallet;
     let reconciled = !has_wallet || state.money.reconciled_ms(now).is_some_and(|age| age < RECONCILED_FOR_MS);
     let act = caller.act(now);
     state.store.write_money(move |tx| actions::unfreeze(tx, &act, &reason, reconciled)).await?;

@@ -89,8 +89,7 @@ pub async fn go_live(State(state): State<AppState>, caller: Caller, body: Unchec
         };
         (owed, body.dry_run)
     })?;
-    let settings = state.settings();
-    if settings.payments.settlement != Settlement::Live {
+    if state.payer.settlement != Settlement::Live {
         let why = "money does not move by the present settings: set payout.mode = live, a gateway, and a main network first";
         return Err(Refusal::Rule("NotConfigured", why.into()).into());
     }
@@ -109,8 +108,7 @@ pub async fn go_live(State(state): State<AppState>, caller: Caller, body: Unchec
     if !now.trusted {
         return Err(Refusal::ClockUntrusted.into());
     }
-    let (act, pin) = (caller.act(now), settings.payments.pin.clone());
-    let has_wallet = settings.payments.has_wallet;
+    let (act, pin, has_wallet) = (caller.act(now), state.payer.pin.clone(), state.payer.has_wallet);
     state.store.write_money(move |tx| actions::go_live(tx, &act, by.clone(), &pin, owed, has_wallet)).await?;
     let Json(money) = changed(&state)?;
     Ok(Json(LivePlan { cancelled, sum_usdt: sum, money: Some(money) }))
@@ -204,7 +202,7 @@ pub async fn book(
         }
     })?;
     caller.person(Role::Admin)?;
-    let (act, settlement) = (caller.act(state.now()), state.settings().payments.settlement);
+    let (act, settlement) = (caller.act(state.now()), state.payer.settlement);
     let booked = state.store.write_money(move |tx| actions::book_transfer(tx, &act, settlement, &txid, &to)).await;
     booked.map_err(ApiError::naming([(Refusal::NodeNotFound, "node_id")]))?;
     // With the last one booked, the next look finds nothing unknown.

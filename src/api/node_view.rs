@@ -201,7 +201,7 @@ impl<'a> NodeViews<'a> {
             };
             // What the node earns in.
             let currency = pool.as_ref().map_or(Currency::Usdt, |pool| pool.pricing.latest().currency);
-            let book = Book { settlement: settings.settlement, currency };
+            let book = Book { settlement: self.state.payer.settlement, currency };
             let last_heartbeat = store.intake.last_report(node.index);
             let workload = store.intake.workload(node.index).map(Known);
             let observed = self.observed_with(node, last_heartbeat, workload.as_deref());

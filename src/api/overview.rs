@@ -169,7 +169,7 @@ fn overview(state: &AppState, is_admin: bool) -> Result<Overview, Fault> {
     let core = state.store.read()?;
     let nodes = nodes::all(&core)?;
     let unposted = state.store.sums.unposted(&core, &state.store.hot.read()?, nodes.iter().map(|node| node.index))?;
-    let money = Money::read(&core, state.settings().settlement, &unposted)?;
+    let money = Money::read(&core, state.payer.settlement, &unposted)?;
     let last = epochs::last(&core)?;
     let behind_slots = last.as_ref().zip(state.store.intake.closed_through(now)).map(|(head, closed)| slots_behind(head, closed));
     let mut attention = attention(state, &core, &nodes, &money, &unposted, last.as_ref().zip(behind_slots), now)?;

@@ -16,7 +16,7 @@ use super::payouts::{PayoutView, shows_address};
 use super::reads::{self, Names, Person};
 use super::state::AppState;
 use super::unchecked::Unchecked;
-use crate::domain::batch::{self, Batch, BatchStatus, MAX_AHEAD_DAYS, Sums, Tally, Wish, content, estimated_end};
+use crate::domain::batch::{self, Batch, BatchStatus, MAX_AHEAD_DAYS, NewBatch, Sums, Wish, content, estimated_end};
 use crate::domain::ids::{BatchId, PayoutId};
 use crate::domain::ledger::Settlement;
 use crate::domain::money::{Currency, Units};
@@ -169,25 +169,17 @@ pub async fn create(
         }
     }
     let paying = state.paying();
-    let batch = Batch {
+    let fresh = NewBatch {
         id: id.unwrap_or_else(|| BatchId::new(state.entropy.uuid(now.wall.0))),
-        seq: 0,
         content,
         by: caller.actor().to_string(),
-        schedule: None,
         settlement: paying.by.settlement,
         priority,
-        notify,
         made_at: now.wall,
         scheduled_at: at,
         waiting: wishes,
-        first: 0,
-        count: 0,
-        tally: Tally::default(),
-        left_out: Vec::new(),
-        called_off: false,
-        ended_at: None,
     };
+    let batch = Batch { notify, ..Batch::new(fresh) };
     let draft = caller.act(now).draft("payout_batch.create", batch.id.as_str()).because(summary(&batch));
     let ids: Vec<PayoutId> = match at {
         None => batch.waiting.iter().map(|_| PayoutId::new(state.entropy.uuid(now.wall.0))).collect(),

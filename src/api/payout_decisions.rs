@@ -140,8 +140,7 @@ fn waiting(state: &AppState) -> Vec<u64> {
 }
 
 fn bound_to(state: &AppState) -> ApprovalOf {
-    let payments = state.settings().payments.clone();
-    ApprovalOf { settlement: payments.settlement, pin: payments.pin, fee_cap_sun: payments.fee_cap_sun }
+    ApprovalOf { settlement: state.payer.settlement, pin: state.payer.pin.clone(), fee_cap_sun: state.settings().payments.fee_cap_sun }
 }
 
 fn approval(state: &AppState, caller: &Caller, read: &Snapshot) -> Result<ApprovalView, ApiError> {

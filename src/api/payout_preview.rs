@@ -26,6 +26,7 @@ use crate::domain::payout::{Priority, Skip};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::time::{Now, Timestamp};
 use crate::domain::user::Role;
+use crate::live::{LOOK_MAX_AGE_MS, Waiting};
 use crate::storage::accruals;
 use crate::storage::core::{final_payouts, ledger, money, nodes, payouts, people, pools};
 use crate::storage::fault::Fault;
@@ -277,11 +278,12 @@ impl Look {
         let is_lone = people::count_from(&self.core, Role::Admin)? <= 1;
         let looked = state.money.wallet().filter(|_| self.paying.by.has_wallet);
         let fee_sun = self.paying.fee_sun;
+        let is_unknown = self.paying.by.has_wallet && state.money.wallet_within(LOOK_MAX_AGE_MS, now).is_none();
         // In the order in which they would be signed: by priority, then as they were asked for.
         let mut order: Vec<usize> = (0..paid.len()).collect();
         order.sort_by_key(|at| (paid.get(*at).map(|one| std::cmp::Reverse(one.priority)), *at));
         let mut spending = BTreeMap::new();
-        let mut waits: Vec<Option<guard::Held>> = vec![None; paid.len()];
+        let mut waits: Vec<Option<Waiting>> = vec![is_unknown.then(Waiting::wallet_unknown); paid.len()];
         for at in order {
             let Some(one) = paid.get(at) else { continue };
             let book = self.paying.book(one.currency);
@@ -303,7 +305,7 @@ impl Look {
                 Ok(()) => spent.add(Spent { at: now.wall, amount: one.amount, class: one.node.node_type }, now.wall),
                 Err(held) => {
                     if let Some(wait) = waits.get_mut(at) {
-                        *wait = Some(held);
+                        wait.get_or_insert_with(|| Waiting { why: held.guard.name(), text: held.to_string(), until: held.until });
                     }
                 }
             }
@@ -330,16 +332,18 @@ impl Look {
                 .and_then(|sun| guard::effective_minimum(limits, sun, rate, now.wall))
                 .map(|units| text(units.max(self.paying.rules.threshold), Currency::Usdt)),
             fees_as_of: looked.map(|look| look.at.rfc3339()),
-            closed: state.money.closed().map(|why| PreviewWait {
-                guard: why.why.to_owned(),
-                text: why.text,
-                until: why.until.map(Timestamp::rfc3339),
-            }),
+            closed: state.money.closed().map(PreviewWait::from),
         })
     }
 }
 
-fn payout_view(one: Paid, held: Option<guard::Held>, fee_sun: Option<u64>, rate: Option<TrxRate>) -> PreviewPayout {
+impl From<Waiting> for PreviewWait {
+    fn from(waiting: Waiting) -> PreviewWait {
+        PreviewWait { guard: waiting.why.to_owned(), text: waiting.text, until: waiting.until.map(Timestamp::rfc3339) }
+    }
+}
+
+fn payout_view(one: Paid, held: Option<Waiting>, fee_sun: Option<u64>, rate: Option<TrxRate>) -> PreviewPayout {
     PreviewPayout {
         node_id: one.node.id.to_string(),
         node_name: one.node.name,
@@ -350,14 +354,7 @@ fn payout_view(one: Paid, held: Option<guard::Held>, fee_sun: Option<u64>, rate:
         balance_after: text(Units(one.balance.0.saturating_sub(one.amount.0)), one.currency),
         fee_sun: fee_sun.map(|sun| sun.to_string()),
         fee_usdt: fee_sun.and_then(|sun| usdt(sun, rate)),
-        waits: held
-            .map(|held| PreviewWait {
-                guard: held.guard.name().to_owned(),
-                text: held.to_string(),
-                until: held.until.map(Timestamp::rfc3339),
-            })
-            .into_iter()
-            .collect(),
+        waits: held.map(PreviewWait::from).into_iter().collect(),
     }
 }
 

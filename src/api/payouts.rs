@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::auth::{Caller, Principal};
 use super::error::{ApiError, ErrorBody};
 use super::json::{Json, Path, Query};
-use super::listing::{Order, descending, time, word};
+use super::listing::{OnOff, Order, descending, time, word};
 use super::page::{Page, PageQuery, Pagination};
 use super::payout_batches::batch_id;
 use super::payout_export;
@@ -62,7 +62,8 @@ pub async fn address(State(state): State<AppState>, Path(id): Path<String>) -> R
 #[serde(deny_unknown_fields)]
 pub struct NewAddress {
     pub address: String,
-    /// Default: USDT. LUCID is kept and cannot be paid in this release.
+    /// Default: USDT. LUCID is paid by a payment service that is said to pay it (`tron_payment.pays_lucid`), and only when somebody asks: in a batch, or in a schedule
+    /// that lists its payouts. Elsewhere it is kept.
     #[serde(default = "usdt")]
     #[schema(value_type = Option<Currency>)]
     pub currency: Currency,
@@ -217,6 +218,9 @@ pub struct PayoutQuery {
     to: Option<String>,
     /// Payouts of this batch only; 404 when there is none of this id.
     batch_id: Option<String>,
+    /// Whether they wait for a person.
+    #[param(value_type = Option<bool>)]
+    review: Option<String>,
     /// `json`, the default: a page.
     #[param(value_type = Option<Format>)]
     format: Option<String>,
@@ -263,6 +267,7 @@ pub async fn history(
         currency: word(&mut errors, "currency", query.currency.as_deref(), "USDT or LUCID"),
         from: time(&mut errors, "from", query.from.as_deref()),
         to: time(&mut errors, "to", query.to.as_deref()),
+        in_review: word(&mut errors, "review", query.review.as_deref(), "true or false").map(|on: OnOff| on == OnOff::True),
         oldest_first: !descending(&mut errors, query.order.as_deref(), Order::Desc),
         ..Filter::default()
     };

@@ -26,7 +26,6 @@ use crate::clock::Clock;
 use crate::crypto::Entropy;
 use crate::domain::challenge::Challenges;
 use crate::domain::guard::GuardLimits;
-use crate::domain::ledger::Settlement;
 use crate::domain::money::Units;
 use crate::domain::paying::{Payer, Paying, PayoutRules};
 use crate::domain::pool::{DEFAULT_MAX_NODES, Pool};
@@ -67,8 +66,6 @@ pub struct ApiSettings {
     pub address_cooldown_hours: u32,
     /// In force for the next epoch; shown until the first one is closed.
     pub poot: Params,
-    /// Book whose balances nodes show.
-    pub settlement: Settlement,
     /// How payouts are made.
     pub payments: Payments,
     /// What plans of payouts are held against.
@@ -96,7 +93,6 @@ impl Default for ApiSettings {
             raw_days: 7,
             address_cooldown_hours: 24,
             poot: Params::default(),
-            settlement: Settlement::Simulated,
             payments: Payments::simulated(),
             payouts: PayoutRules { threshold: Units(10_000_000), frequency_hours: 24, guards: GuardLimits::unlimited() },
             webhooks_allow_private: false,

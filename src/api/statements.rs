@@ -122,7 +122,7 @@ impl StatementQuery {
         let settlement = word(&mut errors, "settlement", self.settlement.as_deref(), "live or simulated");
         let currency = word(&mut errors, "currency", self.currency.as_deref(), "USDT or LUCID");
         errors.finish()?;
-        let settlement = settlement.unwrap_or(state.settings().settlement);
+        let settlement = settlement.unwrap_or(state.payer.settlement);
         Ok((Book { settlement, currency: currency.unwrap_or(Currency::Usdt) }, month.flatten()))
     }
 }

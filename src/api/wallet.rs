@@ -150,17 +150,17 @@ fn affordable(reading: &WalletReading) -> u64 {
 
 async fn view(state: &AppState) -> Result<WalletView, ApiError> {
     let settings = state.settings();
-    let payments = &settings.payments;
+    let (payments, payer) = (&settings.payments, &state.payer);
     let now = state.now();
     let (reserved, rate) = {
         let read = state.store.read()?;
-        let reserved = money::reserved(&read, Book { settlement: payments.settlement, currency: Currency::Usdt })?;
+        let reserved = money::reserved(&read, Book { settlement: payer.settlement, currency: Currency::Usdt })?;
         (reserved, money::state(&read)?.trx_rate)
     };
     let reading = state.money.wallet().map(|look| {
         let of = &look.reading;
-        let minimum =
-            guard::effective_minimum(&payments.guards, of.fee_sun(true), rate, now.wall).map(|units| units.max(settings.payouts.threshold));
+        let minimum = guard::effective_minimum(&settings.payouts.guards, of.fee_sun(true), rate, now.wall);
+        let minimum = minimum.map(|units| units.max(settings.payouts.threshold));
         ReadingView {
             at: look.at.rfc3339(),
             usdt: of.balance.to_decimal(Currency::Usdt).to_string(),
@@ -176,7 +176,7 @@ async fn view(state: &AppState) -> Result<WalletView, ApiError> {
             head_at: of.head_at.rfc3339(),
         }
     });
-    let signer = match payments.has_wallet {
+    let signer = match payer.has_wallet {
         false => None,
         true => Some(match state.signer.state().await {
             Ok(of) => SignerView {
@@ -194,12 +194,12 @@ async fn view(state: &AppState) -> Result<WalletView, ApiError> {
     };
     let error = state.money.wallet_error();
     Ok(WalletView {
-        settlement: payments.settlement,
+        settlement: payer.settlement,
         gateway: payments.gateway.to_owned(),
-        network: payments.pin.network.clone(),
-        network_name: (payments.network_name)(&payments.pin.network).map(str::to_owned),
-        address: payments.has_wallet.then(|| payments.pin.wallet.clone()),
-        contract: payments.has_wallet.then(|| payments.pin.contract.clone()),
+        network: payer.pin.network.clone(),
+        network_name: (payments.network_name)(&payer.pin.network).map(str::to_owned),
+        address: payer.has_wallet.then(|| payer.pin.wallet.clone()),
+        contract: payer.has_wallet.then(|| payer.pin.contract.clone()),
         reserved: reserved.to_decimal(Currency::Usdt).to_string(),
         reading,
         error_since: error.as_ref().map(|(_, since)| Timestamp::rfc3339(*since)),

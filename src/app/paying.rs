@@ -12,7 +12,6 @@ use crate::api::wallet::{NoSigner, Pending, Signer, SignerRefusal, SignerState};
 use crate::clock::Clock;
 use crate::config::{Config, Gateway, PayoutMode, TronNetwork};
 use crate::domain::address::TronAddress;
-use crate::domain::guard::GuardLimits;
 use crate::domain::money::Amount;
 use crate::gateways::payment::service::Service;
 use crate::gateways::payment::signer::{Caps, ClientError, Keystore, Launch, Passphrase, Refusal, SignerChild, SignerClient, Wallet};
@@ -147,7 +146,7 @@ fn keep(config: &Config, setup: &Setup) -> Result<(SignerClient, Wallet, Custody
 }
 
 /// What the api shows of it.
-pub fn payments(config: &Config, gateway: &dyn PaymentGateway, guards: GuardLimits) -> Payments {
+pub fn payments(config: &Config) -> Payments {
     let name = match (config.payout.mode, config.payout.gateway) {
         (PayoutMode::DryRun, _) | (_, Gateway::None) => "none",
         (_, Gateway::Tron) => "tron",
@@ -155,12 +154,8 @@ pub fn payments(config: &Config, gateway: &dyn PaymentGateway, guards: GuardLimi
     };
     Payments {
         gateway: name,
-        settlement: gateway.settlement(),
-        pin: gateway.pin(),
-        has_wallet: gateway.has_wallet(),
         network_name: |id| Network::with_genesis(id).map(|network| network.name()).filter(|name| *name != "private"),
         fee_cap_sun: u64::from(config.tron.fee_limit_sun),
-        guards,
     }
 }
 

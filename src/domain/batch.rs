@@ -135,7 +135,44 @@ impl Sums {
     }
 }
 
+/// What there is of a batch from the beginning.
+#[derive(Debug, Clone)]
+pub struct NewBatch {
+    pub id: BatchId,
+    pub content: [u8; 32],
+    pub by: String,
+    pub settlement: Settlement,
+    pub priority: Priority,
+    pub made_at: Timestamp,
+    pub scheduled_at: Option<Timestamp>,
+    pub waiting: Vec<Wish>,
+}
+
 impl Batch {
+    /// Not planned and not told to anybody; its sequence is given by the transaction that stores it.
+    pub fn new(new: NewBatch) -> Batch {
+        let NewBatch { id, content, by, settlement, priority, made_at, scheduled_at, waiting } = new;
+        Batch {
+            id,
+            seq: 0,
+            content,
+            by,
+            schedule: None,
+            settlement,
+            priority,
+            notify: None,
+            made_at,
+            scheduled_at,
+            waiting,
+            first: 0,
+            count: 0,
+            tally: Tally::default(),
+            left_out: Vec::new(),
+            called_off: false,
+            ended_at: None,
+        }
+    }
+
     pub fn status(&self) -> BatchStatus {
         match self.ended_at {
             None if self.is_queued() => BatchStatus::Queued,
@@ -213,25 +250,16 @@ mod tests {
     }
 
     fn batch() -> Batch {
-        Batch {
+        Batch::new(NewBatch {
             id: BatchId::parse("batch_000001").unwrap(),
-            seq: 1,
             content: [0; 32],
             by: "user_000001".into(),
-            schedule: None,
             settlement: Settlement::Simulated,
             priority: Priority::Normal,
-            notify: None,
             made_at: Timestamp(0),
             scheduled_at: None,
             waiting: vec![wish(1), wish(2)],
-            first: 0,
-            count: 0,
-            tally: Tally::default(),
-            left_out: Vec::new(),
-            called_off: false,
-            ended_at: None,
-        }
+        })
     }
 
     fn ended(statuses: &[payout::Status], left_out: bool) -> Batch {

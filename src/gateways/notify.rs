@@ -2,16 +2,16 @@
 //! every address of it is looked at, and exactly one that was looked at is connected to. It follows no redirect and believes nothing of the answer but its status.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{Response, Url};
-use rustls::{ClientConfig, RootCertStore};
+use reqwest::Url;
 
 use crate::domain::webhook::check_public;
+use crate::http::{self, Patience};
 
 /// For everything, the answer included.
 const TIMEOUT: Duration = Duration::from_secs(10);
+const PATIENCE: Patience = Patience { connect: TIMEOUT, total: TIMEOUT, idle: None };
 /// Of an answer, so much is taken before the connection ends.
 const MAX_ANSWER: usize = 1 << 10;
 
@@ -41,17 +41,10 @@ async fn attempt(message: Message, allow_private: bool) -> Result<(), String> {
     let host = url.host_str().ok_or("the URL has no host")?.to_owned();
     let port = url.port_or_known_default().ok_or("the URL has no port")?;
     let address = resolved(&host, port, allow_private).await?;
-    let http = reqwest::Client::builder()
-        .tls_backend_preconfigured(tls()?)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        // The name is not looked up again: what it says a moment later may be another address.
-        .resolve(&host, address)
-        .timeout(TIMEOUT)
-        .pool_max_idle_per_host(0)
-        .build()
-        .map_err(|error| causes(&error))?;
-    let request = http
+    // The name is not looked up again: what it says a moment later may be another address.
+    let client =
+        http::builder(http::believing(http::authorities())?, PATIENCE).resolve(&host, address).build().map_err(|error| causes(&error))?;
+    let request = client
         .post(url)
         .header("content-type", "application/json")
         .header("user-agent", concat!("lucid-node-management/", env!("CARGO_PKG_VERSION")))
@@ -61,7 +54,8 @@ async fn attempt(message: Message, allow_private: bool) -> Result<(), String> {
         .header("x-lucid-signature", &message.signature);
     let response = request.body(message.body).send().await.map_err(|error| causes(&error))?;
     let status = response.status();
-    drain(response).await;
+    // A short answer is read, so that the other side sees a clean end; the rest of a long one is not.
+    let _ = http::body(response, MAX_ANSWER).await;
     if status.is_success() { Ok(()) } else { Err(format!("answered {status}")) }
 }
 
@@ -79,41 +73,15 @@ async fn resolved(host: &str, port: u16, allow_private: bool) -> Result<SocketAd
     found.first().copied().ok_or_else(|| "the name has no address".to_owned())
 }
 
-fn tls() -> Result<ClientConfig, String> {
-    let mut roots = RootCertStore::empty();
-    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    Ok(versions.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth())
-}
-
-/// A short answer is read, so that the other side sees a clean end; the rest of a long one is not.
-async fn drain(mut response: Response) {
-    let mut taken = 0;
-    while let Ok(Some(chunk)) = response.chunk().await {
-        taken += chunk.len();
-        if taken > MAX_ANSWER {
-            return;
-        }
-    }
-}
-
-/// The whole chain of causes, without the URL: a part of it may be a secret.
 fn causes(error: &reqwest::Error) -> String {
-    let mut text = if error.is_timeout() {
+    let what = if error.is_timeout() {
         "timed out"
     } else if error.is_connect() {
         "not connected"
     } else {
         "not sent"
-    }
-    .to_owned();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
+    };
+    http::causes(what, error)
 }
 
 #[cfg(test)]

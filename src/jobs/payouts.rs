@@ -111,16 +111,20 @@ fn operation(before: &Payout, after: &Payout) -> Option<&'static str> {
     if after.review.is_some() && before.review.is_none() {
         return Some("payout.review");
     }
-    let state = |payout: &Payout| payout.attempts.last().map(|attempt| attempt.state.clone());
-    if state(before) == state(after) && before.attempts.len() == after.attempts.len() {
-        return None;
+    let is = after.attempts.last()?;
+    let was = before.attempts.last().filter(|was| was.number == is.number);
+    if let Some(was) = was.filter(|was| was.state == is.state) {
+        return (was.reference != is.reference).then_some("payout.named");
     }
-    match state(after)? {
-        AttemptState::Signed if matches!(state(before), Some(AttemptState::MaybeSent)) => Some("payout.not_sent"),
-        AttemptState::Signed => Some("payout.sign"),
-        AttemptState::MaybeSent if !matches!(state(before), Some(AttemptState::Seen { .. })) => Some("payout.send"),
-        AttemptState::Dead { .. } => Some("payout.attempt_dead"),
-        _ => None,
+    match (was.map(|was| &was.state), &is.state) {
+        (Some(AttemptState::MaybeSent), AttemptState::Signed) => Some("payout.not_sent"),
+        (_, AttemptState::Signed) => Some("payout.sign"),
+        (Some(AttemptState::Seen { .. }), AttemptState::MaybeSent) => Some("payout.unseen"),
+        (_, AttemptState::MaybeSent) => Some("payout.send"),
+        (_, AttemptState::Seen { .. }) => Some("payout.seen"),
+        (_, AttemptState::Dead { .. }) => Some("payout.attempt_dead"),
+        // These end the payout.
+        (_, AttemptState::Paid | AttemptState::FailedOnChain { .. }) => None,
     }
 }
 

@@ -4,7 +4,7 @@
 use super::planning::{paying, plans};
 use super::{Context, Stopped};
 use crate::domain::audit::{Actor, Draft};
-use crate::domain::batch::{Batch, LeftOut, MAX_REQUESTS, Tally, Wish, content};
+use crate::domain::batch::{Batch, LeftOut, MAX_REQUESTS, NewBatch, Wish, content};
 use crate::domain::ids::PayoutId;
 use crate::domain::money::{Currency, Units};
 use crate::domain::node::Node;
@@ -128,25 +128,17 @@ async fn fire_schedule(context: &Context, schedule: PayoutSchedule, since: Times
         let mut made = None;
         if let Some(id) = schedule.batch_of(due_at).filter(|_| !wishes.is_empty()) {
             earned.post(tx, now)?;
-            let batch = Batch {
+            let fresh = NewBatch {
                 id,
-                seq: batches::next_seq(tx)?,
                 content: content(&wishes, schedule.priority, Some(due_at), None),
                 by: schedule.by.clone(),
-                schedule: Some(schedule.id.clone()),
                 settlement: paying.by.settlement,
                 priority: schedule.priority,
-                notify: None,
                 made_at: now.wall,
                 scheduled_at: Some(due_at),
                 waiting: wishes.clone(),
-                first: 0,
-                count: 0,
-                tally: Tally::default(),
-                left_out: Vec::new(),
-                called_off: false,
-                ended_at: None,
             };
+            let batch = Batch { seq: batches::next_seq(tx)?, schedule: Some(schedule.id.clone()), ..Batch::new(fresh) };
             let source = Source::Schedule { schedule: schedule.id.clone(), by: schedule.by.clone() };
             let batch = planning::fire(plans(&this, &paying, now), tx, batch, &ids, &source)?;
             run.batch = Some(batch.id.clone());

@@ -12,15 +12,13 @@ use crate::domain::node::NodeType;
 use crate::domain::payout::{AttemptState, Landed, Payout, PayoutError, Pin, Prepared, ReviewKind, Source};
 use crate::domain::user::Role;
 use crate::gateways::payment::{NotPrepared, PaymentGateway, SendOutcome, Sending, Transfer, Unavailable, WAVE};
-use crate::live::Waiting;
+use crate::live::{LOOK_MAX_AGE_MS, Waiting};
 use crate::storage::core::{ledger, money, nodes, payouts, people};
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, WriteTx};
 
 /// Waves of one run.
 const MAX_WAVES: usize = 100;
-/// How old a look at the wallet may be when something is signed.
-const WALLET_MAX_AGE_MS: u64 = 600_000;
 
 /// Whether something was sent.
 pub async fn run(context: &Context) -> Result<bool, Stopped> {
@@ -53,18 +51,13 @@ pub async fn run(context: &Context) -> Result<bool, Stopped> {
         }
     }
     let mut unsigned: Vec<Payout> = open.into_iter().filter(|payout| to_sign(payout)).collect();
-    let has_wallet = context.gateways.current.has_wallet();
-    let is_known = || !has_wallet || context.money.wallet_within(WALLET_MAX_AGE_MS, context.clock.now()).is_some();
-    if !unsigned.is_empty() && !is_known() {
-        wallet::look(context).await?;
-    }
-    if !is_known() {
-        // What a transfer costs is not known, so its share cannot be judged.
-        let waits = || Waiting { why: "wallet_unknown", text: "the wallet could not be looked at".into(), until: None };
-        waiting.extend(unsigned.drain(..).map(|payout| (payout.seq, waits())));
-    }
     for _ in 0..MAX_WAVES {
         if unsigned.is_empty() {
+            break;
+        }
+        if !knows_wallet(context).await? {
+            // What a transfer costs is not known, so its share cannot be judged.
+            waiting.extend(unsigned.drain(..).map(|payout| (payout.seq, Waiting::wallet_unknown())));
             break;
         }
         let wave = choose(context, &mut unsigned, &mut waiting)?;
@@ -85,6 +78,16 @@ pub async fn run(context: &Context) -> Result<bool, Stopped> {
     }
     context.money.set_waiting(waiting);
     Ok(sent)
+}
+
+/// What the wallet holds and what a transfer costs were seen lately enough, or are seen now; true where there is no wallet.
+async fn knows_wallet(context: &Context) -> Result<bool, Stopped> {
+    let is_known = || context.money.wallet_within(LOOK_MAX_AGE_MS, context.clock.now()).is_some();
+    if context.gateways.current.has_wallet() && !is_known() {
+        wallet::look(context).await?;
+        return Ok(is_known());
+    }
+    Ok(true)
 }
 
 fn told(why: &Closed) -> Waiting {
@@ -126,7 +129,7 @@ fn choose(context: &Context, unsigned: &mut Vec<Payout>, waiting: &mut BTreeMap<
     let Some(first) = unsigned.first() else { return Ok(Vec::new()) };
     let state = money::state(&read)?;
     let mut spending = money::spending(&read, first.book, now.wall)?;
-    let reading = context.money.wallet_within(WALLET_MAX_AGE_MS, now);
+    let reading = context.money.wallet_within(LOOK_MAX_AGE_MS, now);
     let approved = approved(&read, context, settings.fee_cap_sun)?;
     let is_lone = people::count_from(&read, Role::Admin)? <= 1;
     let (mut wave, mut left) = (Vec::new(), Vec::new());

@@ -13,6 +13,6 @@ pub use current::Current;
 pub use events::{Change, Event, Events, LatestSample, RING, ReportEvent, Stamped, Watch};
 pub use failures::Failures;
 pub use metrics::{Family, Gauge, Metrics};
-pub use money::{Look, Money, Waiting};
+pub use money::{LOOK_MAX_AGE_MS, Look, Money, Waiting};
 pub use nudges::{Job, Nudges};
 pub use refusals::{FLUSH as REFUSALS_FLUSH, Refusals, network};

@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::domain::time::{BootMs, Now, Timestamp};
 use crate::domain::wallet::WalletReading;
 
+/// How old a look at the wallet may be when something is signed.
+pub const LOOK_MAX_AGE_MS: u64 = 600_000;
+
 /// Why a payout, or everything, waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
@@ -15,6 +18,13 @@ pub struct Waiting {
     pub text: String,
     /// When it passes by time alone, where that is known.
     pub until: Option<Timestamp>,
+}
+
+impl Waiting {
+    /// What a transfer costs is not known.
+    pub fn wallet_unknown() -> Waiting {
+        Waiting { why: "wallet_unknown", text: "the wallet could not be looked at".into(), until: None }
+    }
 }
 
 /// A look at the wallet.

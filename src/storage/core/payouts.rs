@@ -204,6 +204,8 @@ pub struct Filter {
     pub to: Option<Timestamp>,
     /// Sequences, the last one excluded: those of a batch.
     pub seqs: Option<(u64, u64)>,
+    /// Whether it waits for a person.
+    pub in_review: Option<bool>,
     pub oldest_first: bool,
 }
 
@@ -215,6 +217,7 @@ impl Filter {
             && self.currency.is_none_or(|currency| payout.book.currency == currency)
             && self.from.is_none_or(|from| payout.created_at >= from)
             && self.to.is_none_or(|to| payout.created_at < to)
+            && self.in_review.is_none_or(|wanted| payout.review.is_some() == wanted)
     }
 }
 
@@ -224,7 +227,7 @@ pub fn page(read: &impl Read, filter: Filter, offset: usize, limit: usize) -> Re
         return page_of_all(read, filter.oldest_first, offset, limit);
     }
     let (mut rows, mut total) = (Vec::new(), 0);
-    let visit = |_, payout| {
+    let mut visit = |_, payout| {
         if filter.fits(&payout) {
             if total >= offset && rows.len() < limit {
                 rows.push(payout);
@@ -234,7 +237,20 @@ pub fn page(read: &impl Read, filter: Filter, offset: usize, limit: usize) -> Re
         ControlFlow::Continue(())
     };
     let (first, end) = filter.seqs.unwrap_or((0, u64::MAX));
-    if filter.oldest_first {
+    if filter.in_review == Some(true) {
+        // Only what is open waits for anybody, and there is one of a node and book at most.
+        let mut open = open(read, usize::MAX)?;
+        open.retain(|seq| (first..end).contains(seq));
+        open.sort_unstable();
+        if !filter.oldest_first {
+            open.reverse();
+        }
+        for seq in open {
+            if let Some(payout) = by_seq(read, seq)? {
+                let _ = visit(seq, payout);
+            }
+        }
+    } else if filter.oldest_first {
         read.for_each(PAYOUTS, first..end, visit)?
     } else {
         read.for_each_back(PAYOUTS, first..end, visit)?

@@ -2,7 +2,7 @@ use super::super::testing::{NOW, store};
 use super::*;
 use crate::domain::address::PayoutAddress;
 use crate::domain::audit::{Actor, Draft};
-use crate::domain::batch::{Batch, Tally};
+use crate::domain::batch::{Batch, NewBatch, Tally};
 use crate::domain::ids::{BatchId, NodeIndex, PayoutId, ScheduleId, UserId};
 use crate::domain::ledger::{Account, Book, Entry, Settlement};
 use crate::domain::money::{Currency, Units};
@@ -69,25 +69,17 @@ fn schedule() -> PayoutSchedule {
 }
 
 fn batch(seq: u64, id: BatchId) -> Batch {
-    Batch {
+    let fresh = NewBatch {
         id,
-        seq,
         content: [0; 32],
         by: by().to_string(),
-        schedule: None,
         settlement: Settlement::Simulated,
         priority: Priority::Normal,
-        notify: Some(target()),
         made_at: at(0).wall,
         scheduled_at: None,
         waiting: Vec::new(),
-        first: 0,
-        count: 0,
-        tally: Tally::default(),
-        left_out: Vec::new(),
-        called_off: false,
-        ended_at: None,
-    }
+    };
+    Batch { seq, notify: Some(target()), ..Batch::new(fresh) }
 }
 
 /// Plans payouts to these nodes, and the batch of them.

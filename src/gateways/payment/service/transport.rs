@@ -1,13 +1,12 @@
 //! How a request reaches the service: one request, one bounded answer. Knows nothing of what is asked.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
-use rustls::{ClientConfig, RootCertStore};
 
 use crate::gateways::payment::Boxed;
+use crate::http::{self, Patience, Unread};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// From the first byte of the request to the last one of the answer.
@@ -61,8 +60,7 @@ pub trait Transport: fmt::Debug + Send + Sync {
     fn call<'a>(&'a self, request: Request<'a>) -> Boxed<'a, Result<Answered, NoAnswer>>;
 }
 
-/// Over HTTP, believing authorities as browsers do. No redirects, which would carry a payout to somebody else; no retries; and a connection of its own for
-/// each request, so that one that was not opened is one that carried nothing.
+/// Over HTTP, believing authorities as browsers do; with a connection of its own for each request, so that one that was not opened is one that carried nothing.
 pub struct Http {
     client: reqwest::Client,
     token: Option<String>,
@@ -81,20 +79,8 @@ impl Http {
     }
 
     pub fn within(token: Option<&str>, connect: Duration, total: Duration) -> Result<Http, String> {
-        let mut roots = RootCertStore::empty();
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
-        let tls = builder.with_safe_default_protocol_versions().map_err(|e| e.to_string())?.with_root_certificates(roots);
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls.with_no_client_auth())
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .connect_timeout(connect)
-            .timeout(total)
-            .pool_max_idle_per_host(0)
-            .build()
-            .map_err(|e| causes(&e))?;
+        let patience = Patience { connect, total, idle: None };
+        let client = http::builder(http::believing(http::authorities())?, patience).build().map_err(|error| causes(&error))?;
         Ok(Http { client, token: token.map(|token| format!("Bearer {token}")) })
     }
 
@@ -113,17 +99,17 @@ impl Http {
             asked = asked.header(CONTENT_TYPE, "application/json").body(body.to_owned());
         }
         let silent = |error: &reqwest::Error| NoAnswer { was_sent: !error.is_connect() && !error.is_builder(), why: causes(error) };
-        let mut response = asked.send().await.map_err(|e| silent(&e))?;
+        let response = asked.send().await.map_err(|e| silent(&e))?;
         let status = response.status().as_u16();
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after_seconds = retry_after.and_then(|text| text.trim().parse().ok());
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|e| NoAnswer { was_sent: true, why: causes(&e) })? {
-            if body.len().saturating_add(chunk.len()) > MAX_ANSWER {
-                return Err(NoAnswer { was_sent: true, why: format!("the answer has more than {MAX_ANSWER} bytes") });
-            }
-            body.extend_from_slice(&chunk);
-        }
+        let body = http::body(response, MAX_ANSWER).await.map_err(|unread| {
+            let why = match unread {
+                Unread::Lost(error) => causes(&error),
+                Unread::TooLong => format!("the answer has more than {MAX_ANSWER} bytes"),
+            };
+            NoAnswer { was_sent: true, why }
+        })?;
         Ok(Answered { status, retry_after_seconds, body })
     }
 }
@@ -134,14 +120,6 @@ impl Transport for Http {
     }
 }
 
-/// The error with its causes but without the URL.
 fn causes(error: &reqwest::Error) -> String {
-    let mut text = String::from(if error.is_timeout() { "no answer in time" } else { "the request failed" });
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
+    http::causes(if error.is_timeout() { "no answer in time" } else { "the request failed" }, error)
 }

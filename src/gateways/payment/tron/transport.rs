@@ -1,18 +1,15 @@
 //! How a request reaches a node: one POST of JSON (or a GET, for what TronGrid adds), one bounded answer. Knows nothing of what is asked.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::CONTENT_TYPE;
-use rustls::{ClientConfig, RootCertStore};
 
 use super::super::Boxed;
+use crate::http::{self, Patience, Unread};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// From the first byte of the request to the last one of the answer.
-const TOTAL_TIMEOUT: Duration = Duration::from_secs(15);
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+const PATIENCE: Patience =
+    Patience { connect: Duration::from_secs(5), total: Duration::from_secs(15), idle: Some(Duration::from_secs(60)) };
 /// A block of the mainnet is some hundreds of kilobytes as JSON.
 pub const MAX_ANSWER: usize = 4 << 20;
 const API_KEY: &str = "TRON-PRO-API-KEY";
@@ -32,7 +29,7 @@ pub trait Transport: fmt::Debug + Send + Sync {
     fn call<'a>(&'a self, url: &'a str, path: &'a str, body: Option<String>) -> Boxed<'a, Result<Answered, NoAnswer>>;
 }
 
-/// Over HTTP, believing authorities as browsers do. No redirects: they would carry a transaction to somebody else.
+/// Over HTTP, believing authorities as browsers do.
 #[derive(Debug)]
 pub struct Http {
     client: reqwest::Client,
@@ -54,20 +51,7 @@ impl fmt::Debug for ApiKey {
 impl Http {
     /// `api_key` is sent to `urls` alone: attempts of earlier configurations name other nodes.
     pub fn new(api_key: Option<&str>, urls: &[String]) -> Result<Http, String> {
-        let mut roots = RootCertStore::empty();
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
-        let tls = builder.with_safe_default_protocol_versions().map_err(|e| e.to_string())?.with_root_certificates(roots);
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls.with_no_client_auth())
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TOTAL_TIMEOUT)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(1)
-            .build()
-            .map_err(|e| causes(&e))?;
+        let client = http::builder(http::believing(http::authorities())?, PATIENCE).build().map_err(|error| causes(&error))?;
         let urls = urls.iter().map(|url| base(url).to_owned()).collect();
         Ok(Http { client, key: api_key.map(|key| ApiKey { key: key.to_owned(), urls }) })
     }
@@ -84,15 +68,14 @@ impl Transport for Http {
             if let Some(key) = self.key.as_ref().filter(|key| key.urls.iter().any(|known| known == url)) {
                 request = request.header(API_KEY, &key.key);
             }
-            let mut response = request.send().await.map_err(|e| NoAnswer(causes(&e)))?;
+            let response = request.send().await.map_err(|error| NoAnswer(causes(&error)))?;
             let status = response.status().as_u16();
-            let mut body = Vec::new();
-            while let Some(chunk) = response.chunk().await.map_err(|e| NoAnswer(causes(&e)))? {
-                if body.len().saturating_add(chunk.len()) > MAX_ANSWER {
-                    return Err(NoAnswer(format!("the answer has more than {MAX_ANSWER} bytes")));
-                }
-                body.extend_from_slice(&chunk);
-            }
+            let body = http::body(response, MAX_ANSWER).await.map_err(|unread| {
+                NoAnswer(match unread {
+                    Unread::Lost(error) => causes(&error),
+                    Unread::TooLong => format!("the answer has more than {MAX_ANSWER} bytes"),
+                })
+            })?;
             Ok(Answered { status, body })
         })
     }
@@ -103,14 +86,6 @@ pub fn base(url: &str) -> &str {
     url.trim_end_matches('/')
 }
 
-/// The error with its causes but without the URL, which may hold a key.
 fn causes(error: &reqwest::Error) -> String {
-    let mut text = String::from(if error.is_timeout() { "no answer in time" } else { "the request failed" });
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
+    http::causes(if error.is_timeout() { "no answer in time" } else { "the request failed" }, error)
 }
