@@ -5654,7 +5654,7 @@ export interface components {
         PreviewRequest: {
             /**
              * Format: decimal
-             * @description Instead of both: everybody who is owed at least this, in USDT, however lately they were paid, as a schedule would pay them.
+             * @description Instead of both: everybody who is owed at least this, in USDT, however lately they were paid and whatever it costs: what a batch can pay.
              * @example 1
              */
             min_amount?: string | null;
@@ -5763,7 +5763,7 @@ export interface components {
             at: string;
             /** Format: uint64 */
             bandwidth_free: number;
-            /** @description The smallest automatic payout at the dearer one and the rate that was set; null while the rate is not known. */
+            /** @description The smallest automatic payout: the threshold, or what the dearer one is an allowed share of at the rate that was set; null while the rate is not known. */
             effective_minimum?: string | null;
             /** Format: uint64 */
             energy_free: number;
