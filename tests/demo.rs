@@ -136,7 +136,7 @@ async fn look_at_states(serving: &Serving) {
     let status = [
         ("pi5-kitchen", "active"),
         ("pi4-balcony", "inactive"),
-        ("rack-05", "maintenance"),
+        ("pi4-garage", "maintenance"),
         ("pi4-summerhouse", "unreachable"),
         ("pi4-spare", "starting"),
     ];

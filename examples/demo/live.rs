@@ -114,10 +114,15 @@ impl Present {
             [] => return,
             ["silence", name] => self.set_silent(name, true),
             ["wake", name] => self.set_silent(name, false),
-            ["network", "away"] => Ok(self.gateway.set_away(true)),
-            ["network", "back"] => Ok(self.gateway.set_away(false)),
+            ["network", state @ ("away" | "back")] => {
+                self.gateway.set_away(*state == "away");
+                Ok(())
+            }
             ["steal", usdt] => match usdt.parse::<i64>() {
-                Ok(usdt) => Ok(self.gateway.steal(Units(usdt * 1_000_000), self.agents[0].player.member.address(0, u8::MAX))),
+                Ok(usdt) => {
+                    self.gateway.steal(Units(usdt * 1_000_000), self.agents[0].player.member.address(0, u8::MAX));
+                    Ok(())
+                }
                 Err(_) => Err("how many whole USDT?".to_owned()),
             },
             ["advance", seconds] => match seconds.parse::<u32>() {

@@ -204,7 +204,7 @@ impl Story {
                 at
             }
             Part::PayoutCancelled => {
-                let at = span.at(450);
+                let at = span.at(420);
                 fate(0, Fate::Unprepared, at, at.plus_seconds(cooldown + 5 * HOUR));
                 self.events.push((at.plus_seconds(cooldown + 3 * HOUR), Event::Address(n, 1)));
                 at
