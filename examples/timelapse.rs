@@ -24,6 +24,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// How often the file of a clock is read.
 const READ_EVERY: Duration = Duration::from_millis(3);
+/// How often the clock is looked at for what is due by it.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// What a cycle of payouts may come late by such a clock: what time alone brings within half a minute.
 const NUDGE_EVERY_MS: i64 = 30_000;
 
@@ -138,7 +140,7 @@ async fn nudge(nudges: Nudges) {
 async fn nudge_by(driver: Driver, nudges: Nudges) {
     let mut last = driver.reading().wall;
     loop {
-        tokio::time::sleep(READ_EVERY).await;
+        tokio::time::sleep(LOOK_EVERY).await;
         let now = driver.reading().wall;
         if now.since(last) >= NUDGE_EVERY_MS {
             last = now;
@@ -172,14 +174,15 @@ fn follow(file: &Path) -> Result<Driver, Box<dyn Error>> {
     let ClockReading { wall, boot, .. } = read(file)?;
     let (driver, file) = (Driver::new(wall, boot), file.to_owned());
     let moved = driver.clone();
-    std::thread::spawn(move || {
+    // By its name it can be told from those that have work to do.
+    std::thread::Builder::new().name("clock".into()).spawn(move || {
         loop {
             std::thread::sleep(READ_EVERY);
             if let Ok(told) = read(&file) {
                 moved.advance_ms(told.wall.since(moved.reading().wall));
             }
         }
-    });
+    })?;
     Ok(driver)
 }
 
