@@ -125,6 +125,7 @@ async fn a_manager_that_was_copied_with_its_signer_is_found_out_within_the_hour(
 async fn a_store_that_never_heard_of_its_wallet_finds_what_was_signed_for_it() {
     let place = folder();
     let mut world = original(place.path()).await;
+    world.pass(5 * MINUTE_MS, true);
     work(&mut world, Job::Payouts, 3 * MINUTE_MS).await;
     work(&mut world, Job::Tracking, 90 * MINUTE_MS).await;
     assert_eq!(signed(&world), 2);
@@ -136,6 +137,7 @@ async fn a_store_that_never_heard_of_its_wallet_finds_what_was_signed_for_it() {
     world.go_live().await;
     world.owe(2).await;
     work(&mut world, Job::Payouts, 0).await;
+    world.trace("anew");
     assert_eq!((frozen(&world), signed(&world)), (Some(FreezeKind::UnknownTransfer), 2));
     assert_eq!(money::unknown_transfers(&world.store().read().unwrap(), true, usize::MAX).unwrap().len(), 2);
 }

@@ -146,6 +146,11 @@ impl Vault {
         }
     }
 
+    /// Lines after the first, which names the wallet.
+    pub fn has_signed(&self) -> bool {
+        std::fs::read_to_string(self.state_dir.join(LOG_FILE)).is_ok_and(|log| log.lines().count() > 1)
+    }
+
     pub fn restart(&self) {
         self.die();
         self.start();

@@ -322,6 +322,9 @@ async fn all(first: u64, count: u64) {
         }
     }
     println!("{counted:?}");
+    let Counted { deaths, restores, switches, jumps, copies, .. } = counted;
+    let least = [deaths, restores, switches, jumps, copies].into_iter().min();
+    assert!(count < PER_SHARD || least > Some(0), "something that a run may contain was in none of them");
     assert!(wrong.is_empty(), "{} runs of {count}; the first: {}", wrong.len(), wrong[..wrong.len().min(40)].join("\n"));
 }
 

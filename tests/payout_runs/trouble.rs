@@ -93,6 +93,7 @@ fn lie(random: &mut Random, owner: Address) -> Lie {
         Lie::Unlinked,
         Lie::EmptyBlocks,
         Lie::ShortHistory,
+        Lie::Ahead(1 + random.below(100)),
         Lie::JunkHistory { contract: Address::labelled("another token"), to, amount },
     ];
     pick(random, &some)

@@ -422,8 +422,7 @@ impl World {
 
     /// The copy never heard of a wallet that was signed for: nothing but a person can tell it.
     pub fn forgets_a_wallet(&self) -> bool {
-        let signed = |vault: &&Arc<Vault>| std::fs::metadata(vault.state_dir.join("signed.log")).is_ok_and(|log| log.len() > 0);
-        self.vaults.iter().filter(signed).any(|vault| !self.copied_wallets.contains(&vault.wallet.account.to_string()))
+        self.vaults.iter().filter(|vault| vault.has_signed()).any(|vault| !self.copied_wallets.contains(&vault.wallet.account.to_string()))
     }
 
     /// False: there is no backup.

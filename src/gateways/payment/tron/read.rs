@@ -123,7 +123,8 @@ impl TronGateway {
                 (old, before) = (number, shown);
             }
         }
-        let before = before.ok_or_else(|| said(node, &format!("it shows no final block that is older than {at}")))?;
+        let before = before
+            .ok_or_else(|| said(node, &format!("it shows no final block that is older than {at}; name a node that keeps its history")))?;
         let mut doubts = Vec::new();
         for witness in &self.witnesses {
             match self.has_block(witness, before).await {

@@ -11810,6 +11810,8 @@ export interface operations {
                 to?: string;
                 /** @description Payouts of this batch only; 404 when there is none of this id. */
                 batch_id?: string;
+                /** @description Whether they wait for a person. */
+                review?: boolean;
                 /** @description `json`, the default: a page. */
                 format?: components["schemas"]["PayoutExportFormat"];
                 /** @description When they were planned is the only order there is. */
