@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use lucid::clock::Driver;
+use lucid::domain::audit::Act;
 use lucid::domain::ledger::Settlement;
 use lucid::domain::metrics::Sample;
 use lucid::domain::time::BootMs;
+use lucid::gateways::payment::{PaymentGateway, Simulated};
 use lucid::live::Job;
+use lucid::storage::core::money_actions;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -257,6 +260,17 @@ async fn a_transfer_that_nothing_here_planned_freezes_until_it_is_booked() {
     let listed = desk.client().get("/money/unknown-transfers").await["transfers"][0].clone();
     assert_eq!((&listed["transaction_hash"], &listed["node_id"], &listed["amount"]), (&json!(txid), &json!(node), &json!("7")));
     assert_eq!(desk.refused("/money/unknown-transfers/nothing/book", json!({})).await, "TransferNotFound");
+    // By settings that make a dry run of it, it would be booked where nobody is owed real money.
+    let (secrets, act, id) = (desk.site.app.store.secrets.clone(), Act::system(desk.site.app.clock.now()), txid.clone());
+    let dry = desk.site.app.store.write_money(move |tx| {
+        money_actions::book_transfer(tx, &act, &secrets, &Simulated.payer(), &id, &money_actions::BookTo::Unexplained)
+    });
+    assert!(format!("{:?}", dry.await).contains("OtherNetwork"));
+    // It went to the address of that node: nobody else is charged with it, and it is not forgotten.
+    let other = desk.owe("worker-2", ADDRESSES[1], 1).await;
+    for wrong in [json!({}), json!({ "node_id": other })] {
+        assert_eq!(desk.refused(&format!("/money/unknown-transfers/{txid}/book"), wrong).await, "AddressOfNode");
+    }
     desk.client().post(&format!("/money/unknown-transfers/{txid}/book"), json!({ "node_id": node })).await;
     let cancelled = desk.payouts().await.iter().filter(|payout| payout["status"] == "cancelled").count();
     assert_eq!(cancelled, 1, "it may be what the transfer paid: planned anew from what is left");

@@ -176,7 +176,7 @@ pub async fn unknown(State(state): State<AppState>) -> Result<Json<UnknownTransf
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BookRequest {
-    /// The node that it was paid to: its balance falls by it, below nothing where it has to. Absent: it is `unexplained`.
+    /// The node that it was paid to: its balance falls by it, below nothing where it has to; whose address it went to, where that is a node's. Absent: it is `unexplained`.
     #[schema(pattern = "^node_[a-zA-Z0-9_-]+$", min_length = 8, max_length = 64)]
     node_id: Option<String>,
 }
@@ -202,8 +202,8 @@ pub async fn book(
         }
     })?;
     caller.person(Role::Admin)?;
-    let (act, settlement) = (caller.act(state.now()), state.payer.settlement);
-    let booked = state.store.write_money(move |tx| actions::book_transfer(tx, &act, settlement, &txid, &to)).await;
+    let (act, payer, secrets) = (caller.act(state.now()), state.payer.clone(), state.store.secrets.clone());
+    let booked = state.store.write_money(move |tx| actions::book_transfer(tx, &act, &secrets, &payer, &txid, &to)).await;
     booked.map_err(ApiError::naming([(Refusal::NodeNotFound, "node_id")]))?;
     // With the last one booked, the next look finds nothing unknown.
     state.nudges.nudge(Job::Wallet);

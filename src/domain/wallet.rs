@@ -143,12 +143,7 @@ impl WalletRow {
         Ok((row, missing))
     }
 
-    /// A wallet that this store has not seen before, from where nothing was ever signed for it: what left it before is somebody else's.
-    pub fn begun(reading: &WalletReading) -> WalletRow {
-        WalletRow { through_block: reading.solid_block, through_at: reading.solid_at, floor: reading.balance, ..WalletRow::default() }
-    }
-
-    /// The same, of one that was signed for before: everything that left it after `block` has to be explained. What it held then nobody knows.
+    /// A wallet that this store has not seen before: everything that leaves it after `block` has to be explained. What it held then nobody knows.
     pub fn begun_at(block: BlockAt) -> WalletRow {
         WalletRow { through_block: block.number, through_at: block.at, ..WalletRow::default() }
     }

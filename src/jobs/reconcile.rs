@@ -185,13 +185,11 @@ async fn begun(context: &Context, pin: &Pin) -> Result<WalletRow, Halt> {
         let why = context.money.wallet_error().map_or_else(|| "the wallet cannot be read".to_owned(), |(why, _)| why);
         return Err(Halt::Open(why));
     };
-    let row = match gateway.signed_span().await.map_err(open)? {
-        // By another store, or by this one before it became an older copy.
-        Some(signed) if signed.begins_at < reading.solid_at => {
-            WalletRow::begun_at(gateway.block_before(signed.begins_at).await.map_err(open)?)
-        }
-        _ => WalletRow::begun(&reading),
-    };
+    let now_ms = reading.solid_at.plus_ms(1);
+    // What was signed was signed for another store, or for this one before it became an older copy.
+    let signed = gateway.signed_span().await.map_err(open)?;
+    let begins_at = signed.map_or(now_ms, |signed| signed.begins_at.min(now_ms));
+    let row = WalletRow::begun_at(gateway.block_before(begins_at).await.map_err(open)?);
     let pin = pin.clone();
     let write = move |tx: &mut WriteTx<'_>| {
         let before = money::wallet(tx, &pin)?.unwrap_or_default();
@@ -204,11 +202,12 @@ async fn begun(context: &Context, pin: &Pin) -> Result<WalletRow, Halt> {
 
 /// Records a page; false when something in it freezes the money.
 async fn take(context: &Context, pin: &Pin, page: OutgoingPage, now: Now) -> Result<bool, Stopped> {
-    let pin = pin.clone();
+    // What a former wallet held moves on to the present one.
+    let (pin, present) = (pin.clone(), context.gateways.current.pin().wallet);
     let write = move |tx: &mut WriteTx<'_>| {
         let row = money::wallet(tx, &pin)?.unwrap_or_default();
         let mut unknown = Vec::new();
-        for transfer in &page.transfers {
+        for transfer in page.transfers.iter().filter(|transfer| transfer.to != present) {
             let is_known = payouts::of_transaction(tx, &transfer.txid)?.is_some();
             if !is_known && money::unknown(tx, &transfer.txid)?.is_none() {
                 unknown.push(transfer.clone());

@@ -217,7 +217,10 @@ async fn sign(context: &Context, wave: Vec<Payout>, waiting: &mut BTreeMap<u64, 
             Ok(prepared) if is_booked(context, &prepared)? => {
                 let (kind, reason) =
                     (ReviewKind::Conflict, "its transfer has left the wallet already, and was booked as one that nothing here planned");
-                let evidence = vec![format!("transaction {}; cancel it, and what is owed is right", prepared.txid.unwrap_or_default())];
+                let evidence = vec![format!(
+                    "transaction {}; where it was booked to this node, cancel the payout, and what is owed is right; otherwise correct the node's balance first",
+                    prepared.txid.unwrap_or_default()
+                )];
                 steps.push(Step::plain(&payout, payout.hold_for_review(kind, reason, evidence, now))?);
             }
             Ok(prepared) => {
@@ -276,6 +279,11 @@ async fn send(context: &Context, signed: Vec<Payout>) -> Result<Sent, Stopped> {
         let leaving = commit(context, steps, now, |tx: &WriteTx<'_>, _: &Payout| Ok(is_open(tx)?)).await?;
         any |= !leaving.is_empty();
         for payout in leaving {
+            // What was recorded and not sent is sent again when payouts go on.
+            if money::state(&context.store.read()?)?.stopped.is_some() {
+                stopped.insert(pin, "payouts were stopped".into());
+                break;
+            }
             if let Told::Stop(why) = deliver(context, &gateway, &payout, Sending::First).await? {
                 tracing::error!(payout = %payout.id, why, "sending stops: what is left waits for the next run");
                 stopped.insert(pin, why);

@@ -1,15 +1,18 @@
 //! Two managers on one wallet, because a card was copied: what they do to each other, step by step. The runs have copied cards too.
 
+use std::future::Future;
 use std::path::Path;
+use std::task::Poll;
 
 use lucid::domain::money_state::FreezeKind;
 use lucid::live::Job;
-use lucid::storage::core::money;
+use lucid::storage::core::{money, money_actions};
 
 use super::runs::folder;
-use super::world::{MINUTE_MS, World, copy, template};
+use super::world::{MINUTE_MS, World, admin, copy, template};
 use super::{auditor, people};
 use crate::support::rig::lock;
+use crate::support::tron::{Fault, Lie, When};
 
 /// Two nodes are owed something, and nothing is planned yet.
 async fn original(place: &Path) -> World {
@@ -140,4 +143,49 @@ async fn a_store_that_never_heard_of_its_wallet_finds_what_was_signed_for_it() {
     world.trace("anew");
     assert_eq!((frozen(&world), signed(&world)), (Some(FreezeKind::UnknownTransfer), 2));
     assert_eq!(money::unknown_transfers(&world.store().read().unwrap(), true, usize::MAX).unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_chain_that_is_not_so_at_the_first_look_moves_nothing() {
+    let place = folder();
+    let from = place.path().join("template");
+    template(&from, 2).await;
+    let mut world = World::new(&from, &place.path().join("run"), 5).await;
+    lock(&world.network).nodes[0].faults.add("walletsolidity/getnowblock", When::Always, Fault::Lie(Lie::Ahead(10_000_000)));
+    world.go_live().await;
+    assert!(money::wallets(&world.store().read().unwrap()).unwrap().is_empty(), "nothing is known of the wallet, and nobody goes live");
+    lock(&world.network).nodes[0].faults.clear();
+    world.pass(MINUTE_MS, true);
+    world.go_live().await;
+    world.owe(2).await;
+    work(&mut world, Job::Payouts, 0).await;
+    assert_eq!(signed(&world), 2);
+}
+
+#[tokio::test]
+async fn an_emergency_stop_holds_the_first_sending_of_a_wave_too() {
+    let place = folder();
+    let mut world = original(place.path()).await;
+    let sent =
+        |world: &World| lock(&world.network).nodes.iter().map(|node| node.requests.get("/wallet/broadcasthex").copied().unwrap_or(0)).max();
+    let context = world.app().context.clone();
+    let mut cycle = Box::pin(context.run(Job::Payouts));
+    let mut polled = async |until: &dyn Fn() -> bool| {
+        std::future::poll_fn(|task| match cycle.as_mut().poll(task) {
+            Poll::Ready(ended) => Poll::Ready(ended.is_ok()),
+            Poll::Pending if until() => Poll::Ready(false),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
+    };
+    assert!(!polled(&|| sent(&world) == Some(1)).await, "two are to be sent, and one was");
+    let act = world.act();
+    world.write(move |tx| money_actions::stop(tx, &act, Some(admin()), "something is odd").map(drop)).await.unwrap();
+    assert!(polled(&|| false).await);
+    assert_eq!(sent(&world), Some(1), "the other one stays here");
+    let act = world.act();
+    world.write(move |tx| money_actions::resume(tx, &act, "all is well").map(drop)).await.unwrap();
+    work(&mut world, Job::Tracking, 3 * MINUTE_MS).await;
+    work(&mut world, Job::Tracking, 0).await;
+    assert!(auditor::is_settled(&world), "it is sent when payouts go on");
 }

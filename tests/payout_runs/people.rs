@@ -6,7 +6,7 @@ use lucid::live::Job;
 use lucid::storage::core::money_actions::{self, BookTo, Decision};
 use lucid::storage::core::{money, nodes};
 
-use super::world::{BOOK, Pays, World, admin};
+use super::world::{Pays, World, admin};
 use crate::support::rig::lock;
 use crate::support::tron::address::hash_of;
 use crate::support::tron::block::VmResult;
@@ -42,7 +42,9 @@ pub async fn unfreeze(world: &mut World) {
         let node = whose.and_then(|(index, _)| nodes::by_index(&world.store().read().unwrap(), *index).unwrap());
         let to = node.map_or(BookTo::Unexplained, |node| BookTo::Node(node.id));
         let (act, txid) = (world.act(), unknown.transfer.txid.clone());
-        world.write(move |tx| money_actions::book_transfer(tx, &act, BOOK.settlement, &txid, &to)).await.unwrap();
+        let (secrets, payer) = (world.store().secrets.clone(), world.app().context.gateways.current.payer());
+        // Refused where money of another network pays now.
+        let _ = world.write(move |tx| money_actions::book_transfer(tx, &act, &secrets, &payer, &txid, &to)).await;
     }
     world.cycle(Job::Wallet, None).await;
     let now = world.now();

@@ -7,7 +7,7 @@ use lucid::domain::ledger::Settlement;
 use lucid::domain::money::Currency;
 use lucid::domain::payout::{Attempt, Death, DeathProof, Landed, Payout, Pin, Prepared, ReviewKind};
 use lucid::domain::time::Timestamp;
-use lucid::domain::wallet::{OutgoingPage, WalletReading};
+use lucid::domain::wallet::{BlockAt, OutgoingPage, WalletReading};
 use lucid::gateways::payment::tron::TronGateway;
 use lucid::gateways::payment::{Boxed, Lookup, NotPrepared, PaymentGateway, SendOutcome, Sending, Transfer, Unavailable};
 
@@ -115,6 +115,10 @@ impl PaymentGateway for Careless {
 
     fn wallet(&self) -> Boxed<'_, Result<Option<WalletReading>, Unavailable>> {
         self.inner.wallet()
+    }
+
+    fn block_before(&self, at: Timestamp) -> Boxed<'_, Result<BlockAt, Unavailable>> {
+        self.inner.block_before(at)
     }
 
     fn outgoing(&self, after_block: u64) -> Boxed<'_, Result<OutgoingPage, Unavailable>> {

@@ -10,7 +10,7 @@ use lucid::domain::ledger::Settlement;
 use lucid::domain::money::{Currency, Units};
 use lucid::domain::payout::{Attempt, Death, DeathProof, Landed, Payout, Pin, Prepared, ReviewKind};
 use lucid::domain::time::Timestamp;
-use lucid::domain::wallet::{Outgoing, OutgoingPage, WalletReading};
+use lucid::domain::wallet::{BlockAt, Outgoing, OutgoingPage, WalletReading};
 use lucid::gateways::payment::{Boxed, Lookup, NotPrepared, PaymentGateway, SendOutcome, Sending, Transfer, Unavailable};
 
 pub const WALLET: &str = "TSBJwRsyWccxj5tcS8tHGqAm79xQMLjA79";
@@ -242,6 +242,11 @@ impl PaymentGateway for Bank {
             solid_at: at,
             head_at: at,
         }))))
+    }
+
+    fn block_before(&self, at: Timestamp) -> Boxed<'_, Result<BlockAt, Unavailable>> {
+        let block = self.inner().block;
+        Box::pin(ready(Ok(BlockAt { number: block, at })))
     }
 
     fn outgoing(&self, after_block: u64) -> Boxed<'_, Result<OutgoingPage, Unavailable>> {

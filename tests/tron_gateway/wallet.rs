@@ -6,6 +6,10 @@ use lucid::domain::wallet::WalletRow;
 use lucid::gateways::payment::PaymentGateway;
 
 use crate::support::rig::{Rig, USDT, attempt, payee, tron};
+use crate::support::tron::chain::Inclusion;
+use crate::support::tron::token::{TRANSFER_FROM, number};
+use crate::support::tron::transaction::Call;
+use crate::support::tron::wallet::Wallet;
 use crate::support::tron::{Address, Fault, Lie, When};
 
 #[tokio::test]
@@ -252,4 +256,51 @@ async fn a_witness_may_be_ahead_or_behind_but_not_away() {
     rig.network().nodes[2].faults.add("", When::Always, Fault::Status(503));
     let why = rig.gateway.outgoing(start).await.unwrap_err();
     assert!(why.0.contains("two nodes"), "{why}");
+}
+
+/// Anybody moves nothing out of the wallet, so that it looks as if it had paid `to`.
+fn poison(rig: &Rig, to: Address) {
+    let (mut network, thief) = (rig.network(), Wallet::labelled("thief"));
+    network.chain.give_trx(thief.address, 1_000_000_000);
+    let mut raw = thief.raw(&network.chain, to, 0);
+    let Call::TriggerSmartContract { data, .. } = &mut raw.call else { panic!("no call") };
+    *data = [&TRANSFER_FROM[..], &rig.owner.word(), &to.word(), &number(0)].concat();
+    let signed = thief.sign(raw);
+    network.broadcast(0, signed, Inclusion::Next);
+}
+
+#[tokio::test]
+async fn what_moved_nothing_has_not_left_the_wallet() {
+    for grid in [true, false] {
+        let (rig, ids, start) = witnessed(1).await;
+        rig.network().nodes[0].grid = grid;
+        for number in 0..5 {
+            poison(&rig, Address::labelled(&format!("who looks like a payee {number}")));
+            rig.advance(40);
+        }
+        rig.advance(200);
+        {
+            let network = rig.network();
+            let blocks = (start..=network.chain.solid()).filter_map(|number| network.chain.block(number));
+            let logged = blocks.flat_map(|block| &block.transactions).filter(|held| held.receipt.logs.len() == 1).count();
+            assert_eq!(logged, ids.len() + 5, "they are on the chain");
+        }
+        let page = rig.gateway.outgoing(start).await.unwrap();
+        assert_eq!((sorted(&page.transfers), page.is_last), (ids, true), "grid: {grid}");
+    }
+}
+
+#[tokio::test]
+async fn a_witness_that_hangs_does_not_hold_the_other_one_up() {
+    for hangs in [1, 2] {
+        let (rig, ids, start) = witnessed(2).await;
+        rig.network().nodes[hangs].lag = 400;
+        let solid = rig.network().chain.solid();
+        let page = rig.gateway.outgoing(start).await.unwrap();
+        assert_eq!((sorted(&page.transfers), page.through_block), (ids, solid), "{hangs}");
+    }
+    let (rig, _, start) = witnessed(2).await;
+    (rig.network().nodes[1].lag, rig.network().nodes[2].lag) = (300, 200);
+    let solid = rig.network().chain.solid();
+    assert!(rig.gateway.outgoing(start).await.unwrap().through_block > solid - 250, "the one that knows more");
 }

@@ -153,14 +153,20 @@ pub fn reserved(read: &impl Read, book: Book) -> Result<Units, Fault> {
     Ok(sum)
 }
 
-/// The node whose payout address this is now.
+/// The node whose payout address this is, or whose payout went there.
 pub fn node_of_address(read: &impl Read, secrets: &Secrets, text: &str) -> Result<Option<Node>, Fault> {
     for node in nodes::all(read)? {
         if payouts::address(read, secrets, node.index)?.is_some_and(|record| record.address.as_str() == text) {
             return Ok(Some(node));
         }
     }
-    Ok(None)
+    let mut paid = None;
+    payouts::for_each(read, |payout| {
+        if payout.address.as_str() == text {
+            paid = Some(payout.node);
+        }
+    })?;
+    paid.map_or(Ok(None), |node| nodes::by_index(read, node))
 }
 
 pub fn approval(read: &impl Read, digest: &[u8; 32]) -> Result<Option<Approval>, Fault> {

@@ -11,11 +11,13 @@ use crate::domain::ids::{NodeId, NodeIndex, PayoutId, UserId};
 use crate::domain::ledger::{Account, Book, Cause, Entry, Settlement};
 use crate::domain::money::{Currency, Units};
 use crate::domain::money_state::{Freeze, FreezeKind, GoneLive, MoneyState, Stop, TrxRate};
+use crate::domain::paying::Payer;
 use crate::domain::payout::{Choice, Claim, Payout, PayoutError, Pin, ReviewKind, Statement};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::domain::user::Role;
 use crate::domain::wallet::{UNLISTED, WalletRow};
+use crate::storage::Secrets;
 use crate::storage::core::money::Approval;
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, WriteTx};
@@ -153,17 +155,29 @@ pub enum BookTo {
     Unexplained,
 }
 
-/// Books a transfer that nothing here planned, in the live book or the simulated one of a test network.
-pub fn book_transfer(tx: &mut WriteTx<'_>, act: &Act, settlement: Settlement, txid: &str, to: &BookTo) -> Result<(), TxError> {
+/// Books a transfer that nothing here planned, in the book of whoever pays now, which is on the same network. What went to a node's address was paid to that node.
+pub fn book_transfer(tx: &mut WriteTx<'_>, act: &Act, secrets: &Secrets, payer: &Payer, txid: &str, to: &BookTo) -> Result<(), TxError> {
     let mut row = money::unknown(tx, txid)?.ok_or(Refusal::TransferNotFound)?;
     if row.booked_at.is_some() {
         return Err(rule("TransferBooked", "this transfer was booked before"));
+    }
+    if row.pin.network != payer.pin.network {
+        let why = "it left a wallet of another network than payouts go over by the present settings; book it when they are as they were";
+        return Err(rule("OtherNetwork", why));
     }
     let node = match to {
         BookTo::Node(id) => Some(nodes::require(tx, id)?),
         BookTo::Unexplained => None,
     };
-    let book = Book { settlement, currency: Currency::Usdt };
+    let whose = money::node_of_address(tx, secrets, &row.transfer.to)?;
+    if let Some(owner) = whose.filter(|owner| node.as_ref().is_none_or(|node| node.index != owner.index)) {
+        let why = format!(
+            "it went to the address of {}: book it to that node, and correct its balance by an adjustment if it was not for that",
+            owner.id
+        );
+        return Err(rule("AddressOfNode", why));
+    }
+    let book = Book { settlement: payer.settlement, currency: Currency::Usdt };
     let index = node.as_ref().map(|node| node.index);
     let entry = Entry::unexplained_transfer(book, index, row.transfer.amount, txid.to_owned());
     ledger::post(tx, entry.map_err(|why| Fault::Invariant(why.to_string()))?, act.now)?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::answers::{Head, Prices, Receipt, Simulated};
+use super::answers::{Head, Prices, Receipt, Simulated, TransferLog};
 use super::gateway::TronGateway;
 use super::link::NodeError;
 use super::node::{Node, View};
@@ -65,12 +65,17 @@ impl TronGateway {
     /// (`WalletRow::followed_by`).
     pub(super) async fn outgoing_after(&self, after_block: u64) -> Answer<OutgoingPage> {
         self.node.check(&self.network).await?;
-        let mut doubts = Vec::new();
+        let (mut doubts, mut late): (Vec<String>, Option<OutgoingPage>) = (Vec::new(), None);
         for witness in &self.witnesses {
             match self.agreed(witness, after_block).await {
-                Ok(page) => return Ok(page),
+                Ok((page, behind)) if behind <= TAIL_BLOCKS => return Ok(page),
+                // One that hangs agrees too; another one may know more.
+                Ok((page, _)) => late = late.filter(|best| best.through_block >= page.through_block).or(Some(page)),
                 Err(why) => doubts.push(why.to_string()),
             }
+        }
+        if let Some(page) = late {
+            return Ok(page);
         }
         if doubts.is_empty() {
             let Purse { balance, before, solid } = self.purse(&self.node).await?;
@@ -80,8 +85,8 @@ impl TronGateway {
         Err(NodeError::Failed(format!("what left the wallet is not known by two nodes: {}", doubts.join("; "))))
     }
 
-    /// A page that the node and `witness` agree on.
-    async fn agreed(&self, witness: &Node, after_block: u64) -> Answer<OutgoingPage> {
+    /// A page that the node and `witness` agree on, and by how many blocks one of them is behind the other.
+    async fn agreed(&self, witness: &Node, after_block: u64) -> Answer<(OutgoingPage, u64)> {
         witness.check(&self.network).await?;
         let (mine, theirs) = (self.node.head(View::Solid).await?, witness.head(View::Solid).await?);
         let (late, ahead) = if theirs.number < mine.number { (witness, &self.node) } else { (&self.node, witness) };
@@ -104,7 +109,7 @@ impl TronGateway {
             let which = first.unwrap_or_default();
             return Err(said(ahead, &format!("it and {} list different transfers out of the wallet: {which}", late.url)));
         }
-        self.page(found, balance, before, &solid).await
+        Ok((self.page(found, balance, before, &solid).await?, mine.number.abs_diff(theirs.number)))
     }
 
     /// The last final block that is older than `at`, and that a witness shows too where there are any.
@@ -195,7 +200,7 @@ impl TronGateway {
     async fn list_through(&self, node: &Node, tail: u64, found: &mut Found) -> Answer<()> {
         let after = found.through;
         let from_ms = time_of(node, after).await?;
-        let (mut next, mut newest_ms, mut seen) = (None, from_ms, BTreeSet::new());
+        let (mut next, mut newest_ms, mut newest, mut seen) = (None, from_ms, after, BTreeSet::new());
         for _ in 0..LIST_PAGES {
             let page = node.list(self.wallet.account, self.contract, from_ms, next.as_deref()).await?;
             for (txid, at_ms) in page.txids {
@@ -212,6 +217,7 @@ impl TronGateway {
                     found.through = tail;
                     return Ok(());
                 }
+                newest = newest.max(receipt.block);
                 if receipt.block > after {
                     self.take(node, &[receipt], found)?;
                 }
@@ -223,20 +229,25 @@ impl TronGateway {
             }
         }
         // More than fits: through the block before the last one, of which some may be on the next page.
-        let last = found.transfers.last().map_or(after, |transfer| transfer.block).saturating_sub(1);
+        let last = newest.saturating_sub(1);
         if last <= after {
-            return Err(said(node, "it lists more transfers in one block than there can be"));
+            // Somebody fills blocks with them: the blocks themselves say what is in them.
+            found.transfers.clear();
+            return Err(NodeError::Missing(format!("{} lists more transfers in one block than fit", node.url)));
         }
         found.cut(last);
         Ok(())
     }
 
-    /// Every log of our token from our wallet, whoever called it.
+    /// Every log of our token from our wallet, whoever called it. Anybody may move nothing out of any wallet, and many do, so that their address is copied by mistake: that
+    /// is no transfer. What a transaction moved beside its first transfer is called by its number, too.
     fn take(&self, node: &Node, receipts: &[Receipt], found: &mut Found) -> Answer<()> {
         for receipt in receipts {
-            for log in receipt.transfers.iter().filter(|log| log.contract == self.contract && log.from == self.wallet.account) {
+            let is_ours = |log: &&TransferLog| log.contract == self.contract && log.from == self.wallet.account && log.amount > 0;
+            for (at, log) in receipt.transfers.iter().filter(is_ours).enumerate() {
+                let txid = receipt.txid.to_string();
                 found.transfers.push(Outgoing {
-                    txid: receipt.txid.to_string(),
+                    txid: if at == 0 { txid } else { format!("{txid}-{}", at + 1) },
                     to: log.to.to_string(),
                     amount: units(node, log.amount)?,
                     block: receipt.block,

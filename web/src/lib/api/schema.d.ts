@@ -3249,7 +3249,7 @@ export interface components {
             begun: boolean;
         };
         BookRequest: {
-            /** @description The node that it was paid to: its balance falls by it, below nothing where it has to. Absent: it is `unexplained`. */
+            /** @description The node that it was paid to: its balance falls by it, below nothing where it has to; whose address it went to, where that is a node's. Absent: it is `unexplained`. */
             node_id?: string | null;
         };
         /** @description One currency under one settlement. */
