@@ -1,6 +1,8 @@
 //! Manager and signer as processes of their own, killed by SIGKILL a hundred times while payouts are under way: either of them, or both. When, follows from a
 //! seed: at the n-th request that a node of the network sees, at the n-th line of the signer's log, or after so long. The same auditor counts what was paid.
 //!
+//! And with a disk that is full: files that cannot grow, then a little, then as they want.
+//!
 //! The processes (`examples/timelapse`) go by a clock that stands where this test puts it. It goes on while they have nothing to do, and slowly while they work,
 //! so that a busy machine tells the same stories; it jumps when they rest for a while.
 
@@ -28,7 +30,8 @@ use crate::support::tron::{Address, Network};
 const KILLS: u32 = 100;
 const NODES: usize = 24;
 /// The largest payout, in USDT: what a node is owed takes several, an hour apart.
-const MAX_USDT: &str = "2";
+const MANY: &str = "2";
+const FEW: &str = "20";
 /// Real time between two moves of the clock, where everybody rests and where somebody works, and how far it is moved.
 const STEP: Duration = Duration::from_millis(15);
 const BUSY_STEP: Duration = Duration::from_millis(60);
@@ -77,6 +80,9 @@ struct Pair {
     keystore: PathBuf,
     manager: Option<Process>,
     signer: Option<Process>,
+    /// Blocks of 512 bytes that a file of the manager, and one of the signer, may have.
+    room: Option<(u64, u64)>,
+    max_usdt: &'static str,
     /// Time stood still since.
     still: Stopwatch,
     /// Requests so far; moves of the clock since the last one that found everybody at rest; and how often time has jumped since.
@@ -111,6 +117,8 @@ impl Pair {
             keystore: custody::keystore(&from, 0),
             manager: None,
             signer: None,
+            room: None,
+            max_usdt: MANY,
             still: Stopwatch::start(),
             asked: 0,
             rests: 0,
@@ -132,18 +140,26 @@ impl Pair {
         std::fs::rename(&next, self.path("clock")).unwrap();
     }
 
-    fn command(&self) -> Command {
+    /// `room`: where its files end, in blocks of 512 bytes; what goes beyond is refused, as by a full disk.
+    fn command(&self, room: Option<u64>) -> Command {
         // target/debug/deps/integration-... -> target/debug/examples/timelapse
         let deps = std::env::current_exe().unwrap();
         let binary = deps.ancestors().nth(2).unwrap().join("examples/timelapse");
         assert!(binary.exists(), "{} is built by `cargo test`", binary.display());
-        let mut command = Command::new(binary);
+        let mut command = match room {
+            None => Command::new(binary),
+            Some(blocks) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", &format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\""), "sh"]).arg(binary);
+                shell
+            }
+        };
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command
     }
 
     fn start_manager(&self) -> Process {
-        let mut command = self.command();
+        let mut command = self.command(self.room.map(|(manager, _)| manager));
         command.arg("--data-dir").arg(self.path("data")).arg("--clock").arg(self.path("clock"));
         command.env("LUCID__TRON__NODE_URL", self.server.url(0)).env("LUCID__TRON__WITNESS_URLS", self.server.url(1));
         command.env("LUCID__TRON__SIGNER_SOCKET", self.path("socket")).env("LUCID__TRON__WALLET", custody::owner(0).base58());
@@ -156,7 +172,7 @@ impl Pair {
             ("LUCID__PAYOUT__THRESHOLD_USDT", "0.001"),
             ("LUCID__PAYOUT__FREQUENCY_HOURS", "1"),
             ("LUCID__PAYOUT__ADDRESS_COOLDOWN_HOURS", "0"),
-            ("LUCID__PAYOUT__MAX_USDT", MAX_USDT),
+            ("LUCID__PAYOUT__MAX_USDT", self.max_usdt),
             ("LUCID__PAYOUT__MAX_HOUR_USDT", "100000"),
             ("LUCID__PAYOUT__MAX_DAY_USDT", "100000"),
             ("LUCID__PAYOUT__APPROVAL_ABOVE_USDT", "100000"),
@@ -166,7 +182,7 @@ impl Pair {
     }
 
     fn start_signer(&self) -> Process {
-        let mut command = self.command();
+        let mut command = self.command(self.room.map(|(_, signer)| signer));
         command
             .arg("signer")
             .arg("--keystore")
@@ -303,6 +319,31 @@ impl Pair {
         self.note_signed();
     }
 
+    /// Blocks of 512 bytes of the largest file in the folder.
+    fn largest(&self, folder: &str) -> u64 {
+        let files = std::fs::read_dir(self.path(folder)).unwrap().flatten();
+        files.filter_map(|file| file.metadata().ok()).map(|file| file.len().div_ceil(512)).max().unwrap_or(0)
+    }
+
+    /// Lets both work until the manager ends by itself, which is told, or for a while.
+    async fn work_in(&mut self, manager: u64, signer: u64) -> bool {
+        self.room = Some((manager, signer));
+        self.start();
+        let watch = Stopwatch::start();
+        let mut ended = false;
+        while !ended && watch.elapsed() < GIVEN_UP {
+            ended = self.manager.as_mut().is_some_and(|manager| manager.0.try_wait().unwrap().is_some());
+            if !ended {
+                self.pass();
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        self.manager = None;
+        self.signer = None;
+        self.note_signed();
+        ended
+    }
+
     /// Nobody is killed any more: everything that is owed is paid, and the books know it.
     async fn quiet(&mut self) {
         self.start();
@@ -366,4 +407,27 @@ async fn a_hundred_kills_of_manager_and_signer_pay_everything_once() {
     assert!(auditor::is_settled(world), "not all is paid: {}", told());
     auditor::settle(world).unwrap_or_else(|found| panic!("{found}; {}", told()));
     assert!(payouts.len() > NODES * 3 && pair.missed < KILLS / 2, "the kills came while payouts were under way");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_pays_nobody_twice_and_forgets_nobody() {
+    let place = folder();
+    let mut pair = Pair::new(place.path(), 7).await;
+    pair.max_usdt = FEW;
+    let mut ended = 0;
+    for round in 0..8 {
+        // The store's file has room in itself: each time it ends at another write. So does the signer's log.
+        let (manager, signer) = (pair.largest("data") * (36 + 3 * round) / 160, pair.largest("signer-0") + 4 + round % 4 * 8);
+        let did_end = pair.work_in(manager, signer).await;
+        println!("{manager} and {signer} blocks: ended {did_end}, {} signed", lock(&pair.world.issued).len());
+        ended += u32::from(did_end);
+    }
+    pair.room = None;
+    pair.quiet().await;
+    let world = &pair.world;
+    println!("the manager ended {ended} times; {} payouts", world.payouts().len());
+    auditor::look(world).unwrap();
+    assert!(auditor::is_settled(world), "not all is paid: {:?}", auditor::alarms(world));
+    auditor::settle(world).unwrap();
+    assert!(ended > 0, "the disk was never full");
 }
