@@ -659,3 +659,45 @@ async fn the_address_is_checked_again_when_it_is_signed() {
     desk.cycle().await;
     assert_eq!((desk.bank.paid(ADDRESSES[0]).len(), desk.bank.paid(ADDRESSES[1])), (0, vec![25 * USDT]));
 }
+
+#[tokio::test]
+async fn a_wallet_that_is_too_poor_is_an_alarm_until_it_is_filled() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut desk = Desk::new(&dir, Bank::new(Settlement::Live, 10 * USDT), &[]).await;
+    desk.client().post("/money/live", json!({ "owed": "everything" })).await;
+    desk.client().post("/money/freeze", json!({ "reason": "to look" })).await;
+    desk.owe("worker-1", ADDRESSES[0], 25).await;
+    desk.cycle().await;
+    desk.pass_minutes(5);
+    desk.look().await;
+    assert_eq!(desk.alerts().await, ["payouts_frozen", "wallet_low"]);
+    // Somebody fills it.
+    desk.bank.spend("nobody", -100 * USDT, false);
+    desk.pass_minutes(5);
+    desk.look().await;
+    assert_eq!(desk.alerts().await, ["payouts_frozen"]);
+}
+
+#[tokio::test]
+async fn a_payout_that_waits_for_six_hours_is_an_alarm_that_says_for_what() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut desk = Desk::live(&dir, &[("payout.max_fee_percent", "75")]).await;
+    desk.client().put("/money/trx-rate", json!({ "usdt": "0.30" })).await;
+    desk.client().post("/money/freeze", json!({ "reason": "to look" })).await;
+    desk.look().await;
+    desk.owe("worker-1", ADDRESSES[0], 25).await;
+    desk.cycle().await;
+    desk.only_payout().await;
+    // Nobody says for a month what a TRX is worth.
+    desk.pass_minutes(31 * 24 * 60);
+    desk.look().await;
+    desk.client().post("/money/unfreeze", json!({ "reason": "looked" })).await;
+    desk.cycle().await;
+    desk.look().await;
+    assert_eq!((desk.alerts().await, desk.bank.sent()), (vec!["payout_waits".to_owned()], 0));
+    desk.client().put("/money/trx-rate", json!({ "usdt": "0.30" })).await;
+    desk.cycle().await;
+    desk.track().await;
+    desk.look().await;
+    assert_eq!((desk.alerts().await, desk.bank.paid(ADDRESSES[0]).len()), (Vec::new(), 1));
+}
