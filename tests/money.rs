@@ -282,6 +282,13 @@ async fn a_transfer_that_nothing_here_planned_freezes_until_it_is_booked() {
     assert!(desk.alerts().await.is_empty(), "{:?}", desk.alerts().await);
     assert_eq!(desk.bank.paid(ADDRESSES[0]).len(), 3);
     desk.check().await;
+    // Two nodes of one person: either may have been meant.
+    let twin = desk.owe("worker-3", ADDRESSES[0], 9).await;
+    let txid = desk.bank.spend(ADDRESSES[0], 3 * USDT, true);
+    desk.pass_minutes(61);
+    desk.look().await;
+    desk.client().post("/auth/confirm", json!({ "password": PASSWORD })).await;
+    desk.client().post(&format!("/money/unknown-transfers/{txid}/book"), json!({ "node_id": twin })).await;
 }
 
 #[tokio::test]

@@ -136,7 +136,7 @@ pub struct UnknownTransferView {
     pub found_at: String,
     /// Null: it waits.
     pub booked_at: Option<String>,
-    /// The node whose payout address it went to, if one has it now.
+    /// Of what waits: the node whose payout address it went to, or where a payout of that node went before.
     pub node_id: Option<String>,
     pub node_name: Option<String>,
 }
@@ -155,7 +155,10 @@ pub async fn unknown(State(state): State<AppState>) -> Result<Json<UnknownTransf
     let read = state.store.read()?;
     let mut transfers = Vec::new();
     for UnknownTransfer { pin, transfer, found_at, booked_at } in money::unknown_transfers(&read, false, MAX_LISTED)? {
-        let whose = money::node_of_address(&read, &state.store.secrets, &transfer.to)?;
+        let whose = match booked_at {
+            None => money::nodes_of_address(&read, &state.store.secrets, &transfer.to)?.into_iter().next(),
+            Some(_) => None,
+        };
         transfers.push(UnknownTransferView {
             transaction_hash: transfer.txid,
             wallet: pin.wallet,

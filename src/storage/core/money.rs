@@ -1,5 +1,6 @@
 //! What holds for all payouts: the state of the manager's money, its wallets, what left them unknown, approvals, and whom the cycle leaves out.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
@@ -153,20 +154,24 @@ pub fn reserved(read: &impl Read, book: Book) -> Result<Units, Fault> {
     Ok(sum)
 }
 
-/// The node whose payout address this is, or whose payout went there.
-pub fn node_of_address(read: &impl Read, secrets: &Secrets, text: &str) -> Result<Option<Node>, Fault> {
-    for node in nodes::all(read)? {
-        if payouts::address(read, secrets, node.index)?.is_some_and(|record| record.address.as_str() == text) {
-            return Ok(Some(node));
-        }
-    }
-    let mut paid = None;
+/// The nodes whose payout address this is, first those that have it now, then those whose payouts went there: several may share one.
+pub fn nodes_of_address(read: &impl Read, secrets: &Secrets, text: &str) -> Result<Vec<Node>, Fault> {
+    let (mut found, mut paid) = (Vec::new(), BTreeSet::new());
     payouts::for_each(read, |payout| {
         if payout.address.as_str() == text {
-            paid = Some(payout.node);
+            paid.insert(payout.node);
         }
     })?;
-    paid.map_or(Ok(None), |node| nodes::by_index(read, node))
+    for node in nodes::all(read)? {
+        if payouts::address(read, secrets, node.index)?.is_some_and(|record| record.address.as_str() == text) {
+            paid.remove(&node.index);
+            found.push(node);
+        }
+    }
+    for index in paid {
+        found.extend(nodes::by_index(read, index)?);
+    }
+    Ok(found)
 }
 
 pub fn approval(read: &impl Read, digest: &[u8; 32]) -> Result<Option<Approval>, Fault> {

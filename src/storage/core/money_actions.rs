@@ -169,8 +169,9 @@ pub fn book_transfer(tx: &mut WriteTx<'_>, act: &Act, secrets: &Secrets, payer: 
         BookTo::Node(id) => Some(nodes::require(tx, id)?),
         BookTo::Unexplained => None,
     };
-    let whose = money::node_of_address(tx, secrets, &row.transfer.to)?;
-    if let Some(owner) = whose.filter(|owner| node.as_ref().is_none_or(|node| node.index != owner.index)) {
+    let owners = money::nodes_of_address(tx, secrets, &row.transfer.to)?;
+    let is_theirs = node.as_ref().is_some_and(|node| owners.iter().any(|owner| owner.index == node.index));
+    if let Some(owner) = owners.first().filter(|_| !is_theirs) {
         let why = format!(
             "it went to the address of {}: book it to that node, and correct its balance by an adjustment if it was not for that",
             owner.id
