@@ -41,7 +41,7 @@ use crate::domain::pool::DEFAULT_POOL_ID;
 use crate::domain::poot::Params;
 use crate::domain::refusal::{FieldError, Refusal};
 use crate::domain::time::{Now, Timestamp};
-use crate::domain::wallet::{Absence, SHORT_ABSENCE_MS};
+use crate::domain::wallet::SHORT_ABSENCE_MS;
 use crate::gateways::payment::PaymentGateway;
 use crate::gateways::payment::signer::{SignerChild, SignerClient};
 use crate::host;
@@ -144,7 +144,7 @@ fn mib(mib: u32) -> usize {
 async fn note_absence(store: &Store, written_until: Timestamp, now: Now) -> Result<(), AppError> {
     let is_short = now.trusted && now.wall.since(written_until).saturating_abs() <= SHORT_ABSENCE_MS;
     if !is_short && !money::wallets(&store.read()?)?.is_empty() {
-        store.write(move |tx| money::put_absence(tx, Absence { written_until, looked_at: None })).await?;
+        store.write(move |tx| money::note_absence(tx, written_until)).await?;
     }
     Ok(())
 }

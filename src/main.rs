@@ -25,9 +25,10 @@ use lucid::host;
 use lucid::logging;
 use lucid::storage::core::ledger_check::Depth;
 use lucid::storage::core::people::{self, UserChange};
-use lucid::storage::core::{audit, second_factor};
+use lucid::storage::core::{audit, money, second_factor};
 use lucid::storage::hot::{self, Anchor};
 use lucid::storage::recovery::{self, Kit};
+use lucid::storage::table::WriteTx;
 use lucid::storage::verify::{Finding, verify_to};
 use lucid::storage::{Store, carried_trust, high_water};
 use money_tools::MoneyCommand;
@@ -436,7 +437,12 @@ fn clock_accept(config: &Config) -> Result<(), Failure> {
     clock.accept();
     let now = clock.now();
     let draft = Draft::new(now, Actor::Console, "clock.accept", format!("{from} -> {}", now.wall));
-    store.core.write_now(move |tx| audit::append(tx, draft.clone())).map_err(failed)?;
+    let write = move |tx: &mut WriteTx<'_>| {
+        // Afterwards nobody could tell any more how old this store is.
+        money::note_absence(tx, from)?;
+        audit::append(tx, draft.clone())
+    };
+    store.core.write_now(write).map_err(failed)?;
     let trust = Some(Anchor { boot_id: boot_id(), wall_minus_boot_ms: now.wall.0 - now.boot.0 });
     store.hot.write_now(move |tx| hot::accept_clock(tx, now.wall, trust.clone())).map_err(failed)?;
     store.close();

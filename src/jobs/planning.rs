@@ -1,6 +1,6 @@
 //! Plans and reserves what is due, and notes why the others are left out.
 
-use super::{Context, Stopped, postings};
+use super::{Context, Stopped, postings, wallet};
 use crate::domain::audit::{Act, Actor, Draft};
 use crate::domain::final_payout::Stage;
 use crate::domain::ids::{NodeIndex, PayoutId, UserId};
@@ -44,7 +44,7 @@ pub async fn run(context: &Context, now: Now) -> Result<(), Stopped> {
         return Ok(());
     }
     // Nobody can tell yet whose payout its fee would eat up.
-    if context.gateways.current.has_wallet() && context.money.wallet().is_none() {
+    if !wallet::is_known(context).await? {
         return Ok(());
     }
     let Some(newest) = postings::newest(context)? else { return Ok(()) };

@@ -7,14 +7,14 @@ use super::{Context, Stopped};
 use crate::domain::audit::{Actor, Draft};
 use crate::domain::money::{Currency, Units};
 use crate::domain::money_state::{Freeze, FreezeKind};
-use crate::domain::payout::Pin;
+use crate::domain::payout::{Attempt, AttemptState, Pin};
 use crate::domain::time::{Now, Timestamp};
 use crate::domain::wallet::{Absence, Outgoing, OutgoingPage, UNLISTED, UnknownTransfer, WalletRow};
 use crate::gateways::payment::{PaymentGateway, Unavailable};
 use crate::live::Event;
 use crate::storage::core::{money, payouts};
 use crate::storage::fault::Fault;
-use crate::storage::table::WriteTx;
+use crate::storage::table::{Read, WriteTx};
 
 /// Pages of one run; more follow in the next.
 const MAX_PAGES: usize = 200;
@@ -93,6 +93,10 @@ async fn through(context: &Context, gateway: &Arc<dyn PaymentGateway>) -> Result
         };
         let page = gateway.outgoing(row.through_block).await.map_err(open)?;
         let (is_last, at) = (page.is_last, page.through_at);
+        // A balance that is older than what is known already would be held against transfers that it has not lost yet.
+        if is_last && page.balance_block < row.through_block {
+            return Err(Halt::Open("the node's balance is older than what was seen before".into()));
+        }
         if page.through_block < row.through_block || (!is_last && page.through_block == row.through_block) {
             return Err(Halt::Open("the node's chain is behind what was seen before".into()));
         }
@@ -155,23 +159,28 @@ async fn older_copy(context: &Context, at: Timestamp) -> Result<(), Halt> {
         let why = format!("this store was not written from {since} on: what a later copy of it may have signed since is over at {over_at}");
         return Err(Halt::Open(why));
     }
-    former_wallets(context, at).await?;
+    former_wallets(context, since, over_at).await?;
     Ok(context.store.write_money(money::end_absence).await?)
 }
 
-async fn former_wallets(context: &Context, at: Timestamp) -> Result<(), Halt> {
+/// `written_until`: the copy was made then, at the latest. Through `over_at`, everything that left them has to be known.
+async fn former_wallets(context: &Context, written_until: Timestamp, over_at: Timestamp) -> Result<(), Halt> {
     let pin = context.gateways.current.pin();
     for (former, row) in money::wallets(&context.store.read()?)? {
         let former = Pin { gateway: pin.gateway.clone(), ..former };
-        let is_old = at.0.saturating_sub(row.through_at.0.max(row.last_timestamp_ms)) > FORMER_FOR_MS;
+        let is_old = written_until.0.saturating_sub(row.through_at.0.max(row.last_timestamp_ms)) > FORMER_FOR_MS;
         if former == pin || former.network != pin.network || is_old {
             continue;
         }
-        let Some(gateway) = context.gateways.watching(&former) else { continue };
-        through(context, &gateway).await.map_err(|halt| match halt {
-            Halt::Open(why) => Halt::Open(format!("of the former wallet {}: {why}", former.wallet)),
+        let of = |why: &str| Halt::Open(format!("of the former wallet {}: {why}", former.wallet));
+        let gateway = context.gateways.watching(&former).ok_or_else(|| of("nobody can be asked"))?;
+        let (_, at) = through(context, &gateway).await.map_err(|halt| match halt {
+            Halt::Open(why) => of(&why),
             other => other,
         })?;
+        if at < over_at {
+            return Err(of(&format!("what left it is known through {at} alone")));
+        }
     }
     Ok(())
 }
@@ -200,6 +209,24 @@ async fn begun(context: &Context, pin: &Pin) -> Result<WalletRow, Halt> {
     Ok(context.store.write_money(write).await?)
 }
 
+/// An attempt of a payout, which may land: what was proven dead and lands all the same is nobody's plan.
+fn is_planned(read: &impl Read, txid: &str) -> Result<bool, Fault> {
+    let Some(seq) = payouts::of_transaction(read, txid)? else { return Ok(false) };
+    let payout = payouts::by_seq(read, seq)?;
+    let is_dead = |attempt: &Attempt| attempt.txid() == Some(txid) && matches!(attempt.state, AttemptState::Dead { .. });
+    Ok(payout.is_none_or(|payout| !payout.attempts.iter().any(is_dead)))
+}
+
+/// The id of what is missing while the wallet's row stands at `block`; another one when that was booked before.
+fn unlisted(read: &impl Read, pin: &Pin, block: u64) -> Result<String, Fault> {
+    let (mut id, mut nth) = (format!("{UNLISTED}{}-{block}", pin.wallet), 1u32);
+    while money::unknown(read, &id)?.is_some_and(|row| row.booked_at.is_some()) {
+        nth = nth.saturating_add(1);
+        id = format!("{UNLISTED}{}-{block}-{nth}", pin.wallet);
+    }
+    Ok(id)
+}
+
 /// Records a page; false when something in it freezes the money.
 async fn take(context: &Context, pin: &Pin, page: OutgoingPage, now: Now) -> Result<bool, Stopped> {
     // What a former wallet held moves on to the present one.
@@ -208,8 +235,7 @@ async fn take(context: &Context, pin: &Pin, page: OutgoingPage, now: Now) -> Res
         let row = money::wallet(tx, &pin)?.unwrap_or_default();
         let mut unknown = Vec::new();
         for transfer in page.transfers.iter().filter(|transfer| transfer.to != present) {
-            let is_known = payouts::of_transaction(tx, &transfer.txid)?.is_some();
-            if !is_known && money::unknown(tx, &transfer.txid)?.is_none() {
+            if !is_planned(tx, &transfer.txid)? && money::unknown(tx, &transfer.txid)?.is_none() {
                 unknown.push(transfer.clone());
             }
         }
@@ -219,7 +245,7 @@ async fn take(context: &Context, pin: &Pin, page: OutgoingPage, now: Now) -> Res
         }
         let (next, missing) = row.followed_by(&page, now.wall).map_err(|e| Fault::Invariant(e.to_string()))?;
         // Named by where the wallet's row stands, which stays there until the money is found, or booked by a person.
-        let unlisted = format!("{UNLISTED}{}", row.through_block);
+        let unlisted = unlisted(tx, &pin, row.through_block)?;
         if missing > Units::ZERO {
             let transfer =
                 Outgoing { txid: unlisted, to: "unknown".into(), amount: missing, block: page.through_block, at: page.through_at };

@@ -2,7 +2,7 @@
 //! often it is tried, each moment is planned once.
 
 use super::planning::{paying, plans};
-use super::{Context, Stopped};
+use super::{Context, Stopped, wallet};
 use crate::domain::audit::{Actor, Draft};
 use crate::domain::batch::{Batch, LeftOut, MAX_REQUESTS, NewBatch, Wish, content};
 use crate::domain::ids::PayoutId;
@@ -69,6 +69,10 @@ async fn fire_batch(context: &Context, batch: Batch, now: Now) -> Result<(), Sto
 }
 
 async fn fire_schedule(context: &Context, schedule: PayoutSchedule, since: Timestamp, due_at: Timestamp, now: Now) -> Result<(), Stopped> {
+    // Whom it pays depends on the fee; it stays due.
+    if !matches!(schedule.whom, Whom::Listed(_)) && !wallet::is_known(context).await? {
+        return Ok(());
+    }
     let paying = paying(context);
     let (wishes, mut left_out, note, earned) = {
         let core = context.store.read()?;

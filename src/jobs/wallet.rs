@@ -25,6 +25,14 @@ async fn reach(context: &Context) -> Result<(), Stopped> {
     Ok(())
 }
 
+/// Whether what a transfer costs was seen in this process, or is seen now; true where there is no wallet.
+pub async fn is_known(context: &Context) -> Result<bool, Stopped> {
+    if context.gateways.current.has_wallet() && context.money.wallet().is_none() {
+        look(context).await?;
+    }
+    Ok(!context.gateways.current.has_wallet() || context.money.wallet().is_some())
+}
+
 /// Looks now.
 pub async fn look(context: &Context) -> Result<(), Stopped> {
     match context.gateways.current.wallet().await {

@@ -105,6 +105,16 @@ pub fn absence(read: &impl Read) -> Result<Option<Absence>, Fault> {
     read.get(ABSENCES, &ROW.to_owned())
 }
 
+/// The store was not written for a while after `written_until`, or nobody knows: where there is a wallet, it may be an older copy. One that is noted stays the older one,
+/// and is looked at anew.
+pub fn note_absence(tx: &mut WriteTx<'_>, written_until: Timestamp) -> Result<(), TxError> {
+    if wallets(tx)?.is_empty() {
+        return Ok(());
+    }
+    let noted = absence(tx)?.map_or(written_until, |noted| noted.written_until.min(written_until));
+    put_absence(tx, Absence { written_until: noted, looked_at: None })
+}
+
 pub fn put_absence(tx: &mut WriteTx<'_>, absence: Absence) -> Result<(), TxError> {
     tx.put(ABSENCES, &ROW.to_owned(), &absence)
 }

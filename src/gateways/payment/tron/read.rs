@@ -19,6 +19,8 @@ const ENERGY_NEW: u64 = 130_285;
 const SCAN_BLOCKS: u64 = 2_000;
 /// The newest final blocks are searched even where there is a list: lists come late.
 const TAIL_BLOCKS: u64 = 40;
+/// A witness that is so far from the node is as good as any other.
+const CLOSE_BLOCKS: u64 = 10;
 /// Pages of the list for one page of ours.
 const LIST_PAGES: usize = 5;
 
@@ -68,7 +70,7 @@ impl TronGateway {
         let (mut doubts, mut late): (Vec<String>, Option<OutgoingPage>) = (Vec::new(), None);
         for witness in &self.witnesses {
             match self.agreed(witness, after_block).await {
-                Ok((page, behind)) if behind <= TAIL_BLOCKS => return Ok(page),
+                Ok((page, behind)) if behind <= CLOSE_BLOCKS => return Ok(page),
                 // One that hangs agrees too; another one may know more.
                 Ok((page, _)) => late = late.filter(|best| best.through_block >= page.through_block).or(Some(page)),
                 Err(why) => doubts.push(why.to_string()),
