@@ -13,7 +13,7 @@ use lucid::domain::ledger::Settlement;
 use lucid::domain::money::{Currency, Units};
 use lucid::domain::payout::{Attempt, AttemptState, Death, DeathProof, Landed, Payout, Pin, Prepared, ReviewKind};
 use lucid::domain::time::Timestamp;
-use lucid::domain::wallet::{Outgoing, OutgoingPage, WalletReading};
+use lucid::domain::wallet::{BlockAt, Outgoing, OutgoingPage, WalletReading};
 use lucid::gateways::payment::{Boxed, Lookup, NotPrepared, PaymentGateway, SendOutcome, Sending, Simulated, Transfer, Unavailable};
 use zeroize::Zeroizing;
 
@@ -229,6 +229,11 @@ impl PaymentGateway for Scripted {
                 head_at: now,
             })
         })))
+    }
+
+    fn block_before(&self, at: Timestamp) -> Boxed<'_, Result<BlockAt, Unavailable>> {
+        let at = at.plus_ms(-1);
+        Box::pin(ready(self.reached(|| BlockAt { number: block(at), at })))
     }
 
     fn outgoing(&self, after_block: u64) -> Boxed<'_, Result<OutgoingPage, Unavailable>> {

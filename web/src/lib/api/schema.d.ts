@@ -6590,7 +6590,7 @@ export interface components {
             booked_at?: string | null;
             currency: components["schemas"]["Currency"];
             found_at: string;
-            /** @description The node whose payout address it went to, if one has it now. */
+            /** @description Of what waits: the node whose payout address it went to, or where a payout of that node went before. */
             node_id?: string | null;
             node_name?: string | null;
             to: string;
