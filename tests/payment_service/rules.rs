@@ -16,7 +16,8 @@ use lucid::storage::core::money_actions::Decision;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
-use super::world::{self, HOUR_MS, PLAIN, World, book, copy, options};
+use super::world::{self, HOUR_MS, PLAIN, World, book, options};
+use crate::support::copy;
 use crate::support::payment_service::{FakeService, Fault, Promises};
 
 pub const FINDS: Promises = Promises { finds_keys: true, ..PLAIN };

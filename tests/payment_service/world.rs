@@ -22,6 +22,7 @@ use lucid::storage::core::{ledger, money, nodes, payouts};
 use lucid::storage::table::WriteTx;
 use serde_json::json;
 
+use crate::support::copy;
 use crate::support::payment_service::{FakeService, Promises, Wire};
 use crate::support::site::{START, Site};
 
@@ -92,19 +93,6 @@ pub async fn template(dir: &Path, count: u8) {
     site.app.context.run(Job::Flush).await.unwrap();
     site.app.context.run(Job::Epochs).await.unwrap();
     site.end().await;
-}
-
-pub fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 /// The manager, as far as payouts go.

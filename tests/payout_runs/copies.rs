@@ -9,8 +9,9 @@ use lucid::live::Job;
 use lucid::storage::core::{money, money_actions};
 
 use super::runs::folder;
-use super::world::{MINUTE_MS, World, admin, copy, template};
+use super::world::{MINUTE_MS, World, admin, template};
 use super::{auditor, people};
+use crate::support::copy;
 use crate::support::rig::lock;
 use crate::support::tron::{Fault, Lie, When};
 

@@ -31,6 +31,7 @@ use serde_json::json;
 use tokio::task::yield_now;
 
 use super::custody::{self, AllIssued, Vault, WALLETS};
+use crate::support::copy;
 use crate::support::rig::{Shared, Wire, lock, tron, url};
 use crate::support::site::{START, Site};
 use crate::support::tron::random::Random;
@@ -108,19 +109,6 @@ fn config(dir: &Path) -> Config {
     let mut flags = vec![("storage.data_dir", "--data-dir", dir.to_str().unwrap().to_owned())];
     flags.extend(SETTINGS.iter().map(|(key, value)| (*key, *key, (*value).to_owned())));
     Config::load(&Sources { flags, ..Sources::default() }).unwrap().config
-}
-
-pub fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            std::fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 /// A manager with so many nodes that have addresses and are owed nothing.
