@@ -6,9 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::auth::Caller;
 use super::error::{ApiError, ErrorBody};
-use super::input::RawAmount;
+use super::input::{RawAmount, reason};
 use super::json::Json;
-use super::ledger_changes::reason;
 use super::reads::{Names, Person};
 use super::state::AppState;
 use super::unchecked::Unchecked;
