@@ -7,6 +7,7 @@
 //! Must not know how a gateway sends or how a payout is stored.
 
 mod attempt;
+mod change;
 mod decisions;
 mod eligible;
 mod review;
@@ -22,6 +23,7 @@ use super::money::{Amount, Currency, Units};
 use super::time::{Now, Timestamp};
 
 pub use attempt::{Attempt, AttemptState, Death, DeathProof, Landed, Pin, Prepared};
+pub use change::Change;
 pub use eligible::{Candidate, Skip, eligible_for_payout};
 pub use review::{Choice, Claim, MAX_EVIDENCE, MAX_LINE_CHARS, Review, ReviewKind, STATEMENTS_NEEDED, Statement};
 
