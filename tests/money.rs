@@ -155,6 +155,20 @@ impl Desk {
         }
     }
 
+    /// What the audit log has of a payout that is of this operation, oldest first: whether it succeeded, and why.
+    async fn audited(&self, payout: &Value, operation: &str) -> Vec<(bool, String)> {
+        let path = format!("/audit?subject={}&operation={operation}&limit=100", payout["payout_id"].as_str().unwrap());
+        let listed = self.client().get(&path).await;
+        let mut entries: Vec<(bool, String)> = listed["entries"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|entry| (entry["success"].as_bool().unwrap(), entry["reason"].as_str().unwrap_or_default().to_owned()))
+            .collect();
+        entries.reverse();
+        entries
+    }
+
     async fn admin(&self, name: &str) -> Client {
         self.client().post("/users", json!({ "username": name, "password": PASSWORD, "role": "admin" })).await;
         let mut client = self.client().anonymous();
@@ -507,6 +521,38 @@ async fn a_payout_that_nobody_can_tell_about_waits_for_a_person_with_safe_choice
 }
 
 #[tokio::test]
+async fn what_a_standing_review_is_told_is_audited_and_not_without_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut desk = Desk::live(&dir, &[]).await;
+    desk.owe("worker-1", ADDRESSES[0], 25).await;
+    desk.bank.fate(ADDRESSES[0], Fate::Lost);
+    desk.cycle().await;
+    let payout = desk.only_payout().await;
+    let path = format!("/nodes/payouts/{}/hold", payout["payout_id"].as_str().unwrap());
+    desk.client().post(&path, json!({ "reason": "Mallory called" })).await;
+    desk.bank.fate(ADDRESSES[0], Fate::Ambiguous);
+    for _ in 0..3 {
+        desk.track().await;
+    }
+    let mut told = vec![(true, "nobody can tell".to_owned())];
+    assert_eq!(desk.audited(&payout, "payout.evidence").await, told, "once, and without what a person wrote");
+    let review = desk.only_payout().await["review"].clone();
+    assert_eq!((&review["kind"], &review["evidence"]), (&json!("ambiguous"), &json!(["Mallory called", "no answer"])));
+    desk.bank.fate(ADDRESSES[0], Fate::Babbles);
+    for _ in 0..30 {
+        desk.track().await;
+    }
+    told.extend((1..=10).map(|n| (true, format!("answer {n}"))));
+    assert_eq!(desk.audited(&payout, "payout.evidence").await, told, "a review has twelve lines, and no more entries");
+    // What becomes of the attempt has its entry all the same, without anybody's words.
+    desk.bank.fate(ADDRESSES[0], Fate::Lost);
+    desk.pass_minutes(30);
+    desk.track().await;
+    let [(true, died)] = &desk.audited(&payout, "payout.attempt_dead").await[..] else { panic!("one death") };
+    assert!(died.starts_with("attempt 1, transaction "), "{died}");
+}
+
+#[tokio::test]
 async fn a_dead_attempt_makes_room_for_the_next_and_a_transaction_that_a_person_names_is_verified() {
     let dir = tempfile::tempdir().unwrap();
     let mut desk = Desk::live(&dir, &[]).await;
@@ -533,6 +579,13 @@ async fn a_dead_attempt_makes_room_for_the_next_and_a_transaction_that_a_person_
         (&refused["status"], refused["review"]["evidence"].as_array().unwrap().last().unwrap().as_str().unwrap().contains("somebody else")),
         (&json!("processing"), true)
     );
+    let told = format!("{wrong} did not pay it: it paid somebody else");
+    assert_eq!(desk.audited(&held, "payout.refuse_claim").await, [(false, told.clone())]);
+    desk.track().await;
+    assert_eq!(desk.audited(&held, "payout.refuse_claim").await.len(), 1, "it is refused once");
+    desk.decide(&held, json!({ "choice": "accept_paid", "transaction_hash": wrong })).await;
+    desk.track().await;
+    assert_eq!(desk.audited(&held, "payout.refuse_claim").await, [(false, told.clone()), (false, told)], "each claim is");
     let by_hand = desk.bank.spend(ADDRESSES[0], 25 * USDT, true);
     desk.decide(&held, json!({ "choice": "accept_paid", "transaction_hash": by_hand })).await;
     desk.track().await;

@@ -23,6 +23,8 @@ pub enum Fate {
     Lost,
     /// Sent, and nobody can tell.
     Ambiguous,
+    /// As `Ambiguous`, and says something else each time.
+    Babbles,
     FailsOnChain,
     /// The simulation says that it would fail.
     WouldFail,
@@ -38,6 +40,7 @@ struct Inner {
     fates: BTreeMap<String, Fate>,
     offline: bool,
     sent: u32,
+    asked: u32,
 }
 
 #[derive(Debug)]
@@ -53,8 +56,16 @@ impl Bank {
     }
 
     pub fn of(wallet: &'static str, settlement: Settlement, balance: i64) -> Bank {
-        let inner =
-            Inner { balance, block: 100, transfers: Vec::new(), hidden: Vec::new(), fates: BTreeMap::new(), offline: false, sent: 0 };
+        let inner = Inner {
+            balance,
+            block: 100,
+            transfers: Vec::new(),
+            hidden: Vec::new(),
+            fates: BTreeMap::new(),
+            offline: false,
+            sent: 0,
+            asked: 0,
+        };
         Bank { settlement, wallet, inner: Mutex::new(inner) }
     }
 
@@ -103,7 +114,7 @@ impl Bank {
     }
 
     fn look(&self, payout: &Payout, now: Timestamp) -> Lookup {
-        let inner = self.inner();
+        let mut inner = self.inner();
         let Some(attempt) = payout.attempts.last() else { return Lookup::NotSeen };
         if inner.offline {
             return Lookup::Unknown("offline".into());
@@ -120,6 +131,11 @@ impl Bank {
             }
             Fate::Ambiguous if attempt.sent_at.is_some() => {
                 Lookup::Person { kind: ReviewKind::Ambiguous, reason: "nobody can tell".into(), evidence: vec!["no answer".into()] }
+            }
+            Fate::Babbles if attempt.sent_at.is_some() => {
+                inner.asked += 1;
+                let evidence = vec![format!("answer {}", inner.asked)];
+                Lookup::Person { kind: ReviewKind::Ambiguous, reason: "nobody can tell".into(), evidence }
             }
             _ if expired => {
                 let block = inner.block;
