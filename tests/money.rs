@@ -306,6 +306,75 @@ async fn a_transfer_that_nothing_here_planned_freezes_until_it_is_booked() {
 }
 
 #[tokio::test]
+async fn what_nobody_booked_holds_the_network_that_it_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut desk = Desk::live(&dir, &[]).await;
+    let node = desk.owe("worker-1", ADDRESSES[0], 25).await;
+    let txid = desk.bank.spend(ADDRESSES[0], 7 * USDT, true);
+    desk.pass_minutes(61);
+    desk.cycle().await;
+    assert_eq!(desk.money().await["frozen"]["kind"], "unknown_transfer");
+    let (frozen, Desk { site, bank, nodes }) = (desk.money().await["frozen"].clone(), desk);
+    let unfreeze = async |desk: &Desk| {
+        desk.look().await;
+        desk.refused("/money/unfreeze", json!({ "reason": "looked at" })).await
+    };
+    let listed = async |desk: &Desk| desk.client().get("/money/unknown-transfers").await["transfers"][0].clone();
+    let book = format!("/money/unknown-transfers/{txid}/book");
+
+    let other = Arc::new(Bank::new(Settlement::Live, 1_000 * USDT).over("other"));
+    let desk = Desk { site: site.crash_with(other.clone()).await, bank: other, nodes };
+    desk.client().post("/auth/confirm", json!({ "password": PASSWORD })).await;
+    desk.look().await;
+    desk.client().post("/money/live", json!({ "owed": "everything" })).await;
+    desk.cycle().await;
+    let money = desk.money().await;
+    assert_eq!((&money["frozen"], &money["unknown_transfers"]), (&frozen, &json!(0)), "a freeze ends by a person alone");
+    let row = listed(&desk).await;
+    assert_eq!((&row["transaction_hash"], &row["network"], &row["holds"]), (&json!(txid), &json!("bank"), &json!(false)));
+    assert_eq!(desk.refused(&book, json!({ "node_id": node })).await, "OtherNetwork");
+    desk.client().post("/money/unfreeze", json!({ "reason": "it is not of this network" })).await;
+    desk.cycle().await;
+    desk.track().await;
+    assert_eq!((desk.bank.paid(ADDRESSES[0]), desk.money().await["frozen"].clone()), (vec![25 * USDT], Value::Null));
+    let waiting = desk.client().get("/alerts?state=open&kind=transfers_not_booked").await["alerts"].clone();
+    assert_eq!(waiting.as_array().unwrap().len(), 1, "it is not forgotten");
+    // What leaves this network's wallet holds it as ever.
+    desk.bank.spend(ADDRESSES[1], 3 * USDT, true);
+    desk.pass_minutes(61);
+    desk.cycle().await;
+    assert_eq!(unfreeze(&desk).await, "NotReconciled");
+    let second = desk.client().get("/money/unknown-transfers").await["transfers"].as_array().unwrap().clone();
+    let second = second.iter().find(|row| row["holds"] == true).unwrap()["transaction_hash"].as_str().unwrap().to_owned();
+    desk.client().post(&format!("/money/unknown-transfers/{second}/book"), json!({})).await;
+    desk.look().await;
+    desk.client().post("/money/unfreeze", json!({ "reason": "booked" })).await;
+
+    // Back on the first network it holds again, before anything is signed.
+    let Desk { site, nodes, .. } = desk;
+    let desk = Desk { site: site.crash_with(bank.clone()).await, bank, nodes };
+    desk.client().post("/auth/confirm", json!({ "password": PASSWORD })).await;
+    desk.adjust(&node, 30).await;
+    desk.pass_minutes(25 * 60);
+    desk.bank.offline(true);
+    desk.track().await;
+    assert_eq!(desk.money().await["frozen"]["kind"], "unknown_transfer", "whether or not the network can be asked");
+    desk.bank.offline(false);
+    desk.client().post("/money/live", json!({ "owed": "everything" })).await;
+    desk.cycle().await;
+    assert_eq!((unfreeze(&desk).await, desk.bank.paid(ADDRESSES[0])), ("NotReconciled".into(), vec![7 * USDT]));
+    assert_eq!((&listed(&desk).await["holds"], &desk.money().await["unknown_transfers"]), (&json!(true), &json!(1)));
+    let waiting = desk.client().get("/alerts?state=open&kind=transfers_not_booked").await["alerts"].clone();
+    assert_eq!(waiting, json!([]), "the freeze is the alert");
+    desk.client().post(&book, json!({ "node_id": node })).await;
+    desk.look().await;
+    desk.client().post("/money/unfreeze", json!({ "reason": "booked" })).await;
+    desk.cycle().await;
+    desk.track().await;
+    assert_eq!(desk.bank.paid(ADDRESSES[0]), [7 * USDT, 23 * USDT], "what it paid in advance is not paid again");
+}
+
+#[tokio::test]
 async fn money_that_nobody_lists_is_missed() {
     let dir = tempfile::tempdir().unwrap();
     let mut desk = Desk::live(&dir, &[]).await;

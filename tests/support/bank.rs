@@ -47,6 +47,7 @@ struct Inner {
 pub struct Bank {
     settlement: Settlement,
     wallet: &'static str,
+    network: &'static str,
     inner: Mutex<Inner>,
 }
 
@@ -66,7 +67,12 @@ impl Bank {
             sent: 0,
             asked: 0,
         };
-        Bank { settlement, wallet, inner: Mutex::new(inner) }
+        Bank { settlement, wallet, network: "bank", inner: Mutex::new(inner) }
+    }
+
+    /// The same wallet on another network.
+    pub fn over(self, network: &'static str) -> Bank {
+        Bank { network, ..self }
     }
 
     fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -171,7 +177,7 @@ impl Bank {
 
 impl PaymentGateway for Bank {
     fn pin(&self) -> Pin {
-        Pin { gateway: "bank".into(), network: "bank".into(), wallet: self.wallet.into(), contract: "token".into() }
+        Pin { gateway: "bank".into(), network: self.network.into(), wallet: self.wallet.into(), contract: "token".into() }
     }
 
     fn settlement(&self) -> Settlement {
@@ -244,7 +250,7 @@ impl PaymentGateway for Bank {
         let at = Timestamp(i64::try_from(inner.block).unwrap());
         Box::pin(ready(Ok(Some(WalletReading {
             address: self.wallet.into(),
-            network: "bank".into(),
+            network: self.network.into(),
             contract: "token".into(),
             balance: Units(inner.balance),
             trx_sun: 100_000_000_000,
