@@ -84,9 +84,8 @@ pub async fn commit(
             if after.attempts.len() > before.attempts.len() {
                 money::note_signed(tx, after)?;
             }
-            if let Some(operation) = operation(before, after) {
-                let draft = Draft::new(now, Actor::System, operation, after.id.to_string());
-                audit::append(tx, draft.because(remark(after)))?;
+            if let Some(draft) = draft(before, after, now) {
+                audit::append(tx, draft)?;
             }
             taken.push(after.clone());
         }
@@ -104,13 +103,32 @@ pub fn always(_: &WriteTx<'_>, _: &Payout) -> Result<bool, TxError> {
     Ok(true)
 }
 
-fn operation(before: &Payout, after: &Payout) -> Option<&'static str> {
+/// What the audit log is told of a step. What people write is in no remark: it would stay readable when they are erased.
+fn draft(before: &Payout, after: &Payout, now: Now) -> Option<Draft> {
+    let draft = |operation, remark: &str| Draft::new(now, Actor::System, operation, after.id.to_string()).because(remark);
     if !after.is_open() {
-        return Some("payout.end");
+        return Some(draft("payout.end", after.status().as_str()));
     }
-    if after.review.is_some() && before.review.is_none() {
-        return Some("payout.review");
+    match (&before.review, &after.review) {
+        (None, Some(is)) => return Some(draft("payout.review", &is.reason)),
+        (Some(was), Some(is)) => {
+            if let Some(claim) = was.claim.as_ref().filter(|_| is.claim.is_none()) {
+                let why = is.evidence.iter().rfind(|line| line.starts_with(&claim.txid));
+                return Some(draft("payout.refuse_claim", "").refused(why.map_or("", String::as_str)));
+            }
+        }
+        (_, None) => (),
     }
+    let moved = operation(before, after).zip(after.attempts.last());
+    let moved = moved.map(|(operation, attempt)| match attempt.txid() {
+        Some(txid) => draft(operation, &format!("attempt {}, transaction {txid}", attempt.number)),
+        None => draft(operation, &format!("attempt {}", attempt.number)),
+    });
+    moved.or_else(|| Some(draft("payout.evidence", &after.review.as_ref()?.told_since(before.review.as_ref()?)?)))
+}
+
+/// What became of the last attempt.
+fn operation(before: &Payout, after: &Payout) -> Option<&'static str> {
     let is = after.attempts.last()?;
     let was = before.attempts.last().filter(|was| was.number == is.number);
     if let Some(was) = was.filter(|was| was.state == is.state) {
@@ -125,17 +143,6 @@ fn operation(before: &Payout, after: &Payout) -> Option<&'static str> {
         (_, AttemptState::Dead { .. }) => Some("payout.attempt_dead"),
         // These end the payout.
         (_, AttemptState::Paid | AttemptState::FailedOnChain { .. }) => None,
-    }
-}
-
-fn remark(payout: &Payout) -> String {
-    match (payout.review_reason(), payout.attempts.last()) {
-        (Some(reason), _) => reason.to_owned(),
-        (None, Some(attempt)) if payout.is_open() => match attempt.txid() {
-            Some(txid) => format!("attempt {}, transaction {txid}", attempt.number),
-            None => format!("attempt {}", attempt.number),
-        },
-        _ => payout.status().as_str().to_owned(),
     }
 }
 
