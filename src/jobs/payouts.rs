@@ -6,7 +6,7 @@
 use super::{Context, Stopped, final_payouts, planning, schedules, signing, tracking};
 use crate::domain::audit::{Actor, Draft};
 use crate::domain::ledger::Entry;
-use crate::domain::payout::{AttemptState, Payout, PayoutError};
+use crate::domain::payout::{AttemptState, Payout, PayoutError, State};
 use crate::domain::time::Now;
 use crate::live::Event;
 use crate::storage::core::{audit, money, payouts};
@@ -83,6 +83,10 @@ pub async fn commit(
             payouts::step(tx, Some(before), after, entry.clone(), now)?;
             if after.attempts.len() > before.attempts.len() {
                 money::note_signed(tx, after)?;
+            }
+            if let (State::Paid { .. }, Some(txid)) = (&after.state, after.txid()) {
+                // What a person has named may have been found before as what nothing here planned: it paid this.
+                money::withdraw_unknown(tx, txid)?;
             }
             if let Some(operation) = operation(before, after) {
                 let draft = Draft::new(now, Actor::System, operation, after.id.to_string());

@@ -171,3 +171,88 @@ async fn what_lands_after_it_was_proven_dead_freezes_and_is_booked_to_its_node()
     assert_eq!(desk.bank.paid(ADDRESSES[0]), [25 * USDT, 25 * USDT, 15 * USDT]);
     assert_eq!(desk.money().await["frozen"], Value::Null);
 }
+
+#[tokio::test]
+async fn what_lands_after_it_was_proven_dead_is_not_paid_again_once_it_is_booked() {
+    // Before another attempt is signed.
+    let dir = tempfile::tempdir().unwrap();
+    let mut desk = Desk::live(&dir, &[]).await;
+    let node = desk.owe("worker-1", ADDRESSES[0], 25).await;
+    desk.bank.fate(ADDRESSES[0], Fate::Lost);
+    desk.cycle().await;
+    desk.client().post("/money/freeze", json!({ "reason": "to look" })).await;
+    desk.pass_minutes(30);
+    desk.track().await;
+    assert_eq!(desk.attempts().await, ["dead"]);
+    let txid = desk.bank.lands_after_all(ADDRESSES[0]);
+    desk.compare().await;
+    desk.book(&txid, json!({ "node_id": node })).await;
+    desk.unfreeze().await;
+    desk.paid_once(&node).await;
+    assert_eq!(desk.only_payout().await["status"], "cancelled");
+
+    // While another one is on its way, which is lost.
+    let dir = tempfile::tempdir().unwrap();
+    let (desk, node) = proven_dead(&dir).await;
+    let txid = desk.bank.lands_after_all(ADDRESSES[0]);
+    desk.compare().await;
+    desk.book(&txid, json!({ "node_id": node })).await;
+    desk.unfreeze().await;
+    desk.paid_once(&node).await;
+    let held = desk.only_payout().await;
+    assert_eq!((&held["status"], &held["review"]["kind"]), (&json!("processing"), &json!("conflict")), "{held}");
+    assert_eq!(desk.attempts().await, ["dead", "dead"]);
+    // Booked is booked: it is not what paid the payout, too.
+    let path = format!("/nodes/payouts/{}/decide", held["payout_id"].as_str().unwrap());
+    let accept = json!({ "choice": "accept_paid", "transaction_hash": txid });
+    assert_eq!(desk.refused(&path, accept).await, "TransferBooked");
+    desk.decide(&held, json!({ "choice": "cancel" })).await;
+    desk.paid_once(&node).await;
+}
+
+#[tokio::test]
+async fn what_landed_after_its_death_and_is_accepted_is_no_unknown_transfer() {
+    for is_found_before in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        let (desk, node) = proven_dead(&dir).await;
+        let txid = desk.bank.lands_after_all(ADDRESSES[0]);
+        desk.client().post("/money/stop", json!({ "reason": "a node says that it was paid" })).await;
+        desk.pass_minutes(30);
+        desk.track().await;
+        assert_eq!(desk.attempts().await, ["dead", "dead"]);
+        if is_found_before {
+            assert_eq!(desk.compare().await["frozen"]["kind"], "unknown_transfer");
+        }
+        let payout = desk.only_payout().await;
+        let path = format!("/nodes/payouts/{}/hold", payout["payout_id"].as_str().unwrap());
+        desk.client().post(&path, json!({ "reason": "paid by the first attempt" })).await;
+        desk.decide(&payout, json!({ "choice": "accept_paid", "transaction_hash": txid })).await;
+        desk.track().await;
+        let paid = desk.only_payout().await;
+        assert_eq!((&paid["status"], &paid["transaction_hash"]), (&json!("completed"), &json!(txid)), "{paid}");
+        assert!(desk.unknown().await.is_empty(), "it is explained");
+        let money = desk.compare().await;
+        assert_eq!(money["frozen"].is_object(), is_found_before, "{money}");
+        if is_found_before {
+            desk.unfreeze().await;
+        }
+        desk.client().post("/money/resume", json!({ "reason": "it is so" })).await;
+        desk.paid_once(&node).await;
+    }
+}
+
+impl Desk {
+    /// Whatever comes: the node was owed 25, and has got 25.
+    async fn paid_once(&self, node: &str) {
+        self.bank.fate(ADDRESSES[0], Fate::Pays);
+        for _ in 0..3 {
+            self.pass_minutes(30);
+            self.cycle().await;
+            self.track().await;
+        }
+        self.compare().await;
+        assert_eq!(self.bank.paid(ADDRESSES[0]), [25 * USDT]);
+        assert_eq!(self.balance(&format!("node_paid:{node}")).await, "25");
+        assert_eq!(self.money().await["frozen"], Value::Null);
+    }
+}
