@@ -509,7 +509,9 @@ mod tests {
     use super::*;
     use clap::CommandFactory;
     use lucid::domain::ids::UserId;
+    use lucid::domain::payout::Pin;
     use lucid::domain::totp::SecondFactor;
+    use lucid::domain::wallet::{Absence, WalletRow};
 
     fn status(arguments: &[&str]) -> u8 {
         let arguments = [&["lucid-node-management"], arguments].concat();
@@ -614,5 +616,41 @@ mod tests {
         store.close();
         drop(store);
         assert_eq!(status(&["verify", "--data-dir", folder, "--json"]), 0);
+    }
+
+    #[test]
+    fn accepting_the_clock_does_not_hide_how_old_a_store_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let data_dir = dir.path().join("data");
+        let folder = data_dir.to_str().unwrap();
+        let config = load(None, Some(folder.to_owned()), None).map_err(|_| "refused").unwrap().config;
+        let opened = || open_store(&config).map_err(|_| "does not open").unwrap().0;
+        let absence = || {
+            let store = opened();
+            let absence = money::absence(&store.read().unwrap()).unwrap();
+            store.close();
+            absence
+        };
+        drop(opened());
+        assert_eq!(status(&["clock", "accept", "--data-dir", folder]), 0);
+        assert_eq!(absence(), None, "a store that knows of no wallet has nothing to have forgotten");
+        let written_until = Timestamp(1_790_000_000_000);
+        let store = opened();
+        let wallet = |name: &str| Pin { gateway: name.into(), network: name.into(), wallet: name.into(), contract: name.into() };
+        let paid_from = WalletRow { through_block: 7, ..WalletRow::default() };
+        store.core.write_now(move |tx| money::put_wallet(tx, &wallet("one"), &paid_from)).unwrap();
+        store.hot.write_now(move |tx| hot::accept_clock(tx, written_until, None)).unwrap();
+        store.close();
+        drop(store);
+        // Twice, because the second one finds a mark that looks fresh.
+        for _ in 0..2 {
+            assert_eq!(status(&["clock", "accept", "--data-dir", folder]), 0);
+            assert_eq!(absence(), Some(Absence { written_until, looked_at: None }));
+        }
+        // The manager starts on that mark, and believes it no more.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let app = runtime.block_on(app::App::open(&config, &app::system_clock)).unwrap();
+        assert_eq!(money::absence(&app.store.read().unwrap()).unwrap().map(|absence| absence.written_until), Some(written_until));
+        app.store.close();
     }
 }

@@ -1,5 +1,7 @@
 //! Payouts through the front door: what stops them, what people decide, and what really left the wallet.
 
+mod comparisons;
+
 use std::sync::Arc;
 
 use lucid::clock::Driver;

@@ -5,6 +5,7 @@ mod auditor;
 mod copies;
 mod custody;
 mod kills;
+mod older_copies;
 mod people;
 mod runs;
 mod sabotage;

@@ -6,7 +6,7 @@
 use super::{Context, Stopped, final_payouts, planning, schedules, signing, tracking};
 use crate::domain::audit::{Actor, Draft};
 use crate::domain::ledger::Entry;
-use crate::domain::payout::{AttemptState, Payout, PayoutError};
+use crate::domain::payout::{Change, Payout, PayoutError, State};
 use crate::domain::time::Now;
 use crate::live::Event;
 use crate::storage::core::{audit, money, payouts};
@@ -84,6 +84,10 @@ pub async fn commit(
             if after.attempts.len() > before.attempts.len() {
                 money::note_signed(tx, after)?;
             }
+            if let (State::Paid { .. }, Some(txid)) = (&after.state, after.txid()) {
+                // What a person has named may have been found before as what nothing here planned: it paid this.
+                money::withdraw_unknown(tx, txid)?;
+            }
             if let Some(draft) = draft(before, after, now) {
                 audit::append(tx, draft)?;
             }
@@ -119,7 +123,7 @@ fn draft(before: &Payout, after: &Payout, now: Now) -> Option<Draft> {
         }
         (_, None) => (),
     }
-    let moved = operation(before, after).zip(after.attempts.last());
+    let moved = Change::between(Some(before), after).and_then(operation).zip(after.attempts.last());
     let moved = moved.map(|(operation, attempt)| match attempt.txid() {
         Some(txid) => draft(operation, &format!("attempt {}, transaction {txid}", attempt.number)),
         None => draft(operation, &format!("attempt {}", attempt.number)),
@@ -127,22 +131,17 @@ fn draft(before: &Payout, after: &Payout, now: Now) -> Option<Draft> {
     moved.or_else(|| Some(draft("payout.evidence", &after.review.as_ref()?.told_since(before.review.as_ref()?)?)))
 }
 
-/// What became of the last attempt.
-fn operation(before: &Payout, after: &Payout) -> Option<&'static str> {
-    let is = after.attempts.last()?;
-    let was = before.attempts.last().filter(|was| was.number == is.number);
-    if let Some(was) = was.filter(|was| was.state == is.state) {
-        return (was.reference != is.reference).then_some("payout.named");
-    }
-    match (was.map(|was| &was.state), &is.state) {
-        (Some(AttemptState::MaybeSent), AttemptState::Signed) => Some("payout.not_sent"),
-        (_, AttemptState::Signed) => Some("payout.sign"),
-        (Some(AttemptState::Seen { .. }), AttemptState::MaybeSent) => Some("payout.unseen"),
-        (_, AttemptState::MaybeSent) => Some("payout.send"),
-        (_, AttemptState::Seen { .. }) => Some("payout.seen"),
-        (_, AttemptState::Dead { .. }) => Some("payout.attempt_dead"),
-        // These end the payout.
-        (_, AttemptState::Paid | AttemptState::FailedOnChain { .. }) => None,
+/// What the manager did with the last attempt.
+fn operation(change: Change) -> Option<&'static str> {
+    match change {
+        Change::Signed => Some("payout.sign"),
+        Change::Sent => Some("payout.send"),
+        Change::NotSent => Some("payout.not_sent"),
+        Change::Accepted => Some("payout.named"),
+        Change::Seen => Some("payout.seen"),
+        Change::Unseen => Some("payout.unseen"),
+        Change::AttemptDead => Some("payout.attempt_dead"),
+        Change::Planned | Change::Review | Change::Resumed | Change::Noted | Change::Paid | Change::Failed | Change::Cancelled => None,
     }
 }
 

@@ -7,7 +7,7 @@ use super::{Context, Stopped};
 use crate::domain::audit::{Actor, Draft};
 use crate::domain::money::{Currency, Units};
 use crate::domain::money_state::{Freeze, FreezeKind};
-use crate::domain::payout::{Attempt, AttemptState, Pin};
+use crate::domain::payout::{AttemptState, Pin};
 use crate::domain::time::{Now, Timestamp};
 use crate::domain::wallet::{Absence, Outgoing, OutgoingPage, UNLISTED, UnknownTransfer, WalletRow};
 use crate::gateways::payment::{PaymentGateway, Unavailable};
@@ -159,7 +159,8 @@ async fn older_copy(context: &Context, at: Timestamp) -> Result<(), Halt> {
         let why = format!("this store was not written from {since} on: what a later copy of it may have signed since is over at {over_at}");
         return Err(Halt::Open(why));
     }
-    former_wallets(context, since, over_at).await?;
+    // A clock that ran ahead has left a mark that says nothing about the copy's age.
+    former_wallets(context, since.min(at), over_at).await?;
     Ok(context.store.write_money(money::end_absence).await?)
 }
 
@@ -209,18 +210,19 @@ async fn begun(context: &Context, pin: &Pin) -> Result<WalletRow, Halt> {
     Ok(context.store.write_money(write).await?)
 }
 
-/// An attempt of a payout, which may land: what was proven dead and lands all the same is nobody's plan.
+/// An attempt of a payout, which may land, or what a person has named and paid it: what was proven dead and lands all the same is nobody's plan.
 fn is_planned(read: &impl Read, txid: &str) -> Result<bool, Fault> {
     let Some(seq) = payouts::of_transaction(read, txid)? else { return Ok(false) };
     let payout = payouts::by_seq(read, seq)?;
-    let is_dead = |attempt: &Attempt| attempt.txid() == Some(txid) && matches!(attempt.state, AttemptState::Dead { .. });
-    Ok(payout.is_none_or(|payout| !payout.attempts.iter().any(is_dead)))
+    // One that was proven dead may be what a later attempt is paid by: a person has named it.
+    let attempt = payout.and_then(|payout| payout.attempts.into_iter().rev().find(|attempt| attempt.txid() == Some(txid)));
+    Ok(attempt.is_none_or(|attempt| !matches!(attempt.state, AttemptState::Dead { .. })))
 }
 
 /// The id of what is missing while the wallet's row stands at `block`; another one when that was booked before.
 fn unlisted(read: &impl Read, pin: &Pin, block: u64) -> Result<String, Fault> {
     let (mut id, mut nth) = (format!("{UNLISTED}{}-{block}", pin.wallet), 1u32);
-    while money::unknown(read, &id)?.is_some_and(|row| row.booked_at.is_some()) {
+    while money::is_booked(read, &id)? {
         nth = nth.saturating_add(1);
         id = format!("{UNLISTED}{}-{block}-{nth}", pin.wallet);
     }

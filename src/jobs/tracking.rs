@@ -178,17 +178,19 @@ fn is_unproven(payout: &Payout, now: Now) -> bool {
     now.trusted && payout.review.is_none() && expired_for_ms(payout, now).is_some_and(|ms| ms >= UNPROVEN_AFTER_MS)
 }
 
-/// What a person named is booked once the gateway has found it, and never when it is another payout's.
+/// What a person named is booked once the gateway has found it, and never when it is another payout's, or booked already.
 fn judge_claim(context: &Context, payout: &Payout, txid: &str, found: Lookup) -> Result<Option<Step>, Stopped> {
     let now = context.clock.now();
     let found_txid = if let Lookup::Paid(landed) = &found { landed.txid.as_deref() } else { None };
-    let mut other = None;
+    let (mut other, mut booked, read) = (None, false, context.store.read()?);
     for txid in [Some(txid), found_txid].into_iter().flatten() {
-        other = other.or(payouts::of_transaction(&context.store.read()?, txid)?.filter(|seq| *seq != payout.seq));
+        other = other.or(payouts::of_transaction(&read, txid)?.filter(|seq| *seq != payout.seq));
+        booked |= money::is_booked(&read, txid)?;
     }
     let refused = |why: &str| Step::plain(payout, payout.claim_refused(why, now)).map(Some);
     match found {
         _ if other.is_some() => refused("it is another payout's"),
+        _ if booked => refused("it was booked as a transfer that nothing here planned"),
         Lookup::Paid(landed) => Step::end(payout, payout.claim_verified(landed, now)).map(Some),
         Lookup::FailedOnChain { reason, .. } => refused(&reason),
         Lookup::Person { reason, .. } => refused(&reason),

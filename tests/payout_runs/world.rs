@@ -90,6 +90,8 @@ pub struct World {
     /// The node that is asked; and the witnesses.
     pub asked: usize,
     pub witnesses: Vec<usize>,
+    /// The node that is asked about wallets which do not pay any more, where it is another one.
+    pub formers_ask: Option<usize>,
     pub random: Random,
     /// What each node is owed by the books, ever, and the addresses that it ever had.
     pub owed: BTreeMap<NodeIndex, (Units, Vec<Address>)>,
@@ -153,6 +155,7 @@ impl World {
             pays: Pays::Wallet(0),
             asked: 0,
             witnesses: vec![1],
+            formers_ask: None,
             random,
             owed: BTreeMap::new(),
             wrap: None,
@@ -205,7 +208,8 @@ impl World {
             clock
         };
         let (setup, transport) = (self.setup(), Arc::new(Line(Wire(Arc::clone(&self.network)))));
-        let formers = TronGateway::formers(Some(setup.clone()), transport.clone(), Arc::clone(&time));
+        let of_formers = Setup { node_url: url(self.formers_ask.unwrap_or(self.asked)), ..setup.clone() };
+        let formers = TronGateway::formers(Some(of_formers), transport.clone(), Arc::clone(&time));
         let gateway: Arc<dyn PaymentGateway> = match self.pays {
             Pays::Nobody => Arc::new(Simulated),
             Pays::Wallet(number) => {
@@ -393,6 +397,7 @@ impl World {
             pays: self.pays.clone(),
             asked: self.asked,
             witnesses: self.witnesses.clone(),
+            formers_ask: self.formers_ask,
             random: Random::new(self.random.next()),
             owed: self.owed.clone(),
             wrap: self.wrap,

@@ -37,6 +37,10 @@ struct Inner {
     transfers: Vec<Outgoing>,
     /// Whose transfers the manager did not plan is listed all the same.
     hidden: Vec<Outgoing>,
+    /// Sent, and in no block so far.
+    lost: Vec<Outgoing>,
+    /// What it says of its balance, and of which block, whatever came after.
+    said: Option<(i64, u64)>,
     fates: BTreeMap<String, Fate>,
     offline: bool,
     sent: u32,
@@ -62,6 +66,8 @@ impl Bank {
             block: 100,
             transfers: Vec::new(),
             hidden: Vec::new(),
+            lost: Vec::new(),
+            said: None,
             fates: BTreeMap::new(),
             offline: false,
             sent: 0,
@@ -106,6 +112,26 @@ impl Bank {
             inner.hidden.push(transfer)
         }
         txid
+    }
+
+    /// Its balance, and after which block.
+    pub fn balance(&self) -> (i64, u64) {
+        let inner = self.inner();
+        (inner.balance, inner.block)
+    }
+
+    /// Says that this is its balance, as the slowest of several machines behind one name would; None: it is up to date again.
+    pub fn says_balance(&self, said: Option<(i64, u64)>) {
+        self.inner().said = said;
+    }
+
+    /// The first transfer to this address that was lost gets into a block, whoever has proven what. Its transaction.
+    pub fn lands_after_all(&self, address: &str) -> String {
+        let mut inner = self.inner();
+        let at = inner.lost.iter().position(|transfer| transfer.to == address).unwrap();
+        let lost = inner.lost.remove(at);
+        inner.include(lost.clone());
+        lost.txid
     }
 
     /// What it paid to an address, ever.
@@ -164,14 +190,25 @@ impl Bank {
         let txid = attempt.prepared.txid.clone().unwrap();
         let pays = matches!(inner.fates.get(to), None | Some(Fate::Pays));
         // The same bytes land once.
-        if pays && !inner.transfers.iter().any(|transfer| transfer.txid == txid) {
-            inner.block += 1;
-            let amount: i64 = amount.parse().unwrap();
-            inner.balance -= amount;
-            let (block, to) = (inner.block, to.to_owned());
-            inner.transfers.push(Outgoing { txid, to, amount: Units(amount), block, at: Timestamp(i64::try_from(block).unwrap()) });
+        if inner.transfers.iter().any(|transfer| transfer.txid == txid) {
+            return SendOutcome::Accepted;
+        }
+        inner.lost.retain(|transfer| transfer.txid != txid);
+        let transfer = Outgoing { txid, to: to.to_owned(), amount: Units(amount.parse().unwrap()), block: 0, at: Timestamp(0) };
+        if pays {
+            inner.include(transfer)
+        } else {
+            inner.lost.push(transfer)
         }
         SendOutcome::Accepted
+    }
+}
+
+impl Inner {
+    fn include(&mut self, transfer: Outgoing) {
+        self.block += 1;
+        self.balance -= transfer.amount.0;
+        self.transfers.push(Outgoing { block: self.block, at: Timestamp(i64::try_from(self.block).unwrap()), ..transfer });
     }
 }
 
@@ -277,14 +314,15 @@ impl PaymentGateway for Bank {
             return Box::pin(ready(Err(Unavailable("offline".into()))));
         }
         let transfers = inner.transfers.iter().filter(|transfer| transfer.block > after_block).cloned().collect();
+        let (balance, balance_block) = inner.said.unwrap_or((inner.balance, inner.block));
         Box::pin(ready(Ok(OutgoingPage {
             transfers,
             through_block: inner.block,
             // A bank knows everything at once, and has no clock.
             through_at: Timestamp(9_999_999_999_999),
             is_last: true,
-            balance: Units(inner.balance),
-            balance_block: inner.block,
+            balance: Units(balance),
+            balance_block,
         })))
     }
 }

@@ -132,9 +132,14 @@ pub fn put_unknown(tx: &mut WriteTx<'_>, transfer: &UnknownTransfer) -> Result<(
     tx.put(UNKNOWN_TRANSFERS, &transfer.transfer.txid, transfer)
 }
 
-/// Forgets one that was a mistake and that nobody has booked.
+/// Whether somebody has booked it as one that nothing here planned: it has its entry in the ledger.
+pub fn is_booked(read: &impl Read, txid: &str) -> Result<bool, Fault> {
+    Ok(unknown(read, txid)?.is_some_and(|row| row.booked_at.is_some()))
+}
+
+/// Forgets one that was a mistake, or is explained now, and that nobody has booked.
 pub fn withdraw_unknown(tx: &mut WriteTx<'_>, txid: &str) -> Result<(), TxError> {
-    if unknown(tx, txid)?.is_some_and(|row| row.booked_at.is_none()) {
+    if !is_booked(tx, txid)? {
         tx.delete(UNKNOWN_TRANSFERS, &txid.to_owned())?;
     }
     Ok(())

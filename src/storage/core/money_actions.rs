@@ -192,20 +192,26 @@ pub fn book_transfer(tx: &mut WriteTx<'_>, act: &Act, secrets: &Secrets, payer: 
     row.booked_at = Some(act.now.wall);
     money::put_unknown(tx, &row)?;
     if let Some(index) = index {
-        cancel_unsigned(tx, act, index, book)?;
+        hold_back(tx, act, index, book)?;
     }
     let whose = node.map_or_else(|| "unexplained".to_owned(), |node| node.id.to_string());
     audit::append(tx, act.draft("money.book_transfer", txid).because(format!("to {whose}")))
 }
 
-/// What was planned for a node before a transfer was booked to it may be what that transfer paid, by a store of which this one is an older copy: it is planned anew from
-/// what is left.
-fn cancel_unsigned(tx: &mut WriteTx<'_>, act: &Act, node: NodeIndex, book: Book) -> Result<(), TxError> {
-    let Some(payout) = payouts::unresolved(tx, node, book)?.filter(|payout| payout.live_attempt().is_none()) else { return Ok(()) };
+/// What was planned for a node before a transfer was booked to it may be what that transfer paid, by a store of which this one is an older copy, or by an attempt that
+/// was proven dead: it is planned anew from what is left. One that may still land waits for a person before it is signed again.
+fn hold_back(tx: &mut WriteTx<'_>, act: &Act, node: NodeIndex, book: Book) -> Result<(), TxError> {
+    let Some(payout) = payouts::unresolved(tx, node, book)? else { return Ok(()) };
     let reason = "a transfer that nothing here planned was booked to its node";
-    let ended = payout.cancel(reason.into(), act.now).map_err(|why| Fault::Invariant(why.to_string()))?;
-    payouts::step(tx, Some(&payout), &ended.0, Some(ended.1), act.now)?;
-    audit::append(tx, act.draft("payout.cancel", payout.id.to_string()).because(reason))
+    let (operation, stepped) = if payout.live_attempt().is_none() {
+        ("payout.cancel", payout.cancel(reason.into(), act.now).map(|(ended, entry)| (ended, Some(entry))))
+    } else {
+        let evidence = vec!["it may have been paid by that; where this attempt does not land, cancel it, and what is owed is right".into()];
+        ("payout.hold", payout.hold_for_review(ReviewKind::Conflict, reason, evidence, act.now).map(|held| (held, None)))
+    };
+    let (after, entry) = stepped.map_err(|why| Fault::Invariant(why.to_string()))?;
+    payouts::step(tx, Some(&payout), &after, entry, act.now)?;
+    audit::append(tx, act.draft(operation, payout.id.to_string()).because(reason))
 }
 
 /// Agrees to exactly the payouts whose digest this is.
@@ -277,6 +283,9 @@ pub fn decide(tx: &mut WriteTx<'_>, act: &Act, by: &UserId, id: &PayoutId, decis
         Decision::AcceptPaid { txid } => {
             if payouts::of_transaction(tx, txid)?.is_some_and(|seq| seq != before.seq) {
                 return Err(Refusal::TransactionKnown.into());
+            }
+            if money::is_booked(tx, txid)? {
+                return Err(rule("TransferBooked", "this transfer was booked as one that nothing here planned; cancel the payout instead"));
             }
             plain(before.claim(Claim { txid: txid.clone(), by: by.clone(), at: now.wall }, now))
         }
