@@ -5028,7 +5028,7 @@ export interface components {
             delivery_id: string;
             /** @description Scheme, host and port; the rest of the URL may be a secret. */
             destination: string;
-            /** @example payout_batch.ended */
+            /** @example payout.paid */
             event: string;
             /**
              * Format: date-time
@@ -16463,7 +16463,7 @@ export interface operations {
                      *           "created_at": "2026-09-21T14:13:20Z",
                      *           "delivery_id": "text",
                      *           "destination": "text",
-                     *           "event": "payout_batch.ended",
+                     *           "event": "payout.paid",
                      *           "given_up_at": "2026-09-21T14:13:20Z",
                      *           "last_error": "text",
                      *           "next_try_at": "2026-09-21T14:13:20Z",
