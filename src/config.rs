@@ -17,6 +17,7 @@ use rust_decimal::Decimal;
 
 use crate::domain::money::{Amount, Units};
 use crate::domain::pool::Pricing;
+use crate::domain::webhook::{Target, check_public};
 
 pub use agent::AgentFile;
 pub use print::{Listed, markdown_table};
@@ -122,6 +123,10 @@ impl Config {
         }
         if self.payout.mode == PayoutMode::Live && self.payout.gateway == Gateway::PaymentService && self.tron_payment.url.is_none() {
             errors.0.push(values.error("tron_payment.url", "must be given for payout.gateway = payment_service"));
+        }
+        let listener = self.webhooks.payouts_url.as_ref().and_then(|url| Target::parse(url.reveal()).ok()?.address());
+        if let Some(Err(why)) = listener.filter(|_| !self.webhooks.allow_private).map(check_public) {
+            errors.0.push(values.error("webhooks.payouts_url", &why.to_string()));
         }
         for (key, price) in [
             ("default_pool.cost_per_hour", Some(self.default_pool.cost_per_hour)),

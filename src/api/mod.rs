@@ -246,6 +246,7 @@ fn documented<R: Routes>() -> R {
         .routes(routes!(payout_preview::preview))
         .routes(routes!(outbox::list))
         .routes(routes!(outbox::discard))
+        .routes(routes!(outbox::discard_all))
         .routes(routes!(outbox::rotate_key))
         .routes(routes!(ledger::of_node))
         .routes(routes!(ledger::all))

@@ -69,7 +69,7 @@ pub async fn list(State(state): State<AppState>, page: Page) -> Result<Json<Outb
             destination: delivery.target.origin.clone(),
             created_at: delivery.made_at.rfc3339(),
             tries: delivery.tries,
-            next_try_at: delivery.dead_at.is_none().then(|| delivery.next_at.rfc3339()),
+            next_try_at: delivery.dead_at.is_none().then(|| delivery.next_at.max(delivery.made_at).rfc3339()),
             last_error: delivery.last_error.clone(),
             given_up_at: delivery.dead_at.map(|at| at.rfc3339()),
         }
@@ -94,6 +94,19 @@ pub async fn discard(State(state): State<AppState>, caller: Caller, Path(number)
     let draft = caller.act(state.now()).draft("outbox.discard", number.to_string());
     state.store.write(move |tx| outbox::discard(tx, number, draft.clone())).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Discarded {
+    messages: u64,
+}
+
+/// Take out all messages that were given up
+#[utoipa::path(delete, path = "/outbox", tag = "operations", security(("access" = ["payout:process"])), responses((status = 200, body = Discarded)))]
+pub async fn discard_all(State(state): State<AppState>, caller: Caller) -> Result<Json<Discarded>, ApiError> {
+    let draft = caller.act(state.now()).draft("outbox.discard", "");
+    let messages = state.store.write(move |tx| outbox::discard_all(tx, draft.clone())).await?;
+    Ok(Json(Discarded { messages }))
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]

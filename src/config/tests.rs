@@ -186,6 +186,13 @@ fn what_would_be_unsafe_or_does_not_exist_yet_is_refused_with_the_reason() {
     let open = [("LUCID__SERVER__LISTEN", "0.0.0.0:8095"), ("LUCID__SERVER__ALLOW_PLAIN_HTTP", "true")];
     let config = Config::load(&env(&open)).unwrap().config;
     assert!(config.server.public_url().ends_with(":8095") && !config.server.public_url().contains("0.0.0.0"));
+    let at = |url, more: &[(&str, &str)]| {
+        let mut sources = vec![("LUCID__WEBHOOKS__PAYOUTS_URL", url)];
+        sources.extend(more);
+        Config::load(&env(&sources)).is_ok()
+    };
+    assert!(at("https://example.org/steps", &[]) && !at("http://192.168.1.9/steps", &[]), "a message would never leave");
+    assert!(at("http://192.168.1.9/steps", &[("LUCID__WEBHOOKS__ALLOW_PRIVATE", "true")]));
 }
 
 #[test]

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::batch::{Batch, Sums};
 use super::ids::{BatchId, NodeId, PayoutId};
-use super::payout::{Change, Payout, Source};
-use super::time::Timestamp;
+use super::payout::{Attempt, Change, Payout, Source};
+use super::time::{Now, Timestamp};
 use crate::crypto::{SecretKey, hex, hmac_sha256, sha256};
 
 /// Longest URL, in bytes.
@@ -21,6 +21,8 @@ pub const FIRST_WAIT_MS: i64 = 2_000;
 pub const LONGEST_WAIT_MS: i64 = 3_600_000;
 /// What could not be delivered for so long is given up.
 pub const GIVE_UP_MS: i64 = 3 * 86_400_000;
+/// `next_at` of what was made while the clock was not trusted: nobody knows when, and its age counts from the first try.
+const UNDATED: Timestamp = Timestamp(0);
 /// Names the bytes of a batch's end.
 pub const BATCH_ENDED: &str = "payout_batch.ended";
 
@@ -28,7 +30,7 @@ pub const BATCH_ENDED: &str = "payout_batch.ended";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     pub url: String,
-    /// Scheme, host and port: one after the other to each of them, and what people see, because the rest of a URL may be a secret.
+    /// Scheme, host and port: what people see, because the rest of a URL may be a secret.
     pub origin: String,
 }
 
@@ -75,14 +77,28 @@ pub struct Delivery {
 
 impl Delivery {
     /// `number` is never used again by this store, `store` is its own.
-    pub fn new(store: &str, number: u64, target: Target, event: &str, body: String, now: Timestamp) -> Delivery {
-        let id = sha256(format!("lucid/delivery/v1\n{store}\n{number}").as_bytes());
-        let id = format!("delivery_{}", &hex(&id)[..32]);
-        Delivery { id, target, event: event.to_owned(), body, made_at: now, tries: 0, next_at: now, last_error: None, dead_at: None }
+    pub fn new(store: &str, number: u64, target: Target, event: &str, body: String, now: Now) -> Delivery {
+        let id = Delivery::id_of(store, number, &body);
+        let next_at = if now.trusted { now.wall } else { UNDATED };
+        Delivery { id, target, event: event.to_owned(), body, made_at: now.wall, tries: 0, next_at, last_error: None, dead_at: None }
+    }
+
+    /// An older copy of a store gives the same numbers again, to other messages.
+    pub fn id_of(store: &str, number: u64, body: &str) -> String {
+        let id = sha256(format!("lucid/delivery/v1\n{store}\n{number}\n{body}").as_bytes());
+        format!("delivery_{}", &hex(&id)[..32])
+    }
+
+    /// It may be sent. No wait is longer than the longest one: it was reckoned by a clock that was ahead.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        self.next_at <= now || self.next_at.since(now) > LONGEST_WAIT_MS
     }
 
     /// After a try that failed. `random` spreads those that failed together.
     pub fn failed(mut self, error: &str, now: Timestamp, random: u64) -> Delivery {
+        if self.next_at == UNDATED {
+            self.made_at = now;
+        }
         self.tries = self.tries.saturating_add(1);
         self.last_error = Some(error.chars().take(MAX_ERROR).collect());
         self.next_at = now.plus_ms(wait_ms(self.tries, random));
@@ -138,7 +154,7 @@ pub fn batch_ended(batch: &Batch, sums: &Sums) -> String {
     .to_string()
 }
 
-/// What is told of one step of a payout. Not to whom it goes: that links a machine to a wallet.
+/// What is told of one step of a payout. The address is left out; the transaction names it.
 pub fn payout_changed(change: Change, payout: &Payout, node: Option<&NodeId>) -> String {
     let (batch, schedule) = match &payout.source {
         Source::Batch { batch, .. } => (Some(batch), None),
@@ -157,7 +173,7 @@ pub fn payout_changed(change: Change, payout: &Payout, node: Option<&NodeId>) ->
         "amount": payout.amount.to_decimal(payout.book.currency).to_string(),
         "currency": payout.book.currency,
         "attempt": payout.attempts.len(),
-        "transaction_hash": payout.txid(),
+        "transaction_hash": payout.attempts.last().and_then(Attempt::txid),
         "created_at": payout.created_at.rfc3339(),
         "updated_at": payout.updated_at.rfc3339(),
     })
@@ -235,6 +251,7 @@ fn is_public_v6(v6: Ipv6Addr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::time::BootMs;
 
     #[test]
     fn only_public_addresses_are_talked_to() {
@@ -314,12 +331,24 @@ mod tests {
     #[test]
     fn it_is_given_up_after_three_days_and_keeps_its_id() {
         let target = Target { url: "https://a.example/x".into(), origin: "https://a.example".into() };
-        let first = Delivery::new("store", 1, target.clone(), "e", "{}".into(), Timestamp(0));
-        let tried = first.clone().failed(&"x".repeat(1_000), Timestamp(GIVE_UP_MS - 1), 0);
+        let at = |wall, trusted| Now { wall: Timestamp(wall), boot: BootMs(0), trusted };
+        let new = |store, number, body: &str| Delivery::new(store, number, target.clone(), "e", body.into(), at(1, true));
+        let first = new("store", 1, "{}");
+        let tried = first.clone().failed(&"x".repeat(1_000), Timestamp(GIVE_UP_MS), 0);
         assert_eq!((tried.id == first.id, tried.tries, tried.dead_at, tried.last_error.unwrap().len()), (true, 1, None, MAX_ERROR));
-        assert_eq!(first.clone().failed("x", Timestamp(GIVE_UP_MS), 0).dead_at, Some(Timestamp(GIVE_UP_MS)));
-        assert_ne!(first.id, Delivery::new("store", 2, target.clone(), "e", "{}".into(), Timestamp(0)).id);
-        assert_ne!(first.id, Delivery::new("other", 1, target, "e", "{}".into(), Timestamp(0)).id);
+        assert_eq!(first.clone().failed("x", Timestamp(GIVE_UP_MS + 1), 0).dead_at, Some(Timestamp(GIVE_UP_MS + 1)));
+        for other in [new("store", 2, "{}"), new("other", 1, "{}"), new("store", 1, "[]")] {
+            assert_ne!(first.id, other.id);
+        }
+        // Made by a clock that was three days behind, or years ahead.
+        for wall in [1, 400 * GIVE_UP_MS] {
+            let undated = Delivery::new("store", 1, target.clone(), "e", "{}".into(), at(wall, false));
+            assert!(undated.is_due(Timestamp(2 * GIVE_UP_MS)));
+            let tried = undated.failed("x", Timestamp(2 * GIVE_UP_MS), 0);
+            assert_eq!((tried.dead_at, tried.made_at), (None, Timestamp(2 * GIVE_UP_MS)));
+            assert!(!tried.is_due(Timestamp(2 * GIVE_UP_MS)) && tried.is_due(Timestamp(0)), "no wait is as long");
+            assert!(tried.failed("x", Timestamp(3 * GIVE_UP_MS), 0).dead_at.is_some());
+        }
     }
 
     /// Computed with `printf '%s' '1790000000.{"a":1}' | openssl dgst -sha256 -mac HMAC -macopt hexkey:0707…`.

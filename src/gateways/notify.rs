@@ -19,6 +19,8 @@ const MAX_ANSWER: usize = 1 << 10;
 #[derive(Debug, Clone)]
 pub struct Message {
     pub url: String,
+    /// Counts up; what is missing between two went to others, or is lost.
+    pub number: u64,
     pub event: String,
     pub delivery: String,
     /// Unix seconds; signed too.
@@ -49,6 +51,7 @@ async fn attempt(message: Message, allow_private: bool) -> Result<(), String> {
         .header("content-type", "application/json")
         .header("user-agent", concat!("lucid-node-management/", env!("CARGO_PKG_VERSION")))
         .header("x-lucid-event", &message.event)
+        .header("x-lucid-number", message.number.to_string())
         .header("x-lucid-delivery", &message.delivery)
         .header("x-lucid-timestamp", message.timestamp.to_string())
         .header("x-lucid-signature", &message.signature);
@@ -93,7 +96,7 @@ mod tests {
 
     fn message(url: String) -> Message {
         let text = |text: &str| text.to_owned();
-        Message { url, event: text("e"), delivery: text("d"), timestamp: 7, signature: text("v1=s"), body: text("{}") }
+        Message { url, number: 1, event: text("e"), delivery: text("d"), timestamp: 7, signature: text("v1=s"), body: text("{}") }
     }
 
     /// Answers one request with `answer`; what was asked.

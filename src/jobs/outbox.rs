@@ -1,4 +1,6 @@
-//! Delivers what is to leave this machine: to each destination one message after the other, to several of them at a time.
+//! Delivers what is to leave this machine: to each URL one message after the other, to several of them at a time.
+
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
@@ -6,13 +8,15 @@ use super::{Context, Stopped};
 use crate::crypto::SecretKey;
 use crate::domain::webhook::signature;
 use crate::gateways::notify::{self, Message};
+use crate::live::Job;
 use crate::storage::core::outbox::{self, Outgoing};
 use crate::storage::table::WriteTx;
 
 /// Destinations at one time.
 const AT_ONCE: usize = 8;
-/// Messages to each of them before what was delivered is written down: after a crash as many come twice.
+/// Messages to each of them, and time, before what was delivered is written down: after a crash as many come twice.
 const EACH: usize = 20;
+const LONGEST: Duration = Duration::from_secs(2);
 
 pub async fn run(context: &Context) -> Result<(), Stopped> {
     // The time is signed, and tells when to try again.
@@ -30,6 +34,10 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
     }
     while let Some(done) = lanes.join_next().await {
         if let Ok(lane) = done {
+            // More may wait behind it.
+            if lane.failed.is_none() {
+                context.nudges.nudge(Job::Outbox);
+            }
             settle(context, lane).await?;
         }
     }
@@ -45,12 +53,17 @@ struct Lane {
 }
 
 async fn deliver(context: Context, messages: Vec<(u64, Outgoing)>, key: SecretKey) -> Lane {
-    let mut lane = Lane::default();
+    let (mut lane, began) = (Lane::default(), Instant::now());
     let allow_private = context.settings.get().webhooks_allow_private;
     for (number, outgoing) in messages {
         let Outgoing::Webhook(delivery) = &outgoing;
-        let timestamp = context.clock.now().wall.seconds();
+        let now = context.clock.now();
+        if !now.trusted || began.elapsed() > LONGEST {
+            break;
+        }
+        let timestamp = now.wall.seconds();
         let message = Message {
+            number,
             url: delivery.target.url.clone(),
             event: delivery.event.clone(),
             delivery: delivery.id.clone(),
@@ -70,9 +83,11 @@ async fn deliver(context: Context, messages: Vec<(u64, Outgoing)>, key: SecretKe
 }
 
 async fn settle(context: &Context, Lane { delivered, failed }: Lane) -> Result<(), Stopped> {
-    let after = failed.map(|(number, Outgoing::Webhook(delivery), why)| {
+    let now = context.clock.now();
+    // A clock that nobody trusts any more does not tell how long to wait.
+    let after = failed.filter(|_| now.trusted).map(|(number, Outgoing::Webhook(delivery), why)| {
         let (origin, delivery_id) = (delivery.target.origin.clone(), delivery.id.clone());
-        let after = delivery.failed(&why, context.clock.now().wall, context.store.entropy.u64());
+        let after = delivery.failed(&why, now.wall, context.store.entropy.u64());
         tracing::warn!(origin, delivery = delivery_id, why, given_up = after.dead_at.is_some(), "a message was not delivered");
         (number, Outgoing::Webhook(after))
     });

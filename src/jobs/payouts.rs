@@ -77,7 +77,7 @@ pub async fn commit(
     let write = move |tx: &mut WriteTx<'_>| {
         let mut taken = Vec::new();
         for Step { before, after, entry } in &steps {
-            if payouts::by_seq(tx, before.seq)?.as_ref() != Some(before) || !still(tx, after)? {
+            if payouts::by_seq(tx, before.seq)?.as_ref() != Some(before) || !is_free(tx, before, after)? || !still(tx, after)? {
                 continue;
             }
             payouts::step(tx, Some(before), after, entry.clone(), now)?;
@@ -102,6 +102,15 @@ pub async fn commit(
     Ok(taken)
 }
 
+/// What paid it paid nothing else: another payout may have been paid by it in this very transaction, or somebody has booked it while a person's claim was looked at. Who is
+/// left out is told so at the next look.
+fn is_free(tx: &WriteTx<'_>, before: &Payout, after: &Payout) -> Result<bool, TxError> {
+    let (State::Paid { .. }, Some(txid)) = (&after.state, after.txid()) else { return Ok(true) };
+    let is_claimed = before.review.as_ref().is_some_and(|review| review.claim.is_some());
+    let is_others = payouts::of_transaction(tx, txid)?.is_some_and(|seq| seq != after.seq);
+    Ok(!is_others && !(is_claimed && money::is_booked(tx, txid)?))
+}
+
 /// Whatever the transaction finds.
 pub fn always(_: &WriteTx<'_>, _: &Payout) -> Result<bool, TxError> {
     Ok(true)
@@ -116,9 +125,9 @@ fn draft(before: &Payout, after: &Payout, now: Now) -> Option<Draft> {
     match (&before.review, &after.review) {
         (None, Some(is)) => return Some(draft("payout.review", &is.reason)),
         (Some(was), Some(is)) => {
+            // Why, stands with the payout: what others answer may name addresses.
             if let Some(claim) = was.claim.as_ref().filter(|_| is.claim.is_none()) {
-                let why = is.evidence.iter().rfind(|line| line.starts_with(&claim.txid));
-                return Some(draft("payout.refuse_claim", "").refused(why.map_or("", String::as_str)));
+                return Some(draft("payout.refuse_claim", "").refused(&format!("{} did not pay it", claim.txid)));
             }
         }
         (_, None) => (),

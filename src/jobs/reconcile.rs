@@ -214,9 +214,9 @@ async fn begun(context: &Context, pin: &Pin) -> Result<WalletRow, Halt> {
 fn is_planned(read: &impl Read, txid: &str) -> Result<bool, Fault> {
     let Some(seq) = payouts::of_transaction(read, txid)? else { return Ok(false) };
     let payout = payouts::by_seq(read, seq)?;
-    // One that was proven dead may be what a later attempt is paid by: a person has named it.
+    // One that was proven dead may be what a later attempt is paid by: a person has named it. And where a person has named another one, its own pays a second time.
     let attempt = payout.and_then(|payout| payout.attempts.into_iter().rev().find(|attempt| attempt.txid() == Some(txid)));
-    Ok(attempt.is_none_or(|attempt| !matches!(attempt.state, AttemptState::Dead { .. })))
+    Ok(attempt.is_some_and(|attempt| !matches!(attempt.state, AttemptState::Dead { .. })))
 }
 
 /// The id of what is missing while the wallet's row stands at `block`; another one when that was booked before.

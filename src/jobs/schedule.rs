@@ -141,7 +141,7 @@ async fn deliveries(context: Context, mut stopping: watch::Receiver<bool>) {
         let looked = context.store.read().and_then(|core| {
             let newest = outbox::webhooks(&core)?.last;
             if Some(newest) != last || soonest.is_some_and(|at| at <= now) {
-                (last, soonest) = (Some(newest), outbox::soonest(&core)?);
+                (last, soonest) = (Some(newest), outbox::soonest(&core, now)?);
             }
             Ok(soonest.is_some_and(|at| at <= now))
         });

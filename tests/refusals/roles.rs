@@ -110,6 +110,7 @@ pub fn routes() -> Vec<(Method, &'static str, &'static str, Option<Value>)> {
         (delete.clone(), "/nodes/payouts/schedule/{schedule_id}", "admin", None),
         (post.clone(), "/payouts/preview", "viewer", Some(json!({}))),
         (delete.clone(), "/outbox/{number}", "admin", None),
+        (delete.clone(), "/outbox", "admin", None),
         (post.clone(), "/webhooks/key/rotate", "admin", None),
         (
             post.clone(),

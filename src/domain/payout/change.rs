@@ -1,6 +1,6 @@
 //! What one step did to a payout, as webhooks name it.
 
-use super::{Attempt, AttemptState, Claim, Payout, Review, ReviewKind, State, Statement};
+use super::{Attempt, AttemptState, Claim, Payout, Review, State, Statement};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Change {
@@ -44,7 +44,7 @@ impl Change {
         match (&before.review, &after.review) {
             (None, Some(_)) => Some(Change::Review),
             (Some(_), None) => of_attempt().or(Some(Change::Resumed)),
-            (Some(was), Some(is)) => of_attempt().or((said(was) != said(is)).then_some(Change::Noted)),
+            (Some(was), Some(is)) => of_attempt().or((said(was) != said(is) || is.turned_since(was)).then_some(Change::Noted)),
             (None, None) => of_attempt(),
         }
     }
@@ -87,7 +87,7 @@ impl Change {
     }
 }
 
-/// What of a review does not come from looking.
-fn said(review: &Review) -> (ReviewKind, Option<&Claim>, &[Statement]) {
-    (review.kind, review.claim.as_ref(), &review.statements)
+/// What admins said of it.
+fn said(review: &Review) -> (Option<&Claim>, &[Statement]) {
+    (review.claim.as_ref(), &review.statements)
 }

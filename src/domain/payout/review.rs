@@ -47,6 +47,19 @@ pub enum ReviewKind {
     Conflict,
 }
 
+impl ReviewKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ReviewKind::Held => "held",
+            ReviewKind::AllDied => "all_died",
+            ReviewKind::Ambiguous => "ambiguous",
+            ReviewKind::WouldFail => "would_fail",
+            ReviewKind::NotProvenDead => "not_proven_dead",
+            ReviewKind::Conflict => "conflict",
+        }
+    }
+}
+
 /// "This transaction paid it."
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
@@ -98,17 +111,22 @@ impl Review {
         self.evidence.drain(..surplus);
     }
 
-    /// What it was told since it was `before`: the new reason, or the new lines. None where that is nothing, and once it has had `MAX_EVIDENCE` lines: whose answers differ each time
-    /// is not written down each time.
+    /// It waits for something that it has not waited for before. No more once it has had `MAX_EVIDENCE` lines: an earlier reason is one of them.
+    pub fn turned_since(&self, before: &Review) -> bool {
+        self.kind != before.kind && before.evidence.len() < MAX_EVIDENCE && !before.evidence.contains(&self.reason)
+    }
+
+    /// What it was told since it was `before`: what else it waits for, or how many lines. None where that is nothing, and once it has had `MAX_EVIDENCE` of them: whose
+    /// answers differ each time is not written down each time.
     pub fn told_since(&self, before: &Review) -> Option<String> {
-        if self.evidence.len() <= before.evidence.len() {
-            return None;
+        if self.turned_since(before) {
+            return Some(self.kind.as_str().to_owned());
         }
-        if self.kind != before.kind {
-            return Some(self.reason.clone());
+        match self.evidence.len().saturating_sub(before.evidence.len()) {
+            0 => None,
+            1 => Some("1 more line of evidence".to_owned()),
+            more => Some(format!("{more} more lines of evidence")),
         }
-        let fresh: Vec<&str> = self.evidence.iter().filter(|line| !before.evidence.contains(line)).map(String::as_str).collect();
-        Some(fresh.join("; "))
     }
 }
 

@@ -577,6 +577,11 @@ fn batch_id() -> BatchId {
     BatchId::parse("batch_0123456789abcdef").unwrap()
 }
 
+fn delivery(id: &str) -> Delivery {
+    let (id, event, body) = (id.to_owned(), "e".to_owned(), "{}".to_owned());
+    Delivery { id, target: target(), event, body, made_at: AT, tries: 0, next_at: AT, last_error: None, dead_at: None }
+}
+
 fn target() -> Target {
     Target { url: "https://a.example/x?y".into(), origin: "https://a.example".into() }
 }
@@ -785,12 +790,12 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of(
             "Outgoing",
             vec![
-                Outgoing::Webhook(Delivery::new("store", 300, target(), "e", "{}".into(), AT)),
+                Outgoing::Webhook(delivery("delivery_f8749afa81a671eba4bbee385c63f717")),
                 Outgoing::Webhook(Delivery {
                     tries: 300,
                     last_error: Some("no".into()),
                     dead_at: Some(AT),
-                    ..Delivery::new("store", 1, target(), "e", "{}".into(), AT)
+                    ..delivery("delivery_e96b920f65210d6a7c0957cc43fafc7c")
                 }),
             ],
         ),

@@ -15,15 +15,13 @@ use crate::domain::batch::Batch;
 use crate::domain::payout::{Change, Payout};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::{Now, Timestamp};
-use crate::domain::webhook::{self, Delivery, Target};
+use crate::domain::webhook::{self, Delivery, GIVE_UP_MS, Target};
 use crate::storage::Secrets;
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, WriteTx};
 
 /// Rows, those that were given up included.
 pub const MAX_ROWS: u64 = 10_000;
-/// Of them, so many of the oldest are looked at for one that was given up and may make room.
-const LOOKED_AT: usize = 100;
 const ROW: &str = "webhooks";
 const NEWS_ROW: &str = "payouts";
 /// Messages to a destination were given up; about its origin.
@@ -84,20 +82,18 @@ pub fn rotate_key(tx: &mut WriteTx<'_>, secrets: &Secrets, salt: [u8; 32], draft
     Ok(derived(secrets, &row.salt))
 }
 
-/// Leaves a message in the outbox. When it is full, what was given up goes first, then the oldest: what happens here must not wait for somebody's server.
+/// Leaves a message in the outbox. When it is full the oldest goes, which may have been given up: what happens here must not wait for somebody's server.
 pub fn tell(tx: &mut WriteTx<'_>, target: Target, event: &str, body: String, now: Now) -> Result<(), TxError> {
     let mut row = webhooks(tx)?;
-    if tx.count(OUTBOX)? >= MAX_ROWS {
-        let oldest = tx.scan(OUTBOX, .., LOOKED_AT)?;
-        let dead = oldest.iter().find(|(_, outgoing)| outgoing.delivery().dead_at.is_some());
-        if let Some((number, _)) = dead.or(oldest.first()) {
-            take_out(tx, *number, now.wall)?;
-            row.dropped = row.dropped.saturating_add(u64::from(dead.is_none()));
-        }
+    if tx.count(OUTBOX)? >= MAX_ROWS
+        && let Some((number, oldest)) = tx.scan(OUTBOX, .., 1)?.first()
+    {
+        take_out(tx, *number, now.wall)?;
+        row.dropped = row.dropped.saturating_add(u64::from(oldest.delivery().dead_at.is_none()));
     }
     row.last += 1;
     let store = meta::store(tx)?.store_id;
-    let delivery = Delivery::new(&store, row.last, target, event, body, now.wall);
+    let delivery = Delivery::new(&store, row.last, target, event, body, now);
     tx.put(OUTBOX, &row.last, &Outgoing::Webhook(delivery))?;
     tx.put(WEBHOOKS, &ROW.to_owned(), &row)
 }
@@ -130,7 +126,7 @@ pub fn due(read: &impl Read, now: Timestamp, destinations: usize, each: usize) -
         if delivery.dead_at.is_some() {
             return ControlFlow::Continue(());
         }
-        let lane = lanes.entry(delivery.target.origin.clone()).or_insert_with(|| (delivery.next_at <= now).then(Vec::new));
+        let lane = lanes.entry(delivery.target.url.clone()).or_insert_with(|| delivery.is_due(now).then(Vec::new));
         if let Some(lane) = lane.as_mut().filter(|lane| lane.len() < each) {
             lane.push((number, outgoing));
         }
@@ -142,13 +138,14 @@ pub fn due(read: &impl Read, now: Timestamp, destinations: usize, each: usize) -
     Ok(due)
 }
 
-/// When the next message may be sent that waits now.
-pub fn soonest(read: &impl Read) -> Result<Option<Timestamp>, Fault> {
+/// When the next message may be sent that waits now; `now` where that is so already.
+pub fn soonest(read: &impl Read, now: Timestamp) -> Result<Option<Timestamp>, Fault> {
     let (mut seen, mut soonest) = (BTreeSet::new(), None::<Timestamp>);
     read.for_each(OUTBOX, .., |_, outgoing: Outgoing| {
         let delivery = outgoing.delivery();
-        if delivery.dead_at.is_none() && seen.insert(delivery.target.origin.clone()) {
-            soonest = Some(soonest.map_or(delivery.next_at, |at| at.min(delivery.next_at)));
+        if delivery.dead_at.is_none() && seen.insert(delivery.target.url.clone()) {
+            let at = if delivery.is_due(now) { now } else { delivery.next_at };
+            soonest = Some(soonest.map_or(at, |other| at.min(other)));
         }
         ControlFlow::Continue(())
     })?;
@@ -160,19 +157,27 @@ pub fn delivered(tx: &mut WriteTx<'_>, numbers: &[u64]) -> Result<(), TxError> {
     numbers.iter().try_for_each(|number| tx.delete(OUTBOX, number).map(drop))
 }
 
-/// It was not; the row as it becomes, and people are told when it is given up. One that is gone meanwhile stays gone.
+/// It was not; the row as it becomes. When it is given up, so is everything behind it that has waited for as long, and people are told. One that is gone meanwhile
+/// stays gone.
 pub fn not_delivered(tx: &mut WriteTx<'_>, number: u64, after: &Outgoing) -> Result<(), TxError> {
     if tx.get(OUTBOX, &number)?.is_none() {
         return Ok(());
     }
     tx.put(OUTBOX, &number, after)?;
     let delivery = after.delivery();
-    if let Some(at) = delivery.dead_at {
-        let (origin, error) = (&delivery.target.origin, delivery.last_error.as_deref().unwrap_or("no answer"));
-        let message = format!("what {origin} was to be told could not be delivered for three days and is given up: {error}");
-        alerts::raise(tx, ALERT, origin, Severity::Warning, &message, at)?;
-    }
-    Ok(())
+    let Some(at) = delivery.dead_at else { return Ok(()) };
+    let mut behind = Vec::new();
+    tx.for_each(OUTBOX, .., |number, Outgoing::Webhook(other)| {
+        let is_as_old = at.since(other.made_at) >= GIVE_UP_MS && other.next_at <= at;
+        if other.target.url == delivery.target.url && other.dead_at.is_none() && is_as_old {
+            behind.push((number, Outgoing::Webhook(Delivery { dead_at: Some(at), ..other })));
+        }
+        ControlFlow::Continue(())
+    })?;
+    behind.iter().try_for_each(|(number, after)| tx.put(OUTBOX, number, after))?;
+    let (origin, error) = (&delivery.target.origin, delivery.last_error.as_deref().unwrap_or("no answer"));
+    let message = format!("what {origin} was to be told could not be delivered for three days and is given up: {error}");
+    alerts::raise(tx, ALERT, origin, Severity::Warning, &message, at).map(drop)
 }
 
 /// Deletes a row; the last one that was given up of its destination ends the alert about that.
@@ -239,6 +244,25 @@ pub fn discard(tx: &mut WriteTx<'_>, number: u64, draft: Draft) -> Result<(), Tx
     audit::append(tx, draft)
 }
 
+/// Takes out everything that was given up; how many there were.
+pub fn discard_all(tx: &mut WriteTx<'_>, draft: Draft) -> Result<u64, TxError> {
+    let (mut numbers, mut origins) = (Vec::new(), BTreeSet::new());
+    tx.for_each(OUTBOX, .., |number: u64, outgoing: Outgoing| {
+        if outgoing.delivery().dead_at.is_some() {
+            numbers.push(number);
+            origins.insert(outgoing.delivery().target.origin.clone());
+        }
+        ControlFlow::Continue(())
+    })?;
+    delivered(tx, &numbers)?;
+    origins.iter().try_for_each(|origin| alerts::resolve(tx, ALERT, origin, draft.at).map(drop))?;
+    let count = u64::try_from(numbers.len()).unwrap_or(u64::MAX);
+    if count > 0 {
+        audit::append(tx, draft.because(format!("{count} messages")))?;
+    }
+    Ok(count)
+}
+
 /// Each message is what it was made as: about a batch that has ended and wanted it, once, or about a payout; and every batch that owed one has been given a number. The
 /// number of rows, or what is wrong.
 pub fn verify(read: &impl Read) -> Result<Result<u64, String>, Fault> {
@@ -250,8 +274,7 @@ pub fn verify(read: &impl Read) -> Result<Result<u64, String>, Fault> {
     })?;
     for (number, outgoing) in &rows {
         let delivery = outgoing.delivery();
-        let made = Delivery::new(&store, *number, delivery.target.clone(), &delivery.event, String::new(), delivery.made_at);
-        if *number > row.last || delivery.id != made.id {
+        if *number > row.last || delivery.id != Delivery::id_of(&store, *number, &delivery.body) {
             return Ok(Err(format!("message {number} is not the one that was made under its number")));
         }
         let ended = match delivery.event == webhook::BATCH_ENDED {
@@ -313,9 +336,9 @@ mod tests {
         fixture.write(|tx, _| delivered(tx, &[1])).unwrap();
         assert_eq!(numbers(&fixture, 1), [2, 3]);
         fail(3, 4 * 86_400);
-        assert_eq!(numbers(&fixture, 4 * 86_400), [2, 4], "what is given up holds nobody back");
+        assert_eq!(numbers(&fixture, 4 * 86_400), [2], "what is as old behind it is given up with it");
         let discard = |number| fixture.write(move |tx, _| discard(tx, number, act().draft("outbox.discard", "")));
-        assert_eq!(discard(4), Err(Refusal::DeliveryAlive));
+        assert_eq!(discard(2), Err(Refusal::DeliveryAlive));
         assert_eq!((discard(3), discard(3)), (Ok(()), Err(Refusal::DeliveryNotFound)));
         fixture.write(|tx, _| delivered(tx, &[4])).unwrap();
         fixture.write(|tx, _| tell(tx, target(1), "e", "{}".into(), at(0))).unwrap();
@@ -332,10 +355,10 @@ mod tests {
             let due = due(&fixture.store.read().unwrap(), at(seconds).wall, destinations, each).unwrap();
             due.into_iter().map(|lane| lane.into_iter().map(|(number, _)| number).collect()).collect()
         };
-        let soonest = || soonest(&fixture.store.read().unwrap()).unwrap().map(|at_ms| at_ms.since(at(0).wall));
+        let soonest = |seconds| soonest(&fixture.store.read().unwrap(), at(seconds).wall).unwrap().map(|at_ms| at_ms.since(at(0).wall));
         assert_eq!(lanes(0, 8, 2), [vec![1, 3], vec![2, 5]], "the oldest first, and not too many");
         assert_eq!(lanes(0, 1, 8), [vec![1, 3, 4]]);
-        assert_eq!((lanes(-1, 8, 8), soonest()), (Vec::<Vec<u64>>::new(), Some(0)));
+        assert_eq!((lanes(-1, 8, 8), soonest(-1), soonest(5)), (Vec::<Vec<u64>>::new(), Some(0), Some(5_000)));
         fixture.write(|tx, _| delivered(tx, &[2, 5])).unwrap();
         fixture
             .write(|tx, _| {
@@ -343,19 +366,19 @@ mod tests {
                 not_delivered(tx, 1, &Outgoing::Webhook(row.failed("no", at(10).wall, 0)))
             })
             .unwrap();
-        assert_eq!((lanes(10, 8, 8), soonest()), (Vec::<Vec<u64>>::new(), Some(11_000)));
+        assert_eq!((lanes(10, 8, 8), soonest(10)), (Vec::<Vec<u64>>::new(), Some(11_000)));
         fixture.write(|tx, _| delivered(tx, &[1, 3, 4])).unwrap();
-        assert_eq!(soonest(), None);
+        assert_eq!(soonest(10), None);
     }
 
     #[test]
-    fn it_is_bounded_and_what_was_given_up_makes_room_first() {
+    fn it_is_bounded_and_the_oldest_makes_room() {
         let fixture = Fixture::new();
         fixture
             .write(|tx, _| {
                 (0..MAX_ROWS).try_for_each(|_| tell(tx, target(1), "e", "{}".into(), at(0)))?;
-                let Outgoing::Webhook(row) = tx.get(OUTBOX, &7)?.unwrap();
-                not_delivered(tx, 7, &Outgoing::Webhook(row.failed("no", at(4 * 86_400).wall, 0)))
+                let Outgoing::Webhook(row) = tx.get(OUTBOX, &1)?.unwrap();
+                tx.put(OUTBOX, &1, &Outgoing::Webhook(row.failed("no", at(4 * 86_400).wall, 0)))
             })
             .unwrap();
         let state = || {
@@ -364,9 +387,31 @@ mod tests {
             (read.count(OUTBOX).unwrap(), gone, webhooks(&read).unwrap().dropped)
         };
         fixture.write(|tx, _| tell(tx, target(2), "e", "{}".into(), at(0))).unwrap();
-        assert_eq!(state(), (MAX_ROWS, vec![7], 0));
+        assert_eq!(state(), (MAX_ROWS, vec![1], 0));
         fixture.write(|tx, _| tell(tx, target(2), "e", "{}".into(), at(0))).unwrap();
-        assert_eq!(state(), (MAX_ROWS, vec![1, 7], 1));
+        assert_eq!(state(), (MAX_ROWS, vec![1, 2], 1));
+    }
+
+    #[test]
+    fn what_waited_as_long_behind_it_is_given_up_with_it_and_all_of_it_is_taken_out_at_once() {
+        let fixture = Fixture::new();
+        const DAYS: i64 = 86_400;
+        for (n, day) in [(1, 0), (1, 1), (2, 0), (1, 2)] {
+            fixture.write(move |tx, _| tell(tx, target(n), "e", "{}".into(), at(day * DAYS))).unwrap();
+        }
+        fixture
+            .write(|tx, _| {
+                let Outgoing::Webhook(row) = tx.get(OUTBOX, &1)?.unwrap();
+                not_delivered(tx, 1, &Outgoing::Webhook(row.failed("no", at(4 * DAYS).wall, 0)))
+            })
+            .unwrap();
+        assert_eq!(numbers(&fixture, 4 * DAYS), [3, 4], "the second was as old; the third goes elsewhere, and the fourth has a day left");
+        let standing = || standing(&fixture.store.read().unwrap()).unwrap().dead;
+        let alerts = || alerts::open_of_kind(&fixture.store.read().unwrap(), ALERT).unwrap().len();
+        assert_eq!((standing(), alerts()), (2, 1));
+        let discard = || fixture.write(move |tx, _| discard_all(tx, act().draft("outbox.discard", ""))).unwrap();
+        assert_eq!((discard(), discard(), standing(), alerts()), (2, 0, 0, 0));
+        assert_eq!(numbers(&fixture, 4 * DAYS), [3, 4], "what waits goes on waiting");
     }
 
     #[test]
