@@ -6,6 +6,7 @@ mod copies;
 mod custody;
 mod kills;
 mod people;
+mod pieces;
 mod runs;
 mod sabotage;
 mod trouble;
