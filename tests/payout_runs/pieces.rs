@@ -2,10 +2,11 @@
 
 use lucid::domain::ledger::Entry;
 use lucid::domain::money::Units;
-use lucid::domain::money_state::FreezeKind;
+use lucid::domain::money_state::{FreezeKind, RECONCILED_FOR_MS};
 use lucid::live::Job;
 use lucid::storage::core::{ledger, money, nodes};
 
+use super::people;
 use super::runs::folder;
 use super::world::{BOOK, MINUTE_MS, World, admin, template};
 use crate::support::rig::lock;
@@ -27,6 +28,17 @@ fn signed(world: &World) -> usize {
 
 fn searched(world: &World) -> u64 {
     lock(&world.network).nodes[0].requests.get("/walletsolidity/gettransactioninfobyblocknum").copied().unwrap_or(0)
+}
+
+/// Somebody else has the key, and takes something.
+fn steal(world: &World) {
+    let mut network = lock(&world.network);
+    let theft = Wallet::labelled("wallet 0 that pays").pay(&network.chain, Address::labelled("a thief"), 5_000_000);
+    assert!(network.broadcast(0, theft, Inclusion::Next).accepted());
+}
+
+fn frozen(world: &World) -> Option<FreezeKind> {
+    money::state(&world.store().read().unwrap()).unwrap().frozen.map(|freeze| freeze.kind)
 }
 
 /// One run, which asks for no more than it may.
@@ -53,9 +65,7 @@ async fn a_long_comparison_goes_on_from_run_to_run_with_tracking_in_between() {
         world.end();
         world.pass(3_000 * 2_600, true);
         if stolen {
-            let mut network = lock(&world.network);
-            let theft = Wallet::labelled("wallet 0 that pays").pay(&network.chain, Address::labelled("a thief"), 5_000_000);
-            assert!(network.broadcast(0, theft, Inclusion::Next).accepted());
+            steal(&world);
         }
         world.pass(90_000, true);
         world.open().await;
@@ -81,11 +91,29 @@ async fn a_long_comparison_goes_on_from_run_to_run_with_tracking_in_between() {
 
         run(&mut world, Job::Payouts).await;
         assert_eq!((through(&world), world.app().context.money.how_far()), (lock(&world.network).chain.solid(), None));
-        let frozen = money::state(&world.store().read().unwrap()).unwrap().frozen.map(|freeze| freeze.kind);
-        assert_eq!(frozen, stolen.then_some(FreezeKind::UnknownTransfer), "what is in the last piece is found");
+        assert_eq!(frozen(&world), stolen.then_some(FreezeKind::UnknownTransfer), "what is in the last piece is found");
         // The store was away, so it waits for what a later copy of it may have signed.
         world.pass(11 * MINUTE_MS, true);
         run(&mut world, Job::Payouts).await;
         assert_eq!(signed(&world), if stolen { 1 } else { 2 });
     }
+}
+
+#[tokio::test]
+async fn what_a_piece_finds_freezes_at_once_and_until_the_rest_is_known() {
+    let place = folder();
+    let from = place.path().join("template");
+    template(&from, 1).await;
+    let mut world = World::new(&from, &place.path().join("run"), 5).await;
+    lock(&world.network).nodes.iter_mut().for_each(|node| node.grid = false);
+    world.go_live().await;
+    steal(&world);
+    world.pass(54 * MINUTE_MS, true);
+    assert!(world.app().context.money.reconciled_ms(world.now()).unwrap() < RECONCILED_FOR_MS, "the last look would hold for some minutes");
+    run(&mut world, Job::Wallet).await;
+    assert!(world.app().context.money.how_far().is_some());
+    assert_eq!((frozen(&world), world.app().context.money.reconciled_ms(world.now())), (Some(FreezeKind::UnknownTransfer), None));
+    people::unfreeze(&mut world).await;
+    assert_eq!(frozen(&world), None, "booked, and the rest was compared");
+    assert_eq!(through(&world), lock(&world.network).chain.solid());
 }
