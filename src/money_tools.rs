@@ -109,8 +109,14 @@ fn console(app: &App) -> Act {
 
 /// Whether everything that left the wallet is known; true where there is none.
 async fn reconcile(app: &App) -> Result<bool, Failure> {
-    app.context.run(Job::Wallet).await.map_err(|stopped| Failure::Runtime(stopped.0))?;
     let money = &app.context.money;
+    let run = async || app.context.run(Job::Wallet).await.map_err(|stopped| Failure::Runtime(stopped.0));
+    run().await?;
+    // Each run brings it nearer to its end, or fails.
+    while let Some(how_far) = money.how_far() {
+        eprintln!("compared: {how_far}");
+        run().await?;
+    }
     if let Some((why, _)) = money.reconcile_error().or_else(|| money.wallet_error()) {
         return Err(Failure::Runtime(format!("the network cannot be asked: {why}")));
     }

@@ -7,6 +7,7 @@ mod custody;
 mod kills;
 mod older_copies;
 mod people;
+mod pieces;
 mod runs;
 mod sabotage;
 mod trouble;

@@ -11,13 +11,10 @@ use crate::domain::payout::{AttemptState, Pin};
 use crate::domain::time::{Now, Timestamp};
 use crate::domain::wallet::{Absence, Outgoing, OutgoingPage, UNLISTED, UnknownTransfer, WalletRow};
 use crate::gateways::payment::{PaymentGateway, Unavailable};
-use crate::live::Event;
+use crate::live::{Event, Job};
 use crate::storage::core::{money, payouts};
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, WriteTx};
-
-/// Pages of one run; more follow in the next.
-const MAX_PAGES: usize = 200;
 
 /// A reconciliation that is older is made anew, so that one is never too old when something is to be signed.
 const DUE_AFTER_MS: u64 = 50 * 60_000;
@@ -48,6 +45,10 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
         Ok(()) => context.money.reconciled(now),
         Err(Halt::Frozen) => context.money.unreconciled(None, now),
         Err(Halt::Open(why)) => context.money.unreconciled(Some(why), now),
+        Err(Halt::Going(how_far)) => {
+            context.money.comparing(how_far);
+            context.nudges.nudge(Job::Wallet);
+        }
         Err(Halt::Stopped(stopped)) => return Err(stopped),
     }
     context.events.publish(&Event::Money {});
@@ -60,6 +61,8 @@ enum Halt {
     Frozen,
     /// It did not come to its end, and why.
     Open(String),
+    /// It goes on in the next run, from there.
+    Going(String),
     Stopped(Stopped),
 }
 
@@ -81,33 +84,37 @@ async fn compare(context: &Context) -> Result<(), Halt> {
     Ok(note(context, &gateway.pin(), timestamp_ms).await?)
 }
 
-/// Takes page after page of what left the gateway's wallet, to the end of what is final. The wallet's row as it was before the last page, and the time of the last block.
+/// Takes what left the gateway's wallet, one page of it: where another one is behind it, the next run goes on from there, so that tracking has its turn in between. The wallet's row as it
+/// was before, and the time of the last final block.
 async fn through(context: &Context, gateway: &Arc<dyn PaymentGateway>) -> Result<(WalletRow, Timestamp), Halt> {
     let pin = gateway.pin();
-    for _ in 0..MAX_PAGES {
-        let known = money::wallet(&context.store.read()?, &pin)?.filter(|row| row.through_block > 0);
-        let row = match known {
-            Some(row) => row,
-            None if gateway.has_wallet() => begun(context, &pin).await?,
-            None => return Err(Halt::Open("it was never compared".into())),
-        };
-        let page = gateway.outgoing(row.through_block).await.map_err(open)?;
-        let (is_last, at) = (page.is_last, page.through_at);
-        // A balance that is older than what is known already would be held against transfers that it has not lost yet.
-        if is_last && page.balance_block < row.through_block {
-            return Err(Halt::Open("the node's balance is older than what was seen before".into()));
-        }
-        if page.through_block < row.through_block || (!is_last && page.through_block == row.through_block) {
-            return Err(Halt::Open("the node's chain is behind what was seen before".into()));
-        }
-        if !take(context, &pin, page, context.clock.now()).await? {
-            return Err(Halt::Frozen);
-        }
-        if is_last {
-            return Ok((row, at));
+    let known = money::wallet(&context.store.read()?, &pin)?.filter(|row| row.through_block > 0);
+    let row = match known {
+        Some(row) => row,
+        None if gateway.has_wallet() => begun(context, &pin).await?,
+        None => return Err(Halt::Open("it was never compared".into())),
+    };
+    let page = gateway.outgoing(row.through_block).await.map_err(open)?;
+    // A balance that is older than what is known already would be held against transfers that it has not lost yet.
+    if page.is_last && page.balance_block < row.through_block {
+        return Err(Halt::Open("the node's balance is older than what was seen before".into()));
+    }
+    if page.through_block < row.through_block || (!page.is_last && page.through_block == row.through_block) {
+        return Err(Halt::Open("the node's chain is behind what was seen before".into()));
+    }
+    let (is_last, at) = (page.is_last, page.through_at);
+    let how_far = format!("{} through block {} of {}", pin.wallet, page.through_block, page.balance_block);
+    let is_known = take(context, &pin, page, context.clock.now()).await?;
+    match (is_last, is_known) {
+        (true, true) => Ok((row, at)),
+        (true, false) => Err(Halt::Frozen),
+        (false, true) => Err(Halt::Going(how_far)),
+        (false, false) => {
+            // Whoever unfreezes has to have seen the rest, too.
+            context.money.unreconciled(None, context.clock.now());
+            Err(Halt::Going(how_far))
         }
     }
-    Err(Halt::Open("more has left the wallet than one comparison takes; it goes on with the next one".into()))
 }
 
 fn open(why: Unavailable) -> Halt {

@@ -30,13 +30,13 @@ pub async fn run(context: &Context) -> Result<bool, Stopped> {
     open.retain(|payout| to_send(payout) || to_sign(payout));
     if open.is_empty() {
         context.money.set_waiting(waiting);
-        context.money.set_closed(closed(context).await?.map(|why| told(&why)));
+        context.money.set_closed(closed(context).await?.map(|why| told(context, &why)));
         return Ok(false);
     }
     if let Some(why) = closed(context).await? {
-        waiting.extend(open.iter().map(|payout| (payout.seq, told(&why))));
+        waiting.extend(open.iter().map(|payout| (payout.seq, told(context, &why))));
         context.money.set_waiting(waiting);
-        context.money.set_closed(Some(told(&why)));
+        context.money.set_closed(Some(told(context, &why)));
         return Ok(false);
     }
     context.money.set_closed(None);
@@ -90,8 +90,12 @@ async fn knows_wallet(context: &Context) -> Result<bool, Stopped> {
     Ok(true)
 }
 
-fn told(why: &Closed) -> Waiting {
-    Waiting { why: why.name(), text: why.to_string(), until: None }
+fn told(context: &Context, why: &Closed) -> Waiting {
+    let text = match (why, context.money.how_far()) {
+        (Closed::NotReconciled, Some(how_far)) => format!("{why}: {how_far}"),
+        _ => why.to_string(),
+    };
+    Waiting { why: why.name(), text, until: None }
 }
 
 /// Why nothing may be signed or sent for the first time. Reconciles when that is all that is missing.

@@ -44,6 +44,7 @@ struct Inner {
     wallet_error: Option<(String, Timestamp)>,
     reconciled: Option<BootMs>,
     reconcile_error: Option<(String, Timestamp)>,
+    comparing: Option<String>,
 }
 
 /// Shared by the cycles, which write it, and the api, which reads it.
@@ -113,7 +114,18 @@ impl Money {
     pub fn reconciled(&self, now: Now) {
         let mut inner = self.inner();
         inner.reconciled = Some(now.boot);
-        inner.reconcile_error = None;
+        (inner.reconcile_error, inner.comparing) = (None, None);
+    }
+
+    /// What left the wallet is known so far, and the comparison goes on; the last complete one still holds for its hour.
+    pub fn comparing(&self, how_far: String) {
+        let mut inner = self.inner();
+        (inner.reconcile_error, inner.comparing) = (None, Some(how_far));
+    }
+
+    /// How far the comparison is that has not come to its end.
+    pub fn how_far(&self) -> Option<String> {
+        self.inner().comparing.clone()
     }
 
     /// Nothing is signed before the next complete reconciliation.
@@ -123,9 +135,9 @@ impl Money {
             // The last one still holds for its hour.
             Some(why) => {
                 let since = inner.reconcile_error.as_ref().map_or(now.wall, |(_, since)| *since);
-                inner.reconcile_error = Some((why, since));
+                (inner.reconcile_error, inner.comparing) = (Some((why, since)), None);
             }
-            None => inner.reconciled = None,
+            None => (inner.reconciled, inner.comparing) = (None, None),
         }
     }
 

@@ -15,8 +15,8 @@ use crate::domain::wallet::{BlockAt, Outgoing, OutgoingPage, WalletReading};
 /// What a transfer takes when that cannot be simulated, because the wallet holds nothing: to who holds the token, and to who does not.
 const ENERGY_KNOWN: u64 = 64_285;
 const ENERGY_NEW: u64 = 130_285;
-/// Blocks of one page that are searched for transfers.
-const SCAN_BLOCKS: u64 = 2_000;
+/// Blocks of one page that are searched for transfers: 50 minutes of them. A comparison takes one page in a run, so this bounds how long tracking waits for it.
+const SCAN_BLOCKS: u64 = 1_000;
 /// The newest final blocks are searched even where there is a list: lists come late.
 const TAIL_BLOCKS: u64 = 40;
 /// A witness that is so far from the node is as good as any other.
