@@ -5,7 +5,7 @@ use std::path::Path;
 
 use lucid::api;
 use lucid::domain::money_state::FreezeKind;
-use lucid::domain::wallet::WalletRow;
+use lucid::domain::wallet::{Absence, WalletRow};
 use lucid::live::Job;
 use lucid::storage::core::money;
 use serde_json::json;
@@ -105,18 +105,25 @@ async fn what_left_a_wallet_that_it_paid_from_before_is_not_paid_again_from_the_
 
 #[tokio::test]
 async fn a_former_wallet_is_asked_about_until_ninety_days_before_the_copy_was_last_written() {
-    for (since_ms, is_asked) in [(90 * DAY_MS - 60 * MINUTE_MS, true), (90 * DAY_MS + 60 * MINUTE_MS, false)] {
+    let (young, old) = (90 * DAY_MS - 60 * MINUTE_MS, 90 * DAY_MS + 60 * MINUTE_MS);
+    // The copy lies in a drawer for so long: what counts is how old the wallet was for the copy, not for us. A clock that ran ahead says nothing about it.
+    for (since_ms, lies_ms, ran_ahead_ms, is_asked) in
+        [(young, 100 * DAY_MS, 0, true), (old, 100 * DAY_MS, 0, false), (DAY_MS, DAY_MS, 400 * DAY_MS, true)]
+    {
         let place = folder();
         let mut world = moved(place.path()).await;
         // Only the second wallet is used, and the store is written.
         world.pass(since_ms, false);
         world.cycle(Job::Wallet, None).await;
         world.back_up();
-        // The copy lies in a drawer for longer than that: what counts is how old the wallet was for the copy, not for us.
-        world.pass(100 * DAY_MS, false);
+        world.pass(lies_ms, false);
         world.formers_ask = Some(OTHER_NODE);
         lock(&world.network).nodes[OTHER_NODE].faults.add("", When::Always, Fault::NotReached);
         come_back(&mut world).await;
+        if ran_ahead_ms > 0 {
+            let noted = Absence { written_until: world.true_time().plus_ms(ran_ahead_ms), looked_at: None };
+            world.write(move |tx| money::put_absence(tx, noted)).await.unwrap();
+        }
         let before = asked(&world, OTHER_NODE);
         for _ in 0..2 {
             world.cycle(Job::Wallet, None).await;
