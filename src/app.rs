@@ -42,13 +42,14 @@ use crate::domain::poot::Params;
 use crate::domain::refusal::{FieldError, Refusal};
 use crate::domain::time::{Now, Timestamp};
 use crate::domain::wallet::SHORT_ABSENCE_MS;
+use crate::domain::webhook::Target;
 use crate::gateways::payment::PaymentGateway;
 use crate::gateways::payment::signer::{SignerChild, SignerClient};
 use crate::host;
 use crate::jobs::{Context, Scheduler, Settings};
 use crate::live::{Current, Event, Events, Failures, Job, Money, Nudges};
 use crate::logging;
-use crate::storage::core::{enrolment, money, pools, settings as core_settings};
+use crate::storage::core::{enrolment, money, outbox, pools, settings as core_settings};
 use crate::storage::fault::{Fault, OpenError, WriteError};
 use crate::storage::{Store, StoreOptions, setup_code};
 
@@ -149,6 +150,15 @@ async fn note_absence(store: &Store, written_until: Timestamp, now: Now) -> Resu
     Ok(())
 }
 
+/// The store knows to whom the steps of payouts are told: each message is written with its step.
+async fn note_listener(store: &Store, config: &Config) -> Result<(), AppError> {
+    let target = config.webhooks.payouts_url.as_ref().and_then(|url| Target::parse(url.reveal()).ok());
+    if outbox::payout_news(&store.read()?)?.target != target {
+        store.write(move |tx| outbox::tell_payouts_to(tx, target.clone())).await?;
+    }
+    Ok(())
+}
+
 impl App {
     /// Opens the store, makes what a new one needs, and wires the parts.
     pub async fn open(config: &Config, clock_of: ClockOf<'_>) -> Result<App, AppError> {
@@ -196,6 +206,7 @@ impl App {
         let at_start = core_settings::all(&store.read()?, &store.secrets)?;
         let (config, at_start) = in_force(config, at_start);
         let config = &config;
+        note_listener(&store, config).await?;
         let jobs = Current::new(settings(config)?);
         let Paying { gateways, signer, custody } = match paying {
             Some(paying) => paying,

@@ -6,6 +6,7 @@ use lucid::config::Config;
 use lucid::domain::audit::{Act, Actor};
 use lucid::domain::money::Currency;
 use lucid::domain::money_state::{MoneyState, RECONCILED_FOR_MS};
+use lucid::domain::wallet::Outgoing;
 use lucid::live::Job;
 use lucid::storage::core::{ledger, money, money_actions, payouts};
 use lucid::storage::fault::OpenError;
@@ -118,15 +119,16 @@ async fn reconcile(app: &App) -> Result<bool, Failure> {
 }
 
 async fn unfreeze(app: &App, reason: String) -> Result<(), Failure> {
-    let (known, act) = (reconcile(app).await?, console(app));
-    app.store.write_money(move |tx| money_actions::unfreeze(tx, &act, &reason, known)).await.map_err(failed)?;
+    let (known, act, payer) = (reconcile(app).await?, console(app), app.context.gateways.current.payer());
+    app.store.write_money(move |tx| money_actions::unfreeze(tx, &act, &reason, &payer, known)).await.map_err(failed)?;
     Ok(())
 }
 
 fn status(app: &App) -> Result<String, Failure> {
     let read = app.store.read().map_err(failed)?;
     let MoneyState { frozen, stopped, live, trx_rate } = money::state(&read).map_err(failed)?;
-    let pin = app.context.gateways.current.pin();
+    let payer = app.context.gateways.current.payer();
+    let pin = &payer.pin;
     let mut text = format!(
         "settlement  {}\ngateway     {}, network {}, wallet {}\n",
         app.context.gateways.current.settlement(),
@@ -143,13 +145,15 @@ fn status(app: &App) -> Result<String, Failure> {
     if let Some(why) = ledger::latched(&read).map_err(failed)? {
         text += &format!("ledger      BROKEN: {why}\n");
     }
-    if let Some(row) = money::wallet(&read, &pin).map_err(failed)? {
+    if let Some(row) = money::wallet(&read, pin).map_err(failed)? {
         let at = row.reconciled_at.map_or("never".to_owned(), |at| at.to_string());
         text += &format!("known       through block {}, reconciled {at}\n", row.through_block);
     }
     for row in money::unknown_transfers(&read, true, 100).map_err(failed)? {
         let amount = row.transfer.amount.to_decimal(Currency::Usdt);
-        text += &format!("unknown     {amount} USDT to {} in block {}, {}\n", row.transfer.to, row.transfer.block, row.transfer.txid);
+        let elsewhere = if payer.pays_over(&row.pin.network) { String::new() } else { format!(", of network {}", row.pin.network) };
+        let Outgoing { txid, to, block, .. } = &row.transfer;
+        text += &format!("unknown     {amount} USDT to {to} in block {block}, {txid}{elsewhere}\n");
     }
     let (mut open, mut review) = (0u32, 0u32);
     for seq in payouts::open(&read, usize::MAX).map_err(failed)? {

@@ -157,6 +157,20 @@ impl Desk {
         }
     }
 
+    /// What the audit log has of a payout that is of this operation, oldest first: whether it succeeded, and why.
+    async fn audited(&self, payout: &Value, operation: &str) -> Vec<(bool, String)> {
+        let path = format!("/audit?subject={}&operation={operation}&limit=100", payout["payout_id"].as_str().unwrap());
+        let listed = self.client().get(&path).await;
+        let mut entries: Vec<(bool, String)> = listed["entries"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|entry| (entry["success"].as_bool().unwrap(), entry["reason"].as_str().unwrap_or_default().to_owned()))
+            .collect();
+        entries.reverse();
+        entries
+    }
+
     async fn admin(&self, name: &str) -> Client {
         self.client().post("/users", json!({ "username": name, "password": PASSWORD, "role": "admin" })).await;
         let mut client = self.client().anonymous();
@@ -291,6 +305,75 @@ async fn a_transfer_that_nothing_here_planned_freezes_until_it_is_booked() {
     desk.look().await;
     desk.client().post("/auth/confirm", json!({ "password": PASSWORD })).await;
     desk.client().post(&format!("/money/unknown-transfers/{txid}/book"), json!({ "node_id": twin })).await;
+}
+
+#[tokio::test]
+async fn what_nobody_booked_holds_the_network_that_it_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut desk = Desk::live(&dir, &[]).await;
+    let node = desk.owe("worker-1", ADDRESSES[0], 25).await;
+    let txid = desk.bank.spend(ADDRESSES[0], 7 * USDT, true);
+    desk.pass_minutes(61);
+    desk.cycle().await;
+    assert_eq!(desk.money().await["frozen"]["kind"], "unknown_transfer");
+    let (frozen, Desk { site, bank, nodes }) = (desk.money().await["frozen"].clone(), desk);
+    let unfreeze = async |desk: &Desk| {
+        desk.look().await;
+        desk.refused("/money/unfreeze", json!({ "reason": "looked at" })).await
+    };
+    let listed = async |desk: &Desk| desk.client().get("/money/unknown-transfers").await["transfers"][0].clone();
+    let book = format!("/money/unknown-transfers/{txid}/book");
+
+    let other = Arc::new(Bank::new(Settlement::Live, 1_000 * USDT).over("other"));
+    let desk = Desk { site: site.crash_with(other.clone()).await, bank: other, nodes };
+    desk.client().post("/auth/confirm", json!({ "password": PASSWORD })).await;
+    desk.look().await;
+    desk.client().post("/money/live", json!({ "owed": "everything" })).await;
+    desk.cycle().await;
+    let money = desk.money().await;
+    assert_eq!((&money["frozen"], &money["unknown_transfers"]), (&frozen, &json!(0)), "a freeze ends by a person alone");
+    let row = listed(&desk).await;
+    assert_eq!((&row["transaction_hash"], &row["network"], &row["holds"]), (&json!(txid), &json!("bank"), &json!(false)));
+    assert_eq!(desk.refused(&book, json!({ "node_id": node })).await, "OtherNetwork");
+    desk.client().post("/money/unfreeze", json!({ "reason": "it is not of this network" })).await;
+    desk.cycle().await;
+    desk.track().await;
+    assert_eq!((desk.bank.paid(ADDRESSES[0]), desk.money().await["frozen"].clone()), (vec![25 * USDT], Value::Null));
+    let waiting = desk.client().get("/alerts?state=open&kind=transfers_not_booked").await["alerts"].clone();
+    assert_eq!(waiting.as_array().unwrap().len(), 1, "it is not forgotten");
+    // What leaves this network's wallet holds it as ever.
+    desk.bank.spend(ADDRESSES[1], 3 * USDT, true);
+    desk.pass_minutes(61);
+    desk.cycle().await;
+    assert_eq!(unfreeze(&desk).await, "NotReconciled");
+    let second = desk.client().get("/money/unknown-transfers").await["transfers"].as_array().unwrap().clone();
+    let second = second.iter().find(|row| row["holds"] == true).unwrap()["transaction_hash"].as_str().unwrap().to_owned();
+    desk.client().post(&format!("/money/unknown-transfers/{second}/book"), json!({})).await;
+    desk.look().await;
+    desk.client().post("/money/unfreeze", json!({ "reason": "booked" })).await;
+
+    // Back on the first network it holds again, before anything is signed.
+    let Desk { site, nodes, .. } = desk;
+    let desk = Desk { site: site.crash_with(bank.clone()).await, bank, nodes };
+    desk.client().post("/auth/confirm", json!({ "password": PASSWORD })).await;
+    desk.adjust(&node, 30).await;
+    desk.pass_minutes(25 * 60);
+    desk.bank.offline(true);
+    desk.track().await;
+    assert_eq!(desk.money().await["frozen"]["kind"], "unknown_transfer", "whether or not the network can be asked");
+    desk.bank.offline(false);
+    desk.client().post("/money/live", json!({ "owed": "everything" })).await;
+    desk.cycle().await;
+    assert_eq!((unfreeze(&desk).await, desk.bank.paid(ADDRESSES[0])), ("NotReconciled".into(), vec![7 * USDT]));
+    assert_eq!((&listed(&desk).await["holds"], &desk.money().await["unknown_transfers"]), (&json!(true), &json!(1)));
+    let waiting = desk.client().get("/alerts?state=open&kind=transfers_not_booked").await["alerts"].clone();
+    assert_eq!(waiting, json!([]), "the freeze is the alert");
+    desk.client().post(&book, json!({ "node_id": node })).await;
+    desk.look().await;
+    desk.client().post("/money/unfreeze", json!({ "reason": "booked" })).await;
+    desk.cycle().await;
+    desk.track().await;
+    assert_eq!(desk.bank.paid(ADDRESSES[0]), [7 * USDT, 23 * USDT], "what it paid in advance is not paid again");
 }
 
 #[tokio::test]
@@ -509,6 +592,38 @@ async fn a_payout_that_nobody_can_tell_about_waits_for_a_person_with_safe_choice
 }
 
 #[tokio::test]
+async fn what_a_standing_review_is_told_is_audited_and_not_without_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut desk = Desk::live(&dir, &[]).await;
+    desk.owe("worker-1", ADDRESSES[0], 25).await;
+    desk.bank.fate(ADDRESSES[0], Fate::Lost);
+    desk.cycle().await;
+    let payout = desk.only_payout().await;
+    let path = format!("/nodes/payouts/{}/hold", payout["payout_id"].as_str().unwrap());
+    desk.client().post(&path, json!({ "reason": "Mallory called" })).await;
+    desk.bank.fate(ADDRESSES[0], Fate::Ambiguous);
+    for _ in 0..3 {
+        desk.track().await;
+    }
+    let mut told = vec![(true, "nobody can tell".to_owned())];
+    assert_eq!(desk.audited(&payout, "payout.evidence").await, told, "once, and without what a person wrote");
+    let review = desk.only_payout().await["review"].clone();
+    assert_eq!((&review["kind"], &review["evidence"]), (&json!("ambiguous"), &json!(["Mallory called", "no answer"])));
+    desk.bank.fate(ADDRESSES[0], Fate::Babbles);
+    for _ in 0..30 {
+        desk.track().await;
+    }
+    told.extend((1..=10).map(|n| (true, format!("answer {n}"))));
+    assert_eq!(desk.audited(&payout, "payout.evidence").await, told, "a review has twelve lines, and no more entries");
+    // What becomes of the attempt has its entry all the same, without anybody's words.
+    desk.bank.fate(ADDRESSES[0], Fate::Lost);
+    desk.pass_minutes(30);
+    desk.track().await;
+    let [(true, died)] = &desk.audited(&payout, "payout.attempt_dead").await[..] else { panic!("one death") };
+    assert!(died.starts_with("attempt 1, transaction "), "{died}");
+}
+
+#[tokio::test]
 async fn a_dead_attempt_makes_room_for_the_next_and_a_transaction_that_a_person_names_is_verified() {
     let dir = tempfile::tempdir().unwrap();
     let mut desk = Desk::live(&dir, &[]).await;
@@ -535,6 +650,13 @@ async fn a_dead_attempt_makes_room_for_the_next_and_a_transaction_that_a_person_
         (&refused["status"], refused["review"]["evidence"].as_array().unwrap().last().unwrap().as_str().unwrap().contains("somebody else")),
         (&json!("processing"), true)
     );
+    let told = format!("{wrong} did not pay it: it paid somebody else");
+    assert_eq!(desk.audited(&held, "payout.refuse_claim").await, [(false, told.clone())]);
+    desk.track().await;
+    assert_eq!(desk.audited(&held, "payout.refuse_claim").await.len(), 1, "it is refused once");
+    desk.decide(&held, json!({ "choice": "accept_paid", "transaction_hash": wrong })).await;
+    desk.track().await;
+    assert_eq!(desk.audited(&held, "payout.refuse_claim").await, [(false, told.clone()), (false, told)], "each claim is");
     let by_hand = desk.bank.spend(ADDRESSES[0], 25 * USDT, true);
     desk.decide(&held, json!({ "choice": "accept_paid", "transaction_hash": by_hand })).await;
     desk.track().await;

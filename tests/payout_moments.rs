@@ -1,11 +1,12 @@
-//! Schedules and webhooks while the manager dies at any await of their cycles: each moment has one run, and each end of a batch is told, as often as it takes, under
-//! one id.
+//! Schedules and webhooks while the manager dies at any await of their cycles: each moment has one run, and each end of a batch and each step of a payout is told, as
+//! often as it takes, under one id.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
-use lucid::domain::payout::Source;
+use lucid::domain::payout::{Source, Status};
 use lucid::domain::payout_schedule::Run;
+use lucid::domain::webhook::BATCH_ENDED;
 use lucid::live::Job;
 use lucid::storage::core::{batches, outbox, payouts, schedules};
 use reqwest::{Method, StatusCode};
@@ -23,6 +24,10 @@ const SEEDS: u64 = 5;
 const ROUNDS: u64 = 30;
 /// With an honest receiver and no deaths, until everything is told.
 const QUIET: u64 = 12;
+/// Runs of the delivery in each round of those.
+const DRAINS: u64 = 20;
+/// Messages that are delivered before that is written down.
+const EACH: u64 = 20;
 const MINUTE_MS: i64 = 60_000;
 const TEN_MINUTES_MS: i64 = 10 * MINUTE_MS;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
@@ -47,7 +52,9 @@ enum Fate {
 #[derive(Debug, Clone)]
 struct Told {
     delivery: String,
-    batch: String,
+    event: String,
+    /// The batch that has ended, or the payout.
+    about: String,
     /// It was answered that it was taken.
     taken: bool,
 }
@@ -99,9 +106,10 @@ impl Receiver {
         let status = if fate == Fate::Refuses { "500 No" } else { "204 Yes" };
         let taken =
             fate != Fate::Forgets && stream.write_all(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").as_bytes()).await.is_ok();
-        let batch = body["batch_id"].as_str().unwrap().to_owned();
+        let event = header(&text, "x-lucid-event").to_owned();
+        let about = body[if event == BATCH_ENDED { "batch_id" } else { "payout_id" }].as_str().unwrap().to_owned();
         let delivery = header(&text, "x-lucid-delivery").to_owned();
-        self.told.lock().unwrap().push(Told { delivery, batch, taken: taken && fate != Fate::Refuses });
+        self.told.lock().unwrap().push(Told { delivery, event, about, taken: taken && fate != Fate::Refuses });
         if fate == Fate::TakesAndKills {
             self.kills.notify_waiters();
         }
@@ -127,15 +135,17 @@ struct Place {
 
 impl Place {
     async fn new(dir: &tempfile::TempDir, seed: u64) -> Place {
+        let receiver = Arc::new(Receiver::default());
+        let origin = Arc::clone(&receiver).listen().await;
+        let listener = format!("{origin}/steps");
         let settings = [
+            ("webhooks.payouts_url", listener.as_str()),
             ("poot.min_observation_seconds", "60"),
             ("payout.threshold_usdt", "100000"),
             ("payout.address_cooldown_hours", "0"),
             ("webhooks.allow_private", "true"),
         ];
         let site = Site::new(dir.path().join("data"), &settings).await;
-        let receiver = Arc::new(Receiver::default());
-        let origin = Arc::clone(&receiver).listen().await;
         let random = Random::of(seed);
         let mut place = Place {
             site: Some(site),
@@ -263,6 +273,36 @@ fn assert_moments(runs: &BTreeMap<u64, Run>, from_ms: i64, until_ms: i64, every_
     assert!(until_ms - done < every_ms, "{context}: a moment has passed without a run");
 }
 
+/// Every step of every payout was told under an id of its own, in its order, from its plan to its end; how many there were.
+fn assert_steps(place: &Place, told: &[Told], context: &str) -> u64 {
+    let mut seen = BTreeSet::new();
+    let mut of = BTreeMap::<&str, Vec<&str>>::new();
+    for step in told.iter().filter(|told| told.taken && seen.insert(told.delivery.as_str())) {
+        of.entry(&step.about).or_default().push(&step.event);
+    }
+    let read = place.site().app.store.read().unwrap();
+    let news = outbox::payout_news(&read).unwrap();
+    assert_eq!((seen.len() as u64, outbox::webhooks(&read).unwrap().dropped), (news.told, 0), "{context}: a step was not told");
+    payouts::for_each(&read, |payout| {
+        let steps = of.remove(payout.id.as_str()).unwrap_or_default();
+        let whole = match payout.status() {
+            Status::Completed => {
+                // Whose process died for long before it was sent has another attempt.
+                let dead = ["payout.signed", "payout.attempt_dead"];
+                let tried = steps.get(1..).unwrap_or_default().chunks(2).take_while(|two| *two == dead).count() * 2;
+                steps.first() == Some(&"payout.planned")
+                    && steps[1 + tried..] == ["payout.signed", "payout.sent", "payout.seen", "payout.paid"]
+            }
+            Status::Cancelled => steps == ["payout.planned", "payout.cancelled"],
+            _ => steps.first() == Some(&"payout.planned"),
+        };
+        assert!(whole, "{context}: {} is {:?}, and was told as {steps:?}", payout.id, payout.status());
+    })
+    .unwrap();
+    assert!(of.is_empty(), "{context}: payouts that are not: {of:?}");
+    news.told
+}
+
 async fn run(seed: u64) -> BTreeMap<&'static str, u64> {
     let context = format!("seed {seed}");
     let dir = tempfile::tempdir().unwrap();
@@ -293,7 +333,9 @@ async fn run(seed: u64) -> BTreeMap<&'static str, u64> {
         let minutes = if is_wild { [1, 4, 11, 65][usize::try_from(place.random.within(0, 4)).unwrap()] } else { 61 };
         place.pass(minutes * MINUTE_MS).await;
         place.cycle("payouts", Job::Payouts, is_wild).await;
-        place.cycle("outbox", Job::Outbox, is_wild).await;
+        for _ in 0..if is_wild { 1 } else { DRAINS } {
+            place.cycle("outbox", Job::Outbox, is_wild).await;
+        }
         place.see_runs();
         place.verify(&context);
         if !is_wild && place.is_quiet() {
@@ -320,18 +362,25 @@ async fn run(seed: u64) -> BTreeMap<&'static str, u64> {
         assert!(planned > 0, "{context}: {schedule} paid nobody: {runs:?}");
     }
 
-    let told = place.receiver.told.lock().unwrap().clone();
-    let ids: BTreeSet<(&str, &str)> = told.iter().map(|told| (told.batch.as_str(), told.delivery.as_str())).collect();
+    let (told, steps): (Vec<Told>, Vec<Told>) =
+        place.receiver.told.lock().unwrap().iter().cloned().partition(|told| told.event == BATCH_ENDED);
+    let told_steps = assert_steps(&place, &steps, &context);
+    let ids: BTreeSet<(&str, &str)> = told.iter().map(|told| (told.about.as_str(), told.delivery.as_str())).collect();
     assert_eq!(ids.len(), ids.iter().map(|(batch, _)| batch).collect::<BTreeSet<_>>().len(), "{context}: an end has two ids");
     assert_eq!(ids.len(), ids.iter().map(|(_, id)| id).collect::<BTreeSet<_>>().len(), "{context}: two ends have one id");
     let mut taken = BTreeMap::<&str, u64>::new();
-    told.iter().filter(|told| told.taken).for_each(|told| *taken.entry(&told.batch).or_default() += 1);
+    told.iter().filter(|told| told.taken).for_each(|told| *taken.entry(&told.about).or_default() += 1);
     assert!(taken.keys().copied().eq(place.owed.iter().map(String::as_str)), "{context}: {taken:?} of {:?}", place.owed);
     let again: u64 = taken.values().map(|times| times - 1).sum();
     let deaths = place.deaths.get("outbox").copied().unwrap_or(0);
-    assert!(again <= deaths, "{context}: {again} were told again, and the manager died {deaths} times");
+    assert!(again <= deaths * EACH, "{context}: {again} were told again, and the manager died {deaths} times");
     let mut counted = place.deaths.clone();
-    counted.extend([("told", ids.len() as u64), ("told again", again), ("runs", place.runs.values().map(|runs| runs.len() as u64).sum())]);
+    counted.extend([
+        ("told", ids.len() as u64),
+        ("steps told", told_steps),
+        ("told again", again),
+        ("runs", place.runs.values().map(|runs| runs.len() as u64).sum()),
+    ]);
     place.site.take().unwrap().end().await;
     counted
 }
@@ -349,5 +398,9 @@ async fn no_moment_is_lost_or_paid_twice_and_every_end_is_told() {
     }
     println!("{all:?}");
     let count = |what: &str| all.get(what).copied().unwrap_or(0);
-    assert!(only.is_some() || (count("payouts") > SEEDS * 3 && count("outbox") > SEEDS && count("told again") > 0), "{all:?}");
+    assert!(
+        only.is_some()
+            || (count("payouts") > SEEDS * 3 && count("outbox") > SEEDS && count("told again") > 0 && count("steps told") > SEEDS * 100),
+        "{all:?}"
+    );
 }

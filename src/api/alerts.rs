@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::auth::Caller;
 use super::error::{ApiError, ErrorBody};
+use super::input::trimmed;
 use super::json::{Json, Path, Query};
 use super::listing::{OnOff, Order, descending, time, word};
 use super::nodes::optional_pool;
@@ -258,9 +259,8 @@ pub async fn acknowledge(
 ) -> Result<Json<AlertDetail>, ApiError> {
     let id = alert_id(&id)?;
     let note = asked.check(|asked, errors| {
-        let note = asked.note.map(|note| note.trim().to_owned()).filter(|note| !note.is_empty());
-        errors.require(note.as_ref().is_none_or(|note| note.chars().count() <= MAX_NOTE), "note", "must have at most 500 characters");
-        note
+        let note = asked.note.map(|note| trimmed(errors, "note", &note, 0..=MAX_NOTE));
+        note.filter(|note| !note.is_empty())
     })?;
     let act = caller.act(state.now());
     let alert = state.store.write(move |tx| alerts::acknowledge(tx, &act, &id, note.clone())).await?;

@@ -1,6 +1,7 @@
 //! Parts of request bodies that need more than a derived parser: exact amounts, and records shared with the agent's tolerant wire format.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use serde::de::{DeserializeOwned, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -8,6 +9,21 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::domain::money::{Amount, AmountError, Currency};
+use crate::domain::refusal::FieldErrors;
+
+/// A text of a person without the white space around it. Its length counts without that, but may not be beyond the bound with it either: that is what the document says.
+pub fn trimmed(errors: &mut FieldErrors, field: &str, text: &str, length: RangeInclusive<usize>) -> String {
+    let kept = text.trim();
+    let fits = length.contains(&kept.chars().count()) && text.chars().count() <= *length.end();
+    let least = if *length.start() == 0 { "at most".to_owned() } else { format!("{} to", length.start()) };
+    errors.require(fits, field, format!("must have {least} {} characters", length.end()));
+    kept.to_owned()
+}
+
+/// Why somebody did it, for the log and the book.
+pub fn reason(errors: &mut FieldErrors, text: &str) -> String {
+    trimmed(errors, "reason", text, 3..=500)
+}
 
 /// An amount as it was written, number or string: read exactly, never through a float.
 #[derive(Debug, Deserialize)]
@@ -174,6 +190,20 @@ mod tests {
     fn units(text: &str) -> Result<Units, AmountError> {
         let body: Body = parse(format!("{{\"amount\": {text}}}").as_bytes()).unwrap();
         body.amount.unwrap().parse(Currency::Usdt).map(|a| a.units)
+    }
+
+    #[test]
+    fn white_space_around_a_text_makes_it_neither_longer_nor_fit() {
+        let read = |text: &str| {
+            let mut errors = FieldErrors::default();
+            let kept = trimmed(&mut errors, "reason", text, 3..=5);
+            errors.finish().map(|()| kept)
+        };
+        assert_eq!(read(" abc "), Ok("abc".to_owned()));
+        assert_eq!(read("ééééé"), Ok("ééééé".to_owned()), "characters, not bytes");
+        for bad in ["ab", "ab   ", "abcdef", "\tabcde", "     "] {
+            assert!(read(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

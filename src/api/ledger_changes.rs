@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
 use super::error::{ApiError, ErrorBody};
-use super::input::RawAmount;
+use super::input::{RawAmount, reason};
 use super::json::Json;
 use super::ledger::PostingView;
 use super::nodes::published;
@@ -22,8 +22,6 @@ use crate::storage::core::ledger;
 use crate::storage::core::ledger_check::{self, Depth};
 use crate::storage::core::ledger_entries::{self, MAX_COINS, Order};
 
-const REASON_LENGTH: std::ops::RangeInclusive<usize> = 3..=500;
-
 /// Reads an amount that an admin enters: exact, and not beyond `MAX_COINS`.
 pub(super) fn entered(errors: &mut FieldErrors, amount: &RawAmount, currency: Currency, may_be_negative: bool) -> Units {
     let most = Units(MAX_COINS.saturating_mul(10i64.saturating_pow(currency.decimals())));
@@ -39,12 +37,6 @@ pub(super) fn entered(errors: &mut FieldErrors, amount: &RawAmount, currency: Cu
             Units::ZERO
         }
     }
-}
-
-pub(super) fn reason(errors: &mut FieldErrors, text: &str) -> String {
-    let text = text.trim().to_owned();
-    errors.require(REASON_LENGTH.contains(&text.chars().count()), "reason", "must have 3 to 500 characters");
-    text
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]

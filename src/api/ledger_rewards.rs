@@ -6,10 +6,10 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 
 use super::error::{ApiError, ErrorBody};
-use super::input::RawAmount;
+use super::input::{RawAmount, reason};
 use super::json::{Json, Path};
 use super::ledger::RewardSplit;
-use super::ledger_changes::{entered, reason};
+use super::ledger_changes::entered;
 use super::nodes::published;
 use super::pools::pool_id;
 use super::reads::{self, Names};

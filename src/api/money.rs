@@ -6,9 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::auth::Caller;
 use super::error::{ApiError, ErrorBody};
-use super::input::RawAmount;
+use super::input::{RawAmount, reason};
 use super::json::Json;
-use super::ledger_changes::reason;
 use super::reads::{Names, Person};
 use super::state::AppState;
 use super::unchecked::Unchecked;
@@ -133,7 +132,7 @@ pub struct MoneyView {
     pub reconciled_at: Option<String>,
     /// Why the last reconciliation did not get through.
     pub reconcile_error: Option<String>,
-    /// Transfers out of the wallet that nothing here planned, and nobody has booked.
+    /// Transfers out of a wallet of this network that nothing here planned, and nobody has booked: they hold all payouts.
     pub unknown_transfers: usize,
     /// Why the books stop all payouts; null: they add up.
     pub ledger_broken: Option<String>,
@@ -198,7 +197,7 @@ fn view(state: &AppState, read: &Snapshot) -> Result<MoneyView, Fault> {
         },
         reconciled_at: wallet.filter(|_| reconciled.is_some()).and_then(|row| row.reconciled_at).map(Timestamp::rfc3339),
         reconcile_error: state.money.reconcile_error().map(|(why, _)| why),
-        unknown_transfers: money::unknown_transfers(read, true, usize::MAX)?.len(),
+        unknown_transfers: money::unbooked(read, payer)?.len(),
         ledger_broken: ledger::latched(read)?,
         trx_rate: trx_rate.map(|of| rate(of, now.wall)),
         caps: CapsView {
@@ -260,15 +259,15 @@ pub async fn freeze(State(state): State<AppState>, caller: Caller, body: Uncheck
 
 /// Unfreeze payouts
 ///
-/// Refused (422) until what left the wallet was enumerated completely, every unknown transfer is booked, and the books add up. Wants a session confirmed within the last 5 minutes.
+/// Refused (422) until what left the wallet was enumerated completely, every unknown transfer of this network is booked, and the books add up. Wants a session confirmed within the last 5 minutes.
 #[utoipa::path(post, path = "/money/unfreeze", tag = "payouts", security(("access" = ["money:write"])), request_body = ReasonRequest, extensions(("x-fresh-factor" = json!(true))),
     responses((status = 200, body = MoneyView), (status = 400, body = ErrorBody), (status = 403, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub async fn unfreeze(State(state): State<AppState>, caller: Caller, body: Unchecked<ReasonRequest>) -> Result<Json<MoneyView>, ApiError> {
     let (reason, now) = (why(body)?, state.now());
-    let has_wallet = state.payer.has_wallet;
-    let reconciled = !has_wallet || state.money.reconciled_ms(now).is_some_and(|age| age < RECONCILED_FOR_MS);
+    let payer = state.payer.clone();
+    let reconciled = !payer.has_wallet || state.money.reconciled_ms(now).is_some_and(|age| age < RECONCILED_FOR_MS);
     let act = caller.act(now);
-    state.store.write_money(move |tx| actions::unfreeze(tx, &act, &reason, reconciled)).await?;
+    state.store.write_money(move |tx| actions::unfreeze(tx, &act, &reason, &payer, reconciled)).await?;
     changed(&state)
 }
 

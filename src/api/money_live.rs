@@ -127,6 +127,12 @@ fn plan(state: &AppState, owed: Owed) -> Result<Vec<(reads::Named, Currency, Uni
 pub struct UnknownTransferView {
     pub transaction_hash: String,
     pub wallet: String,
+    /// Of the wallet, as payouts name theirs.
+    pub network: String,
+    /// `mainnet`, `nile` or `shasta`; null: it has no name.
+    pub network_name: Option<String>,
+    /// It holds all payouts until it is booked: it is of a network that they go over by the present settings. False once it is booked, and while payouts go over another one.
+    pub holds: bool,
     pub to: String,
     pub amount: String,
     pub currency: Currency,
@@ -150,9 +156,11 @@ pub struct UnknownTransferList {
 const MAX_LISTED: usize = 1_000;
 
 /// Transfers out of the wallet that nothing here planned
+///
+/// Also those of wallets that earlier settings paid from.
 #[utoipa::path(get, path = "/money/unknown-transfers", tag = "payouts", security(("access" = ["ledger:read"])), responses((status = 200, body = UnknownTransferList)))]
 pub async fn unknown(State(state): State<AppState>) -> Result<Json<UnknownTransferList>, ApiError> {
-    let read = state.store.read()?;
+    let (read, network_name) = (state.store.read()?, state.settings().payments.network_name);
     let mut transfers = Vec::new();
     for UnknownTransfer { pin, transfer, found_at, booked_at } in money::unknown_transfers(&read, false, MAX_LISTED)? {
         let whose = match booked_at {
@@ -162,6 +170,9 @@ pub async fn unknown(State(state): State<AppState>) -> Result<Json<UnknownTransf
         transfers.push(UnknownTransferView {
             transaction_hash: transfer.txid,
             wallet: pin.wallet,
+            network_name: (network_name)(&pin.network).map(str::to_owned),
+            holds: booked_at.is_none() && state.payer.pays_over(&pin.network),
+            network: pin.network,
             to: transfer.to,
             amount: transfer.amount.to_decimal(Currency::Usdt).to_string(),
             currency: Currency::Usdt,

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::auth::Caller;
 use super::error::{ApiError, ErrorBody};
+use super::input::reason;
 use super::json::{Json, Path, Query};
 use super::node_row::Shown;
 use super::node_view::{NodeView, show};
@@ -30,7 +31,6 @@ use crate::storage::{accruals, hot};
 
 /// How often a forfeiture is computed anew because an epoch closed meanwhile.
 const TRIES: u32 = 5;
-const REASON_LENGTH: std::ops::RangeInclusive<usize> = 3..=500;
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -53,16 +53,13 @@ enum Way {
 impl Departure {
     fn check(self) -> Result<Way, Refusal> {
         let (forfeit, final_payout) = (self.forfeit == Some(true), self.final_payout == Some(true));
-        let reason = self.reason.map(|reason| reason.trim().to_owned());
         let mut errors = FieldErrors::default();
         errors.require(!(forfeit && final_payout), "final_payout", "what is owed is either paid or forfeited");
-        match &reason {
-            Some(reason) if forfeit => {
-                errors.require(REASON_LENGTH.contains(&reason.chars().count()), "reason", "must have 3 to 500 characters");
-            }
-            Some(_) => errors.add("reason", "belongs to forfeit=true"),
-            None => errors.require(!forfeit, "reason", "is needed: why is it given up?"),
-        }
+        let reason = self.reason.map(|text| {
+            errors.require(forfeit, "reason", "belongs to forfeit=true");
+            if forfeit { reason(&mut errors, &text) } else { text }
+        });
+        errors.require(reason.is_some() || !forfeit, "reason", "is needed: why is it given up?");
         errors.finish()?;
         Ok(match reason {
             Some(reason) => Way::Forfeit(reason),

@@ -19,7 +19,7 @@ pub struct OutboxMessage {
     number: u64,
     /// `X-Lucid-Delivery`, the same in every try.
     delivery_id: String,
-    #[schema(example = "payout_batch.ended")]
+    #[schema(example = "payout.paid")]
     event: String,
     /// Scheme, host and port; the rest of the URL may be a secret.
     destination: String,

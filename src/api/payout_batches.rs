@@ -23,7 +23,7 @@ use crate::domain::money::{Currency, Units};
 use crate::domain::payout::{Priority, Source};
 use crate::domain::refusal::{FieldError, FieldErrors, Refusal};
 use crate::domain::time::Timestamp;
-use crate::domain::webhook::{MAX_URL, Target, check_public};
+use crate::domain::webhook::{Target, check_public};
 use crate::live::{Event, Job};
 use crate::storage::core::audit;
 use crate::storage::core::batches::{self, Filter};
@@ -76,29 +76,13 @@ impl BatchPayoutRequest {
     }
 }
 
-/// Where a message may go, as far as the text tells.
 fn target(text: &str, allow_private: bool, errors: &mut FieldErrors) -> Option<Target> {
-    let mut wrong = |why: &str| {
-        errors.add("notification_url", why);
-        None
+    let fits = |target: &Target| match target.address() {
+        Some(address) if !allow_private => check_public(address).map_err(|why| why.to_string()),
+        _ => Ok(()),
     };
-    if text.len() > MAX_URL {
-        return wrong("must have at most 2000 characters");
-    }
-    let Ok(url) = reqwest::Url::parse(text) else { return wrong("must be a URL") };
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return wrong("must be an http or https URL");
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return wrong("must not hold a user name or a password");
-    }
-    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').parse();
-    if let (Ok(address), false) = (host, allow_private)
-        && let Err(why) = check_public(address)
-    {
-        return wrong(&why.to_string());
-    }
-    Some(Target { origin: url.origin().ascii_serialization(), url: url.to_string() })
+    let parsed = Target::parse(text).map_err(str::to_owned).and_then(|target| fits(&target).map(|()| target));
+    parsed.map_err(|why| errors.add("notification_url", why)).ok()
 }
 
 /// What was taken.

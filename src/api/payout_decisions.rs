@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::auth::Caller;
 use super::error::{ApiError, ErrorBody};
+use super::input::{reason, trimmed};
 use super::json::{Json, Path};
-use super::ledger_changes::reason;
 use super::payout_detail::{PayoutDetail, detail};
 use super::payouts::{PayoutView, shows_address};
 use super::reads::Names;
@@ -52,9 +52,9 @@ fn decision(body: DecisionRequest, errors: &mut FieldErrors) -> Decision {
         let fits = (1..=128).contains(&txid.len()) && txid.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
         errors.require(fits, "transaction_hash", "must be 64 hex digits, or the service's id: 1 to 128 letters, digits, - and _");
     }
-    let text = body.statement.unwrap_or_default().trim().to_owned();
+    let mut text = body.statement.unwrap_or_default();
     if !text.is_empty() || body.choice == Choice::StateUnpaid {
-        errors.require((3..=MAX_LINE_CHARS).contains(&text.chars().count()), "statement", "must have 3 to 300 characters");
+        text = trimmed(errors, "statement", &text, 3..=MAX_LINE_CHARS);
     }
     match body.choice {
         Choice::AcceptPaid => Decision::AcceptPaid { txid },

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::auth::Caller;
 use super::error::{ApiError, ErrorBody};
-use super::input::RawAmount;
+use super::input::{RawAmount, trimmed};
 use super::json::{Json, Path};
 use super::listing::time;
 use super::page::{Page, PageQuery, Pagination};
@@ -80,7 +80,7 @@ struct Asked {
 
 impl PayoutScheduleRequest {
     fn check(self, errors: &mut FieldErrors) -> Asked {
-        errors.require(NAME_LEN.contains(&self.name.trim().chars().count()), "name", "must have 1 to 100 characters");
+        let name = trimmed(errors, "name", &self.name, NAME_LEN);
         let priority = self.priority.unwrap_or_default();
         let rule = rule(self.at.as_deref(), self.cron.as_deref(), self.timezone.as_deref(), errors);
         let is = |what| self.what == what;
@@ -109,7 +109,7 @@ impl PayoutScheduleRequest {
             errors.require(amount.units > Units::ZERO, "min_amount", "must be above 0");
             Some(amount.units)
         });
-        Asked { name: self.name.trim().to_owned(), rule, whom, min_amount, priority, enabled: self.enabled.unwrap_or(true) }
+        Asked { name, rule, whom, min_amount, priority, enabled: self.enabled.unwrap_or(true) }
     }
 }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::audit_view::{EntryView, Views};
 use super::auth::Caller;
 use super::error::ApiError;
+use super::input::reason;
 use super::json::{Json, Path};
 use super::login::UserView;
 use super::nodes::node_id;
@@ -26,7 +27,6 @@ use crate::storage::table::Snapshot;
 const MAX_ENTRIES: usize = 10_000;
 /// Entries that are looked at under one snapshot.
 const PIECE: u64 = 10_000;
-const REASON_LEN: std::ops::RangeInclusive<usize> = 3..=500;
 
 /// A person's account, without what proves who they are.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -202,8 +202,7 @@ pub struct Erasure {
 
 impl Erasure {
     fn reason(self, errors: &mut FieldErrors) -> String {
-        errors.require(REASON_LEN.contains(&self.reason.trim().chars().count()), "reason", "must have 3 to 500 characters");
-        self.reason.trim().to_owned()
+        reason(errors, &self.reason)
     }
 }
 

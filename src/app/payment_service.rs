@@ -7,6 +7,7 @@ use crate::config::{self, Config, TronNetwork};
 use crate::domain::ledger::Settlement;
 use crate::gateways::payment::PaymentGateway;
 use crate::gateways::payment::service::{AmountAs, Dialect, Http, Options, Service};
+use crate::gateways::payment::tron::Network;
 
 /// The service that `[tron_payment]` names. `checker` looks at the chain for what the service says that it paid: a gateway of that chain whose paying wallet is
 /// the service's (`tron_payment.wallet`). Err: what is missing or contradicts itself.
@@ -50,6 +51,13 @@ pub fn options(settings: &config::TronPayment) -> Option<Options> {
             failed: s.failed_words,
         },
         pays_lucid: s.pays_lucid,
+        chain: match s.network {
+            TronNetwork::Mainnet => Network::named("mainnet"),
+            TronNetwork::Nile => Network::named("nile"),
+            TronNetwork::Shasta => Network::named("shasta"),
+            TronNetwork::Private => None,
+        }
+        .map(|network| network.id()),
         settlement: if s.network == TronNetwork::Mainnet { Settlement::Live } else { Settlement::Simulated },
         wallet: s.wallet.unwrap_or_default(),
     })

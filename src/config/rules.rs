@@ -14,6 +14,7 @@ use crate::domain::guard::ClassLimit;
 use crate::domain::money::{Amount, Currency, parse_decimal};
 use crate::domain::node::NodeType;
 use crate::domain::time::SLOT_SECONDS;
+use crate::domain::webhook::{MAX_URL, Target};
 
 /// A text that no log, error or print shows.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
@@ -251,6 +252,14 @@ pub(super) fn http_url() -> Rule<String> {
         let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
         (matches!(url.scheme(), "http" | "https") && url.has_host() && plain).then(|| text.to_owned())
     })
+}
+
+/// Its path may be a secret.
+pub(super) fn webhook_url() -> Rule<Secret> {
+    Rule::new(format!("an http:// or https:// URL of at most {MAX_URL} characters without user name"), |text| {
+        Target::parse(text).ok().map(|_| Secret(text.to_owned()))
+    })
+    .secret()
 }
 
 /// A path below a base URL, which names `hole` once where that is not empty.

@@ -234,6 +234,8 @@ settings! {
     webhooks: Webhooks {
         /// Send them also to addresses that are not public: this machine, home networks. Whoever may ask for a payout can then make this manager call machines around it.
         allow_private: bool = rules::switch();
+        /// Where every step of every payout is told, in order and signed. Empty: nowhere.
+        payouts_url: Option<Secret> = rules::optional(rules::webhook_url());
     }
 
     /// What is logged, and where.

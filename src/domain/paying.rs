@@ -10,11 +10,19 @@ use super::payout::Pin;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Payer {
     pub pin: Pin,
+    /// The networks that its money moves over: what left a wallet of one of them unplanned is of the book that it pays from.
+    pub networks: Vec<String>,
     pub settlement: Settlement,
     pub currencies: Vec<Currency>,
     pub has_wallet: bool,
     /// Never an address to be paid.
     pub own_wallets: Vec<TronAddress>,
+}
+
+impl Payer {
+    pub fn pays_over(&self, network: &str) -> bool {
+        self.networks.iter().any(|own| own == network)
+    }
 }
 
 /// What the settings say.

@@ -7,6 +7,7 @@
 //! Must not know how a gateway sends or how a payout is stored.
 
 mod attempt;
+mod change;
 mod decisions;
 mod eligible;
 mod review;
@@ -22,6 +23,7 @@ use super::money::{Amount, Currency, Units};
 use super::time::{Now, Timestamp};
 
 pub use attempt::{Attempt, AttemptState, Death, DeathProof, Landed, Pin, Prepared};
+pub use change::Change;
 pub use eligible::{Candidate, Skip, eligible_for_payout};
 pub use review::{Choice, Claim, MAX_EVIDENCE, MAX_LINE_CHARS, Review, ReviewKind, STATEMENTS_NEEDED, Statement};
 
@@ -432,7 +434,7 @@ impl Payout {
     }
 
     /// Stops signing and first sends until a person has looked; tracking of what was sent goes on. One that waits already
-    /// keeps its reason, and is told more.
+    /// is told more; where it waits for something else now, its earlier reason is evidence.
     pub fn hold_for_review(&self, kind: ReviewKind, reason: &str, evidence: Vec<String>, now: Now) -> Result<Payout, PayoutError> {
         self.require_open()?;
         let mut next = self.touched(now);
@@ -440,8 +442,9 @@ impl Payout {
             Some(review) if review.kind == kind => evidence.into_iter().for_each(|line| review.note(line)),
             Some(review) => {
                 let (statements, claim) = (std::mem::take(&mut review.statements), review.claim.take());
-                let earlier = std::mem::take(&mut review.evidence);
-                let fresh = Review::new(kind, reason, earlier.into_iter().chain(evidence).collect(), review.since);
+                let mut known = std::mem::take(&mut review.evidence);
+                known.push(std::mem::take(&mut review.reason));
+                let fresh = Review::new(kind, reason, known.into_iter().chain(evidence).collect(), review.since);
                 *review = Review { statements, claim, ..fresh };
             }
             none => *none = Some(Review::new(kind, reason, evidence, now.wall)),

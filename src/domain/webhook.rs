@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::batch::{Batch, Sums};
-use super::ids::BatchId;
+use super::ids::{BatchId, NodeId, PayoutId};
+use super::payout::{Change, Payout, Source};
 use super::time::Timestamp;
 use crate::crypto::{SecretKey, hex, hmac_sha256, sha256};
 
@@ -29,6 +30,29 @@ pub struct Target {
     pub url: String,
     /// Scheme, host and port: one after the other to each of them, and what people see, because the rest of a URL may be a secret.
     pub origin: String,
+}
+
+impl Target {
+    /// Where a message may go, as far as the text tells; or what is wrong with it.
+    pub fn parse(text: &str) -> Result<Target, &'static str> {
+        if text.len() > MAX_URL {
+            return Err("must have at most 2000 characters");
+        }
+        let url = reqwest::Url::parse(text).map_err(|_| "must be a URL")?;
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            return Err("must be an http or https URL");
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("must not hold a user name or a password");
+        }
+        Ok(Target { origin: url.origin().ascii_serialization(), url: url.to_string() })
+    }
+
+    /// Its host, where that is an address and no name.
+    pub fn address(&self) -> Option<IpAddr> {
+        let url = reqwest::Url::parse(&self.url).ok()?;
+        url.host_str()?.trim_start_matches('[').trim_end_matches(']').parse().ok()
+    }
 }
 
 /// One message to one URL; tries send the same bytes.
@@ -83,8 +107,7 @@ pub fn signature(key: &SecretKey, at_seconds: i64, body: &str) -> String {
 
 /// The batch that a message is about.
 pub fn batch_of(body: &str) -> Option<BatchId> {
-    let body: serde_json::Value = serde_json::from_str(body).ok()?;
-    BatchId::parse(body["batch_id"].as_str()?).ok()
+    BatchId::parse(&field(body, "batch_id")?).ok()
 }
 
 /// What is told of a batch that has ended.
@@ -113,6 +136,42 @@ pub fn batch_ended(batch: &Batch, sums: &Sums) -> String {
         "ended_at": batch.ended_at.map(Timestamp::rfc3339),
     })
     .to_string()
+}
+
+/// What is told of one step of a payout. Not to whom it goes: that links a machine to a wallet.
+pub fn payout_changed(change: Change, payout: &Payout, node: Option<&NodeId>) -> String {
+    let (batch, schedule) = match &payout.source {
+        Source::Batch { batch, .. } => (Some(batch), None),
+        Source::Schedule { schedule, .. } => (None, Some(schedule)),
+        Source::Automatic | Source::Manual { .. } | Source::Final { .. } => (None, None),
+    };
+    json!({
+        "event": change.event(),
+        "payout_id": payout.id,
+        "node_id": node,
+        "batch_id": batch,
+        "schedule_id": schedule,
+        "status": payout.status(),
+        "review_reason": payout.review_reason(),
+        "settlement": payout.book.settlement,
+        "amount": payout.amount.to_decimal(payout.book.currency).to_string(),
+        "currency": payout.book.currency,
+        "attempt": payout.attempts.len(),
+        "transaction_hash": payout.txid(),
+        "created_at": payout.created_at.rfc3339(),
+        "updated_at": payout.updated_at.rfc3339(),
+    })
+    .to_string()
+}
+
+/// The payout that a message is about.
+pub fn payout_of(body: &str) -> Option<PayoutId> {
+    PayoutId::parse(&field(body, "payout_id")?).ok()
+}
+
+fn field(body: &str, name: &str) -> Option<String> {
+    let body: serde_json::Value = serde_json::from_str(body).ok()?;
+    Some(body[name].as_str()?.to_owned())
 }
 
 /// An address that nobody outside may make this manager talk to.

@@ -7,7 +7,7 @@ use crate::domain::guard::CARRIED_TOO_LONG_SECONDS;
 use crate::domain::money::Currency;
 use crate::domain::payout::Skip;
 use crate::domain::time::Now;
-use crate::domain::wallet::SUN_PER_TRX;
+use crate::domain::wallet::{SUN_PER_TRX, UnknownTransfer};
 use crate::storage::core::{money, nodes};
 use crate::storage::fault::Fault;
 
@@ -19,6 +19,7 @@ pub const APPROVAL: &str = "payout_approval";
 pub const CARRIED: &str = "payout_carried_over";
 pub const LOW: &str = "wallet_low";
 pub const UNREACHABLE: &str = "wallet_unreachable";
+pub const UNBOOKED: &str = "transfers_not_booked";
 pub const ORPHANED: &str = "attempt_without_gateway";
 
 /// A payout that waits for something other than time or an approval for so long.
@@ -78,6 +79,7 @@ fn look(context: &Context, now: Now) -> Result<Vec<(&'static str, Wanted)>, Stop
         (CARRIED, carried(context, now)?),
         (LOW, low(context)?),
         (UNREACHABLE, one(unreachable(context, now))),
+        (UNBOOKED, one(unbooked(context)?)),
     ])
 }
 
@@ -111,6 +113,21 @@ fn low(context: &Context) -> Result<Wanted, Fault> {
         wanted.insert("trx".into(), (Severity::Warning, text));
     }
     Ok(wanted)
+}
+
+/// Those of this network freeze.
+fn unbooked(context: &Context) -> Result<Option<(Severity, String)>, Fault> {
+    let payer = context.gateways.current.payer();
+    let mut elsewhere = money::unknown_transfers(&context.store.read()?, true, usize::MAX)?;
+    elsewhere.retain(|row| !payer.pays_over(&row.pin.network));
+    let text = |row: &UnknownTransfer| {
+        let amount = row.transfer.amount.to_decimal(Currency::Usdt);
+        format!(
+            "{amount} USDT left the wallet {} on another network, and nobody has booked them: that takes the settings of then",
+            row.pin.wallet
+        )
+    };
+    Ok(elsewhere.first().map(|row| (Severity::Warning, text(row))))
 }
 
 fn unreachable(context: &Context, now: Now) -> Option<(Severity, String)> {

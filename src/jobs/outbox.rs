@@ -3,63 +3,82 @@
 use tokio::task::JoinSet;
 
 use super::{Context, Stopped};
+use crate::crypto::SecretKey;
 use crate::domain::webhook::signature;
 use crate::gateways::notify::{self, Message};
 use crate::storage::core::outbox::{self, Outgoing};
+use crate::storage::table::WriteTx;
 
 /// Destinations at one time.
 const AT_ONCE: usize = 8;
-/// Messages of one run to each of them.
-const ROUNDS: usize = 20;
+/// Messages to each of them before what was delivered is written down: after a crash as many come twice.
+const EACH: usize = 20;
 
 pub async fn run(context: &Context) -> Result<(), Stopped> {
-    for _ in 0..ROUNDS {
-        let now = context.clock.now();
-        // The time is signed, and tells when to try again.
-        if !now.trusted {
-            return Ok(());
-        }
-        let (due, key) = {
-            let read = context.store.read()?;
-            (outbox::due(&read, now.wall, AT_ONCE)?, outbox::key(&read, &context.store.secrets)?)
-        };
-        if due.is_empty() {
-            return Ok(());
-        }
-        let allow_private = context.settings.get().webhooks_allow_private;
-        let mut tries = JoinSet::new();
-        for (number, outgoing) in due {
-            let Outgoing::Webhook(delivery) = &outgoing;
-            let timestamp = now.wall.seconds();
-            let message = Message {
-                url: delivery.target.url.clone(),
-                event: delivery.event.clone(),
-                delivery: delivery.id.clone(),
-                timestamp,
-                signature: signature(&key, timestamp, &delivery.body),
-                body: delivery.body.clone(),
-            };
-            tries.spawn(async move { (number, outgoing, notify::post(message, allow_private).await) });
-        }
-        while let Some(done) = tries.join_next().await {
-            let Ok((number, outgoing, answer)) = done else { continue };
-            settle(context, number, outgoing, answer).await?;
+    // The time is signed, and tells when to try again.
+    let now = context.clock.now();
+    if !now.trusted {
+        return Ok(());
+    }
+    let (due, key) = {
+        let read = context.store.read()?;
+        (outbox::due(&read, now.wall, AT_ONCE, EACH)?, outbox::key(&read, &context.store.secrets)?)
+    };
+    let mut lanes = JoinSet::new();
+    for lane in due {
+        lanes.spawn(deliver(context.clone(), lane, key.clone()));
+    }
+    while let Some(done) = lanes.join_next().await {
+        if let Ok(lane) = done {
+            settle(context, lane).await?;
         }
     }
     Ok(())
 }
 
-async fn settle(context: &Context, number: u64, outgoing: Outgoing, answer: Result<(), String>) -> Result<(), Stopped> {
-    let Outgoing::Webhook(delivery) = outgoing;
-    match answer {
-        Ok(()) => context.store.write(move |tx| outbox::delivered(tx, number)).await?,
-        Err(why) => {
-            let (origin, delivery_id) = (delivery.target.origin.clone(), delivery.id.clone());
-            let after = delivery.failed(&why, context.clock.now().wall, context.store.entropy.u64());
-            tracing::warn!(origin, delivery = delivery_id, why, given_up = after.dead_at.is_some(), "a message was not delivered");
-            let after = Outgoing::Webhook(after);
-            context.store.write(move |tx| outbox::not_delivered(tx, number, &after)).await?;
+/// What became of the messages to one destination.
+#[derive(Default)]
+struct Lane {
+    delivered: Vec<u64>,
+    /// The first that was not taken; what was behind it has not been tried.
+    failed: Option<(u64, Outgoing, String)>,
+}
+
+async fn deliver(context: Context, messages: Vec<(u64, Outgoing)>, key: SecretKey) -> Lane {
+    let mut lane = Lane::default();
+    let allow_private = context.settings.get().webhooks_allow_private;
+    for (number, outgoing) in messages {
+        let Outgoing::Webhook(delivery) = &outgoing;
+        let timestamp = context.clock.now().wall.seconds();
+        let message = Message {
+            url: delivery.target.url.clone(),
+            event: delivery.event.clone(),
+            delivery: delivery.id.clone(),
+            timestamp,
+            signature: signature(&key, timestamp, &delivery.body),
+            body: delivery.body.clone(),
+        };
+        match notify::post(message, allow_private).await {
+            Ok(()) => lane.delivered.push(number),
+            Err(why) => {
+                lane.failed = Some((number, outgoing, why));
+                break;
+            }
         }
     }
-    Ok(())
+    lane
+}
+
+async fn settle(context: &Context, Lane { delivered, failed }: Lane) -> Result<(), Stopped> {
+    let after = failed.map(|(number, Outgoing::Webhook(delivery), why)| {
+        let (origin, delivery_id) = (delivery.target.origin.clone(), delivery.id.clone());
+        let after = delivery.failed(&why, context.clock.now().wall, context.store.entropy.u64());
+        tracing::warn!(origin, delivery = delivery_id, why, given_up = after.dead_at.is_some(), "a message was not delivered");
+        (number, Outgoing::Webhook(after))
+    });
+    let write = move |tx: &mut WriteTx<'_>| {
+        outbox::delivered(tx, &delivered)?;
+        after.iter().try_for_each(|(number, after)| outbox::not_delivered(tx, *number, after))
+    };
+    Ok(context.store.write(write).await?)
 }

@@ -6,7 +6,7 @@
 use super::{Context, Stopped, final_payouts, planning, schedules, signing, tracking};
 use crate::domain::audit::{Actor, Draft};
 use crate::domain::ledger::Entry;
-use crate::domain::payout::{AttemptState, Payout, PayoutError, State};
+use crate::domain::payout::{Change, Payout, PayoutError, State};
 use crate::domain::time::Now;
 use crate::live::Event;
 use crate::storage::core::{audit, money, payouts};
@@ -88,9 +88,8 @@ pub async fn commit(
                 // What a person has named may have been found before as what nothing here planned: it paid this.
                 money::withdraw_unknown(tx, txid)?;
             }
-            if let Some(operation) = operation(before, after) {
-                let draft = Draft::new(now, Actor::System, operation, after.id.to_string());
-                audit::append(tx, draft.because(remark(after)))?;
+            if let Some(draft) = draft(before, after, now) {
+                audit::append(tx, draft)?;
             }
             taken.push(after.clone());
         }
@@ -108,38 +107,41 @@ pub fn always(_: &WriteTx<'_>, _: &Payout) -> Result<bool, TxError> {
     Ok(true)
 }
 
-fn operation(before: &Payout, after: &Payout) -> Option<&'static str> {
+/// What the audit log is told of a step. What people write is in no remark: it would stay readable when they are erased.
+fn draft(before: &Payout, after: &Payout, now: Now) -> Option<Draft> {
+    let draft = |operation, remark: &str| Draft::new(now, Actor::System, operation, after.id.to_string()).because(remark);
     if !after.is_open() {
-        return Some("payout.end");
+        return Some(draft("payout.end", after.status().as_str()));
     }
-    if after.review.is_some() && before.review.is_none() {
-        return Some("payout.review");
+    match (&before.review, &after.review) {
+        (None, Some(is)) => return Some(draft("payout.review", &is.reason)),
+        (Some(was), Some(is)) => {
+            if let Some(claim) = was.claim.as_ref().filter(|_| is.claim.is_none()) {
+                let why = is.evidence.iter().rfind(|line| line.starts_with(&claim.txid));
+                return Some(draft("payout.refuse_claim", "").refused(why.map_or("", String::as_str)));
+            }
+        }
+        (_, None) => (),
     }
-    let is = after.attempts.last()?;
-    let was = before.attempts.last().filter(|was| was.number == is.number);
-    if let Some(was) = was.filter(|was| was.state == is.state) {
-        return (was.reference != is.reference).then_some("payout.named");
-    }
-    match (was.map(|was| &was.state), &is.state) {
-        (Some(AttemptState::MaybeSent), AttemptState::Signed) => Some("payout.not_sent"),
-        (_, AttemptState::Signed) => Some("payout.sign"),
-        (Some(AttemptState::Seen { .. }), AttemptState::MaybeSent) => Some("payout.unseen"),
-        (_, AttemptState::MaybeSent) => Some("payout.send"),
-        (_, AttemptState::Seen { .. }) => Some("payout.seen"),
-        (_, AttemptState::Dead { .. }) => Some("payout.attempt_dead"),
-        // These end the payout.
-        (_, AttemptState::Paid | AttemptState::FailedOnChain { .. }) => None,
-    }
+    let moved = Change::between(Some(before), after).and_then(operation).zip(after.attempts.last());
+    let moved = moved.map(|(operation, attempt)| match attempt.txid() {
+        Some(txid) => draft(operation, &format!("attempt {}, transaction {txid}", attempt.number)),
+        None => draft(operation, &format!("attempt {}", attempt.number)),
+    });
+    moved.or_else(|| Some(draft("payout.evidence", &after.review.as_ref()?.told_since(before.review.as_ref()?)?)))
 }
 
-fn remark(payout: &Payout) -> String {
-    match (payout.review_reason(), payout.attempts.last()) {
-        (Some(reason), _) => reason.to_owned(),
-        (None, Some(attempt)) if payout.is_open() => match attempt.txid() {
-            Some(txid) => format!("attempt {}, transaction {txid}", attempt.number),
-            None => format!("attempt {}", attempt.number),
-        },
-        _ => payout.status().as_str().to_owned(),
+/// What the manager did with the last attempt.
+fn operation(change: Change) -> Option<&'static str> {
+    match change {
+        Change::Signed => Some("payout.sign"),
+        Change::Sent => Some("payout.send"),
+        Change::NotSent => Some("payout.not_sent"),
+        Change::Accepted => Some("payout.named"),
+        Change::Seen => Some("payout.seen"),
+        Change::Unseen => Some("payout.unseen"),
+        Change::AttemptDead => Some("payout.attempt_dead"),
+        Change::Planned | Change::Review | Change::Resumed | Change::Noted | Change::Paid | Change::Failed | Change::Cancelled => None,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::domain::wallet::{Absence, Outgoing, OutgoingPage, UNLISTED, UnknownTr
 use crate::gateways::payment::{PaymentGateway, Unavailable};
 use crate::live::Event;
 use crate::storage::core::{money, payouts};
-use crate::storage::fault::Fault;
+use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, WriteTx};
 
 /// Pages of one run; more follow in the next.
@@ -232,11 +232,11 @@ fn unlisted(read: &impl Read, pin: &Pin, block: u64) -> Result<String, Fault> {
 /// Records a page; false when something in it freezes the money.
 async fn take(context: &Context, pin: &Pin, page: OutgoingPage, now: Now) -> Result<bool, Stopped> {
     // What a former wallet held moves on to the present one.
-    let (pin, present) = (pin.clone(), context.gateways.current.pin().wallet);
+    let (pin, payer) = (pin.clone(), context.gateways.current.payer());
     let write = move |tx: &mut WriteTx<'_>| {
         let row = money::wallet(tx, &pin)?.unwrap_or_default();
         let mut unknown = Vec::new();
-        for transfer in page.transfers.iter().filter(|transfer| transfer.to != present) {
+        for transfer in page.transfers.iter().filter(|transfer| transfer.to != payer.pin.wallet) {
             if !is_planned(tx, &transfer.txid)? && money::unknown(tx, &transfer.txid)?.is_none() {
                 unknown.push(transfer.clone());
             }
@@ -257,22 +257,44 @@ async fn take(context: &Context, pin: &Pin, page: OutgoingPage, now: Now) -> Res
             money::withdraw_unknown(tx, &unlisted)?;
             money::put_wallet(tx, &pin, &next)?;
         }
-        let kind = match money::unknown_transfers(tx, true, 1)?.is_empty() {
-            _ if missing > Units::ZERO => FreezeKind::MissingFunds,
-            false => FreezeKind::UnknownTransfer,
-            true => return Ok(true),
-        };
-        let reason = match (kind, unknown.first()) {
-            (FreezeKind::UnknownTransfer, Some(first)) => {
-                format!("{} USDT left the wallet to {} and nothing here planned it", first.amount.to_decimal(Currency::Usdt), first.to)
+        let (kind, reason) = match unknown.first() {
+            _ if missing > Units::ZERO => {
+                (FreezeKind::MissingFunds, "the wallet holds less than everything that is known to have left it explains".to_owned())
             }
-            (FreezeKind::UnknownTransfer, None) => "transfers that nothing here planned are not booked yet".to_owned(),
-            _ => "the wallet holds less than everything that is known to have left it explains".to_owned(),
+            Some(first) => {
+                let amount = first.amount.to_decimal(Currency::Usdt);
+                (FreezeKind::UnknownTransfer, format!("{amount} USDT left the wallet to {} and nothing here planned it", first.to))
+            }
+            None if money::unbooked(tx, &payer)?.is_empty() => return Ok(true),
+            None => (FreezeKind::UnknownTransfer, NOT_BOOKED.to_owned()),
         };
-        let draft = Draft::new(now, Actor::System, "money.freeze", pin.wallet.clone()).because(reason.clone());
-        let freeze = Freeze { kind, reason, since: now.wall, by: None };
-        money::change(tx, draft, |state| Ok(state.freeze(freeze.clone())))?;
+        freeze(tx, &pin.wallet, kind, reason, now)?;
         Ok(false)
+    };
+    Ok(context.store.write_money(write).await?)
+}
+
+const NOT_BOOKED: &str = "transfers that nothing here planned are not booked yet";
+
+fn freeze(tx: &mut WriteTx<'_>, wallet: &str, kind: FreezeKind, reason: String, now: Now) -> Result<(), TxError> {
+    let draft = Draft::new(now, Actor::System, "money.freeze", wallet).because(reason.clone());
+    let freeze = Freeze { kind, reason, since: now.wall, by: None };
+    money::change(tx, draft, |state| Ok(state.freeze(freeze))).map(drop)
+}
+
+/// What is not booked of the network that payouts go over now holds them, also where it was found and payouts were unfrozen while they went over another one.
+pub async fn hold_unbooked(context: &Context) -> Result<(), Stopped> {
+    let payer = context.gateways.current.payer();
+    let read = context.store.read()?;
+    if money::state(&read)?.frozen.is_some() || money::unbooked(&read, &payer)?.is_empty() {
+        return Ok(());
+    }
+    let now = context.clock.now();
+    let write = move |tx: &mut WriteTx<'_>| {
+        if money::unbooked(tx, &payer)?.is_empty() {
+            return Ok(());
+        }
+        freeze(tx, &payer.pin.wallet, FreezeKind::UnknownTransfer, NOT_BOOKED.to_owned(), now)
     };
     Ok(context.store.write_money(write).await?)
 }

@@ -11,7 +11,7 @@ use tokio_cron_scheduler::{Job as CronJob, JobScheduler, JobSchedulerError};
 use super::{Context, flush};
 use crate::domain::time::Slot;
 use crate::live::Job;
-use crate::storage::core::tables;
+use crate::storage::core::{outbox, tables};
 use crate::storage::table::{Read, Snapshot};
 
 /// Cron expressions with seconds. Cycles that find nothing to do cost a read.
@@ -133,10 +133,19 @@ async fn tick(context: Context, mut stopping: watch::Receiver<bool>) {
     }
 }
 
-/// Only while there is something to deliver: a look is a count.
+/// Only when there is something to deliver. A look is two small reads, unless messages came since the last one, or the time of one has come.
 async fn deliveries(context: Context, mut stopping: watch::Receiver<bool>) {
+    let (mut last, mut soonest) = (None, None);
     loop {
-        if context.store.read().and_then(|core| core.count(tables::OUTBOX)).is_ok_and(|waiting| waiting > 0) {
+        let now = context.clock.now().wall;
+        let looked = context.store.read().and_then(|core| {
+            let newest = outbox::webhooks(&core)?.last;
+            if Some(newest) != last || soonest.is_some_and(|at| at <= now) {
+                (last, soonest) = (Some(newest), outbox::soonest(&core)?);
+            }
+            Ok(soonest.is_some_and(|at| at <= now))
+        });
+        if looked.unwrap_or(false) {
             context.nudges.nudge(Job::Outbox);
         }
         if pause(context.clock.real_time(DELIVER_MS).max(MIN_TICK), &mut stopping).await {

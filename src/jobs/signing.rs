@@ -96,6 +96,7 @@ fn told(why: &Closed) -> Waiting {
 
 /// Why nothing may be signed or sent for the first time. Reconciles when that is all that is missing.
 async fn closed(context: &Context) -> Result<Option<Closed>, Stopped> {
+    reconcile::hold_unbooked(context).await?;
     match gate(context, &context.store.read()?)? {
         Err(Closed::NotReconciled) => reconcile::run(context).await?,
         other => return Ok(other.err()),

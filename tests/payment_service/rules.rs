@@ -4,15 +4,19 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use lucid::domain::audit::Act;
 use lucid::domain::ledger::{Account, Settlement};
 use lucid::domain::money::{Currency, Units};
 use lucid::domain::payout::{Attempt, AttemptState, Choice, Landed, Payout, Pin, Prepared, ReviewKind, State as PayoutState};
 use lucid::domain::time::Timestamp;
+use lucid::domain::wallet::{Outgoing, UnknownTransfer};
 use lucid::gateways::payment::service::{AmountAs, HealthState, Http, Method, Options, Request, Transport};
+use lucid::gateways::payment::tron::Network;
 use lucid::gateways::payment::{Boxed, Lookup, NotPrepared, PaymentGateway, SendOutcome, Sending, Transfer};
 use lucid::live::Job;
-use lucid::storage::core::ledger;
-use lucid::storage::core::money_actions::Decision;
+use lucid::storage::core::money_actions::{self, BookTo, Decision};
+use lucid::storage::core::{ledger, money};
+use lucid::storage::table::WriteTx;
 use tempfile::TempDir;
 use tokio::sync::OnceCell;
 
@@ -392,6 +396,32 @@ async fn what_is_under_way_for_a_day_needs_a_person() {
     world.fake.tick();
     cycles(&world, 1).await;
     assert!(is_paid(&world.payout()), "it ends all the same");
+}
+
+#[tokio::test]
+async fn what_left_a_wallet_of_the_chain_that_the_service_pays_over_holds_it() {
+    for (network, holds) in [("nile", false), ("mainnet", true)] {
+        let (_dir, world) = one(PLAIN).await;
+        assert_eq!(world.service.settlement(), Settlement::Live, "over the mainnet");
+        let pin = Pin { network: Network::named(network).unwrap().id(), gateway: "tron".into(), ..world.service.pin() };
+        let at = world.app.clock.now().wall;
+        let transfer = Outgoing { txid: "ab".repeat(32), to: "T".into(), amount: Units(1), block: 1, at };
+        let row = UnknownTransfer { pin, transfer, found_at: at, booked_at: None };
+        world.app.store.write_money(move |tx| money::put_unknown(tx, &row)).await.unwrap();
+        cycles(&world, 3).await;
+        assert_eq!(world.fake.paid().is_empty(), holds, "{network}");
+        // It is of the service's book, so it can be booked, and then payouts go on.
+        let (act, secrets, payer) = (Act::system(world.app.clock.now()), world.app.store.secrets.clone(), world.service.payer());
+        let book = move |tx: &mut WriteTx<'_>| {
+            money_actions::book_transfer(tx, &act, &secrets, &payer, &"ab".repeat(32), &BookTo::Unexplained)?;
+            money_actions::unfreeze(tx, &act, "booked", &payer, true).map(drop)
+        };
+        assert_eq!(world.app.store.write_money(book).await.is_ok(), holds, "{network}");
+        cycles(&world, 3).await;
+        assert_eq!(world.fake.paid().len(), 1, "{network}");
+        world.audit(network);
+        world.verify(network);
+    }
 }
 
 #[tokio::test]

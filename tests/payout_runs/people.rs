@@ -50,9 +50,9 @@ pub async fn unfreeze(world: &mut World) {
     let now = world.now();
     let reconciled = !world.app().context.gateways.current.has_wallet()
         || world.app().context.money.reconciled_ms(now).is_some_and(|age| age < RECONCILED_FOR_MS);
-    let act = world.act();
+    let (act, payer) = (world.act(), world.app().context.gateways.current.payer());
     // Refused while something is not known or not booked.
-    let _ = world.write(move |tx| money_actions::unfreeze(tx, &act, "looked at", reconciled).map(drop)).await;
+    let _ = world.write(move |tx| money_actions::unfreeze(tx, &act, "looked at", &payer, reconciled).map(drop)).await;
 }
 
 /// Whether the chain, as an explorer shows it, has executed this transaction for good.

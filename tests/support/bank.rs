@@ -23,6 +23,8 @@ pub enum Fate {
     Lost,
     /// Sent, and nobody can tell.
     Ambiguous,
+    /// As `Ambiguous`, and says something else each time.
+    Babbles,
     FailsOnChain,
     /// The simulation says that it would fail.
     WouldFail,
@@ -42,12 +44,14 @@ struct Inner {
     fates: BTreeMap<String, Fate>,
     offline: bool,
     sent: u32,
+    asked: u32,
 }
 
 #[derive(Debug)]
 pub struct Bank {
     settlement: Settlement,
     wallet: &'static str,
+    network: &'static str,
     inner: Mutex<Inner>,
 }
 
@@ -67,8 +71,14 @@ impl Bank {
             fates: BTreeMap::new(),
             offline: false,
             sent: 0,
+            asked: 0,
         };
-        Bank { settlement, wallet, inner: Mutex::new(inner) }
+        Bank { settlement, wallet, network: "bank", inner: Mutex::new(inner) }
+    }
+
+    /// The same wallet on another network.
+    pub fn over(self, network: &'static str) -> Bank {
+        Bank { network, ..self }
     }
 
     fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
@@ -136,7 +146,7 @@ impl Bank {
     }
 
     fn look(&self, payout: &Payout, now: Timestamp) -> Lookup {
-        let inner = self.inner();
+        let mut inner = self.inner();
         let Some(attempt) = payout.attempts.last() else { return Lookup::NotSeen };
         if inner.offline {
             return Lookup::Unknown("offline".into());
@@ -153,6 +163,11 @@ impl Bank {
             }
             Fate::Ambiguous if attempt.sent_at.is_some() => {
                 Lookup::Person { kind: ReviewKind::Ambiguous, reason: "nobody can tell".into(), evidence: vec!["no answer".into()] }
+            }
+            Fate::Babbles if attempt.sent_at.is_some() => {
+                inner.asked += 1;
+                let evidence = vec![format!("answer {}", inner.asked)];
+                Lookup::Person { kind: ReviewKind::Ambiguous, reason: "nobody can tell".into(), evidence }
             }
             _ if expired => {
                 let block = inner.block;
@@ -199,7 +214,7 @@ impl Inner {
 
 impl PaymentGateway for Bank {
     fn pin(&self) -> Pin {
-        Pin { gateway: "bank".into(), network: "bank".into(), wallet: self.wallet.into(), contract: "token".into() }
+        Pin { gateway: "bank".into(), network: self.network.into(), wallet: self.wallet.into(), contract: "token".into() }
     }
 
     fn settlement(&self) -> Settlement {
@@ -272,7 +287,7 @@ impl PaymentGateway for Bank {
         let at = Timestamp(i64::try_from(inner.block).unwrap());
         Box::pin(ready(Ok(Some(WalletReading {
             address: self.wallet.into(),
-            network: "bank".into(),
+            network: self.network.into(),
             contract: "token".into(),
             balance: Units(inner.balance),
             trx_sun: 100_000_000_000,

@@ -32,7 +32,7 @@ pub struct Site {
 
 impl Site {
     /// A set-up manager in `dir`, with its clock synchronised. `settings` are flags: (key, value).
-    pub async fn new(dir: PathBuf, settings: &[(&'static str, &'static str)]) -> Site {
+    pub async fn new(dir: PathBuf, settings: &[(&'static str, &str)]) -> Site {
         let driver = Driver::new(START, BootMs(60_000));
         driver.set_synchronised(true);
         let settings = settings.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();

@@ -85,7 +85,7 @@ pub enum Death {
     Expired(DeathProof),
     /// Two admins stated that the service did not pay it and never will.
     Stated,
-    /// As an earlier release wrote it.
+    /// By the dry run, in which nothing moves, or by an earlier release.
     Told(String),
 }
 

@@ -97,6 +97,19 @@ impl Review {
         let surplus = self.evidence.len().saturating_sub(MAX_EVIDENCE);
         self.evidence.drain(..surplus);
     }
+
+    /// What it was told since it was `before`: the new reason, or the new lines. None where that is nothing, and once it has had `MAX_EVIDENCE` lines: whose answers differ each time
+    /// is not written down each time.
+    pub fn told_since(&self, before: &Review) -> Option<String> {
+        if self.evidence.len() <= before.evidence.len() {
+            return None;
+        }
+        if self.kind != before.kind {
+            return Some(self.reason.clone());
+        }
+        let fresh: Vec<&str> = self.evidence.iter().filter(|line| !before.evidence.contains(line)).map(String::as_str).collect();
+        Some(fresh.join("; "))
+    }
 }
 
 fn clipped(text: String) -> String {

@@ -405,3 +405,53 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn each_step_has_a_name_and_more_evidence_has_none() {
+    let (mut was, mut names) = (None::<Payout>, Vec::new());
+    let mut step = |is: &Payout| {
+        names.push(Change::between(was.as_ref(), is).map_or("", Change::event));
+        was = Some(is.clone());
+    };
+    let (planned, _) = plan(request(1, 5), Units(5), None, at(0)).unwrap();
+    let here = Some(planned.address.clone());
+    let sign = |payout: &Payout, attempt| payout.sign(prepared(1, attempt), here.as_ref(), at(1)).unwrap();
+    let signed = sign(&planned, 1);
+    let sent = signed.maybe_sent(at(2)).unwrap();
+    let kept = sent.not_sent(at(2)).unwrap();
+    let again = kept.maybe_sent(at(3)).unwrap();
+    let named = again.named("ref".into(), at(4)).unwrap();
+    let seen = named.seen(7, at(5)).unwrap();
+    let unseen = seen.unseen(at(6)).unwrap();
+    let held = unseen.hold_for_review(ReviewKind::Ambiguous, "odd", vec!["one".into()], at(7)).unwrap();
+    let more = held.hold_for_review(ReviewKind::Ambiguous, "odd", vec!["two".into()], at(8)).unwrap();
+    let other = more.hold_for_review(ReviewKind::Conflict, "odder", Vec::new(), at(8)).unwrap();
+    let looked = other.check_again(at(9)).unwrap();
+    let dead = looked.dead(Death::Told("gone".into()), at(10)).unwrap();
+    let second = sign(&dead, 2);
+    let (paid, _) = second.paid(Landed { txid: Some("1-2".into()), fee_sun: 0 }, at(11)).unwrap();
+    for is in [&planned, &signed, &sent, &kept, &again, &named, &seen, &unseen, &held, &more, &other, &looked, &dead, &second, &paid] {
+        step(is);
+    }
+    let told = [
+        "planned",
+        "signed",
+        "sent",
+        "not_sent",
+        "sent",
+        "accepted",
+        "seen",
+        "unseen",
+        "review",
+        "",
+        "noted",
+        "resumed",
+        "attempt_dead",
+        "signed",
+        "paid",
+    ];
+    assert_eq!(names, told.map(|name| if name.is_empty() { String::new() } else { format!("payout.{name}") }));
+    let ends = |end: Result<WithEntry, PayoutError>, before: &Payout| Change::between(Some(before), &end.unwrap().0);
+    assert_eq!(ends(second.failed_on_chain("refused".into(), landed(), at(11)), &second), Some(Change::Failed));
+    assert_eq!(ends(dead.cancel("enough".into(), at(11)), &dead), Some(Change::Cancelled));
+}

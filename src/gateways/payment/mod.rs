@@ -168,6 +168,11 @@ pub trait PaymentGateway: fmt::Debug + Send + Sync {
     /// Stored with every attempt: only a gateway of this name, network, wallet and contract may resolve it.
     fn pin(&self) -> Pin;
 
+    /// Networks that its money moves over.
+    fn networks(&self) -> Vec<String> {
+        vec![self.pin().network]
+    }
+
     /// Whether money moves.
     fn settlement(&self) -> Settlement;
 
@@ -186,7 +191,14 @@ pub trait PaymentGateway: fmt::Debug + Send + Sync {
     /// What plans have to know of it.
     fn payer(&self) -> Payer {
         let currencies = [Currency::Usdt, Currency::Lucid].into_iter().filter(|currency| self.pays(*currency)).collect();
-        Payer { pin: self.pin(), settlement: self.settlement(), currencies, has_wallet: self.has_wallet(), own_wallets: self.own_wallets() }
+        Payer {
+            pin: self.pin(),
+            networks: self.networks(),
+            settlement: self.settlement(),
+            currencies,
+            has_wallet: self.has_wallet(),
+            own_wallets: self.own_wallets(),
+        }
     }
 
     /// An answer for each transfer, in their order; at most `WAVE` of them.

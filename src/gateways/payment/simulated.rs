@@ -7,7 +7,7 @@ use super::{Boxed, Lookup, NotPrepared, PaymentGateway, SendOutcome, Sending, Tr
 use crate::crypto;
 use crate::domain::ledger::Settlement;
 use crate::domain::money::Currency;
-use crate::domain::payout::{Attempt, AttemptState, Landed, Payout, Pin, Prepared};
+use crate::domain::payout::{Attempt, AttemptState, Death, Landed, Payout, Pin, Prepared};
 use crate::domain::time::Timestamp;
 
 /// Seconds from sending to final, about what TRON takes.
@@ -42,7 +42,10 @@ impl Simulated {
     }
 
     pub fn lookup_one(&self, attempt: &Attempt, now: Timestamp) -> Lookup {
-        let Some(sent_at) = attempt.sent_at else { return Lookup::NotSeen };
+        let Some(sent_at) = attempt.sent_at else {
+            let is_over = attempt.prepared.expires_at.is_some_and(|at| at < now);
+            return if is_over { Lookup::Dead(Death::Told("it was never sent, and its time is over".into())) } else { Lookup::NotSeen };
+        };
         let block = u64::try_from(sent_at.seconds() / BLOCK_SECONDS).unwrap_or(0);
         let paid = || Lookup::Paid(Landed { txid: attempt.prepared.txid.clone(), fee_sun: 0 });
         match attempt.state {
@@ -114,7 +117,10 @@ mod tests {
 
         let payout = payout.sign(prepared.clone(), Some(&payout.address), at(100)).unwrap();
         let lookup = async |p: &Payout, s| gateway.lookup(std::slice::from_ref(p), at(s).wall).await.remove(0);
-        assert_eq!(lookup(&payout, 100).await, Lookup::NotSeen, "nothing has been sent");
+        assert_eq!(lookup(&payout, 700).await, Lookup::NotSeen, "nothing has been sent");
+        // The process died before it was sent, and was away for long.
+        let Lookup::Dead(death) = lookup(&payout, 701).await else { panic!("it can still land") };
+        assert!(payout.dead(death, at(701)).unwrap().may_sign(Some(&payout.address), at(701)).is_ok());
         let payout = payout.maybe_sent(at(120)).unwrap();
         assert_eq!(payout.attempts[0].prepared.pin, gateway.pin());
         assert_eq!(gateway.send(&payout.attempts[0], Sending::First).await, SendOutcome::Accepted);

@@ -5,7 +5,7 @@ use super::ledger::{Accrued, Balance, BookSum, Latch};
 use super::meta::{Counters, StoreMeta};
 use super::money::{Approval, Skipped};
 use super::node_events::Silent;
-use super::outbox::{Outgoing, Webhooks};
+use super::outbox::{Outgoing, PayoutNews, Webhooks};
 use super::payouts::SealedAddress;
 use super::settings::StoredSetting;
 use super::subject_keys::SubjectKey;
@@ -798,6 +798,7 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
             "Webhooks",
             vec![Webhooks::default(), Webhooks { last: 300, salt: vec![1, 2, 255], key_made_at: Some(AT), dropped: 300 }],
         ),
+        Golden::of("PayoutNews", vec![PayoutNews::default(), PayoutNews { target: Some(target()), told: 300 }]),
         Golden::of("Approval", vec![Approval { payouts: vec![1, 300], by: user_id(), at: AT }]),
     ]
 }

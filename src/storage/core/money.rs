@@ -15,6 +15,7 @@ use crate::domain::ledger::{Account, Book};
 use crate::domain::money::Units;
 use crate::domain::money_state::MoneyState;
 use crate::domain::node::{Node, NodeType};
+use crate::domain::paying::Payer;
 use crate::domain::payout::{Attempt, Payout, Pin, Skip};
 use crate::domain::time::Timestamp;
 use crate::domain::wallet::{Absence, UnknownTransfer, WalletRow};
@@ -155,6 +156,13 @@ pub fn unknown_transfers(read: &impl Read, waiting_only: bool, limit: usize) -> 
     })?;
     rows.sort_by_key(|row| (row.transfer.block, row.transfer.txid.clone()));
     rows.truncate(limit);
+    Ok(rows)
+}
+
+/// What nobody has booked of the networks that `payer` pays over: it may be what is to be paid next. Oldest first.
+pub fn unbooked(read: &impl Read, payer: &Payer) -> Result<Vec<UnknownTransfer>, Fault> {
+    let mut rows = unknown_transfers(read, true, usize::MAX)?;
+    rows.retain(|row| payer.pays_over(&row.pin.network));
     Ok(rows)
 }
 

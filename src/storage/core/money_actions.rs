@@ -32,8 +32,9 @@ pub fn freeze(tx: &mut WriteTx<'_>, act: &Act, by: Option<UserId>, reason: &str)
     money::change(tx, act.draft("money.freeze", "").detailed(reason), |state| Ok(state.freeze(fresh)))
 }
 
-/// Signing goes on. Everything that left the wallet is known and booked, and the books add up. `reconciled`: the enumeration was complete a moment ago, or there is no wallet.
-pub fn unfreeze(tx: &mut WriteTx<'_>, act: &Act, reason: &str, reconciled: bool) -> Result<MoneyState, TxError> {
+/// Signing goes on. Everything that left a wallet of the network that `payer` pays over is known and booked, and the books add up. `reconciled`: the enumeration was complete a moment
+/// ago, or there is no wallet. What is unknown of another network freezes again once that one is paid over.
+pub fn unfreeze(tx: &mut WriteTx<'_>, act: &Act, reason: &str, payer: &Payer, reconciled: bool) -> Result<MoneyState, TxError> {
     if money::state(tx)?.frozen.is_none() {
         return Err(rule("NotFrozen", "payouts are not frozen"));
     }
@@ -43,7 +44,7 @@ pub fn unfreeze(tx: &mut WriteTx<'_>, act: &Act, reason: &str, reconciled: bool)
             "what left the wallet has not been enumerated completely since the start and within the hour; reconcile first",
         ));
     }
-    let waiting = money::unknown_transfers(tx, true, usize::MAX)?.len();
+    let waiting = money::unbooked(tx, payer)?.len();
     if waiting > 0 {
         return Err(rule("TransfersNotBooked", format!("{waiting} transfers that nothing here planned are not booked yet")));
     }
@@ -155,13 +156,13 @@ pub enum BookTo {
     Unexplained,
 }
 
-/// Books a transfer that nothing here planned, in the book of whoever pays now, which is on the same network. What went to a node's address was paid to that node.
+/// Books a transfer that nothing here planned, in the book of whoever pays now, which is over the same network. What went to a node's address was paid to that node.
 pub fn book_transfer(tx: &mut WriteTx<'_>, act: &Act, secrets: &Secrets, payer: &Payer, txid: &str, to: &BookTo) -> Result<(), TxError> {
     let mut row = money::unknown(tx, txid)?.ok_or(Refusal::TransferNotFound)?;
     if row.booked_at.is_some() {
         return Err(rule("TransferBooked", "this transfer was booked before"));
     }
-    if row.pin.network != payer.pin.network {
+    if !payer.pays_over(&row.pin.network) {
         let why = "it left a wallet of another network than payouts go over by the present settings; book it when they are as they were";
         return Err(rule("OtherNetwork", why));
     }

@@ -1,16 +1,18 @@
 //! What is to leave this machine, written in the transaction that caused it, and delivered by its own cycle. Bounded: a destination that is gone for days must not
 //! fill the card.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
-use super::tables::{OUTBOX, WEBHOOKS};
-use super::{alerts, audit, batches, meta};
+use super::tables::{OUTBOX, PAYOUT_NEWS, WEBHOOKS};
+use super::{alerts, audit, batches, meta, nodes, payouts};
 use crate::crypto::SecretKey;
 use crate::domain::alert::Severity;
 use crate::domain::audit::Draft;
+use crate::domain::batch::Batch;
+use crate::domain::payout::{Change, Payout};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::{Now, Timestamp};
 use crate::domain::webhook::{self, Delivery, Target};
@@ -20,7 +22,10 @@ use crate::storage::table::{Read, WriteTx};
 
 /// Rows, those that were given up included.
 pub const MAX_ROWS: u64 = 10_000;
+/// Of them, so many of the oldest are looked at for one that was given up and may make room.
+const LOOKED_AT: usize = 100;
 const ROW: &str = "webhooks";
+const NEWS_ROW: &str = "payouts";
 /// Messages to a destination were given up; about its origin.
 pub const ALERT: &str = "webhook_given_up";
 
@@ -50,6 +55,14 @@ pub struct Webhooks {
     pub dropped: u64,
 }
 
+/// One row: to whom the steps of payouts are told.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PayoutNews {
+    pub target: Option<Target>,
+    /// Messages that were made, for any target.
+    pub told: u64,
+}
+
 pub fn webhooks(read: &impl Read) -> Result<Webhooks, Fault> {
     Ok(read.get(WEBHOOKS, &ROW.to_owned())?.unwrap_or_default())
 }
@@ -75,17 +88,10 @@ pub fn rotate_key(tx: &mut WriteTx<'_>, secrets: &Secrets, salt: [u8; 32], draft
 pub fn tell(tx: &mut WriteTx<'_>, target: Target, event: &str, body: String, now: Now) -> Result<(), TxError> {
     let mut row = webhooks(tx)?;
     if tx.count(OUTBOX)? >= MAX_ROWS {
-        let (mut dead, mut oldest) = (None, None);
-        tx.for_each(OUTBOX, .., |number: u64, outgoing| {
-            oldest.get_or_insert(number);
-            if outgoing.delivery().dead_at.is_some() {
-                dead = Some(number);
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
-        })?;
-        if let Some(number) = dead.or(oldest) {
-            take_out(tx, number, now.wall)?;
+        let oldest = tx.scan(OUTBOX, .., LOOKED_AT)?;
+        let dead = oldest.iter().find(|(_, outgoing)| outgoing.delivery().dead_at.is_some());
+        if let Some((number, _)) = dead.or(oldest.first()) {
+            take_out(tx, *number, now.wall)?;
             row.dropped = row.dropped.saturating_add(u64::from(dead.is_none()));
         }
     }
@@ -96,23 +102,62 @@ pub fn tell(tx: &mut WriteTx<'_>, target: Target, event: &str, body: String, now
     tx.put(WEBHOOKS, &ROW.to_owned(), &row)
 }
 
-/// The next message of each destination that may be sent now, oldest first: one that waits holds back those behind it.
-pub fn due(read: &impl Read, now: Timestamp, limit: usize) -> Result<Vec<(u64, Outgoing)>, Fault> {
-    let (mut seen, mut due) = (BTreeSet::new(), Vec::new());
+/// What the steps of payouts are told to, and how many were.
+pub fn payout_news(read: &impl Read) -> Result<PayoutNews, Fault> {
+    Ok(read.get(PAYOUT_NEWS, &NEWS_ROW.to_owned())?.unwrap_or_default())
+}
+
+/// From now on, the steps of payouts are told there. What waits goes where it was to go.
+pub fn tell_payouts_to(tx: &mut WriteTx<'_>, target: Option<Target>) -> Result<(), TxError> {
+    let row = payout_news(tx)?;
+    tx.put(PAYOUT_NEWS, &NEWS_ROW.to_owned(), &PayoutNews { target, ..row })
+}
+
+/// Leaves the message about a step, where somebody is to be told.
+pub(super) fn tell_of_payout(tx: &mut WriteTx<'_>, change: Change, payout: &Payout, now: Now) -> Result<(), TxError> {
+    let row = payout_news(tx)?;
+    let Some(target) = row.target.clone() else { return Ok(()) };
+    tx.put(PAYOUT_NEWS, &NEWS_ROW.to_owned(), &PayoutNews { told: row.told + 1, ..row })?;
+    let node = nodes::by_index(tx, payout.node)?.map(|node| node.id);
+    tell(tx, target, change.event(), webhook::payout_changed(change, payout, node.as_ref()), now)
+}
+
+/// What may be sent now, oldest first: of each destination at most `each`, unless its oldest one has to wait, which holds back those behind it.
+pub fn due(read: &impl Read, now: Timestamp, destinations: usize, each: usize) -> Result<Vec<Vec<(u64, Outgoing)>>, Fault> {
+    let mut lanes = BTreeMap::<String, Option<Vec<(u64, Outgoing)>>>::new();
     read.for_each(OUTBOX, .., |number, outgoing: Outgoing| {
         let delivery = outgoing.delivery();
-        let is_first = delivery.dead_at.is_none() && seen.insert(delivery.target.origin.clone());
-        if is_first && delivery.next_at <= now {
-            due.push((number, outgoing));
+        if delivery.dead_at.is_some() {
+            return ControlFlow::Continue(());
         }
-        if due.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        let lane = lanes.entry(delivery.target.origin.clone()).or_insert_with(|| (delivery.next_at <= now).then(Vec::new));
+        if let Some(lane) = lane.as_mut().filter(|lane| lane.len() < each) {
+            lane.push((number, outgoing));
+        }
+        ControlFlow::Continue(())
     })?;
+    let mut due: Vec<_> = lanes.into_values().flatten().collect();
+    due.sort_by_key(|lane| lane.first().map(|(number, _)| *number));
+    due.truncate(destinations);
     Ok(due)
 }
 
-/// It was taken: the row goes.
-pub fn delivered(tx: &mut WriteTx<'_>, number: u64) -> Result<(), TxError> {
-    tx.delete(OUTBOX, &number).map(drop)
+/// When the next message may be sent that waits now.
+pub fn soonest(read: &impl Read) -> Result<Option<Timestamp>, Fault> {
+    let (mut seen, mut soonest) = (BTreeSet::new(), None::<Timestamp>);
+    read.for_each(OUTBOX, .., |_, outgoing: Outgoing| {
+        let delivery = outgoing.delivery();
+        if delivery.dead_at.is_none() && seen.insert(delivery.target.origin.clone()) {
+            soonest = Some(soonest.map_or(delivery.next_at, |at| at.min(delivery.next_at)));
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(soonest)
+}
+
+/// These were taken: their rows go.
+pub fn delivered(tx: &mut WriteTx<'_>, numbers: &[u64]) -> Result<(), TxError> {
+    numbers.iter().try_for_each(|number| tx.delete(OUTBOX, number).map(drop))
 }
 
 /// It was not; the row as it becomes, and people are told when it is given up. One that is gone meanwhile stays gone.
@@ -194,8 +239,8 @@ pub fn discard(tx: &mut WriteTx<'_>, number: u64, draft: Draft) -> Result<(), Tx
     audit::append(tx, draft)
 }
 
-/// Each message is what it was made as, about a batch that has ended and wanted it, once; and every batch that owed one has been given a number. The number of rows,
-/// or what is wrong.
+/// Each message is what it was made as: about a batch that has ended and wanted it, once, or about a payout; and every batch that owed one has been given a number. The
+/// number of rows, or what is wrong.
 pub fn verify(read: &impl Read) -> Result<Result<u64, String>, Fault> {
     let (row, store) = (webhooks(read)?, meta::store(read)?.store_id);
     let (mut told, mut rows) = (BTreeSet::new(), Vec::new());
@@ -209,21 +254,31 @@ pub fn verify(read: &impl Read) -> Result<Result<u64, String>, Fault> {
         if *number > row.last || delivery.id != made.id {
             return Ok(Err(format!("message {number} is not the one that was made under its number")));
         }
-        let about = webhook::batch_of(&delivery.body).filter(|_| delivery.event == webhook::BATCH_ENDED);
-        let batch = about.map(|id| batches::by_id(read, &id)).transpose()?.flatten();
-        let Some(batch) = batch.filter(|batch| batch.ended_at.is_some() && batch.notify.as_ref() == Some(&delivery.target)) else {
-            return Ok(Err(format!("message {number} is about nothing that was to be told")));
+        let ended = match delivery.event == webhook::BATCH_ENDED {
+            true => ended_batch(read, delivery)?.map(Some),
+            false => webhook::payout_of(&delivery.body).map(|id| payouts::by_id(read, &id)).transpose()?.flatten().map(|_| None),
         };
-        if !told.insert(batch.seq) {
-            return Ok(Err(format!("the end of {} is told twice", batch.id)));
+        match ended {
+            None => return Ok(Err(format!("message {number} is about nothing that was to be told"))),
+            Some(Some(batch)) if !told.insert(batch.seq) => return Ok(Err(format!("the end of {} is told twice", batch.id))),
+            Some(_) => (),
         }
     }
     // What was delivered leaves no row, but its number is never given again, and batches stay for ever.
-    let owed = batches::told(read)?;
-    if owed != row.last {
-        return Ok(Err(format!("{owed} batches were to tell of their end, and {} messages were made", row.last)));
+    let (owed, news) = (batches::told(read)?, payout_news(read)?.told);
+    if owed.saturating_add(news) != row.last {
+        return Ok(Err(format!(
+            "{owed} batches were to tell of their end and {news} steps of payouts, and {} messages were made",
+            row.last
+        )));
     }
     Ok(Ok(u64::try_from(rows.len()).unwrap_or(u64::MAX)))
+}
+
+/// The batch whose end this message tells, where it was to be told there.
+fn ended_batch(read: &impl Read, delivery: &Delivery) -> Result<Option<Batch>, Fault> {
+    let batch = webhook::batch_of(&delivery.body).map(|id| batches::by_id(read, &id)).transpose()?.flatten();
+    Ok(batch.filter(|batch| batch.ended_at.is_some() && batch.notify.as_ref() == Some(&delivery.target)))
 }
 
 #[cfg(test)]
@@ -236,7 +291,7 @@ mod tests {
     }
 
     fn numbers(fixture: &Fixture, seconds: i64) -> Vec<u64> {
-        due(&fixture.store.read().unwrap(), at(seconds).wall, 10).unwrap().into_iter().map(|(number, _)| number).collect()
+        due(&fixture.store.read().unwrap(), at(seconds).wall, 10, 1).unwrap().into_iter().flatten().map(|(number, _)| number).collect()
     }
 
     #[test]
@@ -255,16 +310,42 @@ mod tests {
         fail(1, 0);
         assert_eq!(numbers(&fixture, 0), [2], "what is behind the one that waits, waits");
         assert_eq!(numbers(&fixture, 1), [1, 2]);
-        fixture.write(|tx, _| delivered(tx, 1)).unwrap();
+        fixture.write(|tx, _| delivered(tx, &[1])).unwrap();
         assert_eq!(numbers(&fixture, 1), [2, 3]);
         fail(3, 4 * 86_400);
         assert_eq!(numbers(&fixture, 4 * 86_400), [2, 4], "what is given up holds nobody back");
         let discard = |number| fixture.write(move |tx, _| discard(tx, number, act().draft("outbox.discard", "")));
         assert_eq!(discard(4), Err(Refusal::DeliveryAlive));
         assert_eq!((discard(3), discard(3)), (Ok(()), Err(Refusal::DeliveryNotFound)));
-        fixture.write(|tx, _| delivered(tx, 4)).unwrap();
+        fixture.write(|tx, _| delivered(tx, &[4])).unwrap();
         fixture.write(|tx, _| tell(tx, target(1), "e", "{}".into(), at(0))).unwrap();
         assert_eq!(numbers(&fixture, 0), [2, 5], "numbers are never given again");
+    }
+
+    #[test]
+    fn what_may_be_sent_comes_by_destination_and_its_time_is_known() {
+        let fixture = Fixture::new();
+        for n in [2, 1, 2, 2, 1] {
+            fixture.write(move |tx, _| tell(tx, target(n), "e", "{}".into(), at(0))).unwrap();
+        }
+        let lanes = |seconds, destinations, each| -> Vec<Vec<u64>> {
+            let due = due(&fixture.store.read().unwrap(), at(seconds).wall, destinations, each).unwrap();
+            due.into_iter().map(|lane| lane.into_iter().map(|(number, _)| number).collect()).collect()
+        };
+        let soonest = || soonest(&fixture.store.read().unwrap()).unwrap().map(|at_ms| at_ms.since(at(0).wall));
+        assert_eq!(lanes(0, 8, 2), [vec![1, 3], vec![2, 5]], "the oldest first, and not too many");
+        assert_eq!(lanes(0, 1, 8), [vec![1, 3, 4]]);
+        assert_eq!((lanes(-1, 8, 8), soonest()), (Vec::<Vec<u64>>::new(), Some(0)));
+        fixture.write(|tx, _| delivered(tx, &[2, 5])).unwrap();
+        fixture
+            .write(|tx, _| {
+                let Outgoing::Webhook(row) = tx.get(OUTBOX, &1)?.unwrap();
+                not_delivered(tx, 1, &Outgoing::Webhook(row.failed("no", at(10).wall, 0)))
+            })
+            .unwrap();
+        assert_eq!((lanes(10, 8, 8), soonest()), (Vec::<Vec<u64>>::new(), Some(11_000)));
+        fixture.write(|tx, _| delivered(tx, &[1, 3, 4])).unwrap();
+        assert_eq!(soonest(), None);
     }
 
     #[test]
@@ -318,7 +399,7 @@ mod tests {
         assert!(open(1).unwrap().ends_with("answered 500"));
         assert_eq!(open(2), None, "each destination by itself");
         let discard = |number| fixture.write(move |tx, _| discard(tx, number, act().draft("outbox.discard", ""))).unwrap();
-        fixture.write(|tx, _| delivered(tx, 4)).unwrap();
+        fixture.write(|tx, _| delivered(tx, &[4])).unwrap();
         discard(1);
         assert!(open(1).is_some(), "another one is still given up");
         discard(2);

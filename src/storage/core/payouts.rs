@@ -1,4 +1,4 @@
-//! Payouts and payout addresses. A payout's step and its ledger entry are one transaction.
+//! Payouts and payout addresses. A payout's step, its ledger entry and the message about it are one transaction.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 
 use super::tables::{OPEN_PAYOUTS, PAYOUT_ADDRESSES, PAYOUT_IDS, PAYOUTS, SCHEDULED, TXIDS};
-use super::{audit, batches, ledger, node_events, nodes, tables::Index64};
+use super::{audit, batches, ledger, node_events, nodes, outbox, tables::Index64};
 use crate::crypto::Entropy;
 use crate::domain::address::AddressRecord;
 use crate::domain::audit::{Act, Draft};
@@ -14,7 +14,7 @@ use crate::domain::ids::{NodeId, NodeIndex, PayoutId};
 use crate::domain::ledger::{Account, Book, Entry, Settlement};
 use crate::domain::money::{Currency, Units};
 use crate::domain::node_event::{Kind, NodeEvent};
-use crate::domain::payout::{AttemptState, Payout, Source, State, Status};
+use crate::domain::payout::{AttemptState, Change, Payout, Source, State, Status};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::{Now, Timestamp};
 use crate::storage::Secrets;
@@ -96,6 +96,9 @@ pub fn step(tx: &mut WriteTx<'_>, before: Option<&Payout>, payout: &Payout, entr
     }
     if let Some((kind, detail)) = told(before, payout) {
         node_events::append(tx, payout.node, NodeEvent::by(&Act::system(now), kind, detail))?;
+    }
+    if let Some(change) = Change::between(before, payout) {
+        outbox::tell_of_payout(tx, change, payout, now)?;
     }
     let open_key = (payout.node.0, book_number(payout.book));
     if payout.is_open() {

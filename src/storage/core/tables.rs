@@ -35,7 +35,7 @@ use super::ledger::{Accrued, Balance, BookSum, Latch};
 use super::meta::{Counters, StoreMeta};
 use super::money::{Approval, Skipped};
 use super::node_events::Silent;
-use super::outbox::{Outgoing, Webhooks};
+use super::outbox::{Outgoing, PayoutNews, Webhooks};
 use super::payouts::SealedAddress;
 use super::settings::StoredSetting;
 use super::subject_keys::SubjectKey;
@@ -167,6 +167,8 @@ pub const SCHEDULE_RUNS: Table<(String, [u8; 8]), Run> = Table::new("schedule_ru
 pub const OUTBOX: Table<u64, Outgoing> = Table::new("outbox");
 /// One row, "webhooks".
 pub const WEBHOOKS: Table<String, Webhooks> = Table::new("webhooks");
+/// One row, "payouts".
+pub const PAYOUT_NEWS: Table<String, PayoutNews> = Table::new("payout_news");
 
 /// Who asked for what under which `Idempotency-Key`, hashed -> how it ended.
 pub const IDEMPOTENCY_KEYS: Table<[u8; 32], Remembered> = Table::new("idempotency_keys");
@@ -231,6 +233,7 @@ record! {
     Run = 1,
     Outgoing = 1,
     Webhooks = 1,
+    PayoutNews = 1,
 }
 
 /// Created with the file, or when a later release opens it, so that snapshots can open them all.
@@ -300,4 +303,5 @@ pub const ALL: &[&str] = &[
     SCHEDULE_RUNS.name,
     OUTBOX.name,
     WEBHOOKS.name,
+    PAYOUT_NEWS.name,
 ];

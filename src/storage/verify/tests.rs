@@ -148,6 +148,7 @@ fn world() -> Fixture {
         let address = PayoutAddress::parse("TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3", Currency::Usdt).unwrap();
         let last = Granted { node: node.index, book: BOOK, amount: AMOUNT, address, priority: Priority::Normal, free: AMOUNT };
         let id = PayoutId::new(uuid::Uuid::from_u128(4));
+        outbox::tell_payouts_to(tx, Some(target()))?;
         let seq = planning::reserve(tx, &[last], &[id], &Source::Final { by: by().to_string() }, at(0))?;
         final_payouts::planned(tx, &act(), &node, seq)
     })
@@ -180,11 +181,11 @@ type Damage = fn(&mut WriteTx<'_>) -> Result<(), TxError>;
 
 /// What is damaged, how, and in which parts that shows.
 const DAMAGES: &[(&str, Damage, &[&str])] = &[
-    ("a payout is gone", |tx| gone(tx, tables::PAYOUTS, 4), &["payouts", "final payouts"]),
+    ("a payout is gone", |tx| gone(tx, tables::PAYOUTS, 4), &["payouts", "final payouts", "outbox"]),
     (
         "a payout is not found by its id",
         |tx| gone(tx, tables::PAYOUT_IDS, PayoutId::new(uuid::Uuid::from_u128(4)).as_str().to_owned()),
-        &["payouts"],
+        &["payouts", "outbox"],
     ),
     ("more is reserved than is planned", |tx| change(tx, tables::PAYOUTS, 4, |payout| payout.amount = Units(1)), &["payouts"]),
     (
@@ -285,6 +286,13 @@ const DAMAGES: &[(&str, Damage, &[&str])] = &[
         |tx| change(tx, tables::OUTBOX, 1, |Outgoing::Webhook(delivery)| delivery.body = "{}".into()),
         &["outbox"],
     ),
+    (
+        "a step of a payout that is not",
+        |tx| change(tx, tables::OUTBOX, 2, |Outgoing::Webhook(delivery)| delivery.body = delivery.body.replace("payout_0", "payout_9")),
+        &["outbox"],
+    ),
+    ("a step was not counted", |tx| change(tx, tables::PAYOUT_NEWS, "payouts".to_owned(), |row| row.told = 0), &["outbox"]),
+    ("nobody was told of a step", |tx| gone(tx, tables::PAYOUT_NEWS, "payouts".to_owned()), &["outbox"]),
 ];
 
 #[test]
@@ -294,7 +302,7 @@ fn what_is_damaged_of_payouts_and_what_they_leave_is_found() {
         assert_eq!(finding.wrong, None, "{}", finding.part);
     }
     let records = |part: &str| verify(&f.store).into_iter().find(|finding| finding.part == part).unwrap().records;
-    assert_eq!(["payouts", "final payouts", "batches of payouts", "schedules of payouts", "outbox"].map(records), [4, 1, 3, 2, 1]);
+    assert_eq!(["payouts", "final payouts", "batches of payouts", "schedules of payouts", "outbox"].map(records), [4, 1, 3, 2, 2]);
     for (what, damage, parts) in DAMAGES {
         let f = world();
         f.store.core.write_now(*damage).unwrap();
@@ -310,6 +318,6 @@ fn what_is_damaged_of_payouts_and_what_they_leave_is_found() {
 #[test]
 fn what_was_delivered_leaves_no_row_and_that_is_right() {
     let f = world();
-    f.write(|tx, _| outbox::delivered(tx, 1)).unwrap();
+    f.write(|tx, _| outbox::delivered(tx, &[1, 2])).unwrap();
     assert_eq!(wrong_parts(&f.store), Vec::<&str>::new());
 }

@@ -23,6 +23,7 @@ const TITLES: Record<string, string | undefined> = {
   payout_carried_over: 'A node is not paid',
   wallet_low: 'The wallet runs low',
   wallet_unreachable: 'The payment network does not answer',
+  transfers_not_booked: 'Transfers are not booked',
   attempt_without_gateway: 'Signed by a gateway that is gone',
   webhook_given_up: 'A webhook was given up',
   resource_threshold: 'Beyond its threshold',

@@ -65,6 +65,8 @@ pub struct Options {
     pub dialect: Dialect,
     pub pays_lucid: bool,
     pub settlement: Settlement,
+    /// The chain that it pays over, by the id of its first block, where that is known.
+    pub chain: Option<String>,
     /// The service's wallet, or a name for it.
     pub wallet: String,
 }
@@ -366,6 +368,10 @@ impl PaymentGateway for Service {
     fn pin(&self) -> Pin {
         let (network, wallet) = (self.options.url.clone(), self.options.wallet.clone());
         Pin { gateway: NAME.to_owned(), network, wallet, contract: CONTRACT.to_owned() }
+    }
+
+    fn networks(&self) -> Vec<String> {
+        [&self.options.url].into_iter().chain(&self.options.chain).cloned().collect()
     }
 
     fn settlement(&self) -> Settlement {

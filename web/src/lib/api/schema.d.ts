@@ -994,7 +994,7 @@ export interface paths {
         put?: never;
         /**
          * Unfreeze payouts
-         * @description Refused (422) until what left the wallet was enumerated completely, every unknown transfer is booked, and the books add up. Wants a session confirmed within the last 5 minutes.
+         * @description Refused (422) until what left the wallet was enumerated completely, every unknown transfer of this network is booked, and the books add up. Wants a session confirmed within the last 5 minutes.
          */
         post: operations["post_money_unfreeze"];
         delete?: never;
@@ -1010,7 +1010,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Transfers out of the wallet that nothing here planned */
+        /**
+         * Transfers out of the wallet that nothing here planned
+         * @description Also those of wallets that earlier settings paid from.
+         */
         get: operations["get_money_unknown_transfers"];
         put?: never;
         post?: never;
@@ -4492,7 +4495,7 @@ export interface components {
             settlement: components["schemas"]["Settlement"];
             stopped?: components["schemas"]["StopView"] | null;
             trx_rate?: components["schemas"]["RateView"] | null;
-            /** @description Transfers out of the wallet that nothing here planned, and nobody has booked. */
+            /** @description Transfers out of a wallet of this network that nothing here planned, and nobody has booked: they hold all payouts. */
             unknown_transfers: number;
             /** @description The wallet that pays. */
             wallet: string;
@@ -5025,7 +5028,7 @@ export interface components {
             delivery_id: string;
             /** @description Scheme, host and port; the rest of the URL may be a secret. */
             destination: string;
-            /** @example payout_batch.ended */
+            /** @example payout.paid */
             event: string;
             /**
              * Format: date-time
@@ -6590,6 +6593,12 @@ export interface components {
             booked_at?: string | null;
             currency: components["schemas"]["Currency"];
             found_at: string;
+            /** @description It holds all payouts until it is booked: it is of a network that they go over by the present settings. False once it is booked, and while payouts go over another one. */
+            holds: boolean;
+            /** @description Of the wallet, as payouts name theirs. */
+            network: string;
+            /** @description `mainnet`, `nile` or `shasta`; null: it has no name. */
+            network_name?: string | null;
             /** @description Of what waits: the node whose payout address it went to, or where a payout of that node went before. */
             node_id?: string | null;
             node_name?: string | null;
@@ -10811,6 +10820,9 @@ export interface operations {
                      *           "booked_at": "2026-09-21T14:13:20Z",
                      *           "currency": "USDT",
                      *           "found_at": "2026-09-21T14:13:20Z",
+                     *           "holds": false,
+                     *           "network": "text",
+                     *           "network_name": "text",
                      *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
                      *           "node_name": "attic-pi",
                      *           "to": "text",
@@ -16451,7 +16463,7 @@ export interface operations {
                      *           "created_at": "2026-09-21T14:13:20Z",
                      *           "delivery_id": "text",
                      *           "destination": "text",
-                     *           "event": "payout_batch.ended",
+                     *           "event": "payout.paid",
                      *           "given_up_at": "2026-09-21T14:13:20Z",
                      *           "last_error": "text",
                      *           "next_try_at": "2026-09-21T14:13:20Z",
