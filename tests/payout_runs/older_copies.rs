@@ -56,14 +56,6 @@ async fn come_back(world: &mut World) {
     world.set_clock_right().await;
 }
 
-fn signed(world: &World) -> usize {
-    lock(&world.issued).len()
-}
-
-fn frozen(world: &World) -> Option<FreezeKind> {
-    money::state(&world.store().read().unwrap()).unwrap().frozen.map(|freeze| freeze.kind)
-}
-
 fn why_not(world: &World) -> String {
     world.app().context.money.reconcile_error().map(|(why, _)| why).unwrap_or_default()
 }
@@ -74,11 +66,11 @@ fn asked(world: &World, node: usize) -> u64 {
 
 /// What a later copy of the store sent is found, booked, and not paid again.
 async fn found_out(world: &mut World) {
-    assert_eq!((frozen(world), signed(world)), (Some(FreezeKind::UnknownTransfer), 2));
+    assert_eq!((world.frozen(), world.signed()), (Some(FreezeKind::UnknownTransfer), 2));
     people::unfreeze(world).await;
-    assert_eq!(frozen(world), None);
+    assert_eq!(world.frozen(), None);
     work(world, MINUTE_MS).await;
-    assert_eq!(signed(world), 2);
+    assert_eq!(world.signed(), 2);
     auditor::look(world).unwrap();
     assert!(auditor::is_settled(world));
     auditor::settle(world).unwrap();
@@ -98,7 +90,7 @@ async fn what_left_a_wallet_that_it_paid_from_before_is_not_paid_again_from_the_
     assert!(auditor::is_settled(&world));
     come_back(&mut world).await;
     work(&mut world, OVER_MS).await;
-    assert_eq!((frozen(&world), signed(&world)), (None, 2), "it waits until nothing more can land");
+    assert_eq!((world.frozen(), world.signed()), (None, 2), "it waits until nothing more can land");
     work(&mut world, MINUTE_MS).await;
     found_out(&mut world).await;
 }
@@ -132,7 +124,7 @@ async fn a_former_wallet_is_asked_about_until_ninety_days_before_the_copy_was_la
         world.cycle(Job::Wallet, None).await;
         assert_eq!(asked(&world, OTHER_NODE) > before, is_asked);
         let is_reconciled = world.app().context.money.reconciled_ms(world.now()).is_some();
-        assert_eq!((is_reconciled, frozen(&world)), (!is_asked, None), "{}", why_not(&world));
+        assert_eq!((is_reconciled, world.frozen()), (!is_asked, None), "{}", why_not(&world));
         if !is_asked {
             continue;
         }
@@ -158,7 +150,7 @@ async fn a_former_wallet_has_to_be_known_through_the_end_of_what_could_have_been
         node.faults.add("broadcasthex", When::Always, Fault::IncludedAfter(8 * MINUTE_MS));
     }
     work(&mut world, MINUTE_MS).await;
-    assert_eq!(signed(&world), 2);
+    assert_eq!(world.signed(), 2);
     // The other node is five minutes behind.
     world.formers_ask = Some(OTHER_NODE);
     lock(&world.network).nodes[OTHER_NODE].lag = 100;
@@ -166,7 +158,7 @@ async fn a_former_wallet_has_to_be_known_through_the_end_of_what_could_have_been
     work(&mut world, OVER_MS).await;
     work(&mut world, MINUTE_MS).await;
     assert!(why_not(&world).contains("former wallet") && why_not(&world).contains("known through"), "{}", why_not(&world));
-    assert_eq!((frozen(&world), signed(&world)), (None, 2), "what it shows is from before they landed");
+    assert_eq!((world.frozen(), world.signed()), (None, 2), "what it shows is from before they landed");
     world.pass(5 * MINUTE_MS, true);
     work(&mut world, MINUTE_MS).await;
     found_out(&mut world).await;
@@ -190,12 +182,12 @@ async fn a_former_wallet_that_was_signed_for_and_never_compared_is_not_taken_for
     work(&mut world, OVER_MS).await;
     work(&mut world, MINUTE_MS).await;
     assert!(why_not(&world).contains("never compared"), "{}", why_not(&world));
-    assert_eq!((frozen(&world), signed(&world)), (None, 0));
+    assert_eq!((world.frozen(), world.signed()), (None, 0));
     // Paying from it again compares it, from what its signer knows of it.
     pay_from(&mut world, 0).await;
     work(&mut world, MINUTE_MS).await;
     work(&mut world, MINUTE_MS).await;
-    assert_eq!(signed(&world), 2, "{}", why_not(&world));
+    assert_eq!(world.signed(), 2, "{}", why_not(&world));
 }
 
 /// The manager's own API, as a super admin.
@@ -227,24 +219,24 @@ async fn an_accepted_clock_does_not_make_an_older_copy_the_present_store() {
         node.faults.add("broadcasthex", When::Always, Fault::IncludedAfter(6 * MINUTE_MS));
     }
     work(&mut world, MINUTE_MS).await;
-    assert_eq!(signed(&world), 2);
+    assert_eq!(world.signed(), 2);
     // A board without a clock of its own: it goes on at the time that the copy has, as if it had not been away. The signer's log is restored with it.
     world.driver.set_synchronised(false);
     world.driver.set_wall(lucid::domain::time::Timestamp(world.copied_ms));
     assert!(world.restore(true).await);
     assert!(!world.now().trusted);
     work(&mut world, 0).await;
-    assert_eq!(signed(&world), 2, "nothing is signed by a clock that nobody trusts");
+    assert_eq!(world.signed(), 2, "nothing is signed by a clock that nobody trusts");
     world.driver.set_wall(world.true_time());
     assert_eq!(call(&world, "/clock/accept").await["trusted"], true);
     work(&mut world, MINUTE_MS).await;
-    assert_eq!((frozen(&world), signed(&world)), (None, 2));
+    assert_eq!((world.frozen(), world.signed()), (None, 2));
     assert!(why_not(&world).contains("was not written from"), "{}", why_not(&world));
     // Accepted again, and started again: that is no reason to know more.
     world.crash().await;
     world.set_clock_right().await;
     work(&mut world, OVER_MS).await;
-    assert_eq!(signed(&world), 2);
+    assert_eq!(world.signed(), 2);
     work(&mut world, MINUTE_MS).await;
     found_out(&mut world).await;
 }

@@ -39,11 +39,9 @@ impl Desk {
     /// A node of that class whose address is that of a payee of its own number, from 1 on, and which is owed so much in the live book.
     pub async fn owe(&mut self, class: &str, usdt: &str) {
         let number = self.nodes.len() as u64 + 1;
-        let body = json!({ "name": format!("{class}-{number}"), "node_type": class });
-        let node = self.site.client.post("/nodes", body).await["node_id"].as_str().unwrap().to_owned();
-        self.site.client.put(&format!("/nodes/{node}/payout-address"), json!({ "address": payee(number).base58() })).await;
-        let owed = json!({ "node_id": node, "amount": usdt, "currency": "USDT", "settlement": "live", "reason": "for a test" });
-        self.site.client.post("/ledger/adjustments", owed).await;
+        let address = json!({ "address": payee(number).base58() });
+        let node = self.site.payee(&format!("{class}-{number}"), class, address).await;
+        self.site.owe(&node, (usdt, "USDT"), "live").await;
         self.nodes.push(node);
     }
 
