@@ -247,6 +247,7 @@ fn values_are_checked_at_each_bound() {
         ("log.level", &["INFO", "warning", "info,lucid::storage=debug", "off"], &["", "verbose", "lucid", "info,lucid=loud"]),
         ("log.max_files", &["0", "100"], &["101"]),
         ("mongodb.uri", &["", "mongodb+srv://a.b/x"], &["http://a", "mongodb://"]),
+        ("webhooks.payouts_url", &["", "https://a.example/x?y=1"], &["ftp://a", "http://u:p@a", "a"]),
         ("storage.data_dir", &["a b", "/x"], &[""]),
         ("access.jwt_secret_key", &["", "12345678901234567890123456789012"], &["1234567890123456789012345678901"]),
         ("access.jwt_issuer", &["", "gateway"], &["a\nb"]),
