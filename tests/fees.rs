@@ -1,73 +1,28 @@
 //! What a transfer costs, from the chain to what people see of it before anything is paid, and that nothing is signed while it is not known.
 
-use lucid::clock::Driver;
-use lucid::domain::time::BootMs;
 use lucid::live::Job;
 use serde_json::{Value, json};
 
-use crate::support::rig::{Rig, payee};
-use crate::support::site::{START, Site};
+use crate::support::desk::Desk;
+use crate::support::rig::Rig;
+use crate::support::site::START;
 use crate::support::tron::{Config, Fault, Network, When};
 
 /// At 100 sun for each of 130,285 units of energy (to somebody who holds none) and 1,000 sun for each of 345 bytes: 13.3735 TRX.
 const FEE_SUN: u64 = 13_373_500;
 
-/// A manager with the gateway of the fake network, and nodes that are owed something.
-struct Desk {
-    site: Site,
-    rig: Rig,
-    nodes: Vec<String>,
+/// Nodes that are owed something, with and without what the fee of a transfer is worth.
+async fn desk(dir: &tempfile::TempDir) -> Desk {
+    let rig = Rig::over(Network::new(Config::at(START.0), 2, 1));
+    let mut desk = Desk::over(dir, rig, &[("payout.max_fee_percent", "10")]).await;
+    for usdt in ["50", "40.12", "40.121", "1"] {
+        desk.owe("worker", usdt).await;
+    }
+    desk
 }
 
-impl Desk {
-    async fn new(dir: &tempfile::TempDir) -> Desk {
-        let rig = Rig::over(Network::new(Config::at(START.0), 2, 1));
-        let driver = Driver::new(START, BootMs(60_000));
-        driver.set_synchronised(true);
-        let settings = [("payout.threshold_usdt", "2"), ("payout.address_cooldown_hours", "0"), ("payout.max_fee_percent", "10")];
-        let settings = settings.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
-        let mut site = Site::open_with(dir.path().join("data"), driver, settings, rig.gateway.clone()).await;
-        site.set_up().await;
-        let mut desk = Desk { site, rig, nodes: Vec::new() };
-        // Nothing is planned before an epoch was closed.
-        for _ in 0..15 {
-            desk.pass(30).await;
-        }
-        for job in [Job::Flush, Job::Epochs] {
-            desk.site.app.context.run(job).await.unwrap();
-        }
-        for (number, usdt) in [(1, "50"), (2, "40.12"), (3, "40.121"), (4, "1")] {
-            let body = json!({ "name": format!("worker-{number}"), "node_type": "worker" });
-            let node = desk.site.client.post("/nodes", body).await["node_id"].as_str().unwrap().to_owned();
-            desk.site.client.put(&format!("/nodes/{node}/payout-address"), json!({ "address": payee(number).base58() })).await;
-            let owed = json!({ "node_id": node, "amount": usdt, "currency": "USDT", "settlement": "live", "reason": "for a test" });
-            desk.site.client.post("/ledger/adjustments", owed).await;
-            desk.nodes.push(node);
-        }
-        desk
-    }
-
-    async fn pass(&self, seconds: i64) {
-        self.site.driver.advance_ms(seconds * 1_000);
-        self.rig.advance(seconds);
-        self.site.app.context.tick();
-    }
-
-    async fn run(&self, job: Job) {
-        self.site.app.context.run(job).await.unwrap();
-    }
-
-    async fn preview(&self) -> Value {
-        self.site.client.post("/payouts/preview", json!({})).await
-    }
-
-    async fn payouts(&self) -> Vec<Value> {
-        self.site.client.get("/nodes/payouts/history?order=asc").await["payouts"].as_array().unwrap().clone()
-    }
-
-    async fn waiting(&self, payout: &Value) -> Value {
-        self.site.client.get(&format!("/nodes/payouts/{}", payout["payout_id"].as_str().unwrap())).await["waiting"]["why"].clone()
-    }
+async fn preview(desk: &Desk) -> Value {
+    desk.site.client.post("/payouts/preview", json!({})).await
 }
 
 fn told<'a>(list: &'a Value, fields: &[&str]) -> Vec<Vec<&'a str>> {
@@ -77,12 +32,12 @@ fn told<'a>(list: &'a Value, fields: &[&str]) -> Vec<Vec<&'a str>> {
 #[tokio::test]
 async fn the_preview_shows_what_the_chain_would_take_and_from_which_amount_on_that_is_worth_it() {
     let dir = tempfile::tempdir().unwrap();
-    let desk = Desk::new(&dir).await;
-    let unseen = desk.preview().await;
+    let desk = desk(&dir).await;
+    let unseen = preview(&desk).await;
     assert_eq!((&unseen["fees_sun"], &unseen["fees_as_of"], &unseen["effective_minimum"]), (&Value::Null, &Value::Null, &Value::Null));
     desk.run(Job::Wallet).await;
-    desk.site.client.post("/money/live", json!({ "owed": "everything" })).await;
-    let unrated = desk.preview().await;
+    desk.go_live().await;
+    let unrated = preview(&desk).await;
     assert_eq!(
         told(&unrated["skipped"], &["node_id", "why"]),
         desk.nodes[..3].iter().map(|node| vec![node.as_str(), "rate_unknown"]).collect::<Vec<_>>()
@@ -91,7 +46,7 @@ async fn the_preview_shows_what_the_chain_would_take_and_from_which_amount_on_th
     desk.site.client.put("/money/trx-rate", json!({ "usdt": "0.3" })).await;
 
     // 13.3735 TRX are 4.01205 USDT, and ten times that is 40.1205.
-    let seen = desk.preview().await;
+    let seen = preview(&desk).await;
     assert_eq!(seen["effective_minimum"], "40.1205", "{seen}");
     let fields = ["node_id", "amount", "balance_before", "balance_after", "fee_sun", "fee_usdt"];
     let fee = FEE_SUN.to_string();
@@ -111,14 +66,14 @@ async fn the_preview_shows_what_the_chain_would_take_and_from_which_amount_on_th
     // The network becomes dearer: what was worth it is not any more.
     desk.rig.network().chain.config.energy_price = 210;
     desk.pass(660).await;
-    let old = desk.preview().await;
+    let old = preview(&desk).await;
     assert_eq!(
         (&old["effective_minimum"], told(&old["payouts"][0]["waits"], &["guard"])),
         (&json!("40.1205"), vec![vec!["wallet_unknown"]]),
         "as of the last look, which is too old to sign by"
     );
     desk.run(Job::Wallet).await;
-    let dear = desk.preview().await;
+    let dear = preview(&desk).await;
     assert_eq!((dear["effective_minimum"].as_str(), dear["payouts"].as_array().unwrap().len()), (Some("83.11455"), 0), "{dear}");
 
     // What is done is what was shown.
@@ -139,9 +94,9 @@ async fn the_preview_shows_what_the_chain_would_take_and_from_which_amount_on_th
 #[tokio::test]
 async fn nothing_is_signed_while_the_wallet_cannot_be_looked_at() {
     let dir = tempfile::tempdir().unwrap();
-    let desk = Desk::new(&dir).await;
+    let desk = desk(&dir).await;
     desk.run(Job::Wallet).await;
-    desk.site.client.post("/money/live", json!({ "owed": "everything" })).await;
+    desk.go_live().await;
     desk.site.client.put("/money/trx-rate", json!({ "usdt": "0.3" })).await;
     // Reconciled within the hour; the look at the wallet is too old, and nobody gives another one.
     desk.pass(660).await;
@@ -150,16 +105,14 @@ async fn nothing_is_signed_while_the_wallet_cannot_be_looked_at() {
     let planned = desk.payouts().await;
     assert_eq!(told(&json!(planned), &["amount", "status"]), [["50", "pending"], ["40.121", "pending"]]);
     for payout in &planned {
-        assert_eq!((desk.waiting(payout).await, &payout["attempts"]), (json!("wallet_unknown"), &json!(0)));
+        let waits = desk.payout(payout).await;
+        assert_eq!((&waits["waiting"]["why"], &waits["attempts"]), (&json!("wallet_unknown"), &json!(0)));
     }
     assert_eq!(desk.site.client.get("/money").await["closed"], Value::Null, "it is about each payout: nothing else is in the way");
     desk.rig.network().nodes[0].faults.clear();
     // After the rest that the node was given.
     desk.pass(60).await;
-    for _ in 0..3 {
-        desk.run(Job::Payouts).await;
-        desk.pass(120).await;
-    }
+    desk.pay().await;
     let paid = desk.payouts().await;
     assert_eq!(told(&json!(paid), &["amount", "status"]), [["50", "completed"], ["40.121", "completed"]]);
 }

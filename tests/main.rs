@@ -10,6 +10,7 @@ mod days;
 mod demo;
 mod departure;
 mod fees;
+mod guards;
 mod journey;
 mod layering;
 mod ledger;

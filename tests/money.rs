@@ -67,16 +67,7 @@ impl Desk {
     async fn first_epoch(&mut self) {
         let mut node = self.site.enrol("first-one").await;
         node.report(self.site.now_ms(), Sample::default()).await.expect("the report is answered");
-        self.pass_slots(15).await;
-    }
-
-    async fn pass_slots(&self, slots: u32) {
-        for _ in 0..slots {
-            self.site.next_slot(5_000);
-        }
-        for job in [Job::Flush, Job::Epochs] {
-            self.site.app.context.run(job).await.unwrap();
-        }
+        self.site.first_epoch().await;
     }
 
     /// Lets time pass without anything happening.
@@ -96,8 +87,7 @@ impl Desk {
 
     async fn adjust(&self, node: &str, usdt: i64) {
         for settlement in ["live", "simulated"] {
-            let body = json!({ "node_id": node, "amount": usdt.to_string(), "currency": "USDT", "settlement": settlement, "reason": "for a test" });
-            self.client().post("/ledger/adjustments", body).await;
+            self.site.owe(node, (&usdt.to_string(), "USDT"), settlement).await;
         }
     }
 
@@ -222,7 +212,7 @@ async fn going_live_from_a_date_cancels_what_was_earned_before_and_says_how_much
         desk.site.next_slot(5_000);
         worker.report(desk.site.now_ms(), Sample::default()).await.expect("the report is answered");
     }
-    desk.pass_slots(15).await;
+    desk.site.pass_slots(15).await;
     // Into the next day, so that the day is posted.
     desk.pass_minutes(24 * 60);
     for job in [Job::Flush, Job::Epochs, Job::Postings] {

@@ -157,21 +157,12 @@ impl Place {
             owed: BTreeSet::new(),
             deaths: BTreeMap::new(),
         };
-        let client = place.site().client.clone();
         for number in 0..NODES {
-            let node = client.post("/nodes", json!({ "name": format!("node-{number}"), "node_type": "worker" })).await;
-            let id = node["node_id"].as_str().unwrap().to_owned();
-            client.put(&format!("/nodes/{id}/payout-address"), json!({ "address": ADDRESS })).await;
-            place.nodes.push(id.clone());
+            let node = place.site().payee(&format!("node-{number}"), "worker", json!({ "address": ADDRESS })).await;
+            place.nodes.push(node);
             place.fund(number, 1_000).await;
         }
-        // Nothing is planned before an epoch was closed.
-        for _ in 0..15 {
-            place.site().next_slot(5_000);
-        }
-        for job in [Job::Flush, Job::Epochs] {
-            place.site().app.context.run(job).await.unwrap();
-        }
+        place.site().first_epoch().await;
         place
     }
 
@@ -180,8 +171,7 @@ impl Place {
     }
 
     async fn fund(&self, node: usize, usdt: i64) {
-        let body = json!({ "node_id": self.nodes[node], "amount": usdt.to_string(), "currency": "USDT", "settlement": "simulated", "reason": "for a test" });
-        self.site().client.post("/ledger/adjustments", body).await;
+        self.site().owe(&self.nodes[node], (&usdt.to_string(), "USDT"), "simulated").await;
     }
 
     async fn schedule(&self, body: Value) -> String {

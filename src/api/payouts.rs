@@ -15,9 +15,10 @@ use super::payout_export;
 use super::reads::{self, Names};
 use super::state::AppState;
 use super::unchecked::Unchecked;
-use crate::domain::address::{AddressRecord, PayoutAddress, TronAddress};
+use crate::domain::address::{AddressRecord, PayoutAddress};
 use crate::domain::ledger::Settlement;
 use crate::domain::money::Currency;
+use crate::domain::paying::Payer;
 use crate::domain::payout::{self, Payout, Priority, Status};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::scope::Scope;
@@ -84,7 +85,7 @@ pub async fn set_address(
     new: Unchecked<NewAddress>,
 ) -> Result<Json<AddressView>, ApiError> {
     let node = reads::node(&state, &id)?;
-    let (address, currency) = new.check(|new, errors| (payable(&new, &state.payer.own_wallets, errors), new.currency))?;
+    let (address, currency) = new.check(|new, errors| (payable(&new, &state.payer, errors), new.currency))?;
     let Some(address) = address else { return Err(ApiError::panicked()) };
     let now = state.now();
     if !now.trusted {
@@ -101,9 +102,9 @@ pub async fn set_address(
     Ok(Json(AddressView::new(&record, now)))
 }
 
-fn payable(new: &NewAddress, own_wallets: &[TronAddress], errors: &mut FieldErrors) -> Option<PayoutAddress> {
+fn payable(new: &NewAddress, payer: &Payer, errors: &mut FieldErrors) -> Option<PayoutAddress> {
     let parsed = PayoutAddress::parse(new.address.trim(), new.currency);
-    let checked = parsed.and_then(|address| address.check_payable(own_wallets).map(|()| address));
+    let checked = parsed.and_then(|address| address.check_payable(&payer.own_wallets, &payer.pin.contract).map(|()| address));
     checked.map_err(|why| errors.add("address", why.to_string())).ok()
 }
 

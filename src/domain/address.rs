@@ -168,8 +168,8 @@ impl PayoutAddress {
         Ok(PayoutAddress { currency, text: text.to_owned() })
     }
 
-    /// Refuses what must never be paid: the zero address, token contracts, the wallets that pay.
-    pub fn check_payable(&self, own_wallets: &[TronAddress]) -> Result<(), AddressError> {
+    /// Refuses what must never be paid: the zero address, token contracts, that of the token which is paid (`contract`) among them, the wallets that pay.
+    pub fn check_payable(&self, own_wallets: &[TronAddress], contract: &str) -> Result<(), AddressError> {
         let bytes = match self.currency {
             Currency::Usdt => TronAddress::parse(&self.text)?.0,
             Currency::Lucid => LucidAddress::parse(&self.text)?.0,
@@ -177,7 +177,7 @@ impl PayoutAddress {
         if bytes == [0; 20] {
             return Err(AddressError::Zero);
         }
-        if USDT_CONTRACTS.contains(&self.text.as_str()) {
+        if self.text == contract || USDT_CONTRACTS.contains(&self.text.as_str()) {
             return Err(AddressError::TokenContract);
         }
         if own_wallets.iter().any(|own| own.0 == bytes) {
@@ -278,6 +278,8 @@ mod tests {
     }
 
     const GOOD: &str = "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3";
+    /// A token of somebody's own network.
+    const OF_OURS: &str = "TJ36JAfgcokzhLaxKgfTEd9RhgSiQRTDt1";
 
     #[test]
     fn tron_addresses_agree_with_the_published_cases() {
@@ -330,9 +332,9 @@ mod tests {
     #[test]
     fn what_must_never_be_paid() {
         let own = TronAddress::parse(GOOD).unwrap();
-        let check = |text: &str, currency| PayoutAddress::parse(text, currency).unwrap().check_payable(&[own]);
+        let check = |text: &str, currency| PayoutAddress::parse(text, currency).unwrap().check_payable(&[own], OF_OURS);
         assert_eq!(check("T9yD14Nj9j7xAB4dbGeiX9h8unkKHxuWwb", Currency::Usdt), Err(AddressError::Zero));
-        for contract in USDT_CONTRACTS {
+        for contract in USDT_CONTRACTS.into_iter().chain([OF_OURS]) {
             assert_eq!(check(contract, Currency::Usdt), Err(AddressError::TokenContract));
         }
         assert_eq!(check(GOOD, Currency::Usdt), Err(AddressError::OwnWallet));

@@ -334,7 +334,7 @@ impl<'a, R: Read> Checker<'a, R> {
                 say(skip.name(), skip.to_string());
             }
         }
-        if let Err(why) = record.address.check_payable(&self.paying.by.own_wallets) {
+        if let Err(why) = record.address.check_payable(&self.paying.by.own_wallets, &self.paying.by.pin.contract) {
             say("address_not_payable", why.to_string());
         }
         let facts = Facts {

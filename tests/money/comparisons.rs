@@ -256,3 +256,28 @@ impl Desk {
         assert_eq!(self.money().await["frozen"], Value::Null);
     }
 }
+
+#[tokio::test]
+async fn what_is_booked_to_one_node_of_an_address_is_not_accepted_for_the_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut desk, node) = proven_dead(&dir).await;
+    let txid = desk.bank.lands_after_all(ADDRESSES[0]);
+    desk.client().post("/money/stop", json!({ "reason": "a node says that it was paid" })).await;
+    desk.pass_minutes(30);
+    desk.track().await;
+    let payout = desk.only_payout().await;
+    let twin = desk.owe("worker-2", ADDRESSES[0], 1).await;
+    desk.compare().await;
+    let path = format!("/nodes/payouts/{}/hold", payout["payout_id"].as_str().unwrap());
+    desk.client().post(&path, json!({ "reason": "paid by the first attempt" })).await;
+    desk.decide(&payout, json!({ "choice": "accept_paid", "transaction_hash": txid })).await;
+    // Before anybody has looked at what the one admin says, the other one books it.
+    desk.book(&txid, json!({ "node_id": twin })).await;
+    desk.track().await;
+    let payout = desk.only_payout().await;
+    let evidence = payout["review"]["evidence"].to_string();
+    assert_eq!(payout["status"], "processing");
+    assert!(evidence.contains(&txid) && evidence.contains("booked"), "{evidence}");
+    let paid = async |node: &str| desk.balance(&format!("node_paid:{node}")).await;
+    assert_eq!((paid(&node).await, paid(&twin).await), ("0".to_owned(), "25".to_owned()), "it is in the books once");
+}

@@ -28,18 +28,11 @@ async fn lucid_is_paid_where_the_service_pays_it_and_refused_elsewhere() {
         let settings = vec![("payout.address_cooldown_hours", "0".to_owned())];
         let mut site = Site::open_with(dir.path().join("data"), driver, settings, Arc::new(service)).await;
         site.set_up().await;
-        for _ in 0..15 {
-            site.next_slot(5_000);
-        }
-        for job in [Job::Flush, Job::Epochs, Job::Wallet] {
-            site.app.context.run(job).await.unwrap();
-        }
+        site.first_epoch().await;
+        site.app.context.run(Job::Wallet).await.unwrap();
         site.client.post("/money/live", json!({ "owed": "everything" })).await;
-        let node = site.client.post("/nodes", json!({ "name": "worker-1", "node_type": "worker" })).await;
-        let node = node["node_id"].as_str().unwrap();
-        site.client.put(&format!("/nodes/{node}/payout-address"), json!({ "address": ADDRESS, "currency": "LUCID" })).await;
-        let owed = json!({ "node_id": node, "amount": "2.00000001", "currency": "LUCID", "settlement": "live", "reason": "for a test" });
-        site.client.post("/ledger/adjustments", owed).await;
+        let node = site.payee("worker-1", "worker", json!({ "address": ADDRESS, "currency": "LUCID" })).await;
+        site.owe(&node, ("2.00000001", "LUCID"), "live").await;
         let batch = json!({ "payout_requests": [{ "node_id": node, "amount": "1.50000001", "currency": "LUCID" }] });
         let (status, answer) = site.client.call(Method::POST, "/nodes/payouts/batch", Some(batch)).await;
         if !pays_lucid {

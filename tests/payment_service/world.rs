@@ -69,10 +69,8 @@ pub async fn template(dir: &Path, count: u8) {
     let mut site = Site::open(dir.to_owned(), driver, settings).await;
     site.set_up().await;
     for n in 0..count {
-        let node = site.client.post("/nodes", json!({ "name": format!("node-{n}"), "node_type": "worker" })).await;
         let address = TronAddress::from_bytes([n + 1; 20]).to_string();
-        let path = format!("/nodes/{}/payout-address", node["node_id"].as_str().unwrap());
-        site.client.put(&path, json!({ "address": address })).await;
+        site.payee(&format!("node-{n}"), "worker", json!({ "address": address })).await;
     }
     let (now, by) = (site.app.clock.now(), UserId::parse("user_0123456789").unwrap());
     let live = GoneLive { at: now.wall, by: by.clone(), network: URL.into(), wallet: String::new(), owed_from: None };
@@ -86,12 +84,7 @@ pub async fn template(dir: &Path, count: u8) {
         Ok(())
     };
     site.app.store.write_money(owe).await.unwrap();
-    // Nothing is planned before an epoch has closed.
-    for _ in 0..15 {
-        site.next_slot(5_000);
-    }
-    site.app.context.run(Job::Flush).await.unwrap();
-    site.app.context.run(Job::Epochs).await.unwrap();
+    site.first_epoch().await;
     site.end().await;
 }
 

@@ -31,17 +31,9 @@ async fn work(world: &mut World, job: Job, ms: i64) {
     world.pass(ms, true);
 }
 
-fn signed(world: &World) -> usize {
-    lock(&world.issued).len()
-}
-
-fn frozen(world: &World) -> Option<FreezeKind> {
-    money::state(&world.store().read().unwrap()).unwrap().frozen.map(|freeze| freeze.kind)
-}
-
 /// It was told, and says it: the money is frozen, somebody is alarmed, and what the other one sent is written down until a person books it.
 async fn found_out(world: &mut World, transfers: usize) {
-    assert_eq!(frozen(world), Some(FreezeKind::UnknownTransfer));
+    assert_eq!(world.frozen(), Some(FreezeKind::UnknownTransfer));
     let unknown = money::unknown_transfers(&world.store().read().unwrap(), true, usize::MAX).unwrap();
     assert_eq!(unknown.len(), transfers);
     let alarms = auditor::alarms(world);
@@ -49,7 +41,7 @@ async fn found_out(world: &mut World, transfers: usize) {
     // What else was signed has landed, or never will.
     world.pass(14 * MINUTE_MS, true);
     people::unfreeze(world).await;
-    assert_eq!(frozen(world), None);
+    assert_eq!(world.frozen(), None);
     work(world, Job::Payouts, 0).await;
     assert!(auditor::is_settled(world), "nothing is owed any more");
     auditor::settle(world).unwrap();
@@ -65,17 +57,17 @@ async fn two_managers_with_one_signer_pay_nobody_twice() {
         assert!(world.app().context.money.reconciled_ms(world.now()).is_some(), "both have looked, and nothing has left");
     }
     work(&mut one, Job::Payouts, 1_000).await;
-    assert_eq!(signed(&one), 2);
+    assert_eq!(one.signed(), 2);
     // It has planned payouts of its own for the same money, and may still believe its last look.
     work(&mut other, Job::Payouts, 1_000).await;
-    assert_eq!((other.payouts().len(), signed(&other)), (2, 2), "the signer signs nothing for who does not know what it has signed");
+    assert_eq!((other.payouts().len(), other.signed()), (2, 2), "the signer signs nothing for who does not know what it has signed");
     let waiting = other.app().context.money.all_waiting();
     assert!(waiting.values().all(|waiting| waiting.why == "not_reconciled"), "{waiting:?}");
     work(&mut other, Job::Payouts, 3 * MINUTE_MS).await;
     work(&mut one, Job::Tracking, 0).await;
     assert!(auditor::is_settled(&one));
     work(&mut other, Job::Payouts, 0).await;
-    assert_eq!(signed(&other), 2);
+    assert_eq!(other.signed(), 2);
     found_out(&mut other, 2).await;
     auditor::look(&one).unwrap();
     auditor::look(&other).unwrap();
@@ -93,7 +85,7 @@ async fn a_signer_that_signs_for_whoever_asks_is_caught() {
     }
     work(&mut one, Job::Payouts, 1_000).await;
     work(&mut other, Job::Payouts, 3 * MINUTE_MS).await;
-    assert_eq!(signed(&one), 4);
+    assert_eq!(one.signed(), 4);
     let found = auditor::look(&one).unwrap_err();
     assert!(found.contains("was owed"), "{found}");
 }
@@ -110,18 +102,18 @@ async fn a_manager_that_was_copied_with_its_signer_is_found_out_within_the_hour(
     work(&mut one, Job::Tracking, 0).await;
     assert!(auditor::is_settled(&one));
     one.pass(48 * MINUTE_MS, true);
-    assert_eq!(frozen(&other), None);
+    assert_eq!(other.frozen(), None);
     // It comes every five minutes, and compares what left the wallet once an hour.
     work(&mut other, Job::Wallet, 0).await;
-    assert_eq!(frozen(&other), Some(FreezeKind::UnknownTransfer));
+    assert_eq!(other.frozen(), Some(FreezeKind::UnknownTransfer));
     work(&mut other, Job::Payouts, 0).await;
-    assert_eq!((other.payouts().len(), signed(&other)), (2, 2), "what is planned for the same money is not signed");
+    assert_eq!((other.payouts().len(), other.signed()), (2, 2), "what is planned for the same money is not signed");
     found_out(&mut other, 2).await;
     auditor::look(&one).unwrap();
     auditor::look(&other).unwrap();
     // The one that was first had nothing to find.
     work(&mut one, Job::Wallet, 0).await;
-    assert_eq!(frozen(&one), None);
+    assert_eq!(one.frozen(), None);
     auditor::settle(&one).unwrap();
 }
 
@@ -132,7 +124,7 @@ async fn a_store_that_never_heard_of_its_wallet_finds_what_was_signed_for_it() {
     world.pass(5 * MINUTE_MS, true);
     work(&mut world, Job::Payouts, 3 * MINUTE_MS).await;
     work(&mut world, Job::Tracking, 90 * MINUTE_MS).await;
-    assert_eq!(signed(&world), 2);
+    assert_eq!(world.signed(), 2);
     // As set up anew on another card, with the wallet and its signer as they were.
     let (data, backup) = (place.path().join("template"), place.path().join("run/backup/data"));
     copy(&data, &backup);
@@ -142,7 +134,7 @@ async fn a_store_that_never_heard_of_its_wallet_finds_what_was_signed_for_it() {
     world.owe(2).await;
     work(&mut world, Job::Payouts, 0).await;
     world.trace("anew");
-    assert_eq!((frozen(&world), signed(&world)), (Some(FreezeKind::UnknownTransfer), 2));
+    assert_eq!((world.frozen(), world.signed()), (Some(FreezeKind::UnknownTransfer), 2));
     assert_eq!(money::unknown_transfers(&world.store().read().unwrap(), true, usize::MAX).unwrap().len(), 2);
 }
 
@@ -160,7 +152,7 @@ async fn a_chain_that_is_not_so_at_the_first_look_moves_nothing() {
     world.go_live().await;
     world.owe(2).await;
     work(&mut world, Job::Payouts, 0).await;
-    assert_eq!(signed(&world), 2);
+    assert_eq!(world.signed(), 2);
 }
 
 #[tokio::test]

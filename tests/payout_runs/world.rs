@@ -15,6 +15,7 @@ use lucid::domain::audit::{Act, Actor};
 use lucid::domain::ids::{NodeIndex, UserId};
 use lucid::domain::ledger::{Book, Entry, Settlement};
 use lucid::domain::money::{Currency, Units};
+use lucid::domain::money_state::FreezeKind;
 use lucid::domain::payout::Payout;
 use lucid::domain::time::{BootMs, Now, Timestamp};
 use lucid::gateways::payment::tron::{self, Answered, Network as Which, NoAnswer, Setup, Transport, TronGateway};
@@ -120,16 +121,9 @@ pub async fn template(dir: &Path, nodes: usize) {
     let mut site = Site::open(dir.to_owned(), Driver::new(START, BootMs(60_000)), settings).await;
     site.set_up().await;
     for number in 0..nodes {
-        let node = site.client.post("/nodes", json!({ "name": format!("node-{number}"), "node_type": "worker" })).await;
-        let path = format!("/nodes/{}/payout-address", node["node_id"].as_str().unwrap());
-        site.client.put(&path, json!({ "address": payee(number, 0).base58() })).await;
+        site.payee(&format!("node-{number}"), "worker", json!({ "address": payee(number, 0).base58() })).await;
     }
-    // Nothing is planned before an epoch has closed.
-    for _ in 0..15 {
-        site.next_slot(5_000);
-    }
-    site.app.context.run(Job::Flush).await.unwrap();
-    site.app.context.run(Job::Epochs).await.unwrap();
+    site.first_epoch().await;
     site.end().await;
 }
 
@@ -180,6 +174,15 @@ impl World {
 
     pub fn now(&self) -> Now {
         self.app().clock.now()
+    }
+
+    /// Transactions that any signer has signed.
+    pub fn signed(&self) -> usize {
+        lock(&self.issued).len()
+    }
+
+    pub fn frozen(&self) -> Option<FreezeKind> {
+        money::state(&self.store().read().unwrap()).unwrap().frozen.map(|freeze| freeze.kind)
     }
 
     /// The chain's.

@@ -5,6 +5,7 @@ pub mod bank;
 pub mod binary;
 pub mod client;
 pub mod death;
+pub mod desk;
 pub mod fleet;
 pub mod payment_service;
 pub mod random;

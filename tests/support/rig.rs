@@ -123,7 +123,13 @@ impl Rig {
         Rig::over(Network::new(Config::default(), witnesses + 1, 1))
     }
 
-    pub fn over(mut network: Network) -> Rig {
+    pub fn over(network: Network) -> Rig {
+        let token = tron(&network.chain.token.address);
+        Rig::signing(network, token)
+    }
+
+    /// The signer pays this token alone.
+    pub fn signing(mut network: Network, token: TronAddress) -> Rig {
         let key: Hash = super::tron::address::sha256(b"the wallet that pays");
         let owner = Address::of_private_key(&key).unwrap();
         network.chain.give_usdt(owner, RICH_USDT);
@@ -135,8 +141,7 @@ impl Rig {
         let keystore = dir.path().join("keystore");
         Keystore::create(&keystore, &SecretKey(key), &Passphrase::new(WORDS), CHEAP, Fresh { salt: [1; 16], nonce: [2; 12] }).unwrap();
         let wallet = Wallet { account, key: account, permission_id: None };
-        let caps =
-            Caps { max_payout: 1_000_000_000_000, max_24h: 1_000_000_000_000, max_fee_sun: 1_000_000_000, contracts: vec![contract] };
+        let caps = Caps { max_payout: 1_000_000_000_000, max_24h: 1_000_000_000_000, max_fee_sun: 1_000_000_000, contracts: vec![token] };
         let signer = Signer::open(&keystore, &dir.path().join("signer"), |_| wallet, caps).unwrap();
         let vault = Arc::new(Vault { signer: Mutex::new(signer), network: Arc::clone(&network), skew_ms: Mutex::default() });
         vault.unlock();

@@ -9,6 +9,8 @@ use lucid::clock::{Clock, Driver};
 use lucid::config::{Config, Sources};
 use lucid::domain::time::{BootMs, SLOT_MS, Timestamp};
 use lucid::gateways::payment::{PaymentGateway, Simulated};
+use lucid::live::Job;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -101,13 +103,27 @@ impl Site {
     }
 
     pub async fn token(&self, uses: u32) -> String {
-        let body = serde_json::json!({ "uses": uses, "expires_in_seconds": 3600 });
+        let body = json!({ "uses": uses, "expires_in_seconds": 3600 });
         self.client.post("/enrolment-tokens", body).await["token"].as_str().unwrap().to_owned()
     }
 
     pub async fn enrol(&self, name: &str) -> Node {
         let token = self.token(1).await;
         Machine::new(name).enrol(&self.client.base, &token).await.unwrap()
+    }
+
+    /// A node that no agent has enrolled as, with this payout address (the body of its route). Its id.
+    pub async fn payee(&self, name: &str, class: &str, address: Value) -> String {
+        let node = self.client.post("/nodes", json!({ "name": name, "node_type": class })).await;
+        let id = node["node_id"].as_str().unwrap().to_owned();
+        self.client.put(&format!("/nodes/{id}/payout-address"), address).await;
+        id
+    }
+
+    /// So much more, or less, is owed to it: an amount of a currency in one of the two books.
+    pub async fn owe(&self, node: &str, (amount, currency): (&str, &str), settlement: &str) {
+        let body = json!({ "node_id": node, "amount": amount, "currency": currency, "settlement": settlement, "reason": "for a test" });
+        self.client.post("/ledger/adjustments", body).await;
     }
 
     pub fn now_ms(&self) -> i64 {
@@ -120,6 +136,21 @@ impl Site {
         self.driver.advance_ms(SLOT_MS - into);
         self.app.context.tick();
         self.driver.advance_ms(ms);
+    }
+
+    /// The same so many times; what has ended is closed.
+    pub async fn pass_slots(&self, slots: u32) {
+        for _ in 0..slots {
+            self.next_slot(5_000);
+        }
+        for job in [Job::Flush, Job::Epochs] {
+            self.app.context.run(job).await.unwrap();
+        }
+    }
+
+    /// Until an epoch has closed: nothing is planned before.
+    pub async fn first_epoch(&self) {
+        self.pass_slots(15).await;
     }
 
     pub async fn run_cycles(&self) {

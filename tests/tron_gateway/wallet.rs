@@ -36,18 +36,23 @@ async fn the_wallet_is_read_as_it_is_final() {
     assert!(rig.gateway.wallet().await.is_err());
 }
 
-/// Transfers over some hours, some by others with the same key, and a wallet row that follows them.
+/// So many transfers, with time between them: their transactions, and the final block before the first.
+async fn spent(rig: Rig, transfers: u64, seconds_between: i64) -> (Rig, Vec<String>, u64) {
+    let start = rig.network().chain.solid();
+    let mut ids = Vec::new();
+    for number in 1..=transfers {
+        let (payout, _) = rig.sent(number).await;
+        ids.push(attempt(&payout).prepared.txid.clone().unwrap());
+        rig.advance(seconds_between);
+    }
+    (rig, ids, start)
+}
+
+/// Transfers over some hours, and a node with or without lists.
 async fn lived(grid: bool) -> (Rig, Vec<String>, u64) {
     let rig = Rig::new(0);
     rig.network().nodes[0].grid = grid;
-    let start = rig.network().chain.solid();
-    let mut ids = Vec::new();
-    for number in 1..=6 {
-        let (payout, _) = rig.sent(number).await;
-        ids.push(attempt(&payout).prepared.txid.clone().unwrap());
-        rig.advance(900);
-    }
-    (rig, ids, start)
+    spent(rig, 6, 900).await
 }
 
 #[tokio::test]
@@ -187,17 +192,9 @@ async fn the_signer_says_when_all_that_it_signed_is_over() {
     assert!(before.at < span.begins_at && at(before.number + 1) >= span.begins_at.0);
 }
 
-/// As `lived`, with witnesses.
+/// Transfers over some minutes, and witnesses.
 async fn witnessed(witnesses: usize) -> (Rig, Vec<String>, u64) {
-    let rig = Rig::new(witnesses);
-    let start = rig.network().chain.solid();
-    let mut ids = Vec::new();
-    for number in 1..=4 {
-        let (payout, _) = rig.sent(number).await;
-        ids.push(attempt(&payout).prepared.txid.clone().unwrap());
-        rig.advance(300);
-    }
-    (rig, ids, start)
+    spent(Rig::new(witnesses), 4, 300).await
 }
 
 fn sorted(transfers: &[lucid::domain::wallet::Outgoing]) -> Vec<String> {

@@ -305,8 +305,8 @@ fn check_fields(wallet: &Wallet, caps: &Caps, request: &SignRequest, now_ms: i64
     if caps.contracts.contains(&request.to) {
         return refuse(Refusal::TokenAddress, AddressError::TokenContract.to_string());
     }
-    let payable =
-        PayoutAddress::parse(&request.to.to_string(), Currency::Usdt).and_then(|to| to.check_payable(&[wallet.account, wallet.key]));
+    let payable = PayoutAddress::parse(&request.to.to_string(), Currency::Usdt)
+        .and_then(|to| to.check_payable(&[wallet.account, wallet.key], &request.contract.to_string()));
     if let Err(error) = payable {
         let name = match error {
             AddressError::OwnWallet => Refusal::OwnWallet,
