@@ -1915,7 +1915,8 @@ export interface paths {
         get: operations["get_outbox"];
         put?: never;
         post?: never;
-        delete?: never;
+        /** Take out all messages that were given up */
+        delete: operations["delete_outbox"];
         options?: never;
         head?: never;
         patch?: never;
@@ -3530,6 +3531,10 @@ export interface components {
             /** @description Model, as it says of itself. */
             name?: string | null;
             removable?: boolean | null;
+        };
+        Discarded: {
+            /** Format: uint64 */
+            messages: number;
         };
         /** @description The file system that holds the agent's state folder; rates are of its device. */
         DiskMetrics: {
@@ -16488,6 +16493,39 @@ export interface operations {
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    delete_outbox: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "messages": 1
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Discarded"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
             421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
