@@ -1,5 +1,6 @@
 //! Payouts through the front door: what stops them, what people decide, and what really left the wallet.
 
+mod claims;
 mod comparisons;
 
 use std::sync::Arc;

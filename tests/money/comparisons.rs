@@ -8,27 +8,27 @@ use crate::support::bank::Fate;
 
 impl Desk {
     /// The next comparison, which is due once an hour, and what is said of the money after it.
-    async fn compare(&self) -> Value {
+    pub(super) async fn compare(&self) -> Value {
         self.pass_minutes(61);
         self.look().await;
         self.money().await
     }
 
-    async fn unknown(&self) -> Vec<Value> {
+    pub(super) async fn unknown(&self) -> Vec<Value> {
         self.client().get("/money/unknown-transfers").await["transfers"].as_array().unwrap().clone()
     }
 
-    async fn book(&self, txid: &str, to: Value) {
+    pub(super) async fn book(&self, txid: &str, to: Value) {
         self.client().post(&format!("/money/unknown-transfers/{txid}/book"), to).await;
     }
 
-    async fn unfreeze(&self) {
+    pub(super) async fn unfreeze(&self) {
         self.look().await;
         self.client().post("/money/unfreeze", json!({ "reason": "looked into" })).await;
     }
 
     /// Of the live book in USDT, which names its accounts; "0" where there is none.
-    async fn balance(&self, account: &str) -> String {
+    pub(super) async fn balance(&self, account: &str) -> String {
         let balances = self.client().get("/ledger/balances").await;
         let is_live = |book: &&Value| book["settlement"] == "live" && book["currency"] == "USDT";
         let book = balances["books"].as_array().unwrap().iter().find(is_live).unwrap();

@@ -1,6 +1,7 @@
 //! A gateway without a chain: a wallet, blocks that the test makes, and a fate for each address. What it really paid is counted here, and not by the manager.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::future::ready;
 use std::sync::Mutex;
 
@@ -30,6 +31,23 @@ pub enum Fate {
     WouldFail,
 }
 
+/// A question to the bank.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    Verify,
+    Lookup,
+}
+
+/// What happens, once, while the bank is asked and before it is answered.
+#[derive(Default)]
+struct Meanwhile(Mutex<Option<(Asked, Boxed<'static, ()>)>>);
+
+impl fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Meanwhile")
+    }
+}
+
 #[derive(Debug)]
 struct Inner {
     balance: i64,
@@ -53,6 +71,7 @@ pub struct Bank {
     wallet: &'static str,
     network: &'static str,
     inner: Mutex<Inner>,
+    meanwhile: Meanwhile,
 }
 
 impl Bank {
@@ -73,7 +92,7 @@ impl Bank {
             sent: 0,
             asked: 0,
         };
-        Bank { settlement, wallet, network: "bank", inner: Mutex::new(inner) }
+        Bank { settlement, wallet, network: "bank", inner: Mutex::new(inner), meanwhile: Meanwhile::default() }
     }
 
     /// The same wallet on another network.
@@ -91,6 +110,24 @@ impl Bank {
 
     pub fn offline(&self, offline: bool) {
         self.inner().offline = offline;
+    }
+
+    /// The next time that it is asked this, that happens before whoever asks gets the answer.
+    pub fn meanwhile(&self, asked: Asked, happens: impl Future<Output = ()> + Send + 'static) {
+        *self.meanwhile.0.lock().unwrap() = Some((asked, Box::pin(happens)));
+    }
+
+    /// Whether that has not happened yet.
+    pub fn is_to_happen(&self) -> bool {
+        self.meanwhile.0.lock().unwrap().is_some()
+    }
+
+    async fn answer<T>(&self, asked: Asked, answer: T) -> T {
+        let happens = self.meanwhile.0.lock().unwrap().take_if(|(when, _)| *when == asked);
+        if let Some((_, happens)) = happens {
+            happens.await;
+        }
+        answer
     }
 
     /// Somebody else spends from the wallet; `listed`: the network tells when it is asked.
@@ -265,18 +302,22 @@ impl PaymentGateway for Bank {
     }
 
     fn lookup<'a>(&'a self, payouts: &'a [Payout], now: Timestamp) -> Boxed<'a, Vec<Lookup>> {
-        Box::pin(ready(payouts.iter().map(|payout| self.look(payout, now)).collect()))
+        Box::pin(self.answer(Asked::Lookup, payouts.iter().map(|payout| self.look(payout, now)).collect()))
     }
 
     fn verify<'a>(&'a self, payout: &'a Payout, txid: &'a str) -> Boxed<'a, Lookup> {
         let inner = self.inner();
+        if inner.offline {
+            return Box::pin(ready(Lookup::Unknown("offline".into())));
+        }
         let fits = |transfer: &&Outgoing| transfer.to == payout.address.as_str() && transfer.amount == payout.amount;
         let found = inner.transfers.iter().find(|transfer| transfer.txid == txid);
-        Box::pin(ready(match found {
+        let answer = match found {
             Some(transfer) if fits(&transfer) => Lookup::Paid(Landed { txid: Some(txid.to_owned()), fee_sun: 1 }),
             Some(_) => Lookup::Person { kind: ReviewKind::Conflict, reason: "it paid somebody else".into(), evidence: Vec::new() },
             None => Lookup::Person { kind: ReviewKind::Conflict, reason: "there is no such transaction".into(), evidence: Vec::new() },
-        }))
+        };
+        Box::pin(self.answer(Asked::Verify, answer))
     }
 
     fn wallet(&self) -> Boxed<'_, Result<Option<WalletReading>, Unavailable>> {
