@@ -10,5 +10,6 @@ mod people;
 mod pieces;
 mod runs;
 mod sabotage;
+mod told;
 mod trouble;
 mod world;

@@ -16,7 +16,7 @@ use crate::support::tron::block::VmResult;
 
 pub type Found = String;
 
-fn transfers(world: &World) -> Vec<Paid> {
+pub fn transfers(world: &World) -> Vec<Paid> {
     let network = lock(&world.network);
     network.chain.audit().into_iter().filter(|paid| paid.result == VmResult::Success).collect()
 }

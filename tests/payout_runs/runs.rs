@@ -10,6 +10,7 @@ use lucid::storage::core::money_actions;
 use super::auditor::{self, Found};
 use super::custody::{WALLETS, owner};
 use super::people;
+use super::told;
 use super::trouble::{heal, strike};
 use super::world::{MINUTE_MS, NODES, Pays, World, Wrap, admin, template};
 use crate::support::rig::lock;
@@ -17,6 +18,9 @@ use crate::support::tron::random::Random;
 
 /// Rounds without trouble after which everything has ended.
 const QUIET: u64 = 60;
+
+/// Of an hour each, in which nobody looks after the payouts, where a run has such a night.
+const NIGHT: u64 = 9;
 
 /// An older copy is told from the store itself by its age.
 const YOUNG_MS: i64 = 12 * MINUTE_MS;
@@ -34,6 +38,7 @@ pub struct Traits {
     pub restores: bool,
     pub people: bool,
     pub copies: bool,
+    pub night: bool,
 }
 
 impl Traits {
@@ -50,6 +55,7 @@ impl Traits {
             people: random.chance(400),
             // By numbers of its own, so that the runs without copies stay what they were.
             copies: Random::new(seed ^ 0xc0b1e5).chance(120),
+            night: Random::new(seed ^ 0x019e7).chance(60),
         }
     }
 }
@@ -66,6 +72,8 @@ pub struct Counted {
     pub jumps: u64,
     pub rounds: u64,
     pub copies: u64,
+    /// Runs with a night that they did not end in.
+    pub nights: u64,
 }
 
 struct Run {
@@ -222,6 +230,26 @@ impl Run {
         Ok(())
     }
 
+    /// Everybody is honest, and nobody comes: what is not paid in the morning is on its way, or an alarm says why not.
+    async fn night(&mut self, counted: &mut Counted) -> Result<(), Found> {
+        let world = &mut self.world;
+        let solid = told::solid(world);
+        for _ in 0..NIGHT {
+            world.pass(61 * MINUTE_MS, false);
+            for job in [Job::Wallet, Job::Payouts] {
+                world.cycle(job, None).await;
+            }
+            auditor::look(world)?;
+            told::stuck(world)?;
+            if is_over(world) {
+                return Ok(());
+            }
+        }
+        counted.nights += 1;
+        world.trace("morning");
+        told::unexplained(world, solid)
+    }
+
     /// Everybody is honest; people do their work. Everything ends within so many rounds.
     async fn quiet(&mut self, counted: &mut Counted) -> Result<(), Found> {
         // Somebody has noticed the copy.
@@ -240,6 +268,10 @@ impl Run {
             world.witnesses = (0..3).filter(|node| *node != world.asked).take(1).collect();
         }
         world.crash().await;
+        if self.traits.night {
+            self.night(counted).await?;
+        }
+        let world = &mut self.world;
         let mut evidence = Vec::new();
         for round in 0..QUIET {
             counted.rounds += 1;
@@ -249,8 +281,9 @@ impl Run {
             world.cycle(Job::Payouts, None).await;
             world.trace("quiet");
             auditor::look(world)?;
-            if auditor::is_settled(world) && auditor::settle(world).is_ok() {
-                return Ok(());
+            told::stuck(world)?;
+            if is_over(world) {
+                return told::stories(world);
             }
             evidence.extend(world.payouts().into_iter().filter_map(|payout| payout.review).flat_map(|review| review.evidence).last());
             people::look_after(world).await;
@@ -261,6 +294,11 @@ impl Run {
         let books = auditor::settle(world);
         Err(format!("not all is paid: {waiting:?} alarms: {alarms:?} books: {books:?} last evidence: {evidence:?} {open:?}"))
     }
+}
+
+/// Everything is paid, and the books say so.
+fn is_over(world: &World) -> bool {
+    auditor::is_settled(world) && auditor::settle(world).is_ok()
 }
 
 /// One run; Err says what the auditor found.

@@ -44,7 +44,13 @@ pub const NODES: usize = 3;
 pub const PEERS: usize = 3;
 pub const MINUTE_MS: i64 = 60_000;
 const FLUSH_EVERY_MS: i64 = 5 * MINUTE_MS;
-const SETTINGS: [(&str, &str); 3] = [("payout.address_cooldown_hours", "0"), ("payout.frequency_hours", "1"), ("server.tls", "off")];
+/// Nobody delivers what is told there: it stays in the outbox.
+const SETTINGS: [(&str, &str); 4] = [
+    ("payout.address_cooldown_hours", "0"),
+    ("payout.frequency_hours", "1"),
+    ("server.tls", "off"),
+    ("webhooks.payouts_url", "https://example.org/steps"),
+];
 /// Of the chain, when a run begins.
 const BEGIN: Timestamp = Timestamp(START.0 + 3_600_000);
 
