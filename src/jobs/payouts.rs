@@ -108,7 +108,7 @@ fn is_free(tx: &WriteTx<'_>, before: &Payout, after: &Payout) -> Result<bool, Tx
     let (State::Paid { .. }, Some(txid)) = (&after.state, after.txid()) else { return Ok(true) };
     let is_claimed = before.review.as_ref().is_some_and(|review| review.claim.is_some());
     let is_others = payouts::of_transaction(tx, txid)?.is_some_and(|seq| seq != after.seq);
-    Ok(!is_others && !(is_claimed && money::is_booked(tx, txid)?))
+    Ok(!(is_others || is_claimed && money::is_booked(tx, txid)?))
 }
 
 /// Whatever the transaction finds.
