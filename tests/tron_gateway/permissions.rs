@@ -103,7 +103,17 @@ async fn a_manager_whose_key_may_not_call_contracts_says_why_and_pays_once_when_
     assert_eq!(alerts[0]["subject"], payout["payout_id"], "{alerts:?}");
     assert!(alerts[0]["message"].as_str().unwrap().contains("Permission denied"), "{alerts:?}");
 
-    // Nobody does anything until its transfer is proven dead; the next one is refused as well.
+    // Frozen until its transfer is proven dead: nothing is refused any more, and it waits for something else.
+    desk.site.client.post("/money/freeze", json!({ "reason": "for a test" })).await;
+    for _ in 0..12 {
+        desk.pass(120).await;
+        desk.run(Job::Payouts).await;
+    }
+    let payout = only_payout(&desk).await;
+    assert_eq!((&payout["waiting"]["why"], refusals(&desk).await.len()), (&json!("frozen"), 0), "{payout}");
+    desk.site.client.post("/money/unfreeze", json!({ "reason": "for a test" })).await;
+
+    // The next one is refused as well.
     let mut payout = only_payout(&desk).await;
     for _ in 0..20 {
         if payout["attempts"] == 2 {
