@@ -1,10 +1,11 @@
 //! Delivers what is to leave this machine: to each URL one message after the other, to several of them at a time.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 
 use super::{Context, Stopped};
+use crate::clock::Stopwatch;
 use crate::crypto::SecretKey;
 use crate::domain::webhook::signature;
 use crate::gateways::notify::{self, Message};
@@ -53,7 +54,7 @@ struct Lane {
 }
 
 async fn deliver(context: Context, messages: Vec<(u64, Outgoing)>, key: SecretKey) -> Lane {
-    let (mut lane, began) = (Lane::default(), Instant::now());
+    let (mut lane, began) = (Lane::default(), Stopwatch::start());
     let allow_private = context.settings.get().webhooks_allow_private;
     for (number, outgoing) in messages {
         let Outgoing::Webhook(delivery) = &outgoing;
