@@ -322,15 +322,15 @@ fn ask_hidden(question: &str) -> io::Result<Option<String>> {
     if !stdin.is_terminal() {
         return Ok(None);
     }
-    eprint!("{question}: ");
-    io::stderr().flush()?;
     let shown = termios::tcgetattr(&stdin)?;
     let mut hidden = shown.clone();
     hidden.local_modes.remove(LocalModes::ECHO);
     hidden.local_modes.insert(LocalModes::ECHONL);
     termios::tcsetattr(&stdin, OptionalActions::Flush, &hidden)?;
     let mut answer = String::new();
-    let read = stdin.lock().take(MAX_INPUT_BYTES).read_line(&mut answer);
+    // Asked once nothing is shown any more: what was typed before that is dropped.
+    let asked = write!(io::stderr(), "{question}: ").and_then(|()| io::stderr().flush());
+    let read = asked.and_then(|()| stdin.lock().take(MAX_INPUT_BYTES).read_line(&mut answer));
     termios::tcsetattr(&stdin, OptionalActions::Now, &shown)?;
     read?;
     let wanted = answer.trim().to_owned();

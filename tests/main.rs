@@ -7,6 +7,7 @@ mod support;
 mod commands;
 mod crash;
 mod days;
+mod deliveries;
 mod demo;
 mod departure;
 mod fees;

@@ -21,8 +21,9 @@ use lucid::gateways::payment::signer::{
     Caps, ClientError, Fresh, Keystore, LOG_FILE, Launch, Passphrase, Refusal, Resolution, SignRequest, Signed, SignerChild, SignerClient,
     Wallet,
 };
-use lucid::gateways::payment::tron::ReferenceBlock;
+use lucid::gateways::payment::tron::{ReferenceBlock, WalletKey};
 use serde_json::Value;
+use zeroize::ZeroizeOnDrop;
 
 use crate::support::binary::{BINARY, Process, eventually};
 use crate::support::random::Random;
@@ -33,6 +34,14 @@ const USDT: &str = "TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t";
 const PAYEE: &str = "TSBJwRsyWccxj5tcS8tHGqAm79xQMLjA79";
 const WORDS: &str = "correct horse";
 const CHEAP: StretchCost = StretchCost { memory_kib: 64, passes: 1, lanes: 1 };
+
+/// What may open or be the key is wiped when it is dropped: without that, this does not compile.
+const _: () = {
+    const fn wiped<T: ZeroizeOnDrop>() {}
+    wiped::<Passphrase>();
+    wiped::<SecretKey>();
+    wiped::<WalletKey>();
+};
 
 fn lucid(arguments: &[&str]) -> Output {
     Command::new(BINARY).args(arguments).stdin(Stdio::null()).env_remove("CREDENTIALS_DIRECTORY").output().unwrap()
@@ -185,6 +194,118 @@ fn a_wallet_is_made_imported_shown_and_sealed_anew_on_the_command_line() {
     assert_eq!(told(&lucid(&["wallet", "address", "--keystore", &imported])), (0, ADDRESS.into()));
     let opened = Keystore::read(Path::new(&imported)).unwrap().open(&Passphrase::new("battery staple"));
     assert_eq!(opened.unwrap().address().to_string(), ADDRESS);
+}
+
+/// The name of systemd's credential, as people write it into a unit.
+const CREDENTIAL: &str = "wallet-passphrase";
+
+#[tokio::test]
+async fn a_signer_is_opened_by_the_credential_that_systemd_gives_it() {
+    let vault = Vault::new();
+    let credentials = vault.path("credentials");
+    fs::create_dir(&credentials).unwrap();
+    let command = |unlocked| {
+        let mut command = vault.command(unlocked);
+        command.env("CREDENTIALS_DIRECTORY", &credentials);
+        command
+    };
+    let is_unlocked = async || vault.client().status().await.unwrap().unlocked;
+    // Credentials of other names are not its own.
+    fs::write(credentials.join("passphrase"), WORDS).unwrap();
+    let signer = listening(command(false));
+    assert!(!is_unlocked().await);
+    drop(signer);
+
+    fs::write(credentials.join(CREDENTIAL), format!("{WORDS}\n")).unwrap();
+    let signer = listening(command(false));
+    assert!(is_unlocked().await);
+    assert!(vault.client().sign(&wallet(), request("payout_a", 1, 1, now_ms())).await.is_ok());
+    drop(signer);
+
+    fs::write(credentials.join(CREDENTIAL), "wrong horse battery").unwrap();
+    let (code, why) = told(&command(false).output().unwrap());
+    assert!(code == 2 && why.contains("does not open"), "{why}");
+    let _signer = listening(command(true));
+    assert!(is_unlocked().await, "a file that is named comes before it");
+}
+
+#[test]
+fn a_wallet_is_sealed_with_the_credential() {
+    let dir = tempfile::tempdir().unwrap();
+    let keystore = dir.path().join("keystore");
+    fs::write(dir.path().join(CREDENTIAL), WORDS).unwrap();
+    let wallet = |arguments: &[&str]| {
+        let mut command = Command::new(BINARY);
+        command.arg("wallet").args(arguments).arg("--keystore").arg(&keystore).env("CREDENTIALS_DIRECTORY", dir.path());
+        told(&command.stdin(Stdio::null()).output().unwrap())
+    };
+    let (code, why) = wallet(&["create"]);
+    assert_eq!(code, 0, "{why}");
+    assert!(Keystore::read(&keystore).unwrap().open(&Passphrase::new(WORDS)).is_ok());
+    let new = dir.path().join("new");
+    fs::write(&new, "battery staple").unwrap();
+    let change = ["change-passphrase", "--new-passphrase-file", new.to_str().unwrap()];
+    assert_eq!(wallet(&change).0, 0);
+    let (code, why) = wallet(&change);
+    assert!(code == 2 && why.contains("does not open"), "the credential is the old one: {why}");
+}
+
+/// Runs `wallet …` on a terminal of its own (`script` of util-linux makes one) and gives each answer once its question is there. Exit status, and all that the terminal
+/// showed.
+fn on_a_terminal(arguments: &[&str], answers: &[(&str, &str)]) -> (i32, String) {
+    let quoted: Vec<String> = [&[BINARY, "wallet"], arguments].concat().iter().map(|word| format!("'{word}'")).collect();
+    let mut command = Command::new("script");
+    command.args(["-qec", &quoted.join(" "), "/dev/null"]).env_remove("CREDENTIALS_DIRECTORY");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script (util-linux) is there");
+    let (mut input, mut output, mut shown) = (child.stdin.take().unwrap(), child.stdout.take().unwrap(), Vec::new());
+    let mut process = Process(child);
+    let mut read_until = |ends: &dyn Fn(&str) -> bool| {
+        let mut byte = [0];
+        while !ends(&String::from_utf8_lossy(&shown)) && output.read(&mut byte).unwrap() == 1 {
+            shown.push(byte[0]);
+        }
+        String::from_utf8_lossy(&shown).into_owned()
+    };
+    for (question, answer) in answers {
+        let so_far = read_until(&|shown| shown.ends_with(question));
+        assert!(so_far.ends_with(question), "{question} is not asked: {so_far}");
+        writeln!(input, "{answer}").unwrap();
+    }
+    let shown = read_until(&|_| false);
+    (process.0.wait().unwrap().code().unwrap(), shown)
+}
+
+#[test]
+fn passphrases_and_keys_are_asked_for_on_a_terminal_that_does_not_show_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let keystore = dir.path().join("keystore").to_str().unwrap().to_owned();
+    let run = |verb: &str, answers: &[(&str, &str)]| {
+        let (code, shown) = on_a_terminal(&[verb, "--keystore", &keystore], answers);
+        for (_, answer) in answers.iter().filter(|(_, answer)| !answer.is_empty()) {
+            assert!(!shown.contains(answer), "{verb} shows {answer}: {shown}");
+        }
+        (code, shown)
+    };
+    const KEY: &str = "Private key (64 hex digits): ";
+    const NEW: &str = "Passphrase of the new keystore: ";
+    const AGAIN: &str = "The same again: ";
+    let opens = |words: &str| Keystore::read(Path::new(&keystore)).unwrap().open(&Passphrase::new(words)).is_ok();
+
+    let (code, shown) = run("import", &[(KEY, PRIVATE_KEY), (NEW, WORDS), (AGAIN, "incorrect horse")]);
+    assert!(code == 2 && shown.contains("the two are not the same"), "{shown}");
+    let (code, shown) = run("import", &[(KEY, PRIVATE_KEY), (NEW, "eleven char"), (AGAIN, "eleven char")]);
+    assert!(code == 2 && shown.contains("12 characters"), "{shown}");
+    let (code, shown) = run("import", &[(KEY, "")]);
+    assert!(code == 2 && shown.contains("none was given"), "{shown}");
+    assert!(!Path::new(&keystore).exists());
+    let (code, shown) = run("import", &[(KEY, PRIVATE_KEY), (NEW, WORDS), (AGAIN, WORDS)]);
+    assert!(code == 0 && shown.contains(ADDRESS) && opens(WORDS), "{shown}");
+
+    let (code, shown) = run("change-passphrase", &[("Passphrase: ", "wrong horse battery")]);
+    assert!(code == 2 && shown.contains("does not open") && opens(WORDS), "{shown}");
+    let (code, shown) =
+        run("change-passphrase", &[("Passphrase: ", WORDS), ("New passphrase: ", "battery staple"), (AGAIN, "battery staple")]);
+    assert!(code == 0 && opens("battery staple") && !opens(WORDS), "{shown}");
 }
 
 #[tokio::test]

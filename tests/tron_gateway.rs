@@ -3,6 +3,7 @@
 mod deaths;
 mod http;
 mod making;
+mod permissions;
 mod receipts;
 mod sending;
 mod wallet;

@@ -76,11 +76,18 @@ pub struct Spent {
 pub struct Spending {
     hour: i128,
     day: i128,
-    /// By class, in the order of `NodeType::ALL`.
-    classes: Vec<(NodeType, i128)>,
+    /// Of the day, by class.
+    classes: Vec<ClassSpent>,
     /// When the oldest payment that counts leaves the hour, and the day.
     hour_eases_at: Option<Timestamp>,
     day_eases_at: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct ClassSpent {
+    class: NodeType,
+    day: i128,
+    eases_at: Timestamp,
 }
 
 impl Spending {
@@ -105,9 +112,9 @@ impl Spending {
             self.hour += amount;
             self.hour_eases_at = Some(self.hour_eases_at.map_or(ends(HOUR_MS), |at| at.min(ends(HOUR_MS))));
         }
-        match self.classes.iter_mut().find(|(class, _)| *class == payment.class) {
-            Some((_, sum)) => *sum += amount,
-            None => self.classes.push((payment.class, amount)),
+        match self.classes.iter_mut().find(|spent| spent.class == payment.class) {
+            Some(spent) => (spent.day, spent.eases_at) = (spent.day + amount, spent.eases_at.min(ends(DAY_MS))),
+            None => self.classes.push(ClassSpent { class: payment.class, day: amount, eases_at: ends(DAY_MS) }),
         }
     }
 
@@ -121,8 +128,8 @@ impl Spending {
         Units(i64::try_from(self.hour).unwrap_or(i64::MAX))
     }
 
-    fn of_class(&self, class: NodeType) -> i128 {
-        self.classes.iter().find(|(of, _)| *of == class).map_or(0, |(_, sum)| *sum)
+    fn of_class(&self, class: NodeType) -> Option<&ClassSpent> {
+        self.classes.iter().find(|spent| spent.class == class)
     }
 }
 
@@ -262,8 +269,9 @@ pub fn signable(limits: &GuardLimits, facts: &Facts<'_>, spending: &Spending, no
         return Err(Held { guard: Guard::DayCap, until: spending.day_eases_at });
     }
     let class = limits.classes.iter().find(|limit| limit.class == facts.class);
-    if class.is_some_and(|limit| spending.of_class(facts.class) + amount > i128::from(limit.max_day.0)) {
-        return Err(Held { guard: Guard::ClassDayCap, until: spending.day_eases_at });
+    let of_class = spending.of_class(facts.class);
+    if class.is_some_and(|limit| of_class.map_or(0, |spent| spent.day) + amount > i128::from(limit.max_day.0)) {
+        return Err(Held { guard: Guard::ClassDayCap, until: of_class.map(|spent| spent.eases_at) });
     }
     if spending.day + amount > i128::from(limits.approval_above.0) && !facts.is_approved {
         return match facts.lone_admin_since.map(|since| since.plus_seconds(LONE_ADMIN_WAITS_SECONDS)) {

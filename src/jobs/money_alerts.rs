@@ -15,6 +15,7 @@ pub const FROZEN: &str = "payouts_frozen";
 pub const STOPPED: &str = "payouts_stopped";
 pub const REVIEW: &str = "payout_review";
 pub const WAITS: &str = "payout_waits";
+pub const REFUSED: &str = "payout_refused";
 pub const APPROVAL: &str = "payout_approval";
 pub const CARRIED: &str = "payout_carried_over";
 pub const LOW: &str = "wallet_low";
@@ -48,6 +49,7 @@ fn look(context: &Context, now: Now) -> Result<Vec<(&'static str, Wanted)>, Stop
     let frozen = state.frozen.map(|freeze| (Severity::Critical, format!("payouts are frozen: {}", freeze.reason)));
     let stopped = state.stopped.map(|stop| (Severity::Critical, format!("payouts are stopped: {}", stop.reason)));
     let (mut review, mut waits, mut orphaned, mut approvals) = (Wanted::new(), Wanted::new(), Wanted::new(), 0u32);
+    let (mut refused, refusals) = (Wanted::new(), context.money.refused());
     for payout in &open {
         let amount = || format!("{} {}", payout.amount.to_decimal(payout.book.currency), payout.book.currency);
         if let Some(of) = &payout.review {
@@ -58,6 +60,8 @@ fn look(context: &Context, now: Now) -> Result<Vec<(&'static str, Wanted)>, Stop
             if context.gateways.of(attempt).is_none() {
                 let text = format!("{} was signed by gateway {}, which is not configured any more", amount(), attempt.prepared.pin.gateway);
                 orphaned.insert(payout.id.to_string(), (Severity::Critical, text));
+            } else if let Some(waiting) = refusals.get(&payout.seq) {
+                refused.insert(payout.id.to_string(), (Severity::Critical, format!("{}: {}", amount(), waiting.text)));
             }
             continue;
         }
@@ -75,6 +79,7 @@ fn look(context: &Context, now: Now) -> Result<Vec<(&'static str, Wanted)>, Stop
         (REVIEW, review),
         (WAITS, waits),
         (ORPHANED, orphaned),
+        (REFUSED, refused),
         (APPROVAL, one(approval)),
         (CARRIED, carried(context, now)?),
         (LOW, low(context)?),

@@ -321,6 +321,7 @@ pub enum Told {
 pub async fn deliver(context: &Context, gateway: &Arc<dyn PaymentGateway>, payout: &Payout, sending: Sending) -> Result<Told, Stopped> {
     let Some(attempt) = payout.live_attempt() else { return Ok(Told::GoOn) };
     let outcome = gateway.send(attempt, sending).await;
+    context.money.set_refused(payout.seq, if let SendOutcome::Stop(why) = &outcome { Some(why.as_str()) } else { None });
     let now = context.clock.now();
     let is_first = sending == Sending::First;
     let (step, told) = match outcome {

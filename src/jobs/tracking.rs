@@ -38,6 +38,19 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
             track(context, &gateway, some).await?;
         }
     }
+    forget_refusals(context)
+}
+
+/// Of what is not to be sent any more.
+fn forget_refusals(context: &Context) -> Result<(), Stopped> {
+    let read = context.store.read()?;
+    for seq in context.money.refused().into_keys() {
+        let payout = payouts::by_seq(&read, seq)?;
+        let state = payout.as_ref().and_then(Payout::live_attempt).map(|attempt| &attempt.state);
+        if state != Some(&AttemptState::MaybeSent) {
+            context.money.set_refused(seq, None);
+        }
+    }
     Ok(())
 }
 

@@ -39,6 +39,8 @@ pub struct Look {
 struct Inner {
     closed: Option<Waiting>,
     payouts: BTreeMap<u64, Waiting>,
+    /// What was to be sent and is refused, by sequence.
+    refused: BTreeMap<u64, Waiting>,
     wallet: Option<Look>,
     /// Why the last look failed, and since when looks fail.
     wallet_error: Option<(String, Timestamp)>,
@@ -71,7 +73,21 @@ impl Money {
     }
 
     pub fn waiting(&self, seq: u64) -> Option<Waiting> {
-        self.inner().payouts.get(&seq).cloned()
+        let inner = self.inner();
+        inner.refused.get(&seq).or_else(|| inner.payouts.get(&seq)).cloned()
+    }
+
+    /// Who was to take its bytes refused them, for a reason that others would have too; None: it was not so this time.
+    pub fn set_refused(&self, seq: u64, why: Option<&str>) {
+        let refused = &mut self.inner().refused;
+        match why {
+            Some(why) => _ = refused.insert(seq, Waiting { why: "refused", text: format!("it is refused: {why}"), until: None }),
+            None => _ = refused.remove(&seq),
+        }
+    }
+
+    pub fn refused(&self) -> BTreeMap<u64, Waiting> {
+        self.inner().refused.clone()
     }
 
     pub fn all_waiting(&self) -> BTreeMap<u64, Waiting> {

@@ -1,5 +1,6 @@
 //! A TRON gateway over the fake network in this process: its nodes are asked without sockets, its signer has no process, its clock is the chain's.
 
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lucid::crypto::{SecretKey, StretchCost};
@@ -15,6 +16,7 @@ use lucid::gateways::payment::signer::{
 use lucid::gateways::payment::tron::{Answered, Clock, Network as Which, NoAnswer, Setup, Signs, Transport, TronGateway};
 use lucid::gateways::payment::{Boxed, Lookup, NotPrepared, PaymentGateway, SendOutcome, Sending, Transfer};
 
+use super::tron::account::Permission;
 use super::tron::address::Hash;
 use super::tron::{Address, Config, Delivery, Network};
 
@@ -129,18 +131,41 @@ impl Rig {
     }
 
     /// The signer pays this token alone.
-    pub fn signing(mut network: Network, token: TronAddress) -> Rig {
-        let key: Hash = super::tron::address::sha256(b"the wallet that pays");
-        let owner = Address::of_private_key(&key).unwrap();
+    pub fn signing(network: Network, token: TronAddress) -> Rig {
+        Rig::keeping(network, token, None)
+    }
+
+    /// The signer's key is not the account's own: it has permission 2 of it, as `permission` makes it for that key.
+    pub fn restricted(mut network: Network, permission: impl FnOnce(Address) -> Permission) -> Rig {
+        let owner = Address::labelled("a cold wallet");
+        let permissions = vec![Permission::owner(owner), permission(Rig::own_address())];
+        network.chain.permissions.insert(owner, permissions);
+        let token = tron(&network.chain.token.address);
+        Rig::keeping(network, token, Some(owner))
+    }
+
+    fn own_key() -> Hash {
+        super::tron::address::sha256(b"the wallet that pays")
+    }
+
+    /// Of the signer's key.
+    pub fn own_address() -> Address {
+        Address::of_private_key(&Rig::own_key()).unwrap()
+    }
+
+    fn keeping(mut network: Network, token: TronAddress, account: Option<Address>) -> Rig {
+        let (key, own) = (Rig::own_key(), Rig::own_address());
+        let owner = account.unwrap_or(own);
         network.chain.give_usdt(owner, RICH_USDT);
         network.chain.give_trx(owner, RICH_TRX);
         let witnesses = network.nodes.len() - 1;
         let (contract, network) = (network.chain.token.address, Arc::new(Mutex::new(network)));
         let dir = tempfile::tempdir().unwrap();
-        let (account, contract) = (tron(&owner), tron(&contract));
+        let contract = tron(&contract);
         let keystore = dir.path().join("keystore");
         Keystore::create(&keystore, &SecretKey(key), &Passphrase::new(WORDS), CHEAP, Fresh { salt: [1; 16], nonce: [2; 12] }).unwrap();
-        let wallet = Wallet { account, key: account, permission_id: None };
+        let permission_id = account.and(NonZeroU32::new(2));
+        let wallet = Wallet { account: tron(&owner), key: tron(&own), permission_id };
         let caps = Caps { max_payout: 1_000_000_000_000, max_24h: 1_000_000_000_000, max_fee_sun: 1_000_000_000, contracts: vec![token] };
         let signer = Signer::open(&keystore, &dir.path().join("signer"), |_| wallet, caps).unwrap();
         let vault = Arc::new(Vault { signer: Mutex::new(signer), network: Arc::clone(&network), skew_ms: Mutex::default() });

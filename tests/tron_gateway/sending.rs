@@ -111,7 +111,7 @@ async fn rests_double_and_end_with_an_answer() {
         }
         waits.push(seconds);
     }
-    assert!(waits[0] == 1 && (4..=8).contains(&waits[1]) && (8..=14).contains(&waits[2]), "{waits:?}");
+    assert!(waits[0] == 1 && (5..=9).contains(&waits[1]) && (8..=14).contains(&waits[2]), "{waits:?}");
     let mut seconds = 0;
     while matches!(rig.lookup(&payout).await, Lookup::Unknown(_)) {
         rig.advance(1);

@@ -60,6 +60,23 @@ fn each_guard_holds_what_it_is_for_and_nothing_below_its_limit() {
 }
 
 #[test]
+fn the_day_of_a_class_eases_with_the_oldest_payment_of_that_class() {
+    let address = address();
+    let storage = |seconds, amount| Spent { class: NodeType::Storage, ..spent(seconds, amount) };
+    // Another class was paid before it and between; the order in which payments are counted is none of time.
+    let spending = Spending::of([spent(0, 10), storage(5_000, 30), spent(4_000, 10), storage(3_000, 60)], Timestamp::from_seconds(9_000));
+    let facts = Facts { class: NodeType::Storage, ..facts(&address, 31) };
+    let held = |seconds: i64, spending: &Spending| {
+        signable(&limits(), &facts, spending, at(seconds)).map_err(|held| (held.guard, held.until.map(Timestamp::seconds)))
+    };
+    assert_eq!(held(9_000, &spending), Err((Guard::ClassDayCap, Some(3_000 + 86_400))));
+    let small =
+        GuardLimits { classes: vec![ClassLimit { class: NodeType::Storage, max_payout: Units(50), max_day: Units(30) }], ..limits() };
+    let nothing_before = signable(&small, &facts, &Spending::of([spent(0, 10)], at(9_000).wall), at(9_000)).unwrap_err();
+    assert_eq!((nothing_before.guard, nothing_before.until), (Guard::ClassDayCap, None), "no time makes room for it");
+}
+
+#[test]
 fn the_hour_and_the_day_roll() {
     let address = address();
     let signed = [spent(0, 100), spent(1_800, 100)];

@@ -19,6 +19,7 @@ const TITLES: Record<string, string | undefined> = {
   payouts_stopped: 'Payouts are stopped',
   payout_review: 'A payout needs a person',
   payout_waits: 'A payout is not signed',
+  payout_refused: 'A transfer is refused',
   payout_approval: 'Payouts wait for a second admin',
   payout_carried_over: 'A node is not paid',
   wallet_low: 'The wallet runs low',

@@ -5,6 +5,7 @@ use std::fmt;
 use k256::ecdsa::{RecoveryId, Signature as EcdsaSignature, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use sha3::{Digest, Keccak256};
+use zeroize::ZeroizeOnDrop;
 
 use super::hex_text;
 use crate::crypto::SecretKey;
@@ -15,6 +16,14 @@ const RECOVERY_OFFSET: u8 = 27;
 
 /// The private key of an account; wiped when dropped and never printed.
 pub struct WalletKey(SigningKey);
+
+/// The signing key wipes itself.
+impl ZeroizeOnDrop for WalletKey {}
+
+const _: () = {
+    const fn wiped<T: ZeroizeOnDrop>() {}
+    wiped::<SigningKey>();
+};
 
 impl fmt::Debug for WalletKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
