@@ -33,6 +33,8 @@ pub const MAX_WHOLE: i64 = 1_000_000;
 pub const MAX_ATTEMPTS: usize = 5;
 /// Attempts that people may add to those.
 pub const MAX_EXTRA_ATTEMPTS: u8 = 5;
+/// Attempts of one payout with those that people may add.
+pub const MOST_ATTEMPTS: usize = MAX_ATTEMPTS + MAX_EXTRA_ATTEMPTS as usize;
 
 pub fn max_amount(currency: Currency) -> Units {
     Units(MAX_WHOLE * 10i64.pow(currency.decimals()))

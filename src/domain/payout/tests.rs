@@ -377,7 +377,7 @@ impl World {
         for p in self.payouts.values() {
             let count = |wanted: fn(&Attempt) -> bool| p.attempts.iter().filter(|a| wanted(a)).count();
             assert!(count(|a| a.state == AttemptState::Paid) <= 1);
-            assert!(p.attempts.len() <= MAX_ATTEMPTS + usize::from(MAX_EXTRA_ATTEMPTS));
+            assert!(p.attempts.len() <= MOST_ATTEMPTS);
             assert!(p.attempts.iter().rev().skip(1).all(|a| !a.may_have_paid()), "only the last attempt can land");
             let sent_and_live = count(|a| a.is_live() && a.sent_at.is_some());
             assert!(sent_and_live <= usize::from(p.is_open()), "nothing can land after the end");

@@ -12,7 +12,7 @@ use crate::crypto;
 use crate::domain::address::{AddressError, PayoutAddress};
 use crate::domain::ids::PayoutId;
 use crate::domain::money::Currency;
-use crate::domain::payout::MAX_ATTEMPTS;
+use crate::domain::payout::MOST_ATTEMPTS;
 
 /// Payouts that one log may know: some 60 MB of memory.
 pub const MAX_PAYOUTS: usize = 1_000_000;
@@ -169,8 +169,8 @@ impl Memory {
             return Err(Refusal::TimestampNotIncreasing.because(message));
         }
         let known = self.payouts.get(&short(&request.payout_id));
-        if known.is_some_and(|latest| latest.transactions >= MAX_ATTEMPTS) {
-            return Err(Refusal::TooManyAttempts.because(format!("a payout has at most {MAX_ATTEMPTS} transactions")));
+        if known.is_some_and(|latest| latest.transactions >= MOST_ATTEMPTS) {
+            return Err(Refusal::TooManyAttempts.because(format!("a payout has at most {MOST_ATTEMPTS} transactions")));
         }
         if known.is_none() && self.payouts.len() >= MAX_PAYOUTS {
             return Err(Refusal::LogFull.because(format!("the log holds {MAX_PAYOUTS} payouts; a new wallet starts a new one")));
@@ -230,8 +230,8 @@ fn is_same(earlier: &Signed, request: &SignRequest, transfer: &TransferTransacti
 
 /// Why `earlier` is out of the way, if the request says so and it can be true.
 fn resolve(earlier: &Signed, request: &SignRequest, now_ms: i64) -> Result<Resolution, Refused> {
-    if request.previous.len() > MAX_ATTEMPTS {
-        return Err(Refusal::ResolutionInconsistent.because(format!("a payout has at most {MAX_ATTEMPTS} earlier transactions")));
+    if request.previous.len() > MOST_ATTEMPTS {
+        return Err(Refusal::ResolutionInconsistent.because(format!("a payout has at most {MOST_ATTEMPTS} earlier transactions")));
     }
     let mut said = request.previous.iter().filter(|resolution| resolution.txid() == earlier.txid);
     let Some(resolution) = said.next() else {
