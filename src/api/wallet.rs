@@ -246,6 +246,8 @@ pub async fn unlock(State(state): State<AppState>, caller: Caller, body: Uncheck
     }
     state.store.write(move |tx| audit::append(tx, draft.clone())).await?;
     state.events.publish(&Event::Money {});
+    // Also compared again, where the signer could not be asked before.
+    state.nudges.nudge(Job::Wallet);
     state.nudges.nudge(Job::Tracking);
     Ok(Json(view(&state).await?))
 }

@@ -165,7 +165,7 @@ async fn flushes(context: Context, mut stopping: watch::Receiver<bool>) {
     }
 }
 
-/// Wakes the planning every interval, and the tracking while a transfer is under way.
+/// Wakes the planning every interval, the tracking while a transfer is under way, and the comparison of the wallet where the last one did not get through.
 async fn payouts(context: Context, mut stopping: watch::Receiver<bool>) {
     let mut waited = 0;
     loop {
@@ -173,6 +173,10 @@ async fn payouts(context: Context, mut stopping: watch::Receiver<bool>) {
         let step = TRACK_SECONDS.min(interval);
         if pause(context.clock.real_time(step * 1000), &mut stopping).await {
             return;
+        }
+        // At the start the signer may come up after the first look, and a node may be away for a moment.
+        if context.money.reconcile_error().is_some() {
+            context.nudges.nudge(Job::Wallet);
         }
         waited += step;
         if waited >= interval {
