@@ -94,6 +94,11 @@ impl Delivery {
         self.next_at <= now || self.next_at.since(now) > LONGEST_WAIT_MS
     }
 
+    /// It has waited for so long that it is given up with what was before it. Of what has no date, nobody can say so.
+    pub fn is_old(&self, now: Timestamp) -> bool {
+        self.dead_at.is_none() && self.next_at != UNDATED && now.since(self.made_at) >= GIVE_UP_MS
+    }
+
     /// After a try that failed. `random` spreads those that failed together.
     pub fn failed(mut self, error: &str, now: Timestamp, random: u64) -> Delivery {
         if self.next_at == UNDATED {
@@ -343,7 +348,7 @@ mod tests {
         // Made by a clock that was three days behind, or years ahead.
         for wall in [1, 400 * GIVE_UP_MS] {
             let undated = Delivery::new("store", 1, target.clone(), "e", "{}".into(), at(wall, false));
-            assert!(undated.is_due(Timestamp(2 * GIVE_UP_MS)));
+            assert!(undated.is_due(Timestamp(2 * GIVE_UP_MS)) && !undated.is_old(Timestamp(2 * GIVE_UP_MS)));
             let tried = undated.failed("x", Timestamp(2 * GIVE_UP_MS), 0);
             assert_eq!((tried.dead_at, tried.made_at), (None, Timestamp(2 * GIVE_UP_MS)));
             assert!(!tried.is_due(Timestamp(2 * GIVE_UP_MS)) && tried.is_due(Timestamp(0)), "no wait is as long");

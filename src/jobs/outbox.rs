@@ -35,11 +35,12 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
     }
     while let Some(done) = lanes.join_next().await {
         if let Ok(lane) = done {
-            // More may wait behind it.
-            if lane.failed.is_none() {
+            let is_open = lane.failed.is_none();
+            settle(context, lane).await?;
+            // More may wait behind it. Not where nothing could be written down: the same would be sent again without a pause.
+            if is_open {
                 context.nudges.nudge(Job::Outbox);
             }
-            settle(context, lane).await?;
         }
     }
     Ok(())

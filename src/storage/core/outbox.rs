@@ -15,7 +15,7 @@ use crate::domain::batch::Batch;
 use crate::domain::payout::{Change, Payout};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::{Now, Timestamp};
-use crate::domain::webhook::{self, Delivery, GIVE_UP_MS, Target};
+use crate::domain::webhook::{self, Delivery, Target};
 use crate::storage::Secrets;
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, WriteTx};
@@ -168,8 +168,7 @@ pub fn not_delivered(tx: &mut WriteTx<'_>, number: u64, after: &Outgoing) -> Res
     let Some(at) = delivery.dead_at else { return Ok(()) };
     let mut behind = Vec::new();
     tx.for_each(OUTBOX, .., |number, Outgoing::Webhook(other)| {
-        let is_as_old = at.since(other.made_at) >= GIVE_UP_MS && other.next_at <= at;
-        if other.target.url == delivery.target.url && other.dead_at.is_none() && is_as_old {
+        if other.target.url == delivery.target.url && other.is_old(at) {
             behind.push((number, Outgoing::Webhook(Delivery { dead_at: Some(at), ..other })));
         }
         ControlFlow::Continue(())
@@ -396,8 +395,9 @@ mod tests {
     fn what_waited_as_long_behind_it_is_given_up_with_it_and_all_of_it_is_taken_out_at_once() {
         let fixture = Fixture::new();
         const DAYS: i64 = 86_400;
-        for (n, day) in [(1, 0), (1, 1), (2, 0), (1, 2)] {
-            fixture.write(move |tx, _| tell(tx, target(n), "e", "{}".into(), at(day * DAYS))).unwrap();
+        for (n, day, trusted) in [(1, 0, true), (1, 1, true), (2, 0, true), (1, 2, true), (1, 0, false)] {
+            let now = Now { trusted, ..at(day * DAYS) };
+            fixture.write(move |tx, _| tell(tx, target(n), "e", "{}".into(), now)).unwrap();
         }
         fixture
             .write(|tx, _| {
@@ -412,6 +412,8 @@ mod tests {
         let discard = || fixture.write(move |tx, _| discard_all(tx, act().draft("outbox.discard", ""))).unwrap();
         assert_eq!((discard(), discard(), standing(), alerts()), (2, 0, 0, 0));
         assert_eq!(numbers(&fixture, 4 * DAYS), [3, 4], "what waits goes on waiting");
+        fixture.write(|tx, _| delivered(tx, &[4])).unwrap();
+        assert_eq!(numbers(&fixture, 4 * DAYS), [3, 5], "and what was made while nobody knew the time was not given up");
     }
 
     #[test]

@@ -144,9 +144,9 @@ pub const SKIPPED: Table<(u32, u32), Skipped> = Table::new("skipped_payouts");
 pub const MONEY: Table<String, MoneyState> = Table::new("money");
 /// Network and address -> how far what left the wallet is known.
 pub const WALLETS: Table<String, WalletRow> = Table::new("wallets");
-/// Transaction id -> a transfer out of a wallet that nothing here planned.
 /// One row, while the store may be an older copy.
 pub const ABSENCES: Table<String, Absence> = Table::new("absences");
+/// Transaction id -> a transfer out of a wallet that nothing here planned.
 pub const UNKNOWN_TRANSFERS: Table<String, UnknownTransfer> = Table::new("unknown_transfers");
 /// Digest of what was approved -> who approved it.
 pub const APPROVALS: Table<[u8; 32], Approval> = Table::new("approvals");
