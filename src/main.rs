@@ -1,7 +1,8 @@
-//! The command line and nothing else. Exit status: 0 done, 1 it failed, 2 it was asked for wrongly.
+//! The command line and nothing else. Exit status: 0 done, 1 it failed, 2 it was asked for wrongly; `verify-proof` has 3 besides.
 
 mod custody;
 mod money_tools;
+mod prove;
 
 use std::fmt::Display;
 use std::future::Future;
@@ -32,6 +33,7 @@ use lucid::storage::table::WriteTx;
 use lucid::storage::verify::{Finding, verify_to};
 use lucid::storage::{Store, carried_trust, high_water};
 use money_tools::MoneyCommand;
+use prove::ProofArgs;
 use rustix::termios::{self, LocalModes, OptionalActions};
 use zeroize::Zeroize;
 
@@ -53,6 +55,8 @@ enum Command {
     ExecWorkload(ExecWorkloadArgs),
     /// Check a store from end to end; exit status 0 when it is good
     Verify(VerifyArgs),
+    /// Check a proof of a score, or that two heads are of one history, offline; exit status 0 good, 3 not everything could be checked, 1 wrong
+    VerifyProof(ProofArgs),
     /// Make an enrolment token for one machine, while the manager is not running; printed once
     EnrolmentToken(DataDir),
     /// Print the OpenAPI document
@@ -184,6 +188,8 @@ enum KeysCommand {
 enum Failure {
     Usage(String),
     Runtime(String),
+    /// What was looked at has been said; this is only the exit status.
+    Verdict(u8),
 }
 
 fn failed(error: impl Display) -> Failure {
@@ -200,6 +206,7 @@ fn main() -> ExitCode {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Failure::Usage(message)) => (2, message),
         Err(Failure::Runtime(message)) => (1, message),
+        Err(Failure::Verdict(status)) => (status, String::new()),
     };
     if !message.is_empty() {
         eprintln!("lucid-node-management: {}", message.trim_end());
@@ -215,6 +222,7 @@ fn run(command: Command) -> Result<(), Failure> {
             Err(failed(agent::exec_workload(&LaunchOrder { cgroup, memory_bytes, user, command })))
         }
         Command::Verify(args) => verify_store(&store_config(args.store)?, args.json, args.full),
+        Command::VerifyProof(args) => prove::verify_proof(&args),
         Command::EnrolmentToken(store) => enrolment_token(store),
         Command::Openapi => print_openapi(),
         Command::Clock(ClockCommand::Status(store)) => clock_status(&store_config(store)?),

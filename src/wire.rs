@@ -10,6 +10,8 @@ use crate::domain::enrolment::Fingerprint;
 use crate::domain::ids::{Incarnation, ManagerId, NodeId};
 use crate::domain::metrics::Sample;
 use crate::domain::node::HardwareInfo;
+use crate::domain::proof::head::SignedHead;
+use crate::domain::proof::leaf::CommittedReports;
 use crate::domain::time::Slot;
 use crate::domain::workload::{WorkloadOrder, WorkloadReport};
 
@@ -179,6 +181,12 @@ pub struct Report {
     /// What the supervisor does; absent from agents that have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<WorkloadReport>,
+    /// Hash of the newest signed head that the agent keeps, hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
+    /// A head under this manager's signature that the one of its last answer does not follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contradicts: Option<Box<SignedHead>>,
     /// What this agent and its machine can do, such as `cgroup2:memory`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub capabilities: Vec<String>,
@@ -197,8 +205,14 @@ pub struct ReportAnswer {
     pub slot: Option<SlotNow>,
     /// Where in each slot this node should report, in milliseconds after its start.
     pub phase_ms: u64,
-    /// Running SHA-256 over the accepted reports of this node, hex; the agent keeps it.
+    /// Running SHA-256 over the reports of this node that were accepted in this UTC day, hex; the agent keeps it.
     pub evidence_hash: String,
+    /// The same as far as it survives a power cut of the manager: a leaf of the next day says this, or goes on from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub durable_reports: Option<CommittedReports>,
+    /// The newest signed head, when the report names another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<SignedHead>,
     /// What the workload is to do, when that is not what the report says was taken over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub command: Option<WorkloadOrder>,

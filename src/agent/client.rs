@@ -11,6 +11,7 @@ use reqwest::{Response, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::history::Receipt;
 use super::AgentError;
 use super::state::Enrolled;
 use super::tls::{self, Pin};
@@ -188,12 +189,14 @@ impl Client {
         Ok(enrolled)
     }
 
-    pub async fn report(&self, key: &SigningKey, enrolled: &Enrolled, report: &Report) -> Result<ReportAnswer, ClientError> {
+    pub async fn report(&self, key: &SigningKey, enrolled: &Enrolled, report: &Report) -> Result<(ReportAnswer, Receipt), ClientError> {
         let body = encode(report)?;
         let ours = envelope(Purpose::Report, enrolled, report.incarnation, report.seq);
         let answered = self.post(wire::PATH_REPORT, Some(enrolled), ours.sign(key, &body), body).await?;
         answered.check(Purpose::ReportAnswer, enrolled, report.incarnation, report.seq)?;
-        answered.parse()
+        let answer = answered.parse()?;
+        let body = String::from_utf8_lossy(&answered.body).into_owned();
+        Ok((answer, Receipt { incarnation: report.incarnation.0, seq: report.seq, body, signature: answered.signature }))
     }
 
     pub async fn late(&self, key: &SigningKey, enrolled: &Enrolled, batch: &LateBatch) -> Result<LateAnswer, ClientError> {

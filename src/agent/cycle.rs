@@ -153,6 +153,8 @@ impl Cycle {
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             dropped: self.dropped,
             workload: None,
+            head: None,
+            contradicts: None,
             capabilities: Vec::new(),
         }
     }

@@ -6,6 +6,7 @@ mod clock;
 mod collector;
 mod commander;
 mod cycle;
+mod history;
 mod ring;
 mod schedule;
 mod spool;

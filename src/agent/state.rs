@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::history::Kept;
 use super::AgentError;
 use super::schedule::Anchor;
 use super::supervisor::Supervised;
@@ -19,6 +20,7 @@ const KEY_FILE: &str = "agent.key";
 const LOCK_FILE: &str = "agent.lock";
 const NODE_FILE: &str = "node.json";
 const CARRIED_FILE: &str = "carried.json";
+const HISTORY_FILE: &str = "history.json";
 const SUPERVISED_FILE: &str = "workload.json";
 const SPOOL_FOLDER: &str = "spool";
 
@@ -121,6 +123,15 @@ impl State {
 
     pub fn set_carried(&self, carried: &Carried) -> Result<(), AgentError> {
         self.write_json(CARRIED_FILE, carried)
+    }
+
+    /// What was kept of the manager's word; nothing when there is none or it does not read.
+    pub fn history(&self) -> Kept {
+        read_json(&self.folder.join(HISTORY_FILE)).unwrap_or_default()
+    }
+
+    pub fn set_history(&self, kept: &Kept) -> Result<(), AgentError> {
+        self.write_json(HISTORY_FILE, kept)
     }
 
     /// What the supervisor kept; none when there is none or it does not read, and then the manager says again what it wants.

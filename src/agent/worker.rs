@@ -14,6 +14,7 @@ use super::cycle::{Cycle, Failure, Next, SPOOL_AFTER_MS};
 use super::ring::RingItem;
 use super::schedule::Backoff;
 use super::spool::Spool;
+use super::history::{Heard, History, Receipt};
 use super::state::{Carried, Enrolled, State};
 use super::supervisor::{Observation, Setting, Supervisor};
 use super::tls::Pin;
@@ -23,7 +24,7 @@ use crate::domain::enrolment::{Fingerprint, TokenText, manager_key_hash};
 use crate::domain::ids::Incarnation;
 use crate::domain::time::{BootMs, Slot, Timestamp};
 use crate::domain::workload::{WorkloadOrder, WorkloadState};
-use crate::wire::{self, EnrolRequest, LateBatch};
+use crate::wire::{self, ReportAnswer, EnrolRequest, LateBatch};
 
 /// Longest sleep: a suspended machine wakes to a boot clock that went on while the runtime's timer did not.
 const LONGEST_SLEEP_MS: i64 = 5_000;
@@ -64,6 +65,7 @@ pub struct Worker {
     spool_max_bytes: u64,
     boot_id: String,
     carried: Option<Carried>,
+    history: History,
     /// The last complaint, so that each is logged once per change.
     complaint: Option<String>,
 }
@@ -118,6 +120,7 @@ impl Worker {
             complaint: None,
             capabilities: supervisor.capabilities(),
             told: watch::channel(Told::default()).0,
+            history: History::new(state.history()),
             observed,
             orders,
             clock,
@@ -188,6 +191,7 @@ impl Worker {
         }
         self.remove_drained_spool();
         self.carry(true);
+        self.keep_history(true);
         tracing::info!(node = %self.enrolled.node_id, dropped = self.cycle.dropped(), "the agent stops");
     }
 
@@ -221,10 +225,12 @@ impl Worker {
         let seen = self.observed.borrow().clone();
         report.workload = Some(seen.at(sent_at));
         report.capabilities.clone_from(&self.capabilities);
+        self.history.put(&mut report);
         let answer = self.client.report(&self.key, &self.enrolled, &report).await;
         let now = self.clock.boot();
         match answer {
-            Ok(answer) => {
+            Ok((answer, receipt)) => {
+                self.remember(&answer, receipt);
                 self.cycle.answered(&report, sent_at, now, &answer);
                 let connected = report.run == Some(answer.run);
                 self.told.send_replace(Told { connected, pending: answer.pending, workload: Some(seen.report).filter(|_| connected) });
@@ -236,6 +242,7 @@ impl Worker {
                     tracing::info!("the manager accepts reports again");
                 }
                 self.carry(false);
+                self.keep_history(false);
                 // A spool that was needed a moment ago will be needed again if the manager still cannot write.
                 if now.0 - self.spooled_at.0 > SPOOL_AFTER_MS {
                     self.remove_drained_spool();
@@ -245,6 +252,27 @@ impl Worker {
                 self.complain(&error);
                 self.cycle.failed(now, failure(&error), self.entropy.u64());
             }
+        }
+    }
+
+    /// What the manager's word is held against later.
+    fn remember(&mut self, answer: &ReportAnswer, receipt: Receipt) {
+        match self.history.answered(answer, &self.enrolled.manager_key) {
+            Some(Heard::Foreign) => tracing::warn!("the manager's newest head is not signed by its key, and is not kept"),
+            Some(Heard::Forked) => tracing::warn!("the manager went on from an older copy of its store, and says so"),
+            Some(Heard::Contradicts) => tracing::warn!("the manager does not know a head that it signed: it is shown it with the next report"),
+            Some(Heard::Follows) | None => (),
+        }
+        if answer.durable_reports.is_some() {
+            self.history.keep_receipt(receipt);
+        }
+    }
+
+    /// Writes it, once an hour and at the end.
+    fn keep_history(&mut self, stopping: bool) {
+        let now = self.clock.boot();
+        if let Some(Err(error)) = self.history.to_write(now, stopping).map(|kept| self.state.set_history(kept)) {
+            tracing::warn!(%error, "the manager's newest head is not written");
         }
     }
 

@@ -11,20 +11,22 @@ use super::rates::{Class, Payer};
 use super::signed::{Message, Seal, by_node, check_protocol};
 use super::state::AppState;
 use crate::clock::Stopwatch;
-use crate::crypto::sha256;
+use crate::crypto::{hex, sha256};
 use crate::domain::alert::Severity;
 use crate::domain::audit::{Act, Actor};
 use crate::domain::enrolment::{Drift, Fingerprint};
 use crate::domain::ids::NodeId;
 use crate::domain::node::{Eligible, Observed, Status, Wanted};
+use crate::domain::proof::head::SignedHead;
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::security::KEY_ELSEWHERE;
 use crate::domain::time::{Now, Slot};
 use crate::domain::workload::{WorkloadReport, observed_at_work};
 use crate::live::{Event, Family, LatestSample, ReportEvent};
-use crate::storage::core::{alerts, nodes};
+use crate::storage::core::{alerts, chain, nodes};
 use crate::storage::hot::{self, EncodedSample};
 use crate::storage::intake::{NotTaken, slot_offset_ms};
+use crate::storage::table::{Snapshot, WriteTx};
 use crate::storage::{Lane, NodeEntry};
 use crate::wire::{LateAnswer, LateBatch, MAX_ITEMS, MAX_LATE_ITEMS, Purpose, Report, ReportAnswer, SlotNow, phase_ms};
 
@@ -89,6 +91,9 @@ pub async fn report(State(state): State<AppState>, message: Message) -> Result<R
     if accepted.is_new {
         commands::publish_if_changed(&state, &node, before.as_ref());
     }
+    if let Some(shown) = &report.contradicts {
+        hear_of_fork(&state, &node, shown, now).await?;
+    }
     let Exchange { order, pending } = commands::exchange(&state, &node, report.workload.as_ref(), accepted.is_new, now).await;
     let slot = now.trusted.then(|| {
         let slot = now.wall.slot();
@@ -100,11 +105,32 @@ pub async fn report(State(state): State<AppState>, message: Message) -> Result<R
         run: state.store.intake.run,
         slot,
         phase_ms: phase_ms(&node.id),
-        evidence_hash: accepted.hash.to_hex(),
+        evidence_hash: accepted.reports.hash.to_hex(),
+        durable_reports: (accepted.durable_reports.count > 0).then(|| accepted.durable_reports.into()),
+        head: state.store.recent.head().filter(|newest| report.head != Some(hex(&newest.hash()))).map(|newest| (*newest).clone()),
         command: order,
         pending,
     };
     seal.answer(Purpose::ReportAnswer, &answer)
+}
+
+/// A node that has a head of ours which is not here knows more than this store: it is an older copy, and its history goes on as another one, openly.
+async fn hear_of_fork(state: &AppState, node: &NodeEntry, shown: &SignedHead, now: Now) -> Result<(), ApiError> {
+    let mine = state.store.manager_key().0;
+    let is_news = move |read: &Snapshot| {
+        let former: Vec<_> = chain::successions(read)?.into_iter().map(|statement| statement.old_key.0).collect();
+        chain::is_news(read, shown, |key| *key == mine || former.contains(key))
+    };
+    if !is_news(&state.store.read()?)? {
+        return Ok(());
+    }
+    let (shown, id) = (shown.clone(), node.id.to_string());
+    let declare = move |tx: &mut WriteTx<'_>| match chain::is_news(tx, &shown, |_| true)? {
+        true => chain::declare_fork(tx, &shown, &id, now),
+        // Another node was first.
+        false => Ok(()),
+    };
+    Ok(state.store.write(declare).await?)
 }
 
 /// Report measurements that came too late

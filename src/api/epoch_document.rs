@@ -14,43 +14,16 @@ use super::score_parts::ScoreInputs;
 use super::state::AppState;
 use crate::crypto::{base64, hex};
 use crate::domain::credits::{Epoch, Leaf, Payer};
-use crate::domain::epoch::{self, HEAD_TAG, Head, LEAVES_TAG};
+use crate::domain::epoch::Head;
 use crate::domain::money::{Currency, Units};
 use crate::domain::poot::{Params, ScoreState};
+use crate::domain::proof::head::{SignedHead, TAG};
+use crate::domain::proof::leaf::CommittedParams;
 use crate::domain::refusal::Refusal;
 use crate::storage::core::epochs;
 use crate::storage::fault::Fault;
 use crate::storage::hot::leaves;
-
-/// The parameters, exactly as they are hashed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct ExactParams {
-    pub version: u16,
-    pub window_slots: u16,
-    pub max_age_slots: u16,
-    pub min_observation_seconds: u32,
-    pub min_score_hundredths: u16,
-    pub output_weight_percent: u8,
-    pub stability_weight_percent: u8,
-    pub resources_weight_percent: u8,
-    pub max_multiplier_hundredths: u16,
-}
-
-impl From<Params> for ExactParams {
-    fn from(params: Params) -> ExactParams {
-        ExactParams {
-            version: params.version,
-            window_slots: params.window_slots,
-            max_age_slots: params.max_age_slots,
-            min_observation_seconds: params.min_observation_seconds,
-            min_score_hundredths: params.min_score_hundredths,
-            output_weight_percent: params.output_weight_percent,
-            stability_weight_percent: params.stability_weight_percent,
-            resources_weight_percent: params.resources_weight_percent,
-            max_multiplier_hundredths: params.max_multiplier_hundredths,
-        }
-    }
-}
+use crate::storage::proofs;
 
 /// What is kept of the epoch for ever.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -66,18 +39,20 @@ pub struct EpochHead {
     pub closed_at: String,
     /// The manager was away: nobody was observed.
     pub gap: bool,
-    pub params: ExactParams,
+    pub params: CommittedParams,
     pub valid: u32,
     pub pending: u32,
     pub invalid: u32,
     /// The newest epoch with leaves: this one, or the one before a gap.
     pub leaves_at: Option<u32>,
-    /// Hex SHA-256.
-    pub leaves_hash: String,
+    /// Hex: root of the tree of the leaves; of an epoch before heads were signed, a hash of all of them.
+    pub root: String,
     /// Hash of the head before, hex; zeros for the first.
     pub previous: String,
     /// Hash of this head, hex: the `previous` of the next one.
     pub hash: String,
+    /// As it was signed; null in epochs before heads were.
+    pub signed: Option<SignedHead>,
 }
 
 impl EpochHead {
@@ -90,14 +65,15 @@ impl EpochHead {
             end: head.last_slot.end().rfc3339(),
             closed_at: head.closed_at.rfc3339(),
             gap: head.is_gap,
-            params: ExactParams::from(head.params),
+            params: head.params.into(),
             valid: head.counts.valid,
             pending: head.counts.pending,
             invalid: head.counts.invalid,
             leaves_at: head.leaves_at.map(|epoch| epoch.0),
-            leaves_hash: hex(&head.leaves_hash),
+            root: hex(&head.root),
             previous: hex(&head.previous),
             hash: hex(&head.hash().map_err(encoding)?),
+            signed: head.signed(),
         })
     }
 }
@@ -176,31 +152,33 @@ fn shown(payer: &Payer, names: &mut Names<'_>) -> Result<PayerView, Fault> {
     })
 }
 
-/// How one hash is computed.
+/// How the hash of the head is computed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct HashRecipe {
+pub struct HeadRecipe {
     pub algorithm: &'static str,
-    /// What the hashed bytes begin with, up to and with the NUL that ends it.
+    /// What the hashed bytes begin with, before the NUL that ends it.
     pub domain_tag: &'static str,
     /// How what follows the tag is encoded.
     pub encoding: &'static str,
-    /// Everything that is hashed, the tag included; null where it is not kept any more.
-    #[schema(value_type = Option<String>, format = Byte)]
-    pub bytes_base64: Option<String>,
-    /// The hash of these bytes is the one of the head; null without bytes.
-    pub matches: Option<bool>,
+    /// Everything that is hashed, the tag included.
+    #[schema(value_type = String, format = Byte)]
+    pub bytes_base64: String,
 }
 
 const ALGORITHM: &str = "SHA-256";
-const ENCODING: &str = "postcard 1: fields in order, integers as varints (signed ones zigzag), bytes and booleans as one byte, arrays as they are, lists after \
-    their length, options after 0 or 1, enums by number";
+const ENCODING: &str = "fields in order: integers big-endian and of fixed width, texts behind their length in two bytes, what may be absent behind 0 or 1";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct EpochHashes {
-    /// Of `head.leaves_hash`: all leaves in node order.
-    pub leaves: HashRecipe,
-    /// Of `head.hash`: the head, `hash` left out.
-    pub head: HashRecipe,
+    /// Of `head.hash`; null in epochs before heads were signed.
+    pub head: Option<HeadRecipe>,
+    /// The next head names this one's hash; the newest one has no witness but its signature.
+    pub head_matches: bool,
+    /// Hex: the hashes of the leaves in node order, whose RFC 6962 root is `head.root`. Null where leaves or evidence are not kept any more, and in epochs before
+    /// heads were signed.
+    pub leaves: Option<Vec<String>>,
+    /// The root, computed anew from what is stored, is the one of the head; null where nothing is left to compute it from.
+    pub root_matches: Option<bool>,
 }
 
 /// A closed epoch.
@@ -245,26 +223,25 @@ fn document(state: &AppState, epoch: Epoch) -> Result<EpochDocument, ApiError> {
     // A gap has none of its own.
     let leaves = if head.is_gap { Vec::new() } else { leaves::of_epoch(&state.store.hot.read()?, epoch)? };
     let leaves_kept = u32::try_from(leaves.len()) == Ok(head.counts.nodes());
-    let leaves_bytes = epoch::leaves_hashed_bytes(&leaves).map_err(encoding)?;
-    let matches = epoch::leaves_hash(&leaves).map_err(encoding)? == head.leaves_hash;
-    let head_bytes = head.hashed_bytes().map_err(encoding)?;
+    let hot = state.store.hot.read()?;
+    let stood = proofs::standing(&state.store, &core, &hot, &head, &leaves)?.filter(|_| leaves_kept && !head.is_gap);
     let mut names = Names::new(&core);
     let views = leaves.iter().map(|leaf| LeafView::new(leaf, &head.params, &mut names)).collect::<Result<_, _>>()?;
-    let recipe = |domain_tag, bytes: Option<&[u8]>, matches| HashRecipe {
+    let recipe = head.signed().map(|signed| HeadRecipe {
         algorithm: ALGORITHM,
-        domain_tag,
+        domain_tag: TAG,
         encoding: ENCODING,
-        bytes_base64: bytes.map(base64),
-        matches: bytes.map(|_| matches),
-    };
+        bytes_base64: base64(&signed.head.bytes()),
+    });
     Ok(EpochDocument {
         head: EpochHead::new(&head)?,
         leaves: views,
         leaves_kept,
         hashes: EpochHashes {
-            leaves: recipe(LEAVES_TAG, leaves_kept.then_some(&leaves_bytes), matches),
-            // The hash of a head is of these very bytes; the next head confirms it.
-            head: recipe(HEAD_TAG, Some(&head_bytes), confirmed(&core, &head)?),
+            head: recipe,
+            head_matches: confirmed(&core, &head)?,
+            leaves: stood.as_ref().and_then(|stood| stood.tree.as_ref()).map(|tree| tree.hashes.iter().map(|hash| hex(hash)).collect()),
+            root_matches: stood.map(|stood| stood.matches),
         },
     })
 }

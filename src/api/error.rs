@@ -271,6 +271,8 @@ fn status_and_code(refusal: &Refusal) -> (StatusCode, u16) {
         | Refusal::UserNotFound
         | Refusal::AlertNotFound
         | Refusal::EpochNotFound
+        | Refusal::ProofNotThere
+        | Refusal::ProofNotKept
         | Refusal::SessionNotFound
         | Refusal::ApiTokenNotFound => (NOT_FOUND, 4041),
         Refusal::UserExists | Refusal::LastSuperAdmin | Refusal::PayoutMoved | Refusal::StorageCheckRunning => (CONFLICT, 4091),

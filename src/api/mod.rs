@@ -77,6 +77,7 @@ pub mod pool_metrics;
 pub mod pools;
 pub mod poot;
 pub mod privacy;
+pub mod proof_document;
 pub mod rates;
 mod reads;
 pub mod recovery_kit;
@@ -214,7 +215,10 @@ fn documented<R: Routes>() -> R {
         .routes(routes!(poot::history))
         .routes(routes!(poot::epochs))
         .routes(routes!(epoch_document::show))
-        .routes(routes!(poot::manager_key))
+        .routes(routes!(proof_document::manager_key))
+        .routes(routes!(proof_document::newest))
+        .routes(routes!(proof_document::consistency))
+        .routes(routes!(proof_document::show))
         .routes(routes!(payouts::address, payouts::set_address))
         .routes(routes!(payouts::of_node))
         .routes(routes!(payouts::of_node_flat))

@@ -13,7 +13,6 @@ use super::page::{Page, PageQuery, Pagination};
 use super::reads;
 use super::score_parts::Explanation;
 use super::state::AppState;
-use crate::crypto::hex;
 use crate::domain::credits::Leaf;
 use crate::domain::epoch::Head;
 use crate::domain::evidence::SlotState;
@@ -297,18 +296,4 @@ fn epoch_view(head: &Head, leaves: &[Leaf]) -> Result<EpochView, Fault> {
         accrued_lucid: of(Currency::Lucid)?,
         gap: head.is_gap,
     })
-}
-
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct ManagerKey {
-    /// Hex Ed25519.
-    pub public_key: String,
-}
-
-/// The key with which this manager signs
-///
-/// Nodes have it too: they check the manager's answers with it.
-#[utoipa::path(get, path = "/poot/manager-key", tag = "poot", security(("access" = ["node:read"])), extensions(("x-node-access" = json!("any"))), responses((status = 200, body = ManagerKey)))]
-pub async fn manager_key(State(state): State<AppState>) -> Json<ManagerKey> {
-    Json(ManagerKey { public_key: hex(&state.store.manager_key().0) })
 }

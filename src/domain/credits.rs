@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::evidence::SLOTS_PER_DAY;
+use super::evidence::{DayReports, SLOTS_PER_DAY};
 use super::ids::{NodeIndex, PoolIndex};
 use super::money::{Currency, Overflow, Pico, Units};
 use super::pool::Pricing;
@@ -75,6 +75,11 @@ pub struct Multiplier {
 }
 
 impl Multiplier {
+    /// That has grown by so many slots; none beyond its end.
+    pub fn grown(grown_slots: u32) -> Option<Multiplier> {
+        (grown_slots <= SLOTS_TO_MAX).then_some(Multiplier { grown_slots })
+    }
+
     /// Of `SLOTS_TO_MAX`.
     pub fn grown_slots(self) -> u32 {
         self.grown_slots
@@ -137,6 +142,10 @@ pub struct Leaf {
     pub payer: Option<Payer>,
     /// Nothing when the score is invalid; held while it is pending.
     pub accrual: Pico,
+    /// Slots from the oldest that the score looks at to the last one of the epoch.
+    pub window_slots: u16,
+    /// In the first epoch of a UTC day: what was accepted of the node in its last day before.
+    pub reports: Option<DayReports>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,7 +171,7 @@ impl Leaf {
             }
             _ => Pico::ZERO,
         };
-        let leaf = Leaf { node, slots, inputs, score, multiplier, payer, accrual };
+        let leaf = Leaf { node, slots, inputs, score, multiplier, payer, accrual, window_slots: 0, reports: None };
         Ok((leaf, multiplier.after(slots, &inputs)))
     }
 }

@@ -4,8 +4,19 @@ use serde::{Deserialize, Serialize};
 
 use super::credits::{Epoch, Leaf};
 use super::poot::{Params, ScoreState};
+use super::proof::Hash;
+use super::proof::head::{CommittedHead, LogHead, SignedHead};
+use super::proof::text::Hex;
 use super::time::{Slot, Timestamp};
 use crate::crypto;
+
+/// The slots of a closed epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    pub epoch: Epoch,
+    /// Inclusive.
+    pub last_slot: Slot,
+}
 
 /// A closed epoch, or a gap: a range of epochs in which nobody was observed because the manager was away.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,10 +31,37 @@ pub struct Head {
     pub counts: Counts,
     /// The newest epoch with leaves: this one, or the one before a gap.
     pub leaves_at: Option<Epoch>,
-    /// SHA-256 over the leaves in node order.
-    pub leaves_hash: [u8; 32],
+    /// Root of the tree of the leaves. Of a head without a seal: SHA-256 over the leaves as they are stored.
+    pub root: Hash,
     /// Hash of the head before; zeros for the first.
-    pub previous: [u8; 32],
+    pub previous: Hash,
+    /// None in heads of releases that signed nothing.
+    pub seal: Option<Seal>,
+}
+
+/// What makes a head one of a history that cannot be rewritten unseen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seal {
+    pub chain: String,
+    pub incarnation: u32,
+    pub restored_from: Option<Hash>,
+    /// Heads before this one.
+    pub sequence: u64,
+    /// Root of the tree whose leaves are the hashes of all heads before.
+    pub history: Hash,
+    pub audit: LogEnd,
+    pub ledger: LogEnd,
+    pub manager_key: [u8; 32],
+    /// Ed25519 over `proof::head::signed_bytes`.
+    pub signature: Vec<u8>,
+}
+
+/// The newest entry of a log, and a hash of all that stands in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LogEnd {
+    /// 0 of none.
+    pub seq: u64,
+    pub hash: Hash,
 }
 
 /// Nodes of an epoch by the state of their score.
@@ -53,22 +91,78 @@ impl Counts {
 }
 
 /// Hash of nothing before the first head.
-pub const GENESIS: [u8; 32] = [0; 32];
+pub const GENESIS: Hash = [0; 32];
 
-/// What the hashed bytes of a head begin with.
-pub const HEAD_TAG: &str = "lucid/epoch-head/v1\0";
-/// What the hashed bytes of the leaves begin with.
-pub const LEAVES_TAG: &str = "lucid/epoch-leaves/v1\0";
+/// What the hashed bytes of a head without a seal begin with.
+const UNSEALED_TAG: &[u8] = b"lucid/epoch-head/v1\0";
+/// What the hashed bytes of its leaves begin with.
+const UNSEALED_LEAVES_TAG: &[u8] = b"lucid/epoch-leaves/v1\0";
+
+/// As it was hashed before heads had seals.
+#[derive(Serialize)]
+struct Unsealed<'a> {
+    epoch: Epoch,
+    last_slot: Slot,
+    slots_per_epoch: u32,
+    closed_at: Timestamp,
+    is_gap: bool,
+    params: &'a Params,
+    counts: Counts,
+    leaves_at: Option<Epoch>,
+    leaves_hash: Hash,
+    previous: Hash,
+}
 
 impl Head {
-    /// SHA-256 of `hashed_bytes`.
-    pub fn hash(&self) -> Result<[u8; 32], postcard::Error> {
-        self.hashed_bytes().map(|bytes| crypto::sha256(&bytes))
+    pub fn hash(&self) -> Result<Hash, postcard::Error> {
+        match &self.seal {
+            Some(seal) => Ok(self.committed(seal).hash()),
+            None => postcard::to_extend(&self.unsealed(), UNSEALED_TAG.to_vec()).map(|bytes| crypto::sha256(&bytes)),
+        }
     }
 
-    /// The tag, and the head in the encoding that stores it.
-    pub fn hashed_bytes(&self) -> Result<Vec<u8>, postcard::Error> {
-        postcard::to_extend(self, HEAD_TAG.as_bytes().to_vec())
+    fn unsealed(&self) -> Unsealed<'_> {
+        let Head { epoch, last_slot, slots_per_epoch, closed_at, is_gap, params, counts, leaves_at, root: leaves_hash, previous, seal: _ } = self;
+        let (epoch, last_slot, slots_per_epoch, closed_at, is_gap) = (*epoch, *last_slot, *slots_per_epoch, *closed_at, *is_gap);
+        Unsealed { epoch, last_slot, slots_per_epoch, closed_at, is_gap, params, counts: *counts, leaves_at: *leaves_at, leaves_hash: *leaves_hash, previous: *previous }
+    }
+
+    /// As others see it.
+    pub fn committed(&self, seal: &Seal) -> CommittedHead {
+        let log = |end: LogEnd| LogHead { seq: end.seq, hash: Hex(end.hash) };
+        CommittedHead {
+            chain: seal.chain.clone(),
+            incarnation: seal.incarnation,
+            restored_from: seal.restored_from.map(Hex),
+            sequence: seal.sequence,
+            epoch: self.epoch.0,
+            last_slot: self.last_slot.0,
+            slots_per_epoch: self.slots_per_epoch,
+            closed_at_ms: self.closed_at.0,
+            gap: self.is_gap,
+            params: self.params.into(),
+            valid: self.counts.valid,
+            pending: self.counts.pending,
+            invalid: self.counts.invalid,
+            leaves_at: self.leaves_at.map(|epoch| epoch.0),
+            root: Hex(self.root),
+            previous: Hex(self.previous),
+            history: Hex(seal.history),
+            audit: log(seal.audit),
+            ledger: log(seal.ledger),
+            manager_key: Hex(seal.manager_key),
+        }
+    }
+
+    /// None of a head that was never signed.
+    pub fn signed(&self) -> Option<SignedHead> {
+        let seal = self.seal.as_ref()?;
+        let signature = seal.signature.as_slice().try_into().ok().map(Hex)?;
+        Some(SignedHead { head: self.committed(seal), signature })
+    }
+
+    pub fn span(&self) -> Span {
+        Span { epoch: self.epoch, last_slot: self.last_slot }
     }
 
     /// The first slot after this head.
@@ -77,14 +171,10 @@ impl Head {
     }
 }
 
-/// SHA-256 of `leaves_hashed_bytes`.
-pub fn leaves_hash(leaves: &[Leaf]) -> Result<[u8; 32], postcard::Error> {
-    leaves_hashed_bytes(leaves).map(|bytes| crypto::sha256(&bytes))
-}
-
-/// The tag, and the leaves in node order in the encoding that stores them.
-pub fn leaves_hashed_bytes(leaves: &[Leaf]) -> Result<Vec<u8>, postcard::Error> {
-    postcard::to_extend(leaves, LEAVES_TAG.as_bytes().to_vec())
+/// The root of a head without a seal: SHA-256 over its leaves in node order, as they were stored then.
+pub fn unsealed_leaves_hash(leaves: &[Leaf]) -> Result<Hash, postcard::Error> {
+    let then: Vec<_> = leaves.iter().map(|l| (l.node, l.slots, l.inputs, l.score, l.multiplier, l.payer, l.accrual)).collect();
+    postcard::to_extend(&then, UNSEALED_LEAVES_TAG.to_vec()).map(|bytes| crypto::sha256(&bytes))
 }
 
 #[cfg(test)]
@@ -92,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_hashed_bytes_are_the_tag_and_the_stored_encoding() {
+    fn a_head_without_a_seal_keeps_the_hash_that_it_had() {
         let head = Head {
             epoch: Epoch(1_000),
             last_slot: Slot(1_009),
@@ -102,11 +192,16 @@ mod tests {
             params: Params::default(),
             counts: Counts::default(),
             leaves_at: None,
-            leaves_hash: leaves_hash(&[]).unwrap(),
+            root: unsealed_leaves_hash(&[]).unwrap(),
             previous: GENESIS,
+            seal: None,
         };
-        let encoded = postcard::to_stdvec(&head).unwrap();
-        assert_eq!(head.hash().unwrap(), crypto::sha256_parts(&[b"lucid/epoch-head/v1\0", &encoded]));
-        assert_eq!(head.leaves_hash, crypto::sha256_parts(&[b"lucid/epoch-leaves/v1\0", &[0]]), "no leaves are a length of 0");
+        assert_eq!(head.root, crypto::sha256_parts(&[b"lucid/epoch-leaves/v1\0", &[0]]), "no leaves are a length of 0");
+        let encoded = postcard::to_stdvec(&(
+            (head.epoch, head.last_slot, head.slots_per_epoch, head.closed_at, head.is_gap),
+            (head.params, head.counts, head.leaves_at, head.root, head.previous),
+        ));
+        assert_eq!(head.hash().unwrap(), crypto::sha256_parts(&[b"lucid/epoch-head/v1\0", &encoded.unwrap()]));
+        assert_eq!(head.signed(), None);
     }
 }

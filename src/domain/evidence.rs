@@ -190,6 +190,24 @@ impl EvidenceHash {
     }
 }
 
+/// The reports of one node that were accepted in one UTC day, by the manager's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DayReports {
+    /// Counted from 1970-01-01.
+    pub day: u32,
+    pub count: u32,
+    /// Running, from zeros at the day's beginning.
+    pub hash: EvidenceHash,
+}
+
+impl DayReports {
+    /// With one more report, accepted in `day`; another day begins anew.
+    pub fn after(self, day: u32, body_hash: &[u8; 32]) -> DayReports {
+        let so_far = if self.day == day { self } else { DayReports { day, ..DayReports::default() } };
+        DayReports { day, count: so_far.count.saturating_add(1), hash: so_far.hash.after(body_hash) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

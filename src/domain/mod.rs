@@ -44,6 +44,7 @@ pub mod pool;
 pub mod pool_health;
 pub mod poot;
 pub mod privacy;
+pub mod proof;
 pub mod refusal;
 pub mod registration;
 pub mod reward;

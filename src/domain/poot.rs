@@ -115,6 +115,12 @@ pub fn strained(strained: &[u64], proven: &[u64], observed: &[u64], rows: usize,
     looked_at(observed, rows, params).map(|(at, seen)| small((seen & word(proven, at) & word(strained, at)).count_ones())).sum()
 }
 
+/// The row of the oldest observed slot that a score looks at; `rows` when there is none.
+pub fn window_from(observed: &[u64], rows: usize, params: &Params) -> usize {
+    let oldest = looked_at(observed, rows, params).filter(|(_, seen)| *seen != 0).last();
+    oldest.map_or(rows, |(at, seen)| at * 64 + usize::try_from(seen.trailing_zeros()).unwrap_or(0))
+}
+
 /// The observed slots that a score looks at, as words of the columns with their places, newest first.
 fn looked_at<'a>(observed: &'a [u64], rows: usize, params: &Params) -> impl Iterator<Item = (usize, u64)> + 'a {
     let oldest = rows.saturating_sub(usize::from(params.max_age_slots));

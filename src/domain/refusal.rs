@@ -147,6 +147,8 @@ refusals! {
     PersonNeeded = "only a person's own session may do this, lately confirmed with all its factors; sign in instead of using a token",
 
     EpochNotFound = "no closed epoch begins with this slot",
+    ProofNotThere = "there is no proof: the epoch has none of this node, or was closed before heads were signed",
+    ProofNotKept = "the evidence of this epoch is not kept any more, or was changed since: the head stays",
     AddressNotFound = "the node has no payout address",
     PayoutMoved = "the payout took another step meanwhile",
     PayoutNotFound = "no payout has this id",

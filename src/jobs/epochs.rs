@@ -4,24 +4,27 @@
 //! and from records in force at the epoch's first slot.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::silence::FLEET_ALERT;
 use super::{Context, Stopped};
 use crate::domain::alert::Severity;
-use crate::domain::bits::{Bitmap, Columns};
+use crate::domain::bits::Bitmap;
 use crate::domain::credits::{Epoch, EpochSlots, Epochs, Leaf, Multiplier, Payer};
-use crate::domain::epoch::{self, Counts, Head};
-use crate::domain::evidence::{SLOTS_PER_DAY, SlotRow};
+use crate::domain::epoch::{self, Counts, Head, Span};
+use crate::domain::evidence::{DayReports, SLOTS_PER_DAY, SlotRow, day_of};
 use crate::domain::ids::{NodeIndex, PoolIndex};
 use crate::domain::money::Overflow;
 use crate::domain::node::Node;
 use crate::domain::pool::Pool;
 use crate::domain::poot::{self, Inputs, Params};
+use crate::domain::proof::{Hash, merkle};
 use crate::domain::silence::FLEET;
 use crate::domain::time::{Now, Slot};
 use crate::live::Event;
-use crate::storage::core::{alerts, epochs, nodes, pools};
+use crate::storage::core::{alerts, chain, epochs, nodes, pools};
 use crate::storage::fault::{Fault, TxError};
+use crate::storage::proofs::{self, Evidence, Ids, Tree};
 use crate::storage::table::{Read, WriteTx};
 use crate::storage::{Lane, hot};
 
@@ -40,16 +43,21 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
         // The flush may bring evidence of its own: reports that waited for the clock get their slots in it.
         super::flush::run(context).await?;
         let Some(range) = due(context, closed)? else { return Ok(()) };
-        let (head, leaves) = if range.is_gap { (gap(context, range, now)?, Vec::new()) } else { close(context, range, now).await? };
-        let epoch = head.epoch;
-        let silence = Silence::of(&leaves);
-        context
+        let closed = if range.is_gap { gap(context, range, now)? } else { close(context, range, now).await? };
+        let (head, epoch, silence) = (closed.head, range.epoch, Silence::of(&closed.leaves));
+        let store = Arc::clone(&context.store);
+        let sealed = context
             .store
             .write(move |tx| {
-                epochs::put(tx, &head)?;
-                silence.record(tx, now)
+                let sealed = chain::append(tx, &head, &store.signing_key)?;
+                silence.record(tx, now)?;
+                Ok(sealed)
             })
             .await?;
+        context.store.recent.keep_head(sealed.signed());
+        if let Some(tree) = closed.tree {
+            context.store.recent.keep_tree(tree);
+        }
         context.events.publish(&Event::Epoch { epoch: u64::from(epoch.0) });
     }
     context.nudges.nudge(crate::live::Job::Epochs);
@@ -107,12 +115,21 @@ fn next_range(next: Option<Slot>, length: Option<u32>, configured: Epochs, first
     Some(Range { last_slot: last_slot.max(range.last_slot), is_gap: true, ..range })
 }
 
-fn gap(context: &Context, range: Range, now: Now) -> Result<Head, Stopped> {
-    let last = epochs::last(&context.store.read()?)?;
-    head(context.settings.get().params, range, &[], last.as_ref(), now)
+/// What is to be committed of an epoch.
+struct Closed {
+    /// Without its seal.
+    head: Head,
+    leaves: Vec<Leaf>,
+    tree: Option<Tree>,
 }
 
-async fn close(context: &Context, range: Range, now: Now) -> Result<(Head, Vec<Leaf>), Stopped> {
+fn gap(context: &Context, range: Range, now: Now) -> Result<Closed, Stopped> {
+    let last = epochs::last(&context.store.read()?)?;
+    let head = head(context.settings.get().params, range, &[], merkle::root(&[]), last.as_ref(), now);
+    Ok(Closed { head, leaves: Vec::new(), tree: None })
+}
+
+async fn close(context: &Context, range: Range, now: Now) -> Result<Closed, Stopped> {
     let core = context.store.read()?;
     let last = epochs::last(&core)?;
     let nodes = nodes::all(&core)?;
@@ -138,13 +155,37 @@ async fn close(context: &Context, range: Range, now: Now) -> Result<(Head, Vec<L
         Some((from, _)) => hot::strained::rows(&hot_read, *from, range.last_slot.plus(1))?,
         None => Vec::new(),
     };
-    let inputs = LeafInputs { nodes: &nodes, pools: &pools, before: &before, rows: &rows, strained: &strained, params: &params };
-    let leaves = leaves(&inputs, range).map_err(|e| Fault::Invariant(e.to_string()))?;
+    let end = range.last_slot.plus(1);
+    let start = rows.first().map_or(range.epoch.first_slot(), |(slot, _)| *slot).min(range.epoch.first_slot());
+    let count = nodes.iter().map(|node| node.index.position() + 1).max().unwrap_or(0);
+    let evidence = Evidence::of(&rows, &strained, start, end, count);
+    let days = (before_day(last.as_ref()), day_of(range.epoch.first_slot()));
+    let reports = hot::day_reports::last_before(&hot_read, days.0, days.1)?;
+    let inputs = LeafInputs { nodes: &nodes, pools: &pools, before: &before, rows: &rows, evidence: &evidence, reports: &reports, params: &params };
+    let mut leaves = leaves(&inputs, range).map_err(|e| Fault::Invariant(e.to_string()))?;
     drop(hot_read);
-    let head = head(params, range, &leaves, last.as_ref(), now)?;
+    let windows = proofs::windows(&evidence, &mut leaves, &params);
+    let ids = ids(&nodes, &pools);
+    let span = Span { epoch: range.epoch, last_slot: range.last_slot };
+    let hash = |leaf: &Leaf| Ok(ids.commit(leaf, span, &windows[&leaf.node], &context.store.blinds)?.hash());
+    let hashes = leaves.iter().map(hash).collect::<Result<Vec<_>, Fault>>()?;
+    let head = head(params, range, &leaves, merkle::root(&hashes), last.as_ref(), now);
     let (epoch, stored) = (range.epoch, leaves.clone());
     context.store.hot.write(Lane::Ordinary, move |tx| hot::leaves::put(tx, epoch, &stored)).await?;
-    Ok((head, leaves))
+    let nodes = leaves.iter().map(|leaf| leaf.node).collect();
+    Ok(Closed { head, leaves, tree: Some(Tree { epoch, nodes, hashes }) })
+}
+
+/// The day of the newest epoch with leaves: what was accepted in days before it is committed already.
+fn before_day(last: Option<&Head>) -> u32 {
+    last.and_then(|head| head.leaves_at).map_or(0, |epoch| day_of(epoch.first_slot()))
+}
+
+fn ids(nodes: &[Node], pools: &BTreeMap<PoolIndex, Pool>) -> Ids {
+    Ids {
+        nodes: nodes.iter().map(|node| (node.index, node.id.clone())).collect(),
+        pools: pools.iter().map(|(index, pool)| (*index, pool.id.clone())).collect(),
+    }
 }
 
 /// Whether a whole fleet went silent in an epoch. It is more likely the network than every node at once, but the manager's own link was good, so the
@@ -176,9 +217,9 @@ impl Silence {
     }
 }
 
-fn head(params: Params, range: Range, leaves: &[Leaf], last: Option<&Head>, now: Now) -> Result<Head, Stopped> {
-    let broken = |e: postcard::Error| Fault::Invariant(e.to_string());
-    Ok(Head {
+/// Without its seal and its predecessor.
+fn head(params: Params, range: Range, leaves: &[Leaf], root: Hash, last: Option<&Head>, now: Now) -> Head {
+    Head {
         epoch: range.epoch,
         last_slot: range.last_slot,
         slots_per_epoch: range.slots_per_epoch,
@@ -187,9 +228,10 @@ fn head(params: Params, range: Range, leaves: &[Leaf], last: Option<&Head>, now:
         params,
         counts: Counts::of(leaves),
         leaves_at: if range.is_gap { last.and_then(|head| head.leaves_at) } else { Some(range.epoch) },
-        leaves_hash: epoch::leaves_hash(leaves).map_err(broken)?,
-        previous: last.map_or(Ok(epoch::GENESIS), Head::hash).map_err(broken)?,
-    })
+        root,
+        previous: epoch::GENESIS,
+        seal: None,
+    }
 }
 
 /// Evidence as far back as any score looks: until all of `enrolled` were observed together in a whole window of slots, at most
@@ -217,30 +259,23 @@ struct LeafInputs<'a> {
     before: &'a BTreeMap<NodeIndex, Leaf>,
     /// Up to 72 h of evidence, ending with the epoch's last slot; slots without a row are missing.
     rows: &'a [(Slot, SlotRow)],
-    /// Who was beyond a threshold, in the same slots; slots in which nobody was are missing.
-    strained: &'a [(Slot, Bitmap)],
+    /// The same and who was beyond a threshold, for each node.
+    evidence: &'a Evidence,
+    /// What was accepted in days that are over and in no leaf yet.
+    reports: &'a BTreeMap<NodeIndex, DayReports>,
     params: &'a Params,
 }
 
 /// One leaf per node that has an agent, in node order.
 fn leaves(inputs: &LeafInputs<'_>, range: Range) -> Result<Vec<Leaf>, Overflow> {
-    let end = range.last_slot.plus(1);
-    let start = inputs.rows.first().map_or(range.epoch.first_slot(), |(slot, _)| *slot).min(range.epoch.first_slot());
-    let (proven, observed) = dense(inputs.rows, start, end);
-    let count = inputs.nodes.iter().map(|node| node.index.position() + 1).max().unwrap_or(0);
-    let columns = (Columns::of(&proven, count), Columns::of(&observed, count));
-    // A fleet within its thresholds has nothing to be transposed.
-    let strained = (!inputs.strained.is_empty()).then(|| Columns::of(&dense_of(inputs.strained, start, end), count));
     let in_epoch = inputs.rows.iter().filter(|(slot, _)| *slot >= range.epoch.first_slot());
     let in_epoch: Vec<&SlotRow> = in_epoch.map(|(_, row)| row).collect();
     let mut leaves = Vec::with_capacity(inputs.nodes.len());
     for node in inputs.nodes.iter().filter(|node| node.enrolled_from.is_some()) {
-        let window = poot::window(columns.0.column(node.index), columns.1.column(node.index), proven.len(), inputs.params);
+        let bits = inputs.evidence.bits(node.index);
+        let window = poot::window(bits.proven, bits.observed, bits.rows, inputs.params);
         let in_slots = |bits: fn(&SlotRow) -> &Bitmap| in_epoch.iter().filter(|row| bits(row).get(node.index)).count();
-        let beyond = strained.as_ref().map_or(0, |strained| {
-            let (proven_of, observed_of) = (columns.0.column(node.index), columns.1.column(node.index));
-            poot::strained(strained.column(node.index), proven_of, observed_of, proven.len(), inputs.params)
-        });
+        let beyond = poot::strained(bits.strained, bits.proven, bits.observed, bits.rows, inputs.params);
         // Every proven slot has the sample of the report that proved it.
         let (samples, samples_within) = (window.proven, window.proven.saturating_sub(beyond));
         let slots = EpochSlots { proven: small(in_slots(|row| &row.proven)), observed: small(in_slots(|row| &row.observed)) };
@@ -257,29 +292,9 @@ fn leaves(inputs: &LeafInputs<'_>, range: Range) -> Result<Vec<Leaf>, Overflow> 
             payer,
             inputs.params,
         )?;
-        leaves.push(leaf);
+        leaves.push(Leaf { reports: inputs.reports.get(&node.index).copied(), ..leaf });
     }
     Ok(leaves)
-}
-
-/// Rows of every slot in `[start, end)`, empty where there is none.
-fn dense(rows: &[(Slot, SlotRow)], start: Slot, end: Slot) -> (Vec<&Bitmap>, Vec<&Bitmap>) {
-    static NOBODY: Bitmap = Bitmap::EMPTY;
-    let mut rest = rows.iter().peekable();
-    start
-        .until(end)
-        .map(|slot| match rest.next_if(|(at, _)| *at == slot) {
-            Some((_, row)) => (&row.proven, &row.observed),
-            None => (&NOBODY, &NOBODY),
-        })
-        .unzip()
-}
-
-/// The same of rows that are one bitmap.
-fn dense_of(rows: &[(Slot, Bitmap)], start: Slot, end: Slot) -> Vec<&Bitmap> {
-    static NOBODY: Bitmap = Bitmap::EMPTY;
-    let mut rest = rows.iter().peekable();
-    start.until(end).map(|slot| rest.next_if(|(at, _)| *at == slot).map_or(&NOBODY, |(_, row)| row)).collect()
 }
 
 /// An epoch has at most a day of slots.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::hot::{Ack, Anchor, Batch, EncodedSample, PendingSample, Point, Samples, Untimed, UntimedItem};
 use crate::domain::bits::Bitmap;
-use crate::domain::evidence::{Beacons, EvidenceHash, Reopening, SlotRow, is_closed, newest_closed};
+use crate::domain::evidence::{Beacons, DayReports, Reopening, SlotRow, day_of, is_closed, newest_closed};
 use crate::domain::ids::{Incarnation, NodeId, NodeIndex};
 use crate::domain::metrics::Sample;
 use crate::domain::refusal::Refusal;
@@ -42,7 +42,10 @@ pub enum NotTaken {
 pub struct Accepted {
     pub accepted_seq: u64,
     pub durable_seq: u64,
-    pub hash: EvidenceHash,
+    /// Of the day, with this report.
+    pub reports: DayReports,
+    /// The same, as far as it is durable: what the node may hold the manager to.
+    pub durable_reports: DayReports,
     /// Heard for the first time; a repeat, or a report to a stale run, is not.
     pub is_new: bool,
     /// Slot in which the report proved the node; absent without trust, on a repeat, or with a stale run.
@@ -78,7 +81,8 @@ struct Seat {
     incarnation: Option<Incarnation>,
     accepted_seq: u64,
     durable_seq: u64,
-    hash: EvidenceHash,
+    reports: DayReports,
+    durable_reports: DayReports,
     retired: VecDeque<Incarnation>,
     last_report: Option<Timestamp>,
     latest: Option<Latest>,
@@ -110,6 +114,8 @@ struct State {
     /// Handed to a flush that has not committed yet; still part of every answer.
     flushing: Samples,
     pending_bytes: usize,
+    /// Of days that ended for their nodes since the last flush.
+    day_reports: Vec<(NodeIndex, DayReports)>,
     untimed: Vec<UntimedItem>,
     /// Bytes of untimed reports, in memory and in the store.
     untimed_bytes: usize,
@@ -145,7 +151,8 @@ impl Intake {
         for (node, ack) in recovered.acks {
             let seat = seat(&mut state.seats, node);
             seat.incarnation = Some(ack.incarnation);
-            (seat.accepted_seq, seat.durable_seq, seat.hash) = (ack.seq, ack.seq, ack.hash);
+            (seat.accepted_seq, seat.durable_seq) = (ack.seq, ack.seq);
+            (seat.reports, seat.durable_reports) = (ack.reports, ack.reports);
         }
         for (node, slot) in recovered.last_proven {
             seat(&mut state.seats, node).last_report = Some(slot.start());
@@ -223,8 +230,8 @@ impl Intake {
             }
             // An incarnation takes its seat with its first report of this run; a recorded one of an older run cannot.
             if report.run != Some(self.run) {
-                let hash = seat.hash;
-                return Ok(Accepted { accepted_seq: 0, durable_seq: 0, hash, is_new: false, proved: None });
+                let Seat { reports, durable_reports, .. } = *seat;
+                return Ok(Accepted { accepted_seq: 0, durable_seq: 0, reports, durable_reports, is_new: false, proved: None });
             }
             if let Some(over) = seat.incarnation.replace(report.incarnation) {
                 seat.retired.push_back(over);
@@ -235,8 +242,8 @@ impl Intake {
             (seat.accepted_seq, seat.durable_seq, seat.asked_number) = (0, 0, 0);
         }
         let answer = |seat: &Seat, is_new, proved| {
-            let Seat { accepted_seq, durable_seq, hash, .. } = *seat;
-            Accepted { accepted_seq, durable_seq, hash, is_new, proved }
+            let Seat { accepted_seq, durable_seq, reports, durable_reports, .. } = *seat;
+            Accepted { accepted_seq, durable_seq, reports, durable_reports, is_new, proved }
         };
         if report.run != Some(self.run) || report.seq == seat.accepted_seq {
             return Ok(answer(seat, false, None));
@@ -249,7 +256,14 @@ impl Intake {
         }
         let already = seat.accepted_seq;
         seat.accepted_seq = report.seq;
-        seat.hash = seat.hash.after(body_hash);
+        // What has no time yet is of no day; it is not acknowledged as durable either.
+        if now.trusted {
+            let day = day_of(now.wall.slot());
+            if seat.reports.day != day && seat.reports.count > 0 {
+                state.day_reports.push((node, seat.reports));
+            }
+            seat.reports = seat.reports.after(day, body_hash);
+        }
         seat.dirty = true;
         seat.last_report = Some(now.wall);
         if let Some(newest) = report.items.last() {
@@ -363,7 +377,7 @@ impl Intake {
             if std::mem::take(&mut seat.dirty)
                 && let Some(incarnation) = seat.incarnation
             {
-                acks.push((NodeIndex(index), Ack { incarnation, seq: seat.accepted_seq, hash: seat.hash }));
+                acks.push((NodeIndex(index), Ack { incarnation, seq: seat.accepted_seq, reports: seat.reports }));
             }
         }
         let trust = anchor_ms.filter(|_| now.trusted);
@@ -371,6 +385,7 @@ impl Intake {
             samples: state.flushing.clone(),
             evidence,
             acks,
+            day_reports: std::mem::take(&mut state.day_reports),
             untimed: (!untimed.is_empty()).then(|| Untimed { boot_id: self.boot_id.clone(), items: untimed }),
             places_untimed: trust.is_some() && state.untimed_bytes > 0,
             resting: Vec::new(),
@@ -388,6 +403,7 @@ impl Intake {
             let seat = seat(&mut state.seats, *node);
             if seat.incarnation == Some(ack.incarnation) {
                 seat.durable_seq = seat.durable_seq.max(ack.seq);
+                seat.durable_reports = ack.reports;
             }
         }
         let bytes: usize = batch.samples.values().flat_map(BTreeMap::values).map(|p| p.encoded.len()).sum();
@@ -421,6 +437,7 @@ impl Intake {
         for (node, _) in &batch.acks {
             seat(&mut state.seats, *node).dirty = true;
         }
+        state.day_reports.splice(0..0, batch.day_reports);
         if let Some(untimed) = batch.untimed {
             state.untimed.splice(0..0, untimed.items);
         }

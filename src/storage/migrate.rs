@@ -6,16 +6,21 @@ use crate::crypto::PublicKey;
 use crate::domain::address::PayoutAddress;
 use crate::domain::alert::{Alert, Severity};
 use crate::domain::audit::{DraftV1, Entry};
-use crate::domain::credits::Epoch;
+use crate::domain::credits::{Epoch, EpochSlots, Leaf, Multiplier, Payer};
+use crate::domain::epoch::{Counts, Head};
+use crate::domain::evidence::{DayReports, EvidenceHash};
 use crate::domain::enrolment::{EnrolmentTarget, EnrolmentToken};
-use crate::domain::ids::{AlertId, EnrolmentId, NodeId, NodeIndex, PayoutId, UserId};
+use crate::domain::ids::{AlertId, EnrolmentId, Incarnation, NodeId, NodeIndex, PayoutId, UserId};
 use crate::domain::ledger::Book;
 use crate::domain::money::{Currency, Pico, Units};
 use crate::domain::payout::{Attempt, AttemptState, Death, Payout, Pin, Prepared, Priority, Review, ReviewKind, Source, State};
+use crate::domain::poot::{Inputs, Params, Score};
 use crate::domain::session::{Carrier, Session};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{Slot, Timestamp};
 use crate::domain::user::{PasswordHash, Role, User};
 use crate::storage::core::ledger::{Accrued, Balance};
+use crate::storage::hot::leaves::LeafGroup;
+use crate::storage::hot::{Ack, AckGroup};
 
 /// Version 1 did not know where a session was begun.
 #[derive(Deserialize)]
@@ -248,6 +253,78 @@ pub(super) fn accrued(version: u8, bytes: &[u8]) -> Option<Accrued> {
     }
     let AccruedV1 { through, remainders } = postcard::from_bytes(bytes).ok()?;
     Some(Accrued { remainders, ..Accrued::since(through) })
+}
+
+/// Version 1 was not signed, and named its leaves by one hash.
+#[derive(Deserialize)]
+struct HeadV1 {
+    epoch: Epoch,
+    last_slot: Slot,
+    slots_per_epoch: u32,
+    closed_at: Timestamp,
+    is_gap: bool,
+    params: Params,
+    counts: Counts,
+    leaves_at: Option<Epoch>,
+    leaves_hash: [u8; 32],
+    previous: [u8; 32],
+}
+
+pub(super) fn head(version: u8, bytes: &[u8]) -> Option<Head> {
+    if version != 1 {
+        return None;
+    }
+    let HeadV1 { epoch, last_slot, slots_per_epoch, closed_at, is_gap, params, counts, leaves_at, leaves_hash: root, previous } =
+        postcard::from_bytes(bytes).ok()?;
+    Some(Head { epoch, last_slot, slots_per_epoch, closed_at, is_gap, params, counts, leaves_at, root, previous, seal: None })
+}
+
+/// Version 1 said neither how far the score had looked, nor what had been accepted of the node in a day.
+#[derive(Deserialize)]
+struct LeafV1 {
+    node: NodeIndex,
+    slots: EpochSlots,
+    inputs: Inputs,
+    score: Score,
+    multiplier: Multiplier,
+    payer: Option<Payer>,
+    accrual: Pico,
+}
+
+pub(super) fn leaf_group(version: u8, bytes: &[u8]) -> Option<LeafGroup> {
+    if version != 1 {
+        return None;
+    }
+    let of = |LeafV1 { node, slots, inputs, score, multiplier, payer, accrual }| Leaf {
+        node,
+        slots,
+        inputs,
+        score,
+        multiplier,
+        payer,
+        accrual,
+        window_slots: 0,
+        reports: None,
+    };
+    let leaves: Vec<LeafV1> = postcard::from_bytes(bytes).ok()?;
+    Some(LeafGroup(leaves.into_iter().map(of).collect()))
+}
+
+/// Version 1 had one running hash since the node's enrolment: the day begins anew.
+#[derive(Deserialize)]
+struct AckV1 {
+    incarnation: Incarnation,
+    seq: u64,
+    _hash: EvidenceHash,
+}
+
+pub(super) fn ack_group(version: u8, bytes: &[u8]) -> Option<AckGroup> {
+    if version != 1 {
+        return None;
+    }
+    let acks: Vec<(u32, AckV1)> = postcard::from_bytes(bytes).ok()?;
+    let of = |(node, AckV1 { incarnation, seq, .. })| (node, Ack { incarnation, seq, reports: DayReports::default() });
+    Some(AckGroup(acks.into_iter().map(of).collect()))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod migrate;
 pub mod overlay;
 pub mod planning;
 pub mod present;
+pub mod proofs;
 pub mod recovery;
 mod secrets;
 pub mod setup_code;

@@ -18,6 +18,8 @@ pub struct Secrets {
     fields: SecretKey,
     pub beacon: SecretKey,
     pub node_tokens: SecretKey,
+    /// Blinds of the leaves of epochs: without it the hash of a leaf could be guessed from what is likely in it.
+    pub blinds: SecretKey,
     /// Hashes of request bodies are made with it: bodies hold passwords, and a copy of the store must be of no use against them.
     pub idempotency: SecretKey,
     vouched: SecretKey,
@@ -38,6 +40,7 @@ impl Secrets {
             fields: root.derive("fields"),
             beacon: root.derive("beacon"),
             node_tokens: root.derive("node-tokens"),
+            blinds: root.derive("poot-blinds"),
             idempotency: root.derive("idempotency"),
             vouched: root.derive("vouched"),
             networks: root.derive("networks"),

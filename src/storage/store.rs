@@ -9,12 +9,13 @@ use std::sync::Arc;
 use super::accruals::Sums;
 use super::core::idempotency::Mark;
 use super::core::thresholds::AllThresholds;
-use super::core::{audit, ledger, ledger_check, meta, tables};
+use super::core::{audit, epochs, ledger, ledger_check, meta, tables};
 use super::directory::Directory;
 use super::fault::{Fault, OpenError, TxError, WriteError};
 use super::file::{DbFile, Lane};
 use super::hot;
 use super::intake::{Intake, Recovered};
+use super::proofs::{Blinds, Recent};
 use super::secrets::{FILE as SECRET_FILE, Secrets};
 use super::table::{Read, Snapshot, WriteTx};
 use crate::crypto::{Entropy, PublicKey, SecretKey, SigningKey, hex};
@@ -42,6 +43,9 @@ pub struct Store {
     pub intake: Intake,
     /// What is shown as earned and not posted yet.
     pub sums: Sums,
+    /// What was committed last and what was proven last.
+    pub recent: Recent,
+    pub blinds: Blinds,
     flushing: tokio::sync::Mutex<()>,
     pub secrets: Secrets,
     pub entropy: Entropy,
@@ -98,7 +102,10 @@ impl Store {
         let directory = Directory::load(&core.read()?)?;
         let (manager_id, generation) = (store.manager_id, store.generation);
         let sums = Sums::default();
-        Ok(Store { core, hot, directory, intake, sums, flushing, secrets, entropy, manager_id, generation, signing_key, dir: dir.clone() })
+        let recent = Recent::default();
+        recent.keep_head(epochs::last(&core.read()?)?.and_then(|head| head.signed()));
+        let blinds = Blinds(secrets.blinds.clone());
+        Ok(Store { core, hot, directory, intake, sums, recent, blinds, flushing, secrets, entropy, manager_id, generation, signing_key, dir: dir.clone() })
     }
 
     /// Makes everything accepted so far durable in one transaction of the hot file. `wall_minus_boot_ms` is known while the clock is

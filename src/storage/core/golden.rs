@@ -1,5 +1,6 @@
 //! Golden records of `core.redb`; see `storage::golden`.
 
+use super::chain::Chain;
 use super::checkpoints::{Checkpoint, CheckpointPage};
 use super::ledger::{Accrued, Balance, BookSum, Latch};
 use super::meta::{Counters, StoreMeta};
@@ -21,7 +22,7 @@ use crate::domain::command::{Action, Command, CommandState, DEADLINE_SECONDS, Or
 use crate::domain::credits::Epoch;
 use crate::domain::enrolment::{EnrolmentTarget, EnrolmentToken, Fingerprint};
 use crate::domain::enrolment_request::{Decision, EnrolmentRequest};
-use crate::domain::epoch::{Counts, Head};
+use crate::domain::epoch::{Counts, Head, LogEnd, Seal};
 use crate::domain::final_payout::{FinalPayout, Hold, Stage};
 use crate::domain::idempotency::{Outcome, Remembered};
 use crate::domain::ids::{
@@ -43,6 +44,8 @@ use crate::domain::payout::{
 use crate::domain::payout_schedule::{PayoutSchedule, Rule, Run, Whom};
 use crate::domain::pool::{Membership, Pool, ScalingPolicy};
 use crate::domain::poot::Params;
+use crate::domain::proof::succession::Succession;
+use crate::domain::proof::text::Hex;
 use crate::domain::scope::Scope;
 use crate::domain::session::{Carrier, KnownNetworks, Session};
 use crate::domain::setup::SetupMark;
@@ -461,10 +464,21 @@ fn heads() -> Vec<Head> {
         params,
         counts: Counts { valid: 3, pending: 2, invalid: 1 },
         leaves_at: Some(Epoch(SLOT.0)),
-        leaves_hash: [4; 32],
+        root: [4; 32],
         previous: [5; 32],
+        seal: Some(Seal {
+            chain: "0123456789abcdef".into(),
+            incarnation: 2,
+            restored_from: Some([6; 32]),
+            sequence: 300,
+            history: [7; 32],
+            audit: LogEnd { seq: 301, hash: [8; 32] },
+            ledger: LogEnd { seq: 302, hash: [9; 32] },
+            manager_key: [10; 32],
+            signature: vec![11; 64],
+        }),
     };
-    let gap = Head { is_gap: true, last_slot: SLOT.plus(999), counts: Counts::default(), leaves_at: None, ..closed.clone() };
+    let gap = Head { is_gap: true, last_slot: SLOT.plus(999), counts: Counts::default(), leaves_at: None, seal: None, ..closed.clone() };
     vec![closed, gap]
 }
 
@@ -706,6 +720,22 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("Index", vec![Index(0), Index(300), Index(u32::MAX)]),
         Golden::of("Index64", vec![Index64(1), Index64(u64::MAX)]),
         Golden::of("Head", heads()),
+        Golden::of(
+            "Succession",
+            vec![Succession {
+                manager_id: "manager_0123456789abcdef".into(),
+                old_key: Hex([1; 32]),
+                new_key: Hex([2; 32]),
+                from_sequence: 300,
+                at_ms: AT.0,
+                signed_by_old: Hex([3; 64]),
+                signed_by_new: Hex([4; 64]),
+            }],
+        ),
+        Golden::of(
+            "Chain",
+            vec![Chain { incarnation: 2, restored_from: Some([6; 32]), frontier: like(&(3u64, vec![[1u8; 32], [2; 32]])), generation: 1 }],
+        ),
         Golden::of("Posting", postings()),
         Golden::of(
             "Balance",

@@ -20,6 +20,7 @@ use crate::domain::node_event::NodeEvent;
 use crate::domain::payout::Payout;
 use crate::domain::payout_schedule::{PayoutSchedule, Run};
 use crate::domain::pool::{Membership, Pool};
+use crate::domain::proof::succession::Succession;
 use crate::domain::session::{KnownNetworks, Session};
 use crate::domain::setup::SetupMark;
 use crate::domain::statement::Totals;
@@ -30,6 +31,7 @@ use crate::record;
 use crate::storage::migrate;
 use crate::storage::table::Table;
 
+use super::chain::Chain;
 use super::checkpoints::{Checkpoint, CheckpointPage};
 use super::ledger::{Accrued, Balance, BookSum, Latch};
 use super::meta::{Counters, StoreMeta};
@@ -107,6 +109,10 @@ pub const AUDIT: Table<u64, Entry> = Table::new("audit");
 pub const SUBJECT_KEYS: Table<String, SubjectKey> = Table::new("subject_keys");
 /// First slot of an epoch -> its head.
 pub const EPOCHS: Table<u32, Head> = Table::new("epochs");
+/// One row: what the next head follows.
+pub const CHAIN: Table<String, Chain> = Table::new("chain");
+/// By number, from 1: keys of the manager that took over from each other.
+pub const SUCCESSIONS: Table<u64, Succession> = Table::new("successions");
 /// By sequence, from 1.
 pub const POSTINGS: Table<u64, Posting> = Table::new("postings");
 /// (book, account) -> balance.
@@ -198,7 +204,9 @@ record! {
     SubjectKey = 1,
     Index = 1,
     Index64 = 1,
-    Head = 1,
+    Head = 2 from migrate::head,
+    Chain = 1,
+    Succession = 1,
     Posting = 1,
     Balance = 2 from migrate::balance,
     BookSum = 1,
@@ -304,4 +312,6 @@ pub const ALL: &[&str] = &[
     OUTBOX.name,
     WEBHOOKS.name,
     PAYOUT_NEWS.name,
+    CHAIN.name,
+    SUCCESSIONS.name,
 ];

@@ -8,7 +8,7 @@ use super::sample::Quantised;
 use super::strained::Strained;
 use super::{Ack, AckGroup, Anchor, EncodedSample, Meta, Untimed, UntimedItem};
 use crate::domain::credits::{EpochSlots, Leaf, Multiplier, Payer};
-use crate::domain::evidence::{EvidenceHash, SlotRow};
+use crate::domain::evidence::{DayReports, EvidenceHash, SlotRow};
 use crate::domain::ids::{Incarnation, NodeIndex, PoolIndex};
 use crate::domain::metrics::{Cpu, Disk, Gpu, Interface, Memory, Network, Sample};
 use crate::domain::money::{Currency, Pico};
@@ -67,6 +67,8 @@ fn leaves() -> Vec<Leaf> {
         multiplier: like::<Multiplier>(&20_160u32),
         payer,
         accrual: Pico(4_166_666_666_666),
+        window_slots: 2_880,
+        reports: (node == 1).then_some(DayReports { day: 20_711, count: 2_879, hash: EvidenceHash([9; 32]) }),
     };
     let payer = |currency| Some(Payer { pool: PoolIndex(2), pricing: pricing(currency) });
     vec![
@@ -83,7 +85,8 @@ fn hour() -> Summary {
 
 pub(in crate::storage) fn goldens() -> Vec<Golden> {
     let encoded = EncodedSample::new(&sample());
-    let ack = Ack { incarnation: Incarnation(u64::MAX), seq: 300, hash: EvidenceHash([6; 32]) };
+    let day = |day| DayReports { day, count: 2_880, hash: EvidenceHash([6; 32]) };
+    let ack = Ack { incarnation: Incarnation(u64::MAX), seq: 300, reports: day(20_712) };
     let nodes = |indices: &[u32]| indices.iter().map(|index| NodeIndex(*index)).collect();
     let row = SlotRow { proven: nodes(&[0, 64, 300]), observed: nodes(&[0, 1, 64, 300]), attested: nodes(&[2]) };
     let untimed = |proves| UntimedItem {
@@ -107,6 +110,7 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("SlotRow", vec![SlotRow::default(), row]),
         Golden::of("Strained", vec![Strained::default(), Strained([0, 63, 300].into_iter().map(NodeIndex).collect())]),
         Golden::of("AckGroup", vec![AckGroup(vec![(1, ack), (127, ack)])]),
+        Golden::of("DayReportsGroup", vec![DayReportsGroup(vec![(1, day(20_711)), (127, day(20_711))])]),
         Golden::of("Untimed", vec![Untimed { boot_id: "b".into(), items: vec![untimed(true), untimed(false)] }]),
         Golden::of("Block", vec![Block::default(), Block::default().merged([entry(1, false), entry(127, true)])]),
         Golden::of("Quantised", vec![Quantised::from(&Sample::default()), Quantised::from(&sample())]),

@@ -6,6 +6,7 @@ use super::block::{NODES_PER_BLOCK, group};
 use crate::domain::credits::{Epoch, Leaf};
 use crate::domain::ids::NodeIndex;
 use crate::record;
+use crate::storage::migrate;
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, Table, WriteTx};
 
@@ -14,9 +15,9 @@ pub(super) const LEAVES: Table<(u32, u32), LeafGroup> = Table::new("leaves");
 
 /// In node order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeafGroup(Vec<Leaf>);
+pub struct LeafGroup(pub(in crate::storage) Vec<Leaf>);
 
-record! { LeafGroup = 1 }
+record! { LeafGroup = 2 from migrate::leaf_group }
 
 /// Writes the leaves of an epoch, in node order; doing it again writes the same.
 pub fn put(tx: &mut WriteTx<'_>, epoch: Epoch, leaves: &[Leaf]) -> Result<(), TxError> {

@@ -2,6 +2,7 @@
 //! of epochs.
 
 mod block;
+pub mod day_reports;
 pub mod days;
 pub mod hours;
 pub mod leaves;
@@ -15,11 +16,12 @@ use serde::{Deserialize, Serialize};
 
 use super::fault::{Fault, TxError};
 use super::table::{Read, Table, WriteTx, decode, encode};
-use crate::domain::evidence::{EvidenceHash, Reopening, SlotRow, is_closed};
+use crate::domain::evidence::{DayReports, Reopening, SlotRow, is_closed};
 use crate::domain::ids::{Incarnation, NodeIndex};
 use crate::domain::metrics::Sample;
 use crate::domain::time::{BootMs, Slot, Timestamp};
 use crate::record;
+use crate::storage::migrate;
 
 use block::{Block, Entry, group};
 use sample::Quantised;
@@ -47,6 +49,7 @@ pub(super) const TABLES: &[&str] = &[
     days::DAYS.name,
     hours::ROLLED.name,
     strained::STRAINED.name,
+    day_reports::DAY_REPORTS.name,
 ];
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -64,12 +67,13 @@ pub struct Meta {
 pub struct Ack {
     pub incarnation: Incarnation,
     pub seq: u64,
-    pub hash: EvidenceHash,
+    /// Of the last day in which the node reported.
+    pub reports: DayReports,
 }
 
 /// Ordered by node.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct AckGroup(Vec<(u32, Ack)>);
+pub struct AckGroup(pub(in crate::storage) Vec<(u32, Ack)>);
 
 /// Reports of one boot of the manager whose wall time is not known yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,7 +94,7 @@ pub struct UntimedItem {
     pub sample: EncodedSample,
 }
 
-record! { Meta = 1, SlotRow = 1, AckGroup = 1, Untimed = 1 }
+record! { Meta = 1, SlotRow = 1, AckGroup = 2 from migrate::ack_group, Untimed = 1 }
 
 /// A sample in its stored form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,6 +147,8 @@ pub struct Batch {
     pub samples: Samples,
     pub evidence: Vec<(Slot, SlotRow)>,
     pub acks: Vec<(NodeIndex, Ack)>,
+    /// Of days that ended for their nodes since the last flush.
+    pub day_reports: Vec<(NodeIndex, DayReports)>,
     /// Accepted without trust since the last flush.
     pub untimed: Option<Untimed>,
     /// Untimed reports of this boot are to get their slots, with what the start of this process reopened.
@@ -217,6 +223,7 @@ pub fn flush(tx: &mut WriteTx<'_>, batch: &Batch) -> Result<(), TxError> {
         merge_samples(tx, *slot, of_slot, &rolled)?;
     }
     put_acks(tx, &batch.acks)?;
+    day_reports::put(tx, &batch.day_reports)?;
     if let Some(at) = batch.flushed_at {
         let row = Meta { flushed_at: at, trust: batch.trust.clone(), ..meta(tx)? };
         tx.put(META, &ROW.to_owned(), &row)?;
@@ -390,6 +397,7 @@ pub fn prune(tx: &mut WriteTx<'_>, samples_before: Slot, evidence_before: Slot) 
     let samples = tx.delete_before(BLOCKS, &(samples_before.0, 0), PRUNE_LIMIT)?;
     let evidence = tx.delete_before(EVIDENCE, &evidence_before.0, PRUNE_LIMIT)?;
     let strained = tx.delete_before(strained::STRAINED, &evidence_before.0, PRUNE_LIMIT)?;
+    day_reports::prune(tx, evidence_before)?;
     Ok([samples, evidence, strained].contains(&PRUNE_LIMIT))
 }
 

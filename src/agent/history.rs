@@ -1,0 +1,197 @@
+//! What the agent keeps of the manager's word: the highest head that it has seen, and the last receipt for its reports. A manager that comes back from an older copy
+//! of its store is shown the head that it forgot; a node whose reports are missing in a leaf has the receipt. Pure.
+
+use serde::{Deserialize, Serialize};
+
+use crate::crypto::PublicKey;
+use crate::domain::proof::head::SignedHead;
+use crate::domain::time::BootMs;
+use crate::wire::{Report, ReportAnswer};
+
+/// A card is written this seldom for it: what is lost with the power is an hour of heads.
+const WRITE_EVERY_MS: i64 = 3_600_000;
+
+/// An answer of the manager as it was signed: it says how many reports of the day it holds, and their running hash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    pub incarnation: u64,
+    /// Of the report that was answered: the signature covers both.
+    pub seq: u64,
+    pub body: String,
+    pub signature: String,
+}
+
+/// What is written.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Kept {
+    pub head: Option<SignedHead>,
+    pub receipt: Option<Receipt>,
+}
+
+#[derive(Debug, Default)]
+pub struct History {
+    kept: Kept,
+    /// The manager's last answer named a head that does not follow the one kept.
+    is_contradicted: bool,
+    written_at: Option<BootMs>,
+    is_new: bool,
+}
+
+/// What a head of the manager turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// Known, or the next one.
+    Follows,
+    /// Not signed by the key that is pinned: nobody's word.
+    Foreign,
+    /// Another life of the history, which says what it went on from.
+    Forked,
+    /// The manager does not know the head that this agent keeps.
+    Contradicts,
+}
+
+impl History {
+    pub fn new(kept: Kept) -> History {
+        History { kept, ..History::default() }
+    }
+
+    pub fn hear(&mut self, head: &SignedHead, manager: &PublicKey) -> Heard {
+        if head.head.manager_key.0 != manager.0 || !head.is_signed() {
+            return Heard::Foreign;
+        }
+        let heard = match &self.kept.head {
+            Some(mine) if mine.head.chain == head.head.chain => judge(mine, head),
+            // Of another store of the same manager, or the first one: there is nothing to hold it against.
+            _ => Heard::Follows,
+        };
+        self.is_contradicted = heard == Heard::Contradicts;
+        if !self.is_contradicted {
+            self.kept.head = Some(head.clone());
+            self.is_new = true;
+        }
+        heard
+    }
+
+    pub fn keep_receipt(&mut self, receipt: Receipt) {
+        self.kept.receipt = Some(receipt);
+        self.is_new = true;
+    }
+
+    /// Says in a report what is known, so that only news comes back.
+    pub fn put(&self, report: &mut Report) {
+        report.head = self.kept.head.as_ref().map(|head| crate::crypto::hex(&head.hash()));
+        report.contradicts = self.kept.head.clone().filter(|_| self.is_contradicted).map(Box::new);
+    }
+
+    /// The manager's newest head is the one that was named.
+    pub fn answered(&mut self, answer: &ReportAnswer, manager: &PublicKey) -> Option<Heard> {
+        match &answer.head {
+            Some(head) => Some(self.hear(head, manager)),
+            None => {
+                self.is_contradicted = false;
+                None
+            }
+        }
+    }
+
+    /// What is to be written now, if anything.
+    pub fn to_write(&mut self, now: BootMs, stopping: bool) -> Option<&Kept> {
+        let is_due = self.written_at.is_none_or(|at| now.0 - at.0 >= WRITE_EVERY_MS) || stopping;
+        if !is_due || !std::mem::take(&mut self.is_new) {
+            return None;
+        }
+        self.written_at = Some(now);
+        Some(&self.kept)
+    }
+}
+
+fn judge(mine: &SignedHead, theirs: &SignedHead) -> Heard {
+    let (a, b) = (&mine.head, &theirs.head);
+    if a.incarnation < b.incarnation {
+        return Heard::Forked;
+    }
+    let is_same = mine.hash() == theirs.hash();
+    let is_next = b.sequence != a.sequence + 1 || b.previous.0 == mine.hash();
+    let follows = a.incarnation == b.incarnation && (is_same || (b.sequence > a.sequence && is_next));
+    if follows { Heard::Follows } else { Heard::Contradicts }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::{SecretKey, SigningKey};
+    use crate::domain::proof::head::{CommittedHead, LogHead, signed_bytes};
+    use crate::domain::proof::text::Hex;
+
+    fn key(seed: u8) -> SigningKey {
+        SigningKey::from_seed(SecretKey([seed; 32]))
+    }
+
+    fn head(incarnation: u32, sequence: u64, previous: [u8; 32]) -> SignedHead {
+        let log = LogHead { seq: 0, hash: Hex([0; 32]) };
+        let head = CommittedHead {
+            chain: "c".into(),
+            incarnation,
+            restored_from: None,
+            sequence,
+            epoch: 1_000,
+            last_slot: 1_009,
+            slots_per_epoch: 10,
+            closed_at_ms: 0,
+            gap: true,
+            params: crate::domain::poot::Params::default().into(),
+            valid: 0,
+            pending: 0,
+            invalid: 0,
+            leaves_at: None,
+            root: Hex([1; 32]),
+            previous: Hex(previous),
+            history: Hex([2; 32]),
+            audit: log,
+            ledger: log,
+            manager_key: Hex(key(1).public().0),
+        };
+        let signature = Hex(key(1).sign(&signed_bytes(&head.hash())));
+        SignedHead { head, signature }
+    }
+
+    #[test]
+    fn a_history_goes_on_forks_openly_or_is_contradicted() {
+        let manager = key(1).public();
+        let first = head(1, 7, [0; 32]);
+        let mut history = History::default();
+        assert_eq!(history.hear(&first, &key(2).public()), Heard::Foreign);
+        assert_eq!(history.hear(&SignedHead { signature: Hex([0; 64]), ..first.clone() }, &manager), Heard::Foreign);
+        assert_eq!(history.hear(&first, &manager), Heard::Follows);
+        let next = head(1, 8, first.hash());
+        assert_eq!((history.hear(&next, &manager), history.hear(&next, &manager)), (Heard::Follows, Heard::Follows));
+        assert_eq!(history.hear(&head(1, 20, [9; 32]), &manager), Heard::Follows, "heads between them were not seen");
+
+        let mut history = History::new(Kept { head: Some(next.clone()), receipt: None });
+        for (other, why) in [(head(1, 9, [9; 32]), "not the next one"), (head(1, 8, [9; 32]), "in its place"), (first.clone(), "an older one")] {
+            assert_eq!(history.hear(&other, &manager), Heard::Contradicts, "{why}");
+            let mut report = crate::agent::cycle::Cycle::new(crate::domain::ids::Incarnation(1), None, 0).report(BootMs(0), Default::default());
+            history.put(&mut report);
+            assert_eq!((report.contradicts.as_deref(), report.head), (Some(&next), Some(crate::crypto::hex(&next.hash()))));
+        }
+        assert_eq!(history.hear(&head(2, 8, first.hash()), &manager), Heard::Forked);
+        let mut report = crate::agent::cycle::Cycle::new(crate::domain::ids::Incarnation(1), None, 0).report(BootMs(0), Default::default());
+        history.put(&mut report);
+        assert_eq!(report.contradicts, None, "the fork is declared: nothing is left to say");
+    }
+
+    #[test]
+    fn a_card_is_written_once_an_hour_and_at_the_end() {
+        let mut history = History::default();
+        assert_eq!(history.to_write(BootMs(0), true), None, "nothing is known");
+        let mut hear = |history: &mut History, sequence| assert_eq!(history.hear(&head(1, sequence, [0; 32]), &key(1).public()), Heard::Follows);
+        hear(&mut history, 10);
+        assert!(history.to_write(BootMs(0), false).is_some());
+        hear(&mut history, 20);
+        assert_eq!(history.to_write(BootMs(WRITE_EVERY_MS - 1), false), None);
+        assert!(history.to_write(BootMs(WRITE_EVERY_MS), false).is_some());
+        assert_eq!(history.to_write(BootMs(2 * WRITE_EVERY_MS), false), None, "nothing new");
+        hear(&mut history, 30);
+        assert!(history.to_write(BootMs(WRITE_EVERY_MS + 1), true).is_some());
+    }
+}

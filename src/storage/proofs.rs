@@ -1,0 +1,272 @@
+//! What an epoch commits to, from what is stored: the same code closes an epoch and shows it later.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::core::{chain, epochs, nodes, pools};
+use super::fault::Fault;
+use super::hot;
+use super::store::Store;
+use super::table::Read;
+use crate::crypto::{SecretKey, mac};
+use crate::domain::bits::{Bitmap, Columns};
+use crate::domain::credits::{Epoch, Leaf};
+use crate::domain::epoch::{Head, Span, unsealed_leaves_hash};
+use crate::domain::evidence::SlotRow;
+use crate::domain::ids::{NodeId, NodeIndex, PoolId, PoolIndex};
+use crate::domain::poot::{self, Params};
+use crate::domain::proof::Hash;
+use crate::domain::proof::document::{CONSISTENCY, ConsistencyDocument, ProofDocument};
+use crate::domain::proof::head::SignedHead;
+use crate::domain::proof::leaf::{BLIND_LEN, CommittedLeaf};
+use crate::domain::proof::merkle;
+use crate::domain::proof::text::Hex;
+use crate::domain::proof::window::{NodeBits, Window};
+use crate::domain::refusal::Refusal;
+use crate::domain::time::Slot;
+
+/// The evidence of some slots, turned: one column of bits for each node.
+pub struct Evidence {
+    pub rows: usize,
+    /// There is no row of any of the slots.
+    is_empty: bool,
+    proven: Columns,
+    observed: Columns,
+    /// None where nobody was beyond a threshold: a fleet within them has nothing to be turned.
+    strained: Option<Columns>,
+}
+
+impl Evidence {
+    /// Of the slots `[start, end)` and the nodes `0..nodes`; rows ascend, slots without one are empty.
+    pub fn of(rows: &[(Slot, SlotRow)], strained: &[(Slot, Bitmap)], start: Slot, end: Slot, nodes: usize) -> Evidence {
+        static NOBODY: Bitmap = Bitmap::EMPTY;
+        let mut rest = rows.iter().peekable();
+        let (proven, observed): (Vec<&Bitmap>, Vec<&Bitmap>) = start
+            .until(end)
+            .map(|slot| match rest.next_if(|(at, _)| *at == slot) {
+                Some((_, row)) => (&row.proven, &row.observed),
+                None => (&NOBODY, &NOBODY),
+            })
+            .unzip();
+        let dense = |rows: &[(Slot, Bitmap)]| {
+            let mut rest = rows.iter().peekable();
+            let all: Vec<&Bitmap> = start.until(end).map(|slot| rest.next_if(|(at, _)| *at == slot).map_or(&NOBODY, |(_, row)| row)).collect();
+            Columns::of(&all, nodes)
+        };
+        Evidence {
+            is_empty: rows.is_empty(),
+            rows: proven.len(),
+            proven: Columns::of(&proven, nodes),
+            observed: Columns::of(&observed, nodes),
+            strained: (!strained.is_empty()).then(|| dense(strained)),
+        }
+    }
+
+    pub fn read(hot: &impl Read, start: Slot, end: Slot, nodes: usize) -> Result<Evidence, Fault> {
+        Ok(Evidence::of(&hot::evidence(hot, start, end)?, &hot::strained::rows(hot, start, end)?, start, end, nodes))
+    }
+
+    pub fn bits(&self, node: NodeIndex) -> NodeBits<'_> {
+        NodeBits {
+            proven: self.proven.column(node),
+            observed: self.observed.column(node),
+            strained: self.strained.as_ref().map_or(&[], |strained| strained.column(node)),
+            rows: self.rows,
+            ..NodeBits::default()
+        }
+    }
+}
+
+/// What the blinds of leaves are made with.
+#[derive(Debug, Clone)]
+pub struct Blinds(pub SecretKey);
+
+impl Blinds {
+    fn of(&self, epoch: Epoch, node: &NodeId) -> [u8; BLIND_LEN] {
+        let mut blind = [0; BLIND_LEN];
+        blind.copy_from_slice(&mac(&self.0, &[&epoch.0.to_be_bytes(), node.as_str().as_bytes()])[..BLIND_LEN]);
+        blind
+    }
+}
+
+/// The ids that stand for indices outside this store.
+#[derive(Debug, Default)]
+pub struct Ids {
+    pub nodes: HashMap<NodeIndex, NodeId>,
+    pub pools: HashMap<PoolIndex, PoolId>,
+}
+
+impl Ids {
+    /// Of all that the leaves name.
+    pub fn of(core: &impl Read, leaves: &[Leaf]) -> Result<Ids, Fault> {
+        let mut ids = Ids::default();
+        for leaf in leaves {
+            if let Some(node) = nodes::ever(core, leaf.node)? {
+                ids.nodes.insert(leaf.node, node.id);
+            }
+            if let Some(payer) = leaf.payer
+                && !ids.pools.contains_key(&payer.pool)
+                && let Some(pool) = pools::ever(core, payer.pool)?
+            {
+                ids.pools.insert(payer.pool, pool.id);
+            }
+        }
+        Ok(ids)
+    }
+
+    /// The leaf as others see it.
+    pub fn commit(&self, leaf: &Leaf, span: Span, window: &Hash, blinds: &Blinds) -> Result<CommittedLeaf, Fault> {
+        let unknown = || Fault::Invariant(format!("leaf of epoch {} names node {}, which never was", span.epoch.0, leaf.node.0));
+        let node = self.nodes.get(&leaf.node).ok_or_else(unknown)?;
+        let pool = leaf.payer.and_then(|payer| self.pools.get(&payer.pool));
+        Ok(CommittedLeaf::new(leaf, span, node, pool, *window, blinds.of(span.epoch, node)))
+    }
+}
+
+/// The hashes of an epoch's leaves, in their order.
+#[derive(Debug)]
+pub struct Tree {
+    pub epoch: Epoch,
+    pub nodes: Vec<NodeIndex>,
+    pub hashes: Vec<Hash>,
+}
+
+/// The tree that was asked for last, and the newest signed head: who asks mostly means these.
+#[derive(Debug, Default)]
+pub struct Recent {
+    tree: Mutex<Option<Arc<Tree>>>,
+    head: Mutex<Option<Arc<SignedHead>>>,
+}
+
+impl Recent {
+    pub fn keep_tree(&self, tree: Tree) -> Arc<Tree> {
+        let tree = Arc::new(tree);
+        *self.tree.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&tree));
+        tree
+    }
+
+    fn tree_of(&self, epoch: Epoch) -> Option<Arc<Tree>> {
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner).clone().filter(|tree| tree.epoch == epoch)
+    }
+
+    /// After the commit of `head`.
+    pub fn keep_head(&self, head: Option<SignedHead>) {
+        *self.head.lock().unwrap_or_else(PoisonError::into_inner) = head.map(Arc::new);
+    }
+
+    /// None before the first one of this store.
+    pub fn head(&self) -> Option<Arc<SignedHead>> {
+        self.head.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The evidence that the leaves of an epoch were made of, for all nodes; what is not kept any more is missing in it.
+fn evidence_of(hot: &impl Read, head: &Head, leaves: &[Leaf]) -> Result<Evidence, Fault> {
+    let end = head.last_slot.plus(1);
+    let longest = leaves.iter().map(|leaf| u32::from(leaf.window_slots)).max().unwrap_or(0);
+    let count = leaves.iter().map(|leaf| leaf.node.position() + 1).max().unwrap_or(0);
+    Evidence::read(hot, end.minus(longest), end, count)
+}
+
+fn window_of(evidence: &Evidence, leaf: &Leaf) -> Window {
+    evidence.bits(leaf.node).window(evidence.rows.saturating_sub(usize::from(leaf.window_slots)))
+}
+
+/// What is left of an epoch's leaves, held against its head.
+pub struct Standing {
+    /// None of an epoch before heads were signed: its leaves had no hashes of their own.
+    pub tree: Option<Arc<Tree>>,
+    pub matches: bool,
+}
+
+/// The leaves of a closed epoch, computed anew from what is stored; none when their evidence is not kept any more.
+pub fn standing(store: &Store, core: &impl Read, hot: &impl Read, head: &Head, leaves: &[Leaf]) -> Result<Option<Standing>, Fault> {
+    if head.seal.is_none() {
+        let hash = unsealed_leaves_hash(leaves).map_err(|error| Fault::Invariant(error.to_string()))?;
+        return Ok(Some(Standing { tree: None, matches: hash == head.root }));
+    }
+    if let Some(known) = store.recent.tree_of(head.epoch) {
+        return Ok(Some(Standing { tree: Some(known), matches: true }));
+    }
+    let evidence = evidence_of(hot, head, leaves)?;
+    if evidence.is_empty && leaves.iter().any(|leaf| leaf.inputs.window.observed > 0) {
+        return Ok(None);
+    }
+    let ids = Ids::of(core, leaves)?;
+    let hash = |leaf: &Leaf| Ok(ids.commit(leaf, head.span(), &window_of(&evidence, leaf).hash(), &store.blinds)?.hash());
+    let hashes = leaves.iter().map(hash).collect::<Result<Vec<_>, Fault>>()?;
+    let nodes = leaves.iter().map(|leaf| leaf.node).collect();
+    let matches = merkle::root(&hashes) == head.root;
+    let tree = Tree { epoch: head.epoch, nodes, hashes };
+    let tree = if matches { store.recent.keep_tree(tree) } else { Arc::new(tree) };
+    Ok(Some(Standing { tree: Some(tree), matches }))
+}
+
+/// The proof document of a node, of the newest epoch with leaves or of a given one.
+pub fn document(store: &Store, node: NodeIndex, epoch: Option<Epoch>) -> Result<Result<ProofDocument, Refusal>, Fault> {
+    let core = store.read()?;
+    let head = match epoch {
+        Some(epoch) => match epochs::by_epoch(&core, epoch)? {
+            None => return Ok(Err(Refusal::EpochNotFound)),
+            found => found,
+        },
+        None => epochs::before(&core, Epoch(u32::MAX))?,
+    };
+    let Some((head, signed)) = head.filter(|head| !head.is_gap).and_then(|head| head.signed().map(|signed| (head, signed))) else {
+        return Ok(Err(Refusal::ProofNotThere));
+    };
+    let hot = store.hot.read()?;
+    let Some(leaf) = hot::leaves::of_node(&hot, head.epoch, node)? else { return Ok(Err(Refusal::ProofNotThere)) };
+    let standing = match store.recent.tree_of(head.epoch) {
+        Some(tree) => Some(Standing { tree: Some(tree), matches: true }),
+        None => standing(store, &core, &hot, &head, &hot::leaves::of_epoch(&hot, head.epoch)?)?,
+    };
+    let tree = standing.filter(|standing| standing.matches).and_then(|standing| standing.tree);
+    let Some(tree) = tree else { return Ok(Err(Refusal::ProofNotKept)) };
+    let Some(index) = tree.nodes.binary_search(&node).ok() else { return Ok(Err(Refusal::ProofNotThere)) };
+    let path = merkle::inclusion(&tree.hashes, index).unwrap_or_default();
+    let evidence = evidence_of(&hot, &head, &[leaf])?;
+    let window = window_of(&evidence, &leaf);
+    let ids = Ids::of(&core, &[leaf])?;
+    let committed = ids.commit(&leaf, head.span(), &window.hash(), &store.blinds)?;
+    let index = u64::try_from(index).unwrap_or(u64::MAX);
+    Ok(Ok(ProofDocument::new(signed, committed, index, path, Some(window), chain::successions(&core)?)))
+}
+
+/// Two heads of the history, the earlier one first, with what shows that they are of one.
+pub fn consistency(store: &Store, first: Epoch, second: Epoch) -> Result<Result<ConsistencyDocument, Refusal>, Fault> {
+    let core = store.read()?;
+    let find = |epoch| epochs::by_epoch(&core, epoch);
+    let (Some(a), Some(b)) = (find(first)?, find(second)?) else { return Ok(Err(Refusal::EpochNotFound)) };
+    let (Some(a), Some(b)) = (a.signed(), b.signed()) else { return Ok(Err(Refusal::ProofNotThere)) };
+    let (a, b) = if a.head.sequence <= b.head.sequence { (a, b) } else { (b, a) };
+    let (from, until) = (a.head.sequence, b.head.sequence);
+    let mut document = ConsistencyDocument {
+        format: CONSISTENCY.to_owned(),
+        first: a,
+        second: b,
+        inclusion: None,
+        consistency: None,
+        successions: chain::successions(&core)?,
+    };
+    if from < until {
+        let hashes = chain::hashes(&core, until)?;
+        let place = |sequence: u64| usize::try_from(sequence).unwrap_or(usize::MAX);
+        let text = |path: Option<Vec<Hash>>| path.map(|path| path.into_iter().map(Hex).collect());
+        document.inclusion = text(merkle::inclusion(&hashes, place(from)));
+        document.consistency = text(merkle::consistency(&hashes, place(from)));
+    }
+    Ok(Ok(document))
+}
+
+/// The windows of the leaves of an epoch that is being closed, as hashes; the leaves get the length of theirs.
+pub fn windows(evidence: &Evidence, leaves: &mut [Leaf], params: &Params) -> BTreeMap<NodeIndex, Hash> {
+    let mut hashes = BTreeMap::new();
+    for leaf in leaves {
+        let bits = evidence.bits(leaf.node);
+        let from = poot::window_from(bits.observed, bits.rows, params);
+        leaf.window_slots = u16::try_from(bits.rows - from).unwrap_or(u16::MAX);
+        hashes.insert(leaf.node, bits.window(from).hash());
+    }
+    hashes
+}
