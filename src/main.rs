@@ -527,6 +527,7 @@ mod tests {
             Ok(()) => 0,
             Err(Failure::Runtime(_)) => 1,
             Err(Failure::Usage(_)) => 2,
+            Err(Failure::Verdict(status)) => status,
         }
     }
 

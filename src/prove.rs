@@ -91,7 +91,8 @@ fn manager_key(given: &str) -> Result<[u8; 32], Failure> {
     if let Some(key) = PublicKey::from_hex(given) {
         return Ok(key.0);
     }
-    let text = read(Path::new(given), MAX_KEY).map_err(|_| misused(format!("--manager-key: {given} is neither 64 hex digits nor a file that can be read")))?;
+    let text = read(Path::new(given), MAX_KEY)
+        .map_err(|_| misused(format!("--manager-key: {given} is neither 64 hex digits nor a file that can be read")))?;
     let of_json = || serde_json::from_str::<Value>(&text).ok().and_then(|value| PublicKey::from_hex(value.get("public_key")?.as_str()?));
     let key = PublicKey::from_hex(text.trim()).or_else(of_json);
     key.map(|key| key.0).ok_or_else(|| misused(format!("--manager-key: {given} holds no key")))

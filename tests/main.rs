@@ -24,6 +24,7 @@ mod openapi;
 mod payment_service;
 mod payout_moments;
 mod payout_runs;
+mod proof;
 mod refusals;
 mod rollups;
 mod security;

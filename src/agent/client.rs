@@ -11,8 +11,8 @@ use reqwest::{Response, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::history::Receipt;
 use super::AgentError;
+use super::history::Receipt;
 use super::state::Enrolled;
 use super::tls::{self, Pin};
 use crate::crypto::SigningKey;
@@ -440,6 +440,8 @@ mod tests {
             agent_version: String::new(),
             dropped: 0,
             workload: None,
+            head: None,
+            contradicts: None,
             capabilities: Vec::new(),
         };
         Client::new(Address::parse(url, ca_file).unwrap(), Pin::Key(key.public()))

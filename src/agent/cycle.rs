@@ -300,6 +300,8 @@ mod tests {
             slot: Some(slot),
             phase_ms: 5_000,
             evidence_hash: "h".into(),
+            durable_reports: None,
+            head: None,
             command: None,
             pending: false,
         }

@@ -168,9 +168,12 @@ mod tests {
         assert_eq!(history.hear(&head(1, 20, [9; 32]), &manager), Heard::Follows, "heads between them were not seen");
 
         let mut history = History::new(Kept { head: Some(next.clone()), receipt: None });
-        for (other, why) in [(head(1, 9, [9; 32]), "not the next one"), (head(1, 8, [9; 32]), "in its place"), (first.clone(), "an older one")] {
+        for (other, why) in
+            [(head(1, 9, [9; 32]), "not the next one"), (head(1, 8, [9; 32]), "in its place"), (first.clone(), "an older one")]
+        {
             assert_eq!(history.hear(&other, &manager), Heard::Contradicts, "{why}");
-            let mut report = crate::agent::cycle::Cycle::new(crate::domain::ids::Incarnation(1), None, 0).report(BootMs(0), Default::default());
+            let mut report =
+                crate::agent::cycle::Cycle::new(crate::domain::ids::Incarnation(1), None, 0).report(BootMs(0), Default::default());
             history.put(&mut report);
             assert_eq!((report.contradicts.as_deref(), report.head), (Some(&next), Some(crate::crypto::hex(&next.hash()))));
         }
@@ -184,7 +187,8 @@ mod tests {
     fn a_card_is_written_once_an_hour_and_at_the_end() {
         let mut history = History::default();
         assert_eq!(history.to_write(BootMs(0), true), None, "nothing is known");
-        let mut hear = |history: &mut History, sequence| assert_eq!(history.hear(&head(1, sequence, [0; 32]), &key(1).public()), Heard::Follows);
+        let hear =
+            |history: &mut History, sequence| assert_eq!(history.hear(&head(1, sequence, [0; 32]), &key(1).public()), Heard::Follows);
         hear(&mut history, 10);
         assert!(history.to_write(BootMs(0), false).is_some());
         hear(&mut history, 20);

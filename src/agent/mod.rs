@@ -6,7 +6,7 @@ mod clock;
 mod collector;
 mod commander;
 mod cycle;
-mod history;
+pub mod history;
 mod ring;
 mod schedule;
 mod spool;

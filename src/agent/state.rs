@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::history::Kept;
 use super::AgentError;
+use super::history::Kept;
 use super::schedule::Anchor;
 use super::supervisor::Supervised;
 use crate::crypto::{self, PublicKey, SecretKey, SigningKey};

@@ -165,6 +165,8 @@ impl Manager {
             slot: Some(SlotNow { slot, offset_ms, beacon: beacon(slot) }),
             phase_ms: u64::try_from(PHASE_MS).unwrap(),
             evidence_hash: "h".into(),
+            durable_reports: None,
+            head: None,
             command: None,
             pending: false,
         }

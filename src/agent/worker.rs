@@ -11,10 +11,10 @@ use super::clock::Clock;
 use super::collector::{Collector, boot_id, fingerprint, hardware_info, host_name};
 use super::commander::{Commander, Told};
 use super::cycle::{Cycle, Failure, Next, SPOOL_AFTER_MS};
+use super::history::{Heard, History, Receipt};
 use super::ring::RingItem;
 use super::schedule::Backoff;
 use super::spool::Spool;
-use super::history::{Heard, History, Receipt};
 use super::state::{Carried, Enrolled, State};
 use super::supervisor::{Observation, Setting, Supervisor};
 use super::tls::Pin;
@@ -24,7 +24,7 @@ use crate::domain::enrolment::{Fingerprint, TokenText, manager_key_hash};
 use crate::domain::ids::Incarnation;
 use crate::domain::time::{BootMs, Slot, Timestamp};
 use crate::domain::workload::{WorkloadOrder, WorkloadState};
-use crate::wire::{self, ReportAnswer, EnrolRequest, LateBatch};
+use crate::wire::{self, EnrolRequest, LateBatch, ReportAnswer};
 
 /// Longest sleep: a suspended machine wakes to a boot clock that went on while the runtime's timer did not.
 const LONGEST_SLEEP_MS: i64 = 5_000;
@@ -260,7 +260,9 @@ impl Worker {
         match self.history.answered(answer, &self.enrolled.manager_key) {
             Some(Heard::Foreign) => tracing::warn!("the manager's newest head is not signed by its key, and is not kept"),
             Some(Heard::Forked) => tracing::warn!("the manager went on from an older copy of its store, and says so"),
-            Some(Heard::Contradicts) => tracing::warn!("the manager does not know a head that it signed: it is shown it with the next report"),
+            Some(Heard::Contradicts) => {
+                tracing::warn!("the manager does not know a head that it signed: it is shown it with the next report")
+            }
             Some(Heard::Follows) | None => (),
         }
         if answer.durable_reports.is_some() {

@@ -166,7 +166,8 @@ pub struct HeadRecipe {
 }
 
 const ALGORITHM: &str = "SHA-256";
-const ENCODING: &str = "fields in order: integers big-endian and of fixed width, texts behind their length in two bytes, what may be absent behind 0 or 1";
+const ENCODING: &str =
+    "fields in order: integers big-endian and of fixed width, texts behind their length in two bytes, what may be absent behind 0 or 1";
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct EpochHashes {

@@ -65,6 +65,8 @@ impl Watched {
             agent_version: String::new(),
             dropped: 0,
             workload,
+            head: None,
+            contradicts: None,
             capabilities: capabilities.iter().map(|text| (*text).to_owned()).collect(),
         };
         store.intake.accept(node.index, &node.id, &report, &[0; 32], &|_| true, now).unwrap();

@@ -32,7 +32,11 @@ pub struct ProofQuery {
 /// Its score in an epoch with every input, the way of its leaf to the root, and the signed head. `verify-proof` and the page `/verify` check it offline.
 #[utoipa::path(get, path = "/poot/{node_id}", tag = "poot", security(("access" = ["poot:read"])), params(("node_id" = String, Path), ProofQuery),
     responses((status = 200, body = ProofDocument), (status = 404, body = ErrorBody)))]
-pub async fn show(State(state): State<AppState>, Path(node_id): Path<String>, Query(query): Query<ProofQuery>) -> Result<Response, ApiError> {
+pub async fn show(
+    State(state): State<AppState>,
+    Path(node_id): Path<String>,
+    Query(query): Query<ProofQuery>,
+) -> Result<Response, ApiError> {
     let node = reads::node(&state, &node_id)?.index;
     let epoch = query.epoch.map(Epoch);
     let document = reads::long(&state, move |state| Ok(proofs::document(&state.store, node, epoch)??)).await?;

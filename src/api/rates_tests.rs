@@ -255,6 +255,8 @@ impl Agent {
             agent_version: "1".into(),
             dropped: 0,
             workload: None,
+            head: None,
+            contradicts: None,
             capabilities: Vec::new(),
         };
         self.send(site, PATH_REPORT, Purpose::Report, seq, serde_json::to_value(report).unwrap()).await

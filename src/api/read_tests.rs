@@ -109,6 +109,8 @@ impl World {
             multiplier: Multiplier::default(),
             payer: self.node.pool_now().map(|pool| Payer { pool, pricing: price() }),
             accrual,
+            window_slots: 0,
+            reports: None,
         };
         self.site.state.store.hot.write(Lane::Ordinary, move |tx| leaves::put(tx, epoch, &[leaf])).await.unwrap();
         self.put_head(head(epoch, 10, Some(epoch), Counts::of(&[leaf]))).await;
@@ -147,8 +149,9 @@ pub(super) fn head(epoch: Epoch, slots: u32, leaves_at: Option<Epoch>, counts: C
         params: Params::default(),
         counts,
         leaves_at,
-        leaves_hash: GENESIS,
+        root: GENESIS,
         previous: GENESIS,
+        seal: None,
     }
 }
 
@@ -215,6 +218,8 @@ async fn series_join_disk_and_memory_and_name_their_bounds() {
         agent_version: String::new(),
         dropped: 0,
         workload: None,
+        head: None,
+        contradicts: None,
         capabilities: Vec::new(),
     };
     store.intake.accept(node.index, &node.id, &report, &[0; 32], &|_| true, now).unwrap();

@@ -414,6 +414,8 @@ mod tests {
             multiplier: Multiplier::default(),
             payer: payer(0, Currency::Usdt),
             accrual: Pico(accrual),
+            window_slots: 0,
+            reports: None,
         }
     }
 

@@ -122,9 +122,21 @@ impl Head {
     }
 
     fn unsealed(&self) -> Unsealed<'_> {
-        let Head { epoch, last_slot, slots_per_epoch, closed_at, is_gap, params, counts, leaves_at, root: leaves_hash, previous, seal: _ } = self;
+        let Head { epoch, last_slot, slots_per_epoch, closed_at, is_gap, params, counts, leaves_at, root: leaves_hash, previous, seal: _ } =
+            self;
         let (epoch, last_slot, slots_per_epoch, closed_at, is_gap) = (*epoch, *last_slot, *slots_per_epoch, *closed_at, *is_gap);
-        Unsealed { epoch, last_slot, slots_per_epoch, closed_at, is_gap, params, counts: *counts, leaves_at: *leaves_at, leaves_hash: *leaves_hash, previous: *previous }
+        Unsealed {
+            epoch,
+            last_slot,
+            slots_per_epoch,
+            closed_at,
+            is_gap,
+            params,
+            counts: *counts,
+            leaves_at: *leaves_at,
+            leaves_hash: *leaves_hash,
+            previous: *previous,
+        }
     }
 
     /// As others see it.

@@ -146,8 +146,9 @@ mod tests {
             params: Params::default(),
             counts: Counts { valid: valid.unwrap_or(0), ..Counts::default() },
             leaves_at: None,
-            leaves_hash: GENESIS,
+            root: GENESIS,
             previous: GENESIS,
+            seal: None,
         }
     }
 

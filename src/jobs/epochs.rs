@@ -161,7 +161,8 @@ async fn close(context: &Context, range: Range, now: Now) -> Result<Closed, Stop
     let evidence = Evidence::of(&rows, &strained, start, end, count);
     let days = (before_day(last.as_ref()), day_of(range.epoch.first_slot()));
     let reports = hot::day_reports::last_before(&hot_read, days.0, days.1)?;
-    let inputs = LeafInputs { nodes: &nodes, pools: &pools, before: &before, rows: &rows, evidence: &evidence, reports: &reports, params: &params };
+    let inputs =
+        LeafInputs { nodes: &nodes, pools: &pools, before: &before, rows: &rows, evidence: &evidence, reports: &reports, params: &params };
     let mut leaves = leaves(&inputs, range).map_err(|e| Fault::Invariant(e.to_string()))?;
     drop(hot_read);
     let windows = proofs::windows(&evidence, &mut leaves, &params);
@@ -345,9 +346,9 @@ mod tests {
         store.hot.write_now(move |tx| hot::flush(tx, &batch)).unwrap();
         let read = store.hot.read().unwrap();
         let window = |rows: &[(Slot, SlotRow)], end: Slot, node: NodeIndex| {
-            let (proven, observed) = dense(rows, rows[0].0, end);
-            let columns = (Columns::of(&proven, 5), Columns::of(&observed, 5));
-            poot::window(columns.0.column(node), columns.1.column(node), proven.len(), &params)
+            let evidence = Evidence::of(rows, &[], rows[0].0, end, 5);
+            let bits = evidence.bits(node);
+            poot::window(bits.proven, bits.observed, bits.rows, &params)
         };
         let mut depths = std::collections::BTreeSet::new();
         for last in [99, 349, 640, 899, 909, 999] {

@@ -256,6 +256,8 @@ mod cost {
                 let items = vec![Item { seq: u64::from(slot) + 1, age_ms: 0, witness: None, running: None, sample }];
                 let report = Report {
                     workload: None,
+                    head: None,
+                    contradicts: None,
                     capabilities: Vec::new(),
                     protocol: PROTOCOL,
                     incarnation: Incarnation(u64::from(n)),

@@ -254,6 +254,8 @@ mod tests {
             multiplier: Multiplier::default(),
             payer: Some(Payer { pool: PoolIndex(0), pricing }),
             accrual: Pico(i128::from(node * 1_000 + n)),
+            window_slots: 0,
+            reports: None,
         }
     }
 
@@ -270,8 +272,9 @@ mod tests {
             params: Params::default(),
             counts: Counts::default(),
             leaves_at: Some(epoch),
-            leaves_hash: [0; 32],
+            root: [0; 32],
             previous: GENESIS,
+            seal: None,
         };
         store.core.write_now(move |tx| epochs::put(tx, &head)).unwrap();
     }

@@ -588,6 +588,8 @@ mod tests {
             agent_version: String::new(),
             dropped: 0,
             workload: None,
+            head: None,
+            contradicts: None,
             capabilities: Vec::new(),
         }
     }

@@ -50,7 +50,8 @@ impl Evidence {
             .unzip();
         let dense = |rows: &[(Slot, Bitmap)]| {
             let mut rest = rows.iter().peekable();
-            let all: Vec<&Bitmap> = start.until(end).map(|slot| rest.next_if(|(at, _)| *at == slot).map_or(&NOBODY, |(_, row)| row)).collect();
+            let all: Vec<&Bitmap> =
+                start.until(end).map(|slot| rest.next_if(|(at, _)| *at == slot).map_or(&NOBODY, |(_, row)| row)).collect();
             Columns::of(&all, nodes)
         };
         Evidence {

@@ -105,7 +105,22 @@ impl Store {
         let recent = Recent::default();
         recent.keep_head(epochs::last(&core.read()?)?.and_then(|head| head.signed()));
         let blinds = Blinds(secrets.blinds.clone());
-        Ok(Store { core, hot, directory, intake, sums, recent, blinds, flushing, secrets, entropy, manager_id, generation, signing_key, dir: dir.clone() })
+        Ok(Store {
+            core,
+            hot,
+            directory,
+            intake,
+            sums,
+            recent,
+            blinds,
+            flushing,
+            secrets,
+            entropy,
+            manager_id,
+            generation,
+            signing_key,
+            dir: dir.clone(),
+        })
     }
 
     /// Makes everything accepted so far durable in one transaction of the hot file. `wall_minus_boot_ms` is known while the clock is

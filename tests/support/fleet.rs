@@ -2,11 +2,13 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use lucid::agent::history::History;
 use lucid::crypto::{PublicKey, SecretKey, SigningKey, sha256};
 use lucid::domain::enrolment::Fingerprint;
 use lucid::domain::ids::{Incarnation, ManagerId, NodeId};
 use lucid::domain::metrics::Sample;
 use lucid::domain::node::{CpuInfo, HardwareInfo, MemoryInfo, NetworkInfo, StorageInfo};
+use lucid::domain::proof::head::SignedHead;
 use lucid::domain::workload::{WorkloadOrder, WorkloadReport, WorkloadState};
 use lucid::wire::{
     CommandsAnswer, CommandsRequest, EnrolAnswer, EnrolRequest, Envelope, HEADER_NODE, HEADER_SIGNATURE, Item, LateAnswer, LateBatch,
@@ -109,6 +111,10 @@ pub struct Node {
     pub workload: Option<WorkloadReport>,
     /// Of the last request for commands.
     pub number: u64,
+    /// What it keeps of the manager's word.
+    pub history: History,
+    /// A head that it shows the manager as one that contradicts it.
+    pub shows: Option<SignedHead>,
     http: reqwest::Client,
 }
 
@@ -127,6 +133,8 @@ impl Node {
             machine,
             workload: None,
             number: 0,
+            history: History::default(),
+            shows: None,
             http: http(),
         }
     }
@@ -155,6 +163,7 @@ impl Node {
                 Some(Ok(answer)) => answer,
                 _ => return None,
             };
+            self.history.answered(&answer, &self.manager_key);
             self.held.retain(|(item, _)| item.seq > answer.durable_seq);
             if self.run == Some(answer.run) {
                 if let Some(slot) = &answer.slot
@@ -173,7 +182,7 @@ impl Node {
         let items = self.held.iter().filter(|(item, _)| item.seq > accepted);
         let items: Vec<Item> = items.map(|(item, at)| Item { age_ms: u64::try_from(now_ms - at).unwrap(), ..item.clone() }).collect();
         let skip = items.len().saturating_sub(lucid::wire::MAX_ITEMS);
-        Report {
+        let mut report = Report {
             protocol: PROTOCOL,
             incarnation: self.incarnation,
             seq: self.seq,
@@ -183,8 +192,13 @@ impl Node {
             agent_version: "test".into(),
             dropped: 0,
             workload: self.workload.clone(),
+            head: None,
+            contradicts: None,
             capabilities: self.workload.iter().map(|_| "supervisor".to_owned()).collect(),
-        }
+        };
+        self.history.put(&mut report);
+        report.contradicts = self.shows.clone().map(Box::new).or(report.contradicts);
+        report
     }
 
     /// A signed report of one item, as bytes and signature: for tests that tamper with it.

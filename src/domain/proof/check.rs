@@ -79,7 +79,9 @@ pub fn proof(document: &ProofDocument, pinned: Option<&[u8; 32]>) -> Vec<Finding
     let ProofDocument { format, head, leaf, window, successions, .. } = document;
     let counted = window.as_ref().map(|window| {
         require(window.hash() == leaf.window_hash.0, "the evidence is not the one that the leaf names by its hash")?;
-        window.count(leaf.window_slots).ok_or_else(|| "the evidence contradicts itself, or is not of as many slots as the leaf says".to_owned())
+        window
+            .count(leaf.window_slots)
+            .ok_or_else(|| "the evidence contradicts itself, or is not of as many slots as the leaf says".to_owned())
     });
     let mut findings = vec![
         finding("format", require(format == PROOF, "is not a proof of this version").map(|()| format.clone())),
@@ -150,7 +152,8 @@ fn accrual(head: &CommittedHead, leaf: &CommittedLeaf) -> Result<String, String>
     let params = Params::from(head.params);
     let expected = match &leaf.payer {
         Some(payer) if leaf.state != ScoreState::Invalid => {
-            credits::accrue(leaf.proven, leaf.score_hundredths, multiplier, &params, Units(payer.reward_per_hour)).map_err(|e| e.to_string())?
+            credits::accrue(leaf.proven, leaf.score_hundredths, multiplier, &params, Units(payer.reward_per_hour))
+                .map_err(|e| e.to_string())?
         }
         _ => Pico::ZERO,
     };
@@ -215,7 +218,10 @@ fn history(document: &ConsistencyDocument) -> Result<String, String> {
     require(a.place() < b.place() && a.sequence < b.sequence, "the second head is not a later one")?;
     let leaf = merkle::leaf_hash(&first.hash());
     let inclusion = inclusion.as_deref().map(hashes).ok_or("the path from the first head is not there")?;
-    require(merkle::includes(&leaf, a.sequence, b.sequence, &inclusion, &b.history.0), "the first head is not in the history of the second")?;
+    require(
+        merkle::includes(&leaf, a.sequence, b.sequence, &inclusion, &b.history.0),
+        "the first head is not in the history of the second",
+    )?;
     match consistency.as_deref().map(hashes) {
         None => require(a.sequence == 0, "the hashes between the two histories are not there")?,
         Some(path) => {

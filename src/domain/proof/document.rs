@@ -71,7 +71,14 @@ pub fn hundredths(value: u32) -> String {
 }
 
 impl ProofDocument {
-    pub fn new(signed: SignedHead, leaf: CommittedLeaf, leaf_index: u64, path: Vec<[u8; 32]>, window: Option<Window>, successions: Vec<Succession>) -> ProofDocument {
+    pub fn new(
+        signed: SignedHead,
+        leaf: CommittedLeaf,
+        leaf_index: u64,
+        path: Vec<[u8; 32]>,
+        window: Option<Window>,
+        successions: Vec<Succession>,
+    ) -> ProofDocument {
         ProofDocument {
             format: PROOF.to_owned(),
             node_id: leaf.node_id.clone(),

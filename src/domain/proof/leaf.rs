@@ -71,7 +71,8 @@ pub struct CommittedInputs {
 
 impl From<Inputs> for CommittedInputs {
     fn from(inputs: Inputs) -> CommittedInputs {
-        let Inputs { window: Window { proven, observed, interruptions }, samples_within, samples, challenged, answered, outputs_expected } = inputs;
+        let Inputs { window: Window { proven, observed, interruptions }, samples_within, samples, challenged, answered, outputs_expected } =
+            inputs;
         CommittedInputs { proven, observed, interruptions, samples, samples_within, challenged, answered, outputs_expected }
     }
 }
@@ -128,7 +129,14 @@ fn state_number(state: ScoreState) -> u8 {
 
 impl CommittedLeaf {
     /// From what is stored of the node in the epoch, and what its window says.
-    pub fn new(leaf: &Leaf, span: Span, node_id: &NodeId, pool_id: Option<&PoolId>, window_hash: Hash, blind: [u8; BLIND_LEN]) -> CommittedLeaf {
+    pub fn new(
+        leaf: &Leaf,
+        span: Span,
+        node_id: &NodeId,
+        pool_id: Option<&PoolId>,
+        window_hash: Hash,
+        blind: [u8; BLIND_LEN],
+    ) -> CommittedLeaf {
         let payer = leaf.payer.zip(pool_id).map(|(payer, pool_id)| CommittedPayer {
             pool_id: pool_id.clone(),
             cost_per_hour: payer.pricing.cost_per_hour.0,

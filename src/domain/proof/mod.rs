@@ -12,4 +12,3 @@ pub mod text;
 pub mod window;
 
 pub use merkle::Hash;
-

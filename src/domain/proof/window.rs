@@ -99,7 +99,8 @@ impl Window {
 
     pub fn bytes(&self) -> Vec<u8> {
         let tracks = self.tracks().into_iter();
-        let all = tracks.fold(Canonical::new(TAG), |bytes, Runs(runs)| runs.iter().fold(bytes.u16(small(runs.len())), |b, run| b.u16(*run)));
+        let all =
+            tracks.fold(Canonical::new(TAG), |bytes, Runs(runs)| runs.iter().fold(bytes.u16(small(runs.len())), |b, run| b.u16(*run)));
         all.finish()
     }
 
@@ -115,7 +116,8 @@ impl Window {
         let [proven, observed, strained, challenged, answered] = self.tracks().map(|track| track.slots(slots));
         let (proven, observed, strained, challenged, answered) = (proven?, observed?, strained?, challenged?, answered?);
         let within = |part: &[bool], whole: &[bool]| part.iter().zip(whole).all(|(part, whole)| *whole || !part);
-        let is_sound = within(&proven, &observed) && within(&strained, &proven) && within(&challenged, &observed) && within(&answered, &challenged);
+        let is_sound =
+            within(&proven, &observed) && within(&strained, &proven) && within(&challenged, &observed) && within(&answered, &challenged);
         // It begins with the oldest slot that counts.
         if !is_sound || observed.first() == Some(&false) {
             return None;
@@ -207,7 +209,8 @@ mod tests {
     fn there_is_one_way_to_write_a_track() {
         let read = |runs: &[u16], slots| Runs(runs.to_vec()).slots(slots).map(|bits| bits.len());
         assert_eq!((read(&[], 0), read(&[3], 3), read(&[0, 3], 3)), (Some(0), Some(3), Some(3)));
-        for (runs, slots) in [(&[][..], 1), (&[0], 0), (&[1, 0, 2], 3), (&[3], 2), (&[3], 4), (&[3, 0], 3), (&[u16::MAX, u16::MAX], 2_880)] {
+        for (runs, slots) in [(&[][..], 1), (&[0], 0), (&[1, 0, 2], 3), (&[3], 2), (&[3], 4), (&[3, 0], 3), (&[u16::MAX, u16::MAX], 2_880)]
+        {
             assert_eq!(read(runs, slots), None, "{runs:?} of {slots}");
         }
     }
@@ -216,7 +219,8 @@ mod tests {
     fn tracks_that_contradict_each_other_are_no_window() {
         let all = Runs::whole(4, true);
         let none = Runs::whole(4, false);
-        let good = Window { proven: all.clone(), observed: all.clone(), strained: none.clone(), challenged: none.clone(), answered: none.clone() };
+        let good =
+            Window { proven: all.clone(), observed: all.clone(), strained: none.clone(), challenged: none.clone(), answered: none.clone() };
         assert!(good.count(4).is_some());
         let broken = [
             Window { observed: none.clone(), ..good.clone() },

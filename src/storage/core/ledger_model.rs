@@ -449,6 +449,8 @@ fn leaf(node: u32, worth: i128) -> Leaf {
         multiplier: Multiplier::default(),
         payer: Some(Payer { pool: PoolIndex(0), pricing }),
         accrual: Pico(worth),
+        window_slots: 0,
+        reports: None,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Golden records of `hot.redb`; see `storage::golden`.
 
 use super::block::{Block, Entry};
+use super::day_reports;
 use super::days::{self, DayGroup};
 use super::hours::{HourEntry, Rolled, Stale};
 use super::leaves::LeafGroup;
@@ -110,7 +111,7 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("SlotRow", vec![SlotRow::default(), row]),
         Golden::of("Strained", vec![Strained::default(), Strained([0, 63, 300].into_iter().map(NodeIndex).collect())]),
         Golden::of("AckGroup", vec![AckGroup(vec![(1, ack), (127, ack)])]),
-        Golden::of("DayReportsGroup", vec![DayReportsGroup(vec![(1, day(20_711)), (127, day(20_711))])]),
+        Golden::of("DayReportsGroup", vec![day_reports::DayReportsGroup(vec![(1, day(20_711)), (127, day(20_711))])]),
         Golden::of("Untimed", vec![Untimed { boot_id: "b".into(), items: vec![untimed(true), untimed(false)] }]),
         Golden::of("Block", vec![Block::default(), Block::default().merged([entry(1, false), entry(127, true)])]),
         Golden::of("Quantised", vec![Quantised::from(&Sample::default()), Quantised::from(&sample())]),

@@ -6,8 +6,8 @@ use super::block::{NODES_PER_BLOCK, group};
 use crate::domain::credits::{Epoch, Leaf};
 use crate::domain::ids::NodeIndex;
 use crate::record;
-use crate::storage::migrate;
 use crate::storage::fault::{Fault, TxError};
+use crate::storage::migrate;
 use crate::storage::table::{Read, Table, WriteTx};
 
 /// (epoch, group of neighbouring nodes) -> their leaves.
@@ -80,6 +80,8 @@ mod tests {
             multiplier: Multiplier::default(),
             payer: None,
             accrual: Pico(i128::from(n)),
+            window_slots: 0,
+            reports: None,
         };
         let all: Vec<Leaf> = [0, 5, 95, 96, 300, 301].map(leaf).to_vec();
         let written = all.clone();

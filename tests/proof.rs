@@ -1,0 +1,220 @@
+//! Proofs of scores, from the reports of nodes to the verdict of who has nothing but a file and a key.
+
+mod forks;
+mod tampering;
+
+use std::path::Path;
+use std::process::Command;
+
+use lucid::domain::metrics::Sample;
+use lucid::domain::proof::check::{self, Finding, Outcome, Verdict};
+use lucid::domain::proof::document::{ConsistencyDocument, ProofDocument};
+use lucid::domain::time::SLOT_MS;
+use lucid::live::Job;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::support::client::error_name;
+use crate::support::fleet::Node;
+use crate::support::site::Site;
+
+/// Lets `nodes` report in each of so many slots, but for those that `is_silent` names by the node's place and the slot's.
+async fn live(site: &Site, nodes: &mut [Node], slots: u32, is_silent: impl Fn(usize, u32) -> bool) {
+    for slot in 0..slots {
+        site.next_slot(5_000);
+        for (place, node) in nodes.iter_mut().enumerate() {
+            if !is_silent(place, slot) {
+                node.report(site.now_ms(), Sample::default()).await.expect("the report is answered");
+            }
+        }
+        if slot % 10 == 9 {
+            for job in [Job::Flush, Job::Epochs] {
+                site.app.context.run(job).await.unwrap();
+            }
+        }
+    }
+}
+
+async fn fleet(site: &Site, count: usize) -> Vec<Node> {
+    let mut nodes = Vec::new();
+    for n in 0..count {
+        nodes.push(site.enrol(&format!("worker-{n}")).await);
+    }
+    nodes
+}
+
+async fn proof(site: &Site, node: &Node) -> Value {
+    site.client.get(&format!("/poot/{}", node.id)).await
+}
+
+fn key(site: &Site) -> [u8; 32] {
+    site.app.store.manager_key().0
+}
+
+fn checked(document: &Value, pinned: Option<&[u8; 32]>) -> Vec<Finding> {
+    let document: ProofDocument = serde_json::from_value(document.clone()).unwrap();
+    check::proof(&document, pinned)
+}
+
+fn wrong(findings: &[Finding]) -> Vec<&'static str> {
+    findings.iter().filter(|finding| finding.outcome == Outcome::Wrong).map(|finding| finding.check).collect()
+}
+
+/// The exit status of the real command, and what it printed.
+fn verify_proof(file: &Path, key: Option<&str>) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lucid-node-management"));
+    command.arg("verify-proof").arg(file);
+    if let Some(key) = key {
+        command.args(["--manager-key", key]);
+    }
+    let output = command.output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr))
+}
+
+/// The same of the verifier that was written from `data/proof-format.md` alone.
+fn verify_in_python(file: &Path, key: Option<&str>) -> (Option<i32>, String) {
+    let mut command = Command::new("python3");
+    command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/proof/verify.py")).arg(file);
+    if let Some(key) = key {
+        command.args(["--manager-key", key]);
+    }
+    let output = command.output().unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr))
+}
+
+fn written(folder: &Path, document: &Value) -> std::path::PathBuf {
+    let file = folder.join("proof.json");
+    std::fs::write(&file, serde_json::to_vec_pretty(document).unwrap()).unwrap();
+    file
+}
+
+#[tokio::test]
+async fn a_score_is_proven_to_who_has_its_document_and_the_managers_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::new(dir.path().join("data"), &[]).await;
+    let mut nodes = fleet(&site, 3).await;
+    // The second misses slots, the third comes late.
+    live(&site, &mut nodes, 150, |place, slot| (place == 1 && slot % 7 == 3) || (place == 2 && slot < 40)).await;
+    let public = site.client.get("/poot/manager-key").await;
+    let (hex, pinned) = (public["public_key"].as_str().unwrap().to_owned(), key(&site));
+    for (place, node) in nodes.iter().enumerate() {
+        let document = proof(&site, node).await;
+        assert_eq!((&document["format"], &document["leaf_index"]), (&json!("lucid-poot-proof/1"), &json!(place)));
+        let findings = checked(&document, Some(&pinned));
+        assert_eq!(Verdict::of(&findings), Verdict::Good, "{findings:?}");
+        assert_eq!(Verdict::of(&checked(&document, None)), Verdict::Consistent, "nobody vouched for the signer");
+        assert_eq!(wrong(&checked(&document, Some(&[7; 32]))), ["signer"]);
+
+        // It is the score that everybody is shown.
+        let shown = site.client.get(&format!("/nodes/{}/poot/score", node.id)).await;
+        assert_eq!(shown["epoch"], document["head"]["epoch"]);
+        assert_eq!(document["score"].as_str().unwrap().parse::<f64>().unwrap(), shown["score"].as_f64().unwrap());
+
+        let file = written(dir.path(), &document);
+        let key_file = dir.path().join("key.json");
+        std::fs::write(&key_file, public.to_string()).unwrap();
+        for (key, expected) in [(Some(&*hex), 0), (Some(key_file.to_str().unwrap()), 0), (None, 3), (Some(&*"07".repeat(32)), 1)] {
+            let (status, said) = verify_proof(&file, key);
+            assert_eq!(status, Some(expected), "{key:?}: {said}");
+        }
+        for (key, expected) in [(Some(&*hex), 0), (None, 3), (Some(&*"07".repeat(32)), 1)] {
+            let (status, said) = verify_in_python(&file, key);
+            assert_eq!(status, Some(expected), "Python, {key:?}: {said}");
+        }
+    }
+    let (uptime, missed) = (proof(&site, &nodes[0]).await, proof(&site, &nodes[1]).await);
+    assert_eq!((&uptime["score"], uptime["window"]["proven"].as_array().unwrap().len()), (&json!("100.00"), 2), "one run");
+    assert!(missed["leaf"]["inputs"]["interruptions"].as_u64().unwrap() > 10);
+    assert!(lucid::storage::verify::verify(&site.app.store).iter().all(|finding| finding.wrong.is_none()));
+}
+
+#[tokio::test]
+async fn a_proof_of_an_earlier_epoch_is_made_after_a_restart_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::new(dir.path().join("data"), &[]).await;
+    let mut nodes = fleet(&site, 2).await;
+    live(&site, &mut nodes, 60, |place, slot| place == 1 && slot == 30).await;
+    let early = proof(&site, &nodes[1]).await;
+    live(&site, &mut nodes, 60, |_, _| false).await;
+    let site = site.crash().await;
+    let epoch = early["head"]["epoch"].as_u64().unwrap();
+    let again = site.client.get(&format!("/poot/{}?epoch={epoch}", nodes[1].id)).await;
+    assert_eq!(again, early, "word for word");
+    assert_eq!(Verdict::of(&checked(&again, Some(&key(&site)))), Verdict::Good);
+    for (path, refusal) in [(format!("{}?epoch=1", nodes[1].id), "EpochNotFound"), ("node_nobody_here".into(), "NodeNotFound")] {
+        let (status, body) = site.client.call(reqwest::Method::GET, &format!("/poot/{path}"), None).await;
+        assert_eq!((status, error_name(&body)), (StatusCode::NOT_FOUND, refusal));
+    }
+}
+
+#[tokio::test]
+async fn any_two_heads_are_shown_to_be_of_one_history() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::new(dir.path().join("data"), &[]).await;
+    let mut nodes = fleet(&site, 1).await;
+    live(&site, &mut nodes, 100, |_, _| false).await;
+    let epochs = site.client.get("/poot/epochs?limit=100").await;
+    let epochs: Vec<u64> = epochs["epochs"].as_array().unwrap().iter().map(|epoch| epoch["epoch"].as_u64().unwrap()).collect();
+    assert!(epochs.len() >= 8);
+    let pinned = key(&site);
+    for first in &epochs {
+        for second in &epochs {
+            let document = site.client.get(&format!("/poot/consistency?first={first}&second={second}")).await;
+            let parsed: ConsistencyDocument = serde_json::from_value(document.clone()).unwrap();
+            assert!(parsed.first.head.sequence <= parsed.second.head.sequence);
+            assert_eq!(Verdict::of(&check::consistency(&parsed, Some(&pinned))), Verdict::Good, "{first} {second}");
+            let file = written(dir.path(), &document);
+            if first == epochs.last().unwrap() {
+                let hex = lucid::crypto::hex(&pinned);
+                assert_eq!((verify_proof(&file, Some(&hex)).0, verify_proof(&file, None).0), (Some(0), Some(3)));
+                assert_eq!((verify_in_python(&file, Some(&hex)).0, verify_in_python(&file, None).0), (Some(0), Some(3)));
+            }
+        }
+    }
+}
+
+/// The hash of a day's reports is in the leaf of the next day's first epoch, and is what the node was told.
+#[tokio::test]
+async fn a_node_can_hold_the_manager_to_the_reports_that_it_acknowledged() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::new(dir.path().join("data"), &[]).await;
+    site.driver.advance_ms(SLOT_MS * (2_880 - 40));
+    site.next_slot(0);
+    let mut nodes = fleet(&site, 2).await;
+    // 38 slots of the first day; the second node is gone for its last 20.
+    let mut told = None;
+    for slot in 0..80u32 {
+        site.next_slot(5_000);
+        let day = u32::try_from(site.now_ms() / 86_400_000).unwrap();
+        for (place, node) in nodes.iter_mut().enumerate() {
+            if place == 1 && (18..45).contains(&slot) {
+                continue;
+            }
+            let answer = node.report(site.now_ms(), Sample::default()).await.unwrap();
+            if place == 0 {
+                told = answer.durable_reports.filter(|reports| reports.day < day).or(told);
+            }
+        }
+        for job in [Job::Flush, Job::Epochs] {
+            site.app.context.run(job).await.unwrap();
+        }
+    }
+    let mut committed: Vec<Vec<Value>> = Vec::new();
+    let epochs = site.client.get("/poot/epochs?limit=100").await;
+    for node in &nodes {
+        let mut of_node = Vec::new();
+        for epoch in epochs["epochs"].as_array().unwrap().iter().rev().filter(|epoch| epoch["gap"] == false) {
+            let document = site.client.get(&format!("/poot/{}?epoch={}", node.id, epoch["epoch"])).await;
+            assert_eq!(Verdict::of(&checked(&document, Some(&key(&site)))), Verdict::Good);
+            of_node.extend(Some(document["leaf"]["reports"].clone()).filter(|reports| !reports.is_null()));
+        }
+        committed.push(of_node);
+    }
+    assert_eq!(committed.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1], "once, in the first epoch of the second day: {committed:?}");
+    let told = told.expect("the node was told what is durable of its first day");
+    assert_eq!(committed[0][0]["day"], told.day);
+    assert!(committed[0][0]["count"].as_u64().unwrap() >= u64::from(told.count), "what was acknowledged is in it");
+    assert_eq!(committed[1][0]["count"], 18);
+    // Nothing came between the last word about the day and its end.
+    assert_eq!((&committed[0][0]["count"], &committed[0][0]["hash"]), (&json!(told.count), &json!(lucid::crypto::hex(&told.hash.0))));
+}
