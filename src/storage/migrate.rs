@@ -330,6 +330,7 @@ pub(super) fn ack_group(version: u8, bytes: &[u8]) -> Option<AckGroup> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::epoch::unsealed_leaves_hash;
     use crate::crypto::sha256_parts;
     use crate::crypto::unhex;
     use crate::domain::audit::{Actor, Kept};
@@ -438,5 +439,40 @@ mod tests {
         assert!(rows.iter().all(|row| row.from == row.through && row.posted.is_empty() && row.posted(Currency::Usdt) == row.through));
         assert_eq!(rows[1].remainder(Currency::Usdt), Pico(999_999_999_999));
         assert!(balance(2, &[]).is_none() && accrued(2, &[]).is_none());
+    }
+
+    #[test]
+    fn heads_of_the_first_release_keep_the_hash_that_the_next_one_names() {
+        for line in include_str!("../../data/golden/Head.v1.hex").lines() {
+            let stored = unhex(line).unwrap();
+            let found: Head = decode(&stored).unwrap();
+            assert!(found.seal.is_none() && found.signed().is_none());
+            assert_eq!((found.root, found.previous), ([4; 32], [5; 32]));
+            // What stood behind the version is what was hashed.
+            assert_eq!(found.hash().unwrap(), sha256_parts(&[b"lucid/epoch-head/v1\0", &stored[1..]]));
+        }
+        assert!(head(2, &[]).is_none());
+    }
+
+    #[test]
+    fn leaves_of_the_first_release_keep_the_hash_that_their_head_names() {
+        for line in include_str!("../../data/golden/LeafGroup.v1.hex").lines() {
+            let stored = unhex(line).unwrap();
+            let LeafGroup(leaves) = decode(&stored).unwrap();
+            assert!(leaves.len() == 3 && leaves.iter().all(|leaf| leaf.window_slots == 0 && leaf.reports.is_none()));
+            let hashed = sha256_parts(&[b"lucid/epoch-leaves/v1\0", &stored[1..]]);
+            assert_eq!(unsealed_leaves_hash(&leaves).unwrap(), hashed);
+        }
+        assert!(leaf_group(3, &[]).is_none());
+    }
+
+    #[test]
+    fn acknowledgements_of_the_first_release_stay_and_their_day_begins_anew() {
+        for line in include_str!("../../data/golden/AckGroup.v1.hex").lines() {
+            let AckGroup(acks) = decode(&unhex(line).unwrap()).unwrap();
+            assert_eq!(acks.iter().map(|(node, ack)| (*node, ack.seq)).collect::<Vec<_>>(), [(1, 300), (127, 300)]);
+            assert!(acks.iter().all(|(_, ack)| ack.reports == DayReports::default()));
+        }
+        assert!(ack_group(3, &[]).is_none());
     }
 }
