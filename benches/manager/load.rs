@@ -311,6 +311,8 @@ impl Node {
             dropped: 0,
             // As an agent without a workload on a machine with control groups.
             workload: Some(WorkloadReport::default()),
+            head: None,
+            contradicts: None,
             capabilities: ["supervisor", "cgroup2", "cgroup2:cpu", "cgroup2:memory"].map(str::to_owned).to_vec(),
         };
         let body = serde_json::to_vec(&report).unwrap();

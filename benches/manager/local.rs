@@ -276,6 +276,8 @@ pub async fn written_per_day(dir: &Path, nodes: usize, hours: u32) -> f64 {
                 agent_version: String::new(),
                 dropped: 0,
                 workload: None,
+                head: None,
+                contradicts: None,
                 capabilities: Vec::new(),
             };
             local.app.store.intake.accept(*index, id, &report, &[0; 32], &|_| true, now).unwrap();

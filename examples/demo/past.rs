@@ -87,6 +87,8 @@ impl Player {
             agent_version: String::new(),
             dropped: 0,
             workload: None,
+            head: None,
+            contradicts: None,
             capabilities: Vec::new(),
         };
         let body_hash = sha256_parts(&[node.id.as_str().as_bytes(), &node.seq.to_le_bytes()]);

@@ -330,10 +330,10 @@ pub(super) fn ack_group(version: u8, bytes: &[u8]) -> Option<AckGroup> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::epoch::unsealed_leaves_hash;
     use crate::crypto::sha256_parts;
     use crate::crypto::unhex;
     use crate::domain::audit::{Actor, Kept};
+    use crate::domain::epoch::unsealed_leaves_hash;
     use crate::storage::table::decode;
 
     #[test]

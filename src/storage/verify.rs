@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::core::ledger_check::{self, Depth};
-use super::core::{audit, batches, commands, epochs, final_payouts, maintenance, node_events, outbox, payouts, schedules, tables};
+use super::core::{audit, batches, chain, commands, epochs, final_payouts, maintenance, node_events, outbox, payouts, schedules, tables};
 use super::fault::Fault;
 use super::hot;
 use super::store::Store;
@@ -29,6 +29,7 @@ pub fn verify_to(store: &Store, depth: Depth) -> Vec<Finding> {
     vec![
         finding("audit log", audit_log(store)),
         finding("epochs", epoch_heads(store)),
+        finding("history of epochs", store.read().and_then(|core| chain::verify(&core))),
         finding("ledger", store.read().and_then(|core| ledger_check::verify(&core, depth))),
         finding("events of nodes", store.read().and_then(|core| node_events::verify(&core))),
         finding("commands", store.read().and_then(|core| commands::verify(&core))),

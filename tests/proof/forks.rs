@@ -39,7 +39,8 @@ async fn an_older_copy_of_the_store_goes_on_as_a_declared_fork() {
     let mut site = Site::open(data.clone(), driver.clone(), Vec::new()).await;
     site.client = client.at(site.client.base.clone());
     nodes.iter_mut().for_each(|node| node.rebase(&site.client.base));
-    live(&site, &mut nodes, 40, |_, _| false).await;
+    // With one more report they hear of the last epoch.
+    live(&site, &mut nodes, 41, |_, _| false).await;
     let forgotten = newest(&site).await;
     assert_eq!((forgotten.head.incarnation, forgotten.head.restored_from), (1, None));
     assert!(alerts(&site).await.is_empty(), "a restart is no fork");

@@ -131,7 +131,7 @@ fn evidence(head: &CommittedHead, leaf: &CommittedLeaf, counted: &Counted) -> Re
     let is_within = leaf.window_slots <= params.max_age_slots && inputs.window.observed <= params.window_slots;
     require(is_within, "the window is longer than the parameters allow")?;
     // The slots of the epoch are the last ones of the window, as far as it reaches.
-    let slots = usize::try_from(head.last_slot - head.epoch + 1).unwrap_or(usize::MAX);
+    let slots = usize::try_from(u64::from(head.last_slot.saturating_sub(head.epoch)) + 1).unwrap_or(usize::MAX);
     let of_epoch = |bits: &[bool]| bits.iter().rev().take(slots).filter(|bit| **bit).count();
     let is_whole = inputs.window.observed < params.window_slots || usize::from(leaf.window_slots) >= slots;
     let same = of_epoch(&counted.proven) == usize::from(leaf.proven) && of_epoch(&counted.observed) == usize::from(leaf.observed);

@@ -204,7 +204,7 @@ impl CommittedLeaf {
 /// The parameters of the formulas, as they stand in documents and, in this order, in the bytes of a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = PootParams)]
+#[schema(as = ExactParams)]
 pub struct CommittedParams {
     pub version: u16,
     pub window_slots: u16,

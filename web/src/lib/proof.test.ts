@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { fromBase64, holds, recompute, toHex } from './proof';
+import { fromBase64, holds, recompute, rootOf, toHex } from './proof';
 
 const { subtle } = crypto;
 // SHA-256 of "abc", from FIPS 180-2.
@@ -31,4 +31,12 @@ it('finds hashes among bytes only where bytes begin', () => {
   expect(holds('*', [hash])).toBe('unreadable');
   expect(holds(null, [hash])).toBe('unreadable');
   expect(toHex(fromBase64(base64('00ff10')) ?? new Uint8Array())).toBe('00ff10');
+});
+
+// The leaves and roots that implementations of Certificate Transparency test themselves with.
+it('computes the roots of RFC 6962', async () => {
+  const said = ['', '00', '10', '2021', '3031'].map((hex) => [0, ...(hex.match(/../g) ?? []).map((pair) => parseInt(pair, 16))]);
+  const leaves = await Promise.all(said.map(async (bytes) => new Uint8Array(await subtle.digest('SHA-256', Uint8Array.from(bytes)))));
+  const roots = await Promise.all([0, 1, 3, 5].map(async (n) => toHex(await rootOf(leaves.slice(0, n), subtle))));
+  expect(roots.map((root) => root.slice(0, 8))).toEqual(['e3b0c442', '6e340b9c', 'aeb6bcfe', '4e3bbb1f']);
 });

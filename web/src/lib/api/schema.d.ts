@@ -2125,6 +2125,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/poot/consistency": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Two heads of the history, and what shows that they are of one */
+        get: operations["get_poot_consistency"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/poot/epochs": {
         parameters: {
             query?: never;
@@ -2151,6 +2168,26 @@ export interface paths {
         };
         /** A closed epoch with every input, and how its hashes are computed */
         get: operations["get_poot_epochs_epoch"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/poot/head": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The newest signed head
+         * @description Nodes get it with the answers to their reports.
+         */
+        get: operations["get_poot_head"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2203,7 +2240,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The proof document of a node */
+        /**
+         * The proof document of a node
+         * @description Its score in an epoch with every input, the way of its leaf to the root, and the signed head. `verify-proof` and the page `/verify` check it offline.
+         */
         get: operations["get_poot_node_id"];
         put?: never;
         post?: never;
@@ -3694,10 +3734,16 @@ export interface components {
             leaves_kept: boolean;
         };
         EpochHashes: {
-            /** @description Of `head.hash`: the head, `hash` left out. */
-            head: components["schemas"]["HashRecipe"];
-            /** @description Of `head.leaves_hash`: all leaves in node order. */
-            leaves: components["schemas"]["HashRecipe"];
+            head?: components["schemas"]["HeadRecipe"] | null;
+            /** @description The next head names this one's hash; the newest one has no witness but its signature. */
+            head_matches: boolean;
+            /**
+             * @description Hex: the hashes of the leaves in node order, whose RFC 6962 root is `head.root`. Null where leaves or evidence are not kept any more, and in epochs before
+             *     heads were signed.
+             */
+            leaves?: string[] | null;
+            /** @description The root, computed anew from what is stored, is the one of the head; null where nothing is left to compute it from. */
+            root_matches?: boolean | null;
         };
         /** @description What is kept of the epoch for ever. */
         EpochHead: {
@@ -3724,13 +3770,14 @@ export interface components {
              * @description The newest epoch with leaves: this one, or the one before a gap.
              */
             leaves_at?: number | null;
-            /** @description Hex SHA-256. */
-            leaves_hash: string;
             params: components["schemas"]["ExactParams"];
             /** Format: uint32 */
             pending: number;
             /** @description Hash of the head before, hex; zeros for the first. */
             previous: string;
+            /** @description Hex: root of the tree of the leaves; of an epoch before heads were signed, a hash of all of them. */
+            root: string;
+            signed?: components["schemas"]["PootSignedHead"] | null;
             /**
              * Format: uint32
              * @description Of one epoch; a gap may span several.
@@ -3823,7 +3870,7 @@ export interface components {
              */
             retry_after?: number | null;
         };
-        /** @description The parameters, exactly as they are hashed. */
+        /** @description The parameters of the formulas, as they stand in documents and, in this order, in the bytes of a head. */
         ExactParams: {
             /** Format: uint16 */
             max_age_slots: number;
@@ -3969,20 +4016,18 @@ export interface components {
             network: components["schemas"]["NetworkInfo"][];
             storage: components["schemas"]["StorageInfo"];
         };
-        /** @description How one hash is computed. */
-        HashRecipe: {
+        /** @description How the hash of the head is computed. */
+        HeadRecipe: {
             algorithm: string;
             /**
              * Format: byte
-             * @description Everything that is hashed, the tag included; null where it is not kept any more.
+             * @description Everything that is hashed, the tag included.
              */
-            bytes_base64?: string | null;
-            /** @description What the hashed bytes begin with, up to and with the NUL that ends it. */
+            bytes_base64: string;
+            /** @description What the hashed bytes begin with, before the NUL that ends it. */
             domain_tag: string;
             /** @description How what follows the tag is encoded. */
             encoding: string;
-            /** @description The hash of these bytes is the one of the head; null without bytes. */
-            matches?: boolean | null;
         };
         /** @enum {string} */
         Health: "healthy" | "degraded" | "unhealthy";
@@ -4039,6 +4084,21 @@ export interface components {
             payout_id: string;
             /** @description Why it was not cancelled. */
             reason: string;
+        };
+        /** @description Every field but the signatures is in the signed bytes, in this order. */
+        KeySuccession: {
+            /** Format: int64 */
+            at_ms: number;
+            /**
+             * Format: uint64
+             * @description The first head that the new key signs; the old one signs none from there on.
+             */
+            from_sequence: number;
+            manager_id: string;
+            new_key: string;
+            old_key: string;
+            signed_by_new: string;
+            signed_by_old: string;
         };
         /** @description What is kept on paper or in a safe. */
         Kit: {
@@ -4382,6 +4442,8 @@ export interface components {
         ManagerKey: {
             /** @description Hex Ed25519. */
             public_key: string;
+            /** @description Keys of this manager that took over from each other, oldest first; each statement is signed by both. */
+            successions: components["schemas"]["KeySuccession"][];
         };
         Me: {
             /** @description Until when routes that want a fresh factor are open to this session; null when they are not. */
@@ -4900,12 +4962,15 @@ export interface components {
             agent_version: string;
             /** @description What this agent and its machine can do, such as `cgroup2:memory`. */
             capabilities?: string[];
+            contradicts?: components["schemas"]["PootSignedHead"] | null;
             /**
              * Format: uint64
              * @description Measurements lost for good since the agent started (ring and spool full).
              */
             dropped?: number;
             fingerprint: components["schemas"]["MachineFingerprint"];
+            /** @description Hash of the newest signed head that the agent keeps, hex. */
+            head?: string | null;
             /** Format: uint64 */
             incarnation: number;
             items: components["schemas"]["ReportItem"][];
@@ -5455,6 +5520,76 @@ export interface components {
          * @enum {string}
          */
         PoolSort: "created_at" | "updated_at" | "name" | "node_count";
+        /** @description Two heads of one history, and the hashes that show it. */
+        PootConsistency: {
+            /** @description That the history before the first is the beginning of the history before the second; null where the first has none before it, or both are the same. */
+            consistency?: string[] | null;
+            first: components["schemas"]["PootSignedHead"];
+            /** @description `lucid-poot-consistency/1`. */
+            format: string;
+            /** @description From the first head to the history of the second; null when both are the same. */
+            inclusion?: string[] | null;
+            second: components["schemas"]["PootSignedHead"];
+            successions: Record<string, never>[];
+        };
+        /** @description Every field is in the hashed bytes, in this order. */
+        PootHead: {
+            audit: components["schemas"]["PootLogHead"];
+            /** @description Names the history of this manager's epochs. */
+            chain: string;
+            /** Format: int64 */
+            closed_at_ms: number;
+            /**
+             * Format: uint32
+             * @description Its first slot.
+             */
+            epoch: number;
+            /** @description The manager was away: nobody was observed. */
+            gap: boolean;
+            /** @description Root of the tree whose leaves are the hashes of all heads before. */
+            history: string;
+            /**
+             * Format: uint32
+             * @description Counts the lives of the history: one more each time it went on from an older copy.
+             */
+            incarnation: number;
+            /** Format: uint32 */
+            invalid: number;
+            /**
+             * Format: uint32
+             * @description Inclusive.
+             */
+            last_slot: number;
+            /**
+             * Format: uint32
+             * @description The newest epoch with leaves: this one, or the one before a gap.
+             */
+            leaves_at?: number | null;
+            ledger: components["schemas"]["PootLogHead"];
+            /** @description Hex Ed25519: who signs this head. */
+            manager_key: string;
+            params: components["schemas"]["ExactParams"];
+            /** Format: uint32 */
+            pending: number;
+            /** @description Hash of the head before; zeros for the first. */
+            previous: string;
+            /** @description The newest head of the copy that this life of it went on from. */
+            restored_from?: string | null;
+            /** @description Of the leaves, in the order of the nodes' enrolment. */
+            root: string;
+            /**
+             * Format: uint64
+             * @description Heads of this history before this one.
+             */
+            sequence: number;
+            /**
+             * Format: uint32
+             * @description Of a whole epoch; one that was closed early is shorter, a gap may span several.
+             */
+            slots_per_epoch: number;
+            /** Format: uint32 */
+            valid: number;
+        };
         /** @description The epochs that begin in a stretch of time. */
         PootHistoryPoint: {
             at: string;
@@ -5480,6 +5615,100 @@ export interface components {
             pending: number;
             /** Format: uint32 */
             valid: number;
+        };
+        /** @description Every field is in the hashed bytes, in this order. */
+        PootLeaf: {
+            /** @description Earned in the epoch, in millionths of the currency's smallest unit. */
+            accrual_pico: string;
+            blind: string;
+            /** Format: uint8 */
+            confidence_hundredths: number;
+            /**
+             * Format: uint32
+             * @description Its first slot.
+             */
+            epoch: number;
+            inputs: components["schemas"]["PootLeafInputs"];
+            /**
+             * Format: uint32
+             * @description Inclusive.
+             */
+            last_slot: number;
+            /**
+             * Format: uint32
+             * @description Of the multiplier before this epoch: slots of its growth.
+             */
+            multiplier_grown_slots: number;
+            node_id: string;
+            /**
+             * Format: uint16
+             * @description Slots of the epoch in which it was observed.
+             */
+            observed: number;
+            payer?: components["schemas"]["PootLeafPayer"] | null;
+            /**
+             * Format: uint16
+             * @description Slots of the epoch that the node proved.
+             */
+            proven: number;
+            reports?: components["schemas"]["PootLeafReports"] | null;
+            /**
+             * Format: uint16
+             * @description 0 to 10000: 9875 is 98.75.
+             */
+            score_hundredths: number;
+            state: components["schemas"]["ScoreState"];
+            window_hash: string;
+            /**
+             * Format: uint16
+             * @description Slots of the window; it ends with `last_slot`.
+             */
+            window_slots: number;
+        };
+        /** @description What a score is made of: counts over the window. */
+        PootLeafInputs: {
+            /** Format: uint16 */
+            answered: number;
+            /** Format: uint16 */
+            challenged: number;
+            /** Format: uint16 */
+            interruptions: number;
+            /** Format: uint16 */
+            observed: number;
+            outputs_expected: boolean;
+            /** Format: uint16 */
+            proven: number;
+            /** Format: uint16 */
+            samples: number;
+            /** Format: uint16 */
+            samples_within: number;
+        };
+        /** @description Who paid for the node's time, and at what price, in the epoch's first slot; in smallest units of the currency. */
+        PootLeafPayer: {
+            cost_per_hour: string;
+            currency: components["schemas"]["Currency"];
+            pool_id: string;
+            reward_per_hour: string;
+        };
+        /** @description The running hash of the reports that were accepted of a node in a UTC day. */
+        PootLeafReports: {
+            /** Format: uint32 */
+            count: number;
+            /**
+             * Format: uint32
+             * @description Counted from 1970-01-01.
+             */
+            day: number;
+            hash: string;
+        };
+        /** @description How far a log had come, and a hash of all that stood in it. */
+        PootLogHead: {
+            hash: string;
+            /**
+             * Format: uint64
+             * @description Of its newest entry; 0 of none.
+             */
+            seq: number;
         };
         /** @description The scores of all nodes now. A node that no epoch has scored yet is pending. */
         PootOverview: {
@@ -5535,6 +5764,31 @@ export interface components {
              */
             window_slots: number;
         };
+        /** @description The score of one node in one epoch, with everything that it was computed from. */
+        PootProof: {
+            /** @description 0 to 1 with two decimals. */
+            confidence: string;
+            /** @description `lucid-poot-proof/1`. */
+            format: string;
+            head: components["schemas"]["PootHead"];
+            leaf: components["schemas"]["PootLeaf"];
+            /**
+             * Format: uint64
+             * @description Place of the leaf in the tree, from 0.
+             */
+            leaf_index: number;
+            node_id: string;
+            /** @description From the leaf to the root, the lowest first. */
+            path: string[];
+            /** @description 0 to 100 with two decimals; a pending one does not count yet. */
+            score: string;
+            /** @description Hex Ed25519 over the tag and the hash of the head. */
+            signature: string;
+            state: components["schemas"]["ScoreState"];
+            /** @description Keys of the manager that took over from each other, oldest first; none while it has its first key. */
+            successions: Record<string, never>[];
+            window?: components["schemas"]["PootWindow"] | null;
+        };
         PootScore: components["schemas"]["PootSummary"] & components["schemas"]["Explanation"] & {
             /** @description When the epoch of the score was closed. */
             calculated_at?: string | null;
@@ -5563,6 +5817,12 @@ export interface components {
             /** @description The last 120 slots, oldest first, the present one included. */
             recent_slots: components["schemas"]["RecentSlot"][];
             validation_status: components["schemas"]["ScoreState"];
+        };
+        /** @description A head under its signature: what agents keep, and what shows a manager that its store is an older copy. */
+        PootSignedHead: {
+            head: components["schemas"]["PootHead"];
+            /** @description Hex Ed25519 over the tag and the hash of the head. */
+            signature: string;
         };
         /** @description The score as lists show it. */
         PootSummary: {
@@ -5606,6 +5866,18 @@ export interface components {
             resources: number;
             /** Format: double */
             stability: number;
+        };
+        /** @description The evidence of one node that its score was made of. */
+        PootWindow: {
+            /** @description Challenged slots that it answered with a valid output. */
+            answered: components["schemas"]["SlotRuns"];
+            /** @description Observed slots in which it was challenged to show an output. */
+            challenged: components["schemas"]["SlotRuns"];
+            observed: components["schemas"]["SlotRuns"];
+            /** @description Observed slots in which it proved itself. */
+            proven: components["schemas"]["SlotRuns"];
+            /** @description Proven slots in which it was beyond a threshold. */
+            strained: components["schemas"]["SlotRuns"];
         };
         PostingList: {
             pagination: components["schemas"]["Pagination"];
@@ -5818,13 +6090,15 @@ export interface components {
              */
             accepted_seq: number;
             command?: components["schemas"]["WorkloadOrder"] | null;
+            durable_reports?: components["schemas"]["PootLeafReports"] | null;
             /**
              * Format: uint64
              * @description Everything up to here survives a power cut of the manager: forget it.
              */
             durable_seq: number;
-            /** @description Running SHA-256 over the accepted reports of this node, hex; the agent keeps it. */
+            /** @description Running SHA-256 over the reports of this node that were accepted in this UTC day, hex; the agent keeps it. */
             evidence_hash: string;
+            head?: components["schemas"]["PootSignedHead"] | null;
             /** @description A command has not ended: its outcome is wanted at once, and more may follow. Ask at `PATH_COMMANDS`. */
             pending?: boolean;
             /**
@@ -6286,6 +6560,11 @@ export interface components {
             /** Format: uint32 */
             slot: number;
         };
+        /**
+         * @description Slots in a row that have something or have it not, in turn: the first number is of slots that have it not, and may be 0; no other one is.
+         *     Together they are as many as the window has slots.
+         */
+        SlotRuns: number[];
         /**
          * @description What a slot was for a node, as far as is known now.
          * @enum {string}
@@ -7504,6 +7783,47 @@ export interface operations {
                  *       "capabilities": [
                  *         "text"
                  *       ],
+                 *       "contradicts": {
+                 *         "head": {
+                 *           "audit": {
+                 *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                 *             "seq": 1
+                 *           },
+                 *           "chain": "text",
+                 *           "closed_at_ms": 1,
+                 *           "epoch": 1,
+                 *           "gap": false,
+                 *           "history": "text",
+                 *           "incarnation": 1,
+                 *           "invalid": 1,
+                 *           "last_slot": 1,
+                 *           "leaves_at": 1,
+                 *           "ledger": {
+                 *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                 *             "seq": 1
+                 *           },
+                 *           "manager_key": "text",
+                 *           "params": {
+                 *             "max_age_slots": 1,
+                 *             "max_multiplier_hundredths": 1,
+                 *             "min_observation_seconds": 1,
+                 *             "min_score_hundredths": 1,
+                 *             "output_weight_percent": 1,
+                 *             "resources_weight_percent": 1,
+                 *             "stability_weight_percent": 1,
+                 *             "version": 1,
+                 *             "window_slots": 1
+                 *           },
+                 *           "pending": 1,
+                 *           "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                 *           "restored_from": "2026-09-21T14:13:20Z",
+                 *           "root": "text",
+                 *           "sequence": 1,
+                 *           "slots_per_epoch": 1,
+                 *           "valid": 1
+                 *         },
+                 *         "signature": "text"
+                 *       },
                  *       "dropped": 1,
                  *       "fingerprint": {
                  *         "board_serial": "9f86d081884c7d659a2feaa0c55ad015",
@@ -7513,6 +7833,7 @@ export interface operations {
                  *         "macs": "9f86d081884c7d659a2feaa0c55ad015",
                  *         "memory": "9f86d081884c7d659a2feaa0c55ad015"
                  *       },
+                 *       "head": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                  *       "incarnation": 1,
                  *       "items": [
                  *         {
@@ -7634,8 +7955,54 @@ export interface operations {
                      *         "revision": 1,
                      *         "wanted": "running"
                      *       },
+                     *       "durable_reports": {
+                     *         "count": 1,
+                     *         "day": 1,
+                     *         "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+                     *       },
                      *       "durable_seq": 1,
                      *       "evidence_hash": "text",
+                     *       "head": {
+                     *         "head": {
+                     *           "audit": {
+                     *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *             "seq": 1
+                     *           },
+                     *           "chain": "text",
+                     *           "closed_at_ms": 1,
+                     *           "epoch": 1,
+                     *           "gap": false,
+                     *           "history": "text",
+                     *           "incarnation": 1,
+                     *           "invalid": 1,
+                     *           "last_slot": 1,
+                     *           "leaves_at": 1,
+                     *           "ledger": {
+                     *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *             "seq": 1
+                     *           },
+                     *           "manager_key": "text",
+                     *           "params": {
+                     *             "max_age_slots": 1,
+                     *             "max_multiplier_hundredths": 1,
+                     *             "min_observation_seconds": 1,
+                     *             "min_score_hundredths": 1,
+                     *             "output_weight_percent": 1,
+                     *             "resources_weight_percent": 1,
+                     *             "stability_weight_percent": 1,
+                     *             "version": 1,
+                     *             "window_slots": 1
+                     *           },
+                     *           "pending": 1,
+                     *           "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "restored_from": "2026-09-21T14:13:20Z",
+                     *           "root": "text",
+                     *           "sequence": 1,
+                     *           "slots_per_epoch": 1,
+                     *           "valid": 1
+                     *         },
+                     *         "signature": "text"
+                     *       },
                      *       "pending": false,
                      *       "phase_ms": 1,
                      *       "run": 1,
@@ -17504,6 +17871,145 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    get_poot_consistency: {
+        parameters: {
+            query: {
+                /** @description First slot of an epoch. */
+                first: number;
+                /** @description First slot of another; absent: the newest epoch. */
+                second?: number;
+                /** @description `true`: a browser saves the document instead of showing it. */
+                download?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "consistency": [
+                     *         "text"
+                     *       ],
+                     *       "first": {
+                     *         "head": {
+                     *           "audit": {
+                     *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *             "seq": 1
+                     *           },
+                     *           "chain": "text",
+                     *           "closed_at_ms": 1,
+                     *           "epoch": 1,
+                     *           "gap": false,
+                     *           "history": "text",
+                     *           "incarnation": 1,
+                     *           "invalid": 1,
+                     *           "last_slot": 1,
+                     *           "leaves_at": 1,
+                     *           "ledger": {
+                     *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *             "seq": 1
+                     *           },
+                     *           "manager_key": "text",
+                     *           "params": {
+                     *             "max_age_slots": 1,
+                     *             "max_multiplier_hundredths": 1,
+                     *             "min_observation_seconds": 1,
+                     *             "min_score_hundredths": 1,
+                     *             "output_weight_percent": 1,
+                     *             "resources_weight_percent": 1,
+                     *             "stability_weight_percent": 1,
+                     *             "version": 1,
+                     *             "window_slots": 1
+                     *           },
+                     *           "pending": 1,
+                     *           "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "restored_from": "2026-09-21T14:13:20Z",
+                     *           "root": "text",
+                     *           "sequence": 1,
+                     *           "slots_per_epoch": 1,
+                     *           "valid": 1
+                     *         },
+                     *         "signature": "text"
+                     *       },
+                     *       "format": "text",
+                     *       "inclusion": [
+                     *         "text"
+                     *       ],
+                     *       "second": {
+                     *         "head": {
+                     *           "audit": {
+                     *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *             "seq": 1
+                     *           },
+                     *           "chain": "text",
+                     *           "closed_at_ms": 1,
+                     *           "epoch": 1,
+                     *           "gap": false,
+                     *           "history": "text",
+                     *           "incarnation": 1,
+                     *           "invalid": 1,
+                     *           "last_slot": 1,
+                     *           "leaves_at": 1,
+                     *           "ledger": {
+                     *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *             "seq": 1
+                     *           },
+                     *           "manager_key": "text",
+                     *           "params": {
+                     *             "max_age_slots": 1,
+                     *             "max_multiplier_hundredths": 1,
+                     *             "min_observation_seconds": 1,
+                     *             "min_score_hundredths": 1,
+                     *             "output_weight_percent": 1,
+                     *             "resources_weight_percent": 1,
+                     *             "stability_weight_percent": 1,
+                     *             "version": 1,
+                     *             "window_slots": 1
+                     *           },
+                     *           "pending": 1,
+                     *           "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "restored_from": "2026-09-21T14:13:20Z",
+                     *           "root": "text",
+                     *           "sequence": 1,
+                     *           "slots_per_epoch": 1,
+                     *           "valid": 1
+                     *         },
+                     *         "signature": "text"
+                     *       },
+                     *       "successions": [
+                     *         {}
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PootConsistency"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     get_poot_epochs: {
         parameters: {
             query?: {
@@ -17592,16 +18098,13 @@ export interface operations {
                      *           "algorithm": "text",
                      *           "bytes_base64": "text",
                      *           "domain_tag": "text",
-                     *           "encoding": "text",
-                     *           "matches": false
+                     *           "encoding": "text"
                      *         },
-                     *         "leaves": {
-                     *           "algorithm": "text",
-                     *           "bytes_base64": "text",
-                     *           "domain_tag": "text",
-                     *           "encoding": "text",
-                     *           "matches": false
-                     *         }
+                     *         "head_matches": false,
+                     *         "leaves": [
+                     *           "text"
+                     *         ],
+                     *         "root_matches": false
                      *       },
                      *       "head": {
                      *         "closed_at": "2026-09-21T14:13:20Z",
@@ -17612,7 +18115,6 @@ export interface operations {
                      *         "invalid": 1,
                      *         "last_slot": 1,
                      *         "leaves_at": 1,
-                     *         "leaves_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                      *         "params": {
                      *           "max_age_slots": 1,
                      *           "max_multiplier_hundredths": 1,
@@ -17626,6 +18128,48 @@ export interface operations {
                      *         },
                      *         "pending": 1,
                      *         "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *         "root": "text",
+                     *         "signed": {
+                     *           "head": {
+                     *             "audit": {
+                     *               "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *               "seq": 1
+                     *             },
+                     *             "chain": "text",
+                     *             "closed_at_ms": 1,
+                     *             "epoch": 1,
+                     *             "gap": false,
+                     *             "history": "text",
+                     *             "incarnation": 1,
+                     *             "invalid": 1,
+                     *             "last_slot": 1,
+                     *             "leaves_at": 1,
+                     *             "ledger": {
+                     *               "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *               "seq": 1
+                     *             },
+                     *             "manager_key": "text",
+                     *             "params": {
+                     *               "max_age_slots": 1,
+                     *               "max_multiplier_hundredths": 1,
+                     *               "min_observation_seconds": 1,
+                     *               "min_score_hundredths": 1,
+                     *               "output_weight_percent": 1,
+                     *               "resources_weight_percent": 1,
+                     *               "stability_weight_percent": 1,
+                     *               "version": 1,
+                     *               "window_slots": 1
+                     *             },
+                     *             "pending": 1,
+                     *             "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *             "restored_from": "2026-09-21T14:13:20Z",
+                     *             "root": "text",
+                     *             "sequence": 1,
+                     *             "slots_per_epoch": 1,
+                     *             "valid": 1
+                     *           },
+                     *           "signature": "text"
+                     *         },
                      *         "slots_per_epoch": 1,
                      *         "start": "2026-09-21T14:13:20Z",
                      *         "valid": 1
@@ -17678,6 +18222,85 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    get_poot_head: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "head": {
+                     *         "audit": {
+                     *           "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "seq": 1
+                     *         },
+                     *         "chain": "text",
+                     *         "closed_at_ms": 1,
+                     *         "epoch": 1,
+                     *         "gap": false,
+                     *         "history": "text",
+                     *         "incarnation": 1,
+                     *         "invalid": 1,
+                     *         "last_slot": 1,
+                     *         "leaves_at": 1,
+                     *         "ledger": {
+                     *           "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "seq": 1
+                     *         },
+                     *         "manager_key": "text",
+                     *         "params": {
+                     *           "max_age_slots": 1,
+                     *           "max_multiplier_hundredths": 1,
+                     *           "min_observation_seconds": 1,
+                     *           "min_score_hundredths": 1,
+                     *           "output_weight_percent": 1,
+                     *           "resources_weight_percent": 1,
+                     *           "stability_weight_percent": 1,
+                     *           "version": 1,
+                     *           "window_slots": 1
+                     *         },
+                     *         "pending": 1,
+                     *         "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *         "restored_from": "2026-09-21T14:13:20Z",
+                     *         "root": "text",
+                     *         "sequence": 1,
+                     *         "slots_per_epoch": 1,
+                     *         "valid": 1
+                     *       },
+                     *       "signature": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PootSignedHead"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     get_poot_manager_key: {
         parameters: {
             query?: never;
@@ -17695,7 +18318,18 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "public_key": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+                     *       "public_key": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *       "successions": [
+                     *         {
+                     *           "at_ms": 1,
+                     *           "from_sequence": 1,
+                     *           "manager_id": "manager_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "new_key": "text",
+                     *           "old_key": "text",
+                     *           "signed_by_new": "text",
+                     *           "signed_by_old": "text"
+                     *         }
+                     *       ]
                      *     }
                      */
                     "application/json": components["schemas"]["ManagerKey"];
@@ -17832,13 +18466,137 @@ export interface operations {
     };
     get_poot_node_id: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description The epoch's first slot; absent: the newest epoch. */
+                epoch?: number;
+                /** @description `true`: a browser saves the document instead of showing it. */
+                download?: boolean;
+            };
             header?: never;
-            path?: never;
+            path: {
+                node_id: string;
+            };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "confidence": "0.82",
+                     *       "format": "text",
+                     *       "head": {
+                     *         "audit": {
+                     *           "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "seq": 1
+                     *         },
+                     *         "chain": "text",
+                     *         "closed_at_ms": 1,
+                     *         "epoch": 1,
+                     *         "gap": false,
+                     *         "history": "text",
+                     *         "incarnation": 1,
+                     *         "invalid": 1,
+                     *         "last_slot": 1,
+                     *         "leaves_at": 1,
+                     *         "ledger": {
+                     *           "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "seq": 1
+                     *         },
+                     *         "manager_key": "text",
+                     *         "params": {
+                     *           "max_age_slots": 1,
+                     *           "max_multiplier_hundredths": 1,
+                     *           "min_observation_seconds": 1,
+                     *           "min_score_hundredths": 1,
+                     *           "output_weight_percent": 1,
+                     *           "resources_weight_percent": 1,
+                     *           "stability_weight_percent": 1,
+                     *           "version": 1,
+                     *           "window_slots": 1
+                     *         },
+                     *         "pending": 1,
+                     *         "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *         "restored_from": "2026-09-21T14:13:20Z",
+                     *         "root": "text",
+                     *         "sequence": 1,
+                     *         "slots_per_epoch": 1,
+                     *         "valid": 1
+                     *       },
+                     *       "leaf": {
+                     *         "accrual_pico": "text",
+                     *         "blind": "text",
+                     *         "confidence_hundredths": 1,
+                     *         "epoch": 1,
+                     *         "inputs": {
+                     *           "answered": 1,
+                     *           "challenged": 1,
+                     *           "interruptions": 1,
+                     *           "observed": 1,
+                     *           "outputs_expected": false,
+                     *           "proven": 1,
+                     *           "samples": 1,
+                     *           "samples_within": 1
+                     *         },
+                     *         "last_slot": 1,
+                     *         "multiplier_grown_slots": 1,
+                     *         "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "observed": 1,
+                     *         "payer": {
+                     *           "cost_per_hour": "0.05",
+                     *           "currency": "USDT",
+                     *           "pool_id": "pool_default",
+                     *           "reward_per_hour": "0.05"
+                     *         },
+                     *         "proven": 1,
+                     *         "reports": {
+                     *           "count": 1,
+                     *           "day": 1,
+                     *           "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+                     *         },
+                     *         "score_hundredths": 1,
+                     *         "state": "pending",
+                     *         "window_hash": "text",
+                     *         "window_slots": 1
+                     *       },
+                     *       "leaf_index": 1,
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "path": [
+                     *         "text"
+                     *       ],
+                     *       "score": "98.75",
+                     *       "signature": "text",
+                     *       "state": "pending",
+                     *       "successions": [
+                     *         {}
+                     *       ],
+                     *       "window": {
+                     *         "answered": [
+                     *           1
+                     *         ],
+                     *         "challenged": [
+                     *           1
+                     *         ],
+                     *         "observed": [
+                     *           1
+                     *         ],
+                     *         "proven": [
+                     *           1
+                     *         ],
+                     *         "strained": [
+                     *           1
+                     *         ]
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PootProof"];
+                };
+            };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
@@ -17846,15 +18604,6 @@ export interface operations {
             421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
             503: components["responses"]["Unavailable"];
         };
     };
