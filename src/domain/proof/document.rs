@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::head::{CommittedHead, SignedHead};
 use super::leaf::CommittedLeaf;
 use super::succession::Succession;
-use super::text::Hex;
+use super::text::{Hex, nullable};
 use super::window::Window;
 use crate::domain::ids::NodeId;
 use crate::domain::poot::ScoreState;
@@ -40,6 +40,7 @@ pub struct ProofDocument {
     #[schema(value_type = Vec<String>)]
     pub path: Vec<Hex<32>>,
     /// Null where the evidence is not kept any more.
+    #[serde(deserialize_with = "nullable")]
     pub window: Option<Window>,
     /// Keys of the manager that took over from each other, oldest first; none while it has its first key.
     #[schema(value_type = Vec<Object>)]
@@ -56,9 +57,11 @@ pub struct ConsistencyDocument {
     pub first: SignedHead,
     pub second: SignedHead,
     /// From the first head to the history of the second; null when both are the same.
+    #[serde(deserialize_with = "nullable")]
     #[schema(value_type = Option<Vec<String>>)]
     pub inclusion: Option<Vec<Hex<32>>>,
     /// That the history before the first is the beginning of the history before the second; null where the first has none before it, or both are the same.
+    #[serde(deserialize_with = "nullable")]
     #[schema(value_type = Option<Vec<String>>)]
     pub consistency: Option<Vec<Hex<32>>>,
     #[schema(value_type = Vec<Object>)]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::canonical::Canonical;
 use super::leaf::CommittedParams;
 use super::merkle::Hash;
-use super::text::Hex;
+use super::text::{Hex, nullable};
 use crate::crypto::{self, PublicKey};
 
 pub const TAG: &str = "lucid/poot-head/v1";
@@ -21,6 +21,7 @@ pub struct CommittedHead {
     /// Counts the lives of the history: one more each time it went on from an older copy.
     pub incarnation: u32,
     /// The newest head of the copy that this life of it went on from.
+    #[serde(deserialize_with = "nullable")]
     #[schema(value_type = Option<String>)]
     pub restored_from: Option<Hex<32>>,
     /// Heads of this history before this one.
@@ -39,6 +40,7 @@ pub struct CommittedHead {
     pub pending: u32,
     pub invalid: u32,
     /// The newest epoch with leaves: this one, or the one before a gap.
+    #[serde(deserialize_with = "nullable")]
     pub leaves_at: Option<u32>,
     /// Of the leaves, in the order of the nodes' enrolment.
     #[schema(value_type = String)]

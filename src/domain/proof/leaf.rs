@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::canonical::Canonical;
 use super::merkle::{self, Hash};
-use super::text::{Hex, digits};
+use super::text::{Hex, digits, nullable};
 use crate::domain::credits::Leaf;
 use crate::domain::epoch::Span;
 use crate::domain::evidence::DayReports;
@@ -45,12 +45,14 @@ pub struct CommittedLeaf {
     /// Of the multiplier before this epoch: slots of its growth.
     pub multiplier_grown_slots: u32,
     /// Null: the node was in no pool and earned nothing.
+    #[serde(deserialize_with = "nullable")]
     pub payer: Option<CommittedPayer>,
     /// Earned in the epoch, in millionths of the currency's smallest unit.
     #[serde(with = "digits")]
     #[schema(value_type = String)]
     pub accrual_pico: i128,
     /// In the first epoch of a UTC day: the reports of the node's last day before.
+    #[serde(deserialize_with = "nullable")]
     pub reports: Option<CommittedReports>,
 }
 

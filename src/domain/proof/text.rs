@@ -48,6 +48,11 @@ pub mod digits {
     }
 }
 
+/// A field that may be null and may not be left out: for `#[serde(deserialize_with = "nullable")]`.
+pub fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    Option::deserialize(from)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
