@@ -10,6 +10,7 @@ mod days;
 mod deliveries;
 mod demo;
 mod departure;
+mod epochs_now;
 mod fees;
 mod guards;
 mod journey;

@@ -22,6 +22,7 @@ pub mod compliance;
 pub mod document;
 pub mod enrolment;
 pub mod enrolment_requests;
+pub mod epoch_closing;
 pub mod epoch_document;
 pub mod error;
 pub mod events;
@@ -213,6 +214,7 @@ fn documented<R: Routes>() -> R {
         .routes(routes!(uptime::show))
         .routes(routes!(poot::history))
         .routes(routes!(poot::epochs))
+        .routes(routes!(epoch_closing::calculate))
         .routes(routes!(epoch_document::show))
         .routes(routes!(poot::manager_key))
         .routes(routes!(payouts::address, payouts::set_address))

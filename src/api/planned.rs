@@ -21,7 +21,6 @@ const PLANNED: &[(HttpMethod, &str, &str, Scope, &str)] = &[
     (Post, "/nodes/{id}/poot/validate", "poot", Scope::PootValidate, "Validate an output of a node"),
     (Post, "/nodes/poot/batch-validate", "poot", Scope::PootBatch, "Validate outputs of several nodes"),
     (Get, "/poot/{node_id}", "poot", Scope::PootRead, "The proof document of a node"),
-    (Post, "/poot/calculate", "poot", Scope::PootCalculate, "Close an epoch now"),
     (Get, "/replication", "operations", Scope::StorageRead, "State of the replication"),
     (Get, "/fleet/managers", "fleet", Scope::FleetRead, "The managers of the cluster"),
     (Get, "/fleet/nodes", "fleet", Scope::FleetRead, "The nodes of all managers"),

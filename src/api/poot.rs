@@ -272,7 +272,7 @@ pub async fn epochs(State(state): State<AppState>, page: Page) -> Result<Json<Ep
     .await
 }
 
-fn epoch_view(head: &Head, leaves: &[Leaf]) -> Result<EpochView, Fault> {
+pub fn epoch_view(head: &Head, leaves: &[Leaf]) -> Result<EpochView, Fault> {
     let mut accrued: BTreeMap<Currency, Pico> = BTreeMap::new();
     for leaf in leaves {
         if let Some(payer) = leaf.payer {

@@ -89,12 +89,14 @@ pub fn history(heads: &[Head], from: Slot, until: Slot, slots: u32) -> Vec<Histo
             continue;
         }
         let length = head.slots_per_epoch.max(1);
-        // A gap may be weeks long and begin long before.
-        let skipped = from.0.saturating_sub(head.epoch.0).div_ceil(length).saturating_mul(length);
-        let mut slot = head.epoch.first_slot().plus(skipped);
+        // A gap may be weeks long and begin long before; its first epoch may begin between two boundaries.
+        let mut slot = head.epoch.first_slot();
+        if slot < from {
+            slot = Slot(from.0.div_ceil(length).saturating_mul(length));
+        }
         while slot <= head.last_slot && slot < until {
             add(slot, None);
-            slot = slot.plus(length);
+            slot = Slot(slot.0 - slot.0 % length).plus(length);
         }
     }
     buckets.into_values().collect()

@@ -147,6 +147,8 @@ refusals! {
     PersonNeeded = "only a person's own session may do this, lately confirmed with all its factors; sign in instead of using a token",
 
     EpochNotFound = "no closed epoch begins with this slot",
+    EpochTooYoung = "no slot of the running epoch in which the manager listened is closed yet; a slot closes 90 seconds after its end",
+    EpochsBehind = "epochs that are over are still being closed; ask again in a moment",
     AddressNotFound = "the node has no payout address",
     PayoutMoved = "the payout took another step meanwhile",
     PayoutNotFound = "no payout has this id",
