@@ -13,6 +13,7 @@ mod departure;
 mod epochs_now;
 mod fees;
 mod guards;
+mod history;
 mod journey;
 mod layering;
 mod ledger;

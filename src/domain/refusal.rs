@@ -147,6 +147,8 @@ refusals! {
     PersonNeeded = "only a person's own session may do this, lately confirmed with all its factors; sign in instead of using a token",
 
     EpochNotFound = "no closed epoch begins with this slot",
+    DayNotFound = "this is no day; write it like 2026-09-21",
+    DayKeySealed = "the key of a day is told from 25 hours after its end",
     EpochTooYoung = "no slot of the running epoch in which the manager listened is closed yet; a slot closes 90 seconds after its end",
     EpochsBehind = "epochs that are over are still being closed; ask again in a moment",
     AddressNotFound = "the node has no payout address",

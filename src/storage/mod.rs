@@ -18,6 +18,7 @@ pub mod present;
 pub mod recovery;
 mod secrets;
 pub mod setup_code;
+pub mod spans;
 mod store;
 pub mod table;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Golden records of `hot.redb`; see `storage::golden`.
 
 use super::block::{Block, Entry};
-use super::days::{self, DayGroup};
+use super::days::{DayGroup, Total, TotalGroup};
 use super::hours::{HourEntry, Rolled, Stale};
 use super::leaves::LeafGroup;
 use super::sample::Quantised;
@@ -12,8 +12,9 @@ use crate::domain::evidence::{EvidenceHash, SlotRow};
 use crate::domain::ids::{Incarnation, NodeIndex, PoolIndex};
 use crate::domain::metrics::{Cpu, Disk, Gpu, Interface, Memory, Network, Sample};
 use crate::domain::money::{Currency, Pico};
-use crate::domain::poot::{Inputs, Score, ScoreState, Window};
+use crate::domain::poot::{Inputs, Params, Score, ScoreState, Window};
 use crate::domain::series::{Extremes, Summary};
+use crate::domain::span::Span;
 use crate::domain::time::{BootMs, Slot};
 use crate::storage::golden::{AT, Golden, like, pricing};
 
@@ -76,6 +77,16 @@ fn leaves() -> Vec<Leaf> {
     ]
 }
 
+fn spans() -> Vec<Span> {
+    let twice = |leaf| {
+        let once = Span::of(&leaf, &Params::default()).unwrap();
+        let mut twice = once.clone();
+        twice.then(&once).unwrap();
+        twice
+    };
+    leaves().into_iter().map(twice).collect()
+}
+
 fn hour() -> Summary {
     let extremes = Extremes { cpu_usage_percent: Some((0.5, 99.9)), memory_used_bytes: Some((1 << 29, 1 << 31)) };
     Summary { count: 120, extremes, ..Summary::of(sample(), true) }
@@ -111,9 +122,16 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("Block", vec![Block::default(), Block::default().merged([entry(1, false), entry(127, true)])]),
         Golden::of("Quantised", vec![Quantised::from(&Sample::default()), Quantised::from(&sample())]),
         Golden::of("LeafGroup", vec![like::<LeafGroup>(&leaves())]),
-        Golden::of("Rolled", vec![Rolled::default(), Rolled { hours_before: 500_000, days_before: 20_700 }]),
+        Golden::of(
+            "Rolled",
+            vec![
+                Rolled::default(),
+                Rolled { hours_before: 500_000, days_before: 20_700, score_hours_before: 499_999, whole_days_from: 20_000 },
+            ],
+        ),
         Golden::of("Stale", vec![Stale]),
         Golden::of("HourEntry", vec![HourEntry::of(Summary::of(Sample::default(), false)), HourEntry::of(hour())]),
-        Golden::of("DayGroup", vec![DayGroup(leaves().into_iter().map(|leaf| days::sum(&[leaf, leaf]).unwrap().unwrap()).collect())]),
+        Golden::of("DayGroup", vec![DayGroup(spans())]),
+        Golden::of("TotalGroup", vec![TotalGroup(spans().into_iter().map(|span| Total { first_day: 20_700, span }).collect())]),
     ]
 }
