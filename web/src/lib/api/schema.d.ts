@@ -1639,7 +1639,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The epochs of a node, newest first */
+        /**
+         * How the score of a node went, newest first
+         * @description Epochs while they are kept, or the sums of those that begin in an hour or on a UTC day. Hours and days are listed without a gap; of those without an epoch `state` is null.
+         */
         get: operations["get_nodes_id_poot_history"];
         put?: never;
         post?: never;
@@ -2108,6 +2111,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/pools/{pool_id}/poot": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The scores of a pool */
+        get: operations["get_pools_pool_id_poot"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/poot/calculate": {
         parameters: {
             query?: never;
@@ -2117,8 +2137,32 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Close an epoch now */
+        /**
+         * Close the running epoch now
+         * @description It ends with the newest slot that is closed (a slot closes 90 seconds after its end), and credits are for its real length. The next epoch begins with the slot
+         *     after it, and ends where this one would have ended. 409 `EpochTooYoung` while no slot of the running epoch is closed, or the manager listened in none.
+         */
         post: operations["post_poot_calculate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/poot/day-keys/{day}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The key of a day
+         * @description From 25 hours after the end of the day (UTC), when no slot of it is open any more; 409 `DayKeySealed` before.
+         */
+        get: operations["get_poot_day_keys_day"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -2151,6 +2195,26 @@ export interface paths {
         };
         /** A closed epoch with every input, and how its hashes are computed */
         get: operations["get_poot_epochs_epoch"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/poot/leaderboard": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Who did most
+         * @description Nodes that exist now and had an epoch in the period; by score, those that had a score in it. Nodes that were deleted have no rank. Equals stand in the order in which they were made.
+         */
+        get: operations["get_poot_leaderboard"];
         put?: never;
         post?: never;
         delete?: never;
@@ -3516,6 +3580,27 @@ export interface components {
             /** Format: uint32 */
             slot: number;
         };
+        /** @description What the beacons of a day were made with. */
+        DayKey: {
+            /**
+             * @description UTC.
+             * @example 2026-09-21
+             */
+            day: string;
+            /** Format: uint32 */
+            first_slot: number;
+            /**
+             * @description Hex, 32 bytes. The beacon of a node in a slot is the hex of the first 16 bytes of HMAC-SHA-256 under it, over: the length of the node id in bytes as 8 bytes little-endian, the
+             *     node id, 4 as 8 bytes little-endian, the slot as 4 bytes little-endian.
+             */
+            key: string;
+            /**
+             * Format: uint32
+             * @description Inclusive.
+             */
+            last_slot: number;
+            revealed_at: string;
+        };
         DecisionRequest: {
             choice: components["schemas"]["PayoutChoice"];
             /** @description With `state_unpaid`: how you know that the service did not pay it and never will. Kept with the payout. */
@@ -4006,6 +4091,11 @@ export interface components {
             seq: number;
         };
         /**
+         * @description What a row of the history stands for.
+         * @enum {string}
+         */
+        HistoryGranularity: "epoch" | "hour" | "day";
+        /**
          * @description How far back a summary looks.
          * @enum {string}
          */
@@ -4117,6 +4207,25 @@ export interface components {
             /** @description RFC 3339, UTC. */
             timestamp: string;
         };
+        Leaderboard: {
+            by: components["schemas"]["LeaderboardBy"];
+            /** @description Epochs that begin at this time or later; null while there is none. */
+            from?: string | null;
+            nodes: components["schemas"]["Ranked"][];
+            pagination: components["schemas"]["Pagination"];
+            period: components["schemas"]["LeaderboardPeriod"];
+        };
+        /**
+         * @default credits
+         * @enum {string}
+         */
+        LeaderboardBy: "credits" | "score";
+        /**
+         * @description How far back a ranking looks, in whole hours, the running one included.
+         * @default 7d
+         * @enum {string}
+         */
+        LeaderboardPeriod: "24h" | "7d" | "30d" | "all";
         /** @description A node in the epoch: every input, and what follows from it. */
         LeafView: {
             /** @description Earned in the epoch, exact; while the score is pending, held until it is valid. */
@@ -4783,25 +4892,55 @@ export interface components {
             name: string;
             node_type: components["schemas"]["NodeType"];
         };
-        /** @description One epoch of one node. */
+        /** @description What a node did in one epoch, hour or day. */
         NodeEpoch: {
-            /** @description Earned in this epoch; while the score is pending, held until it is valid. */
+            /** @description Earned in it; while the score is pending, held until it is valid. */
             accrued: string;
+            /** @description Work credits: hours of work, times score and multiplier, whatever the pool pays for them. */
+            credits: string;
             currency?: components["schemas"]["Currency"] | null;
             end: string;
-            /** Format: uint32 */
+            /**
+             * Format: uint32
+             * @description Its first slot.
+             */
             epoch: number;
-            /** Format: uint16 */
+            /**
+             * Format: uint32
+             * @description Epochs that begin in it; 0 in days of an earlier release, which did not count them.
+             */
+            epochs: number;
+            /** Format: uint32 */
+            invalid: number;
+            /**
+             * Format: double
+             * @description What credits are multiplied with after it.
+             */
+            multiplier?: number | null;
+            /** Format: uint32 */
             observed: number;
-            /** Format: uint16 */
+            /** @description Not all of it is closed yet. */
+            partial: boolean;
+            /** Format: uint32 */
+            pending: number;
+            /**
+             * Format: uint32
+             * @description Slots.
+             */
             proven: number;
-            /** Format: double */
+            /**
+             * Format: double
+             * @description Of an hour or a day, the mean of the epochs that had one, two decimals; null while it was pending.
+             */
             score?: number | null;
             start: string;
             state?: components["schemas"]["ScoreState"] | null;
+            /** Format: uint32 */
+            valid: number;
         };
         NodeEpochList: {
             epochs: components["schemas"]["NodeEpoch"][];
+            granularity: components["schemas"]["HistoryGranularity"];
             pagination: components["schemas"]["Pagination"];
         };
         NodeEvent: {
@@ -5449,12 +5588,51 @@ export interface components {
             /** @description `percent`, `bytes_per_second` or `celsius`. */
             unit: string;
         };
+        /** @description The scores of a pool's members now, and what was done for it. */
+        PoolScores: components["schemas"]["PootOverview"] & {
+            at: string;
+            currency: components["schemas"]["Currency"];
+            /** @description The last 24 hours, in whole hours. */
+            last_day: components["schemas"]["PoolWork"];
+            last_epoch?: components["schemas"]["PoolWork"] | null;
+            /** @description What its present members were paid so far in that book, for whichever pool they worked. */
+            paid_to_members: string;
+            pool_id: string;
+            /** @description What its nodes have cost it so far, in the book in force: posted work and rewards. */
+            posted: string;
+            /**
+             * Format: double
+             * @description Proven of observed time of the members over the last 24 hours, four decimals; null where none was observed.
+             */
+            uptime?: number | null;
+        };
         /**
          * @description What pools are ordered by.
          * @default created_at
          * @enum {string}
          */
         PoolSort: "created_at" | "updated_at" | "name" | "node_count";
+        /** @description What nodes did for a pool over some time. */
+        PoolWork: {
+            /** @description Earned in the currency of the pool, exact, held amounts of pending epochs included. */
+            accrued: string;
+            /** @description Work credits, exact. */
+            credits: string;
+            /** @description Of the epochs that count: when the first begins. */
+            from: string;
+            /**
+             * Format: uint32
+             * @description Nodes that had an epoch in it for this pool.
+             */
+            nodes: number;
+            /**
+             * Format: uint32
+             * @description Slots that they proved for it.
+             */
+            proven_slots: number;
+            /** @description When the last one ends. */
+            to: string;
+        };
         /** @description The epochs that begin in a stretch of time. */
         PootHistoryPoint: {
             at: string;
@@ -5491,9 +5669,24 @@ export interface components {
             lowest: components["schemas"]["LowScore"][];
             /**
              * Format: double
+             * @description The same, rounded to two decimals once.
+             */
+            mean_score?: number | null;
+            /**
+             * Format: double
              * @description Of valid and invalid nodes, 0 to 100; null while there are none.
              */
             median_score?: number | null;
+            /**
+             * Format: double
+             * @description A tenth of those nodes have this score or a lower one.
+             */
+            p10_score?: number | null;
+            /**
+             * Format: double
+             * @description Nine tenths of them have this score or a lower one.
+             */
+            p90_score?: number | null;
             /** Format: uint32 */
             pending: number;
             /** Format: uint32 */
@@ -5748,6 +5941,41 @@ export interface components {
         };
         Probe: {
             status: string;
+        };
+        /** @description One place of the ranking. */
+        Ranked: {
+            /** @description Earned in the period in the currency of its pool, held amounts of pending epochs included. */
+            accrued: string;
+            /**
+             * @description Work credits of the period, exact: an hour of operation at score 100 and multiplier 1 is one.
+             * @example 167.25
+             */
+            credits: string;
+            currency?: components["schemas"]["Currency"] | null;
+            name: string;
+            node_id: string;
+            /** Format: uint32 */
+            observed_slots: number;
+            pool_id?: string | null;
+            /** Format: uint32 */
+            proven_slots: number;
+            /**
+             * Format: uint32
+             * @description Equals share a rank, and the next one comes after all of them: 1, 2, 2, 4.
+             */
+            rank: number;
+            /**
+             * Format: double
+             * @description Mean of the period's epochs that had a score, 0 to 100, two decimals; null where none had.
+             */
+            score?: number | null;
+            /** @description Of the last epoch. */
+            state: components["schemas"]["ScoreState"];
+            /**
+             * Format: double
+             * @description Proven of observed time, four decimals; null where it was never observed.
+             */
+            uptime?: number | null;
         };
         RateRequest: {
             /**
@@ -6310,6 +6538,11 @@ export interface components {
             closing: string;
             /** @description What the pool kept of its price for the same operational time (cost per hour less reward per hour), floored to the smallest unit once. Owed to nobody, and in no sum. */
             commission: string;
+            /**
+             * @description Work credits of the month: hours of operation times score and multiplier, whatever the pool paid for them. Null where nothing is kept of it.
+             * @example 702.5
+             */
+            credits?: string | null;
             currency: components["schemas"]["Currency"];
             /** @description By work whose last epoch is in the month; what was held while a score was pending belongs to the month that decided it. */
             earned: string;
@@ -6321,6 +6554,11 @@ export interface components {
             forfeited: string;
             /** @example 2026-09 */
             month: string;
+            /**
+             * Format: double
+             * @description What credits were multiplied with at its end, or now.
+             */
+            multiplier?: number | null;
             name: string;
             node_id: string;
             /** @description Owed and free when the month began: carried over. */
@@ -9951,11 +10189,13 @@ export interface operations {
                      *           "adjustments": "text",
                      *           "closing": "text",
                      *           "commission": "text",
+                     *           "credits": "702.5",
                      *           "currency": "USDT",
                      *           "earned": "text",
                      *           "fees_sun": 1,
                      *           "forfeited": "text",
                      *           "month": "2026-09",
+                     *           "multiplier": 1.5,
                      *           "name": "attic-pi",
                      *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
                      *           "opening": "text",
@@ -15201,6 +15441,12 @@ export interface operations {
                 /** @description From 1. */
                 page?: number;
                 limit?: number;
+                /** @description Epochs are kept 90 days, hours a year, days for ever. The finest that is kept since `from` when absent. */
+                granularity?: components["schemas"]["HistoryGranularity"];
+                /** @description What reaches this time or later; all that is the node's when absent. */
+                from?: string;
+                /** @description What begins before this time. */
+                to?: string;
             };
             header?: never;
             path: {
@@ -15221,16 +15467,24 @@ export interface operations {
                      *       "epochs": [
                      *         {
                      *           "accrued": "0.05",
+                     *           "credits": "text",
                      *           "currency": "USDT",
                      *           "end": "2026-09-21T14:13:20Z",
                      *           "epoch": 1,
+                     *           "epochs": 1,
+                     *           "invalid": 1,
+                     *           "multiplier": 1.5,
                      *           "observed": 1,
+                     *           "partial": false,
+                     *           "pending": 1,
                      *           "proven": 1,
                      *           "score": 1.5,
                      *           "start": "2026-09-21T14:13:20Z",
-                     *           "state": "pending"
+                     *           "state": "pending",
+                     *           "valid": 1
                      *         }
                      *       ],
+                     *       "granularity": "epoch",
                      *       "pagination": {
                      *         "has_next": false,
                      *         "has_prev": false,
@@ -16297,11 +16551,13 @@ export interface operations {
                      *           "adjustments": "text",
                      *           "closing": "text",
                      *           "commission": "text",
+                     *           "credits": "702.5",
                      *           "currency": "USDT",
                      *           "earned": "text",
                      *           "fees_sun": 1,
                      *           "forfeited": "text",
                      *           "month": "2026-09",
+                     *           "multiplier": 1.5,
                      *           "name": "attic-pi",
                      *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
                      *           "opening": "text",
@@ -16671,7 +16927,10 @@ export interface operations {
                      *             "state": "pending"
                      *           }
                      *         ],
+                     *         "mean_score": 1.5,
                      *         "median_score": 1.5,
+                     *         "p10_score": 1.5,
+                     *         "p90_score": 1.5,
                      *         "pending": 1,
                      *         "valid": 1
                      *       },
@@ -17476,6 +17735,84 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    get_pools_pool_id_poot: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                pool_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "at": "2026-09-21T14:13:20Z",
+                     *       "currency": "USDT",
+                     *       "distribution": [
+                     *         {
+                     *           "from": 1,
+                     *           "nodes": 1,
+                     *           "to": 1
+                     *         }
+                     *       ],
+                     *       "invalid": 1,
+                     *       "last_day": {
+                     *         "accrued": "0.05",
+                     *         "credits": "text",
+                     *         "from": "2026-09-21T14:13:20Z",
+                     *         "nodes": 1,
+                     *         "proven_slots": 1,
+                     *         "to": "text"
+                     *       },
+                     *       "last_epoch": {
+                     *         "accrued": "0.05",
+                     *         "credits": "text",
+                     *         "from": "2026-09-21T14:13:20Z",
+                     *         "nodes": 1,
+                     *         "proven_slots": 1,
+                     *         "to": "text"
+                     *       },
+                     *       "lowest": [
+                     *         {
+                     *           "name": "attic-pi",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "score": 1.5,
+                     *           "state": "pending"
+                     *         }
+                     *       ],
+                     *       "mean_score": 1.5,
+                     *       "median_score": 1.5,
+                     *       "p10_score": 1.5,
+                     *       "p90_score": 1.5,
+                     *       "paid_to_members": "text",
+                     *       "pending": 1,
+                     *       "pool_id": "pool_default",
+                     *       "posted": "text",
+                     *       "uptime": 1.5,
+                     *       "valid": 1
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PoolScores"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     post_poot_calculate: {
         parameters: {
             query?: never;
@@ -17485,6 +17822,32 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description the epoch that was closed */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "accrued": "0.05",
+                     *       "accrued_lucid": "text",
+                     *       "closed_at": "2026-09-21T14:13:20Z",
+                     *       "end": "2026-09-21T14:13:20Z",
+                     *       "epoch": 1,
+                     *       "first_slot": 1,
+                     *       "gap": false,
+                     *       "invalid": 1,
+                     *       "last_slot": 1,
+                     *       "nodes": 1,
+                     *       "pending": 1,
+                     *       "start": "2026-09-21T14:13:20Z",
+                     *       "valid": 1
+                     *     }
+                     */
+                    "application/json": components["schemas"]["EpochView"];
+                };
+            };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
@@ -17492,8 +17855,8 @@ export interface operations {
             421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
+            /** @description the clock is not trusted, or the store failed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -17501,7 +17864,66 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_poot_day_keys_day: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description A day in UTC, such as 2026-09-21.
+                 * @example 2026-09-21
+                 */
+                day: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "day": "2026-09-21",
+                     *       "first_slot": 1,
+                     *       "key": "text",
+                     *       "last_slot": 1,
+                     *       "revealed_at": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["DayKey"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            /** @description the clock is not trusted */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
         };
     };
     get_poot_epochs: {
@@ -17678,6 +18100,72 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    get_poot_leaderboard: {
+        parameters: {
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
+                /** @description Default: `7d`. */
+                period?: components["schemas"]["LeaderboardPeriod"];
+                /** @description Default: `credits`. */
+                by?: components["schemas"]["LeaderboardBy"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "by": "credits",
+                     *       "from": "2026-09-21T14:13:20Z",
+                     *       "nodes": [
+                     *         {
+                     *           "accrued": "0.05",
+                     *           "credits": "167.25",
+                     *           "currency": "USDT",
+                     *           "name": "attic-pi",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "observed_slots": 1,
+                     *           "pool_id": "pool_default",
+                     *           "proven_slots": 1,
+                     *           "rank": 1,
+                     *           "score": 1.5,
+                     *           "state": "pending",
+                     *           "uptime": 1.5
+                     *         }
+                     *       ],
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       },
+                     *       "period": "7d"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Leaderboard"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     get_poot_manager_key: {
         parameters: {
             query?: never;
@@ -17759,7 +18247,10 @@ export interface operations {
                      *           "state": "pending"
                      *         }
                      *       ],
+                     *       "mean_score": 1.5,
                      *       "median_score": 1.5,
+                     *       "p10_score": 1.5,
+                     *       "p90_score": 1.5,
                      *       "params": {
                      *         "interruptions_to_zero": 1,
                      *         "max_age_slots": 1,
