@@ -13,13 +13,12 @@ use super::page::{Page, PageQuery, Pagination};
 use super::poot::{fraction, number, pico};
 use super::reads::{self, Names};
 use super::state::AppState;
-use crate::domain::evidence::day_start;
+use crate::domain::evidence::{day_of, day_start};
 use crate::domain::ids::NodeIndex;
 use crate::domain::money::{Currency, Overflow, Pico};
 use crate::domain::node::Node;
 use crate::domain::poot::ScoreState;
 use crate::domain::refusal::FieldErrors;
-use crate::domain::series::SLOTS_PER_HOUR;
 use crate::domain::span::Span;
 use crate::domain::time::Slot;
 use crate::storage::core::nodes;
@@ -153,7 +152,7 @@ fn sums(core: &impl Read, hot: &impl Read, period: Period, now: Slot) -> Result<
     let open_from = day_start(hours::rolled(hot)?.days_before);
     // Before anything is rolled up, the beginning is the first epoch there is.
     let first = crate::storage::core::epochs::first_after(core, open_from.0)?.map(|head| head.epoch.first_slot());
-    let since = first.map_or(open_from, |first| Slot(first.0 - first.0 % SLOTS_PER_HOUR).max(open_from));
+    let since = first.map_or(open_from, |first| day_start(day_of(first)));
     spans::add(&mut sums, core, hot, since, until)?;
     let from = first_day.map(day_start).or((!sums.is_empty()).then_some(since));
     Ok((from, sums))
