@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use crate::api::certificates::{Files, hosts_of_machine};
+use crate::api::epoch_closing::EpochCloser;
 use crate::api::gateway_jwt::Gateway;
 use crate::api::health::External;
 use crate::api::hosts::Hosts;
@@ -25,14 +26,15 @@ use crate::api::planes::{Plane, Separate};
 use crate::api::rates::Limits;
 use crate::api::server::{Door, Plain};
 use crate::api::tls::{Source, Tls};
-use crate::api::wallet::Signer;
+use crate::api::wallet::{Pending, Signer};
 use crate::api::{self, ApiSettings, AppState, Configuration, Parts, SettingSource, SettingView, Transport};
 use crate::clock::{self, Clock};
 use crate::config::{self, Config, ConfigErrors, Effect, Listed, Origin, TlsMode};
 use crate::crypto::{Entropy, JwtSecret};
-use crate::domain::audit::{Act, Actor};
+use crate::domain::audit::{Act, Actor, Draft};
 use crate::domain::credits::Epochs;
 use crate::domain::enrolment::{DEFAULT_EXPIRY_SECONDS, EnrolmentTarget, NewToken, TokenText};
+use crate::domain::epoch::Head;
 use crate::domain::gateway::Expected;
 use crate::domain::guard::{self, GuardLimits};
 use crate::domain::ids::{EnrolmentId, PoolId};
@@ -46,7 +48,7 @@ use crate::domain::webhook::Target;
 use crate::gateways::payment::PaymentGateway;
 use crate::gateways::payment::signer::{SignerChild, SignerClient};
 use crate::host;
-use crate::jobs::{Context, Scheduler, Settings};
+use crate::jobs::{self, Context, Scheduler, Settings};
 use crate::live::{Current, Event, Events, Failures, Job, Money, Nudges};
 use crate::logging;
 use crate::storage::core::{enrolment, money, outbox, pools, settings as core_settings};
@@ -221,19 +223,6 @@ impl App {
             logging::set_targets(config.log.level.0.clone());
         }
         let (failures, money) = (Failures::default(), Money::default());
-        let parts = Parts {
-            failures: failures.clone(),
-            store: Arc::clone(&store),
-            clock: clock.clone(),
-            nudges: nudges.clone(),
-            events: events.clone(),
-            settings: api,
-            configuration: Arc::new(reconfigure),
-            stopping,
-            payer: gateways.current.payer(),
-            money: money.clone(),
-            signer,
-        };
         let agents_come_to = config.server.node_listen.unwrap_or(config.server.listen);
         let link_is_up = if agents_come_to.ip().is_loopback() { host::loopback_is_up } else { host::link_is_up };
         let context = Context {
@@ -241,11 +230,26 @@ impl App {
             clock: clock.clone(),
             settings: jobs,
             gateways,
-            money,
-            events,
-            nudges,
-            failures,
+            money: money.clone(),
+            events: events.clone(),
+            nudges: nudges.clone(),
+            failures: failures.clone(),
             link_is_up,
+            closing: Arc::default(),
+        };
+        let parts = Parts {
+            failures,
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            nudges,
+            events,
+            settings: api,
+            configuration: Arc::new(reconfigure),
+            stopping,
+            payer: context.gateways.current.payer(),
+            money,
+            signer,
+            epoch_closer: Arc::new(ClosesEpochs(context.clone())),
         };
         let state = AppState::new(parts);
         let plain = match (config.server.tls, config.server.allow_plain_http) {
@@ -421,6 +425,15 @@ fn in_force(config: &Config, stored: Vec<(String, String)>) -> (Config, Vec<(Str
                 }
             }
         }
+    }
+}
+
+/// Closes epochs for the api, which calls no cycles.
+struct ClosesEpochs(Context);
+
+impl EpochCloser for ClosesEpochs {
+    fn close_now(&self, draft: Draft) -> Pending<'_, Result<Head, WriteError>> {
+        Box::pin(jobs::close_now(&self.0, draft))
     }
 }
 

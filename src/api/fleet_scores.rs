@@ -48,6 +48,12 @@ pub struct PootOverview {
     pub invalid: u32,
     /// Of valid and invalid nodes, 0 to 100; null while there are none.
     pub median_score: Option<f64>,
+    /// The same, rounded to two decimals once.
+    pub mean_score: Option<f64>,
+    /// A tenth of those nodes have this score or a lower one.
+    pub p10_score: Option<f64>,
+    /// Nine tenths of them have this score or a lower one.
+    pub p90_score: Option<f64>,
     /// Ten bins, lowest first; of valid and invalid nodes.
     pub distribution: Vec<ScoreBin>,
     /// At most five, lowest first; of valid and invalid nodes.
@@ -72,6 +78,9 @@ impl PootOverview {
             pending: scores.counts.pending,
             invalid: scores.counts.invalid,
             median_score: scores.median().and_then(|median| median.to_f64()),
+            mean_score: scores.mean().and_then(|mean| mean.to_f64()),
+            p10_score: scores.percentile(10).and_then(|score| score.to_f64()),
+            p90_score: scores.percentile(90).and_then(|score| score.to_f64()),
             distribution: starts.zip(scores.distribution()).map(|(from, nodes)| ScoreBin { from, to: from + BIN_WIDTH, nodes }).collect(),
             lowest: lowest.into_iter().take(LOWEST).map(low).collect(),
         }

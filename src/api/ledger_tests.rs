@@ -133,7 +133,7 @@ async fn statements_add_up_and_go_out_as_a_table() {
     let expected = json!({
         "month": month.to_string(), "node_id": node, "name": world.node.name, "settlement": "simulated", "currency": "USDT", "opening": "0", "earned": "0",
         "commission": "0", "rewards": "0", "adjustments": "20", "reserved": "12.5", "reserved_change": "12.5", "paid": "0", "unplanned": "0",
-        "forfeited": "0", "fees_sun": 0, "closing": "7.5"
+        "forfeited": "0", "fees_sun": 0, "credits": null, "multiplier": null, "closing": "7.5"
     });
     assert_eq!(body["statements"][0], expected);
     assert_eq!(world.get("/ledger/statements").await.1["statements"], json!([expected]));
@@ -152,8 +152,8 @@ async fn statements_add_up_and_go_out_as_a_table() {
     let (status, text) = world.text("/ledger/statements?format=csv").await;
     assert_eq!(status, StatusCode::OK);
     let lines: Vec<&str> = text.split("\r\n").collect();
-    assert_eq!(lines[0].split(',').count(), 17);
-    assert_eq!(lines[1], format!("{month},{node},'=1+1,simulated,USDT,0,0,0,0,20,12.5,12.5,0,0,0,0,7.5"));
+    assert_eq!(lines[0].split(',').count(), 19);
+    assert_eq!(lines[1], format!("{month},{node},'=1+1,simulated,USDT,0,0,0,0,20,12.5,12.5,0,0,0,0,,,7.5"));
     assert_eq!((lines.len(), lines[2]), (3, ""));
     let entry = &audit::page(&world.site.state.store.read().unwrap(), 0, 1).unwrap()[0];
     assert_eq!(entry.draft.operation, "ledger.export");

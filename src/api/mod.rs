@@ -19,9 +19,11 @@ mod chunks;
 pub mod clock;
 mod commands;
 pub mod compliance;
+pub mod day_keys;
 pub mod document;
 pub mod enrolment;
 pub mod enrolment_requests;
+pub mod epoch_closing;
 pub mod epoch_document;
 pub mod error;
 pub mod events;
@@ -34,6 +36,7 @@ pub mod hosts;
 pub mod idempotency;
 pub mod input;
 pub mod json;
+pub mod leaderboard;
 pub mod ledger;
 mod ledger_changes;
 mod ledger_rewards;
@@ -74,8 +77,10 @@ pub mod planes;
 mod planned;
 pub mod pool_health;
 pub mod pool_metrics;
+pub mod pool_scores;
 pub mod pools;
 pub mod poot;
+pub mod poot_history;
 pub mod privacy;
 pub mod proof_document;
 pub mod rates;
@@ -212,8 +217,12 @@ fn documented<R: Routes>() -> R {
         .routes(routes!(fleet_scores::summary))
         .routes(routes!(poot::score))
         .routes(routes!(uptime::show))
-        .routes(routes!(poot::history))
+        .routes(routes!(poot_history::history))
+        .routes(routes!(leaderboard::show))
+        .routes(routes!(pool_scores::show))
+        .routes(routes!(day_keys::show))
         .routes(routes!(poot::epochs))
+        .routes(routes!(epoch_closing::calculate))
         .routes(routes!(epoch_document::show))
         .routes(routes!(proof_document::manager_key))
         .routes(routes!(proof_document::newest))

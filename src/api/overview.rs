@@ -204,8 +204,8 @@ fn counts(state: &AppState, core: &impl Read, nodes: &[Node]) -> Result<NodeCoun
 
 /// Slots of whole epochs after `last` that are closed, as far as `closed`.
 fn slots_behind(last: &Head, closed: Slot) -> u32 {
-    let over = closed.plus(1).0.saturating_sub(last.next_slot().0);
-    over - over % last.slots_per_epoch.max(1)
+    let end = closed.plus(1).0;
+    (end - end % last.slots_per_epoch.max(1)).saturating_sub(last.next_slot().0)
 }
 
 fn attention(
@@ -227,7 +227,7 @@ fn attention(
         about(AttentionKind::ClockUntrusted, 1, &[]);
     }
     if let Some((head, slots)) = behind {
-        let epochs = i64::from(slots / head.slots_per_epoch.max(1));
+        let epochs = i64::from(slots.div_ceil(head.slots_per_epoch.max(1)));
         if epochs > EPOCHS_BEHIND {
             about(AttentionKind::EpochsBehind, usize::try_from(epochs).unwrap_or(usize::MAX), &[]);
         }

@@ -149,6 +149,7 @@ fn context(site: &Site) -> Context {
         nudges: state.nudges.clone(),
         failures: Failures::default(),
         link_is_up: || true,
+        closing: std::sync::Arc::default(),
     }
 }
 

@@ -20,7 +20,6 @@ use HttpMethod::{Get, Post};
 const PLANNED: &[(HttpMethod, &str, &str, Scope, &str)] = &[
     (Post, "/nodes/{id}/poot/validate", "poot", Scope::PootValidate, "Validate an output of a node"),
     (Post, "/nodes/poot/batch-validate", "poot", Scope::PootBatch, "Validate outputs of several nodes"),
-    (Post, "/poot/calculate", "poot", Scope::PootCalculate, "Close an epoch now"),
     (Get, "/replication", "operations", Scope::StorageRead, "State of the replication"),
     (Get, "/fleet/managers", "fleet", Scope::FleetRead, "The managers of the cluster"),
     (Get, "/fleet/nodes", "fleet", Scope::FleetRead, "The nodes of all managers"),

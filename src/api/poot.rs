@@ -17,7 +17,6 @@ use crate::domain::credits::Leaf;
 use crate::domain::epoch::Head;
 use crate::domain::evidence::SlotState;
 use crate::domain::money::{Currency, Pico};
-use crate::domain::node::Node;
 use crate::domain::poot::{Params, Ratio, ScoreState};
 use crate::domain::time::Slot;
 use crate::storage::core::epochs;
@@ -57,11 +56,12 @@ impl PootSummary {
 }
 
 /// A small decimal as a JSON number.
-fn number(decimal: Decimal) -> f64 {
+pub fn number(decimal: Decimal) -> f64 {
     decimal.to_f64().unwrap_or_default()
 }
 
-fn fraction(part: u32, whole: u32) -> Option<f64> {
+/// With four decimals; None of nothing.
+pub fn fraction(part: u32, whole: u32) -> Option<f64> {
     (whole > 0).then(|| (f64::from(part) / f64::from(whole) * 10_000.0).round() / 10_000.0)
 }
 
@@ -158,66 +158,6 @@ fn multiplier(leaf: &Leaf, params: &Params) -> f64 {
     f64::from(leaf.multiplier.after(leaf.slots, &leaf.inputs).ten_thousandths(params)) / 10_000.0
 }
 
-/// One epoch of one node.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
-pub struct NodeEpoch {
-    pub epoch: u32,
-    pub start: String,
-    pub end: String,
-    /// Null where nothing is kept of the node: not enrolled yet, or longer ago than leaves are kept.
-    pub state: Option<ScoreState>,
-    pub score: Option<f64>,
-    pub proven: u16,
-    pub observed: u16,
-    /// Earned in this epoch; while the score is pending, held until it is valid.
-    pub accrued: String,
-    pub currency: Option<Currency>,
-}
-
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct NodeEpochList {
-    pub epochs: Vec<NodeEpoch>,
-    pub pagination: Pagination,
-}
-
-/// The epochs of a node, newest first
-#[utoipa::path(get, path = "/nodes/{id}/poot/history", tag = "poot", security(("access" = ["poot:read"])), params(("id" = String, Path), PageQuery), responses((status = 200, body = NodeEpochList)))]
-pub async fn history(State(state): State<AppState>, Path(id): Path<String>, page: Page) -> Result<Json<NodeEpochList>, ApiError> {
-    let node = reads::node(&state, &id)?;
-    reads::long(&state, move |state| {
-        let (heads, total) = epochs::page_since(&state.store.read()?, first_epoch(&node), page.offset(), page.limit())?;
-        let hot = state.store.hot.read()?;
-        let mut epochs = Vec::with_capacity(heads.len());
-        for head in heads {
-            epochs.push(node_epoch(&head, leaves::of_node(&hot, head.epoch, node.index)?)?);
-        }
-        Ok(Json(NodeEpochList { epochs, pagination: page.of_rows(total) }))
-    })
-    .await
-}
-
-/// Epochs before it are not the node's. The earlier of its two beginnings, because the clock may have been wrong at one of them.
-fn first_epoch(node: &Node) -> Slot {
-    let created = node.created_at.slot();
-    node.enrolled_from.map_or(created, |enrolled| enrolled.min(created))
-}
-
-fn node_epoch(head: &Head, leaf: Option<Leaf>) -> Result<NodeEpoch, Fault> {
-    let currency = leaf.and_then(|leaf| leaf.payer).map(|payer| payer.pricing.currency);
-    let accrued = leaf.map_or(Pico::ZERO, |leaf| leaf.accrual);
-    Ok(NodeEpoch {
-        epoch: head.epoch.0,
-        start: head.epoch.first_slot().start().rfc3339(),
-        end: head.last_slot.end().rfc3339(),
-        state: leaf.map(|leaf| leaf.score.state),
-        score: leaf.filter(|leaf| leaf.score.state != ScoreState::Pending).map(|leaf| number(leaf.score.score())),
-        proven: leaf.map_or(0, |leaf| leaf.slots.proven),
-        observed: leaf.map_or(0, |leaf| leaf.slots.observed),
-        accrued: pico(accrued, currency.unwrap_or(Currency::Usdt))?,
-        currency,
-    })
-}
-
 /// Credits as text, exact.
 pub fn pico(amount: Pico, currency: Currency) -> Result<String, Fault> {
     let exact = amount.to_decimal(currency).map_err(|overflow| Fault::Invariant(overflow.to_string()))?;
@@ -271,7 +211,7 @@ pub async fn epochs(State(state): State<AppState>, page: Page) -> Result<Json<Ep
     .await
 }
 
-fn epoch_view(head: &Head, leaves: &[Leaf]) -> Result<EpochView, Fault> {
+pub fn epoch_view(head: &Head, leaves: &[Leaf]) -> Result<EpochView, Fault> {
     let mut accrued: BTreeMap<Currency, Pico> = BTreeMap::new();
     for leaf in leaves {
         if let Some(payer) = leaf.payer {

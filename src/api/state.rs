@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::audit_export::EXPORTS;
 use super::commands::Waiting;
+use super::epoch_closing::EpochCloser;
 use super::events::Watchers;
 use super::gateway_jwt::Gateway;
 use super::health::External;
@@ -118,6 +119,7 @@ pub struct Shared {
     pub failures: Failures,
     pub metrics: Metrics,
     pub(super) signer: Arc<dyn Signer>,
+    pub(super) epoch_closer: Arc<dyn EpochCloser>,
     settings: Current<ApiSettings>,
     /// One change of settings at a time: it is checked against what is stored, and put in force after its commit.
     pub(super) changing_settings: tokio::sync::Mutex<()>,
@@ -164,11 +166,12 @@ pub struct Parts {
     /// What the cycles last found out about payments.
     pub money: Money,
     pub signer: Arc<dyn Signer>,
+    pub epoch_closer: Arc<dyn EpochCloser>,
 }
 
 impl AppState {
     pub fn new(parts: Parts) -> AppState {
-        let Parts { store, clock, nudges, events, settings, configuration, stopping, failures, payer, money, signer } = parts;
+        let Parts { store, clock, nudges, events, settings, configuration, stopping, failures, payer, money, signer, epoch_closer } = parts;
         AppState(Arc::new(Shared {
             entropy: store.entropy.clone(),
             rates: Rates::new(&settings.get().rates, &clock),
@@ -179,6 +182,7 @@ impl AppState {
             failures,
             metrics: Metrics::new(),
             signer,
+            epoch_closer,
             settings,
             changing_settings: tokio::sync::Mutex::default(),
             configuration,

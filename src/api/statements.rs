@@ -1,5 +1,6 @@
 //! Statements: what a month was for a node, as JSON and as a table.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,14 +17,19 @@ use super::error::{ApiError, ErrorBody};
 use super::json::{Json, Path, Query};
 use super::listing::word;
 use super::page::{Page, PageQuery, Pagination};
+use super::poot::pico;
 use super::reads::{self, Names};
 use super::state::AppState;
+use crate::domain::ids::NodeIndex;
 use crate::domain::ledger::{Book, Settlement};
 use crate::domain::money::{Currency, Overflow, Units};
+use crate::domain::poot::Params;
 use crate::domain::refusal::FieldErrors;
+use crate::domain::span::Span;
 use crate::domain::statement::{Month, Statement};
-use crate::storage::core::{audit, statements};
+use crate::storage::core::{audit, epochs, statements};
 use crate::storage::fault::Fault;
+use crate::storage::spans;
 
 /// Rows of a table sent at once.
 const PIECE: usize = 500;
@@ -33,7 +39,7 @@ const WAITING: usize = 2;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One month of one node in one book. opening + earned + rewards + adjustments - paid - forfeited - (what `reserved` grew by) = closing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
 #[schema(as = Statement)]
 pub struct StatementView {
     #[schema(example = "2026-09")]
@@ -62,12 +68,17 @@ pub struct StatementView {
     forfeited: String,
     /// Network fees of its payouts, in sun: the operator's expense.
     fees_sun: u64,
+    /// Work credits of the month: hours of operation times score and multiplier, whatever the pool paid for them. Null where nothing is kept of it.
+    #[schema(example = "702.5")]
+    credits: Option<String>,
+    /// What credits were multiplied with at its end, or now.
+    multiplier: Option<f64>,
     /// Owed and free when the month ended, or now; below zero when more left the wallet for it than was owed.
     closing: String,
 }
 
 impl StatementView {
-    fn new(statement: &Statement, names: &mut Names<'_>) -> Result<StatementView, Fault> {
+    fn new(statement: &Statement, work: &Work, names: &mut Names<'_>) -> Result<StatementView, Fault> {
         let Statement { book: Book { settlement, currency }, totals, .. } = statement;
         let text = |units: Units| units.to_decimal(*currency).to_string();
         let sum = |units: Result<Units, Overflow>| units.map(text).map_err(|why| Fault::Invariant(why.to_string()));
@@ -89,8 +100,54 @@ impl StatementView {
             unplanned: text(totals.unplanned),
             forfeited: text(totals.forfeited),
             fees_sun: totals.fees_sun,
+            credits: work.credits(statement)?,
+            multiplier: work.multiplier(statement),
             closing: text(statement.closing),
         })
+    }
+}
+
+/// What nodes did in the months of some statements.
+struct Work {
+    params: Params,
+    spans: BTreeMap<(Month, NodeIndex), Span>,
+}
+
+impl Work {
+    fn of(state: &AppState, statements: &[Statement]) -> Result<Work, Fault> {
+        let core = state.store.read()?;
+        let hot = state.store.hot.read()?;
+        let params = epochs::last(&core)?.map_or(state.settings().poot, |head| head.params);
+        let now = state.now().wall.slot().plus(1);
+        let range = |month: Month| (month.start().slot(), month.end().slot().min(now));
+        let mut found = BTreeMap::new();
+        for of_month in statements.chunk_by(|a, b| a.month == b.month) {
+            let month = of_month[0].month;
+            let (from, until) = range(month);
+            // Of one node its own rows are read, of many all rows once.
+            if let [only] = of_month {
+                let span = spans::of_node(&core, &hot, only.node, from, until)?;
+                found.extend(span.map(|span| ((month, only.node), span)));
+            } else {
+                found.extend(spans::of_all(&core, &hot, from, until)?.into_iter().map(|(node, span)| ((month, node), span)));
+            }
+        }
+        Ok(Work { params, spans: found })
+    }
+
+    fn span(&self, statement: &Statement) -> Option<&Span> {
+        self.spans.get(&(statement.month, statement.node))
+    }
+
+    fn credits(&self, statement: &Statement) -> Result<Option<String>, Fault> {
+        let Some(span) = self.span(statement) else { return Ok(None) };
+        let credits = span.credits().map_err(|overflow| Fault::Invariant(overflow.to_string()))?;
+        pico(credits, Currency::Usdt).map(Some)
+    }
+
+    fn multiplier(&self, statement: &Statement) -> Option<f64> {
+        let multiplier = self.span(statement)?.multiplier?;
+        Some(f64::from(multiplier.ten_thousandths(&self.params)) / 10_000.0)
     }
 }
 
@@ -148,7 +205,8 @@ pub async fn of_node(
         let wanted = all.into_iter().filter(|statement| month.is_none_or(|month| statement.month == month)).collect();
         let (rows, pagination) = page.slice(wanted);
         let mut names = Names::new(&read);
-        let statements = rows.iter().map(|statement| StatementView::new(statement, &mut names)).collect::<Result<_, _>>()?;
+        let work = Work::of(state, &rows)?;
+        let statements = rows.iter().map(|statement| StatementView::new(statement, &work, &mut names)).collect::<Result<_, _>>()?;
         Ok(Json(StatementList { statements, pagination }))
     })
     .await
@@ -195,7 +253,8 @@ pub async fn all(
         let read = state.store.read()?;
         let (rows, pagination) = page.slice(statements::of_month(&read, book, month)?);
         let mut names = Names::new(&read);
-        let statements = rows.iter().map(|statement| StatementView::new(statement, &mut names)).collect::<Result<_, _>>()?;
+        let work = Work::of(state, &rows)?;
+        let statements = rows.iter().map(|statement| StatementView::new(statement, &work, &mut names)).collect::<Result<_, _>>()?;
         Ok(StatementList { statements, pagination })
     });
     Ok(Json(list.await?).into_response())
@@ -234,7 +293,7 @@ async fn export(state: AppState, caller: Caller, book: Book, month: Month) -> Re
     Ok(response)
 }
 
-const COLUMNS: [&str; 17] = [
+const COLUMNS: [&str; 19] = [
     "month",
     "node_id",
     "name",
@@ -251,6 +310,8 @@ const COLUMNS: [&str; 17] = [
     "unplanned",
     "forfeited",
     "fees_sun",
+    "credits",
+    "multiplier",
     "closing",
 ];
 
@@ -262,7 +323,8 @@ async fn csv_of(state: &AppState, rows: Vec<Statement>) -> std::io::Result<Vec<u
     let piece = reads::long(state, move |state| {
         let read = state.store.read()?;
         let mut names = Names::new(&read);
-        let views = rows.iter().map(|row| StatementView::new(row, &mut names)).collect::<Result<Vec<_>, _>>()?;
+        let work = Work::of(state, &rows)?;
+        let views = rows.iter().map(|row| StatementView::new(row, &work, &mut names)).collect::<Result<Vec<_>, _>>()?;
         table(&views).map_err(|_| ApiError::panicked())
     });
     piece.await.map_err(|error| std::io::Error::other(error.message))
@@ -288,6 +350,8 @@ fn table(views: &[StatementView]) -> std::io::Result<Vec<u8>> {
             view.unplanned,
             view.forfeited,
             view.fees_sun.to_string(),
+            view.credits.unwrap_or_default(),
+            view.multiplier.map(|multiplier| multiplier.to_string()).unwrap_or_default(),
             view.closing,
         ];
         table.write_record(row)?;

@@ -10,23 +10,36 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tower::ServiceExt;
 
+use super::epoch_closing::EpochCloser;
 use super::settings::FixedConfiguration;
-use super::wallet::NoSigner;
+use super::wallet::{NoSigner, Pending};
 use super::{ApiSettings, AppState, Parts, router};
 use crate::clock::{Clock, Driver};
 use crate::crypto::Entropy;
-use crate::domain::audit::Act;
+use crate::domain::audit::{Act, Draft};
+use crate::domain::epoch::Head;
 use crate::domain::money::{Currency, Units};
 use crate::domain::pool::Pricing;
+use crate::domain::refusal::Refusal;
 use crate::domain::time::{BootMs, Timestamp, TrustPolicy};
 use crate::gateways::payment::{PaymentGateway, Simulated};
 use crate::live::{Current, Event, Events, Failures, Money, Nudges};
 use crate::storage::core::pools;
+use crate::storage::fault::WriteError;
 use crate::storage::{Store, StoreOptions, setup_code};
 
 pub const PASSWORD: &str = "correct horse battery";
 
 pub const T: Timestamp = Timestamp(1_790_000_000_000);
+
+/// Nothing that closes epochs.
+struct NoEpochs;
+
+impl EpochCloser for NoEpochs {
+    fn close_now(&self, _: Draft) -> Pending<'_, Result<Head, WriteError>> {
+        Box::pin(std::future::ready(Err(WriteError::Refused(Refusal::EpochTooYoung))))
+    }
+}
 
 /// A fresh store in a temporary folder, a driven clock, and the whole router over them.
 pub struct Site {
@@ -68,6 +81,7 @@ impl Site {
             payer: Simulated.payer(),
             money: Money::default(),
             signer: Arc::new(NoSigner),
+            epoch_closer: Arc::new(NoEpochs),
         });
         Site { router: router(state.clone()), state, driver, stop, dir }
     }

@@ -8,17 +8,15 @@ use super::json::{Json, Path};
 use super::poot::pico;
 use super::reads;
 use super::state::AppState;
-use crate::domain::credits::Epoch;
-use crate::domain::evidence::{SLOTS_PER_DAY, SlotState, day_of};
+use crate::domain::evidence::{SLOTS_PER_DAY, SlotState, day_of, day_start};
 use crate::domain::money::Currency;
 use crate::domain::node::{Eligible, Node};
 use crate::domain::poot::ScoreState;
+use crate::domain::span::Span;
 use crate::domain::time::{Now, Slot};
-use crate::storage::core::epochs;
 use crate::storage::fault::Fault;
-use crate::storage::hot::days::{self, Day};
-use crate::storage::hot::{hours, leaves};
-use crate::storage::present;
+use crate::storage::hot::{days, hours};
+use crate::storage::{present, spans};
 use rust_decimal::prelude::ToPrimitive;
 
 /// Days of the answer, today included.
@@ -108,30 +106,27 @@ fn days(state: &AppState, node: &Node, now: Now) -> Result<Vec<UptimeDay>, Fault
         shown.push(view(number, &day, false)?);
     }
     for number in open_from.max((today + 1).saturating_sub(OPEN_DAYS))..=today {
-        let start = Epoch(number.saturating_mul(SLOTS_PER_DAY)).just_before();
-        let end = Epoch((number + 1).saturating_mul(SLOTS_PER_DAY)).just_before();
-        let mut of_day = Vec::new();
-        for epoch in epochs::with_leaves(&core, start, end)? {
-            of_day.extend(leaves::of_node(&hot, epoch, node.index)?);
-        }
-        if let Some(day) = days::sum(&of_day)? {
+        if let Some(day) = spans::of_node(&core, &hot, node.index, day_start(number), day_start(number + 1))? {
             shown.push(view(number, &day, true)?);
         }
     }
     Ok(shown)
 }
 
-fn view(number: u32, day: &Day, partial: bool) -> Result<UptimeDay, Fault> {
-    let start = Slot(number.saturating_mul(SLOTS_PER_DAY)).start().rfc3339();
-    let score = Some(day.score).filter(|score| score.state != ScoreState::Pending);
+fn view(number: u32, day: &Span, partial: bool) -> Result<UptimeDay, Fault> {
+    let start = day_start(number).start().rfc3339();
+    let score = Some(day.last).filter(|score| score.state != ScoreState::Pending);
+    let currency = day.currency();
+    let paid_in = currency.unwrap_or(Currency::Usdt);
+    let accrued = day.accrued(paid_in).map_err(|overflow| Fault::Invariant(overflow.to_string()))?;
     Ok(UptimeDay {
         date: start.get(..10).unwrap_or_default().to_owned(),
         start,
-        proven: u32::from(day.proven),
-        observed: u32::from(day.observed),
-        accrued: pico(day.accrued, day.currency.unwrap_or(Currency::Usdt))?,
-        currency: day.currency,
-        state: Some(day.score.state),
+        proven: day.proven,
+        observed: day.observed,
+        accrued: pico(accrued, paid_in)?,
+        currency,
+        state: Some(day.last.state),
         score: score.and_then(|score| score.score().to_f64()),
         partial,
     })

@@ -50,8 +50,9 @@ impl Epochs {
         Epoch(slot.0 - slot.0 % self.slots_per_epoch)
     }
 
+    /// The last slot of the epoch that begins here: an epoch that begins between two boundaries, because the one before was closed early, ends at the next one.
     pub fn last_slot(self, epoch: Epoch) -> Slot {
-        epoch.first_slot().plus(self.slots_per_epoch - 1)
+        self.of(epoch.first_slot()).first_slot().plus(self.slots_per_epoch - 1)
     }
 
     /// All slots of the epoch are closed, given the newest closed slot.

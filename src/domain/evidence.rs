@@ -12,6 +12,8 @@ use crate::crypto::{self, SecretKey};
 
 /// Slots of a UTC day.
 pub const SLOTS_PER_DAY: u32 = 2_880;
+/// Days for which evidence and the leaves of epochs are kept.
+pub const KEPT_DAYS: u32 = 90;
 /// Seconds after its end in which a slot can still be proven.
 pub const CLOSES_AFTER_SECONDS: i64 = 90;
 /// Seconds after the end of a day when its key is revealed, so that anyone can check the beacons.
@@ -22,6 +24,11 @@ pub const BEACON_LEN: usize = 16;
 /// UTC day of a slot, counted from 1970-01-01.
 pub fn day_of(slot: Slot) -> u32 {
     slot.0 / SLOTS_PER_DAY
+}
+
+/// The first slot of a day.
+pub fn day_start(day: u32) -> Slot {
+    Slot(day.saturating_mul(SLOTS_PER_DAY))
 }
 
 /// When the key of `day` may be shown to anyone: no slot of that day is open any more.

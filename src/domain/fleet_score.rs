@@ -43,6 +43,19 @@ impl FleetScores {
         Some(Decimal::new(5 * (i64::from(*lower) + i64::from(*upper)), 3).normalize())
     }
 
+    /// 0 to 100, two decimals half-even. None while no node has a score.
+    pub fn mean(&self) -> Option<Decimal> {
+        let sum: u64 = self.known.iter().map(|hundredths| u64::from(*hundredths)).sum();
+        let count = u64::try_from(self.known.len()).ok().filter(|count| *count > 0)?;
+        Some((Decimal::from_i128_with_scale(i128::from(sum), 2) / Decimal::from(count)).round_dp(2).normalize())
+    }
+
+    /// The lowest score that `percent` of the nodes (1 to 100) do not exceed: one that a node has, by nearest rank.
+    pub fn percentile(&self, percent: usize) -> Option<Decimal> {
+        let at = (self.known.len() * percent).div_ceil(100).saturating_sub(1);
+        self.known.get(at).map(|hundredths| Decimal::new(i64::from(*hundredths), 2).normalize())
+    }
+
     /// Nodes by tens of points, `[0, 10)` first; the last bin holds 100 too.
     pub fn distribution(&self) -> [u32; BINS] {
         let mut bins = [0; BINS];
@@ -89,12 +102,14 @@ pub fn history(heads: &[Head], from: Slot, until: Slot, slots: u32) -> Vec<Histo
             continue;
         }
         let length = head.slots_per_epoch.max(1);
-        // A gap may be weeks long and begin long before.
-        let skipped = from.0.saturating_sub(head.epoch.0).div_ceil(length).saturating_mul(length);
-        let mut slot = head.epoch.first_slot().plus(skipped);
+        // A gap may be weeks long and begin long before; its first epoch may begin between two boundaries.
+        let mut slot = head.epoch.first_slot();
+        if slot < from {
+            slot = Slot(from.0.div_ceil(length).saturating_mul(length));
+        }
         while slot <= head.last_slot && slot < until {
             add(slot, None);
-            slot = slot.plus(length);
+            slot = Slot(slot.0 - slot.0 % length).plus(length);
         }
     }
     buckets.into_values().collect()
@@ -134,6 +149,19 @@ mod tests {
         assert_eq!(of(&[]), None);
         assert_eq!(of(&[10_000]).map(|m| m.to_string()).as_deref(), Some("100"));
         assert_eq!(of(&[9_875, 9_870, 0, 10_000]).map(|m| m.to_string()).as_deref(), Some("98.725"));
+    }
+
+    #[test]
+    fn means_are_rounded_once_and_percentiles_are_scores_that_somebody_has() {
+        let of = |hundredths: &[u16]| FleetScores::of(hundredths.iter().map(|h| score(ScoreState::Valid, *h)));
+        let text = |decimal: Option<Decimal>| decimal.map(|d| d.to_string());
+        assert_eq!((of(&[]).mean(), of(&[]).percentile(10)), (None, None));
+        assert_eq!(text(of(&[10_000, 10_000, 9_999]).mean()).as_deref(), Some("100"), "99.99666");
+        assert_eq!(text(of(&[1, 2]).mean()).as_deref(), Some("0.02"), "half to even");
+        let twenty = of(&(1..=20).map(|n| n * 100).collect::<Vec<u16>>());
+        let percentiles = [1, 5, 6, 10, 50, 90, 100].map(|percent| text(twenty.percentile(percent)).unwrap());
+        assert_eq!(percentiles, ["1", "1", "2", "2", "10", "18", "20"]);
+        assert_eq!(text(of(&[4_200]).percentile(10)).as_deref(), Some("42"));
     }
 
     fn head(epoch: u32, slots: u32, valid: Option<u32>) -> Head {

@@ -54,6 +54,7 @@ pub mod series;
 pub mod session;
 pub mod setup;
 pub mod silence;
+pub mod span;
 pub mod statement;
 pub mod threshold;
 pub mod time;
@@ -62,6 +63,7 @@ pub mod totp;
 pub mod user;
 pub mod wallet;
 pub mod webhook;
+pub mod work;
 pub mod workload;
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::silence::FLEET_ALERT;
 use super::{Context, Stopped};
 use crate::domain::alert::Severity;
+use crate::domain::audit::Draft;
 use crate::domain::bits::Bitmap;
 use crate::domain::credits::{Epoch, EpochSlots, Epochs, Leaf, Multiplier, Payer};
 use crate::domain::epoch::{self, Counts, Head, Span};
@@ -19,11 +20,12 @@ use crate::domain::node::Node;
 use crate::domain::pool::Pool;
 use crate::domain::poot::{self, Inputs, Params};
 use crate::domain::proof::{Hash, merkle};
+use crate::domain::refusal::Refusal;
 use crate::domain::silence::FLEET;
 use crate::domain::time::{Now, Slot};
 use crate::live::Event;
-use crate::storage::core::{alerts, chain, epochs, nodes, pools};
-use crate::storage::fault::{Fault, TxError};
+use crate::storage::core::{alerts, audit, chain, epochs, nodes, pools};
+use crate::storage::fault::{Fault, TxError, WriteError};
 use crate::storage::proofs::{self, Evidence, Ids, Tree};
 use crate::storage::table::{Read, WriteTx};
 use crate::storage::{Lane, hot};
@@ -34,34 +36,80 @@ const PER_RUN: usize = 64;
 const STEPS_PER_WINDOW: u32 = 4;
 
 pub async fn run(context: &Context) -> Result<(), Stopped> {
+    let _turn = context.closing.lock().await;
+    if !all_over(context).await? {
+        context.nudges.nudge(crate::live::Job::Epochs);
+    }
+    Ok(())
+}
+
+/// Closes the running epoch at the newest closed slot, recorded by `draft` in the transaction of its head. The next epoch begins right behind, and ends where
+/// this one would have: boundaries stay where they are. Epochs that are over are closed first.
+pub async fn close_now(context: &Context, draft: Draft) -> Result<Head, WriteError> {
+    let unknown = |Stopped(why)| WriteError::Unknown(why);
+    let _turn = context.closing.lock().await;
+    if !context.clock.now().trusted {
+        return Err(WriteError::Refused(Refusal::ClockUntrusted));
+    }
+    if !all_over(context).await.map_err(unknown)? {
+        context.nudges.nudge(crate::live::Job::Epochs);
+        return Err(WriteError::Refused(Refusal::EpochsBehind));
+    }
+    super::flush::run(context).await.map_err(unknown)?;
+    let now = context.clock.now();
+    let closed = context.store.intake.closed_through(now);
+    let range = closed.map(|closed| due(context, closed, End::Now)).transpose()?.flatten();
+    let Some(range) = range.filter(|range| !range.is_gap) else { return Err(WriteError::Refused(Refusal::EpochTooYoung)) };
+    finish(context, range, now, Some(draft)).await.map_err(unknown)
+}
+
+/// Closes epochs that are over; false when there are more of them than one run closes.
+async fn all_over(context: &Context) -> Result<bool, Stopped> {
     for _ in 0..PER_RUN {
         let now = context.clock.now();
-        let Some(closed) = context.store.intake.closed_through(now) else { return Ok(()) };
-        if due(context, closed)?.is_none() {
-            return Ok(());
+        let Some(closed) = context.store.intake.closed_through(now) else { return Ok(true) };
+        if due(context, closed, End::Regular)?.is_none() {
+            return Ok(true);
         }
         // The flush may bring evidence of its own: reports that waited for the clock get their slots in it.
         super::flush::run(context).await?;
-        let Some(range) = due(context, closed)? else { return Ok(()) };
-        let closed = if range.is_gap { gap(context, range, now)? } else { close(context, range, now).await? };
-        let (head, epoch, silence) = (closed.head, range.epoch, Silence::of(&closed.leaves));
-        let store = Arc::clone(&context.store);
-        let sealed = context
-            .store
-            .write(move |tx| {
-                let sealed = chain::append(tx, &head, &store.signing_key)?;
-                silence.record(tx, now)?;
-                Ok(sealed)
-            })
-            .await?;
-        context.store.recent.keep_head(sealed.signed());
-        if let Some(tree) = closed.tree {
-            context.store.recent.keep_tree(tree);
-        }
-        context.events.publish(&Event::Epoch { epoch: u64::from(epoch.0) });
+        let Some(range) = due(context, closed, End::Regular)? else { return Ok(true) };
+        finish(context, range, now, None).await?;
     }
-    context.nudges.nudge(crate::live::Job::Epochs);
-    Ok(())
+    Ok(false)
+}
+
+/// One range: leaves, then the head.
+async fn finish(context: &Context, range: Range, now: Now, draft: Option<Draft>) -> Result<Head, Stopped> {
+    let closed = if range.is_gap { gap(context, range, now)? } else { close(context, range, now).await? };
+    let (head, silence) = (closed.head, Silence::of(&closed.leaves, range));
+    let about = format!("epoch {}, through slot {}", head.epoch.0, head.last_slot.0);
+    let store = Arc::clone(&context.store);
+    let head = context
+        .store
+        .write(move |tx| {
+            if let Some(draft) = &draft {
+                audit::append(tx, draft.clone().because(about.as_str()))?;
+            }
+            silence.record(tx, now)?;
+            chain::append(tx, &head, &store.signing_key)
+        })
+        .await?;
+    context.store.recent.keep_head(head.signed());
+    if let Some(tree) = closed.tree {
+        context.store.recent.keep_tree(tree);
+    }
+    context.events.publish(&Event::Epoch { epoch: u64::from(head.epoch.0) });
+    Ok(head)
+}
+
+/// When the running epoch ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// At the next boundary.
+    Regular,
+    /// At the newest closed slot, if that comes before the boundary.
+    Now,
 }
 
 /// The next range of slots to close.
@@ -73,7 +121,7 @@ struct Range {
     is_gap: bool,
 }
 
-fn due(context: &Context, closed: Slot) -> Result<Option<Range>, Fault> {
+fn due(context: &Context, closed: Slot, end: End) -> Result<Option<Range>, Fault> {
     let last = epochs::last(&context.store.read()?)?;
     let evidence = |from: Slot| -> Result<Option<Slot>, Fault> {
         let stored = hot::first_evidence(&context.store.hot.read()?, from)?;
@@ -82,12 +130,19 @@ fn due(context: &Context, closed: Slot) -> Result<Option<Range>, Fault> {
     };
     let next = last.as_ref().map(Head::next_slot);
     let first_seen = evidence(next.unwrap_or_default())?;
-    Ok(next_range(next, last.map(|head| head.slots_per_epoch), context.settings.get().epochs, first_seen, closed))
+    Ok(next_range(next, last.map(|head| head.slots_per_epoch), context.settings.get().epochs, first_seen, closed, end))
 }
 
 /// `next` is the first slot no head covers, `first_seen` the first slot at or after it with an evidence row. A new epoch length takes effect at the
 /// start of a UTC day. Epochs without any row become one gap.
-fn next_range(next: Option<Slot>, length: Option<u32>, configured: Epochs, first_seen: Option<Slot>, closed: Slot) -> Option<Range> {
+fn next_range(
+    next: Option<Slot>,
+    length: Option<u32>,
+    configured: Epochs,
+    first_seen: Option<Slot>,
+    closed: Slot,
+    end: End,
+) -> Option<Range> {
     let start = match next {
         Some(slot) => slot,
         None => configured.of(first_seen?).first_slot(),
@@ -96,12 +151,21 @@ fn next_range(next: Option<Slot>, length: Option<u32>, configured: Epochs, first
     let length = length.filter(|_| !at_day_start).unwrap_or(configured.slots_per_epoch());
     let epochs = Epochs::of_seconds(length * 30)?;
     let epoch = Epoch(start.0);
-    let range = Range { epoch, last_slot: epochs.last_slot(epoch), slots_per_epoch: length, is_gap: false };
-    if range.last_slot > closed {
+    let boundary = epochs.last_slot(epoch);
+    let last_slot = match end {
+        End::Regular => boundary,
+        End::Now => boundary.min(closed),
+    };
+    let range = Range { epoch, last_slot, slots_per_epoch: length, is_gap: false };
+    if last_slot > closed || last_slot < start {
         return None;
     }
     if first_seen.is_some_and(|seen| seen <= range.last_slot) {
         return Some(range);
+    }
+    if last_slot < boundary {
+        // Nothing was seen in it so far: that is a gap once the epoch is over.
+        return None;
     }
     // Nothing was seen in it: extend to just before the first epoch with evidence, or to the last whole closed epoch, but not beyond the day
     // when the length may change.
@@ -199,11 +263,13 @@ enum Silence {
 }
 
 impl Silence {
-    fn of(leaves: &[Leaf]) -> Silence {
+    fn of(leaves: &[Leaf], range: Range) -> Silence {
+        // One that was closed early is too short to tell.
+        let whole = range.epoch.first_slot().plus(range.slots_per_epoch - 1) <= range.last_slot;
         let observed = leaves.iter().filter(|leaf| leaf.slots.observed > 0).count();
         match leaves.iter().any(|leaf| leaf.slots.proven > 0) {
             true => Silence::No,
-            false if observed >= FLEET => Silence::Whole,
+            false if whole && observed >= FLEET => Silence::Whole,
             false => Silence::Unknown,
         }
     }
@@ -315,7 +381,8 @@ mod tests {
     fn epochs_follow_each_other_and_downtime_is_one_gap() {
         let e = five_minutes();
         let range = |next: Option<u32>, seen: Option<u32>, closed: u32| {
-            next_range(next.map(Slot), Some(10), e, seen.map(Slot), Slot(closed)).map(|r| (r.epoch.0, r.last_slot.0, r.is_gap))
+            next_range(next.map(Slot), Some(10), e, seen.map(Slot), Slot(closed), End::Regular)
+                .map(|r| (r.epoch.0, r.last_slot.0, r.is_gap))
         };
         assert_eq!(range(None, None, 1_000_000), None, "nothing was ever seen");
         assert_eq!(range(None, Some(1_000_007), 1_000_009), Some((1_000_000, 1_000_009, false)));
@@ -324,6 +391,25 @@ mod tests {
         assert_eq!(range(Some(1_000_010), Some(1_000_500), 1_000_600), Some((1_000_010, 1_000_499, true)), "weeks are one record");
         assert_eq!(range(Some(1_000_010), None, 1_000_045), Some((1_000_010, 1_000_039, true)));
         assert_eq!(range(Some(1_000_010), None, 1_000_018), None);
+    }
+
+    #[test]
+    fn an_epoch_that_is_closed_early_leaves_the_boundaries_where_they_are() {
+        let range = |next: u32, seen: u32, closed: u32, end: End| {
+            next_range(Some(Slot(next)), Some(10), five_minutes(), Some(Slot(seen)), Slot(closed), end)
+                .map(|r| (r.epoch.0, r.last_slot.0, r.slots_per_epoch, r.is_gap))
+        };
+        assert_eq!(range(1_000_010, 1_000_010, 1_000_013, End::Now), Some((1_000_010, 1_000_013, 10, false)));
+        assert_eq!(range(1_000_014, 1_000_014, 1_000_013, End::Now), None, "the slot after is not closed yet");
+        assert_eq!(range(1_000_014, 1_000_014, 1_000_018, End::Regular), None);
+        assert_eq!(range(1_000_014, 1_000_014, 1_000_019, End::Regular), Some((1_000_014, 1_000_019, 10, false)), "the rest of it");
+        assert_eq!(range(1_000_010, 1_000_012, 1_000_040, End::Now), Some((1_000_010, 1_000_019, 10, false)), "never beyond its end");
+        assert_eq!(range(1_000_014, 1_000_017, 1_000_016, End::Now), None, "nobody was heard in it yet");
+        assert_eq!(
+            range(1_000_014, 1_000_045, 1_000_060, End::Regular),
+            Some((1_000_014, 1_000_039, 10, true)),
+            "a gap ends at a boundary"
+        );
     }
 
     #[test]
@@ -371,7 +457,8 @@ mod tests {
     fn a_new_length_starts_with_a_day() {
         let day = 2_880 * 347;
         let range = |next: u32| {
-            next_range(Some(Slot(next)), Some(10), Epochs::of_seconds(600).unwrap(), Some(Slot(next)), Slot(u32::MAX - 1)).unwrap()
+            next_range(Some(Slot(next)), Some(10), Epochs::of_seconds(600).unwrap(), Some(Slot(next)), Slot(u32::MAX - 1), End::Regular)
+                .unwrap()
         };
         assert_eq!((range(day - 10).slots_per_epoch, range(day).slots_per_epoch), (10, 20));
     }

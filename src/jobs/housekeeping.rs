@@ -3,15 +3,14 @@
 use super::{Context, Stopped};
 use crate::domain::audit::Act;
 use crate::domain::credits::Epoch;
-use crate::domain::evidence::{SLOTS_PER_DAY, day_of};
+use crate::domain::evidence::{KEPT_DAYS, SLOTS_PER_DAY};
+use crate::domain::span::HOURLY_DAYS;
 use crate::domain::time::Now;
 use crate::storage::core::{audit, enrolment, idempotency, subject_keys};
 use crate::storage::table::WriteTx;
 use crate::storage::{Lane, hot};
 
-/// Days for which evidence and leaves are kept.
-const EVIDENCE_DAYS: u32 = 90;
-/// Days for which roll-ups of hours and of days are kept.
+/// Days for which roll-ups of hours of measurements are kept.
 const ROLLUP_DAYS: u32 = 400;
 /// Days for which addresses of people who were not signed in can be read.
 const STRANGER_DAYS: i64 = 365;
@@ -32,14 +31,14 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
         return Ok(());
     }
     let days_ago = |days: u32| now.wall.slot().minus(days.saturating_mul(SLOTS_PER_DAY));
-    let rollups = days_ago(ROLLUP_DAYS);
-    let (samples, evidence) = (days_ago(context.settings.get().raw_days), days_ago(EVIDENCE_DAYS));
+    let (rollups, hourly) = (days_ago(ROLLUP_DAYS), days_ago(HOURLY_DAYS));
+    let (samples, evidence) = (days_ago(context.settings.get().raw_days), days_ago(KEPT_DAYS));
     for _ in 0..PER_RUN {
         let more = context.store.hot.write(Lane::Ordinary, move |tx| {
             let leaves = hot::leaves::prune(tx, Epoch(evidence.0), LEAF_ROWS)?;
             let hours = hot::hours::prune(tx, hot::hours::hour_of(rollups), ROLLUP_ROWS)?;
-            let days = hot::days::prune(tx, day_of(rollups), ROLLUP_ROWS)?;
-            let more = leaves == LEAF_ROWS || hours == ROLLUP_ROWS || days == ROLLUP_ROWS;
+            let scores = hot::days::prune_hours(tx, hot::hours::hour_of(hourly), ROLLUP_ROWS)?;
+            let more = leaves == LEAF_ROWS || hours == ROLLUP_ROWS || scores == ROLLUP_ROWS;
             Ok(hot::prune(tx, samples, evidence)? || more)
         });
         if !more.await? {

@@ -27,6 +27,8 @@ mod workloads;
 
 use std::sync::Arc;
 
+use tokio::sync::Mutex;
+
 use crate::clock::Clock;
 use crate::domain::credits::Epochs;
 use crate::domain::guard::GuardLimits;
@@ -38,6 +40,7 @@ use crate::live::{Current, Events, Failures, Job, Money, Nudges};
 use crate::storage::Store;
 use crate::storage::fault::{TxError, WriteError};
 
+pub use epochs::close_now;
 pub use schedule::Scheduler;
 
 /// What the cycles need to know, from the configuration.
@@ -81,6 +84,8 @@ pub struct Context {
     pub failures: Failures,
     /// The manager's own evidence that it can hear.
     pub link_is_up: fn() -> bool,
+    /// Held by who closes epochs: the cycle, and who asks for one now.
+    pub closing: Arc<Mutex<()>>,
 }
 
 /// Why a cycle stopped before its end. The next one starts from what was committed.

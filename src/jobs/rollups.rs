@@ -1,15 +1,15 @@
-//! Rolls up hours of measurements and days of proof, each once when it is over, and hours once more when samples of them came late. How far it is done
+//! Rolls up hours of measurements, and hours and days of epochs, each once when it is over, and hours once more when samples of them came late. How far it is done
 //! is in the store, so a restart goes on where the last commit was. Each step is one transaction of the hot file.
 
 use std::sync::Arc;
 
 use super::{Context, Stopped};
-use crate::domain::credits::Epoch;
-use crate::domain::evidence::{SLOTS_PER_DAY, day_of};
+use crate::domain::evidence::{KEPT_DAYS, SLOTS_PER_DAY, day_of, day_start};
+use crate::domain::span::Span;
 use crate::domain::time::Slot;
 use crate::storage::core::epochs;
 use crate::storage::fault::Fault;
-use crate::storage::hot::days::{self, Day};
+use crate::storage::hot::days;
 use crate::storage::hot::hours::{self, HourRow, Rolled};
 use crate::storage::{Lane, Store, hot};
 
@@ -27,6 +27,7 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
     roll_hours(context).await?;
     let kept_from = now.wall.slot().minus(context.settings.get().raw_days.saturating_mul(SLOTS_PER_DAY));
     roll_stale(context, kept_from).await?;
+    roll_score_hours(context, now.wall.slot().minus(KEPT_DAYS * SLOTS_PER_DAY)).await?;
     roll_days(context).await
 }
 
@@ -96,32 +97,61 @@ async fn roll_stale(context: &Context, kept_from: Slot) -> Result<(), Stopped> {
     Ok(context.store.hot.write(Lane::Ordinary, write).await?)
 }
 
-/// A day is over when a closed epoch, or a gap, reaches its end: then every leaf of it is there.
+/// An hour of epochs is over when a closed epoch, or a gap, reaches its end; an epoch belongs to the hour in which it begins. Nothing is left of leaves before `kept_from`.
+async fn roll_score_hours(context: &Context, kept_from: Slot) -> Result<(), Stopped> {
+    for _ in 0..HOURS_PER_RUN {
+        let next = beside(&context.store, move |store| {
+            let core = store.read()?;
+            let read = store.hot.read()?;
+            let from = hours::first_slot(hours::rolled(&read)?.score_hours_before).max(kept_from);
+            let (Some(first), Some(last)) = (epochs::first_after(&core, from.0)?, epochs::last(&core)?) else { return Ok(None) };
+            let hour = hours::hour_of(first.epoch.first_slot());
+            let end = hours::first_slot(hour + 1);
+            if last.next_slot() < end {
+                return Ok(None);
+            }
+            let heads = epochs::beginning_in(&core, from.max(hours::first_slot(hour)), end)?;
+            Ok(Some((hour, days::roll(&read, &heads)?)))
+        });
+        let Some((hour, of_hour)): Option<(u32, Vec<Span>)> = next.await? else { return Ok(()) };
+        let write = move |tx: &mut crate::storage::table::WriteTx<'_>| {
+            days::put_hour(tx, hour, &of_hour)?;
+            let rolled = hours::rolled(tx)?;
+            hours::put_rolled(tx, &Rolled { score_hours_before: hour + 1, ..rolled })
+        };
+        context.store.hot.write(Lane::Ordinary, write).await?;
+    }
+    context.nudges.nudge(crate::live::Job::Rollups);
+    Ok(())
+}
+
+/// A day is over when a closed epoch, or a gap, reaches its end: then every leaf of it is there. It is added to the sums of all days in the same transaction.
 async fn roll_days(context: &Context) -> Result<(), Stopped> {
     for _ in 0..DAYS_PER_RUN {
         let next = beside(&context.store, |store| {
             let core = store.read()?;
             let read = store.hot.read()?;
             let before = hours::rolled(&read)?;
-            let (Some(first), Some(last)) =
-                (epochs::first_after(&core, before.days_before.saturating_mul(SLOTS_PER_DAY))?, epochs::last(&core)?)
-            else {
+            let (Some(first), Some(last)) = (epochs::first_after(&core, day_start(before.days_before).0)?, epochs::last(&core)?) else {
                 return Ok(None);
             };
             // Days without epochs have nothing to be rolled up.
             let day = day_of(first.epoch.first_slot()).max(before.days_before);
-            let end = Slot((day + 1).saturating_mul(SLOTS_PER_DAY));
+            let end = day_start(day + 1);
             if last.next_slot() < end {
                 return Ok(None);
             }
-            let through = Epoch(end.0).just_before();
-            let of_day = epochs::with_leaves(&core, Epoch(day.saturating_mul(SLOTS_PER_DAY)).just_before(), through)?;
-            Ok(Some((day, days::roll(&read, &of_day)?)))
+            let heads = epochs::beginning_in(&core, day_start(day), end)?;
+            Ok(Some((day, days::roll(&read, &heads)?)))
         });
-        let Some((day, of_day)): Option<(u32, Vec<Day>)> = next.await? else { return Ok(()) };
+        let Some((day, of_day)): Option<(u32, Vec<Span>)> = next.await? else { return Ok(()) };
         let write = move |tx: &mut crate::storage::table::WriteTx<'_>| {
-            days::put(tx, day, &of_day)?;
             let rolled = hours::rolled(tx)?;
+            if rolled.days_before > day {
+                return Ok(());
+            }
+            days::put(tx, day, &of_day)?;
+            days::add_to_totals(tx, day, &of_day)?;
             hours::put_rolled(tx, &Rolled { days_before: day + 1, ..rolled })
         };
         context.store.hot.write(Lane::Ordinary, write).await?;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::hot::{Ack, Anchor, Batch, EncodedSample, PendingSample, Point, Samples, Untimed, UntimedItem};
+use crate::crypto::SecretKey;
 use crate::domain::bits::Bitmap;
 use crate::domain::evidence::{Beacons, DayReports, Reopening, SlotRow, day_of, is_closed, newest_closed};
 use crate::domain::ids::{Incarnation, NodeId, NodeIndex};
@@ -174,6 +175,11 @@ impl Intake {
     /// The beacon of a node for the present slot.
     pub fn beacon(&self, node: &NodeId, slot: Slot) -> String {
         self.beacons.beacon(node, slot)
+    }
+
+    /// What the beacons of a day were made with: only for a day whose slots are all closed for good.
+    pub fn day_key(&self, day: u32) -> SecretKey {
+        self.beacons.day_key(day)
     }
 
     /// Follows the clock; call it at least once per slot. `link_up` is the manager's own evidence that it can hear.

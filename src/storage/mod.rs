@@ -19,6 +19,7 @@ pub mod proofs;
 pub mod recovery;
 mod secrets;
 pub mod setup_code;
+pub mod spans;
 mod store;
 pub mod table;
 #[cfg(test)]

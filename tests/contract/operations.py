@@ -337,6 +337,8 @@ FITS = {
     "PUT /api/v1/users/{id}": another_person,
     "POST /api/v1/recovery-kit": recovery_kit,
     "POST /api/v1/nodes/payouts/batch": batch,
+    "GET /api/v1/poot/day-keys/{day}": path_of(day=lambda stage: "2001-09-09"),
+    "GET /api/v1/pools/{pool_id}/poot": path_of(pool_id=Stage.pool),
     "GET /api/v1/nodes/payouts/{payout_id}": path_of(payout_id=payout),
     "POST /api/v1/nodes/payouts/{payout_id}/hold": path_of(payout_id=payout),
     "POST /api/v1/nodes/payouts/{payout_id}/decide": payout_decision,

@@ -67,6 +67,7 @@ pub fn routes() -> Vec<(Method, &'static str, &'static str, Option<Value>)> {
         (post.clone(), "/clock/confirm", "admin", Some(json!({ "client_time": "2026-09-21T00:00:00Z" }))),
         (post.clone(), "/clock/accept", "super_admin", None),
         (post.clone(), "/payouts/process", "admin", None),
+        (post.clone(), "/poot/calculate", "admin", None),
         (
             post.clone(),
             "/ledger/adjustments",

@@ -41,10 +41,10 @@ pub fn page(read: &impl Read, offset: usize, limit: usize) -> Result<Vec<Head>, 
     Ok(heads)
 }
 
-/// Heads with leaves whose slots reach `since` or later, newest first, and the number of all such.
-pub fn page_since(read: &impl Read, since: Slot, offset: usize, limit: usize) -> Result<(Vec<Head>, usize), Fault> {
+/// Heads with leaves that begin before `until` and whose slots reach `since` or later, newest first, and the number of all such.
+pub fn page_between(read: &impl Read, since: Slot, until: Slot, offset: usize, limit: usize) -> Result<(Vec<Head>, usize), Fault> {
     let (mut heads, mut total) = (Vec::new(), 0);
-    read.for_each_back(EPOCHS, .., |_, head| {
+    read.for_each_back(EPOCHS, ..until.0, |_, head| {
         if head.last_slot < since {
             return ControlFlow::Break(());
         }
@@ -88,6 +88,18 @@ pub fn before(read: &impl Read, epoch: Epoch) -> Result<Option<Head>, Fault> {
 
 pub fn count(read: &impl Read) -> Result<u64, Fault> {
     read.count(EPOCHS)
+}
+
+/// Heads with leaves that begin in `[from, until)`, oldest first.
+pub fn beginning_in(read: &impl Read, from: Slot, until: Slot) -> Result<Vec<Head>, Fault> {
+    let mut heads = Vec::new();
+    read.for_each(EPOCHS, from.0..until.0.max(from.0), |_, head| {
+        if !head.is_gap {
+            heads.push(head);
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(heads)
 }
 
 /// Heads with leaves in (after, through], oldest first.

@@ -2,7 +2,7 @@
 
 use super::block::{Block, Entry};
 use super::day_reports;
-use super::days::{self, DayGroup};
+use super::days::{DayGroup, Total, TotalGroup};
 use super::hours::{HourEntry, Rolled, Stale};
 use super::leaves::LeafGroup;
 use super::sample::Quantised;
@@ -13,8 +13,9 @@ use crate::domain::evidence::{DayReports, EvidenceHash, SlotRow};
 use crate::domain::ids::{Incarnation, NodeIndex, PoolIndex};
 use crate::domain::metrics::{Cpu, Disk, Gpu, Interface, Memory, Network, Sample};
 use crate::domain::money::{Currency, Pico};
-use crate::domain::poot::{Inputs, Score, ScoreState, Window};
+use crate::domain::poot::{Inputs, Params, Score, ScoreState, Window};
 use crate::domain::series::{Extremes, Summary};
+use crate::domain::span::Span;
 use crate::domain::time::{BootMs, Slot};
 use crate::storage::golden::{AT, Golden, like, pricing};
 
@@ -79,6 +80,16 @@ fn leaves() -> Vec<Leaf> {
     ]
 }
 
+fn spans() -> Vec<Span> {
+    let twice = |leaf| {
+        let once = Span::of(&leaf, &Params::default()).unwrap();
+        let mut twice = once.clone();
+        twice.then(&once).unwrap();
+        twice
+    };
+    leaves().into_iter().map(twice).collect()
+}
+
 fn hour() -> Summary {
     let extremes = Extremes { cpu_usage_percent: Some((0.5, 99.9)), memory_used_bytes: Some((1 << 29, 1 << 31)) };
     Summary { count: 120, extremes, ..Summary::of(sample(), true) }
@@ -116,9 +127,16 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("Block", vec![Block::default(), Block::default().merged([entry(1, false), entry(127, true)])]),
         Golden::of("Quantised", vec![Quantised::from(&Sample::default()), Quantised::from(&sample())]),
         Golden::of("LeafGroup", vec![like::<LeafGroup>(&leaves())]),
-        Golden::of("Rolled", vec![Rolled::default(), Rolled { hours_before: 500_000, days_before: 20_700 }]),
+        Golden::of(
+            "Rolled",
+            vec![
+                Rolled::default(),
+                Rolled { hours_before: 500_000, days_before: 20_700, score_hours_before: 499_999, whole_days_from: 20_000 },
+            ],
+        ),
         Golden::of("Stale", vec![Stale]),
         Golden::of("HourEntry", vec![HourEntry::of(Summary::of(Sample::default(), false)), HourEntry::of(hour())]),
-        Golden::of("DayGroup", vec![DayGroup(leaves().into_iter().map(|leaf| days::sum(&[leaf, leaf]).unwrap().unwrap()).collect())]),
+        Golden::of("DayGroup", vec![DayGroup(spans())]),
+        Golden::of("TotalGroup", vec![TotalGroup(spans().into_iter().map(|span| Total { first_day: 20_700, span }).collect())]),
     ]
 }

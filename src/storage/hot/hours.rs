@@ -29,6 +29,16 @@ pub(super) const ROLLED: Table<String, Rolled> = Table::new("rolled");
 pub struct Rolled {
     pub hours_before: u32,
     pub days_before: u32,
+    /// The same of hours of epochs.
+    pub score_hours_before: u32,
+    /// Days before it were rolled up by an earlier release, without states, pools and credits.
+    pub whole_days_from: u32,
+}
+
+/// Version 1 knew no hours of epochs.
+fn earlier(version: u8, bytes: &[u8]) -> Option<Rolled> {
+    let (hours_before, days_before) = (version == 1).then(|| postcard::from_bytes(bytes).ok()).flatten()?;
+    Some(Rolled { hours_before, days_before, score_hours_before: 0, whole_days_from: days_before })
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +55,7 @@ pub struct HourEntry {
     pub(super) memory: Option<(u64, u64)>,
 }
 
-record! { Rolled = 1, Stale = 1, HourEntry = 1 }
+record! { Rolled = 2 from earlier, Stale = 1, HourEntry = 1 }
 
 const ROW: &str = "row";
 const KIB: u64 = 1024;
@@ -260,7 +270,7 @@ mod tests {
             .hot
             .write_now(move |tx| {
                 put(tx, &rows)?;
-                put_rolled(tx, &Rolled { hours_before: HOUR + 1, days_before: 0 })
+                put_rolled(tx, &Rolled { hours_before: HOUR + 1, ..Rolled::default() })
             })
             .unwrap();
     }
@@ -381,7 +391,7 @@ mod cost {
                     .hot
                     .write_now(move |tx| {
                         put(tx, std::slice::from_ref(&row))?;
-                        put_rolled(tx, &Rolled { hours_before, days_before: 0 })
+                        put_rolled(tx, &Rolled { hours_before, ..Rolled::default() })
                     })
                     .unwrap();
             }

@@ -47,6 +47,8 @@ pub(super) const TABLES: &[&str] = &[
     hours::HOURS.name,
     hours::STALE.name,
     days::DAYS.name,
+    days::SCORE_HOURS.name,
+    days::TOTALS.name,
     hours::ROLLED.name,
     strained::STRAINED.name,
     day_reports::DAY_REPORTS.name,

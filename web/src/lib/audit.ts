@@ -67,6 +67,7 @@ const DEEDS = new Map(Object.entries({
   'payouts.approve': 'Approved payouts',
   'payouts.export': 'Downloaded payouts',
   'payouts.process': 'Ran a payout cycle',
+  'poot.calculate': 'Closed an epoch early',
   'pool.create': 'Made a pool',
   'pool.delete': 'Deleted a pool',
   'pool.join': 'Put a node into a pool',

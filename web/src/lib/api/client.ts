@@ -271,6 +271,8 @@ export const api = {
   alert: (id: string, signal?: AbortSignal) => get('/alerts/{id}', { id, signal }),
   acknowledge: (id: string, note: string) => send('POST', '/alerts/{id}/acknowledge', { id, body: { note: note || null } }),
   fleetScores: (query: QueryOf<Get<'/poot/summary'>>, signal?: AbortSignal) => get('/poot/summary', { query, signal }),
+  leaderboard: (query: QueryOf<Get<'/poot/leaderboard'>>, signal?: AbortSignal) => get('/poot/leaderboard', { query, signal }),
+  closeEpoch: () => send('POST', '/poot/calculate'),
   closedEpochs: (query: QueryOf<Get<'/poot/epochs'>>, signal?: AbortSignal) => get('/poot/epochs', { query, signal }),
   closedEpoch: (epoch: number, signal?: AbortSignal) => get('/poot/epochs/{epoch}', { id: String(epoch), signal }),
   managerKey: (signal?: AbortSignal) => get('/poot/manager-key', { signal }),
@@ -298,6 +300,7 @@ export const api = {
   pools: (signal?: AbortSignal) => get('/nodes/pools', { query: { limit: PAGE_LIMIT }, signal }),
   poolPage: (page: number, signal?: AbortSignal) => get('/nodes/pools', { query: { page, limit: PAGE_LIMIT }, signal }),
   pool: (id: string, signal?: AbortSignal) => get('/nodes/pools/{pool_id}', { id, signal }),
+  poolScores: (id: string, signal?: AbortSignal) => get('/pools/{pool_id}/poot', { id, signal }),
   makePool: (body: PoolRequest) => send('POST', '/nodes/pools', { body }),
   deletePool: (id: string) => send('DELETE', '/nodes/pools/{pool_id}', { id }),
   joinPool: (id: string, nodeId: string) => send('POST', '/nodes/pools/{pool_id}/nodes', { id, body: { node_id: nodeId } }),
@@ -311,7 +314,7 @@ export const api = {
     get('/nodes/{id}/resources/metrics', { id, query, signal }),
 
   score: (id: string, signal?: AbortSignal) => get('/nodes/{id}/poot/score', { id, signal }),
-  epochs: (id: string, limit: number, signal?: AbortSignal) => get('/nodes/{id}/poot/history', { id, query: { limit }, signal }),
+  epochs: (id: string, query: QueryOf<Get<'/nodes/{id}/poot/history'>>, signal?: AbortSignal) => get('/nodes/{id}/poot/history', { id, query, signal }),
 
   payouts: (id: string, limit: number, signal?: AbortSignal) => get('/nodes/{id}/payouts', { id, query: { limit }, signal }),
   allPayouts: (query: QueryOf<Get<'/nodes/payouts/history'>>, signal?: AbortSignal) => get('/nodes/payouts/history', { query, signal }),

@@ -1639,7 +1639,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The epochs of a node, newest first */
+        /**
+         * How the score of a node went, newest first
+         * @description Epochs while they are kept, or the sums of those that begin in an hour or on a UTC day. Hours and days are listed without a gap; of those without an epoch `state` is null.
+         */
         get: operations["get_nodes_id_poot_history"];
         put?: never;
         post?: never;
@@ -2108,6 +2111,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/pools/{pool_id}/poot": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The scores of a pool */
+        get: operations["get_pools_pool_id_poot"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/poot/calculate": {
         parameters: {
             query?: never;
@@ -2117,7 +2137,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Close an epoch now */
+        /**
+         * Close the running epoch now
+         * @description It ends with the newest slot that is closed (a slot closes 90 seconds after its end), and credits are for its real length. The next epoch begins with the slot
+         *     after it, and ends where this one would have ended. 409 `EpochTooYoung` while no slot of the running epoch is closed, or the manager listened in none.
+         */
         post: operations["post_poot_calculate"];
         delete?: never;
         options?: never;
@@ -2125,15 +2149,18 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/poot/consistency": {
+    "/api/v1/poot/day-keys/{day}": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /** Two heads of the history, and what shows that they are of one */
-        get: operations["get_poot_consistency"];
+        /**
+         * The key of a day
+         * @description From 25 hours after the end of the day (UTC), when no slot of it is open any more; 409 `DayKeySealed` before.
+         */
+        get: operations["get_poot_day_keys_day"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2176,7 +2203,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/poot/head": {
+    "/api/v1/poot/leaderboard": {
         parameters: {
             query?: never;
             header?: never;
@@ -2184,10 +2211,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The newest signed head
-         * @description Nodes get it with the answers to their reports.
+         * Who did most
+         * @description Nodes that exist now and had an epoch in the period; by score, those that had a score in it. Nodes that were deleted have no rank. Equals stand in the order in which they were made.
          */
-        get: operations["get_poot_head"];
+        get: operations["get_poot_leaderboard"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2240,10 +2267,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * The proof document of a node
-         * @description Its score in an epoch with every input, the way of its leaf to the root, and the signed head. `verify-proof` and the page `/verify` check it offline.
-         */
+        /** The proof document of a node */
         get: operations["get_poot_node_id"];
         put?: never;
         post?: never;
@@ -3556,6 +3580,27 @@ export interface components {
             /** Format: uint32 */
             slot: number;
         };
+        /** @description What the beacons of a day were made with. */
+        DayKey: {
+            /**
+             * @description UTC.
+             * @example 2026-09-21
+             */
+            day: string;
+            /** Format: uint32 */
+            first_slot: number;
+            /**
+             * @description Hex, 32 bytes. The beacon of a node in a slot is the hex of the first 16 bytes of HMAC-SHA-256 under it, over: the length of the node id in bytes as 8 bytes little-endian, the
+             *     node id, 4 as 8 bytes little-endian, the slot as 4 bytes little-endian.
+             */
+            key: string;
+            /**
+             * Format: uint32
+             * @description Inclusive.
+             */
+            last_slot: number;
+            revealed_at: string;
+        };
         DecisionRequest: {
             choice: components["schemas"]["PayoutChoice"];
             /** @description With `state_unpaid`: how you know that the service did not pay it and never will. Kept with the payout. */
@@ -3734,16 +3779,10 @@ export interface components {
             leaves_kept: boolean;
         };
         EpochHashes: {
-            head?: components["schemas"]["HeadRecipe"] | null;
-            /** @description The next head names this one's hash; the newest one has no witness but its signature. */
-            head_matches: boolean;
-            /**
-             * @description Hex: the hashes of the leaves in node order, whose RFC 6962 root is `head.root`. Null where leaves or evidence are not kept any more, and in epochs before
-             *     heads were signed.
-             */
-            leaves?: string[] | null;
-            /** @description The root, computed anew from what is stored, is the one of the head; null where nothing is left to compute it from. */
-            root_matches?: boolean | null;
+            /** @description Of `head.hash`: the head, `hash` left out. */
+            head: components["schemas"]["HashRecipe"];
+            /** @description Of `head.leaves_hash`: all leaves in node order. */
+            leaves: components["schemas"]["HashRecipe"];
         };
         /** @description What is kept of the epoch for ever. */
         EpochHead: {
@@ -3770,14 +3809,13 @@ export interface components {
              * @description The newest epoch with leaves: this one, or the one before a gap.
              */
             leaves_at?: number | null;
+            /** @description Hex SHA-256. */
+            leaves_hash: string;
             params: components["schemas"]["ExactParams"];
             /** Format: uint32 */
             pending: number;
             /** @description Hash of the head before, hex; zeros for the first. */
             previous: string;
-            /** @description Hex: root of the tree of the leaves; of an epoch before heads were signed, a hash of all of them. */
-            root: string;
-            signed?: components["schemas"]["PootSignedHead"] | null;
             /**
              * Format: uint32
              * @description Of one epoch; a gap may span several.
@@ -3870,7 +3908,7 @@ export interface components {
              */
             retry_after?: number | null;
         };
-        /** @description The parameters of the formulas, as they stand in documents and, in this order, in the bytes of a head. */
+        /** @description The parameters, exactly as they are hashed. */
         ExactParams: {
             /** Format: uint16 */
             max_age_slots: number;
@@ -4016,18 +4054,20 @@ export interface components {
             network: components["schemas"]["NetworkInfo"][];
             storage: components["schemas"]["StorageInfo"];
         };
-        /** @description How the hash of the head is computed. */
-        HeadRecipe: {
+        /** @description How one hash is computed. */
+        HashRecipe: {
             algorithm: string;
             /**
              * Format: byte
-             * @description Everything that is hashed, the tag included.
+             * @description Everything that is hashed, the tag included; null where it is not kept any more.
              */
-            bytes_base64: string;
-            /** @description What the hashed bytes begin with, before the NUL that ends it. */
+            bytes_base64?: string | null;
+            /** @description What the hashed bytes begin with, up to and with the NUL that ends it. */
             domain_tag: string;
             /** @description How what follows the tag is encoded. */
             encoding: string;
+            /** @description The hash of these bytes is the one of the head; null without bytes. */
+            matches?: boolean | null;
         };
         /** @enum {string} */
         Health: "healthy" | "degraded" | "unhealthy";
@@ -4050,6 +4090,11 @@ export interface components {
              */
             seq: number;
         };
+        /**
+         * @description What a row of the history stands for.
+         * @enum {string}
+         */
+        HistoryGranularity: "epoch" | "hour" | "day";
         /**
          * @description How far back a summary looks.
          * @enum {string}
@@ -4084,21 +4129,6 @@ export interface components {
             payout_id: string;
             /** @description Why it was not cancelled. */
             reason: string;
-        };
-        /** @description Every field but the signatures is in the signed bytes, in this order. */
-        KeySuccession: {
-            /** Format: int64 */
-            at_ms: number;
-            /**
-             * Format: uint64
-             * @description The first head that the new key signs; the old one signs none from there on.
-             */
-            from_sequence: number;
-            manager_id: string;
-            new_key: string;
-            old_key: string;
-            signed_by_new: string;
-            signed_by_old: string;
         };
         /** @description What is kept on paper or in a safe. */
         Kit: {
@@ -4177,6 +4207,25 @@ export interface components {
             /** @description RFC 3339, UTC. */
             timestamp: string;
         };
+        Leaderboard: {
+            by: components["schemas"]["LeaderboardBy"];
+            /** @description Epochs that begin at this time or later; null while there is none. */
+            from?: string | null;
+            nodes: components["schemas"]["Ranked"][];
+            pagination: components["schemas"]["Pagination"];
+            period: components["schemas"]["LeaderboardPeriod"];
+        };
+        /**
+         * @default credits
+         * @enum {string}
+         */
+        LeaderboardBy: "credits" | "score";
+        /**
+         * @description How far back a ranking looks, in whole hours, the running one included.
+         * @default 7d
+         * @enum {string}
+         */
+        LeaderboardPeriod: "24h" | "7d" | "30d" | "all";
         /** @description A node in the epoch: every input, and what follows from it. */
         LeafView: {
             /** @description Earned in the epoch, exact; while the score is pending, held until it is valid. */
@@ -4442,8 +4491,6 @@ export interface components {
         ManagerKey: {
             /** @description Hex Ed25519. */
             public_key: string;
-            /** @description Keys of this manager that took over from each other, oldest first; each statement is signed by both. */
-            successions: components["schemas"]["KeySuccession"][];
         };
         Me: {
             /** @description Until when routes that want a fresh factor are open to this session; null when they are not. */
@@ -4845,25 +4892,55 @@ export interface components {
             name: string;
             node_type: components["schemas"]["NodeType"];
         };
-        /** @description One epoch of one node. */
+        /** @description What a node did in one epoch, hour or day. */
         NodeEpoch: {
-            /** @description Earned in this epoch; while the score is pending, held until it is valid. */
+            /** @description Earned in it; while the score is pending, held until it is valid. */
             accrued: string;
+            /** @description Work credits: hours of work, times score and multiplier, whatever the pool pays for them. */
+            credits: string;
             currency?: components["schemas"]["Currency"] | null;
             end: string;
-            /** Format: uint32 */
+            /**
+             * Format: uint32
+             * @description Its first slot.
+             */
             epoch: number;
-            /** Format: uint16 */
+            /**
+             * Format: uint32
+             * @description Epochs that begin in it; 0 in days of an earlier release, which did not count them.
+             */
+            epochs: number;
+            /** Format: uint32 */
+            invalid: number;
+            /**
+             * Format: double
+             * @description What credits are multiplied with after it.
+             */
+            multiplier?: number | null;
+            /** Format: uint32 */
             observed: number;
-            /** Format: uint16 */
+            /** @description Not all of it is closed yet. */
+            partial: boolean;
+            /** Format: uint32 */
+            pending: number;
+            /**
+             * Format: uint32
+             * @description Slots.
+             */
             proven: number;
-            /** Format: double */
+            /**
+             * Format: double
+             * @description Of an hour or a day, the mean of the epochs that had one, two decimals; null while it was pending.
+             */
             score?: number | null;
             start: string;
             state?: components["schemas"]["ScoreState"] | null;
+            /** Format: uint32 */
+            valid: number;
         };
         NodeEpochList: {
             epochs: components["schemas"]["NodeEpoch"][];
+            granularity: components["schemas"]["HistoryGranularity"];
             pagination: components["schemas"]["Pagination"];
         };
         NodeEvent: {
@@ -4962,15 +5039,12 @@ export interface components {
             agent_version: string;
             /** @description What this agent and its machine can do, such as `cgroup2:memory`. */
             capabilities?: string[];
-            contradicts?: components["schemas"]["PootSignedHead"] | null;
             /**
              * Format: uint64
              * @description Measurements lost for good since the agent started (ring and spool full).
              */
             dropped?: number;
             fingerprint: components["schemas"]["MachineFingerprint"];
-            /** @description Hash of the newest signed head that the agent keeps, hex. */
-            head?: string | null;
             /** Format: uint64 */
             incarnation: number;
             items: components["schemas"]["ReportItem"][];
@@ -5514,81 +5588,50 @@ export interface components {
             /** @description `percent`, `bytes_per_second` or `celsius`. */
             unit: string;
         };
+        /** @description The scores of a pool's members now, and what was done for it. */
+        PoolScores: components["schemas"]["PootOverview"] & {
+            at: string;
+            currency: components["schemas"]["Currency"];
+            /** @description The last 24 hours, in whole hours. */
+            last_day: components["schemas"]["PoolWork"];
+            last_epoch?: components["schemas"]["PoolWork"] | null;
+            /** @description What its present members were paid so far in that book, for whichever pool they worked. */
+            paid_to_members: string;
+            pool_id: string;
+            /** @description What its nodes have cost it so far, in the book in force: posted work and rewards. */
+            posted: string;
+            /**
+             * Format: double
+             * @description Proven of observed time of the members over the last 24 hours, four decimals; null where none was observed.
+             */
+            uptime?: number | null;
+        };
         /**
          * @description What pools are ordered by.
          * @default created_at
          * @enum {string}
          */
         PoolSort: "created_at" | "updated_at" | "name" | "node_count";
-        /** @description Two heads of one history, and the hashes that show it. */
-        PootConsistency: {
-            /** @description That the history before the first is the beginning of the history before the second; null where the first has none before it, or both are the same. */
-            consistency?: string[] | null;
-            first: components["schemas"]["PootSignedHead"];
-            /** @description `lucid-poot-consistency/1`. */
-            format: string;
-            /** @description From the first head to the history of the second; null when both are the same. */
-            inclusion?: string[] | null;
-            second: components["schemas"]["PootSignedHead"];
-            successions: Record<string, never>[];
-        };
-        /** @description Every field is in the hashed bytes, in this order. */
-        PootHead: {
-            audit: components["schemas"]["PootLogHead"];
-            /** @description Names the history of this manager's epochs. */
-            chain: string;
-            /** Format: int64 */
-            closed_at_ms: number;
+        /** @description What nodes did for a pool over some time. */
+        PoolWork: {
+            /** @description Earned in the currency of the pool, exact, held amounts of pending epochs included. */
+            accrued: string;
+            /** @description Work credits, exact. */
+            credits: string;
+            /** @description Of the epochs that count: when the first begins. */
+            from: string;
             /**
              * Format: uint32
-             * @description Its first slot.
+             * @description Nodes that had an epoch in it for this pool.
              */
-            epoch: number;
-            /** @description The manager was away: nobody was observed. */
-            gap: boolean;
-            /** @description Root of the tree whose leaves are the hashes of all heads before. */
-            history: string;
+            nodes: number;
             /**
              * Format: uint32
-             * @description Counts the lives of the history: one more each time it went on from an older copy.
+             * @description Slots that they proved for it.
              */
-            incarnation: number;
-            /** Format: uint32 */
-            invalid: number;
-            /**
-             * Format: uint32
-             * @description Inclusive.
-             */
-            last_slot: number;
-            /**
-             * Format: uint32
-             * @description The newest epoch with leaves: this one, or the one before a gap.
-             */
-            leaves_at?: number | null;
-            ledger: components["schemas"]["PootLogHead"];
-            /** @description Hex Ed25519: who signs this head. */
-            manager_key: string;
-            params: components["schemas"]["ExactParams"];
-            /** Format: uint32 */
-            pending: number;
-            /** @description Hash of the head before; zeros for the first. */
-            previous: string;
-            /** @description The newest head of the copy that this life of it went on from. */
-            restored_from?: string | null;
-            /** @description Of the leaves, in the order of the nodes' enrolment. */
-            root: string;
-            /**
-             * Format: uint64
-             * @description Heads of this history before this one.
-             */
-            sequence: number;
-            /**
-             * Format: uint32
-             * @description Of a whole epoch; one that was closed early is shorter, a gap may span several.
-             */
-            slots_per_epoch: number;
-            /** Format: uint32 */
-            valid: number;
+            proven_slots: number;
+            /** @description When the last one ends. */
+            to: string;
         };
         /** @description The epochs that begin in a stretch of time. */
         PootHistoryPoint: {
@@ -5616,100 +5659,6 @@ export interface components {
             /** Format: uint32 */
             valid: number;
         };
-        /** @description Every field is in the hashed bytes, in this order. */
-        PootLeaf: {
-            /** @description Earned in the epoch, in millionths of the currency's smallest unit. */
-            accrual_pico: string;
-            blind: string;
-            /** Format: uint8 */
-            confidence_hundredths: number;
-            /**
-             * Format: uint32
-             * @description Its first slot.
-             */
-            epoch: number;
-            inputs: components["schemas"]["PootLeafInputs"];
-            /**
-             * Format: uint32
-             * @description Inclusive.
-             */
-            last_slot: number;
-            /**
-             * Format: uint32
-             * @description Of the multiplier before this epoch: slots of its growth.
-             */
-            multiplier_grown_slots: number;
-            node_id: string;
-            /**
-             * Format: uint16
-             * @description Slots of the epoch in which it was observed.
-             */
-            observed: number;
-            payer?: components["schemas"]["PootLeafPayer"] | null;
-            /**
-             * Format: uint16
-             * @description Slots of the epoch that the node proved.
-             */
-            proven: number;
-            reports?: components["schemas"]["PootLeafReports"] | null;
-            /**
-             * Format: uint16
-             * @description 0 to 10000: 9875 is 98.75.
-             */
-            score_hundredths: number;
-            state: components["schemas"]["ScoreState"];
-            window_hash: string;
-            /**
-             * Format: uint16
-             * @description Slots of the window; it ends with `last_slot`.
-             */
-            window_slots: number;
-        };
-        /** @description What a score is made of: counts over the window. */
-        PootLeafInputs: {
-            /** Format: uint16 */
-            answered: number;
-            /** Format: uint16 */
-            challenged: number;
-            /** Format: uint16 */
-            interruptions: number;
-            /** Format: uint16 */
-            observed: number;
-            outputs_expected: boolean;
-            /** Format: uint16 */
-            proven: number;
-            /** Format: uint16 */
-            samples: number;
-            /** Format: uint16 */
-            samples_within: number;
-        };
-        /** @description Who paid for the node's time, and at what price, in the epoch's first slot; in smallest units of the currency. */
-        PootLeafPayer: {
-            cost_per_hour: string;
-            currency: components["schemas"]["Currency"];
-            pool_id: string;
-            reward_per_hour: string;
-        };
-        /** @description The running hash of the reports that were accepted of a node in a UTC day. */
-        PootLeafReports: {
-            /** Format: uint32 */
-            count: number;
-            /**
-             * Format: uint32
-             * @description Counted from 1970-01-01.
-             */
-            day: number;
-            hash: string;
-        };
-        /** @description How far a log had come, and a hash of all that stood in it. */
-        PootLogHead: {
-            hash: string;
-            /**
-             * Format: uint64
-             * @description Of its newest entry; 0 of none.
-             */
-            seq: number;
-        };
         /** @description The scores of all nodes now. A node that no epoch has scored yet is pending. */
         PootOverview: {
             /** @description Ten bins, lowest first; of valid and invalid nodes. */
@@ -5720,9 +5669,24 @@ export interface components {
             lowest: components["schemas"]["LowScore"][];
             /**
              * Format: double
+             * @description The same, rounded to two decimals once.
+             */
+            mean_score?: number | null;
+            /**
+             * Format: double
              * @description Of valid and invalid nodes, 0 to 100; null while there are none.
              */
             median_score?: number | null;
+            /**
+             * Format: double
+             * @description A tenth of those nodes have this score or a lower one.
+             */
+            p10_score?: number | null;
+            /**
+             * Format: double
+             * @description Nine tenths of them have this score or a lower one.
+             */
+            p90_score?: number | null;
             /** Format: uint32 */
             pending: number;
             /** Format: uint32 */
@@ -5764,31 +5728,6 @@ export interface components {
              */
             window_slots: number;
         };
-        /** @description The score of one node in one epoch, with everything that it was computed from. */
-        PootProof: {
-            /** @description 0 to 1 with two decimals. */
-            confidence: string;
-            /** @description `lucid-poot-proof/1`. */
-            format: string;
-            head: components["schemas"]["PootHead"];
-            leaf: components["schemas"]["PootLeaf"];
-            /**
-             * Format: uint64
-             * @description Place of the leaf in the tree, from 0.
-             */
-            leaf_index: number;
-            node_id: string;
-            /** @description From the leaf to the root, the lowest first. */
-            path: string[];
-            /** @description 0 to 100 with two decimals; a pending one does not count yet. */
-            score: string;
-            /** @description Hex Ed25519 over the tag and the hash of the head. */
-            signature: string;
-            state: components["schemas"]["ScoreState"];
-            /** @description Keys of the manager that took over from each other, oldest first; none while it has its first key. */
-            successions: Record<string, never>[];
-            window?: components["schemas"]["PootWindow"] | null;
-        };
         PootScore: components["schemas"]["PootSummary"] & components["schemas"]["Explanation"] & {
             /** @description When the epoch of the score was closed. */
             calculated_at?: string | null;
@@ -5817,12 +5756,6 @@ export interface components {
             /** @description The last 120 slots, oldest first, the present one included. */
             recent_slots: components["schemas"]["RecentSlot"][];
             validation_status: components["schemas"]["ScoreState"];
-        };
-        /** @description A head under its signature: what agents keep, and what shows a manager that its store is an older copy. */
-        PootSignedHead: {
-            head: components["schemas"]["PootHead"];
-            /** @description Hex Ed25519 over the tag and the hash of the head. */
-            signature: string;
         };
         /** @description The score as lists show it. */
         PootSummary: {
@@ -5866,18 +5799,6 @@ export interface components {
             resources: number;
             /** Format: double */
             stability: number;
-        };
-        /** @description The evidence of one node that its score was made of. */
-        PootWindow: {
-            /** @description Challenged slots that it answered with a valid output. */
-            answered: components["schemas"]["SlotRuns"];
-            /** @description Observed slots in which it was challenged to show an output. */
-            challenged: components["schemas"]["SlotRuns"];
-            observed: components["schemas"]["SlotRuns"];
-            /** @description Observed slots in which it proved itself. */
-            proven: components["schemas"]["SlotRuns"];
-            /** @description Proven slots in which it was beyond a threshold. */
-            strained: components["schemas"]["SlotRuns"];
         };
         PostingList: {
             pagination: components["schemas"]["Pagination"];
@@ -6021,6 +5942,41 @@ export interface components {
         Probe: {
             status: string;
         };
+        /** @description One place of the ranking. */
+        Ranked: {
+            /** @description Earned in the period in the currency of its pool, held amounts of pending epochs included. */
+            accrued: string;
+            /**
+             * @description Work credits of the period, exact: an hour of operation at score 100 and multiplier 1 is one.
+             * @example 167.25
+             */
+            credits: string;
+            currency?: components["schemas"]["Currency"] | null;
+            name: string;
+            node_id: string;
+            /** Format: uint32 */
+            observed_slots: number;
+            pool_id?: string | null;
+            /** Format: uint32 */
+            proven_slots: number;
+            /**
+             * Format: uint32
+             * @description Equals share a rank, and the next one comes after all of them: 1, 2, 2, 4.
+             */
+            rank: number;
+            /**
+             * Format: double
+             * @description Mean of the period's epochs that had a score, 0 to 100, two decimals; null where none had.
+             */
+            score?: number | null;
+            /** @description Of the last epoch. */
+            state: components["schemas"]["ScoreState"];
+            /**
+             * Format: double
+             * @description Proven of observed time, four decimals; null where it was never observed.
+             */
+            uptime?: number | null;
+        };
         RateRequest: {
             /**
              * Format: decimal
@@ -6090,15 +6046,13 @@ export interface components {
              */
             accepted_seq: number;
             command?: components["schemas"]["WorkloadOrder"] | null;
-            durable_reports?: components["schemas"]["PootLeafReports"] | null;
             /**
              * Format: uint64
              * @description Everything up to here survives a power cut of the manager: forget it.
              */
             durable_seq: number;
-            /** @description Running SHA-256 over the reports of this node that were accepted in this UTC day, hex; the agent keeps it. */
+            /** @description Running SHA-256 over the accepted reports of this node, hex; the agent keeps it. */
             evidence_hash: string;
-            head?: components["schemas"]["PootSignedHead"] | null;
             /** @description A command has not ended: its outcome is wanted at once, and more may follow. Ask at `PATH_COMMANDS`. */
             pending?: boolean;
             /**
@@ -6561,11 +6515,6 @@ export interface components {
             slot: number;
         };
         /**
-         * @description Slots in a row that have something or have it not, in turn: the first number is of slots that have it not, and may be 0; no other one is.
-         *     Together they are as many as the window has slots.
-         */
-        SlotRuns: number[];
-        /**
          * @description What a slot was for a node, as far as is known now.
          * @enum {string}
          */
@@ -6589,6 +6538,11 @@ export interface components {
             closing: string;
             /** @description What the pool kept of its price for the same operational time (cost per hour less reward per hour), floored to the smallest unit once. Owed to nobody, and in no sum. */
             commission: string;
+            /**
+             * @description Work credits of the month: hours of operation times score and multiplier, whatever the pool paid for them. Null where nothing is kept of it.
+             * @example 702.5
+             */
+            credits?: string | null;
             currency: components["schemas"]["Currency"];
             /** @description By work whose last epoch is in the month; what was held while a score was pending belongs to the month that decided it. */
             earned: string;
@@ -6600,6 +6554,11 @@ export interface components {
             forfeited: string;
             /** @example 2026-09 */
             month: string;
+            /**
+             * Format: double
+             * @description What credits were multiplied with at its end, or now.
+             */
+            multiplier?: number | null;
             name: string;
             node_id: string;
             /** @description Owed and free when the month began: carried over. */
@@ -7783,47 +7742,6 @@ export interface operations {
                  *       "capabilities": [
                  *         "text"
                  *       ],
-                 *       "contradicts": {
-                 *         "head": {
-                 *           "audit": {
-                 *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                 *             "seq": 1
-                 *           },
-                 *           "chain": "text",
-                 *           "closed_at_ms": 1,
-                 *           "epoch": 1,
-                 *           "gap": false,
-                 *           "history": "text",
-                 *           "incarnation": 1,
-                 *           "invalid": 1,
-                 *           "last_slot": 1,
-                 *           "leaves_at": 1,
-                 *           "ledger": {
-                 *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                 *             "seq": 1
-                 *           },
-                 *           "manager_key": "text",
-                 *           "params": {
-                 *             "max_age_slots": 1,
-                 *             "max_multiplier_hundredths": 1,
-                 *             "min_observation_seconds": 1,
-                 *             "min_score_hundredths": 1,
-                 *             "output_weight_percent": 1,
-                 *             "resources_weight_percent": 1,
-                 *             "stability_weight_percent": 1,
-                 *             "version": 1,
-                 *             "window_slots": 1
-                 *           },
-                 *           "pending": 1,
-                 *           "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                 *           "restored_from": "2026-09-21T14:13:20Z",
-                 *           "root": "text",
-                 *           "sequence": 1,
-                 *           "slots_per_epoch": 1,
-                 *           "valid": 1
-                 *         },
-                 *         "signature": "text"
-                 *       },
                  *       "dropped": 1,
                  *       "fingerprint": {
                  *         "board_serial": "9f86d081884c7d659a2feaa0c55ad015",
@@ -7833,7 +7751,6 @@ export interface operations {
                  *         "macs": "9f86d081884c7d659a2feaa0c55ad015",
                  *         "memory": "9f86d081884c7d659a2feaa0c55ad015"
                  *       },
-                 *       "head": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                  *       "incarnation": 1,
                  *       "items": [
                  *         {
@@ -7955,54 +7872,8 @@ export interface operations {
                      *         "revision": 1,
                      *         "wanted": "running"
                      *       },
-                     *       "durable_reports": {
-                     *         "count": 1,
-                     *         "day": 1,
-                     *         "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
-                     *       },
                      *       "durable_seq": 1,
                      *       "evidence_hash": "text",
-                     *       "head": {
-                     *         "head": {
-                     *           "audit": {
-                     *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                     *             "seq": 1
-                     *           },
-                     *           "chain": "text",
-                     *           "closed_at_ms": 1,
-                     *           "epoch": 1,
-                     *           "gap": false,
-                     *           "history": "text",
-                     *           "incarnation": 1,
-                     *           "invalid": 1,
-                     *           "last_slot": 1,
-                     *           "leaves_at": 1,
-                     *           "ledger": {
-                     *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                     *             "seq": 1
-                     *           },
-                     *           "manager_key": "text",
-                     *           "params": {
-                     *             "max_age_slots": 1,
-                     *             "max_multiplier_hundredths": 1,
-                     *             "min_observation_seconds": 1,
-                     *             "min_score_hundredths": 1,
-                     *             "output_weight_percent": 1,
-                     *             "resources_weight_percent": 1,
-                     *             "stability_weight_percent": 1,
-                     *             "version": 1,
-                     *             "window_slots": 1
-                     *           },
-                     *           "pending": 1,
-                     *           "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                     *           "restored_from": "2026-09-21T14:13:20Z",
-                     *           "root": "text",
-                     *           "sequence": 1,
-                     *           "slots_per_epoch": 1,
-                     *           "valid": 1
-                     *         },
-                     *         "signature": "text"
-                     *       },
                      *       "pending": false,
                      *       "phase_ms": 1,
                      *       "run": 1,
@@ -10318,11 +10189,13 @@ export interface operations {
                      *           "adjustments": "text",
                      *           "closing": "text",
                      *           "commission": "text",
+                     *           "credits": "702.5",
                      *           "currency": "USDT",
                      *           "earned": "text",
                      *           "fees_sun": 1,
                      *           "forfeited": "text",
                      *           "month": "2026-09",
+                     *           "multiplier": 1.5,
                      *           "name": "attic-pi",
                      *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
                      *           "opening": "text",
@@ -15568,6 +15441,12 @@ export interface operations {
                 /** @description From 1. */
                 page?: number;
                 limit?: number;
+                /** @description Epochs are kept 90 days, hours a year, days for ever. The finest that is kept since `from` when absent. */
+                granularity?: components["schemas"]["HistoryGranularity"];
+                /** @description What reaches this time or later; all that is the node's when absent. */
+                from?: string;
+                /** @description What begins before this time. */
+                to?: string;
             };
             header?: never;
             path: {
@@ -15588,16 +15467,24 @@ export interface operations {
                      *       "epochs": [
                      *         {
                      *           "accrued": "0.05",
+                     *           "credits": "text",
                      *           "currency": "USDT",
                      *           "end": "2026-09-21T14:13:20Z",
                      *           "epoch": 1,
+                     *           "epochs": 1,
+                     *           "invalid": 1,
+                     *           "multiplier": 1.5,
                      *           "observed": 1,
+                     *           "partial": false,
+                     *           "pending": 1,
                      *           "proven": 1,
                      *           "score": 1.5,
                      *           "start": "2026-09-21T14:13:20Z",
-                     *           "state": "pending"
+                     *           "state": "pending",
+                     *           "valid": 1
                      *         }
                      *       ],
+                     *       "granularity": "epoch",
                      *       "pagination": {
                      *         "has_next": false,
                      *         "has_prev": false,
@@ -16664,11 +16551,13 @@ export interface operations {
                      *           "adjustments": "text",
                      *           "closing": "text",
                      *           "commission": "text",
+                     *           "credits": "702.5",
                      *           "currency": "USDT",
                      *           "earned": "text",
                      *           "fees_sun": 1,
                      *           "forfeited": "text",
                      *           "month": "2026-09",
+                     *           "multiplier": 1.5,
                      *           "name": "attic-pi",
                      *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
                      *           "opening": "text",
@@ -17038,7 +16927,10 @@ export interface operations {
                      *             "state": "pending"
                      *           }
                      *         ],
+                     *         "mean_score": 1.5,
                      *         "median_score": 1.5,
+                     *         "p10_score": 1.5,
+                     *         "p90_score": 1.5,
                      *         "pending": 1,
                      *         "valid": 1
                      *       },
@@ -17843,46 +17735,13 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
-    post_poot_calculate: {
+    get_pools_pool_id_poot: {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            400: components["responses"]["Malformed"];
-            401: components["responses"]["NotSignedIn"];
-            403: components["responses"]["Forbidden"];
-            409: components["responses"]["Conflict"];
-            421: components["responses"]["WrongHost"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
+            path: {
+                pool_id: string;
             };
-            503: components["responses"]["Unavailable"];
-        };
-    };
-    get_poot_consistency: {
-        parameters: {
-            query: {
-                /** @description First slot of an epoch. */
-                first: number;
-                /** @description First slot of another; absent: the newest epoch. */
-                second?: number;
-                /** @description `true`: a browser saves the document instead of showing it. */
-                download?: boolean;
-            };
-            header?: never;
-            path?: never;
             cookie?: never;
         };
         requestBody?: never;
@@ -17895,108 +17754,157 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "consistency": [
-                     *         "text"
+                     *       "at": "2026-09-21T14:13:20Z",
+                     *       "currency": "USDT",
+                     *       "distribution": [
+                     *         {
+                     *           "from": 1,
+                     *           "nodes": 1,
+                     *           "to": 1
+                     *         }
                      *       ],
-                     *       "first": {
-                     *         "head": {
-                     *           "audit": {
-                     *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                     *             "seq": 1
-                     *           },
-                     *           "chain": "text",
-                     *           "closed_at_ms": 1,
-                     *           "epoch": 1,
-                     *           "gap": false,
-                     *           "history": "text",
-                     *           "incarnation": 1,
-                     *           "invalid": 1,
-                     *           "last_slot": 1,
-                     *           "leaves_at": 1,
-                     *           "ledger": {
-                     *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                     *             "seq": 1
-                     *           },
-                     *           "manager_key": "text",
-                     *           "params": {
-                     *             "max_age_slots": 1,
-                     *             "max_multiplier_hundredths": 1,
-                     *             "min_observation_seconds": 1,
-                     *             "min_score_hundredths": 1,
-                     *             "output_weight_percent": 1,
-                     *             "resources_weight_percent": 1,
-                     *             "stability_weight_percent": 1,
-                     *             "version": 1,
-                     *             "window_slots": 1
-                     *           },
-                     *           "pending": 1,
-                     *           "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                     *           "restored_from": "2026-09-21T14:13:20Z",
-                     *           "root": "text",
-                     *           "sequence": 1,
-                     *           "slots_per_epoch": 1,
-                     *           "valid": 1
-                     *         },
-                     *         "signature": "text"
+                     *       "invalid": 1,
+                     *       "last_day": {
+                     *         "accrued": "0.05",
+                     *         "credits": "text",
+                     *         "from": "2026-09-21T14:13:20Z",
+                     *         "nodes": 1,
+                     *         "proven_slots": 1,
+                     *         "to": "text"
                      *       },
-                     *       "format": "text",
-                     *       "inclusion": [
-                     *         "text"
+                     *       "last_epoch": {
+                     *         "accrued": "0.05",
+                     *         "credits": "text",
+                     *         "from": "2026-09-21T14:13:20Z",
+                     *         "nodes": 1,
+                     *         "proven_slots": 1,
+                     *         "to": "text"
+                     *       },
+                     *       "lowest": [
+                     *         {
+                     *           "name": "attic-pi",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "score": 1.5,
+                     *           "state": "pending"
+                     *         }
                      *       ],
-                     *       "second": {
-                     *         "head": {
-                     *           "audit": {
-                     *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                     *             "seq": 1
-                     *           },
-                     *           "chain": "text",
-                     *           "closed_at_ms": 1,
-                     *           "epoch": 1,
-                     *           "gap": false,
-                     *           "history": "text",
-                     *           "incarnation": 1,
-                     *           "invalid": 1,
-                     *           "last_slot": 1,
-                     *           "leaves_at": 1,
-                     *           "ledger": {
-                     *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                     *             "seq": 1
-                     *           },
-                     *           "manager_key": "text",
-                     *           "params": {
-                     *             "max_age_slots": 1,
-                     *             "max_multiplier_hundredths": 1,
-                     *             "min_observation_seconds": 1,
-                     *             "min_score_hundredths": 1,
-                     *             "output_weight_percent": 1,
-                     *             "resources_weight_percent": 1,
-                     *             "stability_weight_percent": 1,
-                     *             "version": 1,
-                     *             "window_slots": 1
-                     *           },
-                     *           "pending": 1,
-                     *           "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                     *           "restored_from": "2026-09-21T14:13:20Z",
-                     *           "root": "text",
-                     *           "sequence": 1,
-                     *           "slots_per_epoch": 1,
-                     *           "valid": 1
-                     *         },
-                     *         "signature": "text"
-                     *       },
-                     *       "successions": [
-                     *         {}
-                     *       ]
+                     *       "mean_score": 1.5,
+                     *       "median_score": 1.5,
+                     *       "p10_score": 1.5,
+                     *       "p90_score": 1.5,
+                     *       "paid_to_members": "text",
+                     *       "pending": 1,
+                     *       "pool_id": "pool_default",
+                     *       "posted": "text",
+                     *       "uptime": 1.5,
+                     *       "valid": 1
                      *     }
                      */
-                    "application/json": components["schemas"]["PootConsistency"];
+                    "application/json": components["schemas"]["PoolScores"];
                 };
             };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
-            /** @description Not Found */
-            404: {
+            404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_poot_calculate: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the epoch that was closed */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "accrued": "0.05",
+                     *       "accrued_lucid": "text",
+                     *       "closed_at": "2026-09-21T14:13:20Z",
+                     *       "end": "2026-09-21T14:13:20Z",
+                     *       "epoch": 1,
+                     *       "first_slot": 1,
+                     *       "gap": false,
+                     *       "invalid": 1,
+                     *       "last_slot": 1,
+                     *       "nodes": 1,
+                     *       "pending": 1,
+                     *       "start": "2026-09-21T14:13:20Z",
+                     *       "valid": 1
+                     *     }
+                     */
+                    "application/json": components["schemas"]["EpochView"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            /** @description the clock is not trusted, or the store failed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    get_poot_day_keys_day: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description A day in UTC, such as 2026-09-21.
+                 * @example 2026-09-21
+                 */
+                day: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "day": "2026-09-21",
+                     *       "first_slot": 1,
+                     *       "key": "text",
+                     *       "last_slot": 1,
+                     *       "revealed_at": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["DayKey"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            /** @description Conflict */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -18007,7 +17915,15 @@ export interface operations {
             421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
-            503: components["responses"]["Unavailable"];
+            /** @description the clock is not trusted */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
         };
     };
     get_poot_epochs: {
@@ -18098,13 +18014,16 @@ export interface operations {
                      *           "algorithm": "text",
                      *           "bytes_base64": "text",
                      *           "domain_tag": "text",
-                     *           "encoding": "text"
+                     *           "encoding": "text",
+                     *           "matches": false
                      *         },
-                     *         "head_matches": false,
-                     *         "leaves": [
-                     *           "text"
-                     *         ],
-                     *         "root_matches": false
+                     *         "leaves": {
+                     *           "algorithm": "text",
+                     *           "bytes_base64": "text",
+                     *           "domain_tag": "text",
+                     *           "encoding": "text",
+                     *           "matches": false
+                     *         }
                      *       },
                      *       "head": {
                      *         "closed_at": "2026-09-21T14:13:20Z",
@@ -18115,6 +18034,7 @@ export interface operations {
                      *         "invalid": 1,
                      *         "last_slot": 1,
                      *         "leaves_at": 1,
+                     *         "leaves_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                      *         "params": {
                      *           "max_age_slots": 1,
                      *           "max_multiplier_hundredths": 1,
@@ -18128,48 +18048,6 @@ export interface operations {
                      *         },
                      *         "pending": 1,
                      *         "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                     *         "root": "text",
-                     *         "signed": {
-                     *           "head": {
-                     *             "audit": {
-                     *               "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                     *               "seq": 1
-                     *             },
-                     *             "chain": "text",
-                     *             "closed_at_ms": 1,
-                     *             "epoch": 1,
-                     *             "gap": false,
-                     *             "history": "text",
-                     *             "incarnation": 1,
-                     *             "invalid": 1,
-                     *             "last_slot": 1,
-                     *             "leaves_at": 1,
-                     *             "ledger": {
-                     *               "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                     *               "seq": 1
-                     *             },
-                     *             "manager_key": "text",
-                     *             "params": {
-                     *               "max_age_slots": 1,
-                     *               "max_multiplier_hundredths": 1,
-                     *               "min_observation_seconds": 1,
-                     *               "min_score_hundredths": 1,
-                     *               "output_weight_percent": 1,
-                     *               "resources_weight_percent": 1,
-                     *               "stability_weight_percent": 1,
-                     *               "version": 1,
-                     *               "window_slots": 1
-                     *             },
-                     *             "pending": 1,
-                     *             "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                     *             "restored_from": "2026-09-21T14:13:20Z",
-                     *             "root": "text",
-                     *             "sequence": 1,
-                     *             "slots_per_epoch": 1,
-                     *             "valid": 1
-                     *           },
-                     *           "signature": "text"
-                     *         },
                      *         "slots_per_epoch": 1,
                      *         "start": "2026-09-21T14:13:20Z",
                      *         "valid": 1
@@ -18222,9 +18100,17 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
-    get_poot_head: {
+    get_poot_leaderboard: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
+                /** @description Default: `7d`. */
+                period?: components["schemas"]["LeaderboardPeriod"];
+                /** @description Default: `credits`. */
+                by?: components["schemas"]["LeaderboardBy"];
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -18239,62 +18125,41 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "head": {
-                     *         "audit": {
-                     *           "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                     *           "seq": 1
-                     *         },
-                     *         "chain": "text",
-                     *         "closed_at_ms": 1,
-                     *         "epoch": 1,
-                     *         "gap": false,
-                     *         "history": "text",
-                     *         "incarnation": 1,
-                     *         "invalid": 1,
-                     *         "last_slot": 1,
-                     *         "leaves_at": 1,
-                     *         "ledger": {
-                     *           "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                     *           "seq": 1
-                     *         },
-                     *         "manager_key": "text",
-                     *         "params": {
-                     *           "max_age_slots": 1,
-                     *           "max_multiplier_hundredths": 1,
-                     *           "min_observation_seconds": 1,
-                     *           "min_score_hundredths": 1,
-                     *           "output_weight_percent": 1,
-                     *           "resources_weight_percent": 1,
-                     *           "stability_weight_percent": 1,
-                     *           "version": 1,
-                     *           "window_slots": 1
-                     *         },
-                     *         "pending": 1,
-                     *         "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                     *         "restored_from": "2026-09-21T14:13:20Z",
-                     *         "root": "text",
-                     *         "sequence": 1,
-                     *         "slots_per_epoch": 1,
-                     *         "valid": 1
+                     *       "by": "credits",
+                     *       "from": "2026-09-21T14:13:20Z",
+                     *       "nodes": [
+                     *         {
+                     *           "accrued": "0.05",
+                     *           "credits": "167.25",
+                     *           "currency": "USDT",
+                     *           "name": "attic-pi",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "observed_slots": 1,
+                     *           "pool_id": "pool_default",
+                     *           "proven_slots": 1,
+                     *           "rank": 1,
+                     *           "score": 1.5,
+                     *           "state": "pending",
+                     *           "uptime": 1.5
+                     *         }
+                     *       ],
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
                      *       },
-                     *       "signature": "text"
+                     *       "period": "7d"
                      *     }
                      */
-                    "application/json": components["schemas"]["PootSignedHead"];
+                    "application/json": components["schemas"]["Leaderboard"];
                 };
             };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
-            /** @description Not Found */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
             421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
@@ -18318,18 +18183,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "public_key": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                     *       "successions": [
-                     *         {
-                     *           "at_ms": 1,
-                     *           "from_sequence": 1,
-                     *           "manager_id": "manager_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *           "new_key": "text",
-                     *           "old_key": "text",
-                     *           "signed_by_new": "text",
-                     *           "signed_by_old": "text"
-                     *         }
-                     *       ]
+                     *       "public_key": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
                      *     }
                      */
                     "application/json": components["schemas"]["ManagerKey"];
@@ -18393,7 +18247,10 @@ export interface operations {
                      *           "state": "pending"
                      *         }
                      *       ],
+                     *       "mean_score": 1.5,
                      *       "median_score": 1.5,
+                     *       "p10_score": 1.5,
+                     *       "p90_score": 1.5,
                      *       "params": {
                      *         "interruptions_to_zero": 1,
                      *         "max_age_slots": 1,
@@ -18466,137 +18323,13 @@ export interface operations {
     };
     get_poot_node_id: {
         parameters: {
-            query?: {
-                /** @description The epoch's first slot; absent: the newest epoch. */
-                epoch?: number;
-                /** @description `true`: a browser saves the document instead of showing it. */
-                download?: boolean;
-            };
+            query?: never;
             header?: never;
-            path: {
-                node_id: string;
-            };
+            path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description OK */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "confidence": "0.82",
-                     *       "format": "text",
-                     *       "head": {
-                     *         "audit": {
-                     *           "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                     *           "seq": 1
-                     *         },
-                     *         "chain": "text",
-                     *         "closed_at_ms": 1,
-                     *         "epoch": 1,
-                     *         "gap": false,
-                     *         "history": "text",
-                     *         "incarnation": 1,
-                     *         "invalid": 1,
-                     *         "last_slot": 1,
-                     *         "leaves_at": 1,
-                     *         "ledger": {
-                     *           "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                     *           "seq": 1
-                     *         },
-                     *         "manager_key": "text",
-                     *         "params": {
-                     *           "max_age_slots": 1,
-                     *           "max_multiplier_hundredths": 1,
-                     *           "min_observation_seconds": 1,
-                     *           "min_score_hundredths": 1,
-                     *           "output_weight_percent": 1,
-                     *           "resources_weight_percent": 1,
-                     *           "stability_weight_percent": 1,
-                     *           "version": 1,
-                     *           "window_slots": 1
-                     *         },
-                     *         "pending": 1,
-                     *         "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                     *         "restored_from": "2026-09-21T14:13:20Z",
-                     *         "root": "text",
-                     *         "sequence": 1,
-                     *         "slots_per_epoch": 1,
-                     *         "valid": 1
-                     *       },
-                     *       "leaf": {
-                     *         "accrual_pico": "text",
-                     *         "blind": "text",
-                     *         "confidence_hundredths": 1,
-                     *         "epoch": 1,
-                     *         "inputs": {
-                     *           "answered": 1,
-                     *           "challenged": 1,
-                     *           "interruptions": 1,
-                     *           "observed": 1,
-                     *           "outputs_expected": false,
-                     *           "proven": 1,
-                     *           "samples": 1,
-                     *           "samples_within": 1
-                     *         },
-                     *         "last_slot": 1,
-                     *         "multiplier_grown_slots": 1,
-                     *         "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *         "observed": 1,
-                     *         "payer": {
-                     *           "cost_per_hour": "0.05",
-                     *           "currency": "USDT",
-                     *           "pool_id": "pool_default",
-                     *           "reward_per_hour": "0.05"
-                     *         },
-                     *         "proven": 1,
-                     *         "reports": {
-                     *           "count": 1,
-                     *           "day": 1,
-                     *           "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
-                     *         },
-                     *         "score_hundredths": 1,
-                     *         "state": "pending",
-                     *         "window_hash": "text",
-                     *         "window_slots": 1
-                     *       },
-                     *       "leaf_index": 1,
-                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *       "path": [
-                     *         "text"
-                     *       ],
-                     *       "score": "98.75",
-                     *       "signature": "text",
-                     *       "state": "pending",
-                     *       "successions": [
-                     *         {}
-                     *       ],
-                     *       "window": {
-                     *         "answered": [
-                     *           1
-                     *         ],
-                     *         "challenged": [
-                     *           1
-                     *         ],
-                     *         "observed": [
-                     *           1
-                     *         ],
-                     *         "proven": [
-                     *           1
-                     *         ],
-                     *         "strained": [
-                     *           1
-                     *         ]
-                     *       }
-                     *     }
-                     */
-                    "application/json": components["schemas"]["PootProof"];
-                };
-            };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
@@ -18604,6 +18337,15 @@ export interface operations {
             421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
+            /** @description planned, not built yet */
+            501: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             503: components["responses"]["Unavailable"];
         };
     };

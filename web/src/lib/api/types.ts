@@ -67,6 +67,7 @@ export type Attention = Schemas['Attention'];
 export type UptimePoint = Schemas['UptimePoint'];
 export type MoneyOverview = Schemas['MoneyOverview'];
 export type PootOverview = Schemas['PootOverview'];
+export type Ranked = Schemas['Ranked'];
 export type ScoreBin = Schemas['ScoreBin'];
 export type PootFleet = Schemas['PootSummaryAnswer'];
 export type PootHistoryPoint = Schemas['PootHistoryPoint'];
