@@ -37,3 +37,4 @@ mod transport;
 mod tron_gateway;
 mod tron_node;
 mod upgrade;
+mod votes;

@@ -99,6 +99,7 @@ pub mod tokens;
 pub mod two_factor;
 mod unchecked;
 pub mod uptime;
+mod votes;
 pub mod wallet;
 pub mod words;
 pub mod workload_view;
@@ -215,6 +216,7 @@ fn documented<R: Routes>() -> R {
         .routes(routes!(poot::epochs))
         .routes(routes!(epoch_document::show))
         .routes(routes!(poot::manager_key))
+        .routes(routes!(votes::show))
         .routes(routes!(payouts::address, payouts::set_address))
         .routes(routes!(payouts::of_node))
         .routes(routes!(payouts::of_node_flat))

@@ -13,6 +13,7 @@ use super::page::{Page, PageQuery, Pagination};
 use super::reads;
 use super::score_parts::Explanation;
 use super::state::AppState;
+use super::votes::NodeVote;
 use crate::crypto::hex;
 use crate::domain::credits::Leaf;
 use crate::domain::epoch::Head;
@@ -109,6 +110,8 @@ pub struct PootScore {
     pub current_slot: CurrentSlot,
     /// The last 120 slots, oldest first, the present one included.
     pub recent_slots: Vec<RecentSlot>,
+    /// The last vote on this node that the chain answered.
+    pub vote: Option<NodeVote>,
     #[serde(flatten)]
     pub explanation: Explanation,
 }
@@ -140,6 +143,7 @@ pub async fn score(State(state): State<AppState>, Path(id): Path<String>) -> Res
         min_score: f64::from(params.min_score_hundredths) / 100.0,
         current_slot: CurrentSlot { slot: present.0, proven, ends_at: present.end().rfc3339() },
         recent_slots: states.into_iter().map(|(Slot(slot), state)| RecentSlot { slot, state }).collect(),
+        vote: NodeVote::of(&state.store, node)?,
         explanation: Explanation::of(&state.store, node, &standings)?,
     }))
 }

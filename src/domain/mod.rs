@@ -59,6 +59,7 @@ pub mod time;
 pub mod time_zone;
 pub mod totp;
 pub mod user;
+pub mod vote;
 pub mod wallet;
 pub mod webhook;
 pub mod workload;

@@ -51,6 +51,7 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
             })
             .await?;
         context.events.publish(&Event::Epoch { epoch: u64::from(epoch.0) });
+        context.nudges.nudge(crate::live::Job::Votes);
     }
     context.nudges.nudge(crate::live::Job::Epochs);
     Ok(())

@@ -22,6 +22,7 @@ mod signing;
 mod silence;
 mod thresholds;
 mod tracking;
+mod votes;
 mod wallet;
 mod workloads;
 
@@ -33,6 +34,7 @@ use crate::domain::guard::GuardLimits;
 use crate::domain::money::Units;
 use crate::domain::paying::PayoutRules;
 use crate::domain::poot::Params;
+use crate::gateways::chain::Chain;
 use crate::gateways::payment::Gateways;
 use crate::live::{Current, Events, Failures, Job, Money, Nudges};
 use crate::storage::Store;
@@ -54,6 +56,8 @@ pub struct Settings {
     /// What one transfer may cost at most, in sun.
     pub fee_cap_sun: u64,
     pub raw_days: u32,
+    /// Votes on an epoch that ended longer ago are not sent.
+    pub vote_expiry_ms: i64,
     /// Webhooks may go to addresses that are not public.
     pub webhooks_allow_private: bool,
 }
@@ -73,6 +77,8 @@ pub struct Context {
     /// As they are now; a cycle takes them once and keeps them until its end.
     pub settings: Current<Settings>,
     pub gateways: Gateways,
+    /// Who is told the scores; None: nobody.
+    pub chain: Option<Arc<dyn Chain>>,
     /// What these cycles last found out about payments.
     pub money: Money,
     pub events: Events,
@@ -124,6 +130,7 @@ impl Context {
             Job::Thresholds => thresholds::run(self).await,
             Job::Maintenance => maintenance::run(self).await,
             Job::Outbox => outbox::run(self).await,
+            Job::Votes => votes::run(self).await,
         }
     }
 
@@ -147,6 +154,7 @@ impl Context {
             Job::Housekeeping,
             Job::Security,
             Job::Outbox,
+            Job::Votes,
         ] {
             self.run(job).await?;
         }

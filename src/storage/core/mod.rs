@@ -39,6 +39,7 @@ pub mod statements;
 pub mod subject_keys;
 pub mod tables;
 pub mod thresholds;
+pub mod votes;
 
 #[cfg(test)]
 pub(in crate::storage) mod golden;

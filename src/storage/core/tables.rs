@@ -25,6 +25,7 @@ use crate::domain::setup::SetupMark;
 use crate::domain::statement::Totals;
 use crate::domain::threshold::ThresholdSet;
 use crate::domain::user::User;
+use crate::domain::vote::VoteRow;
 use crate::domain::wallet::{Absence, UnknownTransfer, WalletRow};
 use crate::record;
 use crate::storage::migrate;
@@ -39,6 +40,7 @@ use super::outbox::{Outgoing, PayoutNews, Webhooks};
 use super::payouts::SealedAddress;
 use super::settings::StoredSetting;
 use super::subject_keys::SubjectKey;
+use super::votes::VoteAnswers;
 
 /// One row, "store".
 pub const STORE: Table<String, StoreMeta> = Table::new("store");
@@ -170,6 +172,11 @@ pub const WEBHOOKS: Table<String, Webhooks> = Table::new("webhooks");
 /// One row, "payouts".
 pub const PAYOUT_NEWS: Table<String, PayoutNews> = Table::new("payout_news");
 
+/// One row, "votes": which epoch the chain is being told.
+pub const VOTES: Table<String, VoteRow> = Table::new("votes");
+/// Group of neighbouring nodes -> the last answers to their votes.
+pub const VOTE_ANSWERS: Table<u32, VoteAnswers> = Table::new("vote_answers");
+
 /// Who asked for what under which `Idempotency-Key`, hashed -> how it ended.
 pub const IDEMPOTENCY_KEYS: Table<[u8; 32], Remembered> = Table::new("idempotency_keys");
 
@@ -234,6 +241,8 @@ record! {
     Outgoing = 1,
     Webhooks = 1,
     PayoutNews = 1,
+    VoteRow = 1,
+    VoteAnswers = 1,
 }
 
 /// Created with the file, or when a later release opens it, so that snapshots can open them all.
@@ -304,4 +313,6 @@ pub const ALL: &[&str] = &[
     OUTBOX.name,
     WEBHOOKS.name,
     PAYOUT_NEWS.name,
+    VOTES.name,
+    VOTE_ANSWERS.name,
 ];
