@@ -81,7 +81,7 @@ impl Voting {
     }
 
     async fn alerts(&self) -> Vec<String> {
-        let body = self.site.client.get("/alerts?kind=votes_not_taken&status=active").await;
+        let body = self.site.client.get("/alerts?kind=votes_not_taken&state=active").await;
         body["alerts"].as_array().unwrap().iter().map(|alert| alert["message"].as_str().unwrap().to_owned()).collect()
     }
 

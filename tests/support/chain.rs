@@ -15,8 +15,6 @@ pub enum Mood {
     Fine,
     /// Connections end without an answer.
     Away,
-    /// It takes everything and answers nothing.
-    Slow,
     /// It takes so many votes, and answers nothing more.
     SlowAfter(usize),
     /// What it says of its newest block is of no use.
@@ -99,7 +97,6 @@ impl ChainStub {
         if (method, path) == ("GET", "/api/v1/blocks/latest") {
             inner.asked_blocks += 1;
             return match mood {
-                Mood::Slow => Err(()),
                 Mood::NoBlock(text) => Ok(Some((200, text.to_owned()))),
                 _ => Ok(Some((200, json!({ "block": { "id": format!("block-{}", inner.height), "size": 3 } }).to_string()))),
             };
@@ -109,7 +106,6 @@ impl ChainStub {
         let vote: Value = serde_json::from_str(body).unwrap();
         let name = (vote["node_id"].as_str().unwrap().to_owned(), vote["epoch"].as_u64().unwrap());
         match mood {
-            Mood::Slow => return Err(()),
             Mood::SlowAfter(0) => return Err(()),
             Mood::SlowAfter(left) => inner.mood = Mood::SlowAfter(left - 1),
             Mood::Answers(status, text) => return Ok(Some((status, text.to_owned()))),

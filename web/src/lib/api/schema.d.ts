@@ -2196,6 +2196,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/poot/votes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How the votes stand
+         * @description The scores of each closed epoch are sent to the chain, one vote for each node whose score is valid or invalid. A newer epoch replaces what was not sent.
+         */
+        get: operations["get_poot_votes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/poot/{node_id}": {
         parameters: {
             query?: never;
@@ -4967,6 +4987,19 @@ export interface components {
             pool_id?: string | null;
             status?: components["schemas"]["NodeStatusToSet"] | null;
         };
+        /** @description The last vote of a node that the chain answered. */
+        NodeVote: {
+            accepted: boolean;
+            /** Format: uint32 */
+            epoch: number;
+            /** @description Why it was refused, in the words of the chain. */
+            reason?: string | null;
+            /**
+             * Format: uint16
+             * @description Of HTTP.
+             */
+            status: number;
+        };
         NodesCheck: {
             /**
              * Format: uint32
@@ -5563,6 +5596,7 @@ export interface components {
             /** @description The last 120 slots, oldest first, the present one included. */
             recent_slots: components["schemas"]["RecentSlot"][];
             validation_status: components["schemas"]["ScoreState"];
+            vote?: components["schemas"]["NodeVote"] | null;
         };
         /** @description The score as lists show it. */
         PootSummary: {
@@ -6701,6 +6735,81 @@ export interface components {
             /** @description A second factor is asked for when this person signs in. */
             totp_enabled: boolean;
             username: string;
+        };
+        /** @description Why votes were refused, and how many. */
+        VoteRefusals: {
+            /** @description What the chain said, at most 120 characters. */
+            reason: string;
+            /**
+             * Format: uint16
+             * @description Of HTTP.
+             */
+            status: number;
+            /** Format: uint32 */
+            votes: number;
+        };
+        /** @description The votes of one epoch. */
+        VoteRound: {
+            /** Format: uint32 */
+            accepted: number;
+            /** Format: date-time */
+            began_at: string;
+            /** @description Every vote of the round names it. */
+            block_id: string;
+            /**
+             * Format: date-time
+             * @description When the last vote was answered, or a newer epoch or its age ended the round; null while it is under way.
+             */
+            ended_at?: string | null;
+            /** Format: uint32 */
+            epoch: number;
+            refusals: components["schemas"]["VoteRefusals"][];
+            /** Format: uint32 */
+            refused: number;
+            /**
+             * Format: uint32
+             * @description Of those accepted, answered by 409: the chain had them already.
+             */
+            there_already: number;
+            /** Format: uint32 */
+            votes: number;
+            /**
+             * Format: uint32
+             * @description Not answered.
+             */
+            waiting: number;
+        };
+        /** @description The chain could not be asked. */
+        VoteTrouble: {
+            /** Format: date-time */
+            next_try_at: string;
+            /** Format: date-time */
+            since: string;
+            /** Format: uint32 */
+            tries: number;
+            why: string;
+        };
+        Votes: {
+            /** @description Whether the settings name a chain. */
+            configured: boolean;
+            /**
+             * Format: uint32
+             * @description The newest epoch of which a vote was accepted.
+             */
+            last_accepted_epoch?: number | null;
+            /**
+             * Format: date-time
+             * @description Since when the chain has refused votes in every round.
+             */
+            refused_since?: string | null;
+            /** @description The last twelve, newest first. */
+            rounds: components["schemas"]["VoteRound"][];
+            trouble?: components["schemas"]["VoteTrouble"] | null;
+            /**
+             * Format: uint64
+             * @description Votes that were never answered, because a newer epoch or their age ended their round.
+             */
+            unanswered: number;
         };
         /** @description Why something waits. */
         WaitingView: {
@@ -15390,7 +15499,13 @@ export interface operations {
                      *         },
                      *         "window_slots": 1
                      *       },
-                     *       "validation_status": "pending"
+                     *       "validation_status": "pending",
+                     *       "vote": {
+                     *         "accepted": false,
+                     *         "epoch": 1,
+                     *         "reason": "text",
+                     *         "status": 1
+                     *       }
                      *     }
                      */
                     "application/json": components["schemas"]["PootScore"];
@@ -17819,6 +17934,67 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["PootSummaryAnswer"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_poot_votes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "configured": false,
+                     *       "last_accepted_epoch": 1,
+                     *       "refused_since": "2026-09-21T14:13:20Z",
+                     *       "rounds": [
+                     *         {
+                     *           "accepted": 1,
+                     *           "began_at": "2026-09-21T14:13:20Z",
+                     *           "block_id": "text",
+                     *           "ended_at": "2026-09-21T14:13:20Z",
+                     *           "epoch": 1,
+                     *           "refusals": [
+                     *             {
+                     *               "reason": "text",
+                     *               "status": 1,
+                     *               "votes": 1
+                     *             }
+                     *           ],
+                     *           "refused": 1,
+                     *           "there_already": 1,
+                     *           "votes": 1,
+                     *           "waiting": 1
+                     *         }
+                     *       ],
+                     *       "trouble": {
+                     *         "next_try_at": "2026-09-21T14:13:20Z",
+                     *         "since": "2026-09-21T14:13:20Z",
+                     *         "tries": 1,
+                     *         "why": "text"
+                     *       },
+                     *       "unanswered": 1
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Votes"];
                 };
             };
             400: components["responses"]["Malformed"];
