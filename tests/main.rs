@@ -32,6 +32,7 @@ mod settings;
 mod signer;
 mod silence;
 mod supervisor;
+mod suspensions;
 mod thresholds;
 mod transport;
 mod tron_gateway;

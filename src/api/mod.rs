@@ -93,6 +93,7 @@ mod signed;
 pub mod state;
 mod statements;
 pub mod storage;
+mod suspensions;
 pub mod thresholds;
 pub mod tls;
 pub mod tokens;
@@ -191,6 +192,11 @@ fn documented<R: Routes>() -> R {
         .routes(routes!(node_commands::list))
         .routes(routes!(maintenance::list, maintenance::plan))
         .routes(routes!(maintenance::end))
+        .routes(routes!(suspensions::list))
+        .routes(routes!(suspensions::suspend))
+        .routes(routes!(suspensions::unsuspend))
+        .routes(routes!(suspensions::appeal))
+        .routes(routes!(suspensions::decide))
         .routes(routes!(node_events::list))
         .routes(routes!(node_history::show))
         .routes(routes!(pools::list, pools::create))

@@ -13,6 +13,7 @@ use super::page::{Page, PageQuery, Pagination};
 use super::reads;
 use super::score_parts::Explanation;
 use super::state::AppState;
+use super::suspensions::SuspensionView;
 use super::votes::NodeVote;
 use crate::crypto::hex;
 use crate::domain::credits::Leaf;
@@ -89,7 +90,7 @@ pub struct RecentSlot {
     pub state: SlotState,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct PootScore {
     pub node_id: String,
     #[serde(flatten)]
@@ -112,6 +113,8 @@ pub struct PootScore {
     pub recent_slots: Vec<RecentSlot>,
     /// The last vote on this node that the chain answered.
     pub vote: Option<NodeVote>,
+    /// While an admin has taken the node out of service: none of its slots counts.
+    pub suspension: Option<SuspensionView>,
     #[serde(flatten)]
     pub explanation: Explanation,
 }
@@ -144,6 +147,7 @@ pub async fn score(State(state): State<AppState>, Path(id): Path<String>) -> Res
         current_slot: CurrentSlot { slot: present.0, proven, ends_at: present.end().rfc3339() },
         recent_slots: states.into_iter().map(|(Slot(slot), state)| RecentSlot { slot, state }).collect(),
         vote: NodeVote::of(&state.store, node)?,
+        suspension: SuspensionView::open(&state.store, node)?,
         explanation: Explanation::of(&state.store, node, &standings)?,
     }))
 }

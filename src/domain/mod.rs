@@ -54,6 +54,7 @@ pub mod session;
 pub mod setup;
 pub mod silence;
 pub mod statement;
+pub mod suspension;
 pub mod threshold;
 pub mod time;
 pub mod time_zone;

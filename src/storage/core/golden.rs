@@ -48,6 +48,7 @@ use crate::domain::scope::Scope;
 use crate::domain::session::{Carrier, KnownNetworks, Session};
 use crate::domain::setup::SetupMark;
 use crate::domain::statement::Totals;
+use crate::domain::suspension::{Appeal, Decision as SuspensionDecision, Lifted, Suspension};
 use crate::domain::threshold::{Limits, METRICS, Tenths, ThresholdSet};
 use crate::domain::time::Timeline;
 use crate::domain::totp::SecondFactor;
@@ -661,6 +662,23 @@ fn payout_schedules() -> Vec<PayoutSchedule> {
     vec![once, PayoutSchedule { whom: Whom::AllDue, ..cron.clone() }, cron]
 }
 
+fn suspensions() -> Vec<Suspension> {
+    let by = || Actor::User(user_id().to_string());
+    let decision = SuspensionDecision { upheld: true, at: AT, by: by(), reason: "why".into() };
+    let appeal = |decision| Appeal { at: AT, by: by(), text: "no".into(), decision };
+    let open = Suspension {
+        from: SLOT,
+        at: AT,
+        by: by(),
+        reason: "why".into(),
+        evidence: AlertId::parse("alert_0000000300").ok(),
+        appeals: vec![appeal(Some(decision)), appeal(None)],
+        lifted: None,
+    };
+    let lifted = Lifted { from: SLOT.plus(1), at: AT, by: by(), reason: "why".into() };
+    vec![open.clone(), Suspension { evidence: None, appeals: Vec::new(), lifted: Some(lifted), ..open }]
+}
+
 fn vote_rows() -> Vec<VoteRow> {
     let round = Round {
         there_already: 1,
@@ -825,6 +843,7 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
             vec![Webhooks::default(), Webhooks { last: 300, salt: vec![1, 2, 255], key_made_at: Some(AT), dropped: 300 }],
         ),
         Golden::of("PayoutNews", vec![PayoutNews::default(), PayoutNews { target: Some(target()), told: 300 }]),
+        Golden::of("Suspension", suspensions()),
         Golden::of("VoteRow", vote_rows()),
         Golden::of("VoteAnswers", vote_answers()),
         Golden::of("Approval", vec![Approval { payouts: vec![1, 300], by: user_id(), at: AT }]),

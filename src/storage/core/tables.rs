@@ -23,6 +23,7 @@ use crate::domain::pool::{Membership, Pool};
 use crate::domain::session::{KnownNetworks, Session};
 use crate::domain::setup::SetupMark;
 use crate::domain::statement::Totals;
+use crate::domain::suspension::Suspension;
 use crate::domain::threshold::ThresholdSet;
 use crate::domain::user::User;
 use crate::domain::vote::VoteRow;
@@ -72,6 +73,8 @@ pub const POOL_THRESHOLDS: Table<u32, ThresholdSet> = Table::new("pool_threshold
 pub const ALLOCATIONS: Table<(u32, String), NamedAllocation> = Table::new("allocations");
 /// (node index, number from 1) -> a stretch in which the node does not count, planned or past.
 pub const MAINTENANCE: Table<(u32, u64), MaintenancePeriod> = Table::new("maintenance");
+/// (node index, number from 1) -> when and why an admin took it out of service.
+pub const SUSPENSIONS: Table<(u32, u64), Suspension> = Table::new("suspensions");
 /// Node index -> what its pool was told of it, where that is not the default.
 pub const MEMBERSHIPS: Table<u32, Membership> = Table::new("memberships");
 /// By pool index.
@@ -242,6 +245,7 @@ record! {
     Webhooks = 1,
     PayoutNews = 1,
     VoteRow = 1,
+    Suspension = 1,
     VoteAnswers = 1,
 }
 
@@ -313,6 +317,7 @@ pub const ALL: &[&str] = &[
     OUTBOX.name,
     WEBHOOKS.name,
     PAYOUT_NEWS.name,
+    SUSPENSIONS.name,
     VOTES.name,
     VOTE_ANSWERS.name,
 ];

@@ -1441,6 +1441,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/nodes/{id}/appeal": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Appeal against the suspension of a node
+         * @description One appeal at a time, five against one suspension. An alert tells the admins; one of them decides.
+         */
+        post: operations["post_nodes_id_appeal"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/appeal/decide": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Decide an appeal
+         * @description Who suspended the node does not uphold that, where there is another admin (`OwnSuspension`); anybody who may suspend may lift.
+         */
+        post: operations["post_nodes_id_appeal_decide"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/nodes/{id}/commands": {
         parameters: {
             query?: never;
@@ -1881,6 +1921,64 @@ export interface paths {
          * @description Its time goes on to count: while it is stopped no slot is proven. 200: it has stopped already.
          */
         post: operations["post_nodes_id_stop"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/suspend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Suspend a node
+         * @description From the next slot on it is neither observed nor paid, maintenance that goes on ends, and what is planned is called off. It keeps its workload and goes on reporting;
+         *     what it reports is attested. What it has earned stays owed and is paid as before: payouts are held by `hold` or `money/freeze`.
+         */
+        post: operations["post_nodes_id_suspend"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/suspensions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The suspensions of a node */
+        get: operations["get_nodes_id_suspensions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/unsuspend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Lift the suspension of a node
+         * @description It is in service again from the next slot; one that leaves with its final payout goes on leaving. An appeal that waits is decided by it.
+         */
+        post: operations["post_nodes_id_unsuspend"];
         delete?: never;
         options?: never;
         head?: never;
@@ -3061,6 +3159,26 @@ export interface components {
             /** @description Fewer than the role has, such as `node:read`. */
             scopes?: string[] | null;
         };
+        AppealDecision: {
+            decision: components["schemas"]["AppealOutcome"];
+            /**
+             * @description The operator reads it.
+             * @example the machines are the same one
+             */
+            reason: string;
+        };
+        /**
+         * @description What an admin made of an appeal.
+         * @enum {string}
+         */
+        AppealOutcome: "uphold" | "lift";
+        AppealRequest: {
+            /**
+             * @description Why the suspension is wrong.
+             * @example both nodes are virtual machines of one host, as agreed
+             */
+            text: string;
+        };
         /** @description Payouts that wait for a second admin, as one whole. */
         ApprovalView: {
             /**
@@ -4218,6 +4336,10 @@ export interface components {
             text_id: number;
             version: string;
         };
+        LiftRequest: {
+            /** @example the machine was replaced */
+            reason: string;
+        };
         /** @enum {string} */
         LimitedResource: "cpu" | "memory" | "disk" | "network";
         /** @description Positive: owed to or given to the account. Negative: taken from it. */
@@ -4848,7 +4970,7 @@ export interface components {
          * @description New kinds go to the end: stored records name a kind by its place.
          * @enum {string}
          */
-        NodeEventKind: "created" | "enrolled" | "reenrolled" | "renamed" | "moved_pool" | "maintenance_set" | "started" | "stopped" | "unreachable" | "back" | "fingerprint_drift" | "fingerprint_accepted" | "address_changed" | "payout_paid" | "payout_failed" | "payout_review" | "deleted" | "alert_raised" | "alert_changed" | "alert_acknowledged" | "alert_resolved" | "hardware_changed" | "configured" | "thresholds_set" | "allocated" | "released" | "commanded" | "command_done" | "command_failed" | "command_expired" | "final_payout" | "adjusted" | "rewarded";
+        NodeEventKind: "created" | "enrolled" | "reenrolled" | "renamed" | "moved_pool" | "maintenance_set" | "started" | "stopped" | "unreachable" | "back" | "fingerprint_drift" | "fingerprint_accepted" | "address_changed" | "payout_paid" | "payout_failed" | "payout_review" | "deleted" | "alert_raised" | "alert_changed" | "alert_acknowledged" | "alert_resolved" | "hardware_changed" | "configured" | "thresholds_set" | "allocated" | "released" | "commanded" | "command_done" | "command_failed" | "command_expired" | "final_payout" | "adjusted" | "rewarded" | "suspended" | "suspension_lifted" | "appealed" | "appeal_upheld";
         NodeEventList: {
             /** @description Newest first; of one node the newest 1000 are kept. */
             events: components["schemas"]["NodeEvent"][];
@@ -5595,6 +5717,7 @@ export interface components {
             proven_slots: number;
             /** @description The last 120 slots, oldest first, the present one included. */
             recent_slots: components["schemas"]["RecentSlot"][];
+            suspension?: components["schemas"]["Suspension"] | null;
             validation_status: components["schemas"]["ScoreState"];
             vote?: components["schemas"]["NodeVote"] | null;
         };
@@ -6112,7 +6235,7 @@ export interface components {
          * @description What a caller may do: `noun:verb`.
          * @enum {string}
          */
-        Scope: "node:read" | "node:write" | "node:start" | "node:stop" | "node:restart" | "pool:read" | "pool:write" | "pool:assign" | "pool:price" | "resource:read" | "resource:metrics" | "resource:write" | "poot:read" | "poot:validate" | "poot:batch" | "poot:calculate" | "payout:read" | "payout:process" | "payout:batch" | "payout:address" | "money:freeze" | "money:write" | "ledger:read" | "alert:read" | "alert:write" | "audit:read" | "audit:export" | "user:read" | "user:write" | "token:read" | "token:write" | "enrolment:read" | "enrolment:write" | "enrolment:approve" | "settings:read" | "settings:write" | "clock:read" | "clock:write" | "clock:accept" | "storage:read" | "storage:check" | "storage:backup" | "privacy:write" | "recovery:write" | "fleet:read" | "event:read" | "session:self";
+        Scope: "node:read" | "node:write" | "node:start" | "node:stop" | "node:restart" | "node:suspend" | "pool:read" | "pool:write" | "pool:assign" | "pool:price" | "resource:read" | "resource:metrics" | "resource:write" | "poot:read" | "poot:validate" | "poot:batch" | "poot:calculate" | "payout:read" | "payout:process" | "payout:batch" | "payout:address" | "money:freeze" | "money:write" | "ledger:read" | "alert:read" | "alert:write" | "audit:read" | "audit:export" | "user:read" | "user:write" | "token:read" | "token:write" | "enrolment:read" | "enrolment:write" | "enrolment:approve" | "settings:read" | "settings:write" | "clock:read" | "clock:write" | "clock:accept" | "storage:read" | "storage:check" | "storage:backup" | "privacy:write" | "recovery:write" | "fleet:read" | "event:read" | "session:self";
         /** @description Nodes whose score is in `[from, to)`; the last bin holds 100 too. */
         ScoreBin: {
             /** Format: uint8 */
@@ -6475,6 +6598,60 @@ export interface components {
             bytes: number;
             /** @description Within the data folder; of a folder the sum of its files. */
             name: string;
+        };
+        SuspendRequest: {
+            /**
+             * @description Id of an alert about this node, open or over.
+             * @example alert_0000000042
+             */
+            evidence_alert?: string | null;
+            /**
+             * @description The operator reads it.
+             * @example two nodes report the same outputs
+             */
+            reason: string;
+        };
+        /** @description A node that an admin took out of service: its slots are neither observed nor paid. */
+        Suspension: {
+            /** @description Oldest first; at most five. */
+            appeals: components["schemas"]["SuspensionAppeal"][];
+            by?: components["schemas"]["Doer"] | null;
+            /** @description The alert that shows why. */
+            evidence_alert?: string | null;
+            /**
+             * Format: date-time
+             * @description The first slot that does not count.
+             */
+            from: string;
+            lifted_because?: string | null;
+            lifted_by?: components["schemas"]["Doer"] | null;
+            /**
+             * Format: uint64
+             * @description Counts the suspensions of this node.
+             */
+            number: number;
+            /** @description Texts are empty once the node's operator was erased. */
+            reason: string;
+            /**
+             * Format: date-time
+             * @description The first slot that counts again; null while the suspension is in force.
+             */
+            until?: string | null;
+        };
+        SuspensionAppeal: {
+            /** Format: date-time */
+            at: string;
+            by?: components["schemas"]["Doer"] | null;
+            /** Format: date-time */
+            decided_at?: string | null;
+            decided_because?: string | null;
+            decided_by?: components["schemas"]["Doer"] | null;
+            outcome?: components["schemas"]["AppealOutcome"] | null;
+            text: string;
+        };
+        SuspensionList: {
+            /** @description Newest first; of one node twenty are kept. */
+            suspensions: components["schemas"]["Suspension"][];
         };
         SystemCheck: {
             /**
@@ -14316,6 +14493,196 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    post_nodes_id_appeal: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "text": "both nodes are virtual machines of one host, as agreed"
+                 *     }
+                 */
+                "application/json": components["schemas"]["AppealRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "appeals": [
+                     *         {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "decided_at": "2026-09-21T14:13:20Z",
+                     *           "decided_because": "text",
+                     *           "decided_by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "outcome": "uphold",
+                     *           "text": "text"
+                     *         }
+                     *       ],
+                     *       "by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "evidence_alert": "text",
+                     *       "from": "2026-09-21T14:13:20Z",
+                     *       "lifted_because": "text",
+                     *       "lifted_by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "number": 1,
+                     *       "reason": "text",
+                     *       "until": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Suspension"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
+            /** @description `NotSuspended` or `AppealOpen` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            /** @description `TooManyAppeals` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_nodes_id_appeal_decide: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "decision": "uphold",
+                 *       "reason": "the machines are the same one"
+                 *     }
+                 */
+                "application/json": components["schemas"]["AppealDecision"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "appeals": [
+                     *         {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "decided_at": "2026-09-21T14:13:20Z",
+                     *           "decided_because": "text",
+                     *           "decided_by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "outcome": "uphold",
+                     *           "text": "text"
+                     *         }
+                     *       ],
+                     *       "by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "evidence_alert": "text",
+                     *       "from": "2026-09-21T14:13:20Z",
+                     *       "lifted_because": "text",
+                     *       "lifted_by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "number": 1,
+                     *       "reason": "text",
+                     *       "until": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Suspension"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            /** @description no such node, or no appeal waits (`AppealNotFound`) */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            408: components["responses"]["BodyTooSlow"];
+            /** @description `NotSuspended` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     get_nodes_id_commands: {
         parameters: {
             query?: {
@@ -15445,6 +15812,39 @@ export interface operations {
                      *       "required_seconds": 1,
                      *       "score": 1.5,
                      *       "state": "pending",
+                     *       "suspension": {
+                     *         "appeals": [
+                     *           {
+                     *             "at": "2026-09-21T14:13:20Z",
+                     *             "by": {
+                     *               "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *               "name": "attic-pi"
+                     *             },
+                     *             "decided_at": "2026-09-21T14:13:20Z",
+                     *             "decided_because": "text",
+                     *             "decided_by": {
+                     *               "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *               "name": "attic-pi"
+                     *             },
+                     *             "outcome": "uphold",
+                     *             "text": "text"
+                     *           }
+                     *         ],
+                     *         "by": {
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "name": "attic-pi"
+                     *         },
+                     *         "evidence_alert": "text",
+                     *         "from": "2026-09-21T14:13:20Z",
+                     *         "lifted_because": "text",
+                     *         "lifted_by": {
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "name": "attic-pi"
+                     *         },
+                     *         "number": 1,
+                     *         "reason": "text",
+                     *         "until": "2026-09-21T14:13:20Z"
+                     *       },
                      *       "thresholds": {
                      *         "interruptions_to_zero": 1,
                      *         "max_age_slots": 1,
@@ -16521,6 +16921,256 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_nodes_id_suspend: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "evidence_alert": "alert_0000000042",
+                 *       "reason": "two nodes report the same outputs"
+                 *     }
+                 */
+                "application/json": components["schemas"]["SuspendRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "appeals": [
+                     *         {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "decided_at": "2026-09-21T14:13:20Z",
+                     *           "decided_because": "text",
+                     *           "decided_by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "outcome": "uphold",
+                     *           "text": "text"
+                     *         }
+                     *       ],
+                     *       "by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "evidence_alert": "text",
+                     *       "from": "2026-09-21T14:13:20Z",
+                     *       "lifted_because": "text",
+                     *       "lifted_by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "number": 1,
+                     *       "reason": "text",
+                     *       "until": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Suspension"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            /** @description no such node (`NodeNotFound`), or no such alert about it (`AlertNotFound`) */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            408: components["responses"]["BodyTooSlow"];
+            /** @description `NodeSuspended`, or the node leaves (`NodeLeaving`) */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_nodes_id_suspensions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "suspensions": [
+                     *         {
+                     *           "appeals": [
+                     *             {
+                     *               "at": "2026-09-21T14:13:20Z",
+                     *               "by": {
+                     *                 "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *                 "name": "attic-pi"
+                     *               },
+                     *               "decided_at": "2026-09-21T14:13:20Z",
+                     *               "decided_because": "text",
+                     *               "decided_by": {
+                     *                 "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *                 "name": "attic-pi"
+                     *               },
+                     *               "outcome": "uphold",
+                     *               "text": "text"
+                     *             }
+                     *           ],
+                     *           "by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "evidence_alert": "text",
+                     *           "from": "2026-09-21T14:13:20Z",
+                     *           "lifted_because": "text",
+                     *           "lifted_by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "number": 1,
+                     *           "reason": "text",
+                     *           "until": "2026-09-21T14:13:20Z"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["SuspensionList"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_nodes_id_unsuspend: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "reason": "the machine was replaced"
+                 *     }
+                 */
+                "application/json": components["schemas"]["LiftRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "appeals": [
+                     *         {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "decided_at": "2026-09-21T14:13:20Z",
+                     *           "decided_because": "text",
+                     *           "decided_by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "outcome": "uphold",
+                     *           "text": "text"
+                     *         }
+                     *       ],
+                     *       "by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "evidence_alert": "text",
+                     *       "from": "2026-09-21T14:13:20Z",
+                     *       "lifted_because": "text",
+                     *       "lifted_by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "number": 1,
+                     *       "reason": "text",
+                     *       "until": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Suspension"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
+            /** @description `NotSuspended` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
             421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
