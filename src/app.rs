@@ -247,6 +247,7 @@ impl App {
             events,
             nudges,
             failures,
+            judged_hour: Arc::default(),
             link_is_up,
         };
         let state = AppState::new(parts);

@@ -150,6 +150,7 @@ fn context(site: &Site) -> Context {
         events: state.events.clone(),
         nudges: state.nudges.clone(),
         failures: Failures::default(),
+        judged_hour: std::sync::Arc::default(),
         link_is_up: || true,
     }
 }

@@ -5,6 +5,7 @@ pub mod address;
 pub mod alert;
 pub mod allocation;
 pub mod anchor;
+pub mod anomaly;
 pub mod api_token;
 pub mod audit;
 pub mod batch;

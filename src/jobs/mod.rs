@@ -1,6 +1,7 @@
 //! The cycles. Each takes no input, rereads the state, does a bounded unit of work and may run again at any time: what is due follows from the
 //! store and the clock, so a restart and the normal path are the same code.
 
+mod anomalies;
 mod commands;
 mod epochs;
 mod final_payouts;
@@ -27,6 +28,7 @@ mod wallet;
 mod workloads;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use crate::clock::Clock;
 use crate::domain::credits::Epochs;
@@ -85,6 +87,8 @@ pub struct Context {
     pub nudges: Nudges,
     /// Failed authentications, as requests were refused.
     pub failures: Failures,
+    /// Through which hour anomalies were looked for.
+    pub judged_hour: Arc<AtomicU32>,
     /// The manager's own evidence that it can hear.
     pub link_is_up: fn() -> bool,
 }
@@ -131,6 +135,7 @@ impl Context {
             Job::Maintenance => maintenance::run(self).await,
             Job::Outbox => outbox::run(self).await,
             Job::Votes => votes::run(self).await,
+            Job::Anomalies => anomalies::run(self).await,
         }
     }
 
@@ -153,6 +158,7 @@ impl Context {
             Job::Rollups,
             Job::Housekeeping,
             Job::Security,
+            Job::Anomalies,
             Job::Outbox,
             Job::Votes,
         ] {

@@ -37,6 +37,7 @@ const BY_SLOT: &[(Job, u32)] = &[
     (Job::Maintenance, 120),
     (Job::Wallet, 10),
     (Job::Votes, 1),
+    (Job::Anomalies, 10),
 ];
 
 /// Running cycles; they end when `stopping` turns true.
@@ -75,6 +76,7 @@ impl Scheduler {
             Job::Wallet,
             Job::Outbox,
             Job::Votes,
+            Job::Anomalies,
         ] {
             let turn = if matches!(job, Job::Payouts | Job::Tracking | Job::Wallet) { Arc::clone(&paying) } else { Turn::default() };
             tasks.spawn(cycle(context.clone(), job, turn, stopping.clone()));

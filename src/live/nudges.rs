@@ -31,10 +31,12 @@ pub enum Job {
     Outbox,
     /// Tells the chain the scores.
     Votes,
+    /// Looks for what is unlike itself, or cannot be.
+    Anomalies,
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Nudges(Arc<[Notify; 14]>);
+pub struct Nudges(Arc<[Notify; 15]>);
 
 impl Nudges {
     pub fn new() -> Nudges {
@@ -67,6 +69,7 @@ impl Nudges {
             wallet,
             outbox,
             votes,
+            anomalies,
         ] = &*self.0;
         match job {
             Job::Flush => flush,
@@ -83,6 +86,7 @@ impl Nudges {
             Job::Wallet => wallet,
             Job::Outbox => outbox,
             Job::Votes => votes,
+            Job::Anomalies => anomalies,
         }
     }
 }
