@@ -45,6 +45,7 @@ use crate::domain::refusal::{FieldError, Refusal};
 use crate::domain::time::{Now, Timestamp};
 use crate::domain::wallet::SHORT_ABSENCE_MS;
 use crate::domain::webhook::Target;
+use crate::gateways::chain::{self, Chain, HttpChain};
 use crate::gateways::payment::PaymentGateway;
 use crate::gateways::payment::signer::{SignerChild, SignerClient};
 use crate::host;
@@ -230,10 +231,12 @@ impl App {
             clock: clock.clone(),
             settings: jobs,
             gateways,
+            chain: chain(config)?,
             money: money.clone(),
             events: events.clone(),
             nudges: nudges.clone(),
             failures: failures.clone(),
+            judged_hour: Arc::default(),
             link_is_up,
             closing: Arc::default(),
         };
@@ -518,8 +521,23 @@ fn settings(config: &Config) -> Result<Settings, AppError> {
         guards: guards(config),
         fee_cap_sun: u64::from(config.tron.fee_limit_sun),
         raw_days: config.storage.raw_days,
+        vote_expiry_ms: i64::from(config.blockchain.vote_expiry_seconds) * 1_000,
         webhooks_allow_private: config.webhooks.allow_private,
     })
+}
+
+/// Who is told the scores.
+fn chain(config: &Config) -> Result<Option<Arc<dyn Chain>>, AppError> {
+    let blockchain = config.blockchain.clone();
+    let Some(url) = blockchain.url else { return Ok(None) };
+    let chain = HttpChain::new(chain::Options {
+        url,
+        vote_path: blockchain.vote_path,
+        block_path: blockchain.block_path,
+        block_id_fields: blockchain.block_id_fields,
+        timeout: Duration::from_secs(blockchain.timeout_seconds.into()),
+    });
+    Ok(Some(Arc::new(chain.map_err(AppError::Other)?)))
 }
 
 /// What every payout has to pass.

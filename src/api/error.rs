@@ -228,7 +228,9 @@ fn status_and_code(refusal: &Refusal) -> (StatusCode, u16) {
         Refusal::Rule(name, _) | Refusal::Broken(name, _) => (RULE, rule_code(name)),
         Refusal::NodeNotFound => (NOT_FOUND, 5001),
         Refusal::NodeExists | Refusal::NodeNameTaken => (CONFLICT, 5007),
-        Refusal::NodeHasMoney | Refusal::NodeLeaving => (CONFLICT, 4091),
+        Refusal::NodeHasMoney | Refusal::NodeLeaving | Refusal::NodeSuspended | Refusal::NotSuspended | Refusal::AppealOpen => {
+            (CONFLICT, 4091)
+        }
         Refusal::MaintenanceOverlaps | Refusal::MaintenanceOver => (CONFLICT, 4091),
         Refusal::MaintenanceNotFound | Refusal::FinalPayoutNotFound | Refusal::TransferNotFound => (NOT_FOUND, 4041),
         Refusal::PayoutUnresolved => (CONFLICT, 4091),
@@ -258,7 +260,9 @@ fn status_and_code(refusal: &Refusal) -> (StatusCode, u16) {
         Refusal::TotpNeeded => (UNAUTHORIZED, 2010),
         Refusal::TotpWrong => (UNAUTHORIZED, 2011),
         Refusal::TotpEnabled | Refusal::TotpNotBegun | Refusal::TotpNotEnabled => (CONFLICT, 4091),
-        Refusal::NotAllowed | Refusal::PriceNotAllowed | Refusal::NotYours | Refusal::PersonNeeded => (FORBIDDEN, 2003),
+        Refusal::NotAllowed | Refusal::OwnSuspension | Refusal::PriceNotAllowed | Refusal::NotYours | Refusal::PersonNeeded => {
+            (FORBIDDEN, 2003)
+        }
         Refusal::WrongOrigin => (FORBIDDEN, 2004),
         Refusal::HostNotAllowed => (StatusCode::MISDIRECTED_REQUEST, 2020),
         Refusal::PlainHttpRefused => (FORBIDDEN, 2021),
@@ -270,6 +274,7 @@ fn status_and_code(refusal: &Refusal) -> (StatusCode, u16) {
         | Refusal::SettingNotFound
         | Refusal::UserNotFound
         | Refusal::AlertNotFound
+        | Refusal::AppealNotFound
         | Refusal::EpochNotFound
         | Refusal::ProofNotThere
         | Refusal::ProofNotKept

@@ -99,12 +99,14 @@ mod signed;
 pub mod state;
 mod statements;
 pub mod storage;
+mod suspensions;
 pub mod thresholds;
 pub mod tls;
 pub mod tokens;
 pub mod two_factor;
 mod unchecked;
 pub mod uptime;
+mod votes;
 pub mod wallet;
 pub mod words;
 pub mod workload_view;
@@ -196,6 +198,11 @@ fn documented<R: Routes>() -> R {
         .routes(routes!(node_commands::list))
         .routes(routes!(maintenance::list, maintenance::plan))
         .routes(routes!(maintenance::end))
+        .routes(routes!(suspensions::list))
+        .routes(routes!(suspensions::suspend))
+        .routes(routes!(suspensions::unsuspend))
+        .routes(routes!(suspensions::appeal))
+        .routes(routes!(suspensions::decide))
         .routes(routes!(node_events::list))
         .routes(routes!(node_history::show))
         .routes(routes!(pools::list, pools::create))
@@ -228,6 +235,7 @@ fn documented<R: Routes>() -> R {
         .routes(routes!(proof_document::newest))
         .routes(routes!(proof_document::consistency))
         .routes(routes!(proof_document::show))
+        .routes(routes!(votes::show))
         .routes(routes!(payouts::address, payouts::set_address))
         .routes(routes!(payouts::of_node))
         .routes(routes!(payouts::of_node_flat))

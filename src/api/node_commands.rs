@@ -127,9 +127,9 @@ async fn ask(
             Action::Restart => false,
         }
     };
-    let (act, directory, approved) = (caller.act(now), state.store.directory.clone(), caller.may_approve());
+    let (act, directory) = (caller.act(now), state.store.directory.clone());
     let verb_id = id.clone();
-    let asked = state.store.write(move |tx| commands::ask(tx, &directory, &act, &verb_id, action, approved, !is_so)).await?;
+    let asked = state.store.write(move |tx| commands::ask(tx, &directory, &act, &verb_id, action, !is_so)).await?;
     let (node, command) = asked;
     published(&state, &id, Change::Updated);
     let views_read = state.store.read()?;

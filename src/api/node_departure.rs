@@ -24,7 +24,7 @@ use crate::domain::time::Slot;
 use crate::domain::user::Role;
 use crate::live::{Change, Job};
 use crate::storage::core::final_payouts::{self, Forfeit};
-use crate::storage::core::{epochs, ledger, nodes, payouts};
+use crate::storage::core::{epochs, ledger, nodes, payouts, suspensions};
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::Read;
 use crate::storage::{accruals, hot};
@@ -159,6 +159,10 @@ async fn delete_bare(state: &AppState, caller: &Caller, id: &NodeId) -> Result<(
     let accrued = has_accrued(state, &node)?;
     let (directory, id) = (state.store.directory.clone(), id.clone());
     let verb = move |tx: &mut crate::storage::table::WriteTx<'_>| -> Result<Node, TxError> {
+        // Who could delete it could enrol it anew, and be rid of the suspension.
+        if suspensions::open(tx, node.index)?.is_some() {
+            return Err(Refusal::NodeSuspended.into());
+        }
         let has_money = accrued || is_owed(tx, &node)?;
         nodes::delete(tx, &directory, &act, &id, has_money)
     };

@@ -340,7 +340,7 @@ pub async fn update(
 
 fn status_change(text: &str, by_admin: bool) -> Result<StatusChange, Refusal> {
     match text {
-        "active" => Ok(StatusChange::Active { approved: by_admin }),
+        "active" => Ok(StatusChange::Active),
         "inactive" => Ok(StatusChange::Inactive),
         "maintenance" => Ok(StatusChange::Maintenance { at_once: by_admin }),
         "error" => Err(Refusal::Rule("InvalidNodeStatus", "the status error is observed, never set".into())),

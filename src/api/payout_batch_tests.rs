@@ -137,6 +137,7 @@ fn context(site: &Site) -> Context {
         guards,
         fee_cap_sun: 30_000_000,
         raw_days: 7,
+        vote_expiry_ms: 3_600_000,
         webhooks_allow_private: true,
     };
     Context {
@@ -144,10 +145,12 @@ fn context(site: &Site) -> Context {
         clock: state.clock.clone(),
         settings: Current::new(settings),
         gateways: Gateways::only(std::sync::Arc::new(Simulated)),
+        chain: None,
         money: state.money.clone(),
         events: state.events.clone(),
         nudges: state.nudges.clone(),
         failures: Failures::default(),
+        judged_hour: std::sync::Arc::default(),
         link_is_up: || true,
         closing: std::sync::Arc::default(),
     }

@@ -13,6 +13,8 @@ use super::page::{Page, PageQuery, Pagination};
 use super::reads;
 use super::score_parts::Explanation;
 use super::state::AppState;
+use super::suspensions::SuspensionView;
+use super::votes::NodeVote;
 use crate::domain::credits::Leaf;
 use crate::domain::epoch::Head;
 use crate::domain::evidence::SlotState;
@@ -87,7 +89,7 @@ pub struct RecentSlot {
     pub state: SlotState,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct PootScore {
     pub node_id: String,
     #[serde(flatten)]
@@ -108,6 +110,10 @@ pub struct PootScore {
     pub current_slot: CurrentSlot,
     /// The last 120 slots, oldest first, the present one included.
     pub recent_slots: Vec<RecentSlot>,
+    /// The last vote on this node that the chain answered.
+    pub vote: Option<NodeVote>,
+    /// While an admin has taken the node out of service: none of its slots counts.
+    pub suspension: Option<SuspensionView>,
     #[serde(flatten)]
     pub explanation: Explanation,
 }
@@ -139,6 +145,8 @@ pub async fn score(State(state): State<AppState>, Path(id): Path<String>) -> Res
         min_score: f64::from(params.min_score_hundredths) / 100.0,
         current_slot: CurrentSlot { slot: present.0, proven, ends_at: present.end().rfc3339() },
         recent_slots: states.into_iter().map(|(Slot(slot), state)| RecentSlot { slot, state }).collect(),
+        vote: NodeVote::of(&state.store, node)?,
+        suspension: SuspensionView::open(&state.store, node)?,
         explanation: Explanation::of(&state.store, node, &standings)?,
     }))
 }

@@ -258,10 +258,20 @@ settings! {
         uri: Option<Secret> = rules::optional(rules::mongodb_uri()), env ["MONGODB_URI"];
     }
 
-    /// Consensus votes; checked now, used by a later release.
+    /// Consensus votes.
     blockchain: Blockchain {
-        /// Base URL of the blockchain service.
+        /// Base URL of the blockchain service. Empty: nobody is told the scores.
         url: Option<String> = rules::optional(rules::http_url()), env ["BLOCKCHAIN_URL"];
+        /// Where votes go, by POST.
+        vote_path: String = rules::url_path("");
+        /// Where the newest block is asked for, by GET.
+        block_path: String = rules::url_path("");
+        /// Fields of that answer, of which the first that is there is the id of the block. A dot leads into an object.
+        block_id_fields: Vec<String> = rules::words();
+        /// Votes on an epoch that ended more seconds ago are not sent.
+        vote_expiry_seconds: u32 = rules::whole(300, 604_800);
+        /// Seconds to wait for an answer.
+        timeout_seconds: u32 = rules::whole(1, 60);
     }
 
     /// External payment service, for `payout.gateway = "payment_service"`.

@@ -34,6 +34,7 @@ pub fn effect(key: &str) -> Effect {
         "tron.keystore" | "tron.passphrase" | "tron.signer_socket" | "tron.wallet" | "tron.signer_key" | "tron.permission_id" => {
             Effect::Never(BESIDE_THE_STORE)
         }
+        "blockchain.vote_expiry_seconds" => Effect::AtOnce,
         "log.level" => Effect::AtOnce,
         _ => match key.split('.').next().unwrap_or_default() {
             "server" | "storage" | "clock" | "log" => Effect::Never(BEFORE_THE_STORE),

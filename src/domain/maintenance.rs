@@ -165,7 +165,7 @@ impl Node {
     pub fn plan_maintenance(&mut self, asked: &Asked, now: Now) -> Result<(Slot, Slot), Refusal> {
         let next = next_slot(now)?;
         match self.eligible_in(next) {
-            Eligible::Suspended => return Err(Refusal::NotAllowed),
+            Eligible::Suspended => return Err(Refusal::NodeSuspended),
             Eligible::Draining => return Err(Refusal::NodeLeaving),
             Eligible::InService | Eligible::Maintenance => (),
         }
@@ -321,7 +321,7 @@ mod tests {
             n.plan_maintenance(&asked(Some(8 * 24 * HOUR), Some(3), false), at(4 * HOUR)).is_ok(),
             "the first three hours are a week old"
         );
-        for (eligible, refusal) in [(Eligible::Suspended, Refusal::NotAllowed), (Eligible::Draining, Refusal::NodeLeaving)] {
+        for (eligible, refusal) in [(Eligible::Suspended, Refusal::NodeSuspended), (Eligible::Draining, Refusal::NodeLeaving)] {
             let mut n = node();
             n.eligible = crate::domain::time::Timeline::new(eligible);
             assert_eq!(n.plan_maintenance(&asked(None, None, true), at(0)), Err(refusal));

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::audit::{Act, Actor};
-use super::node::{Eligible, Node, Wanted};
-use super::time::{Slot, Timestamp};
+use super::node::{Node, Wanted};
+use super::time::Timestamp;
 
 /// Events kept of one node; the oldest make room.
 pub const MAX_EVENTS: u64 = 1_000;
@@ -62,6 +62,13 @@ pub enum Kind {
     Adjusted,
     /// Given a part of what its pool gave to its members.
     Rewarded,
+    /// Taken out of service by an admin.
+    Suspended,
+    SuspensionLifted,
+    /// Its operator says that a suspension is wrong.
+    Appealed,
+    /// An admin looked, and the suspension stands.
+    AppealUpheld,
 }
 
 /// What kinds have in common: what a history is filtered by.
@@ -76,7 +83,7 @@ pub enum Category {
     /// What was asked of its workload, and how that ended.
     Command,
     Membership,
-    /// Maintenance.
+    /// Maintenance and suspension.
     Eligibility,
     Hardware,
     Alert,
@@ -93,7 +100,7 @@ impl Kind {
                 Category::Command
             }
             Kind::MovedPool => Category::Membership,
-            Kind::MaintenanceSet => Category::Eligibility,
+            Kind::MaintenanceSet | Kind::Suspended | Kind::SuspensionLifted | Kind::Appealed | Kind::AppealUpheld => Category::Eligibility,
             Kind::FingerprintDrift | Kind::FingerprintAccepted | Kind::HardwareChanged => Category::Hardware,
             Kind::AlertRaised | Kind::AlertChanged | Kind::AlertAcknowledged | Kind::AlertResolved => Category::Alert,
             Kind::AddressChanged
@@ -122,8 +129,8 @@ impl NodeEvent {
     }
 }
 
-/// What a change of a node's record tells of it. Moves between pools and maintenance are told by the store, which knows names and periods.
-pub fn changes(before: &Node, after: &Node, now: Slot) -> Vec<(Kind, Option<String>)> {
+/// What a change of a node's record tells of it. Moves between pools, maintenance and suspensions are told by the store, which knows names, periods and reasons.
+pub fn changes(before: &Node, after: &Node) -> Vec<(Kind, Option<String>)> {
     let mut found = Vec::new();
     if before.name != after.name {
         found.push((Kind::Renamed, Some(format!("{} to {}", before.name, after.name))));
@@ -145,10 +152,6 @@ pub fn changes(before: &Node, after: &Node, now: Slot) -> Vec<(Kind, Option<Stri
     }
     if before.wanted != after.wanted {
         found.push(if after.wanted == Wanted::Running { (Kind::Started, None) } else { (Kind::Stopped, None) });
-    }
-    let next = now.plus(1);
-    if before.eligible_in(next) == Eligible::Suspended && after.eligible_in(next) == Eligible::InService {
-        found.push((Kind::Started, Some("approved".into())));
     }
     found
 }

@@ -43,8 +43,8 @@ pub struct NodeChange {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StatusChange {
-    /// Wanted running, in service; ends maintenance. Only an admin (`approved`) lifts a suspension.
-    Active { approved: bool },
+    /// Wanted running, in service; ends maintenance. A suspension is lifted by its own verb.
+    Active,
     /// Wanted stopped. Its time still counts: being off must not pay.
     Inactive,
     /// Out of the score for a while (`maintenance::DEFAULT_SLOTS`): at once by an admin, else an hour from now.
@@ -76,7 +76,7 @@ impl NodeChange {
         let mut names: Vec<String> = fields.iter().filter(|(_, set)| *set).map(|(name, _)| (*name).to_owned()).collect();
         names.extend(self.status.map(|status| {
             let word = match status {
-                StatusChange::Active { .. } => "active",
+                StatusChange::Active => "active",
                 StatusChange::Inactive => "inactive",
                 StatusChange::Maintenance { at_once: true } => "maintenance at once",
                 StatusChange::Maintenance { at_once: false } => "maintenance in an hour",
@@ -108,14 +108,9 @@ impl Node {
     pub fn set_status(&mut self, status: StatusChange, now: Now) -> Result<(), Refusal> {
         let present = self.eligible_in(now.wall.slot().plus(1));
         match status {
-            StatusChange::Active { .. } if present == Eligible::Draining => return Err(Refusal::NodeLeaving),
-            StatusChange::Active { approved: false } if present == Eligible::Suspended => return Err(Refusal::NotAllowed),
-            StatusChange::Active { .. } => {
-                self.wanted = Wanted::Running;
-                if present == Eligible::Suspended {
-                    change_from_next_slot(&mut self.eligible, Eligible::InService, self.enrolled_from.is_some(), now)?;
-                }
-            }
+            StatusChange::Active if present == Eligible::Draining => return Err(Refusal::NodeLeaving),
+            StatusChange::Active if present == Eligible::Suspended => return Err(Refusal::NodeSuspended),
+            StatusChange::Active => self.wanted = Wanted::Running,
             StatusChange::Inactive => self.wanted = Wanted::Stopped,
             StatusChange::Maintenance { .. } => (),
         }
@@ -189,21 +184,19 @@ pub(super) mod tests {
         node.eligible_in(at(seconds).wall.slot())
     }
 
-    const ACTIVE: StatusChange = StatusChange::Active { approved: false };
-
     #[test]
     fn suspension_a_departure_and_an_untrusted_clock_bind() {
         let mut n = node();
         n.eligible = Timeline::new(Eligible::Suspended);
-        assert_eq!(n.set_status(ACTIVE, at(0)), Err(Refusal::NotAllowed));
-        let approved = StatusChange::Active { approved: true };
+        assert_eq!(n.set_status(StatusChange::Active, at(0)), Err(Refusal::NodeSuspended));
         let untrusted = Now { trusted: false, ..at(0) };
-        assert_eq!(n.set_status(approved, untrusted), Err(Refusal::ClockUntrusted));
-        n.set_status(approved, at(0)).unwrap();
+        let change = |n: &mut Node, now| change_from_next_slot(&mut n.eligible, Eligible::InService, true, now);
+        assert_eq!(change(&mut n, untrusted), Err(Refusal::ClockUntrusted));
+        change(&mut n, at(0)).unwrap();
         assert_eq!((eligible(&n, 0), eligible(&n, 30)), (Eligible::Suspended, Eligible::InService));
         assert_eq!(n.set_status(StatusChange::Inactive, untrusted), Ok(()), "this needs no time");
         n.eligible = Timeline::new(Eligible::Draining);
-        assert_eq!(n.set_status(approved, at(0)), Err(Refusal::NodeLeaving));
+        assert_eq!(n.set_status(StatusChange::Active, at(0)), Err(Refusal::NodeLeaving));
         assert_eq!(n.wanted, Wanted::Stopped);
     }
 

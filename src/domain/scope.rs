@@ -36,6 +36,8 @@ scopes! {
     NodeStart = "node:start" from Operator,
     NodeStop = "node:stop" from Operator,
     NodeRestart = "node:restart" from Operator,
+    /// Take a node out of service, and decide about appeals.
+    NodeSuspend = "node:suspend" from Admin,
     PoolRead = "pool:read" from Viewer,
     PoolWrite = "pool:write" from Operator,
     PoolAssign = "pool:assign" from Operator,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::anomaly::{CLONED_KEY, IMPOSSIBLE, NO_JITTER};
 use super::ids::NodeIndex;
 use super::ledger::Book;
 use super::money::Units;
@@ -13,7 +14,7 @@ pub const FAILED_SIGN_INS: &str = "authentication_failures";
 pub const UNUSUAL_PAYOUT: &str = "payout_unusual_amount";
 /// About the node.
 pub const FREQUENT_PAYOUTS: &str = "payouts_frequent";
-/// About the node.
+/// About the node; the rule is in `anomaly`.
 pub const SCORE_OFF: &str = "poot_deviation";
 /// A node's machine no longer looks like the one that enrolled.
 pub const FINGERPRINT_DRIFT: &str = "fingerprint_drift";
@@ -23,8 +24,18 @@ pub const TWO_ON_ONE_MACHINE: &str = "two_nodes_on_one_machine";
 /// Kinds of alerts about a node's machine: no cycle looks at them again, so they end when an admin accepts the machine, and with the node at the latest.
 pub const OF_MACHINES: [&str; 3] = [FINGERPRINT_DRIFT, KEY_ELSEWHERE, TWO_ON_ONE_MACHINE];
 /// Kinds of alerts that are about security, whatever their severity.
-pub const KINDS: [&str; 7] =
-    [FAILED_SIGN_INS, UNUSUAL_PAYOUT, FREQUENT_PAYOUTS, SCORE_OFF, FINGERPRINT_DRIFT, KEY_ELSEWHERE, TWO_ON_ONE_MACHINE];
+pub const KINDS: [&str; 10] = [
+    FAILED_SIGN_INS,
+    UNUSUAL_PAYOUT,
+    FREQUENT_PAYOUTS,
+    SCORE_OFF,
+    FINGERPRINT_DRIFT,
+    KEY_ELSEWHERE,
+    TWO_ON_ONE_MACHINE,
+    CLONED_KEY,
+    IMPOSSIBLE,
+    NO_JITTER,
+];
 
 /// So many failed authentications within `FAILURE_WINDOW_MS`, of one account or from one network, are an alarm.
 pub const FAILURES: u32 = 5;
@@ -135,36 +146,6 @@ pub fn frequent(payouts: &[Paid], now: Timestamp) -> BTreeMap<NodeIndex, usize> 
     counts
 }
 
-/// Others that a score is compared with, at least: the spread of fewer says nothing.
-pub const MIN_OTHERS: usize = 5;
-/// Standard deviations from the mean of the others.
-const SIGMAS: f64 = 3.0;
-/// Spread that is taken at least, in points of score: in a fleet of equals the smallest difference would be many deviations.
-const MIN_SIGMA: f64 = 1.0;
-
-/// Nodes whose score (0 to 100) is more than three standard deviations from the mean of all *other* scored nodes of the same epoch, the farthest
-/// first. A node is left out of its own comparison: among ten, one outlier could never be three deviations from a mean it is part of.
-pub fn far_off(scores: &[(NodeIndex, f64)]) -> Vec<(NodeIndex, f64)> {
-    if scores.len() <= MIN_OTHERS {
-        return Vec::new();
-    }
-    let count = scores.iter().fold(0.0, |count, _| count + 1.0);
-    let others = count - 1.0;
-    let sum: f64 = scores.iter().map(|(_, score)| score).sum();
-    let squares: f64 = scores.iter().map(|(_, score)| score * score).sum();
-    let mut far: Vec<(NodeIndex, f64)> = Vec::new();
-    for (node, score) in scores {
-        let mean = (sum - score) / others;
-        let variance = ((squares - score * score) / others - mean * mean).max(0.0);
-        let sigmas = (score - mean).abs() / variance.sqrt().max(MIN_SIGMA);
-        if sigmas > SIGMAS {
-            far.push((*node, sigmas));
-        }
-    }
-    far.sort_by(|a, b| b.1.total_cmp(&a.1));
-    far
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,20 +209,5 @@ mod tests {
         assert!(frequent(&[at(1), at(59), at(60)], NOW).is_empty());
         assert_eq!(frequent(&[at(1), at(2), at(59)], NOW), BTreeMap::from([(NodeIndex(7), 3)]));
         assert!(frequent(&[at(1), at(2), Paid { node: NodeIndex(8), ..at(3) }], NOW).is_empty());
-    }
-
-    #[test]
-    fn a_score_is_held_against_the_others() {
-        let fleet = |last: f64, others: u32| {
-            let mut scores: Vec<(NodeIndex, f64)> = (0..others).map(|n| (NodeIndex(n), 90.0)).collect();
-            scores.push((NodeIndex(others), last));
-            far_off(&scores).into_iter().map(|(node, _)| node.0).collect::<Vec<_>>()
-        };
-        assert!(fleet(10.0, 4).is_empty(), "too few to say");
-        assert_eq!(fleet(10.0, 5), [5]);
-        assert!(fleet(87.0, 10).is_empty(), "three points are exactly three of the least spread");
-        assert_eq!(fleet(86.9, 10), [10]);
-        let wide: Vec<(NodeIndex, f64)> = (0..20).map(|n| (NodeIndex(n), f64::from(n) * 5.0)).collect();
-        assert!(far_off(&wide).is_empty());
     }
 }

@@ -100,6 +100,7 @@ async fn finish(context: &Context, range: Range, now: Now, draft: Option<Draft>)
         context.store.recent.keep_tree(tree);
     }
     context.events.publish(&Event::Epoch { epoch: u64::from(head.epoch.0) });
+    context.nudges.nudge(crate::live::Job::Votes);
     Ok(head)
 }
 

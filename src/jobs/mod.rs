@@ -1,6 +1,7 @@
 //! The cycles. Each takes no input, rereads the state, does a bounded unit of work and may run again at any time: what is due follows from the
 //! store and the clock, so a restart and the normal path are the same code.
 
+mod anomalies;
 mod commands;
 mod epochs;
 mod final_payouts;
@@ -22,10 +23,12 @@ mod signing;
 mod silence;
 mod thresholds;
 mod tracking;
+mod votes;
 mod wallet;
 mod workloads;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use tokio::sync::Mutex;
 
@@ -35,6 +38,7 @@ use crate::domain::guard::GuardLimits;
 use crate::domain::money::Units;
 use crate::domain::paying::PayoutRules;
 use crate::domain::poot::Params;
+use crate::gateways::chain::Chain;
 use crate::gateways::payment::Gateways;
 use crate::live::{Current, Events, Failures, Job, Money, Nudges};
 use crate::storage::Store;
@@ -57,6 +61,8 @@ pub struct Settings {
     /// What one transfer may cost at most, in sun.
     pub fee_cap_sun: u64,
     pub raw_days: u32,
+    /// Votes on an epoch that ended longer ago are not sent.
+    pub vote_expiry_ms: i64,
     /// Webhooks may go to addresses that are not public.
     pub webhooks_allow_private: bool,
 }
@@ -76,12 +82,16 @@ pub struct Context {
     /// As they are now; a cycle takes them once and keeps them until its end.
     pub settings: Current<Settings>,
     pub gateways: Gateways,
+    /// Who is told the scores; None: nobody.
+    pub chain: Option<Arc<dyn Chain>>,
     /// What these cycles last found out about payments.
     pub money: Money,
     pub events: Events,
     pub nudges: Nudges,
     /// Failed authentications, as requests were refused.
     pub failures: Failures,
+    /// Through which hour anomalies were looked for.
+    pub judged_hour: Arc<AtomicU32>,
     /// The manager's own evidence that it can hear.
     pub link_is_up: fn() -> bool,
     /// Held by who closes epochs: the cycle, and who asks for one now.
@@ -129,6 +139,8 @@ impl Context {
             Job::Thresholds => thresholds::run(self).await,
             Job::Maintenance => maintenance::run(self).await,
             Job::Outbox => outbox::run(self).await,
+            Job::Votes => votes::run(self).await,
+            Job::Anomalies => anomalies::run(self).await,
         }
     }
 
@@ -151,7 +163,9 @@ impl Context {
             Job::Rollups,
             Job::Housekeeping,
             Job::Security,
+            Job::Anomalies,
             Job::Outbox,
+            Job::Votes,
         ] {
             self.run(job).await?;
         }

@@ -36,6 +36,8 @@ const BY_SLOT: &[(Job, u32)] = &[
     (Job::Security, 2),
     (Job::Maintenance, 120),
     (Job::Wallet, 10),
+    (Job::Votes, 1),
+    (Job::Anomalies, 10),
 ];
 
 /// Running cycles; they end when `stopping` turns true.
@@ -73,6 +75,8 @@ impl Scheduler {
             Job::Maintenance,
             Job::Wallet,
             Job::Outbox,
+            Job::Votes,
+            Job::Anomalies,
         ] {
             let turn = if matches!(job, Job::Payouts | Job::Tracking | Job::Wallet) { Arc::clone(&paying) } else { Turn::default() };
             tasks.spawn(cycle(context.clone(), job, turn, stopping.clone()));
@@ -101,7 +105,12 @@ async fn cycle(context: Context, job: Job, turn: Turn, mut stopping: watch::Rece
             () = context.nudges.nudged(job) => (),
         }
         let _turn = turn.lock().await;
-        if let Err(super::Stopped(why)) = context.run(job).await {
+        // A slow chain holds up no end: what was not written down is sent again, as after a crash.
+        let ended = tokio::select! {
+            () = stopped(&mut stopping), if job == Job::Votes => return,
+            ended = context.run(job) => ended,
+        };
+        if let Err(super::Stopped(why)) = ended {
             tracing::error!(?job, why, "a cycle stopped early; the next one starts from what was committed");
         }
     }

@@ -1,22 +1,20 @@
-//! Raises the security alerts, once a minute: failed authentications, unusual payouts, scores far off. What was raised is in the store, so a restart says
+//! Raises the security alerts, once a minute: failed authentications, unusual payouts. What was raised is in the store, so a restart says
 //! nothing twice; what is over is resolved; a run in which nothing changed writes nothing.
 
-use super::settle::{PER_RUN, Wanted, settle};
+use super::settle::{Wanted, settle};
 use super::{Context, Stopped};
 use crate::domain::alert::Severity;
 use crate::domain::audit::Kept;
-use crate::domain::poot::ScoreState;
 use crate::domain::security::{
-    FAILED_SIGN_INS, FAILURE_WINDOW_MS, FREQUENT_PAYOUTS, Failure, Paid, RECENT_MS, SCORE_OFF, UNUSUAL_PAYOUT, far_off, frequent,
-    is_failed_proof, under_attack, unusual_amounts,
+    FAILED_SIGN_INS, FAILURE_WINDOW_MS, FREQUENT_PAYOUTS, Failure, Paid, RECENT_MS, UNUSUAL_PAYOUT, frequent, is_failed_proof,
+    under_attack, unusual_amounts,
 };
 use crate::domain::time::Now;
 use crate::live::network;
 use crate::storage::core::audit::{Opener, Shown};
 use crate::storage::core::audit_search::{self, Filter, Order};
-use crate::storage::core::{epochs, nodes, payouts};
+use crate::storage::core::{nodes, payouts};
 use crate::storage::fault::Fault;
-use crate::storage::hot;
 use crate::storage::table::Snapshot;
 
 /// Refusals of the last minutes that are counted; the counted ones stand for many each.
@@ -41,12 +39,7 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
 fn look(context: &Context, now: Now) -> Result<Vec<(&'static str, Wanted)>, Fault> {
     let read = context.store.read()?;
     let (amounts, often) = payouts_of(&read, now)?;
-    Ok(vec![
-        (FAILED_SIGN_INS, sign_ins(context, &read, now)?),
-        (UNUSUAL_PAYOUT, amounts),
-        (FREQUENT_PAYOUTS, often),
-        (SCORE_OFF, scores(context, &read)?),
-    ])
+    Ok(vec![(FAILED_SIGN_INS, sign_ins(context, &read, now)?), (UNUSUAL_PAYOUT, amounts), (FREQUENT_PAYOUTS, often)])
 }
 
 fn sign_ins(context: &Context, read: &Snapshot, now: Now) -> Result<Wanted, Fault> {
@@ -108,18 +101,4 @@ fn payouts_of(read: &Snapshot, now: Now) -> Result<(Wanted, Wanted), Fault> {
         often.insert(node.id.to_string(), (Severity::Warning, format!("{count} payouts to {} within an hour", node.name)));
     }
     Ok((amounts, often))
-}
-
-fn scores(context: &Context, read: &Snapshot) -> Result<Wanted, Fault> {
-    let Some(head) = epochs::last(read)?.filter(|head| !head.is_gap) else { return Ok(Wanted::new()) };
-    let leaves = hot::leaves::of_epoch(&context.store.hot.read()?, head.epoch)?;
-    let scored = leaves.iter().filter(|leaf| leaf.score.state != ScoreState::Pending);
-    let scores: Vec<_> = scored.map(|leaf| (leaf.node, f64::from(leaf.score.score_hundredths) / 100.0)).collect();
-    let mut wanted = Wanted::new();
-    for (node, sigmas) in far_off(&scores).into_iter().take(PER_RUN) {
-        let Some(entry) = context.store.directory.by_index(node) else { continue };
-        let message = format!("the score of {} is {sigmas:.1} standard deviations from that of the other nodes", entry.name);
-        wanted.insert(entry.id.to_string(), (Severity::Warning, message));
-    }
-    Ok(wanted)
 }

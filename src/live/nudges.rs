@@ -29,10 +29,14 @@ pub enum Job {
     Wallet,
     /// Delivers what is to leave this machine.
     Outbox,
+    /// Tells the chain the scores.
+    Votes,
+    /// Looks for what is unlike itself, or cannot be.
+    Anomalies,
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Nudges(Arc<[Notify; 13]>);
+pub struct Nudges(Arc<[Notify; 15]>);
 
 impl Nudges {
     pub fn new() -> Nudges {
@@ -50,8 +54,23 @@ impl Nudges {
     }
 
     fn of(&self, job: Job) -> &Notify {
-        let [flush, epochs, postings, payouts, tracking, housekeeping, silence, rollups, security, thresholds, maintenance, wallet, outbox] =
-            &*self.0;
+        let [
+            flush,
+            epochs,
+            postings,
+            payouts,
+            tracking,
+            housekeeping,
+            silence,
+            rollups,
+            security,
+            thresholds,
+            maintenance,
+            wallet,
+            outbox,
+            votes,
+            anomalies,
+        ] = &*self.0;
         match job {
             Job::Flush => flush,
             Job::Epochs => epochs,
@@ -66,6 +85,8 @@ impl Nudges {
             Job::Maintenance => maintenance,
             Job::Wallet => wallet,
             Job::Outbox => outbox,
+            Job::Votes => votes,
+            Job::Anomalies => anomalies,
         }
     }
 }

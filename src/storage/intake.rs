@@ -25,6 +25,8 @@ pub const MAX_PENDING_BYTES: usize = 64 << 20;
 pub const MAX_UNTIMED_BYTES: usize = 64 << 20;
 /// Incarnations of one node that are remembered as over, so that a recorded report of one is refused.
 const MAX_RETIRED: usize = 32;
+/// Reports of theirs, of one node, whose times are remembered.
+const MAX_RETURNED: usize = 8;
 /// Oldest sample an agent may send without a witness, in milliseconds.
 const MAX_AGE_MS: u64 = 3 * 86_400_000;
 /// Silence says something about a node only after the manager has listened this long.
@@ -84,7 +86,10 @@ struct Seat {
     durable_seq: u64,
     reports: DayReports,
     durable_reports: DayReports,
-    retired: VecDeque<Incarnation>,
+    /// With the highest seq that was heard of each.
+    retired: VecDeque<(Incarnation, u64)>,
+    /// When an incarnation that was over sent something new: a second machine with the same key does.
+    returned: VecDeque<Timestamp>,
     last_report: Option<Timestamp>,
     latest: Option<Latest>,
     /// Shared with who reads: it is replaced as a whole.
@@ -231,7 +236,15 @@ impl Intake {
         let state = &mut *guard;
         let seat = seat(&mut state.seats, node);
         if seat.incarnation != Some(report.incarnation) {
-            if seat.retired.contains(&report.incarnation) {
+            if let Some((_, heard)) = seat.retired.iter_mut().find(|(over, _)| *over == report.incarnation) {
+                // A recorded report is nothing new.
+                if now.trusted && report.run == Some(self.run) && report.seq > *heard {
+                    *heard = report.seq;
+                    seat.returned.push_back(now.wall);
+                    if seat.returned.len() > MAX_RETURNED {
+                        seat.returned.pop_front();
+                    }
+                }
                 return Err(NotTaken::Refused(Refusal::ReportReplayed));
             }
             // An incarnation takes its seat with its first report of this run; a recorded one of an older run cannot.
@@ -240,7 +253,7 @@ impl Intake {
                 return Ok(Accepted { accepted_seq: 0, durable_seq: 0, reports, durable_reports, is_new: false, proved: None });
             }
             if let Some(over) = seat.incarnation.replace(report.incarnation) {
-                seat.retired.push_back(over);
+                seat.retired.push_back((over, seat.accepted_seq));
                 if seat.retired.len() > MAX_RETIRED {
                     seat.retired.pop_front();
                 }
@@ -461,6 +474,13 @@ impl Intake {
 
     pub fn latest(&self, node: NodeIndex) -> Option<Latest> {
         self.state().seats.get(node.position()).and_then(|seat| seat.latest.clone())
+    }
+
+    /// For each node whose incarnations came back after they were over: when, the last `MAX_RETURNED` times.
+    pub fn returns(&self) -> Vec<(NodeIndex, Vec<Timestamp>)> {
+        let state = self.state();
+        let seats = (0u32..).zip(&state.seats).filter(|(_, seat)| !seat.returned.is_empty());
+        seats.map(|(index, seat)| (NodeIndex(index), seat.returned.iter().copied().collect())).collect()
     }
 
     /// What `f` makes of the newest sample of a node, without cloning it.

@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use super::core::ledger_check::{self, Depth};
-use super::core::{audit, batches, chain, commands, epochs, final_payouts, maintenance, node_events, outbox, payouts, schedules, tables};
+use super::core::{
+    audit, batches, chain, commands, epochs, final_payouts, maintenance, node_events, outbox, payouts, schedules, suspensions, tables, votes,
+};
 use super::fault::Fault;
 use super::hot;
 use super::store::Store;
@@ -39,6 +41,8 @@ pub fn verify_to(store: &Store, depth: Depth) -> Vec<Finding> {
         finding("batches of payouts", store.read().and_then(|core| batches::verify(&core))),
         finding("schedules of payouts", store.read().and_then(|core| schedules::verify(&core))),
         finding("outbox", store.read().and_then(|core| outbox::verify(&core))),
+        finding("suspensions", store.read().and_then(|core| suspensions::verify(&core))),
+        finding("votes", store.read().and_then(|core| votes::verify(&core))),
         finding("measurements and evidence", store.hot.read().and_then(|hot| hot::verify(&hot)).map(Ok)),
     ]
 }

@@ -108,6 +108,25 @@ def leaving(stage, case):
     case.path_parameters["id"] = node
 
 
+def suspended(stage):
+    node = stage.node()
+    stage.main.ask("POST", f"/nodes/{node}/suspend", {"reason": "for a test"})
+    return node
+
+
+def appealed(stage, case):
+    node = suspended(stage)
+    stage.main.ask("POST", f"/nodes/{node}/appeal", {"text": "for a test"})
+    case.path_parameters["id"] = node
+    # Who suspended it does not uphold that.
+    case.body["decision"] = "lift"
+
+
+def suspend(stage, case):
+    case.path_parameters["id"] = stage.node()
+    case.body.pop("evidence_alert", None)
+
+
 def planned_maintenance(stage, case):
     node = stage.node()
     begin = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=3)
@@ -323,6 +342,10 @@ FITS = {
     "PUT /api/v1/nodes/{id}": renamed(id=Stage.node),
     "PUT /api/v1/nodes/pools/{pool_id}": renamed(pool_id=Stage.pool),
     "POST /api/v1/nodes/{id}/maintenance": maintenance,
+    "POST /api/v1/nodes/{id}/suspend": suspend,
+    "POST /api/v1/nodes/{id}/unsuspend": path_of(id=suspended),
+    "POST /api/v1/nodes/{id}/appeal": path_of(id=suspended),
+    "POST /api/v1/nodes/{id}/appeal/decide": appealed,
     "POST /api/v1/nodes/{id}/resources/allocate": allocate,
     "POST /api/v1/nodes/pools/{pool_id}/nodes": join(pool_id=Stage.pool),
     "POST /api/v1/pools/{id}/join": join(id=Stage.pool),

@@ -3,6 +3,7 @@
 
 pub mod bank;
 pub mod binary;
+pub mod chain;
 pub mod client;
 pub mod death;
 pub mod desk;

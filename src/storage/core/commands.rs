@@ -26,13 +26,12 @@ pub fn ask(
     act: &Act,
     id: &NodeId,
     action: Action,
-    approved: bool,
     again: bool,
 ) -> Result<(Node, Option<Command>), TxError> {
     let before = nodes::require(tx, id)?;
     let mut node = before.clone();
     let status = match action {
-        Action::Start => Some(StatusChange::Active { approved }),
+        Action::Start => Some(StatusChange::Active),
         Action::Stop => Some(StatusChange::Inactive),
         // It concerns the workload alone: maintenance goes on.
         Action::Restart => None,
@@ -226,7 +225,7 @@ mod tests {
     }
 
     fn ask_one(f: &Fixture, action: Action, again: bool) -> Result<Option<Command>, Refusal> {
-        let asked = f.write(move |tx, d| ask(tx, d, &act(), &node_id(1), action, true, again)).map(|(_, command)| command);
+        let asked = f.write(move |tx, d| ask(tx, d, &act(), &node_id(1), action, again)).map(|(_, command)| command);
         let loaded = Directory::load(&f.store.read().unwrap()).unwrap();
         for entry in loaded.all() {
             assert_eq!(f.store.directory.standing(&entry), loaded.standing(&entry), "as a restart would find it");
@@ -253,7 +252,7 @@ mod tests {
         assert_eq!(states(&f, &node), [(Action::Restart, CommandState::Pending), (Action::Stop, CommandState::Expired)]);
         let entry = f.store.directory.by_id(&node.id).unwrap();
         assert_eq!((entry.wanted, f.store.directory.standing(&entry).order.restart_count), (Wanted::Running, 1));
-        assert_eq!(f.write(|tx, d| ask(tx, d, &act(), &node_id(9), Action::Stop, true, true)).unwrap_err(), Refusal::NodeNotFound);
+        assert_eq!(f.write(|tx, d| ask(tx, d, &act(), &node_id(9), Action::Stop, true)).unwrap_err(), Refusal::NodeNotFound);
     }
 
     #[test]

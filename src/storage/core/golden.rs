@@ -11,6 +11,7 @@ use super::payouts::SealedAddress;
 use super::settings::StoredSetting;
 use super::subject_keys::SubjectKey;
 use super::tables::{Index, Index64};
+use super::votes::VoteAnswers;
 use crate::crypto::PublicKey;
 use crate::domain::address::PayoutAddress;
 use crate::domain::alert::{Alert, Severity};
@@ -50,10 +51,12 @@ use crate::domain::scope::Scope;
 use crate::domain::session::{Carrier, KnownNetworks, Session};
 use crate::domain::setup::SetupMark;
 use crate::domain::statement::Totals;
+use crate::domain::suspension::{Appeal, Decision as SuspensionDecision, Lifted, Suspension};
 use crate::domain::threshold::{Limits, METRICS, Tenths, ThresholdSet};
 use crate::domain::time::Timeline;
 use crate::domain::totp::SecondFactor;
 use crate::domain::user::{PasswordHash, Role, User};
+use crate::domain::vote::{Reason, Round, Trouble, VoteAnswer, VoteRow};
 use crate::domain::wallet::{Absence, Outgoing as OutgoingTransfer, UnknownTransfer, WalletRow};
 use crate::domain::webhook::{Delivery, Target};
 use crate::storage::golden::{AT, Golden, SLOT, like, pricing};
@@ -673,6 +676,42 @@ fn payout_schedules() -> Vec<PayoutSchedule> {
     vec![once, PayoutSchedule { whom: Whom::AllDue, ..cron.clone() }, cron]
 }
 
+fn suspensions() -> Vec<Suspension> {
+    let by = || Actor::User(user_id().to_string());
+    let decision = SuspensionDecision { upheld: true, at: AT, by: by(), reason: "why".into() };
+    let appeal = |decision| Appeal { at: AT, by: by(), text: "no".into(), decision };
+    let open = Suspension {
+        from: SLOT,
+        at: AT,
+        by: by(),
+        reason: "why".into(),
+        evidence: AlertId::parse("alert_0000000300").ok(),
+        appeals: vec![appeal(Some(decision)), appeal(None)],
+        lifted: None,
+    };
+    let lifted = Lifted { from: SLOT.plus(1), at: AT, by: by(), reason: "why".into() };
+    vec![open.clone(), Suspension { evidence: None, appeals: Vec::new(), lifted: Some(lifted), ..open }]
+}
+
+fn vote_rows() -> Vec<VoteRow> {
+    let round = Round {
+        there_already: 1,
+        accepted: 297,
+        refused: 3,
+        reasons: vec![Reason { status: 422, said: "no".into(), votes: 3 }],
+        ended_at: Some(AT.plus_ms(1)),
+        ..Round::new(Epoch(SLOT.0), "block-1".into(), 300, AT)
+    };
+    let trouble = Trouble { since: AT, tries: 300, next_at: AT.plus_ms(2), why: "answered 503".into() };
+    let row = VoteRow { rounds: vec![round], trouble: Some(trouble), refused_since: Some(AT), unanswered: 300 };
+    vec![VoteRow::default(), row]
+}
+
+fn vote_answers() -> Vec<VoteAnswers> {
+    let answer = |status, refused| VoteAnswer { node: NodeIndex(300), epoch: Epoch(SLOT.0), status, refused };
+    vec![VoteAnswers(vec![answer(200, None)]), VoteAnswers(vec![answer(422, Some("no".into()))])]
+}
+
 pub(in crate::storage) fn goldens() -> Vec<Golden> {
     let meta = StoreMeta {
         schema: 1,
@@ -834,6 +873,9 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
             vec![Webhooks::default(), Webhooks { last: 300, salt: vec![1, 2, 255], key_made_at: Some(AT), dropped: 300 }],
         ),
         Golden::of("PayoutNews", vec![PayoutNews::default(), PayoutNews { target: Some(target()), told: 300 }]),
+        Golden::of("Suspension", suspensions()),
+        Golden::of("VoteRow", vote_rows()),
+        Golden::of("VoteAnswers", vote_answers()),
         Golden::of("Approval", vec![Approval { payouts: vec![1, 300], by: user_id(), at: AT }]),
     ]
 }

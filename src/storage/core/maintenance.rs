@@ -88,7 +88,7 @@ pub(super) fn follow_status(tx: &mut WriteTx<'_>, act: &Act, node: &mut Node, st
     let at_once = match status {
         StatusChange::Maintenance { .. } if is_on => return Ok(()),
         StatusChange::Maintenance { at_once } => Some(at_once),
-        StatusChange::Active { .. } | StatusChange::Inactive => None,
+        StatusChange::Active | StatusChange::Inactive => None,
     };
     let periods = of_node(tx, node.index)?;
     let takes_back = |period: &MaintenancePeriod| match period.state(next) {
@@ -258,7 +258,7 @@ mod tests {
 
     const NOW: StatusChange = StatusChange::Maintenance { at_once: true };
     const AHEAD: StatusChange = StatusChange::Maintenance { at_once: false };
-    const ACTIVE: StatusChange = StatusChange::Active { approved: false };
+    const ACTIVE: StatusChange = StatusChange::Active;
 
     #[test]
     fn periods_are_planned_ended_and_called_off_each_by_itself() {

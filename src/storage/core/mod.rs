@@ -38,8 +38,10 @@ pub mod settings;
 pub mod setup_steps;
 pub mod statements;
 pub mod subject_keys;
+pub mod suspensions;
 pub mod tables;
 pub mod thresholds;
+pub mod votes;
 
 #[cfg(test)]
 pub(in crate::storage) mod golden;

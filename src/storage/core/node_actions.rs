@@ -46,8 +46,8 @@ pub fn apply(
 
 fn one(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, id: &NodeId, action: Action, by_admin: bool) -> Result<Node, TxError> {
     let status = match action {
-        Action::Start => return Ok(commands::ask(tx, directory, act, id, command::Action::Start, by_admin, false)?.0),
-        Action::Stop => return Ok(commands::ask(tx, directory, act, id, command::Action::Stop, by_admin, false)?.0),
+        Action::Start => return Ok(commands::ask(tx, directory, act, id, command::Action::Start, false)?.0),
+        Action::Stop => return Ok(commands::ask(tx, directory, act, id, command::Action::Stop, false)?.0),
         Action::Maintenance => StatusChange::Maintenance { at_once: by_admin },
         Action::EndMaintenance => return maintenance::end_next(tx, directory, act, id),
     };

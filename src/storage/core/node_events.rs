@@ -40,7 +40,7 @@ pub fn append(tx: &mut WriteTx<'_>, node: NodeIndex, event: NodeEvent) -> Result
 
 /// Writes what a change of the node's record tells.
 pub(super) fn record_changes(tx: &mut WriteTx<'_>, act: &Act, before: &Node, after: &Node) -> Result<(), TxError> {
-    for (kind, detail) in changes(before, after, act.now.wall.slot()) {
+    for (kind, detail) in changes(before, after) {
         append(tx, after.index, NodeEvent::by(act, kind, detail))?;
     }
     if before.pool_now() != after.pool_now() {
@@ -157,7 +157,7 @@ mod tests {
         let change = |change: NodeChange| f.write(move |tx, d| nodes::update(tx, d, &act(), &node_id(1), &change));
         change(NodeChange { name: Some("second".into()), ..NodeChange::default() }).unwrap();
         change(NodeChange { pool: Some(pool_id(1)), status: Some(StatusChange::Inactive), ..NodeChange::default() }).unwrap();
-        change(NodeChange { status: Some(StatusChange::Active { approved: true }), ..NodeChange::default() }).unwrap();
+        change(NodeChange { status: Some(StatusChange::Active), ..NodeChange::default() }).unwrap();
         change(NodeChange::default()).unwrap();
         assert!(change(NodeChange { pool: Some(pool_id(9)), name: Some("third".into()), ..NodeChange::default() }).is_err());
         f.write(|tx, d| nodes::delete(tx, d, &act(), &node_id(1), false)).unwrap();

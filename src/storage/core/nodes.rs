@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::ledger::Accrued;
 use super::tables::{Index, NODE_IDS, NODE_KEYS, NODE_NAMES, NODES, RETIRED_NODES};
 use super::{
-    alerts, allocations, audit, commands, epochs, final_payouts, ledger, maintenance, memberships, meta, node_events, pools, thresholds,
+    alerts, allocations, audit, commands, epochs, final_payouts, ledger, maintenance, memberships, meta, node_events, pools, suspensions,
+    thresholds,
 };
 use crate::crypto::PublicKey;
 use crate::domain::alert::Severity;
@@ -272,6 +273,7 @@ pub fn delete(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, id: &
     thresholds::forget(tx, node.index)?;
     commands::forget(tx, node.index)?;
     maintenance::forget(tx, node.index)?;
+    suspensions::forget(tx, &node, act)?;
     final_payouts::forget(tx, &node, act.now.wall)?;
     end_alerts_of_machine(tx, id, act)?;
     end_alerts_of_twins(tx, directory, &node, act)?;
@@ -438,8 +440,8 @@ mod tests {
             f.write(move |tx, d| {
                 let new = NewNode { hardware: Some(hardware()), ..new_node(name, None) };
                 create(tx, d, &act(), &node_id(n), &new, MAX_NODES)?;
-                commands::ask(tx, d, &act(), &node_id(n), Action::Restart, true, true)?;
-                commands::ask(tx, d, &act(), &node_id(n), Action::Stop, true, true)?;
+                commands::ask(tx, d, &act(), &node_id(n), Action::Restart, true)?;
+                commands::ask(tx, d, &act(), &node_id(n), Action::Stop, true)?;
                 let half = Allocation { cpu_hundredths: Some(5_000), ..Allocation::default() };
                 let id = AllocationId::parse(&format!("alloc_{n:06}")).map_err(|_| Refusal::AllocationNotFound)?;
                 allocations::allocate(tx, d, &act(), &node_id(n), (&id, "half", &half))?;
@@ -490,7 +492,7 @@ mod tests {
         assert_eq!(status(StatusChange::Inactive).unwrap().wanted, Wanted::Stopped);
         let next = at(0).wall.slot().plus(1);
         assert_eq!(status(StatusChange::Maintenance { at_once: true }).unwrap().eligible_in(next), Eligible::Maintenance);
-        assert_eq!(status(StatusChange::Active { approved: false }).unwrap().eligible_in(next), Eligible::InService);
+        assert_eq!(status(StatusChange::Active).unwrap().eligible_in(next), Eligible::InService);
         let entries = f.audited();
         for _ in 0..2 {
             f.write(|tx, d| report_drift(tx, d, &act(), &node_id(1), &fingerprint(2))).unwrap();

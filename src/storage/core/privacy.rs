@@ -8,7 +8,7 @@ use super::tables::{
     ALERTS, IDEMPOTENCY_KEYS, Index, KNOWN_NETWORKS, NODE_EVENTS, NODE_IDS, NODE_NAMES, NODES, PAYOUT_ADDRESSES, RETIRED_NODES, USER_NAMES,
     USERS,
 };
-use super::{api_tokens, audit, enrolment_requests, nodes, payouts, people, subject_keys};
+use super::{api_tokens, audit, enrolment_requests, nodes, payouts, people, subject_keys, suspensions};
 use crate::domain::alert::Alert;
 use crate::domain::audit::Act;
 use crate::domain::idempotency::{Outcome, Remembered};
@@ -118,6 +118,7 @@ pub fn erase_operator(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, id: &Nod
         enrolment_requests::forget(tx, &identity.key)?;
     }
     silence_words(tx, &left)?;
+    suspensions::silence(tx, left.index)?;
     forget_answers(tx)?;
     subject_keys::erase(tx, id.as_str(), act.now.wall)?;
     audit::append(tx, act.draft("privacy.erase", id.as_str()).detailed(reason))

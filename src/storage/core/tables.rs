@@ -24,8 +24,10 @@ use crate::domain::proof::succession::Succession;
 use crate::domain::session::{KnownNetworks, Session};
 use crate::domain::setup::SetupMark;
 use crate::domain::statement::Totals;
+use crate::domain::suspension::Suspension;
 use crate::domain::threshold::ThresholdSet;
 use crate::domain::user::User;
+use crate::domain::vote::VoteRow;
 use crate::domain::wallet::{Absence, UnknownTransfer, WalletRow};
 use crate::record;
 use crate::storage::migrate;
@@ -41,6 +43,7 @@ use super::outbox::{Outgoing, PayoutNews, Webhooks};
 use super::payouts::SealedAddress;
 use super::settings::StoredSetting;
 use super::subject_keys::SubjectKey;
+use super::votes::VoteAnswers;
 
 /// One row, "store".
 pub const STORE: Table<String, StoreMeta> = Table::new("store");
@@ -72,6 +75,8 @@ pub const POOL_THRESHOLDS: Table<u32, ThresholdSet> = Table::new("pool_threshold
 pub const ALLOCATIONS: Table<(u32, String), NamedAllocation> = Table::new("allocations");
 /// (node index, number from 1) -> a stretch in which the node does not count, planned or past.
 pub const MAINTENANCE: Table<(u32, u64), MaintenancePeriod> = Table::new("maintenance");
+/// (node index, number from 1) -> when and why an admin took it out of service.
+pub const SUSPENSIONS: Table<(u32, u64), Suspension> = Table::new("suspensions");
 /// Node index -> what its pool was told of it, where that is not the default.
 pub const MEMBERSHIPS: Table<u32, Membership> = Table::new("memberships");
 /// By pool index.
@@ -176,6 +181,11 @@ pub const WEBHOOKS: Table<String, Webhooks> = Table::new("webhooks");
 /// One row, "payouts".
 pub const PAYOUT_NEWS: Table<String, PayoutNews> = Table::new("payout_news");
 
+/// One row, "votes": which epoch the chain is being told.
+pub const VOTES: Table<String, VoteRow> = Table::new("votes");
+/// Group of neighbouring nodes -> the last answers to their votes.
+pub const VOTE_ANSWERS: Table<u32, VoteAnswers> = Table::new("vote_answers");
+
 /// Who asked for what under which `Idempotency-Key`, hashed -> how it ended.
 pub const IDEMPOTENCY_KEYS: Table<[u8; 32], Remembered> = Table::new("idempotency_keys");
 
@@ -242,6 +252,9 @@ record! {
     Outgoing = 1,
     Webhooks = 1,
     PayoutNews = 1,
+    VoteRow = 1,
+    Suspension = 1,
+    VoteAnswers = 1,
 }
 
 /// Created with the file, or when a later release opens it, so that snapshots can open them all.
@@ -314,4 +327,7 @@ pub const ALL: &[&str] = &[
     PAYOUT_NEWS.name,
     CHAIN.name,
     SUCCESSIONS.name,
+    SUSPENSIONS.name,
+    VOTES.name,
+    VOTE_ANSWERS.name,
 ];

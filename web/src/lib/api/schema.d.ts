@@ -1441,6 +1441,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/nodes/{id}/appeal": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Appeal against the suspension of a node
+         * @description One appeal at a time, five against one suspension. An alert tells the admins; one of them decides.
+         */
+        post: operations["post_nodes_id_appeal"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/appeal/decide": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Decide an appeal
+         * @description Who suspended the node does not uphold that, where there is another admin (`OwnSuspension`); anybody who may suspend may lift.
+         */
+        post: operations["post_nodes_id_appeal_decide"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/nodes/{id}/commands": {
         parameters: {
             query?: never;
@@ -1890,6 +1930,64 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/nodes/{id}/suspend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Suspend a node
+         * @description From the next slot on it is neither observed nor paid, maintenance that goes on ends, and what is planned is called off. It keeps its workload and goes on reporting;
+         *     what it reports is attested. What it has earned stays owed and is paid as before: payouts are held by `hold` or `money/freeze`.
+         */
+        post: operations["post_nodes_id_suspend"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/suspensions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The suspensions of a node */
+        get: operations["get_nodes_id_suspensions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/unsuspend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Lift the suspension of a node
+         * @description It is in service again from the next slot; one that leaves with its final payout goes on leaving. An appeal that waits is decided by it.
+         */
+        post: operations["post_nodes_id_unsuspend"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/openapi.json": {
         parameters: {
             query?: never;
@@ -2252,6 +2350,26 @@ export interface paths {
         };
         /** The scores of the fleet, and how they went */
         get: operations["get_poot_summary"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/poot/votes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How the votes stand
+         * @description The scores of each closed epoch are sent to the chain, one vote for each node whose score is valid or invalid. A newer epoch replaces what was not sent.
+         */
+        get: operations["get_poot_votes"];
         put?: never;
         post?: never;
         delete?: never;
@@ -3104,6 +3222,26 @@ export interface components {
             role: components["schemas"]["Role"];
             /** @description Fewer than the role has, such as `node:read`. */
             scopes?: string[] | null;
+        };
+        AppealDecision: {
+            decision: components["schemas"]["AppealOutcome"];
+            /**
+             * @description The operator reads it.
+             * @example the machines are the same one
+             */
+            reason: string;
+        };
+        /**
+         * @description What an admin made of an appeal.
+         * @enum {string}
+         */
+        AppealOutcome: "uphold" | "lift";
+        AppealRequest: {
+            /**
+             * @description Why the suspension is wrong.
+             * @example both nodes are virtual machines of one host, as agreed
+             */
+            text: string;
         };
         /** @description Payouts that wait for a second admin, as one whole. */
         ApprovalView: {
@@ -4307,6 +4445,10 @@ export interface components {
             text_id: number;
             version: string;
         };
+        LiftRequest: {
+            /** @example the machine was replaced */
+            reason: string;
+        };
         /** @enum {string} */
         LimitedResource: "cpu" | "memory" | "disk" | "network";
         /** @description Positive: owed to or given to the account. Negative: taken from it. */
@@ -4967,7 +5109,7 @@ export interface components {
          * @description New kinds go to the end: stored records name a kind by its place.
          * @enum {string}
          */
-        NodeEventKind: "created" | "enrolled" | "reenrolled" | "renamed" | "moved_pool" | "maintenance_set" | "started" | "stopped" | "unreachable" | "back" | "fingerprint_drift" | "fingerprint_accepted" | "address_changed" | "payout_paid" | "payout_failed" | "payout_review" | "deleted" | "alert_raised" | "alert_changed" | "alert_acknowledged" | "alert_resolved" | "hardware_changed" | "configured" | "thresholds_set" | "allocated" | "released" | "commanded" | "command_done" | "command_failed" | "command_expired" | "final_payout" | "adjusted" | "rewarded";
+        NodeEventKind: "created" | "enrolled" | "reenrolled" | "renamed" | "moved_pool" | "maintenance_set" | "started" | "stopped" | "unreachable" | "back" | "fingerprint_drift" | "fingerprint_accepted" | "address_changed" | "payout_paid" | "payout_failed" | "payout_review" | "deleted" | "alert_raised" | "alert_changed" | "alert_acknowledged" | "alert_resolved" | "hardware_changed" | "configured" | "thresholds_set" | "allocated" | "released" | "commanded" | "command_done" | "command_failed" | "command_expired" | "final_payout" | "adjusted" | "rewarded" | "suspended" | "suspension_lifted" | "appealed" | "appeal_upheld";
         NodeEventList: {
             /** @description Newest first; of one node the newest 1000 are kept. */
             events: components["schemas"]["NodeEvent"][];
@@ -5105,6 +5247,19 @@ export interface components {
              */
             pool_id?: string | null;
             status?: components["schemas"]["NodeStatusToSet"] | null;
+        };
+        /** @description The last vote of a node that the chain answered. */
+        NodeVote: {
+            accepted: boolean;
+            /** Format: uint32 */
+            epoch: number;
+            /** @description Why it was refused, in the words of the chain. */
+            reason?: string | null;
+            /**
+             * Format: uint16
+             * @description Of HTTP.
+             */
+            status: number;
         };
         NodesCheck: {
             /**
@@ -5755,7 +5910,9 @@ export interface components {
             proven_slots: number;
             /** @description The last 120 slots, oldest first, the present one included. */
             recent_slots: components["schemas"]["RecentSlot"][];
+            suspension?: components["schemas"]["Suspension"] | null;
             validation_status: components["schemas"]["ScoreState"];
+            vote?: components["schemas"]["NodeVote"] | null;
         };
         /** @description The score as lists show it. */
         PootSummary: {
@@ -6306,7 +6463,7 @@ export interface components {
          * @description What a caller may do: `noun:verb`.
          * @enum {string}
          */
-        Scope: "node:read" | "node:write" | "node:start" | "node:stop" | "node:restart" | "pool:read" | "pool:write" | "pool:assign" | "pool:price" | "resource:read" | "resource:metrics" | "resource:write" | "poot:read" | "poot:validate" | "poot:batch" | "poot:calculate" | "payout:read" | "payout:process" | "payout:batch" | "payout:address" | "money:freeze" | "money:write" | "ledger:read" | "alert:read" | "alert:write" | "audit:read" | "audit:export" | "user:read" | "user:write" | "token:read" | "token:write" | "enrolment:read" | "enrolment:write" | "enrolment:approve" | "settings:read" | "settings:write" | "clock:read" | "clock:write" | "clock:accept" | "storage:read" | "storage:check" | "storage:backup" | "privacy:write" | "recovery:write" | "fleet:read" | "event:read" | "session:self";
+        Scope: "node:read" | "node:write" | "node:start" | "node:stop" | "node:restart" | "node:suspend" | "pool:read" | "pool:write" | "pool:assign" | "pool:price" | "resource:read" | "resource:metrics" | "resource:write" | "poot:read" | "poot:validate" | "poot:batch" | "poot:calculate" | "payout:read" | "payout:process" | "payout:batch" | "payout:address" | "money:freeze" | "money:write" | "ledger:read" | "alert:read" | "alert:write" | "audit:read" | "audit:export" | "user:read" | "user:write" | "token:read" | "token:write" | "enrolment:read" | "enrolment:write" | "enrolment:approve" | "settings:read" | "settings:write" | "clock:read" | "clock:write" | "clock:accept" | "storage:read" | "storage:check" | "storage:backup" | "privacy:write" | "recovery:write" | "fleet:read" | "event:read" | "session:self";
         /** @description Nodes whose score is in `[from, to)`; the last bin holds 100 too. */
         ScoreBin: {
             /** Format: uint8 */
@@ -6680,6 +6837,60 @@ export interface components {
             /** @description Within the data folder; of a folder the sum of its files. */
             name: string;
         };
+        SuspendRequest: {
+            /**
+             * @description Id of an alert about this node, open or over.
+             * @example alert_0000000042
+             */
+            evidence_alert?: string | null;
+            /**
+             * @description The operator reads it.
+             * @example two nodes report the same outputs
+             */
+            reason: string;
+        };
+        /** @description A node that an admin took out of service: its slots are neither observed nor paid. */
+        Suspension: {
+            /** @description Oldest first; at most five. */
+            appeals: components["schemas"]["SuspensionAppeal"][];
+            by?: components["schemas"]["Doer"] | null;
+            /** @description The alert that shows why. */
+            evidence_alert?: string | null;
+            /**
+             * Format: date-time
+             * @description The first slot that does not count.
+             */
+            from: string;
+            lifted_because?: string | null;
+            lifted_by?: components["schemas"]["Doer"] | null;
+            /**
+             * Format: uint64
+             * @description Counts the suspensions of this node.
+             */
+            number: number;
+            /** @description Texts are empty once the node's operator was erased. */
+            reason: string;
+            /**
+             * Format: date-time
+             * @description The first slot that counts again; null while the suspension is in force.
+             */
+            until?: string | null;
+        };
+        SuspensionAppeal: {
+            /** Format: date-time */
+            at: string;
+            by?: components["schemas"]["Doer"] | null;
+            /** Format: date-time */
+            decided_at?: string | null;
+            decided_because?: string | null;
+            decided_by?: components["schemas"]["Doer"] | null;
+            outcome?: components["schemas"]["AppealOutcome"] | null;
+            text: string;
+        };
+        SuspensionList: {
+            /** @description Newest first; of one node twenty are kept. */
+            suspensions: components["schemas"]["Suspension"][];
+        };
         SystemCheck: {
             /**
              * Format: double
@@ -6939,6 +7150,81 @@ export interface components {
             /** @description A second factor is asked for when this person signs in. */
             totp_enabled: boolean;
             username: string;
+        };
+        /** @description Why votes were refused, and how many. */
+        VoteRefusals: {
+            /** @description What the chain said, at most 120 characters. */
+            reason: string;
+            /**
+             * Format: uint16
+             * @description Of HTTP.
+             */
+            status: number;
+            /** Format: uint32 */
+            votes: number;
+        };
+        /** @description The votes of one epoch. */
+        VoteRound: {
+            /** Format: uint32 */
+            accepted: number;
+            /** Format: date-time */
+            began_at: string;
+            /** @description Every vote of the round names it. */
+            block_id: string;
+            /**
+             * Format: date-time
+             * @description When the last vote was answered, or a newer epoch or its age ended the round; null while it is under way.
+             */
+            ended_at?: string | null;
+            /** Format: uint32 */
+            epoch: number;
+            refusals: components["schemas"]["VoteRefusals"][];
+            /** Format: uint32 */
+            refused: number;
+            /**
+             * Format: uint32
+             * @description Of those accepted, answered by 409: the chain had them already.
+             */
+            there_already: number;
+            /** Format: uint32 */
+            votes: number;
+            /**
+             * Format: uint32
+             * @description Not answered.
+             */
+            waiting: number;
+        };
+        /** @description The chain could not be asked. */
+        VoteTrouble: {
+            /** Format: date-time */
+            next_try_at: string;
+            /** Format: date-time */
+            since: string;
+            /** Format: uint32 */
+            tries: number;
+            why: string;
+        };
+        Votes: {
+            /** @description Whether the settings name a chain. */
+            configured: boolean;
+            /**
+             * Format: uint32
+             * @description The newest epoch of which a vote was accepted.
+             */
+            last_accepted_epoch?: number | null;
+            /**
+             * Format: date-time
+             * @description Since when the chain has refused votes in every round.
+             */
+            refused_since?: string | null;
+            /** @description The last twelve, newest first. */
+            rounds: components["schemas"]["VoteRound"][];
+            trouble?: components["schemas"]["VoteTrouble"] | null;
+            /**
+             * Format: uint64
+             * @description Votes that were never answered, because a newer epoch or their age ended their round.
+             */
+            unanswered: number;
         };
         /** @description Why something waits. */
         WaitingView: {
@@ -14447,6 +14733,196 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    post_nodes_id_appeal: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "text": "both nodes are virtual machines of one host, as agreed"
+                 *     }
+                 */
+                "application/json": components["schemas"]["AppealRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "appeals": [
+                     *         {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "decided_at": "2026-09-21T14:13:20Z",
+                     *           "decided_because": "text",
+                     *           "decided_by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "outcome": "uphold",
+                     *           "text": "text"
+                     *         }
+                     *       ],
+                     *       "by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "evidence_alert": "text",
+                     *       "from": "2026-09-21T14:13:20Z",
+                     *       "lifted_because": "text",
+                     *       "lifted_by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "number": 1,
+                     *       "reason": "text",
+                     *       "until": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Suspension"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
+            /** @description `NotSuspended` or `AppealOpen` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            /** @description `TooManyAppeals` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_nodes_id_appeal_decide: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "decision": "uphold",
+                 *       "reason": "the machines are the same one"
+                 *     }
+                 */
+                "application/json": components["schemas"]["AppealDecision"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "appeals": [
+                     *         {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "decided_at": "2026-09-21T14:13:20Z",
+                     *           "decided_because": "text",
+                     *           "decided_by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "outcome": "uphold",
+                     *           "text": "text"
+                     *         }
+                     *       ],
+                     *       "by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "evidence_alert": "text",
+                     *       "from": "2026-09-21T14:13:20Z",
+                     *       "lifted_because": "text",
+                     *       "lifted_by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "number": 1,
+                     *       "reason": "text",
+                     *       "until": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Suspension"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            /** @description no such node, or no appeal waits (`AppealNotFound`) */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            408: components["responses"]["BodyTooSlow"];
+            /** @description `NotSuspended` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     get_nodes_id_commands: {
         parameters: {
             query?: {
@@ -15590,6 +16066,39 @@ export interface operations {
                      *       "required_seconds": 1,
                      *       "score": 1.5,
                      *       "state": "pending",
+                     *       "suspension": {
+                     *         "appeals": [
+                     *           {
+                     *             "at": "2026-09-21T14:13:20Z",
+                     *             "by": {
+                     *               "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *               "name": "attic-pi"
+                     *             },
+                     *             "decided_at": "2026-09-21T14:13:20Z",
+                     *             "decided_because": "text",
+                     *             "decided_by": {
+                     *               "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *               "name": "attic-pi"
+                     *             },
+                     *             "outcome": "uphold",
+                     *             "text": "text"
+                     *           }
+                     *         ],
+                     *         "by": {
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "name": "attic-pi"
+                     *         },
+                     *         "evidence_alert": "text",
+                     *         "from": "2026-09-21T14:13:20Z",
+                     *         "lifted_because": "text",
+                     *         "lifted_by": {
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "name": "attic-pi"
+                     *         },
+                     *         "number": 1,
+                     *         "reason": "text",
+                     *         "until": "2026-09-21T14:13:20Z"
+                     *       },
                      *       "thresholds": {
                      *         "interruptions_to_zero": 1,
                      *         "max_age_slots": 1,
@@ -15644,7 +16153,13 @@ export interface operations {
                      *         },
                      *         "window_slots": 1
                      *       },
-                     *       "validation_status": "pending"
+                     *       "validation_status": "pending",
+                     *       "vote": {
+                     *         "accepted": false,
+                     *         "epoch": 1,
+                     *         "reason": "text",
+                     *         "status": 1
+                     *       }
                      *     }
                      */
                     "application/json": components["schemas"]["PootScore"];
@@ -16662,6 +17177,256 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_nodes_id_suspend: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "evidence_alert": "alert_0000000042",
+                 *       "reason": "two nodes report the same outputs"
+                 *     }
+                 */
+                "application/json": components["schemas"]["SuspendRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "appeals": [
+                     *         {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "decided_at": "2026-09-21T14:13:20Z",
+                     *           "decided_because": "text",
+                     *           "decided_by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "outcome": "uphold",
+                     *           "text": "text"
+                     *         }
+                     *       ],
+                     *       "by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "evidence_alert": "text",
+                     *       "from": "2026-09-21T14:13:20Z",
+                     *       "lifted_because": "text",
+                     *       "lifted_by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "number": 1,
+                     *       "reason": "text",
+                     *       "until": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Suspension"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            /** @description no such node (`NodeNotFound`), or no such alert about it (`AlertNotFound`) */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            408: components["responses"]["BodyTooSlow"];
+            /** @description `NodeSuspended`, or the node leaves (`NodeLeaving`) */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_nodes_id_suspensions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "suspensions": [
+                     *         {
+                     *           "appeals": [
+                     *             {
+                     *               "at": "2026-09-21T14:13:20Z",
+                     *               "by": {
+                     *                 "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *                 "name": "attic-pi"
+                     *               },
+                     *               "decided_at": "2026-09-21T14:13:20Z",
+                     *               "decided_because": "text",
+                     *               "decided_by": {
+                     *                 "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *                 "name": "attic-pi"
+                     *               },
+                     *               "outcome": "uphold",
+                     *               "text": "text"
+                     *             }
+                     *           ],
+                     *           "by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "evidence_alert": "text",
+                     *           "from": "2026-09-21T14:13:20Z",
+                     *           "lifted_because": "text",
+                     *           "lifted_by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "number": 1,
+                     *           "reason": "text",
+                     *           "until": "2026-09-21T14:13:20Z"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["SuspensionList"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_nodes_id_unsuspend: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "reason": "the machine was replaced"
+                 *     }
+                 */
+                "application/json": components["schemas"]["LiftRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "appeals": [
+                     *         {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "decided_at": "2026-09-21T14:13:20Z",
+                     *           "decided_because": "text",
+                     *           "decided_by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "outcome": "uphold",
+                     *           "text": "text"
+                     *         }
+                     *       ],
+                     *       "by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "evidence_alert": "text",
+                     *       "from": "2026-09-21T14:13:20Z",
+                     *       "lifted_because": "text",
+                     *       "lifted_by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "number": 1,
+                     *       "reason": "text",
+                     *       "until": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Suspension"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
+            /** @description `NotSuspended` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
             421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
@@ -18310,6 +19075,67 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["PootSummaryAnswer"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_poot_votes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "configured": false,
+                     *       "last_accepted_epoch": 1,
+                     *       "refused_since": "2026-09-21T14:13:20Z",
+                     *       "rounds": [
+                     *         {
+                     *           "accepted": 1,
+                     *           "began_at": "2026-09-21T14:13:20Z",
+                     *           "block_id": "text",
+                     *           "ended_at": "2026-09-21T14:13:20Z",
+                     *           "epoch": 1,
+                     *           "refusals": [
+                     *             {
+                     *               "reason": "text",
+                     *               "status": 1,
+                     *               "votes": 1
+                     *             }
+                     *           ],
+                     *           "refused": 1,
+                     *           "there_already": 1,
+                     *           "votes": 1,
+                     *           "waiting": 1
+                     *         }
+                     *       ],
+                     *       "trouble": {
+                     *         "next_try_at": "2026-09-21T14:13:20Z",
+                     *         "since": "2026-09-21T14:13:20Z",
+                     *         "tries": 1,
+                     *         "why": "text"
+                     *       },
+                     *       "unanswered": 1
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Votes"];
                 };
             };
             400: components["responses"]["Malformed"];
