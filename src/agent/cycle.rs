@@ -300,6 +300,7 @@ mod tests {
             evidence_hash: "h".into(),
             command: None,
             pending: false,
+            challenge: None,
         }
     }
 

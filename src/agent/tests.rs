@@ -167,6 +167,7 @@ impl Manager {
             evidence_hash: "h".into(),
             command: None,
             pending: false,
+            challenge: None,
         }
     }
 }

@@ -11,12 +11,13 @@ use super::rates::{Class, Payer};
 use super::signed::{Message, Seal, by_node, check_protocol};
 use super::state::AppState;
 use crate::clock::Stopwatch;
-use crate::crypto::sha256;
+use crate::crypto::{hex, sha256};
 use crate::domain::alert::Severity;
 use crate::domain::audit::{Act, Actor};
 use crate::domain::enrolment::{Drift, Fingerprint};
 use crate::domain::ids::NodeId;
 use crate::domain::node::{Eligible, Observed, Status, Wanted};
+use crate::domain::output::answerable_for_ms;
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::security::KEY_ELSEWHERE;
 use crate::domain::time::{Now, Slot};
@@ -26,7 +27,7 @@ use crate::storage::core::{alerts, nodes};
 use crate::storage::hot::{self, EncodedSample};
 use crate::storage::intake::{NotTaken, slot_offset_ms};
 use crate::storage::{Lane, NodeEntry};
-use crate::wire::{LateAnswer, LateBatch, MAX_ITEMS, MAX_LATE_ITEMS, Purpose, Report, ReportAnswer, SlotNow, phase_ms};
+use crate::wire::{LateAnswer, LateBatch, MAX_ITEMS, MAX_LATE_ITEMS, Purpose, Report, ReportAnswer, SlotChallenge, SlotNow, phase_ms};
 
 /// Report measurements
 ///
@@ -103,6 +104,7 @@ pub async fn report(State(state): State<AppState>, message: Message) -> Result<R
         evidence_hash: accepted.hash.to_hex(),
         command: order,
         pending,
+        challenge: challenge(&state, &node, accepted.proved, now),
     };
     seal.answer(Purpose::ReportAnswer, &answer)
 }
@@ -140,6 +142,14 @@ pub async fn late(State(state): State<AppState>, message: Message) -> Result<Res
     let index = node.index;
     let outcome = state.store.hot.write(Lane::Ordinary, move |tx| hot::store_late(tx, index, &items)).await?;
     seal.answer(Purpose::LateAnswer, &LateAnswer { stored: outcome.stored, duplicate: outcome.duplicate, refused })
+}
+
+/// What the node's workload is asked in the slot of this report. A slot that was proven by an earlier report keeps its challenge: the answer that
+/// brought it may have been lost.
+fn challenge(state: &AppState, node: &NodeEntry, proved: Option<Slot>, now: Now) -> Option<SlotChallenge> {
+    let slot = now.trusted.then(|| now.wall.slot())?;
+    let asked = state.store.outputs.hand_out((node.index, &node.id), *node.pool.at(slot), slot, proved == Some(slot))?;
+    Some(SlotChallenge { slot, challenge: hex(&asked), expires_in_ms: answerable_for_ms(slot, now.wall) })
 }
 
 fn check_items(report: &Report) -> Result<(), ApiError> {

@@ -55,6 +55,8 @@ mod node_view;
 pub mod nodes;
 pub mod openapi;
 pub mod outbox;
+mod output_proofs;
+pub mod output_records;
 pub mod overview;
 pub mod overview_money;
 pub mod page;
@@ -177,6 +179,7 @@ fn documented<R: Routes>() -> R {
         .routes(routes!(agent::report))
         .routes(routes!(agent::late))
         .routes(routes!(commands::poll))
+        .routes(routes!(output_proofs::submit))
         .routes(routes!(enrolment::challenge))
         .routes(routes!(enrolment::node_token))
         .routes(routes!(nodes::list, nodes::create))
@@ -212,6 +215,10 @@ fn documented<R: Routes>() -> R {
         .routes(routes!(poot::score))
         .routes(routes!(uptime::show))
         .routes(routes!(poot::history))
+        .routes(routes!(output_proofs::validate))
+        .routes(routes!(output_proofs::batch))
+        .routes(routes!(output_records::list))
+        .routes(routes!(output_records::months))
         .routes(routes!(poot::epochs))
         .routes(routes!(epoch_document::show))
         .routes(routes!(poot::manager_key))

@@ -18,8 +18,6 @@ use HttpMethod::{Get, Post};
 
 /// Below `/api/v1`.
 const PLANNED: &[(HttpMethod, &str, &str, Scope, &str)] = &[
-    (Post, "/nodes/{id}/poot/validate", "poot", Scope::PootValidate, "Validate an output of a node"),
-    (Post, "/nodes/poot/batch-validate", "poot", Scope::PootBatch, "Validate outputs of several nodes"),
     (Get, "/poot/{node_id}", "poot", Scope::PootRead, "The proof document of a node"),
     (Post, "/poot/calculate", "poot", Scope::PootCalculate, "Close an epoch now"),
     (Get, "/replication", "operations", Scope::StorageRead, "State of the replication"),

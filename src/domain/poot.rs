@@ -115,6 +115,12 @@ pub fn strained(strained: &[u64], proven: &[u64], observed: &[u64], rows: usize,
     looked_at(observed, rows, params).map(|(at, seen)| small((seen & word(proven, at) & word(strained, at)).count_ones())).sum()
 }
 
+/// Of the slots that `window` counts as observed, those in `marked`.
+pub fn marked(marked: &[u64], observed: &[u64], rows: usize, params: &Params) -> u16 {
+    let word = |at: usize| marked.get(at).copied().unwrap_or(0);
+    looked_at(observed, rows, params).map(|(at, seen)| small((seen & word(at)).count_ones())).sum()
+}
+
 /// The observed slots that a score looks at, as words of the columns with their places, newest first.
 fn looked_at<'a>(observed: &'a [u64], rows: usize, params: &Params) -> impl Iterator<Item = (usize, u64)> + 'a {
     let oldest = rows.saturating_sub(usize::from(params.max_age_slots));

@@ -22,6 +22,7 @@ use crate::domain::time::{Now, Slot};
 use crate::live::Event;
 use crate::storage::core::{alerts, epochs, nodes, pools};
 use crate::storage::fault::{Fault, TxError};
+use crate::storage::hot::outputs::ChallengeRow;
 use crate::storage::table::{Read, WriteTx};
 use crate::storage::{Lane, hot};
 
@@ -138,7 +139,12 @@ async fn close(context: &Context, range: Range, now: Now) -> Result<(Head, Vec<L
         Some((from, _)) => hot::strained::rows(&hot_read, *from, range.last_slot.plus(1))?,
         None => Vec::new(),
     };
-    let inputs = LeafInputs { nodes: &nodes, pools: &pools, before: &before, rows: &rows, strained: &strained, params: &params };
+    let challenged = match rows.first() {
+        Some((from, _)) => hot::outputs::challenged(&hot_read, *from, range.last_slot.plus(1))?,
+        None => Vec::new(),
+    };
+    let (strained, challenged) = (&strained, &challenged);
+    let inputs = LeafInputs { nodes: &nodes, pools: &pools, before: &before, rows: &rows, strained, challenged, params: &params };
     let leaves = leaves(&inputs, range).map_err(|e| Fault::Invariant(e.to_string()))?;
     drop(hot_read);
     let head = head(params, range, &leaves, last.as_ref(), now)?;
@@ -219,6 +225,8 @@ struct LeafInputs<'a> {
     rows: &'a [(Slot, SlotRow)],
     /// Who was beyond a threshold, in the same slots; slots in which nobody was are missing.
     strained: &'a [(Slot, Bitmap)],
+    /// Who was challenged for an output and who answered, in the same slots.
+    challenged: &'a [(Slot, ChallengeRow)],
     params: &'a Params,
 }
 
@@ -230,7 +238,8 @@ fn leaves(inputs: &LeafInputs<'_>, range: Range) -> Result<Vec<Leaf>, Overflow> 
     let count = inputs.nodes.iter().map(|node| node.index.position() + 1).max().unwrap_or(0);
     let columns = (Columns::of(&proven, count), Columns::of(&observed, count));
     // A fleet within its thresholds has nothing to be transposed.
-    let strained = (!inputs.strained.is_empty()).then(|| Columns::of(&dense_of(inputs.strained, start, end), count));
+    let strained = (!inputs.strained.is_empty()).then(|| Columns::of(&dense_of(inputs.strained, start, end, |row| row), count));
+    let asked = challenges(inputs.challenged, start, end, count);
     let in_epoch = inputs.rows.iter().filter(|(slot, _)| *slot >= range.epoch.first_slot());
     let in_epoch: Vec<&SlotRow> = in_epoch.map(|(_, row)| row).collect();
     let mut leaves = Vec::with_capacity(inputs.nodes.len());
@@ -249,10 +258,16 @@ fn leaves(inputs: &LeafInputs<'_>, range: Range) -> Result<Vec<Leaf>, Overflow> 
         let at = range.epoch.first_slot();
         let pool = node.pool.at(at).and_then(|index| inputs.pools.get(&index));
         let payer = pool.map(|pool| Payer { pool: pool.index, pricing: *pool.pricing.at(at) });
+        let outputs_expected = pool.is_some_and(|pool| *pool.outputs_expected.at(at));
+        let [challenged, answered] = asked.as_ref().map_or([0, 0], |asked_of| {
+            asked_of
+                .each_ref()
+                .map(|marked| poot::marked(marked.column(node.index), columns.1.column(node.index), proven.len(), inputs.params))
+        });
         let (leaf, _) = Leaf::close(
             node.index,
             slots,
-            Inputs { window, samples, samples_within, ..Inputs::default() },
+            Inputs { window, samples, samples_within, challenged, answered, outputs_expected },
             multiplier,
             payer,
             inputs.params,
@@ -275,11 +290,17 @@ fn dense(rows: &[(Slot, SlotRow)], start: Slot, end: Slot) -> (Vec<&Bitmap>, Vec
         .unzip()
 }
 
-/// The same of rows that are one bitmap.
-fn dense_of(rows: &[(Slot, Bitmap)], start: Slot, end: Slot) -> Vec<&Bitmap> {
+/// Who was challenged and who answered, by node; none where nobody was.
+fn challenges(rows: &[(Slot, ChallengeRow)], start: Slot, end: Slot, nodes: usize) -> Option<[Columns; 2]> {
+    let columns = |bits: fn(&ChallengeRow) -> &Bitmap| Columns::of(&dense_of(rows, start, end, bits), nodes);
+    (!rows.is_empty()).then(|| [columns(|row| &row.challenged), columns(|row| &row.answered)])
+}
+
+/// The same of rows that are one bitmap, or have it.
+fn dense_of<T>(rows: &[(Slot, T)], start: Slot, end: Slot, bits: impl Fn(&T) -> &Bitmap) -> Vec<&Bitmap> {
     static NOBODY: Bitmap = Bitmap::EMPTY;
     let mut rest = rows.iter().peekable();
-    start.until(end).map(|slot| rest.next_if(|(at, _)| *at == slot).map_or(&NOBODY, |(_, row)| row)).collect()
+    start.until(end).map(|slot| rest.next_if(|(at, _)| *at == slot).map_or(&NOBODY, |(_, row)| bits(row))).collect()
 }
 
 /// An epoch has at most a day of slots.

@@ -5,6 +5,7 @@ mod block;
 pub mod days;
 pub mod hours;
 pub mod leaves;
+pub mod outputs;
 mod sample;
 pub mod strained;
 
@@ -47,6 +48,9 @@ pub(super) const TABLES: &[&str] = &[
     days::DAYS.name,
     hours::ROLLED.name,
     strained::STRAINED.name,
+    outputs::CHALLENGED.name,
+    outputs::PROOFS.name,
+    outputs::PROOF_MONTHS.name,
 ];
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -425,7 +429,7 @@ pub fn verify(read: &impl Read) -> Result<u64, Fault> {
         records += group.0.len() as u64;
     }
     let strained = strained::rows(read, Slot(0), Slot(u32::MAX))?.len() as u64;
-    Ok(records + strained + read.count(UNTIMED)? + hours::verify(read)? + days::verify(read)?)
+    Ok(records + strained + read.count(UNTIMED)? + hours::verify(read)? + days::verify(read)? + outputs::verify(read)?)
 }
 
 #[cfg(test)]
