@@ -81,6 +81,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/agent/output": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Submit an output of this node's workload
+         * @description What agents do, signed like a report; the answer is signed by the manager. The verdict is kept like a report: durable with the next flush.
+         */
+        post: operations["post_agent_output"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/agent/report": {
         parameters: {
             query?: never;
@@ -1407,7 +1427,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Validate outputs of several nodes */
+        /**
+         * Validate outputs of several nodes
+         * @description Up to 1,000, a verdict each, durable when it is answered. An output of a node that does not exist is invalid (`node_unknown`) and is not recorded. A body is
+         *     at most 10 MiB. A node may send its own outputs alone, and signs the body.
+         */
         post: operations["post_nodes_poot_batch_validate"];
         delete?: never;
         options?: never;
@@ -1692,8 +1716,52 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Validate an output of a node */
+        /**
+         * Validate an output of a node
+         * @description The verdict says every check that failed. A node that calls with its token signs the body as agents do (`x-lucid-signature`, purpose `lucid/output/v1`, incarnation and number 0).
+         *     What a node answers to its challenge counts in its score; what people and programs submit is judged and recorded.
+         */
         post: operations["post_nodes_id_poot_validate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/poot/validations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The outputs of a node, newest first
+         * @description Of twelve months and the present one.
+         */
+        get: operations["get_nodes_id_poot_validations"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/poot/validations/months": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The outputs of a node by month, newest first
+         * @description Kept for ever, also when the outputs themselves are not listed any more. What came within the last minutes may be missing.
+         */
+        get: operations["get_nodes_id_poot_validations_months"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -4874,6 +4942,11 @@ export interface components {
             max_nodes?: number | null;
             /** @example basement */
             name: string;
+            /**
+             * @description Challenge its nodes for outputs: the answers count in their scores.
+             * @default false
+             */
+            outputs_expected?: boolean;
             pricing?: components["schemas"]["PricingRequest"] | null;
             resource_limits?: components["schemas"]["ResourceLimits"] | null;
             scaling_policy?: components["schemas"]["ScalingPolicy"] | null;
@@ -4888,6 +4961,8 @@ export interface components {
             max_nodes?: number | null;
             /** @example basement */
             name?: string | null;
+            /** @description In force from the next epoch on. */
+            outputs_expected?: boolean | null;
             pricing?: components["schemas"]["PricingRequest"] | null;
             resource_limits?: components["schemas"]["ResourceLimits"] | null;
             scaling_policy?: components["schemas"]["ScalingPolicy"] | null;
@@ -5050,6 +5125,26 @@ export interface components {
             number: number;
             /** Format: uint32 */
             tries: number;
+        };
+        /**
+         * @description `POST /api/v1/agent/output`: what the workload made. Envelope: incarnation and seq 0. Answered with a verdict; the same nonce with the same output is
+         *     answered as the first time.
+         */
+        OutputRequest: {
+            /** Format: uint32 */
+            challenge_slot?: number | null;
+            nonce: string;
+            /** @description Base64, 16 bytes to 1 MB decoded. */
+            output_data: string;
+            /** @description SHA-256 of the output, hex; with `challenge_slot`, of the challenge and the output after it. */
+            output_hash?: string | null;
+            /** Format: uint32 */
+            protocol: number;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
+            timestamp: string;
         };
         /** @enum {string} */
         OverlayMetric: "cpu" | "memory" | "disk" | "network_in" | "network_out" | "temperature";
@@ -5362,6 +5457,122 @@ export interface components {
             sign_ins: number;
             user_id: string;
         };
+        PoOTBatchItem: {
+            /** Format: uint32 */
+            challenge_slot?: number | null;
+            node_id: string;
+            /** @example 8f14e45fceea167a */
+            nonce: string;
+            /** @description Base64 with padding, 16 bytes to 1 MB decoded. */
+            output_data: string;
+            /** @description SHA-256 of the output, lower-case hex; computed when absent. */
+            output_hash?: string | null;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
+            timestamp: string;
+        };
+        PoOTBatchRequest: {
+            validations: components["schemas"]["PoOTBatchItem"][];
+        };
+        PoOTBatchResult: {
+            /** Format: uuid */
+            batch_id: string;
+            /** @description In the order of the request. */
+            results: components["schemas"]["PoOTValidation"][];
+            summary: components["schemas"]["PoOTBatchSummary"];
+        };
+        PoOTBatchSummary: {
+            /**
+             * @description How often each check failed.
+             * @example {
+             *       "nonce_reused": 1
+             *     }
+             */
+            errors: {
+                [key: string]: number;
+            };
+            /** Format: uint32 */
+            invalid: number;
+            /** Format: uint32 */
+            total: number;
+            /** Format: uint32 */
+            valid: number;
+        };
+        /** @description What was said of an output. */
+        PoOTValidation: {
+            /** @description Of the batch that it came in. */
+            batch_id?: string | null;
+            /** Format: uint32 */
+            challenge_slot?: number | null;
+            /**
+             * Format: double
+             * @description The same of its confidence, 0 to 1.
+             */
+            confidence: number;
+            /** @description It answers a challenge, and counts in the score once its slot is closed. */
+            counted: boolean;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:21Z
+             */
+            created_at: string;
+            /**
+             * @description Every check that failed.
+             * @example []
+             */
+            errors: string[];
+            is_valid: boolean;
+            node_id: string;
+            /** @description SHA-256 of the output, or of the challenge and the output after it. */
+            output_hash: string;
+            /**
+             * Format: double
+             * @description The node's in its newest closed epoch, 0 to 100; 0 before the first.
+             */
+            score: number;
+            /**
+             * Format: date-time
+             * @description The time that came with the output.
+             * @example 2026-09-21T14:13:20Z
+             */
+            timestamp: string;
+            /** Format: uuid */
+            validation_id: string;
+            /** Format: uint32 */
+            validation_time_ms: number;
+        };
+        /** @description An output. */
+        PoOTValidationRequest: {
+            /**
+             * Format: uint32
+             * @description The slot whose challenge this answers.
+             */
+            challenge_slot?: number | null;
+            /**
+             * @description At least 8 characters, another one for each output of the node within 24 h. The same again with the same output gets the first verdict.
+             * @example 8f14e45fceea167a
+             */
+            nonce: string;
+            /**
+             * @description Base64 with padding, 16 bytes to 1 MB decoded.
+             * @example c2l4dGVlbiBieXRlcyBvciBtb3Jl
+             */
+            output_data: string;
+            /**
+             * @description SHA-256 of the output, lower-case hex; computed when absent. With `challenge_slot` it is SHA-256 over the 32 bytes of the challenge and the output after
+             *     them, and must be given.
+             * @example da5698be17b9b46962335799779fbeca8ce5d491c0d26243bafef9ea1837a9d8
+             */
+            output_hash?: string | null;
+            /**
+             * Format: date-time
+             * @description When the output was made: within the last 24 h, and at most 60 s ahead.
+             * @example 2026-09-21T14:13:20Z
+             */
+            timestamp: string;
+        };
         /** @description A pool. */
         Pool: {
             auto_scaling: boolean;
@@ -5381,6 +5592,14 @@ export interface components {
             name: string;
             /** Format: uint32 */
             node_count: number;
+            /** @description Its nodes are challenged for outputs, and the answers count in their scores. */
+            outputs_expected: boolean;
+            /**
+             * Format: date-time
+             * @description When that comes into force, if it is still to come: at the start of the next epoch after it was set.
+             * @example 2026-09-21T14:13:20Z
+             */
+            outputs_expected_from?: string | null;
             /** @example pool_default */
             pool_id: string;
             pricing: components["schemas"]["Pricing"];
@@ -5553,7 +5772,7 @@ export interface components {
             node_id: string;
             /** Format: uint32 */
             observed_slots: number;
-            /** @description Hash of the last validated output; outputs are not validated in this release. */
+            /** @description Hash of the last valid output. */
             output_hash?: string | null;
             /**
              * Format: uint32
@@ -5817,6 +6036,7 @@ export interface components {
              * @description Everything up to here is in the manager's memory or store.
              */
             accepted_seq: number;
+            challenge?: components["schemas"]["SlotChallenge"] | null;
             command?: components["schemas"]["WorkloadOrder"] | null;
             /**
              * Format: uint64
@@ -6275,6 +6495,18 @@ export interface components {
             /** @description Null where it cannot be reached. */
             unlocked?: boolean | null;
         };
+        /** @description What the manager asks of a workload in one slot. The answer's hash is SHA-256 over these bytes and the output after them. */
+        SlotChallenge: {
+            /** @description 32 bytes, hex. */
+            challenge: string;
+            /**
+             * Format: uint64
+             * @description Milliseconds until an answer is too late, when this was made.
+             */
+            expires_in_ms: number;
+            /** Format: uint32 */
+            slot: number;
+        };
         SlotNow: {
             /** @description Beacon of (this node, this slot), hex. Keep it with the item it answers. */
             beacon: string;
@@ -6701,6 +6933,37 @@ export interface components {
             /** @description A second factor is asked for when this person signs in. */
             totp_enabled: boolean;
             username: string;
+        };
+        ValidationList: {
+            pagination: components["schemas"]["Pagination"];
+            validations: components["schemas"]["PoOTValidation"][];
+        };
+        /** @description The outputs of a node in one month. */
+        ValidationMonth: {
+            /** Format: uint32 */
+            count: number;
+            /**
+             * Format: uint32
+             * @description Answered challenges.
+             */
+            counted: number;
+            /**
+             * @description How often each check failed.
+             * @example {
+             *       "hash_mismatch": 1
+             *     }
+             */
+            errors: {
+                [key: string]: number;
+            };
+            /** @example 2026-09 */
+            month: string;
+            /** Format: uint32 */
+            valid: number;
+        };
+        ValidationMonths: {
+            months: components["schemas"]["ValidationMonth"][];
+            pagination: components["schemas"]["Pagination"];
         };
         /** @description Why something waits. */
         WaitingView: {
@@ -7489,6 +7752,102 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    post_agent_output: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "challenge_slot": 1,
+                 *       "nonce": "text",
+                 *       "output_data": "text",
+                 *       "output_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                 *       "protocol": 1,
+                 *       "timestamp": "2026-09-21T14:13:20Z"
+                 *     }
+                 */
+                "application/json": components["schemas"]["OutputRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    /** @description the manager's, hex */
+                    "x-lucid-signature"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "batch_id": "text",
+                     *       "challenge_slot": 1,
+                     *       "confidence": 0,
+                     *       "counted": false,
+                     *       "created_at": "2026-09-21T14:13:21Z",
+                     *       "errors": [],
+                     *       "is_valid": false,
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "output_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *       "score": 0,
+                     *       "timestamp": "2026-09-21T14:13:20Z",
+                     *       "validation_id": "text",
+                     *       "validation_time_ms": 1
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PoOTValidation"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            408: components["responses"]["BodyTooSlow"];
+            /** @description the body is larger than 2 MiB */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            /** @description a newer protocol */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     post_agent_report: {
         parameters: {
             query?: never;
@@ -7621,6 +7980,11 @@ export interface operations {
                     /**
                      * @example {
                      *       "accepted_seq": 1,
+                     *       "challenge": {
+                     *         "challenge": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *         "expires_in_ms": 1,
+                     *         "slot": 1
+                     *       },
                      *       "command": {
                      *         "deadline_ms": 1,
                      *         "generation": 1,
@@ -12798,6 +13162,8 @@ export interface operations {
                      *           "max_nodes": 100,
                      *           "name": "default",
                      *           "node_count": 1,
+                     *           "outputs_expected": false,
+                     *           "outputs_expected_from": "2026-09-21T14:13:20Z",
                      *           "pool_id": "pool_default",
                      *           "pricing": {
                      *             "cost_per_hour": "0.05",
@@ -12850,6 +13216,7 @@ export interface operations {
                  *       "description": "",
                  *       "max_nodes": 100,
                  *       "name": "basement",
+                 *       "outputs_expected": false,
                  *       "pricing": {
                  *         "cost_per_hour": "0.05",
                  *         "currency": "USDT",
@@ -12899,6 +13266,8 @@ export interface operations {
                      *       "max_nodes": 100,
                      *       "name": "default",
                      *       "node_count": 1,
+                     *       "outputs_expected": false,
+                     *       "outputs_expected_from": "2026-09-21T14:13:20Z",
                      *       "pool_id": "pool_default",
                      *       "pricing": {
                      *         "cost_per_hour": "0.05",
@@ -12974,6 +13343,8 @@ export interface operations {
                      *       "max_nodes": 100,
                      *       "name": "default",
                      *       "node_count": 1,
+                     *       "outputs_expected": false,
+                     *       "outputs_expected_from": "2026-09-21T14:13:20Z",
                      *       "pool_id": "pool_default",
                      *       "pricing": {
                      *         "cost_per_hour": "0.05",
@@ -13027,6 +13398,7 @@ export interface operations {
                  *       "description": "text",
                  *       "max_nodes": 100,
                  *       "name": "basement",
+                 *       "outputs_expected": false,
                  *       "pricing": {
                  *         "cost_per_hour": "0.05",
                  *         "currency": "USDT",
@@ -13076,6 +13448,8 @@ export interface operations {
                      *       "max_nodes": 100,
                      *       "name": "default",
                      *       "node_count": 1,
+                     *       "outputs_expected": false,
+                     *       "outputs_expected_from": "2026-09-21T14:13:20Z",
                      *       "pool_id": "pool_default",
                      *       "pricing": {
                      *         "cost_per_hour": "0.05",
@@ -13604,17 +13978,72 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "validations": [
+                 *         {
+                 *           "challenge_slot": 1,
+                 *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                 *           "nonce": "8f14e45fceea167a",
+                 *           "output_data": "text",
+                 *           "output_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                 *           "timestamp": "2026-09-21T14:13:20Z"
+                 *         }
+                 *       ]
+                 *     }
+                 */
+                "application/json": components["schemas"]["PoOTBatchRequest"];
+            };
+        };
         responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "batch_id": "text",
+                     *       "results": [
+                     *         {
+                     *           "batch_id": "text",
+                     *           "challenge_slot": 1,
+                     *           "confidence": 0,
+                     *           "counted": false,
+                     *           "created_at": "2026-09-21T14:13:21Z",
+                     *           "errors": [],
+                     *           "is_valid": false,
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "output_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "score": 0,
+                     *           "timestamp": "2026-09-21T14:13:20Z",
+                     *           "validation_id": "text",
+                     *           "validation_time_ms": 1
+                     *         }
+                     *       ],
+                     *       "summary": {
+                     *         "errors": {
+                     *           "nonce_reused": 1
+                     *         },
+                     *         "invalid": 1,
+                     *         "total": 1,
+                     *         "valid": 1
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PoOTBatchResult"];
+                };
+            };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
             409: components["responses"]["Conflict"];
-            421: components["responses"]["WrongHost"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
+            /** @description the body is larger than 10 MiB */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -13622,6 +14051,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
         };
     };
@@ -15463,21 +15896,60 @@ export interface operations {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                id: string;
+            };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "challenge_slot": 1,
+                 *       "nonce": "8f14e45fceea167a",
+                 *       "output_data": "c2l4dGVlbiBieXRlcyBvciBtb3Jl",
+                 *       "output_hash": "da5698be17b9b46962335799779fbeca8ce5d491c0d26243bafef9ea1837a9d8",
+                 *       "timestamp": "2026-09-21T14:13:20Z"
+                 *     }
+                 */
+                "application/json": components["schemas"]["PoOTValidationRequest"];
+            };
+        };
         responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "batch_id": "text",
+                     *       "challenge_slot": 1,
+                     *       "confidence": 0,
+                     *       "counted": false,
+                     *       "created_at": "2026-09-21T14:13:21Z",
+                     *       "errors": [],
+                     *       "is_valid": false,
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "output_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *       "score": 0,
+                     *       "timestamp": "2026-09-21T14:13:20Z",
+                     *       "validation_id": "text",
+                     *       "validation_time_ms": 1
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PoOTValidation"];
+                };
+            };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
             409: components["responses"]["Conflict"];
-            421: components["responses"]["WrongHost"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
+            /** @description the body is larger than 2 MiB */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -15485,6 +15957,131 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_nodes_id_poot_validations: {
+        parameters: {
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
+                is_valid?: boolean;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       },
+                     *       "validations": [
+                     *         {
+                     *           "batch_id": "text",
+                     *           "challenge_slot": 1,
+                     *           "confidence": 0,
+                     *           "counted": false,
+                     *           "created_at": "2026-09-21T14:13:21Z",
+                     *           "errors": [],
+                     *           "is_valid": false,
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "output_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "score": 0,
+                     *           "timestamp": "2026-09-21T14:13:20Z",
+                     *           "validation_id": "text",
+                     *           "validation_time_ms": 1
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ValidationList"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_nodes_id_poot_validations_months: {
+        parameters: {
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "months": [
+                     *         {
+                     *           "count": 1,
+                     *           "counted": 1,
+                     *           "errors": {
+                     *             "hash_mismatch": 1
+                     *           },
+                     *           "month": "2026-09",
+                     *           "valid": 1
+                     *         }
+                     *       ],
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ValidationMonths"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
         };
     };
@@ -17100,6 +17697,8 @@ export interface operations {
                      *           "max_nodes": 100,
                      *           "name": "default",
                      *           "node_count": 1,
+                     *           "outputs_expected": false,
+                     *           "outputs_expected_from": "2026-09-21T14:13:20Z",
                      *           "pool_id": "pool_default",
                      *           "pricing": {
                      *             "cost_per_hour": "0.05",
@@ -17173,6 +17772,8 @@ export interface operations {
                      *       "max_nodes": 100,
                      *       "name": "default",
                      *       "node_count": 1,
+                     *       "outputs_expected": false,
+                     *       "outputs_expected_from": "2026-09-21T14:13:20Z",
                      *       "pool_id": "pool_default",
                      *       "pricing": {
                      *         "cost_per_hour": "0.05",
