@@ -2,6 +2,7 @@
 
 mod challenges;
 mod verdicts;
+mod workload;
 
 use lucid::crypto::{base64, hex, sha256, sha256_parts, unhex};
 use lucid::domain::metrics::Sample;

@@ -8,6 +8,7 @@ mod commander;
 mod cycle;
 mod ring;
 mod schedule;
+mod socket;
 mod spool;
 mod state;
 mod supervisor;
@@ -121,13 +122,14 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Res
         started = worker::Worker::start(&config, clock::Clock::System) => started,
     };
     let (mut worker, mut supervisor) = started?;
-    let commander = worker.commander();
+    let (commander, desk) = (worker.commander(), worker.desk());
     tokio::select! {
         biased;
         () = &mut shutdown => {}
         () = worker.work() => {}
         () = supervisor.work() => {}
         () = commander.work() => {}
+        () = desk.work() => {}
     }
     worker.stop();
     supervisor.stop().await;
