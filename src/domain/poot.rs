@@ -353,6 +353,24 @@ mod tests {
         assert_eq!(broken(|p| p.output_weight_percent = 101), ["poot.output_weight_percent"]);
     }
 
+    proptest! {
+        #[test]
+        fn marked_slots_are_counted_where_the_window_looks(
+            slots in prop::collection::vec((any::<bool>(), prop::bool::weighted(0.8)), 0..400),
+            window in 1u16..200,
+            age in 200u16..300,
+        ) {
+            let params = Params { window_slots: window, max_age_slots: age, ..Params::default() };
+            let column = |bits: Vec<bool>| -> Vec<u64> {
+                bits.chunks(64).map(|chunk| chunk.iter().rev().fold(0, |word, bit| word << 1 | u64::from(*bit))).collect()
+            };
+            let (marks, seen): (Vec<bool>, Vec<bool>) = slots.iter().copied().unzip();
+            let recent = slots.iter().rev().take(usize::from(age)).filter(|(_, seen)| *seen).take(usize::from(window));
+            let expected = recent.filter(|(mark, _)| *mark).count();
+            prop_assert_eq!(usize::from(marked(&column(marks), &column(seen), slots.len(), &params)), expected);
+        }
+    }
+
     /// (proven, observed) per slot, oldest first; a proven slot is observed.
     fn slots(max: usize) -> impl Strategy<Value = Vec<(bool, bool)>> {
         let slot = prop_oneof![6 => Just((true, true)), 2 => Just((false, true)), 1 => Just((false, false))];
