@@ -24,8 +24,8 @@ pub(super) const PROOF_MONTHS: Table<(u32, u32), ProofMonths> = Table::new("outp
 
 /// Months before the present one of which proofs are kept.
 pub const MONTHS_KEPT: u32 = 12;
-/// Proofs of one row: it stays below 4 KiB, and a page holds it.
-const PROOFS_PER_ROW: usize = 36;
+/// Bytes of the proofs of one row: with its head a page of 4 KiB holds it, and one byte more would take two.
+const ROW_BYTES: usize = 4_060;
 /// Nodes of one row of months.
 const NODES_PER_ROW: u32 = 64;
 
@@ -71,9 +71,19 @@ pub fn challenged(read: &impl Read, from: Slot, until: Slot) -> Result<Vec<(Slot
 /// Appends proofs, ascending by number, and counts them in their months.
 pub fn put(tx: &mut WriteTx<'_>, proofs: &[(u64, Proof)]) -> Result<(), TxError> {
     for run in proofs.chunk_by(|(a, _), (b, _)| a + 1 == *b) {
-        for row in run.chunks(PROOFS_PER_ROW) {
-            tx.put(PROOFS, &row[0].0, &ProofRows(row.iter().map(|(_, proof)| *proof).collect()))?;
+        let (mut first, mut row, mut bytes) = (0, Vec::new(), 0);
+        for (number, proof) in run {
+            let size = postcard::to_stdvec(proof).map_err(|e| Fault::Invariant(e.to_string()))?.len();
+            if !row.is_empty() && bytes + size > ROW_BYTES {
+                tx.put(PROOFS, &first, &ProofRows(std::mem::take(&mut row)))?;
+            }
+            if row.is_empty() {
+                (first, bytes) = (*number, 0);
+            }
+            row.push(*proof);
+            bytes += size;
         }
+        tx.put(PROOFS, &first, &ProofRows(row))?;
     }
     let mut groups: BTreeMap<(u32, u32), BTreeMap<u32, Vec<&Proof>>> = BTreeMap::new();
     for (_, proof) in proofs {
@@ -177,5 +187,87 @@ pub fn verify(read: &impl Read) -> Result<u64, Fault> {
     match wrong {
         None => Ok(records),
         Some((table, key, why)) => Err(Fault::Record { table, key: key.to_string(), why: why.into() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::sha256;
+    use crate::domain::output::{Wrong, Wrongs};
+    use crate::storage::table::encode;
+    use crate::storage::testing::store;
+
+    const START: Timestamp = Timestamp(1_790_000_000_000);
+
+    fn proof(n: u64) -> Proof {
+        let hash = sha256(&n.to_le_bytes());
+        let wrongs = if n.is_multiple_of(5) { [Wrong::HashMismatch].into_iter().collect() } else { Wrongs::default() };
+        Proof {
+            node: NodeIndex(u32::try_from(n % 200).unwrap()),
+            received_at: START.plus_seconds(i64::try_from(n).unwrap() * 3_600),
+            timestamp: START,
+            wrongs,
+            challenge_slot: n.is_multiple_of(2).then_some(Slot(59_666_666)),
+            counted: false,
+            by_node: true,
+            output_hash: hash,
+            data: *hash.first_chunk().unwrap(),
+            nonce: [7; 16],
+            score_hundredths: 10_000,
+            confidence_hundredths: 100,
+            took_ms: 1,
+            batch: n.is_multiple_of(3).then_some([8; 16]),
+        }
+    }
+
+    #[test]
+    fn every_number_is_found_and_rows_fill_a_page() {
+        let (_dir, store) = store();
+        assert_eq!(next_number(&store.hot.read().unwrap()).unwrap(), 1);
+        // Two writers whose numbers lie between each other's.
+        let all: Vec<(u64, Proof)> = (1..=2_000).map(|n| (n, proof(n))).collect();
+        let (odd, even): (Vec<_>, Vec<_>) = all.iter().copied().partition(|(n, _)| (n / 100) % 2 == 1);
+        for part in [even, odd] {
+            store.hot.write_now(move |tx| put(tx, &part)).unwrap();
+        }
+        let read = store.hot.read().unwrap();
+        for (number, proof) in &all {
+            assert_eq!(by_number(&read, *number).unwrap().as_ref(), Some(proof), "{number}");
+        }
+        assert_eq!((by_number(&read, 0).unwrap(), by_number(&read, 2_001).unwrap()), (None, None));
+        assert_eq!((next_number(&read).unwrap(), verify(&read).unwrap() > 2_000), (2_001, true));
+        let mut seen = Vec::new();
+        for_each_back(&read, |number, _| {
+            seen.push(number);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert!(seen.iter().copied().eq((1..=2_000).rev()));
+        let rows = read.scan(PROOFS, .., usize::MAX).unwrap();
+        assert!(rows.iter().all(|(_, row)| encode(row).unwrap().len() <= 4_080));
+        assert!(rows.len() < 70, "{} rows", rows.len());
+    }
+
+    #[test]
+    fn months_count_and_outlive_what_they_count() {
+        let (_dir, store) = store();
+        let all: Vec<(u64, Proof)> = (1..=2_000).map(|n| (n, proof(n))).collect();
+        let written = all.clone();
+        store.hot.write_now(move |tx| put(tx, &written)).unwrap();
+        let before = Month::of(START).next().start();
+        let pruned = store.hot.write_now(move |tx| prune(tx, before, Slot(0), 1_000)).unwrap();
+        assert!(pruned > 0);
+        let read = store.hot.read().unwrap();
+        let oldest = read.scan(PROOFS, .., 1).unwrap().pop().unwrap();
+        assert!(oldest.1.0.iter().any(|proof| proof.received_at >= before), "the first row that is left has something to keep");
+        for node in [NodeIndex(0), NodeIndex(7), NodeIndex(199)] {
+            let mut expected: BTreeMap<Month, ProofMonth> = BTreeMap::new();
+            for (_, proof) in all.iter().filter(|(_, proof)| proof.node == node) {
+                expected.entry(Month::of(proof.received_at)).or_default().add(proof);
+            }
+            assert_eq!(months(&read, node).unwrap(), expected.into_iter().rev().collect::<Vec<_>>());
+        }
+        assert_eq!(months(&read, NodeIndex(200)).unwrap(), []);
     }
 }
