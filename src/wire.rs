@@ -25,6 +25,7 @@ pub const PATH_ENROL: &str = "/api/v1/agent/enrol";
 pub const PATH_REPORT: &str = "/api/v1/agent/report";
 pub const PATH_LATE: &str = "/api/v1/agent/late";
 pub const PATH_COMMANDS: &str = "/api/v1/agent/commands";
+pub const PATH_OUTPUT: &str = "/api/v1/agent/output";
 
 /// Items in one report and in one late batch, at most.
 pub const MAX_ITEMS: usize = 64;
@@ -33,6 +34,8 @@ pub const MAX_LATE_ITEMS: usize = 512;
 pub const MAX_POLL_MS: u64 = 55_000;
 /// Bytes of a report or late batch, at most.
 pub const MAX_BODY: usize = 1 << 20;
+/// Bytes of a submitted output, at most: 1 MB in base64 is 1.4.
+pub const MAX_OUTPUT_BODY: usize = 2 << 20;
 
 /// What a signature is for; part of what is signed, so that none can be used for another purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +49,8 @@ pub enum Purpose {
     Commands,
     CommandsAnswer,
     Challenge,
+    Output,
+    OutputAnswer,
 }
 
 impl Purpose {
@@ -60,6 +65,8 @@ impl Purpose {
             Purpose::Commands => "lucid/commands/v1",
             Purpose::CommandsAnswer => "lucid/commands-answer/v1",
             Purpose::Challenge => "lucid/challenge/v1",
+            Purpose::Output => "lucid/output/v1",
+            Purpose::OutputAnswer => "lucid/output-answer/v1",
         }
     }
 }
@@ -219,6 +226,20 @@ pub struct ReportAnswer {
     /// A command has not ended: its outcome is wanted at once, and more may follow. Ask at `PATH_COMMANDS`.
     #[serde(default)]
     pub pending: bool,
+    /// An output is wanted of this node's workload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<SlotChallenge>,
+}
+
+/// What the manager asks of a workload in one slot. The answer's hash is SHA-256 over these bytes and the output after them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SlotChallenge {
+    #[schema(value_type = u32)]
+    pub slot: Slot,
+    /// 32 bytes, hex.
+    pub challenge: String,
+    /// Milliseconds until an answer is too late, when this was made.
+    pub expires_in_ms: u64,
 }
 
 /// `POST /api/v1/agent/commands`: tells at once what the supervisor did, and waits for the next order while a command is under way. Envelope:
@@ -235,6 +256,34 @@ pub struct CommandsRequest {
     #[serde(default)]
     pub wait_ms: u64,
     pub workload: WorkloadReport,
+}
+
+/// `POST /api/v1/agent/output`: what the workload made. Envelope: incarnation and seq 0. Answered with a verdict; the same nonce with the same output is
+/// answered as the first time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct OutputRequest {
+    pub protocol: u32,
+    /// Base64, 16 bytes to 1 MB decoded.
+    pub output_data: String,
+    /// SHA-256 of the output, hex; with `challenge_slot`, of the challenge and the output after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_hash: Option<String>,
+    #[schema(format = DateTime, example = "2026-09-21T14:13:20Z")]
+    pub timestamp: String,
+    pub nonce: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u32>)]
+    pub challenge_slot: Option<Slot>,
+}
+
+/// What an agent reads of the verdict.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutputVerdict {
+    pub validation_id: String,
+    pub is_valid: bool,
+    pub output_hash: String,
+    pub errors: Vec<String>,
+    pub counted: bool,
 }
 
 /// Signed by the manager.

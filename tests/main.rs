@@ -23,6 +23,7 @@ mod maintenance;
 mod metrics;
 mod money;
 mod openapi;
+mod outputs;
 mod payment_service;
 mod payout_moments;
 mod payout_runs;

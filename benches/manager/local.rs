@@ -82,6 +82,7 @@ impl Local {
             auto_scaling: false,
             scaling_policy: None,
             pricing,
+            outputs_expected: false,
         };
         let (pool_id, by) = (PoolId::new(entropy.uuid(wall_ms)), act.clone());
         let pool = store.write(move |tx| pools::create(tx, &by, &pool_id, &new_pool)).await.unwrap();

@@ -15,6 +15,7 @@
 
 mod load;
 mod local;
+mod outputs;
 mod payouts;
 mod process;
 mod table;
@@ -122,6 +123,9 @@ impl Bench {
         }
         if self.wants("writes") {
             self.writes().await;
+        }
+        if self.wants("outputs") {
+            self.outputs().await;
         }
         if self.wants("transport") {
             self.transport().await;

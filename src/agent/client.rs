@@ -20,7 +20,8 @@ use crate::domain::enrolment::{TokenText, manager_key_hash};
 use crate::domain::ids::Incarnation;
 use crate::http::{self, Patience, Unread};
 use crate::wire::{
-    self, CommandsAnswer, CommandsRequest, EnrolAnswer, EnrolRequest, Envelope, LateAnswer, LateBatch, Purpose, Report, ReportAnswer,
+    self, CommandsAnswer, CommandsRequest, EnrolAnswer, EnrolRequest, Envelope, LateAnswer, LateBatch, OutputRequest, OutputVerdict,
+    Purpose, Report, ReportAnswer,
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -214,6 +215,15 @@ impl Client {
         let patience = TOTAL_TIMEOUT + Duration::from_millis(request.wait_ms);
         let answered = self.post_within(patience, wire::PATH_COMMANDS, Some(enrolled), ours.sign(key, &body), body).await?;
         answered.check(Purpose::CommandsAnswer, enrolled, request.incarnation, request.number)?;
+        answered.parse()
+    }
+
+    /// Hands in an output. Repeating is safe: the same nonce gets the first verdict.
+    pub async fn output(&self, key: &SigningKey, enrolled: &Enrolled, request: &OutputRequest) -> Result<OutputVerdict, ClientError> {
+        let body = encode(request)?;
+        let ours = envelope(Purpose::Output, enrolled, Incarnation(0), 0);
+        let answered = self.post(wire::PATH_OUTPUT, Some(enrolled), ours.sign(key, &body), body).await?;
+        answered.check(Purpose::OutputAnswer, enrolled, Incarnation(0), 0)?;
         answered.parse()
     }
 

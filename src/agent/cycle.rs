@@ -304,6 +304,7 @@ mod tests {
             head: None,
             command: None,
             pending: false,
+            challenge: None,
         }
     }
 

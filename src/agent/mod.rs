@@ -9,6 +9,7 @@ mod cycle;
 pub mod history;
 mod ring;
 mod schedule;
+mod socket;
 mod spool;
 mod state;
 mod supervisor;
@@ -122,13 +123,14 @@ pub async fn run(config: AgentConfig, shutdown: impl Future<Output = ()>) -> Res
         started = worker::Worker::start(&config, clock::Clock::System) => started,
     };
     let (mut worker, mut supervisor) = started?;
-    let commander = worker.commander();
+    let (commander, desk) = (worker.commander(), worker.desk());
     tokio::select! {
         biased;
         () = &mut shutdown => {}
         () = worker.work() => {}
         () = supervisor.work() => {}
         () = commander.work() => {}
+        () = desk.work() => {}
     }
     worker.stop();
     supervisor.stop().await;

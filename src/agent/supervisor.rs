@@ -21,6 +21,7 @@ use self::machine::{Action, Machine};
 use self::output::Output;
 use self::process::{Identity, Launch, Process};
 use super::clock::Clock;
+use super::socket::socket_path;
 use super::state::State;
 use crate::crypto;
 use crate::domain::node::Wanted;
@@ -287,7 +288,8 @@ impl Supervisor {
         let cgroup = offered.ok().map(|cgroup| cgroup.path().to_owned());
         let launcher = self.launcher.clone();
         let started = self.output.open().and_then(|output| {
-            let launch = Launch { launcher: &launcher, config: &config, cgroup: cgroup.as_deref(), memory_bytes, output };
+            let socket = socket_path(self.state.folder());
+            let launch = Launch { launcher: &launcher, config: &config, cgroup: cgroup.as_deref(), memory_bytes, output, socket: &socket };
             launch.start(|identity| {
                 let boot_id = self.boot_id.clone();
                 let restarts = self.machine.restarts;

@@ -169,6 +169,7 @@ impl Manager {
             head: None,
             command: None,
             pending: false,
+            challenge: None,
         }
     }
 }

@@ -14,6 +14,7 @@ use super::cycle::{Cycle, Failure, Next, SPOOL_AFTER_MS};
 use super::history::{Heard, History, Receipt};
 use super::ring::RingItem;
 use super::schedule::Backoff;
+use super::socket::{Asked, Desk, Known, socket_path};
 use super::spool::Spool;
 use super::state::{Carried, Enrolled, State};
 use super::supervisor::{Observation, Setting, Supervisor};
@@ -53,6 +54,8 @@ pub struct Worker {
     observed: watch::Receiver<Observation>,
     orders: watch::Sender<Option<WorkloadOrder>>,
     told: watch::Sender<Told>,
+    /// What a workload may ask about.
+    known: watch::Sender<Known>,
     capabilities: Vec<String>,
     fingerprint: Fingerprint,
     /// Absent while a blocking thread measures with it.
@@ -121,6 +124,7 @@ impl Worker {
             capabilities: supervisor.capabilities(),
             told: watch::channel(Told::default()).0,
             history: History::new(state.history()),
+            known: watch::channel(Known::default()).0,
             observed,
             orders,
             clock,
@@ -150,6 +154,19 @@ impl Worker {
             observed: self.observed.clone(),
             orders: self.orders.clone(),
             told: self.told.clone(),
+        }
+    }
+
+    /// Serves the workload.
+    pub fn desk(&self) -> Desk {
+        Desk {
+            path: socket_path(self.state.folder()),
+            clock: self.clock.clone(),
+            entropy: self.entropy.clone(),
+            client: Arc::clone(&self.client),
+            key: Arc::clone(&self.key),
+            enrolled: Arc::clone(&self.enrolled),
+            known: self.known.clone(),
         }
     }
 
@@ -232,6 +249,11 @@ impl Worker {
             Ok((answer, receipt)) => {
                 self.remember(&answer, receipt);
                 self.cycle.answered(&report, sent_at, now, &answer);
+                let (asked, anchor) = (answer.challenge.as_ref().and_then(|asked| Asked::of(asked, sent_at)), self.cycle.anchor());
+                self.known.send_modify(|known| {
+                    known.asked = asked.or_else(|| known.asked.take());
+                    known.anchor = anchor;
+                });
                 let connected = report.run == Some(answer.run);
                 self.told.send_replace(Told { connected, pending: answer.pending, workload: Some(seen.report).filter(|_| connected) });
                 if answer.command.is_some() {

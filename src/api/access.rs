@@ -251,7 +251,7 @@ mod tests {
         assert_eq!(rules.find(&Method::GET, "/api/v1/nobody/documented/this"), Err(Refusal::NotAllowed));
         assert_eq!(rules.find(&Method::PATCH, "/api/v1/nodes"), Ok(None));
         assert_eq!(rules.find(&Method::HEAD, "/api/v1/nodes"), rules.find(&Method::GET, "/api/v1/nodes"));
-        for path in ["/api/v1/agent/report", "/api/v1/agent/late", "/api/v1/agent/commands"] {
+        for path in ["/api/v1/agent/report", "/api/v1/agent/late", "/api/v1/agent/commands", "/api/v1/agent/output"] {
             assert_eq!(rules.find(&Method::POST, path), Ok(Some(&Rule::Signed)));
         }
         assert_eq!(rules.find(&Method::GET, "/health"), Ok(Some(&Rule::Public)));

@@ -18,6 +18,7 @@ use crate::domain::enrolment::{Drift, Fingerprint};
 use crate::domain::ids::NodeId;
 use crate::domain::node::{Eligible, Observed, Status, Wanted};
 use crate::domain::proof::head::SignedHead;
+use crate::domain::output::answerable_for_ms;
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::security::KEY_ELSEWHERE;
 use crate::domain::time::{Now, Slot};
@@ -28,7 +29,7 @@ use crate::storage::hot::{self, EncodedSample};
 use crate::storage::intake::{NotTaken, slot_offset_ms};
 use crate::storage::table::{Snapshot, WriteTx};
 use crate::storage::{Lane, NodeEntry};
-use crate::wire::{LateAnswer, LateBatch, MAX_ITEMS, MAX_LATE_ITEMS, Purpose, Report, ReportAnswer, SlotNow, phase_ms};
+use crate::wire::{LateAnswer, LateBatch, MAX_ITEMS, MAX_LATE_ITEMS, Purpose, Report, ReportAnswer, SlotChallenge, SlotNow, phase_ms};
 
 /// Report measurements
 ///
@@ -110,6 +111,7 @@ pub async fn report(State(state): State<AppState>, message: Message) -> Result<R
         head: state.store.recent.head().filter(|newest| report.head != Some(hex(&newest.hash()))).map(|newest| (*newest).clone()),
         command: order,
         pending,
+        challenge: challenge(&state, &node, accepted.proved, now),
     };
     seal.answer(Purpose::ReportAnswer, &answer)
 }
@@ -166,6 +168,14 @@ pub async fn late(State(state): State<AppState>, message: Message) -> Result<Res
     let index = node.index;
     let outcome = state.store.hot.write(Lane::Ordinary, move |tx| hot::store_late(tx, index, &items)).await?;
     seal.answer(Purpose::LateAnswer, &LateAnswer { stored: outcome.stored, duplicate: outcome.duplicate, refused })
+}
+
+/// What the node's workload is asked in the slot of this report. A slot that was proven by an earlier report keeps its challenge: the answer that
+/// brought it may have been lost.
+fn challenge(state: &AppState, node: &NodeEntry, proved: Option<Slot>, now: Now) -> Option<SlotChallenge> {
+    let slot = now.trusted.then(|| now.wall.slot())?;
+    let asked = state.store.outputs.hand_out((node.index, &node.id), *node.pool.at(slot), slot, proved == Some(slot))?;
+    Some(SlotChallenge { slot, challenge: hex(&asked), expires_in_ms: answerable_for_ms(slot, now.wall) })
 }
 
 fn check_items(report: &Report) -> Result<(), ApiError> {

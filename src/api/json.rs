@@ -53,12 +53,17 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     }
 }
 
-/// The body of a request, with what was found wrong with it when it is refused.
-pub async fn read<T: DeserializeOwned>(request: Request) -> Result<Unchecked<T>, ApiError> {
+/// The bytes of a body that has to be JSON, and what the document says of it.
+pub async fn read_bytes(request: Request, limit_bytes: usize) -> Result<(Shape, Bytes), ApiError> {
     check_type(request.headers())?;
     check_plain(request.headers())?;
     let shape = request.extensions().get::<Shape>().cloned().unwrap_or_default();
-    let body = read_body(request.into_body(), BODY_LIMIT_BYTES).await?;
+    Ok((shape, read_body(request.into_body(), limit_bytes).await?))
+}
+
+/// The body of a request, with what was found wrong with it when it is refused.
+pub async fn read<T: DeserializeOwned>(request: Request) -> Result<Unchecked<T>, ApiError> {
+    let (shape, body) = read_bytes(request, BODY_LIMIT_BYTES).await?;
     Ok(Unchecked::of(shape, body))
 }
 

@@ -58,6 +58,8 @@ mod node_view;
 pub mod nodes;
 pub mod openapi;
 pub mod outbox;
+mod output_proofs;
+pub mod output_records;
 pub mod overview;
 pub mod overview_money;
 pub mod page;
@@ -185,6 +187,7 @@ fn documented<R: Routes>() -> R {
         .routes(routes!(agent::report))
         .routes(routes!(agent::late))
         .routes(routes!(commands::poll))
+        .routes(routes!(output_proofs::submit))
         .routes(routes!(enrolment::challenge))
         .routes(routes!(enrolment::node_token))
         .routes(routes!(nodes::list, nodes::create))
@@ -228,6 +231,10 @@ fn documented<R: Routes>() -> R {
         .routes(routes!(leaderboard::show))
         .routes(routes!(pool_scores::show))
         .routes(routes!(day_keys::show))
+        .routes(routes!(output_proofs::validate))
+        .routes(routes!(output_proofs::batch))
+        .routes(routes!(output_records::list))
+        .routes(routes!(output_records::months))
         .routes(routes!(poot::epochs))
         .routes(routes!(epoch_closing::calculate))
         .routes(routes!(epoch_document::show))

@@ -1,5 +1,7 @@
 //! Pools and their members. The nested routes are canonical; the flat ones answer the same.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -21,6 +23,8 @@ use crate::domain::scope::Scope;
 use crate::domain::time::Slot;
 use crate::live::Change;
 use crate::storage::core::{nodes, pools};
+use crate::storage::outputs;
+use crate::storage::table::WriteTx;
 
 /// An id in a path: one that cannot be is one that is not there.
 pub fn pool_id(text: &str) -> Result<PoolId, Refusal> {
@@ -44,6 +48,12 @@ pub struct PoolView {
     pub auto_scaling: bool,
     pub scaling_policy: Option<ScalingPolicy>,
     pub pricing: PricingView,
+    /// Its nodes are challenged for outputs, and the answers count in their scores.
+    pub outputs_expected: bool,
+    /// When that comes into force, if it is still to come: at the start of the next epoch after it was set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = DateTime, example = "2026-09-21T14:13:20Z")]
+    pub outputs_expected_from: Option<String>,
     pub health: PoolHealthView,
     #[schema(format = DateTime, example = "2026-09-21T14:13:20Z")]
     pub created_at: String,
@@ -84,6 +94,8 @@ impl PoolView {
             auto_scaling: pool.auto_scaling,
             scaling_policy: pool.scaling_policy,
             pricing,
+            outputs_expected: *pool.outputs_expected.latest(),
+            outputs_expected_from: pool.outputs_expected.after(slot).last().map(|(from, _)| from.start().rfc3339()),
             health,
             created_at: pool.created_at.rfc3339(),
             updated_at: pool.updated_at.rfc3339(),
@@ -225,6 +237,10 @@ pub struct NodePoolCreateRequest {
     scaling_policy: Option<ScalingPolicy>,
     /// As the default pool's when absent; another one wants the scope `pool:price` and a fresh factor.
     pricing: Option<PricingRequest>,
+    /// Challenge its nodes for outputs: the answers count in their scores.
+    #[serde(default)]
+    #[schema(default = false)]
+    outputs_expected: bool,
 }
 
 /// What everybody earns is a person's word who is there, and an admin's.
@@ -259,6 +275,7 @@ pub async fn create(
             auto_scaling: asked.auto_scaling,
             scaling_policy: asked.scaling_policy,
             pricing: asked.pricing.map_or(default, |pricing| pricing.new_pricing(errors, default)),
+            outputs_expected: asked.outputs_expected,
         };
         new.clone().into_pool(id.clone(), PoolIndex(u32::MAX), now.wall).check(errors);
         new
@@ -267,7 +284,13 @@ pub async fn create(
         may_price(&caller)?;
     }
     let act = caller.act(now);
-    let pool = state.store.write(move |tx| pools::create(tx, &act, &id, &new)).await;
+    let outputs = Arc::clone(&state.store.outputs);
+    let create = move |tx: &mut WriteTx<'_>| {
+        let pool = pools::create(tx, &act, &id, &new)?;
+        outputs::follow(tx, &outputs, &pool);
+        Ok(pool)
+    };
+    let pool = state.store.write(create).await;
     let pool = pool.map_err(ApiError::naming([(Refusal::PoolExists, "name")]))?;
     Ok((StatusCode::CREATED, Json(show_pool(&state, &pool)?)))
 }
@@ -301,6 +324,8 @@ pub struct NodePoolUpdateRequest {
     scaling_policy: Option<ScalingPolicy>,
     /// In force from the next epoch on. One that differs wants the scope `pool:price` and a fresh factor; the same again changes nothing.
     pricing: Option<PricingRequest>,
+    /// In force from the next epoch on.
+    outputs_expected: Option<bool>,
 }
 
 /// Change a pool
@@ -333,6 +358,7 @@ pub async fn update(
             auto_scaling: asked.auto_scaling,
             scaling_policy: asked.scaling_policy,
             pricing,
+            outputs_expected: asked.outputs_expected.filter(|expected| expected != before.outputs_expected.latest()),
         };
         change.of(&before, price_from).check_with(members, errors);
         change
@@ -341,7 +367,13 @@ pub async fn update(
         may_price(&caller)?;
     }
     let act = caller.act(now);
-    let pool = state.store.write(move |tx| pools::update(tx, &act, &id, &change, price_from)).await;
+    let outputs = Arc::clone(&state.store.outputs);
+    let update = move |tx: &mut WriteTx<'_>| {
+        let pool = pools::update(tx, &act, &id, &change, price_from)?;
+        outputs::follow(tx, &outputs, &pool);
+        Ok(pool)
+    };
+    let pool = state.store.write(update).await;
     let pool = pool.map_err(ApiError::naming([(Refusal::PoolExists, "name")]))?;
     Ok(Json(show_pool(&state, &pool)?))
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::error::ApiError;
 use super::json::{Json, Path};
+use super::output_records::last_valid;
 use super::page::{Page, PageQuery, Pagination};
 use super::reads;
 use super::score_parts::Explanation;
@@ -97,7 +98,7 @@ pub struct PootScore {
     pub validation_status: ScoreState,
     /// When the epoch of the score was closed.
     pub calculated_at: Option<String>,
-    /// Hash of the last validated output; outputs are not validated in this release.
+    /// Hash of the last valid output.
     pub output_hash: Option<String>,
     /// Slots that the score is made of; before the first score, slots so far.
     pub proven_slots: u32,
@@ -137,7 +138,7 @@ pub async fn score(State(state): State<AppState>, Path(id): Path<String>) -> Res
         validation_status: summary.state,
         summary,
         calculated_at: standing.leaf.and(standings.scored_at).map(|at| at.rfc3339()),
-        output_hash: None,
+        output_hash: last_valid(&state.store, node)?,
         proven_slots,
         observed_slots,
         factors: factors(standing.leaf.as_ref(), proven_slots, observed_slots),

@@ -90,7 +90,7 @@ impl Class {
             return if path == "/metrics" { Class::General } else { Class::Light };
         };
         match path {
-            "/agent/enrol" | "/agent/report" | "/agent/late" | "/agent/commands" | "/auth/node/token" => Class::Signed,
+            "/agent/enrol" | "/agent/report" | "/agent/late" | "/agent/commands" | "/agent/output" | "/auth/node/token" => Class::Signed,
             "/auth/node/challenge" => Class::Challenge,
             "/auth/login" | "/auth/me" | "/setup" => Class::SignIn,
             // Pages read scores and payouts many at a time; what makes work or moves money is what the tighter limits are for.
@@ -111,6 +111,7 @@ pub enum Payer<'a> {
     Device(&'a Device),
     Node(&'a str),
     Late(&'a str),
+    Output(&'a str),
     EnrolmentToken(&'a str),
     Principal(&'a Principal),
 }
@@ -182,6 +183,7 @@ impl Rates {
             Payer::Device(device) => self.device.take(self.hasher.hash_one(device.user.as_str())),
             Payer::Node(id) => self.node.take(self.hasher.hash_one(("node", id))),
             Payer::Late(id) => self.late.take(self.hasher.hash_one(("node", id))),
+            Payer::Output(id) => self.poot.take(self.hasher.hash_one(("node", id))),
             Payer::EnrolmentToken(id) => self.enrolment.take(self.hasher.hash_one(id)),
             Payer::Principal(principal) => {
                 let buckets = match (class, principal) {
@@ -277,6 +279,7 @@ mod tests {
             ("POST", "/api/v1/setup", Class::SignIn),
             ("POST", "/api/v1/auth/logout", Class::General),
             ("POST", "/api/v1/agent/report", Class::Signed),
+            ("POST", "/api/v1/agent/output", Class::Signed),
             ("POST", "/api/v1/auth/node/token", Class::Signed),
             ("POST", "/api/v1/auth/node/challenge", Class::Challenge),
             ("GET", "/api/v1/nodes/{node_id}/poot/score", Class::General),

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, MatchedPath, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -19,7 +19,7 @@ use super::state::AppState;
 use crate::domain::ids::{Incarnation, NodeId};
 use crate::domain::refusal::Refusal;
 use crate::storage::NodeEntry;
-use crate::wire::{Envelope, HEADER_NODE, HEADER_SIGNATURE, MAX_BODY, PROTOCOL, Purpose};
+use crate::wire::{Envelope, HEADER_NODE, HEADER_SIGNATURE, MAX_BODY, MAX_OUTPUT_BODY, PATH_OUTPUT, PROTOCOL, Purpose};
 
 /// Whom a request names as its sender, signed or not.
 #[derive(Clone)]
@@ -66,7 +66,8 @@ impl<S: Send + Sync> FromRequest<S> for Message {
         let Named(node) = parts.extensions.remove().ok_or(Refusal::NotAllowed)?;
         let info = parts.extensions.remove().unwrap_or_default();
         check_plain(&parts.headers)?;
-        let body = read_body(body, MAX_BODY).await?;
+        let is_output = parts.extensions.get::<MatchedPath>().is_some_and(|path| path.as_str() == PATH_OUTPUT);
+        let body = read_body(body, if is_output { MAX_OUTPUT_BODY } else { MAX_BODY }).await?;
         let shape = parts.extensions.remove().unwrap_or_default();
         Ok(Message { node, info, headers: parts.headers, body, shape })
     }

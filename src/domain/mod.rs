@@ -36,6 +36,7 @@ pub mod money;
 pub mod money_state;
 pub mod node;
 pub mod node_event;
+pub mod output;
 pub mod overlay;
 pub mod password;
 pub mod paying;

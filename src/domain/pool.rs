@@ -67,6 +67,8 @@ pub struct Pool {
     pub scaling_policy: Option<ScalingPolicy>,
     /// By slot: an epoch is paid at the price of its first slot.
     pub pricing: Timeline<Pricing>,
+    /// By slot, in the same way: its nodes are challenged for outputs, which count in their scores.
+    pub outputs_expected: Timeline<bool>,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
 }
@@ -81,6 +83,7 @@ pub struct NewPool {
     pub auto_scaling: bool,
     pub scaling_policy: Option<ScalingPolicy>,
     pub pricing: Pricing,
+    pub outputs_expected: bool,
 }
 
 impl NewPool {
@@ -95,6 +98,7 @@ impl NewPool {
             auto_scaling: self.auto_scaling,
             scaling_policy: self.scaling_policy,
             pricing: Timeline::new(self.pricing),
+            outputs_expected: Timeline::new(self.outputs_expected),
             created_at: now,
             updated_at: now,
         }
@@ -111,6 +115,7 @@ pub struct PoolChange {
     pub auto_scaling: Option<bool>,
     pub scaling_policy: Option<ScalingPolicy>,
     pub pricing: PricingChange,
+    pub outputs_expected: Option<bool>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -142,7 +147,12 @@ impl PricingChange {
 }
 
 impl PoolChange {
-    /// The changed pool; a new price is in force from `price_from` on.
+    /// What takes effect with a slot changes: the price, or whether outputs are expected.
+    pub fn is_timed(&self) -> bool {
+        !self.pricing.is_none() || self.outputs_expected.is_some()
+    }
+
+    /// The changed pool; a new price, and outputs that are expected or no more, are in force from `price_from` on.
     pub fn of(&self, pool: &Pool, price_from: Slot) -> Pool {
         let mut changed = Pool {
             name: self.name.clone().unwrap_or_else(|| pool.name.clone()),
@@ -155,6 +165,9 @@ impl PoolChange {
         };
         if !self.pricing.is_none() {
             changed.pricing.set(price_from, self.pricing.of(*pool.pricing.latest()));
+        }
+        if let Some(expected) = self.outputs_expected {
+            changed.outputs_expected.set(price_from, expected);
         }
         changed
     }
@@ -221,6 +234,7 @@ mod tests {
             auto_scaling: false,
             scaling_policy: None,
             pricing: Timeline::new(Pricing { cost_per_hour: price, reward_per_hour: price, currency: Currency::Usdt }),
+            outputs_expected: Timeline::new(false),
             created_at: Timestamp(0),
             updated_at: Timestamp(0),
         }

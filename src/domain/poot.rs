@@ -121,6 +121,12 @@ pub fn window_from(observed: &[u64], rows: usize, params: &Params) -> usize {
     oldest.map_or(rows, |(at, seen)| at * 64 + usize::try_from(seen.trailing_zeros()).unwrap_or(0))
 }
 
+/// Of the slots that `window` counts as observed, those in `marked`.
+pub fn marked(marked: &[u64], observed: &[u64], rows: usize, params: &Params) -> u16 {
+    let word = |at: usize| marked.get(at).copied().unwrap_or(0);
+    looked_at(observed, rows, params).map(|(at, seen)| small((seen & word(at)).count_ones())).sum()
+}
+
 /// The observed slots that a score looks at, as words of the columns with their places, newest first.
 fn looked_at<'a>(observed: &'a [u64], rows: usize, params: &Params) -> impl Iterator<Item = (usize, u64)> + 'a {
     let oldest = rows.saturating_sub(usize::from(params.max_age_slots));
@@ -351,6 +357,24 @@ mod tests {
         assert_eq!(broken(|p| p.window_slots = 119), ["poot.min_observation_seconds"]);
         assert_eq!(broken(|p| p.max_multiplier_hundredths = 99), ["poot.max_multiplier_hundredths"]);
         assert_eq!(broken(|p| p.output_weight_percent = 101), ["poot.output_weight_percent"]);
+    }
+
+    proptest! {
+        #[test]
+        fn marked_slots_are_counted_where_the_window_looks(
+            slots in prop::collection::vec((any::<bool>(), prop::bool::weighted(0.8)), 0..400),
+            window in 1u16..200,
+            age in 200u16..300,
+        ) {
+            let params = Params { window_slots: window, max_age_slots: age, ..Params::default() };
+            let column = |bits: Vec<bool>| -> Vec<u64> {
+                bits.chunks(64).map(|chunk| chunk.iter().rev().fold(0, |word, bit| word << 1 | u64::from(*bit))).collect()
+            };
+            let (marks, seen): (Vec<bool>, Vec<bool>) = slots.iter().copied().unzip();
+            let recent = slots.iter().rev().take(usize::from(age)).filter(|(_, seen)| *seen).take(usize::from(window));
+            let expected = recent.filter(|(mark, _)| *mark).count();
+            prop_assert_eq!(usize::from(marked(&column(marks), &column(seen), slots.len(), &params)), expected);
+        }
     }
 
     /// (proven, observed) per slot, oldest first; a proven slot is observed.

@@ -93,6 +93,7 @@ fn pool() -> NewPool {
         auto_scaling: false,
         scaling_policy: None,
         pricing: Pricing { cost_per_hour: price, reward_per_hour: price, currency: Currency::Usdt },
+        outputs_expected: false,
     }
 }
 

@@ -21,10 +21,12 @@ pub const FINGERPRINT_DRIFT: &str = "fingerprint_drift";
 /// A node's key was used by another machine.
 pub const KEY_ELSEWHERE: &str = "key_on_other_hardware";
 pub const TWO_ON_ONE_MACHINE: &str = "two_nodes_on_one_machine";
+/// A node submitted an output that another node had submitted before; the topic is the other one's id.
+pub const IDENTICAL_OUTPUTS: &str = "identical_outputs";
 /// Kinds of alerts about a node's machine: no cycle looks at them again, so they end when an admin accepts the machine, and with the node at the latest.
 pub const OF_MACHINES: [&str; 3] = [FINGERPRINT_DRIFT, KEY_ELSEWHERE, TWO_ON_ONE_MACHINE];
 /// Kinds of alerts that are about security, whatever their severity.
-pub const KINDS: [&str; 10] = [
+pub const KINDS: [&str; 11] = [
     FAILED_SIGN_INS,
     UNUSUAL_PAYOUT,
     FREQUENT_PAYOUTS,
@@ -35,6 +37,7 @@ pub const KINDS: [&str; 10] = [
     CLONED_KEY,
     IMPOSSIBLE,
     NO_JITTER,
+    IDENTICAL_OUTPUTS,
 ];
 
 /// So many failed authentications within `FAILURE_WINDOW_MS`, of one account or from one network, are an alarm.

@@ -223,7 +223,8 @@ async fn close(context: &Context, range: Range, now: Now) -> Result<Closed, Stop
     let end = range.last_slot.plus(1);
     let start = rows.first().map_or(range.epoch.first_slot(), |(slot, _)| *slot).min(range.epoch.first_slot());
     let count = nodes.iter().map(|node| node.index.position() + 1).max().unwrap_or(0);
-    let evidence = Evidence::of(&rows, &strained, start, end, count);
+    let challenged = hot::outputs::challenged(&hot_read, start, end)?;
+    let evidence = Evidence::of(&rows, &strained, &challenged, start, end, count);
     let days = (before_day(last.as_ref()), day_of(range.epoch.first_slot()));
     let reports = hot::day_reports::last_before(&hot_read, days.0, days.1)?;
     let inputs =
@@ -352,10 +353,12 @@ fn leaves(inputs: &LeafInputs<'_>, range: Range) -> Result<Vec<Leaf>, Overflow> 
         let at = range.epoch.first_slot();
         let pool = node.pool.at(at).and_then(|index| inputs.pools.get(&index));
         let payer = pool.map(|pool| Payer { pool: pool.index, pricing: *pool.pricing.at(at) });
+        let outputs_expected = pool.is_some_and(|pool| *pool.outputs_expected.at(at));
+        let [challenged, answered] = [bits.challenged, bits.answered].map(|of| poot::marked(of, bits.observed, bits.rows, inputs.params));
         let (leaf, _) = Leaf::close(
             node.index,
             slots,
-            Inputs { window, samples, samples_within, ..Inputs::default() },
+            Inputs { window, samples, samples_within, challenged, answered, outputs_expected },
             multiplier,
             payer,
             inputs.params,
@@ -433,7 +436,7 @@ mod tests {
         store.hot.write_now(move |tx| hot::flush(tx, &batch)).unwrap();
         let read = store.hot.read().unwrap();
         let window = |rows: &[(Slot, SlotRow)], end: Slot, node: NodeIndex| {
-            let evidence = Evidence::of(rows, &[], rows[0].0, end, 5);
+            let evidence = Evidence::of(rows, &[], &[], rows[0].0, end, 5);
             let bits = evidence.bits(node);
             poot::window(bits.proven, bits.observed, bits.rows, &params)
         };

@@ -4,8 +4,12 @@ use super::{Context, Stopped};
 use crate::domain::audit::Act;
 use crate::domain::credits::Epoch;
 use crate::domain::evidence::{KEPT_DAYS, SLOTS_PER_DAY};
+use crate::domain::output::REMEMBERED_MS;
+use crate::domain::security::IDENTICAL_OUTPUTS;
 use crate::domain::span::HOURLY_DAYS;
+use crate::domain::statement::Month;
 use crate::domain::time::Now;
+use crate::storage::core::alerts::{self, About};
 use crate::storage::core::{audit, enrolment, idempotency, subject_keys};
 use crate::storage::table::WriteTx;
 use crate::storage::{Lane, hot};
@@ -22,6 +26,10 @@ const ROLLUP_ROWS: usize = 500;
 const IDEMPOTENCY_ROWS: usize = 4_096;
 /// Uses of enrolment tokens forgotten in one transaction.
 const ENROLMENT_USE_ROWS: usize = 1_000;
+/// Rows of outputs and challenges deleted in one transaction.
+const OUTPUT_ROWS: usize = 2_000;
+/// How long after its beginning an alert about identical outputs ends by itself: they are looked for within the same time.
+const IDENTICAL_OUTPUTS_MS: i64 = REMEMBERED_MS;
 /// Transactions in one run; the rest follows in the next.
 const PER_RUN: usize = 50;
 
@@ -32,13 +40,15 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
     }
     let days_ago = |days: u32| now.wall.slot().minus(days.saturating_mul(SLOTS_PER_DAY));
     let (rollups, hourly) = (days_ago(ROLLUP_DAYS), days_ago(HOURLY_DAYS));
+    let outputs_from = Month(Month::of(now.wall).0.saturating_sub(hot::outputs::MONTHS_KEPT)).start();
     let (samples, evidence) = (days_ago(context.settings.get().raw_days), days_ago(KEPT_DAYS));
     for _ in 0..PER_RUN {
         let more = context.store.hot.write(Lane::Ordinary, move |tx| {
             let leaves = hot::leaves::prune(tx, Epoch(evidence.0), LEAF_ROWS)?;
             let hours = hot::hours::prune(tx, hot::hours::hour_of(rollups), ROLLUP_ROWS)?;
             let scores = hot::days::prune_hours(tx, hot::hours::hour_of(hourly), ROLLUP_ROWS)?;
-            let more = leaves == LEAF_ROWS || hours == ROLLUP_ROWS || scores == ROLLUP_ROWS;
+            let outputs = hot::outputs::prune(tx, outputs_from, evidence, OUTPUT_ROWS)?;
+            let more = outputs == OUTPUT_ROWS || leaves == LEAF_ROWS || hours == ROLLUP_ROWS || scores == ROLLUP_ROWS;
             Ok(hot::prune(tx, samples, evidence)? || more)
         });
         if !more.await? {
@@ -55,7 +65,24 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
             break;
         }
     }
+    end_identical_outputs(context, now).await?;
     forget_strangers(context, now).await
+}
+
+async fn end_identical_outputs(context: &Context, now: Now) -> Result<(), Stopped> {
+    let mut over = alerts::open_of_kind(&context.store.read()?, IDENTICAL_OUTPUTS)?;
+    over.retain(|alert| now.wall.since(alert.raised_at) > IDENTICAL_OUTPUTS_MS);
+    if over.is_empty() {
+        return Ok(());
+    }
+    let end = move |tx: &mut WriteTx<'_>| {
+        for alert in &over {
+            let about = About { kind: &alert.kind, subject: &alert.subject, topic: alert.topic.as_deref() };
+            alerts::resolve_about(tx, about, now.wall)?;
+        }
+        Ok(())
+    };
+    Ok(context.store.write(end).await?)
 }
 
 /// Destroys the keys of strangers' addresses of months that are over for a year: the audit log keeps what they did, and no longer from where.

@@ -10,13 +10,15 @@ use crate::domain::credits::{Epoch, EpochSlots, Leaf, Multiplier, Payer};
 use crate::domain::enrolment::{EnrolmentTarget, EnrolmentToken};
 use crate::domain::epoch::{Counts, Head};
 use crate::domain::evidence::{DayReports, EvidenceHash};
-use crate::domain::ids::{AlertId, EnrolmentId, Incarnation, NodeId, NodeIndex, PayoutId, UserId};
+use crate::domain::ids::{AlertId, EnrolmentId, Incarnation, NodeId, NodeIndex, PayoutId, PoolId, PoolIndex, UserId};
 use crate::domain::ledger::Book;
 use crate::domain::money::{Currency, Pico, Units};
+use crate::domain::node::ResourceLimits;
 use crate::domain::payout::{Attempt, AttemptState, Death, Payout, Pin, Prepared, Priority, Review, ReviewKind, Source, State};
+use crate::domain::pool::{Pool, Pricing, ScalingPolicy};
 use crate::domain::poot::{Inputs, Params, Score};
 use crate::domain::session::{Carrier, Session};
-use crate::domain::time::{Slot, Timestamp};
+use crate::domain::time::{Slot, Timeline, Timestamp};
 use crate::domain::user::{PasswordHash, Role, User};
 use crate::storage::core::ledger::{Accrued, Balance};
 use crate::storage::hot::leaves::LeafGroup;
@@ -327,6 +329,46 @@ pub(super) fn ack_group(version: u8, bytes: &[u8]) -> Option<AckGroup> {
     Some(AckGroup(acks.into_iter().map(of).collect()))
 }
 
+/// Version 1 expected no outputs of anybody.
+#[derive(Deserialize)]
+struct PoolV1 {
+    id: PoolId,
+    index: PoolIndex,
+    name: String,
+    description: String,
+    max_nodes: u32,
+    resource_limits: Option<ResourceLimits>,
+    auto_scaling: bool,
+    scaling_policy: Option<ScalingPolicy>,
+    pricing: Timeline<Pricing>,
+    created_at: Timestamp,
+    updated_at: Timestamp,
+}
+
+pub(super) fn pool(version: u8, bytes: &[u8]) -> Option<Pool> {
+    if version != 1 {
+        return None;
+    }
+    let old: PoolV1 = postcard::from_bytes(bytes).ok()?;
+    let PoolV1 { id, index, name, description, max_nodes, resource_limits, auto_scaling, scaling_policy, pricing, created_at, updated_at } =
+        old;
+    let outputs_expected = Timeline::new(false);
+    Some(Pool {
+        id,
+        index,
+        name,
+        description,
+        max_nodes,
+        resource_limits,
+        auto_scaling,
+        scaling_policy,
+        pricing,
+        outputs_expected,
+        created_at,
+        updated_at,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -425,6 +467,15 @@ mod tests {
             assert_eq!(attempt.prepared.bytes, [1, 2, 255]);
         }
         assert!(payout(2, &[]).is_none());
+    }
+
+    #[test]
+    fn pools_of_the_first_release_expect_no_outputs() {
+        let golden = include_str!("../../data/golden/Pool.v1.hex");
+        let pools: Vec<Pool> = golden.lines().map(|line| decode(&unhex(line).unwrap()).unwrap()).collect();
+        assert_eq!(pools.iter().map(|pool| pool.auto_scaling).collect::<Vec<_>>(), [true, false]);
+        assert!(pools.iter().all(|pool| pool.outputs_expected == Timeline::new(false) && pool.name == "default"));
+        assert!(pool(2, &[]).is_none());
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod hot;
 pub mod intake;
 pub mod made;
 mod migrate;
+pub mod outputs;
 pub mod overlay;
 pub mod planning;
 pub mod present;

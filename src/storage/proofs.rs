@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::core::{chain, epochs, nodes, pools};
 use super::fault::Fault;
 use super::hot;
+use super::hot::outputs::ChallengeRow;
 use super::store::Store;
 use super::table::Read;
 use crate::crypto::{SecretKey, mac};
@@ -34,11 +35,20 @@ pub struct Evidence {
     observed: Columns,
     /// None where nobody was beyond a threshold: a fleet within them has nothing to be turned.
     strained: Option<Columns>,
+    /// Who was challenged, and who answered; none where nobody was.
+    outputs: Option<(Columns, Columns)>,
 }
 
 impl Evidence {
     /// Of the slots `[start, end)` and the nodes `0..nodes`; rows ascend, slots without one are empty.
-    pub fn of(rows: &[(Slot, SlotRow)], strained: &[(Slot, Bitmap)], start: Slot, end: Slot, nodes: usize) -> Evidence {
+    pub fn of(
+        rows: &[(Slot, SlotRow)],
+        strained: &[(Slot, Bitmap)],
+        challenged: &[(Slot, ChallengeRow)],
+        start: Slot,
+        end: Slot,
+        nodes: usize,
+    ) -> Evidence {
         static NOBODY: Bitmap = Bitmap::EMPTY;
         let mut rest = rows.iter().peekable();
         let (proven, observed): (Vec<&Bitmap>, Vec<&Bitmap>) = start
@@ -48,23 +58,20 @@ impl Evidence {
                 None => (&NOBODY, &NOBODY),
             })
             .unzip();
-        let dense = |rows: &[(Slot, Bitmap)]| {
-            let mut rest = rows.iter().peekable();
-            let all: Vec<&Bitmap> =
-                start.until(end).map(|slot| rest.next_if(|(at, _)| *at == slot).map_or(&NOBODY, |(_, row)| row)).collect();
-            Columns::of(&all, nodes)
-        };
+        let outputs = |bits: fn(&ChallengeRow) -> &Bitmap| turned(challenged, start, end, nodes, bits);
         Evidence {
             is_empty: rows.is_empty(),
             rows: proven.len(),
             proven: Columns::of(&proven, nodes),
             observed: Columns::of(&observed, nodes),
-            strained: (!strained.is_empty()).then(|| dense(strained)),
+            strained: (!strained.is_empty()).then(|| turned(strained, start, end, nodes, |row| row)),
+            outputs: (!challenged.is_empty()).then(|| (outputs(|row| &row.challenged), outputs(|row| &row.answered))),
         }
     }
 
     pub fn read(hot: &impl Read, start: Slot, end: Slot, nodes: usize) -> Result<Evidence, Fault> {
-        Ok(Evidence::of(&hot::evidence(hot, start, end)?, &hot::strained::rows(hot, start, end)?, start, end, nodes))
+        let (rows, strained) = (hot::evidence(hot, start, end)?, hot::strained::rows(hot, start, end)?);
+        Ok(Evidence::of(&rows, &strained, &hot::outputs::challenged(hot, start, end)?, start, end, nodes))
     }
 
     pub fn bits(&self, node: NodeIndex) -> NodeBits<'_> {
@@ -72,10 +79,19 @@ impl Evidence {
             proven: self.proven.column(node),
             observed: self.observed.column(node),
             strained: self.strained.as_ref().map_or(&[], |strained| strained.column(node)),
+            challenged: self.outputs.as_ref().map_or(&[], |(challenged, _)| challenged.column(node)),
+            answered: self.outputs.as_ref().map_or(&[], |(_, answered)| answered.column(node)),
             rows: self.rows,
-            ..NodeBits::default()
         }
     }
+}
+
+/// Columns of sparse rows that are one bitmap, or have it.
+fn turned<T>(rows: &[(Slot, T)], start: Slot, end: Slot, nodes: usize, bits: impl Fn(&T) -> &Bitmap) -> Columns {
+    static NOBODY: Bitmap = Bitmap::EMPTY;
+    let mut rest = rows.iter().peekable();
+    let all: Vec<&Bitmap> = start.until(end).map(|slot| rest.next_if(|(at, _)| *at == slot).map_or(&NOBODY, |(_, row)| bits(row))).collect();
+    Columns::of(&all, nodes)
 }
 
 /// What the blinds of leaves are made with.

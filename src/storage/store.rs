@@ -15,6 +15,7 @@ use super::fault::{Fault, OpenError, TxError, WriteError};
 use super::file::{DbFile, Lane};
 use super::hot;
 use super::intake::{Intake, Recovered};
+use super::outputs::Outputs;
 use super::proofs::{Blinds, Recent};
 use super::secrets::{FILE as SECRET_FILE, Secrets};
 use super::table::{Read, Snapshot, WriteTx};
@@ -41,12 +42,15 @@ pub struct Store {
     /// Who is who in the fleet.
     pub directory: Arc<Directory>,
     pub intake: Intake,
+    /// Challenges, and the outputs that answer them.
+    pub outputs: Arc<Outputs>,
     /// What is shown as earned and not posted yet.
     pub sums: Sums,
     /// What was committed last and what was proven last.
     pub recent: Recent,
     pub blinds: Blinds,
     flushing: tokio::sync::Mutex<()>,
+    writing_outputs: tokio::sync::Mutex<()>,
     pub secrets: Secrets,
     pub entropy: Entropy,
     pub manager_id: ManagerId,
@@ -98,7 +102,8 @@ impl Store {
         }
         let signing_key = open_seed(&secrets, &store.sealed_seed)?;
         let intake = recover_intake(&hot, &secrets, &entropy, &options.boot_id, now)?;
-        let flushing = tokio::sync::Mutex::default();
+        let outputs = Outputs::load(&core.read()?, &hot.read()?, Beacons::new(secrets.beacon.clone()), now)?;
+        let (flushing, writing_outputs) = (tokio::sync::Mutex::default(), tokio::sync::Mutex::default());
         let directory = Directory::load(&core.read()?)?;
         let (manager_id, generation) = (store.manager_id, store.generation);
         let sums = Sums::default();
@@ -110,10 +115,12 @@ impl Store {
             hot,
             directory,
             intake,
+            outputs,
             sums,
             recent,
             blinds,
             flushing,
+            writing_outputs,
             secrets,
             entropy,
             manager_id,
@@ -137,20 +144,46 @@ impl Store {
         }
         let batch = Arc::new(batch);
         let written = Arc::clone(&batch);
+        let _one_at_a_time = self.writing_outputs.lock().await;
+        let outputs = Arc::new(self.outputs.start_write(now));
+        let written_outputs = Arc::clone(&outputs);
         let pools: HashMap<NodeIndex, Option<PoolIndex>> = nodes.iter().map(|node| (node.index, *node.pool.latest())).collect();
         let is_within =
             move |node: NodeIndex, reading: &Reading| thresholds.of(node, pools.get(&node).copied().flatten()).is_within(reading);
         let write = move |tx: &mut WriteTx<'_>| {
             hot::flush(tx, &written)?;
-            hot::strained::put(tx, &written.samples, &is_within)
+            hot::strained::put(tx, &written.samples, &is_within)?;
+            written_outputs.put(tx)
         };
         match self.hot.write(Lane::Ordinary, write).await {
             Ok(()) => {
                 self.intake.committed(&batch, now);
+                self.outputs.committed();
                 Ok(())
             }
             Err(error) => {
                 self.intake.failed(Arc::unwrap_or_clone(batch));
+                self.outputs.failed(Arc::unwrap_or_clone(outputs));
+                Err(error)
+            }
+        }
+    }
+
+    /// Makes durable what was said of outputs so far. To be awaited to its end: run it as a task of its own where a client may hang up.
+    pub async fn commit_outputs(&self, now: Now) -> Result<(), WriteError> {
+        let _one_at_a_time = self.writing_outputs.lock().await;
+        let batch = Arc::new(self.outputs.start_write(now));
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let written = Arc::clone(&batch);
+        match self.hot.write(Lane::Ordinary, move |tx| written.put(tx)).await {
+            Ok(()) => {
+                self.outputs.committed();
+                Ok(())
+            }
+            Err(error) => {
+                self.outputs.failed(Arc::unwrap_or_clone(batch));
                 Err(error)
             }
         }

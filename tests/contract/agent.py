@@ -12,6 +12,7 @@ PURPOSES = {
     "/api/v1/agent/report": "lucid/report/v1",
     "/api/v1/agent/late": "lucid/late/v1",
     "/api/v1/agent/commands": "lucid/commands/v1",
+    "/api/v1/agent/output": "lucid/output/v1",
 }
 ENROL = "/api/v1/agent/enrol"
 CHALLENGE = "lucid/challenge/v1"
@@ -70,6 +71,8 @@ class Signature(requests.auth.AuthBase):
         else:
             seq = number(said.get("number" if path.endswith("/commands") else "seq")) if not path.endswith("/late") else 0
             incarnation = number(said.get("incarnation"))
+            if path.endswith("/output"):
+                incarnation = seq = 0
             signature = sign(self.key, PURPOSES[path], self.manager, self.node, incarnation, seq, body)
             request.headers["x-lucid-node"] = self.node
         request.headers["x-lucid-signature"] = signature

@@ -4,6 +4,7 @@
 rest of a case stays as it was generated. What it needs is made on the spot, because other requests delete what they find.
 """
 
+import base64
 import datetime
 import time
 
@@ -36,6 +37,26 @@ def late(stage, case):
 def commands(stage, case):
     stage.told += 1
     case.body.update({"protocol": 1, "incarnation": stage.incarnation, "number": stage.told})
+
+
+def output(stage, case):
+    """Of its own: a time that is near, and no slot."""
+    case.body = {"protocol": 1, **made_output(stage)}
+
+
+def validate(stage, case):
+    case.path_parameters["id"] = stage.node()
+    case.body = made_output(stage)
+
+
+def validate_batch(stage, case):
+    case.body = {"validations": [{"node_id": stage.node(), **made_output(stage)} for _ in range(2)]}
+
+
+def made_output(stage):
+    name = stage.name("output")
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return {"output_data": base64.b64encode(f"an output called {name}".encode()).decode(), "timestamp": now, "nonce": f"nonce-{name}"}
 
 
 def enrol(stage, case):
@@ -323,6 +344,9 @@ FITS = {
     "POST /api/v1/agent/report": report,
     "POST /api/v1/agent/late": late,
     "POST /api/v1/agent/commands": commands,
+    "POST /api/v1/agent/output": output,
+    "POST /api/v1/nodes/{id}/poot/validate": validate,
+    "POST /api/v1/nodes/poot/batch-validate": validate_batch,
     "POST /api/v1/agent/enrol": enrol,
     "POST /api/v1/auth/node/token": node_token,
     "POST /api/v1/auth/login": login,

@@ -32,6 +32,20 @@ pub fn routes() -> Vec<(Method, &'static str, &'static str, Option<Value>)> {
         (delete.clone(), "/nodes/{id}/final-payout", "admin", None),
         (delete.clone(), "/nodes/{id}/maintenance/{number}", "operator", None),
         (post.clone(), "/nodes/{id}/fingerprint/accept", "admin", None),
+        (
+            post.clone(),
+            "/nodes/{id}/poot/validate",
+            "operator",
+            Some(json!({ "output_data": "c2l4dGVlbiBieXRlcyBvciBtb3Jl", "timestamp": "2026-09-21T00:00:00Z", "nonce": "for a test" })),
+        ),
+        (
+            post.clone(),
+            "/nodes/poot/batch-validate",
+            "operator",
+            Some(json!({ "validations": [
+                { "node_id": "node_nobody_at_all", "output_data": "", "timestamp": "2026-09-21T00:00:00Z", "nonce": "for a test" }
+            ] })),
+        ),
         (put.clone(), "/nodes/{id}/payout-address", "operator", Some(json!({ "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3" }))),
         (post.clone(), "/nodes/pools", "operator", named()),
         (put.clone(), "/nodes/pools/{pool_id}", "operator", named()),
@@ -139,6 +153,7 @@ const WITHOUT_ROLE: &[(&str, &str)] = &[
     ("POST", "/agent/report"),
     ("POST", "/agent/late"),
     ("POST", "/agent/commands"),
+    ("POST", "/agent/output"),
 ];
 
 /// Routes whose handler asks for more than the door: who changes another needs the listed role.

@@ -12,7 +12,8 @@ use lucid::domain::proof::head::SignedHead;
 use lucid::domain::workload::{WorkloadOrder, WorkloadReport, WorkloadState};
 use lucid::wire::{
     CommandsAnswer, CommandsRequest, EnrolAnswer, EnrolRequest, Envelope, HEADER_NODE, HEADER_SIGNATURE, Item, LateAnswer, LateBatch,
-    LateItem, PATH_COMMANDS, PATH_ENROL, PATH_LATE, PATH_REPORT, PROTOCOL, Purpose, Report, ReportAnswer, Witness,
+    LateItem, OutputRequest, PATH_COMMANDS, PATH_ENROL, PATH_LATE, PATH_OUTPUT, PATH_REPORT, PROTOCOL, Purpose, Report, ReportAnswer,
+    Witness,
 };
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -229,6 +230,24 @@ impl Node {
         let batch = LateBatch { protocol: PROTOCOL, incarnation: self.incarnation, items };
         let body = serde_json::to_vec(&batch).unwrap();
         self.send(PATH_LATE, Purpose::Late, Purpose::LateAnswer, 0, &body).await.expect("the manager answers")
+    }
+
+    /// Submits an output as agents do.
+    pub async fn submit(&self, output: &OutputRequest) -> Result<Value, (StatusCode, Value)> {
+        let body = serde_json::to_vec(output).unwrap();
+        let signature = self.output_signature(&body);
+        let (status, headers, bytes) = self.raw(PATH_OUTPUT, &body, &signature).await.expect("the manager answers");
+        if !status.is_success() {
+            return Err((status, json(&bytes)));
+        }
+        let signed = headers.get(HEADER_SIGNATURE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let envelope = Envelope { incarnation: Incarnation(0), ..self.envelope(Purpose::OutputAnswer, 0) };
+        assert!(envelope.verify(&self.manager_key, &bytes, signed), "the manager's signature");
+        Ok(json(&bytes))
+    }
+
+    pub fn output_signature(&self, body: &[u8]) -> String {
+        Envelope { incarnation: Incarnation(0), ..self.envelope(Purpose::Output, 0) }.sign(&self.machine.key, body)
     }
 
     fn envelope(&self, purpose: Purpose, seq: u64) -> Envelope<'_> {

@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use serde::{Deserialize, Serialize};
 
+use super::super::socket::SOCKET_VARIABLE;
 use crate::domain::workload::{WorkloadConfig, WorkloadExit};
 
 /// Variables of the agent that its workload gets too; the others are none of its business.
@@ -42,6 +43,8 @@ pub struct Launch<'a> {
     pub cgroup: Option<&'a Path>,
     pub memory_bytes: Option<u64>,
     pub output: File,
+    /// Where the workload asks for challenges and hands in outputs.
+    pub socket: &'a Path,
 }
 
 impl Launch<'_> {
@@ -59,6 +62,7 @@ impl Launch<'_> {
         option("--user", self.config.user.as_ref().map(OsString::from));
         command.arg("--").args(&self.config.command);
         command.env_clear().envs(PASSED_ON.iter().filter_map(|name| Some((name, std::env::var_os(name)?)))).envs(&self.config.env);
+        command.env(SOCKET_VARIABLE, self.socket);
         command.current_dir(self.config.working_dir.as_deref().unwrap_or(Path::new("/")));
         command.stdin(Stdio::piped()).stdout(self.output.try_clone()?).stderr(self.output).process_group(0);
         let mut child = command.spawn()?;

@@ -163,6 +163,7 @@ fn pools() -> Vec<Pool> {
         auto_scaling: true,
         scaling_policy: Some(policy),
         pricing: timeline(pricing(Currency::Usdt), pricing(Currency::Lucid)),
+        outputs_expected: timeline(false, true),
         created_at: AT,
         updated_at: AT.plus_ms(1),
     };
@@ -171,6 +172,7 @@ fn pools() -> Vec<Pool> {
         scaling_policy: None,
         auto_scaling: false,
         pricing: Timeline::new(pricing(Currency::Usdt)),
+        outputs_expected: Timeline::new(false),
         ..full.clone()
     };
     vec![full, bare]

@@ -58,6 +58,7 @@ pub fn ensure_default(tx: &mut WriteTx<'_>, act: &Act, pricing: Pricing, max_nod
         auto_scaling: false,
         scaling_policy: None,
         pricing,
+        outputs_expected: false,
     };
     create(tx, act, &id, &new)?;
     Ok(true)
@@ -81,10 +82,10 @@ pub fn create(tx: &mut WriteTx<'_>, act: &Act, id: &PoolId, new: &NewPool) -> Re
     Ok(pool)
 }
 
-/// A new price is in force from `price_from` on, the first slot of the next epoch.
+/// A new price, and outputs that are expected or no more, are in force from `price_from` on, the first slot of the next epoch.
 pub fn update(tx: &mut WriteTx<'_>, act: &Act, id: &PoolId, change: &PoolChange, price_from: Slot) -> Result<Pool, TxError> {
     let pool = require(tx, id)?;
-    if !change.pricing.is_none() && !act.now.trusted {
+    if change.is_timed() && !act.now.trusted {
         return Err(Refusal::ClockUntrusted.into());
     }
     let mut changed = change.of(&pool, price_from);
@@ -115,6 +116,7 @@ fn fields(change: &PoolChange) -> String {
         ("auto_scaling", change.auto_scaling.is_some()),
         ("scaling_policy", change.scaling_policy.is_some()),
         ("pricing", !change.pricing.is_none()),
+        ("outputs_expected", change.outputs_expected.is_some()),
     ];
     let names: Vec<_> = fields.iter().filter(|(_, set)| *set).map(|(name, _)| *name).collect();
     names.join(", ")

@@ -201,7 +201,7 @@ record! {
     StoreMeta = 1,
     Counters = 1,
     Node = 1,
-    Pool = 1,
+    Pool = 2 from migrate::pool,
     EnrolmentToken = 2 from migrate::enrolment_token,
     NodeId = 1,
     EnrolmentRequest = 1,

@@ -86,6 +86,7 @@ pub fn new_pool(name: &str, max_nodes: u32) -> NewPool {
         auto_scaling: false,
         scaling_policy: None,
         pricing: price(),
+        outputs_expected: false,
     }
 }
 

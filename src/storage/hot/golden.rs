@@ -5,6 +5,7 @@ use super::day_reports;
 use super::days::{DayGroup, Total, TotalGroup};
 use super::hours::{HourEntry, Rolled, Stale};
 use super::leaves::LeafGroup;
+use super::outputs::{ChallengeRow, ProofMonths, ProofRows};
 use super::sample::Quantised;
 use super::strained::Strained;
 use super::{Ack, AckGroup, Anchor, EncodedSample, Meta, Untimed, UntimedItem};
@@ -13,11 +14,12 @@ use crate::domain::evidence::{DayReports, EvidenceHash, SlotRow};
 use crate::domain::ids::{Incarnation, NodeIndex, PoolIndex};
 use crate::domain::metrics::{Cpu, Disk, Gpu, Interface, Memory, Network, Sample};
 use crate::domain::money::{Currency, Pico};
+use crate::domain::output::{Proof, ProofMonth, Wrong, Wrongs};
 use crate::domain::poot::{Inputs, Params, Score, ScoreState, Window};
 use crate::domain::series::{Extremes, Summary};
 use crate::domain::span::Span;
 use crate::domain::time::{BootMs, Slot};
-use crate::storage::golden::{AT, Golden, like, pricing};
+use crate::storage::golden::{AT, Golden, SLOT, like, pricing};
 
 fn sample() -> Sample {
     Sample {
@@ -90,6 +92,34 @@ fn spans() -> Vec<Span> {
     leaves().into_iter().map(twice).collect()
 }
 
+fn proofs() -> Vec<Proof> {
+    let valid = Proof {
+        node: NodeIndex(300),
+        received_at: AT,
+        timestamp: AT.plus_ms(-1_500),
+        wrongs: Wrongs::default(),
+        challenge_slot: Some(SLOT),
+        counted: true,
+        by_node: true,
+        output_hash: [1; 32],
+        data: [2; 16],
+        nonce: [3; 16],
+        score_hundredths: 9_875,
+        confidence_hundredths: 85,
+        took_ms: 3,
+        batch: None,
+    };
+    let wrongs = [Wrong::NotBase64, Wrong::ChallengeLate].into_iter().collect();
+    let invalid = Proof { wrongs, challenge_slot: None, counted: false, by_node: false, batch: Some([4; 16]), ..valid };
+    vec![valid, invalid]
+}
+
+fn month() -> ProofMonth {
+    let mut month = ProofMonth::default();
+    proofs().iter().for_each(|proof| month.add(proof));
+    month
+}
+
 fn hour() -> Summary {
     let extremes = Extremes { cpu_usage_percent: Some((0.5, 99.9)), memory_used_bytes: Some((1 << 29, 1 << 31)) };
     Summary { count: 120, extremes, ..Summary::of(sample(), true) }
@@ -121,6 +151,12 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         ),
         Golden::of("SlotRow", vec![SlotRow::default(), row]),
         Golden::of("Strained", vec![Strained::default(), Strained([0, 63, 300].into_iter().map(NodeIndex).collect())]),
+        Golden::of(
+            "ChallengeRow",
+            vec![ChallengeRow::default(), ChallengeRow { challenged: nodes(&[0, 64, 300]), answered: nodes(&[64]) }],
+        ),
+        Golden::of("ProofRows", vec![ProofRows(proofs())]),
+        Golden::of("ProofMonths", vec![ProofMonths(vec![(0, ProofMonth::default()), (300, month())])]),
         Golden::of("AckGroup", vec![AckGroup(vec![(1, ack), (127, ack)])]),
         Golden::of("DayReportsGroup", vec![day_reports::DayReportsGroup(vec![(1, day(20_711)), (127, day(20_711))])]),
         Golden::of("Untimed", vec![Untimed { boot_id: "b".into(), items: vec![untimed(true), untimed(false)] }]),

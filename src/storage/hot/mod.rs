@@ -6,6 +6,7 @@ pub mod day_reports;
 pub mod days;
 pub mod hours;
 pub mod leaves;
+pub mod outputs;
 mod sample;
 pub mod strained;
 
@@ -52,6 +53,9 @@ pub(super) const TABLES: &[&str] = &[
     hours::ROLLED.name,
     strained::STRAINED.name,
     day_reports::DAY_REPORTS.name,
+    outputs::CHALLENGED.name,
+    outputs::PROOFS.name,
+    outputs::PROOF_MONTHS.name,
 ];
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -435,7 +439,7 @@ pub fn verify(read: &impl Read) -> Result<u64, Fault> {
         records += group.0.len() as u64;
     }
     let strained = strained::rows(read, Slot(0), Slot(u32::MAX))?.len() as u64;
-    Ok(records + strained + read.count(UNTIMED)? + hours::verify(read)? + days::verify(read)?)
+    Ok(records + strained + read.count(UNTIMED)? + hours::verify(read)? + days::verify(read)? + outputs::verify(read)?)
 }
 
 #[cfg(test)]

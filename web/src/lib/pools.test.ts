@@ -10,6 +10,7 @@ const pool: Pool = {
   max_nodes: 50,
   health: { state: 'healthy', healthy_nodes: 3, total: 3, ratio: 1, open_alerts: { critical: 0, warning: 0, info: 0 } },
   auto_scaling: false,
+  outputs_expected: false,
   pricing: { cost_per_hour: '0.070000', reward_per_hour: '0.060000', currency: 'USDT' },
   created_at: '2026-11-01T00:00:00Z',
   updated_at: '2026-11-01T00:00:00Z',
@@ -26,12 +27,12 @@ const wrong = (draft: ReturnType<typeof draftOf>) => {
 
 describe('a pool in a form', () => {
   it('asks for no new price when the price was not touched', () => {
-    expect(body(draftOf(pool), pool)).toEqual({ name: 'lab', description: 'Boards of the lab', max_nodes: 50, auto_scaling: false });
+    expect(body(draftOf(pool), pool)).toEqual({ name: 'lab', description: 'Boards of the lab', max_nodes: 50, auto_scaling: false, outputs_expected: false });
   });
 
   it('sends no price of who sets none', () => {
     const draft = { ...draftOf(undefined), name: 'new' };
-    expect(requestOf(draft, undefined, false)).toEqual({ body: { name: 'new', description: '', max_nodes: 100, auto_scaling: false } });
+    expect(requestOf(draft, undefined, false)).toEqual({ body: { name: 'new', description: '', max_nodes: 100, auto_scaling: false, outputs_expected: false } });
     expect(requestOf({ ...draftOf(pool), reward_per_hour: '9' }, pool, false)).toEqual(requestOf(draftOf(pool), pool));
   });
 

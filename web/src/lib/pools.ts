@@ -19,6 +19,7 @@ export type Draft = {
   disk_gib: string;
   network_mbps: string;
   auto_scaling: boolean;
+  outputs_expected: boolean;
   scale_up_threshold: string;
   scale_down_threshold: string;
   min_nodes: string;
@@ -45,6 +46,7 @@ export function draftOf(pool: Pool | undefined): Draft {
     disk_gib: gib(limits?.disk_bytes),
     network_mbps: text(limits?.network_mbps),
     auto_scaling: pool?.auto_scaling ?? false,
+    outputs_expected: pool?.outputs_expected ?? false,
     scale_up_threshold: text(policy?.scale_up_threshold ?? 80),
     scale_down_threshold: text(policy?.scale_down_threshold ?? 30),
     min_nodes: text(policy?.min_nodes ?? 1),
@@ -106,6 +108,7 @@ export function requestOf(draft: Draft, pool: Pool | undefined, prices = true): 
     description: draft.description.trim(),
     max_nodes: number('max_nodes', draft.max_nodes, true),
     auto_scaling: draft.auto_scaling,
+    outputs_expected: draft.outputs_expected,
     ...(limited && { resource_limits: limits }),
     ...(draft.auto_scaling && {
       scaling_policy: {

@@ -81,6 +81,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/agent/output": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Submit an output of this node's workload
+         * @description What agents do, signed like a report; the answer is signed by the manager. The verdict is kept like a report: durable with the next flush.
+         */
+        post: operations["post_agent_output"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/agent/report": {
         parameters: {
             query?: never;
@@ -1407,7 +1427,11 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Validate outputs of several nodes */
+        /**
+         * Validate outputs of several nodes
+         * @description Up to 1,000, a verdict each, durable when it is answered. An output of a node that does not exist is invalid (`node_unknown`) and is not recorded. A body is
+         *     at most 10 MiB. A node may send its own outputs alone, and signs the body.
+         */
         post: operations["post_nodes_poot_batch_validate"];
         delete?: never;
         options?: never;
@@ -1436,46 +1460,6 @@ export interface paths {
          *     (`FreshFactorNeeded`), never for programs. Its id is never given out again.
          */
         delete: operations["delete_nodes_id"];
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/nodes/{id}/appeal": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Appeal against the suspension of a node
-         * @description One appeal at a time, five against one suspension. An alert tells the admins; one of them decides.
-         */
-        post: operations["post_nodes_id_appeal"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/nodes/{id}/appeal/decide": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Decide an appeal
-         * @description Who suspended the node does not uphold that, where there is another admin (`OwnSuspension`); anybody who may suspend may lift.
-         */
-        post: operations["post_nodes_id_appeal_decide"];
-        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1679,10 +1663,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * How the score of a node went, newest first
-         * @description Epochs while they are kept, or the sums of those that begin in an hour or on a UTC day. Hours and days are listed without a gap; of those without an epoch `state` is null.
-         */
+        /** The epochs of a node, newest first */
         get: operations["get_nodes_id_poot_history"];
         put?: never;
         post?: never;
@@ -1735,8 +1716,52 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Validate an output of a node */
+        /**
+         * Validate an output of a node
+         * @description The verdict says every check that failed. A node that calls with its token signs the body as agents do (`x-lucid-signature`, purpose `lucid/output/v1`, incarnation and number 0).
+         *     What a node answers to its challenge counts in its score; what people and programs submit is judged and recorded.
+         */
         post: operations["post_nodes_id_poot_validate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/poot/validations": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The outputs of a node, newest first
+         * @description Of twelve months and the present one.
+         */
+        get: operations["get_nodes_id_poot_validations"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/poot/validations/months": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The outputs of a node by month, newest first
+         * @description Kept for ever, also when the outputs themselves are not listed any more. What came within the last minutes may be missing.
+         */
+        get: operations["get_nodes_id_poot_validations_months"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -1924,64 +1949,6 @@ export interface paths {
          * @description Its time goes on to count: while it is stopped no slot is proven. 200: it has stopped already.
          */
         post: operations["post_nodes_id_stop"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/nodes/{id}/suspend": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Suspend a node
-         * @description From the next slot on it is neither observed nor paid, maintenance that goes on ends, and what is planned is called off. It keeps its workload and goes on reporting;
-         *     what it reports is attested. What it has earned stays owed and is paid as before: payouts are held by `hold` or `money/freeze`.
-         */
-        post: operations["post_nodes_id_suspend"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/nodes/{id}/suspensions": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** The suspensions of a node */
-        get: operations["get_nodes_id_suspensions"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/nodes/{id}/unsuspend": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Lift the suspension of a node
-         * @description It is in service again from the next slot; one that leaves with its final payout goes on leaving. An appeal that waits is decided by it.
-         */
-        post: operations["post_nodes_id_unsuspend"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2209,23 +2176,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/pools/{pool_id}/poot": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** The scores of a pool */
-        get: operations["get_pools_pool_id_poot"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/v1/poot/calculate": {
         parameters: {
             query?: never;
@@ -2235,32 +2185,8 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Close the running epoch now
-         * @description It ends with the newest slot that is closed (a slot closes 90 seconds after its end), and credits are for its real length. The next epoch begins with the slot
-         *     after it, and ends where this one would have ended. 409 `EpochTooYoung` while no slot of the running epoch is closed, or the manager listened in none.
-         */
+        /** Close an epoch now */
         post: operations["post_poot_calculate"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/poot/day-keys/{day}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * The key of a day
-         * @description From 25 hours after the end of the day (UTC), when no slot of it is open any more; 409 `DayKeySealed` before.
-         */
-        get: operations["get_poot_day_keys_day"];
-        put?: never;
-        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -2301,26 +2227,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/poot/leaderboard": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Who did most
-         * @description Nodes that exist now and had an epoch in the period; by score, those that had a score in it. Nodes that were deleted have no rank. Equals stand in the order in which they were made.
-         */
-        get: operations["get_poot_leaderboard"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/api/v1/poot/manager-key": {
         parameters: {
             query?: never;
@@ -2350,26 +2256,6 @@ export interface paths {
         };
         /** The scores of the fleet, and how they went */
         get: operations["get_poot_summary"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/api/v1/poot/votes": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * How the votes stand
-         * @description The scores of each closed epoch are sent to the chain, one vote for each node whose score is valid or invalid. A newer epoch replaces what was not sent.
-         */
-        get: operations["get_poot_votes"];
         put?: never;
         post?: never;
         delete?: never;
@@ -3223,26 +3109,6 @@ export interface components {
             /** @description Fewer than the role has, such as `node:read`. */
             scopes?: string[] | null;
         };
-        AppealDecision: {
-            decision: components["schemas"]["AppealOutcome"];
-            /**
-             * @description The operator reads it.
-             * @example the machines are the same one
-             */
-            reason: string;
-        };
-        /**
-         * @description What an admin made of an appeal.
-         * @enum {string}
-         */
-        AppealOutcome: "uphold" | "lift";
-        AppealRequest: {
-            /**
-             * @description Why the suspension is wrong.
-             * @example both nodes are virtual machines of one host, as agreed
-             */
-            text: string;
-        };
         /** @description Payouts that wait for a second admin, as one whole. */
         ApprovalView: {
             /**
@@ -3717,27 +3583,6 @@ export interface components {
             proven: boolean;
             /** Format: uint32 */
             slot: number;
-        };
-        /** @description What the beacons of a day were made with. */
-        DayKey: {
-            /**
-             * @description UTC.
-             * @example 2026-09-21
-             */
-            day: string;
-            /** Format: uint32 */
-            first_slot: number;
-            /**
-             * @description Hex, 32 bytes. The beacon of a node in a slot is the hex of the first 16 bytes of HMAC-SHA-256 under it, over: the length of the node id in bytes as 8 bytes little-endian, the
-             *     node id, 4 as 8 bytes little-endian, the slot as 4 bytes little-endian.
-             */
-            key: string;
-            /**
-             * Format: uint32
-             * @description Inclusive.
-             */
-            last_slot: number;
-            revealed_at: string;
         };
         DecisionRequest: {
             choice: components["schemas"]["PayoutChoice"];
@@ -4229,11 +4074,6 @@ export interface components {
             seq: number;
         };
         /**
-         * @description What a row of the history stands for.
-         * @enum {string}
-         */
-        HistoryGranularity: "epoch" | "hour" | "day";
-        /**
          * @description How far back a summary looks.
          * @enum {string}
          */
@@ -4345,25 +4185,6 @@ export interface components {
             /** @description RFC 3339, UTC. */
             timestamp: string;
         };
-        Leaderboard: {
-            by: components["schemas"]["LeaderboardBy"];
-            /** @description Epochs that begin at this time or later; null while there is none. */
-            from?: string | null;
-            nodes: components["schemas"]["Ranked"][];
-            pagination: components["schemas"]["Pagination"];
-            period: components["schemas"]["LeaderboardPeriod"];
-        };
-        /**
-         * @default credits
-         * @enum {string}
-         */
-        LeaderboardBy: "credits" | "score";
-        /**
-         * @description How far back a ranking looks, in whole hours, the running one included.
-         * @default 7d
-         * @enum {string}
-         */
-        LeaderboardPeriod: "24h" | "7d" | "30d" | "all";
         /** @description A node in the epoch: every input, and what follows from it. */
         LeafView: {
             /** @description Earned in the epoch, exact; while the score is pending, held until it is valid. */
@@ -4444,10 +4265,6 @@ export interface components {
              */
             text_id: number;
             version: string;
-        };
-        LiftRequest: {
-            /** @example the machine was replaced */
-            reason: string;
         };
         /** @enum {string} */
         LimitedResource: "cpu" | "memory" | "disk" | "network";
@@ -5034,55 +4851,25 @@ export interface components {
             name: string;
             node_type: components["schemas"]["NodeType"];
         };
-        /** @description What a node did in one epoch, hour or day. */
+        /** @description One epoch of one node. */
         NodeEpoch: {
-            /** @description Earned in it; while the score is pending, held until it is valid. */
+            /** @description Earned in this epoch; while the score is pending, held until it is valid. */
             accrued: string;
-            /** @description Work credits: hours of work, times score and multiplier, whatever the pool pays for them. */
-            credits: string;
             currency?: components["schemas"]["Currency"] | null;
             end: string;
-            /**
-             * Format: uint32
-             * @description Its first slot.
-             */
+            /** Format: uint32 */
             epoch: number;
-            /**
-             * Format: uint32
-             * @description Epochs that begin in it; 0 in days of an earlier release, which did not count them.
-             */
-            epochs: number;
-            /** Format: uint32 */
-            invalid: number;
-            /**
-             * Format: double
-             * @description What credits are multiplied with after it.
-             */
-            multiplier?: number | null;
-            /** Format: uint32 */
+            /** Format: uint16 */
             observed: number;
-            /** @description Not all of it is closed yet. */
-            partial: boolean;
-            /** Format: uint32 */
-            pending: number;
-            /**
-             * Format: uint32
-             * @description Slots.
-             */
+            /** Format: uint16 */
             proven: number;
-            /**
-             * Format: double
-             * @description Of an hour or a day, the mean of the epochs that had one, two decimals; null while it was pending.
-             */
+            /** Format: double */
             score?: number | null;
             start: string;
             state?: components["schemas"]["ScoreState"] | null;
-            /** Format: uint32 */
-            valid: number;
         };
         NodeEpochList: {
             epochs: components["schemas"]["NodeEpoch"][];
-            granularity: components["schemas"]["HistoryGranularity"];
             pagination: components["schemas"]["Pagination"];
         };
         NodeEvent: {
@@ -5109,7 +4896,7 @@ export interface components {
          * @description New kinds go to the end: stored records name a kind by its place.
          * @enum {string}
          */
-        NodeEventKind: "created" | "enrolled" | "reenrolled" | "renamed" | "moved_pool" | "maintenance_set" | "started" | "stopped" | "unreachable" | "back" | "fingerprint_drift" | "fingerprint_accepted" | "address_changed" | "payout_paid" | "payout_failed" | "payout_review" | "deleted" | "alert_raised" | "alert_changed" | "alert_acknowledged" | "alert_resolved" | "hardware_changed" | "configured" | "thresholds_set" | "allocated" | "released" | "commanded" | "command_done" | "command_failed" | "command_expired" | "final_payout" | "adjusted" | "rewarded" | "suspended" | "suspension_lifted" | "appealed" | "appeal_upheld";
+        NodeEventKind: "created" | "enrolled" | "reenrolled" | "renamed" | "moved_pool" | "maintenance_set" | "started" | "stopped" | "unreachable" | "back" | "fingerprint_drift" | "fingerprint_accepted" | "address_changed" | "payout_paid" | "payout_failed" | "payout_review" | "deleted" | "alert_raised" | "alert_changed" | "alert_acknowledged" | "alert_resolved" | "hardware_changed" | "configured" | "thresholds_set" | "allocated" | "released" | "commanded" | "command_done" | "command_failed" | "command_expired" | "final_payout" | "adjusted" | "rewarded";
         NodeEventList: {
             /** @description Newest first; of one node the newest 1000 are kept. */
             events: components["schemas"]["NodeEvent"][];
@@ -5155,6 +4942,11 @@ export interface components {
             max_nodes?: number | null;
             /** @example basement */
             name: string;
+            /**
+             * @description Challenge its nodes for outputs: the answers count in their scores.
+             * @default false
+             */
+            outputs_expected?: boolean;
             pricing?: components["schemas"]["PricingRequest"] | null;
             resource_limits?: components["schemas"]["ResourceLimits"] | null;
             scaling_policy?: components["schemas"]["ScalingPolicy"] | null;
@@ -5169,6 +4961,8 @@ export interface components {
             max_nodes?: number | null;
             /** @example basement */
             name?: string | null;
+            /** @description In force from the next epoch on. */
+            outputs_expected?: boolean | null;
             pricing?: components["schemas"]["PricingRequest"] | null;
             resource_limits?: components["schemas"]["ResourceLimits"] | null;
             scaling_policy?: components["schemas"]["ScalingPolicy"] | null;
@@ -5247,19 +5041,6 @@ export interface components {
              */
             pool_id?: string | null;
             status?: components["schemas"]["NodeStatusToSet"] | null;
-        };
-        /** @description The last vote of a node that the chain answered. */
-        NodeVote: {
-            accepted: boolean;
-            /** Format: uint32 */
-            epoch: number;
-            /** @description Why it was refused, in the words of the chain. */
-            reason?: string | null;
-            /**
-             * Format: uint16
-             * @description Of HTTP.
-             */
-            status: number;
         };
         NodesCheck: {
             /**
@@ -5344,6 +5125,26 @@ export interface components {
             number: number;
             /** Format: uint32 */
             tries: number;
+        };
+        /**
+         * @description `POST /api/v1/agent/output`: what the workload made. Envelope: incarnation and seq 0. Answered with a verdict; the same nonce with the same output is
+         *     answered as the first time.
+         */
+        OutputRequest: {
+            /** Format: uint32 */
+            challenge_slot?: number | null;
+            nonce: string;
+            /** @description Base64, 16 bytes to 1 MB decoded. */
+            output_data: string;
+            /** @description SHA-256 of the output, hex; with `challenge_slot`, of the challenge and the output after it. */
+            output_hash?: string | null;
+            /** Format: uint32 */
+            protocol: number;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
+            timestamp: string;
         };
         /** @enum {string} */
         OverlayMetric: "cpu" | "memory" | "disk" | "network_in" | "network_out" | "temperature";
@@ -5656,6 +5457,122 @@ export interface components {
             sign_ins: number;
             user_id: string;
         };
+        PoOTBatchItem: {
+            /** Format: uint32 */
+            challenge_slot?: number | null;
+            node_id: string;
+            /** @example 8f14e45fceea167a */
+            nonce: string;
+            /** @description Base64 with padding, 16 bytes to 1 MB decoded. */
+            output_data: string;
+            /** @description SHA-256 of the output, lower-case hex; computed when absent. */
+            output_hash?: string | null;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:20Z
+             */
+            timestamp: string;
+        };
+        PoOTBatchRequest: {
+            validations: components["schemas"]["PoOTBatchItem"][];
+        };
+        PoOTBatchResult: {
+            /** Format: uuid */
+            batch_id: string;
+            /** @description In the order of the request. */
+            results: components["schemas"]["PoOTValidation"][];
+            summary: components["schemas"]["PoOTBatchSummary"];
+        };
+        PoOTBatchSummary: {
+            /**
+             * @description How often each check failed.
+             * @example {
+             *       "nonce_reused": 1
+             *     }
+             */
+            errors: {
+                [key: string]: number;
+            };
+            /** Format: uint32 */
+            invalid: number;
+            /** Format: uint32 */
+            total: number;
+            /** Format: uint32 */
+            valid: number;
+        };
+        /** @description What was said of an output. */
+        PoOTValidation: {
+            /** @description Of the batch that it came in. */
+            batch_id?: string | null;
+            /** Format: uint32 */
+            challenge_slot?: number | null;
+            /**
+             * Format: double
+             * @description The same of its confidence, 0 to 1.
+             */
+            confidence: number;
+            /** @description It answers a challenge, and counts in the score once its slot is closed. */
+            counted: boolean;
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:21Z
+             */
+            created_at: string;
+            /**
+             * @description Every check that failed.
+             * @example []
+             */
+            errors: string[];
+            is_valid: boolean;
+            node_id: string;
+            /** @description SHA-256 of the output, or of the challenge and the output after it. */
+            output_hash: string;
+            /**
+             * Format: double
+             * @description The node's in its newest closed epoch, 0 to 100; 0 before the first.
+             */
+            score: number;
+            /**
+             * Format: date-time
+             * @description The time that came with the output.
+             * @example 2026-09-21T14:13:20Z
+             */
+            timestamp: string;
+            /** Format: uuid */
+            validation_id: string;
+            /** Format: uint32 */
+            validation_time_ms: number;
+        };
+        /** @description An output. */
+        PoOTValidationRequest: {
+            /**
+             * Format: uint32
+             * @description The slot whose challenge this answers.
+             */
+            challenge_slot?: number | null;
+            /**
+             * @description At least 8 characters, another one for each output of the node within 24 h. The same again with the same output gets the first verdict.
+             * @example 8f14e45fceea167a
+             */
+            nonce: string;
+            /**
+             * @description Base64 with padding, 16 bytes to 1 MB decoded.
+             * @example c2l4dGVlbiBieXRlcyBvciBtb3Jl
+             */
+            output_data: string;
+            /**
+             * @description SHA-256 of the output, lower-case hex; computed when absent. With `challenge_slot` it is SHA-256 over the 32 bytes of the challenge and the output after
+             *     them, and must be given.
+             * @example da5698be17b9b46962335799779fbeca8ce5d491c0d26243bafef9ea1837a9d8
+             */
+            output_hash?: string | null;
+            /**
+             * Format: date-time
+             * @description When the output was made: within the last 24 h, and at most 60 s ahead.
+             * @example 2026-09-21T14:13:20Z
+             */
+            timestamp: string;
+        };
         /** @description A pool. */
         Pool: {
             auto_scaling: boolean;
@@ -5675,6 +5592,14 @@ export interface components {
             name: string;
             /** Format: uint32 */
             node_count: number;
+            /** @description Its nodes are challenged for outputs, and the answers count in their scores. */
+            outputs_expected: boolean;
+            /**
+             * Format: date-time
+             * @description When that comes into force, if it is still to come: at the start of the next epoch after it was set.
+             * @example 2026-09-21T14:13:20Z
+             */
+            outputs_expected_from?: string | null;
             /** @example pool_default */
             pool_id: string;
             pricing: components["schemas"]["Pricing"];
@@ -5743,51 +5668,12 @@ export interface components {
             /** @description `percent`, `bytes_per_second` or `celsius`. */
             unit: string;
         };
-        /** @description The scores of a pool's members now, and what was done for it. */
-        PoolScores: components["schemas"]["PootOverview"] & {
-            at: string;
-            currency: components["schemas"]["Currency"];
-            /** @description The last 24 hours, in whole hours. */
-            last_day: components["schemas"]["PoolWork"];
-            last_epoch?: components["schemas"]["PoolWork"] | null;
-            /** @description What its present members were paid so far in that book, for whichever pool they worked. */
-            paid_to_members: string;
-            pool_id: string;
-            /** @description What its nodes have cost it so far, in the book in force: posted work and rewards. */
-            posted: string;
-            /**
-             * Format: double
-             * @description Proven of observed time of the members over the last 24 hours, four decimals; null where none was observed.
-             */
-            uptime?: number | null;
-        };
         /**
          * @description What pools are ordered by.
          * @default created_at
          * @enum {string}
          */
         PoolSort: "created_at" | "updated_at" | "name" | "node_count";
-        /** @description What nodes did for a pool over some time. */
-        PoolWork: {
-            /** @description Earned in the currency of the pool, exact, held amounts of pending epochs included. */
-            accrued: string;
-            /** @description Work credits, exact. */
-            credits: string;
-            /** @description Of the epochs that count: when the first begins. */
-            from: string;
-            /**
-             * Format: uint32
-             * @description Nodes that had an epoch in it for this pool.
-             */
-            nodes: number;
-            /**
-             * Format: uint32
-             * @description Slots that they proved for it.
-             */
-            proven_slots: number;
-            /** @description When the last one ends. */
-            to: string;
-        };
         /** @description The epochs that begin in a stretch of time. */
         PootHistoryPoint: {
             at: string;
@@ -5824,24 +5710,9 @@ export interface components {
             lowest: components["schemas"]["LowScore"][];
             /**
              * Format: double
-             * @description The same, rounded to two decimals once.
-             */
-            mean_score?: number | null;
-            /**
-             * Format: double
              * @description Of valid and invalid nodes, 0 to 100; null while there are none.
              */
             median_score?: number | null;
-            /**
-             * Format: double
-             * @description A tenth of those nodes have this score or a lower one.
-             */
-            p10_score?: number | null;
-            /**
-             * Format: double
-             * @description Nine tenths of them have this score or a lower one.
-             */
-            p90_score?: number | null;
             /** Format: uint32 */
             pending: number;
             /** Format: uint32 */
@@ -5901,7 +5772,7 @@ export interface components {
             node_id: string;
             /** Format: uint32 */
             observed_slots: number;
-            /** @description Hash of the last validated output; outputs are not validated in this release. */
+            /** @description Hash of the last valid output. */
             output_hash?: string | null;
             /**
              * Format: uint32
@@ -5910,9 +5781,7 @@ export interface components {
             proven_slots: number;
             /** @description The last 120 slots, oldest first, the present one included. */
             recent_slots: components["schemas"]["RecentSlot"][];
-            suspension?: components["schemas"]["Suspension"] | null;
             validation_status: components["schemas"]["ScoreState"];
-            vote?: components["schemas"]["NodeVote"] | null;
         };
         /** @description The score as lists show it. */
         PootSummary: {
@@ -6099,41 +5968,6 @@ export interface components {
         Probe: {
             status: string;
         };
-        /** @description One place of the ranking. */
-        Ranked: {
-            /** @description Earned in the period in the currency of its pool, held amounts of pending epochs included. */
-            accrued: string;
-            /**
-             * @description Work credits of the period, exact: an hour of operation at score 100 and multiplier 1 is one.
-             * @example 167.25
-             */
-            credits: string;
-            currency?: components["schemas"]["Currency"] | null;
-            name: string;
-            node_id: string;
-            /** Format: uint32 */
-            observed_slots: number;
-            pool_id?: string | null;
-            /** Format: uint32 */
-            proven_slots: number;
-            /**
-             * Format: uint32
-             * @description Equals share a rank, and the next one comes after all of them: 1, 2, 2, 4.
-             */
-            rank: number;
-            /**
-             * Format: double
-             * @description Mean of the period's epochs that had a score, 0 to 100, two decimals; null where none had.
-             */
-            score?: number | null;
-            /** @description Of the last epoch. */
-            state: components["schemas"]["ScoreState"];
-            /**
-             * Format: double
-             * @description Proven of observed time, four decimals; null where it was never observed.
-             */
-            uptime?: number | null;
-        };
         RateRequest: {
             /**
              * Format: decimal
@@ -6202,6 +6036,7 @@ export interface components {
              * @description Everything up to here is in the manager's memory or store.
              */
             accepted_seq: number;
+            challenge?: components["schemas"]["SlotChallenge"] | null;
             command?: components["schemas"]["WorkloadOrder"] | null;
             /**
              * Format: uint64
@@ -6463,7 +6298,7 @@ export interface components {
          * @description What a caller may do: `noun:verb`.
          * @enum {string}
          */
-        Scope: "node:read" | "node:write" | "node:start" | "node:stop" | "node:restart" | "node:suspend" | "pool:read" | "pool:write" | "pool:assign" | "pool:price" | "resource:read" | "resource:metrics" | "resource:write" | "poot:read" | "poot:validate" | "poot:batch" | "poot:calculate" | "payout:read" | "payout:process" | "payout:batch" | "payout:address" | "money:freeze" | "money:write" | "ledger:read" | "alert:read" | "alert:write" | "audit:read" | "audit:export" | "user:read" | "user:write" | "token:read" | "token:write" | "enrolment:read" | "enrolment:write" | "enrolment:approve" | "settings:read" | "settings:write" | "clock:read" | "clock:write" | "clock:accept" | "storage:read" | "storage:check" | "storage:backup" | "privacy:write" | "recovery:write" | "fleet:read" | "event:read" | "session:self";
+        Scope: "node:read" | "node:write" | "node:start" | "node:stop" | "node:restart" | "pool:read" | "pool:write" | "pool:assign" | "pool:price" | "resource:read" | "resource:metrics" | "resource:write" | "poot:read" | "poot:validate" | "poot:batch" | "poot:calculate" | "payout:read" | "payout:process" | "payout:batch" | "payout:address" | "money:freeze" | "money:write" | "ledger:read" | "alert:read" | "alert:write" | "audit:read" | "audit:export" | "user:read" | "user:write" | "token:read" | "token:write" | "enrolment:read" | "enrolment:write" | "enrolment:approve" | "settings:read" | "settings:write" | "clock:read" | "clock:write" | "clock:accept" | "storage:read" | "storage:check" | "storage:backup" | "privacy:write" | "recovery:write" | "fleet:read" | "event:read" | "session:self";
         /** @description Nodes whose score is in `[from, to)`; the last bin holds 100 too. */
         ScoreBin: {
             /** Format: uint8 */
@@ -6660,6 +6495,18 @@ export interface components {
             /** @description Null where it cannot be reached. */
             unlocked?: boolean | null;
         };
+        /** @description What the manager asks of a workload in one slot. The answer's hash is SHA-256 over these bytes and the output after them. */
+        SlotChallenge: {
+            /** @description 32 bytes, hex. */
+            challenge: string;
+            /**
+             * Format: uint64
+             * @description Milliseconds until an answer is too late, when this was made.
+             */
+            expires_in_ms: number;
+            /** Format: uint32 */
+            slot: number;
+        };
         SlotNow: {
             /** @description Beacon of (this node, this slot), hex. Keep it with the item it answers. */
             beacon: string;
@@ -6695,11 +6542,6 @@ export interface components {
             closing: string;
             /** @description What the pool kept of its price for the same operational time (cost per hour less reward per hour), floored to the smallest unit once. Owed to nobody, and in no sum. */
             commission: string;
-            /**
-             * @description Work credits of the month: hours of operation times score and multiplier, whatever the pool paid for them. Null where nothing is kept of it.
-             * @example 702.5
-             */
-            credits?: string | null;
             currency: components["schemas"]["Currency"];
             /** @description By work whose last epoch is in the month; what was held while a score was pending belongs to the month that decided it. */
             earned: string;
@@ -6711,11 +6553,6 @@ export interface components {
             forfeited: string;
             /** @example 2026-09 */
             month: string;
-            /**
-             * Format: double
-             * @description What credits were multiplied with at its end, or now.
-             */
-            multiplier?: number | null;
             name: string;
             node_id: string;
             /** @description Owed and free when the month began: carried over. */
@@ -6836,60 +6673,6 @@ export interface components {
             bytes: number;
             /** @description Within the data folder; of a folder the sum of its files. */
             name: string;
-        };
-        SuspendRequest: {
-            /**
-             * @description Id of an alert about this node, open or over.
-             * @example alert_0000000042
-             */
-            evidence_alert?: string | null;
-            /**
-             * @description The operator reads it.
-             * @example two nodes report the same outputs
-             */
-            reason: string;
-        };
-        /** @description A node that an admin took out of service: its slots are neither observed nor paid. */
-        Suspension: {
-            /** @description Oldest first; at most five. */
-            appeals: components["schemas"]["SuspensionAppeal"][];
-            by?: components["schemas"]["Doer"] | null;
-            /** @description The alert that shows why. */
-            evidence_alert?: string | null;
-            /**
-             * Format: date-time
-             * @description The first slot that does not count.
-             */
-            from: string;
-            lifted_because?: string | null;
-            lifted_by?: components["schemas"]["Doer"] | null;
-            /**
-             * Format: uint64
-             * @description Counts the suspensions of this node.
-             */
-            number: number;
-            /** @description Texts are empty once the node's operator was erased. */
-            reason: string;
-            /**
-             * Format: date-time
-             * @description The first slot that counts again; null while the suspension is in force.
-             */
-            until?: string | null;
-        };
-        SuspensionAppeal: {
-            /** Format: date-time */
-            at: string;
-            by?: components["schemas"]["Doer"] | null;
-            /** Format: date-time */
-            decided_at?: string | null;
-            decided_because?: string | null;
-            decided_by?: components["schemas"]["Doer"] | null;
-            outcome?: components["schemas"]["AppealOutcome"] | null;
-            text: string;
-        };
-        SuspensionList: {
-            /** @description Newest first; of one node twenty are kept. */
-            suspensions: components["schemas"]["Suspension"][];
         };
         SystemCheck: {
             /**
@@ -7151,80 +6934,36 @@ export interface components {
             totp_enabled: boolean;
             username: string;
         };
-        /** @description Why votes were refused, and how many. */
-        VoteRefusals: {
-            /** @description What the chain said, at most 120 characters. */
-            reason: string;
-            /**
-             * Format: uint16
-             * @description Of HTTP.
-             */
-            status: number;
-            /** Format: uint32 */
-            votes: number;
+        ValidationList: {
+            pagination: components["schemas"]["Pagination"];
+            validations: components["schemas"]["PoOTValidation"][];
         };
-        /** @description The votes of one epoch. */
-        VoteRound: {
+        /** @description The outputs of a node in one month. */
+        ValidationMonth: {
             /** Format: uint32 */
-            accepted: number;
-            /** Format: date-time */
-            began_at: string;
-            /** @description Every vote of the round names it. */
-            block_id: string;
-            /**
-             * Format: date-time
-             * @description When the last vote was answered, or a newer epoch or its age ended the round; null while it is under way.
-             */
-            ended_at?: string | null;
-            /** Format: uint32 */
-            epoch: number;
-            refusals: components["schemas"]["VoteRefusals"][];
-            /** Format: uint32 */
-            refused: number;
+            count: number;
             /**
              * Format: uint32
-             * @description Of those accepted, answered by 409: the chain had them already.
+             * @description Answered challenges.
              */
-            there_already: number;
+            counted: number;
+            /**
+             * @description How often each check failed.
+             * @example {
+             *       "hash_mismatch": 1
+             *     }
+             */
+            errors: {
+                [key: string]: number;
+            };
+            /** @example 2026-09 */
+            month: string;
             /** Format: uint32 */
-            votes: number;
-            /**
-             * Format: uint32
-             * @description Not answered.
-             */
-            waiting: number;
+            valid: number;
         };
-        /** @description The chain could not be asked. */
-        VoteTrouble: {
-            /** Format: date-time */
-            next_try_at: string;
-            /** Format: date-time */
-            since: string;
-            /** Format: uint32 */
-            tries: number;
-            why: string;
-        };
-        Votes: {
-            /** @description Whether the settings name a chain. */
-            configured: boolean;
-            /**
-             * Format: uint32
-             * @description The newest epoch of which a vote was accepted.
-             */
-            last_accepted_epoch?: number | null;
-            /**
-             * Format: date-time
-             * @description Since when the chain has refused votes in every round.
-             */
-            refused_since?: string | null;
-            /** @description The last twelve, newest first. */
-            rounds: components["schemas"]["VoteRound"][];
-            trouble?: components["schemas"]["VoteTrouble"] | null;
-            /**
-             * Format: uint64
-             * @description Votes that were never answered, because a newer epoch or their age ended their round.
-             */
-            unanswered: number;
+        ValidationMonths: {
+            months: components["schemas"]["ValidationMonth"][];
+            pagination: components["schemas"]["Pagination"];
         };
         /** @description Why something waits. */
         WaitingView: {
@@ -8013,6 +7752,102 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    post_agent_output: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "challenge_slot": 1,
+                 *       "nonce": "text",
+                 *       "output_data": "text",
+                 *       "output_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                 *       "protocol": 1,
+                 *       "timestamp": "2026-09-21T14:13:20Z"
+                 *     }
+                 */
+                "application/json": components["schemas"]["OutputRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    /** @description the manager's, hex */
+                    "x-lucid-signature"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "batch_id": "text",
+                     *       "challenge_slot": 1,
+                     *       "confidence": 0,
+                     *       "counted": false,
+                     *       "created_at": "2026-09-21T14:13:21Z",
+                     *       "errors": [],
+                     *       "is_valid": false,
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "output_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *       "score": 0,
+                     *       "timestamp": "2026-09-21T14:13:20Z",
+                     *       "validation_id": "text",
+                     *       "validation_time_ms": 1
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PoOTValidation"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            408: components["responses"]["BodyTooSlow"];
+            /** @description the body is larger than 2 MiB */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            /** @description a newer protocol */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     post_agent_report: {
         parameters: {
             query?: never;
@@ -8145,6 +7980,11 @@ export interface operations {
                     /**
                      * @example {
                      *       "accepted_seq": 1,
+                     *       "challenge": {
+                     *         "challenge": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *         "expires_in_ms": 1,
+                     *         "slot": 1
+                     *       },
                      *       "command": {
                      *         "deadline_ms": 1,
                      *         "generation": 1,
@@ -10475,13 +10315,11 @@ export interface operations {
                      *           "adjustments": "text",
                      *           "closing": "text",
                      *           "commission": "text",
-                     *           "credits": "702.5",
                      *           "currency": "USDT",
                      *           "earned": "text",
                      *           "fees_sun": 1,
                      *           "forfeited": "text",
                      *           "month": "2026-09",
-                     *           "multiplier": 1.5,
                      *           "name": "attic-pi",
                      *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
                      *           "opening": "text",
@@ -13324,6 +13162,8 @@ export interface operations {
                      *           "max_nodes": 100,
                      *           "name": "default",
                      *           "node_count": 1,
+                     *           "outputs_expected": false,
+                     *           "outputs_expected_from": "2026-09-21T14:13:20Z",
                      *           "pool_id": "pool_default",
                      *           "pricing": {
                      *             "cost_per_hour": "0.05",
@@ -13376,6 +13216,7 @@ export interface operations {
                  *       "description": "",
                  *       "max_nodes": 100,
                  *       "name": "basement",
+                 *       "outputs_expected": false,
                  *       "pricing": {
                  *         "cost_per_hour": "0.05",
                  *         "currency": "USDT",
@@ -13425,6 +13266,8 @@ export interface operations {
                      *       "max_nodes": 100,
                      *       "name": "default",
                      *       "node_count": 1,
+                     *       "outputs_expected": false,
+                     *       "outputs_expected_from": "2026-09-21T14:13:20Z",
                      *       "pool_id": "pool_default",
                      *       "pricing": {
                      *         "cost_per_hour": "0.05",
@@ -13500,6 +13343,8 @@ export interface operations {
                      *       "max_nodes": 100,
                      *       "name": "default",
                      *       "node_count": 1,
+                     *       "outputs_expected": false,
+                     *       "outputs_expected_from": "2026-09-21T14:13:20Z",
                      *       "pool_id": "pool_default",
                      *       "pricing": {
                      *         "cost_per_hour": "0.05",
@@ -13553,6 +13398,7 @@ export interface operations {
                  *       "description": "text",
                  *       "max_nodes": 100,
                  *       "name": "basement",
+                 *       "outputs_expected": false,
                  *       "pricing": {
                  *         "cost_per_hour": "0.05",
                  *         "currency": "USDT",
@@ -13602,6 +13448,8 @@ export interface operations {
                      *       "max_nodes": 100,
                      *       "name": "default",
                      *       "node_count": 1,
+                     *       "outputs_expected": false,
+                     *       "outputs_expected_from": "2026-09-21T14:13:20Z",
                      *       "pool_id": "pool_default",
                      *       "pricing": {
                      *         "cost_per_hour": "0.05",
@@ -14130,17 +13978,72 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "validations": [
+                 *         {
+                 *           "challenge_slot": 1,
+                 *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                 *           "nonce": "8f14e45fceea167a",
+                 *           "output_data": "text",
+                 *           "output_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                 *           "timestamp": "2026-09-21T14:13:20Z"
+                 *         }
+                 *       ]
+                 *     }
+                 */
+                "application/json": components["schemas"]["PoOTBatchRequest"];
+            };
+        };
         responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "batch_id": "text",
+                     *       "results": [
+                     *         {
+                     *           "batch_id": "text",
+                     *           "challenge_slot": 1,
+                     *           "confidence": 0,
+                     *           "counted": false,
+                     *           "created_at": "2026-09-21T14:13:21Z",
+                     *           "errors": [],
+                     *           "is_valid": false,
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "output_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "score": 0,
+                     *           "timestamp": "2026-09-21T14:13:20Z",
+                     *           "validation_id": "text",
+                     *           "validation_time_ms": 1
+                     *         }
+                     *       ],
+                     *       "summary": {
+                     *         "errors": {
+                     *           "nonce_reused": 1
+                     *         },
+                     *         "invalid": 1,
+                     *         "total": 1,
+                     *         "valid": 1
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PoOTBatchResult"];
+                };
+            };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
             409: components["responses"]["Conflict"];
-            421: components["responses"]["WrongHost"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
+            /** @description the body is larger than 10 MiB */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -14148,6 +14051,10 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
         };
     };
@@ -14727,196 +14634,6 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-            421: components["responses"]["WrongHost"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["Internal"];
-            503: components["responses"]["Unavailable"];
-        };
-    };
-    post_nodes_id_appeal: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                /**
-                 * @example {
-                 *       "text": "both nodes are virtual machines of one host, as agreed"
-                 *     }
-                 */
-                "application/json": components["schemas"]["AppealRequest"];
-            };
-        };
-        responses: {
-            /** @description OK */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "appeals": [
-                     *         {
-                     *           "at": "2026-09-21T14:13:20Z",
-                     *           "by": {
-                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *             "name": "attic-pi"
-                     *           },
-                     *           "decided_at": "2026-09-21T14:13:20Z",
-                     *           "decided_because": "text",
-                     *           "decided_by": {
-                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *             "name": "attic-pi"
-                     *           },
-                     *           "outcome": "uphold",
-                     *           "text": "text"
-                     *         }
-                     *       ],
-                     *       "by": {
-                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *         "name": "attic-pi"
-                     *       },
-                     *       "evidence_alert": "text",
-                     *       "from": "2026-09-21T14:13:20Z",
-                     *       "lifted_because": "text",
-                     *       "lifted_by": {
-                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *         "name": "attic-pi"
-                     *       },
-                     *       "number": 1,
-                     *       "reason": "text",
-                     *       "until": "2026-09-21T14:13:20Z"
-                     *     }
-                     */
-                    "application/json": components["schemas"]["Suspension"];
-                };
-            };
-            400: components["responses"]["Malformed"];
-            401: components["responses"]["NotSignedIn"];
-            403: components["responses"]["Forbidden"];
-            404: components["responses"]["NotFound"];
-            408: components["responses"]["BodyTooSlow"];
-            /** @description `NotSuspended` or `AppealOpen` */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            413: components["responses"]["BodyTooLarge"];
-            415: components["responses"]["NotJson"];
-            421: components["responses"]["WrongHost"];
-            /** @description `TooManyAppeals` */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["Internal"];
-            503: components["responses"]["Unavailable"];
-        };
-    };
-    post_nodes_id_appeal_decide: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                /**
-                 * @example {
-                 *       "decision": "uphold",
-                 *       "reason": "the machines are the same one"
-                 *     }
-                 */
-                "application/json": components["schemas"]["AppealDecision"];
-            };
-        };
-        responses: {
-            /** @description OK */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "appeals": [
-                     *         {
-                     *           "at": "2026-09-21T14:13:20Z",
-                     *           "by": {
-                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *             "name": "attic-pi"
-                     *           },
-                     *           "decided_at": "2026-09-21T14:13:20Z",
-                     *           "decided_because": "text",
-                     *           "decided_by": {
-                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *             "name": "attic-pi"
-                     *           },
-                     *           "outcome": "uphold",
-                     *           "text": "text"
-                     *         }
-                     *       ],
-                     *       "by": {
-                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *         "name": "attic-pi"
-                     *       },
-                     *       "evidence_alert": "text",
-                     *       "from": "2026-09-21T14:13:20Z",
-                     *       "lifted_because": "text",
-                     *       "lifted_by": {
-                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *         "name": "attic-pi"
-                     *       },
-                     *       "number": 1,
-                     *       "reason": "text",
-                     *       "until": "2026-09-21T14:13:20Z"
-                     *     }
-                     */
-                    "application/json": components["schemas"]["Suspension"];
-                };
-            };
-            400: components["responses"]["Malformed"];
-            401: components["responses"]["NotSignedIn"];
-            403: components["responses"]["Forbidden"];
-            /** @description no such node, or no appeal waits (`AppealNotFound`) */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            408: components["responses"]["BodyTooSlow"];
-            /** @description `NotSuspended` */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            413: components["responses"]["BodyTooLarge"];
-            415: components["responses"]["NotJson"];
             421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
@@ -15917,12 +15634,6 @@ export interface operations {
                 /** @description From 1. */
                 page?: number;
                 limit?: number;
-                /** @description Epochs are kept 90 days, hours a year, days for ever. The finest that is kept since `from` when absent. */
-                granularity?: components["schemas"]["HistoryGranularity"];
-                /** @description What reaches this time or later; all that is the node's when absent. */
-                from?: string;
-                /** @description What begins before this time. */
-                to?: string;
             };
             header?: never;
             path: {
@@ -15943,24 +15654,16 @@ export interface operations {
                      *       "epochs": [
                      *         {
                      *           "accrued": "0.05",
-                     *           "credits": "text",
                      *           "currency": "USDT",
                      *           "end": "2026-09-21T14:13:20Z",
                      *           "epoch": 1,
-                     *           "epochs": 1,
-                     *           "invalid": 1,
-                     *           "multiplier": 1.5,
                      *           "observed": 1,
-                     *           "partial": false,
-                     *           "pending": 1,
                      *           "proven": 1,
                      *           "score": 1.5,
                      *           "start": "2026-09-21T14:13:20Z",
-                     *           "state": "pending",
-                     *           "valid": 1
+                     *           "state": "pending"
                      *         }
                      *       ],
-                     *       "granularity": "epoch",
                      *       "pagination": {
                      *         "has_next": false,
                      *         "has_prev": false,
@@ -16066,39 +15769,6 @@ export interface operations {
                      *       "required_seconds": 1,
                      *       "score": 1.5,
                      *       "state": "pending",
-                     *       "suspension": {
-                     *         "appeals": [
-                     *           {
-                     *             "at": "2026-09-21T14:13:20Z",
-                     *             "by": {
-                     *               "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *               "name": "attic-pi"
-                     *             },
-                     *             "decided_at": "2026-09-21T14:13:20Z",
-                     *             "decided_because": "text",
-                     *             "decided_by": {
-                     *               "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *               "name": "attic-pi"
-                     *             },
-                     *             "outcome": "uphold",
-                     *             "text": "text"
-                     *           }
-                     *         ],
-                     *         "by": {
-                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *           "name": "attic-pi"
-                     *         },
-                     *         "evidence_alert": "text",
-                     *         "from": "2026-09-21T14:13:20Z",
-                     *         "lifted_because": "text",
-                     *         "lifted_by": {
-                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *           "name": "attic-pi"
-                     *         },
-                     *         "number": 1,
-                     *         "reason": "text",
-                     *         "until": "2026-09-21T14:13:20Z"
-                     *       },
                      *       "thresholds": {
                      *         "interruptions_to_zero": 1,
                      *         "max_age_slots": 1,
@@ -16153,13 +15823,7 @@ export interface operations {
                      *         },
                      *         "window_slots": 1
                      *       },
-                     *       "validation_status": "pending",
-                     *       "vote": {
-                     *         "accepted": false,
-                     *         "epoch": 1,
-                     *         "reason": "text",
-                     *         "status": 1
-                     *       }
+                     *       "validation_status": "pending"
                      *     }
                      */
                     "application/json": components["schemas"]["PootScore"];
@@ -16232,21 +15896,60 @@ export interface operations {
         parameters: {
             query?: never;
             header?: never;
-            path?: never;
+            path: {
+                id: string;
+            };
             cookie?: never;
         };
-        requestBody?: never;
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "challenge_slot": 1,
+                 *       "nonce": "8f14e45fceea167a",
+                 *       "output_data": "c2l4dGVlbiBieXRlcyBvciBtb3Jl",
+                 *       "output_hash": "da5698be17b9b46962335799779fbeca8ce5d491c0d26243bafef9ea1837a9d8",
+                 *       "timestamp": "2026-09-21T14:13:20Z"
+                 *     }
+                 */
+                "application/json": components["schemas"]["PoOTValidationRequest"];
+            };
+        };
         responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "batch_id": "text",
+                     *       "challenge_slot": 1,
+                     *       "confidence": 0,
+                     *       "counted": false,
+                     *       "created_at": "2026-09-21T14:13:21Z",
+                     *       "errors": [],
+                     *       "is_valid": false,
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "output_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *       "score": 0,
+                     *       "timestamp": "2026-09-21T14:13:20Z",
+                     *       "validation_id": "text",
+                     *       "validation_time_ms": 1
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PoOTValidation"];
+                };
+            };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
             409: components["responses"]["Conflict"];
-            421: components["responses"]["WrongHost"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
+            /** @description the body is larger than 2 MiB */
+            413: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -16254,6 +15957,131 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_nodes_id_poot_validations: {
+        parameters: {
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
+                is_valid?: boolean;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       },
+                     *       "validations": [
+                     *         {
+                     *           "batch_id": "text",
+                     *           "challenge_slot": 1,
+                     *           "confidence": 0,
+                     *           "counted": false,
+                     *           "created_at": "2026-09-21T14:13:21Z",
+                     *           "errors": [],
+                     *           "is_valid": false,
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "output_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "score": 0,
+                     *           "timestamp": "2026-09-21T14:13:20Z",
+                     *           "validation_id": "text",
+                     *           "validation_time_ms": 1
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ValidationList"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_nodes_id_poot_validations_months: {
+        parameters: {
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "months": [
+                     *         {
+                     *           "count": 1,
+                     *           "counted": 1,
+                     *           "errors": {
+                     *             "hash_mismatch": 1
+                     *           },
+                     *           "month": "2026-09",
+                     *           "valid": 1
+                     *         }
+                     *       ],
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ValidationMonths"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
         };
     };
@@ -17066,13 +16894,11 @@ export interface operations {
                      *           "adjustments": "text",
                      *           "closing": "text",
                      *           "commission": "text",
-                     *           "credits": "702.5",
                      *           "currency": "USDT",
                      *           "earned": "text",
                      *           "fees_sun": 1,
                      *           "forfeited": "text",
                      *           "month": "2026-09",
-                     *           "multiplier": 1.5,
                      *           "name": "attic-pi",
                      *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
                      *           "opening": "text",
@@ -17177,256 +17003,6 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
-            421: components["responses"]["WrongHost"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["Internal"];
-            503: components["responses"]["Unavailable"];
-        };
-    };
-    post_nodes_id_suspend: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                /**
-                 * @example {
-                 *       "evidence_alert": "alert_0000000042",
-                 *       "reason": "two nodes report the same outputs"
-                 *     }
-                 */
-                "application/json": components["schemas"]["SuspendRequest"];
-            };
-        };
-        responses: {
-            /** @description OK */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "appeals": [
-                     *         {
-                     *           "at": "2026-09-21T14:13:20Z",
-                     *           "by": {
-                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *             "name": "attic-pi"
-                     *           },
-                     *           "decided_at": "2026-09-21T14:13:20Z",
-                     *           "decided_because": "text",
-                     *           "decided_by": {
-                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *             "name": "attic-pi"
-                     *           },
-                     *           "outcome": "uphold",
-                     *           "text": "text"
-                     *         }
-                     *       ],
-                     *       "by": {
-                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *         "name": "attic-pi"
-                     *       },
-                     *       "evidence_alert": "text",
-                     *       "from": "2026-09-21T14:13:20Z",
-                     *       "lifted_because": "text",
-                     *       "lifted_by": {
-                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *         "name": "attic-pi"
-                     *       },
-                     *       "number": 1,
-                     *       "reason": "text",
-                     *       "until": "2026-09-21T14:13:20Z"
-                     *     }
-                     */
-                    "application/json": components["schemas"]["Suspension"];
-                };
-            };
-            400: components["responses"]["Malformed"];
-            401: components["responses"]["NotSignedIn"];
-            403: components["responses"]["Forbidden"];
-            /** @description no such node (`NodeNotFound`), or no such alert about it (`AlertNotFound`) */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            408: components["responses"]["BodyTooSlow"];
-            /** @description `NodeSuspended`, or the node leaves (`NodeLeaving`) */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            413: components["responses"]["BodyTooLarge"];
-            415: components["responses"]["NotJson"];
-            421: components["responses"]["WrongHost"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["Internal"];
-            503: components["responses"]["Unavailable"];
-        };
-    };
-    get_nodes_id_suspensions: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description OK */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "suspensions": [
-                     *         {
-                     *           "appeals": [
-                     *             {
-                     *               "at": "2026-09-21T14:13:20Z",
-                     *               "by": {
-                     *                 "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *                 "name": "attic-pi"
-                     *               },
-                     *               "decided_at": "2026-09-21T14:13:20Z",
-                     *               "decided_because": "text",
-                     *               "decided_by": {
-                     *                 "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *                 "name": "attic-pi"
-                     *               },
-                     *               "outcome": "uphold",
-                     *               "text": "text"
-                     *             }
-                     *           ],
-                     *           "by": {
-                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *             "name": "attic-pi"
-                     *           },
-                     *           "evidence_alert": "text",
-                     *           "from": "2026-09-21T14:13:20Z",
-                     *           "lifted_because": "text",
-                     *           "lifted_by": {
-                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *             "name": "attic-pi"
-                     *           },
-                     *           "number": 1,
-                     *           "reason": "text",
-                     *           "until": "2026-09-21T14:13:20Z"
-                     *         }
-                     *       ]
-                     *     }
-                     */
-                    "application/json": components["schemas"]["SuspensionList"];
-                };
-            };
-            400: components["responses"]["Malformed"];
-            401: components["responses"]["NotSignedIn"];
-            403: components["responses"]["Forbidden"];
-            404: components["responses"]["NotFound"];
-            421: components["responses"]["WrongHost"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["Internal"];
-            503: components["responses"]["Unavailable"];
-        };
-    };
-    post_nodes_id_unsuspend: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                id: string;
-            };
-            cookie?: never;
-        };
-        requestBody: {
-            content: {
-                /**
-                 * @example {
-                 *       "reason": "the machine was replaced"
-                 *     }
-                 */
-                "application/json": components["schemas"]["LiftRequest"];
-            };
-        };
-        responses: {
-            /** @description OK */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "appeals": [
-                     *         {
-                     *           "at": "2026-09-21T14:13:20Z",
-                     *           "by": {
-                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *             "name": "attic-pi"
-                     *           },
-                     *           "decided_at": "2026-09-21T14:13:20Z",
-                     *           "decided_because": "text",
-                     *           "decided_by": {
-                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *             "name": "attic-pi"
-                     *           },
-                     *           "outcome": "uphold",
-                     *           "text": "text"
-                     *         }
-                     *       ],
-                     *       "by": {
-                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *         "name": "attic-pi"
-                     *       },
-                     *       "evidence_alert": "text",
-                     *       "from": "2026-09-21T14:13:20Z",
-                     *       "lifted_because": "text",
-                     *       "lifted_by": {
-                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *         "name": "attic-pi"
-                     *       },
-                     *       "number": 1,
-                     *       "reason": "text",
-                     *       "until": "2026-09-21T14:13:20Z"
-                     *     }
-                     */
-                    "application/json": components["schemas"]["Suspension"];
-                };
-            };
-            400: components["responses"]["Malformed"];
-            401: components["responses"]["NotSignedIn"];
-            403: components["responses"]["Forbidden"];
-            404: components["responses"]["NotFound"];
-            408: components["responses"]["BodyTooSlow"];
-            /** @description `NotSuspended` */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            413: components["responses"]["BodyTooLarge"];
-            415: components["responses"]["NotJson"];
             421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
@@ -17692,10 +17268,7 @@ export interface operations {
                      *             "state": "pending"
                      *           }
                      *         ],
-                     *         "mean_score": 1.5,
                      *         "median_score": 1.5,
-                     *         "p10_score": 1.5,
-                     *         "p90_score": 1.5,
                      *         "pending": 1,
                      *         "valid": 1
                      *       },
@@ -18124,6 +17697,8 @@ export interface operations {
                      *           "max_nodes": 100,
                      *           "name": "default",
                      *           "node_count": 1,
+                     *           "outputs_expected": false,
+                     *           "outputs_expected_from": "2026-09-21T14:13:20Z",
                      *           "pool_id": "pool_default",
                      *           "pricing": {
                      *             "cost_per_hour": "0.05",
@@ -18197,6 +17772,8 @@ export interface operations {
                      *       "max_nodes": 100,
                      *       "name": "default",
                      *       "node_count": 1,
+                     *       "outputs_expected": false,
+                     *       "outputs_expected_from": "2026-09-21T14:13:20Z",
                      *       "pool_id": "pool_default",
                      *       "pricing": {
                      *         "cost_per_hour": "0.05",
@@ -18500,84 +18077,6 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
-    get_pools_pool_id_poot: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                pool_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description OK */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "at": "2026-09-21T14:13:20Z",
-                     *       "currency": "USDT",
-                     *       "distribution": [
-                     *         {
-                     *           "from": 1,
-                     *           "nodes": 1,
-                     *           "to": 1
-                     *         }
-                     *       ],
-                     *       "invalid": 1,
-                     *       "last_day": {
-                     *         "accrued": "0.05",
-                     *         "credits": "text",
-                     *         "from": "2026-09-21T14:13:20Z",
-                     *         "nodes": 1,
-                     *         "proven_slots": 1,
-                     *         "to": "text"
-                     *       },
-                     *       "last_epoch": {
-                     *         "accrued": "0.05",
-                     *         "credits": "text",
-                     *         "from": "2026-09-21T14:13:20Z",
-                     *         "nodes": 1,
-                     *         "proven_slots": 1,
-                     *         "to": "text"
-                     *       },
-                     *       "lowest": [
-                     *         {
-                     *           "name": "attic-pi",
-                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *           "score": 1.5,
-                     *           "state": "pending"
-                     *         }
-                     *       ],
-                     *       "mean_score": 1.5,
-                     *       "median_score": 1.5,
-                     *       "p10_score": 1.5,
-                     *       "p90_score": 1.5,
-                     *       "paid_to_members": "text",
-                     *       "pending": 1,
-                     *       "pool_id": "pool_default",
-                     *       "posted": "text",
-                     *       "uptime": 1.5,
-                     *       "valid": 1
-                     *     }
-                     */
-                    "application/json": components["schemas"]["PoolScores"];
-                };
-            };
-            400: components["responses"]["Malformed"];
-            401: components["responses"]["NotSignedIn"];
-            403: components["responses"]["Forbidden"];
-            404: components["responses"]["NotFound"];
-            421: components["responses"]["WrongHost"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["Internal"];
-            503: components["responses"]["Unavailable"];
-        };
-    };
     post_poot_calculate: {
         parameters: {
             query?: never;
@@ -18587,32 +18086,6 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description the epoch that was closed */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "accrued": "0.05",
-                     *       "accrued_lucid": "text",
-                     *       "closed_at": "2026-09-21T14:13:20Z",
-                     *       "end": "2026-09-21T14:13:20Z",
-                     *       "epoch": 1,
-                     *       "first_slot": 1,
-                     *       "gap": false,
-                     *       "invalid": 1,
-                     *       "last_slot": 1,
-                     *       "nodes": 1,
-                     *       "pending": 1,
-                     *       "start": "2026-09-21T14:13:20Z",
-                     *       "valid": 1
-                     *     }
-                     */
-                    "application/json": components["schemas"]["EpochView"];
-                };
-            };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
@@ -18620,8 +18093,8 @@ export interface operations {
             421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
-            /** @description the clock is not trusted, or the store failed */
-            503: {
+            /** @description planned, not built yet */
+            501: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -18629,66 +18102,7 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
-        };
-    };
-    get_poot_day_keys_day: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /**
-                 * @description A day in UTC, such as 2026-09-21.
-                 * @example 2026-09-21
-                 */
-                day: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description OK */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "day": "2026-09-21",
-                     *       "first_slot": 1,
-                     *       "key": "text",
-                     *       "last_slot": 1,
-                     *       "revealed_at": "2026-09-21T14:13:20Z"
-                     *     }
-                     */
-                    "application/json": components["schemas"]["DayKey"];
-                };
-            };
-            400: components["responses"]["Malformed"];
-            401: components["responses"]["NotSignedIn"];
-            403: components["responses"]["Forbidden"];
-            404: components["responses"]["NotFound"];
-            /** @description Conflict */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            421: components["responses"]["WrongHost"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["Internal"];
-            /** @description the clock is not trusted */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
+            503: components["responses"]["Unavailable"];
         };
     };
     get_poot_epochs: {
@@ -18865,72 +18279,6 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
-    get_poot_leaderboard: {
-        parameters: {
-            query?: {
-                /** @description From 1. */
-                page?: number;
-                limit?: number;
-                /** @description Default: `7d`. */
-                period?: components["schemas"]["LeaderboardPeriod"];
-                /** @description Default: `credits`. */
-                by?: components["schemas"]["LeaderboardBy"];
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description OK */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "by": "credits",
-                     *       "from": "2026-09-21T14:13:20Z",
-                     *       "nodes": [
-                     *         {
-                     *           "accrued": "0.05",
-                     *           "credits": "167.25",
-                     *           "currency": "USDT",
-                     *           "name": "attic-pi",
-                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *           "observed_slots": 1,
-                     *           "pool_id": "pool_default",
-                     *           "proven_slots": 1,
-                     *           "rank": 1,
-                     *           "score": 1.5,
-                     *           "state": "pending",
-                     *           "uptime": 1.5
-                     *         }
-                     *       ],
-                     *       "pagination": {
-                     *         "has_next": false,
-                     *         "has_prev": false,
-                     *         "limit": 1,
-                     *         "page": 1,
-                     *         "pages": 1,
-                     *         "total": 1
-                     *       },
-                     *       "period": "7d"
-                     *     }
-                     */
-                    "application/json": components["schemas"]["Leaderboard"];
-                };
-            };
-            400: components["responses"]["Malformed"];
-            401: components["responses"]["NotSignedIn"];
-            403: components["responses"]["Forbidden"];
-            421: components["responses"]["WrongHost"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["Internal"];
-            503: components["responses"]["Unavailable"];
-        };
-    };
     get_poot_manager_key: {
         parameters: {
             query?: never;
@@ -19012,10 +18360,7 @@ export interface operations {
                      *           "state": "pending"
                      *         }
                      *       ],
-                     *       "mean_score": 1.5,
                      *       "median_score": 1.5,
-                     *       "p10_score": 1.5,
-                     *       "p90_score": 1.5,
                      *       "params": {
                      *         "interruptions_to_zero": 1,
                      *         "max_age_slots": 1,
@@ -19075,67 +18420,6 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["PootSummaryAnswer"];
-                };
-            };
-            400: components["responses"]["Malformed"];
-            401: components["responses"]["NotSignedIn"];
-            403: components["responses"]["Forbidden"];
-            421: components["responses"]["WrongHost"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["Internal"];
-            503: components["responses"]["Unavailable"];
-        };
-    };
-    get_poot_votes: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description OK */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    /**
-                     * @example {
-                     *       "configured": false,
-                     *       "last_accepted_epoch": 1,
-                     *       "refused_since": "2026-09-21T14:13:20Z",
-                     *       "rounds": [
-                     *         {
-                     *           "accepted": 1,
-                     *           "began_at": "2026-09-21T14:13:20Z",
-                     *           "block_id": "text",
-                     *           "ended_at": "2026-09-21T14:13:20Z",
-                     *           "epoch": 1,
-                     *           "refusals": [
-                     *             {
-                     *               "reason": "text",
-                     *               "status": 1,
-                     *               "votes": 1
-                     *             }
-                     *           ],
-                     *           "refused": 1,
-                     *           "there_already": 1,
-                     *           "votes": 1,
-                     *           "waiting": 1
-                     *         }
-                     *       ],
-                     *       "trouble": {
-                     *         "next_try_at": "2026-09-21T14:13:20Z",
-                     *         "since": "2026-09-21T14:13:20Z",
-                     *         "tries": 1,
-                     *         "why": "text"
-                     *       },
-                     *       "unanswered": 1
-                     *     }
-                     */
-                    "application/json": components["schemas"]["Votes"];
                 };
             };
             400: components["responses"]["Malformed"];

@@ -1,0 +1,197 @@
+//! Submitted outputs as they are shown: the verdict on one, a node's list, its months.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use axum::extract::State;
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+use serde::{Deserialize, Serialize};
+
+use super::error::{ApiError, ErrorBody};
+use super::json::{Json, Path, Query};
+use super::listing::{OnOff, word};
+use super::page::{Page, PageQuery, Pagination};
+use super::reads;
+use super::state::AppState;
+use crate::crypto::hex;
+use crate::domain::ids::NodeIndex;
+use crate::domain::output::{Proof, ProofMonth, Wrong};
+use crate::domain::refusal::FieldErrors;
+use crate::domain::statement::Month;
+use crate::storage::Store;
+use crate::storage::fault::Fault;
+use crate::storage::hot::outputs as log;
+
+/// What was said of an output.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+#[schema(as = PoOTValidation)]
+pub struct ValidationView {
+    #[schema(pattern = "^node_[a-zA-Z0-9_-]+$")]
+    pub node_id: String,
+    #[schema(format = "uuid")]
+    pub validation_id: String,
+    pub is_valid: bool,
+    /// The node's in its newest closed epoch, 0 to 100; 0 before the first.
+    #[schema(minimum = 0, maximum = 100)]
+    pub score: f64,
+    /// The same of its confidence, 0 to 1.
+    #[schema(minimum = 0, maximum = 1)]
+    pub confidence: f64,
+    /// SHA-256 of the output, or of the challenge and the output after it.
+    #[schema(pattern = "^[a-f0-9]{64}$")]
+    pub output_hash: String,
+    /// The time that came with the output.
+    #[schema(format = DateTime, example = "2026-09-21T14:13:20Z")]
+    pub timestamp: String,
+    #[schema(minimum = 0)]
+    pub validation_time_ms: u32,
+    /// Every check that failed.
+    #[schema(example = json!([]))]
+    pub errors: Vec<&'static str>,
+    /// It answers a challenge, and counts in the score once its slot is closed.
+    pub counted: bool,
+    pub challenge_slot: Option<u32>,
+    #[schema(format = DateTime, example = "2026-09-21T14:13:21Z")]
+    pub created_at: String,
+    /// Of the batch that it came in.
+    pub batch_id: Option<String>,
+}
+
+/// Hundredths as a JSON number.
+fn hundredths(count: u32) -> f64 {
+    Decimal::new(i64::from(count), 2).to_f64().unwrap_or_default()
+}
+
+impl ValidationView {
+    pub fn of(node_id: &str, number: u64, proof: &Proof) -> ValidationView {
+        ValidationView {
+            node_id: node_id.to_owned(),
+            validation_id: proof.id(number).to_string(),
+            is_valid: proof.is_valid(),
+            score: hundredths(u32::from(proof.score_hundredths)),
+            confidence: hundredths(u32::from(proof.confidence_hundredths)),
+            output_hash: hex(&proof.output_hash),
+            timestamp: proof.timestamp.rfc3339(),
+            validation_time_ms: proof.took_ms,
+            errors: proof.wrongs.iter().map(Wrong::code).collect(),
+            counted: proof.counted,
+            challenge_slot: proof.challenge_slot.map(|slot| slot.0),
+            created_at: proof.received_at.rfc3339(),
+            batch_id: proof.batch.map(|id| uuid::Uuid::from_bytes(id).to_string()),
+        }
+    }
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct ValidationList {
+    pub validations: Vec<ValidationView>,
+    pub pagination: Pagination,
+}
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ValidationQuery {
+    #[param(value_type = Option<bool>)]
+    is_valid: Option<String>,
+}
+
+/// The outputs of a node, newest first
+///
+/// Of twelve months and the present one.
+#[utoipa::path(get, path = "/nodes/{id}/poot/validations", tag = "poot", security(("access" = ["poot:read"])), params(("id" = String, Path), PageQuery, ValidationQuery),
+    responses((status = 200, body = ValidationList), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
+pub async fn list(
+    State(state): State<AppState>,
+    Path(id): Path<String>,
+    page: Page,
+    Query(query): Query<ValidationQuery>,
+) -> Result<Json<ValidationList>, ApiError> {
+    let mut errors = FieldErrors::default();
+    let wanted: Option<OnOff> = word(&mut errors, "is_valid", query.is_valid.as_deref(), "true or false");
+    errors.finish()?;
+    let node = reads::node(&state, &id)?;
+    let now = state.now().wall;
+    reads::long(&state, move |state| {
+        let fits = |proof: &Proof| wanted.is_none_or(|wanted| (wanted == OnOff::True) == proof.is_valid());
+        // Memory first: what a write moves meanwhile is then found twice, and never missed.
+        let pending = state.store.outputs.pending(node.index);
+        let hot = state.store.hot.read()?;
+        let oldest = Month(Month::of(now).0.saturating_sub(log::MONTHS_KEPT));
+        let counted = |month: &ProofMonth| match wanted {
+            None => month.count,
+            Some(OnOff::True) => month.valid,
+            Some(OnOff::False) => month.count - month.valid,
+        };
+        let months = log::months(&hot, node.index)?;
+        let stored: u64 = months.iter().filter(|(month, _)| *month >= oldest).map(|(_, month)| u64::from(counted(month))).sum();
+        let mut waiting = Vec::new();
+        for (number, proof) in pending.into_iter().filter(|(_, proof)| fits(proof)) {
+            if log::by_number(&hot, number)?.is_none_or(|stored| stored != proof) {
+                waiting.push((number, proof));
+            }
+        }
+        let total = stored + waiting.len() as u64;
+        let mut rows = waiting.into_iter().map(|(number, proof)| ValidationView::of(node.id.as_str(), number, &proof)).collect::<Vec<_>>();
+        let end = page.offset().saturating_add(page.limit());
+        if page.offset() < usize::try_from(total).unwrap_or(usize::MAX) && rows.len() < end {
+            log::for_each_back(&hot, |number, proof| {
+                if proof.node == node.index && fits(proof) {
+                    rows.push(ValidationView::of(node.id.as_str(), number, proof));
+                }
+                if rows.len() < end { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            })?;
+        }
+        let validations = rows.into_iter().skip(page.offset()).take(page.limit()).collect();
+        Ok(Json(ValidationList { validations, pagination: page.of(total) }))
+    })
+    .await
+}
+
+/// The outputs of a node in one month.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct ValidationMonth {
+    #[schema(example = "2026-09")]
+    pub month: String,
+    pub count: u32,
+    pub valid: u32,
+    /// Answered challenges.
+    pub counted: u32,
+    /// How often each check failed.
+    #[schema(example = json!({ "hash_mismatch": 1 }))]
+    pub errors: BTreeMap<&'static str, u32>,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct ValidationMonths {
+    pub months: Vec<ValidationMonth>,
+    pub pagination: Pagination,
+}
+
+/// The outputs of a node by month, newest first
+///
+/// Kept for ever, also when the outputs themselves are not listed any more. What came within the last minutes may be missing.
+#[utoipa::path(get, path = "/nodes/{id}/poot/validations/months", tag = "poot", security(("access" = ["poot:read"])), params(("id" = String, Path), PageQuery),
+    responses((status = 200, body = ValidationMonths), (status = 404, body = ErrorBody)))]
+pub async fn months(State(state): State<AppState>, Path(id): Path<String>, page: Page) -> Result<Json<ValidationMonths>, ApiError> {
+    let node = reads::node(&state, &id)?;
+    let months = log::months(&state.store.hot.read()?, node.index)?.into_iter().map(month_view).collect();
+    let (months, pagination) = page.slice(months);
+    Ok(Json(ValidationMonths { months, pagination }))
+}
+
+fn month_view((month, sums): (Month, ProofMonth)) -> ValidationMonth {
+    let code = |number: u8| Wrong::ALL.iter().find(|wrong| wrong.number() == number).map(|wrong| wrong.code());
+    let errors = sums.wrongs.iter().filter_map(|(number, count)| Some((code(*number)?, *count))).collect();
+    ValidationMonth { month: month.to_string(), count: sums.count, valid: sums.valid, counted: sums.counted, errors }
+}
+
+/// The hash of the node's last valid output.
+pub fn last_valid(store: &Store, node: NodeIndex) -> Result<Option<String>, Fault> {
+    let waiting = store.outputs.pending(node).into_iter().find(|(_, proof)| proof.is_valid());
+    if let Some((_, proof)) = waiting {
+        return Ok(Some(hex(&proof.output_hash)));
+    }
+    let months = log::months(&store.hot.read()?, node)?;
+    Ok(months.iter().find_map(|(_, month)| month.last_valid).map(|hash| hex(&hash)))
+}

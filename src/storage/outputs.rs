@@ -1,0 +1,352 @@
+//! Challenges that are open and outputs that were submitted, as far as they are not durable yet, and what of the last 24 hours is needed to know repeats and
+//! duplicates. A flush makes all of it durable that can be; see `hot::outputs`.
+//!
+//! A challenged slot is written in one row once it takes no answers any more: a crash before loses that the node was challenged together with its answer,
+//! and so never counts against it.
+
+use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasher;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use super::core::pools;
+use super::fault::{Fault, TxError};
+use super::file::DbFile;
+use super::hot::outputs::{self as log, ChallengeRow};
+use super::table::{Read, WriteTx};
+use crate::domain::evidence::Beacons;
+use crate::domain::ids::{NodeId, NodeIndex, PoolIndex};
+use crate::domain::output::{self, CHALLENGE_LEN, Examined, Proof, REMEMBERED_MS, Wrong, Wrongs};
+use crate::domain::pool::Pool;
+use crate::domain::time::{Now, Slot, Timeline, Timestamp};
+
+/// Outputs of the last 24 hours that are kept apart: a thousand nodes that answer all their challenges, and half as many again. Beyond it nothing is taken.
+pub const MAX_REMEMBERED: usize = 450_000;
+/// The same of one node: one in ten seconds.
+pub const MAX_OF_NODE: u32 = 8_640;
+/// Outputs that wait for the disk.
+const MAX_WAITING: usize = 100_000;
+const HOUR_MS: i64 = 3_600_000;
+
+/// An output to be judged.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    pub node: NodeIndex,
+    pub id: NodeId,
+    pub examined: Examined,
+    /// The node's own signature stands under it.
+    pub by_node: bool,
+    pub score_hundredths: u16,
+    pub confidence_hundredths: u8,
+    pub took_ms: u32,
+    pub batch: Option<[u8; 16]>,
+}
+
+/// The verdict on one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judged {
+    pub number: u64,
+    pub proof: Proof,
+    /// It was submitted before; this is what was said then.
+    pub is_repeat: bool,
+    /// Who submitted the same output before, when that was another node.
+    pub owner: Option<NodeIndex>,
+}
+
+/// Why nothing was judged.
+#[derive(Debug)]
+pub enum NotJudged {
+    /// Too much is remembered, or waits for the disk.
+    Full,
+    Fault(Fault),
+}
+
+impl From<Fault> for NotJudged {
+    fn from(fault: Fault) -> NotJudged {
+        NotJudged::Fault(fault)
+    }
+}
+
+/// One hour of what is remembered. Keys are hashes; what they lead to is looked at before anything is concluded from it.
+#[derive(Debug, Default)]
+struct Hour {
+    /// Of (node, nonce), and of a valid output -> number of the proof.
+    numbers: HashMap<u64, u64>,
+    count: usize,
+    of_nodes: HashMap<NodeIndex, u32>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Handed out, and not written.
+    open: BTreeMap<Slot, ChallengeRow>,
+    /// The first slot in which this process could hand out challenges.
+    since: Option<Slot>,
+    /// Number of the next proof.
+    next: u64,
+    /// Not durable yet, ascending; and what a write has taken of it.
+    waiting: BTreeMap<u64, Proof>,
+    writing: BTreeMap<u64, Proof>,
+    hours: BTreeMap<i64, Hour>,
+}
+
+/// What one write makes durable.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    pub challenged: Vec<(Slot, ChallengeRow)>,
+    pub proofs: Vec<(u64, Proof)>,
+}
+
+impl Batch {
+    pub(super) fn is_empty(&self) -> bool {
+        self.challenged.is_empty() && self.proofs.is_empty()
+    }
+
+    pub(super) fn put(&self, tx: &mut WriteTx<'_>) -> Result<(), TxError> {
+        log::put_challenged(tx, &self.challenged)?;
+        log::put(tx, &self.proofs)
+    }
+}
+
+pub struct Outputs {
+    state: Mutex<State>,
+    /// Pools that expect outputs now, did or will.
+    expecting: RwLock<HashMap<PoolIndex, Timeline<bool>>>,
+    beacons: Beacons,
+    hasher: RandomState,
+}
+
+impl Outputs {
+    /// Reads the last 24 hours of the log. `now` may not be trusted: then it is the newest proof that they are counted from.
+    pub fn load(core: &impl Read, hot: &impl Read, beacons: Beacons, now: Now) -> Result<Arc<Outputs>, Fault> {
+        let expecting = pools::list(core)?.into_iter().filter(expects_ever).map(|pool| (pool.index, pool.outputs_expected)).collect();
+        let outputs = Outputs { state: Mutex::default(), expecting: RwLock::new(expecting), beacons, hasher: RandomState::new() };
+        let mut state = State { next: log::next_number(hot)?, ..State::default() };
+        let (mut remembered, mut oldest) = (Vec::new(), None);
+        log::for_each_back(hot, |number, proof| {
+            let end = *oldest.get_or_insert(if now.trusted { now.wall } else { proof.received_at }.plus_ms(-REMEMBERED_MS));
+            // Numbers follow the time but for the moments between judging and writing.
+            if proof.received_at < end.plus_ms(-HOUR_MS) || remembered.len() >= MAX_REMEMBERED {
+                return ControlFlow::Break(());
+            }
+            remembered.push((number, *proof));
+            ControlFlow::Continue(())
+        })?;
+        for (number, proof) in remembered.into_iter().rev() {
+            outputs.remember(&mut state, number, &proof);
+        }
+        *outputs.state() = state;
+        Ok(Arc::new(outputs))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether nodes of the pool are challenged in `slot`.
+    fn expects(&self, pool: PoolIndex, slot: Slot) -> bool {
+        let expecting = self.expecting.read().unwrap_or_else(PoisonError::into_inner);
+        expecting.get(&pool).is_some_and(|timeline| *timeline.at(slot))
+    }
+
+    /// What a node is asked in the answer to its report in `slot`, when it proved that slot, now or before. From here on it counts as challenged.
+    pub fn hand_out(&self, node: (NodeIndex, &NodeId), pool: Option<PoolIndex>, slot: Slot, proves: bool) -> Option<[u8; CHALLENGE_LEN]> {
+        let (index, id) = node;
+        let is_due = pool.is_some_and(|pool| self.expects(pool, slot)) && self.beacons.challenges(id, slot);
+        let mut state = self.state();
+        state.since.get_or_insert(slot);
+        if !is_due {
+            return None;
+        }
+        if proves {
+            state.open.entry(slot).or_default().challenged.set(index);
+        }
+        let is_open = state.open.get(&slot).is_some_and(|row| row.challenged.get(index));
+        is_open.then(|| self.beacons.challenge(id, slot))
+    }
+
+    /// What `node` is or would be asked in `slot`.
+    pub fn challenge(&self, node: &NodeId, slot: Slot) -> [u8; CHALLENGE_LEN] {
+        self.beacons.challenge(node, slot)
+    }
+
+    /// Judges outputs in their order, each knowing those before it. The proofs are in memory then; whoever promises more waits for `Store::commit_outputs`.
+    pub fn judge(&self, hot: &DbFile, submissions: &[Submission], now: Timestamp) -> Result<Vec<Judged>, NotJudged> {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        state.hours.retain(|hour, _| (hour + 1) * HOUR_MS > now.0 - REMEMBERED_MS);
+        let remembered: usize = state.hours.values().map(|hour| hour.count).sum();
+        if remembered + submissions.len() > MAX_REMEMBERED || state.waiting.len() + submissions.len() > MAX_WAITING {
+            return Err(NotJudged::Full);
+        }
+        submissions.iter().map(|submission| Ok(self.judge_one(state, hot, submission, now)?)).collect()
+    }
+
+    fn judge_one(&self, state: &mut State, hot: &DbFile, submission: &Submission, now: Timestamp) -> Result<Judged, Fault> {
+        let Submission { node, examined, by_node, .. } = submission;
+        let mut wrongs = examined.wrongs;
+        let data = examined.data_hash.first_chunk().copied().unwrap_or_default();
+        let is_recent = |proof: &Proof| now.since(proof.received_at) <= REMEMBERED_MS;
+        if !wrongs.has(Wrong::NonceTooShort)
+            && let Some((number, proof)) = state.find(hot, self.nonce_key(*node, &examined.nonce), |proof| {
+                (proof.node, proof.nonce) == (*node, examined.nonce) && is_recent(proof)
+            })?
+        {
+            if proof.data == data {
+                return Ok(Judged { number, proof, is_repeat: true, owner: None });
+            }
+            wrongs.add(Wrong::NonceReused);
+        }
+        let mut owner = None;
+        let has_output = ![Wrong::NotBase64, Wrong::TooLarge, Wrong::TooSmall].iter().any(|wrong| wrongs.has(*wrong));
+        if has_output
+            && let Some((_, proof)) =
+                state.find(hot, self.data_key(&data), |proof| proof.data == data && proof.node != *node && is_recent(proof))?
+        {
+            owner = Some(proof.node);
+            wrongs.add(Wrong::OfAnotherNode);
+        }
+        let mut was_asked = false;
+        if let Some(slot) = examined.challenge_slot {
+            was_asked = self.check_challenge(state, submission, slot, now, &mut wrongs);
+        }
+        let of_node: u32 = state.hours.values().filter_map(|hour| hour.of_nodes.get(node)).sum();
+        let is_kept = of_node < MAX_OF_NODE;
+        wrongs.add_if(!is_kept, Wrong::TooMany);
+        let row = examined.challenge_slot.and_then(|slot| state.open.get_mut(&slot));
+        let counted = wrongs.is_none() && *by_node && was_asked && row.is_some_and(|row| row.answered.set(*node));
+        let proof = Proof {
+            node: *node,
+            received_at: now,
+            timestamp: examined.timestamp,
+            wrongs,
+            challenge_slot: examined.challenge_slot,
+            counted,
+            by_node: *by_node,
+            output_hash: examined.output_hash,
+            data,
+            nonce: examined.nonce,
+            score_hundredths: submission.score_hundredths,
+            confidence_hundredths: submission.confidence_hundredths,
+            took_ms: submission.took_ms,
+            batch: submission.batch,
+        };
+        let number = state.next;
+        if is_kept {
+            state.next += 1;
+            state.waiting.insert(number, proof);
+            self.remember(state, number, &proof);
+        }
+        Ok(Judged { number, proof, is_repeat: false, owner })
+    }
+
+    /// Whether the node was asked by this process and may still answer.
+    fn check_challenge(&self, state: &State, submission: &Submission, slot: Slot, now: Timestamp, wrongs: &mut Wrongs) -> bool {
+        let was_asked = state.open.get(&slot).is_some_and(|row| row.challenged.get(submission.node));
+        // What an earlier process asked is not known any more; that it would have asked is. Such an answer is valid, and counts for nothing.
+        let may_have_been = slot <= now.slot() && self.beacons.challenges(&submission.id, slot);
+        let by_another = state.since.is_none_or(|since| slot <= since);
+        let is_over = now >= output::answers_until(slot);
+        if !was_asked && !(may_have_been && (by_another || is_over)) {
+            wrongs.add(Wrong::ChallengeUnknown);
+        } else if is_over {
+            wrongs.add(Wrong::ChallengeLate);
+        }
+        was_asked
+    }
+
+    fn nonce_key(&self, node: NodeIndex, nonce: &[u8; 16]) -> u64 {
+        self.hasher.hash_one((node, nonce))
+    }
+
+    fn data_key(&self, data: &[u8; 16]) -> u64 {
+        self.hasher.hash_one(data)
+    }
+
+    /// First come, first known: what is there already stays.
+    fn remember(&self, state: &mut State, number: u64, proof: &Proof) {
+        let hour = state.hours.entry(proof.received_at.0.div_euclid(HOUR_MS)).or_default();
+        hour.count += 1;
+        *hour.of_nodes.entry(proof.node).or_default() += 1;
+        if !proof.wrongs.has(Wrong::NonceTooShort) {
+            hour.numbers.entry(self.nonce_key(proof.node, &proof.nonce)).or_insert(number);
+        }
+        if proof.is_valid() {
+            hour.numbers.entry(self.data_key(&proof.data)).or_insert(number);
+        }
+    }
+
+    /// Takes what can become durable: all proofs, and the challenges of slots that take no answers any more. One write at a time; call `committed` or `failed`
+    /// afterwards.
+    pub(super) fn start_write(&self, now: Now) -> Batch {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let is_closed = |slot: &Slot| now.trusted && now.wall >= output::answers_until(*slot);
+        let closed: Vec<Slot> = state.open.keys().copied().filter(is_closed).collect();
+        let challenged = closed.into_iter().filter_map(|slot| state.open.remove_entry(&slot)).collect();
+        let taken = std::mem::take(&mut state.waiting);
+        state.writing.extend(taken.iter().map(|(number, proof)| (*number, *proof)));
+        Batch { challenged, proofs: taken.into_iter().collect() }
+    }
+
+    /// What a write that nobody waited for has taken is durable as well: writes follow each other.
+    pub(super) fn committed(&self) {
+        self.state().writing.clear();
+    }
+
+    pub(super) fn failed(&self, batch: Batch) {
+        let mut state = self.state();
+        for (number, proof) in batch.proofs {
+            state.writing.remove(&number);
+            state.waiting.insert(number, proof);
+        }
+        for (slot, row) in batch.challenged {
+            state.open.entry(slot).or_default().merge(&row);
+        }
+    }
+
+    /// Proofs that are not durable yet, newest first.
+    pub fn pending(&self, node: NodeIndex) -> Vec<(u64, Proof)> {
+        let state = self.state();
+        let all = state.writing.iter().chain(&state.waiting).filter(|(_, proof)| proof.node == node);
+        let mut found: Vec<(u64, Proof)> = all.map(|(number, proof)| (*number, *proof)).collect();
+        found.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
+        found
+    }
+
+    fn follow(&self, pool: &Pool) {
+        let mut expecting = self.expecting.write().unwrap_or_else(PoisonError::into_inner);
+        if expects_ever(pool) {
+            expecting.insert(pool.index, pool.outputs_expected.clone());
+        } else {
+            expecting.remove(&pool.index);
+        }
+    }
+}
+
+impl State {
+    /// The oldest proof that a key leads to and that fits.
+    fn find(&self, hot: &DbFile, key: u64, fits: impl Fn(&Proof) -> bool) -> Result<Option<(u64, Proof)>, Fault> {
+        for number in self.hours.values().filter_map(|hour| hour.numbers.get(&key)).copied() {
+            let proof = match self.waiting.get(&number).or_else(|| self.writing.get(&number)) {
+                Some(proof) => Some(*proof),
+                None => log::by_number(&hot.read()?, number)?,
+            };
+            if let Some(proof) = proof.filter(&fits) {
+                return Ok(Some((number, proof)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn expects_ever(pool: &Pool) -> bool {
+    pool.outputs_expected != Timeline::new(false)
+}
+
+/// Has the challenges follow a pool once this transaction commits.
+pub fn follow(tx: &mut WriteTx<'_>, outputs: &Arc<Outputs>, pool: &Pool) {
+    let (outputs, pool) = (Arc::clone(outputs), pool.clone());
+    tx.after_commit(move || outputs.follow(&pool));
+}
