@@ -1465,6 +1465,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/nodes/{id}/appeal": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Appeal against the suspension of a node
+         * @description One appeal at a time, five against one suspension. An alert tells the admins; one of them decides.
+         */
+        post: operations["post_nodes_id_appeal"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/appeal/decide": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Decide an appeal
+         * @description Who suspended the node does not uphold that, where there is another admin (`OwnSuspension`); anybody who may suspend may lift.
+         */
+        post: operations["post_nodes_id_appeal_decide"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/nodes/{id}/commands": {
         parameters: {
             query?: never;
@@ -1663,7 +1703,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The epochs of a node, newest first */
+        /**
+         * How the score of a node went, newest first
+         * @description Epochs while they are kept, or the sums of those that begin in an hour or on a UTC day. Hours and days are listed without a gap; of those without an epoch `state` is null.
+         */
         get: operations["get_nodes_id_poot_history"];
         put?: never;
         post?: never;
@@ -1955,6 +1998,64 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/nodes/{id}/suspend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Suspend a node
+         * @description From the next slot on it is neither observed nor paid, maintenance that goes on ends, and what is planned is called off. It keeps its workload and goes on reporting;
+         *     what it reports is attested. What it has earned stays owed and is paid as before: payouts are held by `hold` or `money/freeze`.
+         */
+        post: operations["post_nodes_id_suspend"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/suspensions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The suspensions of a node */
+        get: operations["get_nodes_id_suspensions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/unsuspend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Lift the suspension of a node
+         * @description It is in service again from the next slot; one that leaves with its final payout goes on leaving. An appeal that waits is decided by it.
+         */
+        post: operations["post_nodes_id_unsuspend"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/openapi.json": {
         parameters: {
             query?: never;
@@ -2176,6 +2277,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/pools/{pool_id}/poot": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The scores of a pool */
+        get: operations["get_pools_pool_id_poot"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/poot/calculate": {
         parameters: {
             query?: never;
@@ -2185,8 +2303,49 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Close an epoch now */
+        /**
+         * Close the running epoch now
+         * @description It ends with the newest slot that is closed (a slot closes 90 seconds after its end), and credits are for its real length. The next epoch begins with the slot
+         *     after it, and ends where this one would have ended. 409 `EpochTooYoung` while no slot of the running epoch is closed, or the manager listened in none.
+         */
         post: operations["post_poot_calculate"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/poot/consistency": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Two heads of the history, and what shows that they are of one */
+        get: operations["get_poot_consistency"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/poot/day-keys/{day}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The key of a day
+         * @description From 25 hours after the end of the day (UTC), when no slot of it is open any more; 409 `DayKeySealed` before.
+         */
+        get: operations["get_poot_day_keys_day"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -2219,6 +2378,46 @@ export interface paths {
         };
         /** A closed epoch with every input, and how its hashes are computed */
         get: operations["get_poot_epochs_epoch"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/poot/head": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The newest signed head
+         * @description Nodes get it with the answers to their reports.
+         */
+        get: operations["get_poot_head"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/poot/leaderboard": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Who did most
+         * @description Nodes that exist now and had an epoch in the period; by score, those that had a score in it. Nodes that were deleted have no rank. Equals stand in the order in which they were made.
+         */
+        get: operations["get_poot_leaderboard"];
         put?: never;
         post?: never;
         delete?: never;
@@ -2264,6 +2463,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/poot/votes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * How the votes stand
+         * @description The scores of each closed epoch are sent to the chain, one vote for each node whose score is valid or invalid. A newer epoch replaces what was not sent.
+         */
+        get: operations["get_poot_votes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/poot/{node_id}": {
         parameters: {
             query?: never;
@@ -2271,7 +2490,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The proof document of a node */
+        /**
+         * The proof document of a node
+         * @description Its score in an epoch with every input, the way of its leaf to the root, and the signed head. `verify-proof` and the page `/verify` check it offline.
+         */
         get: operations["get_poot_node_id"];
         put?: never;
         post?: never;
@@ -3109,6 +3331,26 @@ export interface components {
             /** @description Fewer than the role has, such as `node:read`. */
             scopes?: string[] | null;
         };
+        AppealDecision: {
+            decision: components["schemas"]["AppealOutcome"];
+            /**
+             * @description The operator reads it.
+             * @example the machines are the same one
+             */
+            reason: string;
+        };
+        /**
+         * @description What an admin made of an appeal.
+         * @enum {string}
+         */
+        AppealOutcome: "uphold" | "lift";
+        AppealRequest: {
+            /**
+             * @description Why the suspension is wrong.
+             * @example both nodes are virtual machines of one host, as agreed
+             */
+            text: string;
+        };
         /** @description Payouts that wait for a second admin, as one whole. */
         ApprovalView: {
             /**
@@ -3584,6 +3826,27 @@ export interface components {
             /** Format: uint32 */
             slot: number;
         };
+        /** @description What the beacons of a day were made with. */
+        DayKey: {
+            /**
+             * @description UTC.
+             * @example 2026-09-21
+             */
+            day: string;
+            /** Format: uint32 */
+            first_slot: number;
+            /**
+             * @description Hex, 32 bytes. The beacon of a node in a slot is the hex of the first 16 bytes of HMAC-SHA-256 under it, over: the length of the node id in bytes as 8 bytes little-endian, the
+             *     node id, 4 as 8 bytes little-endian, the slot as 4 bytes little-endian.
+             */
+            key: string;
+            /**
+             * Format: uint32
+             * @description Inclusive.
+             */
+            last_slot: number;
+            revealed_at: string;
+        };
         DecisionRequest: {
             choice: components["schemas"]["PayoutChoice"];
             /** @description With `state_unpaid`: how you know that the service did not pay it and never will. Kept with the payout. */
@@ -3762,10 +4025,16 @@ export interface components {
             leaves_kept: boolean;
         };
         EpochHashes: {
-            /** @description Of `head.hash`: the head, `hash` left out. */
-            head: components["schemas"]["HashRecipe"];
-            /** @description Of `head.leaves_hash`: all leaves in node order. */
-            leaves: components["schemas"]["HashRecipe"];
+            head?: components["schemas"]["HeadRecipe"] | null;
+            /** @description The next head names this one's hash; the newest one has no witness but its signature. */
+            head_matches: boolean;
+            /**
+             * @description Hex: the hashes of the leaves in node order, whose RFC 6962 root is `head.root`. Null where leaves or evidence are not kept any more, and in epochs before
+             *     heads were signed.
+             */
+            leaves?: string[] | null;
+            /** @description The root, computed anew from what is stored, is the one of the head; null where nothing is left to compute it from. */
+            root_matches?: boolean | null;
         };
         /** @description What is kept of the epoch for ever. */
         EpochHead: {
@@ -3792,13 +4061,14 @@ export interface components {
              * @description The newest epoch with leaves: this one, or the one before a gap.
              */
             leaves_at?: number | null;
-            /** @description Hex SHA-256. */
-            leaves_hash: string;
             params: components["schemas"]["ExactParams"];
             /** Format: uint32 */
             pending: number;
             /** @description Hash of the head before, hex; zeros for the first. */
             previous: string;
+            /** @description Hex: root of the tree of the leaves; of an epoch before heads were signed, a hash of all of them. */
+            root: string;
+            signed?: components["schemas"]["PootSignedHead"] | null;
             /**
              * Format: uint32
              * @description Of one epoch; a gap may span several.
@@ -3891,7 +4161,7 @@ export interface components {
              */
             retry_after?: number | null;
         };
-        /** @description The parameters, exactly as they are hashed. */
+        /** @description The parameters of the formulas, as they stand in documents and, in this order, in the bytes of a head. */
         ExactParams: {
             /** Format: uint16 */
             max_age_slots: number;
@@ -4037,20 +4307,18 @@ export interface components {
             network: components["schemas"]["NetworkInfo"][];
             storage: components["schemas"]["StorageInfo"];
         };
-        /** @description How one hash is computed. */
-        HashRecipe: {
+        /** @description How the hash of the head is computed. */
+        HeadRecipe: {
             algorithm: string;
             /**
              * Format: byte
-             * @description Everything that is hashed, the tag included; null where it is not kept any more.
+             * @description Everything that is hashed, the tag included.
              */
-            bytes_base64?: string | null;
-            /** @description What the hashed bytes begin with, up to and with the NUL that ends it. */
+            bytes_base64: string;
+            /** @description What the hashed bytes begin with, before the NUL that ends it. */
             domain_tag: string;
             /** @description How what follows the tag is encoded. */
             encoding: string;
-            /** @description The hash of these bytes is the one of the head; null without bytes. */
-            matches?: boolean | null;
         };
         /** @enum {string} */
         Health: "healthy" | "degraded" | "unhealthy";
@@ -4073,6 +4341,11 @@ export interface components {
              */
             seq: number;
         };
+        /**
+         * @description What a row of the history stands for.
+         * @enum {string}
+         */
+        HistoryGranularity: "epoch" | "hour" | "day";
         /**
          * @description How far back a summary looks.
          * @enum {string}
@@ -4107,6 +4380,21 @@ export interface components {
             payout_id: string;
             /** @description Why it was not cancelled. */
             reason: string;
+        };
+        /** @description Every field but the signatures is in the signed bytes, in this order. */
+        KeySuccession: {
+            /** Format: int64 */
+            at_ms: number;
+            /**
+             * Format: uint64
+             * @description The first head that the new key signs; the old one signs none from there on.
+             */
+            from_sequence: number;
+            manager_id: string;
+            new_key: string;
+            old_key: string;
+            signed_by_new: string;
+            signed_by_old: string;
         };
         /** @description What is kept on paper or in a safe. */
         Kit: {
@@ -4185,6 +4473,25 @@ export interface components {
             /** @description RFC 3339, UTC. */
             timestamp: string;
         };
+        Leaderboard: {
+            by: components["schemas"]["LeaderboardBy"];
+            /** @description Epochs that begin at this time or later; null while there is none. */
+            from?: string | null;
+            nodes: components["schemas"]["Ranked"][];
+            pagination: components["schemas"]["Pagination"];
+            period: components["schemas"]["LeaderboardPeriod"];
+        };
+        /**
+         * @default credits
+         * @enum {string}
+         */
+        LeaderboardBy: "credits" | "score";
+        /**
+         * @description How far back a ranking looks, in whole hours, the running one included.
+         * @default 7d
+         * @enum {string}
+         */
+        LeaderboardPeriod: "24h" | "7d" | "30d" | "all";
         /** @description A node in the epoch: every input, and what follows from it. */
         LeafView: {
             /** @description Earned in the epoch, exact; while the score is pending, held until it is valid. */
@@ -4265,6 +4572,10 @@ export interface components {
              */
             text_id: number;
             version: string;
+        };
+        LiftRequest: {
+            /** @example the machine was replaced */
+            reason: string;
         };
         /** @enum {string} */
         LimitedResource: "cpu" | "memory" | "disk" | "network";
@@ -4450,6 +4761,8 @@ export interface components {
         ManagerKey: {
             /** @description Hex Ed25519. */
             public_key: string;
+            /** @description Keys of this manager that took over from each other, oldest first; each statement is signed by both. */
+            successions: components["schemas"]["KeySuccession"][];
         };
         Me: {
             /** @description Until when routes that want a fresh factor are open to this session; null when they are not. */
@@ -4851,25 +5164,55 @@ export interface components {
             name: string;
             node_type: components["schemas"]["NodeType"];
         };
-        /** @description One epoch of one node. */
+        /** @description What a node did in one epoch, hour or day. */
         NodeEpoch: {
-            /** @description Earned in this epoch; while the score is pending, held until it is valid. */
+            /** @description Earned in it; while the score is pending, held until it is valid. */
             accrued: string;
+            /** @description Work credits: hours of work, times score and multiplier, whatever the pool pays for them. */
+            credits: string;
             currency?: components["schemas"]["Currency"] | null;
             end: string;
-            /** Format: uint32 */
+            /**
+             * Format: uint32
+             * @description Its first slot.
+             */
             epoch: number;
-            /** Format: uint16 */
+            /**
+             * Format: uint32
+             * @description Epochs that begin in it; 0 in days of an earlier release, which did not count them.
+             */
+            epochs: number;
+            /** Format: uint32 */
+            invalid: number;
+            /**
+             * Format: double
+             * @description What credits are multiplied with after it.
+             */
+            multiplier?: number | null;
+            /** Format: uint32 */
             observed: number;
-            /** Format: uint16 */
+            /** @description Not all of it is closed yet. */
+            partial: boolean;
+            /** Format: uint32 */
+            pending: number;
+            /**
+             * Format: uint32
+             * @description Slots.
+             */
             proven: number;
-            /** Format: double */
+            /**
+             * Format: double
+             * @description Of an hour or a day, the mean of the epochs that had one, two decimals; null while it was pending.
+             */
             score?: number | null;
             start: string;
             state?: components["schemas"]["ScoreState"] | null;
+            /** Format: uint32 */
+            valid: number;
         };
         NodeEpochList: {
             epochs: components["schemas"]["NodeEpoch"][];
+            granularity: components["schemas"]["HistoryGranularity"];
             pagination: components["schemas"]["Pagination"];
         };
         NodeEvent: {
@@ -4896,7 +5239,7 @@ export interface components {
          * @description New kinds go to the end: stored records name a kind by its place.
          * @enum {string}
          */
-        NodeEventKind: "created" | "enrolled" | "reenrolled" | "renamed" | "moved_pool" | "maintenance_set" | "started" | "stopped" | "unreachable" | "back" | "fingerprint_drift" | "fingerprint_accepted" | "address_changed" | "payout_paid" | "payout_failed" | "payout_review" | "deleted" | "alert_raised" | "alert_changed" | "alert_acknowledged" | "alert_resolved" | "hardware_changed" | "configured" | "thresholds_set" | "allocated" | "released" | "commanded" | "command_done" | "command_failed" | "command_expired" | "final_payout" | "adjusted" | "rewarded";
+        NodeEventKind: "created" | "enrolled" | "reenrolled" | "renamed" | "moved_pool" | "maintenance_set" | "started" | "stopped" | "unreachable" | "back" | "fingerprint_drift" | "fingerprint_accepted" | "address_changed" | "payout_paid" | "payout_failed" | "payout_review" | "deleted" | "alert_raised" | "alert_changed" | "alert_acknowledged" | "alert_resolved" | "hardware_changed" | "configured" | "thresholds_set" | "allocated" | "released" | "commanded" | "command_done" | "command_failed" | "command_expired" | "final_payout" | "adjusted" | "rewarded" | "suspended" | "suspension_lifted" | "appealed" | "appeal_upheld";
         NodeEventList: {
             /** @description Newest first; of one node the newest 1000 are kept. */
             events: components["schemas"]["NodeEvent"][];
@@ -4975,12 +5318,15 @@ export interface components {
             agent_version: string;
             /** @description What this agent and its machine can do, such as `cgroup2:memory`. */
             capabilities?: string[];
+            contradicts?: components["schemas"]["PootSignedHead"] | null;
             /**
              * Format: uint64
              * @description Measurements lost for good since the agent started (ring and spool full).
              */
             dropped?: number;
             fingerprint: components["schemas"]["MachineFingerprint"];
+            /** @description Hash of the newest signed head that the agent keeps, hex. */
+            head?: string | null;
             /** Format: uint64 */
             incarnation: number;
             items: components["schemas"]["ReportItem"][];
@@ -5041,6 +5387,19 @@ export interface components {
              */
             pool_id?: string | null;
             status?: components["schemas"]["NodeStatusToSet"] | null;
+        };
+        /** @description The last vote of a node that the chain answered. */
+        NodeVote: {
+            accepted: boolean;
+            /** Format: uint32 */
+            epoch: number;
+            /** @description Why it was refused, in the words of the chain. */
+            reason?: string | null;
+            /**
+             * Format: uint16
+             * @description Of HTTP.
+             */
+            status: number;
         };
         NodesCheck: {
             /**
@@ -5668,12 +6027,121 @@ export interface components {
             /** @description `percent`, `bytes_per_second` or `celsius`. */
             unit: string;
         };
+        /** @description The scores of a pool's members now, and what was done for it. */
+        PoolScores: components["schemas"]["PootOverview"] & {
+            at: string;
+            currency: components["schemas"]["Currency"];
+            /** @description The last 24 hours, in whole hours. */
+            last_day: components["schemas"]["PoolWork"];
+            last_epoch?: components["schemas"]["PoolWork"] | null;
+            /** @description What its present members were paid so far in that book, for whichever pool they worked. */
+            paid_to_members: string;
+            pool_id: string;
+            /** @description What its nodes have cost it so far, in the book in force: posted work and rewards. */
+            posted: string;
+            /**
+             * Format: double
+             * @description Proven of observed time of the members over the last 24 hours, four decimals; null where none was observed.
+             */
+            uptime?: number | null;
+        };
         /**
          * @description What pools are ordered by.
          * @default created_at
          * @enum {string}
          */
         PoolSort: "created_at" | "updated_at" | "name" | "node_count";
+        /** @description What nodes did for a pool over some time. */
+        PoolWork: {
+            /** @description Earned in the currency of the pool, exact, held amounts of pending epochs included. */
+            accrued: string;
+            /** @description Work credits, exact. */
+            credits: string;
+            /** @description Of the epochs that count: when the first begins. */
+            from: string;
+            /**
+             * Format: uint32
+             * @description Nodes that had an epoch in it for this pool.
+             */
+            nodes: number;
+            /**
+             * Format: uint32
+             * @description Slots that they proved for it.
+             */
+            proven_slots: number;
+            /** @description When the last one ends. */
+            to: string;
+        };
+        /** @description Two heads of one history, and the hashes that show it. */
+        PootConsistency: {
+            /** @description That the history before the first is the beginning of the history before the second; null where the first has none before it, or both are the same. */
+            consistency?: string[] | null;
+            first: components["schemas"]["PootSignedHead"];
+            /** @description `lucid-poot-consistency/1`. */
+            format: string;
+            /** @description From the first head to the history of the second; null when both are the same. */
+            inclusion?: string[] | null;
+            second: components["schemas"]["PootSignedHead"];
+            successions: Record<string, never>[];
+        };
+        /** @description Every field is in the hashed bytes, in this order. */
+        PootHead: {
+            audit: components["schemas"]["PootLogHead"];
+            /** @description Names the history of this manager's epochs. */
+            chain: string;
+            /** Format: int64 */
+            closed_at_ms: number;
+            /**
+             * Format: uint32
+             * @description Its first slot.
+             */
+            epoch: number;
+            /** @description The manager was away: nobody was observed. */
+            gap: boolean;
+            /** @description Root of the tree whose leaves are the hashes of all heads before. */
+            history: string;
+            /**
+             * Format: uint32
+             * @description Counts the lives of the history: one more each time it went on from an older copy.
+             */
+            incarnation: number;
+            /** Format: uint32 */
+            invalid: number;
+            /**
+             * Format: uint32
+             * @description Inclusive.
+             */
+            last_slot: number;
+            /**
+             * Format: uint32
+             * @description The newest epoch with leaves: this one, or the one before a gap.
+             */
+            leaves_at?: number | null;
+            ledger: components["schemas"]["PootLogHead"];
+            /** @description Hex Ed25519: who signs this head. */
+            manager_key: string;
+            params: components["schemas"]["ExactParams"];
+            /** Format: uint32 */
+            pending: number;
+            /** @description Hash of the head before; zeros for the first. */
+            previous: string;
+            /** @description The newest head of the copy that this life of it went on from. */
+            restored_from?: string | null;
+            /** @description Of the leaves, in the order of the nodes' enrolment. */
+            root: string;
+            /**
+             * Format: uint64
+             * @description Heads of this history before this one.
+             */
+            sequence: number;
+            /**
+             * Format: uint32
+             * @description Of a whole epoch; one that was closed early is shorter, a gap may span several.
+             */
+            slots_per_epoch: number;
+            /** Format: uint32 */
+            valid: number;
+        };
         /** @description The epochs that begin in a stretch of time. */
         PootHistoryPoint: {
             at: string;
@@ -5700,6 +6168,100 @@ export interface components {
             /** Format: uint32 */
             valid: number;
         };
+        /** @description Every field is in the hashed bytes, in this order. */
+        PootLeaf: {
+            /** @description Earned in the epoch, in millionths of the currency's smallest unit. */
+            accrual_pico: string;
+            blind: string;
+            /** Format: uint8 */
+            confidence_hundredths: number;
+            /**
+             * Format: uint32
+             * @description Its first slot.
+             */
+            epoch: number;
+            inputs: components["schemas"]["PootLeafInputs"];
+            /**
+             * Format: uint32
+             * @description Inclusive.
+             */
+            last_slot: number;
+            /**
+             * Format: uint32
+             * @description Of the multiplier before this epoch: slots of its growth.
+             */
+            multiplier_grown_slots: number;
+            node_id: string;
+            /**
+             * Format: uint16
+             * @description Slots of the epoch in which it was observed.
+             */
+            observed: number;
+            payer?: components["schemas"]["PootLeafPayer"] | null;
+            /**
+             * Format: uint16
+             * @description Slots of the epoch that the node proved.
+             */
+            proven: number;
+            reports?: components["schemas"]["PootLeafReports"] | null;
+            /**
+             * Format: uint16
+             * @description 0 to 10000: 9875 is 98.75.
+             */
+            score_hundredths: number;
+            state: components["schemas"]["ScoreState"];
+            window_hash: string;
+            /**
+             * Format: uint16
+             * @description Slots of the window; it ends with `last_slot`.
+             */
+            window_slots: number;
+        };
+        /** @description What a score is made of: counts over the window. */
+        PootLeafInputs: {
+            /** Format: uint16 */
+            answered: number;
+            /** Format: uint16 */
+            challenged: number;
+            /** Format: uint16 */
+            interruptions: number;
+            /** Format: uint16 */
+            observed: number;
+            outputs_expected: boolean;
+            /** Format: uint16 */
+            proven: number;
+            /** Format: uint16 */
+            samples: number;
+            /** Format: uint16 */
+            samples_within: number;
+        };
+        /** @description Who paid for the node's time, and at what price, in the epoch's first slot; in smallest units of the currency. */
+        PootLeafPayer: {
+            cost_per_hour: string;
+            currency: components["schemas"]["Currency"];
+            pool_id: string;
+            reward_per_hour: string;
+        };
+        /** @description The running hash of the reports that were accepted of a node in a UTC day. */
+        PootLeafReports: {
+            /** Format: uint32 */
+            count: number;
+            /**
+             * Format: uint32
+             * @description Counted from 1970-01-01.
+             */
+            day: number;
+            hash: string;
+        };
+        /** @description How far a log had come, and a hash of all that stood in it. */
+        PootLogHead: {
+            hash: string;
+            /**
+             * Format: uint64
+             * @description Of its newest entry; 0 of none.
+             */
+            seq: number;
+        };
         /** @description The scores of all nodes now. A node that no epoch has scored yet is pending. */
         PootOverview: {
             /** @description Ten bins, lowest first; of valid and invalid nodes. */
@@ -5710,9 +6272,24 @@ export interface components {
             lowest: components["schemas"]["LowScore"][];
             /**
              * Format: double
+             * @description The same, rounded to two decimals once.
+             */
+            mean_score?: number | null;
+            /**
+             * Format: double
              * @description Of valid and invalid nodes, 0 to 100; null while there are none.
              */
             median_score?: number | null;
+            /**
+             * Format: double
+             * @description A tenth of those nodes have this score or a lower one.
+             */
+            p10_score?: number | null;
+            /**
+             * Format: double
+             * @description Nine tenths of them have this score or a lower one.
+             */
+            p90_score?: number | null;
             /** Format: uint32 */
             pending: number;
             /** Format: uint32 */
@@ -5754,6 +6331,31 @@ export interface components {
              */
             window_slots: number;
         };
+        /** @description The score of one node in one epoch, with everything that it was computed from. */
+        PootProof: {
+            /** @description 0 to 1 with two decimals. */
+            confidence: string;
+            /** @description `lucid-poot-proof/1`. */
+            format: string;
+            head: components["schemas"]["PootHead"];
+            leaf: components["schemas"]["PootLeaf"];
+            /**
+             * Format: uint64
+             * @description Place of the leaf in the tree, from 0.
+             */
+            leaf_index: number;
+            node_id: string;
+            /** @description From the leaf to the root, the lowest first. */
+            path: string[];
+            /** @description 0 to 100 with two decimals; a pending one does not count yet. */
+            score: string;
+            /** @description Hex Ed25519 over the tag and the hash of the head. */
+            signature: string;
+            state: components["schemas"]["ScoreState"];
+            /** @description Keys of the manager that took over from each other, oldest first; none while it has its first key. */
+            successions: Record<string, never>[];
+            window?: components["schemas"]["PootWindow"] | null;
+        };
         PootScore: components["schemas"]["PootSummary"] & components["schemas"]["Explanation"] & {
             /** @description When the epoch of the score was closed. */
             calculated_at?: string | null;
@@ -5781,7 +6383,15 @@ export interface components {
             proven_slots: number;
             /** @description The last 120 slots, oldest first, the present one included. */
             recent_slots: components["schemas"]["RecentSlot"][];
+            suspension?: components["schemas"]["Suspension"] | null;
             validation_status: components["schemas"]["ScoreState"];
+            vote?: components["schemas"]["NodeVote"] | null;
+        };
+        /** @description A head under its signature: what agents keep, and what shows a manager that its store is an older copy. */
+        PootSignedHead: {
+            head: components["schemas"]["PootHead"];
+            /** @description Hex Ed25519 over the tag and the hash of the head. */
+            signature: string;
         };
         /** @description The score as lists show it. */
         PootSummary: {
@@ -5825,6 +6435,18 @@ export interface components {
             resources: number;
             /** Format: double */
             stability: number;
+        };
+        /** @description The evidence of one node that its score was made of. */
+        PootWindow: {
+            /** @description Challenged slots that it answered with a valid output. */
+            answered: components["schemas"]["SlotRuns"];
+            /** @description Observed slots in which it was challenged to show an output. */
+            challenged: components["schemas"]["SlotRuns"];
+            observed: components["schemas"]["SlotRuns"];
+            /** @description Observed slots in which it proved itself. */
+            proven: components["schemas"]["SlotRuns"];
+            /** @description Proven slots in which it was beyond a threshold. */
+            strained: components["schemas"]["SlotRuns"];
         };
         PostingList: {
             pagination: components["schemas"]["Pagination"];
@@ -5968,6 +6590,41 @@ export interface components {
         Probe: {
             status: string;
         };
+        /** @description One place of the ranking. */
+        Ranked: {
+            /** @description Earned in the period in the currency of its pool, held amounts of pending epochs included. */
+            accrued: string;
+            /**
+             * @description Work credits of the period, exact: an hour of operation at score 100 and multiplier 1 is one.
+             * @example 167.25
+             */
+            credits: string;
+            currency?: components["schemas"]["Currency"] | null;
+            name: string;
+            node_id: string;
+            /** Format: uint32 */
+            observed_slots: number;
+            pool_id?: string | null;
+            /** Format: uint32 */
+            proven_slots: number;
+            /**
+             * Format: uint32
+             * @description Equals share a rank, and the next one comes after all of them: 1, 2, 2, 4.
+             */
+            rank: number;
+            /**
+             * Format: double
+             * @description Mean of the period's epochs that had a score, 0 to 100, two decimals; null where none had.
+             */
+            score?: number | null;
+            /** @description Of the last epoch. */
+            state: components["schemas"]["ScoreState"];
+            /**
+             * Format: double
+             * @description Proven of observed time, four decimals; null where it was never observed.
+             */
+            uptime?: number | null;
+        };
         RateRequest: {
             /**
              * Format: decimal
@@ -6038,13 +6695,15 @@ export interface components {
             accepted_seq: number;
             challenge?: components["schemas"]["SlotChallenge"] | null;
             command?: components["schemas"]["WorkloadOrder"] | null;
+            durable_reports?: components["schemas"]["PootLeafReports"] | null;
             /**
              * Format: uint64
              * @description Everything up to here survives a power cut of the manager: forget it.
              */
             durable_seq: number;
-            /** @description Running SHA-256 over the accepted reports of this node, hex; the agent keeps it. */
+            /** @description Running SHA-256 over the reports of this node that were accepted in this UTC day, hex; the agent keeps it. */
             evidence_hash: string;
+            head?: components["schemas"]["PootSignedHead"] | null;
             /** @description A command has not ended: its outcome is wanted at once, and more may follow. Ask at `PATH_COMMANDS`. */
             pending?: boolean;
             /**
@@ -6298,7 +6957,7 @@ export interface components {
          * @description What a caller may do: `noun:verb`.
          * @enum {string}
          */
-        Scope: "node:read" | "node:write" | "node:start" | "node:stop" | "node:restart" | "pool:read" | "pool:write" | "pool:assign" | "pool:price" | "resource:read" | "resource:metrics" | "resource:write" | "poot:read" | "poot:validate" | "poot:batch" | "poot:calculate" | "payout:read" | "payout:process" | "payout:batch" | "payout:address" | "money:freeze" | "money:write" | "ledger:read" | "alert:read" | "alert:write" | "audit:read" | "audit:export" | "user:read" | "user:write" | "token:read" | "token:write" | "enrolment:read" | "enrolment:write" | "enrolment:approve" | "settings:read" | "settings:write" | "clock:read" | "clock:write" | "clock:accept" | "storage:read" | "storage:check" | "storage:backup" | "privacy:write" | "recovery:write" | "fleet:read" | "event:read" | "session:self";
+        Scope: "node:read" | "node:write" | "node:start" | "node:stop" | "node:restart" | "node:suspend" | "pool:read" | "pool:write" | "pool:assign" | "pool:price" | "resource:read" | "resource:metrics" | "resource:write" | "poot:read" | "poot:validate" | "poot:batch" | "poot:calculate" | "payout:read" | "payout:process" | "payout:batch" | "payout:address" | "money:freeze" | "money:write" | "ledger:read" | "alert:read" | "alert:write" | "audit:read" | "audit:export" | "user:read" | "user:write" | "token:read" | "token:write" | "enrolment:read" | "enrolment:write" | "enrolment:approve" | "settings:read" | "settings:write" | "clock:read" | "clock:write" | "clock:accept" | "storage:read" | "storage:check" | "storage:backup" | "privacy:write" | "recovery:write" | "fleet:read" | "event:read" | "session:self";
         /** @description Nodes whose score is in `[from, to)`; the last bin holds 100 too. */
         ScoreBin: {
             /** Format: uint8 */
@@ -6519,6 +7178,11 @@ export interface components {
             slot: number;
         };
         /**
+         * @description Slots in a row that have something or have it not, in turn: the first number is of slots that have it not, and may be 0; no other one is.
+         *     Together they are as many as the window has slots.
+         */
+        SlotRuns: number[];
+        /**
          * @description What a slot was for a node, as far as is known now.
          * @enum {string}
          */
@@ -6542,6 +7206,11 @@ export interface components {
             closing: string;
             /** @description What the pool kept of its price for the same operational time (cost per hour less reward per hour), floored to the smallest unit once. Owed to nobody, and in no sum. */
             commission: string;
+            /**
+             * @description Work credits of the month: hours of operation times score and multiplier, whatever the pool paid for them. Null where nothing is kept of it.
+             * @example 702.5
+             */
+            credits?: string | null;
             currency: components["schemas"]["Currency"];
             /** @description By work whose last epoch is in the month; what was held while a score was pending belongs to the month that decided it. */
             earned: string;
@@ -6553,6 +7222,11 @@ export interface components {
             forfeited: string;
             /** @example 2026-09 */
             month: string;
+            /**
+             * Format: double
+             * @description What credits were multiplied with at its end, or now.
+             */
+            multiplier?: number | null;
             name: string;
             node_id: string;
             /** @description Owed and free when the month began: carried over. */
@@ -6673,6 +7347,60 @@ export interface components {
             bytes: number;
             /** @description Within the data folder; of a folder the sum of its files. */
             name: string;
+        };
+        SuspendRequest: {
+            /**
+             * @description Id of an alert about this node, open or over.
+             * @example alert_0000000042
+             */
+            evidence_alert?: string | null;
+            /**
+             * @description The operator reads it.
+             * @example two nodes report the same outputs
+             */
+            reason: string;
+        };
+        /** @description A node that an admin took out of service: its slots are neither observed nor paid. */
+        Suspension: {
+            /** @description Oldest first; at most five. */
+            appeals: components["schemas"]["SuspensionAppeal"][];
+            by?: components["schemas"]["Doer"] | null;
+            /** @description The alert that shows why. */
+            evidence_alert?: string | null;
+            /**
+             * Format: date-time
+             * @description The first slot that does not count.
+             */
+            from: string;
+            lifted_because?: string | null;
+            lifted_by?: components["schemas"]["Doer"] | null;
+            /**
+             * Format: uint64
+             * @description Counts the suspensions of this node.
+             */
+            number: number;
+            /** @description Texts are empty once the node's operator was erased. */
+            reason: string;
+            /**
+             * Format: date-time
+             * @description The first slot that counts again; null while the suspension is in force.
+             */
+            until?: string | null;
+        };
+        SuspensionAppeal: {
+            /** Format: date-time */
+            at: string;
+            by?: components["schemas"]["Doer"] | null;
+            /** Format: date-time */
+            decided_at?: string | null;
+            decided_because?: string | null;
+            decided_by?: components["schemas"]["Doer"] | null;
+            outcome?: components["schemas"]["AppealOutcome"] | null;
+            text: string;
+        };
+        SuspensionList: {
+            /** @description Newest first; of one node twenty are kept. */
+            suspensions: components["schemas"]["Suspension"][];
         };
         SystemCheck: {
             /**
@@ -6964,6 +7692,81 @@ export interface components {
         ValidationMonths: {
             months: components["schemas"]["ValidationMonth"][];
             pagination: components["schemas"]["Pagination"];
+        };
+        /** @description Why votes were refused, and how many. */
+        VoteRefusals: {
+            /** @description What the chain said, at most 120 characters. */
+            reason: string;
+            /**
+             * Format: uint16
+             * @description Of HTTP.
+             */
+            status: number;
+            /** Format: uint32 */
+            votes: number;
+        };
+        /** @description The votes of one epoch. */
+        VoteRound: {
+            /** Format: uint32 */
+            accepted: number;
+            /** Format: date-time */
+            began_at: string;
+            /** @description Every vote of the round names it. */
+            block_id: string;
+            /**
+             * Format: date-time
+             * @description When the last vote was answered, or a newer epoch or its age ended the round; null while it is under way.
+             */
+            ended_at?: string | null;
+            /** Format: uint32 */
+            epoch: number;
+            refusals: components["schemas"]["VoteRefusals"][];
+            /** Format: uint32 */
+            refused: number;
+            /**
+             * Format: uint32
+             * @description Of those accepted, answered by 409: the chain had them already.
+             */
+            there_already: number;
+            /** Format: uint32 */
+            votes: number;
+            /**
+             * Format: uint32
+             * @description Not answered.
+             */
+            waiting: number;
+        };
+        /** @description The chain could not be asked. */
+        VoteTrouble: {
+            /** Format: date-time */
+            next_try_at: string;
+            /** Format: date-time */
+            since: string;
+            /** Format: uint32 */
+            tries: number;
+            why: string;
+        };
+        Votes: {
+            /** @description Whether the settings name a chain. */
+            configured: boolean;
+            /**
+             * Format: uint32
+             * @description The newest epoch of which a vote was accepted.
+             */
+            last_accepted_epoch?: number | null;
+            /**
+             * Format: date-time
+             * @description Since when the chain has refused votes in every round.
+             */
+            refused_since?: string | null;
+            /** @description The last twelve, newest first. */
+            rounds: components["schemas"]["VoteRound"][];
+            trouble?: components["schemas"]["VoteTrouble"] | null;
+            /**
+             * Format: uint64
+             * @description Votes that were never answered, because a newer epoch or their age ended their round.
+             */
+            unanswered: number;
         };
         /** @description Why something waits. */
         WaitingView: {
@@ -7863,6 +8666,47 @@ export interface operations {
                  *       "capabilities": [
                  *         "text"
                  *       ],
+                 *       "contradicts": {
+                 *         "head": {
+                 *           "audit": {
+                 *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                 *             "seq": 1
+                 *           },
+                 *           "chain": "text",
+                 *           "closed_at_ms": 1,
+                 *           "epoch": 1,
+                 *           "gap": false,
+                 *           "history": "text",
+                 *           "incarnation": 1,
+                 *           "invalid": 1,
+                 *           "last_slot": 1,
+                 *           "leaves_at": 1,
+                 *           "ledger": {
+                 *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                 *             "seq": 1
+                 *           },
+                 *           "manager_key": "text",
+                 *           "params": {
+                 *             "max_age_slots": 1,
+                 *             "max_multiplier_hundredths": 1,
+                 *             "min_observation_seconds": 1,
+                 *             "min_score_hundredths": 1,
+                 *             "output_weight_percent": 1,
+                 *             "resources_weight_percent": 1,
+                 *             "stability_weight_percent": 1,
+                 *             "version": 1,
+                 *             "window_slots": 1
+                 *           },
+                 *           "pending": 1,
+                 *           "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                 *           "restored_from": "2026-09-21T14:13:20Z",
+                 *           "root": "text",
+                 *           "sequence": 1,
+                 *           "slots_per_epoch": 1,
+                 *           "valid": 1
+                 *         },
+                 *         "signature": "text"
+                 *       },
                  *       "dropped": 1,
                  *       "fingerprint": {
                  *         "board_serial": "9f86d081884c7d659a2feaa0c55ad015",
@@ -7872,6 +8716,7 @@ export interface operations {
                  *         "macs": "9f86d081884c7d659a2feaa0c55ad015",
                  *         "memory": "9f86d081884c7d659a2feaa0c55ad015"
                  *       },
+                 *       "head": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                  *       "incarnation": 1,
                  *       "items": [
                  *         {
@@ -7998,8 +8843,54 @@ export interface operations {
                      *         "revision": 1,
                      *         "wanted": "running"
                      *       },
+                     *       "durable_reports": {
+                     *         "count": 1,
+                     *         "day": 1,
+                     *         "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+                     *       },
                      *       "durable_seq": 1,
                      *       "evidence_hash": "text",
+                     *       "head": {
+                     *         "head": {
+                     *           "audit": {
+                     *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *             "seq": 1
+                     *           },
+                     *           "chain": "text",
+                     *           "closed_at_ms": 1,
+                     *           "epoch": 1,
+                     *           "gap": false,
+                     *           "history": "text",
+                     *           "incarnation": 1,
+                     *           "invalid": 1,
+                     *           "last_slot": 1,
+                     *           "leaves_at": 1,
+                     *           "ledger": {
+                     *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *             "seq": 1
+                     *           },
+                     *           "manager_key": "text",
+                     *           "params": {
+                     *             "max_age_slots": 1,
+                     *             "max_multiplier_hundredths": 1,
+                     *             "min_observation_seconds": 1,
+                     *             "min_score_hundredths": 1,
+                     *             "output_weight_percent": 1,
+                     *             "resources_weight_percent": 1,
+                     *             "stability_weight_percent": 1,
+                     *             "version": 1,
+                     *             "window_slots": 1
+                     *           },
+                     *           "pending": 1,
+                     *           "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "restored_from": "2026-09-21T14:13:20Z",
+                     *           "root": "text",
+                     *           "sequence": 1,
+                     *           "slots_per_epoch": 1,
+                     *           "valid": 1
+                     *         },
+                     *         "signature": "text"
+                     *       },
                      *       "pending": false,
                      *       "phase_ms": 1,
                      *       "run": 1,
@@ -10315,11 +11206,13 @@ export interface operations {
                      *           "adjustments": "text",
                      *           "closing": "text",
                      *           "commission": "text",
+                     *           "credits": "702.5",
                      *           "currency": "USDT",
                      *           "earned": "text",
                      *           "fees_sun": 1,
                      *           "forfeited": "text",
                      *           "month": "2026-09",
+                     *           "multiplier": 1.5,
                      *           "name": "attic-pi",
                      *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
                      *           "opening": "text",
@@ -14640,6 +15533,196 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    post_nodes_id_appeal: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "text": "both nodes are virtual machines of one host, as agreed"
+                 *     }
+                 */
+                "application/json": components["schemas"]["AppealRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "appeals": [
+                     *         {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "decided_at": "2026-09-21T14:13:20Z",
+                     *           "decided_because": "text",
+                     *           "decided_by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "outcome": "uphold",
+                     *           "text": "text"
+                     *         }
+                     *       ],
+                     *       "by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "evidence_alert": "text",
+                     *       "from": "2026-09-21T14:13:20Z",
+                     *       "lifted_because": "text",
+                     *       "lifted_by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "number": 1,
+                     *       "reason": "text",
+                     *       "until": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Suspension"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
+            /** @description `NotSuspended` or `AppealOpen` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            /** @description `TooManyAppeals` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_nodes_id_appeal_decide: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "decision": "uphold",
+                 *       "reason": "the machines are the same one"
+                 *     }
+                 */
+                "application/json": components["schemas"]["AppealDecision"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "appeals": [
+                     *         {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "decided_at": "2026-09-21T14:13:20Z",
+                     *           "decided_because": "text",
+                     *           "decided_by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "outcome": "uphold",
+                     *           "text": "text"
+                     *         }
+                     *       ],
+                     *       "by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "evidence_alert": "text",
+                     *       "from": "2026-09-21T14:13:20Z",
+                     *       "lifted_because": "text",
+                     *       "lifted_by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "number": 1,
+                     *       "reason": "text",
+                     *       "until": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Suspension"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            /** @description no such node, or no appeal waits (`AppealNotFound`) */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            408: components["responses"]["BodyTooSlow"];
+            /** @description `NotSuspended` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     get_nodes_id_commands: {
         parameters: {
             query?: {
@@ -15634,6 +16717,12 @@ export interface operations {
                 /** @description From 1. */
                 page?: number;
                 limit?: number;
+                /** @description Epochs are kept 90 days, hours a year, days for ever. The finest that is kept since `from` when absent. */
+                granularity?: components["schemas"]["HistoryGranularity"];
+                /** @description What reaches this time or later; all that is the node's when absent. */
+                from?: string;
+                /** @description What begins before this time. */
+                to?: string;
             };
             header?: never;
             path: {
@@ -15654,16 +16743,24 @@ export interface operations {
                      *       "epochs": [
                      *         {
                      *           "accrued": "0.05",
+                     *           "credits": "text",
                      *           "currency": "USDT",
                      *           "end": "2026-09-21T14:13:20Z",
                      *           "epoch": 1,
+                     *           "epochs": 1,
+                     *           "invalid": 1,
+                     *           "multiplier": 1.5,
                      *           "observed": 1,
+                     *           "partial": false,
+                     *           "pending": 1,
                      *           "proven": 1,
                      *           "score": 1.5,
                      *           "start": "2026-09-21T14:13:20Z",
-                     *           "state": "pending"
+                     *           "state": "pending",
+                     *           "valid": 1
                      *         }
                      *       ],
+                     *       "granularity": "epoch",
                      *       "pagination": {
                      *         "has_next": false,
                      *         "has_prev": false,
@@ -15769,6 +16866,39 @@ export interface operations {
                      *       "required_seconds": 1,
                      *       "score": 1.5,
                      *       "state": "pending",
+                     *       "suspension": {
+                     *         "appeals": [
+                     *           {
+                     *             "at": "2026-09-21T14:13:20Z",
+                     *             "by": {
+                     *               "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *               "name": "attic-pi"
+                     *             },
+                     *             "decided_at": "2026-09-21T14:13:20Z",
+                     *             "decided_because": "text",
+                     *             "decided_by": {
+                     *               "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *               "name": "attic-pi"
+                     *             },
+                     *             "outcome": "uphold",
+                     *             "text": "text"
+                     *           }
+                     *         ],
+                     *         "by": {
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "name": "attic-pi"
+                     *         },
+                     *         "evidence_alert": "text",
+                     *         "from": "2026-09-21T14:13:20Z",
+                     *         "lifted_because": "text",
+                     *         "lifted_by": {
+                     *           "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "name": "attic-pi"
+                     *         },
+                     *         "number": 1,
+                     *         "reason": "text",
+                     *         "until": "2026-09-21T14:13:20Z"
+                     *       },
                      *       "thresholds": {
                      *         "interruptions_to_zero": 1,
                      *         "max_age_slots": 1,
@@ -15823,7 +16953,13 @@ export interface operations {
                      *         },
                      *         "window_slots": 1
                      *       },
-                     *       "validation_status": "pending"
+                     *       "validation_status": "pending",
+                     *       "vote": {
+                     *         "accepted": false,
+                     *         "epoch": 1,
+                     *         "reason": "text",
+                     *         "status": 1
+                     *       }
                      *     }
                      */
                     "application/json": components["schemas"]["PootScore"];
@@ -16894,11 +18030,13 @@ export interface operations {
                      *           "adjustments": "text",
                      *           "closing": "text",
                      *           "commission": "text",
+                     *           "credits": "702.5",
                      *           "currency": "USDT",
                      *           "earned": "text",
                      *           "fees_sun": 1,
                      *           "forfeited": "text",
                      *           "month": "2026-09",
+                     *           "multiplier": 1.5,
                      *           "name": "attic-pi",
                      *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
                      *           "opening": "text",
@@ -17003,6 +18141,256 @@ export interface operations {
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
             409: components["responses"]["Conflict"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_nodes_id_suspend: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "evidence_alert": "alert_0000000042",
+                 *       "reason": "two nodes report the same outputs"
+                 *     }
+                 */
+                "application/json": components["schemas"]["SuspendRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "appeals": [
+                     *         {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "decided_at": "2026-09-21T14:13:20Z",
+                     *           "decided_because": "text",
+                     *           "decided_by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "outcome": "uphold",
+                     *           "text": "text"
+                     *         }
+                     *       ],
+                     *       "by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "evidence_alert": "text",
+                     *       "from": "2026-09-21T14:13:20Z",
+                     *       "lifted_because": "text",
+                     *       "lifted_by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "number": 1,
+                     *       "reason": "text",
+                     *       "until": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Suspension"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            /** @description no such node (`NodeNotFound`), or no such alert about it (`AlertNotFound`) */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            408: components["responses"]["BodyTooSlow"];
+            /** @description `NodeSuspended`, or the node leaves (`NodeLeaving`) */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_nodes_id_suspensions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "suspensions": [
+                     *         {
+                     *           "appeals": [
+                     *             {
+                     *               "at": "2026-09-21T14:13:20Z",
+                     *               "by": {
+                     *                 "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *                 "name": "attic-pi"
+                     *               },
+                     *               "decided_at": "2026-09-21T14:13:20Z",
+                     *               "decided_because": "text",
+                     *               "decided_by": {
+                     *                 "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *                 "name": "attic-pi"
+                     *               },
+                     *               "outcome": "uphold",
+                     *               "text": "text"
+                     *             }
+                     *           ],
+                     *           "by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "evidence_alert": "text",
+                     *           "from": "2026-09-21T14:13:20Z",
+                     *           "lifted_because": "text",
+                     *           "lifted_by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "number": 1,
+                     *           "reason": "text",
+                     *           "until": "2026-09-21T14:13:20Z"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["SuspensionList"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_nodes_id_unsuspend: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "reason": "the machine was replaced"
+                 *     }
+                 */
+                "application/json": components["schemas"]["LiftRequest"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "appeals": [
+                     *         {
+                     *           "at": "2026-09-21T14:13:20Z",
+                     *           "by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "decided_at": "2026-09-21T14:13:20Z",
+                     *           "decided_because": "text",
+                     *           "decided_by": {
+                     *             "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *             "name": "attic-pi"
+                     *           },
+                     *           "outcome": "uphold",
+                     *           "text": "text"
+                     *         }
+                     *       ],
+                     *       "by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "evidence_alert": "text",
+                     *       "from": "2026-09-21T14:13:20Z",
+                     *       "lifted_because": "text",
+                     *       "lifted_by": {
+                     *         "id": "0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "name": "attic-pi"
+                     *       },
+                     *       "number": 1,
+                     *       "reason": "text",
+                     *       "until": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Suspension"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            408: components["responses"]["BodyTooSlow"];
+            /** @description `NotSuspended` */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
             421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
@@ -17268,7 +18656,10 @@ export interface operations {
                      *             "state": "pending"
                      *           }
                      *         ],
+                     *         "mean_score": 1.5,
                      *         "median_score": 1.5,
+                     *         "p10_score": 1.5,
+                     *         "p90_score": 1.5,
                      *         "pending": 1,
                      *         "valid": 1
                      *       },
@@ -18077,6 +19468,84 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    get_pools_pool_id_poot: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                pool_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "at": "2026-09-21T14:13:20Z",
+                     *       "currency": "USDT",
+                     *       "distribution": [
+                     *         {
+                     *           "from": 1,
+                     *           "nodes": 1,
+                     *           "to": 1
+                     *         }
+                     *       ],
+                     *       "invalid": 1,
+                     *       "last_day": {
+                     *         "accrued": "0.05",
+                     *         "credits": "text",
+                     *         "from": "2026-09-21T14:13:20Z",
+                     *         "nodes": 1,
+                     *         "proven_slots": 1,
+                     *         "to": "text"
+                     *       },
+                     *       "last_epoch": {
+                     *         "accrued": "0.05",
+                     *         "credits": "text",
+                     *         "from": "2026-09-21T14:13:20Z",
+                     *         "nodes": 1,
+                     *         "proven_slots": 1,
+                     *         "to": "text"
+                     *       },
+                     *       "lowest": [
+                     *         {
+                     *           "name": "attic-pi",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "score": 1.5,
+                     *           "state": "pending"
+                     *         }
+                     *       ],
+                     *       "mean_score": 1.5,
+                     *       "median_score": 1.5,
+                     *       "p10_score": 1.5,
+                     *       "p90_score": 1.5,
+                     *       "paid_to_members": "text",
+                     *       "pending": 1,
+                     *       "pool_id": "pool_default",
+                     *       "posted": "text",
+                     *       "uptime": 1.5,
+                     *       "valid": 1
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PoolScores"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     post_poot_calculate: {
         parameters: {
             query?: never;
@@ -18086,6 +19555,32 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description the epoch that was closed */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "accrued": "0.05",
+                     *       "accrued_lucid": "text",
+                     *       "closed_at": "2026-09-21T14:13:20Z",
+                     *       "end": "2026-09-21T14:13:20Z",
+                     *       "epoch": 1,
+                     *       "first_slot": 1,
+                     *       "gap": false,
+                     *       "invalid": 1,
+                     *       "last_slot": 1,
+                     *       "nodes": 1,
+                     *       "pending": 1,
+                     *       "start": "2026-09-21T14:13:20Z",
+                     *       "valid": 1
+                     *     }
+                     */
+                    "application/json": components["schemas"]["EpochView"];
+                };
+            };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
@@ -18093,8 +19588,8 @@ export interface operations {
             421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
+            /** @description the clock is not trusted, or the store failed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -18102,7 +19597,205 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+        };
+    };
+    get_poot_consistency: {
+        parameters: {
+            query: {
+                /** @description First slot of an epoch. */
+                first: number;
+                /** @description First slot of another; absent: the newest epoch. */
+                second?: number;
+                /** @description `true`: a browser saves the document instead of showing it. */
+                download?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "consistency": [
+                     *         "text"
+                     *       ],
+                     *       "first": {
+                     *         "head": {
+                     *           "audit": {
+                     *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *             "seq": 1
+                     *           },
+                     *           "chain": "text",
+                     *           "closed_at_ms": 1,
+                     *           "epoch": 1,
+                     *           "gap": false,
+                     *           "history": "text",
+                     *           "incarnation": 1,
+                     *           "invalid": 1,
+                     *           "last_slot": 1,
+                     *           "leaves_at": 1,
+                     *           "ledger": {
+                     *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *             "seq": 1
+                     *           },
+                     *           "manager_key": "text",
+                     *           "params": {
+                     *             "max_age_slots": 1,
+                     *             "max_multiplier_hundredths": 1,
+                     *             "min_observation_seconds": 1,
+                     *             "min_score_hundredths": 1,
+                     *             "output_weight_percent": 1,
+                     *             "resources_weight_percent": 1,
+                     *             "stability_weight_percent": 1,
+                     *             "version": 1,
+                     *             "window_slots": 1
+                     *           },
+                     *           "pending": 1,
+                     *           "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "restored_from": "2026-09-21T14:13:20Z",
+                     *           "root": "text",
+                     *           "sequence": 1,
+                     *           "slots_per_epoch": 1,
+                     *           "valid": 1
+                     *         },
+                     *         "signature": "text"
+                     *       },
+                     *       "format": "text",
+                     *       "inclusion": [
+                     *         "text"
+                     *       ],
+                     *       "second": {
+                     *         "head": {
+                     *           "audit": {
+                     *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *             "seq": 1
+                     *           },
+                     *           "chain": "text",
+                     *           "closed_at_ms": 1,
+                     *           "epoch": 1,
+                     *           "gap": false,
+                     *           "history": "text",
+                     *           "incarnation": 1,
+                     *           "invalid": 1,
+                     *           "last_slot": 1,
+                     *           "leaves_at": 1,
+                     *           "ledger": {
+                     *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *             "seq": 1
+                     *           },
+                     *           "manager_key": "text",
+                     *           "params": {
+                     *             "max_age_slots": 1,
+                     *             "max_multiplier_hundredths": 1,
+                     *             "min_observation_seconds": 1,
+                     *             "min_score_hundredths": 1,
+                     *             "output_weight_percent": 1,
+                     *             "resources_weight_percent": 1,
+                     *             "stability_weight_percent": 1,
+                     *             "version": 1,
+                     *             "window_slots": 1
+                     *           },
+                     *           "pending": 1,
+                     *           "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "restored_from": "2026-09-21T14:13:20Z",
+                     *           "root": "text",
+                     *           "sequence": 1,
+                     *           "slots_per_epoch": 1,
+                     *           "valid": 1
+                     *         },
+                     *         "signature": "text"
+                     *       },
+                     *       "successions": [
+                     *         {}
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PootConsistency"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
+        };
+    };
+    get_poot_day_keys_day: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /**
+                 * @description A day in UTC, such as 2026-09-21.
+                 * @example 2026-09-21
+                 */
+                day: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "day": "2026-09-21",
+                     *       "first_slot": 1,
+                     *       "key": "text",
+                     *       "last_slot": 1,
+                     *       "revealed_at": "2026-09-21T14:13:20Z"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["DayKey"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            /** @description Conflict */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            /** @description the clock is not trusted */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
         };
     };
     get_poot_epochs: {
@@ -18193,16 +19886,13 @@ export interface operations {
                      *           "algorithm": "text",
                      *           "bytes_base64": "text",
                      *           "domain_tag": "text",
-                     *           "encoding": "text",
-                     *           "matches": false
+                     *           "encoding": "text"
                      *         },
-                     *         "leaves": {
-                     *           "algorithm": "text",
-                     *           "bytes_base64": "text",
-                     *           "domain_tag": "text",
-                     *           "encoding": "text",
-                     *           "matches": false
-                     *         }
+                     *         "head_matches": false,
+                     *         "leaves": [
+                     *           "text"
+                     *         ],
+                     *         "root_matches": false
                      *       },
                      *       "head": {
                      *         "closed_at": "2026-09-21T14:13:20Z",
@@ -18213,7 +19903,6 @@ export interface operations {
                      *         "invalid": 1,
                      *         "last_slot": 1,
                      *         "leaves_at": 1,
-                     *         "leaves_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                      *         "params": {
                      *           "max_age_slots": 1,
                      *           "max_multiplier_hundredths": 1,
@@ -18227,6 +19916,48 @@ export interface operations {
                      *         },
                      *         "pending": 1,
                      *         "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *         "root": "text",
+                     *         "signed": {
+                     *           "head": {
+                     *             "audit": {
+                     *               "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *               "seq": 1
+                     *             },
+                     *             "chain": "text",
+                     *             "closed_at_ms": 1,
+                     *             "epoch": 1,
+                     *             "gap": false,
+                     *             "history": "text",
+                     *             "incarnation": 1,
+                     *             "invalid": 1,
+                     *             "last_slot": 1,
+                     *             "leaves_at": 1,
+                     *             "ledger": {
+                     *               "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *               "seq": 1
+                     *             },
+                     *             "manager_key": "text",
+                     *             "params": {
+                     *               "max_age_slots": 1,
+                     *               "max_multiplier_hundredths": 1,
+                     *               "min_observation_seconds": 1,
+                     *               "min_score_hundredths": 1,
+                     *               "output_weight_percent": 1,
+                     *               "resources_weight_percent": 1,
+                     *               "stability_weight_percent": 1,
+                     *               "version": 1,
+                     *               "window_slots": 1
+                     *             },
+                     *             "pending": 1,
+                     *             "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *             "restored_from": "2026-09-21T14:13:20Z",
+                     *             "root": "text",
+                     *             "sequence": 1,
+                     *             "slots_per_epoch": 1,
+                     *             "valid": 1
+                     *           },
+                     *           "signature": "text"
+                     *         },
                      *         "slots_per_epoch": 1,
                      *         "start": "2026-09-21T14:13:20Z",
                      *         "valid": 1
@@ -18279,6 +20010,151 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    get_poot_head: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "head": {
+                     *         "audit": {
+                     *           "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "seq": 1
+                     *         },
+                     *         "chain": "text",
+                     *         "closed_at_ms": 1,
+                     *         "epoch": 1,
+                     *         "gap": false,
+                     *         "history": "text",
+                     *         "incarnation": 1,
+                     *         "invalid": 1,
+                     *         "last_slot": 1,
+                     *         "leaves_at": 1,
+                     *         "ledger": {
+                     *           "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "seq": 1
+                     *         },
+                     *         "manager_key": "text",
+                     *         "params": {
+                     *           "max_age_slots": 1,
+                     *           "max_multiplier_hundredths": 1,
+                     *           "min_observation_seconds": 1,
+                     *           "min_score_hundredths": 1,
+                     *           "output_weight_percent": 1,
+                     *           "resources_weight_percent": 1,
+                     *           "stability_weight_percent": 1,
+                     *           "version": 1,
+                     *           "window_slots": 1
+                     *         },
+                     *         "pending": 1,
+                     *         "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *         "restored_from": "2026-09-21T14:13:20Z",
+                     *         "root": "text",
+                     *         "sequence": 1,
+                     *         "slots_per_epoch": 1,
+                     *         "valid": 1
+                     *       },
+                     *       "signature": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PootSignedHead"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_poot_leaderboard: {
+        parameters: {
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
+                /** @description Default: `7d`. */
+                period?: components["schemas"]["LeaderboardPeriod"];
+                /** @description Default: `credits`. */
+                by?: components["schemas"]["LeaderboardBy"];
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "by": "credits",
+                     *       "from": "2026-09-21T14:13:20Z",
+                     *       "nodes": [
+                     *         {
+                     *           "accrued": "0.05",
+                     *           "credits": "167.25",
+                     *           "currency": "USDT",
+                     *           "name": "attic-pi",
+                     *           "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "observed_slots": 1,
+                     *           "pool_id": "pool_default",
+                     *           "proven_slots": 1,
+                     *           "rank": 1,
+                     *           "score": 1.5,
+                     *           "state": "pending",
+                     *           "uptime": 1.5
+                     *         }
+                     *       ],
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       },
+                     *       "period": "7d"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Leaderboard"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     get_poot_manager_key: {
         parameters: {
             query?: never;
@@ -18296,7 +20172,18 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "public_key": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+                     *       "public_key": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *       "successions": [
+                     *         {
+                     *           "at_ms": 1,
+                     *           "from_sequence": 1,
+                     *           "manager_id": "manager_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *           "new_key": "text",
+                     *           "old_key": "text",
+                     *           "signed_by_new": "text",
+                     *           "signed_by_old": "text"
+                     *         }
+                     *       ]
                      *     }
                      */
                     "application/json": components["schemas"]["ManagerKey"];
@@ -18360,7 +20247,10 @@ export interface operations {
                      *           "state": "pending"
                      *         }
                      *       ],
+                     *       "mean_score": 1.5,
                      *       "median_score": 1.5,
+                     *       "p10_score": 1.5,
+                     *       "p90_score": 1.5,
                      *       "params": {
                      *         "interruptions_to_zero": 1,
                      *         "max_age_slots": 1,
@@ -18431,7 +20321,7 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
-    get_poot_node_id: {
+    get_poot_votes: {
         parameters: {
             query?: never;
             header?: never;
@@ -18440,6 +20330,191 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "configured": false,
+                     *       "last_accepted_epoch": 1,
+                     *       "refused_since": "2026-09-21T14:13:20Z",
+                     *       "rounds": [
+                     *         {
+                     *           "accepted": 1,
+                     *           "began_at": "2026-09-21T14:13:20Z",
+                     *           "block_id": "text",
+                     *           "ended_at": "2026-09-21T14:13:20Z",
+                     *           "epoch": 1,
+                     *           "refusals": [
+                     *             {
+                     *               "reason": "text",
+                     *               "status": 1,
+                     *               "votes": 1
+                     *             }
+                     *           ],
+                     *           "refused": 1,
+                     *           "there_already": 1,
+                     *           "votes": 1,
+                     *           "waiting": 1
+                     *         }
+                     *       ],
+                     *       "trouble": {
+                     *         "next_try_at": "2026-09-21T14:13:20Z",
+                     *         "since": "2026-09-21T14:13:20Z",
+                     *         "tries": 1,
+                     *         "why": "text"
+                     *       },
+                     *       "unanswered": 1
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Votes"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_poot_node_id: {
+        parameters: {
+            query?: {
+                /** @description The epoch's first slot; absent: the newest epoch. */
+                epoch?: number;
+                /** @description `true`: a browser saves the document instead of showing it. */
+                download?: boolean;
+            };
+            header?: never;
+            path: {
+                node_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "confidence": "0.82",
+                     *       "format": "text",
+                     *       "head": {
+                     *         "audit": {
+                     *           "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "seq": 1
+                     *         },
+                     *         "chain": "text",
+                     *         "closed_at_ms": 1,
+                     *         "epoch": 1,
+                     *         "gap": false,
+                     *         "history": "text",
+                     *         "incarnation": 1,
+                     *         "invalid": 1,
+                     *         "last_slot": 1,
+                     *         "leaves_at": 1,
+                     *         "ledger": {
+                     *           "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "seq": 1
+                     *         },
+                     *         "manager_key": "text",
+                     *         "params": {
+                     *           "max_age_slots": 1,
+                     *           "max_multiplier_hundredths": 1,
+                     *           "min_observation_seconds": 1,
+                     *           "min_score_hundredths": 1,
+                     *           "output_weight_percent": 1,
+                     *           "resources_weight_percent": 1,
+                     *           "stability_weight_percent": 1,
+                     *           "version": 1,
+                     *           "window_slots": 1
+                     *         },
+                     *         "pending": 1,
+                     *         "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *         "restored_from": "2026-09-21T14:13:20Z",
+                     *         "root": "text",
+                     *         "sequence": 1,
+                     *         "slots_per_epoch": 1,
+                     *         "valid": 1
+                     *       },
+                     *       "leaf": {
+                     *         "accrual_pico": "text",
+                     *         "blind": "text",
+                     *         "confidence_hundredths": 1,
+                     *         "epoch": 1,
+                     *         "inputs": {
+                     *           "answered": 1,
+                     *           "challenged": 1,
+                     *           "interruptions": 1,
+                     *           "observed": 1,
+                     *           "outputs_expected": false,
+                     *           "proven": 1,
+                     *           "samples": 1,
+                     *           "samples_within": 1
+                     *         },
+                     *         "last_slot": 1,
+                     *         "multiplier_grown_slots": 1,
+                     *         "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *         "observed": 1,
+                     *         "payer": {
+                     *           "cost_per_hour": "0.05",
+                     *           "currency": "USDT",
+                     *           "pool_id": "pool_default",
+                     *           "reward_per_hour": "0.05"
+                     *         },
+                     *         "proven": 1,
+                     *         "reports": {
+                     *           "count": 1,
+                     *           "day": 1,
+                     *           "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+                     *         },
+                     *         "score_hundredths": 1,
+                     *         "state": "pending",
+                     *         "window_hash": "text",
+                     *         "window_slots": 1
+                     *       },
+                     *       "leaf_index": 1,
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "path": [
+                     *         "text"
+                     *       ],
+                     *       "score": "98.75",
+                     *       "signature": "text",
+                     *       "state": "pending",
+                     *       "successions": [
+                     *         {}
+                     *       ],
+                     *       "window": {
+                     *         "answered": [
+                     *           1
+                     *         ],
+                     *         "challenged": [
+                     *           1
+                     *         ],
+                     *         "observed": [
+                     *           1
+                     *         ],
+                     *         "proven": [
+                     *           1
+                     *         ],
+                     *         "strained": [
+                     *           1
+                     *         ]
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["PootProof"];
+                };
+            };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
@@ -18447,15 +20522,6 @@ export interface operations {
             421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
             503: components["responses"]["Unavailable"];
         };
     };
