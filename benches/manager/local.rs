@@ -9,6 +9,7 @@ use lucid::app::App;
 use lucid::clock::{Clock, Driver};
 use lucid::config::{Config, Sources};
 use lucid::crypto::hex;
+use lucid::domain::proof::check::{self, Verdict};
 use lucid::domain::address::{AddressRecord, PayoutAddress};
 use lucid::domain::audit::Act;
 use lucid::domain::bits::Bitmap;
@@ -200,6 +201,52 @@ pub async fn epoch(dir: &Path, nodes: usize, newcomer: bool) -> (f64, f64) {
     closes.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (cpu, wall) = closes[closes.len() / 2];
     (cpu * 1e3, wall * 1e3)
+}
+
+/// What proofs of one node cost, medians.
+pub struct Proofs {
+    pub made_ms: f64,
+    pub checked_ms: f64,
+    pub earlier_ms: f64,
+    pub bytes: f64,
+}
+
+/// Of a fleet that was there all day; every node is asked about in turn.
+pub async fn proofs(dir: &Path, nodes: usize) -> Proofs {
+    let epochs = Epochs::of_seconds(300).unwrap();
+    let start = epochs.of(Slot(59_000_000)).first_slot();
+    let local = Local::new(dir, start, nodes).await;
+    local.close_epoch(epochs).await;
+    local.write_history(start.minus(SLOTS_PER_DAY), start, false).await;
+    for _ in 0..3 {
+        local.close_epoch(epochs).await;
+    }
+    let store = &local.app.store;
+    let heads = core::epochs::page(&store.read().unwrap(), 0, 3).unwrap();
+    let key = store.manager_key().0;
+    let document = |node: usize, epoch| lucid::storage::proofs::document(store, local.nodes[node % nodes].0, epoch).unwrap().unwrap();
+    let median = |mut of: Vec<f64>| {
+        of.sort_by(f64::total_cmp);
+        of[of.len() / 2]
+    };
+    let timed = |f: &dyn Fn(usize)| {
+        let each = (0..51).map(|n| {
+            let watch = lucid::clock::Stopwatch::start();
+            f(n * 97);
+            watch.elapsed().as_secs_f64() * 1e3
+        });
+        median(each.collect())
+    };
+    let made_ms = timed(&|n| drop(document(n, None)));
+    let json = serde_json::to_vec(&document(7, None)).unwrap();
+    let checked_ms = timed(&|_| {
+        let read = serde_json::from_slice(&json).unwrap();
+        assert_eq!(Verdict::of(&check::proof(&read, Some(&key))), Verdict::Good);
+    });
+    // Two epochs in turn: neither tree is the one that was asked for last.
+    let earlier_ms = timed(&|n| drop(document(n, Some(heads[1 + n % 2].epoch))));
+    local.close();
+    Proofs { made_ms, checked_ms, earlier_ms, bytes: json.len() as f64 }
 }
 
 /// A store whose nodes were there for a day before `until`: all its epochs are closed, nothing is posted.

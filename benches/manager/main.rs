@@ -121,6 +121,9 @@ impl Bench {
         if self.wants("epochs") {
             self.epochs().await;
         }
+        if self.wants("proofs") {
+            self.proofs().await;
+        }
         if self.wants("writes") {
             self.writes().await;
         }
@@ -337,6 +340,19 @@ impl Bench {
             let read = if newcomer { "one of them new: all of it is read" } else { "all observed all day: a day of it is read" };
             let what = format!("epoch over {} nodes, 72 h of evidence, {read}", grouped(nodes as f64));
             self.table.add(key, what, format!("{cpu:.1} ms of CPU ({wall:.1} ms, with two fsyncs)"), target, cpu);
+            let _ = fs::remove_dir_all(dir);
+        }
+    }
+
+    async fn proofs(&mut self) {
+        for (key, nodes) in [("proof_1000", 1_000), ("proof_10000", 10_000)] {
+            let dir = self.dir.join(key);
+            let local::Proofs { made_ms, checked_ms, earlier_ms, bytes } = local::proofs(&dir, nodes).await;
+            let of = format!("of one of {} nodes", grouped(nodes as f64));
+            self.table.add(&format!("{key}_made"), format!("proof document {of}, newest epoch"), format!("{made_ms:.2} ms"), "1 ms", made_ms);
+            self.table.add(&format!("{key}_earlier"), format!("the same of an earlier epoch, its tree made anew"), format!("{earlier_ms:.1} ms"), "", earlier_ms);
+            let what = format!("checking it ({:.1} KB of JSON, read included)", bytes / 1e3);
+            self.table.add(&format!("{key}_checked"), what, format!("{checked_ms:.2} ms"), "1 ms", checked_ms);
             let _ = fs::remove_dir_all(dir);
         }
     }
