@@ -64,7 +64,7 @@ fn sample(schemas: &Value, schema: &Value, name: &str, depth: usize) -> Value {
         "number" => schema.get("minimum").cloned().unwrap_or(json!(1.5)),
         "boolean" => json!(false),
         "string" if schema["format"] == "date-time" => json!(TIME),
-        "string" => json!(text(name)),
+        "string" => json!(hex_of(schema).unwrap_or_else(|| text(name).to_owned())),
         _ => Value::Null,
     }
 }
@@ -74,6 +74,12 @@ fn type_of(schema: &Value) -> &str {
         Value::Array(types) => types.iter().filter_map(Value::as_str).find(|one| *one != "null").unwrap_or_default(),
         one => one.as_str().unwrap_or_default(),
     }
+}
+
+/// Bytes of a length that the pattern says.
+fn hex_of(schema: &Value) -> Option<String> {
+    let digits = schema["pattern"].as_str()?.strip_prefix("^[0-9a-f]{")?.strip_suffix("}$")?.parse().ok()?;
+    Some(HASH.chars().cycle().take(digits).collect())
 }
 
 const TIME: &str = "2026-09-21T14:13:20Z";

@@ -31,7 +31,7 @@ pub struct ProofDocument {
     pub confidence: String,
     pub head: CommittedHead,
     /// Hex Ed25519 over the tag and the hash of the head.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^[0-9a-f]{128}$")]
     pub signature: Hex<64>,
     pub leaf: CommittedLeaf,
     /// Place of the leaf in the tree, from 0.

@@ -22,7 +22,7 @@ pub struct CommittedHead {
     pub incarnation: u32,
     /// The newest head of the copy that this life of it went on from.
     #[serde(deserialize_with = "nullable")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, pattern = "^[0-9a-f]{64}$")]
     pub restored_from: Option<Hex<32>>,
     /// Heads of this history before this one.
     pub sequence: u64,
@@ -43,18 +43,18 @@ pub struct CommittedHead {
     #[serde(deserialize_with = "nullable")]
     pub leaves_at: Option<u32>,
     /// Of the leaves, in the order of the nodes' enrolment.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^[0-9a-f]{64}$")]
     pub root: Hex<32>,
     /// Hash of the head before; zeros for the first.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^[0-9a-f]{64}$")]
     pub previous: Hex<32>,
     /// Root of the tree whose leaves are the hashes of all heads before.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^[0-9a-f]{64}$")]
     pub history: Hex<32>,
     pub audit: LogHead,
     pub ledger: LogHead,
     /// Hex Ed25519: who signs this head.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^[0-9a-f]{64}$")]
     pub manager_key: Hex<32>,
 }
 
@@ -65,7 +65,7 @@ pub struct CommittedHead {
 pub struct LogHead {
     /// Of its newest entry; 0 of none.
     pub seq: u64,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^[0-9a-f]{64}$")]
     pub hash: Hex<32>,
 }
 
@@ -119,7 +119,7 @@ pub fn signed_bytes(head: &Hash) -> Vec<u8> {
 pub struct SignedHead {
     pub head: CommittedHead,
     /// Hex Ed25519 over the tag and the hash of the head.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^[0-9a-f]{128}$")]
     pub signature: Hex<64>,
 }
 

@@ -21,7 +21,7 @@ pub const BLIND_LEN: usize = 16;
 #[serde(deny_unknown_fields)]
 #[schema(as = PootLeaf)]
 pub struct CommittedLeaf {
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^[0-9a-f]{32}$")]
     pub blind: Hex<BLIND_LEN>,
     /// Its first slot.
     pub epoch: u32,
@@ -31,7 +31,7 @@ pub struct CommittedLeaf {
     pub node_id: NodeId,
     /// Slots of the window; it ends with `last_slot`.
     pub window_slots: u16,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^[0-9a-f]{64}$")]
     pub window_hash: Hex<32>,
     /// Slots of the epoch that the node proved.
     pub proven: u16,
@@ -110,7 +110,7 @@ pub struct CommittedReports {
     /// Counted from 1970-01-01.
     pub day: u32,
     pub count: u32,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^[0-9a-f]{64}$")]
     pub hash: Hex<32>,
 }
 

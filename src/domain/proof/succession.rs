@@ -14,16 +14,16 @@ pub const TAG: &str = "lucid/key-succession/v1";
 #[schema(as = KeySuccession)]
 pub struct Succession {
     pub manager_id: String,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^[0-9a-f]{64}$")]
     pub old_key: Hex<32>,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^[0-9a-f]{64}$")]
     pub new_key: Hex<32>,
     /// The first head that the new key signs; the old one signs none from there on.
     pub from_sequence: u64,
     pub at_ms: i64,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^[0-9a-f]{128}$")]
     pub signed_by_old: Hex<64>,
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^[0-9a-f]{128}$")]
     pub signed_by_new: Hex<64>,
 }
 

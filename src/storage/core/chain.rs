@@ -211,3 +211,127 @@ fn judged(read: &impl Read, head: &Head, before: &Frontier, ledger: &mut LogEnd,
     }
     Ok(Ok(hash))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::epoch::Counts;
+    use crate::domain::poot::Params;
+    use crate::domain::proof::merkle;
+    use crate::domain::time::{BootMs, Slot, Timestamp};
+    use crate::storage::testing::store;
+    use crate::storage::{Store, verify};
+
+    const NOW: Now = Now { wall: Timestamp(1_790_000_000_000), boot: BootMs(0), trusted: true };
+
+    fn gap(epoch: u32) -> Head {
+        Head {
+            epoch: Epoch(epoch),
+            last_slot: Slot(epoch + 9),
+            slots_per_epoch: 10,
+            closed_at: NOW.wall,
+            is_gap: true,
+            params: Params::default(),
+            counts: Counts::default(),
+            leaves_at: None,
+            root: merkle::root(&[]),
+            previous: GENESIS,
+            seal: None,
+        }
+    }
+
+    fn appended(store: &Store, epoch: u32) -> Head {
+        let key = SigningKey::from_seed(store.signing_key.seed().clone());
+        store.core.write_now(move |tx| append(tx, &gap(epoch), &key)).unwrap()
+    }
+
+    fn wrong(store: &Store) -> Option<String> {
+        let findings = verify::verify(store);
+        findings.into_iter().find(|finding| finding.part == "history of epochs").unwrap().wrong
+    }
+
+    #[test]
+    fn each_head_names_those_before_it_and_the_logs() {
+        let (_dir, store) = store();
+        let first = appended(&store, 1_000);
+        store.core.write_now(|tx| audit::append(tx, Draft::new(NOW, Actor::Console, "test", ""))).unwrap();
+        let second = appended(&store, 1_010);
+        let (a, b) = (first.seal.clone().unwrap(), second.seal.clone().unwrap());
+        assert_eq!((a.sequence, a.incarnation, a.restored_from, first.previous), (0, 1, None, GENESIS));
+        assert_eq!((b.sequence, second.previous), (1, first.hash().unwrap()));
+        assert_eq!(b.history, merkle::root(&[leaf_hash(&first.hash().unwrap())]));
+        assert_eq!((b.audit.seq, b.ledger.seq), (a.audit.seq + 1, 0));
+        assert!(second.signed().unwrap().is_signed());
+        assert_eq!(wrong(&store), None);
+    }
+
+    #[test]
+    fn heads_of_before_they_were_signed_are_the_beginning_of_the_history() {
+        let (_dir, store) = store();
+        let old = Head { previous: GENESIS, ..gap(1_000) };
+        let put = old.clone();
+        store.core.write_now(move |tx| epochs::put(tx, &put)).unwrap();
+        let first = appended(&store, 1_010);
+        let seal = first.seal.clone().unwrap();
+        assert_eq!((seal.sequence, first.previous), (1, old.hash().unwrap()));
+        assert_eq!(seal.history, merkle::root(&[leaf_hash(&old.hash().unwrap())]));
+        assert_eq!(wrong(&store), None);
+    }
+
+    #[test]
+    fn a_restored_store_goes_on_as_another_life_of_the_history() {
+        let (_dir, store) = store();
+        let before = appended(&store, 1_000);
+        // What a restore does: another generation.
+        store
+            .core
+            .write_now(|tx| {
+                let mut restored = meta::store(tx)?;
+                restored.generation += 1;
+                meta::put_store(tx, &restored)
+            })
+            .unwrap();
+        let after = appended(&store, 1_010).seal.unwrap();
+        assert_eq!((after.incarnation, after.restored_from), (2, Some(before.hash().unwrap())));
+        let later = appended(&store, 1_020).seal.unwrap();
+        assert_eq!((later.incarnation, later.restored_from), (2, Some(before.hash().unwrap())), "declared once, and named ever after");
+        assert_eq!(wrong(&store), None);
+    }
+
+    #[test]
+    fn what_was_changed_of_the_history_is_found() {
+        type Change = fn(&mut Head);
+        let changes: [(Change, &str); 6] = [
+            (|head| head.closed_at = head.closed_at.plus_ms(1), "not signed"),
+            (|head| head.seal.as_mut().unwrap().sequence += 1, "history before it"),
+            (|head| head.seal.as_mut().unwrap().history[0] ^= 1, "history before it"),
+            (|head| head.seal.as_mut().unwrap().incarnation = 7, "not signed"),
+            (|head| head.seal.as_mut().unwrap().signature[0] ^= 1, "not signed"),
+            (|head| head.seal.as_mut().unwrap().ledger.hash[0] ^= 1, "not signed"),
+        ];
+        for (change, why) in changes {
+            let (_dir, store) = store();
+            appended(&store, 1_000);
+            let mut changed = appended(&store, 1_010);
+            change(&mut changed);
+            store.core.write_now(move |tx| epochs::put(tx, &changed)).unwrap();
+            assert!(wrong(&store).is_some_and(|found| found.contains(why)), "{why}: {:?}", wrong(&store));
+        }
+        // The manager's own key signs what contradicts its logs, or another history.
+        let resigned: [(Change, &str); 3] = [
+            (|head| head.seal.as_mut().unwrap().audit.hash[0] ^= 1, "another entry of the audit log"),
+            (|head| head.seal.as_mut().unwrap().ledger.hash[0] ^= 1, "other postings"),
+            (|head| head.closed_at = head.closed_at.plus_ms(1), "not the one of its heads"),
+        ];
+        for (change, why) in resigned {
+            let (_dir, store) = store();
+            appended(&store, 1_000);
+            let mut changed = appended(&store, 1_010);
+            change(&mut changed);
+            let signature = store.signing_key.sign(&signed_bytes(&changed.hash().unwrap()));
+            changed.seal.as_mut().unwrap().signature = signature.to_vec();
+            store.core.write_now(move |tx| epochs::put(tx, &changed)).unwrap();
+            assert!(wrong(&store).is_some_and(|found| found.contains(why)), "{why}: {:?}", wrong(&store));
+        }
+    }
+}
