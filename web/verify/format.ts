@@ -17,9 +17,12 @@ const utf8 = (text: string): number[] => [...new TextEncoder().encode(text)];
 const bigEndian = (value: bigint, bits: number): number[] =>
   Array.from({ length: bits / 8 }, (_, i) => Number((BigInt.asUintN(bits, value) >> BigInt(bits - 8 - 8 * i)) & 0xffn));
 
-function demand<T>(value: T | null | undefined | false, at: string, what: string): T {
-  if (value === null || value === undefined || value === false) throw new Refused(`${at} is not ${what}`);
-  return value;
+function refuse(at: string, what: string): never {
+  throw new Refused(`${at} is not ${what}`);
+}
+
+function demand<T>(value: T | undefined | false, at: string, what: string): T {
+  return value === undefined || value === false ? refuse(at, what) : value;
 }
 
 function ranged(value: bigint, bits: number, signed: boolean, at: string): bigint {
@@ -28,7 +31,7 @@ function ranged(value: bigint, bits: number, signed: boolean, at: string): bigin
 }
 
 const integer = (bits: number, signed = false): Kind<bigint> => ({
-  read: (value, at) => (typeof value === 'bigint' ? ranged(value, bits, signed, at) : demand(null, at, 'an integer')),
+  read: (value, at) => (typeof value === 'bigint' ? ranged(value, bits, signed, at) : refuse(at, 'an integer')),
   bytes: (value) => bigEndian(value, bits),
 });
 /** An integer as a text of digits. */
@@ -37,7 +40,7 @@ const amount = (bits: number): Kind<bigint> => ({
   bytes: (value) => bigEndian(value, bits),
 });
 const flag: Kind<boolean> = {
-  read: (value, at) => (typeof value === 'boolean' ? value : demand(null, at, 'true or false')),
+  read: (value, at) => (typeof value === 'boolean' ? value : refuse(at, 'true or false')),
   bytes: (value) => [Number(value)],
 };
 const hex = (size: number): Kind<string> => ({
@@ -46,7 +49,7 @@ const hex = (size: number): Kind<string> => ({
 });
 const text: Kind<string> = {
   read(value, at) {
-    if (typeof value !== 'string') return demand(null, at, 'a text');
+    if (typeof value !== 'string') return refuse(at, 'a text');
     // Half of a surrogate pair is no character.
     if (/\p{Surrogate}/u.test(value) || utf8(value).length > 0xffff) throw new Refused(`${at} is a text that cannot be hashed`);
     return value;

@@ -17,6 +17,8 @@ export default defineConfig({
     target: 'es2022',
     assetsInlineLimit: 0,
     modulePreload: false,
+    // One style sheet of its own: a script of the old kind would bring it along, which the content security policy forbids.
+    cssCodeSplit: false,
     reportCompressedSize: false,
     rolldownOptions: { output: { format: 'iife' } },
   },
