@@ -22,7 +22,7 @@ function demand(holds: boolean, otherwise: string): void {
 }
 
 const least = (a: bigint, b: bigint): bigint => (a < b ? a : b);
-const most = (a: bigint, b: bigint): bigint => (a > b ? a : b);
+export const most = (a: bigint, b: bigint): bigint => (a > b ? a : b);
 /** A fraction of integers that are not negative, to the nearest integer, and of two to the even one. */
 function rounded(over: bigint, under: bigint): bigint {
   const whole = over / under;
@@ -38,7 +38,7 @@ const summary: Check<Proof> = ({ node_id, state, score, confidence, leaf }) => {
   demand(state === leaf.state, 'the state is not the one of the leaf');
   demand(score === twoDecimals(leaf.score_hundredths), 'the score is not the one of the leaf');
   demand(confidence === twoDecimals(leaf.confidence_hundredths), 'the confidence is not the one of the leaf');
-  return `${node_id} is ${state}, with score ${score} and confidence ${confidence}`;
+  return `as the leaf says, ${node_id} is ${state} with score ${score} and confidence ${confidence}`;
 };
 
 const epoch: Check<Proof> = ({ leaf, head }) => {
@@ -131,7 +131,8 @@ const score: Check<Proof> = ({ leaf, head: { params } }) => {
   return 'score, confidence and state follow from the inputs';
 };
 
-const GROWN_SLOTS = 20_160n;
+/** A week: as long as the multiplier grows. */
+export const GROWN_SLOTS = 20_160n;
 
 const credits: Check<Proof> = ({ leaf, head: { params } }) => {
   const { payer, multiplier_grown_slots: grown } = leaf;
@@ -171,7 +172,7 @@ const signature: Check<Document> = async (document, { crypto }) => {
     const message = [...tagged('lucid/poot-head-signature/v1'), ...fromHex(hash)];
     demand(await crypto.signed(signed.head.manager_key, message, signed.signature), `the signature of head ${signed.head.sequence} does not hold`);
   }
-  return 'the key that the head names has signed it';
+  return 'leaf' in document ? 'the head is signed by the key that it names' : 'both heads are signed by the keys that they name';
 };
 
 const same = (a: TwoHeads['first'], b: TwoHeads['first']): boolean => a.signature === b.signature && String(headKind.bytes(a.head)) === String(headKind.bytes(b.head));

@@ -1,5 +1,5 @@
 // What was found, and what the document says, as elements.
-import { factorsOf, leavesOf, slotsOf, twoDecimals, type Finding, type Outcome, type Report, type Verdict } from './check';
+import { factorsOf, GROWN_SLOTS, leavesOf, most, slotsOf, twoDecimals, type Finding, type Outcome, type Report, type Verdict } from './check';
 import { card, make, mono, pairs } from './dom';
 import type { Head, Proof, TwoHeads } from './format';
 import { strip } from './strip';
@@ -54,18 +54,18 @@ export function checksOf(findings: Finding[]): HTMLElement {
   return card('Checks', make('ul', 'checks', ...rows));
 }
 
-function scoreOf(proof: Proof): HTMLElement {
+function scoreOf(proof: Proof, holds: boolean): HTMLElement {
   const { leaf, head } = proof;
   const { inputs, payer } = leaf;
   const [outputs, stability, resources] = factorsOf(inputs, head.params).map(({ weight }) => (weight > 0n ? `weight ${weight} %` : 'no weight')) as [string, string, string];
-  const grown = decimal(10_000n + ((head.params.max_multiplier_hundredths - 100n) * 100n * leaf.multiplier_grown_slots) / 20_160n, 4);
+  const grown = decimal(10_000n + ((most(100n, head.params.max_multiplier_hundredths) - 100n) * 100n * leaf.multiplier_grown_slots) / GROWN_SLOTS, 4);
   const earned = payer
-    ? `${decimal(leaf.accrual_pico, 12)} ${payer.currency} for ${duration(leaf.proven)} at ${decimal(payer.reward_per_hour, 6)} an hour, multiplier ${grown}`
+    ? `${leaf.state === 'pending' ? 'held until the node is valid: ' : ''}${decimal(leaf.accrual_pico, 12)} ${payer.currency} for ${duration(leaf.proven)} at ${decimal(payer.reward_per_hour, 6)} an hour, multiplier ${grown}`
     : 'nothing: no pool pays for it';
   return card(
     'Score',
     make('p', 'figure number', twoDecimals(leaf.score_hundredths), make('span', 'of', ` of 100, ${leaf.state}; confidence ${twoDecimals(leaf.confidence_hundredths)}`)),
-    make('p', 'formula mono', formula(proof)),
+    make('p', 'formula mono', formula(proof, holds)),
     pairs([
       ['Proven', `${count(inputs.proven)} of ${count(inputs.observed)} observed slots (${duration(inputs.proven)} of ${duration(inputs.observed)})`],
       ['Interruptions', `${count(inputs.interruptions)} (${stability})`],
@@ -122,7 +122,7 @@ function headsOf({ first, second }: TwoHeads): HTMLElement[] {
 /** Everything below the verdict. */
 export function detailsOf({ findings, document, verdict }: Report): HTMLElement[] {
   if (!document) return [];
-  const said = 'leaf' in document ? [scoreOf(document), windowOf(document), placeOf(document)] : headsOf(document);
+  const said = 'leaf' in document ? [scoreOf(document, findings.some(({ name, outcome }) => name === 'score' && outcome === 'good')), windowOf(document), placeOf(document)] : headsOf(document);
   const warning = verdict === 'wrong' ? [make('p', 'warn', 'What follows is what the document says, and it does not hold.')] : [];
   return [checksOf(findings), ...warning, ...said];
 }

@@ -28,9 +28,9 @@ export function decimal(value: bigint, places: number): string {
   return `${value < 0n ? '−' : ''}${digits.slice(0, -places)}${fraction ? `.${fraction}` : ''}`;
 }
 
-/** How the score comes from the inputs; factors without weight change nothing and are left out. */
-export function formula({ leaf, head }: Proof): string {
+/** How the score comes, or does not come, from the inputs; factors without weight change nothing and are left out. */
+export function formula({ leaf, head }: Proof, holds: boolean): string {
   const factors = factorsOf(leaf.inputs, head.params).filter(({ weight }) => weight > 0n);
   const parts = factors.map(({ over, under, weight }) => ` × (1 − ${weight} % × (1 − ${over}/${under}))`);
-  return `100 × ${leaf.inputs.proven}/${leaf.inputs.observed}${parts.join('')} = ${twoDecimals(leaf.score_hundredths)}`;
+  return `100 × ${leaf.inputs.proven}/${leaf.inputs.observed}${parts.join('')} ${holds ? '=' : '≠'} ${twoDecimals(leaf.score_hundredths)}`;
 }
