@@ -21,8 +21,9 @@ use crate::crypto;
 struct Dist;
 
 const INDEX: &str = "index.html";
-/// What shows the OpenAPI document; it stands apart from the UI.
+/// What shows the OpenAPI document, and what checks proofs: they stand apart from the UI.
 const DOCS: &str = "docs/index.html";
+const VERIFY: &str = "verify/index.html";
 /// Files under this folder carry a hash of their content in the name.
 const HASHED: &str = "assets/";
 
@@ -35,7 +36,11 @@ pub async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     if !is_of_the_ui(path) || !(method == Method::GET || method == Method::HEAD) {
         return ApiError::no_such_route().into_response();
     }
-    let path = if matches!(path, "docs" | "docs/") { DOCS } else { path };
+    let path = match path {
+        "docs" | "docs/" => DOCS,
+        "verify" | "verify/" => VERIFY,
+        path => path,
+    };
     if let Some(response) = file(path, &headers) {
         return response;
     }
@@ -192,6 +197,23 @@ mod tests {
         assert_eq!(get("/apiary").await.status(), StatusCode::OK, "only the whole word");
         let posted = serve(Method::POST, "/login".parse().unwrap(), HeaderMap::new()).await;
         assert_eq!(posted.status(), StatusCode::NOT_FOUND);
+    }
+
+    /// A checkout without a UI has nothing to look at. Each is a page of its own, with and without the slash at its end, and brings no script of the UI.
+    #[tokio::test]
+    async fn pages_beside_the_ui_are_served_by_their_names() {
+        for (name, built) in [("docs", DOCS), ("verify", VERIFY)].into_iter().filter(|_| Dist::get(INDEX).is_some()) {
+            let page = Dist::get(built).unwrap();
+            for path in [format!("/{name}"), format!("/{name}/")] {
+                let response = get(&path).await;
+                assert_eq!(response.status(), StatusCode::OK, "{path}");
+                assert_eq!(response.headers()[header::CONTENT_TYPE], "text/html; charset=utf-8", "{path}");
+                assert_eq!(axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap(), *page.data, "{path}");
+            }
+            let text = String::from_utf8(page.data.into_owned()).unwrap();
+            assert!(text.contains(&format!("src=\"/{name}/assets/")) && !text.contains("\"/assets/"), "{name}");
+        }
+        assert_eq!(get("/verify/none.js").await.status(), StatusCode::NOT_FOUND);
     }
 
     #[test]

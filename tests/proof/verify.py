@@ -396,9 +396,10 @@ def check_evidence(proof, _key):
     leaf, inputs, params = proof["leaf"], proof["leaf"]["inputs"], proof["head"]["params"]
     if proof["window"] is None:
         raise NotChecked("the evidence is not part of the document; the inputs are those of the leaf")
-    demand(sha256(WINDOW.bytes(proof["window"])) == leaf["window_hash"], "this is not the window that the leaf names")
     demand(leaf["window_slots"] <= min(8_640, params["max_age_slots"]), "the window is too long")
+    # First that the tracks are some: a list that is none may have no canonical bytes.
     tracks = {name: slots_of(track, leaf["window_slots"]) for name, track in proof["window"].items()}
+    demand(sha256(WINDOW.bytes(proof["window"])) == leaf["window_hash"], "this is not the window that the leaf names")
     for part, whole in (("proven", "observed"), ("strained", "proven"), ("challenged", "observed"), ("answered", "challenged")):
         demand(all(b for a, b in zip(tracks[part], tracks[whole]) if a), f"a slot is {part} and not {whole}")
     demand(all(tracks["observed"][:1]), "the window begins with a slot that is not observed")

@@ -52,6 +52,6 @@ export function followsHere(
   if (click.defaultPrevented || click.button !== 0 || click.ctrlKey || click.metaKey || click.shiftKey || click.altKey) return null;
   if (link.hasDownload || (link.target !== '' && link.target !== '_self') || link.href === '') return null;
   const url = new URL(link.href, origin);
-  const foreign = url.origin !== origin || /^\/(api|assets|docs|health|metrics)(\/|$)/.test(url.pathname);
+  const foreign = url.origin !== origin || /^\/(api|assets|docs|health|metrics|verify)(\/|$)/.test(url.pathname);
   return foreign ? null : url;
 }
