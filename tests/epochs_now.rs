@@ -112,7 +112,9 @@ async fn epochs_that_are_over_are_closed_first_and_a_new_length_begins_with_the_
 #[tokio::test]
 async fn nothing_is_closed_and_no_key_is_told_by_a_clock_that_nobody_vouches_for() {
     let dir = tempfile::tempdir().unwrap();
-    let mut site = Site::open(dir.path().join("data"), Driver::new(START, BootMs(60_000)), Vec::new()).await;
+    let driver = Driver::new(START, BootMs(60_000));
+    driver.set_synchronised(false);
+    let mut site = Site::open(dir.path().join("data"), driver, Vec::new()).await;
     site.set_up().await;
     for (method, path) in [(Method::POST, "/poot/calculate"), (Method::GET, "/poot/day-keys/2001-09-09")] {
         let (status, refused) = site.client.call(method, path, None).await;
