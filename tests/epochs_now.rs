@@ -1,7 +1,8 @@
 //! An epoch is closed early when an admin asks for it: at the newest closed slot, for its real length, and without moving any boundary.
 
+use lucid::clock::Driver;
 use lucid::domain::metrics::Sample;
-use lucid::domain::time::SLOT_MS;
+use lucid::domain::time::{BootMs, SLOT_MS};
 use lucid::live::Job;
 use lucid::storage::core::epochs;
 use reqwest::{Method, StatusCode};
@@ -106,4 +107,19 @@ async fn epochs_that_are_over_are_closed_first_and_a_new_length_begins_with_the_
     assert_chained(&site);
     let overview = site.client.get("/overview").await;
     assert!(!overview["attention"].to_string().contains("epochs_behind"), "{}", overview["attention"]);
+}
+
+#[tokio::test]
+async fn nothing_is_closed_and_no_key_is_told_by_a_clock_that_nobody_vouches_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let driver = Driver::new(START, BootMs(60_000));
+    driver.set_synchronised(false);
+    let mut site = Site::open(dir.path().join("data"), driver, Vec::new()).await;
+    site.set_up().await;
+    for (method, path) in [(Method::POST, "/poot/calculate"), (Method::GET, "/poot/day-keys/2001-09-09")] {
+        let (status, refused) = site.client.call(method, path, None).await;
+        assert_eq!((status, error_name(&refused)), (StatusCode::SERVICE_UNAVAILABLE, "ClockUntrusted"), "{path}");
+    }
+    let log = site.client.get("/audit?limit=50").await;
+    assert!(!log.to_string().contains("poot.calculate"));
 }

@@ -227,7 +227,7 @@ fn attention(
         about(AttentionKind::ClockUntrusted, 1, &[]);
     }
     if let Some((head, slots)) = behind {
-        let epochs = i64::from(slots.div_ceil(head.slots_per_epoch.max(1)));
+        let epochs = i64::from(slots / head.slots_per_epoch.max(1));
         if epochs > EPOCHS_BEHIND {
             about(AttentionKind::EpochsBehind, usize::try_from(epochs).unwrap_or(usize::MAX), &[]);
         }

@@ -62,7 +62,7 @@ pub struct HistoryQuery {
 struct Asked {
     granularity: Granularity,
     from: Option<Slot>,
-    until: Slot,
+    until: Option<Slot>,
 }
 
 impl HistoryQuery {
@@ -73,8 +73,8 @@ impl HistoryQuery {
         let to = time(&mut errors, "to", self.to.as_deref());
         errors.require(from.zip(to).is_none_or(|(from, to)| from < to), "from", "must be before to");
         errors.finish()?;
-        // A slot that begins before `to`; the present one is the last.
-        let until = to.map_or(now.plus(1), |to| to.plus_ms(-1).slot().plus(1).min(now.plus(1)));
+        // Behind the last slot that begins before `to`.
+        let until = to.map(|to| to.plus_ms(-1).slot().plus(1));
         let from = from.map(crate::domain::time::Timestamp::slot);
         Ok(Asked { granularity: granularity.unwrap_or_else(|| Granularity::finest(from, now)), from, until })
     }
@@ -149,7 +149,8 @@ fn first_slot(node: &Node) -> Slot {
 
 fn by_epoch(state: &AppState, node: &Node, asked: &Asked, page: Page) -> Result<(Vec<NodeEpoch>, Pagination), Fault> {
     let from = asked.from.map_or(first_slot(node), |from| from.max(first_slot(node)));
-    let (heads, total) = epochs::page_between(&state.store.read()?, from, asked.until, page.offset(), page.limit())?;
+    let (heads, total) =
+        epochs::page_between(&state.store.read()?, from, asked.until.unwrap_or(Slot(u32::MAX)), page.offset(), page.limit())?;
     let hot = state.store.hot.read()?;
     let mut rows = Vec::with_capacity(heads.len());
     for head in heads {
@@ -168,7 +169,9 @@ fn by_time(state: &AppState, node: &Node, asked: &Asked, page: Page, slots: u32)
     let closed = last.map_or(Slot(0), |head| head.next_slot());
     let from = asked.from.map_or(first_slot(node), |from| from.max(first_slot(node)));
     let first = from.0 / slots;
-    let end = asked.until.0.div_ceil(slots).max(first);
+    // Nothing has begun after now.
+    let now = state.now().wall.slot().plus(1);
+    let end = asked.until.map_or(now, |until| until.min(now)).0.div_ceil(slots).max(first);
     let wanted = (first..end).rev().skip(page.offset()).take(page.limit());
     let mut rows = Vec::new();
     for number in wanted {

@@ -21,9 +21,10 @@ struct Ranged {
 
 const FROM_TO: [&str; 2] = ["from", "to"];
 
-const ROUTES: [Ranged; 8] = [
+const ROUTES: [Ranged; 9] = [
     Ranged { path: "/nodes/{id}/resources/metrics", names: ["start_time", "end_time"], list: "/metrics", now: 1..=1 },
     Ranged { path: "/nodes/{id}/history", names: FROM_TO, list: "/entries", now: 1..=9 },
+    Ranged { path: "/nodes/{id}/poot/history", names: FROM_TO, list: "/epochs", now: 0..=0 },
     Ranged { path: "/alerts", names: FROM_TO, list: "/alerts", now: 0..=0 },
     Ranged { path: "/audit", names: FROM_TO, list: "/entries", now: 1..=99 },
     Ranged { path: "/audit/export", names: FROM_TO, list: "", now: 1..=99 },
