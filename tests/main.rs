@@ -4,6 +4,7 @@
 
 mod support;
 
+mod anomalies;
 mod commands;
 mod crash;
 mod days;

@@ -139,7 +139,7 @@ async fn an_operator_appeals_and_another_admin_decides() {
         assert!(steps.contains(&step), "{step} of {steps:?}");
     }
     let history = at.site.client.get(&format!("/nodes/{}/history?category=eligibility", at.id)).await;
-    let kinds: Vec<&str> = history["history"].as_array().unwrap().iter().filter_map(|event| event["kind"].as_str()).collect();
+    let kinds: Vec<&str> = history["entries"].as_array().unwrap().iter().filter_map(|event| event["kind"].as_str()).collect();
     assert_eq!(kinds, ["suspension_lifted", "appealed", "appeal_upheld", "appealed", "suspended"]);
     at.verified();
 }

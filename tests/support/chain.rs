@@ -124,16 +124,24 @@ impl ChainStub {
 pub fn is_signed(body: &str, manager_key: &str) -> bool {
     let vote: Value = serde_json::from_str(body).unwrap();
     let (node, block) = (vote["node_id"].as_str().unwrap(), vote["block_id"].as_str().unwrap());
-    let hundredths = (vote["score"].as_f64().unwrap() * 100.0).round() as u16;
+    let (whole, rest) = score_text(&vote["score"]);
+    let hundredths = whole * 100 + rest;
     let epoch = u32::try_from(vote["epoch"].as_u64().unwrap()).unwrap();
     let mut bytes = b"lucid/vote/v1\0".to_vec();
-    bytes.extend((node.len() as u16).to_be_bytes());
+    bytes.extend(u16::try_from(node.len()).unwrap().to_be_bytes());
     bytes.extend(node.as_bytes());
     bytes.extend(hundredths.to_be_bytes());
-    bytes.extend((block.len() as u16).to_be_bytes());
+    bytes.extend(u16::try_from(block.len()).unwrap().to_be_bytes());
     bytes.extend(block.as_bytes());
     bytes.extend(epoch.to_be_bytes());
     PublicKey::from_hex(manager_key).unwrap().verifies(&bytes, &unhex(vote["signature"].as_str().unwrap()).unwrap())
+}
+
+/// Before and after the point, as a reader without floats takes it: 98.5 is (98, 50).
+fn score_text(score: &Value) -> (u16, u16) {
+    let text = score.to_string();
+    let (whole, rest) = text.split_once('.').unwrap_or((&text, "0"));
+    (whole.parse().unwrap(), format!("{rest:0<2}").parse().unwrap())
 }
 
 async fn answer(stub: ChainStub, mut stream: TcpStream) -> Option<()> {

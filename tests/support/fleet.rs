@@ -44,6 +44,12 @@ impl Machine {
         Machine { key, fingerprint, hardware: Machine::hardware(), name: name.to_owned() }
     }
 
+    /// The same card in another box of the same kind: key, fingerprint and all.
+    pub fn copied(&self) -> Machine {
+        let key = SigningKey::from_seed(self.key.seed().clone());
+        Machine { key, fingerprint: self.fingerprint.clone(), hardware: self.hardware.clone(), name: self.name.clone() }
+    }
+
     pub fn hardware() -> HardwareInfo {
         HardwareInfo {
             cpu: CpuInfo { cores: 4, ..CpuInfo::default() },

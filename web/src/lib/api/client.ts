@@ -283,6 +283,8 @@ export const api = {
   /** Answers with the node where it leaves with its final payout, with nothing where it is gone. */
   deleteNode: (id: string, query: QueryOf<Operation<'/nodes/{id}', 'delete'>>) => send('DELETE', '/nodes/{id}', { id, query }),
   cancelFinalPayout: (id: string) => send('DELETE', '/nodes/{id}/final-payout', { id }),
+  suspension: (id: string, verb: 'suspend' | 'unsuspend' | 'appeal', why: string) =>
+    send('POST', `/nodes/{id}/${verb}` as '/nodes/{id}/suspend', { id, body: (verb === 'appeal' ? { text: why } : { reason: why }) as { reason: string } }),
   maintenance: (id: string, limit: number, signal?: AbortSignal) => get('/nodes/{id}/maintenance', { id, query: { limit }, signal }),
   planMaintenance: (id: string, body: MaintenanceRequest) => send('POST', '/nodes/{id}/maintenance', { id, body }),
   endMaintenance: (id: string, number: number) => send('DELETE', '/nodes/{id}/maintenance/{number}', { id: [id, String(number)] }),
