@@ -385,7 +385,7 @@ mod tests {
         let outputs = &store.outputs;
         outputs.expecting.write().unwrap().insert(PoolIndex(0), Timeline::new(true));
         let node = (NodeIndex(3), NodeId::parse("node_three").unwrap());
-        let slot = (0..10).map(|n| NOW.wall.slot().plus(n)).find(|slot| outputs.beacons.challenges(&node.1, *slot)).unwrap();
+        let slot = (0..20).map(|n| NOW.wall.slot().plus(n)).find(|slot| outputs.beacons.challenges(&node.1, *slot)).unwrap();
         let hand_out = |slot, proves| outputs.hand_out((node.0, &node.1), Some(PoolIndex(0)), slot, proves);
         assert_eq!(hand_out(slot, false), None, "it did not prove the slot");
         assert!(hand_out(slot, true).is_some() && hand_out(slot, false).is_some(), "a repeat is told again");
