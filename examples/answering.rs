@@ -35,7 +35,7 @@ fn serve(path: &str) -> Result<(), Box<dyn Error>> {
         let submit = json!({ "ask": "submit", "output_data": BASE64.encode(output.as_bytes()), "challenge_slot": challenge["slot"] });
         let answer = ask(&mut agent, &submit)?;
         println!("slot {}: {answer}", challenge["slot"]);
-        if answer["verdict"]["counted"] != true {
+        if answer["verdict"]["is_valid"] != true {
             sleep(Duration::from_secs(1));
         }
     }

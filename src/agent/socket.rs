@@ -234,7 +234,7 @@ impl Desk {
             challenge_slot,
         };
         let verdict = self.deliver(&request, until).await?;
-        if let Some(slot) = challenge_slot.filter(|_| verdict.counted) {
+        if let Some(slot) = challenge_slot.filter(|_| verdict.is_valid) {
             self.known.send_modify(|known| known.answered = known.answered.max(Some(slot)));
         }
         Ok(verdict)

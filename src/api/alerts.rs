@@ -35,7 +35,7 @@ pub struct AlertView {
     subject: String,
     /// Name of the node or the pool, deleted ones included.
     subject_name: Option<String>,
-    /// What of the subject: the metric of a `resource_threshold`.
+    /// What of the subject: the metric of a `resource_threshold`, the other node's id of `identical_outputs`.
     topic: Option<String>,
     message: String,
     /// RFC 3339, UTC.

@@ -23,7 +23,9 @@ use crate::domain::time::{Now, Slot, Timeline, Timestamp};
 
 /// Outputs of the last 24 hours that are kept apart: a thousand nodes that answer all their challenges, and half as many again. Beyond it nothing is taken.
 pub const MAX_REMEMBERED: usize = 450_000;
-/// The same of one node: one in ten seconds.
+/// Of these, what is left to nodes whatever people and programs submit.
+const LEFT_TO_NODES: usize = 300_000;
+/// The same of one node: one in ten seconds. An answer to its challenge is taken beyond.
 pub const MAX_OF_NODE: u32 = 8_640;
 /// Outputs that wait for the disk.
 const MAX_WAITING: usize = 100_000;
@@ -177,7 +179,9 @@ impl Outputs {
         let state = &mut *guard;
         state.hours.retain(|hour, _| (hour + 1) * HOUR_MS > now.0 - REMEMBERED_MS);
         let remembered: usize = state.hours.values().map(|hour| hour.count).sum();
-        if remembered + submissions.len() > MAX_REMEMBERED || state.waiting.len() + submissions.len() > MAX_WAITING {
+        let of_nodes = submissions.iter().all(|submission| submission.by_node);
+        let most = if of_nodes { MAX_REMEMBERED } else { MAX_REMEMBERED - LEFT_TO_NODES };
+        if remembered + submissions.len() > most || state.waiting.len() + submissions.len() > MAX_WAITING {
             return Err(NotJudged::Full);
         }
         submissions.iter().map(|submission| Ok(self.judge_one(state, hot, submission, now)?)).collect()
@@ -212,10 +216,11 @@ impl Outputs {
             was_asked = self.check_challenge(state, submission, slot, now, &mut wrongs);
         }
         let of_node: u32 = state.hours.values().filter_map(|hour| hour.of_nodes.get(node)).sum();
-        let is_kept = of_node < MAX_OF_NODE;
-        wrongs.add_if(!is_kept, Wrong::TooMany);
         let row = examined.challenge_slot.and_then(|slot| state.open.get_mut(&slot));
-        let counted = wrongs.is_none() && *by_node && was_asked && row.is_some_and(|row| row.answered.set(*node));
+        let is_awaited = was_asked && *by_node && row.as_ref().is_some_and(|row| !row.answered.get(*node));
+        let is_kept = of_node < MAX_OF_NODE || is_awaited;
+        wrongs.add_if(!is_kept, Wrong::TooMany);
+        let counted = wrongs.is_none() && is_awaited && row.is_some_and(|row| row.answered.set(*node));
         let proof = Proof {
             node: *node,
             received_at: now,
@@ -349,4 +354,73 @@ fn expects_ever(pool: &Pool) -> bool {
 pub fn follow(tx: &mut WriteTx<'_>, outputs: &Arc<Outputs>, pool: &Pool) {
     let (outputs, pool) = (Arc::clone(outputs), pool.clone());
     tx.after_commit(move || outputs.follow(&pool));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::sha256;
+    use crate::storage::testing::{NOW, store};
+
+    fn submission(number: u32, by_node: bool, slot: Option<Slot>) -> Submission {
+        let hash = sha256(&number.to_le_bytes());
+        let wrongs = Wrongs::default();
+        let nonce = *hash.first_chunk().unwrap();
+        let examined = Examined { data_hash: hash, output_hash: hash, nonce, timestamp: NOW.wall, challenge_slot: slot, wrongs };
+        Submission {
+            node: NodeIndex(3),
+            id: NodeId::parse("node_three").unwrap(),
+            examined,
+            by_node,
+            score_hundredths: 0,
+            confidence_hundredths: 0,
+            took_ms: 0,
+            batch: None,
+        }
+    }
+
+    #[test]
+    fn what_others_submit_for_a_node_keeps_it_from_no_answer() {
+        let (_dir, store) = store();
+        let outputs = &store.outputs;
+        outputs.expecting.write().unwrap().insert(PoolIndex(0), Timeline::new(true));
+        let node = (NodeIndex(3), NodeId::parse("node_three").unwrap());
+        let slot = (0..20).map(|n| NOW.wall.slot().plus(n)).find(|slot| outputs.beacons.challenges(&node.1, *slot)).unwrap();
+        let hand_out = |slot, proves| outputs.hand_out((node.0, &node.1), Some(PoolIndex(0)), slot, proves);
+        assert_eq!(hand_out(slot, false), None, "it did not prove the slot");
+        assert!(hand_out(slot, true).is_some() && hand_out(slot, false).is_some(), "a repeat is told again");
+        assert_eq!(outputs.hand_out((node.0, &node.1), None, slot, true), None, "in no pool");
+        let now = slot.start();
+        let judge = |all: &[Submission]| outputs.judge(&store.hot, all, now).unwrap();
+        let many: Vec<Submission> = (0..MAX_OF_NODE).map(|n| submission(n, false, None)).collect();
+        assert!(many.chunks(1_000).flat_map(judge).all(|judged| judged.proof.is_valid()));
+        let beyond = judge(&[submission(1_000_000, false, None)]);
+        assert_eq!(beyond[0].proof.wrongs.iter().collect::<Vec<_>>(), [Wrong::TooMany]);
+        let by_another = judge(&[submission(1_000_001, false, Some(slot))]);
+        assert!(!by_another[0].proof.is_valid(), "nobody else answers for it");
+        let answers = judge(&[submission(1_000_002, true, Some(slot)), submission(1_000_003, true, Some(slot))]);
+        assert_eq!(answers.iter().map(|judged| judged.proof.counted).collect::<Vec<_>>(), [true, false]);
+        assert_eq!(answers[1].proof.wrongs.iter().collect::<Vec<_>>(), [Wrong::TooMany]);
+        assert_eq!(judge(&[submission(7, false, None)])[0].number, 8, "a repeat is no new one");
+        // Closed is written, open is not.
+        let at = |ms: i64| Now { wall: output::answers_until(slot).plus_ms(ms), ..NOW };
+        assert!(outputs.start_write(at(-1)).challenged.is_empty());
+        let batch = outputs.start_write(at(0));
+        assert_eq!(
+            batch.challenged,
+            [(slot, ChallengeRow { challenged: [node.0].into_iter().collect(), answered: [node.0].into_iter().collect() })]
+        );
+        outputs.failed(batch.clone());
+        assert_eq!(outputs.start_write(at(0)).challenged, batch.challenged, "a write that failed is made again");
+    }
+
+    #[test]
+    fn people_and_programs_leave_room_for_nodes() {
+        let (_dir, store) = store();
+        let full = Hour { count: MAX_REMEMBERED - LEFT_TO_NODES, ..Hour::default() };
+        store.outputs.state().hours.insert(NOW.wall.0.div_euclid(HOUR_MS), full);
+        let judge = |by_node| store.outputs.judge(&store.hot, &[submission(1, by_node, None)], NOW.wall);
+        assert!(matches!(judge(false), Err(NotJudged::Full)));
+        assert!(judge(true).is_ok());
+    }
 }

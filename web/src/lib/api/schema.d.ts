@@ -3198,7 +3198,7 @@ export interface components {
             subject: string;
             /** @description Name of the node or the pool, deleted ones included. */
             subject_name?: string | null;
-            /** @description What of the subject: the metric of a `resource_threshold`. */
+            /** @description What of the subject: the metric of a `resource_threshold`, the other node's id of `identical_outputs`. */
             topic?: string | null;
             /** @description Since when its subject is silent. */
             unknown_since?: string | null;
