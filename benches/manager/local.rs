@@ -9,7 +9,6 @@ use lucid::app::App;
 use lucid::clock::{Clock, Driver};
 use lucid::config::{Config, Sources};
 use lucid::crypto::hex;
-use lucid::domain::proof::check::{self, Verdict};
 use lucid::domain::address::{AddressRecord, PayoutAddress};
 use lucid::domain::audit::Act;
 use lucid::domain::bits::Bitmap;
@@ -20,6 +19,7 @@ use lucid::domain::ids::{EnrolmentId, Incarnation, NodeId, NodeIndex, PoolId, Us
 use lucid::domain::ledger::{Book, Entry, Settlement};
 use lucid::domain::money::{Currency, Units};
 use lucid::domain::pool::NewPool;
+use lucid::domain::proof::check::{self, Verdict};
 use lucid::domain::time::{BootMs, SLOT_MS, Slot, Timestamp};
 use lucid::live::Job;
 use lucid::storage::core::payouts::{self, SealedAddress};

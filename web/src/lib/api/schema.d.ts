@@ -8676,7 +8676,7 @@ export interface operations {
                  *           "closed_at_ms": 1,
                  *           "epoch": 1,
                  *           "gap": false,
-                 *           "history": "text",
+                 *           "history": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                  *           "incarnation": 1,
                  *           "invalid": 1,
                  *           "last_slot": 1,
@@ -8685,7 +8685,7 @@ export interface operations {
                  *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                  *             "seq": 1
                  *           },
-                 *           "manager_key": "text",
+                 *           "manager_key": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                  *           "params": {
                  *             "max_age_slots": 1,
                  *             "max_multiplier_hundredths": 1,
@@ -8699,13 +8699,13 @@ export interface operations {
                  *           },
                  *           "pending": 1,
                  *           "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                 *           "restored_from": "2026-09-21T14:13:20Z",
-                 *           "root": "text",
+                 *           "restored_from": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                 *           "root": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                  *           "sequence": 1,
                  *           "slots_per_epoch": 1,
                  *           "valid": 1
                  *         },
-                 *         "signature": "text"
+                 *         "signature": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a089f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
                  *       },
                  *       "dropped": 1,
                  *       "fingerprint": {
@@ -8860,7 +8860,7 @@ export interface operations {
                      *           "closed_at_ms": 1,
                      *           "epoch": 1,
                      *           "gap": false,
-                     *           "history": "text",
+                     *           "history": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                      *           "incarnation": 1,
                      *           "invalid": 1,
                      *           "last_slot": 1,
@@ -8869,7 +8869,7 @@ export interface operations {
                      *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                      *             "seq": 1
                      *           },
-                     *           "manager_key": "text",
+                     *           "manager_key": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                      *           "params": {
                      *             "max_age_slots": 1,
                      *             "max_multiplier_hundredths": 1,
@@ -8883,13 +8883,13 @@ export interface operations {
                      *           },
                      *           "pending": 1,
                      *           "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                     *           "restored_from": "2026-09-21T14:13:20Z",
-                     *           "root": "text",
+                     *           "restored_from": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "root": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                      *           "sequence": 1,
                      *           "slots_per_epoch": 1,
                      *           "valid": 1
                      *         },
-                     *         "signature": "text"
+                     *         "signature": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a089f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
                      *       },
                      *       "pending": false,
                      *       "phase_ms": 1,
@@ -18754,7 +18754,7 @@ export interface operations {
             content: {
                 /**
                  * @example {
-                 *       "digest": "text"
+                 *       "digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
                  *     }
                  */
                 "application/json": components["schemas"]["ApproveRequest"];
@@ -19636,7 +19636,7 @@ export interface operations {
                      *           "closed_at_ms": 1,
                      *           "epoch": 1,
                      *           "gap": false,
-                     *           "history": "text",
+                     *           "history": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                      *           "incarnation": 1,
                      *           "invalid": 1,
                      *           "last_slot": 1,
@@ -19645,7 +19645,7 @@ export interface operations {
                      *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                      *             "seq": 1
                      *           },
-                     *           "manager_key": "text",
+                     *           "manager_key": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                      *           "params": {
                      *             "max_age_slots": 1,
                      *             "max_multiplier_hundredths": 1,
@@ -19659,13 +19659,13 @@ export interface operations {
                      *           },
                      *           "pending": 1,
                      *           "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                     *           "restored_from": "2026-09-21T14:13:20Z",
-                     *           "root": "text",
+                     *           "restored_from": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "root": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                      *           "sequence": 1,
                      *           "slots_per_epoch": 1,
                      *           "valid": 1
                      *         },
-                     *         "signature": "text"
+                     *         "signature": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a089f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
                      *       },
                      *       "format": "text",
                      *       "inclusion": [
@@ -19681,7 +19681,7 @@ export interface operations {
                      *           "closed_at_ms": 1,
                      *           "epoch": 1,
                      *           "gap": false,
-                     *           "history": "text",
+                     *           "history": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                      *           "incarnation": 1,
                      *           "invalid": 1,
                      *           "last_slot": 1,
@@ -19690,7 +19690,7 @@ export interface operations {
                      *             "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                      *             "seq": 1
                      *           },
-                     *           "manager_key": "text",
+                     *           "manager_key": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                      *           "params": {
                      *             "max_age_slots": 1,
                      *             "max_multiplier_hundredths": 1,
@@ -19704,13 +19704,13 @@ export interface operations {
                      *           },
                      *           "pending": 1,
                      *           "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                     *           "restored_from": "2026-09-21T14:13:20Z",
-                     *           "root": "text",
+                     *           "restored_from": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "root": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                      *           "sequence": 1,
                      *           "slots_per_epoch": 1,
                      *           "valid": 1
                      *         },
-                     *         "signature": "text"
+                     *         "signature": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a089f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
                      *       },
                      *       "successions": [
                      *         {}
@@ -19927,7 +19927,7 @@ export interface operations {
                      *             "closed_at_ms": 1,
                      *             "epoch": 1,
                      *             "gap": false,
-                     *             "history": "text",
+                     *             "history": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                      *             "incarnation": 1,
                      *             "invalid": 1,
                      *             "last_slot": 1,
@@ -19936,7 +19936,7 @@ export interface operations {
                      *               "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                      *               "seq": 1
                      *             },
-                     *             "manager_key": "text",
+                     *             "manager_key": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                      *             "params": {
                      *               "max_age_slots": 1,
                      *               "max_multiplier_hundredths": 1,
@@ -19950,13 +19950,13 @@ export interface operations {
                      *             },
                      *             "pending": 1,
                      *             "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                     *             "restored_from": "2026-09-21T14:13:20Z",
-                     *             "root": "text",
+                     *             "restored_from": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *             "root": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                      *             "sequence": 1,
                      *             "slots_per_epoch": 1,
                      *             "valid": 1
                      *           },
-                     *           "signature": "text"
+                     *           "signature": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a089f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
                      *         },
                      *         "slots_per_epoch": 1,
                      *         "start": "2026-09-21T14:13:20Z",
@@ -20036,7 +20036,7 @@ export interface operations {
                      *         "closed_at_ms": 1,
                      *         "epoch": 1,
                      *         "gap": false,
-                     *         "history": "text",
+                     *         "history": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                      *         "incarnation": 1,
                      *         "invalid": 1,
                      *         "last_slot": 1,
@@ -20045,7 +20045,7 @@ export interface operations {
                      *           "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                      *           "seq": 1
                      *         },
-                     *         "manager_key": "text",
+                     *         "manager_key": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                      *         "params": {
                      *           "max_age_slots": 1,
                      *           "max_multiplier_hundredths": 1,
@@ -20059,13 +20059,13 @@ export interface operations {
                      *         },
                      *         "pending": 1,
                      *         "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                     *         "restored_from": "2026-09-21T14:13:20Z",
-                     *         "root": "text",
+                     *         "restored_from": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *         "root": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                      *         "sequence": 1,
                      *         "slots_per_epoch": 1,
                      *         "valid": 1
                      *       },
-                     *       "signature": "text"
+                     *       "signature": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a089f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
                      *     }
                      */
                     "application/json": components["schemas"]["PootSignedHead"];
@@ -20178,10 +20178,10 @@ export interface operations {
                      *           "at_ms": 1,
                      *           "from_sequence": 1,
                      *           "manager_id": "manager_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
-                     *           "new_key": "text",
-                     *           "old_key": "text",
-                     *           "signed_by_new": "text",
-                     *           "signed_by_old": "text"
+                     *           "new_key": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "old_key": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "signed_by_new": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a089f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *           "signed_by_old": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a089f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
                      *         }
                      *       ]
                      *     }
@@ -20417,7 +20417,7 @@ export interface operations {
                      *         "closed_at_ms": 1,
                      *         "epoch": 1,
                      *         "gap": false,
-                     *         "history": "text",
+                     *         "history": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                      *         "incarnation": 1,
                      *         "invalid": 1,
                      *         "last_slot": 1,
@@ -20426,7 +20426,7 @@ export interface operations {
                      *           "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                      *           "seq": 1
                      *         },
-                     *         "manager_key": "text",
+                     *         "manager_key": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                      *         "params": {
                      *           "max_age_slots": 1,
                      *           "max_multiplier_hundredths": 1,
@@ -20440,15 +20440,15 @@ export interface operations {
                      *         },
                      *         "pending": 1,
                      *         "previous": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-                     *         "restored_from": "2026-09-21T14:13:20Z",
-                     *         "root": "text",
+                     *         "restored_from": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                     *         "root": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                      *         "sequence": 1,
                      *         "slots_per_epoch": 1,
                      *         "valid": 1
                      *       },
                      *       "leaf": {
                      *         "accrual_pico": "text",
-                     *         "blind": "text",
+                     *         "blind": "9f86d081884c7d659a2feaa0c55ad015",
                      *         "confidence_hundredths": 1,
                      *         "epoch": 1,
                      *         "inputs": {
@@ -20479,7 +20479,7 @@ export interface operations {
                      *         },
                      *         "score_hundredths": 1,
                      *         "state": "pending",
-                     *         "window_hash": "text",
+                     *         "window_hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                      *         "window_slots": 1
                      *       },
                      *       "leaf_index": 1,
@@ -20488,7 +20488,7 @@ export interface operations {
                      *         "text"
                      *       ],
                      *       "score": "98.75",
-                     *       "signature": "text",
+                     *       "signature": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a089f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
                      *       "state": "pending",
                      *       "successions": [
                      *         {}
