@@ -187,7 +187,7 @@ async fn a_failure_before_any_change_frees_the_key() {
     let site = Site::new();
     let token = site.set_up().await;
     let root = sender(&site, &token);
-    let planned = root.post("/nodes/poot/batch-validate", json!({}), "k").await;
+    let planned = root.post("/backup", json!({}), "k").await;
     assert_eq!(planned.0, StatusCode::NOT_IMPLEMENTED);
     assert_eq!(site.state.store.read().unwrap().count(IDEMPOTENCY_KEYS), Ok(0));
 }
