@@ -27,12 +27,15 @@ const sign = (mark: string): HTMLElement => {
 export function verdictOf({ verdict, findings }: Report, source: KeySource): HTMLElement {
   const { mark, tone, title, says } = VERDICTS[verdict];
   const not = findings.filter(({ outcome }) => outcome === (verdict === 'wrong' ? 'wrong' : 'open'));
+  // One reason may stand in the way of several checks.
+  const reasons = [...new Set(not.map((finding) => finding.says))];
+  const unsigned = verdict === 'consistent' && not.some(({ name }) => name === 'signature');
   const card = make(
     'section',
     `card verdict ${tone}`,
     make('h2', '', sign(mark), ` ${title}`),
-    make('p', '', says),
-    not.length ? make('ul', 'plain', ...not.map((finding) => make('li', '', `${capital(finding.says)}.`))) : null,
+    make('p', '', unsigned ? 'Nothing is wrong with what it says, and what would make it a proof could not be checked here.' : says),
+    reasons.length ? make('ul', 'plain', ...reasons.map((reason) => make('li', '', `${capital(reason)}.`))) : null,
     verdict === 'good' && source === 'asked'
       ? make('p', 'warn', 'The key came from this manager, as did this page: that shows that it signed this, and not that it is the manager you mean. A key from elsewhere shows more.')
       : null,

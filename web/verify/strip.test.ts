@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { columnsOf, statesOf } from './strip';
+import { columnsOf, statesOf, type SlotState } from './strip';
 import { count, decimal, duration, formula, time } from './words';
 import type { Proof } from './format';
 
@@ -9,7 +9,7 @@ test('a slot is what most needs to be seen of it', () => {
 });
 
 test('columns hold every slot once', () => {
-  const states = Array.from({ length: 2881 }, (_, i) => (i % 7 === 0 ? 'missed' : 'proven') as const);
+  const states = Array.from({ length: 2881 }, (_, i): SlotState => (i % 7 === 0 ? 'missed' : 'proven'));
   for (const length of [0, 1, 239, 240, 241, 2880, 2881]) {
     const columns = columnsOf(states.slice(0, length));
     expect(columns.length).toBeLessThanOrEqual(240);
