@@ -220,7 +220,7 @@ async fn people(mut client: Client, base: Arc<Mutex<String>>, nodes: Vec<String>
 /// A node that leaves and is owed real money, which a dry run does not pay; and one that a schedule pays every ten minutes, as long as its money lasts.
 async fn leaver_and_schedule(client: &Client) {
     let mut made = Vec::new();
-    for name in ["leaver", "regular"] {
+    for name in ["leaver", "regular", "suspect"] {
         let node = client.post("/nodes", json!({ "name": name, "node_type": "worker" })).await;
         made.push(node["node_id"].as_str().unwrap().to_owned());
     }
@@ -231,6 +231,7 @@ async fn leaver_and_schedule(client: &Client) {
     client.put(&format!("/nodes/{}/payout-address", made[1]), json!({ "address": ADDRESS })).await;
     let (status, answer) = client.call(Method::DELETE, &format!("/nodes/{}?final_payout=true", made[0]), None).await;
     assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
+    client.post(&format!("/nodes/{}/suspend", made[2]), json!({ "reason": "for a test" })).await;
     let wishes = json!([{ "node_id": made[1], "amount": "0.5" }]);
     client
         .post("/nodes/payouts/schedule", json!({ "name": "often", "cron": "*/10 * * * *", "what": "listed", "payout_requests": wishes }))
