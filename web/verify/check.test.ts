@@ -102,7 +102,7 @@ describe('evidence', () => {
     document.leaf.accrual_pico = (300n * 50_000n * 1_000_000n * 8698n) / 36_000_000n;
   };
   /** The checks that fail of a document that is signed as it is. */
-  const failing = async (change: (document: Proof) => void) => {
+  const failing = async (change: (document: Proof) => unknown) => {
     const by = await signer();
     const source = await proof(PROOF, by, (document) => {
       made(document);
@@ -114,11 +114,23 @@ describe('evidence', () => {
 
   test('that was computed by hand holds', async () => expect(await failing(none)).toEqual([]));
 
-  test.each<[string, string[], (document: Proof) => void]>([
+  test.each<[string, string[], (document: Proof) => unknown]>([
     ['a slot is proven and not observed', ['evidence wrong'], (d) => (d.window!.proven = [0n, 50n, 3n, 48n, 10n, 19n])],
     ['strained and not proven', ['evidence wrong'], (d) => (d.window!.strained = [48n, 4n, 78n])],
     ['answered and not challenged', ['evidence wrong'], (d) => (d.window!.answered = [79n, 15n, 36n])],
     ['the window begins unobserved', ['evidence wrong'], (d) => (d.window!.observed = [1n, 99n, 10n, 20n])],
+    ['the window begins unobserved, and has all its inputs', ['evidence wrong'], (d) => {
+      d.leaf.window_slots = 131n;
+      d.window = { observed: [1n, 100n, 10n, 20n], proven: [1n, 50n, 3n, 47n, 11n, 19n], strained: [11n, 4n, 116n], challenged: [81n, 20n, 30n], answered: [86n, 15n, 30n] };
+    }],
+    ['longer than any window', ['evidence wrong'], (d) => {
+      const empty = [8641n];
+      d.window = { observed: [0n, 8641n], proven: empty, strained: empty, challenged: empty, answered: empty };
+      counts(d, { observed: 8641n, proven: 0n, interruptions: 0n, samples: 0n, samples_within: 0n, challenged: 0n, answered: 0n });
+      [d.head.params.max_age_slots, d.head.params.window_slots] = [9000n, 9000n];
+      Object.assign(d.leaf, { window_slots: 8641n, proven: 0n, score_hundredths: 0n, confidence_hundredths: 70n, state: 'invalid', accrual_pico: 0n });
+      Object.assign(d, { score: '0.00', confidence: '0.70', state: 'invalid' });
+    }],
     ['a run of nothing', ['evidence wrong'], (d) => (d.window!.strained = [10n, 4n, 0n, 0n, 116n])],
     ['runs that do not add up', ['evidence wrong'], (d) => (d.window!.strained = [10n, 4n, 115n])],
     ['more than an epoch proves', ['evidence wrong', 'credits wrong'], (d) => (d.leaf.proven = 11n)],
@@ -127,12 +139,32 @@ describe('evidence', () => {
     ['inputs that the window does not have', ['evidence wrong', 'score wrong'], (d) => (d.leaf.inputs.interruptions = 1n)],
     ['a state that does not follow', ['summary wrong', 'score wrong'], (d) => (d.leaf.state = 'pending')],
     ['a threshold that is not reached', ['score wrong'], (d) => (d.head.params.min_score_hundredths = 8699n)],
+    ['a confidence that does not follow', ['score wrong'], (d) => ([d.leaf.confidence_hundredths, d.confidence] = [24n, '0.24'])],
+    ['a factor that weighs more than everything', ['score wrong'], (d) => {
+      d.head.params.output_weight_percent = 101n;
+      [d.leaf.score_hundredths, d.score] = [6863n, '68.63'];
+      d.leaf.accrual_pico = (300n * 50_000n * 1_000_000n * 6863n) / 36_000_000n;
+    }],
     ['credits of nobody', ['credits wrong'], (d) => (d.leaf.payer = null)],
     ['a multiplier of more than a week', ['credits wrong'], (d) => (d.leaf.multiplier_grown_slots = 20_161n)],
+    ['a multiplier of more than a week that is paid by nobody', ['credits wrong'], (d) => Object.assign(d.leaf, { multiplier_grown_slots: 20_161n, payer: null, accrual_pico: 0n })],
     ['other parameters', ['score wrong'], (d) => (d.head.params.version = 2n)],
     ['reports of a day that goes on', ['epoch wrong'], (d) => (d.leaf.reports = { day: d.head.epoch / 2880n, count: 1n, hash: d.head.root })],
+    ['an epoch that ends elsewhere', ['epoch wrong'], (d) => (d.head.last_slot += 1n)],
+    ['an epoch that begins elsewhere', ['epoch wrong'], (d) => (d.head.leaves_at = d.head.epoch -= 1n)],
+    ['an epoch that ends before it begins', ['epoch wrong'], (d) => {
+      d.leaf.epoch = d.head.epoch = d.head.leaves_at = d.leaf.last_slot + 1n;
+      Object.assign(d.leaf, { proven: 0n, observed: 0n, accrual_pico: 0n });
+    }],
     ['an epoch of a gap', ['epoch wrong'], (d) => (d.head.gap = true)],
   ])('%s', async (_, expected, change) => expect(await failing(change)).toEqual(expected));
+
+  test('another window with the same inputs is noticed by its hash', async () => {
+    const by = await signer();
+    const document = JSON.parse(await proof(PROOF, by, made));
+    document.window.strained = [11, 4, 115];
+    expect((await outcomes(JSON.stringify(document), by.key)).not).toEqual(['evidence wrong']);
+  });
 
   test('an epoch that is longer than a full window is counted by the leaf alone', async () => {
     const short = (d: Proof) => {
@@ -181,6 +213,17 @@ describe('trees', () => {
     for (const [first, second] of [[0, 0], [0, 1], [0, 5], [1, 2], [3, 8], [4, 7], [6, 6]] as const) {
       expect(await outcomes(await twoHeads(HEADS, by, first, second), by.key)).toEqual({ verdict: 'good', not: [] });
     }
+    const changed = [
+      twoHeads(HEADS, by, 3, 8, (head, sequence) => (head.chain = sequence < 4 ? 'one' : 'another')),
+      twoHeads(HEADS, by, 3, 8, (head, sequence) => (head.incarnation = sequence < 4 ? 2n : 1n)),
+      twoHeads(HEADS, by, 3, 3).then((source) => source.replace('"inclusion":null', '"inclusion":[]')),
+      twoHeads(HEADS, by, 3, 3).then((source) => source.replace('"consistency":null', '"consistency":[]')),
+      twoHeads(HEADS, by, 0, 3).then((source) => source.replace('"consistency":null', '"consistency":[]')),
+    ];
+    for (const source of changed) expect(await outcomes(await source, by.key)).toEqual({ verdict: 'wrong', not: ['history wrong'] });
+    const other = await signer();
+    const ofTwo = await twoHeads(HEADS, by, 3, 8, (head, sequence) => (head.manager_key = sequence < 4 ? by.key : other.key));
+    expect((await outcomes(ofTwo, by.key)).not).toEqual(['signature wrong', 'signer wrong']);
     const swapped = JSON.parse(await twoHeads(HEADS, by, 3, 8));
     [swapped.first, swapped.second] = [swapped.second, swapped.first];
     expect((await outcomes(JSON.stringify(swapped), by.key)).not).toEqual(['history wrong']);

@@ -1,6 +1,6 @@
 // For tests: documents like a manager's, over changed evidence and signed by keys that the tests have.
 import { Crypto } from './crypto';
-import { fromHex, headKind, leafKind, read, succeededKind, tagged, toHex, windowKind, type Proof, type TwoHeads } from './format';
+import { fromHex, headKind, leafKind, read, succeededKind, tagged, toHex, windowKind, type Head, type Proof, type TwoHeads } from './format';
 
 export const crypto = new Crypto(globalThis.crypto.subtle);
 
@@ -21,7 +21,7 @@ export function write(document: unknown): string {
   return JSON.stringify(document, (name, value: unknown) => (typeof value !== 'bigint' ? value : AMOUNTS.has(name) ? String(value) : Number(value)));
 }
 
-const sign = async (head: TwoHeads['first']['head'], by: Signer): Promise<string> =>
+const sign = async (head: Head, by: Signer): Promise<string> =>
   by.sign([...tagged('lucid/poot-head-signature/v1'), ...fromHex(await crypto.sha256(headKind.bytes(head)))]);
 
 /** A proof that was changed, with every hash and the signature made anew: the only leaf of its tree. */
@@ -46,14 +46,15 @@ export async function succession(old: Signer, next: Signer, from: bigint): Promi
   return { ...said, signed_by_old: await old.sign(message), signed_by_new: await next.sign(message) };
 }
 
-/** Two heads of a history of `second` heads, which is made here. */
-export async function twoHeads(sample: string, by: Signer, first: number, second: number): Promise<string> {
+/** Two heads of a history of `second` heads, which is made here; `change` is told of each head, by its sequence. */
+export async function twoHeads(sample: string, by: Signer, first: number, second: number, change: (head: Head, sequence: number) => void = () => {}): Promise<string> {
   const document = read(sample) as TwoHeads;
   const template = { ...document.first.head, manager_key: by.key };
   const leaves: string[] = [];
   const heads = [];
   for (let sequence = 0; sequence <= second; sequence++) {
     const head = { ...template, sequence: BigInt(sequence), history: await root(leaves) };
+    change(head, sequence);
     heads.push(head);
     leaves.push(await crypto.leaf(fromHex(await crypto.sha256(headKind.bytes(head)))));
   }
