@@ -131,3 +131,40 @@ async fn no_field_of_a_document_can_be_changed() {
         assert_eq!(verdict(&mixed, &pinned), Some(Verdict::Wrong), "{field} of another node");
     }
 }
+
+/// What a manager with its own key could try: a head and a leaf that are signed and contradict the rules.
+#[tokio::test]
+async fn a_manager_cannot_sign_more_time_than_an_epoch_has() {
+    use lucid::domain::proof::document::ProofDocument;
+    use lucid::domain::proof::head::signed_bytes;
+    use lucid::domain::proof::merkle;
+    use lucid::domain::proof::text::Hex;
+
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::new(dir.path().join("data"), &[]).await;
+    let mut nodes = fleet(&site, 1).await;
+    live(&site, &mut nodes, 150, |_, _| false).await;
+    let honest: ProofDocument = serde_json::from_value(proof(&site, &nodes[0]).await).unwrap();
+    let resigned = |change: &dyn Fn(&mut ProofDocument)| {
+        // Without evidence nothing but the rules of the epoch is left to say it.
+        let mut document = ProofDocument { window: None, ..honest.clone() };
+        change(&mut document);
+        document.head.root = Hex(merkle::root(&[document.leaf.hash()]));
+        document.signature = Hex(site.app.store.signing_key.sign(&signed_bytes(&document.head.hash())));
+        document
+    };
+    let verdict = |document: &ProofDocument| Verdict::of(&check::proof(document, Some(&key(&site))));
+    assert_eq!(verdict(&resigned(&|_| ())), Verdict::Consistent);
+    let paid = |document: &mut ProofDocument, proven: u16| {
+        document.leaf.accrual_pico = document.leaf.accrual_pico / i128::from(document.leaf.proven) * i128::from(proven);
+        (document.leaf.proven, document.leaf.observed) = (proven, proven);
+    };
+    let greedy = resigned(&|document| paid(document, 20));
+    assert_eq!(wrong(&check::proof(&greedy, Some(&key(&site)))), ["epoch"], "twenty slots of an epoch of ten");
+    let longer = resigned(&|document| {
+        document.head.epoch -= 10;
+        (document.leaf.epoch, document.head.leaves_at) = (document.head.epoch, Some(document.head.epoch));
+        paid(document, 20);
+    });
+    assert_eq!(wrong(&check::proof(&longer, Some(&key(&site)))), ["epoch"], "an epoch of twice its length");
+}

@@ -379,6 +379,9 @@ def check_epoch(proof, _key):
     demand(leaf["epoch"] == head["epoch"] and leaf["last_slot"] == head["last_slot"], "leaf and head are of different epochs")
     demand(head["epoch"] <= head["last_slot"], "the epoch ends before it begins")
     demand(not head["gap"] and head["leaves_at"] == head["epoch"], "the head has no leaves of this epoch")
+    slots = head["last_slot"] - head["epoch"] + 1
+    demand(slots <= head["slots_per_epoch"], "the epoch is longer than one")
+    demand(leaf["proven"] <= leaf["observed"] <= slots, "more slots are proven or observed than the epoch has")
     if reports is not None:
         demand(reports["day"] < head["epoch"] // SLOTS_PER_DAY, "the day of the reports had not ended")
         demand(reports["count"] > 0, "a hash over no reports")
@@ -495,6 +498,8 @@ def check_history(document, _key):
     demand(inclusion is not None, "the path from the first head is missing")
     leaf, size = leaf_hash(head_hash(first)), second["sequence"]
     demand(included(leaf, first["sequence"], size, inclusion, second["history"]), "the first head is not in the history of the second")
+    if size == first["sequence"] + 1:
+        demand(second["previous"] == head_hash(first), "the second head does not name the first one as the one before it")
     if first["sequence"] == 0:
         demand(consistency is None, "an empty history needs no path")
     else:

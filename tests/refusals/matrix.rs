@@ -302,7 +302,8 @@ impl World {
                 Id::Missing => assert_eq!(code, 404, "{what}: {body}"),
                 Id::Own | Id::Foreign => {
                     let is_there = status.is_success() || route.parameters.iter().any(|name| route.names(name) == Thing::Other);
-                    assert!(is_there || error_name(&body) == "AddressNotFound" || code == 400, "{what}: {status} {body}");
+                    let has_none = ["AddressNotFound", "ProofNotThere"].contains(&error_name(&body));
+                    assert!(is_there || has_none || code == 400, "{what}: {status} {body}");
                 }
             }
         }

@@ -133,7 +133,8 @@ describe('evidence', () => {
     }],
     ['a run of nothing', ['evidence wrong'], (d) => (d.window!.strained = [10n, 4n, 0n, 0n, 116n])],
     ['runs that do not add up', ['evidence wrong'], (d) => (d.window!.strained = [10n, 4n, 115n])],
-    ['more than an epoch proves', ['evidence wrong', 'credits wrong'], (d) => (d.leaf.proven = 11n)],
+    ['more than an epoch proves', ['epoch wrong', 'evidence wrong', 'credits wrong'], (d) => (d.leaf.proven = 11n)],
+    ['an epoch that is longer than one', ['epoch wrong'], (d) => (d.head.slots_per_epoch = 9n)],
     ['too old', ['evidence wrong'], (d) => (d.head.params.max_age_slots = 129n)],
     ['too many', ['evidence wrong'], (d) => (d.head.params.window_slots = 119n)],
     ['inputs that the window does not have', ['evidence wrong', 'score wrong'], (d) => (d.leaf.inputs.interruptions = 1n)],
@@ -170,6 +171,7 @@ describe('evidence', () => {
     const short = (d: Proof) => {
       d.leaf.epoch = d.head.epoch = d.leaf.last_slot - 199n;
       d.head.leaves_at = d.head.epoch;
+      d.head.slots_per_epoch = 200n;
       Object.assign(d.leaf, { proven: 150n, observed: 160n, accrual_pico: (4500n * 50_000n * 1_000_000n * 8698n) / 36_000_000n });
     };
     expect(await failing(short)).toEqual(['evidence wrong']);

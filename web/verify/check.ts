@@ -45,6 +45,9 @@ const epoch: Check<Proof> = ({ leaf, head }) => {
   demand(leaf.epoch === head.epoch && leaf.last_slot === head.last_slot, 'the leaf and the head are of different epochs');
   demand(head.epoch <= head.last_slot, 'the epoch ends before it begins');
   demand(!head.gap && head.leaves_at === head.epoch, 'the head has no leaves of this epoch');
+  const slots = head.last_slot - head.epoch + 1n;
+  demand(slots <= head.slots_per_epoch, 'the epoch is longer than one');
+  demand(leaf.proven <= leaf.observed && leaf.observed <= slots, 'more slots are proven or observed than the epoch has');
   if (leaf.reports) demand(leaf.reports.day < head.epoch / SLOTS_PER_DAY && leaf.reports.count > 0n, 'the hash of reports is of no day that had ended');
   return `the leaf is of the head’s epoch, slots ${head.epoch} to ${head.last_slot}`;
 };
@@ -188,6 +191,7 @@ const history: Check<TwoHeads> = async ({ first, second, inclusion, consistency 
   const hash = await hashOf(first, crypto);
   const included = inclusion !== null && (await crypto.included(await crypto.leaf(fromHex(hash)), before.sequence, after.sequence, inclusion, after.history));
   demand(included, 'the first head is not in the history of the second');
+  demand(after.sequence !== before.sequence + 1n || after.previous === hash, 'the second head does not name the first one as the one before it');
   const extended = consistency === null ? before.sequence === 0n : await crypto.extends(before.sequence, before.history, after.sequence, after.history, consistency);
   demand(extended, 'the history of the first head is not the beginning of the history of the second');
   return `head ${before.sequence} and all before it are in the history of head ${after.sequence}`;

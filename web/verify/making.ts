@@ -52,11 +52,13 @@ export async function twoHeads(sample: string, by: Signer, first: number, second
   const template = { ...document.first.head, manager_key: by.key };
   const leaves: string[] = [];
   const heads = [];
+  let previous = '0'.repeat(64);
   for (let sequence = 0; sequence <= second; sequence++) {
-    const head = { ...template, sequence: BigInt(sequence), history: await root(leaves) };
+    const head = { ...template, sequence: BigInt(sequence), previous, history: await root(leaves) };
     change(head, sequence);
     heads.push(head);
-    leaves.push(await crypto.leaf(fromHex(await crypto.sha256(headKind.bytes(head)))));
+    previous = await crypto.sha256(headKind.bytes(head));
+    leaves.push(await crypto.leaf(fromHex(previous)));
   }
   leaves.pop();
   document.first = { head: heads[first]!, signature: await sign(heads[first]!, by) };

@@ -117,6 +117,10 @@ fn summary(document: &ProofDocument) -> Result<String, String> {
 fn epoch(head: &CommittedHead, leaf: &CommittedLeaf) -> Result<String, String> {
     require((leaf.epoch, leaf.last_slot) == (head.epoch, head.last_slot), "the leaf is of another epoch than the head")?;
     require(head.epoch <= head.last_slot && !head.gap && head.leaves_at == Some(head.epoch), "the head is not of an epoch with leaves")?;
+    let slots = u64::from(head.last_slot - head.epoch) + 1;
+    require(slots <= u64::from(head.slots_per_epoch), "the epoch is longer than one")?;
+    let is_possible = leaf.proven <= leaf.observed && u64::from(leaf.observed) <= slots;
+    require(is_possible, "more slots are proven or observed than the epoch has")?;
     if let Some(reports) = leaf.reports {
         require(reports.day < head.epoch / SLOTS_PER_DAY && reports.count > 0, "the reports are not those of a day before")?;
     }
@@ -222,6 +226,8 @@ fn history(document: &ConsistencyDocument) -> Result<String, String> {
         merkle::includes(&leaf, a.sequence, b.sequence, &inclusion, &b.history.0),
         "the first head is not in the history of the second",
     )?;
+    let is_next = b.sequence == a.sequence + 1;
+    require(!is_next || b.previous.0 == first.hash(), "the second head does not name the first one as the one before it")?;
     match consistency.as_deref().map(hashes) {
         None => require(a.sequence == 0, "the hashes between the two histories are not there")?,
         Some(path) => {
