@@ -31,6 +31,7 @@ mod payout_runs;
 mod proof;
 mod refusals;
 mod rollups;
+mod score_model;
 mod security;
 mod seed_schemas;
 mod settings;

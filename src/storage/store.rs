@@ -151,8 +151,8 @@ impl Store {
         let is_within =
             move |node: NodeIndex, reading: &Reading| thresholds.of(node, pools.get(&node).copied().flatten()).is_within(reading);
         let write = move |tx: &mut WriteTx<'_>| {
-            hot::flush(tx, &written)?;
-            hot::strained::put(tx, &written.samples, &is_within)?;
+            let samples = hot::flush(tx, &written)?;
+            hot::strained::put(tx, &samples, &is_within)?;
             written_outputs.put(tx)
         };
         match self.hot.write(Lane::Ordinary, write).await {

@@ -210,8 +210,9 @@ pub fn accept_clock(tx: &mut WriteTx<'_>, at: Timestamp, trust: Option<Anchor>) 
     tx.put(META, &ROW.to_owned(), &row)
 }
 
-/// Writes a batch; merging with what is there, first sample of a (node, slot) wins.
-pub fn flush(tx: &mut WriteTx<'_>, batch: &Batch) -> Result<(), TxError> {
+/// Writes a batch; merging with what is there, first sample of a (node, slot) wins. Gives back every sample that has its slot with it: those of the batch, and
+/// those that had waited for the clock.
+pub fn flush(tx: &mut WriteTx<'_>, batch: &Batch) -> Result<Samples, TxError> {
     let mut samples = batch.samples.clone();
     let mut rows: BTreeMap<Slot, SlotRow> = batch.evidence.iter().cloned().collect();
     if let Some(untimed) = &batch.untimed {
@@ -234,7 +235,7 @@ pub fn flush(tx: &mut WriteTx<'_>, batch: &Batch) -> Result<(), TxError> {
         let row = Meta { flushed_at: at, trust: batch.trust.clone(), ..meta(tx)? };
         tx.put(META, &ROW.to_owned(), &row)?;
     }
-    Ok(())
+    Ok(samples)
 }
 
 /// Gives the untimed reports of this boot their slots. Those of other boots can never be placed and go; their agents still hold them, because what is
@@ -250,10 +251,13 @@ fn place_untimed(
         let spans = batch.resting.iter().filter(|(of, _)| *of == node).flat_map(|(_, spans)| spans);
         spans.into_iter().any(|(from, until)| (*from..*until).contains(&slot))
     };
+    // A clock that was set back leads into slots that were closed while it was still believed: these never change.
+    let known_until = meta(tx)?.flushed_at;
     for (number, untimed) in tx.scan(UNTIMED, .., usize::MAX)? {
         if untimed.boot_id == anchor.boot_id {
             for item in untimed.items {
                 let (slot, proves) = anchor.place(&item, batch.reopening);
+                let proves = proves && !is_closed(slot, None, known_until);
                 let row = rows.entry(slot).or_default();
                 if proves && !rests(item.node, slot) {
                     row.prove(item.node);
