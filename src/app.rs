@@ -436,7 +436,12 @@ struct ClosesEpochs(Context);
 
 impl EpochCloser for ClosesEpochs {
     fn close_now(&self, draft: Draft) -> Pending<'_, Result<Head, WriteError>> {
-        Box::pin(jobs::close_now(&self.0, draft))
+        // A task of its own: who hangs up between the head and its answer must not let the next close begin at the same slot.
+        let context = self.0.clone();
+        Box::pin(async move {
+            let closed = tokio::spawn(async move { jobs::close_now(&context, draft).await }).await;
+            closed.unwrap_or_else(|_| Err(WriteError::Unknown("the closing was ended".into())))
+        })
     }
 }
 

@@ -188,15 +188,25 @@ pub struct Report {
     /// What the supervisor does; absent from agents that have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<WorkloadReport>,
-    /// Hash of the newest signed head that the agent keeps, hex.
+    /// The newest signed head that the agent keeps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub head: Option<String>,
+    pub head: Option<KeptHead>,
     /// A head under this manager's signature that the one of its last answer does not follow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contradicts: Option<Box<SignedHead>>,
     /// What this agent and its machine can do, such as `cgroup2:memory`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub capabilities: Vec<String>,
+}
+
+/// Which signed head an agent keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct KeptHead {
+    pub incarnation: u32,
+    /// First slot of its epoch.
+    pub epoch: u32,
+    /// Hex.
+    pub hash: String,
 }
 
 /// Answer to a report, signed by the manager.
@@ -217,6 +227,9 @@ pub struct ReportAnswer {
     /// The same as far as it survives a power cut of the manager: a leaf of the next day says this, or goes on from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub durable_reports: Option<CommittedReports>,
+    /// The head that the report names is not in this manager's history: it is asked for (`contradicts`).
+    #[serde(default)]
+    pub unknown_head: bool,
     /// The newest signed head, when the report names another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head: Option<SignedHead>,

@@ -195,9 +195,10 @@ impl Client {
         let ours = envelope(Purpose::Report, enrolled, report.incarnation, report.seq);
         let answered = self.post(wire::PATH_REPORT, Some(enrolled), ours.sign(key, &body), body).await?;
         answered.check(Purpose::ReportAnswer, enrolled, report.incarnation, report.seq)?;
-        let answer = answered.parse()?;
+        let answer: ReportAnswer = answered.parse()?;
         let body = String::from_utf8_lossy(&answered.body).into_owned();
-        Ok((answer, Receipt { incarnation: report.incarnation.0, seq: report.seq, body, signature: answered.signature }))
+        let day = answer.durable_reports.map_or(0, |reports| reports.day);
+        Ok((answer, Receipt { day, incarnation: report.incarnation.0, seq: report.seq, body, signature: answered.signature }))
     }
 
     pub async fn late(&self, key: &SigningKey, enrolled: &Enrolled, batch: &LateBatch) -> Result<LateAnswer, ClientError> {

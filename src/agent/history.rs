@@ -6,14 +6,19 @@ use serde::{Deserialize, Serialize};
 use crate::crypto::PublicKey;
 use crate::domain::proof::head::SignedHead;
 use crate::domain::time::BootMs;
-use crate::wire::{Report, ReportAnswer};
+use crate::wire::{KeptHead, Report, ReportAnswer};
 
 /// A card is written this seldom for it: what is lost with the power is an hour of heads.
 const WRITE_EVERY_MS: i64 = 3_600_000;
 
+/// Days of which the last receipt is kept: the leaf that it is held against comes with the first epoch of the next day, and a manager may be away then.
+const RECEIPT_DAYS: usize = 8;
+
 /// An answer of the manager as it was signed: it says how many reports of the day it holds, and their running hash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
+    /// UTC day of the reports that it counts, from 1970-01-01.
+    pub day: u32,
     pub incarnation: u64,
     /// Of the report that was answered: the signature covers both.
     pub seq: u64,
@@ -25,7 +30,9 @@ pub struct Receipt {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Kept {
     pub head: Option<SignedHead>,
-    pub receipt: Option<Receipt>,
+    /// The last one of each day, oldest first.
+    #[serde(default)]
+    pub receipts: Vec<Receipt>,
 }
 
 #[derive(Debug, Default)]
@@ -73,18 +80,29 @@ impl History {
     }
 
     pub fn keep_receipt(&mut self, receipt: Receipt) {
-        self.kept.receipt = Some(receipt);
+        let receipts = &mut self.kept.receipts;
+        receipts.retain(|kept| kept.day != receipt.day);
+        receipts.push(receipt);
+        let over = receipts.len().saturating_sub(RECEIPT_DAYS);
+        receipts.drain(..over);
         self.is_new = true;
     }
 
     /// Says in a report what is known, so that only news comes back.
     pub fn put(&self, report: &mut Report) {
-        report.head = self.kept.head.as_ref().map(|head| crate::crypto::hex(&head.hash()));
+        report.head = self.kept.head.as_ref().map(|kept| {
+            let hash = crate::crypto::hex(&kept.hash());
+            KeptHead { incarnation: kept.head.incarnation, epoch: kept.head.epoch, hash }
+        });
         report.contradicts = self.kept.head.clone().filter(|_| self.is_contradicted).map(Box::new);
     }
 
     /// The manager's newest head is the one that was named.
     pub fn answered(&mut self, answer: &ReportAnswer, manager: &PublicKey) -> Option<Heard> {
+        if answer.unknown_head {
+            self.is_contradicted = true;
+            return Some(Heard::Contradicts);
+        }
         match &answer.head {
             Some(head) => Some(self.hear(head, manager)),
             None => {
@@ -167,7 +185,7 @@ mod tests {
         assert_eq!((history.hear(&next, &manager), history.hear(&next, &manager)), (Heard::Follows, Heard::Follows));
         assert_eq!(history.hear(&head(1, 20, [9; 32]), &manager), Heard::Follows, "heads between them were not seen");
 
-        let mut history = History::new(Kept { head: Some(next.clone()), receipt: None });
+        let mut history = History::new(Kept { head: Some(next.clone()), receipts: Vec::new() });
         for (other, why) in
             [(head(1, 9, [9; 32]), "not the next one"), (head(1, 8, [9; 32]), "in its place"), (first.clone(), "an older one")]
         {
@@ -175,12 +193,26 @@ mod tests {
             let mut report =
                 crate::agent::cycle::Cycle::new(crate::domain::ids::Incarnation(1), None, 0).report(BootMs(0), Default::default());
             history.put(&mut report);
-            assert_eq!((report.contradicts.as_deref(), report.head), (Some(&next), Some(crate::crypto::hex(&next.hash()))));
+            assert_eq!(
+                (report.contradicts.as_deref(), report.head.map(|kept| kept.hash)),
+                (Some(&next), Some(crate::crypto::hex(&next.hash())))
+            );
         }
         assert_eq!(history.hear(&head(2, 8, first.hash()), &manager), Heard::Forked);
         let mut report = crate::agent::cycle::Cycle::new(crate::domain::ids::Incarnation(1), None, 0).report(BootMs(0), Default::default());
         history.put(&mut report);
         assert_eq!(report.contradicts, None, "the fork is declared: nothing is left to say");
+    }
+
+    #[test]
+    fn the_last_receipt_of_each_day_is_kept_for_a_week() {
+        let mut history = History::default();
+        let receipt = |day, seq| Receipt { day, incarnation: 1, seq, body: String::new(), signature: String::new() };
+        for day in 100..110 {
+            (0..3).for_each(|seq| history.keep_receipt(receipt(day, seq)));
+        }
+        let kept: Vec<(u32, u64)> = history.kept.receipts.iter().map(|kept| (kept.day, kept.seq)).collect();
+        assert_eq!(kept, (102..110).map(|day| (day, 2)).collect::<Vec<_>>());
     }
 
     #[test]

@@ -18,13 +18,14 @@ use crate::domain::enrolment::{Drift, Fingerprint};
 use crate::domain::ids::NodeId;
 use crate::domain::node::{Eligible, Observed, Status, Wanted};
 use crate::domain::output::answerable_for_ms;
-use crate::domain::proof::head::SignedHead;
+use crate::domain::proof::head::{CommittedHead, SignedHead};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::security::KEY_ELSEWHERE;
 use crate::domain::time::{Now, Slot};
 use crate::domain::workload::{WorkloadReport, observed_at_work};
 use crate::live::{Event, Family, LatestSample, ReportEvent};
 use crate::storage::core::{alerts, chain, nodes};
+use crate::storage::fault::WriteError;
 use crate::storage::hot::{self, EncodedSample};
 use crate::storage::intake::{NotTaken, slot_offset_ms};
 use crate::storage::table::{Snapshot, WriteTx};
@@ -96,6 +97,15 @@ pub async fn report(State(state): State<AppState>, message: Message) -> Result<R
         hear_of_fork(&state, &node, shown, now).await?;
     }
     let Exchange { order, pending } = commands::exchange(&state, &node, report.workload.as_ref(), accepted.is_new, now).await;
+    let kept = report.head.as_ref();
+    let newest = state.store.recent.head().filter(|newest| kept.is_none_or(|kept| kept.hash != hex(&newest.hash())));
+    let unknown_head = match (kept, &newest) {
+        // Of an earlier life of the history the agent is told; of this one its head has to be here.
+        (Some(kept), Some(newest)) if kept.incarnation >= newest.head.incarnation => {
+            !chain::has_hash(&state.store.read()?, kept.epoch, &kept.hash)?
+        }
+        _ => false,
+    };
     let slot = now.trusted.then(|| {
         let slot = now.wall.slot();
         SlotNow { slot, offset_ms: slot_offset_ms(now), beacon: state.store.intake.beacon(&node.id, slot) }
@@ -108,7 +118,8 @@ pub async fn report(State(state): State<AppState>, message: Message) -> Result<R
         phase_ms: phase_ms(&node.id),
         evidence_hash: accepted.reports.hash.to_hex(),
         durable_reports: (accepted.durable_reports.count > 0).then(|| accepted.durable_reports.into()),
-        head: state.store.recent.head().filter(|newest| report.head != Some(hex(&newest.hash()))).map(|newest| (*newest).clone()),
+        unknown_head,
+        head: newest.filter(|_| !unknown_head).map(|newest| (*newest).clone()),
         command: order,
         pending,
         challenge: challenge(&state, &node, accepted.proved, now),
@@ -120,8 +131,10 @@ pub async fn report(State(state): State<AppState>, message: Message) -> Result<R
 async fn hear_of_fork(state: &AppState, node: &NodeEntry, shown: &SignedHead, now: Now) -> Result<(), ApiError> {
     let mine = state.store.manager_key().0;
     let is_news = move |read: &Snapshot| {
-        let former: Vec<_> = chain::successions(read)?.into_iter().map(|statement| statement.old_key.0).collect();
-        chain::is_news(read, shown, |key| *key == mine || former.contains(key))
+        // A former key speaks for the time in which it was in office.
+        let former = chain::successions(read)?;
+        let is_former = |head: &CommittedHead| former.iter().any(|f| f.old_key == head.manager_key && head.sequence < f.from_sequence);
+        chain::is_news(read, shown, |head| head.manager_key.0 == mine || is_former(head))
     };
     if !is_news(&state.store.read()?)? {
         return Ok(());
@@ -164,7 +177,10 @@ pub async fn late(State(state): State<AppState>, message: Message) -> Result<Res
     let refused = u32::try_from(total - items.len()).unwrap_or(u32::MAX);
     // What is in memory goes first, so that the rows on disk know every slot that was reported live.
     let anchor = state.clock.wall_at(now.boot).map(|wall| wall.0 - now.boot.0);
-    state.store.flush(now, anchor).await?;
+    // A task of its own: an agent that hangs up must not take the evidence of the fleet with it.
+    let store = Arc::clone(&state.store);
+    let flushed = tokio::spawn(async move { store.flush(now, anchor).await }).await;
+    flushed.map_err(|_| WriteError::Unknown("the flush was ended".into()))??;
     let index = node.index;
     let outcome = state.store.hot.write(Lane::Ordinary, move |tx| hot::store_late(tx, index, &items)).await?;
     seal.answer(Purpose::LateAnswer, &LateAnswer { stored: outcome.stored, duplicate: outcome.duplicate, refused })

@@ -133,7 +133,8 @@ pub async fn list(
         }
         let total = stored + waiting.len() as u64;
         let mut rows = waiting.into_iter().map(|(number, proof)| ValidationView::of(node.id.as_str(), number, &proof)).collect::<Vec<_>>();
-        let end = page.offset().saturating_add(page.limit());
+        // Not beyond the last one: who looked for more would read the whole log.
+        let end = page.offset().saturating_add(page.limit()).min(usize::try_from(total).unwrap_or(usize::MAX));
         if page.offset() < usize::try_from(total).unwrap_or(usize::MAX) && rows.len() < end {
             log::for_each_back(&hot, |number, proof| {
                 if proof.node == node.index && fits(proof) {

@@ -61,6 +61,11 @@ impl Beacons {
     }
 }
 
+/// Whether a witness that comes `now` may still prove its slot: from the day's reveal on, anybody can make one. After weeks of downtime a start opens slots of such days.
+pub fn is_secret(slot: Slot, now: Timestamp) -> bool {
+    now < revealed_at(day_of(slot))
+}
+
 /// The beacon of (node, slot) under a revealed day key: first 16 bytes of HMAC-SHA-256(day key, node id || slot), hex.
 pub fn beacon(day_key: &SecretKey, node: &NodeId, slot: Slot) -> String {
     let mac = crypto::mac(day_key, &[node.as_str().as_bytes(), &slot.0.to_le_bytes()]);
@@ -101,6 +106,11 @@ impl SlotRow {
         self.proven.union(&other.proven);
         self.observed.union(&other.observed);
         self.attested.union(&other.attested);
+    }
+
+    /// It says nothing but what agents told later.
+    pub fn is_only_attested(&self) -> bool {
+        self.observed.is_empty() && !self.attested.is_empty()
     }
 
     pub fn is_sound(&self) -> bool {

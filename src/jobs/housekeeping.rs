@@ -5,6 +5,7 @@ use crate::domain::audit::Act;
 use crate::domain::credits::Epoch;
 use crate::domain::evidence::{KEPT_DAYS, SLOTS_PER_DAY};
 use crate::domain::output::REMEMBERED_MS;
+use crate::domain::poot::MAX_AGE_SLOTS;
 use crate::domain::security::IDENTICAL_OUTPUTS;
 use crate::domain::span::HOURLY_DAYS;
 use crate::domain::statement::Month;
@@ -41,10 +42,12 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
     let days_ago = |days: u32| now.wall.slot().minus(days.saturating_mul(SLOTS_PER_DAY));
     let (rollups, hourly) = (days_ago(ROLLUP_DAYS), days_ago(HOURLY_DAYS));
     let outputs_from = Month(Month::of(now.wall).0.saturating_sub(hot::outputs::MONTHS_KEPT)).start();
-    let (samples, evidence) = (days_ago(context.settings.get().raw_days), days_ago(KEPT_DAYS));
+    let (samples, leaves_from) = (days_ago(context.settings.get().raw_days), days_ago(KEPT_DAYS));
+    // The oldest leaves have windows that begin before them: as long as they are kept, so is what proves them.
+    let evidence = leaves_from.minus(u32::from(MAX_AGE_SLOTS));
     for _ in 0..PER_RUN {
         let more = context.store.hot.write(Lane::Ordinary, move |tx| {
-            let leaves = hot::leaves::prune(tx, Epoch(evidence.0), LEAF_ROWS)?;
+            let leaves = hot::leaves::prune(tx, Epoch(leaves_from.0), LEAF_ROWS)?;
             let hours = hot::hours::prune(tx, hot::hours::hour_of(rollups), ROLLUP_ROWS)?;
             let scores = hot::days::prune_hours(tx, hot::hours::hour_of(hourly), ROLLUP_ROWS)?;
             let outputs = hot::outputs::prune(tx, outputs_from, evidence, OUTPUT_ROWS)?;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::hot::{Ack, Anchor, Batch, EncodedSample, PendingSample, Point, Samples, Untimed, UntimedItem};
 use crate::crypto::SecretKey;
 use crate::domain::bits::Bitmap;
-use crate::domain::evidence::{Beacons, DayReports, Reopening, SlotRow, day_of, is_closed, newest_closed};
+use crate::domain::evidence::{Beacons, DayReports, Reopening, SlotRow, day_of, is_closed, is_secret, newest_closed};
 use crate::domain::ids::{Incarnation, NodeId, NodeIndex};
 use crate::domain::metrics::Sample;
 use crate::domain::refusal::Refusal;
@@ -351,7 +351,10 @@ impl Intake {
         }
         let (slot, proves) = match (live, witnessed) {
             (true, _) => (now.wall.slot(), at_work(now.wall.slot())),
-            (false, Some(slot)) => (slot, slot <= now.wall.slot() && at_work(slot) && !is_closed(slot, self.reopening(now), now.wall)),
+            (false, Some(slot)) => {
+                let is_open = !is_closed(slot, self.reopening(now), now.wall) && is_secret(slot, now.wall);
+                (slot, slot <= now.wall.slot() && at_work(slot) && is_open)
+            }
             (false, None) => (now.wall.plus_ms(-age_ms(item)).slot(), false),
         };
         if slot > now.wall.slot() || item.age_ms > MAX_AGE_MS {
@@ -677,7 +680,8 @@ mod tests {
         let before = intake(1, Recovered::default(), at(START, 0));
         let witness = |slot| Some(Witness { slot, beacon: before.beacon(&id(), slot) });
         let recovered = || Recovered { flushed_at: START.start(), ..Recovered::default() };
-        for (slots_later, proves) in [(3u32, true), (1000, true)] {
+        // After days anybody may have the day's key.
+        for (slots_later, proves) in [(3u32, true), (1000, true), (11_520, false)] {
             let started = at(START.plus(slots_later), 0);
             let after = intake(2, recovered(), started);
             after.tick(started, true);

@@ -181,7 +181,9 @@ impl Outputs {
         let remembered: usize = state.hours.values().map(|hour| hour.count).sum();
         let of_nodes = submissions.iter().all(|submission| submission.by_node);
         let most = if of_nodes { MAX_REMEMBERED } else { MAX_REMEMBERED - LEFT_TO_NODES };
-        if remembered + submissions.len() > most || state.waiting.len() + submissions.len() > MAX_WAITING {
+        // Who was asked is heard, however full the memory is: nobody else may cost a node its answer.
+        let is_answer = matches!(submissions, [one] if state.awaits(one));
+        if (!is_answer && remembered + submissions.len() > most) || state.waiting.len() + submissions.len() > MAX_WAITING {
             return Err(NotJudged::Full);
         }
         submissions.iter().map(|submission| Ok(self.judge_one(state, hot, submission, now)?)).collect()
@@ -241,7 +243,9 @@ impl Outputs {
         if is_kept {
             state.next += 1;
             state.waiting.insert(number, proof);
-            self.remember(state, number, &proof);
+            if state.hours.values().map(|hour| hour.count).sum::<usize>() < MAX_REMEMBERED {
+                self.remember(state, number, &proof);
+            }
         }
         Ok(Judged { number, proof, is_repeat: false, owner })
     }
@@ -331,6 +335,12 @@ impl Outputs {
 }
 
 impl State {
+    /// It is a node's own word about a challenge that was handed out, and the first one that could count.
+    fn awaits(&self, submission: &Submission) -> bool {
+        let row = submission.examined.challenge_slot.and_then(|slot| self.open.get(&slot));
+        submission.by_node && row.is_some_and(|row| row.challenged.get(submission.node) && !row.answered.get(submission.node))
+    }
+
     /// The oldest proof that a key leads to and that fits.
     fn find(&self, hot: &DbFile, key: u64, fits: impl Fn(&Proof) -> bool) -> Result<Option<(u64, Proof)>, Fault> {
         for number in self.hours.values().filter_map(|hour| hour.numbers.get(&key)).copied() {

@@ -131,9 +131,10 @@ impl Store {
     }
 
     /// Makes everything accepted so far durable in one transaction of the hot file. `wall_minus_boot_ms` is known while the clock is
-    /// trusted.
+    /// trusted. To be awaited to its end: what it has taken is nowhere else until it is written. Run it as a task of its own where a client may hang up.
     pub async fn flush(&self, now: Now, wall_minus_boot_ms: Option<i64>) -> Result<(), WriteError> {
         let _one_at_a_time = self.flushing.lock().await;
+        let _and_of_outputs = self.writing_outputs.lock().await;
         let nodes = self.directory.all();
         let in_service = |slot| nodes.iter().filter(|node| node.counts_in(slot)).map(|node| node.index).collect();
         // Before the batch is taken: what fails here has taken nothing.
@@ -144,7 +145,6 @@ impl Store {
         }
         let batch = Arc::new(batch);
         let written = Arc::clone(&batch);
-        let _one_at_a_time = self.writing_outputs.lock().await;
         let outputs = Arc::new(self.outputs.start_write(now));
         let written_outputs = Arc::clone(&outputs);
         let pools: HashMap<NodeIndex, Option<PoolIndex>> = nodes.iter().map(|node| (node.index, *node.pool.latest())).collect();

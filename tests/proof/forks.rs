@@ -25,6 +25,16 @@ async fn alerts(site: &Site) -> Vec<Value> {
 
 #[tokio::test]
 async fn an_older_copy_of_the_store_goes_on_as_a_declared_fork() {
+    older_copy(0).await;
+}
+
+/// The copy closes epochs before any node is heard: the heads that the nodes have are behind its own by then.
+#[tokio::test]
+async fn a_copy_that_nobody_reported_to_at_first_is_found_out_too() {
+    older_copy(60).await;
+}
+
+async fn older_copy(slots_alone: u32) {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let site = Site::new(data.clone(), &[]).await;
@@ -51,9 +61,12 @@ async fn an_older_copy_of_the_store_goes_on_as_a_declared_fork() {
     site.client = client.at(site.client.base.clone());
     nodes.iter_mut().for_each(|node| node.rebase(&site.client.base));
     assert_eq!(newest(&site).await, before);
+    live(&site, &mut nodes, slots_alone, |_, _| true).await;
+    let went_on = newest(&site).await;
+    assert_eq!(went_on.head.incarnation, 1, "nobody has said anything yet");
     live(&site, &mut nodes, 40, |_, _| false).await;
     let after = newest(&site).await;
-    assert_eq!((after.head.incarnation, after.head.restored_from.map(|hash| hash.0)), (2, Some(before.hash())));
+    assert_eq!((after.head.incarnation, after.head.restored_from.map(|hash| hash.0)), (2, Some(went_on.hash())));
     assert!(after.is_signed() && after.head.chain == before.head.chain);
     let raised = alerts(&site).await;
     assert_eq!(raised.len(), 1, "{raised:?}");

@@ -135,6 +135,8 @@ async fn no_field_of_a_document_can_be_changed() {
 /// What a manager with its own key could try: a head and a leaf that are signed and contradict the rules.
 #[tokio::test]
 async fn a_manager_cannot_sign_more_time_than_an_epoch_has() {
+    use lucid::domain::credits;
+    use lucid::domain::money::Units;
     use lucid::domain::proof::document::ProofDocument;
     use lucid::domain::proof::head::signed_bytes;
     use lucid::domain::proof::merkle;
@@ -156,7 +158,11 @@ async fn a_manager_cannot_sign_more_time_than_an_epoch_has() {
     let verdict = |document: &ProofDocument| Verdict::of(&check::proof(document, Some(&key(&site))));
     assert_eq!(verdict(&resigned(&|_| ())), Verdict::Consistent);
     let paid = |document: &mut ProofDocument, proven: u16| {
-        document.leaf.accrual_pico = document.leaf.accrual_pico / i128::from(document.leaf.proven) * i128::from(proven);
+        let leaf = &document.leaf;
+        let multiplier = credits::Multiplier::grown(leaf.multiplier_grown_slots).unwrap();
+        let reward = Units(leaf.payer.as_ref().unwrap().reward_per_hour);
+        let accrual = credits::accrue(proven, leaf.score_hundredths, multiplier, &document.head.params.into(), reward).unwrap();
+        document.leaf.accrual_pico = accrual.0;
         (document.leaf.proven, document.leaf.observed) = (proven, proven);
     };
     let greedy = resigned(&|document| paid(document, 20));

@@ -502,7 +502,8 @@ impl History {
             return;
         }
         let reward = self.random.within(0, 3_000_000);
-        let price = json!({ "pricing": { "cost_per_hour": "5", "reward_per_hour": format!("{}.{:06}", reward / 1_000_000, reward % 1_000_000) } });
+        let price =
+            json!({ "pricing": { "cost_per_hour": "5", "reward_per_hour": format!("{}.{:06}", reward / 1_000_000, reward % 1_000_000) } });
         self.site().client.put("/nodes/pools/pool_default", price).await;
         let from = self.next_boundary();
         self.tell(&format!("an hour is worth {reward} units from slot {from} on"));
@@ -535,7 +536,10 @@ impl History {
         } else {
             assert_eq!(status, StatusCode::CONFLICT, "{answer}");
             let closed = self.model.closed_through(now);
-            assert!(self.next.is_none_or(|next| next > closed || self.model.is_empty(next, closed)), "something was there to close: {answer}");
+            assert!(
+                self.next.is_none_or(|next| next > closed || self.model.is_empty(next, closed)),
+                "something was there to close: {answer}"
+            );
         }
     }
 
@@ -627,7 +631,12 @@ impl History {
             for back in 0..slots {
                 let of = |window: &[[bool; 5]]| window.len().checked_sub(back + 1).map(|at| window[at].map(u8::from));
                 if of(&theirs.window) != of(&leaf.window) {
-                    println!("slot {}: manager {:?}, model {:?}", last - i64::try_from(back).unwrap(), of(&theirs.window), of(&leaf.window));
+                    println!(
+                        "slot {}: manager {:?}, model {:?}",
+                        last - i64::try_from(back).unwrap(),
+                        of(&theirs.window),
+                        of(&leaf.window)
+                    );
                 }
             }
             let (theirs, ours) = (Leaf { window: Vec::new(), ..theirs }, Leaf { window: Vec::new(), ..leaf.clone() });

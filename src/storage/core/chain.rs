@@ -12,7 +12,7 @@ use crate::domain::audit::{Actor, Draft};
 use crate::domain::credits::Epoch;
 use crate::domain::epoch::{GENESIS, Head, LogEnd, Seal};
 use crate::domain::proof::Hash;
-use crate::domain::proof::head::{SignedHead, signed_bytes};
+use crate::domain::proof::head::{CommittedHead, SignedHead, signed_bytes};
 use crate::domain::proof::merkle::{Frontier, leaf_hash};
 use crate::domain::proof::succession::Succession;
 use crate::domain::time::Now;
@@ -60,6 +60,9 @@ pub fn load(read: &impl Read) -> Result<Chain, Fault> {
 pub fn append(tx: &mut WriteTx<'_>, head: &Head, key: &SigningKey) -> Result<Head, TxError> {
     let broken = |error: postcard::Error| Fault::Invariant(error.to_string());
     let last = epochs::last(tx)?;
+    if last.as_ref().is_some_and(|last| last.next_slot() != head.epoch.first_slot()) {
+        return Err(Fault::Invariant(format!("epoch {} does not begin where the one before it ends", head.epoch.0)).into());
+    }
     let mut chain = load(tx)?;
     let store = meta::store(tx)?;
     if chain.generation < store.generation {
@@ -115,10 +118,16 @@ pub fn has(read: &impl Read, shown: &SignedHead) -> Result<bool, Fault> {
     Ok(found.is_some_and(|head| head.hash().ok() == Some(shown.hash())))
 }
 
+/// The same of one of which only its epoch and its hash, in hex, are known.
+pub fn has_hash(read: &impl Read, epoch: u32, hash: &str) -> Result<bool, Fault> {
+    let found = epochs::by_epoch(read, Epoch(epoch))?;
+    Ok(found.and_then(|head| head.hash().ok()).is_some_and(|found| crypto::hex(&found) == hash))
+}
+
 /// Whether a head that somebody shows tells that this store is an older copy: it is of this chain, under one of this manager's keys (`is_ours`), of this
 /// life of the history or a later one, and not here.
-pub fn is_news(read: &impl Read, shown: &SignedHead, is_ours: impl Fn(&[u8; 32]) -> bool) -> Result<bool, Fault> {
-    let is_of_chain = shown.head.chain == meta::store(read)?.store_id && is_ours(&shown.head.manager_key.0);
+pub fn is_news(read: &impl Read, shown: &SignedHead, is_ours: impl Fn(&CommittedHead) -> bool) -> Result<bool, Fault> {
+    let is_of_chain = shown.head.chain == meta::store(read)?.store_id && is_ours(&shown.head);
     Ok(is_of_chain && shown.head.incarnation >= load(read)?.incarnation && !has(read, shown)? && shown.is_signed())
 }
 
@@ -126,7 +135,7 @@ pub fn is_news(read: &impl Read, shown: &SignedHead, is_ours: impl Fn(&[u8; 32])
 pub fn declare_fork(tx: &mut WriteTx<'_>, shown: &SignedHead, node: &str, now: Now) -> Result<(), TxError> {
     let last = epochs::last(tx)?;
     let mut chain = load(tx)?;
-    let next = shown.head.incarnation.max(chain.incarnation) + 1;
+    let next = shown.head.incarnation.max(chain.incarnation).saturating_add(1);
     restored(&mut chain, last.as_ref(), next)?;
     tx.put(CHAIN, &ROW.to_owned(), &chain)?;
     let (theirs, hash) = (&shown.head, crypto::hex(&shown.hash()));

@@ -21,6 +21,13 @@ record! { LeafGroup = 2 from migrate::leaf_group }
 
 /// Writes the leaves of an epoch, in node order; doing it again writes the same.
 pub fn put(tx: &mut WriteTx<'_>, epoch: Epoch, leaves: &[Leaf]) -> Result<(), TxError> {
+    // A crash before the head may have left rows of nodes that were deleted since.
+    let groups: Vec<u32> = leaves.iter().map(|leaf| group(leaf.node)).collect();
+    for ((_, of), _) in tx.scan(LEAVES, (epoch.0, 0)..=(epoch.0, u32::MAX), usize::MAX)? {
+        if groups.binary_search(&of).is_err() {
+            tx.delete(LEAVES, &(epoch.0, of))?;
+        }
+    }
     for of_group in leaves.chunk_by(|a, b| group(a.node) == group(b.node)) {
         tx.put(LEAVES, &(epoch.0, group(of_group[0].node)), &LeafGroup(of_group.to_vec()))?;
     }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fault::{Fault, TxError};
 use super::table::{Read, Table, WriteTx, decode, encode};
-use crate::domain::evidence::{DayReports, Reopening, SlotRow, is_closed};
+use crate::domain::evidence::{DayReports, Reopening, SlotRow, is_closed, is_secret};
 use crate::domain::ids::{Incarnation, NodeIndex};
 use crate::domain::metrics::Sample;
 use crate::domain::time::{BootMs, Slot, Timestamp};
@@ -184,7 +184,7 @@ impl Anchor {
         match item.witness {
             Some((slot, received)) => {
                 let received = self.wall(received);
-                (slot, slot <= received.slot() && !is_closed(slot, reopening, received))
+                (slot, slot <= received.slot() && !is_closed(slot, reopening, received) && is_secret(slot, received))
             }
             None => (self.wall(item.at).slot(), item.proves),
         }
@@ -358,9 +358,17 @@ pub fn evidence(read: &impl Read, from: Slot, until: Slot) -> Result<Vec<(Slot, 
     Ok(read.scan(EVIDENCE, from.0..until.0, usize::MAX)?.into_iter().map(|(slot, row)| (Slot(slot), row)).collect())
 }
 
-/// The first slot at or after `from` that has an evidence row.
+/// The first slot at or after `from` of which the manager knows something itself: what agents told later of the time in which it was away does not make it present.
 pub fn first_evidence(read: &impl Read, from: Slot) -> Result<Option<Slot>, Fault> {
-    Ok(read.scan(EVIDENCE, from.0.., 1)?.first().map(|(slot, _)| Slot(*slot)))
+    let mut first = None;
+    read.for_each(EVIDENCE, from.0.., |slot, row: SlotRow| {
+        if row.is_only_attested() {
+            return ControlFlow::Continue(());
+        }
+        first = Some(Slot(slot));
+        ControlFlow::Break(())
+    })?;
+    Ok(first)
 }
 
 /// Newest proven slot of each node, looking back no further than `since`.
