@@ -4375,6 +4375,18 @@ export interface components {
             /** @description Base64, 16 bytes. */
             salt: string;
         };
+        /** @description Which signed head an agent keeps. */
+        KeptHead: {
+            /**
+             * Format: uint32
+             * @description First slot of its epoch.
+             */
+            epoch: number;
+            /** @description Hex. */
+            hash: string;
+            /** Format: uint32 */
+            incarnation: number;
+        };
         /** @description A payout that goes on. */
         KeptPayout: {
             payout_id: string;
@@ -5325,8 +5337,7 @@ export interface components {
              */
             dropped?: number;
             fingerprint: components["schemas"]["MachineFingerprint"];
-            /** @description Hash of the newest signed head that the agent keeps, hex. */
-            head?: string | null;
+            head?: components["schemas"]["KeptHead"] | null;
             /** Format: uint64 */
             incarnation: number;
             items: components["schemas"]["ReportItem"][];
@@ -6717,6 +6728,8 @@ export interface components {
              */
             run: number;
             slot?: components["schemas"]["SlotNow"] | null;
+            /** @description The head that the report names is not in this manager's history: it is asked for (`contradicts`). */
+            unknown_head?: boolean;
         };
         /** @description One measurement with the slot it belongs to. */
         ReportItem: {
@@ -8716,7 +8729,11 @@ export interface operations {
                  *         "macs": "9f86d081884c7d659a2feaa0c55ad015",
                  *         "memory": "9f86d081884c7d659a2feaa0c55ad015"
                  *       },
-                 *       "head": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                 *       "head": {
+                 *         "epoch": 1,
+                 *         "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                 *         "incarnation": 1
+                 *       },
                  *       "incarnation": 1,
                  *       "items": [
                  *         {
@@ -8898,7 +8915,8 @@ export interface operations {
                      *         "beacon": "text",
                      *         "offset_ms": 1,
                      *         "slot": 1
-                     *       }
+                     *       },
+                     *       "unknown_head": false
                      *     }
                      */
                     "application/json": components["schemas"]["ReportAnswer"];
