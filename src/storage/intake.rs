@@ -365,9 +365,18 @@ impl Intake {
         let is_first = if proves { open.row.prove(node) } else { open.row.attest(node) };
         if is_first {
             open.dirty = true;
-            if let Entry::Vacant(place) = state.samples.entry(slot).or_default().entry(node) {
-                state.pending_bytes += encoded.len();
-                place.insert(PendingSample { late: !proves && !live, encoded });
+            let pending = PendingSample { late: !proves && !live, encoded };
+            match state.samples.entry(slot).or_default().entry(node) {
+                Entry::Vacant(place) => {
+                    state.pending_bytes += pending.encoded.len();
+                    place.insert(pending);
+                }
+                // The report that proves a slot says what it is worth, whatever was told of it before.
+                Entry::Occupied(mut told) if told.get().late && proves => {
+                    state.pending_bytes += pending.encoded.len();
+                    state.pending_bytes -= told.insert(pending).encoded.len();
+                }
+                Entry::Occupied(_) => {}
             }
         }
     }

@@ -166,10 +166,22 @@ impl Model {
         Now { wall, boot, trusted: self.trust.holds(wall, boot, synchronised) }
     }
 
+    /// The highest time that was committed: below it no clock is believed.
+    pub fn known_until(&self) -> i64 {
+        self.trust.committed
+    }
+
     /// The wall clock went on from `wall` for `ms` within one slot; `heard`: the manager was there, its link good, and its clock trusted.
     pub fn passed(&mut self, wall: i64, ms: i64, heard: bool) {
         if heard {
             *self.covered.entry(slot_at(wall)).or_default() += ms;
+        }
+    }
+
+    /// The wall clock is about to leave the slot from its midst: when it comes back, it is not whole any more.
+    pub fn stepped(&mut self, now: Now) {
+        if now.trusted {
+            *self.covered.entry(slot_at(now.wall)).or_default() -= SLOT_MS;
         }
     }
 

@@ -265,7 +265,11 @@ fn place_untimed(
                     row.attest(item.node);
                 }
                 let pending = PendingSample { late: !proves, encoded: item.sample };
-                samples.entry(slot).or_default().entry(item.node).or_insert(pending);
+                let of_slot = samples.entry(slot).or_default();
+                // The report that proves a slot says what it is worth, whatever was told of it before.
+                if of_slot.get(&item.node).is_none_or(|told| told.late && proves) {
+                    of_slot.insert(item.node, pending);
+                }
             }
         }
         tx.delete(UNTIMED, &number)?;
