@@ -90,7 +90,8 @@ impl Evidence {
 fn turned<T>(rows: &[(Slot, T)], start: Slot, end: Slot, nodes: usize, bits: impl Fn(&T) -> &Bitmap) -> Columns {
     static NOBODY: Bitmap = Bitmap::EMPTY;
     let mut rest = rows.iter().peekable();
-    let all: Vec<&Bitmap> = start.until(end).map(|slot| rest.next_if(|(at, _)| *at == slot).map_or(&NOBODY, |(_, row)| bits(row))).collect();
+    let all: Vec<&Bitmap> =
+        start.until(end).map(|slot| rest.next_if(|(at, _)| *at == slot).map_or(&NOBODY, |(_, row)| bits(row))).collect();
     Columns::of(&all, nodes)
 }
 

@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::core::ledger_check::{self, Depth};
 use super::core::{
-    audit, batches, chain, commands, epochs, final_payouts, maintenance, node_events, outbox, payouts, schedules, suspensions, tables, votes,
+    audit, batches, chain, commands, epochs, final_payouts, maintenance, node_events, outbox, payouts, schedules, suspensions, tables,
+    votes,
 };
 use super::fault::Fault;
 use super::hot;

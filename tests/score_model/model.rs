@@ -305,7 +305,8 @@ impl Model {
 
     pub fn flushed(&mut self, now: Now) {
         if now.trusted {
-            let over: Vec<(i64, i64)> = self.covered.iter().map(|(slot, ms)| (*slot, *ms)).filter(|(slot, _)| end_of(*slot) <= now.wall).collect();
+            let over: Vec<(i64, i64)> =
+                self.covered.iter().map(|(slot, ms)| (*slot, *ms)).filter(|(slot, _)| end_of(*slot) <= now.wall).collect();
             for (slot, _) in over.iter().filter(|(slot, ms)| *ms == SLOT_MS && !self.judged.contains(slot)) {
                 for node in 0..self.nodes.len() {
                     if self.nodes[node].enrolled_in < *slot && self.in_service(node, *slot) {
@@ -326,7 +327,8 @@ impl Model {
         for item in std::mem::take(&mut self.untimed) {
             let received = Now { wall: item.boot + anchor, ..now };
             let slot = item.witness.unwrap_or(slot_at(received.wall));
-            let open = item.witness.is_none() || (slot <= slot_at(received.wall) && self.closes_at_boot(slot, item.boot, anchor) > received.wall);
+            let open =
+                item.witness.is_none() || (slot <= slot_at(received.wall) && self.closes_at_boot(slot, item.boot, anchor) > received.wall);
             // What is closed never changes.
             if open && slot > self.closed_for_good && self.in_service(item.node, slot) {
                 self.prove(item.node, slot, item.strained, true);
@@ -389,8 +391,8 @@ impl Model {
         let epoch_count = |at: usize| i64::try_from(of_epoch.iter().filter(|row| row[at]).count()).unwrap();
         let reward_per_hour = Model::in_force(&self.rewards, first);
         let grown = self.nodes[node].grown;
-        let multiplier =
-            Fraction::whole(1).plus(Fraction::new(params.max_multiplier_hundredths - 100, 100).times(Fraction::new(grown.into(), 7 * 2_880)));
+        let multiplier = Fraction::whole(1)
+            .plus(Fraction::new(params.max_multiplier_hundredths - 100, 100).times(Fraction::new(grown.into(), 7 * 2_880)));
         let hours = Fraction::new(i128::from(30 * epoch_count(0)), 3_600);
         let earned = hours
             .times(Fraction::new(score_hundredths, 10_000))
