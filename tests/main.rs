@@ -4,6 +4,7 @@
 
 mod support;
 
+mod cheaters;
 mod commands;
 mod crash;
 mod days;

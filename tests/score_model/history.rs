@@ -328,6 +328,7 @@ impl History {
             61..64 => {
                 self.synchronised = !self.synchronised;
                 self.driver().set_synchronised(self.synchronised);
+                self.sense();
             }
             64..70 => self.rest().await,
             70..73 => self.end_rest().await,
