@@ -5,6 +5,7 @@
 mod support;
 
 mod anomalies;
+mod cheaters;
 mod commands;
 mod crash;
 mod days;

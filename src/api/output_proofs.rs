@@ -295,6 +295,9 @@ pub async fn batch(State(state): State<AppState>, caller: Caller, sealed: Sealed
 impl BatchItem {
     fn check(self, at: usize, errors: &mut FieldErrors) -> (String, Checked) {
         let BatchItem { node_id, output_data, output_hash, timestamp, nonce, challenge_slot } = self;
+        if let Err(why) = NodeId::parse(&node_id) {
+            errors.require(false, &format!("validations[{at}].node_id"), why.to_string());
+        }
         let body = OutputBody { output_data, output_hash, timestamp, nonce, challenge_slot };
         (node_id, body.check(&format!("validations[{at}]."), errors))
     }

@@ -108,11 +108,6 @@ impl SlotRow {
         self.attested.union(&other.attested);
     }
 
-    /// It says nothing but what agents told later.
-    pub fn is_only_attested(&self) -> bool {
-        self.observed.is_empty() && !self.attested.is_empty()
-    }
-
     pub fn is_sound(&self) -> bool {
         self.proven.is_within(&self.observed)
     }

@@ -126,8 +126,7 @@ fn due(context: &Context, closed: Slot, end: End) -> Result<Option<Range>, Fault
     let last = epochs::last(&context.store.read()?)?;
     let evidence = |from: Slot| -> Result<Option<Slot>, Fault> {
         let stored = hot::first_evidence(&context.store.hot.read()?, from)?;
-        let open =
-            context.store.intake.open_rows(from, Slot(u32::MAX)).into_iter().find(|(_, row)| !row.is_only_attested()).map(|(slot, _)| slot);
+        let open = context.store.intake.open_rows(from, Slot(u32::MAX)).first().map(|(slot, _)| *slot);
         Ok(stored.into_iter().chain(open).min())
     };
     let next = last.as_ref().map(Head::next_slot);

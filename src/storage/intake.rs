@@ -15,7 +15,7 @@ use crate::domain::ids::{Incarnation, NodeId, NodeIndex};
 use crate::domain::metrics::Sample;
 use crate::domain::refusal::Refusal;
 use crate::domain::threshold::Reading;
-use crate::domain::time::{BootMs, Now, SLOT_MS, Slot, Timestamp};
+use crate::domain::time::{BootMs, MAX_DRIFT_MS, Now, SLOT_MS, Slot, Timestamp};
 use crate::domain::workload::{WorkloadReport, bounded_capabilities, troubled_since};
 use crate::wire::{Item, Report};
 
@@ -114,6 +114,8 @@ struct OpenSlot {
 struct State {
     seats: Vec<Seat>,
     current: Option<Slot>,
+    /// The last look at the clock, while it was trusted.
+    looked: Option<(Timestamp, BootMs)>,
     listening_since: Option<Timestamp>,
     slots: BTreeMap<Slot, OpenSlot>,
     samples: Samples,
@@ -195,19 +197,25 @@ impl Intake {
             state.listening_since = None;
         }
         if !now.trusted {
+            state.looked = None;
             if let Some(open) = state.current.take().and_then(|slot| state.slots.get_mut(&slot)) {
                 open.present = false;
             }
             return;
         }
         let slot = now.wall.slot();
+        // A clock that was stepped and is believed all the same left out moments of the slot it left, and of the one it came to.
+        let step_ms = state.looked.replace((now.wall, now.boot)).map(|(wall, boot)| now.wall.since(wall) - (now.boot.0 - boot.0));
+        let stepped = step_ms.is_some_and(|ms| ms.abs() > MAX_DRIFT_MS);
         if state.current == Some(slot) {
-            if !good && let Some(open) = state.slots.get_mut(&slot) {
+            if (!good || stepped)
+                && let Some(open) = state.slots.get_mut(&slot)
+            {
                 open.present = false;
             }
             return;
         }
-        let seamless = state.current.is_some_and(|previous| previous.plus(1) == slot);
+        let seamless = !stepped && state.current.is_some_and(|previous| previous.plus(1) == slot);
         if !seamless {
             // Nobody watched the end of the slot before.
             if let Some(open) = state.current.and_then(|previous| state.slots.get_mut(&previous)) {

@@ -167,7 +167,7 @@ async fn a_batch_has_a_verdict_for_each_and_one_commit() {
         item("node_nobody_at_all", "the second output of it", "nonce-0001"),
         item(one.id.as_str(), "the first output of it", "nonce-0001"),
         item(two.id.as_str(), "the third output of it", "short"),
-        item("no id", "the fourth output of it", "nonce-0001"),
+        item("node_nobody_else", "the fourth output of it", "nonce-0001"),
     ] });
     let commits = site.app.store.hot.commits();
     let answer = site.client.post("/nodes/poot/batch-validate", items.clone()).await;

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fault::{Fault, TxError};
 use super::table::{Read, Table, WriteTx, decode, encode};
+use crate::domain::bits::Bitmap;
 use crate::domain::evidence::{DayReports, Reopening, SlotRow, is_closed, is_secret};
 use crate::domain::ids::{Incarnation, NodeIndex};
 use crate::domain::metrics::Sample;
@@ -210,8 +211,8 @@ pub fn accept_clock(tx: &mut WriteTx<'_>, at: Timestamp, trust: Option<Anchor>) 
     tx.put(META, &ROW.to_owned(), &row)
 }
 
-/// Writes a batch; merging with what is there, first sample of a (node, slot) wins. Gives back every sample that has its slot with it: those of the batch, and
-/// those that had waited for the clock.
+/// Writes a batch; merging with what is there, first sample of a (node, slot) wins. Gives back the samples that the batch brought to a slot, those that had
+/// waited for the clock among them: without those of slots that their nodes had proven before.
 pub fn flush(tx: &mut WriteTx<'_>, batch: &Batch) -> Result<Samples, TxError> {
     let mut samples = batch.samples.clone();
     let mut rows: BTreeMap<Slot, SlotRow> = batch.evidence.iter().cloned().collect();
@@ -222,8 +223,9 @@ pub fn flush(tx: &mut WriteTx<'_>, batch: &Batch) -> Result<Samples, TxError> {
     if let Some(anchor) = batch.trust.as_ref().filter(|_| batch.places_untimed) {
         place_untimed(tx, anchor, batch, &mut samples, &mut rows)?;
     }
+    let mut proven_before = Vec::with_capacity(rows.len());
     for (slot, row) in rows {
-        merge_row(tx, slot, &row)?;
+        proven_before.push((slot, merge_row(tx, slot, &row)?));
     }
     let rolled = hours::rolled(tx)?;
     for (slot, of_slot) in &samples {
@@ -234,6 +236,11 @@ pub fn flush(tx: &mut WriteTx<'_>, batch: &Batch) -> Result<Samples, TxError> {
     if let Some(at) = batch.flushed_at {
         let row = Meta { flushed_at: at, trust: batch.trust.clone(), ..meta(tx)? };
         tx.put(META, &ROW.to_owned(), &row)?;
+    }
+    for (slot, proven) in proven_before {
+        if let Some(of_slot) = samples.get_mut(&slot) {
+            of_slot.retain(|node, _| !proven.get(*node));
+        }
     }
     Ok(samples)
 }
@@ -277,10 +284,13 @@ fn place_untimed(
     Ok(())
 }
 
-fn merge_row(tx: &mut WriteTx<'_>, slot: Slot, row: &SlotRow) -> Result<(), TxError> {
+/// Who had proven the slot before.
+fn merge_row(tx: &mut WriteTx<'_>, slot: Slot, row: &SlotRow) -> Result<Bitmap, TxError> {
     let mut merged = tx.get(EVIDENCE, &slot.0)?.unwrap_or_default();
+    let before = merged.proven.clone();
     merged.merge(row);
-    tx.put(EVIDENCE, &slot.0, &merged)
+    tx.put(EVIDENCE, &slot.0, &merged)?;
+    Ok(before)
 }
 
 fn merge_samples(
@@ -362,17 +372,9 @@ pub fn evidence(read: &impl Read, from: Slot, until: Slot) -> Result<Vec<(Slot, 
     Ok(read.scan(EVIDENCE, from.0..until.0, usize::MAX)?.into_iter().map(|(slot, row)| (Slot(slot), row)).collect())
 }
 
-/// The first slot at or after `from` of which the manager knows something itself: what agents told later of the time in which it was away does not make it present.
+/// The first slot at or after `from` that has an evidence row.
 pub fn first_evidence(read: &impl Read, from: Slot) -> Result<Option<Slot>, Fault> {
-    let mut first = None;
-    read.for_each(EVIDENCE, from.0.., |slot, row: SlotRow| {
-        if row.is_only_attested() {
-            return ControlFlow::Continue(());
-        }
-        first = Some(Slot(slot));
-        ControlFlow::Break(())
-    })?;
-    Ok(first)
+    Ok(read.scan(EVIDENCE, from.0.., 1)?.first().map(|(slot, _)| Slot(*slot)))
 }
 
 /// Newest proven slot of each node, looking back no further than `since`.
