@@ -2,14 +2,16 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use lucid::api;
-use lucid::app::App;
+use lucid::app::{App, AppError};
 use lucid::clock::{Clock, Driver};
 use lucid::config::{Config, Sources};
 use lucid::domain::time::{BootMs, SLOT_MS, Timestamp};
 use lucid::gateways::payment::{PaymentGateway, Simulated};
 use lucid::live::Job;
+use lucid::storage::fault::OpenError;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -60,7 +62,15 @@ impl Site {
         let config = Config::load(&Sources { flags, ..Sources::default() }).unwrap().config;
         let clock_driver = driver.clone();
         let clock_of = move |config: &Config, high| Clock::driven(&clock_driver, config.clock.trust, high);
-        let app = Arc::new(App::open_with(&config, &clock_of, Arc::clone(&gateway)).await.unwrap());
+        // A process that dies lets go of its files; a manager that dies in this one may have a thread that still reads them.
+        let mut tries = 0;
+        let app = loop {
+            tries += 1;
+            match App::open_with(&config, &clock_of, Arc::clone(&gateway)).await {
+                Err(AppError::Open(OpenError::InUse(_))) if tries < 2_000 => tokio::time::sleep(Duration::from_millis(5)).await,
+                opened => break Arc::new(opened.unwrap()),
+            }
+        };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let (stop, stopping) = watch::channel(false);
