@@ -56,21 +56,37 @@ async fn a_month_of_cheaters_costs_honest_nodes_nothing() {
 
 fn table(month: &Outcome, junk: &Junk, clones: &Clones, anew: &Anew) -> Vec<(&'static str, String, String)> {
     let against = |cheat, twin| percent(per_mille(month, cheat, twin));
-    let told = |kind| or_nothing(&month.told[&kind]);
+    // Beyond what is told of the honest twin.
+    let told = |cheat, twin| {
+        let more: Vec<String> = month.told[&cheat].iter().filter(|kind| !month.told[&twin].contains(kind)).cloned().collect();
+        or_nothing(&more)
+    };
     let turns = clones.proven_in_turns;
     vec![
-        ("up in three of five slots", against(Kind::OnAndOff, Kind::PartTime), told(Kind::OnAndOff)),
-        ("up around expected checks, 10 % of the time", against(Kind::AroundChecks, Kind::TenthOfDay), told(Kind::AroundChecks)),
-        ("no outputs", against(Kind::NoOutputs, Kind::HonestWithOutputs), told(Kind::NoOutputs)),
+        ("up in three of five slots", against(Kind::OnAndOff, Kind::PartTime), told(Kind::OnAndOff, Kind::Honest)),
+        (
+            "up around expected checks, 10 % of the time",
+            against(Kind::AroundChecks, Kind::TenthOfDay),
+            told(Kind::AroundChecks, Kind::Honest),
+        ),
+        ("no outputs", against(Kind::NoOutputs, Kind::HonestWithOutputs), told(Kind::NoOutputs, Kind::HonestWithOutputs)),
         ("copied outputs", against(Kind::CopiedOutputs, Kind::HonestWithOutputs), or_nothing(&junk.told_of_copier)),
         ("the same output each time", against(Kind::ConstantOutputs, Kind::HonestWithOutputs), or_nothing(&junk.told_of_others)),
         ("random bytes as outputs", against(Kind::RandomOutputs, Kind::HonestWithOutputs), or_nothing(&junk.told_of_others)),
-        ("8 hours away a week, declared as maintenance", against(Kind::MaintenanceAbuse, Kind::AwayWeekly), told(Kind::MaintenanceAbuse)),
-        ("a new key after an outage, same machine", against(Kind::SameMachineAnew, Kind::Outages), told(Kind::SameMachineAnew)),
+        (
+            "8 hours away a week, declared as maintenance",
+            against(Kind::MaintenanceAbuse, Kind::AwayWeekly),
+            told(Kind::MaintenanceAbuse, Kind::AwayWeekly),
+        ),
+        (
+            "a new key after an outage, same machine",
+            against(Kind::SameMachineAnew, Kind::Outages),
+            told(Kind::SameMachineAnew, Kind::Outages),
+        ),
         (
             "a new identity after an outage, as another machine",
             against(Kind::ChangedMachineAnew, Kind::Outages),
-            told(Kind::ChangedMachineAnew),
+            told(Kind::ChangedMachineAnew, Kind::Outages),
         ),
         ("a second node on the same machine", "200.0 %".into(), or_nothing(&anew.told_of_beside)),
         ("a copied key on another machine", format!("refused ({})", clones.refused_as), or_nothing(&clones.told_of_stranger)),

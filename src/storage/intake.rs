@@ -675,6 +675,31 @@ mod tests {
     }
 
     #[test]
+    fn a_step_of_a_clock_that_is_believed_leaves_slots_without_a_witness() {
+        for step_ms in [4_000, 40_000] {
+            let intake = intake(1, Recovered::default(), at(START, 0));
+            // The boot clock knows nothing of the step.
+            let now = |slot: u32, ms: i64, stepped: i64| {
+                let unstepped = at(START.plus(slot), ms);
+                Now { wall: unstepped.wall.plus_ms(stepped), ..unstepped }
+            };
+            for slot in 0..3 {
+                intake.tick(now(slot, 0, 0), true);
+            }
+            // In the midst of slot 2, by 4 s or into slot 3; then the slots go on.
+            intake.tick(now(2, 11_000, step_ms), true);
+            let rest = 30_000 - (11_000 + step_ms).rem_euclid(30_000);
+            let following = [0, 30_000, 60_000].map(|more| now(2, 11_000 + rest + more, step_ms));
+            following.iter().for_each(|now| intake.tick(*now, true));
+            let batch = intake.start_flush(following[2], None, all);
+            let observed: Vec<u32> =
+                batch.evidence.iter().filter(|(_, row)| row.observed.count() > 0).map(|(s, _)| s.0 - START.0).collect();
+            let expected: &[u32] = if step_ms < 5_000 { &[1, 2, 3, 4] } else { &[1, 4, 5] };
+            assert_eq!(observed, expected, "a step of {step_ms} ms");
+        }
+    }
+
+    #[test]
     fn durable_follows_the_commit_and_survives_its_failure() {
         let intake = intake(1, Recovered::default(), at(START, 0));
         intake.tick(at(START, 0), true);

@@ -104,7 +104,7 @@ fn copied(node: &Node) -> Node {
         hardware: Machine::hardware(),
         name: node.machine.name.clone(),
     };
-    Node::new(&node.base, node.id.clone(), node.manager_id.clone(), node.manager_key.clone(), machine)
+    Node::new(&node.base, node.id.clone(), node.manager_id.clone(), node.manager_key, machine)
 }
 
 /// A machine whose key is known, so that it can be copied.

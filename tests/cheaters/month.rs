@@ -200,7 +200,7 @@ impl Month {
 
     /// What happens at the beginning of the epoch that begins with this slot.
     async fn prepare(&mut self, first: u32) {
-        if first % WEEK == 0 {
+        if first.is_multiple_of(WEEK) {
             let from = Timestamp((i64::from(START.slot().0) + i64::from(first + 10 * HOUR)) * SLOT_MS).rfc3339();
             for member in self.members.iter().filter(|member| member.kind == MaintenanceAbuse) {
                 let path = format!("/nodes/{}/maintenance", member.names[0]);
