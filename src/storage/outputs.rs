@@ -76,6 +76,8 @@ struct Hour {
     /// Of (node, nonce), and of a valid output -> number of the proof.
     numbers: HashMap<u64, u64>,
     count: usize,
+    /// Of these, what people and programs submitted.
+    by_others: usize,
     of_nodes: HashMap<NodeIndex, u32>,
 }
 
@@ -180,10 +182,12 @@ impl Outputs {
         state.hours.retain(|hour, _| (hour + 1) * HOUR_MS > now.0 - REMEMBERED_MS);
         let remembered: usize = state.hours.values().map(|hour| hour.count).sum();
         let of_nodes = submissions.iter().all(|submission| submission.by_node);
-        let most = if of_nodes { MAX_REMEMBERED } else { MAX_REMEMBERED - LEFT_TO_NODES };
+        let by_others: usize = state.hours.values().map(|hour| hour.by_others).sum();
+        let is_shared = of_nodes || by_others + submissions.len() <= MAX_REMEMBERED - LEFT_TO_NODES;
+        let has_room = is_shared && remembered + submissions.len() <= MAX_REMEMBERED;
         // Who was asked is heard, however full the memory is: nobody else may cost a node its answer.
         let is_answer = matches!(submissions, [one] if state.awaits(one));
-        if (!is_answer && remembered + submissions.len() > most) || state.waiting.len() + submissions.len() > MAX_WAITING {
+        if !(is_answer || has_room) || state.waiting.len() + submissions.len() > MAX_WAITING {
             return Err(NotJudged::Full);
         }
         submissions.iter().map(|submission| Ok(self.judge_one(state, hot, submission, now)?)).collect()
@@ -277,6 +281,7 @@ impl Outputs {
     fn remember(&self, state: &mut State, number: u64, proof: &Proof) {
         let hour = state.hours.entry(proof.received_at.0.div_euclid(HOUR_MS)).or_default();
         hour.count += 1;
+        hour.by_others += usize::from(!proof.by_node);
         *hour.of_nodes.entry(proof.node).or_default() += 1;
         if !proof.wrongs.has(Wrong::NonceTooShort) {
             hour.numbers.entry(self.nonce_key(proof.node, &proof.nonce)).or_insert(number);
@@ -422,15 +427,30 @@ mod tests {
         );
         outputs.failed(batch.clone());
         assert_eq!(outputs.start_write(at(0)).challenged, batch.challenged, "a write that failed is made again");
+        // However full the memory is, who was asked is heard, once.
+        let next = (1..40).map(|n| slot.plus(n)).find(|slot| outputs.beacons.challenges(&node.1, *slot)).unwrap();
+        assert!(hand_out(next, true).is_some());
+        outputs.state().hours.insert(now.0.div_euclid(HOUR_MS) - 1, Hour { count: MAX_REMEMBERED, ..Hour::default() });
+        let answer = |number| outputs.judge(&store.hot, &[submission(number, true, Some(next))], next.start());
+        assert!(answer(2_000_000).unwrap()[0].proof.counted);
+        assert!(matches!(answer(2_000_001), Err(NotJudged::Full)));
     }
 
     #[test]
     fn people_and_programs_leave_room_for_nodes() {
         let (_dir, store) = store();
-        let full = Hour { count: MAX_REMEMBERED - LEFT_TO_NODES, ..Hour::default() };
-        store.outputs.state().hours.insert(NOW.wall.0.div_euclid(HOUR_MS), full);
-        let judge = |by_node| store.outputs.judge(&store.hot, &[submission(1, by_node, None)], NOW.wall);
-        assert!(matches!(judge(false), Err(NotJudged::Full)));
-        assert!(judge(true).is_ok());
+        let share = MAX_REMEMBERED - LEFT_TO_NODES;
+        let remember = |count, by_others| {
+            let hour = Hour { count, by_others, ..Hour::default() };
+            store.outputs.state().hours.insert(NOW.wall.0.div_euclid(HOUR_MS), hour);
+        };
+        let judge = |number, by_node| store.outputs.judge(&store.hot, &[submission(number, by_node, None)], NOW.wall);
+        remember(share, share);
+        assert!(matches!(judge(1, false), Err(NotJudged::Full)));
+        assert!(judge(1, true).is_ok());
+        remember(LEFT_TO_NODES, 0);
+        assert!(judge(2, false).is_ok(), "what nodes submitted is none of theirs");
+        remember(MAX_REMEMBERED, 0);
+        assert!(matches!(judge(3, true), Err(NotJudged::Full)) && matches!(judge(3, false), Err(NotJudged::Full)));
     }
 }

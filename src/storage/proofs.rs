@@ -203,9 +203,6 @@ pub fn standing(store: &Store, core: &impl Read, hot: &impl Read, head: &Head, l
         let hash = unsealed_leaves_hash(leaves).map_err(|error| Fault::Invariant(error.to_string()))?;
         return Ok(Some(Standing { tree: None, matches: hash == head.root }));
     }
-    if let Some(known) = store.recent.tree_of(head.epoch) {
-        return Ok(Some(Standing { tree: Some(known), matches: true }));
-    }
     let evidence = evidence_of(hot, head, leaves)?;
     if evidence.is_empty && leaves.iter().any(|leaf| leaf.inputs.window.observed > 0) {
         return Ok(None);
@@ -247,6 +244,10 @@ pub fn document(store: &Store, node: NodeIndex, epoch: Option<Epoch>) -> Result<
     let window = window_of(&evidence, &leaf);
     let ids = Ids::of(&core, &[leaf])?;
     let committed = ids.commit(&leaf, head.span(), &window.hash(), &store.blinds)?;
+    // The tree may be remembered; the leaf and its evidence were read just now.
+    if committed.hash() != tree.hashes[index] {
+        return Ok(Err(Refusal::ProofNotKept));
+    }
     let index = u64::try_from(index).unwrap_or(u64::MAX);
     Ok(Ok(ProofDocument::new(signed, committed, index, path, Some(window), chain::successions(&core)?)))
 }

@@ -20,7 +20,7 @@ use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Key, Read, WriteTx};
 
 const ROW: &str = "row";
-/// A head under this manager's signature was shown that its store does not have; about the chain.
+/// A head under this manager's signature was shown that its store does not have; about the chain and its new incarnation.
 pub const ALERT: &str = "history_forked";
 /// What the running hash of the postings begins with.
 const LEDGER_TAG: &[u8] = b"lucid/ledger-head/v1\0";
@@ -145,7 +145,9 @@ pub fn declare_fork(tx: &mut WriteTx<'_>, shown: &SignedHead, node: &str, now: N
          copy. The history goes on as incarnation {}",
         theirs.sequence, theirs.epoch, chain.incarnation
     );
-    alerts::raise(tx, ALERT, &theirs.chain, Severity::Critical, &message, now.wall)?;
+    // One for each fork: a later one must not hide behind an earlier one.
+    let about = format!("{} {}", theirs.chain, chain.incarnation);
+    alerts::raise(tx, ALERT, &about, Severity::Critical, &message, now.wall)?;
     audit::append(tx, Draft::new(now, Actor::Node(node.to_owned()), "poot.fork", theirs.chain.clone()).because(message))
 }
 
@@ -271,6 +273,18 @@ mod tests {
         assert_eq!(b.history, merkle::root(&[leaf_hash(&first.hash().unwrap())]));
         assert_eq!((b.audit.seq, b.ledger.seq), (a.audit.seq + 1, 0));
         assert!(second.signed().unwrap().is_signed());
+        assert_eq!(wrong(&store), None);
+    }
+
+    #[test]
+    fn an_epoch_begins_where_the_one_before_it_ends() {
+        let (_dir, store) = store();
+        let first = appended(&store, 1_000);
+        for epoch in [990, 1_000, 1_005, 1_011] {
+            let key = SigningKey::from_seed(store.signing_key.seed().clone());
+            assert!(store.core.write_now(move |tx| append(tx, &gap(epoch), &key)).is_err(), "{epoch}");
+        }
+        assert_eq!(epochs::last(&store.read().unwrap()).unwrap(), Some(first), "and nothing is written over");
         assert_eq!(wrong(&store), None);
     }
 

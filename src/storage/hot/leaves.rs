@@ -100,6 +100,11 @@ mod tests {
             assert_eq!(of_nodes(&read, Epoch(10), &nodes).unwrap(), expected, "{wanted:?}");
         }
         assert_eq!(of_epoch(&read, Epoch(10)).unwrap(), all);
+        // A close that was cut off before its head, and is made again without nodes that were deleted meanwhile.
+        let fewer: Vec<Leaf> = all.iter().filter(|leaf| leaf.node.0 != 300 && leaf.node.0 != 301).copied().collect();
+        let again = fewer.clone();
+        store.hot.write_now(move |tx| put(tx, Epoch(10), &again)).unwrap();
+        assert_eq!(of_epoch(&store.hot.read().unwrap(), Epoch(10)).unwrap(), fewer);
         assert_eq!(of_nodes(&read, Epoch(20), &[NodeIndex(0)]).unwrap(), []);
     }
 }
