@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::auditor;
 use super::custody::{self, Issued, WORDS};
+use super::people;
 use super::runs::folder;
 use super::world::{World, template};
 use crate::support::binary::Process;
@@ -42,10 +43,14 @@ const RESTS: u32 = 5;
 const CLOCK_THREAD: &str = "(clock";
 /// One after the other, as long as it stays quiet: transfers become final, what was not sent expires and is dead, the next payouts are due.
 const JUMPS_MS: [i64; 3] = [90_000, 13 * 60_000, 61 * 60_000];
-/// A moment that does not come within this is given up: the kill comes then.
-const GIVEN_UP: Duration = Duration::from_secs(3);
-/// In real time: everything is paid so long after the last kill.
-const QUIET: Duration = Duration::from_secs(240);
+/// A moment that does not come within so many moves of the clock is given up: the kill comes then.
+const GIVEN_UP: u32 = 200;
+/// What the test waits for at most in real time, so that it ends; what it says follows from the clock that it moves.
+const HANGS: Duration = Duration::from_secs(900);
+/// By the clock of the processes: so long after the last transfer, whatever is not paid waits for people.
+const IDLE_MS: i64 = 8 * 3_600_000;
+/// More payouts than this that wait for people are no accident of kills.
+const MOST_REVIEWS: usize = NODES;
 
 /// When a kill comes.
 #[derive(Debug, Clone, Copy)]
@@ -252,10 +257,10 @@ impl Pair {
         self.manager.iter().chain(&self.signer).all(rests)
     }
 
-    /// Time goes on; by a jump when there has been nothing to do for a while.
-    fn pass(&mut self) {
+    /// Time goes on, which is told; by a jump when there has been nothing to do for a while.
+    fn pass(&mut self) -> bool {
         if self.still.elapsed() < STEP {
-            return;
+            return false;
         }
         let (asked, is_resting) = (self.requests(""), self.are_resting());
         if asked != self.asked {
@@ -263,7 +268,7 @@ impl Pair {
         }
         self.rests = if is_resting { self.rests + 1 } else { 0 };
         if !is_resting && self.still.elapsed() < BUSY_STEP {
-            return;
+            return false;
         }
         self.still = Stopwatch::start();
         let mut ms = STEP_MS;
@@ -273,10 +278,11 @@ impl Pair {
         }
         self.world.pass(ms, false);
         self.tell_time();
+        true
     }
 
     async fn wait_for(&mut self, moment: Moment) {
-        let watch = Stopwatch::start();
+        let (watch, mut moves) = (Stopwatch::start(), 0);
         let (asked, signed) = (self.requests(if let Moment::Request(ending, _) = moment { ending } else { "" }), self.note_signed());
         loop {
             let is_now = match moment {
@@ -287,12 +293,12 @@ impl Pair {
             if is_now {
                 break;
             }
-            if watch.elapsed() >= GIVEN_UP {
+            if moves >= GIVEN_UP {
                 self.missed += 1;
                 break;
             }
             self.look_after();
-            self.pass();
+            moves += u32::from(self.pass());
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         // A little later, every other time.
@@ -329,12 +335,11 @@ impl Pair {
     async fn work_in(&mut self, manager: u64, signer: u64) -> bool {
         self.room = Some((manager, signer));
         self.start();
-        let watch = Stopwatch::start();
-        let mut ended = false;
-        while !ended && watch.elapsed() < GIVEN_UP {
+        let (mut ended, mut moves) = (false, 0);
+        while !ended && moves < GIVEN_UP {
             ended = self.manager.as_mut().is_some_and(|manager| manager.0.try_wait().unwrap().is_some());
             if !ended {
-                self.pass();
+                moves += u32::from(self.pass());
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -344,13 +349,36 @@ impl Pair {
         ended
     }
 
-    /// Nobody is killed any more: everything that is owed is paid, and the books know it.
-    async fn quiet(&mut self) {
+    /// Nobody is killed any more: everything that is owed is paid, and the books know it. A payout whose every attempt was cut off by a kill waits for people,
+    /// who do what they are offered; how often they were needed.
+    async fn quiet(&mut self) -> usize {
+        let mut waited = 0;
+        loop {
+            self.settle().await;
+            let waits = self.world.payouts().iter().filter(|payout| payout.is_open() && payout.review.is_some()).count();
+            if waits == 0 || waited > MOST_REVIEWS {
+                return waited;
+            }
+            waited += waits;
+            people::decide_reviews(&mut self.world).await;
+            self.world.end();
+        }
+    }
+
+    /// Both work until all is paid, or nothing more is for hours; then the store is open in this process.
+    async fn settle(&mut self) {
         self.start();
         let watch = Stopwatch::start();
-        while !auditor::is_paid(&self.world) && watch.elapsed() < QUIET {
+        let mut paid = (0, self.world.true_time());
+        while !auditor::is_paid(&self.world) && watch.elapsed() < HANGS {
             self.look_after();
             self.pass();
+            let (count, now) = (auditor::transfers(&self.world).len(), self.world.true_time());
+            if count != paid.0 {
+                paid = (count, now);
+            } else if now.0 - paid.1.0 > IDLE_MS {
+                break;
+            }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         // The last transfers become final, and a cycle looks at them.
@@ -379,14 +407,14 @@ async fn a_hundred_kills_of_manager_and_signer_pay_everything_once() {
         pair.strike().await;
     }
     let struck = watch.elapsed();
-    pair.quiet().await;
+    let reviews = pair.quiet().await;
 
     let world = &pair.world;
     let payouts = world.payouts();
     let attempts: usize = payouts.iter().map(|payout| payout.attempts.len()).sum();
     let transfers = lock(&world.network).chain.audit();
     println!(
-        "{KILLS} kills in {:.1} s ({} of the manager, {} of the signer; {} moments did not come), then {:.1} s: {} payouts, {attempts} attempts, {} signed, {} transfers",
+        "{KILLS} kills in {:.1} s ({} of the manager, {} of the signer; {} moments did not come), then {:.1} s: {} payouts, {attempts} attempts, {reviews} decided by people, {} signed, {} transfers",
         struck.as_secs_f64(),
         pair.kills.0,
         pair.kills.1,

@@ -23,6 +23,11 @@ pub async fn look_after(world: &mut World) {
     if matches!(world.pays, Pays::Wallet(_)) && state.live.is_none_or(|live| live.wallet != pin.wallet) {
         world.go_live().await;
     }
+    decide_reviews(world).await;
+}
+
+/// Every payout that waits for somebody to say what becomes of it.
+pub async fn decide_reviews(world: &mut World) {
     for payout in world.payouts() {
         if payout.review.is_some() && payout.is_open() {
             decide(world, &payout).await;
