@@ -47,6 +47,11 @@ pub fn answers_until(slot: Slot) -> Timestamp {
     slot.end().plus_seconds(CLOSES_AFTER_SECONDS)
 }
 
+/// The slots in which an answer may come: they end with the last moment for it.
+pub fn answering_slots(slot: Slot) -> impl Iterator<Item = Slot> {
+    (0..).map(move |n| slot.plus(n)).take_while(move |next| next.start() < answers_until(slot))
+}
+
 impl Beacons {
     /// Whether `slot` is the one of its block in which `node` is challenged.
     pub fn challenges(&self, node: &NodeId, slot: Slot) -> bool {

@@ -230,6 +230,14 @@ impl Intake {
         state.current = Some(slot);
     }
 
+    /// Whether this process could hear from the first to the last moment of `slot`; None while it is not over, as the last `tick` saw it. Forgotten by a flush
+    /// after the slot has closed.
+    pub fn watched(&self, slot: Slot) -> Option<bool> {
+        let state = self.state();
+        let is_over = state.current.is_some_and(|current| slot < current);
+        is_over.then(|| state.slots.get(&slot).is_some_and(|open| open.present))
+    }
+
     /// Takes a report whose signature has been checked. `wanted` says in which slots the node was to be at work: only then they are proven.
     pub fn accept(
         &self,
@@ -669,6 +677,9 @@ mod tests {
             intake.tick(at(START.plus(slot), 10_000), slot != 3);
         }
         intake.tick(at(START.plus(6), 0), true);
+        let watched: Vec<_> = (0..8).map(|slot| intake.watched(START.plus(slot))).collect();
+        assert_eq!(watched[..6], [false, true, true, false, false, false].map(Some));
+        assert_eq!(watched[6..], [None, None], "not over");
         let batch = intake.start_flush(at(START.plus(6), 1), None, all);
         let observed: Vec<_> = batch.evidence.iter().map(|(s, row)| (s.0 - START.0, row.observed.count())).collect();
         assert_eq!(observed, [(0, 0), (1, 2), (2, 2), (3, 0)], "the start's slot, and the one with a dead link, do not count");

@@ -291,14 +291,25 @@ impl Outputs {
         }
     }
 
-    /// Takes what can become durable: all proofs, and the challenges of slots that take no answers any more. One write at a time; call `committed` or `failed`
-    /// afterwards.
-    pub(super) fn start_write(&self, now: Now) -> Batch {
+    /// Takes what can become durable: all proofs, and the challenges of slots that take no answers any more. Of these, what was not answered counts where the
+    /// manager could hear all the time that an answer had. `watched` says it of a slot, None where it does not know yet. One write at a time; call `committed`
+    /// or `failed` afterwards.
+    pub(super) fn start_write(&self, now: Now, watched: impl Fn(Slot) -> Option<bool>) -> Batch {
         let mut guard = self.state();
         let state = &mut *guard;
         let is_closed = |slot: &Slot| now.trusted && now.wall >= output::answers_until(*slot);
+        let heard = |slot: Slot| output::answering_slots(slot).try_fold(true, |all, slot| Some(all & watched(slot)?));
         let closed: Vec<Slot> = state.open.keys().copied().filter(is_closed).collect();
-        let challenged = closed.into_iter().filter_map(|slot| state.open.remove_entry(&slot)).collect();
+        let mut challenged = Vec::new();
+        for slot in closed {
+            let Some((heard, mut row)) = heard(slot).zip(state.open.remove(&slot)) else { continue };
+            if !heard {
+                row.challenged = row.answered.clone();
+            }
+            if !row.challenged.is_empty() {
+                challenged.push((slot, row));
+            }
+        }
         let taken = std::mem::take(&mut state.waiting);
         state.writing.extend(taken.iter().map(|(number, proof)| (*number, *proof)));
         Batch { challenged, proofs: taken.into_iter().collect() }
@@ -419,14 +430,14 @@ mod tests {
         assert_eq!(judge(&[submission(7, false, None)])[0].number, 8, "a repeat is no new one");
         // Closed is written, open is not.
         let at = |ms: i64| Now { wall: output::answers_until(slot).plus_ms(ms), ..NOW };
-        assert!(outputs.start_write(at(-1)).challenged.is_empty());
-        let batch = outputs.start_write(at(0));
+        assert!(outputs.start_write(at(-1), |_| Some(true)).challenged.is_empty());
+        let batch = outputs.start_write(at(0), |_| Some(true));
         assert_eq!(
             batch.challenged,
             [(slot, ChallengeRow { challenged: [node.0].into_iter().collect(), answered: [node.0].into_iter().collect() })]
         );
         outputs.failed(batch.clone());
-        assert_eq!(outputs.start_write(at(0)).challenged, batch.challenged, "a write that failed is made again");
+        assert_eq!(outputs.start_write(at(0), |_| Some(true)).challenged, batch.challenged, "a write that failed is made again");
         // However full the memory is, who was asked is heard, once.
         let next = (1..40).map(|n| slot.plus(n)).find(|slot| outputs.beacons.challenges(&node.1, *slot)).unwrap();
         assert!(hand_out(next, true).is_some());
@@ -434,6 +445,30 @@ mod tests {
         let answer = |number| outputs.judge(&store.hot, &[submission(number, true, Some(next))], next.start());
         assert!(answer(2_000_000).unwrap()[0].proof.counted);
         assert!(matches!(answer(2_000_001), Err(NotJudged::Full)));
+    }
+
+    #[test]
+    fn what_nobody_could_hear_was_not_missed() {
+        let (_dir, store) = store();
+        let outputs = &store.outputs;
+        let slot = NOW.wall.slot();
+        let over = Now { wall: output::answers_until(slot), ..NOW };
+        let row = |challenged: &[u32], answered: &[u32]| {
+            let set = |nodes: &[u32]| nodes.iter().map(|node| NodeIndex(*node)).collect();
+            ChallengeRow { challenged: set(challenged), answered: set(answered) }
+        };
+        let written = |deaf: Option<u32>, known: u32, asked: ChallengeRow| {
+            outputs.state().open.insert(slot, asked);
+            let watched = |at: Slot| (at.0 - slot.0 < known).then(|| Some(at.0 - slot.0) != deaf);
+            outputs.start_write(over, watched).challenged
+        };
+        for deaf in 0..4 {
+            assert_eq!(written(Some(deaf), 4, row(&[3, 70], &[70])), [(slot, row(&[70], &[70]))], "deaf in slot {deaf}");
+            assert_eq!(written(Some(deaf), 4, row(&[3], &[])), []);
+        }
+        assert_eq!(written(Some(4), 5, row(&[3], &[])), [(slot, row(&[3], &[]))], "deaf when it was over");
+        assert_eq!(written(None, 3, row(&[3], &[])), [], "not known yet");
+        assert_eq!(written(None, 4, row(&[3], &[])), [(slot, row(&[3], &[]))]);
     }
 
     #[test]

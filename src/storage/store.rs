@@ -139,13 +139,13 @@ impl Store {
         let in_service = |slot| nodes.iter().filter(|node| node.counts_in(slot)).map(|node| node.index).collect();
         // Before the batch is taken: what fails here has taken nothing.
         let thresholds = AllThresholds::load(&self.read()?)?;
+        let outputs = Arc::new(self.outputs.start_write(now, |slot| self.intake.watched(slot)));
         let mut batch = self.intake.start_flush(now, wall_minus_boot_ms, in_service);
         if batch.places_untimed {
             batch.resting = nodes.iter().map(|node| (node.index, node.out_of_service())).filter(|(_, spans)| !spans.is_empty()).collect();
         }
         let batch = Arc::new(batch);
         let written = Arc::clone(&batch);
-        let outputs = Arc::new(self.outputs.start_write(now));
         let written_outputs = Arc::clone(&outputs);
         let pools: HashMap<NodeIndex, Option<PoolIndex>> = nodes.iter().map(|node| (node.index, *node.pool.latest())).collect();
         let is_within =
@@ -172,7 +172,7 @@ impl Store {
     /// Makes durable what was said of outputs so far. To be awaited to its end: run it as a task of its own where a client may hang up.
     pub async fn commit_outputs(&self, now: Now) -> Result<(), WriteError> {
         let _one_at_a_time = self.writing_outputs.lock().await;
-        let batch = Arc::new(self.outputs.start_write(now));
+        let batch = Arc::new(self.outputs.start_write(now, |slot| self.intake.watched(slot)));
         if batch.is_empty() {
             return Ok(());
         }

@@ -20,6 +20,17 @@ fn present(site: &Site) -> Slot {
     Slot(u32::try_from(site.now_ms() / SLOT_MS).unwrap())
 }
 
+/// The manager sees every slot begin, and could hear.
+fn pass(site: &Site, ms: i64) {
+    let mut left = ms;
+    while left > 0 {
+        let step = left.min(SLOT_MS - site.now_ms().rem_euclid(SLOT_MS));
+        site.driver.advance_ms(step);
+        site.app.context.tick();
+        left -= step;
+    }
+}
+
 fn counts(score: &Value) -> (Option<u64>, Option<u64>) {
     (score["inputs"]["challenged"].as_u64(), score["inputs"]["answered"].as_u64())
 }
@@ -84,12 +95,12 @@ async fn an_answer_in_time_counts_once() {
     assert_eq!((more["is_valid"].as_bool(), more["counted"].as_bool()), (Some(true), Some(false)), "one answer counts");
 
     let late = next_challenge(&site, &mut node).await;
-    site.driver.advance_ms(i64::try_from(late.expires_in_ms).unwrap() - 1);
+    pass(&site, i64::try_from(late.expires_in_ms).unwrap() - 1);
     let in_time = node.submit(&answer(&site, "at the last moment of all", "nonce-0003", Some(&late))).await.unwrap();
     assert_eq!(in_time["counted"], true, "{in_time}");
     site.app.context.tick();
     let late = next_challenge(&site, &mut node).await;
-    site.driver.advance_ms(i64::try_from(late.expires_in_ms).unwrap());
+    pass(&site, i64::try_from(late.expires_in_ms).unwrap());
     let verdict = node.submit(&answer(&site, "a moment too late, sadly", "nonce-0004", Some(&late))).await.unwrap();
     assert_eq!((errors(&verdict), verdict["counted"].as_bool()), (vec!["challenge_late"], Some(false)));
     site.app.context.tick();
@@ -107,6 +118,22 @@ async fn an_answer_in_time_counts_once() {
     let counted = list["validations"].as_array().unwrap().iter().filter(|row| row["counted"] == true).count();
     assert_eq!(counted, 2);
     assert_eq!(site.client.get(&format!("/nodes/{}/poot/validations/months", node.id)).await["months"][0]["counted"], 2);
+}
+
+#[tokio::test]
+async fn a_challenge_that_the_manager_could_not_hear_the_answer_to_is_no_missed_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = site(&dir).await;
+    let mut node = site.enrol("one").await;
+    expect_outputs(&site, true).await;
+    next_challenge(&site, &mut node).await;
+    // It hangs for the last moments that the answer had.
+    pass(&site, 100_000);
+    site.driver.advance_ms(2 * SLOT_MS);
+    site.app.context.tick();
+    next_challenge(&site, &mut node).await;
+    site.pass_slots(16).await;
+    assert_eq!(counts(&score(&site, &node).await), (Some(1), Some(0)), "the other one was missed");
 }
 
 #[tokio::test]
@@ -252,6 +279,8 @@ async fn counts_are_those_of_a_naive_model() {
             let open_from = Slot(u32::try_from((site.now_ms() - 120_000) / SLOT_MS).unwrap() + 1);
             paper.iter_mut().for_each(|of_node| of_node.retain(|(slot, _)| *slot < open_from));
             site = site.crash().await;
+            // Silent as it is in the slot that it starts in, the next one it watches whole.
+            site.app.context.tick();
             nodes.iter_mut().for_each(|node| node.rebase(&site.client.base));
         }
         if n % 10 == 9 {

@@ -1,7 +1,7 @@
 //! Verdicts: each check and its error, repeats, copies, batches, lists.
 
 use lucid::crypto::{base64, hex, sha256};
-use lucid::domain::time::Timestamp;
+use lucid::domain::time::{SLOT_MS, Timestamp};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -11,6 +11,10 @@ use crate::support::site::Site;
 
 async fn validate(site: &Site, node: &str, body: Value) -> Value {
     site.client.post(&format!("/nodes/{node}/poot/validate"), body).await
+}
+
+fn next_slot(site: &Site) -> Value {
+    (site.now_ms() / SLOT_MS + 1).into()
 }
 
 #[tokio::test]
@@ -45,9 +49,10 @@ async fn each_check_has_its_own_error() {
         }),
         ("nonce_too_short", |_, b| b["nonce"] = "1234567".into()),
         ("nonce_reused", |_, b| b["nonce"] = "nonce-0001".into()),
-        ("hash_missing,challenge_unknown", |_, b| (b["challenge_slot"], b["nonce"]) = (7.into(), "nonce-slot-1".into())),
-        ("hash_mismatch,challenge_unknown", |_, b| {
-            (b["challenge_slot"], b["nonce"], b["output_hash"]) = (7.into(), "nonce-slot-2".into(), "0".repeat(64).into());
+        // A slot to come: one of long ago may have asked this node, and be late.
+        ("hash_missing,challenge_unknown", |s, b| (b["challenge_slot"], b["nonce"]) = (next_slot(s), "nonce-slot-1".into())),
+        ("hash_mismatch,challenge_unknown", |s, b| {
+            (b["challenge_slot"], b["nonce"], b["output_hash"]) = (next_slot(s), "nonce-slot-2".into(), "0".repeat(64).into());
         }),
         ("output_not_base64,timestamp_too_old,nonce_too_short", |_, b| {
             (b["output_data"], b["timestamp"], b["nonce"]) = ("?".into(), "1999-12-31T00:00:00Z".into(), "x".into());

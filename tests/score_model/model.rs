@@ -316,6 +316,9 @@ impl Model {
             }
             self.judged.extend(over.iter().map(|(slot, _)| slot));
         }
+        if now.trusted {
+            self.excuse(now);
+        }
         for fact in &mut self.facts {
             fact.durable |= matches!(fact.kind, Kind::Proven { .. }) || (now.trusted && now.wall >= end_of(fact.slot) + OPEN_MS);
         }
@@ -340,6 +343,17 @@ impl Model {
         self.flushed = Some((now.wall, anchor));
         self.trust.committed = self.trust.committed.max(now.wall);
         self.closed_for_good = self.closed_for_good.max(slot_at(now.wall - OPEN_MS) - 1);
+    }
+
+    /// Who did not answer while the manager could not hear all that time was not asked.
+    fn excuse(&mut self, now: Now) {
+        let heard = |slot: i64| (0..=OPEN_MS / SLOT_MS).all(|later| self.covered.get(&(slot + later)) == Some(&SLOT_MS));
+        let answered: BTreeSet<(usize, i64)> =
+            self.facts.iter().filter(|fact| fact.kind == Kind::Answered).map(|fact| (fact.node, fact.slot)).collect();
+        self.facts.retain(|fact| {
+            let is_over = fact.kind == Kind::Challenged && !fact.durable && now.wall >= end_of(fact.slot) + OPEN_MS;
+            !is_over || answered.contains(&(fact.node, fact.slot)) || heard(fact.slot)
+        });
     }
 
     fn closes_at_boot(&self, slot: i64, boot: i64, anchor: i64) -> i64 {
