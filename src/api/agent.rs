@@ -131,9 +131,11 @@ pub async fn report(State(state): State<AppState>, message: Message) -> Result<R
 async fn hear_of_fork(state: &AppState, node: &NodeEntry, shown: &SignedHead, now: Now) -> Result<(), ApiError> {
     let mine = state.store.manager_key().0;
     let is_news = move |read: &Snapshot| {
-        // A former key speaks for the time in which it was in office.
+        // A head of a former key is news from a time that this store forgot, also where it was copied before that key was replaced and its statement counts fewer
+        // heads. Whoever has a former key can make one up, but only of this life of the history: he cannot use up the numbers of lives.
         let former = chain::successions(read)?;
-        let is_former = |head: &CommittedHead| former.iter().any(|f| f.old_key == head.manager_key && head.sequence < f.from_sequence);
+        let incarnation = chain::load(read)?.incarnation;
+        let is_former = |head: &CommittedHead| head.incarnation == incarnation && former.iter().any(|f| f.old_key == head.manager_key);
         chain::is_news(read, shown, |head| head.manager_key.0 == mine || is_former(head))
     };
     if !is_news(&state.store.read()?)? {

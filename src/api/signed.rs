@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, MatchedPath, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,10 +16,11 @@ use super::json::{self, check_plain, read_body};
 use super::middleware::RequestInfo;
 use super::shape::Shape;
 use super::state::AppState;
+use crate::domain::enrolment::manager_key_hash;
 use crate::domain::ids::{Incarnation, NodeId};
 use crate::domain::refusal::Refusal;
 use crate::storage::NodeEntry;
-use crate::wire::{Envelope, HEADER_NODE, HEADER_SIGNATURE, MAX_BODY, MAX_OUTPUT_BODY, PATH_OUTPUT, PROTOCOL, Purpose};
+use crate::wire::{Envelope, HEADER_NODE, HEADER_SIGNATURE, HEADER_SUCCESSIONS, MAX_BODY, MAX_OUTPUT_BODY, PATH_OUTPUT, PROTOCOL, Purpose};
 
 /// Whom a request names as its sender, signed or not.
 #[derive(Clone)]
@@ -106,6 +107,17 @@ pub(super) fn signed(state: &AppState, envelope: Envelope<'_>, answer: &impl Ser
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(HEADER_SIGNATURE, signature);
     Ok(response)
+}
+
+/// A signed answer to who has pinned another key than the present one says how that took over.
+pub(super) fn led_on(state: &AppState, pinned: Option<&HeaderValue>, mut answer: Response) -> Response {
+    let store = &state.store;
+    let is_behind = pinned.is_some_and(|hash| hash.as_bytes() != manager_key_hash(&store.manager_key()).as_bytes());
+    if is_behind && !store.successions.is_empty() && answer.headers().contains_key(HEADER_SIGNATURE) {
+        let said = serde_json::to_string(&store.successions).ok().and_then(|text| HeaderValue::from_str(&text).ok());
+        answer.headers_mut().extend(said.map(|said| (HeaderName::from_static(HEADER_SUCCESSIONS), said)));
+    }
+    answer
 }
 
 pub(super) fn by_node(refusal: Refusal, node: &NodeEntry) -> ApiError {

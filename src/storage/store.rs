@@ -202,6 +202,10 @@ impl Store {
         self.signing_key.public()
     }
 
+    pub fn first_key(&self) -> PublicKey {
+        self.successions.first().map_or_else(|| self.manager_key(), |first| PublicKey(first.old_key.0))
+    }
+
     /// Keys with which this manager has signed, the present one first.
     pub fn manager_keys(&self) -> Vec<PublicKey> {
         let former = self.successions.iter().rev().map(|statement| PublicKey(statement.old_key.0));
