@@ -139,7 +139,10 @@ async fn tokens_of_before_let_in_and_tokens_of_after_name_both_keys() {
     assert_eq!(node.manager_key, site.app.store.manager_key());
     let after = site.token(1).await;
     let parsed = TokenText::parse(&after).unwrap();
-    assert_eq!(parsed, TokenText { secret: parsed.secret.clone(), ..TokenText::new(parsed.id.clone(), &[0; 16], &node.manager_key, &first) });
+    assert_eq!(
+        parsed,
+        TokenText { secret: parsed.secret.clone(), ..TokenText::new(parsed.id.clone(), &[0; 16], &node.manager_key, &first) }
+    );
     Machine::new("later").enrol(&site.client.base, &after).await.unwrap();
     let foreign = TokenText { manager_key_hash: "0".repeat(32), ..parsed };
     let refused = Machine::new("nobody").enrol(&site.client.base, &foreign.to_text()).await.err().unwrap();

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{browser, certificate};
@@ -57,7 +58,9 @@ async fn an_agent_follows(tls: &str) {
         if restarts {
             agent = binary::start_agent(&base, &state_dir, "follower", "");
         }
-        let present = admin.get("/poot/manager-key").await;
+        // The connection of before ends with the first question.
+        let asked = async || admin.attempt(Method::GET, "/poot/manager-key", None).await.map(|(_, present)| present);
+        let present = eventually("the manager's keys", asked).await;
         eventually("the agent to follow", async || {
             pinned(&state_dir).filter(|kept| kept["manager_key"] == present["public_key"] && kept["successions"] == present["successions"])
         })
@@ -68,7 +71,7 @@ async fn an_agent_follows(tls: &str) {
     assert_eq!((&after["node_id"], &after["fingerprint_salt"]), (&before["node_id"], &before["fingerprint_salt"]));
     // It is heard, and looks like the machine that it was.
     let id = before["node_id"].as_str().unwrap();
-    eventually("a report under the new key", async || (admin.get(&format!("/nodes/{id}")).await["status"] == "online").then_some(())).await;
+    eventually("a report under the new key", async || (admin.get(&format!("/nodes/{id}")).await["status"] == "active").then_some(())).await;
     let alerts = admin.get("/alerts?limit=100").await;
     assert!(alerts["alerts"].as_array().unwrap().iter().all(|alert| alert["kind"] != "key_on_other_hardware"), "{alerts}");
     assert!(agent.terminate().success());
