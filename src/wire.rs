@@ -21,9 +21,10 @@ pub const PROTOCOL: u32 = 1;
 pub const HEADER_NODE: &str = "x-lucid-node";
 pub const HEADER_SIGNATURE: &str = "x-lucid-signature";
 
-/// In a request: the hash of the manager's key that the agent has pinned (`manager_key_hash`); empty before its enrolment.
+/// In a request: the hash of the manager's key that the agent has pinned (`manager_key_hash`), or that its token names.
 pub const HEADER_MANAGER_KEY: &str = "x-lucid-manager-key";
-/// In the answer to a request that names another key than the manager's present one: its keys that took over from each other, oldest first, as JSON.
+/// In the answer to a request that names a former key of the manager: how keys took over from that one, oldest first, as JSON. No more than that, because proxies
+/// hold few kilobytes of headers.
 pub const HEADER_SUCCESSIONS: &str = "x-lucid-successions";
 
 pub const PATH_ENROL: &str = "/api/v1/agent/enrol";
@@ -90,7 +91,7 @@ pub fn signed_bytes(purpose: Purpose, manager: &str, node: &str, incarnation: In
     out
 }
 
-/// Names the extension of the manager's certificate for agents that holds the same as `HEADER_SUCCESSIONS`, as a UTF8String. An identifier of our own, made of the
+/// Names the extension of the manager's certificate for agents that holds all statements of succession, as JSON in a UTF8String. An identifier of our own, made of the
 /// UUID 7f0c4a52-9d3e-4b61-8c27-d15ae94f60b3 below the arc that Microsoft gives away for that: 2.25 takes a UUID as one number, beyond what the maker of
 /// certificates can write.
 pub const SUCCESSIONS_OID: [u64; 15] =

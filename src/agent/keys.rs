@@ -54,10 +54,10 @@ impl Keys {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the manager is told, so that it can lead on who is behind: the hash of the pinned key; nothing before the enrolment.
+    /// What the manager is told, so that it can lead on who is behind: the hash of the pinned key.
     pub fn named(&self) -> String {
         match &*self.held() {
-            Held::Hash(_) => String::new(),
+            Held::Hash(hash) => hash.clone(),
             Held::Enrolled(enrolled) => manager_key_hash(&enrolled.manager_key),
         }
     }
@@ -87,12 +87,13 @@ impl Keys {
         if is_signed(&enrolled.manager_key) {
             return Ok(());
         }
-        let successor = held.led_to(said).filter(|key| is_signed(key));
+        let successions = held.whole(said);
+        let successor = held.led_to(&successions).filter(|key| is_signed(key));
         let Some(successor) = successor else {
             let is_replaced = enrolled.former().any(|key| is_signed(&key)) || held.is_rival(said);
             return Err(ClientError::BadAnswer(if is_replaced { REPLACED } else { NOT_SIGNED }));
         };
-        let next = Enrolled { manager_key: successor, successions: said.to_vec(), ..(**enrolled).clone() };
+        let next = Enrolled { manager_key: successor, successions, ..(**enrolled).clone() };
         if let Some(Err(error)) = self.state.as_ref().map(|state| state.set_enrolled(&next)) {
             tracing::warn!(%error, "the manager's new key is not written, and not followed");
             return Err(ClientError::BadAnswer("it has a new key, which cannot be kept"));
@@ -118,7 +119,7 @@ impl Held {
         if self.is_known(shown) {
             return Word::Known;
         }
-        if self.led_to(said).as_ref() == Some(shown) {
+        if self.led_to(&self.whole(said)).as_ref() == Some(shown) {
             return Word::Successor;
         }
         let is_former = matches!(self, Held::Enrolled(enrolled) if enrolled.former().any(|key| key == *shown));
@@ -129,6 +130,16 @@ impl Held {
         match self {
             Held::Hash(hash) => manager_key_hash(key) == *hash,
             Held::Enrolled(enrolled) => enrolled.manager_key == *key,
+        }
+    }
+
+    /// Statements that begin with the pinned key, behind those that led to it: none of the keys in either may come back.
+    fn whole(&self, said: &[Succession]) -> Vec<Succession> {
+        match self {
+            Held::Enrolled(enrolled) if said.first().is_some_and(|first| first.old_key.0 == enrolled.manager_key.0) => {
+                [&enrolled.successions, said].concat()
+            }
+            _ => said.to_vec(),
         }
     }
 

@@ -36,7 +36,7 @@ pub struct Enrolled {
     pub node_name: String,
     /// What the fingerprint of this machine is salted with: the hash of the manager's first key, whatever its present one.
     pub salt: String,
-    /// What the manager last said of its keys, oldest first; the last one took over as `manager_key`.
+    /// What the manager said of its keys, oldest first, as far as this agent had to know; the last one took over as `manager_key`.
     pub successions: Vec<Succession>,
 }
 

@@ -138,8 +138,11 @@ impl Manager {
             SigningKey::from_seed(self.key.seed().clone())
         };
         let mut headers = format!("{HEADER_SIGNATURE}: {}\r\n", theirs.sign(&key, &answer));
-        if !self.successions.is_empty() && pinned != manager_key_hash(&self.key.public()) {
-            headers += &format!("{HEADER_SUCCESSIONS}: {}\r\n", serde_json::to_string(&self.successions).unwrap());
+        // A manager leads on from the key that is named. Somebody who means no good says what he likes.
+        let named = self.successions.iter().position(|statement| manager_key_hash(&PublicKey(statement.old_key.0)) == pinned);
+        let said = &self.successions[named.unwrap_or(0)..];
+        if !said.is_empty() && pinned != manager_key_hash(&self.key.public()) {
+            headers += &format!("{HEADER_SUCCESSIONS}: {}\r\n", serde_json::to_string(said).unwrap());
         }
         (200, headers, answer)
     }

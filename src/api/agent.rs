@@ -36,8 +36,8 @@ use crate::wire::{LateAnswer, LateBatch, MAX_ITEMS, MAX_LATE_ITEMS, Purpose, Rep
 ///
 /// Every 30 s, signed by the node (`x-lucid-signature`: hex Ed25519 over what the agent protocol lists, the exact bytes of the body among it); the answer is
 /// signed by the manager in the same way. Fields that are not known here are ignored, so that versions can differ. Measurements beyond their range are left out,
-/// and the report is taken. An agent names the manager's key that it has pinned (`x-lucid-manager-key`: the hash that tokens name); where that is not the present one, the
-/// answer says which keys took over (`x-lucid-successions`: statements as in `/poot/manager-key`).
+/// and the report is taken. An agent names the manager's key that it has pinned (`x-lucid-manager-key`: the hash that tokens name); where that is a former one, the
+/// answer says which keys took over from it (`x-lucid-successions`: statements as in `/poot/manager-key`).
 #[utoipa::path(post, path = "/agent/report", tag = "agent", security(("signed" = [])), request_body = Report, responses(
     (status = 200, body = ReportAnswer, headers(("x-lucid-signature" = String, description = "the manager's, hex"))),
     (status = 401, body = ErrorBody), (status = 403, body = ErrorBody, description = "the fingerprint is another machine's"),

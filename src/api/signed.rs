@@ -16,8 +16,10 @@ use super::json::{self, check_plain, read_body};
 use super::middleware::RequestInfo;
 use super::shape::Shape;
 use super::state::AppState;
+use crate::crypto::PublicKey;
 use crate::domain::enrolment::manager_key_hash;
 use crate::domain::ids::{Incarnation, NodeId};
+use crate::domain::proof::succession::Succession;
 use crate::domain::refusal::Refusal;
 use crate::storage::NodeEntry;
 use crate::wire::{Envelope, HEADER_NODE, HEADER_SIGNATURE, HEADER_SUCCESSIONS, MAX_BODY, MAX_OUTPUT_BODY, PATH_OUTPUT, PROTOCOL, Purpose};
@@ -109,13 +111,17 @@ pub(super) fn signed(state: &AppState, envelope: Envelope<'_>, answer: &impl Ser
     Ok(response)
 }
 
-/// A signed answer to who has pinned another key than the present one says how that took over.
+/// A signed answer to who names a former key says how others took over from it.
 pub(super) fn led_on(state: &AppState, pinned: Option<&HeaderValue>, mut answer: Response) -> Response {
-    let store = &state.store;
-    let is_behind = pinned.is_some_and(|hash| hash.as_bytes() != manager_key_hash(&store.manager_key()).as_bytes());
-    if is_behind && !store.successions.is_empty() && answer.headers().contains_key(HEADER_SIGNATURE) {
-        let said = serde_json::to_string(&store.successions).ok().and_then(|text| HeaderValue::from_str(&text).ok());
-        answer.headers_mut().extend(said.map(|said| (HeaderName::from_static(HEADER_SUCCESSIONS), said)));
+    let said = &state.store.successions;
+    let is_pinned =
+        |statement: &Succession| pinned.is_some_and(|hash| hash.as_bytes() == manager_key_hash(&PublicKey(statement.old_key.0)).as_bytes());
+    if let Some(behind) = said.iter().position(is_pinned)
+        && answer.headers().contains_key(HEADER_SIGNATURE)
+    {
+        let text = said.get(behind..).and_then(|said| serde_json::to_string(said).ok());
+        let value = text.and_then(|text| HeaderValue::from_str(&text).ok());
+        answer.headers_mut().extend(value.map(|value| (HeaderName::from_static(HEADER_SUCCESSIONS), value)));
     }
     answer
 }

@@ -139,6 +139,37 @@ fn a_rival_leads_astray_who_was_not_told_of_the_true_successor_and_nobody_else()
     });
 }
 
+/// Led astray by whoever has its key of a moment, and no further than that.
+#[test]
+fn a_key_that_was_replaced_never_comes_back() {
+    with_world(|world| async move {
+        let mut worker = world.start().await.unwrap();
+        world.rotated(6, &once());
+        assert!(world.is_believed(&mut worker).await);
+        let back = vec![statement(&key(6), &key(5), 20)];
+        for said in [back.clone(), [once(), back].concat()] {
+            world.rotated(5, &said);
+            assert!(!world.is_believed(&mut worker).await);
+            assert_eq!(worker.enrolled_key(), key(6).public());
+        }
+    });
+}
+
+#[test]
+fn as_many_rotations_as_there_may_be_are_followed_at_once() {
+    with_world(|world| async move {
+        let mut worker = world.start().await.unwrap();
+        assert!(world.is_believed(&mut worker).await);
+        let many: Vec<Succession> = (5..37).map(|n| statement(&key(n), &key(n + 1), u64::from(n))).collect();
+        world.rotated(37, &many);
+        assert!(world.is_believed(&mut worker).await);
+        assert_eq!(worker.enrolled_key(), key(37).public());
+        // One more would be beyond what is kept.
+        world.rotated(38, &[statement(&key(37), &key(38), 40)]);
+        assert!(!world.is_believed(&mut worker).await);
+    });
+}
+
 #[test]
 fn what_cannot_be_kept_is_not_followed() {
     with_world(|world| async move {
