@@ -370,7 +370,8 @@ impl Listeners {
 pub async fn enrolment_token(config: &Config) -> Result<String, AppError> {
     let app = App::open(config, &system_clock).await?;
     let (store, now) = (Arc::clone(&app.store), app.clock.now());
-    let text = TokenText::new(EnrolmentId::new(store.entropy.uuid(now.wall.0)), &store.entropy.bytes(), &store.manager_key());
+    let text =
+        TokenText::new(EnrolmentId::new(store.entropy.uuid(now.wall.0)), &store.entropy.bytes(), &store.manager_key(), &store.first_key());
     let (act, kept) = (Act { actor: Actor::Console, ..Act::system(now) }, text.clone());
     let made = store.write(move |tx| {
         let pool = pools::by_id(tx, &PoolId::parse(DEFAULT_POOL_ID).map_err(|_| Refusal::PoolNotFound)?)?.ok_or(Refusal::PoolNotFound)?;
@@ -580,6 +581,7 @@ fn transport(config: &Config, store: &Store) -> Result<Transport, AppError> {
         public_host: bare_host,
         manager_id: store.manager_id.as_str(),
         signing_key: &store.signing_key,
+        successions: &store.successions,
     };
     let tls = (server.tls != TlsMode::Off).then(|| Tls::open(source).map(Arc::new)).transpose();
     let tls = tls.map_err(|why| AppError::Other(format!("no certificate for TLS: {why}")))?;

@@ -19,6 +19,7 @@ use lucid::config::{self, AgentFile, Config, Loaded, LogFormat, Sources};
 use lucid::crypto;
 use lucid::domain::audit::{Act, Actor, Draft};
 use lucid::domain::password::check_password;
+use lucid::domain::proof::succession::Succession;
 use lucid::domain::refusal::FieldErrors;
 use lucid::domain::time::Timestamp;
 use lucid::domain::user::{PasswordHash, Role, User};
@@ -29,6 +30,7 @@ use lucid::storage::core::people::{self, UserChange};
 use lucid::storage::core::{audit, money, second_factor};
 use lucid::storage::hot::{self, Anchor};
 use lucid::storage::recovery::{self, Kit};
+use lucid::storage::rotation;
 use lucid::storage::table::WriteTx;
 use lucid::storage::verify::{Finding, verify_to};
 use lucid::storage::{Store, carried_trust, high_water};
@@ -183,6 +185,8 @@ enum KeysCommand {
         #[arg(long, value_name = "FILE")]
         kit: PathBuf,
     },
+    /// Make another signing key for a manager that is not running; agents of this release or a later one follow it; audited
+    Rotate(DataDir),
 }
 
 enum Failure {
@@ -228,6 +232,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Clock(ClockCommand::Status(store)) => clock_status(&store_config(store)?),
         Command::Clock(ClockCommand::Accept(store)) => clock_accept(&store_config(store)?),
         Command::Keys(KeysCommand::Recover { store, kit }) => keys_recover(&store_config(store)?, &kit),
+        Command::Keys(KeysCommand::Rotate(store)) => keys_rotate(&store_config(store)?),
         Command::Users(UsersCommand::ResetPassword { store, password_file, username }) => {
             reset_password(&store_config(store)?, &username, password_file.as_deref())
         }
@@ -510,6 +515,18 @@ fn keys_recover(config: &Config, kit: &Path) -> Result<(), Failure> {
     let now = Clock::system(config.clock.trust, Timestamp(0)).now();
     recovery::recover(&config.storage.data_dir, &parsed, &passphrase, now).map_err(failed)?;
     print("secret.key is back; start the manager again\n")
+}
+
+fn keys_rotate(config: &Config) -> Result<(), Failure> {
+    let (store, clock) = open_store(config)?;
+    let Succession { old_key, new_key, from_sequence, .. } = rotation::rotate(store, clock.now()).map_err(failed)?;
+    let [old, new] = [old_key, new_key].map(|key| crypto::hex(&key.0));
+    print(&format!(
+        "old key  {old}\nnew key  {new}\nThe new key signs from head {from_sequence} on. Start the manager again: agents that pinned the old key follow by themselves.\n\
+         The recovery kit stays good: it opens secret.key, and the new key lies under that in the store. Back the store up anew: a copy from before has \
+         the old key, which agents do not believe once they have followed.\nTell the new key to whoever keeps it to check proofs or votes.\n\
+         If the old key was stolen: agents that are away now can still be led astray with it. See \"Changing the manager's key\" in the README.\n"
+    ))
 }
 
 #[cfg(test)]

@@ -21,6 +21,12 @@ pub const PROTOCOL: u32 = 1;
 pub const HEADER_NODE: &str = "x-lucid-node";
 pub const HEADER_SIGNATURE: &str = "x-lucid-signature";
 
+/// In a request: the hash of the manager's key that the agent has pinned (`manager_key_hash`), or that its token names.
+pub const HEADER_MANAGER_KEY: &str = "x-lucid-manager-key";
+/// In the answer to a request that names a former key of the manager: how keys took over from that one, oldest first, as JSON. No more than that, because proxies
+/// hold few kilobytes of headers.
+pub const HEADER_SUCCESSIONS: &str = "x-lucid-successions";
+
 pub const PATH_ENROL: &str = "/api/v1/agent/enrol";
 pub const PATH_REPORT: &str = "/api/v1/agent/report";
 pub const PATH_LATE: &str = "/api/v1/agent/late";
@@ -85,6 +91,23 @@ pub fn signed_bytes(purpose: Purpose, manager: &str, node: &str, incarnation: In
     out
 }
 
+/// Names the extension of the manager's certificate for agents that holds all statements of succession, as JSON in a UTF8String. An identifier of our own, made of the
+/// UUID 7f0c4a52-9d3e-4b61-8c27-d15ae94f60b3 below the arc that Microsoft gives away for that: 2.25 takes a UUID as one number, beyond what the maker of
+/// certificates can write.
+pub const SUCCESSIONS_OID: [u64; 15] =
+    [1, 2, 840, 113_556, 1, 8_000, 2_554, 32_524, 19_026, 40_254, 19_297, 35_879, 13_720_297, 5_202_099, 1];
+
+/// The same as a field of DER.
+pub fn successions_oid_der() -> Vec<u8> {
+    let mut value = vec![42];
+    for arc in &SUCCESSIONS_OID[2..] {
+        let groups = (64 - arc.leading_zeros()).div_ceil(7).max(1);
+        value.extend((0..groups).rev().map(|group| (arc >> (7 * group)).to_le_bytes()[0] & 0x7f | if group > 0 { 0x80 } else { 0 }));
+    }
+    let length = u8::try_from(value.len()).unwrap_or(u8::MAX);
+    [&[0x06, length], value.as_slice()].concat()
+}
+
 /// Who talks to whom; everything a signature binds besides the body.
 #[derive(Debug, Clone, Copy)]
 pub struct Envelope<'a> {
@@ -115,7 +138,7 @@ impl Envelope<'_> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct EnrolRequest {
     pub protocol: u32,
-    /// `id.secret.hash-of-manager-key`.
+    /// `id.secret.hash-of-manager-key`, and since the manager's key was replaced `.hash-of-its-first-key` behind it.
     pub token: String,
     /// Hex Ed25519.
     pub public_key: String,

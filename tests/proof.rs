@@ -1,6 +1,7 @@
 //! Proofs of scores, from the reports of nodes to the verdict of who has nothing but a file and a key.
 
 mod forks;
+mod rotation;
 mod tampering;
 
 use std::path::Path;

@@ -5,6 +5,7 @@ mod encrypted;
 mod events;
 mod names;
 mod planes;
+mod rotation;
 
 use std::net::SocketAddr;
 use std::path::Path;

@@ -8,12 +8,11 @@ use std::sync::Arc;
 use lucid::app::App;
 use lucid::clock::{Clock, Driver};
 use lucid::config::{Config, Sources};
-use lucid::crypto::hex;
 use lucid::domain::address::{AddressRecord, PayoutAddress};
 use lucid::domain::audit::Act;
 use lucid::domain::bits::Bitmap;
 use lucid::domain::credits::Epochs;
-use lucid::domain::enrolment::{EnrolmentTarget, NewToken, TokenText, manager_key_hash};
+use lucid::domain::enrolment::{EnrolmentTarget, NewToken, TokenText};
 use lucid::domain::evidence::{SLOTS_PER_DAY, SlotRow};
 use lucid::domain::ids::{EnrolmentId, Incarnation, NodeId, NodeIndex, PoolId, UserId};
 use lucid::domain::ledger::{Book, Entry, Settlement};
@@ -87,9 +86,8 @@ impl Local {
         };
         let (pool_id, by) = (PoolId::new(entropy.uuid(wall_ms)), act.clone());
         let pool = store.write(move |tx| pools::create(tx, &by, &pool_id, &new_pool)).await.unwrap();
-        let ours = manager_key_hash(&store.manager_key());
-        let text =
-            TokenText { id: EnrolmentId::new(entropy.uuid(wall_ms)), secret: hex(&entropy.bytes::<16>()), manager_key_hash: ours.clone() };
+        let text = TokenText::new(EnrolmentId::new(entropy.uuid(wall_ms)), &entropy.bytes(), &store.manager_key(), &store.first_key());
+        let ours = vec![text.manager_key_hash.clone()];
         let new_token =
             NewToken { target: EnrolmentTarget::Pool(pool.index), uses: 1_000, expires_in_seconds: 3_600, needs_approval: false };
         let (by, kept) = (act.clone(), text.clone());

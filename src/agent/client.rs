@@ -13,11 +13,13 @@ use serde::de::DeserializeOwned;
 
 use super::AgentError;
 use super::history::Receipt;
+use super::keys::Keys;
 use super::state::Enrolled;
-use super::tls::{self, Pin};
-use crate::crypto::SigningKey;
+use super::tls;
+use crate::crypto::{PublicKey, SigningKey};
 use crate::domain::enrolment::{TokenText, manager_key_hash};
 use crate::domain::ids::Incarnation;
+use crate::domain::proof::succession::{self, Succession};
 use crate::http::{self, Patience, Unread};
 use crate::wire::{
     self, CommandsAnswer, CommandsRequest, EnrolAnswer, EnrolRequest, Envelope, LateAnswer, LateBatch, OutputRequest, OutputVerdict,
@@ -153,7 +155,7 @@ impl Way {
 #[derive(Debug)]
 pub struct Client {
     address: Address,
-    pin: Pin,
+    keys: Arc<Keys>,
     /// What has worked, or is to be tried first.
     way: Mutex<Arc<Way>>,
 }
@@ -166,35 +168,46 @@ enum Unsent {
 }
 
 impl Client {
-    /// The manager itself proves by its key that it is the one of `pin`. A proxy in front of it cannot; it is believed when an authority vouches for it,
+    /// The manager itself proves by its key that it is the one of `keys`. A proxy in front of it cannot; it is believed when an authority vouches for it,
     /// built in or of `ca_file` (PEM).
-    pub fn new(address: Address, pin: Pin) -> Result<Client, AgentError> {
+    pub fn new(address: Address, keys: Arc<Keys>) -> Result<Client, AgentError> {
         let trust = if address.ca_file.is_some() { Trust::Authorities } else { Trust::Pinned };
-        let way = way(address.given.clone(), trust, address.ca_file.as_deref(), &pin);
+        let way = way(address.given.clone(), trust, address.ca_file.as_deref(), &keys);
         let way = way.map_err(|why| AgentError::Manager(address.given.clone(), why))?;
-        Ok(Client { address, pin, way: Mutex::new(Arc::new(way)) })
+        Ok(Client { address, keys, way: Mutex::new(Arc::new(way)) })
     }
 
-    /// Enrols with a token. The answer must be signed by a key that fits the hash in the token. Repeating is safe.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Enrols with a token. The answer must be signed by a key that fits the hash in the token, or by one that took over from it. Repeating is safe.
     pub async fn enrol(&self, key: &SigningKey, token: &TokenText, request: &EnrolRequest) -> Result<Enrolled, ClientError> {
         let body = encode(request)?;
         let ours = Envelope { purpose: Purpose::Enrol, manager: "", node: "", incarnation: Incarnation(0), seq: 0 };
         self.leave_plain().await;
         let answered = self.post(wire::PATH_ENROL, None, ours.sign(key, &body), body).await?;
         let answer: EnrolAnswer = answered.parse()?;
-        let enrolled = Enrolled::from_answer(&answer).ok_or(ClientError::BadAnswer("the manager's key is none"))?;
-        if manager_key_hash(&enrolled.manager_key) != token.manager_key_hash.to_ascii_lowercase() {
-            return Err(ClientError::BadAnswer("it has another key than the token names"));
+        let enrolled = Enrolled::from_answer(&answer, Some(token.salt()), answered.successions());
+        let mut enrolled = enrolled.ok_or(ClientError::BadAnswer("the manager's key is none"))?;
+        let (present, named) = (enrolled.manager_key, token.manager_key_hash.to_ascii_lowercase());
+        let is_named = |key: &[u8; 32]| manager_key_hash(&PublicKey(*key)) == named;
+        if succession::led_to(&enrolled.successions, Some(enrolled.manager_id.as_str()), is_named) != Some(present.0) {
+            if !is_named(&present.0) {
+                return Err(ClientError::BadAnswer("it has another key than the token names"));
+            }
+            enrolled.successions.clear();
         }
-        answered.check(Purpose::EnrolAnswer, &enrolled, Incarnation(0), 0)?;
-        Ok(enrolled)
+        let theirs = envelope(Purpose::EnrolAnswer, &enrolled, Incarnation(0), 0);
+        let is_signed = theirs.verify(&present, &answered.body, &answered.signature);
+        if is_signed { Ok(enrolled) } else { Err(ClientError::BadAnswer("the signature is not the manager's")) }
     }
 
     pub async fn report(&self, key: &SigningKey, enrolled: &Enrolled, report: &Report) -> Result<(ReportAnswer, Receipt), ClientError> {
         let body = encode(report)?;
         let ours = envelope(Purpose::Report, enrolled, report.incarnation, report.seq);
         let answered = self.post(wire::PATH_REPORT, Some(enrolled), ours.sign(key, &body), body).await?;
-        answered.check(Purpose::ReportAnswer, enrolled, report.incarnation, report.seq)?;
+        answered.check(&self.keys, &envelope(Purpose::ReportAnswer, enrolled, report.incarnation, report.seq))?;
         let answer: ReportAnswer = answered.parse()?;
         let body = String::from_utf8_lossy(&answered.body).into_owned();
         let day = answer.durable_reports.map_or(0, |reports| reports.day);
@@ -205,7 +218,7 @@ impl Client {
         let body = encode(batch)?;
         let ours = envelope(Purpose::Late, enrolled, batch.incarnation, 0);
         let answered = self.post(wire::PATH_LATE, Some(enrolled), ours.sign(key, &body), body).await?;
-        answered.check(Purpose::LateAnswer, enrolled, batch.incarnation, 0)?;
+        answered.check(&self.keys, &envelope(Purpose::LateAnswer, enrolled, batch.incarnation, 0))?;
         answered.parse()
     }
 
@@ -215,7 +228,7 @@ impl Client {
         let ours = envelope(Purpose::Commands, enrolled, request.incarnation, request.number);
         let patience = TOTAL_TIMEOUT + Duration::from_millis(request.wait_ms);
         let answered = self.post_within(patience, wire::PATH_COMMANDS, Some(enrolled), ours.sign(key, &body), body).await?;
-        answered.check(Purpose::CommandsAnswer, enrolled, request.incarnation, request.number)?;
+        answered.check(&self.keys, &envelope(Purpose::CommandsAnswer, enrolled, request.incarnation, request.number))?;
         answered.parse()
     }
 
@@ -224,7 +237,7 @@ impl Client {
         let body = encode(request)?;
         let ours = envelope(Purpose::Output, enrolled, Incarnation(0), 0);
         let answered = self.post(wire::PATH_OUTPUT, Some(enrolled), ours.sign(key, &body), body).await?;
-        answered.check(Purpose::OutputAnswer, enrolled, Incarnation(0), 0)?;
+        answered.check(&self.keys, &envelope(Purpose::OutputAnswer, enrolled, Incarnation(0), 0))?;
         answered.parse()
     }
 
@@ -240,7 +253,7 @@ impl Client {
     }
 
     fn another(&self, base: String, trust: Trust) -> Result<Arc<Way>, ClientError> {
-        way(base, trust, self.address.ca_file.as_deref(), &self.pin).map(Arc::new).map_err(ClientError::Unreachable)
+        way(base, trust, self.address.ca_file.as_deref(), &self.keys).map(Arc::new).map_err(ClientError::Unreachable)
     }
 
     /// A token in clear is anybody's. Where a manager would not take one, it says so to a question that holds nothing.
@@ -272,7 +285,9 @@ impl Client {
     ) -> Result<Answered, ClientError> {
         let mut headers = HeaderMap::new();
         let named = node.map(|enrolled| (wire::HEADER_NODE, enrolled.node_id.as_str()));
-        for (name, value) in named.into_iter().chain([(wire::HEADER_SIGNATURE, signature.as_str())]) {
+        let pinned = self.keys.named();
+        let ours = [(wire::HEADER_SIGNATURE, signature.as_str()), (wire::HEADER_MANAGER_KEY, pinned.as_str())];
+        for (name, value) in named.into_iter().chain(ours) {
             headers.insert(name, value.parse().map_err(|_| ClientError::BadAnswer("the request does not encode"))?);
         }
         let mut way = self.way();
@@ -312,9 +327,9 @@ impl Client {
 /// Name of the refusal of a manager that takes requests over TLS only.
 const PLAIN_REFUSED: &str = "PlainHttpRefused";
 
-fn way(base: String, trust: Trust, ca_file: Option<&Path>, pin: &Pin) -> Result<Way, String> {
+fn way(base: String, trust: Trust, ca_file: Option<&Path>, keys: &Arc<Keys>) -> Result<Way, String> {
     let tls = match trust {
-        Trust::Pinned => tls::pinned(pin.clone())?,
+        Trust::Pinned => tls::pinned(Arc::clone(keys))?,
         Trust::Authorities => tls::authorities(ca_file)?,
     };
     let patience = Patience { connect: CONNECT_TIMEOUT, total: TOTAL_TIMEOUT, idle: Some(IDLE_TIMEOUT) };
@@ -338,11 +353,12 @@ async fn read(response: Response) -> Result<Answered, ClientError> {
     let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let retry_after = header(RETRY_AFTER.as_str()).and_then(|v| v.parse().ok()).unwrap_or(DEFAULT_RETRY_AFTER_SECONDS);
     let signature = header(wire::HEADER_SIGNATURE).unwrap_or_default();
+    let successions = header(wire::HEADER_SUCCESSIONS);
     let body = bounded(response).await?;
     match status {
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Err(ClientError::Busy { retry_after_seconds: retry_after }),
         StatusCode::ACCEPTED => Err(ClientError::ApprovalPending { retry_after_seconds: retry_after }),
-        status if status.is_success() => Ok(Answered { body, signature }),
+        status if status.is_success() => Ok(Answered { body, signature, successions }),
         status if status.is_client_error() => {
             let ErrorFields { code, message, details } = serde_json::from_slice::<ErrorBody>(&body).unwrap_or_default().error;
             let code = if code.is_empty() { status.as_u16().to_string() } else { code };
@@ -356,13 +372,18 @@ async fn read(response: Response) -> Result<Answered, ClientError> {
 struct Answered {
     body: Vec<u8>,
     signature: String,
+    /// What the manager says of its keys, to who named another one.
+    successions: Option<String>,
 }
 
 impl Answered {
-    fn check(&self, purpose: Purpose, enrolled: &Enrolled, incarnation: Incarnation, seq: u64) -> Result<(), ClientError> {
-        let theirs = envelope(purpose, enrolled, incarnation, seq);
-        let signed = theirs.verify(&enrolled.manager_key, &self.body, &self.signature);
-        if signed { Ok(()) } else { Err(ClientError::BadAnswer("the signature is not the manager's")) }
+    /// None where they are not there or do not read: then nothing is followed.
+    fn successions(&self) -> Vec<Succession> {
+        self.successions.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+    }
+
+    fn check(&self, keys: &Keys, envelope: &Envelope<'_>) -> Result<(), ClientError> {
+        keys.check(&self.successions(), |key| envelope.verify(key, &self.body, &self.signature))
     }
 
     fn parse<T: DeserializeOwned>(&self) -> Result<T, ClientError> {
@@ -440,7 +461,8 @@ mod tests {
         let key = SigningKey::from_seed(SecretKey([1; 32]));
         let manager_id = ManagerId::parse("manager_0001").unwrap();
         let node_id = NodeId::parse("node_0001").unwrap();
-        let enrolled = Enrolled { manager_id, manager_key: key.public(), node_id, node_name: "pi".into() };
+        let salt = manager_key_hash(&key.public());
+        let enrolled = Enrolled { manager_id, manager_key: key.public(), node_id, node_name: "pi".into(), salt, successions: Vec::new() };
         let report = Report {
             protocol: wire::PROTOCOL,
             incarnation: Incarnation(1),
@@ -455,7 +477,7 @@ mod tests {
             contradicts: None,
             capabilities: Vec::new(),
         };
-        Client::new(Address::parse(url, ca_file).unwrap(), Pin::Key(key.public()))
+        Client::new(Address::parse(url, ca_file).unwrap(), Arc::new(Keys::of(enrolled.clone(), None)))
             .unwrap()
             .report(&key, &enrolled, &report)
             .await

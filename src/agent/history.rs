@@ -3,8 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::crypto::PublicKey;
-use crate::domain::proof::head::SignedHead;
+use crate::domain::proof::head::{CommittedHead, SignedHead};
 use crate::domain::time::BootMs;
 use crate::wire::{KeptHead, Report, ReportAnswer};
 
@@ -49,7 +48,7 @@ pub struct History {
 pub enum Heard {
     /// Known, or the next one.
     Follows,
-    /// Not signed by the key that is pinned: nobody's word.
+    /// Not signed by a key of this manager, or not by the one in office: nobody's word.
     Foreign,
     /// Another life of the history, which says what it went on from.
     Forked,
@@ -62,8 +61,9 @@ impl History {
         History { kept, ..History::default() }
     }
 
-    pub fn hear(&mut self, head: &SignedHead, manager: &PublicKey) -> Heard {
-        if head.head.manager_key.0 != manager.0 || !head.is_signed() {
+    /// `is_ours` says whether the key that a head names was in office for it.
+    pub fn hear(&mut self, head: &SignedHead, is_ours: impl Fn(&CommittedHead) -> bool) -> Heard {
+        if !is_ours(&head.head) || !head.is_signed() {
             return Heard::Foreign;
         }
         let heard = match &self.kept.head {
@@ -98,13 +98,13 @@ impl History {
     }
 
     /// The manager's newest head is the one that was named.
-    pub fn answered(&mut self, answer: &ReportAnswer, manager: &PublicKey) -> Option<Heard> {
+    pub fn answered(&mut self, answer: &ReportAnswer, is_ours: impl Fn(&CommittedHead) -> bool) -> Option<Heard> {
         if answer.unknown_head {
             self.is_contradicted = true;
             return Some(Heard::Contradicts);
         }
         match &answer.head {
-            Some(head) => Some(self.hear(head, manager)),
+            Some(head) => Some(self.hear(head, is_ours)),
             None => {
                 self.is_contradicted = false;
                 None
@@ -138,7 +138,7 @@ fn judge(mine: &SignedHead, theirs: &SignedHead) -> Heard {
 mod tests {
     use super::*;
     use crate::crypto::{SecretKey, SigningKey};
-    use crate::domain::proof::head::{CommittedHead, LogHead, signed_bytes};
+    use crate::domain::proof::head::{LogHead, signed_bytes};
     use crate::domain::proof::text::Hex;
 
     fn key(seed: u8) -> SigningKey {
@@ -173,23 +173,27 @@ mod tests {
         SignedHead { head, signature }
     }
 
+    fn by(seed: u8) -> impl Fn(&CommittedHead) -> bool {
+        move |head| head.manager_key.0 == key(seed).public().0
+    }
+
     #[test]
     fn a_history_goes_on_forks_openly_or_is_contradicted() {
-        let manager = key(1).public();
+        let manager = &by(1);
         let first = head(1, 7, [0; 32]);
         let mut history = History::default();
-        assert_eq!(history.hear(&first, &key(2).public()), Heard::Foreign);
-        assert_eq!(history.hear(&SignedHead { signature: Hex([0; 64]), ..first.clone() }, &manager), Heard::Foreign);
-        assert_eq!(history.hear(&first, &manager), Heard::Follows);
+        assert_eq!(history.hear(&first, by(2)), Heard::Foreign);
+        assert_eq!(history.hear(&SignedHead { signature: Hex([0; 64]), ..first.clone() }, manager), Heard::Foreign);
+        assert_eq!(history.hear(&first, manager), Heard::Follows);
         let next = head(1, 8, first.hash());
-        assert_eq!((history.hear(&next, &manager), history.hear(&next, &manager)), (Heard::Follows, Heard::Follows));
-        assert_eq!(history.hear(&head(1, 20, [9; 32]), &manager), Heard::Follows, "heads between them were not seen");
+        assert_eq!((history.hear(&next, manager), history.hear(&next, manager)), (Heard::Follows, Heard::Follows));
+        assert_eq!(history.hear(&head(1, 20, [9; 32]), manager), Heard::Follows, "heads between them were not seen");
 
         let mut history = History::new(Kept { head: Some(next.clone()), receipts: Vec::new() });
         for (other, why) in
             [(head(1, 9, [9; 32]), "not the next one"), (head(1, 8, [9; 32]), "in its place"), (first.clone(), "an older one")]
         {
-            assert_eq!(history.hear(&other, &manager), Heard::Contradicts, "{why}");
+            assert_eq!(history.hear(&other, manager), Heard::Contradicts, "{why}");
             let mut report =
                 crate::agent::cycle::Cycle::new(crate::domain::ids::Incarnation(1), None, 0).report(BootMs(0), Default::default());
             history.put(&mut report);
@@ -198,7 +202,7 @@ mod tests {
                 (Some(&next), Some(crate::crypto::hex(&next.hash())))
             );
         }
-        assert_eq!(history.hear(&head(2, 8, first.hash()), &manager), Heard::Forked);
+        assert_eq!(history.hear(&head(2, 8, first.hash()), manager), Heard::Forked);
         let mut report = crate::agent::cycle::Cycle::new(crate::domain::ids::Incarnation(1), None, 0).report(BootMs(0), Default::default());
         history.put(&mut report);
         assert_eq!(report.contradicts, None, "the fork is declared: nothing is left to say");
@@ -219,8 +223,7 @@ mod tests {
     fn a_card_is_written_once_an_hour_and_at_the_end() {
         let mut history = History::default();
         assert_eq!(history.to_write(BootMs(0), true), None, "nothing is known");
-        let hear =
-            |history: &mut History, sequence| assert_eq!(history.hear(&head(1, sequence, [0; 32]), &key(1).public()), Heard::Follows);
+        let hear = |history: &mut History, sequence| assert_eq!(history.hear(&head(1, sequence, [0; 32]), by(1)), Heard::Follows);
         hear(&mut history, 10);
         assert!(history.to_write(BootMs(0), false).is_some());
         hear(&mut history, 20);

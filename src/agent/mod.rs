@@ -7,6 +7,7 @@ mod collector;
 mod commander;
 mod cycle;
 pub mod history;
+mod keys;
 mod ring;
 mod schedule;
 mod socket;

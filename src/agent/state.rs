@@ -13,7 +13,9 @@ use super::history::Kept;
 use super::schedule::Anchor;
 use super::supervisor::Supervised;
 use crate::crypto::{self, PublicKey, SecretKey, SigningKey};
+use crate::domain::enrolment::manager_key_hash;
 use crate::domain::ids::{ManagerId, NodeId};
+use crate::domain::proof::succession::Succession;
 use crate::wire::EnrolAnswer;
 
 const KEY_FILE: &str = "agent.key";
@@ -28,18 +30,46 @@ const SPOOL_FOLDER: &str = "spool";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Enrolled {
     pub manager_id: ManagerId,
+    /// When this was read or written: `Keys` follows it.
     pub manager_key: PublicKey,
     pub node_id: NodeId,
     pub node_name: String,
+    /// What the fingerprint of this machine is salted with: the hash of the manager's first key, whatever its present one.
+    pub salt: String,
+    /// What the manager said of its keys, oldest first, as far as this agent had to know; the last one took over as `manager_key`.
+    pub successions: Vec<Succession>,
 }
 
 impl Enrolled {
     /// None when the key in the answer is none.
-    pub fn from_answer(answer: &EnrolAnswer) -> Option<Enrolled> {
+    pub fn from_answer(answer: &EnrolAnswer, salt: Option<&str>, successions: Vec<Succession>) -> Option<Enrolled> {
         let manager_key = PublicKey::from_hex(&answer.manager_key)?;
         let EnrolAnswer { manager_id, node_id, node_name, .. } = answer.clone();
-        Some(Enrolled { manager_id, manager_key, node_id, node_name })
+        let salt = salt.map_or_else(|| manager_key_hash(&manager_key), str::to_owned);
+        Some(Enrolled { manager_id, manager_key, node_id, node_name, salt, successions })
     }
+
+    /// Keys of the manager that were replaced, as far as it said so.
+    pub fn former(&self) -> impl Iterator<Item = PublicKey> {
+        self.successions.iter().map(|statement| PublicKey(statement.old_key.0))
+    }
+
+    /// A token with this hash is of the same manager.
+    pub fn knows(&self, hash: &str) -> bool {
+        let mut keys = self.former().chain([self.manager_key]);
+        hash == self.salt || keys.any(|key| manager_key_hash(&key) == hash)
+    }
+}
+
+/// What is in the file. Files of releases that followed no key have neither.
+#[derive(Debug, Serialize, Deserialize)]
+struct Written {
+    #[serde(flatten)]
+    answer: EnrolAnswer,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    fingerprint_salt: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    successions: Vec<Succession>,
 }
 
 /// What outlives a restart of the agent but is only a help: where the slots are, while the boot id is still the same.
@@ -103,8 +133,9 @@ impl State {
         let path = self.folder.join(NODE_FILE);
         match fs::read(&path) {
             Ok(bytes) => {
-                let answer: EnrolAnswer = serde_json::from_slice(&bytes).map_err(|_| AgentError::Damaged(path.clone()))?;
-                Enrolled::from_answer(&answer).map(Some).ok_or(AgentError::Damaged(path))
+                let written: Written = serde_json::from_slice(&bytes).map_err(|_| AgentError::Damaged(path.clone()))?;
+                let Written { answer, fingerprint_salt, successions } = written;
+                Enrolled::from_answer(&answer, fingerprint_salt.as_deref(), successions).map(Some).ok_or(AgentError::Damaged(path))
             }
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(AgentError::State(path, error)),
@@ -112,8 +143,9 @@ impl State {
     }
 
     pub fn set_enrolled(&self, enrolled: &Enrolled) -> Result<(), AgentError> {
-        let Enrolled { manager_id, manager_key, node_id, node_name } = enrolled.clone();
-        self.write_json(NODE_FILE, &EnrolAnswer { node_id, node_name, manager_id, manager_key: manager_key.to_hex() })
+        let Enrolled { manager_id, manager_key, node_id, node_name, salt, successions } = enrolled.clone();
+        let answer = EnrolAnswer { node_id, node_name, manager_id, manager_key: manager_key.to_hex() };
+        self.write_json(NODE_FILE, &Written { answer, fingerprint_salt: Some(salt), successions })
     }
 
     /// None when there is none or it does not read: it is only a help.
@@ -210,6 +242,8 @@ pub mod tests {
             manager_key: key.public(),
             node_id: NodeId::parse("node_abc").unwrap(),
             node_name: "pi".into(),
+            salt: manager_key_hash(&key.public()),
+            successions: Vec::new(),
         }
     }
 

@@ -1,5 +1,7 @@
 //! The agent against a manager in the test: a real socket, real signatures, driven time.
 
+mod rotation;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,6 +19,7 @@ use super::{AgentConfig, AgentError, ClientError};
 use crate::crypto::{PublicKey, SecretKey, SigningKey};
 use crate::domain::enrolment::{TokenText, manager_key_hash};
 use crate::domain::ids::{EnrolmentId, Incarnation, ManagerId, NodeId};
+use crate::domain::proof::succession::Succession;
 use crate::domain::time::{SLOT_MS, Slot};
 use crate::wire::*;
 
@@ -44,6 +47,8 @@ enum Mood {
 /// What the manager knows; the test looks inside.
 struct Manager {
     key: SigningKey,
+    /// What it says of its keys to who has pinned another one.
+    successions: Vec<Succession>,
     mood: Mood,
     now: Rc<Cell<(i64, i64)>>,
     run: u64,
@@ -84,7 +89,7 @@ impl Manager {
     }
 
     /// Status, extra header and body.
-    fn answer(&mut self, path: &str, signature: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
+    fn answer(&mut self, path: &str, signature: &str, pinned: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
         match self.mood {
             Mood::Busy(seconds) => return (503, format!("retry-after: {seconds}\r\n"), b"{}".to_vec()),
             Mood::Endless => return (200, String::new(), vec![b' '; 100_000]),
@@ -132,7 +137,14 @@ impl Manager {
         } else {
             SigningKey::from_seed(self.key.seed().clone())
         };
-        (200, format!("{HEADER_SIGNATURE}: {}\r\n", theirs.sign(&key, &answer)), answer)
+        let mut headers = format!("{HEADER_SIGNATURE}: {}\r\n", theirs.sign(&key, &answer));
+        // A manager leads on from the key that is named. Somebody who means no good says what he likes.
+        let named = self.successions.iter().position(|statement| manager_key_hash(&PublicKey(statement.old_key.0)) == pinned);
+        let said = &self.successions[named.unwrap_or(0)..];
+        if !said.is_empty() && pinned != manager_key_hash(&self.key.public()) {
+            headers += &format!("{HEADER_SUCCESSIONS}: {}\r\n", serde_json::to_string(said).unwrap());
+        }
+        (200, headers, answer)
     }
 
     fn enrol_answer(&self) -> EnrolAnswer {
@@ -190,7 +202,8 @@ async fn serve(mut stream: TcpStream, manager: Rc<RefCell<Manager>>) -> Option<(
             return None;
         }
         let path = head.split_whitespace().nth(1).unwrap();
-        let (status, extra, body) = manager.borrow_mut().answer(path, &header(HEADER_SIGNATURE).unwrap(), &body);
+        let (status, extra, body) =
+            manager.borrow_mut().answer(path, &header(HEADER_SIGNATURE).unwrap(), &header(HEADER_MANAGER_KEY).unwrap(), &body);
         let head = format!("HTTP/1.1 {status} x\r\n{extra}content-length: {}\r\n\r\n", body.len());
         stream.write_all(&[head.as_bytes(), &body].concat()).await.ok()?;
     }
@@ -212,6 +225,7 @@ impl World {
         let token = token(&key);
         let manager = Rc::new(RefCell::new(Manager {
             key,
+            successions: Vec::new(),
             mood: Mood::Well,
             now: now.clone(),
             run: 1,
@@ -271,7 +285,7 @@ impl World {
 
 fn token(key: &SigningKey) -> String {
     let id = EnrolmentId::parse("enrol_0001").unwrap();
-    TokenText { id, secret: "secret".into(), manager_key_hash: manager_key_hash(&key.public()) }.to_text()
+    TokenText { id, secret: "secret".into(), manager_key_hash: manager_key_hash(&key.public()), first_key_hash: None }.to_text()
 }
 
 /// Runs `test` in the runtime that the command line uses.

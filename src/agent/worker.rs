@@ -12,16 +12,16 @@ use super::collector::{Collector, boot_id, fingerprint, hardware_info, host_name
 use super::commander::{Commander, Told};
 use super::cycle::{Cycle, Failure, Next, SPOOL_AFTER_MS};
 use super::history::{Heard, History, Receipt};
+use super::keys::Keys;
 use super::ring::RingItem;
 use super::schedule::Backoff;
 use super::socket::{Asked, Desk, Known, socket_path};
 use super::spool::Spool;
 use super::state::{Carried, Enrolled, State};
 use super::supervisor::{Observation, Setting, Supervisor};
-use super::tls::Pin;
 use super::{AgentConfig, AgentError};
 use crate::crypto::{Entropy, SigningKey};
-use crate::domain::enrolment::{Fingerprint, TokenText, manager_key_hash};
+use crate::domain::enrolment::{Fingerprint, TokenText};
 use crate::domain::ids::Incarnation;
 use crate::domain::time::{BootMs, Slot, Timestamp};
 use crate::domain::workload::{WorkloadOrder, WorkloadState};
@@ -83,17 +83,18 @@ impl Worker {
         let collector = Collector::new("/", &config.state_dir);
         let enrolled_before = state.enrolled()?;
         let key = state.key(|| entropy.bytes())?;
-        let client = |pin| Client::new(address, pin);
+        let client = |keys| Client::new(address, Arc::new(keys));
         let (client, enrolled) = match (enrolled_before, token) {
-            (Some(enrolled), Some(token)) if token.manager_key_hash != manager_key_hash(&enrolled.manager_key) => {
+            (Some(enrolled), Some(token)) if !enrolled.knows(&token.manager_key_hash) => {
                 return Err(AgentError::OtherManager(config.state_dir.clone()));
             }
-            (Some(enrolled), _) => (client(Pin::Key(enrolled.manager_key))?, enrolled),
+            (Some(enrolled), _) => (client(Keys::of(enrolled.clone(), Some(Arc::clone(&state))))?, enrolled),
             (None, None) => return Err(AgentError::NoToken),
             (None, Some(token)) => {
-                let client = client(Pin::Hash(token.manager_key_hash.clone()))?;
+                let client = client(Keys::of_token(&token.manager_key_hash, Arc::clone(&state)))?;
                 let enrolled = enrol(config, &client, &key, &token, &entropy).await?;
                 state.set_enrolled(&enrolled)?;
+                client.keys().enrolled(enrolled.clone());
                 tracing::info!(node = %enrolled.node_id, name = %enrolled.node_name, manager = %enrolled.manager_id, "enrolled");
                 (client, enrolled)
             }
@@ -114,7 +115,7 @@ impl Worker {
         });
         let mut worker = Worker {
             cycle: Cycle::new(Incarnation(entropy.u64()), anchor, wire::phase_ms(&enrolled.node_id)),
-            fingerprint: fingerprint("/", &config.state_dir, &manager_key_hash(&enrolled.manager_key)),
+            fingerprint: fingerprint("/", &config.state_dir, &enrolled.salt),
             collector: Some(collector),
             spool: None,
             spooled_at: clock.boot(),
@@ -279,7 +280,7 @@ impl Worker {
 
     /// What the manager's word is held against later.
     fn remember(&mut self, answer: &ReportAnswer, receipt: Receipt) {
-        match self.history.answered(answer, &self.enrolled.manager_key) {
+        match self.history.answered(answer, |head| self.client.keys().signs(head)) {
             Some(Heard::Foreign) => tracing::warn!("the manager's newest head is not signed by its key, and is not kept"),
             Some(Heard::Forked) => tracing::warn!("the manager went on from an older copy of its store, and says so"),
             Some(Heard::Contradicts) => {
@@ -401,6 +402,16 @@ impl Worker {
         self.carried = Some(carried);
     }
 
+    #[cfg(test)]
+    pub fn complaint(&self) -> Option<&str> {
+        self.complaint.as_deref()
+    }
+
+    #[cfg(test)]
+    pub fn enrolled_key(&self) -> crate::crypto::PublicKey {
+        self.client.keys().key().unwrap()
+    }
+
     fn complain(&mut self, error: &ClientError) {
         let text = error.to_string();
         if self.complaint.as_ref() != Some(&text) {
@@ -435,8 +446,8 @@ async fn enrol(
         protocol: wire::PROTOCOL,
         token: token.to_text(),
         public_key: key.public().to_hex(),
-        // Salted with the hash of the manager's key: known before and after enrolment, while its id is told only in the answer.
-        fingerprint: fingerprint("/", &config.state_dir, &token.manager_key_hash),
+        // Salted with the hash of the manager's first key: known before and after enrolment, while its id is told only in the answer.
+        fingerprint: fingerprint("/", &config.state_dir, token.salt()),
         hardware: hardware_info("/", &config.state_dir),
         name: node_name(&config.name.clone().unwrap_or_else(|| host_name("/"))),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -20,6 +20,7 @@ use super::state::AppState;
 use super::{rates, signed};
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
+use crate::wire::HEADER_MANAGER_KEY;
 
 /// Extension of routes that nodes use without being named in the path.
 pub const NODE_ACCESS: &str = "x-node-access";
@@ -131,8 +132,9 @@ impl Rules {
 /// The layer around every documented route: finds out who calls, and lets through who may.
 pub async fn guard(State((state, rules)): State<(AppState, Arc<Rules>)>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
+    let pinned = parts.headers.get(HEADER_MANAGER_KEY).cloned();
     match admit(&state, &rules, &mut parts).await {
-        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Ok(()) => signed::led_on(&state, pinned.as_ref(), next.run(Request::from_parts(parts, body)).await),
         Err(error) => error.into_response(),
     }
 }

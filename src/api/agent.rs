@@ -36,7 +36,8 @@ use crate::wire::{LateAnswer, LateBatch, MAX_ITEMS, MAX_LATE_ITEMS, Purpose, Rep
 ///
 /// Every 30 s, signed by the node (`x-lucid-signature`: hex Ed25519 over what the agent protocol lists, the exact bytes of the body among it); the answer is
 /// signed by the manager in the same way. Fields that are not known here are ignored, so that versions can differ. Measurements beyond their range are left out,
-/// and the report is taken.
+/// and the report is taken. An agent names the manager's key that it has pinned (`x-lucid-manager-key`: the hash that tokens name); where that is a former one, the
+/// answer says which keys took over from it (`x-lucid-successions`: statements as in `/poot/manager-key`).
 #[utoipa::path(post, path = "/agent/report", tag = "agent", security(("signed" = [])), request_body = Report, responses(
     (status = 200, body = ReportAnswer, headers(("x-lucid-signature" = String, description = "the manager's, hex"))),
     (status = 401, body = ErrorBody), (status = 403, body = ErrorBody, description = "the fingerprint is another machine's"),
@@ -131,9 +132,11 @@ pub async fn report(State(state): State<AppState>, message: Message) -> Result<R
 async fn hear_of_fork(state: &AppState, node: &NodeEntry, shown: &SignedHead, now: Now) -> Result<(), ApiError> {
     let mine = state.store.manager_key().0;
     let is_news = move |read: &Snapshot| {
-        // A former key speaks for the time in which it was in office.
+        // A head of a former key is news from a time that this store forgot, also where it was copied before that key was replaced and its statement counts fewer
+        // heads. Whoever has a former key can make one up, but only of this life of the history: he cannot use up the numbers of lives.
         let former = chain::successions(read)?;
-        let is_former = |head: &CommittedHead| former.iter().any(|f| f.old_key == head.manager_key && head.sequence < f.from_sequence);
+        let incarnation = chain::load(read)?.incarnation;
+        let is_former = |head: &CommittedHead| head.incarnation == incarnation && former.iter().any(|f| f.old_key == head.manager_key);
         chain::is_news(read, shown, |head| head.manager_key.0 == mine || is_former(head))
     };
     if !is_news(&state.store.read()?)? {

@@ -132,7 +132,8 @@ pub async fn check_anchor(State(state): State<AppState>, body: Unchecked<AnchorB
     let entries = audit::page(&read, 0, 1)?.first().map_or(0, |newest| newest.seq);
     let verdict = if anchor.manager_id != state.store.manager_id {
         AnchorVerdict::OtherManager
-    } else if !state.store.manager_key().verifies(&anchor.signed_bytes(), &signature) {
+    } else if !state.store.manager_keys().iter().any(|key| key.verifies(&anchor.signed_bytes(), &signature)) {
+        // An anchor of before a rotation is by a former key, and says as much as it did.
         AnchorVerdict::NotSigned
     } else if anchor.seq > entries {
         AnchorVerdict::Truncated

@@ -11,8 +11,8 @@ use std::time::SystemTime;
 
 use data_encoding::BASE64;
 use rcgen::{
-    CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519,
-    date_time_ymd,
+    CertificateParams, CustomExtension, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, PKCS_ED25519, date_time_ymd,
 };
 use rustls::client::verify_server_name;
 use rustls::crypto::ring::sign::any_supported_type;
@@ -22,6 +22,8 @@ use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 
 use crate::crypto::{KEY_LEN, SigningKey, sha256};
+use crate::domain::proof::succession::Succession;
+use crate::wire::SUCCESSIONS_OID;
 
 /// Folder of the generated certificate, below the data folder.
 const FOLDER: &str = "tls";
@@ -112,15 +114,16 @@ pub fn generated(data_dir: &Path, hosts: &[String], wanted: Option<&str>) -> Res
         }
     }
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(|e| e.to_string())?;
-    let certificate = self_signed(hosts.iter().map(String::as_str).chain(wanted), "Lucid Node Management", &key)?;
+    let certificate = self_signed(hosts.iter().map(String::as_str).chain(wanted), "Lucid Node Management", &key, None)?;
     DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed)?;
     write(&files.key, &pem("PRIVATE KEY", key.serialized_der())).map_err(failed)?;
     write(&files.certificate, &pem("CERTIFICATE", &certificate)).map_err(failed)?;
     read(&files)
 }
 
-/// What agents are shown: a certificate over the manager's own signing key, made at each start and never compared as a whole.
-pub fn of_manager(manager_id: &str, key: &SigningKey) -> Result<Certified, String> {
+/// What agents are shown: a certificate over the manager's own signing key, made at each start and never compared as a whole. Once keys have taken over from each
+/// other it says so, for agents that pinned a former one.
+pub fn of_manager(manager_id: &str, key: &SigningKey, successions: &[Succession]) -> Result<Certified, String> {
     /// RFC 8410, section 7: what stands before the 32 bytes of an Ed25519 seed in PKCS #8.
     const PKCS8_HEAD: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
     let mut pkcs8 = zeroize::Zeroizing::new([0; 16 + KEY_LEN]);
@@ -128,12 +131,29 @@ pub fn of_manager(manager_id: &str, key: &SigningKey) -> Result<Certified, Strin
     pkcs8[16..].copy_from_slice(&key.seed().0);
     let pkcs8 = PrivatePkcs8KeyDer::from(&pkcs8[..]);
     let pair = KeyPair::from_pkcs8_der_and_sign_algo(&pkcs8, &PKCS_ED25519).map_err(|e| e.to_string())?;
-    let certificate = self_signed(std::iter::once("lucid-manager.invalid"), manager_id, &pair)?;
+    let certificate = self_signed(std::iter::once("lucid-manager.invalid"), manager_id, &pair, extension(successions)?)?;
     Certified::new(vec![certificate], &PrivateKeyDer::Pkcs8(pkcs8.clone_key()))
 }
 
+/// The statements as a UTF8String, in an extension that who does not know it may pass over.
+fn extension(successions: &[Succession]) -> Result<Option<CustomExtension>, String> {
+    if successions.is_empty() {
+        return Ok(None);
+    }
+    let text = serde_json::to_vec(successions).map_err(|e| e.to_string())?;
+    let length = u16::try_from(text.len()).map_err(|_| "too many statements of succession for a certificate")?.to_be_bytes();
+    // DER wants the shortest way to write a length; statements are longer than the 255 bytes of the next shorter one.
+    let field = [&[0x0c, 0x82, length[0], length[1]], text.as_slice()].concat();
+    Ok(Some(CustomExtension::from_oid_content(&SUCCESSIONS_OID, field)))
+}
+
 /// Valid from 2020 to 2049: a Pi without a battery for its clock must not show a certificate of the future.
-fn self_signed<'a>(hosts: impl Iterator<Item = &'a str>, name: &str, key: &KeyPair) -> Result<CertificateDer<'static>, String> {
+fn self_signed<'a>(
+    hosts: impl Iterator<Item = &'a str>,
+    name: &str,
+    key: &KeyPair,
+    extension: Option<CustomExtension>,
+) -> Result<CertificateDer<'static>, String> {
     let mut known: Vec<String> = Vec::new();
     for host in hosts.filter(|host| ServerName::try_from(*host).is_ok()) {
         if !known.iter().any(|other| other == host) {
@@ -146,6 +166,7 @@ fn self_signed<'a>(hosts: impl Iterator<Item = &'a str>, name: &str, key: &KeyPa
     (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2049, 12, 31));
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.custom_extensions = extension.into_iter().collect();
     let certificate = params.self_signed(key).map_err(|e| e.to_string())?;
     Ok(certificate.der().clone())
 }
@@ -232,7 +253,7 @@ mod tests {
     #[test]
     fn agents_are_shown_the_managers_key_in_every_certificate() {
         let key = SigningKey::from_seed(SecretKey([3; 32]));
-        let shown = of_manager("manager_1", &key).unwrap();
+        let shown = of_manager("manager_1", &key, &[]).unwrap();
         let parsed = ParsedCertificate::try_from(&shown.key.cert[0]).unwrap();
         assert!(parsed.subject_public_key_info().ends_with(&key.public().0));
     }

@@ -234,7 +234,7 @@ pub async fn create_token(
     }
     let now = state.now();
     let id = EnrolmentId::new(state.entropy.uuid(now.wall.0));
-    let text = TokenText::new(id, &state.entropy.bytes(), &state.store.manager_key());
+    let text = TokenText::new(id, &state.entropy.bytes(), &state.store.manager_key(), &state.store.first_key());
     let (act, kept) = (caller.act(now), text.clone());
     let token = state.store.write(move |tx| enrolment::create_token(tx, &act, &kept, &new)).await?;
     let name = name.map_or(String::new(), |name| format!(" --name {name}"));
@@ -298,7 +298,9 @@ pub async fn enrol(
         new_id: NodeId::new(state.entropy.uuid(now.wall.0)),
         max_nodes: state.settings().max_nodes,
     };
-    let (act, directory, ours) = (caller.act(now), state.store.directory.clone(), manager_key_hash(&state.store.manager_key()));
+    let (act, directory) = (caller.act(now), state.store.directory.clone());
+    // A token that was made before the key was replaced leads its agent on to the present one.
+    let ours: Vec<String> = state.store.manager_keys().iter().map(manager_key_hash).collect();
     let token_id = asked.token.id.to_string();
     // A token that does not hold is refused without the writer; one that does pays for the request, not the address.
     if let Err(error) = enrolment::presented(&state.store.read()?, &ours, &asked, now.wall) {

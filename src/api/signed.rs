@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, MatchedPath, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,10 +16,13 @@ use super::json::{self, check_plain, read_body};
 use super::middleware::RequestInfo;
 use super::shape::Shape;
 use super::state::AppState;
+use crate::crypto::PublicKey;
+use crate::domain::enrolment::manager_key_hash;
 use crate::domain::ids::{Incarnation, NodeId};
+use crate::domain::proof::succession::Succession;
 use crate::domain::refusal::Refusal;
 use crate::storage::NodeEntry;
-use crate::wire::{Envelope, HEADER_NODE, HEADER_SIGNATURE, MAX_BODY, MAX_OUTPUT_BODY, PATH_OUTPUT, PROTOCOL, Purpose};
+use crate::wire::{Envelope, HEADER_NODE, HEADER_SIGNATURE, HEADER_SUCCESSIONS, MAX_BODY, MAX_OUTPUT_BODY, PATH_OUTPUT, PROTOCOL, Purpose};
 
 /// Whom a request names as its sender, signed or not.
 #[derive(Clone)]
@@ -106,6 +109,21 @@ pub(super) fn signed(state: &AppState, envelope: Envelope<'_>, answer: &impl Ser
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response.headers_mut().insert(HEADER_SIGNATURE, signature);
     Ok(response)
+}
+
+/// A signed answer to who names a former key says how others took over from it.
+pub(super) fn led_on(state: &AppState, pinned: Option<&HeaderValue>, mut answer: Response) -> Response {
+    let said = &state.store.successions;
+    let is_pinned =
+        |statement: &Succession| pinned.is_some_and(|hash| hash.as_bytes() == manager_key_hash(&PublicKey(statement.old_key.0)).as_bytes());
+    if let Some(behind) = said.iter().position(is_pinned)
+        && answer.headers().contains_key(HEADER_SIGNATURE)
+    {
+        let text = said.get(behind..).and_then(|said| serde_json::to_string(said).ok());
+        let value = text.and_then(|text| HeaderValue::from_str(&text).ok());
+        answer.headers_mut().extend(value.map(|value| (HeaderName::from_static(HEADER_SUCCESSIONS), value)));
+    }
+    answer
 }
 
 pub(super) fn by_node(refusal: Refusal, node: &NodeEntry) -> ApiError {

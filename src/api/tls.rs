@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::certificates::{self, Certified, Files};
 use super::server::stopped;
 use crate::crypto::SigningKey;
+use crate::domain::proof::succession::Succession;
 
 /// How often the owner's files are looked at.
 const LOOK: Duration = Duration::from_secs(60);
@@ -50,12 +51,14 @@ pub struct Source<'a> {
     pub public_host: Option<&'a str>,
     pub manager_id: &'a str,
     pub signing_key: &'a SigningKey,
+    /// Keys that took over from each other until this one.
+    pub successions: &'a [Succession],
 }
 
 impl Tls {
     /// Reads or makes the certificates; an error names the file.
     pub fn open(source: Source<'_>) -> Result<Tls, String> {
-        let Source { data_dir, own, hosts, public_host, manager_id, signing_key } = source;
+        let Source { data_dir, own, hosts, public_host, manager_id, signing_key, successions } = source;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let certified = match &own {
             Some(files) => certificates::read(files)?,
@@ -67,7 +70,7 @@ impl Tls {
             tracing::warn!(host, "the certificate of server.certificate_file does not name the host of server.public_url");
         }
         // In TLS 1.2 a client picks the first bytes of what the server signs; the key that signs reports is not lent to that.
-        let agents = config(&provider, &[&TLS13], &certificates::of_manager(manager_id, signing_key)?)?;
+        let agents = config(&provider, &[&TLS13], &certificates::of_manager(manager_id, signing_key, successions)?)?;
         let people = RwLock::new(Shown { config: config(&provider, &[&TLS13, &TLS12], &certified)?, certified });
         Ok(Tls { provider, people, agents, own })
     }
@@ -156,6 +159,7 @@ mod tests {
             public_host: Some("nodes.example"),
             manager_id: "m",
             signing_key: &key,
+            successions: &[],
         };
         let tls = Tls::open(source).unwrap();
         assert!(tls.is_own() && tls.fingerprint() == first);

@@ -139,30 +139,39 @@ pub const DEFAULT_EXPIRY_SECONDS: i64 = 3_600;
 pub const MIN_EXPIRY_SECONDS: i64 = 60;
 pub const MAX_EXPIRY_SECONDS: i64 = 30 * 86_400;
 
-/// The three parts of the text that is handed out: `id.secret.hash-of-manager-key`.
+/// The parts of the text that is handed out: `id.secret.hash-of-manager-key`, and once the manager's key was replaced `.hash-of-its-first-key`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenText {
     pub id: EnrolmentId,
     pub secret: String,
     pub manager_key_hash: String,
+    /// What fingerprints are salted with, where that is not the hash of the present key: a machine that enrols anew has to be known again.
+    pub first_key_hash: Option<String>,
 }
 
 impl TokenText {
-    /// A new token of the manager with this key; `secret` are fresh random bytes.
-    pub fn new(id: EnrolmentId, secret: &[u8; 16], manager_key: &PublicKey) -> TokenText {
-        TokenText { id, secret: crypto::hex(secret), manager_key_hash: manager_key_hash(manager_key) }
+    /// A new token of the manager with these keys, the present one and its first one; `secret` are fresh random bytes.
+    pub fn new(id: EnrolmentId, secret: &[u8; 16], present: &PublicKey, first: &PublicKey) -> TokenText {
+        let first_key_hash = (first != present).then(|| manager_key_hash(first));
+        TokenText { id, secret: crypto::hex(secret), manager_key_hash: manager_key_hash(present), first_key_hash }
+    }
+
+    /// What the fingerprint of the machine is salted with.
+    pub fn salt(&self) -> &str {
+        self.first_key_hash.as_ref().unwrap_or(&self.manager_key_hash)
     }
 
     pub fn parse(text: &str) -> Option<TokenText> {
         let mut parts = text.trim().split('.');
-        let (id, secret, hash) = (parts.next()?, parts.next()?, parts.next()?);
-        let complete = parts.next().is_none() && !secret.is_empty() && hash.len() == 32;
+        let (id, secret, hash, first) = (parts.next()?, parts.next()?, parts.next()?, parts.next());
+        let complete = parts.next().is_none() && !secret.is_empty() && hash.len() == 32 && first.is_none_or(|hash| hash.len() == 32);
         let id = EnrolmentId::parse(id).ok().filter(|_| complete)?;
-        Some(TokenText { id, secret: secret.to_owned(), manager_key_hash: hash.to_owned() })
+        Some(TokenText { id, secret: secret.to_owned(), manager_key_hash: hash.to_owned(), first_key_hash: first.map(str::to_owned) })
     }
 
     pub fn to_text(&self) -> String {
-        format!("{}.{}.{}", self.id, self.secret, self.manager_key_hash)
+        let first = self.first_key_hash.as_ref().map_or(String::new(), |hash| format!(".{hash}"));
+        format!("{}.{}.{}{first}", self.id, self.secret, self.manager_key_hash)
     }
 
     pub fn secret_hash(&self) -> [u8; 32] {
@@ -288,7 +297,12 @@ mod tests {
     }
 
     fn token(uses: u32) -> (EnrolmentToken, TokenText) {
-        let text = TokenText { id: EnrolmentId::parse("enrol_abc").unwrap(), secret: "s3".into(), manager_key_hash: "0".repeat(32) };
+        let text = TokenText {
+            id: EnrolmentId::parse("enrol_abc").unwrap(),
+            secret: "s3".into(),
+            manager_key_hash: "0".repeat(32),
+            first_key_hash: None,
+        };
         let token = EnrolmentToken {
             id: text.id.clone(),
             secret_hash: text.secret_hash(),

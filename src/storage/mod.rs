@@ -18,6 +18,7 @@ pub mod planning;
 pub mod present;
 pub mod proofs;
 pub mod recovery;
+pub mod rotation;
 mod secrets;
 pub mod setup_code;
 pub mod spans;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::accruals::Sums;
 use super::core::idempotency::Mark;
 use super::core::thresholds::AllThresholds;
-use super::core::{audit, epochs, ledger, ledger_check, meta, tables};
+use super::core::{audit, chain, epochs, ledger, ledger_check, meta, tables};
 use super::directory::Directory;
 use super::fault::{Fault, OpenError, TxError, WriteError};
 use super::file::{DbFile, Lane};
@@ -23,6 +23,7 @@ use crate::crypto::{Entropy, PublicKey, SecretKey, SigningKey, hex};
 use crate::domain::audit::{Actor, Draft};
 use crate::domain::evidence::Beacons;
 use crate::domain::ids::{ManagerId, NodeIndex, PoolIndex};
+use crate::domain::proof::succession::Succession;
 use crate::domain::threshold::Reading;
 use crate::domain::time::{Now, Timestamp};
 
@@ -57,10 +58,12 @@ pub struct Store {
     /// Grows when the store is restored: orders of the copy before are older.
     pub generation: u32,
     pub signing_key: SigningKey,
+    /// Keys that took over from each other until this one, oldest first. None is added while the store is open.
+    pub successions: Vec<Succession>,
     dir: PathBuf,
 }
 
-const SEED_CONTEXT: &str = "store/seed";
+pub(super) const SEED_CONTEXT: &str = "store/seed";
 
 impl Store {
     /// Opens the store in `dir`, making a new one when the folder has none. `now` stamps a new store.
@@ -101,6 +104,7 @@ impl Store {
             return Err(OpenError::Mixed { core: name(&store.store_id, store.generation), hot: name(&found.store_id, found.generation) });
         }
         let signing_key = open_seed(&secrets, &store.sealed_seed)?;
+        let successions = chain::successions(&core.read()?)?;
         let intake = recover_intake(&hot, &secrets, &entropy, &options.boot_id, now)?;
         let outputs = Outputs::load(&core.read()?, &hot.read()?, Beacons::new(secrets.beacon.clone()), now)?;
         let (flushing, writing_outputs) = (tokio::sync::Mutex::default(), tokio::sync::Mutex::default());
@@ -126,6 +130,7 @@ impl Store {
             manager_id,
             generation,
             signing_key,
+            successions,
             dir: dir.clone(),
         })
     }
@@ -195,6 +200,16 @@ impl Store {
 
     pub fn manager_key(&self) -> PublicKey {
         self.signing_key.public()
+    }
+
+    pub fn first_key(&self) -> PublicKey {
+        self.successions.first().map_or_else(|| self.manager_key(), |first| PublicKey(first.old_key.0))
+    }
+
+    /// Keys with which this manager has signed, the present one first.
+    pub fn manager_keys(&self) -> Vec<PublicKey> {
+        let former = self.successions.iter().rev().map(|statement| PublicKey(statement.old_key.0));
+        std::iter::once(self.manager_key()).chain(former).collect()
     }
 
     /// A write to the core, answered after its commit.

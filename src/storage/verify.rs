@@ -32,7 +32,7 @@ pub fn verify_to(store: &Store, depth: Depth) -> Vec<Finding> {
     vec![
         finding("audit log", audit_log(store)),
         finding("epochs", epoch_heads(store)),
-        finding("history of epochs", store.read().and_then(|core| chain::verify(&core))),
+        finding("history of epochs", store.read().and_then(|core| chain::verify(&core, &store.manager_key()))),
         finding("ledger", store.read().and_then(|core| ledger_check::verify(&core, depth))),
         finding("events of nodes", store.read().and_then(|core| node_events::verify(&core))),
         finding("commands", store.read().and_then(|core| commands::verify(&core))),

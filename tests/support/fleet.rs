@@ -8,7 +8,8 @@ use lucid::domain::enrolment::Fingerprint;
 use lucid::domain::ids::{Incarnation, ManagerId, NodeId};
 use lucid::domain::metrics::Sample;
 use lucid::domain::node::{CpuInfo, HardwareInfo, MemoryInfo, NetworkInfo, StorageInfo};
-use lucid::domain::proof::head::SignedHead;
+use lucid::domain::proof::head::{CommittedHead, SignedHead};
+use lucid::domain::proof::succession::{Succession, leads};
 use lucid::domain::workload::{WorkloadOrder, WorkloadReport, WorkloadState};
 use lucid::wire::{
     CommandsAnswer, CommandsRequest, EnrolAnswer, EnrolRequest, Envelope, HEADER_NODE, HEADER_SIGNATURE, Item, LateAnswer, LateBatch,
@@ -108,6 +109,8 @@ pub struct Node {
     pub id: NodeId,
     pub manager_id: ManagerId,
     pub manager_key: PublicKey,
+    /// Keys of the manager that took over until this one.
+    pub successions: Vec<Succession>,
     pub incarnation: Incarnation,
     pub seq: u64,
     pub run: Option<u64>,
@@ -133,6 +136,7 @@ impl Node {
             id,
             manager_id,
             manager_key,
+            successions: Vec::new(),
             incarnation: Incarnation(NUMBERS.fetch_add(1, Ordering::Relaxed)),
             seq: 0,
             run: None,
@@ -170,7 +174,8 @@ impl Node {
                 Some(Ok(answer)) => answer,
                 _ => return None,
             };
-            self.history.answered(&answer, &self.manager_key);
+            let ours = |head: &CommittedHead| leads(&self.successions, &self.manager_key.0, &head.manager_key.0, head.sequence);
+            self.history.answered(&answer, ours);
             self.held.retain(|(item, _)| item.seq > answer.durable_seq);
             if self.run == Some(answer.run) {
                 if let Some(slot) = &answer.slot

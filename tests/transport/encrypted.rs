@@ -147,7 +147,7 @@ async fn agents_know_their_manager_by_its_key_even_when_they_are_sent_by_plain_h
 async fn an_agent_tells_nothing_to_somebody_else() {
     let dir = tempfile::tempdir().unwrap();
     let ours = SigningKey::from_seed(SecretKey([1; 32]));
-    let shown = certificates::of_manager("manager", &SigningKey::from_seed(SecretKey([2; 32]))).unwrap();
+    let shown = certificates::of_manager("manager", &SigningKey::from_seed(SecretKey([2; 32])), &[]).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("https://{}", listener.local_addr().unwrap());
     let (tried, heard) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));

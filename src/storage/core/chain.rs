@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::tables::{AUDIT, CHAIN, EPOCHS, POSTINGS, SUCCESSIONS};
 use super::{alerts, audit, epochs, meta};
-use crate::crypto::{self, SigningKey};
+use crate::crypto::{self, PublicKey, SigningKey};
 use crate::domain::alert::Severity;
 use crate::domain::audit::{Actor, Draft};
 use crate::domain::credits::Epoch;
@@ -14,7 +14,7 @@ use crate::domain::epoch::{GENESIS, Head, LogEnd, Seal};
 use crate::domain::proof::Hash;
 use crate::domain::proof::head::{CommittedHead, SignedHead, signed_bytes};
 use crate::domain::proof::merkle::{Frontier, leaf_hash};
-use crate::domain::proof::succession::Succession;
+use crate::domain::proof::succession::{Offices, Succession, led_to};
 use crate::domain::time::Now;
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Key, Read, WriteTx};
@@ -171,12 +171,21 @@ pub fn successions(read: &impl Read) -> Result<Vec<Succession>, Fault> {
     Ok(read.scan(SUCCESSIONS, .., usize::MAX)?.into_iter().map(|(_, statement)| statement).collect())
 }
 
-/// The row agrees with the heads, and each head with those before it and with the logs; the number of sealed heads, or what is wrong.
-pub fn verify(read: &impl Read) -> Result<Result<u64, String>, Fault> {
+/// The row agrees with the heads, and each head with those before it, with the logs and with the keys that took over from each other, up to the store's own;
+/// the number of sealed heads, or what is wrong.
+pub fn verify(read: &impl Read, key: &PublicKey) -> Result<Result<u64, String>, Fault> {
+    let said = successions(read)?;
+    let id = meta::store(read)?.manager_id;
+    // Who knows any key of them is led to the present one.
+    let leads_here = said.is_empty() || led_to(&said, Some(id.as_str()), |_| true) == Some(key.0);
+    let Some(offices) = Some(Offices::of(&said)).filter(|_| leads_here) else {
+        return Ok(Err("the statements do not hold together that keys of the manager took over from each other".into()));
+    };
+    let signs = |seal: &Seal| *offices.as_ref().map_or(&key.0, |offices| offices.signer(seal.sequence)) == seal.manager_key;
     let (mut frontier, mut sealed, mut wrong) = (Frontier::default(), 0, None);
     let (mut ledger, mut place, mut failed) = (LogEnd::default(), (0, 0), None);
     read.for_each(EPOCHS, .., |_, head: Head| {
-        match judged(read, &head, &frontier, &mut ledger, &mut place) {
+        match judged(read, &head, &signs, &frontier, &mut ledger, &mut place) {
             Err(fault) => failed = Some(fault),
             Ok(Err(why)) => wrong = Some(format!("epoch {}: {why}", head.epoch.0)),
             Ok(Ok(hash)) => {
@@ -198,7 +207,14 @@ pub fn verify(read: &impl Read) -> Result<Result<u64, String>, Fault> {
 
 type Judged = Result<Result<Hash, &'static str>, Fault>;
 
-fn judged(read: &impl Read, head: &Head, before: &Frontier, ledger: &mut LogEnd, place: &mut (u32, u64)) -> Judged {
+fn judged(
+    read: &impl Read,
+    head: &Head,
+    signs: &impl Fn(&Seal) -> bool,
+    before: &Frontier,
+    ledger: &mut LogEnd,
+    place: &mut (u32, u64),
+) -> Judged {
     let Ok(hash) = head.hash() else { return Ok(Err("does not encode")) };
     let Some(seal) = &head.seal else { return Ok(Ok(hash)) };
     if seal.sequence != before.size || seal.history != before.root() {
@@ -206,6 +222,9 @@ fn judged(read: &impl Read, head: &Head, before: &Frontier, ledger: &mut LogEnd,
     }
     if !head.signed().is_some_and(|signed| signed.is_signed()) {
         return Ok(Err("is not signed by the key that it names"));
+    }
+    if !signs(seal) {
+        return Ok(Err("is signed by a key that was not in office"));
     }
     let here = (seal.incarnation, seal.sequence);
     if here <= *place {

@@ -177,14 +177,10 @@ impl Enrolling {
     }
 }
 
-/// The token that is presented, when it lets this key in; the first of the rules of `enrol`, which needs no write.
-pub fn presented(
-    read: &impl Read,
-    manager_key_hash: &str,
-    asked: &Enrolling,
-    now: Timestamp,
-) -> Result<(EnrolmentToken, TokenUse), TxError> {
-    if asked.token.manager_key_hash != manager_key_hash {
+/// The token that is presented, when it lets this key in; the first of the rules of `enrol`, which needs no write. `ours` are the hashes of this manager's
+/// keys, the former ones too.
+pub fn presented(read: &impl Read, ours: &[String], asked: &Enrolling, now: Timestamp) -> Result<(EnrolmentToken, TokenUse), TxError> {
+    if !ours.contains(&asked.token.manager_key_hash) {
         return Err(Refusal::TokenForOtherManager.into());
     }
     let token = token(read, &asked.token.id)?.ok_or(Refusal::TokenUnknown)?;
@@ -193,15 +189,9 @@ pub fn presented(
     Ok((token, usage))
 }
 
-/// All rules of enrolment; a refusal changes nothing. `manager_key_hash` is this manager's.
-pub fn enrol(
-    tx: &mut WriteTx<'_>,
-    directory: &Arc<Directory>,
-    act: &Act,
-    manager_key_hash: &str,
-    asked: &Enrolling,
-) -> Result<Enrolled, TxError> {
-    let (token, usage) = presented(tx, manager_key_hash, asked, act.now.wall)?;
+/// All rules of enrolment; a refusal changes nothing. `ours` as in `presented`.
+pub fn enrol(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, act: &Act, ours: &[String], asked: &Enrolling) -> Result<Enrolled, TxError> {
+    let (token, usage) = presented(tx, ours, asked, act.now.wall)?;
     asked.check()?;
     let known = nodes::by_key(tx, &asked.key)?;
     if let Some(node) = &known
@@ -400,7 +390,12 @@ mod tests {
     const OURS: &str = "00000000000000000000000000000000";
 
     fn text(n: u32) -> TokenText {
-        TokenText { id: EnrolmentId::parse(&format!("enrol_{n:06}")).unwrap(), secret: "s3cret".into(), manager_key_hash: OURS.into() }
+        TokenText {
+            id: EnrolmentId::parse(&format!("enrol_{n:06}")).unwrap(),
+            secret: "s3cret".into(),
+            manager_key_hash: OURS.into(),
+            first_key_hash: None,
+        }
     }
 
     fn make(f: &Fixture, n: u32, new: NewToken) -> TokenText {
@@ -435,7 +430,7 @@ mod tests {
     fn run_at(f: &Fixture, now: Now, mut asked: Enrolling, heard: bool) -> Result<Enrolled, Refusal> {
         let known = f.store.directory.on_machine(&asked.fingerprint);
         asked.on_machine = known.into_iter().map(|index| OnMachine { index, heard }).collect();
-        f.write(move |tx, d| enrol(tx, d, &Act { now, ..act() }, OURS, &asked))
+        f.write(move |tx, d| enrol(tx, d, &Act { now, ..act() }, &[OURS.to_owned()], &asked))
     }
 
     fn run(f: &Fixture, asked: Enrolling) -> Result<Enrolled, Refusal> {

@@ -114,7 +114,8 @@ export interface paths {
          * Report measurements
          * @description Every 30 s, signed by the node (`x-lucid-signature`: hex Ed25519 over what the agent protocol lists, the exact bytes of the body among it); the answer is
          *     signed by the manager in the same way. Fields that are not known here are ignored, so that versions can differ. Measurements beyond their range are left out,
-         *     and the report is taken.
+         *     and the report is taken. An agent names the manager's key that it has pinned (`x-lucid-manager-key`: the hash that tokens name); where that is a former one, the
+         *     answer says which keys took over from it (`x-lucid-successions`: statements as in `/poot/manager-key`).
          */
         post: operations["post_agent_report"];
         delete?: never;
@@ -3931,7 +3932,7 @@ export interface components {
             protocol: number;
             /** @description Hex Ed25519. */
             public_key: string;
-            /** @description `id.secret.hash-of-manager-key`. */
+            /** @description `id.secret.hash-of-manager-key`, and since the manager's key was replaced `.hash-of-its-first-key` behind it. */
             token: string;
         };
         EnrolmentRequest: {
