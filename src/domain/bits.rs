@@ -185,6 +185,8 @@ pub fn transpose64(block: &mut [u64; WORD]) {
 /// One column of slot bits per node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Columns {
+    /// The node of the first column.
+    first: usize,
     words_per_node: usize,
     words: Vec<u64>,
 }
@@ -212,13 +214,20 @@ impl Columns {
                 }
             }
         }
-        Columns { words_per_node, words }
+        Columns { first: 0, words_per_node, words }
     }
 
-    /// Bit r % 64 of word r / 64 is the node's bit of row r; empty for a node beyond the last.
+    /// The column of `node` alone.
+    pub fn only(rows: &[&Bitmap], node: NodeIndex) -> Columns {
+        let word = |rows: &[&Bitmap]| rows.iter().zip(0u32..).fold(0, |word, (row, at)| word | u64::from(row.get(node)) << at);
+        let words = rows.chunks(WORD).map(word).collect();
+        Columns { first: node.position(), words_per_node: rows.len().div_ceil(WORD), words }
+    }
+
+    /// Bit r % 64 of word r / 64 is the node's bit of row r; empty for a node that has no column here.
     pub fn column(&self, node: NodeIndex) -> &[u64] {
-        let start = node.position().saturating_mul(self.words_per_node);
-        self.words.get(start..start.saturating_add(self.words_per_node)).unwrap_or(&[])
+        let start = node.position().checked_sub(self.first).map(|at| at.saturating_mul(self.words_per_node));
+        start.and_then(|start| self.words.get(start..start.saturating_add(self.words_per_node))).unwrap_or(&[])
     }
 }
 
@@ -263,9 +272,15 @@ mod tests {
             nodes in 0usize..220,
         ) {
             let bitmaps: Vec<Bitmap> = rows.iter().map(bitmap).collect();
-            let columns = Columns::of(&bitmaps.iter().collect::<Vec<_>>(), nodes);
+            let lines: Vec<&Bitmap> = bitmaps.iter().collect();
+            let columns = Columns::of(&lines, nodes);
             for node in 0..230u32 {
                 let column = columns.column(NodeIndex(node));
+                if (node as usize) < nodes {
+                    let only = Columns::only(&lines, NodeIndex(node));
+                    prop_assert_eq!(only.column(NodeIndex(node)), column);
+                    prop_assert!(only.column(NodeIndex(node + 1)).is_empty() && node.checked_sub(1).is_none_or(|n| only.column(NodeIndex(n)).is_empty()));
+                }
                 for (r, row) in rows.iter().enumerate() {
                     let bit = column.get(r / 64).is_some_and(|w| w >> (r % 64) & 1 == 1);
                     prop_assert_eq!(bit, (node as usize) < nodes && row.contains(&node), "node {} row {}", node, r);

@@ -10,7 +10,7 @@ use super::silence::FLEET_ALERT;
 use super::{Context, Stopped};
 use crate::domain::alert::Severity;
 use crate::domain::audit::Draft;
-use crate::domain::bits::Bitmap;
+use crate::domain::bits::{Bitmap, Columns};
 use crate::domain::credits::{Epoch, EpochSlots, Epochs, Leaf, Multiplier, Payer};
 use crate::domain::epoch::{self, Counts, Head, Span};
 use crate::domain::evidence::{DayReports, SLOTS_PER_DAY, SlotRow, day_of};
@@ -224,7 +224,7 @@ async fn close(context: &Context, range: Range, now: Now) -> Result<Closed, Stop
     let start = rows.first().map_or(range.epoch.first_slot(), |(slot, _)| *slot).min(range.epoch.first_slot());
     let count = nodes.iter().map(|node| node.index.position() + 1).max().unwrap_or(0);
     let challenged = hot::outputs::challenged(&hot_read, start, end)?;
-    let evidence = Evidence::of(&rows, &strained, &challenged, start, end, count);
+    let evidence = Evidence::of(&rows, &strained, &challenged, start, end, &|rows| Columns::of(rows, count));
     let days = (before_day(last.as_ref()), day_of(range.epoch.first_slot()));
     let reports = hot::day_reports::last_before(&hot_read, days.0, days.1)?;
     let inputs =
@@ -234,8 +234,8 @@ async fn close(context: &Context, range: Range, now: Now) -> Result<Closed, Stop
     let windows = proofs::windows(&evidence, &mut leaves, &params);
     let ids = ids(&nodes, &pools);
     let span = Span { epoch: range.epoch, last_slot: range.last_slot };
-    let hash = |leaf: &Leaf| Ok(ids.commit(leaf, span, &windows[&leaf.node], &context.store.blinds)?.hash());
-    let hashes = leaves.iter().map(hash).collect::<Result<Vec<_>, Fault>>()?;
+    let hash = |(leaf, window)| Ok(ids.commit(leaf, span, window, &context.store.blinds)?.hash());
+    let hashes = leaves.iter().zip(&windows).map(hash).collect::<Result<Vec<_>, Fault>>()?;
     let head = head(params, range, &leaves, merkle::root(&hashes), last.as_ref(), now);
     let (epoch, stored) = (range.epoch, leaves.clone());
     context.store.hot.write(Lane::Ordinary, move |tx| hot::leaves::put(tx, epoch, &stored)).await?;
@@ -436,7 +436,7 @@ mod tests {
         store.hot.write_now(move |tx| hot::flush(tx, &batch)).unwrap();
         let read = store.hot.read().unwrap();
         let window = |rows: &[(Slot, SlotRow)], end: Slot, node: NodeIndex| {
-            let evidence = Evidence::of(rows, &[], &[], rows[0].0, end, 5);
+            let evidence = Evidence::of(rows, &[], &[], rows[0].0, end, &|rows| Columns::of(rows, 5));
             let bits = evidence.bits(node);
             poot::window(bits.proven, bits.observed, bits.rows, &params)
         };

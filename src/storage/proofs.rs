@@ -1,6 +1,6 @@
 //! What an epoch commits to, from what is stored: the same code closes an epoch and shows it later.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::core::{chain, epochs, nodes, pools};
@@ -40,14 +40,14 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Of the slots `[start, end)` and the nodes `0..nodes`; rows ascend, slots without one are empty.
+    /// Of the slots `[start, end)` and the nodes that `turn` makes columns of; rows ascend, slots without one are empty.
     pub fn of(
         rows: &[(Slot, SlotRow)],
         strained: &[(Slot, Bitmap)],
         challenged: &[(Slot, ChallengeRow)],
         start: Slot,
         end: Slot,
-        nodes: usize,
+        turn: &impl Fn(&[&Bitmap]) -> Columns,
     ) -> Evidence {
         static NOBODY: Bitmap = Bitmap::EMPTY;
         let mut rest = rows.iter().peekable();
@@ -58,20 +58,20 @@ impl Evidence {
                 None => (&NOBODY, &NOBODY),
             })
             .unzip();
-        let outputs = |bits: fn(&ChallengeRow) -> &Bitmap| turned(challenged, start, end, nodes, bits);
+        let outputs = |bits: fn(&ChallengeRow) -> &Bitmap| turned(challenged, start, end, turn, bits);
         Evidence {
             is_empty: rows.is_empty(),
             rows: proven.len(),
-            proven: Columns::of(&proven, nodes),
-            observed: Columns::of(&observed, nodes),
-            strained: (!strained.is_empty()).then(|| turned(strained, start, end, nodes, |row| row)),
+            proven: turn(&proven),
+            observed: turn(&observed),
+            strained: (!strained.is_empty()).then(|| turned(strained, start, end, turn, |row| row)),
             outputs: (!challenged.is_empty()).then(|| (outputs(|row| &row.challenged), outputs(|row| &row.answered))),
         }
     }
 
-    pub fn read(hot: &impl Read, start: Slot, end: Slot, nodes: usize) -> Result<Evidence, Fault> {
+    fn read(hot: &impl Read, start: Slot, end: Slot, turn: &impl Fn(&[&Bitmap]) -> Columns) -> Result<Evidence, Fault> {
         let (rows, strained) = (hot::evidence(hot, start, end)?, hot::strained::rows(hot, start, end)?);
-        Ok(Evidence::of(&rows, &strained, &hot::outputs::challenged(hot, start, end)?, start, end, nodes))
+        Ok(Evidence::of(&rows, &strained, &hot::outputs::challenged(hot, start, end)?, start, end, turn))
     }
 
     pub fn bits(&self, node: NodeIndex) -> NodeBits<'_> {
@@ -87,12 +87,12 @@ impl Evidence {
 }
 
 /// Columns of sparse rows that are one bitmap, or have it.
-fn turned<T>(rows: &[(Slot, T)], start: Slot, end: Slot, nodes: usize, bits: impl Fn(&T) -> &Bitmap) -> Columns {
+fn turned<T>(rows: &[(Slot, T)], start: Slot, end: Slot, turn: &impl Fn(&[&Bitmap]) -> Columns, bits: impl Fn(&T) -> &Bitmap) -> Columns {
     static NOBODY: Bitmap = Bitmap::EMPTY;
     let mut rest = rows.iter().peekable();
     let all: Vec<&Bitmap> =
         start.until(end).map(|slot| rest.next_if(|(at, _)| *at == slot).map_or(&NOBODY, |(_, row)| bits(row))).collect();
-    Columns::of(&all, nodes)
+    turn(&all)
 }
 
 /// What the blinds of leaves are made with.
@@ -178,12 +178,15 @@ impl Recent {
     }
 }
 
-/// The evidence that the leaves of an epoch were made of, for all nodes; what is not kept any more is missing in it.
+/// The evidence that the leaves of an epoch were made of, for their nodes; what is not kept any more is missing in it.
 fn evidence_of(hot: &impl Read, head: &Head, leaves: &[Leaf]) -> Result<Evidence, Fault> {
     let end = head.last_slot.plus(1);
     let longest = leaves.iter().map(|leaf| u32::from(leaf.window_slots)).max().unwrap_or(0);
-    let count = leaves.iter().map(|leaf| leaf.node.position() + 1).max().unwrap_or(0);
-    Evidence::read(hot, end.minus(longest), end, count)
+    let (start, count) = (end.minus(longest), leaves.iter().map(|leaf| leaf.node.position() + 1).max().unwrap_or(0));
+    match leaves {
+        [one] => Evidence::read(hot, start, end, &|rows| Columns::only(rows, one.node)),
+        _ => Evidence::read(hot, start, end, &|rows| Columns::of(rows, count)),
+    }
 }
 
 fn window_of(evidence: &Evidence, leaf: &Leaf) -> Window {
@@ -278,14 +281,21 @@ pub fn consistency(store: &Store, first: Epoch, second: Epoch) -> Result<Result<
     Ok(Ok(document))
 }
 
-/// The windows of the leaves of an epoch that is being closed, as hashes; the leaves get the length of theirs.
-pub fn windows(evidence: &Evidence, leaves: &mut [Leaf], params: &Params) -> BTreeMap<NodeIndex, Hash> {
-    let mut hashes = BTreeMap::new();
+/// The windows of the leaves of an epoch that is being closed, as hashes in their order; the leaves get the length of theirs.
+pub fn windows(evidence: &Evidence, leaves: &mut [Leaf], params: &Params) -> Vec<Hash> {
+    let mut hashes = Vec::with_capacity(leaves.len());
+    // Most nodes of a fleet were there all day: their windows are one.
+    let mut before = None;
     for leaf in leaves {
         let bits = evidence.bits(leaf.node);
         let from = poot::window_from(bits.observed, bits.rows, params);
         leaf.window_slots = u16::try_from(bits.rows - from).unwrap_or(u16::MAX);
-        hashes.insert(leaf.node, bits.window(from).hash());
+        let hash = match before {
+            Some((of, hash)) if of == (bits, from) => hash,
+            _ => bits.window(from).hash(),
+        };
+        before = Some(((bits, from), hash));
+        hashes.push(hash);
     }
     hashes
 }

@@ -17,23 +17,14 @@ pub const TAG: &str = "lucid/poot-window/v1";
 #[schema(as = SlotRuns)]
 pub struct Runs(pub Vec<u16>);
 
-/// One bit of each slot, oldest first; `word(n)` has those from 64 n on, the lowest bit first.
-#[derive(Clone, Copy)]
-pub struct Bits<'a> {
-    /// Where in the columns the window begins.
-    pub from: usize,
-    /// Rows of the columns; the window ends with the last one.
-    pub rows: usize,
-    pub word: &'a dyn Fn(usize) -> u64,
-}
-
 impl Runs {
-    pub fn of(bits: Bits<'_>) -> Runs {
+    /// Of one bit of each slot `from..rows`, oldest first; `word(n)` has those from 64 n on, the lowest bit first.
+    pub fn of(from: usize, rows: usize, word: impl Fn(usize) -> u64) -> Runs {
         let (mut runs, mut run, mut is_set) = (Vec::new(), 0, false);
-        let mut at = bits.from;
-        while at < bits.rows {
-            let word = (bits.word)(at / 64) >> (at % 64);
-            let left = (64 - at % 64).min(bits.rows - at);
+        let mut at = from;
+        while at < rows {
+            let word = word(at / 64) >> (at % 64);
+            let left = (64 - at % 64).min(rows - at);
             let same = usize::try_from((if is_set { !word } else { word }).trailing_zeros()).unwrap_or(64).min(left);
             run += same;
             at += same;
@@ -42,7 +33,7 @@ impl Runs {
                 (run, is_set) = (0, !is_set);
             }
         }
-        if bits.from < bits.rows {
+        if from < rows {
             runs.push(small(run));
         }
         Runs(runs)
@@ -138,7 +129,7 @@ impl Window {
 }
 
 /// The columns of one node (`bits::Columns`), `rows` slots of each; a column that is empty has nothing set.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct NodeBits<'a> {
     pub proven: &'a [u64],
     pub observed: &'a [u64],
@@ -157,7 +148,7 @@ impl NodeBits<'_> {
             if column.is_empty() {
                 return Runs::whole(small(self.rows.saturating_sub(from)), false);
             }
-            Runs::of(Bits { from, rows: self.rows, word: &|at| seen(column, at) & word(within, at) })
+            Runs::of(from, self.rows, |at| seen(column, at) & word(within, at))
         };
         Window {
             proven: runs(self.proven, self.observed),
@@ -192,7 +183,7 @@ mod tests {
 
     fn runs(bits: &[bool], from: usize) -> Runs {
         let words = words(bits);
-        Runs::of(Bits { from, rows: bits.len(), word: &|at| words[at] })
+        Runs::of(from, bits.len(), |at| words[at])
     }
 
     #[test]
