@@ -16,6 +16,7 @@ use lucid::domain::enrolment::{EnrolmentTarget, NewToken, TokenText};
 use lucid::domain::evidence::{SLOTS_PER_DAY, SlotRow};
 use lucid::domain::ids::{EnrolmentId, Incarnation, NodeId, NodeIndex, PoolId, UserId};
 use lucid::domain::ledger::{Book, Entry, Settlement};
+use lucid::domain::metrics::Sample;
 use lucid::domain::money::{Currency, Units};
 use lucid::domain::pool::NewPool;
 use lucid::domain::proof::check::{self, Verdict};
@@ -172,6 +173,20 @@ impl Local {
         spent
     }
 
+    /// Encoded bytes of all rows of evidence, leaves and heads.
+    fn stored(&self) -> [u64; 3] {
+        let (core, hot) = (self.app.store.read().unwrap(), self.app.store.hot.read().unwrap());
+        let heads = core::epochs::page(&core, 0, usize::MAX).unwrap();
+        let size = |bytes: postcard::Result<Vec<u8>>| bytes.unwrap().len() as u64;
+        let evidence = hot::evidence(&hot, Slot(0), Slot(u32::MAX)).unwrap();
+        let leaves = heads.iter().map(|head| size(postcard::to_stdvec(&hot::leaves::of_epoch(&hot, head.epoch).unwrap())));
+        [
+            evidence.iter().map(|row| size(postcard::to_stdvec(row))).sum(),
+            leaves.sum(),
+            heads.iter().map(|head| size(postcard::to_stdvec(head))).sum(),
+        ]
+    }
+
     fn heads(&self) -> u64 {
         core::epochs::count(&self.app.store.read().unwrap()).unwrap()
     }
@@ -294,8 +309,23 @@ pub async fn large_store(dir: &Path, nodes: usize, samples_of_slots: u32, until:
     std::fs::metadata(dir.join("hot.redb")).unwrap().len()
 }
 
+/// What a manager does with reports.
+#[derive(Debug, Clone, Copy)]
+pub struct Work {
+    /// They measure something.
+    pub samples: bool,
+    pub epochs: bool,
+}
+
+/// Bytes a day, from driven hours.
+pub struct Written {
+    pub written: f64,
+    /// Of these and of one node, as records encode: evidence, leaves, heads.
+    pub stored_of_a_node: [f64; 3],
+}
+
 /// Bytes written in a day by `nodes` nodes, from driven hours of reports, flushes, epochs and postings.
-pub async fn written_per_day(dir: &Path, nodes: usize, hours: u32) -> f64 {
+pub async fn written_per_day(dir: &Path, nodes: usize, hours: u32, work: Work) -> Written {
     let local = Local::new(dir, Slot(59_000_000), nodes).await;
     local.app.context.run_all().await.unwrap();
     let flush_slots = if nodes <= 200 { 10 } else { 2 };
@@ -310,7 +340,7 @@ pub async fn written_per_day(dir: &Path, nodes: usize, hours: u32) -> f64 {
                 age_ms: 0,
                 witness: None,
                 running: None,
-                sample: sample(u64::from(round) * 7 + u64::from(index.0)),
+                sample: if work.samples { sample(u64::from(round) * 7 + u64::from(index.0)) } else { Sample::default() },
             };
             let report = Report {
                 protocol: PROTOCOL,
@@ -331,15 +361,19 @@ pub async fn written_per_day(dir: &Path, nodes: usize, hours: u32) -> f64 {
         if round % flush_slots == 0 {
             local.app.context.run(Job::Flush).await.unwrap();
         }
-        if round % 2 == 0 {
+        if work.epochs && round % 2 == 0 {
             local.app.context.run(Job::Epochs).await.unwrap();
         }
-        if round % 20 == 0 {
+        if work.epochs && round % 20 == 0 {
             local.app.context.run(Job::Postings).await.unwrap();
         }
     }
-    local.app.context.run_all().await.unwrap();
+    if work.epochs {
+        local.app.context.run_all().await.unwrap();
+    }
     let written = own_written_bytes() - before;
+    let a_day = |bytes: u64| bytes as f64 * 24.0 / f64::from(hours);
+    let stored_of_a_node = local.stored().map(|bytes| a_day(bytes) / nodes as f64);
     local.close();
-    written as f64 * 24.0 / f64::from(hours)
+    Written { written: a_day(written), stored_of_a_node }
 }

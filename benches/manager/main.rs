@@ -360,12 +360,27 @@ impl Bench {
     }
 
     async fn writes(&mut self) {
-        for (key, nodes, target) in [("written_100", 100, "60 MB"), ("written_1000", 1_000, "250 MB")] {
-            let dir = self.dir.join(key);
-            let bytes = local::written_per_day(&dir, nodes, 4).await;
+        for (nodes, keys, target) in [
+            (100, ["written_100", "written_100_epochs", "written_100_evidence", "stored_100"], "60 MB"),
+            (1_000, ["written_1000", "written_1000_epochs", "written_1000_evidence", "stored_1000"], "250 MB"),
+        ] {
+            let mut of = Vec::new();
+            for work in [(true, true), (true, false), (false, false)] {
+                let dir = self.dir.join(keys[0]);
+                of.push(local::written_per_day(&dir, nodes, 4, local::Work { samples: work.0, epochs: work.1 }).await);
+                let _ = fs::remove_dir_all(dir);
+            }
+            let [all, without_epochs, reports] = [&of[0], &of[1], &of[2]].map(|of| of.written);
             let what = format!("written to the disk in a day, {} nodes (from four driven hours)", grouped(nodes as f64));
-            self.table.add(key, what, format!("{:.0} MB", bytes / 1e6), target, bytes / 1e6);
-            let _ = fs::remove_dir_all(dir);
+            self.table.add(keys[0], what, format!("{:.0} MB", all / 1e6), target, all / 1e6);
+            let per_node = |bytes: f64| bytes / nodes as f64 / 1e3;
+            let epochs = per_node(all - without_epochs);
+            self.table.add(keys[1], "… of it epochs, proofs and postings, for each node", format!("{epochs:.1} KB"), "", epochs);
+            let reports = per_node(reports);
+            self.table.add(keys[2], "… of it evidence and acknowledgements, for each node", format!("{reports:.1} KB"), "", reports);
+            let [evidence, leaves, heads] = of[0].stored_of_a_node.map(|bytes| bytes / 1e3);
+            let told = format!("{evidence:.2} KB + {leaves:.1} KB + {heads:.2} KB");
+            self.table.add(keys[3], "… stored for each: evidence + leaves + heads", told, "", evidence + leaves + heads);
         }
     }
 
