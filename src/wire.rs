@@ -341,7 +341,7 @@ pub struct SlotNow {
     pub slot: Slot,
     /// Milliseconds since the slot began, when this answer was made.
     pub offset_ms: u64,
-    /// Beacon of (this node, this slot), hex. Keep it with the item it answers.
+    /// Beacon of (this node, this slot), hex; keep it with the item it answers. Empty in a slot that the node has not proven.
     pub beacon: String,
 }
 

@@ -7,7 +7,10 @@ mod tampering;
 use std::path::Path;
 use std::process::Command;
 
+use lucid::crypto::jwt_encode;
+use lucid::domain::enrolment::NodeClaims;
 use lucid::domain::metrics::Sample;
+use lucid::domain::node::NodeType;
 use lucid::domain::proof::check::{self, Finding, Outcome, Verdict};
 use lucid::domain::proof::document::{ConsistencyDocument, ProofDocument};
 use lucid::domain::time::SLOT_MS;
@@ -145,6 +148,30 @@ async fn a_proof_of_an_earlier_epoch_is_made_after_a_restart_too() {
     for (path, refusal) in [(format!("{}?epoch=1", nodes[1].id), "EpochNotFound"), ("node_nobody_here".into(), "NodeNotFound")] {
         let (status, body) = site.client.call(reqwest::Method::GET, &format!("/poot/{path}"), None).await;
         assert_eq!((status, error_name(&body)), (StatusCode::NOT_FOUND, refusal));
+    }
+}
+
+#[tokio::test]
+async fn a_node_gets_its_own_proof_and_no_other_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::new(dir.path().join("data"), &[]).await;
+    let mut nodes = fleet(&site, 2).await;
+    live(&site, &mut nodes, 40, |_, _| false).await;
+    let claims = NodeClaims::new(nodes[0].id.clone(), NodeType::Worker, site.app.state.now().wall, "jti".into());
+    let token = jwt_encode(&site.app.store.secrets.node_tokens, &claims).unwrap();
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let newest = site.app.store.recent.head().unwrap().head.epoch;
+    for (path, expected) in [
+        (format!("poot/{}", nodes[0].id), 200),
+        (format!("poot/consistency?first={newest}"), 200),
+        (format!("nodes/{}/poot/score", nodes[0].id), 200),
+        (format!("poot/{}", nodes[1].id), 403),
+        (format!("nodes/{}/poot/score", nodes[1].id), 403),
+        (format!("poot/epochs/{newest}"), 403),
+        ("poot/leaderboard".into(), 403),
+    ] {
+        let answer = http.get(format!("{}/api/v1/{path}", site.client.base)).bearer_auth(&token).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), expected, "{path}");
     }
 }
 

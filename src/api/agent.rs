@@ -109,7 +109,10 @@ pub async fn report(State(state): State<AppState>, message: Message) -> Result<R
     };
     let slot = now.trusted.then(|| {
         let slot = now.wall.slot();
-        SlotNow { slot, offset_ms: slot_offset_ms(now), beacon: state.store.intake.beacon(&node.id, slot) }
+        // A slot that was proven is one that the node was or could have been asked in; a beacon of another would prove it later, unasked.
+        let is_proven = state.store.intake.has_proven(node.index, slot);
+        let beacon = if is_proven { state.store.intake.beacon(&node.id, slot) } else { String::new() };
+        SlotNow { slot, offset_ms: slot_offset_ms(now), beacon }
     });
     let answer = ReportAnswer {
         accepted_seq: accepted.accepted_seq,

@@ -63,7 +63,7 @@ pub struct ConsistencyQuery {
 }
 
 /// Two heads of the history, and what shows that they are of one
-#[utoipa::path(get, path = "/poot/consistency", tag = "poot", security(("access" = ["poot:read"])), params(ConsistencyQuery),
+#[utoipa::path(get, path = "/poot/consistency", tag = "poot", security(("access" = ["poot:read"])), extensions(("x-node-access" = json!("any"))), params(ConsistencyQuery),
     responses((status = 200, body = ConsistencyDocument), (status = 404, body = ErrorBody)))]
 pub async fn consistency(State(state): State<AppState>, Query(query): Query<ConsistencyQuery>) -> Result<Response, ApiError> {
     let newest = state.store.recent.head().map(|signed| signed.head.epoch);

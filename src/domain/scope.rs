@@ -133,7 +133,9 @@ impl NodeType {
     pub fn scopes(self) -> &'static [Scope] {
         match self {
             NodeType::Validator => &[Scope::NodeRead, Scope::PootRead, Scope::PootValidate, Scope::PootBatch],
-            NodeType::Worker | NodeType::Storage | NodeType::Compute => &[Scope::NodeRead, Scope::ResourceRead, Scope::PootValidate],
+            NodeType::Worker | NodeType::Storage | NodeType::Compute => {
+                &[Scope::NodeRead, Scope::ResourceRead, Scope::PootRead, Scope::PootValidate]
+            }
         }
     }
 }
@@ -206,9 +208,9 @@ mod tests {
     }
 
     #[test]
-    fn nodes_have_the_scopes_of_the_contract_and_change_nothing() {
+    fn nodes_have_the_scopes_of_the_contract_and_their_own_scores_and_change_nothing() {
         let of = |kind: NodeType| kind.scopes().iter().map(|scope| scope.as_str()).collect::<Vec<_>>();
-        assert_eq!(of(NodeType::Worker), ["node:read", "resource:read", "poot:validate"]);
+        assert_eq!(of(NodeType::Worker), ["node:read", "resource:read", "poot:read", "poot:validate"]);
         assert_eq!(of(NodeType::Validator), ["node:read", "poot:read", "poot:validate", "poot:batch"]);
         assert_eq!((of(NodeType::Storage), of(NodeType::Compute)), (of(NodeType::Worker), of(NodeType::Worker)));
         assert!(Scope::ALL.iter().all(|scope| !(scope.is_of_nodes() && scope.for_people_only())));

@@ -490,9 +490,16 @@ impl Intake {
         }
     }
 
-    /// Every slot up to this one is closed; none while the clock is not trusted.
+    /// Every slot up to this one is closed; none while the clock is not trusted. Never ahead of the last `tick`: whether a slot was watched is known then.
     pub fn closed_through(&self, now: Now) -> Option<Slot> {
-        if now.trusted { newest_closed(self.reopening(now), now.wall) } else { None }
+        let closed = newest_closed(self.reopening(now), now.wall).filter(|_| now.trusted)?;
+        let Some(current) = self.state().current else { return Some(closed) };
+        Some(closed.min(newest_closed(None, current.start())?))
+    }
+
+    /// Whether the node has proven `slot`, as far as this process knows.
+    pub fn has_proven(&self, node: NodeIndex, slot: Slot) -> bool {
+        self.state().slots.get(&slot).is_some_and(|open| open.row.proven.get(node))
     }
 
     /// Whether a slot's evidence can still change.

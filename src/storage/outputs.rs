@@ -302,7 +302,9 @@ impl Outputs {
         let closed: Vec<Slot> = state.open.keys().copied().filter(is_closed).collect();
         let mut challenged = Vec::new();
         for slot in closed {
-            let Some((heard, mut row)) = heard(slot).zip(state.open.remove(&slot)) else { continue };
+            // Not known yet: it stays open.
+            let Some(heard) = heard(slot) else { continue };
+            let Some(mut row) = state.open.remove(&slot) else { continue };
             if !heard {
                 row.challenged = row.answered.clone();
             }
@@ -468,6 +470,7 @@ mod tests {
         }
         assert_eq!(written(Some(4), 5, row(&[3], &[])), [(slot, row(&[3], &[]))], "deaf when it was over");
         assert_eq!(written(None, 3, row(&[3], &[])), [], "not known yet");
+        assert_eq!(outputs.start_write(over, |_| Some(true)).challenged, [(slot, row(&[3], &[]))], "and kept until it is");
         assert_eq!(written(None, 4, row(&[3], &[])), [(slot, row(&[3], &[]))]);
     }
 

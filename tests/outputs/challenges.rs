@@ -8,7 +8,8 @@ use lucid::domain::metrics::Sample;
 use lucid::domain::node::NodeType;
 use lucid::domain::output::{challenge, challenged_slot};
 use lucid::domain::time::{SLOT_MS, Slot};
-use lucid::wire::SlotChallenge;
+use lucid::domain::workload::{WorkloadReport, WorkloadState};
+use lucid::wire::{Item, SlotChallenge, Witness};
 use serde_json::Value;
 
 use super::{answer, errors, expect_outputs, next_challenge, report, score, site};
@@ -118,6 +119,35 @@ async fn an_answer_in_time_counts_once() {
     let counted = list["validations"].as_array().unwrap().iter().filter(|row| row["counted"] == true).count();
     assert_eq!(counted, 2);
     assert_eq!(site.client.get(&format!("/nodes/{}/poot/validations/months", node.id)).await["months"][0]["counted"], 2);
+}
+
+/// Its workload rests while it could be asked, and is said to have run once nobody asks any more.
+#[tokio::test]
+async fn a_slot_in_which_a_node_could_not_be_asked_is_not_proven_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = site(&dir).await;
+    let mut node = site.enrol("one").await;
+    site.next_slot(5_000);
+    let proven = node.report(site.now_ms(), Sample::default()).await.unwrap().slot.unwrap();
+    assert!(!proven.beacon.is_empty(), "kept for a manager that crashes");
+    for _ in 0..12 {
+        site.next_slot(5_000);
+        node.workload = Some(WorkloadReport { state: WorkloadState::BackingOff, ..WorkloadReport::default() });
+        let answer = node.report(site.now_ms(), Sample::default()).await.unwrap();
+        let told = answer.slot.unwrap();
+        assert_eq!((told.beacon.as_str(), answer.challenge), ("", None));
+        // Whatever it makes of it: as if it had worked, and waited for an answer since.
+        node.held.iter_mut().for_each(|(item, _)| item.witness = None);
+        node.seq += 1;
+        let witness = Some(Witness { slot: told.slot, beacon: told.beacon });
+        node.held.push((Item { seq: node.seq, age_ms: 0, witness, running: None, sample: Sample::default() }, site.now_ms()));
+        site.next_slot(5_000);
+        node.workload = None;
+        report(&site, &mut node).await;
+        let store = &site.app.store;
+        let index = store.directory.all().iter().find(|entry| entry.id == node.id).unwrap().index;
+        assert_eq!([told.slot, present(&site)].map(|slot| store.intake.has_proven(index, slot)), [false, true]);
+    }
 }
 
 #[tokio::test]

@@ -7181,7 +7181,7 @@ export interface components {
             slot: number;
         };
         SlotNow: {
-            /** @description Beacon of (this node, this slot), hex. Keep it with the item it answers. */
+            /** @description Beacon of (this node, this slot), hex; keep it with the item it answers. Empty in a slot that the node has not proven. */
             beacon: string;
             /**
              * Format: uint64
