@@ -15,7 +15,6 @@ use super::auth::{Caller, Principal};
 use super::error::{ApiError, ErrorBody};
 use super::json::{self, Json, Path};
 use super::nodes::node_id;
-use super::output_records::ValidationView;
 use super::rates::{Class, Payer};
 use super::signed::{Message, Seal, check_protocol};
 use super::state::AppState;
@@ -29,6 +28,7 @@ use crate::domain::poot::ScoreState;
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::security::IDENTICAL_OUTPUTS;
 use crate::domain::time::{Now, Slot, Timestamp};
+use crate::domain::validation::Validation;
 use crate::live::Family;
 use crate::storage::NodeEntry;
 use crate::storage::core::alerts::{self, About};
@@ -147,14 +147,14 @@ fn seal<'a>(state: &'a AppState, node: &'a NodeEntry) -> Seal<'a> {
 /// The verdict says every check that failed. A node that calls with its token signs the body as agents do (`x-lucid-signature`, purpose `lucid/output/v1`, incarnation and number 0).
 /// What a node answers to its challenge counts in its score; what people and programs submit is judged and recorded.
 #[utoipa::path(post, path = "/nodes/{id}/poot/validate", tag = "poot", security(("access" = ["poot:validate"])), params(("id" = String, Path)), request_body = OutputBody,
-    responses((status = 200, body = ValidationView), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
+    responses((status = 200, body = Validation), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 413, body = ErrorBody, description = "the body is larger than 2 MiB"), (status = 503, body = ErrorBody)))]
 pub async fn validate(
     State(state): State<AppState>,
     caller: Caller,
     Path(id): Path<String>,
     sealed: Sealed<OutputBody>,
-) -> Result<Json<ValidationView>, ApiError> {
+) -> Result<Json<Validation>, ApiError> {
     let node = state.store.directory.by_id(&node_id(&id)?).ok_or(Refusal::NodeNotFound)?;
     let by_node = check_signature(&state, &caller, &sealed.headers, &sealed.bytes)?;
     let output = sealed.asked.check(|asked, errors| asked.check("", errors))?;
@@ -165,7 +165,7 @@ pub async fn validate(
 ///
 /// What agents do, signed like a report; the answer is signed by the manager. The verdict is kept like a report: durable with the next flush.
 #[utoipa::path(post, path = "/agent/output", tag = "agent", security(("signed" = [])), request_body = OutputRequest, responses(
-    (status = 200, body = ValidationView, headers(("x-lucid-signature" = String, description = "the manager's, hex"))),
+    (status = 200, body = Validation, headers(("x-lucid-signature" = String, description = "the manager's, hex"))),
     (status = 401, body = ErrorBody), (status = 404, body = ErrorBody),
     (status = 413, body = ErrorBody, description = "the body is larger than 2 MiB"), (status = 422, body = ErrorBody, description = "a newer protocol"), (status = 503, body = ErrorBody)))]
 pub async fn submit(State(state): State<AppState>, message: Message) -> Result<Response, ApiError> {
@@ -184,7 +184,7 @@ pub async fn submit(State(state): State<AppState>, message: Message) -> Result<R
     seal.answer(Purpose::OutputAnswer, &view)
 }
 
-async fn one(state: &AppState, node: &NodeEntry, output: Checked, bytes: usize, by_node: bool) -> Result<ValidationView, ApiError> {
+async fn one(state: &AppState, node: &NodeEntry, output: Checked, bytes: usize, by_node: bool) -> Result<Validation, ApiError> {
     let now = trusted(state)?;
     let watch = Stopwatch::start();
     let (examining, id) = (state.clone(), node.id.clone());
@@ -199,7 +199,7 @@ async fn one(state: &AppState, node: &NodeEntry, output: Checked, bytes: usize, 
     if !by_node {
         commit(state, now).await?;
     }
-    Ok(ValidationView::of(node.id.as_str(), judged.number, &judged.proof))
+    Ok(Validation::of(node.id.as_str(), judged.number, &judged.proof))
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -245,7 +245,7 @@ pub struct BatchView {
     #[schema(format = "uuid")]
     pub batch_id: String,
     /// In the order of the request.
-    pub results: Vec<ValidationView>,
+    pub results: Vec<Validation>,
     pub summary: BatchSummary,
 }
 
@@ -283,8 +283,8 @@ pub async fn batch(State(state): State<AppState>, caller: Caller, sealed: Sealed
     for item in &examined {
         let found = if item.node.is_some() { judged.next() } else { None };
         results.push(match found {
-            Some(judged) => ValidationView::of(&item.node_id, judged.number, &judged.proof),
-            None => ValidationView::of(&item.node_id, 0, &item.of_nobody(now, *batch.as_bytes())),
+            Some(judged) => Validation::of(&item.node_id, judged.number, &judged.proof),
+            None => Validation::of(&item.node_id, 0, &item.of_nobody(now, *batch.as_bytes())),
         });
     }
     let summary = BatchSummary::of(&results);
@@ -344,7 +344,7 @@ impl Item {
 }
 
 impl BatchSummary {
-    fn of(results: &[ValidationView]) -> BatchSummary {
+    fn of(results: &[Validation]) -> BatchSummary {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let valid = results.iter().filter(|result| result.is_valid).count();
         let mut errors = BTreeMap::new();
