@@ -1,5 +1,6 @@
 //! Outputs of workloads through the front door: what is asked, what is said of an answer, and what it counts.
 
+mod archives;
 mod challenges;
 mod verdicts;
 mod workload;

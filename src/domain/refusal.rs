@@ -164,6 +164,7 @@ refusals! {
     TransferNotFound = "no transfer out of the wallet has this id",
     TransactionKnown = "this transaction is another payout's",
     CurrencyNotPayable = "this currency cannot be paid",
+    ArchiveNotFound = "no archive has a file of this name",
     SettingNotFound = "there is no such setting",
     AlertNotFound = "no alert has this id",
     AlertResolved = "the alert is over",

@@ -43,6 +43,7 @@ CHECKS = [
 ]
 # What this test never sees succeed, and why. Routes marked `x-planned` answer 501 and are left out, too.
 NOT_COVERED = {
+    "GET /api/v1/archives/{name}": "the first archive is made a year after the first output",
     "GET /api/v1/events": "its answer does not end",
     "GET /api/v1/openapi.json": "schemathesis leaves out the document that it reads",
     "POST /api/v1/setup": "it works once in the life of a store, and this script needs it",

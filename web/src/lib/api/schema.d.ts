@@ -177,6 +177,43 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/archives": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What was archived, newest first */
+        get: operations["get_archives"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/archives/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A file of an archive
+         * @description Its lines, gzipped, or its manifest: by the names that the list has for them. The export is recorded. An answer that breaks off was not complete.
+         */
+        get: operations["get_archives_name"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/audit": {
         parameters: {
             query?: never;
@@ -1780,7 +1817,7 @@ export interface paths {
         };
         /**
          * The outputs of a node, newest first
-         * @description Of twelve months and the present one.
+         * @description Of twelve months and the present one; older ones are in archives.
          */
         get: operations["get_nodes_id_poot_validations"];
         put?: never;
@@ -3371,6 +3408,50 @@ export interface components {
         ApproveRequest: {
             /** @description As it was shown: what has changed since is not approved. */
             digest: string;
+        };
+        Archive: {
+            /**
+             * Format: uint64
+             * @description Length of the file.
+             */
+            bytes: number;
+            /**
+             * Format: uint64
+             * @description Lines of the file: one record each.
+             */
+            count: number;
+            /**
+             * @description JSON lines, gzipped: the name to ask for.
+             * @example outputs-2025-08.jsonl.gz
+             */
+            file: string;
+            kind: components["schemas"]["ArchiveKind"];
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:21Z
+             */
+            made_at: string;
+            /**
+             * @description What the manager signed of it: the name to ask for.
+             * @example outputs-2025-08.manifest.json
+             */
+            manifest: string;
+            /**
+             * @description Of outputs the month.
+             * @example 2025-08
+             */
+            period: string;
+            /** @description Of the file. */
+            sha256: string;
+        };
+        /**
+         * @description What is archived. New ones go to the end: stored manifests name one by its place.
+         * @enum {string}
+         */
+        ArchiveKind: "outputs";
+        ArchiveList: {
+            archives: components["schemas"]["Archive"][];
+            pagination: components["schemas"]["Pagination"];
         };
         /** @enum {string} */
         AttemptStateName: "signed" | "maybe_sent" | "seen" | "paid" | "failed_on_chain" | "dead";
@@ -5870,7 +5951,7 @@ export interface components {
             /** Format: uint32 */
             valid: number;
         };
-        /** @description What was said of an output. */
+        /** @description What was said of one output, as people and programs read it. */
         PoOTValidation: {
             /** @description Of the batch that it came in. */
             batch_id?: string | null;
@@ -9219,6 +9300,102 @@ export interface operations {
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
+        };
+    };
+    get_archives: {
+        parameters: {
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "archives": [
+                     *         {
+                     *           "bytes": 1,
+                     *           "count": 1,
+                     *           "file": "outputs-2025-08.jsonl.gz",
+                     *           "kind": "outputs",
+                     *           "made_at": "2026-09-21T14:13:21Z",
+                     *           "manifest": "outputs-2025-08.manifest.json",
+                     *           "period": "2025-08",
+                     *           "sha256": "text"
+                     *         }
+                     *       ],
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ArchiveList"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_archives_name: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example outputs-2025-08.jsonl.gz */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the file */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/gzip": string;
+                    /** @example text */
+                    "application/json": string;
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            /** @description other exports are running (`TooManyExports`), or the file cannot be read (`ArchiveUnreadable`) */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
         };
     };
     get_audit: {
