@@ -114,7 +114,8 @@ struct Temporary {
 impl Temporary {
     fn create(folder: &Path, name: &str) -> io::Result<(Temporary, File)> {
         let path = folder.join(format!("{name}.tmp"));
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        let file = opened.map_err(|error| io::Error::new(error.kind(), format!("archive/{name} cannot be made: {error}")))?;
         Ok((Temporary { path, kept: false }, file))
     }
 
