@@ -2,6 +2,7 @@
 
 mod archives;
 mod challenges;
+mod kept;
 mod verdicts;
 mod workload;
 

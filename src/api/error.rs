@@ -272,6 +272,7 @@ fn status_and_code(refusal: &Refusal) -> (StatusCode, u16) {
         Refusal::AlertResolved => (CONFLICT, 4091),
         Refusal::AllocationNotFound
         | Refusal::ArchiveNotFound
+        | Refusal::OutputNotKept
         | Refusal::SettingNotFound
         | Refusal::UserNotFound
         | Refusal::AlertNotFound

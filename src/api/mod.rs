@@ -238,6 +238,7 @@ fn documented<R: Routes>() -> R {
         .routes(routes!(output_proofs::batch))
         .routes(routes!(output_records::list))
         .routes(routes!(output_records::months))
+        .routes(routes!(output_records::output))
         .routes(routes!(poot::epochs))
         .routes(routes!(epoch_closing::calculate))
         .routes(routes!(epoch_document::show))

@@ -23,7 +23,7 @@ use crate::clock::Stopwatch;
 use crate::crypto::hex;
 use crate::domain::alert::Severity;
 use crate::domain::ids::{Incarnation, NodeId, NodeIndex};
-use crate::domain::output::{Claim, Examined, MAX_NONCE, Proof, Wrong, examine};
+use crate::domain::output::{Claim, Examined, MAX_NONCE, Proof, Wrong, data, examine};
 use crate::domain::poot::ScoreState;
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::security::IDENTICAL_OUTPUTS;
@@ -101,6 +101,11 @@ impl Checked {
             nonce: &self.nonce,
             challenge_slot: self.challenge_slot,
         }
+    }
+
+    /// The output itself, if outputs are kept.
+    fn data(&self, state: &AppState) -> Option<Vec<u8>> {
+        (state.store.outputs.keep_bytes() > 0).then(|| data(&self.output_data)).flatten()
     }
 
     fn examine(&self, state: &AppState, node: &NodeId, now: Now) -> Examined {
@@ -188,15 +193,15 @@ async fn one(state: &AppState, node: &NodeEntry, output: Checked, bytes: usize, 
     let now = trusted(state)?;
     let watch = Stopwatch::start();
     let (examining, id) = (state.clone(), node.id.clone());
-    let examined = beside(bytes, move || output.examine(&examining, &id, now)).await?;
+    let (examined, data) = beside(bytes, move || (output.examine(&examining, &id, now), output.data(&examining))).await?;
     let took_ms = millis(&watch);
     let scores = scores(state, &mut vec![node.index])?;
-    let submission = submission(node, examined, by_node, &scores, took_ms, None);
+    let submission = Submission { data, ..submission(node, examined, by_node, &scores, took_ms, None) };
     let judged = judge(state, vec![submission], now).await?;
     state.metrics.observe(Family::PootValidationDuration, &[], watch.elapsed());
     let Some(judged) = judged.first() else { return Err(ApiError::panicked()) };
     // Like its report: what is lost with this process the agent sends again, or it counts against nobody.
-    if !by_node {
+    if !by_node || state.store.outputs.wants_commit() {
         commit(state, now).await?;
     }
     Ok(Validation::of(node.id.as_str(), judged.number, &judged.proof))
@@ -271,12 +276,13 @@ pub async fn batch(State(state): State<AppState>, caller: Caller, sealed: Sealed
     let now = trusted(&state)?;
     let batch = state.entropy.uuid(now.wall.0);
     let (examining, bytes) = (state.clone(), sealed.bytes.len());
-    let examined: Vec<Item> =
+    let mut examined: Vec<Item> =
         beside(bytes, move || items.into_iter().map(|(id, output)| Item::of(&examining, id, &output, now)).collect()).await?;
     let scores = scores(&state, &mut examined.iter().filter_map(|item| Some(item.node.as_ref()?.index)).collect())?;
-    let known = examined
-        .iter()
-        .filter_map(|item| Some(submission(item.node.as_ref()?, item.examined, by_node, &scores, item.took_ms, Some(*batch.as_bytes()))));
+    let known = examined.iter_mut().filter_map(|item| {
+        let submission = submission(item.node.as_ref()?, item.examined, by_node, &scores, item.took_ms, Some(*batch.as_bytes()));
+        Some(Submission { data: item.data.take(), ..submission })
+    });
     let mut judged = judge(&state, known.collect(), now).await?.into_iter();
     commit(&state, now).await?;
     let mut results = Vec::with_capacity(examined.len());
@@ -309,6 +315,7 @@ struct Item {
     node: Option<Arc<NodeEntry>>,
     examined: Examined,
     took_ms: u32,
+    data: Option<Vec<u8>>,
 }
 
 impl Item {
@@ -319,7 +326,8 @@ impl Item {
             Some(node) => output.examine(state, &node.id, now),
             None => examine(&output.claim(), |_| [0; 32], now.wall),
         };
-        Item { node_id, node, examined, took_ms: millis(&watch) }
+        let data = node.as_ref().and_then(|_| output.data(state));
+        Item { node_id, node, examined, took_ms: millis(&watch), data }
     }
 
     fn of_nobody(&self, now: Now, batch: [u8; 16]) -> Proof {
@@ -391,7 +399,17 @@ fn scores(state: &AppState, nodes: &mut Vec<NodeIndex>) -> Result<Scores, Fault>
 
 fn submission(node: &NodeEntry, examined: Examined, by_node: bool, scores: &Scores, took_ms: u32, batch: Option<[u8; 16]>) -> Submission {
     let (score_hundredths, confidence_hundredths) = scores.get(&node.index).copied().unwrap_or_default();
-    Submission { node: node.index, id: node.id.clone(), examined, by_node, score_hundredths, confidence_hundredths, took_ms, batch }
+    Submission {
+        node: node.index,
+        id: node.id.clone(),
+        examined,
+        by_node,
+        score_hundredths,
+        confidence_hundredths,
+        took_ms,
+        batch,
+        data: None,
+    }
 }
 
 /// The verdicts. Who took another node's output is told to people before anybody is answered.

@@ -12,10 +12,10 @@ use super::listing::{OnOff, word};
 use super::page::{Page, PageQuery, Pagination};
 use super::reads;
 use super::state::AppState;
-use crate::crypto::hex;
+use crate::crypto::{base64, hex};
 use crate::domain::ids::NodeIndex;
 use crate::domain::output::{Proof, ProofMonth, Wrong};
-use crate::domain::refusal::FieldErrors;
+use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::statement::Month;
 use crate::domain::validation::Validation;
 use crate::storage::Store;
@@ -84,6 +84,40 @@ pub async fn list(
         }
         let validations = rows.into_iter().skip(page.offset()).take(page.limit()).collect();
         Ok(Json(ValidationList { validations, pagination: page.of(total) }))
+    })
+    .await
+}
+
+/// An output as it was submitted.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = KeptOutput)]
+pub struct OutputView {
+    #[schema(pattern = "^node_[a-zA-Z0-9_-]+$")]
+    pub node_id: String,
+    #[schema(format = "uuid")]
+    pub validation_id: String,
+    /// Base64 with padding.
+    #[schema(example = "c2l4dGVlbiBieXRlcyBvciBtb3Jl")]
+    pub output_data: String,
+}
+
+/// A submitted output itself
+///
+/// Where `poot.keep_outputs_mb` says that outputs are kept; the oldest go first. What was no base64, or more than 1 MB, is never kept.
+#[utoipa::path(get, path = "/nodes/{id}/poot/validations/{validation_id}/output", tag = "poot", security(("access" = ["poot:read"])),
+    params(("id" = String, Path), ("validation_id" = String, Path, format = "uuid")),
+    responses((status = 200, body = OutputView), (status = 404, description = "no such node (`NodeNotFound`), or the output is not kept (`OutputNotKept`)", body = ErrorBody)))]
+pub async fn output(
+    State(state): State<AppState>,
+    Path((id, validation_id)): Path<(String, String)>,
+) -> Result<Json<OutputView>, ApiError> {
+    let node = reads::node(&state, &id)?;
+    let asked = uuid::Uuid::parse_str(&validation_id).map_err(|_| Refusal::OutputNotKept)?;
+    reads::long(&state, move |state| {
+        let kept = state.store.outputs.kept(&state.store.hot, asked.as_bytes())?;
+        let kept = kept.filter(|kept| kept.node == node.index).ok_or(Refusal::OutputNotKept)?;
+        let (node_id, validation_id) = (node.id.to_string(), asked.to_string());
+        Ok(Json(OutputView { node_id, validation_id, output_data: base64(&kept.data) }))
     })
     .await
 }

@@ -43,13 +43,18 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
     let (samples, leaves_from) = (days_ago(context.settings.get().raw_days), days_ago(KEPT_DAYS));
     // The oldest leaves have windows that begin before them: as long as they are kept, so is what proves them.
     let evidence = leaves_from.minus(u32::from(MAX_AGE_SLOTS));
+    let keep_bytes = context.store.outputs.keep_bytes();
     for _ in 0..PER_RUN {
         let more = context.store.hot.write(Lane::Ordinary, move |tx| {
             let leaves = hot::leaves::prune(tx, Epoch(leaves_from.0), LEAF_ROWS)?;
             let hours = hot::hours::prune(tx, hot::hours::hour_of(rollups), ROLLUP_ROWS)?;
             let scores = hot::days::prune_hours(tx, hot::hours::hour_of(hourly), ROLLUP_ROWS)?;
             let challenged = hot::outputs::prune_challenged(tx, evidence, CHALLENGE_ROWS)?;
-            let more = challenged == CHALLENGE_ROWS || leaves == LEAF_ROWS || hours == ROLLUP_ROWS || scores == ROLLUP_ROWS;
+            let more = hot::kept_outputs::trim(tx, keep_bytes)?
+                || challenged == CHALLENGE_ROWS
+                || leaves == LEAF_ROWS
+                || hours == ROLLUP_ROWS
+                || scores == ROLLUP_ROWS;
             Ok(hot::prune(tx, samples, evidence)? || more)
         });
         if !more.await? {
