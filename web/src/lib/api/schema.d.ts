@@ -1848,6 +1848,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/nodes/{id}/poot/validations/{validation_id}/output": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A submitted output itself
+         * @description Where `poot.keep_outputs_mb` says that outputs are kept; the oldest go first. What was no base64, or more than 1 MB, is never kept.
+         */
+        get: operations["get_nodes_id_poot_validations_validation_id_output"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/nodes/{id}/resources": {
         parameters: {
             query?: never;
@@ -4467,6 +4487,17 @@ export interface components {
             hash: string;
             /** Format: uint32 */
             incarnation: number;
+        };
+        /** @description An output as it was submitted. */
+        KeptOutput: {
+            node_id: string;
+            /**
+             * @description Base64 with padding.
+             * @example c2l4dGVlbiBieXRlcyBvciBtb3Jl
+             */
+            output_data: string;
+            /** Format: uuid */
+            validation_id: string;
         };
         /** @description A payout that goes on. */
         KeptPayout: {
@@ -17410,6 +17441,52 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_nodes_id_poot_validations_validation_id_output: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                validation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "output_data": "c2l4dGVlbiBieXRlcyBvciBtb3Jl",
+                     *       "validation_id": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["KeptOutput"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            /** @description no such node (`NodeNotFound`), or the output is not kept (`OutputNotKept`) */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
