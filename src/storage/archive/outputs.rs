@@ -4,6 +4,7 @@
 //! line stands in the archive after that of its month.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use super::{Failed, Writer};
 use crate::domain::archive::{Kind, Manifest};
@@ -62,12 +63,13 @@ impl Making {
             if proof.received_at >= self.until {
                 return Ok(true);
             }
-            if !self.names.contains_key(&proof.node) {
-                let unknown = || Fault::Invariant(format!("output {number} names node {}, which never was", proof.node.0));
-                let node = nodes::ever(&core, proof.node)?.ok_or_else(unknown)?;
-                self.names.insert(proof.node, node.id.to_string());
-            }
-            let id = self.names.get(&proof.node).map_or("", String::as_str);
+            let id = match self.names.entry(proof.node) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => {
+                    let never = || Fault::Invariant(format!("output {number} names node {}, which never was", proof.node.0));
+                    unknown.insert(nodes::ever(&core, proof.node)?.ok_or_else(never)?.id.to_string())
+                }
+            };
             self.writer.line(*number, &Validation::of(id, *number, proof))?;
         }
         Ok(false)
