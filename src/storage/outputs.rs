@@ -546,6 +546,34 @@ mod tests {
     }
 
     #[test]
+    fn outputs_to_be_kept_wait_within_bounds_and_survive_a_write_that_fails() {
+        let (_dir, store) = store();
+        let outputs = &store.outputs;
+        outputs.keep(1 << 30);
+        let judged = |number: u32, bytes: usize| {
+            let submission = Submission { data: Some(vec![1; bytes]), ..submission(number, true, None) };
+            let judged = outputs.judge(&store.hot, &[submission], NOW.wall).unwrap().remove(0);
+            judged.proof.id(judged.number).into_bytes()
+        };
+        let is_kept = |id| outputs.kept(&store.hot, id).unwrap().is_some();
+        let first = judged(0, 1 << 20);
+        assert!(is_kept(&first) && !outputs.wants_commit());
+        let ids: Vec<_> = (1..20).map(|number| judged(number, 1 << 20)).collect();
+        assert!(outputs.wants_commit());
+        assert_eq!(ids.iter().filter(|id| is_kept(id)).count(), 14, "16 MB with the first one, less what rows take");
+        let batch = outputs.start_write(NOW, |_| Some(true));
+        assert!(is_kept(&first) && !outputs.wants_commit(), "a write has it");
+        outputs.failed(batch);
+        assert!(is_kept(&first) && outputs.wants_commit());
+        let batch = outputs.start_write(NOW, |_| Some(true));
+        assert_eq!((batch.kept.len(), batch.proofs.len()), (15, 20), "all were judged");
+        let written = batch.clone();
+        store.hot.write_now(move |tx| written.put(tx)).unwrap();
+        outputs.committed();
+        assert!(is_kept(&first));
+    }
+
+    #[test]
     fn people_and_programs_leave_room_for_nodes() {
         let (_dir, store) = store();
         let share = MAX_REMEMBERED - LEFT_TO_NODES;
