@@ -210,6 +210,7 @@ impl App {
         let (config, at_start) = in_force(config, at_start);
         let config = &config;
         note_listener(&store, config).await?;
+        store.outputs.keep(kept_output_bytes(config));
         let jobs = Current::new(settings(config)?);
         let Paying { gateways, signer, custody } = match paying {
             Some(paying) => paying,
@@ -218,7 +219,7 @@ impl App {
         let Custody { child, unlock } = custody;
         let payments = payments(config);
         let api = Current::new(api_settings(config, &jobs.get(), transport(config, &store)?, payments));
-        let reconfigure = Reconfigure { base: config.clone(), at_start, jobs: jobs.clone(), api: api.clone() };
+        let reconfigure = Reconfigure { store: Arc::clone(&store), base: config.clone(), at_start, jobs: jobs.clone(), api: api.clone() };
         reconfigure.show(config);
         if config.listed.iter().any(|setting| setting.key == "log.level" && setting.origin == Origin::Stored) {
             logging::set_targets(config.log.level.0.clone());
@@ -448,6 +449,7 @@ impl EpochCloser for ClosesEpochs {
 
 /// Puts changed settings in force.
 struct Reconfigure {
+    store: Arc<Store>,
     base: Config,
     /// What was stored when the process started: settings that take a restart stay as they were then.
     at_start: Vec<(String, String)>,
@@ -499,9 +501,11 @@ impl Configuration for Reconfigure {
         let payments = present.payments.clone();
         let api = ApiSettings { listed: self.views(&wanted, &at_start), ..api_settings(&config, &jobs, transport, payments) };
         let (all_jobs, all_api, targets) = (self.jobs.clone(), self.api.clone(), config.log.level.0.clone());
+        let (store, keep_bytes) = (Arc::clone(&self.store), kept_output_bytes(&config));
         Ok(Box::new(move || {
             all_jobs.set(jobs);
             all_api.set(api);
+            store.outputs.keep(keep_bytes);
             logging::set_targets(targets);
         }))
     }
@@ -530,6 +534,10 @@ fn settings(config: &Config) -> Result<Settings, AppError> {
         vote_expiry_ms: i64::from(config.blockchain.vote_expiry_seconds) * 1_000,
         webhooks_allow_private: config.webhooks.allow_private,
     })
+}
+
+fn kept_output_bytes(config: &Config) -> u64 {
+    u64::from(config.poot.keep_outputs_mb) << 20
 }
 
 /// Who is told the scores.

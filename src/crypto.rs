@@ -72,13 +72,29 @@ pub fn sha256(data: &[u8]) -> [u8; 32] {
 
 /// SHA-256 over the concatenation of `parts`.
 pub fn sha256_parts(parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = digest::Context::new(&digest::SHA256);
-    for part in parts {
-        context.update(part);
+    let mut hash = Sha256::new();
+    parts.iter().for_each(|part| hash.update(part));
+    hash.finish()
+}
+
+/// SHA-256 of what comes piece by piece.
+#[derive(Clone)]
+pub struct Sha256(digest::Context);
+
+impl Sha256 {
+    pub fn new() -> Sha256 {
+        Sha256(digest::Context::new(&digest::SHA256))
     }
-    let mut out = [0; 32];
-    out.copy_from_slice(context.finish().as_ref());
-    out
+
+    pub fn update(&mut self, data: &[u8]) {
+        self.0.update(data);
+    }
+
+    pub fn finish(self) -> [u8; 32] {
+        let mut out = [0; 32];
+        out.copy_from_slice(self.0.finish().as_ref());
+        out
+    }
 }
 
 /// HMAC-SHA-256 over length-prefixed `parts`, so that no two lists of parts collide.

@@ -1,6 +1,8 @@
 //! Outputs of workloads through the front door: what is asked, what is said of an answer, and what it counts.
 
+mod archives;
 mod challenges;
+mod kept;
 mod verdicts;
 mod workload;
 

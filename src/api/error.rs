@@ -271,6 +271,8 @@ fn status_and_code(refusal: &Refusal) -> (StatusCode, u16) {
         Refusal::Throttled => (StatusCode::TOO_MANY_REQUESTS, 4291),
         Refusal::AlertResolved => (CONFLICT, 4091),
         Refusal::AllocationNotFound
+        | Refusal::ArchiveNotFound
+        | Refusal::OutputNotKept
         | Refusal::SettingNotFound
         | Refusal::UserNotFound
         | Refusal::AlertNotFound

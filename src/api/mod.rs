@@ -6,6 +6,7 @@ pub mod access;
 mod agent;
 pub mod alerts;
 pub mod allocation;
+pub mod archives;
 pub mod assets;
 pub mod audit;
 pub mod audit_chain;
@@ -167,6 +168,8 @@ fn documented<R: Routes>() -> R {
         .routes(routes!(audit_chain::verify))
         .routes(routes!(audit_chain::anchor))
         .routes(routes!(audit_chain::check_anchor))
+        .routes(routes!(archives::list))
+        .routes(routes!(archives::download))
         .routes(routes!(compliance::report))
         .routes(routes!(privacy::export))
         .routes(routes!(privacy::erase_person))
@@ -235,6 +238,7 @@ fn documented<R: Routes>() -> R {
         .routes(routes!(output_proofs::batch))
         .routes(routes!(output_records::list))
         .routes(routes!(output_records::months))
+        .routes(routes!(output_records::output))
         .routes(routes!(poot::epochs))
         .routes(routes!(epoch_closing::calculate))
         .routes(routes!(epoch_document::show))

@@ -15,7 +15,6 @@ use super::auth::{Caller, Principal};
 use super::error::{ApiError, ErrorBody};
 use super::json::{self, Json, Path};
 use super::nodes::node_id;
-use super::output_records::ValidationView;
 use super::rates::{Class, Payer};
 use super::signed::{Message, Seal, check_protocol};
 use super::state::AppState;
@@ -24,11 +23,12 @@ use crate::clock::Stopwatch;
 use crate::crypto::hex;
 use crate::domain::alert::Severity;
 use crate::domain::ids::{Incarnation, NodeId, NodeIndex};
-use crate::domain::output::{Claim, Examined, MAX_NONCE, Proof, Wrong, examine};
+use crate::domain::output::{Claim, Examined, MAX_NONCE, Proof, Wrong, data, examine};
 use crate::domain::poot::ScoreState;
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::security::IDENTICAL_OUTPUTS;
 use crate::domain::time::{Now, Slot, Timestamp};
+use crate::domain::validation::Validation;
 use crate::live::Family;
 use crate::storage::NodeEntry;
 use crate::storage::core::alerts::{self, About};
@@ -103,6 +103,11 @@ impl Checked {
         }
     }
 
+    /// The output itself, if outputs are kept.
+    fn data(&self, state: &AppState) -> Option<Vec<u8>> {
+        (state.store.outputs.keep_bytes() > 0).then(|| data(&self.output_data)).flatten()
+    }
+
     fn examine(&self, state: &AppState, node: &NodeId, now: Now) -> Examined {
         examine(&self.claim(), |slot| state.store.outputs.challenge(node, slot), now.wall)
     }
@@ -147,14 +152,14 @@ fn seal<'a>(state: &'a AppState, node: &'a NodeEntry) -> Seal<'a> {
 /// The verdict says every check that failed. A node that calls with its token signs the body as agents do (`x-lucid-signature`, purpose `lucid/output/v1`, incarnation and number 0).
 /// What a node answers to its challenge counts in its score; what people and programs submit is judged and recorded.
 #[utoipa::path(post, path = "/nodes/{id}/poot/validate", tag = "poot", security(("access" = ["poot:validate"])), params(("id" = String, Path)), request_body = OutputBody,
-    responses((status = 200, body = ValidationView), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
+    responses((status = 200, body = Validation), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody),
         (status = 413, body = ErrorBody, description = "the body is larger than 2 MiB"), (status = 503, body = ErrorBody)))]
 pub async fn validate(
     State(state): State<AppState>,
     caller: Caller,
     Path(id): Path<String>,
     sealed: Sealed<OutputBody>,
-) -> Result<Json<ValidationView>, ApiError> {
+) -> Result<Json<Validation>, ApiError> {
     let node = state.store.directory.by_id(&node_id(&id)?).ok_or(Refusal::NodeNotFound)?;
     let by_node = check_signature(&state, &caller, &sealed.headers, &sealed.bytes)?;
     let output = sealed.asked.check(|asked, errors| asked.check("", errors))?;
@@ -165,7 +170,7 @@ pub async fn validate(
 ///
 /// What agents do, signed like a report; the answer is signed by the manager. The verdict is kept like a report: durable with the next flush.
 #[utoipa::path(post, path = "/agent/output", tag = "agent", security(("signed" = [])), request_body = OutputRequest, responses(
-    (status = 200, body = ValidationView, headers(("x-lucid-signature" = String, description = "the manager's, hex"))),
+    (status = 200, body = Validation, headers(("x-lucid-signature" = String, description = "the manager's, hex"))),
     (status = 401, body = ErrorBody), (status = 404, body = ErrorBody),
     (status = 413, body = ErrorBody, description = "the body is larger than 2 MiB"), (status = 422, body = ErrorBody, description = "a newer protocol"), (status = 503, body = ErrorBody)))]
 pub async fn submit(State(state): State<AppState>, message: Message) -> Result<Response, ApiError> {
@@ -184,22 +189,22 @@ pub async fn submit(State(state): State<AppState>, message: Message) -> Result<R
     seal.answer(Purpose::OutputAnswer, &view)
 }
 
-async fn one(state: &AppState, node: &NodeEntry, output: Checked, bytes: usize, by_node: bool) -> Result<ValidationView, ApiError> {
+async fn one(state: &AppState, node: &NodeEntry, output: Checked, bytes: usize, by_node: bool) -> Result<Validation, ApiError> {
     let now = trusted(state)?;
     let watch = Stopwatch::start();
     let (examining, id) = (state.clone(), node.id.clone());
-    let examined = beside(bytes, move || output.examine(&examining, &id, now)).await?;
+    let (examined, data) = beside(bytes, move || (output.examine(&examining, &id, now), output.data(&examining))).await?;
     let took_ms = millis(&watch);
     let scores = scores(state, &mut vec![node.index])?;
-    let submission = submission(node, examined, by_node, &scores, took_ms, None);
+    let submission = Submission { data, ..submission(node, examined, by_node, &scores, took_ms, None) };
     let judged = judge(state, vec![submission], now).await?;
     state.metrics.observe(Family::PootValidationDuration, &[], watch.elapsed());
     let Some(judged) = judged.first() else { return Err(ApiError::panicked()) };
     // Like its report: what is lost with this process the agent sends again, or it counts against nobody.
-    if !by_node {
+    if !by_node || state.store.outputs.wants_commit() {
         commit(state, now).await?;
     }
-    Ok(ValidationView::of(node.id.as_str(), judged.number, &judged.proof))
+    Ok(Validation::of(node.id.as_str(), judged.number, &judged.proof))
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -245,7 +250,7 @@ pub struct BatchView {
     #[schema(format = "uuid")]
     pub batch_id: String,
     /// In the order of the request.
-    pub results: Vec<ValidationView>,
+    pub results: Vec<Validation>,
     pub summary: BatchSummary,
 }
 
@@ -271,20 +276,21 @@ pub async fn batch(State(state): State<AppState>, caller: Caller, sealed: Sealed
     let now = trusted(&state)?;
     let batch = state.entropy.uuid(now.wall.0);
     let (examining, bytes) = (state.clone(), sealed.bytes.len());
-    let examined: Vec<Item> =
+    let mut examined: Vec<Item> =
         beside(bytes, move || items.into_iter().map(|(id, output)| Item::of(&examining, id, &output, now)).collect()).await?;
     let scores = scores(&state, &mut examined.iter().filter_map(|item| Some(item.node.as_ref()?.index)).collect())?;
-    let known = examined
-        .iter()
-        .filter_map(|item| Some(submission(item.node.as_ref()?, item.examined, by_node, &scores, item.took_ms, Some(*batch.as_bytes()))));
+    let known = examined.iter_mut().filter_map(|item| {
+        let submission = submission(item.node.as_ref()?, item.examined, by_node, &scores, item.took_ms, Some(*batch.as_bytes()));
+        Some(Submission { data: item.data.take(), ..submission })
+    });
     let mut judged = judge(&state, known.collect(), now).await?.into_iter();
     commit(&state, now).await?;
     let mut results = Vec::with_capacity(examined.len());
     for item in &examined {
         let found = if item.node.is_some() { judged.next() } else { None };
         results.push(match found {
-            Some(judged) => ValidationView::of(&item.node_id, judged.number, &judged.proof),
-            None => ValidationView::of(&item.node_id, 0, &item.of_nobody(now, *batch.as_bytes())),
+            Some(judged) => Validation::of(&item.node_id, judged.number, &judged.proof),
+            None => Validation::of(&item.node_id, 0, &item.of_nobody(now, *batch.as_bytes())),
         });
     }
     let summary = BatchSummary::of(&results);
@@ -309,6 +315,7 @@ struct Item {
     node: Option<Arc<NodeEntry>>,
     examined: Examined,
     took_ms: u32,
+    data: Option<Vec<u8>>,
 }
 
 impl Item {
@@ -319,7 +326,8 @@ impl Item {
             Some(node) => output.examine(state, &node.id, now),
             None => examine(&output.claim(), |_| [0; 32], now.wall),
         };
-        Item { node_id, node, examined, took_ms: millis(&watch) }
+        let data = node.as_ref().and_then(|_| output.data(state));
+        Item { node_id, node, examined, took_ms: millis(&watch), data }
     }
 
     fn of_nobody(&self, now: Now, batch: [u8; 16]) -> Proof {
@@ -344,7 +352,7 @@ impl Item {
 }
 
 impl BatchSummary {
-    fn of(results: &[ValidationView]) -> BatchSummary {
+    fn of(results: &[Validation]) -> BatchSummary {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let valid = results.iter().filter(|result| result.is_valid).count();
         let mut errors = BTreeMap::new();
@@ -391,7 +399,17 @@ fn scores(state: &AppState, nodes: &mut Vec<NodeIndex>) -> Result<Scores, Fault>
 
 fn submission(node: &NodeEntry, examined: Examined, by_node: bool, scores: &Scores, took_ms: u32, batch: Option<[u8; 16]>) -> Submission {
     let (score_hundredths, confidence_hundredths) = scores.get(&node.index).copied().unwrap_or_default();
-    Submission { node: node.index, id: node.id.clone(), examined, by_node, score_hundredths, confidence_hundredths, took_ms, batch }
+    Submission {
+        node: node.index,
+        id: node.id.clone(),
+        examined,
+        by_node,
+        score_hundredths,
+        confidence_hundredths,
+        took_ms,
+        batch,
+        data: None,
+    }
 }
 
 /// The verdicts. Who took another node's output is told to people before anybody is answered.

@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use axum::extract::State;
-use rust_decimal::Decimal;
-use rust_decimal::prelude::ToPrimitive;
 use serde::{Deserialize, Serialize};
 
 use super::error::{ApiError, ErrorBody};
@@ -14,78 +12,19 @@ use super::listing::{OnOff, word};
 use super::page::{Page, PageQuery, Pagination};
 use super::reads;
 use super::state::AppState;
-use crate::crypto::hex;
+use crate::crypto::{base64, hex};
 use crate::domain::ids::NodeIndex;
 use crate::domain::output::{Proof, ProofMonth, Wrong};
-use crate::domain::refusal::FieldErrors;
+use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::statement::Month;
+use crate::domain::validation::Validation;
 use crate::storage::Store;
 use crate::storage::fault::Fault;
 use crate::storage::hot::outputs as log;
 
-/// What was said of an output.
-#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
-#[schema(as = PoOTValidation)]
-pub struct ValidationView {
-    #[schema(pattern = "^node_[a-zA-Z0-9_-]+$")]
-    pub node_id: String,
-    #[schema(format = "uuid")]
-    pub validation_id: String,
-    pub is_valid: bool,
-    /// The node's in its newest closed epoch, 0 to 100; 0 before the first.
-    #[schema(minimum = 0, maximum = 100)]
-    pub score: f64,
-    /// The same of its confidence, 0 to 1.
-    #[schema(minimum = 0, maximum = 1)]
-    pub confidence: f64,
-    /// SHA-256 of the output, or of the challenge and the output after it.
-    #[schema(pattern = "^[a-f0-9]{64}$")]
-    pub output_hash: String,
-    /// The time that came with the output.
-    #[schema(format = DateTime, example = "2026-09-21T14:13:20Z")]
-    pub timestamp: String,
-    #[schema(minimum = 0)]
-    pub validation_time_ms: u32,
-    /// Every check that failed.
-    #[schema(example = json!([]))]
-    pub errors: Vec<&'static str>,
-    /// It answers a challenge, and counts in the score once its slot is closed.
-    pub counted: bool,
-    pub challenge_slot: Option<u32>,
-    #[schema(format = DateTime, example = "2026-09-21T14:13:21Z")]
-    pub created_at: String,
-    /// Of the batch that it came in.
-    pub batch_id: Option<String>,
-}
-
-/// Hundredths as a JSON number.
-fn hundredths(count: u32) -> f64 {
-    Decimal::new(i64::from(count), 2).to_f64().unwrap_or_default()
-}
-
-impl ValidationView {
-    pub fn of(node_id: &str, number: u64, proof: &Proof) -> ValidationView {
-        ValidationView {
-            node_id: node_id.to_owned(),
-            validation_id: proof.id(number).to_string(),
-            is_valid: proof.is_valid(),
-            score: hundredths(u32::from(proof.score_hundredths)),
-            confidence: hundredths(u32::from(proof.confidence_hundredths)),
-            output_hash: hex(&proof.output_hash),
-            timestamp: proof.timestamp.rfc3339(),
-            validation_time_ms: proof.took_ms,
-            errors: proof.wrongs.iter().map(Wrong::code).collect(),
-            counted: proof.counted,
-            challenge_slot: proof.challenge_slot.map(|slot| slot.0),
-            created_at: proof.received_at.rfc3339(),
-            batch_id: proof.batch.map(|id| uuid::Uuid::from_bytes(id).to_string()),
-        }
-    }
-}
-
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct ValidationList {
-    pub validations: Vec<ValidationView>,
+    pub validations: Vec<Validation>,
     pub pagination: Pagination,
 }
 
@@ -98,7 +37,7 @@ pub struct ValidationQuery {
 
 /// The outputs of a node, newest first
 ///
-/// Of twelve months and the present one.
+/// Of twelve months and the present one; older ones are in archives.
 #[utoipa::path(get, path = "/nodes/{id}/poot/validations", tag = "poot", security(("access" = ["poot:read"])), params(("id" = String, Path), PageQuery, ValidationQuery),
     responses((status = 200, body = ValidationList), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub async fn list(
@@ -132,19 +71,53 @@ pub async fn list(
             }
         }
         let total = stored + waiting.len() as u64;
-        let mut rows = waiting.into_iter().map(|(number, proof)| ValidationView::of(node.id.as_str(), number, &proof)).collect::<Vec<_>>();
+        let mut rows = waiting.into_iter().map(|(number, proof)| Validation::of(node.id.as_str(), number, &proof)).collect::<Vec<_>>();
         // Not beyond the last one: who looked for more would read the whole log.
         let end = page.offset().saturating_add(page.limit()).min(usize::try_from(total).unwrap_or(usize::MAX));
         if page.offset() < usize::try_from(total).unwrap_or(usize::MAX) && rows.len() < end {
             log::for_each_back(&hot, |number, proof| {
                 if proof.node == node.index && fits(proof) {
-                    rows.push(ValidationView::of(node.id.as_str(), number, proof));
+                    rows.push(Validation::of(node.id.as_str(), number, proof));
                 }
                 if rows.len() < end { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             })?;
         }
         let validations = rows.into_iter().skip(page.offset()).take(page.limit()).collect();
         Ok(Json(ValidationList { validations, pagination: page.of(total) }))
+    })
+    .await
+}
+
+/// An output as it was submitted.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = KeptOutput)]
+pub struct OutputView {
+    #[schema(pattern = "^node_[a-zA-Z0-9_-]+$")]
+    pub node_id: String,
+    #[schema(format = "uuid")]
+    pub validation_id: String,
+    /// Base64 with padding.
+    #[schema(example = "c2l4dGVlbiBieXRlcyBvciBtb3Jl")]
+    pub output_data: String,
+}
+
+/// A submitted output itself
+///
+/// Where `poot.keep_outputs_mb` says that outputs are kept; the oldest go first. What was no base64, or more than 1 MB, is never kept.
+#[utoipa::path(get, path = "/nodes/{id}/poot/validations/{validation_id}/output", tag = "poot", security(("access" = ["poot:read"])),
+    params(("id" = String, Path), ("validation_id" = String, Path, format = "uuid")),
+    responses((status = 200, body = OutputView), (status = 404, description = "no such node (`NodeNotFound`), or the output is not kept (`OutputNotKept`)", body = ErrorBody)))]
+pub async fn output(
+    State(state): State<AppState>,
+    Path((id, validation_id)): Path<(String, String)>,
+) -> Result<Json<OutputView>, ApiError> {
+    let node = reads::node(&state, &id)?;
+    let asked = uuid::Uuid::parse_str(&validation_id).map_err(|_| Refusal::OutputNotKept)?;
+    reads::long(&state, move |state| {
+        let kept = state.store.outputs.kept(&state.store.hot, asked.as_bytes())?;
+        let kept = kept.filter(|kept| kept.node == node.index).ok_or(Refusal::OutputNotKept)?;
+        let (node_id, validation_id) = (node.id.to_string(), asked.to_string());
+        Ok(Json(OutputView { node_id, validation_id, output_data: base64(&kept.data) }))
     })
     .await
 }

@@ -162,6 +162,8 @@ settings! {
         calculation_interval_seconds: u32 = rules::epoch_length(), env ["POOT_CALCULATION_INTERVAL"];
         /// Lowest score that earns.
         min_score: Decimal = rules::decimal(0, 100, 2);
+        /// Megabytes of submitted outputs that are kept, oldest go first. 0: none, only their hashes.
+        keep_outputs_mb: u32 = rules::whole(0, 1_000_000);
     }
 
     /// Payouts.

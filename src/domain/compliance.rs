@@ -49,7 +49,7 @@ impl Kind {
             }
             ("settings" | "clock", _) => Some(Kind::SettingChange),
             ("privacy", "erase" | "expire") => Some(Kind::Erasure),
-            ("privacy" | "audit", "export") | ("compliance", "report") | ("recovery_kit", "make") => Some(Kind::Export),
+            ("privacy" | "audit" | "archive", "export") | ("compliance", "report") | ("recovery_kit", "make") => Some(Kind::Export),
             _ => None,
         }
     }

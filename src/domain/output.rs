@@ -225,6 +225,12 @@ pub fn examine(claim: &Claim<'_>, challenge: impl Fn(Slot) -> [u8; CHALLENGE_LEN
     }
 }
 
+/// The output itself, where it can be one: base64 of at most 1 MB.
+pub fn data(text: &str) -> Option<Vec<u8>> {
+    let mut wrongs = Wrongs::default();
+    decoded(text.as_bytes(), &mut wrongs).filter(|_| !wrongs.has(Wrong::TooLarge))
+}
+
 /// The output itself; none where it is no base64 or larger than is looked at.
 fn decoded(text: &[u8], wrongs: &mut Wrongs) -> Option<Vec<u8>> {
     if text.len() > MAX_OUTPUT_CHARACTERS {

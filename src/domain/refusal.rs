@@ -164,6 +164,8 @@ refusals! {
     TransferNotFound = "no transfer out of the wallet has this id",
     TransactionKnown = "this transaction is another payout's",
     CurrencyNotPayable = "this currency cannot be paid",
+    OutputNotKept = "this output is not kept: nothing was to be kept when it came, newer ones took its place, or no output of the node has this id",
+    ArchiveNotFound = "no archive has a file of this name",
     SettingNotFound = "there is no such setting",
     AlertNotFound = "no alert has this id",
     AlertResolved = "the alert is over",

@@ -1,6 +1,6 @@
 //! What keeps the store small: old measurements and evidence go.
 
-use super::{Context, Stopped};
+use super::{Context, Stopped, archives};
 use crate::domain::audit::Act;
 use crate::domain::credits::Epoch;
 use crate::domain::evidence::{KEPT_DAYS, SLOTS_PER_DAY};
@@ -8,7 +8,6 @@ use crate::domain::output::REMEMBERED_MS;
 use crate::domain::poot::MAX_AGE_SLOTS;
 use crate::domain::security::IDENTICAL_OUTPUTS;
 use crate::domain::span::HOURLY_DAYS;
-use crate::domain::statement::Month;
 use crate::domain::time::Now;
 use crate::storage::core::alerts::{self, About};
 use crate::storage::core::{audit, enrolment, idempotency, subject_keys};
@@ -27,8 +26,8 @@ const ROLLUP_ROWS: usize = 500;
 const IDEMPOTENCY_ROWS: usize = 4_096;
 /// Uses of enrolment tokens forgotten in one transaction.
 const ENROLMENT_USE_ROWS: usize = 1_000;
-/// Rows of outputs and challenges deleted in one transaction.
-const OUTPUT_ROWS: usize = 2_000;
+/// The same of challenges.
+const CHALLENGE_ROWS: usize = 2_000;
 /// How long after its beginning an alert about identical outputs ends by itself: they are looked for within the same time.
 const IDENTICAL_OUTPUTS_MS: i64 = REMEMBERED_MS;
 /// Transactions in one run; the rest follows in the next.
@@ -41,17 +40,21 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
     }
     let days_ago = |days: u32| now.wall.slot().minus(days.saturating_mul(SLOTS_PER_DAY));
     let (rollups, hourly) = (days_ago(ROLLUP_DAYS), days_ago(HOURLY_DAYS));
-    let outputs_from = Month(Month::of(now.wall).0.saturating_sub(hot::outputs::MONTHS_KEPT)).start();
     let (samples, leaves_from) = (days_ago(context.settings.get().raw_days), days_ago(KEPT_DAYS));
     // The oldest leaves have windows that begin before them: as long as they are kept, so is what proves them.
     let evidence = leaves_from.minus(u32::from(MAX_AGE_SLOTS));
+    let keep_bytes = context.store.outputs.keep_bytes();
     for _ in 0..PER_RUN {
         let more = context.store.hot.write(Lane::Ordinary, move |tx| {
             let leaves = hot::leaves::prune(tx, Epoch(leaves_from.0), LEAF_ROWS)?;
             let hours = hot::hours::prune(tx, hot::hours::hour_of(rollups), ROLLUP_ROWS)?;
             let scores = hot::days::prune_hours(tx, hot::hours::hour_of(hourly), ROLLUP_ROWS)?;
-            let outputs = hot::outputs::prune(tx, outputs_from, evidence, OUTPUT_ROWS)?;
-            let more = outputs == OUTPUT_ROWS || leaves == LEAF_ROWS || hours == ROLLUP_ROWS || scores == ROLLUP_ROWS;
+            let challenged = hot::outputs::prune_challenged(tx, evidence, CHALLENGE_ROWS)?;
+            let more = hot::kept_outputs::trim(tx, keep_bytes)?
+                || challenged == CHALLENGE_ROWS
+                || leaves == LEAF_ROWS
+                || hours == ROLLUP_ROWS
+                || scores == ROLLUP_ROWS;
             Ok(hot::prune(tx, samples, evidence)? || more)
         });
         if !more.await? {
@@ -69,7 +72,8 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
         }
     }
     end_identical_outputs(context, now).await?;
-    forget_strangers(context, now).await
+    forget_strangers(context, now).await?;
+    archives::outputs(context, now).await
 }
 
 async fn end_identical_outputs(context: &Context, now: Now) -> Result<(), Stopped> {

@@ -2,6 +2,7 @@
 //! store and the clock, so a restart and the normal path are the same code.
 
 mod anomalies;
+mod archives;
 mod commands;
 mod epochs;
 mod final_payouts;

@@ -2,6 +2,7 @@
 //! `intake` what is accepted and not durable yet.
 
 pub mod accruals;
+pub mod archive;
 pub mod core;
 pub mod directory;
 pub mod fault;

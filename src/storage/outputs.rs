@@ -8,11 +8,13 @@ use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use super::core::pools;
 use super::fault::{Fault, TxError};
 use super::file::DbFile;
+use super::hot::kept_outputs::{self, KeptOutput};
 use super::hot::outputs::{self as log, ChallengeRow};
 use super::table::{Read, WriteTx};
 use crate::domain::evidence::Beacons;
@@ -29,6 +31,10 @@ const LEFT_TO_NODES: usize = 300_000;
 pub const MAX_OF_NODE: u32 = 8_640;
 /// Outputs that wait for the disk.
 const MAX_WAITING: usize = 100_000;
+/// Bytes of outputs that are to be kept and wait for the disk; what comes beyond is judged as ever, and not kept.
+const MAX_WAITING_BYTES: u64 = 16 << 20;
+/// From so many on it is time to write them.
+const MUCH_WAITING_BYTES: u64 = 4 << 20;
 const HOUR_MS: i64 = 3_600_000;
 
 /// An output to be judged.
@@ -43,6 +49,8 @@ pub struct Submission {
     pub confidence_hundredths: u8,
     pub took_ms: u32,
     pub batch: Option<[u8; 16]>,
+    /// The output itself, where it is to be kept.
+    pub data: Option<Vec<u8>>,
 }
 
 /// The verdict on one.
@@ -93,6 +101,10 @@ struct State {
     waiting: BTreeMap<u64, Proof>,
     writing: BTreeMap<u64, Proof>,
     hours: BTreeMap<i64, Hour>,
+    /// By the id of their validation: outputs that are to be kept and are not durable yet, and what a write has taken of them.
+    to_keep: BTreeMap<[u8; 16], KeptOutput>,
+    keeping: BTreeMap<[u8; 16], KeptOutput>,
+    to_keep_bytes: u64,
 }
 
 /// What one write makes durable.
@@ -100,16 +112,20 @@ struct State {
 pub struct Batch {
     pub challenged: Vec<(Slot, ChallengeRow)>,
     pub proofs: Vec<(u64, Proof)>,
+    pub kept: Vec<([u8; 16], KeptOutput)>,
+    /// How many bytes of outputs are kept on the disk.
+    keep_bytes: u64,
 }
 
 impl Batch {
     pub(super) fn is_empty(&self) -> bool {
-        self.challenged.is_empty() && self.proofs.is_empty()
+        self.challenged.is_empty() && self.proofs.is_empty() && self.kept.is_empty()
     }
 
     pub(super) fn put(&self, tx: &mut WriteTx<'_>) -> Result<(), TxError> {
         log::put_challenged(tx, &self.challenged)?;
-        log::put(tx, &self.proofs)
+        log::put(tx, &self.proofs)?;
+        kept_outputs::put(tx, &self.kept, self.keep_bytes)
     }
 }
 
@@ -119,13 +135,21 @@ pub struct Outputs {
     expecting: RwLock<HashMap<PoolIndex, Timeline<bool>>>,
     beacons: Beacons,
     hasher: RandomState,
+    /// How many bytes of outputs are kept.
+    keep_bytes: AtomicU64,
 }
 
 impl Outputs {
     /// Reads the last 24 hours of the log. `now` may not be trusted: then it is the newest proof that they are counted from.
     pub fn load(core: &impl Read, hot: &impl Read, beacons: Beacons, now: Now) -> Result<Arc<Outputs>, Fault> {
         let expecting = pools::list(core)?.into_iter().filter(expects_ever).map(|pool| (pool.index, pool.outputs_expected)).collect();
-        let outputs = Outputs { state: Mutex::default(), expecting: RwLock::new(expecting), beacons, hasher: RandomState::new() };
+        let outputs = Outputs {
+            state: Mutex::default(),
+            expecting: RwLock::new(expecting),
+            beacons,
+            hasher: RandomState::new(),
+            keep_bytes: AtomicU64::new(0),
+        };
         let mut state = State { next: log::next_number(hot)?, ..State::default() };
         let (mut remembered, mut oldest) = (Vec::new(), None);
         log::for_each_back(hot, |number, proof| {
@@ -146,6 +170,33 @@ impl Outputs {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on so many bytes of outputs are kept.
+    pub fn keep(&self, bytes: u64) {
+        self.keep_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    pub fn keep_bytes(&self) -> u64 {
+        self.keep_bytes.load(Ordering::Relaxed)
+    }
+
+    /// So many bytes of outputs wait for the disk that a commit is due.
+    pub fn wants_commit(&self) -> bool {
+        self.state().to_keep_bytes >= MUCH_WAITING_BYTES
+    }
+
+    /// The output of the validation with this id, if it is kept.
+    pub fn kept(&self, hot: &DbFile, id: &[u8; 16]) -> Result<Option<KeptOutput>, Fault> {
+        // Memory first: what a write moves meanwhile is found in the file.
+        let waiting = {
+            let state = self.state();
+            state.to_keep.get(id).or_else(|| state.keeping.get(id)).cloned()
+        };
+        match waiting {
+            Some(output) => Ok(Some(output)),
+            None => kept_outputs::get(&hot.read()?, id),
+        }
     }
 
     /// Whether nodes of the pool are challenged in `slot`.
@@ -247,6 +298,7 @@ impl Outputs {
         if is_kept {
             state.next += 1;
             state.waiting.insert(number, proof);
+            state.keep(proof.id(number).into_bytes(), *node, submission.data.as_deref());
             if state.hours.values().map(|hour| hour.count).sum::<usize>() < MAX_REMEMBERED {
                 self.remember(state, number, &proof);
             }
@@ -314,12 +366,17 @@ impl Outputs {
         }
         let taken = std::mem::take(&mut state.waiting);
         state.writing.extend(taken.iter().map(|(number, proof)| (*number, *proof)));
-        Batch { challenged, proofs: taken.into_iter().collect() }
+        let kept: Vec<_> = std::mem::take(&mut state.to_keep).into_iter().collect();
+        state.to_keep_bytes = 0;
+        state.keeping.extend(kept.iter().cloned());
+        Batch { challenged, proofs: taken.into_iter().collect(), kept, keep_bytes: self.keep_bytes() }
     }
 
     /// What a write that nobody waited for has taken is durable as well: writes follow each other.
     pub(super) fn committed(&self) {
-        self.state().writing.clear();
+        let mut state = self.state();
+        state.writing.clear();
+        state.keeping.clear();
     }
 
     pub(super) fn failed(&self, batch: Batch) {
@@ -330,6 +387,11 @@ impl Outputs {
         }
         for (slot, row) in batch.challenged {
             state.open.entry(slot).or_default().merge(&row);
+        }
+        for (id, output) in batch.kept {
+            state.keeping.remove(&id);
+            state.to_keep_bytes += output.bytes();
+            state.to_keep.insert(id, output);
         }
     }
 
@@ -353,6 +415,17 @@ impl Outputs {
 }
 
 impl State {
+    fn keep(&mut self, id: [u8; 16], node: NodeIndex, data: Option<&[u8]>) {
+        let Some(data) = data else { return };
+        let bytes = data.len() as u64;
+        if self.to_keep_bytes + bytes > MAX_WAITING_BYTES {
+            return;
+        }
+        let output = KeptOutput { node, data: data.to_vec() };
+        self.to_keep_bytes += output.bytes();
+        self.to_keep.insert(id, output);
+    }
+
     /// It is a node's own word about a challenge that was handed out, and the first one that could count.
     fn awaits(&self, submission: &Submission) -> bool {
         let row = submission.examined.challenge_slot.and_then(|slot| self.open.get(&slot));
@@ -404,6 +477,7 @@ mod tests {
             confidence_hundredths: 0,
             took_ms: 0,
             batch: None,
+            data: None,
         }
     }
 
@@ -472,6 +546,34 @@ mod tests {
         assert_eq!(written(None, 3, row(&[3], &[])), [], "not known yet");
         assert_eq!(outputs.start_write(over, |_| Some(true)).challenged, [(slot, row(&[3], &[]))], "and kept until it is");
         assert_eq!(written(None, 4, row(&[3], &[])), [(slot, row(&[3], &[]))]);
+    }
+
+    #[test]
+    fn outputs_to_be_kept_wait_within_bounds_and_survive_a_write_that_fails() {
+        let (_dir, store) = store();
+        let outputs = &store.outputs;
+        outputs.keep(1 << 30);
+        let judged = |number: u32, bytes: usize| {
+            let submission = Submission { data: Some(vec![1; bytes]), ..submission(number, true, None) };
+            let judged = outputs.judge(&store.hot, &[submission], NOW.wall).unwrap().remove(0);
+            judged.proof.id(judged.number).into_bytes()
+        };
+        let is_kept = |id| outputs.kept(&store.hot, id).unwrap().is_some();
+        let first = judged(0, 1 << 20);
+        assert!(is_kept(&first) && !outputs.wants_commit());
+        let ids: Vec<_> = (1..20).map(|number| judged(number, 1 << 20)).collect();
+        assert!(outputs.wants_commit());
+        assert_eq!(ids.iter().filter(|id| is_kept(id)).count(), 14, "16 MB with the first one, less what rows take");
+        let batch = outputs.start_write(NOW, |_| Some(true));
+        assert!(is_kept(&first) && !outputs.wants_commit(), "a write has it");
+        outputs.failed(batch);
+        assert!(is_kept(&first) && outputs.wants_commit());
+        let batch = outputs.start_write(NOW, |_| Some(true));
+        assert_eq!((batch.kept.len(), batch.proofs.len()), (15, 20), "all were judged");
+        let written = batch.clone();
+        store.hot.write_now(move |tx| written.put(tx)).unwrap();
+        outputs.committed();
+        assert!(is_kept(&first));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::archive;
 use super::core::ledger_check::{self, Depth};
 use super::core::{
     audit, batches, chain, commands, epochs, final_payouts, maintenance, node_events, outbox, payouts, schedules, suspensions, tables,
@@ -45,6 +46,7 @@ pub fn verify_to(store: &Store, depth: Depth) -> Vec<Finding> {
         finding("suspensions", store.read().and_then(|core| suspensions::verify(&core))),
         finding("votes", store.read().and_then(|core| votes::verify(&core))),
         finding("measurements and evidence", store.hot.read().and_then(|hot| hot::verify(&hot)).map(Ok)),
+        finding("archives", archive::verify(store)),
     ]
 }
 

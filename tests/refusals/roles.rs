@@ -164,6 +164,8 @@ const PUBLIC: &[&str] = &["/setup", "/licences", "/openapi.json", "/health", "/h
 
 /// Lowest role of what is read and is not for every viewer.
 const READ_BY_FEW: &[(&str, &str)] = &[
+    ("/archives", "admin"),
+    ("/archives/{name}", "admin"),
     ("/audit", "admin"),
     ("/audit/anchor", "admin"),
     ("/audit/export", "admin"),

@@ -17,6 +17,7 @@ use crate::domain::address::PayoutAddress;
 use crate::domain::alert::{Alert, Severity};
 use crate::domain::allocation::{Allocation, NamedAllocation};
 use crate::domain::api_token::ApiToken;
+use crate::domain::archive::{self, Manifest};
 use crate::domain::audit::{self, Actor};
 use crate::domain::batch::{Batch, LeftOut, Tally, Wish};
 use crate::domain::command::{Action, Command, CommandState, DEADLINE_SECONDS, Order};
@@ -71,6 +72,24 @@ fn user_id() -> UserId {
 
 fn payout_id() -> PayoutId {
     PayoutId::parse("payout_0123456789abcdef").unwrap()
+}
+
+fn manifest() -> Manifest {
+    Manifest {
+        format: archive::FORMAT.into(),
+        kind: archive::Kind::Outputs,
+        period: "2025-08".into(),
+        first: 1,
+        last: 300,
+        lines: 299,
+        bytes: 70_000,
+        sha256: Hex([1; 32]),
+        lines_bytes: 130_000,
+        lines_sha256: Hex([2; 32]),
+        made_at: AT.rfc3339(),
+        manager_key: Hex([3; 32]),
+        signature: Hex([4; 64]),
+    }
 }
 
 fn limits() -> ResourceLimits {
@@ -878,6 +897,7 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("Suspension", suspensions()),
         Golden::of("VoteRow", vote_rows()),
         Golden::of("VoteAnswers", vote_answers()),
+        Golden::of("Manifest", vec![manifest()]),
         Golden::of("Approval", vec![Approval { payouts: vec![1, 300], by: user_id(), at: AT }]),
     ]
 }

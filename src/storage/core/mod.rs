@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod allocations;
 pub mod api_tokens;
+pub mod archives;
 pub mod audit;
 pub mod audit_search;
 pub mod batches;

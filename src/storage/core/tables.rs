@@ -3,6 +3,7 @@
 use crate::domain::alert::Alert;
 use crate::domain::allocation::NamedAllocation;
 use crate::domain::api_token::ApiToken;
+use crate::domain::archive::Manifest;
 use crate::domain::audit::Entry;
 use crate::domain::batch::Batch;
 use crate::domain::command::{Command, Order};
@@ -196,6 +197,8 @@ pub struct Index(pub u32);
 /// A sequence number as a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Index64(pub u64);
+/// Name -> what is archived under it.
+pub const ARCHIVES: Table<String, Manifest> = Table::new("archives");
 
 record! {
     StoreMeta = 1,
@@ -255,6 +258,7 @@ record! {
     VoteRow = 1,
     Suspension = 1,
     VoteAnswers = 1,
+    Manifest = 1,
 }
 
 /// Created with the file, or when a later release opens it, so that snapshots can open them all.
@@ -330,4 +334,5 @@ pub const ALL: &[&str] = &[
     SUSPENSIONS.name,
     VOTES.name,
     VOTE_ANSWERS.name,
+    ARCHIVES.name,
 ];

@@ -4,6 +4,7 @@ use super::block::{Block, Entry};
 use super::day_reports;
 use super::days::{DayGroup, Total, TotalGroup};
 use super::hours::{HourEntry, Rolled, Stale};
+use super::kept_outputs::{KeptOutput, KeptSum};
 use super::leaves::LeafGroup;
 use super::outputs::{ChallengeRow, ProofMonths, ProofRows};
 use super::sample::Quantised;
@@ -157,6 +158,8 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         ),
         Golden::of("ProofRows", vec![ProofRows(proofs())]),
         Golden::of("ProofMonths", vec![ProofMonths(vec![(0, ProofMonth::default()), (300, month())])]),
+        Golden::of("KeptOutput", vec![KeptOutput { node: NodeIndex(300), data: vec![0, 1, 255] }]),
+        Golden::of("KeptSum", vec![KeptSum::default(), KeptSum { rows: 3, bytes: 70_000 }]),
         Golden::of("AckGroup", vec![AckGroup(vec![(1, ack), (127, ack)])]),
         Golden::of("DayReportsGroup", vec![day_reports::DayReportsGroup(vec![(1, day(20_711)), (127, day(20_711))])]),
         Golden::of("Untimed", vec![Untimed { boot_id: "b".into(), items: vec![untimed(true), untimed(false)] }]),

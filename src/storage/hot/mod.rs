@@ -5,6 +5,7 @@ mod block;
 pub mod day_reports;
 pub mod days;
 pub mod hours;
+pub mod kept_outputs;
 pub mod leaves;
 pub mod outputs;
 mod sample;
@@ -57,6 +58,8 @@ pub(super) const TABLES: &[&str] = &[
     outputs::CHALLENGED.name,
     outputs::PROOFS.name,
     outputs::PROOF_MONTHS.name,
+    kept_outputs::KEPT.name,
+    kept_outputs::KEPT_SUM.name,
 ];
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -457,7 +460,13 @@ pub fn verify(read: &impl Read) -> Result<u64, Fault> {
         records += group.0.len() as u64;
     }
     let strained = strained::rows(read, Slot(0), Slot(u32::MAX))?.len() as u64;
-    Ok(records + strained + read.count(UNTIMED)? + hours::verify(read)? + days::verify(read)? + outputs::verify(read)?)
+    Ok(records
+        + strained
+        + read.count(UNTIMED)?
+        + hours::verify(read)?
+        + days::verify(read)?
+        + outputs::verify(read)?
+        + kept_outputs::verify(read)?)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::domain::bits::Bitmap;
 use crate::domain::ids::NodeIndex;
 use crate::domain::output::{Proof, ProofMonth};
 use crate::domain::statement::Month;
-use crate::domain::time::{Slot, Timestamp};
+use crate::domain::time::Slot;
 use crate::record;
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, Table, WriteTx};
@@ -139,12 +139,34 @@ pub fn months(read: &impl Read, node: NodeIndex) -> Result<Vec<(Month, ProofMont
     Ok(found)
 }
 
-/// Forgets proofs that are all older than `before` from the beginning of the log, and challenges of slots before `slot`, at most `limit` rows each; the
-/// greater number of rows.
-pub fn prune(tx: &mut WriteTx<'_>, before: Timestamp, slot: Slot, limit: usize) -> Result<usize, TxError> {
+/// Proofs from a number on, ascending: those of at most `rows` rows.
+pub fn page(read: &impl Read, from: u64, rows: usize) -> Result<Vec<(u64, Proof)>, Fault> {
+    let (mut start, mut found, mut left) = (from, Vec::new(), rows);
+    read.for_each_back(PROOFS, ..=from, |first, ProofRows(row)| {
+        if from < first + row.len() as u64 {
+            start = first;
+        }
+        ControlFlow::Break(())
+    })?;
+    read.for_each(PROOFS, start.., |first, ProofRows(row)| {
+        found.extend((first..).zip(row).filter(|(number, _)| *number >= from));
+        left = left.saturating_sub(1);
+        if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    Ok(found)
+}
+
+/// Whether the log begins with a row of which every proof has at most this number.
+pub fn begins_within(read: &impl Read, last: u64) -> Result<bool, Fault> {
+    let row = read.scan(PROOFS, .., 1)?.pop();
+    Ok(row.is_some_and(|(first, ProofRows(row))| first + row.len() as u64 <= last + 1))
+}
+
+/// Forgets the rows from the beginning of the log of which every proof has at most this number, at most `limit`; how many there were.
+pub fn prune(tx: &mut WriteTx<'_>, last: u64, limit: usize) -> Result<usize, TxError> {
     let (mut end, mut rows) = (None, 0);
     tx.for_each(PROOFS, .., |first, ProofRows(row)| {
-        if rows == limit || row.iter().any(|proof| proof.received_at >= before) {
+        if rows == limit || first + row.len() as u64 > last + 1 {
             return ControlFlow::Break(());
         }
         (end, rows) = (Some(first + 1), rows + 1);
@@ -153,7 +175,12 @@ pub fn prune(tx: &mut WriteTx<'_>, before: Timestamp, slot: Slot, limit: usize) 
     if let Some(end) = end {
         tx.delete_before(PROOFS, &end, limit)?;
     }
-    Ok(rows.max(tx.delete_before(CHALLENGED, &slot.0, limit)?))
+    Ok(rows)
+}
+
+/// Forgets challenges of slots before `slot`, at most `limit`; how many there were.
+pub fn prune_challenged(tx: &mut WriteTx<'_>, slot: Slot, limit: usize) -> Result<usize, TxError> {
+    tx.delete_before(CHALLENGED, &slot.0, limit)
 }
 
 /// Decodes all; who answered was challenged, and no number is given twice.
@@ -195,6 +222,7 @@ mod tests {
     use super::*;
     use crate::crypto::sha256;
     use crate::domain::output::{Wrong, Wrongs};
+    use crate::domain::time::Timestamp;
     use crate::storage::table::encode;
     use crate::storage::testing::store;
 
@@ -255,12 +283,19 @@ mod tests {
         let all: Vec<(u64, Proof)> = (1..=2_000).map(|n| (n, proof(n))).collect();
         let written = all.clone();
         store.hot.write_now(move |tx| put(tx, &written)).unwrap();
-        let before = Month::of(START).next().start();
-        let pruned = store.hot.write_now(move |tx| prune(tx, before, Slot(0), 1_000)).unwrap();
+        let pruned = store.hot.write_now(move |tx| prune(tx, 700, 1_000)).unwrap();
         assert!(pruned > 0);
         let read = store.hot.read().unwrap();
-        let oldest = read.scan(PROOFS, .., 1).unwrap().pop().unwrap();
-        assert!(oldest.1.0.iter().any(|proof| proof.received_at >= before), "the first row that is left has something to keep");
+        let (first, ProofRows(row)) = read.scan(PROOFS, .., 1).unwrap().pop().unwrap();
+        assert!((first..).take(row.len()).any(|number| number == 701), "the first row that is left has something to keep");
+        assert!(!begins_within(&read, 700).unwrap() && begins_within(&read, first + row.len() as u64 - 1).unwrap());
+        // A page begins within a row as well, and beyond the end is nothing.
+        for (from, rows) in [(701, 1), (first, 2), (1_500, 3), (2_000, 9)] {
+            let page = page(&read, from, rows).unwrap();
+            let expected = all.iter().filter(|(number, _)| *number >= from).take(page.len());
+            assert!(!page.is_empty() && page.iter().eq(expected), "{from}");
+        }
+        assert_eq!(page(&read, 2_001, 9).unwrap(), []);
         for node in [NodeIndex(0), NodeIndex(7), NodeIndex(199)] {
             let mut expected: BTreeMap<Month, ProofMonth> = BTreeMap::new();
             for (_, proof) in all.iter().filter(|(_, proof)| proof.node == node) {

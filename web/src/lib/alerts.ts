@@ -14,6 +14,7 @@ const TITLES: Record<string, string | undefined> = {
   payout_unusual_amount: 'Payout of an unusual amount',
   payouts_frequent: 'Payouts in quick succession',
   poot_deviation: 'Score far from the others',
+  archive_failed: 'Nothing is archived',
   history_forked: 'The store is an older copy',
   identical_outputs: 'Output of another node',
   final_payout_blocked: 'Final payout held',

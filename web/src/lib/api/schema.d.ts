@@ -178,6 +178,43 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/archives": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What was archived, newest first */
+        get: operations["get_archives"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/archives/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A file of an archive
+         * @description Its lines, gzipped, or its manifest: by the names that the list has for them. The export is recorded. An answer that breaks off was not complete.
+         */
+        get: operations["get_archives_name"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/audit": {
         parameters: {
             query?: never;
@@ -1781,7 +1818,7 @@ export interface paths {
         };
         /**
          * The outputs of a node, newest first
-         * @description Of twelve months and the present one.
+         * @description Of twelve months and the present one; older ones are in archives.
          */
         get: operations["get_nodes_id_poot_validations"];
         put?: never;
@@ -1804,6 +1841,26 @@ export interface paths {
          * @description Kept for ever, also when the outputs themselves are not listed any more. What came within the last minutes may be missing.
          */
         get: operations["get_nodes_id_poot_validations_months"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/{id}/poot/validations/{validation_id}/output": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A submitted output itself
+         * @description Where `poot.keep_outputs_mb` says that outputs are kept; the oldest go first. What was no base64, or more than 1 MB, is never kept.
+         */
+        get: operations["get_nodes_id_poot_validations_validation_id_output"];
         put?: never;
         post?: never;
         delete?: never;
@@ -3373,6 +3430,50 @@ export interface components {
             /** @description As it was shown: what has changed since is not approved. */
             digest: string;
         };
+        Archive: {
+            /**
+             * Format: uint64
+             * @description Length of the file.
+             */
+            bytes: number;
+            /**
+             * Format: uint64
+             * @description Lines of the file: one record each.
+             */
+            count: number;
+            /**
+             * @description JSON lines, gzipped: the name to ask for.
+             * @example outputs-2025-08.jsonl.gz
+             */
+            file: string;
+            kind: components["schemas"]["ArchiveKind"];
+            /**
+             * Format: date-time
+             * @example 2026-09-21T14:13:21Z
+             */
+            made_at: string;
+            /**
+             * @description What the manager signed of it: the name to ask for.
+             * @example outputs-2025-08.manifest.json
+             */
+            manifest: string;
+            /**
+             * @description Of outputs the month.
+             * @example 2025-08
+             */
+            period: string;
+            /** @description Of the file. */
+            sha256: string;
+        };
+        /**
+         * @description What is archived. New ones go to the end: stored manifests name one by its place.
+         * @enum {string}
+         */
+        ArchiveKind: "outputs";
+        ArchiveList: {
+            archives: components["schemas"]["Archive"][];
+            pagination: components["schemas"]["Pagination"];
+        };
         /** @enum {string} */
         AttemptStateName: "signed" | "maybe_sent" | "seen" | "paid" | "failed_on_chain" | "dead";
         AttemptView: {
@@ -4387,6 +4488,17 @@ export interface components {
             hash: string;
             /** Format: uint32 */
             incarnation: number;
+        };
+        /** @description An output as it was submitted. */
+        KeptOutput: {
+            node_id: string;
+            /**
+             * @description Base64 with padding.
+             * @example c2l4dGVlbiBieXRlcyBvciBtb3Jl
+             */
+            output_data: string;
+            /** Format: uuid */
+            validation_id: string;
         };
         /** @description A payout that goes on. */
         KeptPayout: {
@@ -5871,7 +5983,7 @@ export interface components {
             /** Format: uint32 */
             valid: number;
         };
-        /** @description What was said of an output. */
+        /** @description What was said of one output, as people and programs read it. */
         PoOTValidation: {
             /** @description Of the batch that it came in. */
             batch_id?: string | null;
@@ -9220,6 +9332,102 @@ export interface operations {
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
+        };
+    };
+    get_archives: {
+        parameters: {
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "archives": [
+                     *         {
+                     *           "bytes": 1,
+                     *           "count": 1,
+                     *           "file": "outputs-2025-08.jsonl.gz",
+                     *           "kind": "outputs",
+                     *           "made_at": "2026-09-21T14:13:21Z",
+                     *           "manifest": "outputs-2025-08.manifest.json",
+                     *           "period": "2025-08",
+                     *           "sha256": "text"
+                     *         }
+                     *       ],
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["ArchiveList"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_archives_name: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @example outputs-2025-08.jsonl.gz */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the file */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/gzip": string;
+                    /** @example text */
+                    "application/json": string;
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            /** @description other exports are running (`TooManyExports`), or the file cannot be read (`ArchiveUnreadable`) */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
         };
     };
     get_audit: {
@@ -17234,6 +17442,52 @@ export interface operations {
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
             404: components["responses"]["NotFound"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    get_nodes_id_poot_validations_validation_id_output: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+                validation_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "node_id": "node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f",
+                     *       "output_data": "c2l4dGVlbiBieXRlcyBvciBtb3Jl",
+                     *       "validation_id": "text"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["KeptOutput"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            /** @description no such node (`NodeNotFound`), or the output is not kept (`OutputNotKept`) */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
             421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
