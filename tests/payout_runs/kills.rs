@@ -174,7 +174,8 @@ impl Pair {
             ("LUCID__SERVER__TLS", "off"),
             ("LUCID__PAYOUT__MODE", "live"),
             ("LUCID__PAYOUT__GATEWAY", "tron"),
-            ("LUCID__PAYOUT__THRESHOLD_USDT", "0.001"),
+            // Whatever is left after the payouts of the largest size is due as well.
+            ("LUCID__PAYOUT__THRESHOLD_USDT", "0.000001"),
             ("LUCID__PAYOUT__FREQUENCY_HOURS", "1"),
             ("LUCID__PAYOUT__ADDRESS_COOLDOWN_HOURS", "0"),
             ("LUCID__PAYOUT__MAX_USDT", self.max_usdt),
