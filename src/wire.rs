@@ -250,6 +250,9 @@ pub struct ReportAnswer {
     /// The same as far as it survives a power cut of the manager: a leaf of the next day says this, or goes on from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub durable_reports: Option<CommittedReports>,
+    /// Of the last day before, once all of it survives a power cut: the leaf of the first epoch after that day says exactly this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_day: Option<CommittedReports>,
     /// The head that the report names is not in this manager's history: it is asked for (`contradicts`).
     #[serde(default)]
     pub unknown_head: bool,

@@ -60,11 +60,12 @@ async fn report(site: &Site, node: &mut Node) -> Option<SlotChallenge> {
     node.report(site.now_ms(), Sample::default()).await.expect("the report is answered").challenge
 }
 
-/// Passes slots in which the node reports, until it is challenged.
+/// Passes slots in which the node reports, until it is challenged anew.
 async fn next_challenge(site: &Site, node: &mut Node) -> SlotChallenge {
     for _ in 0..40 {
         site.next_slot(5_000);
-        if let Some(challenge) = report(site, node).await {
+        let present = Slot(u32::try_from(site.now_ms() / SLOT_MS).unwrap());
+        if let Some(challenge) = report(site, node).await.filter(|told| told.slot == present) {
             return challenge;
         }
     }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::AgentError;
-use super::history::Receipt;
+use super::history::SignedAnswer;
 use super::keys::Keys;
 use super::state::Enrolled;
 use super::tls;
@@ -203,15 +203,19 @@ impl Client {
         if is_signed { Ok(enrolled) } else { Err(ClientError::BadAnswer("the signature is not the manager's")) }
     }
 
-    pub async fn report(&self, key: &SigningKey, enrolled: &Enrolled, report: &Report) -> Result<(ReportAnswer, Receipt), ClientError> {
+    pub async fn report(
+        &self,
+        key: &SigningKey,
+        enrolled: &Enrolled,
+        report: &Report,
+    ) -> Result<(ReportAnswer, SignedAnswer), ClientError> {
         let body = encode(report)?;
         let ours = envelope(Purpose::Report, enrolled, report.incarnation, report.seq);
         let answered = self.post(wire::PATH_REPORT, Some(enrolled), ours.sign(key, &body), body).await?;
         answered.check(&self.keys, &envelope(Purpose::ReportAnswer, enrolled, report.incarnation, report.seq))?;
         let answer: ReportAnswer = answered.parse()?;
         let body = String::from_utf8_lossy(&answered.body).into_owned();
-        let day = answer.durable_reports.map_or(0, |reports| reports.day);
-        Ok((answer, Receipt { day, incarnation: report.incarnation.0, seq: report.seq, body, signature: answered.signature }))
+        Ok((answer, SignedAnswer { incarnation: report.incarnation.0, seq: report.seq, body, signature: answered.signature }))
     }
 
     pub async fn late(&self, key: &SigningKey, enrolled: &Enrolled, batch: &LateBatch) -> Result<LateAnswer, ClientError> {

@@ -301,6 +301,7 @@ mod tests {
             phase_ms: 5_000,
             evidence_hash: "h".into(),
             durable_reports: None,
+            last_day: None,
             unknown_head: false,
             head: None,
             command: None,

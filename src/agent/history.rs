@@ -13,11 +13,20 @@ const WRITE_EVERY_MS: i64 = 3_600_000;
 /// Days of which the last receipt is kept: the leaf that it is held against comes with the first epoch of the next day, and a manager may be away then.
 const RECEIPT_DAYS: usize = 8;
 
-/// An answer of the manager as it was signed: it says how many reports of the day it holds, and their running hash.
+/// An answer of the manager to a report, as it was signed: it says how many reports of a day it holds, and their running hash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     /// UTC day of the reports that it counts, from 1970-01-01.
     pub day: u32,
+    /// It counts all of them (`last_day` of the body, not `durable_reports`): a leaf says exactly this.
+    #[serde(default)]
+    pub whole: bool,
+    #[serde(flatten)]
+    pub answer: SignedAnswer,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedAnswer {
     pub incarnation: u64,
     /// Of the report that was answered: the signature covers both.
     pub seq: u64,
@@ -79,13 +88,20 @@ impl History {
         heard
     }
 
-    pub fn keep_receipt(&mut self, receipt: Receipt) {
-        let receipts = &mut self.kept.receipts;
-        receipts.retain(|kept| kept.day != receipt.day);
-        receipts.push(receipt);
-        let over = receipts.len().saturating_sub(RECEIPT_DAYS);
-        receipts.drain(..over);
-        self.is_new = true;
+    pub fn keep_receipts(&mut self, answer: &ReportAnswer, signed: &SignedAnswer) {
+        let told = [(answer.last_day, true), (answer.durable_reports, false)];
+        for (day, whole) in told.into_iter().filter_map(|(reports, whole)| Some((reports?.day, whole))) {
+            let receipts = &mut self.kept.receipts;
+            if receipts.iter().any(|kept| kept.day == day && kept.whole) {
+                continue;
+            }
+            receipts.retain(|kept| kept.day != day);
+            receipts.push(Receipt { day, whole, answer: signed.clone() });
+            receipts.sort_by_key(|kept| kept.day);
+            let over = receipts.len().saturating_sub(RECEIPT_DAYS);
+            receipts.drain(..over);
+            self.is_new = true;
+        }
     }
 
     /// Says in a report what is known, so that only news comes back.
@@ -209,14 +225,34 @@ mod tests {
     }
 
     #[test]
-    fn the_last_receipt_of_each_day_is_kept_for_a_week() {
+    fn the_receipt_for_a_whole_day_is_kept_for_a_week() {
         let mut history = History::default();
-        let receipt = |day, seq| Receipt { day, incarnation: 1, seq, body: String::new(), signature: String::new() };
+        let reports = |day: u32| serde_json::json!({ "day": day, "count": 1, "hash": "00".repeat(32) });
+        let tell = |history: &mut History, last: u32, present: u32, seq| {
+            let text = serde_json::json!({
+                "accepted_seq": seq, "durable_seq": seq, "run": 1, "slot": null, "phase_ms": 0, "evidence_hash": "",
+                "last_day": reports(last), "durable_reports": reports(present),
+            });
+            let signed = SignedAnswer { incarnation: 1, seq, body: text.to_string(), signature: String::new() };
+            history.keep_receipts(&serde_json::from_value(text).unwrap(), &signed);
+        };
         for day in 100..110 {
-            (0..3).for_each(|seq| history.keep_receipt(receipt(day, seq)));
+            (0..3).for_each(|seq| tell(&mut history, day - 1, day, seq));
         }
-        let kept: Vec<(u32, u64)> = history.kept.receipts.iter().map(|kept| (kept.day, kept.seq)).collect();
-        assert_eq!(kept, (102..110).map(|day| (day, 2)).collect::<Vec<_>>());
+        let kept = |history: &History| history.kept.receipts.iter().map(|kept| (kept.day, kept.whole, kept.answer.seq)).collect::<Vec<_>>();
+        let whole = (102..109).map(|day| (day, true, 0));
+        assert_eq!(
+            kept(&history),
+            whole.clone().chain([(109, false, 2)]).collect::<Vec<_>>(),
+            "the first one that counts all; else the last"
+        );
+        // After midnight the day before is still told as it was, until a flush has counted all of it.
+        tell(&mut history, 108, 109, 3);
+        assert_eq!(kept(&history), whole.chain([(109, false, 3)]).collect::<Vec<_>>());
+        tell(&mut history, 109, 110, 4);
+        assert_eq!(kept(&history)[6..], [(109, true, 4), (110, false, 4)]);
+        let written = serde_json::to_string(&history.kept).unwrap();
+        assert_eq!(serde_json::from_str::<Kept>(&written).unwrap(), history.kept);
     }
 
     #[test]

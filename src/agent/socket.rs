@@ -2,6 +2,7 @@
 //! object a line, one answer to each. The agent knows what to sign and keeps trying until the slot takes no answers any more; reporting goes on beside it
 //! and waits for nothing here.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -57,19 +58,37 @@ impl Asked {
     }
 }
 
-/// What the manager last said that matters here.
+/// What the manager said that matters here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Known {
-    pub asked: Option<Asked>,
     pub anchor: Option<Anchor>,
-    /// The newest slot whose challenge was answered.
-    pub answered: Option<Slot>,
+    /// What can still be answered, and whether it was.
+    asked: BTreeMap<Slot, (Asked, bool)>,
 }
 
 impl Known {
-    /// The challenge that waits for an answer.
+    /// The manager asks until it has an answer: the same may be told again.
+    pub fn hear(&mut self, asked: Option<Asked>, now: BootMs) {
+        self.asked.retain(|_, (asked, _)| now < asked.until);
+        if let Some(asked) = asked {
+            self.asked.entry(asked.slot).or_insert((asked, false));
+        }
+    }
+
+    fn answered(&mut self, slot: Slot) {
+        if let Some((_, is_answered)) = self.asked.get_mut(&slot) {
+            *is_answered = true;
+        }
+    }
+
+    /// The newest challenge that waits for an answer.
     fn open(&self, now: BootMs) -> Option<&Asked> {
-        self.asked.as_ref().filter(|asked| now < asked.until && self.answered.is_none_or(|slot| slot < asked.slot))
+        self.asked.values().rev().find(|(asked, is_answered)| !is_answered && now < asked.until).map(|(asked, _)| asked)
+    }
+
+    /// What was asked in `slot`, while it can be answered.
+    fn of(&self, slot: Slot, now: BootMs) -> Option<&Asked> {
+        self.asked.get(&slot).map(|(asked, _)| asked).filter(|asked| now < asked.until)
     }
 }
 
@@ -218,8 +237,7 @@ impl Desk {
         let (hash, until) = match challenge_slot {
             None => (sha256(&data), BootMs(now.0 + TRIED_FOR_MS)),
             Some(slot) => {
-                let asked = known.asked.as_ref().filter(|asked| asked.slot == slot && now < asked.until);
-                let asked = asked.ok_or("this challenge is over, or there was none in that slot")?;
+                let asked = known.of(slot, now).ok_or("this challenge is over, or there was none in that slot")?;
                 (bound_hash(&asked.challenge, &data), asked.until)
             }
         };
@@ -235,7 +253,7 @@ impl Desk {
         };
         let verdict = self.deliver(&request, until).await?;
         if let Some(slot) = challenge_slot.filter(|_| verdict.is_valid) {
-            self.known.send_modify(|known| known.answered = known.answered.max(Some(slot)));
+            self.known.send_modify(|known| known.answered(slot));
         }
         Ok(verdict)
     }
@@ -287,12 +305,22 @@ mod tests {
 
     #[test]
     fn a_challenge_is_open_until_it_is_answered_or_over() {
-        let mut known = Known { asked: Some(asked(5, 1_000)), ..Known::default() };
-        assert!(known.open(BootMs(999)).is_some() && known.open(BootMs(1_000)).is_none());
-        known.answered = Some(Slot(4));
-        assert!(known.open(BootMs(0)).is_some(), "an earlier one was answered");
-        known.answered = Some(Slot(5));
-        assert!(known.open(BootMs(0)).is_none());
+        let mut known = Known::default();
+        known.hear(Some(asked(5, 1_000)), BootMs(0));
+        let open = |known: &Known, now| known.open(BootMs(now)).map(|asked| asked.slot.0);
+        assert_eq!([open(&known, 999), open(&known, 1_000)], [Some(5), None]);
+        // Blocks meet: two of them may ask one after the other.
+        known.hear(Some(asked(6, 1_030)), BootMs(30));
+        assert_eq!([open(&known, 30), open(&known, 1_000), open(&known, 1_030)], [Some(6), Some(6), None]);
+        assert!(known.of(Slot(5), BootMs(999)).is_some() && known.of(Slot(5), BootMs(1_000)).is_none());
+        known.answered(Slot(6));
+        assert_eq!(open(&known, 30), Some(5), "the older one still waits");
+        known.hear(Some(asked(5, 1_000)), BootMs(60));
+        known.answered(Slot(5));
+        known.hear(Some(asked(5, 1_000)), BootMs(90));
+        assert_eq!(open(&known, 90), None, "an answer that crossed the report is one");
+        known.hear(None, BootMs(1_030));
+        assert_eq!(known, Known::default(), "what is over is forgotten");
     }
 
     #[test]

@@ -178,6 +178,7 @@ impl Manager {
             phase_ms: u64::try_from(PHASE_MS).unwrap(),
             evidence_hash: "h".into(),
             durable_reports: None,
+            last_day: None,
             unknown_head: false,
             head: None,
             command: None,

@@ -11,7 +11,7 @@ use super::clock::Clock;
 use super::collector::{Collector, boot_id, fingerprint, hardware_info, host_name};
 use super::commander::{Commander, Told};
 use super::cycle::{Cycle, Failure, Next, SPOOL_AFTER_MS};
-use super::history::{Heard, History, Receipt};
+use super::history::{Heard, History, SignedAnswer};
 use super::keys::Keys;
 use super::ring::RingItem;
 use super::schedule::Backoff;
@@ -247,12 +247,12 @@ impl Worker {
         let answer = self.client.report(&self.key, &self.enrolled, &report).await;
         let now = self.clock.boot();
         match answer {
-            Ok((answer, receipt)) => {
-                self.remember(&answer, receipt);
+            Ok((answer, signed)) => {
+                self.remember(&answer, &signed);
                 self.cycle.answered(&report, sent_at, now, &answer);
                 let (asked, anchor) = (answer.challenge.as_ref().and_then(|asked| Asked::of(asked, sent_at)), self.cycle.anchor());
                 self.known.send_modify(|known| {
-                    known.asked = asked.or_else(|| known.asked.take());
+                    known.hear(asked, now);
                     known.anchor = anchor;
                 });
                 let connected = report.run == Some(answer.run);
@@ -279,7 +279,7 @@ impl Worker {
     }
 
     /// What the manager's word is held against later.
-    fn remember(&mut self, answer: &ReportAnswer, receipt: Receipt) {
+    fn remember(&mut self, answer: &ReportAnswer, signed: &SignedAnswer) {
         match self.history.answered(answer, |head| self.client.keys().signs(head)) {
             Some(Heard::Foreign) => tracing::warn!("the manager's newest head is not signed by its key, and is not kept"),
             Some(Heard::Forked) => tracing::warn!("the manager went on from an older copy of its store, and says so"),
@@ -288,9 +288,7 @@ impl Worker {
             }
             Some(Heard::Follows) | None => (),
         }
-        if answer.durable_reports.is_some() {
-            self.history.keep_receipt(receipt);
-        }
+        self.history.keep_receipts(answer, signed);
     }
 
     /// Writes it, once an hour and at the end.

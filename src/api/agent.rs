@@ -19,6 +19,7 @@ use crate::domain::ids::NodeId;
 use crate::domain::node::{Eligible, Observed, Status, Wanted};
 use crate::domain::output::answerable_for_ms;
 use crate::domain::proof::head::{CommittedHead, SignedHead};
+use crate::domain::proof::leaf::CommittedReports;
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::security::KEY_ELSEWHERE;
 use crate::domain::time::{Now, Slot};
@@ -122,6 +123,7 @@ pub async fn report(State(state): State<AppState>, message: Message) -> Result<R
         phase_ms: phase_ms(&node.id),
         evidence_hash: accepted.reports.hash.to_hex(),
         durable_reports: (accepted.durable_reports.count > 0).then(|| accepted.durable_reports.into()),
+        last_day: accepted.last_day.map(CommittedReports::from),
         unknown_head,
         head: newest.filter(|_| !unknown_head).map(|newest| (*newest).clone()),
         command: order,
@@ -192,11 +194,9 @@ pub async fn late(State(state): State<AppState>, message: Message) -> Result<Res
     seal.answer(Purpose::LateAnswer, &LateAnswer { stored: outcome.stored, duplicate: outcome.duplicate, refused })
 }
 
-/// What the node's workload is asked in the slot of this report. A slot that was proven by an earlier report keeps its challenge: the answer that
-/// brought it may have been lost.
 fn challenge(state: &AppState, node: &NodeEntry, proved: Option<Slot>, now: Now) -> Option<SlotChallenge> {
-    let slot = now.trusted.then(|| now.wall.slot())?;
-    let asked = state.store.outputs.hand_out((node.index, &node.id), *node.pool.at(slot), slot, proved == Some(slot))?;
+    let present = now.trusted.then(|| now.wall.slot())?;
+    let (slot, asked) = state.store.outputs.hand_out((node.index, &node.id), *node.pool.at(present), now.wall, proved == Some(present))?;
     Some(SlotChallenge { slot, challenge: hex(&asked), expires_in_ms: answerable_for_ms(slot, now.wall) })
 }
 

@@ -49,6 +49,8 @@ pub struct Accepted {
     pub reports: DayReports,
     /// The same, as far as it is durable: what the node may hold the manager to.
     pub durable_reports: DayReports,
+    /// Of the last day that is over for the node, once all of it is durable.
+    pub last_day: Option<DayReports>,
     /// Heard for the first time; a repeat, or a report to a stale run, is not.
     pub is_new: bool,
     /// Slot in which the report proved the node; absent without trust, on a repeat, or with a stale run.
@@ -86,6 +88,7 @@ struct Seat {
     durable_seq: u64,
     reports: DayReports,
     durable_reports: DayReports,
+    last_day: Option<DayReports>,
     /// With the highest seq that was heard of each.
     retired: VecDeque<(Incarnation, u64)>,
     /// When an incarnation that was over sent something new: a second machine with the same key does.
@@ -146,6 +149,8 @@ pub struct Intake {
 #[derive(Debug, Default)]
 pub struct Recovered {
     pub acks: Vec<(NodeIndex, Ack)>,
+    /// Of each node the last day that is over for it.
+    pub last_days: BTreeMap<NodeIndex, DayReports>,
     pub last_proven: BTreeMap<NodeIndex, Slot>,
     pub flushed_at: Timestamp,
     pub untimed_bytes: usize,
@@ -161,6 +166,9 @@ impl Intake {
             seat.incarnation = Some(ack.incarnation);
             (seat.accepted_seq, seat.durable_seq) = (ack.seq, ack.seq);
             (seat.reports, seat.durable_reports) = (ack.reports, ack.reports);
+        }
+        for (node, reports) in recovered.last_days {
+            seat(&mut state.seats, node).last_day = Some(reports);
         }
         for (node, slot) in recovered.last_proven {
             seat(&mut state.seats, node).last_report = Some(slot.start());
@@ -265,8 +273,8 @@ impl Intake {
             }
             // An incarnation takes its seat with its first report of this run; a recorded one of an older run cannot.
             if report.run != Some(self.run) {
-                let Seat { reports, durable_reports, .. } = *seat;
-                return Ok(Accepted { accepted_seq: 0, durable_seq: 0, reports, durable_reports, is_new: false, proved: None });
+                let Seat { reports, durable_reports, last_day, .. } = *seat;
+                return Ok(Accepted { accepted_seq: 0, durable_seq: 0, reports, durable_reports, last_day, is_new: false, proved: None });
             }
             if let Some(over) = seat.incarnation.replace(report.incarnation) {
                 seat.retired.push_back((over, seat.accepted_seq));
@@ -277,8 +285,8 @@ impl Intake {
             (seat.accepted_seq, seat.durable_seq, seat.asked_number) = (0, 0, 0);
         }
         let answer = |seat: &Seat, is_new, proved| {
-            let Seat { accepted_seq, durable_seq, reports, durable_reports, .. } = *seat;
-            Accepted { accepted_seq, durable_seq, reports, durable_reports, is_new, proved }
+            let Seat { accepted_seq, durable_seq, reports, durable_reports, last_day, .. } = *seat;
+            Accepted { accepted_seq, durable_seq, reports, durable_reports, last_day, is_new, proved }
         };
         if report.run != Some(self.run) || report.seq == seat.accepted_seq {
             return Ok(answer(seat, false, None));
@@ -452,6 +460,9 @@ impl Intake {
                 seat.durable_seq = seat.durable_seq.max(ack.seq);
                 seat.durable_reports = ack.reports;
             }
+        }
+        for (node, reports) in &batch.day_reports {
+            seat(&mut state.seats, *node).last_day = Some(*reports);
         }
         let bytes: usize = batch.samples.values().flat_map(BTreeMap::values).map(|p| p.encoded.len()).sum();
         state.pending_bytes = state.pending_bytes.saturating_sub(bytes);

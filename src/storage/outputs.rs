@@ -205,20 +205,27 @@ impl Outputs {
         expecting.get(&pool).is_some_and(|timeline| *timeline.at(slot))
     }
 
-    /// What a node is asked in the answer to its report in `slot`, when it proved that slot, now or before. From here on it counts as challenged.
-    pub fn hand_out(&self, node: (NodeIndex, &NodeId), pool: Option<PoolIndex>, slot: Slot, proves: bool) -> Option<[u8; CHALLENGE_LEN]> {
-        let (index, id) = node;
-        let is_due = pool.is_some_and(|pool| self.expects(pool, slot)) && self.beacons.challenges(id, slot);
+    /// What a node is asked in the answer to its report at `now`. Where that proves the present slot and the slot challenges it, it counts as challenged from here
+    /// on. The answer that told it may be lost: the newest challenge that waits for an output is told until there is one, or it is too late.
+    pub fn hand_out(
+        &self,
+        node: (NodeIndex, &NodeId),
+        pool: Option<PoolIndex>,
+        now: Timestamp,
+        proves: bool,
+    ) -> Option<(Slot, [u8; CHALLENGE_LEN])> {
+        let ((index, id), slot) = (node, now.slot());
+        let is_due = proves && pool.is_some_and(|pool| self.expects(pool, slot)) && self.beacons.challenges(id, slot);
         let mut state = self.state();
         state.since.get_or_insert(slot);
-        if !is_due {
-            return None;
-        }
-        if proves {
+        if is_due {
             state.open.entry(slot).or_default().challenged.set(index);
         }
-        let is_open = state.open.get(&slot).is_some_and(|row| row.challenged.get(index));
-        is_open.then(|| self.beacons.challenge(id, slot))
+        let waits = |(slot, row): &(&Slot, &ChallengeRow)| {
+            row.challenged.get(index) && !row.answered.get(index) && now < output::answers_until(**slot)
+        };
+        let (slot, _) = state.open.iter().rev().find(waits)?;
+        Some((*slot, self.beacons.challenge(id, *slot)))
     }
 
     /// What `node` is or would be asked in `slot`.
@@ -461,6 +468,7 @@ pub fn follow(tx: &mut WriteTx<'_>, outputs: &Arc<Outputs>, pool: &Pool) {
 mod tests {
     use super::*;
     use crate::crypto::sha256;
+    use crate::domain::time::SLOT_MS;
     use crate::storage::testing::{NOW, store};
 
     fn submission(number: u32, by_node: bool, slot: Option<Slot>) -> Submission {
@@ -488,10 +496,13 @@ mod tests {
         outputs.expecting.write().unwrap().insert(PoolIndex(0), Timeline::new(true));
         let node = (NodeIndex(3), NodeId::parse("node_three").unwrap());
         let slot = (0..20).map(|n| NOW.wall.slot().plus(n)).find(|slot| outputs.beacons.challenges(&node.1, *slot)).unwrap();
-        let hand_out = |slot, proves| outputs.hand_out((node.0, &node.1), Some(PoolIndex(0)), slot, proves);
+        let hand_out = |slot: Slot, proves| outputs.hand_out((node.0, &node.1), Some(PoolIndex(0)), slot.start(), proves);
         assert_eq!(hand_out(slot, false), None, "it did not prove the slot");
         assert!(hand_out(slot, true).is_some() && hand_out(slot, false).is_some(), "a repeat is told again");
-        assert_eq!(outputs.hand_out((node.0, &node.1), None, slot, true), None, "in no pool");
+        let asked = |ms: i64| outputs.hand_out((node.0, &node.1), None, slot.start().plus_ms(ms), false).map(|(slot, _)| slot);
+        assert_eq!([asked(SLOT_MS), asked(119_999), asked(120_000)], [Some(slot), Some(slot), None], "until it is too late");
+        let elsewhere = (NodeIndex(4), NodeId::parse("node_four").unwrap());
+        assert_eq!(outputs.hand_out((elsewhere.0, &elsewhere.1), None, slot.start(), true), None, "in no pool");
         let now = slot.start();
         let judge = |all: &[Submission]| outputs.judge(&store.hot, all, now).unwrap();
         let many: Vec<Submission> = (0..MAX_OF_NODE).map(|n| submission(n, false, None)).collect();
@@ -502,6 +513,7 @@ mod tests {
         assert!(!by_another[0].proof.is_valid(), "nobody else answers for it");
         let answers = judge(&[submission(1_000_002, true, Some(slot)), submission(1_000_003, true, Some(slot))]);
         assert_eq!(answers.iter().map(|judged| judged.proof.counted).collect::<Vec<_>>(), [true, false]);
+        assert_eq!((asked(0), hand_out(slot, true)), (None, None), "answered");
         assert_eq!(answers[1].proof.wrongs.iter().collect::<Vec<_>>(), [Wrong::TooMany]);
         assert_eq!(judge(&[submission(7, false, None)])[0].number, 8, "a repeat is no new one");
         // Closed is written, open is not.

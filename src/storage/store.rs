@@ -21,7 +21,7 @@ use super::secrets::{FILE as SECRET_FILE, Secrets};
 use super::table::{Read, Snapshot, WriteTx};
 use crate::crypto::{Entropy, PublicKey, SecretKey, SigningKey, hex};
 use crate::domain::audit::{Actor, Draft};
-use crate::domain::evidence::Beacons;
+use crate::domain::evidence::{Beacons, day_of};
 use crate::domain::ids::{ManagerId, NodeIndex, PoolIndex};
 use crate::domain::proof::succession::Succession;
 use crate::domain::threshold::Reading;
@@ -264,6 +264,8 @@ fn marked<R>(verb: impl Fn(&mut WriteTx<'_>) -> Result<R, TxError> + Send) -> im
     }
 }
 
+/// Days that are searched for the last one of which reports were counted.
+const TOLD_DAYS: u32 = 7;
 /// Slots that are searched for the last sign of life of each node: 72 h.
 const LAST_SEEN_SLOTS: u32 = 8_640;
 
@@ -272,6 +274,7 @@ fn recover_intake(hot_file: &DbFile, secrets: &Secrets, entropy: &Entropy, boot_
     let flushed_at = hot::meta(&read)?.flushed_at;
     let recovered = Recovered {
         acks: hot::acks(&read)?,
+        last_days: hot::day_reports::over(&read, day_of(flushed_at.slot()).saturating_sub(TOLD_DAYS), u32::MAX)?,
         last_proven: hot::last_proven(&read, flushed_at.slot().minus(LAST_SEEN_SLOTS))?,
         flushed_at,
         untimed_bytes: hot::untimed_bytes(&read)?,

@@ -52,16 +52,20 @@ async fn a_pool_that_starts_to_expect_outputs_challenges_from_its_next_epoch_on_
     assert_eq!(pool["outputs_expected_from"].as_str(), Some(from.start().rfc3339().as_str()));
     // As somebody checks it who has the day's key, once it is revealed.
     let beacons = Beacons::new(site.app.store.secrets.beacon.clone());
-    let mut asked = 0;
+    let (mut asked, mut told) = (0, None);
     while present(&site) < from.plus(49) {
         site.next_slot(5_000);
         let slot = present(&site);
         let key = beacons.day_key(day_of(slot));
         let is_due = slot >= from && challenged_slot(&key, &node.id, slot.0 / 10) == slot;
         let found = report(&site, &mut node).await;
-        let expected = is_due.then(|| SlotChallenge { slot, challenge: hex(&challenge(&key, &node.id, slot)), expires_in_ms: 115_000 });
-        assert_eq!(found, expected, "slot {}", slot.0);
         asked += u32::from(is_due);
+        // Nobody answers: the newest one is told as long as it can be.
+        told = if is_due { Some(slot) } else { told.filter(|told: &Slot| slot < told.plus(4)) };
+        let expires_in_ms = |told: Slot| 115_000 - 30_000 * u64::from(slot.0 - told.0);
+        let expected =
+            told.map(|slot| SlotChallenge { slot, challenge: hex(&challenge(&key, &node.id, slot)), expires_in_ms: expires_in_ms(slot) });
+        assert_eq!(found, expected, "slot {}", slot.0);
     }
     assert_eq!(asked, 5, "one of ten slots");
     site.pass_slots(4).await;
@@ -119,6 +123,31 @@ async fn an_answer_in_time_counts_once() {
     let counted = list["validations"].as_array().unwrap().iter().filter(|row| row["counted"] == true).count();
     assert_eq!(counted, 2);
     assert_eq!(site.client.get(&format!("/nodes/{}/poot/validations/months", node.id)).await["months"][0]["counted"], 2);
+}
+
+/// The answer that told it, or the output of the workload, is lost on the way.
+#[tokio::test]
+async fn a_challenge_is_told_until_it_is_answered_or_too_late() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = site(&dir).await;
+    let mut node = site.enrol("one").await;
+    expect_outputs(&site, true).await;
+    let lost = next_challenge(&site, &mut node).await;
+    site.next_slot(5_000);
+    // Its workload does not run just now: it was asked all the same.
+    node.workload = Some(WorkloadReport { configured: true, state: WorkloadState::BackingOff, ..WorkloadReport::default() });
+    let again = report(&site, &mut node).await.unwrap();
+    node.workload = None;
+    let found = (again.expires_in_ms, again.slot < present(&site));
+    assert_eq!((again.challenge.clone(), found), (lost.challenge.clone(), (lost.expires_in_ms - 30_000, true)), "the same, with less time");
+    let wrong = node.submit(&answer(&site, "short", "nonce-0001", Some(&again))).await.unwrap();
+    assert_eq!(wrong["is_valid"], false, "{wrong}");
+    site.next_slot(5_000);
+    let told = report(&site, &mut node).await.unwrap();
+    assert!(told.slot == again.slot || told.slot == present(&site), "what was not worth anything is no answer");
+    assert_eq!(node.submit(&answer(&site, "what the workload made at last", "nonce-0002", Some(&again))).await.unwrap()["counted"], true);
+    site.next_slot(5_000);
+    assert_ne!(report(&site, &mut node).await.map(|told| told.slot), Some(again.slot), "answered");
 }
 
 /// Its workload rests while it could be asked, and is said to have run once nobody asks any more.
@@ -293,15 +322,25 @@ async fn counts_are_those_of_a_naive_model() {
             if random.within(0, 10) == 0 {
                 continue;
             }
-            let Some(asked) = node.report(site.now_ms(), Sample::default()).await.unwrap().challenge else { continue };
-            let answers = random.within(0, 4) != 0;
-            if answers {
+            let asked = node.report(site.now_ms(), Sample::default()).await.unwrap().challenge;
+            // Whatever was asked in these four slots and not answered is asked again, the newest first.
+            let waits = paper[at].iter().rev().find(|(of, answered)| !answered && of.plus(3) >= slot).map(|(of, _)| *of);
+            let Some(asked) = asked else {
+                assert_eq!(waits, None);
+                continue;
+            };
+            if asked.slot == slot {
+                paper[at].push((slot, false));
+            } else {
+                assert_eq!(Some(asked.slot), waits);
+            }
+            if random.within(0, 4) == 0 {
                 let sent = answer(&site, &format!("made by {} in slot {}", node.id, slot.0), &format!("nonce-{n:05}"), Some(&asked));
                 for _ in 0..=random.within(0, 2) {
                     assert_eq!(node.submit(&sent).await.unwrap()["counted"], true);
                 }
+                paper[at].iter_mut().find(|(of, _)| *of == asked.slot).unwrap().1 = true;
             }
-            paper[at].push((slot, answers));
         }
         if n % 97 == 96 {
             site.app.context.run(lucid::live::Job::Flush).await.unwrap();

@@ -280,9 +280,12 @@ impl History {
         let proves = self.model.report(node, now, strained);
         self.tell(&format!("node {node} reports{}", if proves { "" } else { ", and proves nothing" }));
         if let Some(challenge) = answer.challenge {
-            assert!(proves && self.model.expects_outputs(slot_at(now.wall)), "nobody else is challenged");
-            if self.model.challenged(node, i64::from(challenge.slot.0)) {
+            let (slot, present) = (i64::from(challenge.slot.0), slot_at(now.wall));
+            if self.model.challenged(node, slot) {
+                assert!(proves && slot == present && self.model.expects_outputs(slot), "nobody else is challenged");
                 self.asked.push((node, challenge));
+            } else {
+                assert!(self.model.waits_for_answer(node, slot, now), "told again");
             }
         }
         self.answer().await;

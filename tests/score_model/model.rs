@@ -292,6 +292,14 @@ impl Model {
         is_new
     }
 
+    /// This run asked, heard nothing, and takes an answer still.
+    pub fn waits_for_answer(&self, node: usize, slot: i64, now: Now) -> bool {
+        let is = |fact: &Fact, kind| (fact.node, fact.slot, fact.kind, fact.durable) == (node, slot, kind, false);
+        self.facts.iter().any(|fact| is(fact, Kind::Challenged))
+            && !self.has(node, slot, |kind| kind == Kind::Answered)
+            && now.wall < end_of(slot) + OPEN_MS
+    }
+
     /// A valid answer; counted when this run asked, and the slot takes answers. True if so.
     pub fn answered(&mut self, node: usize, slot: i64, now: Now) -> bool {
         let asked = self.facts.iter().any(|f| (f.node, f.slot, f.kind, f.durable) == (node, slot, Kind::Challenged, false));

@@ -36,15 +36,20 @@ pub(super) fn put(tx: &mut WriteTx<'_>, reports: &[(NodeIndex, DayReports)]) -> 
     Ok(())
 }
 
+/// Of each node the last day in `[from_day, until_day)` that is over for it.
+pub fn over(read: &impl Read, from_day: u32, until_day: u32) -> Result<BTreeMap<NodeIndex, DayReports>, Fault> {
+    let mut last = BTreeMap::new();
+    if from_day < until_day {
+        for (_, group) in read.scan(DAY_REPORTS, (from_day, 0)..(until_day, 0), usize::MAX)? {
+            last.extend(group.0.into_iter().map(|(node, reports)| (NodeIndex(node), reports)));
+        }
+    }
+    Ok(last)
+}
+
 /// Of each node the last day in `[from_day, until_day)` with any; of days that are not over for it, from its acknowledgements.
 pub fn last_before(read: &impl Read, from_day: u32, until_day: u32) -> Result<BTreeMap<NodeIndex, DayReports>, Fault> {
-    let mut last = BTreeMap::new();
-    if from_day >= until_day {
-        return Ok(last);
-    }
-    for (_, group) in read.scan(DAY_REPORTS, (from_day, 0)..(until_day, 0), usize::MAX)? {
-        last.extend(group.0.into_iter().map(|(node, reports)| (NodeIndex(node), reports)));
-    }
+    let mut last = over(read, from_day, until_day)?;
     for (node, ack) in super::acks(read)? {
         if (from_day..until_day).contains(&ack.reports.day) && ack.reports.count > 0 {
             last.insert(node, ack.reports);
