@@ -267,6 +267,28 @@ async fn refusals_are_recorded_with_their_reason_and_told_after_an_hour() {
     at.verified();
 }
 
+/// A node whose vote it cannot take, whoever comes first; the others are not kept waiting for it.
+#[tokio::test]
+async fn a_vote_that_the_chain_stumbles_over_delays_no_other() {
+    let mut at = Voting::new(40, &[]).await;
+    at.pass(15).await;
+    for stumbles_over in [0, 20] {
+        let bad = at.ids()[stumbles_over].clone();
+        at.chain.set(Mood::Refuses(bad.clone(), 500, "a fault of its own"));
+        at.vote().await;
+        let votes = at.votes().await;
+        let round = &votes["rounds"][0];
+        assert_eq!((&round["accepted"], &round["waiting"], votes["trouble"].is_object()), (&39.into(), &1.into(), true), "{votes}");
+        at.chain.heard();
+        at.site.driver.advance_ms(3_000);
+        at.vote().await;
+        assert_eq!(at.heard().await.iter().map(|(node, ..)| node.clone()).collect::<Vec<_>>(), [bad], "it alone is tried again");
+        at.chain.set(Mood::Fine);
+        at.pass(10).await;
+    }
+    at.verified();
+}
+
 #[tokio::test]
 async fn a_wrong_chain_is_asked_later_and_a_newer_epoch_replaces_the_rest() {
     let mut at = Voting::new(2, &[]).await;

@@ -24,6 +24,8 @@ use crate::storage::hot;
 const AT_ONCE: usize = 8;
 /// Votes, and time, between two commits: after a crash as many are sent again.
 const CHUNK: usize = 256;
+/// So many answers make up for one that did not come.
+const ANSWERS_A_FAILURE: usize = 4;
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// One run never overlaps another: the scheduler has one task for it.
@@ -130,10 +132,11 @@ async fn begun(context: &Context, chain: &dyn Chain, mut row: VoteRow, epoch: Ep
 
 async fn send(context: &Context, chain: Arc<dyn Chain>, mut row: VoteRow, mut votes: VecDeque<Vote>) -> Result<(), Stopped> {
     let Some(block) = row.round().map(|round| round.block_id.clone()) else { return Ok(()) };
-    let (mut under_way, mut answers, mut failure) = (JoinSet::new(), Vec::new(), None);
+    let (mut under_way, mut answers, mut failures) = (JoinSet::new(), Vec::new(), Vec::new());
     let began = Stopwatch::start();
     loop {
-        while failure.is_none() && under_way.len() < AT_ONCE && began.elapsed() < LONGEST && context.clock.now().trusted {
+        // A chain that is away answers nobody and is left alone. One that stumbles over a vote goes on to the others.
+        while is_there(&failures, answers.len()) && under_way.len() < AT_ONCE && began.elapsed() < LONGEST && context.clock.now().trusted {
             let Some(vote) = votes.pop_front() else { break };
             let (chain, body) = (Arc::clone(&chain), vote.body(&block, &context.store.signing_key));
             under_way.spawn(async move { (vote, chain.vote(body).await) });
@@ -144,7 +147,7 @@ async fn send(context: &Context, chain: Arc<dyn Chain>, mut row: VoteRow, mut vo
             Verdict::Accepted { status } => (status, None),
             Verdict::Refused { status, said } => (status, Some(said)),
             Verdict::Away { why, wait_seconds } => {
-                failure.get_or_insert((why, wait_seconds));
+                failures.push((why, wait_seconds));
                 continue;
             }
         };
@@ -155,8 +158,8 @@ async fn send(context: &Context, chain: Arc<dyn Chain>, mut row: VoteRow, mut vo
         return Ok(());
     }
     row.answered(&answers, now.wall);
-    let goes_on = failure.is_none();
-    if let Some((why, wait_seconds)) = failure {
+    let goes_on = failures.is_empty();
+    if let Some((why, wait_seconds)) = failures.into_iter().max_by_key(|(_, wait_seconds)| *wait_seconds) {
         tracing::warn!(why, "the chain takes no votes");
         row.failed(&why, wait_seconds, now.wall, context.store.entropy.u64());
     }
@@ -165,6 +168,11 @@ async fn send(context: &Context, chain: Arc<dyn Chain>, mut row: VoteRow, mut vo
         context.nudges.nudge(Job::Votes);
     }
     Ok(())
+}
+
+/// It answers most of what it hears, and did not ask us to wait.
+fn is_there(failures: &[(String, Option<u32>)], answers: usize) -> bool {
+    failures.len() * ANSWERS_A_FAILURE <= answers && failures.iter().all(|(_, wait_seconds)| wait_seconds.is_none())
 }
 
 async fn put(context: &Context, row: VoteRow, answers: Vec<VoteAnswer>, now: Now) -> Result<(), Stopped> {
