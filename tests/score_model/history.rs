@@ -48,6 +48,8 @@ pub struct History {
     link: bool,
     /// The manager neither ticks nor answers.
     hangs: bool,
+    /// Slot of its last look at the clock.
+    seen: i64,
     /// Next slot that no head covers, once there is one.
     next: Option<i64>,
     rests: Vec<(usize, i64, u64)>,
@@ -101,6 +103,7 @@ impl History {
             synchronised: true,
             link: true,
             hangs: false,
+            seen: 0,
             next: None,
             rests: Vec::new(),
             asked: Vec::new(),
@@ -177,6 +180,7 @@ impl History {
         if !self.hangs {
             let app = &self.site().app;
             app.store.intake.tick(app.context.clock.now(), self.link);
+            self.seen = slot_at(self.wall());
         }
         self.now();
     }

@@ -311,10 +311,12 @@ impl Model {
         counts
     }
 
-    pub fn flushed(&mut self, now: Now) {
+    /// `looked`: the manager has looked at its clock in the present slot. Otherwise it does not know yet that it heard the one before to its end.
+    pub fn flushed(&mut self, now: Now, looked: bool) {
+        let known = Now { wall: if looked { now.wall } else { slot_at(now.wall) * SLOT_MS - 1 }, ..now };
         if now.trusted {
             let over: Vec<(i64, i64)> =
-                self.covered.iter().map(|(slot, ms)| (*slot, *ms)).filter(|(slot, _)| end_of(*slot) <= now.wall).collect();
+                self.covered.iter().map(|(slot, ms)| (*slot, *ms)).filter(|(slot, _)| end_of(*slot) <= known.wall).collect();
             for (slot, _) in over.iter().filter(|(slot, ms)| *ms == SLOT_MS && !self.judged.contains(slot)) {
                 for node in 0..self.nodes.len() {
                     if self.nodes[node].enrolled_in < *slot && self.in_service(node, *slot) {
@@ -325,10 +327,10 @@ impl Model {
             self.judged.extend(over.iter().map(|(slot, _)| slot));
         }
         if now.trusted {
-            self.excuse(now);
+            self.excuse(known);
         }
         for fact in &mut self.facts {
-            fact.durable |= matches!(fact.kind, Kind::Proven { .. }) || (now.trusted && now.wall >= end_of(fact.slot) + OPEN_MS);
+            fact.durable |= matches!(fact.kind, Kind::Proven { .. }) || (now.trusted && known.wall >= end_of(fact.slot) + OPEN_MS);
         }
         self.untimed.iter_mut().for_each(|item| item.durable = true);
         if !now.trusted {

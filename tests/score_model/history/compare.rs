@@ -18,7 +18,7 @@ impl History {
         self.close().await;
         let (status, answer) = self.site().client.call(Method::POST, "/poot/calculate", None).await;
         let now = self.now();
-        self.model.flushed(now);
+        self.model.flushed(now, true);
         if status == StatusCode::OK {
             self.tell("an epoch is closed early");
             self.compare().await;

@@ -35,7 +35,31 @@ impl History {
                 self.nodes[node].restart();
                 self.model.restarted(node);
             }
+            88..93 => self.write_before_it_looks().await,
             _ => {}
+        }
+    }
+
+    /// A slot has begun, and before the manager looks at its clock it takes a report, writes, or dies.
+    async fn write_before_it_looks(&mut self) {
+        let (wall, heard) = (self.wall(), self.is_heard());
+        if !heard || self.model.known_until() > wall {
+            return;
+        }
+        let left = SLOT_MS - wall.rem_euclid(SLOT_MS);
+        self.model.passed(wall, left, heard);
+        self.driver().advance_ms(left);
+        if self.chance(50) {
+            let node = usize::try_from(self.random.within(0, 3)).unwrap();
+            self.report(node).await;
+        }
+        self.flush().await;
+        if self.chance(20) {
+            // Whoever starts in the first moment of a slot cannot know that it was the first.
+            self.driver().advance_ms(1);
+            self.crash().await;
+        } else {
+            self.sense();
         }
     }
 
@@ -46,7 +70,7 @@ impl History {
         self.tell("flush");
         self.site().app.context.run(Job::Flush).await.unwrap();
         let now = self.now();
-        self.model.flushed(now);
+        self.model.flushed(now, self.seen == slot_at(now.wall));
     }
 
     pub(super) async fn crash(&mut self) {
