@@ -4,7 +4,7 @@
 mod front_door;
 mod month;
 
-use front_door::{Anew, Clones, Junk};
+use front_door::{Anew, Clones, Junk, OnDemand};
 use month::{Counting, Kind, Outcome};
 
 fn or_nothing(told: &[String]) -> String {
@@ -48,13 +48,14 @@ async fn a_month_of_cheaters_costs_honest_nodes_nothing() {
     }
     let clones = front_door::clones().await;
     let anew = front_door::anew().await;
-    for (cheat, gains, tells) in table(&with, &junk, &clones, &anew) {
+    let on_demand = front_door::on_demand().await;
+    for (cheat, gains, tells) in table(&with, &junk, &clones, &anew, &on_demand) {
         println!("| {cheat} | {gains} | {tells} |");
     }
-    judged(&with, &junk, &clones, &anew);
+    judged(&with, &junk, &clones, &anew, &on_demand);
 }
 
-fn table(month: &Outcome, junk: &Junk, clones: &Clones, anew: &Anew) -> Vec<(&'static str, String, String)> {
+fn table(month: &Outcome, junk: &Junk, clones: &Clones, anew: &Anew, on_demand: &OnDemand) -> Vec<(&'static str, String, String)> {
     let against = |cheat, twin| percent(per_mille(month, cheat, twin));
     // Beyond what is told of the honest twin.
     let told = |cheat, twin| {
@@ -62,6 +63,7 @@ fn table(month: &Outcome, junk: &Junk, clones: &Clones, anew: &Anew) -> Vec<(&'s
         or_nothing(&more)
     };
     let turns = clones.proven_in_turns;
+    let of_slots = |proven: u64| percent(i128::from(proven * 1_000 / on_demand.slots));
     vec![
         ("up in three of five slots", against(Kind::OnAndOff, Kind::PartTime), told(Kind::OnAndOff, Kind::Honest)),
         (
@@ -73,6 +75,12 @@ fn table(month: &Outcome, junk: &Junk, clones: &Clones, anew: &Anew) -> Vec<(&'s
         ("copied outputs", against(Kind::CopiedOutputs, Kind::HonestWithOutputs), or_nothing(&junk.told_of_copier)),
         ("the same output each time", against(Kind::ConstantOutputs, Kind::HonestWithOutputs), or_nothing(&junk.told_of_others)),
         ("random bytes as outputs", against(Kind::RandomOutputs, Kind::HonestWithOutputs), or_nothing(&junk.told_of_others)),
+        ("a workload that runs in one slot of ten, and an agent that says so", of_slots(on_demand.proven_by_honest_agent), "nothing".into()),
+        (
+            "a workload that is started to answer, and an agent that says that it runs",
+            of_slots(on_demand.proven_by_changed_agent),
+            or_nothing(&on_demand.told),
+        ),
         (
             "8 hours away a week, declared as maintenance",
             against(Kind::MaintenanceAbuse, Kind::AwayWeekly),
@@ -96,7 +104,7 @@ fn table(month: &Outcome, junk: &Junk, clones: &Clones, anew: &Anew) -> Vec<(&'s
 }
 
 /// What the table says, so that a change is seen; where a cheat gains, the line says so.
-fn judged(month: &Outcome, junk: &Junk, clones: &Clones, anew: &Anew) {
+fn judged(month: &Outcome, junk: &Junk, clones: &Clones, anew: &Anew, on_demand: &OnDemand) {
     let gain = |cheat, twin| per_mille(month, cheat, twin);
     let is_told = |kind: Kind, alert: &str| month.told[&kind].iter().any(|told| told == alert);
     for innocent in [Kind::Honest, Kind::HonestWithOutputs] {
@@ -111,6 +119,9 @@ fn judged(month: &Outcome, junk: &Junk, clones: &Clones, anew: &Anew) {
     assert!(gain(Kind::CopiedOutputs, Kind::HonestWithOutputs) < 750 && gain(Kind::NoOutputs, Kind::HonestWithOutputs) < 750);
     assert!(junk.constant && junk.random && junk.told_of_others.is_empty());
     assert_eq!([Kind::ConstantOutputs, Kind::RandomOutputs].map(|kind| gain(kind, Kind::HonestWithOutputs)), [1_000; 2]);
+    // Challenges say that a workload can answer within 90 s, and not that it runs: for that the agent is believed.
+    assert_eq!((on_demand.proven_by_honest_agent, on_demand.proven_by_changed_agent), (on_demand.slots / 10, on_demand.slots));
+    assert!(on_demand.answered.0 > 5 && on_demand.answered.0 == on_demand.answered.1 && on_demand.told.is_empty());
     // Maintenance is not paid and spares the score: it gains what its rules give, to everybody who uses them.
     assert!((1_001..1_400).contains(&gain(Kind::MaintenanceAbuse, Kind::AwayWeekly)));
     // A machine is the node that it was, whatever its key; as another one it leaves its score behind, and nobody can tell.

@@ -3,6 +3,7 @@
 use lucid::crypto::{SecretKey, SigningKey, base64, hex, sha256, sha256_parts, unhex};
 use lucid::domain::metrics::Sample;
 use lucid::domain::time::Timestamp;
+use lucid::domain::workload::{WorkloadReport, WorkloadState};
 use lucid::live::Job;
 use lucid::wire::{OutputRequest, PROTOCOL, SlotChallenge};
 use serde_json::{Value, json};
@@ -81,6 +82,55 @@ pub async fn junk() -> Junk {
     let mut told_of_others = alerts(&site, nodes[2].id.as_str()).await;
     told_of_others.extend(alerts(&site, nodes[3].id.as_str()).await);
     Junk { copied, constant, random, told_of_copier, told_of_others }
+}
+
+/// A workload that runs only to answer, over so many slots: with an agent that says so, and with one that was changed to say that it always runs.
+pub struct OnDemand {
+    pub slots: u64,
+    pub proven_by_honest_agent: u64,
+    pub proven_by_changed_agent: u64,
+    /// Of the changed one: challenges, and answers that counted.
+    pub answered: (u64, u64),
+    pub told: Vec<String>,
+}
+
+pub async fn on_demand() -> OnDemand {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = [("limits.poot_requests", "100000"), ("poot.min_observation_seconds", "60")];
+    let site = Site::new(dir.path().join("data"), &settings).await;
+    site.client.put("/nodes/pools/pool_default", json!({ "outputs_expected": true })).await;
+    let (mut honest, mut changed) = (site.enrol("honest-agent").await, site.enrol("changed-agent").await);
+    let slots = 90;
+    let mut asked = None;
+    for slot in 0..slots {
+        site.next_slot(5_000);
+        // What was asked in the slot before has been made meanwhile.
+        if let Some(challenge) = asked.take() {
+            let data = format!("made when it was asked, in slot {slot}");
+            assert_eq!(judged(&site, &changed, data.as_bytes(), slot, &challenge).await["counted"], true);
+        }
+        asked = changed.report(site.now_ms(), Sample::default()).await.unwrap().challenge;
+        // This one runs in one slot of ten, whether or not that is the one in which it would be asked, and as long as it is asked.
+        let runs = slot % 10 == 0;
+        let state = if runs { WorkloadState::Running } else { WorkloadState::BackingOff };
+        honest.workload = Some(WorkloadReport { configured: true, state, ..WorkloadReport::default() });
+        if let Some(challenge) = honest.report(site.now_ms(), Sample::default()).await.unwrap().challenge {
+            judged(&site, &honest, format!("of an honest agent, slot {slot}").as_bytes(), slot, &challenge).await;
+        }
+    }
+    site.app.context.run(Job::Anomalies).await.unwrap();
+    let told = alerts(&site, changed.id.as_str()).await;
+    site.pass_slots(8).await;
+    let mut proven = Vec::new();
+    let mut answered = (0, 0);
+    for node in [&honest, &changed] {
+        let score = site.client.get(&format!("/nodes/{}/poot/score", node.id)).await;
+        let count = |name: &str| score["inputs"][name].as_u64().unwrap();
+        answered = (count("challenged"), count("answered"));
+        let recent = score["recent_slots"].as_array().unwrap();
+        proven.push(recent.iter().filter(|slot| slot["state"] == "proven").count() as u64);
+    }
+    OnDemand { slots: slots.into(), proven_by_honest_agent: proven[0], proven_by_changed_agent: proven[1], answered, told }
 }
 
 /// What comes of one key on two machines.
