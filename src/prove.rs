@@ -1,13 +1,15 @@
-//! `verify-proof` on the command line: a document, perhaps a key, and nothing else. It opens no store and asks nobody.
+//! `verify-proof` on the command line: a document, perhaps a key or the folder of an agent, and nothing else. It opens no store and asks nobody.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use lucid::agent::witness::Witness;
 use lucid::crypto::PublicKey;
 use lucid::domain::proof::check::{self, Finding, Outcome, Verdict};
-use lucid::domain::proof::document::{CONSISTENCY, PROOF};
+use lucid::domain::proof::document::{CONSISTENCY, PROOF, ProofDocument};
+use lucid::domain::proof::receipt;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -25,6 +27,9 @@ pub struct ProofArgs {
     /// The manager's key, in hex or in a file: the hex digits, or the JSON of /api/v1/poot/manager-key
     #[arg(long, value_name = "HEX|FILE")]
     manager_key: Option<String>,
+    /// Folder of the node's agent: its pinned key is the manager's, and what the manager acknowledged to it has to be in the leaf
+    #[arg(long, value_name = "DIR")]
+    agent_dir: Option<PathBuf>,
     /// Print the findings as JSON
     #[arg(long)]
     json: bool,
@@ -38,9 +43,11 @@ struct Report {
 
 /// Exit status 0 when everything is good and the signer is who was given, 3 when nothing is wrong and not everything could be checked, 1 otherwise.
 pub fn verify_proof(args: &ProofArgs) -> Result<(), Failure> {
-    let pinned = args.manager_key.as_deref().map(manager_key).transpose()?;
+    let given = args.manager_key.as_deref().map(manager_key).transpose()?;
+    let witness = args.agent_dir.as_deref().map(witness).transpose()?;
+    let pinned = given.or_else(|| witness.as_ref().map(|witness| witness.manager_key().0));
     let text = read(&args.file, MAX_DOCUMENT)?;
-    let findings = findings(&text, pinned.as_ref())?;
+    let findings = findings(&text, pinned.as_ref(), witness.as_ref())?;
     let report = Report { verdict: Verdict::of(&findings), findings };
     if args.json {
         print(&format!("{}\n", serde_json::to_string_pretty(&report).map_err(failed)?))?;
@@ -65,15 +72,30 @@ pub fn verify_proof(args: &ProofArgs) -> Result<(), Failure> {
     }
 }
 
-fn findings(text: &str, pinned: Option<&[u8; 32]>) -> Result<Vec<Finding>, Failure> {
+fn findings(text: &str, pinned: Option<&[u8; 32]>, witness: Option<&Witness>) -> Result<Vec<Finding>, Failure> {
     let format = serde_json::from_str::<Value>(text).ok().and_then(|value| Some(value.get("format")?.as_str()?.to_owned()));
     let malformed = |error: serde_json::Error| failed(format!("the document does not read: {error}"));
     match format.as_deref() {
-        Some(PROOF) => serde_json::from_str(text).map(|document| check::proof(&document, pinned)).map_err(malformed),
+        Some(PROOF) => {
+            let document: ProofDocument = serde_json::from_str(text).map_err(malformed)?;
+            let mut findings = check::proof(&document, pinned);
+            if let Some(witness) = witness {
+                if *witness.node() != document.node_id {
+                    return Err(misused(format!("--agent-dir: its node is {}, and the proof is of {}", witness.node(), document.node_id)));
+                }
+                findings.push(receipt::check(&document, |day| witness.acknowledged(day)));
+            }
+            Ok(findings)
+        }
         Some(CONSISTENCY) => serde_json::from_str(text).map(|document| check::consistency(&document, pinned)).map_err(malformed),
         Some(other) => Err(failed(format!("the format {other:?} is not known to this version"))),
         None => Err(failed("this is no document that can be checked: it has no `format`")),
     }
+}
+
+fn witness(folder: &Path) -> Result<Witness, Failure> {
+    let read = Witness::read(folder).map_err(|error| misused(format!("--agent-dir: {error}")))?;
+    read.ok_or_else(|| misused(format!("--agent-dir: there is no enrolled node in {}", folder.display())))
 }
 
 fn read(path: &Path, limit: u64) -> Result<String, Failure> {

@@ -75,7 +75,11 @@ fn table(month: &Outcome, junk: &Junk, clones: &Clones, anew: &Anew, on_demand: 
         ("copied outputs", against(Kind::CopiedOutputs, Kind::HonestWithOutputs), or_nothing(&junk.told_of_copier)),
         ("the same output each time", against(Kind::ConstantOutputs, Kind::HonestWithOutputs), or_nothing(&junk.told_of_others)),
         ("random bytes as outputs", against(Kind::RandomOutputs, Kind::HonestWithOutputs), or_nothing(&junk.told_of_others)),
-        ("a workload that runs in one slot of ten, and an agent that says so", of_slots(on_demand.proven_by_honest_agent), "nothing".into()),
+        (
+            "a workload that runs in one slot of ten, and an agent that says so",
+            of_slots(on_demand.proven_by_honest_agent),
+            "nothing".into(),
+        ),
         (
             "a workload that is started to answer, and an agent that says that it runs",
             of_slots(on_demand.proven_by_changed_agent),

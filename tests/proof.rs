@@ -1,6 +1,7 @@
 //! Proofs of scores, from the reports of nodes to the verdict of who has nothing but a file and a key.
 
 mod forks;
+mod receipts;
 mod rotation;
 mod tampering;
 
@@ -13,7 +14,6 @@ use lucid::domain::metrics::Sample;
 use lucid::domain::node::NodeType;
 use lucid::domain::proof::check::{self, Finding, Outcome, Verdict};
 use lucid::domain::proof::document::{ConsistencyDocument, ProofDocument};
-use lucid::domain::time::SLOT_MS;
 use lucid::live::Job;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -198,62 +198,5 @@ async fn any_two_heads_are_shown_to_be_of_one_history() {
                 assert_eq!((verify_in_python(&file, Some(&hex)).0, verify_in_python(&file, None).0), (Some(0), Some(3)));
             }
         }
-    }
-}
-
-/// The hash of a day's reports is in the leaf of the next day's first epoch, and is what the node was told.
-#[tokio::test]
-async fn a_node_can_hold_the_manager_to_the_reports_that_it_acknowledged() {
-    let dir = tempfile::tempdir().unwrap();
-    let site = Site::new(dir.path().join("data"), &[]).await;
-    site.driver.advance_ms(SLOT_MS * (2_880 - 40));
-    site.next_slot(0);
-    let mut nodes = fleet(&site, 2).await;
-    // 38 slots of the first day; the second node is gone for its last 20. What is told in between is short of the last reports: a flush comes every ten slots.
-    let (mut told, mut short) = (None, None);
-    for slot in 0..80u32 {
-        site.next_slot(5_000);
-        let day = u32::try_from(site.now_ms() / 86_400_000).unwrap();
-        for (place, node) in nodes.iter_mut().enumerate() {
-            if place == 1 && (18..45).contains(&slot) {
-                continue;
-            }
-            let answer = node.report(site.now_ms(), Sample::default()).await.unwrap();
-            if place == 0 {
-                short = answer.durable_reports.filter(|reports| reports.day < day).or(short);
-                assert!(answer.last_day.is_none_or(|reports| reports.day < day && told.is_none_or(|told| told == reports)));
-                told = answer.last_day.or(told);
-            }
-        }
-        if slot % 10 == 3 {
-            for job in [Job::Flush, Job::Epochs] {
-                site.app.context.run(job).await.unwrap();
-            }
-        }
-    }
-    site.pass_slots(10).await;
-    let mut committed: Vec<Vec<Value>> = Vec::new();
-    let epochs = site.client.get("/poot/epochs?limit=100").await;
-    for node in &nodes {
-        let mut of_node = Vec::new();
-        for epoch in epochs["epochs"].as_array().unwrap().iter().rev().filter(|epoch| epoch["gap"] == false) {
-            let document = site.client.get(&format!("/poot/{}?epoch={}", node.id, epoch["epoch"])).await;
-            assert_eq!(Verdict::of(&checked(&document, Some(&key(&site)))), Verdict::Good);
-            of_node.extend(Some(document["leaf"]["reports"].clone()).filter(|reports| !reports.is_null()));
-        }
-        committed.push(of_node);
-    }
-    assert_eq!(committed.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1], "once, in the first epoch of the second day: {committed:?}");
-    let (told, short) = (told.expect("the node was told of its first day, once all of it was durable"), short.unwrap());
-    assert_eq!(committed[0][0], serde_json::to_value(told).unwrap(), "exactly");
-    assert!(short.day == told.day && short.count < told.count, "{short:?}: the last word before was of fewer reports");
-    assert_eq!(committed[1][0]["count"], 18);
-    // Also by a manager that did not live then.
-    let site = site.crash().await;
-    nodes[0].rebase(&site.client.base);
-    for _ in 0..2 {
-        let answer = nodes[0].report(site.now_ms(), Sample::default()).await.unwrap();
-        assert_eq!(answer.last_day, Some(told));
-        site.next_slot(5_000);
     }
 }

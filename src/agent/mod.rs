@@ -15,6 +15,7 @@ mod spool;
 mod state;
 mod supervisor;
 mod tls;
+pub mod witness;
 mod worker;
 
 #[cfg(test)]

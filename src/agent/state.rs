@@ -130,16 +130,7 @@ impl State {
     }
 
     pub fn enrolled(&self) -> Result<Option<Enrolled>, AgentError> {
-        let path = self.folder.join(NODE_FILE);
-        match fs::read(&path) {
-            Ok(bytes) => {
-                let written: Written = serde_json::from_slice(&bytes).map_err(|_| AgentError::Damaged(path.clone()))?;
-                let Written { answer, fingerprint_salt, successions } = written;
-                Enrolled::from_answer(&answer, fingerprint_salt.as_deref(), successions).map(Some).ok_or(AgentError::Damaged(path))
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(AgentError::State(path, error)),
-        }
+        read_enrolled(&self.folder)
     }
 
     pub fn set_enrolled(&self, enrolled: &Enrolled) -> Result<(), AgentError> {
@@ -157,9 +148,8 @@ impl State {
         self.write_json(CARRIED_FILE, carried)
     }
 
-    /// What was kept of the manager's word; nothing when there is none or it does not read.
     pub fn history(&self) -> Kept {
-        read_json(&self.folder.join(HISTORY_FILE)).unwrap_or_default()
+        read_history(&self.folder)
     }
 
     pub fn set_history(&self, kept: &Kept) -> Result<(), AgentError> {
@@ -199,6 +189,25 @@ impl State {
         };
         write().map_err(|error| AgentError::State(path.clone(), error))
     }
+}
+
+/// The node of a folder, whoever has it open.
+pub fn read_enrolled(folder: &Path) -> Result<Option<Enrolled>, AgentError> {
+    let path = folder.join(NODE_FILE);
+    match fs::read(&path) {
+        Ok(bytes) => {
+            let written: Written = serde_json::from_slice(&bytes).map_err(|_| AgentError::Damaged(path.clone()))?;
+            let Written { answer, fingerprint_salt, successions } = written;
+            Enrolled::from_answer(&answer, fingerprint_salt.as_deref(), successions).map(Some).ok_or(AgentError::Damaged(path))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(AgentError::State(path, error)),
+    }
+}
+
+/// What was kept of the manager's word; nothing when there is none or it does not read.
+pub fn read_history(folder: &Path) -> Kept {
+    read_json(&folder.join(HISTORY_FILE)).unwrap_or_default()
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {

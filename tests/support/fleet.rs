@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use lucid::agent::history::History;
+use lucid::agent::history::{History, SignedAnswer};
 use lucid::crypto::{PublicKey, SecretKey, SigningKey, sha256};
 use lucid::domain::enrolment::Fingerprint;
 use lucid::domain::ids::{Incarnation, ManagerId, NodeId};
@@ -170,10 +170,14 @@ impl Node {
         for _ in 0..2 {
             let report = self.make(now_ms, accepted);
             let body = serde_json::to_vec(&report).unwrap();
-            let answer: ReportAnswer = match self.send(PATH_REPORT, Purpose::Report, Purpose::ReportAnswer, report.seq, &body).await {
-                Some(Ok(answer)) => answer,
+            let (answer, signed) = match self.exchange(PATH_REPORT, Purpose::Report, Purpose::ReportAnswer, report.seq, &body).await {
+                Some(Ok(answered)) => answered,
                 _ => return None,
             };
+            let body = String::from_utf8(answer).unwrap();
+            let answer: ReportAnswer = serde_json::from_str(&body).unwrap();
+            let signed = SignedAnswer { incarnation: self.incarnation.0, seq: report.seq, body, signature: signed };
+            self.history.keep_receipts(&answer, &signed);
             let ours = |head: &CommittedHead| leads(&self.successions, &self.manager_key.0, &head.manager_key.0, head.sequence);
             self.history.answered(&answer, ours);
             self.held.retain(|(item, _)| item.seq > answer.durable_seq);
@@ -274,6 +278,19 @@ impl Node {
         seq: u64,
         body: &[u8],
     ) -> Option<Result<T, (StatusCode, Value)>> {
+        let answered = self.exchange(path, purpose, answer, seq, body).await?;
+        Some(answered.map(|(bytes, _)| serde_json::from_slice(&bytes).unwrap()))
+    }
+
+    /// The same, as it was signed.
+    async fn exchange(
+        &self,
+        path: &str,
+        purpose: Purpose,
+        answer: Purpose,
+        seq: u64,
+        body: &[u8],
+    ) -> Option<Result<(Vec<u8>, String), (StatusCode, Value)>> {
         let signature = self.envelope(purpose, seq).sign(&self.machine.key, body);
         let (status, headers, bytes) = self.raw(path, body, &signature).await?;
         if !status.is_success() {
@@ -281,7 +298,7 @@ impl Node {
         }
         let signed = headers.get(HEADER_SIGNATURE).and_then(|v| v.to_str().ok()).unwrap_or_default();
         assert!(self.envelope(answer, seq).verify(&self.manager_key, &bytes, signed), "the manager's signature");
-        Some(Ok(serde_json::from_slice(&bytes).unwrap()))
+        Some(Ok((bytes, signed.to_owned())))
     }
 
     pub async fn raw(&self, path: &str, body: &[u8], signature: &str) -> Option<(StatusCode, reqwest::header::HeaderMap, Vec<u8>)> {

@@ -7,6 +7,7 @@ pub mod document;
 pub mod head;
 pub mod leaf;
 pub mod merkle;
+pub mod receipt;
 pub mod succession;
 pub mod text;
 pub mod window;
