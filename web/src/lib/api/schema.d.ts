@@ -6828,6 +6828,7 @@ export interface components {
             /** @description Running SHA-256 over the reports of this node that were accepted in this UTC day, hex; the agent keeps it. */
             evidence_hash: string;
             head?: components["schemas"]["PootSignedHead"] | null;
+            last_day?: components["schemas"]["PootLeafReports"] | null;
             /** @description A command has not ended: its outcome is wanted at once, and more may follow. Ask at `PATH_COMMANDS`. */
             pending?: boolean;
             /**
@@ -9020,6 +9021,11 @@ export interface operations {
                      *           "valid": 1
                      *         },
                      *         "signature": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a089f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+                     *       },
+                     *       "last_day": {
+                     *         "count": 1,
+                     *         "day": 1,
+                     *         "hash": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
                      *       },
                      *       "pending": false,
                      *       "phase_ms": 1,
