@@ -66,32 +66,12 @@ mod tests {
     use super::*;
     use crate::crypto::{Entropy, stretch};
     use crate::domain::credits::Epoch;
-    use crate::domain::epoch::{Counts, GENESIS, Head};
-    use crate::domain::poot::Params;
-    use crate::domain::proof::merkle;
     use crate::domain::proof::succession::leads;
-    use crate::domain::time::Slot;
     use crate::storage::core::epochs;
     use crate::storage::fault::OpenError;
     use crate::storage::table::Read;
-    use crate::storage::testing::{NOW, options, store};
+    use crate::storage::testing::{NOW, gap, options, store};
     use crate::storage::{recovery, verify};
-
-    fn gap(epoch: u32) -> Head {
-        Head {
-            epoch: Epoch(epoch),
-            last_slot: Slot(epoch + 9),
-            slots_per_epoch: 10,
-            closed_at: NOW.wall,
-            is_gap: true,
-            params: Params::default(),
-            counts: Counts::default(),
-            leaves_at: None,
-            root: merkle::root(&[]),
-            previous: GENESIS,
-            seal: None,
-        }
-    }
 
     fn append(store: &Store, epoch: u32) -> [u8; 32] {
         append_by(store, epoch, &store.signing_key)

@@ -1,10 +1,14 @@
-//! A store in a temporary folder.
+//! A store in a temporary folder, and what goes into it.
 
 use std::path::Path;
 
 use super::{Store, StoreOptions};
 use crate::crypto::Entropy;
-use crate::domain::time::{BootMs, Now, Timestamp};
+use crate::domain::credits::Epoch;
+use crate::domain::epoch::{Counts, GENESIS, Head};
+use crate::domain::poot::Params;
+use crate::domain::proof::merkle;
+use crate::domain::time::{BootMs, Now, Slot, Timestamp};
 
 pub const NOW: Now = Now { wall: Timestamp(1_790_000_000_000), boot: BootMs(5_000), trusted: true };
 
@@ -16,4 +20,21 @@ pub fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&options(dir.path()), Entropy::new(), NOW).unwrap();
     (dir, store)
+}
+
+/// The head of ten slots in which nobody was observed.
+pub fn gap(epoch: u32) -> Head {
+    Head {
+        epoch: Epoch(epoch),
+        last_slot: Slot(epoch + 9),
+        slots_per_epoch: 10,
+        closed_at: NOW.wall,
+        is_gap: true,
+        params: Params::default(),
+        counts: Counts::default(),
+        leaves_at: None,
+        root: merkle::root(&[]),
+        previous: GENESIS,
+        seal: None,
+    }
 }

@@ -245,30 +245,12 @@ fn judged(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::epoch::Counts;
-    use crate::domain::poot::Params;
     use crate::domain::proof::merkle;
-    use crate::domain::time::{BootMs, Slot, Timestamp};
-    use crate::storage::testing::store;
+    use crate::domain::time::{BootMs, Timestamp};
+    use crate::storage::testing::{gap, store};
     use crate::storage::{Store, verify};
 
     const NOW: Now = Now { wall: Timestamp(1_790_000_000_000), boot: BootMs(0), trusted: true };
-
-    fn gap(epoch: u32) -> Head {
-        Head {
-            epoch: Epoch(epoch),
-            last_slot: Slot(epoch + 9),
-            slots_per_epoch: 10,
-            closed_at: NOW.wall,
-            is_gap: true,
-            params: Params::default(),
-            counts: Counts::default(),
-            leaves_at: None,
-            root: merkle::root(&[]),
-            previous: GENESIS,
-            seal: None,
-        }
-    }
 
     fn appended(store: &Store, epoch: u32) -> Head {
         let key = SigningKey::from_seed(store.signing_key.seed().clone());
