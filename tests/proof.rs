@@ -14,8 +14,9 @@ use lucid::domain::metrics::Sample;
 use lucid::domain::node::NodeType;
 use lucid::domain::proof::check::{self, Finding, Outcome, Verdict};
 use lucid::domain::proof::document::{ConsistencyDocument, ProofDocument};
+use lucid::domain::time::SLOT_MS;
 use lucid::live::Job;
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::support::client::error_name;
@@ -173,6 +174,34 @@ async fn a_node_gets_its_own_proof_and_no_other_ones() {
         let answer = http.get(format!("{}/api/v1/{path}", site.client.base)).bearer_auth(&token).send().await.unwrap();
         assert_eq!(answer.status().as_u16(), expected, "{path}");
     }
+}
+
+/// The window of the oldest one begins long before it: as long as the leaf is kept, so are its slots.
+#[tokio::test]
+async fn a_proof_that_is_kept_has_its_evidence() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::new(dir.path().join("data"), &[]).await;
+    let mut nodes = fleet(&site, 1).await;
+    live(&site, &mut nodes, 70, |_, slot| slot % 9 == 4).await;
+    let listed = site.client.get("/poot/epochs?limit=100").await;
+    let epochs: Vec<u64> = listed["epochs"].as_array().unwrap().iter().rev().map(|epoch| epoch["epoch"].as_u64().unwrap()).collect();
+    // Ninety days after the middle of them.
+    site.driver.advance_ms(SLOT_MS * (90 * 2_880 - 35));
+    site.next_slot(5_000);
+    site.app.context.tick();
+    site.app.context.run(Job::Housekeeping).await.unwrap();
+    let mut kept = Vec::new();
+    for epoch in &epochs {
+        let (status, document) = site.client.call(Method::GET, &format!("/poot/{}?epoch={epoch}", nodes[0].id), None).await;
+        kept.push(status == StatusCode::OK);
+        if status == StatusCode::OK {
+            assert_eq!(Verdict::of(&checked(&document, Some(&key(&site)))), Verdict::Good, "{document}");
+            assert!(document["leaf"]["window_slots"].as_u64().unwrap() > 30, "{document}");
+        } else {
+            assert_eq!((status, error_name(&document)), (StatusCode::NOT_FOUND, "ProofNotKept"));
+        }
+    }
+    assert!(kept.is_sorted() && !kept[0] && kept.last() == Some(&true), "{kept:?}");
 }
 
 #[tokio::test]
