@@ -8,8 +8,9 @@ use clap::Args;
 use lucid::agent::witness::Witness;
 use lucid::crypto::PublicKey;
 use lucid::domain::proof::check::{self, Finding, Outcome, Verdict};
-use lucid::domain::proof::document::{CONSISTENCY, PROOF, ProofDocument};
+use lucid::domain::proof::document::{CONSISTENCY, ConsistencyDocument, PROOF, ProofDocument};
 use lucid::domain::proof::receipt;
+use lucid::domain::proof::succession::Succession;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -77,20 +78,34 @@ fn findings(text: &str, pinned: Option<&[u8; 32]>, witness: Option<&Witness>) ->
     let malformed = |error: serde_json::Error| failed(format!("the document does not read: {error}"));
     match format.as_deref() {
         Some(PROOF) => {
-            let document: ProofDocument = serde_json::from_str(text).map_err(malformed)?;
-            let mut findings = check::proof(&document, pinned);
-            if let Some(witness) = witness {
-                if *witness.node() != document.node_id {
-                    return Err(misused(format!("--agent-dir: its node is {}, and the proof is of {}", witness.node(), document.node_id)));
-                }
-                findings.push(receipt::check(&document, |day| witness.acknowledged(day)));
+            let mut document: ProofDocument = serde_json::from_str(text).map_err(malformed)?;
+            let Some(witness) = witness else { return Ok(check::proof(&document, pinned)) };
+            if *witness.node() != document.node_id {
+                return Err(misused(format!("--agent-dir: its node is {}, and the proof is of {}", witness.node(), document.node_id)));
             }
+            go_on(&mut document.successions, witness);
+            let mut findings = check::proof(&document, pinned);
+            findings.push(receipt::check(&document, &witness.acknowledged()));
             Ok(findings)
         }
-        Some(CONSISTENCY) => serde_json::from_str(text).map(|document| check::consistency(&document, pinned)).map_err(malformed),
+        Some(CONSISTENCY) => {
+            let mut document: ConsistencyDocument = serde_json::from_str(text).map_err(malformed)?;
+            witness.into_iter().for_each(|witness| go_on(&mut document.successions, witness));
+            Ok(check::consistency(&document, pinned))
+        }
         Some(other) => Err(failed(format!("the format {other:?} is not known to this version"))),
         None => Err(failed("this is no document that can be checked: it has no `format`")),
     }
+}
+
+/// An old document knows nothing of keys that came after it; the agent does.
+fn go_on(successions: &mut Vec<Succession>, witness: &Witness) {
+    let known = witness.successions();
+    let from = match successions.last() {
+        None => Some(0),
+        Some(last) => known.iter().position(|statement| statement.old_key == last.new_key),
+    };
+    successions.extend_from_slice(from.map_or(&[], |from| &known[from..]));
 }
 
 fn witness(folder: &Path) -> Result<Witness, Failure> {

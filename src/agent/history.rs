@@ -1,17 +1,22 @@
 //! What the agent keeps of the manager's word: the highest head that it has seen, and the last receipt for its reports. A manager that comes back from an older copy
 //! of its store is shown the head that it forgot; a node whose reports are missing in a leaf has the receipt. Pure.
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 use crate::domain::proof::head::{CommittedHead, SignedHead};
+use crate::domain::proof::leaf::CommittedReports;
 use crate::domain::time::BootMs;
 use crate::wire::{KeptHead, Report, ReportAnswer};
 
 /// A card is written this seldom for it: what is lost with the power is an hour of heads.
 const WRITE_EVERY_MS: i64 = 3_600_000;
 
-/// Days of which the last receipt is kept: the leaf that it is held against comes with the first epoch of the next day, and a manager may be away then.
+/// Days of which receipts are kept: the leaf that they are held against comes with the first epoch of the next day, and a manager may be away then.
 const RECEIPT_DAYS: usize = 8;
+/// Of one day. One says it all, unless the manager contradicts itself.
+const RECEIPTS_OF_DAY: usize = 4;
 
 /// An answer of the manager to a report, as it was signed: it says how many reports of a day it holds, and their running hash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,8 +26,45 @@ pub struct Receipt {
     /// It counts all of them (`last_day` of the body, not `durable_reports`): a leaf says exactly this.
     #[serde(default)]
     pub whole: bool,
+    /// Incarnation of the manager's history that was known then. Another one says openly that it goes on from an older copy, which may have forgotten this.
+    #[serde(default)]
+    pub history: u32,
     #[serde(flatten)]
     pub answer: SignedAnswer,
+}
+
+impl Receipt {
+    /// What it says of its day; none when the answer does not.
+    pub fn reports(&self) -> Option<CommittedReports> {
+        let answer: ReportAnswer = serde_json::from_str(&self.answer.body).ok()?;
+        let reports = if self.whole { answer.last_day } else { answer.durable_reports };
+        reports.filter(|reports| reports.day == self.day)
+    }
+}
+
+/// What a newer word about a day's reports is to an older one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum News {
+    /// The older one says as much.
+    None,
+    /// The older one follows from it.
+    Replaces,
+    Contradicts,
+}
+
+impl News {
+    /// Reports, and whether they are all of the day.
+    fn of((new, is_whole): (CommittedReports, bool), (old, was_whole): (CommittedReports, bool)) -> News {
+        match new.count.cmp(&old.count) {
+            Ordering::Equal if new.hash != old.hash => News::Contradicts,
+            Ordering::Equal if is_whole && !was_whole => News::Replaces,
+            Ordering::Equal => News::None,
+            Ordering::Greater if !was_whole => News::Replaces,
+            // Told before it was whole, and heard after.
+            Ordering::Less if was_whole && !is_whole => News::None,
+            _ => News::Contradicts,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,20 +130,40 @@ impl History {
         heard
     }
 
-    pub fn keep_receipts(&mut self, answer: &ReportAnswer, signed: &SignedAnswer) {
-        let told = [(answer.last_day, true), (answer.durable_reports, false)];
-        for (day, whole) in told.into_iter().filter_map(|(reports, whole)| Some((reports?.day, whole))) {
-            let receipts = &mut self.kept.receipts;
-            if receipts.iter().any(|kept| kept.day == day && kept.whole) {
-                continue;
-            }
-            receipts.retain(|kept| kept.day != day);
-            receipts.push(Receipt { day, whole, answer: signed.clone() });
-            receipts.sort_by_key(|kept| kept.day);
-            let over = receipts.len().saturating_sub(RECEIPT_DAYS);
-            receipts.drain(..over);
-            self.is_new = true;
+    /// True when the manager takes back what it signed for: then both answers are kept.
+    pub fn keep_receipts(&mut self, answer: &ReportAnswer, signed: &SignedAnswer) -> bool {
+        // A manager that has no head yet is in its first life.
+        let history = self.kept.head.as_ref().map_or(1, |kept| kept.head.incarnation);
+        let mut is_contradicted = false;
+        for (reports, whole) in [(answer.last_day, true), (answer.durable_reports, false)] {
+            let Some(reports) = reports else { continue };
+            is_contradicted |= self.keep_receipt(reports, Receipt { day: reports.day, whole, history, answer: signed.clone() });
         }
+        is_contradicted
+    }
+
+    fn keep_receipt(&mut self, reports: CommittedReports, receipt: Receipt) -> bool {
+        let receipts = &mut self.kept.receipts;
+        let is_of_day = |kept: &Receipt| (kept.day, kept.history) == (receipt.day, receipt.history);
+        let news = |kept: &Receipt| kept.reports().map_or(News::Replaces, |old| News::of((reports, receipt.whole), (old, kept.whole)));
+        let all: Vec<News> = receipts.iter().filter(|kept| is_of_day(kept)).map(news).collect();
+        if all.contains(&News::None) {
+            return false;
+        }
+        receipts.retain(|kept| !is_of_day(kept) || news(kept) != News::Replaces);
+        if receipts.iter().filter(|kept| kept.day == receipt.day).count() < RECEIPTS_OF_DAY {
+            if receipt.whole {
+                self.written_at = None;
+            }
+            receipts.push(receipt);
+        }
+        receipts.sort_by_key(|kept| kept.day);
+        let mut days: Vec<u32> = receipts.iter().map(|kept| kept.day).collect();
+        days.dedup();
+        let oldest = days.len().checked_sub(RECEIPT_DAYS).map_or(0, |over| days[over]);
+        receipts.retain(|kept| kept.day >= oldest);
+        self.is_new = true;
+        all.contains(&News::Contradicts) && !all.contains(&News::Replaces)
     }
 
     /// Says in a report what is known, so that only news comes back.
@@ -224,35 +286,78 @@ mod tests {
         assert_eq!(report.contradicts, None, "the fork is declared: nothing is left to say");
     }
 
+    /// (day, count, byte of the hash); the last day, then the present one. True when it contradicts.
+    fn tell(history: &mut History, last: Option<(u32, u32, u8)>, present: Option<(u32, u32, u8)>, seq: u64) -> bool {
+        let reports = |told: Option<(u32, u32, u8)>| {
+            told.map(|(day, count, hash)| serde_json::json!({ "day": day, "count": count, "hash": crate::crypto::hex(&[hash; 32]) }))
+        };
+        let text = serde_json::json!({
+            "accepted_seq": seq, "durable_seq": seq, "run": 1, "slot": null, "phase_ms": 0, "evidence_hash": "",
+            "last_day": reports(last), "durable_reports": reports(present),
+        });
+        let signed = SignedAnswer { incarnation: 1, seq, body: text.to_string(), signature: String::new() };
+        history.keep_receipts(&serde_json::from_value(text).unwrap(), &signed)
+    }
+
+    /// Day, whether all of it, how many.
+    fn receipts(history: &History) -> Vec<(u32, bool, u32)> {
+        history.kept.receipts.iter().map(|kept| (kept.day, kept.whole, kept.reports().unwrap().count)).collect()
+    }
+
     #[test]
     fn the_receipt_for_a_whole_day_is_kept_for_a_week() {
         let mut history = History::default();
-        let reports = |day: u32| serde_json::json!({ "day": day, "count": 1, "hash": "00".repeat(32) });
-        let tell = |history: &mut History, last: u32, present: u32, seq| {
-            let text = serde_json::json!({
-                "accepted_seq": seq, "durable_seq": seq, "run": 1, "slot": null, "phase_ms": 0, "evidence_hash": "",
-                "last_day": reports(last), "durable_reports": reports(present),
-            });
-            let signed = SignedAnswer { incarnation: 1, seq, body: text.to_string(), signature: String::new() };
-            history.keep_receipts(&serde_json::from_value(text).unwrap(), &signed);
-        };
         for day in 100..110 {
-            (0..3).for_each(|seq| tell(&mut history, day - 1, day, seq));
+            for count in 1..4 {
+                assert!(!tell(&mut history, Some((day - 1, 3, 3)), Some((day, count, u8::try_from(count).unwrap())), u64::from(count)));
+            }
         }
-        let kept = |history: &History| history.kept.receipts.iter().map(|kept| (kept.day, kept.whole, kept.answer.seq)).collect::<Vec<_>>();
-        let whole = (102..109).map(|day| (day, true, 0));
-        assert_eq!(
-            kept(&history),
-            whole.clone().chain([(109, false, 2)]).collect::<Vec<_>>(),
-            "the first one that counts all; else the last"
-        );
+        let whole = (102..109).map(|day| (day, true, 3));
+        assert_eq!(receipts(&history), whole.clone().chain([(109, false, 3)]).collect::<Vec<_>>());
         // After midnight the day before is still told as it was, until a flush has counted all of it.
-        tell(&mut history, 108, 109, 3);
-        assert_eq!(kept(&history), whole.chain([(109, false, 3)]).collect::<Vec<_>>());
-        tell(&mut history, 109, 110, 4);
-        assert_eq!(kept(&history)[6..], [(109, true, 4), (110, false, 4)]);
-        let written = serde_json::to_string(&history.kept).unwrap();
+        assert!(history.to_write(BootMs(0), false).is_some());
+        assert!(!tell(&mut history, Some((108, 3, 3)), Some((109, 4, 4)), 5));
+        assert_eq!(receipts(&history), whole.chain([(109, false, 4)]).collect::<Vec<_>>());
+        assert!(history.to_write(BootMs(1), false).is_none(), "that can wait");
+        assert!(!tell(&mut history, Some((109, 6, 6)), Some((110, 1, 1)), 6));
+        assert_eq!(receipts(&history)[6..], [(109, true, 6), (110, false, 1)]);
+        let written = serde_json::to_string(history.to_write(BootMs(2), false).expect("a whole day is written at once")).unwrap();
         assert_eq!(serde_json::from_str::<Kept>(&written).unwrap(), history.kept);
+    }
+
+    #[test]
+    fn a_manager_that_takes_back_what_it_signed_for_is_caught_with_both() {
+        let begun = |count| {
+            let mut history = History::default();
+            assert!(!tell(&mut history, None, Some((100, count, 9)), 1));
+            history
+        };
+        let mut fewer = begun(2_870);
+        assert!(tell(&mut fewer, Some((100, 1_000, 1)), Some((101, 1, 1)), 2), "fewer of the whole day than of a part");
+        assert_eq!(receipts(&fewer), [(100, false, 2_870), (100, true, 1_000), (101, false, 1)]);
+        assert!(!tell(&mut fewer, Some((100, 1_000, 1)), Some((101, 2, 2)), 3), "told once");
+        assert!(tell(&mut fewer, Some((100, 1_001, 1)), None, 4), "and now another number");
+        assert_eq!(receipts(&fewer).iter().filter(|(day, ..)| *day == 100).count(), 3);
+        for count in 0..20 {
+            tell(&mut fewer, Some((100, count, 1)), None, 5);
+        }
+        assert_eq!(receipts(&fewer).iter().filter(|(day, ..)| *day == 100).count(), RECEIPTS_OF_DAY);
+
+        let mut others = begun(5);
+        assert!(tell(&mut others, Some((100, 5, 8)), None, 2), "as many, and other ones");
+        let mut back = begun(5);
+        assert!(tell(&mut back, None, Some((100, 3, 3)), 2), "a part of what was durable");
+        assert!(!tell(&mut back, None, Some((100, 4, 4)), 3), "which goes on");
+        assert_eq!(receipts(&back), [(100, false, 5), (100, false, 4)]);
+        // Said of the running day, it is held against the rest of it.
+        let mut early = begun(5);
+        assert!(!tell(&mut early, Some((100, 5, 9)), None, 2));
+        assert!(tell(&mut early, None, Some((100, 6, 6)), 3), "more than all");
+        // Openly, from an older copy on.
+        let mut forked = begun(5);
+        forked.kept.head = Some(head(2, 1, [0; 32]));
+        assert!(!tell(&mut forked, Some((100, 3, 3)), None, 2));
+        assert_eq!(forked.kept.receipts.iter().map(|kept| kept.history).collect::<Vec<_>>(), [1, 2]);
     }
 
     #[test]

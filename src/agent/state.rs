@@ -148,8 +148,9 @@ impl State {
         self.write_json(CARRIED_FILE, carried)
     }
 
+    /// What was kept of the manager's word; nothing when there is none or it does not read.
     pub fn history(&self) -> Kept {
-        read_history(&self.folder)
+        read_history(&self.folder).unwrap_or_default()
     }
 
     pub fn set_history(&self, kept: &Kept) -> Result<(), AgentError> {
@@ -205,9 +206,14 @@ pub fn read_enrolled(folder: &Path) -> Result<Option<Enrolled>, AgentError> {
     }
 }
 
-/// What was kept of the manager's word; nothing when there is none or it does not read.
-pub fn read_history(folder: &Path) -> Kept {
-    read_json(&folder.join(HISTORY_FILE)).unwrap_or_default()
+/// What was kept of the manager's word; nothing when there is none.
+pub fn read_history(folder: &Path) -> Result<Kept, AgentError> {
+    let path = folder.join(HISTORY_FILE);
+    match fs::read(&path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|_| AgentError::Damaged(path)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Kept::default()),
+        Err(error) => Err(AgentError::State(path, error)),
+    }
 }
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {

@@ -9,7 +9,8 @@ use super::state::{self, Enrolled};
 use crate::crypto::PublicKey;
 use crate::domain::ids::{Incarnation, NodeId};
 use crate::domain::proof::receipt::Acknowledged;
-use crate::wire::{Envelope, Purpose, ReportAnswer};
+use crate::domain::proof::succession::Succession;
+use crate::wire::{Envelope, Purpose};
 
 pub struct Witness {
     enrolled: Enrolled,
@@ -19,7 +20,7 @@ pub struct Witness {
 impl Witness {
     /// None when there is no enrolled node in the folder.
     pub fn read(folder: &Path) -> Result<Option<Witness>, AgentError> {
-        let kept = state::read_history(folder);
+        let kept = state::read_history(folder)?;
         Ok(state::read_enrolled(folder)?.map(|enrolled| Witness { enrolled, kept }))
     }
 
@@ -31,12 +32,16 @@ impl Witness {
         &self.enrolled.manager_key
     }
 
-    /// What the manager signed for of the node's reports of a UTC day; none where no receipt of the day is kept, or it is not this manager's.
-    pub fn acknowledged(&self, day: u32) -> Option<Acknowledged> {
-        let receipt = self.kept.receipts.iter().find(|receipt| receipt.day == day && self.is_signed(receipt))?;
-        let answer: ReportAnswer = serde_json::from_str(&receipt.answer.body).ok()?;
-        let reports = if receipt.whole { answer.last_day } else { answer.durable_reports };
-        reports.filter(|reports| reports.day == day).map(|reports| Acknowledged { reports, whole: receipt.whole })
+    /// Keys of the manager that took over from each other until the pinned one, as far as the agent had to know.
+    pub fn successions(&self) -> &[Succession] {
+        &self.enrolled.successions
+    }
+
+    /// What the manager signed for of the node's reports; receipts of anybody else are none.
+    pub fn acknowledged(&self) -> Vec<Acknowledged> {
+        let signed = self.kept.receipts.iter().filter(|receipt| self.is_signed(receipt));
+        let told = |receipt: &Receipt| Some(Acknowledged { reports: receipt.reports()?, whole: receipt.whole, history: receipt.history });
+        signed.filter_map(told).collect()
     }
 
     fn is_signed(&self, receipt: &Receipt) -> bool {

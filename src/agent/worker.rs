@@ -288,7 +288,9 @@ impl Worker {
             }
             Some(Heard::Follows) | None => (),
         }
-        self.history.keep_receipts(answer, signed);
+        if self.history.keep_receipts(answer, signed) {
+            tracing::warn!("the manager takes back what it signed for of this node's reports: both answers are kept");
+        }
     }
 
     /// Writes it, once an hour and at the end.

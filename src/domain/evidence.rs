@@ -213,10 +213,12 @@ pub struct DayReports {
 }
 
 impl DayReports {
-    /// With one more report, accepted in `day`; another day begins anew.
+    /// With one more report, accepted in `day`; another day begins anew. A clock that was set back over midnight finds the day before ended: it is told as
+    /// whole, and what comes counts for the day that has begun.
     pub fn after(self, day: u32, body_hash: &[u8; 32]) -> DayReports {
-        let so_far = if self.day == day { self } else { DayReports { day, ..DayReports::default() } };
-        DayReports { day, count: so_far.count.saturating_add(1), hash: so_far.hash.after(body_hash) }
+        let goes_on = self.count > 0 && (self.day == day || self.day == day.saturating_add(1));
+        let so_far = if goes_on { self } else { DayReports { day, ..DayReports::default() } };
+        DayReports { count: so_far.count.saturating_add(1), hash: so_far.hash.after(body_hash), ..so_far }
     }
 }
 

@@ -301,11 +301,11 @@ impl Intake {
         seat.accepted_seq = report.seq;
         // What has no time yet is of no day; it is not acknowledged as durable either.
         if now.trusted {
-            let day = day_of(now.wall.slot());
-            if seat.reports.day != day && seat.reports.count > 0 {
+            let reports = seat.reports.after(day_of(now.wall.slot()), body_hash);
+            if seat.reports.day != reports.day && seat.reports.count > 0 {
                 state.day_reports.push((node, seat.reports));
             }
-            seat.reports = seat.reports.after(day, body_hash);
+            seat.reports = reports;
         }
         seat.dirty = true;
         seat.last_report = Some(now.wall);
@@ -440,7 +440,8 @@ impl Intake {
             samples: state.flushing.clone(),
             evidence,
             acks,
-            day_reports: std::mem::take(&mut state.day_reports),
+            // With the acknowledgements: one that survived alone would begin the day after it a second time.
+            day_reports: if now.trusted { std::mem::take(&mut state.day_reports) } else { Vec::new() },
             untimed: (!untimed.is_empty()).then(|| Untimed { boot_id: self.boot_id.clone(), items: untimed }),
             places_untimed: trust.is_some() && state.untimed_bytes > 0,
             resting: Vec::new(),

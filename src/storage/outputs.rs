@@ -206,7 +206,8 @@ impl Outputs {
     }
 
     /// What a node is asked in the answer to its report at `now`. Where that proves the present slot and the slot challenges it, it counts as challenged from here
-    /// on. The answer that told it may be lost: the newest challenge that waits for an output is told until there is one, or it is too late.
+    /// on. The answer that told it may be lost: what waits for an output is told again until there is one, or it is too late; of two, the one of the present slot, else
+    /// the one that ends first.
     pub fn hand_out(
         &self,
         node: (NodeIndex, &NodeId),
@@ -224,7 +225,8 @@ impl Outputs {
         let waits = |(slot, row): &(&Slot, &ChallengeRow)| {
             row.challenged.get(index) && !row.answered.get(index) && now < output::answers_until(**slot)
         };
-        let (slot, _) = state.open.iter().rev().find(waits)?;
+        let present = state.open.get_key_value(&slot).filter(waits);
+        let (slot, _) = present.or_else(|| state.open.iter().find(waits))?;
         Some((*slot, self.beacons.challenge(id, *slot)))
     }
 

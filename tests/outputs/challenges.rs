@@ -52,7 +52,7 @@ async fn a_pool_that_starts_to_expect_outputs_challenges_from_its_next_epoch_on_
     assert_eq!(pool["outputs_expected_from"].as_str(), Some(from.start().rfc3339().as_str()));
     // As somebody checks it who has the day's key, once it is revealed.
     let beacons = Beacons::new(site.app.store.secrets.beacon.clone());
-    let (mut asked, mut told) = (0, None);
+    let (mut asked, mut waiting) = (0, Vec::new());
     while present(&site) < from.plus(49) {
         site.next_slot(5_000);
         let slot = present(&site);
@@ -60,8 +60,10 @@ async fn a_pool_that_starts_to_expect_outputs_challenges_from_its_next_epoch_on_
         let is_due = slot >= from && challenged_slot(&key, &node.id, slot.0 / 10) == slot;
         let found = report(&site, &mut node).await;
         asked += u32::from(is_due);
-        // Nobody answers: the newest one is told as long as it can be.
-        told = if is_due { Some(slot) } else { told.filter(|told: &Slot| slot < told.plus(4)) };
+        // Nobody answers: it is told as long as it can be, the present one first, else the one that ends first.
+        waiting.extend(is_due.then_some(slot));
+        waiting.retain(|waits: &Slot| slot < waits.plus(4));
+        let told = if is_due { Some(slot) } else { waiting.first().copied() };
         let expires_in_ms = |told: Slot| 115_000 - 30_000 * u64::from(slot.0 - told.0);
         let expected =
             told.map(|slot| SlotChallenge { slot, challenge: hex(&challenge(&key, &node.id, slot)), expires_in_ms: expires_in_ms(slot) });
@@ -323,8 +325,8 @@ async fn counts_are_those_of_a_naive_model() {
                 continue;
             }
             let asked = node.report(site.now_ms(), Sample::default()).await.unwrap().challenge;
-            // Whatever was asked in these four slots and not answered is asked again, the newest first.
-            let waits = paper[at].iter().rev().find(|(of, answered)| !answered && of.plus(3) >= slot).map(|(of, _)| *of);
+            // Whatever was asked in these four slots and not answered is asked again, what ends first before the others.
+            let waits = paper[at].iter().find(|(of, answered)| !answered && of.plus(3) >= slot).map(|(of, _)| *of);
             let Some(asked) = asked else {
                 assert_eq!(waits, None);
                 continue;

@@ -103,8 +103,8 @@ async fn a_node_can_hold_the_manager_to_the_reports_that_it_acknowledged() {
     held_to(&written(dir.path(), &counting[0]), &folder, &other);
     let document: ProofDocument = serde_json::from_value(counting[0].clone()).unwrap();
     let judged = |document: &ProofDocument, whole| {
-        let of_day = |day: u32| (day == told.day).then_some(Acknowledged { reports: if whole { told } else { short }, whole });
-        receipt::check(document, of_day).outcome
+        let all = [Acknowledged { reports: if whole { told } else { short }, whole, history: document.head.incarnation }];
+        receipt::check(document, &all).outcome
     };
     let with = |count: Option<u32>| {
         let mut document = document.clone();

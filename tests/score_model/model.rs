@@ -93,6 +93,32 @@ struct Node {
     held: Vec<Held>,
     /// Slots of growth of its multiplier, before the next epoch.
     grown: i64,
+    /// The day whose reports are counted, and how many; the same as it survives a crash.
+    reports: (i64, i64),
+    durable_reports: (i64, i64),
+    /// Days that are over for it.
+    days: BTreeMap<i64, i64>,
+    durable_days: BTreeMap<i64, i64>,
+}
+
+impl Node {
+    /// One more report. A clock that was set back over midnight does not begin a day again.
+    fn accepted_in(&mut self, day: i64) {
+        let (counted, count) = self.reports;
+        if count == 0 || (counted != day && counted != day + 1) {
+            if count > 0 {
+                self.days.insert(counted, count);
+            }
+            self.reports = (day, 0);
+        }
+        self.reports.1 += 1;
+    }
+
+    /// The last one of these days with reports that survived, and how many.
+    fn last_day(&self, days: std::ops::Range<i64>) -> Option<(i64, i64)> {
+        let over = self.durable_days.iter().map(|(day, count)| (*day, *count));
+        over.chain([self.durable_reports].into_iter().filter(|(_, count)| *count > 0)).filter(|(day, _)| days.contains(day)).max()
+    }
 }
 
 /// The parameters that a head names.
@@ -128,6 +154,8 @@ pub struct Leaf {
     pub grown: i64,
     pub reward_per_hour: i128,
     pub accrual_pico: i128,
+    /// Of the last day before that of the epoch, in its first epoch: the day, and how many reports were accepted in it.
+    pub reports: Option<(i64, i64)>,
     /// Of each slot of the window, oldest first: proven, observed, strained, challenged, answered.
     pub window: Vec<[bool; 5]>,
 }
@@ -135,6 +163,8 @@ pub struct Leaf {
 #[derive(Debug, Default)]
 pub struct Model {
     nodes: Vec<Node>,
+    /// Of the last epoch with leaves.
+    leaves_of_day: i64,
     facts: Vec<Fact>,
     rests: Vec<Rest>,
     untimed: Vec<Untimed>,
@@ -187,6 +217,9 @@ impl Model {
 
     /// The manager is gone with what it had in memory, and another one has started at `now`.
     pub fn crashed(&mut self, boot: i64) {
+        for node in &mut self.nodes {
+            (node.reports, node.days) = (node.durable_reports, node.durable_days.clone());
+        }
         self.facts.retain(|fact| fact.durable);
         self.untimed.retain(|item| item.durable);
         self.covered.clear();
@@ -248,6 +281,9 @@ impl Model {
         let mut held = std::mem::take(&mut self.nodes[node].held);
         let last = held.len() - 1;
         let present = slot_at(now.wall);
+        if now.trusted {
+            self.nodes[node].accepted_in(present / 2_880);
+        }
         let (mut proves_now, run) = (false, Some(self.run));
         for (place, item) in held.iter_mut().enumerate().filter(|(_, item)| item.taken_by != run) {
             item.taken_by = run;
@@ -349,6 +385,7 @@ impl Model {
         }
         for node in &mut self.nodes {
             node.held.retain(|item| item.taken_by != Some(self.run));
+            (node.durable_reports, node.durable_days) = (node.reports, node.days.clone());
         }
         self.flushed = Some((now.wall, anchor));
         self.trust.committed = self.trust.committed.max(now.wall);
@@ -434,8 +471,14 @@ impl Model {
             grown,
             reward_per_hour,
             accrual_pico: if state == State::Invalid { 0 } else { earned },
+            reports: self.nodes[node].last_day(self.leaves_of_day..first / 2_880),
             window: looked_at.first().map_or(Vec::new(), |oldest| (*oldest..=last).map(of).collect()),
         }
+    }
+
+    /// What came in days before this epoch's is in its leaves, or in earlier ones.
+    pub fn leaves_are_made(&mut self, first: i64) {
+        self.leaves_of_day = first / 2_880;
     }
 
     /// The multiplier grows by proven slots while 99 % of the window are, and loses a day for an hour down.

@@ -11,31 +11,56 @@ pub struct Acknowledged {
     pub reports: CommittedReports,
     /// All of the day. Otherwise as far as they were durable when it was said.
     pub whole: bool,
+    /// Incarnation of the manager's history that the node knew then.
+    pub history: u32,
 }
 
-/// The first leaf of a UTC day counts the reports of the last day before. `of_day` is what the node can show for a day.
-pub fn check(document: &ProofDocument, of_day: impl Fn(u32) -> Option<Acknowledged>) -> Finding {
-    let (outcome, said) = judged(document, of_day);
+impl Acknowledged {
+    fn fits(&self, counted: CommittedReports) -> bool {
+        self.reports == counted || (!self.whole && self.reports.count < counted.count)
+    }
+}
+
+/// The first leaf of a UTC day counts the reports of the last day before. `told` is all that the node can show.
+pub fn check(document: &ProofDocument, told: &[Acknowledged]) -> Finding {
+    let (outcome, said) = judged(document, told);
     Finding { check: "receipt", outcome, said }
 }
 
-fn judged(document: &ProofDocument, of_day: impl Fn(u32) -> Option<Acknowledged>) -> (Outcome, String) {
+fn judged(document: &ProofDocument, told: &[Acknowledged]) -> (Outcome, String) {
+    let day = document.head.epoch / SLOTS_PER_DAY;
+    let holds = |told: &&Acknowledged| told.history >= document.head.incarnation;
+    let left_out = |from: u32| told.iter().filter(holds).find(|told| (from..day).contains(&told.reports.day));
+    let is_missing = |told: &Acknowledged| {
+        let CommittedReports { day, count, .. } = told.reports;
+        (Outcome::Wrong, format!("the leaf leaves out day {day}, of which the manager acknowledged {count} reports"))
+    };
     let Some(counted) = document.leaf.reports else {
-        // It begins with the day, so nothing of the day before can be in an earlier one.
-        let missing = document.head.epoch.is_multiple_of(SLOTS_PER_DAY).then(|| of_day(document.head.epoch / SLOTS_PER_DAY - 1)).flatten();
-        return match missing {
-            Some(told) => (Outcome::Wrong, format!("the leaf leaves out {} reports that the manager acknowledged", told.reports.count)),
-            None => (Outcome::Unchecked, "reports are counted in the first epoch of the day after them: take the proof of that one".into()),
+        // Nothing of the day before can be in an earlier leaf than that of the day's first epoch.
+        let is_first = document.head.epoch.is_multiple_of(SLOTS_PER_DAY);
+        return match left_out(day.saturating_sub(1)).filter(|_| is_first) {
+            Some(told) => is_missing(told),
+            None => (
+                Outcome::Unchecked,
+                format!("reports are counted in the first epoch after their day: take that of slot {}", day * SLOTS_PER_DAY),
+            ),
         };
     };
-    let Some(Acknowledged { reports: told, whole }) = of_day(counted.day) else {
-        return (Outcome::Unchecked, "the agent keeps no receipt of this manager for the day that the leaf counts".into());
-    };
-    let is_same = told == counted;
-    if is_same || (!whole && told.count < counted.count) {
-        let rest = if is_same { "all" } else { "more, as they should be: the receipt was given before the last ones" };
-        return (Outcome::Good, format!("{} reports were acknowledged, and the leaf counts {rest}", told.count));
+    if let Some(told) = left_out(counted.day.saturating_add(1)) {
+        return is_missing(told);
     }
-    let said = format!("the manager acknowledged {} reports, and the leaf counts {} or other ones", told.count, counted.count);
-    (Outcome::Wrong, said)
+    let of_day: Vec<&Acknowledged> = told.iter().filter(|told| told.reports.day == counted.day).collect();
+    let valid: Vec<&Acknowledged> = of_day.iter().copied().filter(holds).collect();
+    let Some(most) = valid.iter().map(|told| told.reports.count).max() else {
+        let said = match of_day.is_empty() {
+            true => "the agent keeps no receipt of this manager for the day that the leaf counts",
+            false => "since the agent's receipt the manager has declared that its history goes on from an older copy",
+        };
+        return (Outcome::Unchecked, said.into());
+    };
+    if valid.iter().any(|told| !told.fits(counted)) {
+        return (Outcome::Wrong, format!("the manager acknowledged {most} reports, and the leaf counts {} or other ones", counted.count));
+    }
+    let rest = if most == counted.count { "all" } else { "more, as they should be: the receipt was given before the last ones" };
+    (Outcome::Good, format!("{most} reports were acknowledged, and the leaf counts {rest}"))
 }

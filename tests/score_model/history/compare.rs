@@ -78,6 +78,7 @@ impl History {
                 sums.1[leaf.state as usize] += 1;
                 self.model.epoch_is_over(node, &leaf);
             }
+            self.model.leaves_are_made(first);
             let shown = ["pending", "valid", "invalid"].map(|state| head[state].as_i64().unwrap());
             assert_eq!((pico(&head["accrued"]), shown), sums, "{head}");
         }
@@ -117,6 +118,7 @@ impl History {
             grown: shown.multiplier_grown_slots.into(),
             reward_per_hour: shown.payer.as_ref().map_or(0, |payer| payer.reward_per_hour.into()),
             accrual_pico: shown.accrual_pico,
+            reports: shown.reports.map(|reports| (reports.day.into(), reports.count.into())),
             window: (0..usize::from(shown.window_slots)).map(|at| [0, 1, 2, 3, 4].map(|track| tracks[track][at])).collect(),
         };
         if theirs != *leaf {
