@@ -8,7 +8,7 @@ mod workload;
 
 use lucid::crypto::{base64, hex, sha256, sha256_parts, unhex};
 use lucid::domain::metrics::Sample;
-use lucid::domain::time::Timestamp;
+use lucid::domain::time::{SLOT_MS, Slot, Timestamp};
 use lucid::wire::{OutputRequest, PROTOCOL, SlotChallenge};
 use serde_json::{Value, json};
 
