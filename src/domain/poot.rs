@@ -111,6 +111,9 @@ pub fn window(proven: &[u64], observed: &[u64], rows: usize, params: &Params) ->
 
 /// Of the slots that `window` counts as proven, those in which the node was beyond a threshold.
 pub fn strained(strained: &[u64], proven: &[u64], observed: &[u64], rows: usize, params: &Params) -> u16 {
+    if strained.is_empty() {
+        return 0;
+    }
     let word = |column: &[u64], at: usize| column.get(at).copied().unwrap_or(0);
     looked_at(observed, rows, params).map(|(at, seen)| small((seen & word(proven, at) & word(strained, at)).count_ones())).sum()
 }
@@ -123,6 +126,9 @@ pub fn window_from(observed: &[u64], rows: usize, params: &Params) -> usize {
 
 /// Of the slots that `window` counts as observed, those in `marked`.
 pub fn marked(marked: &[u64], observed: &[u64], rows: usize, params: &Params) -> u16 {
+    if marked.is_empty() {
+        return 0;
+    }
     let word = |at: usize| marked.get(at).copied().unwrap_or(0);
     looked_at(observed, rows, params).map(|(at, seen)| small((seen & word(at)).count_ones())).sum()
 }
