@@ -306,7 +306,8 @@ struct LeafInputs<'a> {
 
 /// One leaf for each node, in node order.
 fn leaves(inputs: &LeafInputs<'_>, range: Range) -> Result<Vec<Leaf>, Overflow> {
-    let slots = usize::try_from(range.last_slot.0 + 1 - range.epoch.0).unwrap_or(0);
+    // No further back than scores look: so a leaf says no more than its window shows.
+    let slots = usize::try_from(range.last_slot.0 + 1 - range.epoch.0).unwrap_or(0).min(usize::from(inputs.params.max_age_slots));
     let mut before = inputs.before.iter().peekable();
     let mut leaves = Vec::with_capacity(inputs.nodes.len());
     for node in inputs.nodes {

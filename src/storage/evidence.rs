@@ -309,7 +309,7 @@ mod tests {
             let observed = self.has_row(slot) && since && !by_lot(self.seed, 3, n, slot / 40, 12);
             let proven = observed && !by_lot(self.seed, 4, n, slot, 10);
             let challenged = observed && by_lot(self.seed, 5, n, slot, self.challenged);
-            [proven, observed, proven && by_lot(self.seed, 6, n, slot, self.strained), challenged, challenged && slot % 3 == 0]
+            [proven, observed, proven && by_lot(self.seed, 6, n, slot, self.strained), challenged, challenged && slot.is_multiple_of(3)]
         }
 
         fn all(&self, slot: u32, track: usize) -> Bitmap {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::core::{chain, epochs, nodes, pools};
+use super::directory::Directory;
 use super::evidence::Evidence;
 use super::fault::Fault;
 use super::hot;
@@ -20,7 +21,7 @@ use crate::domain::proof::head::SignedHead;
 use crate::domain::proof::leaf::{BLIND_LEN, CommittedLeaf};
 use crate::domain::proof::merkle;
 use crate::domain::proof::text::Hex;
-use crate::domain::proof::window::Window;
+use crate::domain::proof::window::{Window, WindowHasher};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Slot;
 
@@ -56,11 +57,13 @@ pub struct Ids {
 }
 
 impl Ids {
-    /// Of all that the leaves name.
-    pub fn of(core: &impl Read, leaves: &[Leaf]) -> Result<Ids, Fault> {
+    /// Of all that the leaves name. The directory knows nodes that are there, the store those that were.
+    pub fn of(directory: &Directory, core: &impl Read, leaves: &[Leaf]) -> Result<Ids, Fault> {
         let mut ids = Ids::default();
         for leaf in leaves {
-            if let Some(node) = nodes::ever(core, leaf.node)? {
+            if let Some(node) = directory.by_index(leaf.node) {
+                ids.nodes.insert(leaf.node, node.id.clone());
+            } else if let Some(node) = nodes::ever(core, leaf.node)? {
                 ids.nodes.insert(leaf.node, node.id);
             }
             if let Some(payer) = leaf.payer
@@ -135,8 +138,13 @@ impl Recent {
     }
 }
 
+/// The row of the evidence in which the window of the leaf begins.
+fn window_from(evidence: &Evidence, leaf: &Leaf) -> usize {
+    evidence.rows().saturating_sub(usize::from(leaf.window_slots))
+}
+
 fn window_of(evidence: &Evidence, leaf: &Leaf) -> Window {
-    evidence.bits(leaf.node).window(evidence.rows().saturating_sub(usize::from(leaf.window_slots)))
+    evidence.bits(leaf.node).window(window_from(evidence, leaf))
 }
 
 /// What is left of an epoch's leaves, held against its head.
@@ -144,13 +152,15 @@ pub struct Standing {
     /// None of an epoch before heads were signed: its leaves had no hashes of their own.
     pub tree: Option<Arc<Tree>>,
     pub matches: bool,
+    /// What it was computed from, unless it was remembered.
+    evidence: Option<Evidence>,
 }
 
 /// The leaves of a closed epoch, computed anew from what is stored; none when their evidence is not kept any more.
 pub fn standing(store: &Store, core: &impl Read, hot: &impl Read, head: &Head, leaves: &[Leaf]) -> Result<Option<Standing>, Fault> {
     if head.seal.is_none() {
         let hash = unsealed_leaves_hash(leaves).map_err(|error| Fault::Invariant(error.to_string()))?;
-        return Ok(Some(Standing { tree: None, matches: hash == head.root }));
+        return Ok(Some(Standing { tree: None, matches: hash == head.root, evidence: None }));
     }
     let end = head.last_slot.plus(1);
     let longest = leaves.iter().map(|leaf| u32::from(leaf.window_slots)).max().unwrap_or(0);
@@ -160,15 +170,19 @@ pub fn standing(store: &Store, core: &impl Read, hot: &impl Read, head: &Head, l
     if evidence.is_empty && leaves.iter().any(|leaf| leaf.inputs.window.observed > 0) {
         return Ok(None);
     }
-    let (ids, blinds) = (Ids::of(core, leaves)?, store.blinds.of(head.epoch));
-    let hash = |leaf: &Leaf| Ok(ids.commit(leaf, head.span(), &window_of(&evidence, leaf).hash(), &blinds)?.hash());
+    let (ids, blinds) = (Ids::of(&store.directory, core, leaves)?, store.blinds.of(head.epoch));
+    let mut windows = WindowHasher::default();
+    let hash = |leaf: &Leaf| {
+        let window = windows.hash(evidence.bits(leaf.node), window_from(&evidence, leaf));
+        Ok(ids.commit(leaf, head.span(), &window, &blinds)?.hash())
+    };
     let hashes = leaves.iter().map(hash).collect::<Result<Vec<_>, Fault>>()?;
     let nodes = leaves.iter().map(|leaf| leaf.node).collect();
     let hashes = merkle::Tree::over(hashes);
     let matches = hashes.root() == head.root;
     let tree = Tree { epoch: head.epoch, nodes, hashes };
     let tree = if matches { store.recent.keep_tree(tree) } else { Arc::new(tree) };
-    Ok(Some(Standing { tree: Some(tree), matches }))
+    Ok(Some(Standing { tree: Some(tree), matches, evidence: Some(evidence) }))
 }
 
 /// The proof document of a node, of the newest epoch with leaves or of a given one.
@@ -187,19 +201,18 @@ pub fn document(store: &Store, node: NodeIndex, epoch: Option<Epoch>) -> Result<
     let hot = store.hot.read()?;
     let Some(leaf) = hot::leaves::of_node(&hot, head.epoch, node)? else { return Ok(Err(Refusal::ProofNotThere)) };
     let standing = match store.recent.tree_of(head.epoch) {
-        Some(tree) => Some(Standing { tree: Some(tree), matches: true }),
+        Some(tree) => Some(Standing { tree: Some(tree), matches: true, evidence: None }),
         None => standing(store, &core, &hot, &head, &hot::leaves::of_epoch(&hot, head.epoch)?)?,
     };
-    let tree = standing.filter(|standing| standing.matches).and_then(|standing| standing.tree);
-    let Some(tree) = tree else { return Ok(Err(Refusal::ProofNotKept)) };
+    let Some(Standing { tree: Some(tree), matches: true, evidence }) = standing else { return Ok(Err(Refusal::ProofNotKept)) };
     let Some(index) = tree.nodes.binary_search(&node).ok() else { return Ok(Err(Refusal::ProofNotThere)) };
     let end = head.last_slot.plus(1);
     let start = end.minus(u32::from(leaf.window_slots));
-    let window = match store.recent.evidence_of(start, end) {
+    let window = match evidence.map(Arc::new).or_else(|| store.recent.evidence_of(start, end)) {
         Some(evidence) => window_of(&evidence, &leaf),
         None => window_of(&Evidence::of_node(&hot, start, end, node)?, &leaf),
     };
-    let ids = Ids::of(&core, &[leaf])?;
+    let ids = Ids::of(&store.directory, &core, &[leaf])?;
     let committed = ids.commit(&leaf, head.span(), &window.hash(), &store.blinds.of(head.epoch))?;
     let path = tree.hashes.inclusion(index).unwrap_or_default();
     // The tree may be remembered, and so may the evidence; the leaf was read just now.
@@ -238,20 +251,12 @@ pub fn consistency(store: &Store, first: Epoch, second: Epoch) -> Result<Result<
 
 /// The windows of the leaves of an epoch that is being closed, as hashes in their order; the leaves get the length of theirs.
 pub fn windows(evidence: &Evidence, leaves: &mut [Leaf], params: &Params) -> Vec<Hash> {
-    let mut hashes = Vec::with_capacity(leaves.len());
-    // Most nodes of a fleet were there all day: their windows are one.
-    let mut before = None;
-    let mut bytes = Vec::new();
-    for leaf in leaves {
+    let mut windows = WindowHasher::default();
+    let hash = |leaf: &mut Leaf| {
         let bits = evidence.bits(leaf.node);
         let from = poot::window_from(bits.observed, bits.rows, params);
         leaf.window_slots = u16::try_from(bits.rows - from).unwrap_or(u16::MAX);
-        let hash = match before {
-            Some((of, hash)) if of == (bits, from) => hash,
-            _ => bits.window_hash(from, &mut bytes),
-        };
-        before = Some(((bits, from), hash));
-        hashes.push(hash);
-    }
-    hashes
+        windows.hash(bits, from)
+    };
+    leaves.iter_mut().map(hash).collect()
 }

@@ -162,9 +162,8 @@ impl NodeBits<'_> {
         Window { proven, observed, strained, challenged, answered }
     }
 
-    /// The hash of `window(from)`, by way of `bytes`, which is used again and again.
-    pub fn window_hash(&self, from: usize, bytes: &mut Vec<u8>) -> Hash {
-        bytes.clear();
+    /// The canonical bytes of `window(from)`.
+    fn put_window(&self, from: usize, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(TAG.as_bytes());
         bytes.push(0);
         for track in self.tracks() {
@@ -177,7 +176,6 @@ impl NodeBits<'_> {
             });
             bytes[at..at + 2].copy_from_slice(&small(runs).to_be_bytes());
         }
-        crypto::sha256(bytes)
     }
 
     /// Each with the one that holds it.
@@ -193,6 +191,30 @@ impl NodeBits<'_> {
             true => run(small(self.rows - from)),
             false => each_run(from, self.rows, |at| word(column, at) & word(within, at) & word(self.observed, at), run),
         }
+    }
+}
+
+/// Hashes the windows of one node after the other, without making them.
+#[derive(Debug, Default)]
+pub struct WindowHasher<'a> {
+    bytes: Vec<u8>,
+    /// Most nodes of a fleet were there all day: their windows are one.
+    before: Option<(NodeBits<'a>, usize, Hash)>,
+}
+
+impl<'a> WindowHasher<'a> {
+    /// Of `bits.window(from)`.
+    pub fn hash(&mut self, bits: NodeBits<'a>, from: usize) -> Hash {
+        if let Some((of, since, hash)) = self.before
+            && (of, since) == (bits, from)
+        {
+            return hash;
+        }
+        self.bytes.clear();
+        bits.put_window(from, &mut self.bytes);
+        let hash = crypto::sha256(&self.bytes);
+        self.before = Some((bits, from, hash));
+        hash
     }
 }
 
@@ -287,9 +309,15 @@ mod tests {
                 rows: slots.len(),
             };
             let from = from.min(slots.len());
-            let mut bytes = vec![7; 9];
-            prop_assert_eq!(bits.window_hash(from, &mut bytes), bits.window(from).hash());
+            let mut bytes = Vec::new();
+            bits.put_window(from, &mut bytes);
             prop_assert_eq!(bytes, bits.window(from).bytes());
+            let mut hasher = WindowHasher::default();
+            for from in [from, from, from / 2, slots.len()] {
+                prop_assert_eq!(hasher.hash(bits, from), bits.window(from).hash());
+                let nobody = NodeBits { rows: slots.len(), ..NodeBits::default() };
+                prop_assert_eq!(hasher.hash(nobody, from), nobody.window(from).hash());
+            }
             // And this is slot by slot what the bits say.
             let within = |at: usize, of: [bool; 5]| {
                 let (p, o, s, c, a) = slots[at];
