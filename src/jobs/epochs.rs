@@ -222,9 +222,9 @@ async fn close(context: &Context, range: Range, now: Now) -> Result<Closed, Stop
     let days = (before_day(last.as_ref()), day_of(range.epoch.first_slot()));
     let reports = hot::day_reports::last_before(&hot_read, days.0, days.1)?;
     let inputs = LeafInputs { nodes: &nodes, pools: &pools, before: &before, evidence: &evidence, reports: &reports, params: &params };
-    let mut leaves = leaves(&inputs, range).map_err(|e| Fault::Invariant(e.to_string()))?;
+    let leaves = leaves(&inputs, range).map_err(|e| Fault::Invariant(e.to_string()))?;
     drop(hot_read);
-    let windows = proofs::windows(&evidence, &mut leaves, &params);
+    let windows = proofs::windows(&evidence, &leaves);
     context.store.recent.keep_evidence(evidence);
     let blinds = context.store.blinds.of(range.epoch);
     let committed = nodes.iter().zip(&leaves).zip(windows).map(|((node, leaf), window)| {
@@ -312,7 +312,7 @@ fn leaves(inputs: &LeafInputs<'_>, range: Range) -> Result<Vec<Leaf>, Overflow> 
     let mut leaves = Vec::with_capacity(inputs.nodes.len());
     for node in inputs.nodes {
         let bits = inputs.evidence.bits(node.index);
-        let window = poot::window(bits.proven, bits.observed, bits.rows, inputs.params);
+        let (window, from) = poot::window(bits.proven, bits.observed, bits.rows, inputs.params);
         let in_epoch = |column| small(count_from(column, bits.rows.saturating_sub(slots)));
         let beyond = poot::strained(bits.strained, bits.proven, bits.observed, bits.rows, inputs.params);
         // Every proven slot has the sample of the report that proved it.
@@ -334,7 +334,8 @@ fn leaves(inputs: &LeafInputs<'_>, range: Range) -> Result<Vec<Leaf>, Overflow> 
             payer,
             inputs.params,
         )?;
-        leaves.push(Leaf { reports: inputs.reports.get(&node.index).copied(), ..leaf });
+        let window_slots = u16::try_from(bits.rows - from).unwrap_or(u16::MAX);
+        leaves.push(Leaf { window_slots, reports: inputs.reports.get(&node.index).copied(), ..leaf });
     }
     Ok(leaves)
 }

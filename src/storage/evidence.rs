@@ -390,7 +390,7 @@ mod tests {
                 let evidence = Evidence::of_epoch(kept.take(), &read, &enrolled, span, &params, count).unwrap();
                 for n in nodes {
                     let bits = evidence.bits(node(n));
-                    let from = poot::window_from(bits.observed, bits.rows, &params);
+                    let (_, from) = poot::window(bits.proven, bits.observed, bits.rows, &params);
                     let (slots, window) = history.window(n, end, &params);
                     prop_assert_eq!((bits.rows - from, bits.window(from)), (slots, window), "node {} at {}..{}", n, first, end);
                     let proven = (first..end).filter(|slot| history.bits(n, *slot)[0]).count();

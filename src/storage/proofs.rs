@@ -14,7 +14,6 @@ use crate::crypto::{MacKey, SecretKey};
 use crate::domain::credits::{Epoch, Leaf};
 use crate::domain::epoch::{Head, Span, unsealed_leaves_hash};
 use crate::domain::ids::{NodeId, NodeIndex, PoolId, PoolIndex};
-use crate::domain::poot::{self, Params};
 use crate::domain::proof::Hash;
 use crate::domain::proof::document::{CONSISTENCY, ConsistencyDocument, ProofDocument};
 use crate::domain::proof::head::SignedHead;
@@ -171,12 +170,8 @@ pub fn standing(store: &Store, core: &impl Read, hot: &impl Read, head: &Head, l
         return Ok(None);
     }
     let (ids, blinds) = (Ids::of(&store.directory, core, leaves)?, store.blinds.of(head.epoch));
-    let mut windows = WindowHasher::default();
-    let hash = |leaf: &Leaf| {
-        let window = windows.hash(evidence.bits(leaf.node), window_from(&evidence, leaf));
-        Ok(ids.commit(leaf, head.span(), &window, &blinds)?.hash())
-    };
-    let hashes = leaves.iter().map(hash).collect::<Result<Vec<_>, Fault>>()?;
+    let hash = |(leaf, window): (&Leaf, Hash)| Ok(ids.commit(leaf, head.span(), &window, &blinds)?.hash());
+    let hashes = leaves.iter().zip(windows(&evidence, leaves)).map(hash).collect::<Result<Vec<_>, Fault>>()?;
     let nodes = leaves.iter().map(|leaf| leaf.node).collect();
     let hashes = merkle::Tree::over(hashes);
     let matches = hashes.root() == head.root;
@@ -249,14 +244,8 @@ pub fn consistency(store: &Store, first: Epoch, second: Epoch) -> Result<Result<
     Ok(Ok(document))
 }
 
-/// The windows of the leaves of an epoch that is being closed, as hashes in their order; the leaves get the length of theirs.
-pub fn windows(evidence: &Evidence, leaves: &mut [Leaf], params: &Params) -> Vec<Hash> {
+/// The windows of the leaves of an epoch that is being closed, as hashes in their order.
+pub fn windows(evidence: &Evidence, leaves: &[Leaf]) -> Vec<Hash> {
     let mut windows = WindowHasher::default();
-    let hash = |leaf: &mut Leaf| {
-        let bits = evidence.bits(leaf.node);
-        let from = poot::window_from(bits.observed, bits.rows, params);
-        leaf.window_slots = u16::try_from(bits.rows - from).unwrap_or(u16::MAX);
-        windows.hash(bits, from)
-    };
-    leaves.iter_mut().map(hash).collect()
+    leaves.iter().map(|leaf| windows.hash(evidence.bits(leaf.node), window_from(evidence, leaf))).collect()
 }

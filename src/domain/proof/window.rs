@@ -162,19 +162,13 @@ impl NodeBits<'_> {
         Window { proven, observed, strained, challenged, answered }
     }
 
-    /// The canonical bytes of `window(from)`.
-    fn put_window(&self, from: usize, bytes: &mut Vec<u8>) {
-        bytes.extend_from_slice(TAG.as_bytes());
-        bytes.push(0);
+    /// The canonical bytes of `window(from)` behind its tag: they are all numbers of two bytes.
+    fn put_window(&self, from: usize, bytes: &mut Vec<[u8; 2]>) {
         for track in self.tracks() {
             let at = bytes.len();
-            bytes.extend_from_slice(&[0; 2]);
-            let mut runs = 0;
-            self.each_run(track, from, |run| {
-                bytes.extend_from_slice(&run.to_be_bytes());
-                runs += 1;
-            });
-            bytes[at..at + 2].copy_from_slice(&small(runs).to_be_bytes());
+            bytes.push([0; 2]);
+            self.each_run(track, from, |run| bytes.push(run.to_be_bytes()));
+            bytes[at] = small(bytes.len() - at - 1).to_be_bytes();
         }
     }
 
@@ -197,7 +191,8 @@ impl NodeBits<'_> {
 /// Hashes the windows of one node after the other, without making them.
 #[derive(Debug, Default)]
 pub struct WindowHasher<'a> {
-    bytes: Vec<u8>,
+    /// Of one window after the other.
+    bytes: Vec<[u8; 2]>,
     /// Most nodes of a fleet were there all day: their windows are one.
     before: Option<(NodeBits<'a>, usize, Hash)>,
 }
@@ -212,7 +207,7 @@ impl<'a> WindowHasher<'a> {
         }
         self.bytes.clear();
         bits.put_window(from, &mut self.bytes);
-        let hash = crypto::sha256(&self.bytes);
+        let hash = crypto::sha256_parts(&[TAG.as_bytes(), &[0], self.bytes.as_flattened()]);
         self.before = Some((bits, from, hash));
         hash
     }
@@ -311,7 +306,7 @@ mod tests {
             let from = from.min(slots.len());
             let mut bytes = Vec::new();
             bits.put_window(from, &mut bytes);
-            prop_assert_eq!(bytes, bits.window(from).bytes());
+            prop_assert_eq!([TAG.as_bytes(), &[0], bytes.as_flattened()].concat(), bits.window(from).bytes());
             let mut hasher = WindowHasher::default();
             for from in [from, from, from / 2, slots.len()] {
                 prop_assert_eq!(hasher.hash(bits, from), bits.window(from).hash());
@@ -342,11 +337,11 @@ mod tests {
             let proven: Vec<bool> = slots.iter().map(|s| s.0 && s.1).collect();
             let strained: Vec<bool> = slots.iter().map(|s| s.0 && s.1 && s.2).collect();
             let rows = slots.len();
-            let from = poot::window_from(&words(&observed), rows, &params);
+            let (window, from) = poot::window(&words(&proven), &words(&observed), rows, &params);
             let none = Runs::whole(u16::try_from(rows - from).unwrap(), false);
-            let window = Window { proven: runs(&proven, from), observed: runs(&observed, from), strained: runs(&strained, from), challenged: none.clone(), answered: none };
-            let counted = window.count(u16::try_from(rows - from).unwrap()).unwrap();
-            prop_assert_eq!(counted.inputs.window, poot::window(&words(&proven), &words(&observed), rows, &params));
+            let shown = Window { proven: runs(&proven, from), observed: runs(&observed, from), strained: runs(&strained, from), challenged: none.clone(), answered: none };
+            let counted = shown.count(u16::try_from(rows - from).unwrap()).unwrap();
+            prop_assert_eq!(counted.inputs.window, window);
             let beyond = poot::strained(&words(&strained), &words(&proven), &words(&observed), rows, &params);
             prop_assert_eq!(counted.inputs.samples - counted.inputs.samples_within, beyond);
         }
