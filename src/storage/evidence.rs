@@ -27,6 +27,8 @@ pub struct Evidence {
     end: Slot,
     /// There is no row of any of the slots.
     pub is_empty: bool,
+    /// From here to `start` there is no row: of a young store no empty slots are kept.
+    since: Slot,
     proven: Columns,
     observed: Columns,
     /// None where nobody was beyond a threshold: a fleet within them has nothing to be turned.
@@ -88,7 +90,8 @@ impl Evidence {
             rows = Rows::read(hot, older, from)?.and(rows);
             from = older;
         }
-        Ok(rows.turned(&|rows| Columns::of(rows, nodes)))
+        rows.start = word_of(rows.oldest().unwrap_or(end).min(span.epoch.first_slot()));
+        Ok(Evidence { since: from, ..rows.turned(&|rows| Columns::of(rows, nodes)) })
     }
 
     /// This is of an epoch not long before.
@@ -108,7 +111,10 @@ impl Evidence {
         slide(&mut self.strained, &kept, &rows.strained(), nodes);
         slide(&mut self.challenged, &kept, &rows.challenged(), nodes);
         slide(&mut self.answered, &kept, &rows.answered(), nodes);
-        self.start = self.start.plus(u32::try_from(oldest).unwrap_or(0) * WORD);
+        if oldest > 0 {
+            self.start = self.start.plus(u32::try_from(oldest).unwrap_or(0) * WORD);
+            self.since = self.start;
+        }
         self.end = end;
         self.is_empty &= rows.evidence.is_empty();
         Ok(())
@@ -130,7 +136,7 @@ impl Evidence {
             }
         }
         self.spent = oldest;
-        self.start <= horizon
+        self.since <= horizon
     }
 
     /// Whether these are the slots `[start, end)`, and none after.
@@ -218,11 +224,18 @@ impl Rows {
         self
     }
 
+    fn oldest(&self) -> Option<Slot> {
+        let firsts =
+            [self.evidence.first().map(|row| row.0), self.strained.first().map(|row| row.0), self.challenged.first().map(|row| row.0)];
+        firsts.into_iter().flatten().min()
+    }
+
     fn turned(&self, turn: &impl Fn(&[&Bitmap]) -> Columns) -> Evidence {
         Evidence {
             start: self.start,
             end: self.end,
             is_empty: self.evidence.is_empty(),
+            since: self.start,
             proven: turn(&self.proven()),
             observed: turn(&self.observed()),
             strained: (!self.strained.is_empty()).then(|| turn(&self.strained())),
@@ -413,8 +426,8 @@ mod tests {
         let params = Params { window_slots: 128, max_age_slots: 400, ..Params::default() };
         let (_dir, store) = history.store();
         let read = store.hot.read().unwrap();
-        let (mut kept, mut depths) = (None, BTreeSet::new());
-        for end in (BEGIN + 420..BEGIN + SLOTS).step_by(10) {
+        let (mut kept, mut kept_since, mut depths) = (None, None, BTreeSet::new());
+        for end in (BEGIN + 20..BEGIN + SLOTS).step_by(10) {
             let here: Bitmap = (0..3).filter(|n| BEGIN + history.since[*n as usize] < end).map(node).collect();
             let span = Span { epoch: Epoch(end - 10), last_slot: Slot(end - 1) };
             let evidence = Evidence::of_epoch(kept.take(), &read, &here, span, &params, 70).unwrap();
@@ -425,6 +438,10 @@ mod tests {
                 evidence.rows(),
                 end - BEGIN
             );
+            assert!(evidence.start >= word_of(Slot(BEGIN)), "a young store has nothing older");
+            // Until node 2 comes nothing is read anew: the two others were there for all that was read at first.
+            assert!(end > BEGIN + 430 || kept_since.is_none_or(|since| since <= evidence.since), "and is not read anew for that");
+            kept_since = Some(evidence.since);
             depths.insert(evidence.rows() / 64);
             kept = Some(evidence);
         }
