@@ -241,7 +241,10 @@ fn document(state: &AppState, epoch: Epoch) -> Result<EpochDocument, ApiError> {
         hashes: EpochHashes {
             head: recipe,
             head_matches: confirmed(&core, &head)?,
-            leaves: stood.as_ref().and_then(|stood| stood.tree.as_ref()).map(|tree| tree.hashes.iter().map(|hash| hex(hash)).collect()),
+            leaves: stood
+                .as_ref()
+                .and_then(|stood| stood.tree.as_ref())
+                .map(|tree| tree.hashes.leaves().iter().map(|hash| hex(hash)).collect()),
             root_matches: stood.map(|stood| stood.matches),
         },
     })

@@ -2,6 +2,7 @@
 //! per node; the way from rows to columns is a transpose of 64x64 blocks.
 
 use std::fmt;
+use std::ops::Range;
 
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -188,6 +189,8 @@ pub struct Columns {
     /// The node of the first column.
     first: usize,
     words_per_node: usize,
+    /// Words from one column to the next: what is beyond `words_per_node` is room.
+    stride: usize,
     words: Vec<u64>,
 }
 
@@ -196,38 +199,91 @@ impl Columns {
     pub fn of(rows: &[&Bitmap], nodes: usize) -> Columns {
         let words_per_node = rows.len().div_ceil(WORD);
         let mut words = vec![0; words_per_node * nodes];
-        // Tiles of 8 by 8 blocks: what is read and what is written of a tile are whole cache lines, and few enough to stay.
-        for first_word in (0..nodes.div_ceil(WORD)).step_by(TILE) {
-            for (tile, tile_rows) in rows.chunks(WORD * TILE).enumerate() {
-                for word in first_word..nodes.div_ceil(WORD).min(first_word + TILE) {
-                    for (at, chunk) in (tile * TILE..).zip(tile_rows.chunks(WORD)) {
-                        let mut block = [0; WORD];
-                        for (line, row) in block.iter_mut().zip(chunk) {
-                            *line = row.words.get(word).copied().unwrap_or(0);
-                        }
-                        transpose64(&mut block);
-                        let columns = words[word * WORD * words_per_node..].chunks_mut(words_per_node);
-                        for (column, bits) in columns.zip(block) {
-                            column[at] = bits;
-                        }
-                    }
-                }
-            }
-        }
-        Columns { first: 0, words_per_node, words }
+        turn(rows, &mut words, words_per_node, 0);
+        Columns { first: 0, words_per_node, stride: words_per_node, words }
     }
 
     /// The column of `node` alone.
     pub fn only(rows: &[&Bitmap], node: NodeIndex) -> Columns {
         let word = |rows: &[&Bitmap]| rows.iter().zip(0u32..).fold(0, |word, (row, at)| word | u64::from(row.get(node)) << at);
+        let words_per_node = rows.len().div_ceil(WORD);
         let words = rows.chunks(WORD).map(word).collect();
-        Columns { first: node.position(), words_per_node: rows.len().div_ceil(WORD), words }
+        Columns { first: node.position(), words_per_node, stride: words_per_node, words }
+    }
+
+    /// The words `kept` of each column of the nodes `0..nodes`, and `rows` behind them: what was there of these is replaced. Nodes that are new have nothing in what is
+    /// kept.
+    pub fn slide(&mut self, kept: Range<usize>, rows: &[&Bitmap], nodes: usize) {
+        let words_per_node = kept.len() + rows.len().div_ceil(WORD);
+        if words_per_node > self.stride || 2 * words_per_node < self.stride {
+            // The room is for the word that begins before the oldest one leaves.
+            let stride = words_per_node + 1;
+            let mut words = vec![0; stride * nodes];
+            for (new, old) in words.chunks_mut(stride).zip(self.words.chunks(self.stride.max(1))) {
+                new[..kept.len()].copy_from_slice(&old[kept.clone()]);
+            }
+            (self.stride, self.words) = (stride, words);
+        } else {
+            if kept.start > 0 {
+                self.words.chunks_mut(self.stride.max(1)).for_each(|column| column.copy_within(kept.clone(), 0));
+            }
+            self.words.resize(self.stride * nodes, 0);
+        }
+        self.words_per_node = words_per_node;
+        turn(rows, &mut self.words, self.stride, kept.len());
+    }
+
+    /// The rows that every one of `nodes` has, as a column; all rows when `nodes` are none.
+    pub fn all_of(&self, nodes: &Bitmap) -> Vec<u64> {
+        let mut all = vec![u64::MAX; self.words_per_node];
+        for node in nodes.iter() {
+            let column = self.column(node).iter().chain(std::iter::repeat(&0));
+            all.iter_mut().zip(column).for_each(|(all, word)| *all &= word);
+        }
+        all
+    }
+
+    pub fn is_clear(&self) -> bool {
+        self.words.iter().all(|word| *word == 0)
     }
 
     /// Bit r % 64 of word r / 64 is the node's bit of row r; empty for a node that has no column here.
     pub fn column(&self, node: NodeIndex) -> &[u64] {
-        let start = node.position().checked_sub(self.first).map(|at| at.saturating_mul(self.words_per_node));
+        let start = node.position().checked_sub(self.first).map(|at| at.saturating_mul(self.stride));
         start.and_then(|start| self.words.get(start..start.saturating_add(self.words_per_node))).unwrap_or(&[])
+    }
+}
+
+/// Bits of a column from the row `from` on.
+pub fn count_from(column: &[u64], from: usize) -> u32 {
+    let mut words = column.iter().skip(from / WORD);
+    let first = words.next().map_or(0, |word| (word >> (from % WORD)).count_ones());
+    first + words.map(|word| word.count_ones()).sum::<u32>()
+}
+
+/// Writes rows into columns that are `stride` words apart, from their word `at` on.
+fn turn(rows: &[&Bitmap], words: &mut [u64], stride: usize, at: usize) {
+    if rows.is_empty() {
+        return;
+    }
+    let nodes = words.len() / stride;
+    // Tiles of 8 by 8 blocks: what is read and what is written of a tile are whole cache lines, and few enough to stay.
+    for first_word in (0..nodes.div_ceil(WORD)).step_by(TILE) {
+        for (tile, tile_rows) in rows.chunks(WORD * TILE).enumerate() {
+            for word in first_word..nodes.div_ceil(WORD).min(first_word + TILE) {
+                for (place, chunk) in (at + tile * TILE..).zip(tile_rows.chunks(WORD)) {
+                    let mut block = [0; WORD];
+                    for (line, row) in block.iter_mut().zip(chunk) {
+                        *line = row.words.get(word).copied().unwrap_or(0);
+                    }
+                    transpose64(&mut block);
+                    let columns = words[word * WORD * stride..].chunks_mut(stride);
+                    for (column, bits) in columns.zip(block) {
+                        column[place] = bits;
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -288,6 +344,43 @@ mod tests {
                 let past_the_end: u32 = column.iter().map(|w| w.count_ones()).sum();
                 let expected = rows.iter().filter(|r| (node as usize) < nodes && r.contains(&node)).count();
                 prop_assert_eq!(past_the_end as usize, expected);
+            }
+        }
+
+        /// Windows that move on, get longer and shorter, and fleets that grow: what stays and what is put behind it are as if all had been turned at once.
+        #[test]
+        fn columns_that_move_on_are_the_rows_turned(
+            rows in prop::collection::vec(prop::collection::btree_set(0u32..200, 0..60), 1..500),
+            moves in prop::collection::vec((0usize..200, 0usize..150), 1..6),
+            mut nodes in 1usize..100,
+        ) {
+            let bitmaps: Vec<Bitmap> = rows.iter().map(bitmap).collect();
+            let lines: Vec<&Bitmap> = bitmaps.iter().collect();
+            let (mut first, mut end) = (0, lines.len().min(70));
+            // Rows of a node that is not there yet are not looked at: it has none.
+            let of = |first: usize, end: usize, nodes: usize| Columns::of(&lines[64 * first..end], nodes);
+            let mut columns = of(first, end, 200);
+            columns.slide(0..0, &lines[..end], nodes);
+            for (older, on) in moves {
+                let anew = end / 64;
+                let next = (first + older / 64).min(anew);
+                nodes += older % 7;
+                let before = end;
+                end = (end + on).min(lines.len());
+                columns.slide(next - first..anew - first, &lines[64 * anew..end], nodes);
+                first = next;
+                let expected = of(first, end, nodes);
+                for node in 0..nodes as u32 {
+                    let (column, expected) = (columns.column(NodeIndex(node)), expected.column(NodeIndex(node)));
+                    let known = if (node as usize) < nodes - older % 7 { 0 } else { anew - first };
+                    prop_assert_eq!(&column[known..], &expected[known..], "node {} of {}, {} to {}", node, nodes, before, end);
+                    prop_assert!(column[..known].iter().all(|word| *word == 0));
+                }
+                prop_assert!(columns.column(NodeIndex(nodes as u32)).is_empty());
+                if older % 7 > 0 {
+                    // From here on as if the new ones had always been looked at.
+                    columns.slide(0..0, &lines[64 * first..end], nodes);
+                }
             }
         }
 

@@ -94,41 +94,55 @@ pub struct Window {
     pub interruptions: u16,
 }
 
-/// Counts the last `params.window_slots` observed slots that are at most `params.max_age_slots` back.
+/// Counts the last `params.window_slots` observed slots that are at most `params.max_age_slots` back, and says in which row the oldest of them is; `rows` when there
+/// is none.
 ///
 /// `proven` and `observed` are columns of `rows` slots, oldest first (`bits::Columns`); the last row is the newest slot.
-pub fn window(proven: &[u64], observed: &[u64], rows: usize, params: &Params) -> Window {
-    let mut counts = Window::default();
+pub fn window(proven: &[u64], observed: &[u64], rows: usize, params: &Params) -> (Window, usize) {
+    let (mut counts, mut oldest) = (Window::default(), rows);
     let mut newer_is_proven = true;
-    for (at, seen) in looked_at(observed, rows, params) {
+    for Look { at, seen, count } in looked_at(observed, rows, params) {
+        if count == 0 {
+            continue;
+        }
+        oldest = at * 64 + usize::try_from(seen.trailing_zeros()).unwrap_or(0);
         let good = proven.get(at).copied().unwrap_or(0) & seen;
-        counts.observed += small(seen.count_ones());
-        counts.proven += small(good.count_ones());
+        counts.observed += small(count);
+        counts.proven += small(ones(good));
         counts.interruptions += small(falls(good, seen, &mut newer_is_proven));
     }
-    counts
+    (counts, oldest)
 }
 
 /// Of the slots that `window` counts as proven, those in which the node was beyond a threshold.
 pub fn strained(strained: &[u64], proven: &[u64], observed: &[u64], rows: usize, params: &Params) -> u16 {
+    if strained.is_empty() {
+        return 0;
+    }
     let word = |column: &[u64], at: usize| column.get(at).copied().unwrap_or(0);
-    looked_at(observed, rows, params).map(|(at, seen)| small((seen & word(proven, at) & word(strained, at)).count_ones())).sum()
-}
-
-/// The row of the oldest observed slot that a score looks at; `rows` when there is none.
-pub fn window_from(observed: &[u64], rows: usize, params: &Params) -> usize {
-    let oldest = looked_at(observed, rows, params).filter(|(_, seen)| *seen != 0).last();
-    oldest.map_or(rows, |(at, seen)| at * 64 + usize::try_from(seen.trailing_zeros()).unwrap_or(0))
+    looked_at(observed, rows, params).map(|Look { at, seen, .. }| small((seen & word(proven, at) & word(strained, at)).count_ones())).sum()
 }
 
 /// Of the slots that `window` counts as observed, those in `marked`.
 pub fn marked(marked: &[u64], observed: &[u64], rows: usize, params: &Params) -> u16 {
+    if marked.is_empty() {
+        return 0;
+    }
     let word = |at: usize| marked.get(at).copied().unwrap_or(0);
-    looked_at(observed, rows, params).map(|(at, seen)| small((seen & word(at)).count_ones())).sum()
+    looked_at(observed, rows, params).map(|Look { at, seen, .. }| small((seen & word(at)).count_ones())).sum()
 }
 
-/// The observed slots that a score looks at, as words of the columns with their places, newest first.
-fn looked_at<'a>(observed: &'a [u64], rows: usize, params: &Params) -> impl Iterator<Item = (usize, u64)> + 'a {
+/// A word of observed slots that a score looks at.
+struct Look {
+    /// Its place in the column.
+    at: usize,
+    seen: u64,
+    /// Bits of `seen`.
+    count: u32,
+}
+
+/// Newest first.
+fn looked_at<'a>(observed: &'a [u64], rows: usize, params: &Params) -> impl Iterator<Item = Look> + 'a {
     let oldest = rows.saturating_sub(usize::from(params.max_age_slots));
     let mut left = u32::from(params.window_slots);
     (oldest / 64..observed.len()).rev().map_while(move |at| {
@@ -137,12 +151,19 @@ fn looked_at<'a>(observed: &'a [u64], rows: usize, params: &Params) -> impl Iter
         }
         let too_old = oldest.saturating_sub(at * 64).min(63);
         let mut seen = observed[at] & (u64::MAX << too_old);
-        while seen.count_ones() > left {
+        let mut count = ones(seen);
+        while count > left {
             seen &= seen - 1;
+            count -= 1;
         }
-        left -= seen.count_ones();
-        Some((at, seen))
+        left -= count;
+        Some(Look { at, seen, count })
     })
+}
+
+/// Most words are full, and not every processor counts bits in one instruction.
+fn ones(word: u64) -> u32 {
+    if word == u64::MAX { 64 } else { word.count_ones() }
 }
 
 /// A count of bits in one word.
@@ -289,7 +310,9 @@ fn confidence_hundredths(inputs: &Inputs) -> u8 {
 
 /// part / whole rounded to the nearest integer, ties to the even one. `whole` > 0.
 fn half_even(part: u128, whole: u128) -> u128 {
-    let (quotient, rest) = (part / whole, part % whole);
+    // One division: of 128 bits it is the dearest thing here.
+    let quotient = part / whole;
+    let rest = part - quotient * whole;
     match (2 * rest).cmp(&whole) {
         std::cmp::Ordering::Less => quotient,
         std::cmp::Ordering::Greater => quotient + 1,
@@ -394,7 +417,7 @@ mod tests {
 
     fn counted(slots: &[(bool, bool)], params: &Params) -> Window {
         let (proven, observed) = columns(slots);
-        window(&proven, &observed, slots.len(), params)
+        window(&proven, &observed, slots.len(), params).0
     }
 
     fn naive(slots: &[(bool, bool)], params: &Params) -> Window {

@@ -10,30 +10,29 @@ use super::silence::FLEET_ALERT;
 use super::{Context, Stopped};
 use crate::domain::alert::Severity;
 use crate::domain::audit::Draft;
-use crate::domain::bits::{Bitmap, Columns};
+use crate::domain::bits::count_from;
 use crate::domain::credits::{Epoch, EpochSlots, Epochs, Leaf, Multiplier, Payer};
 use crate::domain::epoch::{self, Counts, Head, Span};
-use crate::domain::evidence::{DayReports, SLOTS_PER_DAY, SlotRow, day_of};
+use crate::domain::evidence::{DayReports, SLOTS_PER_DAY, day_of};
 use crate::domain::ids::{NodeIndex, PoolIndex};
 use crate::domain::money::Overflow;
-use crate::domain::node::Node;
 use crate::domain::pool::Pool;
 use crate::domain::poot::{self, Inputs, Params};
+use crate::domain::proof::leaf::CommittedLeaf;
 use crate::domain::proof::{Hash, merkle};
 use crate::domain::refusal::Refusal;
 use crate::domain::silence::FLEET;
 use crate::domain::time::{Now, Slot};
 use crate::live::Event;
-use crate::storage::core::{alerts, audit, chain, epochs, nodes, pools};
+use crate::storage::core::{alerts, audit, chain, epochs, pools};
+use crate::storage::evidence::Evidence;
 use crate::storage::fault::{Fault, TxError, WriteError};
-use crate::storage::proofs::{self, Evidence, Ids, Tree};
-use crate::storage::table::{Read, WriteTx};
-use crate::storage::{Lane, hot};
+use crate::storage::proofs::{self, Tree};
+use crate::storage::table::WriteTx;
+use crate::storage::{Lane, NodeEntry, hot};
 
 /// Epochs closed in one run; the rest follows in the next, which is nudged.
 const PER_RUN: usize = 64;
-/// Where a window does not suffice, evidence is read on in steps of this part of one.
-const STEPS_PER_WINDOW: u32 = 4;
 
 pub async fn run(context: &Context) -> Result<(), Stopped> {
     let _turn = context.closing.lock().await;
@@ -197,7 +196,8 @@ fn gap(context: &Context, range: Range, now: Now) -> Result<Closed, Stopped> {
 async fn close(context: &Context, range: Range, now: Now) -> Result<Closed, Stopped> {
     let core = context.store.read()?;
     let last = epochs::last(&core)?;
-    let nodes = nodes::all(&core)?;
+    // What epochs need of nodes, in memory: it follows their records after each commit, and none changes what was in force in a slot that is closed.
+    let nodes = context.store.directory.select(|node| node.enrolled_from.is_some());
     // A pool that was deleted since pays for the slots in which it was there.
     let mut pools = BTreeMap::new();
     for index in nodes.iter().filter_map(|node| *node.pool.at(range.epoch.first_slot())) {
@@ -209,50 +209,39 @@ async fn close(context: &Context, range: Range, now: Now) -> Result<Closed, Stop
     }
     let hot_read = context.store.hot.read()?;
     let before = match last.as_ref().and_then(|head| head.leaves_at) {
-        Some(epoch) => hot::leaves::of_epoch(&hot_read, epoch)?.into_iter().map(|leaf| (leaf.node, leaf)).collect(),
-        None => BTreeMap::new(),
-    };
-    let enrolled = nodes.iter().filter(|node| node.enrolled_from.is_some()).map(|node| node.index).collect();
-    // Taken once: the head says by what its leaves were computed.
-    let params = context.settings.get().params;
-    let rows = evidence(&hot_read, &enrolled, range, &params)?;
-    let strained = match rows.first() {
-        Some((from, _)) => hot::strained::rows(&hot_read, *from, range.last_slot.plus(1))?,
+        Some(epoch) => hot::leaves::of_epoch(&hot_read, epoch)?,
         None => Vec::new(),
     };
-    let end = range.last_slot.plus(1);
-    let start = rows.first().map_or(range.epoch.first_slot(), |(slot, _)| *slot).min(range.epoch.first_slot());
-    let count = nodes.iter().map(|node| node.index.position() + 1).max().unwrap_or(0);
-    let challenged = hot::outputs::challenged(&hot_read, start, end)?;
-    let evidence = Evidence::of(&rows, &strained, &challenged, start, end, &|rows| Columns::of(rows, count));
+    let enrolled = nodes.iter().map(|node| node.index).collect();
+    // Taken once: the head says by what its leaves were computed.
+    let params = context.settings.get().params;
+    let span = Span { epoch: range.epoch, last_slot: range.last_slot };
+    let count = nodes.last().map_or(0, |node| node.index.position() + 1);
+    // Not there if this one fails: the next attempt reads all of it.
+    let evidence = Evidence::of_epoch(context.store.recent.take_evidence(), &hot_read, &enrolled, span, &params, count)?;
     let days = (before_day(last.as_ref()), day_of(range.epoch.first_slot()));
     let reports = hot::day_reports::last_before(&hot_read, days.0, days.1)?;
-    let inputs =
-        LeafInputs { nodes: &nodes, pools: &pools, before: &before, rows: &rows, evidence: &evidence, reports: &reports, params: &params };
-    let mut leaves = leaves(&inputs, range).map_err(|e| Fault::Invariant(e.to_string()))?;
+    let inputs = LeafInputs { nodes: &nodes, pools: &pools, before: &before, evidence: &evidence, reports: &reports, params: &params };
+    let leaves = leaves(&inputs, range).map_err(|e| Fault::Invariant(e.to_string()))?;
     drop(hot_read);
-    let windows = proofs::windows(&evidence, &mut leaves, &params);
-    let ids = ids(&nodes, &pools);
-    let span = Span { epoch: range.epoch, last_slot: range.last_slot };
-    let hash = |(leaf, window)| Ok(ids.commit(leaf, span, window, &context.store.blinds)?.hash());
-    let hashes = leaves.iter().zip(&windows).map(hash).collect::<Result<Vec<_>, Fault>>()?;
-    let head = head(params, range, &leaves, merkle::root(&hashes), last.as_ref(), now);
+    let windows = proofs::windows(&evidence, &leaves);
+    context.store.recent.keep_evidence(evidence);
+    let blinds = context.store.blinds.of(range.epoch);
+    let committed = nodes.iter().zip(&leaves).zip(windows).map(|((node, leaf), window)| {
+        let pool = leaf.payer.and_then(|payer| pools.get(&payer.pool)).map(|pool| &pool.id);
+        CommittedLeaf::new(leaf, span, &node.id, pool, window, blinds.of(&node.id)).hash()
+    });
+    let tree =
+        Tree { epoch: range.epoch, hashes: merkle::Tree::over(committed.collect()), nodes: leaves.iter().map(|leaf| leaf.node).collect() };
+    let head = head(params, range, &leaves, tree.hashes.root(), last.as_ref(), now);
     let (epoch, stored) = (range.epoch, leaves.clone());
     context.store.hot.write(Lane::Ordinary, move |tx| hot::leaves::put(tx, epoch, &stored)).await?;
-    let nodes = leaves.iter().map(|leaf| leaf.node).collect();
-    Ok(Closed { head, leaves, tree: Some(Tree { epoch, nodes, hashes }) })
+    Ok(Closed { head, leaves, tree: Some(tree) })
 }
 
 /// The day of the newest epoch with leaves: what was accepted in days before it is committed already.
 fn before_day(last: Option<&Head>) -> u32 {
     last.and_then(|head| head.leaves_at).map_or(0, |epoch| day_of(epoch.first_slot()))
-}
-
-fn ids(nodes: &[Node], pools: &BTreeMap<PoolIndex, Pool>) -> Ids {
-    Ids {
-        nodes: nodes.iter().map(|node| (node.index, node.id.clone())).collect(),
-        pools: pools.iter().map(|(index, pool)| (*index, pool.id.clone())).collect(),
-    }
 }
 
 /// Whether a whole fleet went silent in an epoch. It is more likely the network than every node at once, but the manager's own link was good, so the
@@ -303,53 +292,35 @@ fn head(params: Params, range: Range, leaves: &[Leaf], root: Hash, last: Option<
     }
 }
 
-/// Evidence as far back as any score looks: until all of `enrolled` were observed together in a whole window of slots, at most
-/// `params.max_age_slots`. A fleet that was there all day needs a third of the 72 h.
-fn evidence(read: &impl Read, enrolled: &Bitmap, range: Range, params: &Params) -> Result<Vec<(Slot, SlotRow)>, Fault> {
-    let end = range.last_slot.plus(1);
-    let horizon = end.minus(u32::from(params.max_age_slots));
-    let window = usize::from(params.window_slots);
-    let step = u32::from(params.window_slots).div_ceil(STEPS_PER_WINDOW);
-    let mut from = end.minus(u32::from(params.window_slots)).min(range.epoch.first_slot()).max(horizon);
-    let mut rows = hot::evidence(read, from, end)?;
-    while from > horizon && rows.iter().filter(|(_, row)| enrolled.is_within(&row.observed)).count() < window {
-        let older = from.minus(step).max(horizon);
-        let newer = std::mem::replace(&mut rows, hot::evidence(read, older, from)?);
-        rows.extend(newer);
-        from = older;
-    }
-    Ok(rows)
-}
-
 struct LeafInputs<'a> {
-    nodes: &'a [Node],
+    /// Those that have an agent, in their order.
+    nodes: &'a [Arc<NodeEntry>],
     pools: &'a BTreeMap<PoolIndex, Pool>,
-    /// Leaves of the epoch before, for the multiplier.
-    before: &'a BTreeMap<NodeIndex, Leaf>,
-    /// Up to 72 h of evidence, ending with the epoch's last slot; slots without a row are missing.
-    rows: &'a [(Slot, SlotRow)],
-    /// The same and who was beyond a threshold, for each node.
+    /// Leaves of the epoch before, for the multiplier; in node order.
+    before: &'a [Leaf],
     evidence: &'a Evidence,
     /// What was accepted in days that are over and in no leaf yet.
     reports: &'a BTreeMap<NodeIndex, DayReports>,
     params: &'a Params,
 }
 
-/// One leaf per node that has an agent, in node order.
+/// One leaf for each node, in node order.
 fn leaves(inputs: &LeafInputs<'_>, range: Range) -> Result<Vec<Leaf>, Overflow> {
-    let in_epoch = inputs.rows.iter().filter(|(slot, _)| *slot >= range.epoch.first_slot());
-    let in_epoch: Vec<&SlotRow> = in_epoch.map(|(_, row)| row).collect();
+    // No further back than scores look: so a leaf says no more than its window shows.
+    let slots = usize::try_from(range.last_slot.0 + 1 - range.epoch.0).unwrap_or(0).min(usize::from(inputs.params.max_age_slots));
+    let mut before = inputs.before.iter().peekable();
     let mut leaves = Vec::with_capacity(inputs.nodes.len());
-    for node in inputs.nodes.iter().filter(|node| node.enrolled_from.is_some()) {
+    for node in inputs.nodes {
         let bits = inputs.evidence.bits(node.index);
-        let window = poot::window(bits.proven, bits.observed, bits.rows, inputs.params);
-        let in_slots = |bits: fn(&SlotRow) -> &Bitmap| in_epoch.iter().filter(|row| bits(row).get(node.index)).count();
+        let (window, from) = poot::window(bits.proven, bits.observed, bits.rows, inputs.params);
+        let in_epoch = |column| small(count_from(column, bits.rows.saturating_sub(slots)));
         let beyond = poot::strained(bits.strained, bits.proven, bits.observed, bits.rows, inputs.params);
         // Every proven slot has the sample of the report that proved it.
         let (samples, samples_within) = (window.proven, window.proven.saturating_sub(beyond));
-        let slots = EpochSlots { proven: small(in_slots(|row| &row.proven)), observed: small(in_slots(|row| &row.observed)) };
-        let multiplier =
-            inputs.before.get(&node.index).map_or(Multiplier::default(), |leaf| leaf.multiplier.after(leaf.slots, &leaf.inputs));
+        let slots = EpochSlots { proven: in_epoch(bits.proven), observed: in_epoch(bits.observed) };
+        while before.next_if(|leaf| leaf.node < node.index).is_some() {}
+        let before = before.next_if(|leaf| leaf.node == node.index);
+        let multiplier = before.map_or(Multiplier::default(), |leaf| leaf.multiplier.after(leaf.slots, &leaf.inputs));
         let at = range.epoch.first_slot();
         let pool = node.pool.at(at).and_then(|index| inputs.pools.get(&index));
         let payer = pool.map(|pool| Payer { pool: pool.index, pricing: *pool.pricing.at(at) });
@@ -363,13 +334,14 @@ fn leaves(inputs: &LeafInputs<'_>, range: Range) -> Result<Vec<Leaf>, Overflow> 
             payer,
             inputs.params,
         )?;
-        leaves.push(Leaf { reports: inputs.reports.get(&node.index).copied(), ..leaf });
+        let window_slots = u16::try_from(bits.rows - from).unwrap_or(u16::MAX);
+        leaves.push(Leaf { window_slots, reports: inputs.reports.get(&node.index).copied(), ..leaf });
     }
     Ok(leaves)
 }
 
 /// An epoch has at most a day of slots.
-fn small(count: usize) -> u16 {
+fn small(count: u32) -> u16 {
     u16::try_from(count).unwrap_or(u16::MAX)
 }
 
@@ -414,47 +386,6 @@ mod tests {
             Some((1_000_014, 1_000_039, 10, true)),
             "a gap ends at a boundary"
         );
-    }
-
-    #[test]
-    fn the_evidence_read_is_all_that_a_window_sees() {
-        let (_dir, store) = crate::storage::testing::store();
-        let params = Params { window_slots: 128, max_age_slots: 700, ..Params::default() };
-        let start = Slot(1_000_000);
-        let nodes: Vec<NodeIndex> = (0..5).map(NodeIndex).collect();
-        // Node 4 is away for the middle third, node 3 has just come; the manager misses rows, a run of them too.
-        let mut evidence_rows = Vec::new();
-        for n in (0..1_000u32).filter(|n| !n.is_multiple_of(17) && !(850..900).contains(n)) {
-            let mut row = SlotRow::default();
-            row.observe(&nodes.iter().filter(|node| node.0 < 3 || (node.0 == 4 && n / 333 != 1)).copied().collect());
-            nodes.iter().filter(|node| node.0 < 4 && (n * 7 + node.0) % 11 != 0 && (node.0 < 3 || n > 990)).for_each(|node| {
-                row.prove(*node);
-            });
-            evidence_rows.push((start.plus(n), row));
-        }
-        let batch = hot::Batch { evidence: evidence_rows, ..hot::Batch::default() };
-        store.hot.write_now(move |tx| hot::flush(tx, &batch)).unwrap();
-        let read = store.hot.read().unwrap();
-        let window = |rows: &[(Slot, SlotRow)], end: Slot, node: NodeIndex| {
-            let evidence = Evidence::of(rows, &[], &[], rows[0].0, end, &|rows| Columns::of(rows, 5));
-            let bits = evidence.bits(node);
-            poot::window(bits.proven, bits.observed, bits.rows, &params)
-        };
-        let mut depths = std::collections::BTreeSet::new();
-        for last in [99, 349, 640, 899, 909, 999] {
-            let end = start.plus(last + 1);
-            let range = Range { epoch: Epoch(end.0 - 10), last_slot: start.plus(last), slots_per_epoch: 10, is_gap: false };
-            let all = hot::evidence(&read, end.minus(700), end).unwrap();
-            for everybody in [vec![0, 1, 2], vec![0, 1, 2, 4], vec![0, 1, 2, 3, 4]] {
-                let enrolled: Vec<NodeIndex> = everybody.into_iter().map(NodeIndex).collect();
-                let some = evidence(&read, &enrolled.iter().copied().collect(), range, &params).unwrap();
-                depths.insert(some.len());
-                for node in enrolled {
-                    assert_eq!(window(&some, end, node), window(&all, end, node), "node {} at {last}", node.0);
-                }
-            }
-        }
-        assert!(depths.len() > 3, "rows are read as needed: {depths:?}");
     }
 
     #[test]

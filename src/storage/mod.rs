@@ -5,6 +5,7 @@ pub mod accruals;
 pub mod archive;
 pub mod core;
 pub mod directory;
+pub mod evidence;
 pub mod fault;
 mod file;
 #[cfg(test)]

@@ -4,105 +4,46 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::core::{chain, epochs, nodes, pools};
+use super::directory::Directory;
+use super::evidence::Evidence;
 use super::fault::Fault;
 use super::hot;
-use super::hot::outputs::ChallengeRow;
 use super::store::Store;
 use super::table::Read;
-use crate::crypto::{SecretKey, mac};
-use crate::domain::bits::{Bitmap, Columns};
+use crate::crypto::{MacKey, SecretKey};
 use crate::domain::credits::{Epoch, Leaf};
 use crate::domain::epoch::{Head, Span, unsealed_leaves_hash};
-use crate::domain::evidence::SlotRow;
 use crate::domain::ids::{NodeId, NodeIndex, PoolId, PoolIndex};
-use crate::domain::poot::{self, Params};
 use crate::domain::proof::Hash;
 use crate::domain::proof::document::{CONSISTENCY, ConsistencyDocument, ProofDocument};
 use crate::domain::proof::head::SignedHead;
 use crate::domain::proof::leaf::{BLIND_LEN, CommittedLeaf};
 use crate::domain::proof::merkle;
 use crate::domain::proof::text::Hex;
-use crate::domain::proof::window::{NodeBits, Window};
+use crate::domain::proof::window::{Window, WindowHasher};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Slot;
-
-/// The evidence of some slots, turned: one column of bits for each node.
-pub struct Evidence {
-    pub rows: usize,
-    /// There is no row of any of the slots.
-    is_empty: bool,
-    proven: Columns,
-    observed: Columns,
-    /// None where nobody was beyond a threshold: a fleet within them has nothing to be turned.
-    strained: Option<Columns>,
-    /// Who was challenged, and who answered; none where nobody was.
-    outputs: Option<(Columns, Columns)>,
-}
-
-impl Evidence {
-    /// Of the slots `[start, end)` and the nodes that `turn` makes columns of; rows ascend, slots without one are empty.
-    pub fn of(
-        rows: &[(Slot, SlotRow)],
-        strained: &[(Slot, Bitmap)],
-        challenged: &[(Slot, ChallengeRow)],
-        start: Slot,
-        end: Slot,
-        turn: &impl Fn(&[&Bitmap]) -> Columns,
-    ) -> Evidence {
-        static NOBODY: Bitmap = Bitmap::EMPTY;
-        let mut rest = rows.iter().peekable();
-        let (proven, observed): (Vec<&Bitmap>, Vec<&Bitmap>) = start
-            .until(end)
-            .map(|slot| match rest.next_if(|(at, _)| *at == slot) {
-                Some((_, row)) => (&row.proven, &row.observed),
-                None => (&NOBODY, &NOBODY),
-            })
-            .unzip();
-        let outputs = |bits: fn(&ChallengeRow) -> &Bitmap| turned(challenged, start, end, turn, bits);
-        Evidence {
-            is_empty: rows.is_empty(),
-            rows: proven.len(),
-            proven: turn(&proven),
-            observed: turn(&observed),
-            strained: (!strained.is_empty()).then(|| turned(strained, start, end, turn, |row| row)),
-            outputs: (!challenged.is_empty()).then(|| (outputs(|row| &row.challenged), outputs(|row| &row.answered))),
-        }
-    }
-
-    fn read(hot: &impl Read, start: Slot, end: Slot, turn: &impl Fn(&[&Bitmap]) -> Columns) -> Result<Evidence, Fault> {
-        let (rows, strained) = (hot::evidence(hot, start, end)?, hot::strained::rows(hot, start, end)?);
-        Ok(Evidence::of(&rows, &strained, &hot::outputs::challenged(hot, start, end)?, start, end, turn))
-    }
-
-    pub fn bits(&self, node: NodeIndex) -> NodeBits<'_> {
-        NodeBits {
-            proven: self.proven.column(node),
-            observed: self.observed.column(node),
-            strained: self.strained.as_ref().map_or(&[], |strained| strained.column(node)),
-            challenged: self.outputs.as_ref().map_or(&[], |(challenged, _)| challenged.column(node)),
-            answered: self.outputs.as_ref().map_or(&[], |(_, answered)| answered.column(node)),
-            rows: self.rows,
-        }
-    }
-}
-
-/// Columns of sparse rows that are one bitmap, or have it.
-fn turned<T>(rows: &[(Slot, T)], start: Slot, end: Slot, turn: &impl Fn(&[&Bitmap]) -> Columns, bits: impl Fn(&T) -> &Bitmap) -> Columns {
-    static NOBODY: Bitmap = Bitmap::EMPTY;
-    let mut rest = rows.iter().peekable();
-    let all: Vec<&Bitmap> =
-        start.until(end).map(|slot| rest.next_if(|(at, _)| *at == slot).map_or(&NOBODY, |(_, row)| bits(row))).collect();
-    turn(&all)
-}
 
 /// What the blinds of leaves are made with.
 #[derive(Debug, Clone)]
 pub struct Blinds(pub SecretKey);
 
 impl Blinds {
-    fn of(&self, epoch: Epoch, node: &NodeId) -> [u8; BLIND_LEN] {
+    /// For the leaves of one epoch.
+    pub fn of(&self, epoch: Epoch) -> EpochBlinds {
+        EpochBlinds { key: MacKey::new(&self.0), epoch: epoch.0.to_be_bytes() }
+    }
+}
+
+pub struct EpochBlinds {
+    key: MacKey,
+    epoch: [u8; 4],
+}
+
+impl EpochBlinds {
+    pub fn of(&self, node: &NodeId) -> [u8; BLIND_LEN] {
         let mut blind = [0; BLIND_LEN];
-        blind.copy_from_slice(&mac(&self.0, &[&epoch.0.to_be_bytes(), node.as_str().as_bytes()])[..BLIND_LEN]);
+        blind.copy_from_slice(&self.key.mac(&[&self.epoch, node.as_str().as_bytes()])[..BLIND_LEN]);
         blind
     }
 }
@@ -115,11 +56,13 @@ pub struct Ids {
 }
 
 impl Ids {
-    /// Of all that the leaves name.
-    pub fn of(core: &impl Read, leaves: &[Leaf]) -> Result<Ids, Fault> {
+    /// Of all that the leaves name. The directory knows nodes that are there, the store those that were.
+    pub fn of(directory: &Directory, core: &impl Read, leaves: &[Leaf]) -> Result<Ids, Fault> {
         let mut ids = Ids::default();
         for leaf in leaves {
-            if let Some(node) = nodes::ever(core, leaf.node)? {
+            if let Some(node) = directory.by_index(leaf.node) {
+                ids.nodes.insert(leaf.node, node.id.clone());
+            } else if let Some(node) = nodes::ever(core, leaf.node)? {
                 ids.nodes.insert(leaf.node, node.id);
             }
             if let Some(payer) = leaf.payer
@@ -133,26 +76,28 @@ impl Ids {
     }
 
     /// The leaf as others see it.
-    pub fn commit(&self, leaf: &Leaf, span: Span, window: &Hash, blinds: &Blinds) -> Result<CommittedLeaf, Fault> {
+    fn commit(&self, leaf: &Leaf, span: Span, window: &Hash, blinds: &EpochBlinds) -> Result<CommittedLeaf, Fault> {
         let unknown = || Fault::Invariant(format!("leaf of epoch {} names node {}, which never was", span.epoch.0, leaf.node.0));
         let node = self.nodes.get(&leaf.node).ok_or_else(unknown)?;
         let pool = leaf.payer.and_then(|payer| self.pools.get(&payer.pool));
-        Ok(CommittedLeaf::new(leaf, span, node, pool, *window, blinds.of(span.epoch, node)))
+        Ok(CommittedLeaf::new(leaf, span, node, pool, *window, blinds.of(node)))
     }
 }
 
-/// The hashes of an epoch's leaves, in their order.
+/// The tree over an epoch's leaves.
 #[derive(Debug)]
 pub struct Tree {
     pub epoch: Epoch,
+    /// Whose leaves they are, in their order.
     pub nodes: Vec<NodeIndex>,
-    pub hashes: Vec<Hash>,
+    pub hashes: merkle::Tree,
 }
 
-/// The tree that was asked for last, and the newest signed head: who asks mostly means these.
+/// The tree that was asked for last, the newest signed head, and the evidence of the newest epoch: who asks mostly means these.
 #[derive(Debug, Default)]
 pub struct Recent {
     tree: Mutex<Option<Arc<Tree>>>,
+    evidence: Mutex<Option<Arc<Evidence>>>,
     head: Mutex<Option<Arc<SignedHead>>>,
 }
 
@@ -167,6 +112,20 @@ impl Recent {
         self.tree.lock().unwrap_or_else(PoisonError::into_inner).clone().filter(|tree| tree.epoch == epoch)
     }
 
+    /// For who closes the next epoch, and keeps it again.
+    pub fn take_evidence(&self) -> Option<Evidence> {
+        self.evidence.lock().unwrap_or_else(PoisonError::into_inner).take().map(Arc::unwrap_or_clone)
+    }
+
+    /// At most 22 MB, of 10,000 nodes of which one was not observed for three days; a third of it where all were.
+    pub fn keep_evidence(&self, evidence: Evidence) {
+        *self.evidence.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(evidence));
+    }
+
+    fn evidence_of(&self, start: Slot, end: Slot) -> Option<Arc<Evidence>> {
+        self.evidence.lock().unwrap_or_else(PoisonError::into_inner).clone().filter(|evidence| evidence.reaches(start, end))
+    }
+
     /// After the commit of `head`.
     pub fn keep_head(&self, head: Option<SignedHead>) {
         *self.head.lock().unwrap_or_else(PoisonError::into_inner) = head.map(Arc::new);
@@ -178,19 +137,13 @@ impl Recent {
     }
 }
 
-/// The evidence that the leaves of an epoch were made of, for their nodes; what is not kept any more is missing in it.
-fn evidence_of(hot: &impl Read, head: &Head, leaves: &[Leaf]) -> Result<Evidence, Fault> {
-    let end = head.last_slot.plus(1);
-    let longest = leaves.iter().map(|leaf| u32::from(leaf.window_slots)).max().unwrap_or(0);
-    let (start, count) = (end.minus(longest), leaves.iter().map(|leaf| leaf.node.position() + 1).max().unwrap_or(0));
-    match leaves {
-        [one] => Evidence::read(hot, start, end, &|rows| Columns::only(rows, one.node)),
-        _ => Evidence::read(hot, start, end, &|rows| Columns::of(rows, count)),
-    }
+/// The row of the evidence in which the window of the leaf begins.
+fn window_from(evidence: &Evidence, leaf: &Leaf) -> usize {
+    evidence.rows().saturating_sub(usize::from(leaf.window_slots))
 }
 
 fn window_of(evidence: &Evidence, leaf: &Leaf) -> Window {
-    evidence.bits(leaf.node).window(evidence.rows.saturating_sub(usize::from(leaf.window_slots)))
+    evidence.bits(leaf.node).window(window_from(evidence, leaf))
 }
 
 /// What is left of an epoch's leaves, held against its head.
@@ -198,26 +151,33 @@ pub struct Standing {
     /// None of an epoch before heads were signed: its leaves had no hashes of their own.
     pub tree: Option<Arc<Tree>>,
     pub matches: bool,
+    /// What it was computed from, unless it was remembered.
+    evidence: Option<Evidence>,
 }
 
 /// The leaves of a closed epoch, computed anew from what is stored; none when their evidence is not kept any more.
 pub fn standing(store: &Store, core: &impl Read, hot: &impl Read, head: &Head, leaves: &[Leaf]) -> Result<Option<Standing>, Fault> {
     if head.seal.is_none() {
         let hash = unsealed_leaves_hash(leaves).map_err(|error| Fault::Invariant(error.to_string()))?;
-        return Ok(Some(Standing { tree: None, matches: hash == head.root }));
+        return Ok(Some(Standing { tree: None, matches: hash == head.root, evidence: None }));
     }
-    let evidence = evidence_of(hot, head, leaves)?;
+    let end = head.last_slot.plus(1);
+    let longest = leaves.iter().map(|leaf| u32::from(leaf.window_slots)).max().unwrap_or(0);
+    let nodes = leaves.iter().map(|leaf| leaf.node.position() + 1).max().unwrap_or(0);
+    // What is not kept any more is missing in it.
+    let evidence = Evidence::read(hot, end.minus(longest), end, nodes)?;
     if evidence.is_empty && leaves.iter().any(|leaf| leaf.inputs.window.observed > 0) {
         return Ok(None);
     }
-    let ids = Ids::of(core, leaves)?;
-    let hash = |leaf: &Leaf| Ok(ids.commit(leaf, head.span(), &window_of(&evidence, leaf).hash(), &store.blinds)?.hash());
-    let hashes = leaves.iter().map(hash).collect::<Result<Vec<_>, Fault>>()?;
+    let (ids, blinds) = (Ids::of(&store.directory, core, leaves)?, store.blinds.of(head.epoch));
+    let hash = |(leaf, window): (&Leaf, Hash)| Ok(ids.commit(leaf, head.span(), &window, &blinds)?.hash());
+    let hashes = leaves.iter().zip(windows(&evidence, leaves)).map(hash).collect::<Result<Vec<_>, Fault>>()?;
     let nodes = leaves.iter().map(|leaf| leaf.node).collect();
-    let matches = merkle::root(&hashes) == head.root;
+    let hashes = merkle::Tree::over(hashes);
+    let matches = hashes.root() == head.root;
     let tree = Tree { epoch: head.epoch, nodes, hashes };
     let tree = if matches { store.recent.keep_tree(tree) } else { Arc::new(tree) };
-    Ok(Some(Standing { tree: Some(tree), matches }))
+    Ok(Some(Standing { tree: Some(tree), matches, evidence: Some(evidence) }))
 }
 
 /// The proof document of a node, of the newest epoch with leaves or of a given one.
@@ -236,19 +196,22 @@ pub fn document(store: &Store, node: NodeIndex, epoch: Option<Epoch>) -> Result<
     let hot = store.hot.read()?;
     let Some(leaf) = hot::leaves::of_node(&hot, head.epoch, node)? else { return Ok(Err(Refusal::ProofNotThere)) };
     let standing = match store.recent.tree_of(head.epoch) {
-        Some(tree) => Some(Standing { tree: Some(tree), matches: true }),
+        Some(tree) => Some(Standing { tree: Some(tree), matches: true, evidence: None }),
         None => standing(store, &core, &hot, &head, &hot::leaves::of_epoch(&hot, head.epoch)?)?,
     };
-    let tree = standing.filter(|standing| standing.matches).and_then(|standing| standing.tree);
-    let Some(tree) = tree else { return Ok(Err(Refusal::ProofNotKept)) };
+    let Some(Standing { tree: Some(tree), matches: true, evidence }) = standing else { return Ok(Err(Refusal::ProofNotKept)) };
     let Some(index) = tree.nodes.binary_search(&node).ok() else { return Ok(Err(Refusal::ProofNotThere)) };
-    let path = merkle::inclusion(&tree.hashes, index).unwrap_or_default();
-    let evidence = evidence_of(&hot, &head, &[leaf])?;
-    let window = window_of(&evidence, &leaf);
-    let ids = Ids::of(&core, &[leaf])?;
-    let committed = ids.commit(&leaf, head.span(), &window.hash(), &store.blinds)?;
-    // The tree may be remembered; the leaf and its evidence were read just now.
-    if committed.hash() != tree.hashes[index] {
+    let end = head.last_slot.plus(1);
+    let start = end.minus(u32::from(leaf.window_slots));
+    let window = match evidence.map(Arc::new).or_else(|| store.recent.evidence_of(start, end)) {
+        Some(evidence) => window_of(&evidence, &leaf),
+        None => window_of(&Evidence::of_node(&hot, start, end, node)?, &leaf),
+    };
+    let ids = Ids::of(&store.directory, &core, &[leaf])?;
+    let committed = ids.commit(&leaf, head.span(), &window.hash(), &store.blinds.of(head.epoch))?;
+    let path = tree.hashes.inclusion(index).unwrap_or_default();
+    // The tree may be remembered, and so may the evidence; the leaf was read just now.
+    if tree.hashes.leaves().get(index) != Some(&committed.hash()) {
         return Ok(Err(Refusal::ProofNotKept));
     }
     let index = u64::try_from(index).unwrap_or(u64::MAX);
@@ -281,21 +244,8 @@ pub fn consistency(store: &Store, first: Epoch, second: Epoch) -> Result<Result<
     Ok(Ok(document))
 }
 
-/// The windows of the leaves of an epoch that is being closed, as hashes in their order; the leaves get the length of theirs.
-pub fn windows(evidence: &Evidence, leaves: &mut [Leaf], params: &Params) -> Vec<Hash> {
-    let mut hashes = Vec::with_capacity(leaves.len());
-    // Most nodes of a fleet were there all day: their windows are one.
-    let mut before = None;
-    for leaf in leaves {
-        let bits = evidence.bits(leaf.node);
-        let from = poot::window_from(bits.observed, bits.rows, params);
-        leaf.window_slots = u16::try_from(bits.rows - from).unwrap_or(u16::MAX);
-        let hash = match before {
-            Some((of, hash)) if of == (bits, from) => hash,
-            _ => bits.window(from).hash(),
-        };
-        before = Some(((bits, from), hash));
-        hashes.push(hash);
-    }
-    hashes
+/// The windows of the leaves of an epoch that is being closed, as hashes in their order.
+pub fn windows(evidence: &Evidence, leaves: &[Leaf]) -> Vec<Hash> {
+    let mut windows = WindowHasher::default();
+    leaves.iter().map(|leaf| windows.hash(evidence.bits(leaf.node), window_from(evidence, leaf))).collect()
 }

@@ -20,22 +20,8 @@ pub struct Runs(pub Vec<u16>);
 impl Runs {
     /// Of one bit of each slot `from..rows`, oldest first; `word(n)` has those from 64 n on, the lowest bit first.
     pub fn of(from: usize, rows: usize, word: impl Fn(usize) -> u64) -> Runs {
-        let (mut runs, mut run, mut is_set) = (Vec::new(), 0, false);
-        let mut at = from;
-        while at < rows {
-            let word = word(at / 64) >> (at % 64);
-            let left = (64 - at % 64).min(rows - at);
-            let same = usize::try_from((if is_set { !word } else { word }).trailing_zeros()).unwrap_or(64).min(left);
-            run += same;
-            at += same;
-            if same < left {
-                runs.push(small(run));
-                (run, is_set) = (0, !is_set);
-            }
-        }
-        if from < rows {
-            runs.push(small(run));
-        }
+        let mut runs = Vec::new();
+        each_run(from, rows, word, |run| runs.push(run));
         Runs(runs)
     }
 
@@ -60,6 +46,32 @@ impl Runs {
         let is_whole = all.len() == usize::from(slots) && self.0 != [0];
         is_whole.then_some(all)
     }
+}
+
+/// The runs of `Runs::of`, one after the other.
+fn each_run(from: usize, rows: usize, word: impl Fn(usize) -> u64, mut run: impl FnMut(u16)) {
+    if from >= rows {
+        return;
+    }
+    let (mut began, mut carried) = (from, 0);
+    for at in from / 64..rows.div_ceil(64) {
+        let begin = at * 64;
+        // What is before the first slot counts as unset, what is behind the last one as the last one is: there no run ends.
+        let inside = u64::MAX << from.saturating_sub(begin).min(63);
+        let bits = word(at) & inside;
+        let mut edges = bits ^ (bits << 1 | carried);
+        carried = bits >> 63;
+        if rows - begin < 64 {
+            edges &= !(u64::MAX << (rows - begin));
+        }
+        while edges != 0 {
+            let edge = begin + edges.trailing_zeros() as usize;
+            edges &= edges - 1;
+            run(small(edge - began));
+            began = edge;
+        }
+    }
+    run(small(rows - began));
 }
 
 /// A window has at most 72 h of slots.
@@ -142,21 +154,62 @@ pub struct NodeBits<'a> {
 impl NodeBits<'_> {
     /// From the row `from` on; each track within the one that holds it.
     pub fn window(&self, from: usize) -> Window {
-        let word = |column: &[u64], at: usize| column.get(at).copied().unwrap_or(0);
-        let seen = |column: &[u64], at| word(column, at) & word(self.observed, at);
-        let runs = |column: &[u64], within: &[u64]| {
-            if column.is_empty() {
-                return Runs::whole(small(self.rows.saturating_sub(from)), false);
-            }
-            Runs::of(from, self.rows, |at| seen(column, at) & word(within, at))
-        };
-        Window {
-            proven: runs(self.proven, self.observed),
-            observed: runs(self.observed, self.observed),
-            strained: runs(self.strained, self.proven),
-            challenged: runs(self.challenged, self.observed),
-            answered: runs(self.answered, self.challenged),
+        let [proven, observed, strained, challenged, answered] = self.tracks().map(|track| {
+            let mut runs = Vec::new();
+            self.each_run(track, from, |run| runs.push(run));
+            Runs(runs)
+        });
+        Window { proven, observed, strained, challenged, answered }
+    }
+
+    /// The canonical bytes of `window(from)` behind its tag: they are all numbers of two bytes.
+    fn put_window(&self, from: usize, bytes: &mut Vec<[u8; 2]>) {
+        for track in self.tracks() {
+            let at = bytes.len();
+            bytes.push([0; 2]);
+            self.each_run(track, from, |run| bytes.push(run.to_be_bytes()));
+            bytes[at] = small(bytes.len() - at - 1).to_be_bytes();
         }
+    }
+
+    /// Each with the one that holds it.
+    fn tracks(&self) -> [(&[u64], &[u64]); 5] {
+        let NodeBits { proven, observed, strained, challenged, answered, rows: _ } = *self;
+        [(proven, observed), (observed, observed), (strained, proven), (challenged, observed), (answered, challenged)]
+    }
+
+    fn each_run(&self, (column, within): (&[u64], &[u64]), from: usize, mut run: impl FnMut(u16)) {
+        let word = |column: &[u64], at: usize| column.get(at).copied().unwrap_or(0);
+        match column.is_empty() {
+            true if from >= self.rows => {}
+            true => run(small(self.rows - from)),
+            false => each_run(from, self.rows, |at| word(column, at) & word(within, at) & word(self.observed, at), run),
+        }
+    }
+}
+
+/// Hashes the windows of one node after the other, without making them.
+#[derive(Debug, Default)]
+pub struct WindowHasher<'a> {
+    /// Of one window after the other.
+    bytes: Vec<[u8; 2]>,
+    /// Most nodes of a fleet were there all day: their windows are one.
+    before: Option<(NodeBits<'a>, usize, Hash)>,
+}
+
+impl<'a> WindowHasher<'a> {
+    /// Of `bits.window(from)`.
+    pub fn hash(&mut self, bits: NodeBits<'a>, from: usize) -> Hash {
+        if let Some((of, since, hash)) = self.before
+            && (of, since) == (bits, from)
+        {
+            return hash;
+        }
+        self.bytes.clear();
+        bits.put_window(from, &mut self.bytes);
+        let hash = crypto::sha256_parts(&[TAG.as_bytes(), &[0], self.bytes.as_flattened()]);
+        self.before = Some((bits, from, hash));
+        hash
     }
 }
 
@@ -233,6 +286,47 @@ mod tests {
             prop_assert_eq!(track.slots(slots).unwrap(), &bits[from..]);
         }
 
+        /// What is hashed while runs are found is what a window says of itself.
+        #[test]
+        fn the_hash_of_a_window_needs_no_window(
+            slots in prop::collection::vec((prop::bool::weighted(0.9), prop::bool::weighted(0.9), any::<bool>(), any::<bool>(), any::<bool>()), 0..400),
+            from in 0usize..400, has in any::<[bool; 3]>(),
+        ) {
+            let column = |bit: fn(&(bool, bool, bool, bool, bool)) -> bool| words(&slots.iter().map(bit).collect::<Vec<_>>());
+            let [proven, observed, strained, challenged, answered] = [column(|s| s.0), column(|s| s.1), column(|s| s.2), column(|s| s.3), column(|s| s.4)];
+            let some = |has: bool, column| if has { column } else { &[][..] };
+            let bits = NodeBits {
+                proven: &proven,
+                observed: &observed,
+                strained: some(has[0], &strained),
+                challenged: some(has[1], &challenged),
+                answered: some(has[1] && has[2], &answered),
+                rows: slots.len(),
+            };
+            let from = from.min(slots.len());
+            let mut bytes = Vec::new();
+            bits.put_window(from, &mut bytes);
+            prop_assert_eq!([TAG.as_bytes(), &[0], bytes.as_flattened()].concat(), bits.window(from).bytes());
+            let mut hasher = WindowHasher::default();
+            for from in [from, from, from / 2, slots.len()] {
+                prop_assert_eq!(hasher.hash(bits, from), bits.window(from).hash());
+                let nobody = NodeBits { rows: slots.len(), ..NodeBits::default() };
+                prop_assert_eq!(hasher.hash(nobody, from), nobody.window(from).hash());
+            }
+            // And this is slot by slot what the bits say.
+            let within = |at: usize, of: [bool; 5]| {
+                let (p, o, s, c, a) = slots[at];
+                let [p, o, s, c, a] = [p && o, o, s && p && o && has[0], c && o && has[1], a && c && o && has[1] && has[2]];
+                of == [p, o, s, c, a]
+            };
+            let tracks = bits.window(from);
+            let length = u16::try_from(slots.len() - from).unwrap();
+            let read: Vec<Vec<bool>> = tracks.tracks().iter().map(|track| track.slots(length).unwrap()).collect();
+            for at in from..slots.len() {
+                prop_assert!(within(at, [0, 1, 2, 3, 4].map(|track| read[track][at - from])), "slot {}", at);
+            }
+        }
+
         /// What is counted slot by slot is what the score was computed from, word by word.
         #[test]
         fn a_counted_window_is_what_the_score_looked_at(
@@ -243,11 +337,11 @@ mod tests {
             let proven: Vec<bool> = slots.iter().map(|s| s.0 && s.1).collect();
             let strained: Vec<bool> = slots.iter().map(|s| s.0 && s.1 && s.2).collect();
             let rows = slots.len();
-            let from = poot::window_from(&words(&observed), rows, &params);
+            let (window, from) = poot::window(&words(&proven), &words(&observed), rows, &params);
             let none = Runs::whole(u16::try_from(rows - from).unwrap(), false);
-            let window = Window { proven: runs(&proven, from), observed: runs(&observed, from), strained: runs(&strained, from), challenged: none.clone(), answered: none };
-            let counted = window.count(u16::try_from(rows - from).unwrap()).unwrap();
-            prop_assert_eq!(counted.inputs.window, poot::window(&words(&proven), &words(&observed), rows, &params));
+            let shown = Window { proven: runs(&proven, from), observed: runs(&observed, from), strained: runs(&strained, from), challenged: none.clone(), answered: none };
+            let counted = shown.count(u16::try_from(rows - from).unwrap()).unwrap();
+            prop_assert_eq!(counted.inputs.window, window);
             let beyond = poot::strained(&words(&strained), &words(&proven), &words(&observed), rows, &params);
             prop_assert_eq!(counted.inputs.samples - counted.inputs.samples_within, beyond);
         }
