@@ -238,6 +238,7 @@ impl App {
             nudges: nudges.clone(),
             failures: failures.clone(),
             judged_hour: Arc::default(),
+            stumbles: Arc::default(),
             link_is_up,
             closing: Arc::default(),
         };

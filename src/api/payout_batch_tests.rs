@@ -151,6 +151,7 @@ fn context(site: &Site) -> Context {
         nudges: state.nudges.clone(),
         failures: Failures::default(),
         judged_hour: std::sync::Arc::default(),
+        stumbles: std::sync::Arc::default(),
         link_is_up: || true,
         closing: std::sync::Arc::default(),
     }

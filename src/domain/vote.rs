@@ -1,6 +1,8 @@
 //! Votes: what the chain is told of each node's score, and what became of it. A vote is made of a leaf when it is sent, so nothing waits in a row of its own: the
 //! leaves are the outbox, and one row says which epoch is being voted on. A newer epoch replaces what an older one has not sent.
 
+mod stumbles;
+
 use serde::{Deserialize, Serialize};
 
 use super::credits::Epoch;
@@ -8,6 +10,8 @@ use super::ids::{NodeId, NodeIndex};
 use super::time::Timestamp;
 use super::webhook::wait_ms;
 use crate::crypto::{SigningKey, hex};
+
+pub use stumbles::Stumbles;
 
 /// What the signed bytes of a vote begin with.
 pub const VOTE_TAG: &str = "lucid/vote/v1\0";
@@ -74,6 +78,10 @@ pub enum Verdict {
         status: u16,
         said: String,
     },
+    /// The chain is there and failed over this vote: it is sent again, after others.
+    Stumbled {
+        status: u16,
+    },
     /// Nobody knows whether it was heard: it is sent again.
     Away {
         why: String,
@@ -82,10 +90,11 @@ pub enum Verdict {
 }
 
 /// Success, and 409: it is there already, which is what a vote that is sent twice is told. Where the service is busy, broken, elsewhere or wants to be asked
-/// later, nothing is decided. Anything else is a refusal.
+/// later, nothing is decided; a fault of its own (not one of what stands before it: 502 to 504) may be about this vote alone. Anything else is a refusal.
 pub fn judge(status: u16, said: String, wait_seconds: Option<u32>) -> Verdict {
     match status {
         200..=299 | 409 => Verdict::Accepted { status },
+        500 | 501 | 505..=599 if wait_seconds.is_none() => Verdict::Stumbled { status },
         408 | 425 | 429 | 300..=399 | 500.. | ..=199 => Verdict::Away { why: format!("answered {status}"), wait_seconds },
         _ => Verdict::Refused { status, said },
     }
@@ -288,8 +297,13 @@ mod tests {
         for status in [400, 401, 403, 404, 410, 422] {
             assert_eq!(verdict(status), Verdict::Refused { status, said: "no".into() });
         }
-        for status in [100, 301, 307, 408, 425, 429, 500, 502, 503, 599] {
+        for status in [100, 301, 307, 408, 425, 429, 502, 503, 504, 600] {
             assert!(matches!(verdict(status), Verdict::Away { .. }), "{status}");
+        }
+        for status in [500, 501, 505, 599] {
+            assert_eq!(verdict(status), Verdict::Stumbled { status });
+            let asked_to_wait = judge(status, "no".into(), Some(9));
+            assert_eq!(asked_to_wait, Verdict::Away { why: format!("answered {status}"), wait_seconds: Some(9) });
         }
     }
 

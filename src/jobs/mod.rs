@@ -39,6 +39,7 @@ use crate::domain::guard::GuardLimits;
 use crate::domain::money::Units;
 use crate::domain::paying::PayoutRules;
 use crate::domain::poot::Params;
+use crate::domain::vote::Stumbles;
 use crate::gateways::chain::Chain;
 use crate::gateways::payment::Gateways;
 use crate::live::{Current, Events, Failures, Job, Money, Nudges};
@@ -93,6 +94,8 @@ pub struct Context {
     pub failures: Failures,
     /// Through which hour anomalies were looked for.
     pub judged_hour: Arc<AtomicU32>,
+    /// Votes that the chain stumbles over.
+    pub stumbles: Arc<std::sync::Mutex<Stumbles>>,
     /// The manager's own evidence that it can hear.
     pub link_is_up: fn() -> bool,
     /// Held by who closes epochs: the cycle, and who asks for one now.

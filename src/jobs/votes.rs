@@ -2,7 +2,7 @@
 //! node, so a crash sends again what was sent since the last commit, byte for byte, and a chain that is away for a week costs nothing that grows.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -13,7 +13,7 @@ use crate::domain::credits::Epoch;
 use crate::domain::ids::NodeIndex;
 use crate::domain::poot::ScoreState;
 use crate::domain::time::Now;
-use crate::domain::vote::{Round, Verdict, Vote, VoteAnswer, VoteRow};
+use crate::domain::vote::{Round, Stumbles, Verdict, Vote, VoteAnswer, VoteRow};
 use crate::gateways::chain::Chain;
 use crate::live::Job;
 use crate::storage::core::{alerts, epochs, nodes, votes};
@@ -24,8 +24,8 @@ use crate::storage::hot;
 const AT_ONCE: usize = 8;
 /// Votes, and time, between two commits: after a crash as many are sent again.
 const CHUNK: usize = 256;
-/// So many answers make up for one that did not come.
-const ANSWERS_A_FAILURE: usize = 4;
+/// So many answers make up for one vote that it stumbles over.
+const ANSWERS_A_STUMBLE: usize = 4;
 const LONGEST: Duration = Duration::from_secs(30);
 
 /// One run never overlaps another: the scheduler has one task for it.
@@ -90,15 +90,20 @@ impl Due {
         let total = u32::try_from(leaves.len()).unwrap_or(u32::MAX);
         let last = |node: NodeIndex| answers.get(&node).map(|answer| answer.epoch);
         leaves.retain(|leaf| last(leaf.node) < Some(epoch));
-        // Who has waited longest comes first: with a chain that is slower than epochs are short, everybody has a turn.
-        leaves.sort_by_key(|leaf| (last(leaf.node), leaf.node));
+        let is_over = leaves.is_empty();
+        {
+            let stumbles = context.stumbles();
+            leaves.retain(|leaf| !stumbles.rests(leaf.node, now.wall));
+            // Who has waited longest comes first: with a chain that is slower than epochs are short, everybody has a turn.
+            leaves.sort_by_key(|leaf| (stumbles.has(leaf.node), last(leaf.node), leaf.node));
+        }
         let mut votes = VecDeque::with_capacity(leaves.len().min(CHUNK));
         for leaf in leaves.iter().take(CHUNK) {
             let Some(node) = nodes::ever(&read, leaf.node)? else { continue };
             votes.push_back(Vote { index: leaf.node, node: node.id, score_hundredths: leaf.score.score_hundredths, epoch });
         }
         match votes.is_empty() {
-            true if under_way => Ok(Due::Over),
+            true if under_way && is_over => Ok(Due::Over),
             true => Ok(Due::Nothing),
             false => Ok(Due::Votes { epoch, total, votes }),
         }
@@ -132,11 +137,12 @@ async fn begun(context: &Context, chain: &dyn Chain, mut row: VoteRow, epoch: Ep
 
 async fn send(context: &Context, chain: Arc<dyn Chain>, mut row: VoteRow, mut votes: VecDeque<Vote>) -> Result<(), Stopped> {
     let Some(block) = row.round().map(|round| round.block_id.clone()) else { return Ok(()) };
-    let (mut under_way, mut answers, mut failures) = (JoinSet::new(), Vec::new(), Vec::new());
+    let (mut under_way, mut answers, mut stumbled, mut failure) = (JoinSet::new(), Vec::new(), Vec::new(), None);
     let began = Stopwatch::start();
     loop {
-        // A chain that is away answers nobody and is left alone. One that stumbles over a vote goes on to the others.
-        while is_there(&failures, answers.len()) && under_way.len() < AT_ONCE && began.elapsed() < LONGEST && context.clock.now().trusted {
+        // A chain that is away is left alone. One that stumbles over a vote is sent the others, as long as it answers most of them.
+        let is_there = failure.is_none() && stumbled.len() * ANSWERS_A_STUMBLE <= answers.len();
+        while is_there && under_way.len() < AT_ONCE && began.elapsed() < LONGEST && context.clock.now().trusted {
             let Some(vote) = votes.pop_front() else { break };
             let (chain, body) = (Arc::clone(&chain), vote.body(&block, &context.store.signing_key));
             under_way.spawn(async move { (vote, chain.vote(body).await) });
@@ -146,8 +152,12 @@ async fn send(context: &Context, chain: Arc<dyn Chain>, mut row: VoteRow, mut vo
         let (status, refused) = match verdict {
             Verdict::Accepted { status } => (status, None),
             Verdict::Refused { status, said } => (status, Some(said)),
+            Verdict::Stumbled { status } => {
+                stumbled.push((vote.index, status));
+                continue;
+            }
             Verdict::Away { why, wait_seconds } => {
-                failures.push((why, wait_seconds));
+                failure.get_or_insert((why, wait_seconds));
                 continue;
             }
         };
@@ -158,10 +168,22 @@ async fn send(context: &Context, chain: Arc<dyn Chain>, mut row: VoteRow, mut vo
         return Ok(());
     }
     row.answered(&answers, now.wall);
-    let goes_on = failures.is_empty();
-    if let Some((why, wait_seconds)) = failures.into_iter().max_by_key(|(_, wait_seconds)| *wait_seconds) {
+    let answered: Vec<NodeIndex> = answers.iter().map(|answer| answer.node).collect();
+    let nodes: Vec<NodeIndex> = stumbled.iter().map(|(node, _)| *node).collect();
+    let random = context.store.entropy.u64();
+    let is_there = context.stumbles().heard(&answered, &nodes, now.wall, random);
+    if let Some((node, status)) = stumbled.first() {
+        tracing::warn!(node = node.0, status, votes = stumbled.len(), "the chain fails over votes");
+        if !is_there {
+            failure.get_or_insert_with(|| (format!("answered {status}"), None));
+        }
+    }
+    let goes_on = failure.is_none() && !answered.is_empty();
+    if let Some((why, wait_seconds)) = failure {
         tracing::warn!(why, "the chain takes no votes");
-        row.failed(&why, wait_seconds, now.wall, context.store.entropy.u64());
+        row.failed(&why, wait_seconds, now.wall, random);
+    } else if !goes_on {
+        return Ok(());
     }
     put(context, row, answers, now).await?;
     if goes_on {
@@ -170,9 +192,11 @@ async fn send(context: &Context, chain: Arc<dyn Chain>, mut row: VoteRow, mut vo
     Ok(())
 }
 
-/// It answers most of what it hears, and did not ask us to wait.
-fn is_there(failures: &[(String, Option<u32>)], answers: usize) -> bool {
-    failures.len() * ANSWERS_A_FAILURE <= answers && failures.iter().all(|(_, wait_seconds)| wait_seconds.is_none())
+impl Context {
+    /// Whoever panicked left a map of which each entry is a valid one.
+    fn stumbles(&self) -> MutexGuard<'_, Stumbles> {
+        self.stumbles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 async fn put(context: &Context, row: VoteRow, answers: Vec<VoteAnswer>, now: Now) -> Result<(), Stopped> {

@@ -194,7 +194,10 @@ pub fn document(store: &Store, node: NodeIndex, epoch: Option<Epoch>) -> Result<
         return Ok(Err(Refusal::ProofNotThere));
     };
     let hot = store.hot.read()?;
-    let Some(leaf) = hot::leaves::of_node(&hot, head.epoch, node)? else { return Ok(Err(Refusal::ProofNotThere)) };
+    let Some(leaf) = hot::leaves::of_node(&hot, head.epoch, node)? else {
+        let is_forgotten = hot::leaves::of_epoch(&hot, head.epoch)?.is_empty();
+        return Ok(Err(if is_forgotten { Refusal::ProofNotKept } else { Refusal::ProofNotThere }));
+    };
     let standing = match store.recent.tree_of(head.epoch) {
         Some(tree) => Some(Standing { tree: Some(tree), matches: true, evidence: None }),
         None => standing(store, &core, &hot, &head, &hot::leaves::of_epoch(&hot, head.epoch)?)?,

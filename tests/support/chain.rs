@@ -23,6 +23,8 @@ pub enum Mood {
     Answers(u16, &'static str),
     /// Votes on this node are answered so.
     Refuses(String, u16, &'static str),
+    /// Votes on these nodes are answered with 500.
+    Stumbles(Vec<String>),
 }
 
 #[derive(Debug, Default)]
@@ -110,6 +112,7 @@ impl ChainStub {
             Mood::SlowAfter(left) => inner.mood = Mood::SlowAfter(left - 1),
             Mood::Answers(status, text) => return Ok(Some((status, text.to_owned()))),
             Mood::Refuses(node, status, text) if node == name.0 => return Ok(Some((status, text.to_owned()))),
+            Mood::Stumbles(nodes) if nodes.contains(&name.0) => return Ok(Some((500, "a fault of its own".into()))),
             _ => (),
         }
         if inner.taken.contains(&name) {
