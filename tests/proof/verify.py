@@ -272,11 +272,16 @@ class Record:
 
 
 class Loose(Record):
-    """An object of which these fields count; one that is absent is null. It has no canonical bytes."""
+    """An object of which these fields count, whatever else it has; `otherwise` is what absent ones are. It has no canonical bytes."""
+
+    def __init__(self, otherwise, **kinds):
+        super().__init__(**kinds)
+        self.otherwise = otherwise
 
     def read(self, value, at):
-        present = value if type(value) is not dict else {name: value.get(name) for name in self.kinds}
-        return super().read(present, at)
+        if type(value) is dict:
+            value = {name: one for name, one in {**self.otherwise, **value}.items() if name in self.kinds}
+        return super().read(value, at)
 
 
 def tagged(tag, data):
@@ -358,12 +363,13 @@ def read(data):
 
 # The folder of an agent: which key its manager has, and what that manager signed for of the node's reports.
 
-NODE = Loose(node_id=Text(), manager_id=Text(), manager_key=KEY, successions=Option(List(SUCCESSION)))
+NODE = Loose({"successions": []}, node_id=Text(), manager_id=Text(), manager_key=KEY, successions=List(SUCCESSION))
 RECEIPT = Loose(
-    day=U32, whole=Option(Flag()), history=Option(U32), incarnation=U64, seq=U64, body=Text(longest=2**32), signature=Text(),
+    {"whole": False, "history": 0},
+    day=U32, whole=Flag(), history=U32, incarnation=U64, seq=U64, body=Text(longest=2**32), signature=Text(),
 )  # fmt: skip
-HISTORY = Loose(receipts=Option(List(RECEIPT)))
-ANSWER = Loose(durable_reports=Option(REPORTS), last_day=Option(REPORTS))
+HISTORY = Loose({"receipts": []}, receipts=List(RECEIPT))
+ANSWER = Loose({"durable_reports": None, "last_day": None}, durable_reports=Option(REPORTS), last_day=Option(REPORTS))
 
 
 class Told:
@@ -371,7 +377,7 @@ class Told:
 
     def __init__(self, reports, receipt):
         self.day, self.count, self.hash = reports["day"], reports["count"], reports["hash"]
-        self.whole, self.history = bool(receipt["whole"]), receipt["history"] or 0
+        self.whole, self.history = receipt["whole"], receipt["history"]
 
     def fits(self, counted):
         same = (self.count, self.hash) == (counted["count"], counted["hash"])
@@ -386,7 +392,7 @@ class Agent:
             path = os.path.join(folder, name)
             try:
                 with open(path, "rb") as opened:
-                    return kind.read(parsed(opened.read()), path)
+                    return kind.read(parsed(opened.read()), "the file")
             except FileNotFoundError:
                 return otherwise
             except OSError as error:
@@ -397,9 +403,9 @@ class Agent:
         self.node = file("node.json", NODE, None)
         if self.node is None:
             raise Refused(f"there is no enrolled node in {folder}")
-        self.successions = self.node["successions"] or []
-        receipts = file("history.json", HISTORY, {})
-        found = [(receipt["day"], self.told(receipt)) for receipt in receipts.get("receipts") or []]
+        self.successions = self.node["successions"]
+        receipts = file("history.json", HISTORY, {"receipts": []})["receipts"]
+        found = [(receipt["day"], self.told(receipt)) for receipt in receipts]
         self.all_told = [told for _, told in found if told is not None]
         self.days_left_aside = [day for day, told in found if told is None]
 
@@ -636,7 +642,10 @@ def check_receipt(proof, agent):
             demand(not left_out, f"the leaf leaves out day {told.day}, of which the manager acknowledged {told.count} reports")
 
     def no_receipt(day):
-        if any(told.day == day for told in agent.all_told):
+        of_day = [told for told in agent.all_told if told.day == day]
+        if any(told.history == 0 for told in of_day):
+            return f"the receipt of day {day} does not say which history the manager had"
+        if of_day:
             return f"since the receipt of day {day} the manager has declared that its history goes on from an older copy"
         if day in agent.days_left_aside:
             return f"the receipt of day {day} is not this manager's word on it"
@@ -644,7 +653,8 @@ def check_receipt(proof, agent):
 
     if counted is None:
         if head["epoch"] % SLOTS_PER_DAY:
-            raise NotChecked("reports are counted in the first epoch after their day, and this is a later one")
+            first = today * SLOTS_PER_DAY
+            raise NotChecked(f"reports are counted in the first epoch after their day, the one of slot {first}, and this is a later one")
         demand_none_since(today - 1)
         raise NotChecked(f"reports are counted in the first epoch after their day; the leaf counts none, and {no_receipt(today - 1)}")
     demand_none_since(counted["day"] + 1)
