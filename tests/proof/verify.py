@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
 """Checks a proof, or two heads, of a Lucid manager. Written from `data/proof-format.md` alone, with nothing but Python's standard library.
 
-    verify.py FILE [--manager-key HEX]      one line for each check, then the verdict
-    verify.py --self-test                   the vectors of RFC 8032 and RFC 6962
+    verify.py FILE [--manager-key HEX] [--agent-dir DIR]      one line for each check, then the verdict
+    verify.py --self-test                                     the vectors of RFC 8032 and RFC 6962
 
-Exit status: 0 good, 3 consistent, 1 wrong (or no readable document), 2 wrong usage. FILE may be `-`.
+Exit status: 0 good, 3 consistent, 1 wrong (or no readable document), 2 wrong usage. FILE may be `-`; DIR is the folder of the node's agent, with its receipts.
 
-A model for who writes their own. It has four parts: Ed25519, trees, the document (how its fields are read, and which bytes they become), and the checks.
+A model for who writes their own. It has five parts: Ed25519, trees, the document (how its fields are read, and which bytes they become), the folder of an agent, and the checks.
 """
 
 import argparse
 import hashlib
 import json
+import os
 import re
 import sys
 from fractions import Fraction
@@ -197,14 +198,14 @@ class Bytes:
 class Text:
     """Any text or, where `words` are given, one of them."""
 
-    def __init__(self, *words):
-        self.words = words
+    def __init__(self, *words, longest=2**16 - 1):
+        self.words, self.longest = words, longest
 
     def read(self, value, at):
         if type(value) is not str or (self.words and value not in self.words):
             raise Refused(f"{at} is not {' or '.join(self.words) or 'a text'}")
         try:
-            fits = len(value.encode()) < 2**16
+            fits = len(value.encode()) <= self.longest
         except UnicodeEncodeError:  # half of a surrogate pair
             fits = False
         if not fits:
@@ -270,6 +271,19 @@ class Record:
         return fields if self.tag is None else tagged(self.tag, fields)
 
 
+class Loose(Record):
+    """An object of which these fields count, whatever else it has; `otherwise` is what absent ones are. It has no canonical bytes."""
+
+    def __init__(self, otherwise, **kinds):
+        super().__init__(**kinds)
+        self.otherwise = otherwise
+
+    def read(self, value, at):
+        if type(value) is dict:
+            value = {name: one for name, one in {**self.otherwise, **value}.items() if name in self.kinds}
+        return super().read(value, at)
+
+
 def tagged(tag, data):
     return tag.encode("ascii") + b"\0" + data
 
@@ -279,6 +293,7 @@ AMOUNT, LARGE_AMOUNT = Integer(64, signed=True, text=True), Integer(128, signed=
 HASH = KEY = Bytes(32)
 SIGNATURE = Bytes(64)
 TRACK = List(U16)
+REPORTS = Record(day=U32, count=U32, hash=HASH)
 
 LEAF = Record(
     "lucid/poot-leaf/v1",
@@ -289,7 +304,7 @@ LEAF = Record(
     state=State(), score_hundredths=U16, confidence_hundredths=U8, multiplier_grown_slots=U32,
     payer=Option(Record(pool_id=Text(), cost_per_hour=AMOUNT, reward_per_hour=AMOUNT, currency=Text("USDT", "LUCID"))),
     accrual_pico=LARGE_AMOUNT,
-    reports=Option(Record(day=U32, count=U32, hash=HASH)),
+    reports=Option(REPORTS),
 )  # fmt: skip
 WINDOW = Record("lucid/poot-window/v1", proven=TRACK, observed=TRACK, strained=TRACK, challenged=TRACK, answered=TRACK)
 PLACE = Record(seq=U64, hash=HASH)
@@ -317,8 +332,8 @@ DOCUMENTS = {
 }  # fmt: skip
 
 
-def read(data):
-    """The document of some bytes, every field of it known, present once, of its type and in its range."""
+def parsed(data):
+    """The JSON of some bytes, no field of it present twice."""
 
     def once(pairs):
         names = dict(pairs)
@@ -332,13 +347,93 @@ def read(data):
         return int(text)
 
     try:
-        document = json.loads(data.decode("utf-8"), object_pairs_hook=once, parse_int=integer)
+        return json.loads(data.decode("utf-8"), object_pairs_hook=once, parse_int=integer)
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise Refused(f"it is not JSON: {error}") from None
+
+
+def read(data):
+    """The document of some bytes, every field of it known, present once, of its type and in its range."""
+    document = parsed(data)
     name = document.get("format") if type(document) is dict else None
     if type(name) is not str or name not in DOCUMENTS:
         raise Refused("its format is none that is known here")
     return DOCUMENTS[name].read(document, "document")
+
+
+# The folder of an agent: which key its manager has, and what that manager signed for of the node's reports.
+
+NODE = Loose({"successions": []}, node_id=Text(), manager_id=Text(), manager_key=KEY, successions=List(SUCCESSION))
+RECEIPT = Loose(
+    {"whole": False, "history": 0},
+    day=U32, whole=Flag(), history=U32, incarnation=U64, seq=U64, body=Text(longest=2**32), signature=Text(),
+)  # fmt: skip
+HISTORY = Loose({"receipts": []}, receipts=List(RECEIPT))
+ANSWER = Loose({"durable_reports": None, "last_day": None}, durable_reports=Option(REPORTS), last_day=Option(REPORTS))
+
+
+class Told:
+    """What the manager acknowledged of a day: all of its reports (`whole`), or as far as they were durable."""
+
+    def __init__(self, reports, receipt):
+        self.day, self.count, self.hash = reports["day"], reports["count"], reports["hash"]
+        self.whole, self.history = receipt["whole"], receipt["history"]
+
+    def fits(self, counted):
+        same = (self.count, self.hash) == (counted["count"], counted["hash"])
+        return same or (not self.whole and self.count < counted["count"])
+
+
+class Agent:
+    """Raises `Refused` where the folder does not read, or is none."""
+
+    def __init__(self, folder):
+        def file(name, kind, otherwise):
+            path = os.path.join(folder, name)
+            try:
+                with open(path, "rb") as opened:
+                    return kind.read(parsed(opened.read()), "the file")
+            except FileNotFoundError:
+                return otherwise
+            except OSError as error:
+                raise Refused(f"{path} cannot be read: {error}") from None
+            except Refused as refusal:
+                raise Refused(f"{path}: {refusal}") from None
+
+        self.node = file("node.json", NODE, None)
+        if self.node is None:
+            raise Refused(f"there is no enrolled node in {folder}")
+        self.successions = self.node["successions"]
+        receipts = file("history.json", HISTORY, {"receipts": []})["receipts"]
+        found = [(receipt["day"], self.told(receipt)) for receipt in receipts]
+        self.all_told = [told for _, told in found if told is not None]
+        self.days_left_aside = [day for day, told in found if told is None]
+
+    def told(self, receipt):
+        """None where it is not this manager's word on that day."""
+        signature, body = receipt["signature"], receipt["body"].encode()
+        if not re.fullmatch(r"[0-9a-f]{128}", signature):
+            return None
+        # Little-endian, and the tag is a text as the others: not canonical bytes.
+        texts = (b"lucid/report-answer/v1", self.node["manager_id"].encode(), self.node["node_id"].encode())
+        message = b"".join(len(text).to_bytes(2, "little") + text for text in texts)
+        message += receipt["incarnation"].to_bytes(8, "little") + receipt["seq"].to_bytes(8, "little") + sha256(body)
+        keys = [self.node["manager_key"]] + [one["old_key"] for one in self.successions]
+        if not any(signature_holds(key, message, bytes.fromhex(signature)) for key in keys):
+            return None
+        try:
+            answer = ANSWER.read(parsed(body), "body")
+        except Refused:
+            return None
+        reports = answer["last_day" if receipt["whole"] else "durable_reports"]
+        return Told(reports, receipt) if reports is not None and reports["day"] == receipt["day"] else None
+
+    def continued(self, successions):
+        """The successions of a document, with those behind them of which only the folder knows."""
+        if not successions:
+            return self.successions
+        behind = [one["old_key"] == successions[-1]["new_key"] for one in self.successions]
+        return successions + (self.successions[behind.index(True) :] if True in behind else [])
 
 
 # The checks. Each gives the sentence of what it found, or raises Wrong; what could not be made raises NotChecked.
@@ -536,6 +631,43 @@ def check_signer(document, key):
     return "the signer is the manager whose key was given"
 
 
+def check_receipt(proof, agent):
+    head, counted = proof["head"], proof["leaf"]["reports"]
+    today = head["epoch"] // SLOTS_PER_DAY
+    valid = [told for told in agent.all_told if told.history >= head["incarnation"]]
+
+    def demand_none_since(first):
+        for told in valid:
+            left_out = first <= told.day < today
+            demand(not left_out, f"the leaf leaves out day {told.day}, of which the manager acknowledged {told.count} reports")
+
+    def no_receipt(day):
+        of_day = [told for told in agent.all_told if told.day == day]
+        if any(told.history == 0 for told in of_day):
+            return f"the receipt of day {day} does not say which history the manager had"
+        if of_day:
+            return f"since the receipt of day {day} the manager has declared that its history goes on from an older copy"
+        if day in agent.days_left_aside:
+            return f"the receipt of day {day} is not this manager's word on it"
+        return f"the agent has no receipt of day {day}"
+
+    if counted is None:
+        if head["epoch"] % SLOTS_PER_DAY:
+            first = today * SLOTS_PER_DAY
+            raise NotChecked(f"reports are counted in the first epoch after their day, the one of slot {first}, and this is a later one")
+        demand_none_since(today - 1)
+        raise NotChecked(f"reports are counted in the first epoch after their day; the leaf counts none, and {no_receipt(today - 1)}")
+    demand_none_since(counted["day"] + 1)
+    of_day = [told for told in valid if told.day == counted["day"]]
+    if not of_day:
+        raise NotChecked(no_receipt(counted["day"]))
+    for told in of_day:
+        demand(told.fits(counted), f"the manager acknowledged {told.count} reports, and the leaf counts {counted['count']} or other ones")
+    most = max(told.count for told in of_day)
+    rest = "all" if most == counted["count"] else "more, as it may: the receipt was given before the last ones"
+    return f"{most} reports of day {counted['day']} were acknowledged, and the leaf counts {rest}"
+
+
 CHECKS_OF_PROOF = {
     "summary": check_summary,
     "epoch": check_epoch,
@@ -549,7 +681,7 @@ CHECKS_OF_PROOF = {
 CHECKS_OF_HEADS = {"history": check_history, "signature": check_signature, "signer": check_signer}
 
 
-def verify(data, key, say=print):
+def verify(data, key, agent=None, say=print):
     """Makes all checks of a document, says what they found, and returns the exit status."""
     try:
         document = read(data)
@@ -557,8 +689,16 @@ def verify(data, key, say=print):
         say(f"document: WRONG: {refusal}")
         say("verdict: wrong")
         return WRONG
+    checks = dict(CHECKS_OF_PROOF if "leaf" in document else CHECKS_OF_HEADS)
+    if agent is not None:
+        document["successions"] = agent.continued(document["successions"])
+        if "leaf" in document:
+            if agent.node["node_id"] != document["node_id"]:
+                say(f"--agent-dir: its node is {agent.node['node_id']!r}, and the proof is of {document['node_id']!r}")
+                return USAGE
+            checks["receipt"] = lambda proof, _key: check_receipt(proof, agent)
     verdict = GOOD
-    for name, check in (CHECKS_OF_PROOF if "leaf" in document else CHECKS_OF_HEADS).items():
+    for name, check in checks.items():
         try:
             say(f"{name}: good: {check(document, key)}")
         except NotChecked as reason:
@@ -680,6 +820,7 @@ def main():
     parser = argparse.ArgumentParser(description="Checks a proof, or two heads, of a Lucid manager.")
     parser.add_argument("file", nargs="?", help="the document, or - for standard input")
     parser.add_argument("--manager-key", metavar="HEX", help="the manager's key, from somewhere else than the document")
+    parser.add_argument("--agent-dir", metavar="DIR", help="folder of the node's agent: the manager's key, and what it acknowledged to the node")
     parser.add_argument("--self-test", action="store_true", help="check this program by published vectors")
     options = parser.parse_args()
     if options.self_test:
@@ -688,13 +829,16 @@ def main():
         parser.error("a file is needed")
     try:
         key = None if options.manager_key is None else KEY.read(options.manager_key, "the key")
+        agent = None if options.agent_dir is None else Agent(options.agent_dir)
     except Refused as refusal:
         parser.error(str(refusal))
+    if key is None and agent is not None:
+        key = agent.node["manager_key"]
     try:
         if options.file == "-":
-            return verify(sys.stdin.buffer.read(), key)
+            return verify(sys.stdin.buffer.read(), key, agent)
         with open(options.file, "rb") as file:
-            return verify(file.read(), key)
+            return verify(file.read(), key, agent)
     except OSError as error:
         print(f"document: WRONG: it cannot be read: {error}\nverdict: wrong")
         return WRONG
