@@ -16,7 +16,7 @@ use super::history::SignedAnswer;
 use super::keys::Keys;
 use super::state::Enrolled;
 use super::tls;
-use crate::crypto::{PublicKey, SigningKey};
+use crate::crypto::{PublicKey, SigningKey, sha256};
 use crate::domain::enrolment::{TokenText, manager_key_hash};
 use crate::domain::ids::Incarnation;
 use crate::domain::proof::succession::{self, Succession};
@@ -167,6 +167,15 @@ enum Unsent {
     Other(ClientError),
 }
 
+/// What came of a report.
+#[derive(Debug)]
+pub struct Reported {
+    pub answer: ReportAnswer,
+    pub signed: SignedAnswer,
+    /// SHA-256 of the report's body, as it was sent.
+    pub report_hash: [u8; 32],
+}
+
 impl Client {
     /// The manager itself proves by its key that it is the one of `keys`. A proxy in front of it cannot; it is believed when an authority vouches for it,
     /// built in or of `ca_file` (PEM).
@@ -203,19 +212,16 @@ impl Client {
         if is_signed { Ok(enrolled) } else { Err(ClientError::BadAnswer("the signature is not the manager's")) }
     }
 
-    pub async fn report(
-        &self,
-        key: &SigningKey,
-        enrolled: &Enrolled,
-        report: &Report,
-    ) -> Result<(ReportAnswer, SignedAnswer), ClientError> {
+    pub async fn report(&self, key: &SigningKey, enrolled: &Enrolled, report: &Report) -> Result<Reported, ClientError> {
         let body = encode(report)?;
+        let report_hash = sha256(&body);
         let ours = envelope(Purpose::Report, enrolled, report.incarnation, report.seq);
         let answered = self.post(wire::PATH_REPORT, Some(enrolled), ours.sign(key, &body), body).await?;
         answered.check(&self.keys, &envelope(Purpose::ReportAnswer, enrolled, report.incarnation, report.seq))?;
         let answer: ReportAnswer = answered.parse()?;
         let body = String::from_utf8_lossy(&answered.body).into_owned();
-        Ok((answer, SignedAnswer { incarnation: report.incarnation.0, seq: report.seq, body, signature: answered.signature }))
+        let signed = SignedAnswer { incarnation: report.incarnation.0, seq: report.seq, body, signature: answered.signature };
+        Ok(Reported { answer, signed, report_hash })
     }
 
     pub async fn late(&self, key: &SigningKey, enrolled: &Enrolled, batch: &LateBatch) -> Result<LateAnswer, ClientError> {

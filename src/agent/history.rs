@@ -27,10 +27,14 @@ pub struct Receipt {
     #[serde(default)]
     pub whole: bool,
     /// Incarnation of the manager's history that was known then. Another one says openly that it goes on from an older copy, which may have forgotten this.
-    #[serde(default)]
+    #[serde(default = "first_life")]
     pub history: u32,
     #[serde(flatten)]
     pub answer: SignedAnswer,
+}
+
+fn first_life() -> u32 {
+    1
 }
 
 impl Receipt {
@@ -132,8 +136,11 @@ impl History {
 
     /// True when the manager takes back what it signed for: then both answers are kept.
     pub fn keep_receipts(&mut self, answer: &ReportAnswer, signed: &SignedAnswer) -> bool {
-        // A manager that has no head yet is in its first life.
-        let history = self.kept.head.as_ref().map_or(1, |kept| kept.head.incarnation);
+        // A manager that does not know its own head is about to declare another life of its history; one that has none yet is in its first.
+        if answer.unknown_head {
+            return false;
+        }
+        let history = self.kept.head.as_ref().map_or_else(first_life, |kept| kept.head.incarnation);
         let mut is_contradicted = false;
         for (reports, whole) in [(answer.last_day, true), (answer.durable_reports, false)] {
             let Some(reports) = reports else { continue };
@@ -151,7 +158,7 @@ impl History {
             return false;
         }
         receipts.retain(|kept| !is_of_day(kept) || news(kept) != News::Replaces);
-        if receipts.iter().filter(|kept| kept.day == receipt.day).count() < RECEIPTS_OF_DAY {
+        if receipts.iter().filter(|kept| is_of_day(kept)).count() < RECEIPTS_OF_DAY {
             if receipt.whole {
                 self.written_at = None;
             }
@@ -354,6 +361,14 @@ mod tests {
         assert!(!tell(&mut early, Some((100, 5, 9)), None, 2));
         assert!(tell(&mut early, None, Some((100, 6, 6)), 3), "more than all");
         // Openly, from an older copy on.
+        let mut forgot = begun(5);
+        let unknown = serde_json::json!({
+            "accepted_seq": 2, "durable_seq": 2, "run": 1, "slot": null, "phase_ms": 0, "evidence_hash": "", "unknown_head": true,
+            "durable_reports": { "day": 100, "count": 1, "hash": "00".repeat(32) },
+        });
+        let signed = SignedAnswer { incarnation: 1, seq: 2, body: unknown.to_string(), signature: String::new() };
+        assert!(!forgot.keep_receipts(&serde_json::from_value(unknown).unwrap(), &signed), "it does not know its own head");
+        assert_eq!(receipts(&forgot), [(100, false, 5)]);
         let mut forked = begun(5);
         forked.kept.head = Some(head(2, 1, [0; 32]));
         assert!(!tell(&mut forked, Some((100, 3, 3)), None, 2));

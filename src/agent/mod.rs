@@ -5,6 +5,7 @@ mod client;
 mod clock;
 mod collector;
 mod commander;
+mod counted;
 mod cycle;
 pub mod history;
 mod keys;

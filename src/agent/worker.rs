@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::client::{Address, Client, ClientError};
+use super::client::{Address, Client, ClientError, Reported};
 use super::clock::Clock;
 use super::collector::{Collector, boot_id, fingerprint, hardware_info, host_name};
 use super::commander::{Commander, Told};
+use super::counted::Counted;
 use super::cycle::{Cycle, Failure, Next, SPOOL_AFTER_MS};
 use super::history::{Heard, History, SignedAnswer};
 use super::keys::Keys;
@@ -69,6 +70,7 @@ pub struct Worker {
     boot_id: String,
     carried: Option<Carried>,
     history: History,
+    counted: Counted,
     /// The last complaint, so that each is logged once per change.
     complaint: Option<String>,
 }
@@ -125,6 +127,7 @@ impl Worker {
             capabilities: supervisor.capabilities(),
             told: watch::channel(Told::default()).0,
             history: History::new(state.history()),
+            counted: Counted::default(),
             known: watch::channel(Known::default()).0,
             observed,
             orders,
@@ -247,7 +250,12 @@ impl Worker {
         let answer = self.client.report(&self.key, &self.enrolled, &report).await;
         let now = self.clock.boot();
         match answer {
-            Ok((answer, signed)) => {
+            Ok(Reported { answer, signed, report_hash }) => {
+                if !self.counted.answered(&report, &report_hash, &answer) {
+                    tracing::warn!(
+                        "the manager's count of this node's reports does not go on by this one: it leaves some out, or another machine has this node's key"
+                    );
+                }
                 self.remember(&answer, &signed);
                 self.cycle.answered(&report, sent_at, now, &answer);
                 let (asked, anchor) = (answer.challenge.as_ref().and_then(|asked| Asked::of(asked, sent_at)), self.cycle.anchor());
@@ -272,6 +280,7 @@ impl Worker {
                 }
             }
             Err(error) => {
+                self.counted.lost();
                 self.complain(&error);
                 self.cycle.failed(now, failure(&error), self.entropy.u64());
             }

@@ -189,6 +189,7 @@ pub async fn late(State(state): State<AppState>, message: Message) -> Result<Res
     let store = Arc::clone(&state.store);
     let flushed = tokio::spawn(async move { store.flush(now, anchor).await }).await;
     flushed.map_err(|_| WriteError::Unknown("the flush was ended".into()))??;
+    state.clock.committed(now.wall);
     let index = node.index;
     let outcome = state.store.hot.write(Lane::Ordinary, move |tx| hot::store_late(tx, index, &items)).await?;
     seal.answer(Purpose::LateAnswer, &LateAnswer { stored: outcome.stored, duplicate: outcome.duplicate, refused })

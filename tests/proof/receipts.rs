@@ -30,9 +30,16 @@ fn agent_folder(place: &Path, node: &mut Node) -> std::path::PathBuf {
 /// The command line, with the folder of the node's agent.
 fn held_to(file: &Path, folder: &Path, other: &Path) {
     let run = |folder: &Path| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lucid-node-management"));
-        let output = command.arg("verify-proof").arg(file).arg("--agent-dir").arg(folder).output().unwrap();
-        (output.status.code(), String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr))
+        let mut ours = Command::new(env!("CARGO_BIN_EXE_lucid-node-management"));
+        ours.arg("verify-proof");
+        let mut theirs = Command::new("python3");
+        theirs.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/proof/verify.py"));
+        let [(ours, said), (theirs, also_said)] = [ours, theirs].map(|mut command| {
+            let output = command.arg(file).arg("--agent-dir").arg(folder).output().unwrap();
+            (output.status.code(), String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr))
+        });
+        assert_eq!(ours, theirs, "{said}{also_said}");
+        (ours, said)
     };
     let (status, said) = run(folder);
     assert!(status == Some(0) && said.contains("receipt: good") && said.contains("the leaf counts all"), "{said}");

@@ -365,7 +365,7 @@ def read(data):
 
 NODE = Loose({"successions": []}, node_id=Text(), manager_id=Text(), manager_key=KEY, successions=List(SUCCESSION))
 RECEIPT = Loose(
-    {"whole": False, "history": 0},
+    {"whole": False, "history": 1},
     day=U32, whole=Flag(), history=U32, incarnation=U64, seq=U64, body=Text(longest=2**32), signature=Text(),
 )  # fmt: skip
 HISTORY = Loose({"receipts": []}, receipts=List(RECEIPT))
@@ -634,7 +634,7 @@ def check_signer(document, key):
 def check_receipt(proof, agent):
     head, counted = proof["head"], proof["leaf"]["reports"]
     today = head["epoch"] // SLOTS_PER_DAY
-    valid = [told for told in agent.all_told if told.history >= head["incarnation"]]
+    valid = [told for told in agent.all_told if told.history == head["incarnation"]]
 
     def demand_none_since(first):
         for told in valid:
@@ -643,10 +643,8 @@ def check_receipt(proof, agent):
 
     def no_receipt(day):
         of_day = [told for told in agent.all_told if told.day == day]
-        if any(told.history == 0 for told in of_day):
-            return f"the receipt of day {day} does not say which history the manager had"
         if of_day:
-            return f"since the receipt of day {day} the manager has declared that its history goes on from an older copy"
+            return f"the receipt of day {day} and the head are of two lives of the history, one of which went on openly from an older copy"
         if day in agent.days_left_aside:
             return f"the receipt of day {day} is not this manager's word on it"
         return f"the agent has no receipt of day {day}"

@@ -29,7 +29,8 @@ pub fn check(document: &ProofDocument, told: &[Acknowledged]) -> Finding {
 
 fn judged(document: &ProofDocument, told: &[Acknowledged]) -> (Outcome, String) {
     let day = document.head.epoch / SLOTS_PER_DAY;
-    let holds = |told: &&Acknowledged| told.history >= document.head.incarnation;
+    // Of another life of the history it may have been forgotten, openly.
+    let holds = |told: &&Acknowledged| told.history == document.head.incarnation;
     let left_out = |from: u32| told.iter().filter(holds).find(|told| (from..day).contains(&told.reports.day));
     let is_missing = |told: &Acknowledged| {
         let CommittedReports { day, count, .. } = told.reports;
@@ -40,6 +41,7 @@ fn judged(document: &ProofDocument, told: &[Acknowledged]) -> (Outcome, String) 
         let is_first = document.head.epoch.is_multiple_of(SLOTS_PER_DAY);
         return match left_out(day.saturating_sub(1)).filter(|_| is_first) {
             Some(told) => is_missing(told),
+            None if is_first => (Outcome::Unchecked, "the leaf counts no reports, and the agent keeps no receipt of the day before".into()),
             None => (
                 Outcome::Unchecked,
                 format!("reports are counted in the first epoch after their day: take that of slot {}", day * SLOTS_PER_DAY),
@@ -54,7 +56,7 @@ fn judged(document: &ProofDocument, told: &[Acknowledged]) -> (Outcome, String) 
     let Some(most) = valid.iter().map(|told| told.reports.count).max() else {
         let said = match of_day.is_empty() {
             true => "the agent keeps no receipt of this manager for the day that the leaf counts",
-            false => "since the agent's receipt the manager has declared that its history goes on from an older copy",
+            false => "the agent's receipt and the head are of two lives of the history, one of which went on openly from an older copy",
         };
         return (Outcome::Unchecked, said.into());
     };
