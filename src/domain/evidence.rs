@@ -231,6 +231,15 @@ mod tests {
     }
 
     #[test]
+    fn no_day_is_counted_twice_by_a_clock_that_goes_back_over_midnight() {
+        let counted = |days: &[u32]| days.iter().fold(DayReports::default(), |so_far, day| so_far.after(*day, &[1; 32]));
+        let of = |reports: DayReports| (reports.day, reports.count);
+        assert_eq!([of(counted(&[7, 7, 8])), of(counted(&[7, 7, 8, 7, 7, 8]))], [(8, 1), (8, 4)]);
+        assert_eq!(counted(&[7, 7, 8, 7]).hash, counted(&[8, 8]).hash);
+        assert_eq!(of(counted(&[9, 9, 7])), (7, 1), "by more than a day a person set it");
+    }
+
+    #[test]
     fn a_beacon_is_for_one_node_one_slot_and_one_manager() {
         let beacons = Beacons::new(SecretKey([1; 32]));
         let (alice, slot) = (node("alice"), Slot(59_000_000));

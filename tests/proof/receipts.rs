@@ -17,30 +17,32 @@ use crate::support::fleet::Node;
 use crate::support::site::Site;
 
 /// What a real agent would have in its folder.
-fn agent_folder(place: &Path, node: &mut Node) -> std::path::PathBuf {
+pub(super) fn agent_folder(place: &Path, node: &mut Node) -> std::path::PathBuf {
     let folder = place.join(node.id.as_str());
     std::fs::create_dir_all(&folder).unwrap();
-    let enrolled = json!({ "node_id": node.id, "node_name": "n", "manager_id": node.manager_id, "manager_key": node.manager_key.to_hex() });
+    let enrolled = json!({ "node_id": node.id, "node_name": "n", "manager_id": node.manager_id, "manager_key": node.manager_key.to_hex(), "successions": node.successions });
     std::fs::write(folder.join("node.json"), enrolled.to_string()).unwrap();
     let kept = node.history.to_write(BootMs(0), true).expect("receipts");
     std::fs::write(folder.join("history.json"), serde_json::to_vec(kept).unwrap()).unwrap();
     folder
 }
 
-/// The command line, with the folder of the node's agent.
+/// The command line with the folder of the node's agent, and the verifier that was written from the format alone.
+pub(super) fn verified(file: &Path, folder: &Path) -> (Option<i32>, String) {
+    let mut ours = Command::new(env!("CARGO_BIN_EXE_lucid-node-management"));
+    ours.arg("verify-proof");
+    let mut theirs = Command::new("python3");
+    theirs.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/proof/verify.py"));
+    let [(ours, said), (theirs, also_said)] = [ours, theirs].map(|mut command| {
+        let output = command.arg(file).arg("--agent-dir").arg(folder).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr))
+    });
+    assert_eq!(ours, theirs, "{said}{also_said}");
+    (ours, said)
+}
+
 fn held_to(file: &Path, folder: &Path, other: &Path) {
-    let run = |folder: &Path| {
-        let mut ours = Command::new(env!("CARGO_BIN_EXE_lucid-node-management"));
-        ours.arg("verify-proof");
-        let mut theirs = Command::new("python3");
-        theirs.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/proof/verify.py"));
-        let [(ours, said), (theirs, also_said)] = [ours, theirs].map(|mut command| {
-            let output = command.arg(file).arg("--agent-dir").arg(folder).output().unwrap();
-            (output.status.code(), String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr))
-        });
-        assert_eq!(ours, theirs, "{said}{also_said}");
-        (ours, said)
-    };
+    let run = |folder: &Path| verified(file, folder);
     let (status, said) = run(folder);
     assert!(status == Some(0) && said.contains("receipt: good") && said.contains("the leaf counts all"), "{said}");
     let (status, said) = run(other);
@@ -126,6 +128,19 @@ async fn a_node_can_hold_the_manager_to_the_reports_that_it_acknowledged() {
     );
     assert_eq!([true, false].map(|whole| judged(&with(Some(short.count)), whole)), [Outcome::Wrong; 2], "fewer, or as many other ones");
     assert_eq!([true, false].map(|whole| judged(&with(None), whole)), [Outcome::Wrong; 2], "none");
+    let mut replayed = document.clone();
+    replayed.leaf.reports = Some(CommittedReports { day: told.day - 1, ..told });
+    assert_eq!([true, false].map(|whole| judged(&replayed, whole)), [Outcome::Wrong; 2], "an older day once more");
+    let mut other_life = document.clone();
+    other_life.head.incarnation += 1;
+    let known = [Acknowledged { reports: short, whole: true, history: document.head.incarnation }];
+    assert_eq!(receipt::check(&other_life, &known).outcome, Outcome::Unchecked, "which may have forgotten it, openly");
+    let taken_back = [true, false].map(|whole| Acknowledged {
+        reports: if whole { told } else { CommittedReports { count: told.count + 1, ..told } },
+        whole,
+        history: document.head.incarnation,
+    });
+    assert_eq!(receipt::check(&document, &taken_back).outcome, Outcome::Wrong, "more was acknowledged before");
     let mut later = with(None);
     later.head.epoch += 10;
     assert_eq!(judged(&later, true), Outcome::Unchecked, "a later epoch of the day counts nothing");

@@ -71,6 +71,10 @@ async fn proofs_of_before_and_after_are_good_under_every_key_of_the_manager() {
     // A document of before knows of no other key, and is good to who knows its own.
     let file = written(dir.path(), &early);
     assert_eq!((verified(&file, &keys[0]), verified(&file, &keys[1])), ([Some(0), Some(0)], [Some(1), Some(1)]));
+    // The agent has followed, and knows which key was in office.
+    let folder = receipts::agent_folder(dir.path(), &mut nodes[0]);
+    let (status, said) = receipts::verified(&file, &folder);
+    assert!(status == Some(3) && said.contains("signer: good") && said.contains("receipt: not checked"), "{said}");
     let mut unsaid = documents[2].clone();
     unsaid["successions"] = json!([]);
     assert_eq!(wrong(&checked(&unsaid, Some(&keys[0]))), ["signer"]);
