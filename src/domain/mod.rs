@@ -13,6 +13,7 @@ pub mod batch;
 pub mod bits;
 pub mod capability;
 pub mod challenge;
+pub mod chunk;
 pub mod command;
 pub mod compliance;
 pub mod credits;
