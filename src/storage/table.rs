@@ -163,9 +163,9 @@ impl<K: Key, V: Record> Table<K, V> {
     }
 }
 
-type Raw = TableDefinition<'static, &'static [u8], &'static [u8]>;
+type Raw<'n> = TableDefinition<'n, &'static [u8], &'static [u8]>;
 
-fn raw(name: &'static str) -> Raw {
+pub(super) fn raw(name: &str) -> Raw<'_> {
     TableDefinition::new(name)
 }
 
@@ -455,7 +455,7 @@ impl Read for WriteTx<'_> {
     }
 }
 
-type OpenTable = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
+pub(super) type OpenTable = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
 
 /// A consistent view of the file as of one commit. A table stays open until the view ends: to find one by its name takes longer than to read a row.
 pub struct Snapshot {
@@ -466,6 +466,17 @@ pub struct Snapshot {
 impl Snapshot {
     pub(super) fn new(transaction: redb::ReadTransaction) -> Snapshot {
         Snapshot { transaction, open: Mutex::default() }
+    }
+
+    /// Names of all tables.
+    pub(super) fn tables(&self) -> Result<Vec<String>, Fault> {
+        let tables = self.transaction.list_tables().map_err(|error| Fault::Database(error.to_string()))?;
+        Ok(tables.map(|table| redb::TableHandle::name(&table).to_owned()).collect())
+    }
+
+    /// A table by whatever name, as bytes.
+    pub(super) fn open(&self, name: &str) -> Result<OpenTable, Fault> {
+        Ok(self.transaction.open_table(raw(name))?)
     }
 
     fn table(&self, name: &'static str) -> Result<Arc<OpenTable>, Fault> {
