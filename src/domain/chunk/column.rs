@@ -1,4 +1,4 @@
-//! One column of a chunk: whole numbers in the order of time, by the cheapest of four ways. What is left of a prediction is Rice coded in blocks, each with the
+//! One column of a chunk: whole numbers in their order, by the cheapest of five ways. What is left of a prediction is Rice coded in blocks, each with the
 //! parameter that suits it, so that a quiet hour costs next to nothing and a busy one what it has to.
 
 use super::bit_stream::{BitReader, BitWriter, put_varint, take_varint, unzigzag, zigzag};
@@ -23,10 +23,12 @@ enum Way {
     Last = 2,
     /// By the one before and the step to it: counters that run evenly.
     Step = 3,
+    /// By nothing: noise around zero, whatever the first one is.
+    Zero = 4,
 }
 
 impl Way {
-    const ALL: [Way; 4] = [Way::Constant, Way::First, Way::Last, Way::Step];
+    const ALL: [Way; 5] = [Way::Constant, Way::First, Way::Last, Way::Step, Way::Zero];
 
     fn from_byte(byte: u8) -> Option<Way> {
         Way::ALL.get(usize::from(byte)).copied()
@@ -38,6 +40,7 @@ impl Way {
             Way::Constant | Way::First => first,
             Way::Last => last,
             Way::Step => last.wrapping_add(last.wrapping_sub(before)),
+            Way::Zero => 0,
         }
     }
 
@@ -62,7 +65,7 @@ impl Way {
 /// Appends the column; nothing of no numbers.
 pub fn encode(out: &mut Vec<u8>, numbers: &[i64]) {
     let Some(first) = numbers.first() else { return };
-    let ways = [Way::First, Way::Last, Way::Step].map(|way| (way, way.residues(numbers)));
+    let ways = [Way::First, Way::Last, Way::Step, Way::Zero].map(|way| (way, way.residues(numbers)));
     let is_constant = ways[0].1.iter().all(|left| *left == 0);
     // A step more is a few bytes: no reason where nothing else speaks for it.
     let cost = |way: Way, residues: &[u64]| residues.chunks(BLOCK).map(|block| best(block).1).sum::<u64>() + 8 * way.given() as u64;
@@ -122,6 +125,21 @@ pub fn decode(bytes: &mut &[u8], count: usize) -> Option<Vec<i64>> {
         }
     }
     Some(numbers)
+}
+
+/// Goes past a column of `count` numbers without reading them.
+pub fn skip(bytes: &mut &[u8], count: usize) -> Option<()> {
+    if count == 0 {
+        return Some(());
+    }
+    let (way, mut rest) = bytes.split_first()?;
+    take_varint(&mut rest)?;
+    if Way::from_byte(*way)? == Way::Step {
+        take_varint(&mut rest)?;
+    }
+    let length = usize::try_from(take_varint(&mut rest)?).ok()?;
+    *bytes = rest.get(length..)?;
+    Some(())
 }
 
 /// The parameter that makes the block shortest, and how many bits it takes.

@@ -1,37 +1,39 @@
-//! Measurements of one machine in the order of time, column by column: what sealed weeks are made of. A chunk says everything by itself and what it says is checked; how its
-//! columns are measured (which number means what) is the business of who fills them.
+//! Measurements as whole numbers, column by column. A `Series` is one machine in the order of time, what sealed weeks are made of; a `Sheet` is several machines over a few
+//! slots, what one flush writes. Both say everything by themselves, under a checksum, and what they say is checked; which number means what is the business of who fills the columns.
 
 mod bit_stream;
 mod column;
+mod series;
+mod sheet;
 
 use std::collections::BTreeMap;
 
-use bit_stream::{put_varint, take_varint};
+pub use bit_stream::{put_varint, take_varint, unzigzag, zigzag};
+pub use series::Series;
+pub use sheet::Sheet;
 
-use super::time::Slot;
-
-/// Version of the format; a reader knows all up to its own.
+/// Version of the formats; a reader knows all up to its own.
 const VERSION: u8 = 1;
 /// Version and checksum.
 const HEAD: usize = 5;
-/// Samples of a chunk, at most: eleven days.
+/// Samples of a chunk, at most: eleven days of a machine.
 pub const MAX_SAMPLES: usize = 32_768;
 /// Columns of a chunk, at most.
 pub const MAX_COLUMNS: usize = 512;
 /// Names of a chunk, and bytes of one, at most.
-pub const MAX_NAMES: usize = 64;
+pub const MAX_NAMES: usize = 32_768;
 pub const MAX_NAME: usize = 256;
 
-/// Samples of one machine in ascending order of their slots.
+/// One sample: numbers of columns, ascending, with what was measured.
+pub type Row = Vec<(u16, i64)>;
+
+/// What was measured in the samples of a chunk.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Series {
-    pub slots: Vec<Slot>,
-    /// Of each sample, whether it was told after its slot had closed.
-    pub late: Vec<bool>,
+pub struct Columns {
     /// What columns refer to by number, such as interfaces of a network.
     pub names: Vec<String>,
     /// Number of the column -> one value for each sample; what was not measured is absent. A column in which nothing was is left out.
-    pub columns: BTreeMap<u16, Vec<Option<i64>>>,
+    pub values: BTreeMap<u16, Vec<Option<i64>>>,
 }
 
 /// Why bytes are no chunk.
@@ -45,109 +47,147 @@ pub enum Damaged {
     Form,
 }
 
-impl Series {
-    /// The first `count` samples.
-    pub fn first(&self, count: usize) -> Series {
-        let cut = |values: &Vec<Option<i64>>| values.iter().take(count).copied().collect::<Vec<_>>();
-        let columns = self.columns.iter().map(|(number, values)| (*number, cut(values)));
-        Series {
-            slots: self.slots.iter().take(count).copied().collect(),
-            late: self.late.iter().take(count).copied().collect(),
-            names: self.names.clone(),
-            columns: columns.filter(|(_, values)| values.iter().any(Option::is_some)).collect(),
+impl std::fmt::Display for Damaged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Damaged::Checksum => f.write_str("its checksum is wrong: it was damaged"),
+            Damaged::Version(found) => write!(f, "has version {found}, this release knows {VERSION}"),
+            Damaged::Form => f.write_str("its checksum is right, and what it says is nothing that is written here"),
         }
-    }
-
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = vec![VERSION, 0, 0, 0, 0];
-        put_varint(&mut out, self.slots.len() as u64);
-        if let Some(first) = self.slots.first() {
-            put_varint(&mut out, first.0.into());
-            let steps: Vec<i64> = self.slots.windows(2).map(|pair| i64::from(pair[1].0) - i64::from(pair[0].0)).collect();
-            column::encode(&mut out, &steps);
-            put_flags(&mut out, &self.late);
-        }
-        put_varint(&mut out, self.names.len() as u64);
-        for name in &self.names {
-            put_varint(&mut out, name.len() as u64);
-            out.extend_from_slice(name.as_bytes());
-        }
-        put_varint(&mut out, self.columns.len() as u64);
-        let mut next = 0;
-        for (number, values) in &self.columns {
-            put_varint(&mut out, (*number - next).into());
-            next = number.saturating_add(1);
-            let present: Vec<bool> = values.iter().map(Option::is_some).collect();
-            put_flags(&mut out, &present);
-            column::encode(&mut out, &values.iter().flatten().copied().collect::<Vec<_>>());
-        }
-        let checksum = crc32fast::hash(&out[HEAD..]);
-        out[1..HEAD].copy_from_slice(&checksum.to_le_bytes());
-        out
-    }
-
-    pub fn decode(bytes: &[u8]) -> Result<Series, Damaged> {
-        let Some(([version, checksum @ ..], mut rest)) = bytes.split_first_chunk::<HEAD>() else { return Err(Damaged::Checksum) };
-        if crc32fast::hash(rest) != u32::from_le_bytes(*checksum) {
-            return Err(Damaged::Checksum);
-        }
-        if *version != VERSION {
-            return Err(Damaged::Version(*version));
-        }
-        Series::read(&mut rest).filter(|_| rest.is_empty()).ok_or(Damaged::Form)
-    }
-
-    fn read(bytes: &mut &[u8]) -> Option<Series> {
-        let count = take_count(bytes, MAX_SAMPLES)?;
-        let mut series = Series::default();
-        if count > 0 {
-            let mut slot = u32::try_from(take_varint(bytes)?).ok()?;
-            series.slots.push(Slot(slot));
-            for step in column::decode(bytes, count - 1)? {
-                slot = slot.checked_add(u32::try_from(step).ok().filter(|step| *step > 0)?)?;
-                series.slots.push(Slot(slot));
-            }
-            series.late = take_flags(bytes, count)?;
-        }
-        for _ in 0..take_count(bytes, MAX_NAMES)? {
-            let length = take_count(bytes, MAX_NAME)?;
-            let (name, rest) = bytes.split_at_checked(length)?;
-            series.names.push(std::str::from_utf8(name).ok()?.to_owned());
-            *bytes = rest;
-        }
-        let mut next = 0u16;
-        for _ in 0..take_count(bytes, MAX_COLUMNS)? {
-            let number = next.checked_add(u16::try_from(take_varint(bytes)?).ok()?)?;
-            next = number.saturating_add(1);
-            let present = take_flags(bytes, count)?;
-            let mut values = column::decode(bytes, present.iter().filter(|is| **is).count())?.into_iter();
-            let values = present.iter().map(|is| if *is { values.next() } else { None });
-            if series.columns.insert(number, values.collect()).is_some() {
-                return None;
-            }
-        }
-        Some(series)
     }
 }
 
-/// As many of the first samples as a chunk of `limit` bytes can have, at least one, with the chunk.
-pub fn fill(series: &Series, limit: usize) -> (usize, Vec<u8>) {
-    let whole = series.encode();
-    if whole.len() <= limit || series.slots.len() <= 1 {
-        return (series.slots.len(), whole);
+impl Columns {
+    /// The number of a name, which is added where it is new.
+    pub fn name(&mut self, name: &str) -> usize {
+        self.names.iter().position(|known| known == name).unwrap_or_else(|| {
+            self.names.push(name.to_owned());
+            self.names.len() - 1
+        })
     }
+
+    /// Puts a sample behind the `before` that are there.
+    pub fn push(&mut self, before: usize, row: &Row) {
+        for (number, value) in row {
+            let values = self.values.entry(*number).or_default();
+            values.resize(before, None);
+            values.push(Some(*value));
+        }
+    }
+
+    /// To be called after the last sample: every column gets its `count` places.
+    pub fn finish(&mut self, count: usize) {
+        self.values.values_mut().for_each(|values| values.resize(count, None));
+    }
+
+    /// The sample at `at`.
+    pub fn row(&self, at: usize) -> Row {
+        self.values.iter().filter_map(|(number, values)| Some((*number, values.get(at).copied().flatten()?))).collect()
+    }
+
+    /// Samples `from..until`, with all names.
+    fn part(&self, from: usize, until: usize) -> Columns {
+        let cut = |values: &Vec<Option<i64>>| values.get(from..until).unwrap_or_default().to_vec();
+        let values = self.values.iter().map(|(number, values)| (*number, cut(values)));
+        Columns { names: self.names.clone(), values: values.filter(|(_, values)| values.iter().any(Option::is_some)).collect() }
+    }
+
+    fn put(&self, out: &mut Vec<u8>, mut put_numbers: impl FnMut(&mut Vec<u8>, &[Option<i64>])) {
+        put_varint(out, self.names.len() as u64);
+        for name in &self.names {
+            put_varint(out, name.len() as u64);
+            out.extend_from_slice(name.as_bytes());
+        }
+        put_varint(out, self.values.len() as u64);
+        let mut next = 0;
+        for (number, values) in &self.values {
+            put_varint(out, (*number - next).into());
+            next = number.saturating_add(1);
+            let present: Vec<bool> = values.iter().map(Option::is_some).collect();
+            put_flags(out, &present);
+            put_numbers(out, values);
+        }
+    }
+
+    /// `take_numbers` gets which samples have a value, and whether the values are wanted; of a column that is not, it only goes past them.
+    fn take(
+        bytes: &mut &[u8],
+        count: usize,
+        is_wanted: impl Fn(u16) -> bool,
+        mut take_numbers: impl FnMut(&mut &[u8], &[bool], bool) -> Option<Vec<Option<i64>>>,
+    ) -> Option<Columns> {
+        let mut columns = Columns::default();
+        for _ in 0..take_count(bytes, MAX_NAMES)? {
+            let length = take_count(bytes, MAX_NAME)?;
+            let (name, rest) = bytes.split_at_checked(length)?;
+            columns.names.push(std::str::from_utf8(name).ok()?.to_owned());
+            *bytes = rest;
+        }
+        let mut next = Some(0u16);
+        for _ in 0..take_count(bytes, MAX_COLUMNS)? {
+            let number = next?.checked_add(u16::try_from(take_varint(bytes)?).ok()?)?;
+            next = number.checked_add(1);
+            let present = take_flags(bytes, count)?;
+            let wanted = is_wanted(number);
+            let values = take_numbers(bytes, &present, wanted)?;
+            if wanted {
+                columns.values.insert(number, values);
+            }
+        }
+        Some(columns)
+    }
+}
+
+/// Version and checksum before what was written behind `HEAD` empty bytes.
+fn seal(mut out: Vec<u8>) -> Vec<u8> {
+    let checksum = crc32fast::hash(&out[HEAD..]);
+    out[0] = VERSION;
+    out[1..HEAD].copy_from_slice(&checksum.to_le_bytes());
+    out
+}
+
+/// What was sealed.
+fn open(bytes: &[u8]) -> Result<&[u8], Damaged> {
+    let Some(([version, checksum @ ..], rest)) = bytes.split_first_chunk::<HEAD>() else { return Err(Damaged::Checksum) };
+    if crc32fast::hash(rest) != u32::from_le_bytes(*checksum) {
+        return Err(Damaged::Checksum);
+    }
+    if *version != VERSION {
+        return Err(Damaged::Version(*version));
+    }
+    Ok(rest)
+}
+
+/// As many of the first of `count` samples as a chunk of `limit` bytes can have, at least one, with the chunk. `encode` makes the chunk of so many of the first. It is full enough
+/// from `enough` bytes on: each byte more is searched for by making it again.
+pub fn fill(count: usize, limit: usize, enough: usize, encode: impl Fn(usize) -> Vec<u8>) -> (usize, Vec<u8>) {
+    fill_from(count, None, limit, enough, encode)
+}
+
+/// The same for who has a guess of how many it will be.
+pub fn fill_from(count: usize, guess: Option<usize>, limit: usize, enough: usize, encode: impl Fn(usize) -> Vec<u8>) -> (usize, Vec<u8>) {
+    let first = guess.filter(|guess| (1..count).contains(guess)).unwrap_or(count);
+    let chunk = encode(first);
+    if count <= 1 || (chunk.len() <= limit && first == count) {
+        return (count, chunk);
+    }
+    let mut guess = (first * limit.midpoint(enough) / chunk.len().max(1)).max(1);
+    let (mut fits, mut over) = if chunk.len() <= limit { ((first, chunk), count + 1) } else { ((0, Vec::new()), first) };
     // Longer is larger, but for what columns save that change their way: the last step looks at the neighbours.
-    let (mut fits, mut over) = ((1, series.first(1).encode()), series.slots.len());
-    let mut guess = series.slots.len() * limit / whole.len();
-    while over - fits.0 > 1 {
-        let count = guess.clamp(fits.0 + 1, over - 1);
-        let chunk = series.first(count).encode();
-        if chunk.len() <= limit {
-            guess = count + (over - count) / 2;
-            fits = (count, chunk);
+    while over - fits.0 > 1 && (fits.0 == 0 || fits.1.len() < enough) {
+        let tried = guess.clamp(fits.0 + 1, over - 1);
+        let chunk = encode(tried);
+        if chunk.len() <= limit || tried == 1 {
+            let per_sample = chunk.len() / tried + 1;
+            guess = tried + ((limit.saturating_sub(chunk.len())) / per_sample).max(1);
+            fits = (tried, chunk);
         } else {
-            over = count;
-            guess = fits.0 + (count - fits.0) * 7 / 8;
+            over = tried;
+            let excess = (chunk.len() - limit) / (chunk.len() / tried).max(1);
+            guess = tried.saturating_sub(excess.max(1));
+        }
+        if fits.0 == count {
+            break;
         }
     }
     fits
@@ -182,96 +222,4 @@ fn take_flags(bytes: &mut &[u8], count: usize) -> Option<Vec<bool>> {
         is_set = !is_set;
     }
     (flags.len() == count).then_some(flags)
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// Samples as machines make them, and worse.
-    fn series() -> impl Strategy<Value = Series> {
-        let sample = (prop_oneof![20 => Just(1u32), 1 => 2u32..5_000], prop::bool::weighted(0.05), any::<u64>());
-        let kinds = prop::collection::btree_map(0u16..600, 0u8..5, 0..30);
-        let names = prop::collection::vec("[a-z0-9éß]{0,20}", 0..5);
-        (1_000u32..60_000_000, prop::collection::vec(sample, 0..250), kinds, names).prop_map(|(first, samples, kinds, names)| {
-            let mut slot = first;
-            let mut series = Series { names, ..Series::default() };
-            for (step, late, _) in &samples {
-                slot += step;
-                series.slots.push(Slot(slot));
-                series.late.push(*late);
-            }
-            for (number, kind) in kinds {
-                let value = |(n, (_, _, noise)): (usize, &(u32, bool, u64))| {
-                    let (n, noise) = (i64::try_from(n).unwrap(), noise.wrapping_mul(u64::from(number) | 1));
-                    let small = i64::from(noise.to_le_bytes()[7]);
-                    match kind {
-                        0 => Some(i64::from(number)),
-                        1 => Some(n * 1_000_000 + small),
-                        2 => Some(small),
-                        3 => (small < 200).then_some(small),
-                        _ => Some(noise.cast_signed()),
-                    }
-                };
-                let values: Vec<Option<i64>> = samples.iter().enumerate().map(value).collect();
-                if values.iter().any(Option::is_some) {
-                    series.columns.insert(number, values);
-                }
-            }
-            series
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn series_come_back_exactly(series in series()) {
-            prop_assert_eq!(Series::decode(&series.encode()), Ok(series));
-        }
-
-        #[test]
-        fn a_flipped_bit_is_noticed(series in series(), at in any::<prop::sample::Index>(), bit in 0u32..8) {
-            let mut bytes = series.encode();
-            let at = at.index(bytes.len());
-            bytes[at] ^= 1 << bit;
-            prop_assert!(Series::decode(&bytes).is_err());
-        }
-
-        /// Whatever the checksum is over.
-        #[test]
-        fn nothing_that_is_read_panics(said in prop::collection::vec(any::<u8>(), 0..200), series in series(), at in any::<prop::sample::Index>(), byte: u8) {
-            let sealed = |said: &[u8]| [&[VERSION], crc32fast::hash(said).to_le_bytes().as_slice(), said].concat();
-            let _ = Series::decode(&sealed(&said));
-            let mut bytes = series.encode()[HEAD..].to_vec();
-            let at = at.index(bytes.len());
-            bytes[at] = byte;
-            if let Ok(read) = Series::decode(&sealed(&bytes)) {
-                prop_assert_eq!(Series::decode(&read.encode()), Ok(read));
-            }
-        }
-
-        #[test]
-        fn a_chunk_is_filled_and_not_over(series in series(), limit in 100usize..4_080) {
-            let (count, chunk) = fill(&series, limit);
-            prop_assert_eq!(Series::decode(&chunk), Ok(series.first(count)));
-            prop_assert!(count >= 1 || series.slots.is_empty());
-            prop_assert!(chunk.len() <= limit || count <= 1);
-            if count > 0 && count < series.slots.len() && chunk.len() <= limit {
-                // A column that changes its way with one more number may be a little shorter.
-                prop_assert!(series.first(count + 1).encode().len() + 64 > limit, "one more would have fitted");
-            }
-        }
-    }
-
-    #[test]
-    fn versions_and_damage_have_names() {
-        let mut bytes = Series::default().encode();
-        assert_eq!(Series::decode(&bytes[..4]), Err(Damaged::Checksum));
-        bytes[0] = 2;
-        assert_eq!(Series::decode(&bytes), Err(Damaged::Version(2)));
-        let said = [0xff];
-        let sealed = [&[VERSION], crc32fast::hash(&said).to_le_bytes().as_slice(), &said].concat();
-        assert_eq!(Series::decode(&sealed), Err(Damaged::Form));
-    }
 }
