@@ -191,7 +191,9 @@ pub async fn late(State(state): State<AppState>, message: Message) -> Result<Res
     flushed.map_err(|_| WriteError::Unknown("the flush was ended".into()))??;
     state.clock.committed(now.wall);
     let index = node.index;
-    let outcome = state.store.hot.write(Lane::Ordinary, move |tx| hot::store_late(tx, index, &items)).await?;
+    let tails = Arc::clone(&state.store.tails);
+    let store_late = move |tx: &mut WriteTx<'_>| hot::store_late(tx, index, &items, &tails, newest);
+    let outcome = state.store.hot.write(Lane::Ordinary, store_late).await?;
     seal.answer(Purpose::LateAnswer, &LateAnswer { stored: outcome.stored, duplicate: outcome.duplicate, refused })
 }
 

@@ -101,6 +101,11 @@ impl SlotRow {
         !self.proven.get(node) && self.attested.set(node)
     }
 
+    /// The node has said something of the slot.
+    pub fn heard(&self, node: NodeIndex) -> bool {
+        self.proven.get(node) || self.attested.get(node)
+    }
+
     /// Adds what another row of the same slot knows.
     pub fn merge(&mut self, other: &SlotRow) {
         self.proven.union(&other.proven);

@@ -5,10 +5,8 @@ use crate::domain::audit::Act;
 use crate::domain::time::Now;
 use crate::storage::core::nodes;
 
-/// Up to this many nodes a flush every 300 s is enough; it writes a sixth of the bytes.
-const SMALL_FLEET: u64 = 200;
-const SMALL_FLEET_SECONDS: u32 = 300;
-const LARGE_FLEET_SECONDS: u32 = 60;
+/// Agents keep what is not durable yet and send it again, so a longer wait loses nothing; it writes a fifth of the bytes of one of 60 s.
+const SECONDS: u32 = 300;
 
 pub async fn run(context: &Context) -> Result<(), Stopped> {
     let now = context.clock.now();
@@ -31,7 +29,7 @@ async fn date_enrolments(context: &Context, now: Now) -> Result<(), Stopped> {
     Ok(())
 }
 
-/// Seconds between flushes at this fleet size.
-pub fn interval_seconds(setting: Option<u32>, nodes: u64) -> u32 {
-    setting.unwrap_or(if nodes <= SMALL_FLEET { SMALL_FLEET_SECONDS } else { LARGE_FLEET_SECONDS })
+/// Seconds between flushes.
+pub fn interval_seconds(setting: Option<u32>) -> u32 {
+    setting.unwrap_or(SECONDS)
 }

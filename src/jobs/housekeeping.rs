@@ -8,7 +8,7 @@ use crate::domain::output::REMEMBERED_MS;
 use crate::domain::poot::MAX_AGE_SLOTS;
 use crate::domain::security::IDENTICAL_OUTPUTS;
 use crate::domain::span::HOURLY_DAYS;
-use crate::domain::time::Now;
+use crate::domain::time::{Now, Slot};
 use crate::storage::core::alerts::{self, About};
 use crate::storage::core::{audit, enrolment, idempotency, subject_keys};
 use crate::storage::table::WriteTx;
@@ -40,7 +40,7 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
     }
     let days_ago = |days: u32| now.wall.slot().minus(days.saturating_mul(SLOTS_PER_DAY));
     let (rollups, hourly) = (days_ago(ROLLUP_DAYS), days_ago(HOURLY_DAYS));
-    let (samples, leaves_from) = (days_ago(context.settings.get().raw_days), days_ago(KEPT_DAYS));
+    let (samples, leaves_from): (Slot, Slot) = (days_ago(context.settings.get().raw_days), days_ago(KEPT_DAYS));
     // The oldest leaves have windows that begin before them: as long as they are kept, so is what proves them.
     let evidence = leaves_from.minus(u32::from(MAX_AGE_SLOTS));
     let keep_bytes = context.store.outputs.keep_bytes();
@@ -55,11 +55,16 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
                 || leaves == LEAF_ROWS
                 || hours == ROLLUP_ROWS
                 || scores == ROLLUP_ROWS;
-            Ok(hot::prune(tx, samples, evidence)? || more)
+            Ok(hot::prune(tx, evidence)? || more)
         });
         if !more.await? {
             break;
         }
+    }
+    let store = std::sync::Arc::clone(&context.store);
+    let gone = tokio::task::spawn_blocking(move || store.cold.expire(samples)).await.map_err(|error| Stopped(error.to_string()))??;
+    if !gone.is_empty() {
+        tracing::info!(weeks = gone.join(", "), "measurements that were too old are deleted");
     }
     // A commit costs the card some pages: none when there is nothing to forget.
     if !idempotency::due(&context.store.read()?, now.wall, 1)?.is_empty() {

@@ -17,6 +17,7 @@ mod postings;
 mod reconcile;
 mod rollups;
 mod schedule;
+mod sealing;
 mod schedules;
 mod security;
 mod settle;
@@ -54,7 +55,7 @@ pub use schedule::Scheduler;
 pub struct Settings {
     pub params: Params,
     pub epochs: Epochs,
-    /// Seconds between flushes; None: 300 up to `SMALL_FLEET` nodes, else 60.
+    /// Seconds between flushes; None: 300.
     pub flush_seconds: Option<u32>,
     pub payout_threshold: Units,
     pub payout_frequency_hours: u32,
@@ -145,6 +146,7 @@ impl Context {
             Job::Outbox => outbox::run(self).await,
             Job::Votes => votes::run(self).await,
             Job::Anomalies => anomalies::run(self).await,
+            Job::Sealing => sealing::run(self).await,
         }
     }
 
@@ -161,6 +163,7 @@ impl Context {
             Job::Silence,
             Job::Thresholds,
             Job::Flush,
+            Job::Sealing,
             Job::Epochs,
             Job::Postings,
             Job::Payouts,

@@ -11,7 +11,8 @@ use crate::storage::core::epochs;
 use crate::storage::fault::Fault;
 use crate::storage::hot::days;
 use crate::storage::hot::hours::{self, HourRow, Rolled};
-use crate::storage::{Lane, Store, hot};
+use crate::storage::hot::Parts;
+use crate::storage::{Lane, Store, hot, tiers};
 
 /// Hours rolled up in one run, and as many once more; the rest follows in the next.
 const HOURS_PER_RUN: u32 = 24;
@@ -41,6 +42,13 @@ async fn beside<R: Send + 'static>(
     Ok(reading.map_err(|error| Stopped(error.to_string()))??)
 }
 
+/// One group's hour out of its samples, wherever they are.
+fn roll(store: &Store, hour: u32, group: u32) -> Result<Option<HourRow>, Fault> {
+    let (from, until) = (hours::first_slot(hour), hours::first_slot(hour + 1));
+    let samples = tiers::points_of(store, &hours::nodes_of(group), from, until, Parts::ALL)?;
+    hours::roll(hour, group, samples)
+}
+
 async fn roll_hours(context: &Context) -> Result<(), Stopped> {
     for _ in 0..HOURS_PER_RUN {
         let rolled = beside(&context.store, |store| {
@@ -49,13 +57,14 @@ async fn roll_hours(context: &Context) -> Result<(), Stopped> {
             let flushed = hours::hour_of(hot::meta(&read)?.flushed_at.slot());
             let before = hours::rolled(&read)?;
             let from = before.hours_before.min(flushed);
-            let hour = hours::first_with_samples(&read, from)?.unwrap_or(flushed);
+            // Whoever sent a sample has a bit in a row of evidence.
+            let hour = hot::first_evidence(&read, hours::first_slot(from))?.map_or(flushed, hours::hour_of);
             if hour >= flushed {
                 return Ok((before, Rolled { hours_before: flushed, ..before }, Vec::new()));
             }
             let mut rows = Vec::new();
-            for group in hours::groups(&read, hour)? {
-                rows.push(hours::roll(&read, hour, group)?);
+            for group in 0..=store.directory.all().iter().map(|node| hours::group_of(node.index)).max().unwrap_or_default() {
+                rows.extend(roll(store, hour, group)?);
             }
             Ok((before, Rolled { hours_before: hour + 1, ..before }, rows))
         });
@@ -63,15 +72,11 @@ async fn roll_hours(context: &Context) -> Result<(), Stopped> {
         if after == before {
             return Ok(());
         }
-        let is_last = rows.is_empty();
         let write = move |tx: &mut crate::storage::table::WriteTx<'_>| {
             hours::put(tx, &rows)?;
             hours::put_rolled(tx, &after)
         };
         context.store.hot.write(Lane::Ordinary, write).await?;
-        if is_last {
-            return Ok(());
-        }
     }
     context.nudges.nudge(crate::live::Job::Rollups);
     Ok(())
@@ -83,8 +88,8 @@ async fn roll_stale(context: &Context, kept_from: Slot) -> Result<(), Stopped> {
         let read = store.hot.read()?;
         let stale = hours::stale(&read, STALE_PER_RUN)?;
         let (kept, gone): (Vec<_>, Vec<_>) = stale.into_iter().partition(|(hour, _)| hours::first_slot(*hour) > kept_from);
-        let rows: Result<Vec<HourRow>, Fault> = kept.into_iter().map(|(hour, group)| hours::roll(&read, hour, group)).collect();
-        Ok((rows?, gone))
+        let rows: Result<Vec<Option<HourRow>>, Fault> = kept.into_iter().map(|(hour, group)| roll(store, hour, group)).collect();
+        Ok((rows?.into_iter().flatten().collect::<Vec<HourRow>>(), gone))
     });
     let (rows, gone) = read.await?;
     if rows.is_empty() && gone.is_empty() {

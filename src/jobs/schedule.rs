@@ -38,6 +38,7 @@ const BY_SLOT: &[(Job, u32)] = &[
     (Job::Wallet, 10),
     (Job::Votes, 1),
     (Job::Anomalies, 10),
+    (Job::Sealing, 2),
 ];
 
 /// Running cycles; they end when `stopping` turns true.
@@ -77,6 +78,7 @@ impl Scheduler {
             Job::Outbox,
             Job::Votes,
             Job::Anomalies,
+            Job::Sealing,
         ] {
             let turn = if matches!(job, Job::Payouts | Job::Tracking | Job::Wallet) { Arc::clone(&paying) } else { Turn::default() };
             tasks.spawn(cycle(context.clone(), job, turn, stopping.clone()));
@@ -165,8 +167,7 @@ async fn deliveries(context: Context, mut stopping: watch::Receiver<bool>) {
 
 async fn flushes(context: Context, mut stopping: watch::Receiver<bool>) {
     loop {
-        let nodes = context.store.read().and_then(|core| core.count(tables::NODES)).unwrap_or(0);
-        let seconds = flush::interval_seconds(context.settings.get().flush_seconds, nodes);
+        let seconds = flush::interval_seconds(context.settings.get().flush_seconds);
         if pause(context.clock.real_time(u64::from(seconds) * 1000), &mut stopping).await {
             return;
         }

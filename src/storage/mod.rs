@@ -3,6 +3,8 @@
 
 pub mod accruals;
 pub mod archive;
+mod bytes;
+pub mod cold;
 pub mod copy;
 pub mod core;
 pub mod directory;
@@ -22,13 +24,16 @@ pub mod present;
 pub mod proofs;
 pub mod recovery;
 pub mod rotation;
+pub mod sealing;
 mod secrets;
 pub mod setup_code;
 pub mod spans;
 mod store;
 pub mod table;
+pub mod tails;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod tiers;
 pub mod verify;
 
 pub use directory::{Directory, NodeEntry};

@@ -1,13 +1,13 @@
 //! The present as queries see it: what is in the store together with what waits for the next flush. Memory is read first: what a flush moves
-//! meanwhile is then found twice, and never missed.
+//! meanwhile is then found twice, and never missed. Where samples are is the business of `tiers`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Store;
 use super::core::epochs;
 use super::fault::Fault;
-use super::hot::{self, Point, hours, leaves};
-use super::table::Snapshot;
+use super::hot::{self, Parts, Point, hours, leaves};
+use super::tiers;
 use crate::domain::credits::{Epoch, Leaf};
 use crate::domain::evidence::{SlotRow, SlotState};
 use crate::domain::ids::NodeIndex;
@@ -45,46 +45,32 @@ pub fn decided(store: &Store, from: Slot, until: Slot, now: Now) -> Result<BTree
 
 /// Slots whose samples are in memory at one time while a series is made: 24 h.
 const SLOTS_AT_ONCE: u32 = 2_880;
+/// Parts of a sample that have thresholds.
+const WITH_THRESHOLDS: Parts = Parts { cpu: true, memory: true, disk: true, ..Parts::NONE };
 
 /// Samples of a node in `[from, until)`, gathered; from an hour on out of the hourly roll-ups. Takes milliseconds per day of samples, or per month of
 /// roll-ups.
 pub fn series(store: &Store, node: NodeIndex, from: Slot, until: Slot, granularity: Granularity) -> Result<Vec<Bucket>, Fault> {
-    let waiting = store.intake.pending_points(node, from, until);
-    let read = store.hot.read()?;
     let mut series = Series::new(granularity);
     if granularity >= Granularity::Hour {
-        push_hours(&read, &mut series, node, (from, until), &waiting)?;
+        push_hours(store, &mut series, node, (from, until))?;
     } else {
-        push_samples(&read, &mut series, node, (from, until), &waiting)?;
+        push_samples(store, &mut series, node, (from, until))?;
     }
     Ok(series.finish())
 }
 
-/// What some nodes measured in `[from, until)` of the metrics that have thresholds, in order of time; `nodes` ascending. Every block is read once.
+/// What some nodes measured in `[from, until)` of the metrics that have thresholds, in order of time; `nodes` ascending.
 pub fn readings(store: &Store, nodes: &[NodeIndex], from: Slot, until: Slot) -> Result<BTreeMap<NodeIndex, Vec<(Slot, Reading)>>, Fault> {
-    let mut found: BTreeMap<NodeIndex, BTreeMap<Slot, Reading>> = BTreeMap::new();
-    for (slot, node, reading) in store.intake.pending_readings(nodes, from, until) {
-        found.entry(node).or_default().insert(slot, reading);
-    }
-    let read = store.hot.read()?;
-    for slot in from.until(until) {
-        // The first sample of a slot stays, and that is the stored one.
-        for (node, sample) in hot::samples_of(&read, slot, nodes)? {
-            found.entry(node).or_default().insert(slot, Reading::of(&sample));
-        }
-    }
-    Ok(found.into_iter().map(|(node, of_node)| (node, of_node.into_iter().collect())).collect())
+    let found = tiers::points_of(store, nodes, from, until, WITH_THRESHOLDS)?;
+    let readings = |points: Vec<Point>| points.into_iter().map(|point| (point.slot, Reading::of(&point.sample))).collect();
+    Ok(found.into_iter().map(|(node, points)| (node, readings(points))).collect())
 }
 
-fn push_samples(read: &Snapshot, series: &mut Series, node: NodeIndex, span: (Slot, Slot), waiting: &[Point]) -> Result<(), Fault> {
-    let (mut start, until) = span;
+fn push_samples(store: &Store, series: &mut Series, node: NodeIndex, (mut start, until): (Slot, Slot)) -> Result<(), Fault> {
     while start < until {
         let end = start.plus(SLOTS_AT_ONCE).min(until);
-        let of_part = waiting.iter().filter(|p| (start..end).contains(&p.slot)).cloned();
-        let mut points: BTreeMap<Slot, Point> = of_part.map(|p| (p.slot, p)).collect();
-        // The first sample of a slot stays, and that is the stored one.
-        points.extend(hot::points(read, node, start, end)?.into_iter().map(|p| (p.slot, p)));
-        for point in points.into_values() {
+        for point in tiers::points(store, node, start, end, Parts::ALL)? {
             series.push(point.slot, Summary::of(point.sample, point.late));
         }
         start = end;
@@ -93,8 +79,9 @@ fn push_samples(read: &Snapshot, series: &mut Series, node: NodeIndex, span: (Sl
 }
 
 /// Hours that are rolled up come whole, as one summary each; those not rolled yet and those that got more since come from samples.
-fn push_hours(read: &Snapshot, series: &mut Series, node: NodeIndex, span: (Slot, Slot), waiting: &[Point]) -> Result<(), Fault> {
-    let (from, until) = span;
+fn push_hours(store: &Store, series: &mut Series, node: NodeIndex, (from, until): (Slot, Slot)) -> Result<(), Fault> {
+    let waiting = store.intake.pending_points(node, from, until);
+    let read = &store.hot.read()?;
     let rolled = hours::rolled(read)?;
     let pending: BTreeSet<u32> = waiting.iter().map(|point| hours::hour_of(point.slot)).collect();
     let stale: BTreeSet<u32> = hours::stale_of(read, node, hours::hour_of(from), hours::hour_of(until))?;
@@ -107,7 +94,7 @@ fn push_hours(read: &Snapshot, series: &mut Series, node: NodeIndex, span: (Slot
                 series.push(first, summary);
             }
         } else {
-            push_samples(read, series, node, (start, end.min(until)), waiting)?;
+            push_samples(store, series, node, (start, end.min(until)))?;
         }
         start = end;
     }

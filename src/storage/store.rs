@@ -5,8 +5,10 @@ use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use super::accruals::Sums;
+use super::cold::Cold;
 use super::core::idempotency::Mark;
 use super::core::thresholds::AllThresholds;
 use super::core::{audit, chain, epochs, ledger, ledger_check, meta, tables};
@@ -17,8 +19,10 @@ use super::hot;
 use super::intake::{Intake, Recovered};
 use super::outputs::Outputs;
 use super::proofs::{Blinds, Recent};
+use super::sealing;
 use super::secrets::{FILE as SECRET_FILE, Secrets};
 use super::table::{Read, Snapshot, WriteTx};
+use super::tails::Tails;
 use crate::crypto::{Entropy, PublicKey, SecretKey, SigningKey, hex};
 use crate::domain::audit::{Actor, Draft};
 use crate::domain::evidence::{Beacons, day_of};
@@ -40,6 +44,10 @@ pub struct StoreOptions {
 pub struct Store {
     pub core: DbFile,
     pub hot: DbFile,
+    /// Weeks of sealed measurements.
+    pub cold: Cold,
+    /// What is flushed and not sealed.
+    pub tails: Arc<Tails>,
     /// Who is who in the fleet.
     pub directory: Arc<Directory>,
     pub intake: Intake,
@@ -51,6 +59,9 @@ pub struct Store {
     pub recent: Recent,
     pub blinds: Blinds,
     flushing: tokio::sync::Mutex<()>,
+    pub(super) sealing: tokio::sync::Mutex<()>,
+    /// The half hour of the last sweep.
+    pub(super) swept: AtomicU32,
     writing_outputs: tokio::sync::Mutex<()>,
     pub secrets: Secrets,
     pub entropy: Entropy,
@@ -62,6 +73,9 @@ pub struct Store {
     pub successions: Vec<Succession>,
     dir: PathBuf,
 }
+
+/// Weeks get this part of the cache that `hot.redb` has: their pages are read rarely, and one after the other.
+const COLD_CACHE_SHARE: usize = 4;
 
 pub(super) const SEED_CONTEXT: &str = "store/seed";
 
@@ -103,11 +117,15 @@ impl Store {
             let name = |id: &str, generation: u32| format!("{id} (generation {generation})");
             return Err(OpenError::Mixed { core: name(&store.store_id, store.generation), hot: name(&found.store_id, found.generation) });
         }
+        let cold = Cold::open(dir, &store.store_id, options.hot_cache_bytes / COLD_CACHE_SHARE)?;
+        let tails = Arc::new(Tails::default());
+        sealing::adopt_blocks(&hot, &cold)?;
+        sealing::recover(&hot, &cold, &tails)?;
         let signing_key = open_seed(&secrets, &store.sealed_seed)?;
         let successions = chain::successions(&core.read()?)?;
         let intake = recover_intake(&hot, &secrets, &entropy, &options.boot_id, now)?;
         let outputs = Outputs::load(&core.read()?, &hot.read()?, Beacons::new(secrets.beacon.clone()), now)?;
-        let (flushing, writing_outputs) = (tokio::sync::Mutex::default(), tokio::sync::Mutex::default());
+        let (flushing, sealing, writing_outputs) = Default::default();
         let directory = Directory::load(&core.read()?)?;
         let (manager_id, generation) = (store.manager_id, store.generation);
         let sums = Sums::default();
@@ -117,6 +135,8 @@ impl Store {
         Ok(Store {
             core,
             hot,
+            cold,
+            tails,
             directory,
             intake,
             outputs,
@@ -124,6 +144,8 @@ impl Store {
             recent,
             blinds,
             flushing,
+            sealing,
+            swept: AtomicU32::default(),
             writing_outputs,
             secrets,
             entropy,
@@ -155,8 +177,9 @@ impl Store {
         let pools: HashMap<NodeIndex, Option<PoolIndex>> = nodes.iter().map(|node| (node.index, *node.pool.latest())).collect();
         let is_within =
             move |node: NodeIndex, reading: &Reading| thresholds.of(node, pools.get(&node).copied().flatten()).is_within(reading);
+        let tails = Arc::clone(&self.tails);
         let write = move |tx: &mut WriteTx<'_>| {
-            let samples = hot::flush(tx, &written)?;
+            let samples = hot::flush(tx, &written, &tails)?;
             hot::strained::put(tx, &samples, &is_within)?;
             written_outputs.put(tx)
         };
@@ -244,6 +267,7 @@ impl Store {
     }
 
     pub fn close(&self) {
+        self.cold.close();
         self.hot.close();
         self.core.close();
     }

@@ -46,6 +46,17 @@ impl Key for (u32, u32) {
     }
 }
 
+impl Key for (u32, u32, u16) {
+    fn encode(&self) -> Vec<u8> {
+        [&self.0.to_be_bytes()[..], &self.1.to_be_bytes(), &self.2.to_be_bytes()].concat()
+    }
+    fn decode(bytes: &[u8]) -> Option<(u32, u32, u16)> {
+        let (a, rest) = bytes.split_at_checked(4)?;
+        let (b, c) = rest.split_at_checked(4)?;
+        Some((u32::decode(a)?, u32::decode(b)?, u16::from_be_bytes(c.try_into().ok()?)))
+    }
+}
+
 impl Key for (u32, u64) {
     fn encode(&self) -> Vec<u8> {
         [&self.0.to_be_bytes()[..], &self.1.to_be_bytes()[..]].concat()

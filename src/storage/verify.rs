@@ -46,6 +46,7 @@ pub fn verify_to(store: &Store, depth: Depth) -> Vec<Finding> {
         finding("suspensions", store.read().and_then(|core| suspensions::verify(&core))),
         finding("votes", store.read().and_then(|core| votes::verify(&core))),
         finding("measurements and evidence", store.hot.read().and_then(|hot| hot::verify(&hot)).map(Ok)),
+        finding("sealed weeks", store.cold.verify()),
         finding("archives", archive::verify(store)),
     ]
 }

@@ -23,6 +23,15 @@ impl Series {
         }
     }
 
+    /// All but the first `count` samples.
+    pub fn without_first(&self, count: usize) -> Series {
+        Series {
+            slots: self.slots.iter().skip(count).copied().collect(),
+            late: self.late.iter().skip(count).copied().collect(),
+            columns: self.columns.part(count.min(self.slots.len()), self.slots.len()),
+        }
+    }
+
     pub fn encode(&self) -> Vec<u8> {
         let mut out = vec![0; HEAD];
         put_varint(&mut out, self.slots.len() as u64);

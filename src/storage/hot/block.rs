@@ -1,10 +1,10 @@
 //! A block: the samples of neighbouring nodes in one slot, in one row. One node is found without decoding the others.
 
-use serde::de::{Error, Visitor};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::domain::ids::NodeIndex;
 use crate::record;
+use crate::storage::bytes::Bytes;
 
 /// Nodes of one block. redb rounds a row up to 4, 8, 16, 32 KiB: this many samples of machines with two interfaces (130 to 160 bytes each)
 /// fill 16 KiB well, where 128 of them would take 32.
@@ -15,8 +15,8 @@ pub fn group(node: NodeIndex) -> u32 {
 }
 
 /// Entries of (node u32, flags u8, length u16, sample bytes), little-endian, in ascending node order.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Block(Vec<u8>);
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Block(Bytes);
 
 record! { Block = 1 }
 
@@ -34,7 +34,7 @@ pub struct Entry<'a> {
 
 impl Block {
     pub fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
-        let mut rest = self.0.as_slice();
+        let mut rest = self.0.0.as_slice();
         std::iter::from_fn(move || {
             let (head, after) = rest.split_at_checked(HEAD)?;
             let node = NodeIndex(u32::from_le_bytes([head[0], head[1], head[2], head[3]]));
@@ -61,29 +61,7 @@ impl Block {
             bytes.extend_from_slice(&len.to_le_bytes());
             bytes.extend_from_slice(entry.sample);
         }
-        Block(bytes)
-    }
-}
-
-impl Serialize for Block {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&self.0)
-    }
-}
-
-impl<'de> Deserialize<'de> for Block {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Block, D::Error> {
-        struct Bytes;
-        impl Visitor<'_> for Bytes {
-            type Value = Block;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("the bytes of a block")
-            }
-            fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Block, E> {
-                Ok(Block(bytes.to_vec()))
-            }
-        }
-        deserializer.deserialize_bytes(Bytes)
+        Block(Bytes(bytes))
     }
 }
 
@@ -109,8 +87,8 @@ mod tests {
     #[test]
     fn damaged_bytes_end_the_list_and_never_panic() {
         let whole = Block::default().merged([entry(1, b"abc"), entry(2, b"def")]);
-        for cut in 0..whole.0.len() {
-            assert!(Block(whole.0[..cut].to_vec()).entries().count() < 2);
+        for cut in 0..whole.0.0.len() {
+            assert!(Block(Bytes(whole.0.0[..cut].to_vec())).entries().count() < 2);
         }
     }
 }

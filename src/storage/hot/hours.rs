@@ -1,14 +1,14 @@
 //! Hours rolled up: one row per hour and group of neighbouring nodes, written once when the hour is over and again when samples of it come late. A month
 //! of one node is then some hundreds of rows instead of eighty thousand.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
-use super::block::{Block, Entry, group};
+use super::Point;
+use super::block::{Block, Entry, NODES_PER_BLOCK, group};
 use super::sample::Quantised;
-use super::{BLOCKS, decode_sample};
 use crate::domain::ids::NodeIndex;
 use crate::domain::metrics::Sample;
 use crate::domain::series::{Extremes, SLOTS_PER_HOUR, Summary};
@@ -102,16 +102,6 @@ pub fn stale_of(read: &impl Read, node: NodeIndex, from: u32, until: u32) -> Res
     Ok(hours)
 }
 
-/// The first hour at or after `hour` that has samples.
-pub fn first_with_samples(read: &impl Read, hour: u32) -> Result<Option<u32>, Fault> {
-    let mut first = None;
-    read.for_each(BLOCKS, (first_slot(hour).0, 0).., |(slot, _), _| {
-        first = Some(hour_of(Slot(slot)));
-        ControlFlow::Break(())
-    })?;
-    Ok(first)
-}
-
 /// A row of roll-ups, ready to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HourRow {
@@ -120,35 +110,28 @@ pub struct HourRow {
     block: Block,
 }
 
-/// Groups that have samples in an hour.
-pub fn groups(read: &impl Read, hour: u32) -> Result<BTreeSet<u32>, Fault> {
-    let mut groups = BTreeSet::new();
-    read.for_each(BLOCKS, (first_slot(hour).0, 0)..(first_slot(hour + 1).0, 0), |(_, group), _| {
-        groups.insert(group);
-        ControlFlow::Continue(())
-    })?;
-    Ok(groups)
-}
-
-/// Rolls up one group's hour from its samples.
-pub fn roll(read: &impl Read, hour: u32, group: u32) -> Result<HourRow, Fault> {
-    let mut parts: BTreeMap<NodeIndex, Vec<Summary>> = BTreeMap::new();
-    for slot in first_slot(hour).until(first_slot(hour + 1)) {
-        let Some(block) = read.get(BLOCKS, &(slot.0, group))? else { continue };
-        for entry in block.entries() {
-            if let Some(sample) = decode_sample(entry.sample) {
-                parts.entry(entry.node).or_default().push(Summary::of(sample, entry.late));
-            }
-        }
-    }
-    let mut encoded = Vec::with_capacity(parts.len());
-    for (node, parts) in parts {
+/// What the samples of one group's nodes in an hour come to; None where they have none. Samples ascend by slot.
+pub fn roll(hour: u32, group: u32, samples: Vec<(NodeIndex, Vec<Point>)>) -> Result<Option<HourRow>, Fault> {
+    let mut encoded = Vec::with_capacity(samples.len());
+    for (node, points) in samples {
+        let parts: Vec<Summary> = points.into_iter().map(|point| Summary::of(point.sample, point.late)).collect();
         if let Some(summary) = Summary::merge(&parts) {
             encoded.push((node, summary.late, encode(&HourEntry::of(summary))?));
         }
     }
     let entries = encoded.iter().map(|(node, late, bytes)| Entry { node: *node, late: *late, sample: bytes });
-    Ok(HourRow { hour, group, block: Block::default().merged(entries) })
+    let none = Block::default();
+    let block = none.merged(entries);
+    Ok((!encoded.is_empty()).then_some(HourRow { hour, group, block }))
+}
+
+pub fn group_of(node: NodeIndex) -> u32 {
+    group(node)
+}
+
+/// Nodes of a group, in it or not yet.
+pub fn nodes_of(group: u32) -> Vec<NodeIndex> {
+    (0..NODES_PER_BLOCK).map(|at| NodeIndex(group.saturating_mul(NODES_PER_BLOCK).saturating_add(at))).collect()
 }
 
 /// Writes roll-ups; doing it again writes the same.

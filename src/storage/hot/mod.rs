@@ -7,31 +7,35 @@ pub mod days;
 pub mod hours;
 pub mod kept_outputs;
 pub mod leaves;
+pub mod log;
 pub mod outputs;
 mod sample;
 pub mod strained;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::fault::{Fault, TxError};
 use super::table::{Read, Table, WriteTx, decode, encode};
-use crate::domain::bits::Bitmap;
+use crate::domain::chunk::{Row, Sheet};
 use crate::domain::evidence::{DayReports, Reopening, SlotRow, is_closed, is_secret};
 use crate::domain::ids::{Incarnation, NodeIndex};
 use crate::domain::metrics::Sample;
 use crate::domain::time::{BootMs, Slot, Timestamp};
 use crate::record;
 use crate::storage::migrate;
+use crate::storage::tails::{Tails, sheet};
 
-use block::{Block, Entry, group};
-use sample::Quantised;
+use block::{Block, group};
+pub use sample::Parts;
+pub(in crate::storage) use sample::{Quantised, renamed};
 
 /// One row.
 const META: Table<String, Meta> = Table::new("meta");
-/// (slot, group of neighbouring nodes) -> their samples.
+/// (slot, group of neighbouring nodes) -> their samples: of an earlier release, until they are sealed.
 const BLOCKS: Table<(u32, u32), Block> = Table::new("blocks");
 /// Slot -> who proved it, who was observed, who attested it.
 const EVIDENCE: Table<u32, SlotRow> = Table::new("evidence");
@@ -43,6 +47,9 @@ const UNTIMED: Table<u64, Untimed> = Table::new("untimed");
 pub(super) const TABLES: &[&str] = &[
     META.name,
     BLOCKS.name,
+    log::LOG.name,
+    log::SEALED.name,
+    log::SWEEP.name,
     EVIDENCE.name,
     ACKS.name,
     UNTIMED.name,
@@ -120,6 +127,10 @@ impl EncodedSample {
         decode_sample(&self.0)
     }
 
+    pub(in crate::storage) fn quantised(&self) -> Option<Quantised> {
+        decode(&self.0).ok()
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -140,6 +151,13 @@ pub struct Point {
     /// Came after its slot had closed.
     pub late: bool,
     pub sample: Sample,
+}
+
+/// A sample out of the numbers of its columns, with the parts that are wanted.
+pub(in crate::storage) fn point(slot: Slot, late: bool, row: &Row, names: &[String], parts: Parts) -> Point {
+    let wanted: Row = if parts == Parts::ALL { Row::new() } else { row.iter().filter(|(column, _)| parts.has(*column)).copied().collect() };
+    let row = if parts == Parts::ALL { row } else { &wanted };
+    Point { slot, late, sample: Sample::from(Quantised::from_row(row, names)) }
 }
 
 /// Samples of one flush, by slot.
@@ -214,9 +232,9 @@ pub fn accept_clock(tx: &mut WriteTx<'_>, at: Timestamp, trust: Option<Anchor>) 
     tx.put(META, &ROW.to_owned(), &row)
 }
 
-/// Writes a batch; merging with what is there, first sample of a (node, slot) wins. Gives back the samples that the batch brought to a slot, those that had
-/// waited for the clock among them: without those of slots that their nodes had proven before.
-pub fn flush(tx: &mut WriteTx<'_>, batch: &Batch) -> Result<Samples, TxError> {
+/// Writes a batch; the first sample of a (node, slot) wins, also over those that are sealed: a bit of its evidence says that there is one. Gives back the samples that the batch
+/// brought to a slot, those that had waited for the clock among them: without those of slots that their nodes had proven before. They are in `tails` after the commit.
+pub fn flush(tx: &mut WriteTx<'_>, batch: &Batch, tails: &Arc<Tails>) -> Result<Samples, TxError> {
     let mut samples = batch.samples.clone();
     let mut rows: BTreeMap<Slot, SlotRow> = batch.evidence.iter().cloned().collect();
     if let Some(untimed) = &batch.untimed {
@@ -226,23 +244,34 @@ pub fn flush(tx: &mut WriteTx<'_>, batch: &Batch) -> Result<Samples, TxError> {
     if let Some(anchor) = batch.trust.as_ref().filter(|_| batch.places_untimed) {
         place_untimed(tx, anchor, batch, &mut samples, &mut rows)?;
     }
-    let mut proven_before = Vec::with_capacity(rows.len());
+    let mut before = BTreeMap::new();
     for (slot, row) in rows {
-        proven_before.push((slot, merge_row(tx, slot, &row)?));
+        before.insert(slot, merge_row(tx, slot, &row)?);
     }
     let rolled = hours::rolled(tx)?;
+    let mut new: Vec<(NodeIndex, Slot, &PendingSample)> = Vec::new();
     for (slot, of_slot) in &samples {
-        merge_samples(tx, *slot, of_slot, &rolled)?;
+        let known = match before.get(slot) {
+            Some(known) => known.clone(),
+            None => tx.get(EVIDENCE, &slot.0)?.unwrap_or_default(),
+        };
+        new.extend(of_slot.iter().filter(|(node, _)| !known.heard(**node)).map(|(node, pending)| (*node, *slot, pending)));
     }
+    new.sort_unstable_by_key(|(node, slot, _)| (*node, *slot));
+    for (node, slot, _) in &new {
+        hours::touched(tx, &rolled, *slot, group(*node))?;
+    }
+    let sheet = sheet(new.into_iter().map(|(node, slot, pending)| (node, slot, pending.late, &pending.encoded)));
+    log::append(tx, &sheet, tails, batch.flushed_at.map(Timestamp::slot))?;
     put_acks(tx, &batch.acks)?;
     day_reports::put(tx, &batch.day_reports)?;
     if let Some(at) = batch.flushed_at {
         let row = Meta { flushed_at: at, trust: batch.trust.clone(), ..meta(tx)? };
         tx.put(META, &ROW.to_owned(), &row)?;
     }
-    for (slot, proven) in proven_before {
+    for (slot, known) in before {
         if let Some(of_slot) = samples.get_mut(&slot) {
-            of_slot.retain(|node, _| !proven.get(*node));
+            of_slot.retain(|node, _| !known.proven.get(*node));
         }
     }
     Ok(samples)
@@ -287,33 +316,13 @@ fn place_untimed(
     Ok(())
 }
 
-/// Who had proven the slot before.
-fn merge_row(tx: &mut WriteTx<'_>, slot: Slot, row: &SlotRow) -> Result<Bitmap, TxError> {
-    let mut merged = tx.get(EVIDENCE, &slot.0)?.unwrap_or_default();
-    let before = merged.proven.clone();
+/// What was known of the slot before.
+fn merge_row(tx: &mut WriteTx<'_>, slot: Slot, row: &SlotRow) -> Result<SlotRow, TxError> {
+    let before = tx.get(EVIDENCE, &slot.0)?.unwrap_or_default();
+    let mut merged = before.clone();
     merged.merge(row);
     tx.put(EVIDENCE, &slot.0, &merged)?;
     Ok(before)
-}
-
-fn merge_samples(
-    tx: &mut WriteTx<'_>,
-    slot: Slot,
-    samples: &BTreeMap<NodeIndex, PendingSample>,
-    rolled: &hours::Rolled,
-) -> Result<(), TxError> {
-    let mut groups: BTreeMap<u32, Vec<Entry<'_>>> = BTreeMap::new();
-    for (node, pending) in samples {
-        let entry = Entry { node: *node, late: pending.late, sample: &pending.encoded.0 };
-        groups.entry(group(*node)).or_default().push(entry);
-    }
-    for (group, entries) in groups {
-        let key = (slot.0, group);
-        hours::touched(tx, rolled, slot, group)?;
-        let present = tx.get(BLOCKS, &key)?.unwrap_or_default();
-        tx.put(BLOCKS, &key, &present.merged(entries))?;
-    }
-    Ok(())
 }
 
 fn put_acks(tx: &mut WriteTx<'_>, acks: &[(NodeIndex, Ack)]) -> Result<(), TxError> {
@@ -337,10 +346,17 @@ pub struct LateOutcome {
     pub duplicate: u32,
 }
 
-/// Stores late samples of one node: attested, never proven. Repeating it changes nothing.
-pub fn store_late(tx: &mut WriteTx<'_>, node: NodeIndex, items: &[(Slot, EncodedSample)]) -> Result<LateOutcome, TxError> {
+/// Stores late samples of one node: attested, never proven. Repeating it changes nothing. They are in `tails` after the commit.
+pub fn store_late(
+    tx: &mut WriteTx<'_>,
+    node: NodeIndex,
+    items: &[(Slot, EncodedSample)],
+    tails: &Arc<Tails>,
+    present: Slot,
+) -> Result<LateOutcome, TxError> {
     let mut outcome = LateOutcome::default();
     let rolled = hours::rolled(tx)?;
+    let mut new = BTreeMap::new();
     for (slot, encoded) in items {
         let mut row = tx.get(EVIDENCE, &slot.0)?.unwrap_or_default();
         if row.proven.get(node) || !row.attest(node) {
@@ -348,9 +364,11 @@ pub fn store_late(tx: &mut WriteTx<'_>, node: NodeIndex, items: &[(Slot, Encoded
             continue;
         }
         tx.put(EVIDENCE, &slot.0, &row)?;
-        merge_samples(tx, *slot, &BTreeMap::from([(node, PendingSample { late: true, encoded: encoded.clone() })]), &rolled)?;
+        hours::touched(tx, &rolled, *slot, group(node))?;
+        new.insert(*slot, encoded);
         outcome.stored += 1;
     }
+    log::append(tx, &sheet(new.into_iter().map(|(slot, encoded)| (node, slot, true, encoded))), tails, Some(present))?;
     Ok(outcome)
 }
 
@@ -390,42 +408,39 @@ pub fn last_proven(read: &impl Read, since: Slot) -> Result<BTreeMap<NodeIndex, 
     Ok(last)
 }
 
-/// Samples of one node in `[from, until)`, in slot order.
-pub fn points(read: &impl Read, node: NodeIndex, from: Slot, until: Slot) -> Result<Vec<Point>, Fault> {
-    let mut points = Vec::new();
-    for slot in from.until(until) {
-        if let Some(block) = read.get(BLOCKS, &(slot.0, group(node)))?
-            && let Some(entry) = block.find(node)
-            && let Some(sample) = decode_sample(entry.sample)
-        {
-            points.push(Point { slot, late: entry.late, sample });
-        }
-    }
-    Ok(points)
+/// The first slot that has blocks of an earlier release, and the last group of nodes that may have some.
+pub(super) fn first_block(read: &impl Read) -> Result<Option<(Slot, u32)>, Fault> {
+    let (mut first, mut last_group) = (None, 0);
+    read.for_each(BLOCKS, .., |(slot, group), _| {
+        first = first.or(Some(Slot(slot)));
+        last_group = last_group.max(group);
+        if first == Some(Slot(slot)) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    let beyond = read.scan(ACKS, .., usize::MAX)?.last().map_or(0, |(group, _)| *group);
+    Ok(first.map(|slot| (slot, last_group.max(beyond))))
 }
 
-/// Samples of some nodes in one slot; `nodes` ascending. Each block is read once.
-pub fn samples_of(read: &impl Read, slot: Slot, nodes: &[NodeIndex]) -> Result<Vec<(NodeIndex, Sample)>, Fault> {
-    let mut found = Vec::new();
-    for wanted in nodes.chunk_by(|a, b| group(*a) == group(*b)) {
-        if let Some(block) = read.get(BLOCKS, &(slot.0, group(wanted[0])))? {
-            let of_group = block.entries().filter(|entry| wanted.binary_search(&entry.node).is_ok());
-            found.extend(of_group.filter_map(|entry| Some((entry.node, decode_sample(entry.sample)?))));
-        }
-    }
-    Ok(found)
+/// Samples of such a block.
+pub(super) fn block(read: &impl Read, slot: Slot, group: u32) -> Result<Sheet, Fault> {
+    let block = read.get(BLOCKS, &(slot.0, group))?.unwrap_or_default();
+    let samples: Vec<_> = block.entries().map(|entry| (entry.node, entry.late, EncodedSample(entry.sample.to_vec()))).collect();
+    Ok(sheet(samples.iter().map(|(node, late, sample)| (*node, slot, *late, sample))))
+}
+
+/// They are sealed up to `slot`.
+pub(super) fn drop_blocks(tx: &mut WriteTx<'_>, before: Slot) -> Result<(), TxError> {
+    tx.delete_before(BLOCKS, &(before.0, 0), usize::MAX).map(drop)
 }
 
 /// Rows that one pruning transaction deletes, at most.
 const PRUNE_LIMIT: usize = 2_000;
 
-/// Forgets samples before `samples_before` and evidence before `evidence_before`; true when there is more to do.
-pub fn prune(tx: &mut WriteTx<'_>, samples_before: Slot, evidence_before: Slot) -> Result<bool, TxError> {
-    let samples = tx.delete_before(BLOCKS, &(samples_before.0, 0), PRUNE_LIMIT)?;
+/// Forgets evidence before `evidence_before`; true when there is more to do.
+pub fn prune(tx: &mut WriteTx<'_>, evidence_before: Slot) -> Result<bool, TxError> {
     let evidence = tx.delete_before(EVIDENCE, &evidence_before.0, PRUNE_LIMIT)?;
     let strained = tx.delete_before(strained::STRAINED, &evidence_before.0, PRUNE_LIMIT)?;
     day_reports::prune(tx, evidence_before)?;
-    Ok([samples, evidence, strained].contains(&PRUNE_LIMIT))
+    Ok([evidence, strained].contains(&PRUNE_LIMIT))
 }
 
 /// Decodes every record; the number of them, for `verify`.
@@ -462,6 +477,7 @@ pub fn verify(read: &impl Read) -> Result<u64, Fault> {
     let strained = strained::rows(read, Slot(0), Slot(u32::MAX))?.len() as u64;
     Ok(records
         + strained
+        + log::verify(read)?
         + read.count(UNTIMED)?
         + hours::verify(read)?
         + days::verify(read)?

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::chunk::Row;
 use crate::domain::metrics::{Cpu, Disk, Gpu, Interface, Memory, Network, Sample};
 use crate::record;
 
@@ -121,10 +122,188 @@ impl From<Quantised> for Sample {
     }
 }
 
+/// Columns of a chunk that hold one part of a sample.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parts {
+    pub cpu: bool,
+    pub memory: bool,
+    pub disk: bool,
+    pub network: bool,
+    pub gpu: bool,
+}
+
+impl Parts {
+    pub const ALL: Parts = Parts { cpu: true, memory: true, disk: true, network: true, gpu: true };
+    pub const NONE: Parts = Parts { cpu: false, memory: false, disk: false, network: false, gpu: false };
+
+    pub fn has(self, column: u16) -> bool {
+        match column {
+            CPU..MEMORY => self.cpu,
+            MEMORY..DISK => self.memory,
+            DISK..NETWORK => self.disk,
+            GPU..INTERFACES => self.gpu,
+            NETWORK..GPU | INTERFACES.. => self.network,
+        }
+    }
+}
+
+const CPU: u16 = 0;
+const LOAD: u16 = CPU + 3;
+const TEMPERATURE: u16 = CPU + 6;
+const MEMORY: u16 = 7;
+const DISK: u16 = 13;
+const THROUGHPUT: u16 = DISK + 5;
+const NETWORK: u16 = 20;
+const GPU: u16 = 26;
+/// Present where there is a GPU, whatever is known of it.
+const HAS_GPU: u16 = GPU + 4;
+const FIXED: usize = 31;
+/// Each interface has eight columns: the number of its name, and six counters.
+const INTERFACES: u16 = 64;
+const PER_INTERFACE: u16 = 8;
+
+/// The column holds numbers of names.
+pub fn is_name(column: u16) -> bool {
+    column >= INTERFACES && (column - INTERFACES).is_multiple_of(PER_INTERFACE)
+}
+
+/// The same row with the names numbered by `renumber`.
+pub fn renamed(row: &Row, names: &[String], mut renumber: impl FnMut(&str) -> usize) -> Row {
+    let of_name = |value: i64| usize::try_from(value).ok().and_then(|at| names.get(at)).map_or("", String::as_str);
+    let one = |(column, value): &(u16, i64)| {
+        let value = if is_name(*column) { i64::try_from(renumber(of_name(*value))).unwrap_or(0) } else { *value };
+        (*column, value)
+    };
+    row.iter().map(one).collect()
+}
+
+impl Quantised {
+    /// The sample as numbers of columns; `name` gives names their numbers. What follows from others is kept as what is left between them, which hardly changes: the free room
+    /// of a disk, and totals of interfaces.
+    pub fn row(&self, mut name: impl FnMut(&str) -> usize) -> Row {
+        let mut row = Row::with_capacity(FIXED);
+        let mut put = |column: u16, value: Option<i64>| row.extend(value.map(|value| (column, value)));
+        let (usage, cores, frequency, load, temperature) = self.cpu;
+        put(CPU, usage.map(i64::from));
+        put(CPU + 1, cores.map(i64::from));
+        put(CPU + 2, frequency.map(i64::from));
+        (LOAD..).zip(load.into_iter().flatten()).for_each(|(column, load)| put(column, Some(i64::from(load))));
+        put(TEMPERATURE, temperature.map(i64::from));
+        (MEMORY..).zip(self.memory).for_each(|(column, value)| put(column, value.map(u64::cast_signed)));
+        let ([total, used, free, read, write], throughput) = self.disk;
+        let free = free.map(|free| free.wrapping_sub(left_free(total, used)));
+        (DISK..).zip([total, used, free, read, write]).for_each(|(column, value)| put(column, value.map(u64::cast_signed)));
+        (THROUGHPUT..).zip(throughput).for_each(|(column, value)| put(column, value.map(i64::from)));
+        let (totals, interfaces) = &self.network;
+        for (column, (total, sum)) in (NETWORK..).zip(totals.iter().zip(sums(interfaces))) {
+            put(column, total.map(|total| total.wrapping_sub(sum).cast_signed()));
+        }
+        if let Some((usage, used, total, temperature)) = self.gpu {
+            put(GPU, usage.map(i64::from));
+            put(GPU + 1, used.map(u64::cast_signed));
+            put(GPU + 2, total.map(u64::cast_signed));
+            put(GPU + 3, temperature.map(i64::from));
+            put(HAS_GPU, Some(1));
+        }
+        for (first, (of, counters)) in (INTERFACES..).step_by(usize::from(PER_INTERFACE)).zip(interfaces) {
+            put(first, i64::try_from(name(of)).ok());
+            (first + 1..).zip(counters).for_each(|(column, count)| put(column, Some(count.cast_signed())));
+        }
+        row
+    }
+
+    /// The sample again; of a row without some parts, the rest of it.
+    pub fn from_row(row: &Row, names: &[String]) -> Quantised {
+        let mut fixed = [None; FIXED];
+        let mut interfaces: Vec<(String, [u64; 6])> = Vec::new();
+        for (column, value) in row {
+            if let Some(place) = fixed.get_mut(usize::from(*column)) {
+                *place = Some(*value);
+            } else if is_name(*column) {
+                let name = usize::try_from(*value).ok().and_then(|at| names.get(at)).cloned();
+                interfaces.push((name.unwrap_or_default(), [0; 6]));
+            } else if let Some(((_, counters), at)) =
+                interfaces.last_mut().zip(usize::from(*column).checked_sub(usize::from(INTERFACES) + 1))
+                && let Some(counter) = counters.get_mut(at % usize::from(PER_INTERFACE))
+            {
+                *counter = value.cast_unsigned();
+            }
+        }
+        let at = |column: u16| fixed.get(usize::from(column)).copied().flatten();
+        let small = |column| at(column).and_then(|value| u32::try_from(value).ok());
+        let signed = |column| at(column).and_then(|value| i32::try_from(value).ok());
+        let large = |column| at(column).map(i64::cast_unsigned);
+        let (total, used) = (large(DISK), large(DISK + 1));
+        let free = large(DISK + 2).map(|left| left.wrapping_add(left_free(total, used)));
+        let mut totals = [NETWORK, NETWORK + 1, NETWORK + 2, NETWORK + 3, NETWORK + 4, NETWORK + 5].map(large);
+        for (total, sum) in totals.iter_mut().zip(sums(&interfaces)) {
+            *total = total.map(|left| left.wrapping_add(sum));
+        }
+        let load = [LOAD, LOAD + 1, LOAD + 2].map(small);
+        let load = if let [Some(one), Some(five), Some(fifteen)] = load { Some([one, five, fifteen]) } else { None };
+        Quantised {
+            cpu: (small(CPU), small(CPU + 1), small(CPU + 2), load, signed(TEMPERATURE)),
+            memory: [MEMORY, MEMORY + 1, MEMORY + 2, MEMORY + 3, MEMORY + 4, MEMORY + 5].map(large),
+            disk: ([total, used, free, large(DISK + 3), large(DISK + 4)], [THROUGHPUT, THROUGHPUT + 1].map(small)),
+            network: (totals, interfaces),
+            gpu: at(HAS_GPU).map(|_| (small(GPU), large(GPU + 1), large(GPU + 2), signed(GPU + 3))),
+        }
+    }
+}
+
+/// What would be free if nothing were reserved.
+fn left_free(total: Option<u64>, used: Option<u64>) -> u64 {
+    total.zip(used).map_or(0, |(total, used)| total.wrapping_sub(used))
+}
+
+/// Of each counter, the sum over interfaces.
+fn sums(interfaces: &[(String, [u64; 6])]) -> [u64; 6] {
+    let mut sums = [0u64; 6];
+    for (_, counters) in interfaces {
+        sums.iter_mut().zip(counters).for_each(|(sum, count)| *sum = sum.wrapping_add(*count));
+    }
+    sums
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::storage::table::{decode, encode};
+
+    fn anything() -> impl Strategy<Value = Quantised> {
+        let some = |strategy: BoxedStrategy<u64>| prop::option::of(strategy);
+        let number = || some(prop_oneof![0u64..1_000_000, any::<u64>()].boxed());
+        let gauge = || prop::option::of(any::<u32>());
+        let interfaces = prop::collection::vec(("[a-z]{1,2}[0-9]", prop::array::uniform6(prop_oneof![0u64..9_999, any::<u64>()])), 0..6);
+        let cpu = (gauge(), gauge(), gauge(), prop::option::of(any::<[u32; 3]>()), prop::option::of(any::<i32>()));
+        let gpu = prop::option::of((gauge(), number(), number(), prop::option::of(any::<i32>())));
+        let disk = (prop::array::uniform5(number()), prop::array::uniform2(gauge()));
+        (cpu, prop::array::uniform6(number()), disk, (prop::array::uniform6(number()), interfaces), gpu)
+            .prop_map(|(cpu, memory, disk, network, gpu)| Quantised { cpu, memory, disk, network, gpu })
+    }
+
+    proptest! {
+        #[test]
+        fn samples_come_back_from_columns_exactly(samples in prop::collection::vec(anything(), 1..5)) {
+            let mut names = vec!["first".to_owned()];
+            let mut number = |name: &str| {
+                names.iter().position(|known| known == name).unwrap_or_else(|| {
+                    names.push(name.to_owned());
+                    names.len() - 1
+                })
+            };
+            let rows: Vec<Row> = samples.iter().map(|sample| sample.row(&mut number)).collect();
+            for (row, sample) in rows.iter().zip(&samples) {
+                prop_assert!(row.is_sorted_by(|a, b| a.0 < b.0));
+                prop_assert_eq!(&Quantised::from_row(row, &names), sample);
+                let cpu: Row = row.iter().filter(|(column, _)| Parts { cpu: true, ..Parts::NONE }.has(*column)).copied().collect();
+                let only = Quantised::from_row(&cpu, &[]);
+                prop_assert_eq!((&only.cpu, only.memory, only.gpu), (&sample.cpu, [None; 6], None));
+            }
+        }
+    }
 
     #[test]
     fn samples_come_back_as_quantised() {

@@ -1,0 +1,271 @@
+//! One week of sealed measurements: chunks by sweep and node, and for each sweep what it has.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use jiff::civil::{Date, ISOWeekDate, Weekday};
+use jiff::{ToSpan, Unit};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::chunk::Series;
+use crate::domain::ids::NodeIndex;
+use crate::domain::time::Slot;
+use crate::record;
+use crate::storage::DbFile;
+use crate::storage::bytes::Bytes;
+use crate::storage::fault::{Fault, OpenError, TxError};
+use crate::storage::hot::{Parts, Point, point};
+use crate::storage::table::{Read, Table, WriteTx};
+use crate::storage::tails::Sealed;
+
+/// One row.
+const META: Table<String, WeekMeta> = Table::new("meta");
+/// (sweep, node, part) -> a chunk of a page at most. Sweeps ascend, so the file grows at its end.
+const CHUNKS: Table<(u32, u32, u16), ChunkRow> = Table::new("chunks");
+/// Sweep -> what it has.
+const SWEEPS: Table<u32, SweepRow> = Table::new("sweeps");
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WeekMeta {
+    pub store_id: String,
+    pub week: u32,
+}
+
+/// A `Series`, encoded.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ChunkRow(Bytes);
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SweepRow {
+    /// The newest row of the log that its chunks are from.
+    pub log_row: u64,
+    /// Of all chunks, the first and the last slot.
+    pub first: u32,
+    pub last: u32,
+    /// In the order of (node, part).
+    pub chunks: Vec<Entry>,
+}
+
+/// Node, part, first slot less that of the sweep, slots from there to the last one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry(pub u32, pub u16, pub u32, pub u32);
+
+record! { WeekMeta = 1, ChunkRow = 1, SweepRow = 1 }
+
+const ROW: &str = "row";
+const TABLES: [&str; 3] = [META.name, CHUNKS.name, SWEEPS.name];
+const SLOTS: u32 = 7 * 2_880;
+/// Unix time begins on a Thursday.
+const THURSDAY: u32 = 3 * 2_880;
+
+/// Monday to Sunday, UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Week(u32);
+
+impl Week {
+    pub fn of(slot: Slot) -> Week {
+        Week(slot.0.saturating_add(THURSDAY) / SLOTS)
+    }
+
+    pub fn start(self) -> Slot {
+        Slot((self.0 * SLOTS).saturating_sub(THURSDAY))
+    }
+
+    /// Before the next one.
+    pub fn end(self) -> Slot {
+        Slot((self.0.saturating_add(1)).saturating_mul(SLOTS).saturating_sub(THURSDAY))
+    }
+
+    fn monday() -> Date {
+        Date::constant(1969, 12, 29)
+    }
+
+    /// Name of its file, by the ISO 8601 week.
+    pub fn file(self) -> String {
+        let date = Week::monday().saturating_add((i64::from(self.0) * 7).days()).iso_week_date();
+        format!("raw-{:04}w{:02}.redb", date.year(), date.week())
+    }
+
+    pub fn of_file(name: &str) -> Option<Week> {
+        let (year, week) = name.strip_prefix("raw-")?.strip_suffix(".redb")?.split_once('w')?;
+        let date = ISOWeekDate::new(year.parse().ok()?, week.parse().ok()?, Weekday::Monday).ok()?.date();
+        let days = Week::monday().until((Unit::Day, date)).ok()?.get_days();
+        u32::try_from(days / 7).ok().map(Week).filter(|week| week.file() == name)
+    }
+}
+
+/// What is sealed of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunk {
+    pub node: NodeIndex,
+    pub part: u16,
+    pub first: Slot,
+    pub last: Slot,
+    pub bytes: Vec<u8>,
+}
+
+/// A chunk that was read, with the parts that were wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    series: Series,
+    parts: Parts,
+}
+
+impl Found {
+    /// Samples in `[from, until)`, in slot order.
+    pub fn points(&self, from: Slot, until: Slot) -> impl Iterator<Item = Point> {
+        let Series { slots, late, columns } = &self.series;
+        let first = slots.partition_point(|slot| *slot < from);
+        let end = slots.partition_point(|slot| *slot < until).max(first);
+        (first..end).map(move |at| {
+            let late = late.get(at).copied().unwrap_or_default();
+            let slot = slots.get(at).copied().unwrap_or_default();
+            point(slot, late, &columns.row(at), &columns.names, self.parts)
+        })
+    }
+}
+
+pub fn open(path: &Path, cache_bytes: usize, store_id: &str, week: Week) -> Result<DbFile, OpenError> {
+    let meta = WeekMeta { store_id: store_id.to_owned(), week: week.0 };
+    let file = DbFile::open(path, cache_bytes, |tx| {
+        TABLES.iter().try_for_each(|name| tx.create(name))?;
+        tx.put(META, &ROW.to_owned(), &meta)
+    })?;
+    let found = file.read()?.get(META, &ROW.to_owned())?;
+    match found {
+        Some(found) if found == meta => Ok(file),
+        Some(found) => {
+            let name = |meta: &WeekMeta| format!("{} ({})", meta.store_id, Week(meta.week).file());
+            Err(OpenError::Mixed { core: name(&meta), hot: name(&found) })
+        }
+        None => Err(Fault::Invariant(format!("{} has no description of itself", path.display())).into()),
+    }
+}
+
+/// The chunks of a sweep, ascending by node and part.
+pub fn put(tx: &mut WriteTx<'_>, sweep: u32, log_row: u64, chunks: &[Chunk]) -> Result<(), TxError> {
+    let slots = || chunks.iter().flat_map(|chunk| [chunk.first.0, chunk.last.0]);
+    let (Some(first), Some(last)) = (slots().min(), slots().max()) else { return Ok(()) };
+    // What an interrupted run of the same sweep left and this one does not have.
+    for Entry(node, part, ..) in tx.get(SWEEPS, &sweep)?.unwrap_or_default().chunks {
+        if !chunks.iter().any(|chunk| (chunk.node.0, chunk.part) == (node, part)) {
+            tx.delete(CHUNKS, &(sweep, node, part))?;
+        }
+    }
+    let entry = |chunk: &Chunk| Entry(chunk.node.0, chunk.part, chunk.first.0 - first, chunk.last.0 - chunk.first.0);
+    tx.put(SWEEPS, &sweep, &SweepRow { log_row, first, last, chunks: chunks.iter().map(entry).collect() })?;
+    for chunk in chunks {
+        tx.put(CHUNKS, &(sweep, chunk.node.0, chunk.part), &ChunkRow(Bytes(chunk.bytes.clone())))?;
+    }
+    Ok(())
+}
+
+pub fn read(
+    read: &impl Read,
+    nodes: &[NodeIndex],
+    (from, until): (Slot, Slot),
+    parts: Parts,
+    visit: &mut impl FnMut(NodeIndex, Found),
+) -> Result<(), Fault> {
+    let mut wanted: Vec<(u32, u32, u16)> = Vec::new();
+    read.for_each(SWEEPS, .., |sweep, row| {
+        if row.first >= until.0 || row.last < from.0 {
+            return ControlFlow::Continue(());
+        }
+        let mut of_node = nodes.iter();
+        let mut next = of_node.next();
+        for Entry(node, part, first, length) in row.chunks {
+            while next.is_some_and(|wanted| wanted.0 < node) {
+                next = of_node.next();
+            }
+            let first = row.first.saturating_add(first);
+            if next.is_some_and(|wanted| wanted.0 == node) && first < until.0 && first.saturating_add(length) >= from.0 {
+                wanted.push((sweep, node, part));
+            }
+        }
+        ControlFlow::Continue(())
+    })?;
+    for key in wanted {
+        let Some(row) = read.get(CHUNKS, &key)? else { continue };
+        match Series::decode_columns(&row.0.0, |column| parts.has(column)) {
+            Ok(series) => visit(NodeIndex(key.1), Found { series, parts }),
+            Err(damaged) => tracing::error!(sweep = key.0, node = key.1, %damaged, "a page of measurements is lost"),
+        }
+    }
+    Ok(())
+}
+
+/// Of each sweep from `sweep` on, what it has sealed.
+pub fn sealed_since(read: &impl Read, sweep: u32) -> Result<Vec<(u32, BTreeMap<NodeIndex, Sealed>)>, Fault> {
+    let mut found = Vec::new();
+    read.for_each(SWEEPS, sweep.., |sweep, row| {
+        let mut nodes = BTreeMap::<NodeIndex, Sealed>::new();
+        for Entry(node, _, first, length) in &row.chunks {
+            let sealed = nodes.entry(NodeIndex(*node)).or_default();
+            let last = Slot(row.first.saturating_add(*first).saturating_add(*length));
+            *sealed = Sealed { row: row.log_row, slot: sealed.slot.max(last) };
+        }
+        found.push((sweep, nodes));
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
+}
+
+/// Decodes every chunk and holds it against what its sweep says; the number of samples.
+pub fn verify(read: &impl Read, week: Week) -> Result<Result<u64, String>, Fault> {
+    let (mut samples, mut wrong, mut listed) = (0, None, 0);
+    let mut sweeps = Vec::new();
+    read.for_each(SWEEPS, .., |sweep, row| {
+        sweeps.push((sweep, row));
+        ControlFlow::Continue(())
+    })?;
+    for (sweep, row) in sweeps {
+        for Entry(node, part, first, length) in row.chunks {
+            listed += 1;
+            let first = Slot(row.first.saturating_add(first));
+            let last = first.plus(length);
+            let place = || format!("sweep {sweep}, node {node}, part {part}");
+            let of_chunk = match read.get(CHUNKS, &(sweep, node, part))?.map(|row| Series::decode(&row.0.0)) {
+                None => Err("is missing".to_owned()),
+                Some(Err(damaged)) => Err(damaged.to_string()),
+                Some(Ok(series)) if (series.slots.first(), series.slots.last()) != (Some(&first), Some(&last)) => {
+                    Err("is of other slots than its sweep says".to_owned())
+                }
+                Some(Ok(_)) if first < week.start() || last >= week.end() => Err("is of another week".to_owned()),
+                Some(Ok(series)) => Ok(series.slots.len() as u64),
+            };
+            match of_chunk {
+                Ok(of_chunk) => samples += of_chunk,
+                Err(why) => wrong = wrong.or_else(|| Some(format!("{}: {why}", place()))),
+            }
+        }
+    }
+    if wrong.is_none() && read.count(CHUNKS)? != listed {
+        wrong = Some("has chunks that no sweep names".to_owned());
+    }
+    Ok(wrong.map_or(Ok(samples), Err))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weeks_begin_on_mondays_and_have_the_names_of_the_standard() {
+        // Monday 2026-11-16 00:00 UTC.
+        let monday = Slot(1_794_787_200 / 30);
+        let week = Week::of(monday);
+        assert_eq!((week.start(), week.file().as_str()), (monday, "raw-2026w47.redb"));
+        assert_eq!((Week::of(monday.minus(1)).file().as_str(), Week::of(week.end()).file().as_str()), ("raw-2026w46.redb", "raw-2026w48.redb"));
+        // 2020 had 53 weeks; the last one ends in 2021.
+        let new_year = Slot(1_609_459_200 / 30);
+        assert_eq!(Week::of(new_year).file(), "raw-2020w53.redb");
+        for number in [0, 1, 52, 53, 2_970, 7_000] {
+            assert_eq!(Week::of_file(&Week(number).file()), Some(Week(number)));
+        }
+        for other in ["raw-2026w54.redb", "raw-2026w1.redb", "raw-2026w47.redb.tmp", "hourly-2026-11.redb", "raw-x.redb"] {
+            assert_eq!(Week::of_file(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! From the log to the weeks: what of each node fills a page is written into the file of its week, and let go of here. A sweep has a number, and writes the same places when it is
+//! done again: cold first, then one transaction of `hot.redb` that says what is sealed and shortens the log. What a crash leaves between the two is finished at the next start.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::cold::{Chunk, Cold, Week};
+use super::fault::{Fault, OpenError, WriteError};
+use super::hot::{self, log};
+use super::tails::{Sealed, Tails, Waiting};
+use super::{DbFile, Lane, Store};
+use crate::domain::chunk::{MAX_SAMPLES, fill_from};
+use crate::domain::evidence::{day_of, day_start};
+use crate::domain::ids::NodeIndex;
+use crate::domain::time::Slot;
+
+/// What fits into a page of redb with key, record and its ends.
+const PAGE_BYTES: usize = 4_068;
+/// A page is full enough with this much of it.
+const ENOUGH: usize = PAGE_BYTES - 64;
+/// Samples below which nothing fills a page: nobody looks.
+const LEAST_SAMPLES: usize = 100;
+/// After so long a page is written however empty it is: the log ends somewhere. Six hours.
+const LONGEST_WAIT: u32 = 720;
+/// Slots between two sweeps: half an hour.
+const SLOTS_APART: u32 = 60;
+/// What may wait in memory before a sweep is due at once.
+const HELD_BYTES: usize = 8 << 20;
+const HELD_BYTES_PER_NODE: usize = 32 << 10;
+/// Of the nodes whose page is full, one in so many is sealed in one sweep, the longest first, and at least `AT_LEAST`.
+const SHARE: usize = 3;
+const AT_LEAST: usize = 64;
+
+/// What one sweep did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Swept {
+    pub nodes: usize,
+    pub chunks: usize,
+    pub samples: usize,
+    pub bytes: usize,
+}
+
+/// What a node gives to a sweep.
+struct Part {
+    node: NodeIndex,
+    sealed: Sealed,
+    chunks: Vec<(Week, Chunk)>,
+    samples: usize,
+}
+
+/// Pages of what waits of a node that is due: `all` however empty the last one is. None where nothing is to be sealed.
+fn part(tails: &Tails, node: NodeIndex, before: Sealed, all: bool) -> Option<Part> {
+    let (series, row) = tails.series(node);
+    let mut sealed = Sealed { row, slot: before.slot };
+    let (mut chunks, mut samples) = (Vec::new(), 0);
+    let mut parts: BTreeMap<Week, u16> = BTreeMap::new();
+    let mut rest = series;
+    let mut guess = None;
+    while let Some(first) = rest.slots.first().copied() {
+        let week = Week::of(first);
+        let of_week = rest.slots.partition_point(|slot| *slot < week.end()).min(MAX_SAMPLES);
+        let (filled, mut bytes) = fill_from(of_week, guess, PAGE_BYTES, ENOUGH, |count| rest.first(count).encode());
+        let is_full = filled < of_week || of_week < rest.slots.len() || bytes.len() >= ENOUGH;
+        // One slot says of a node how far it is sealed, so what came late of before that slot goes too, however little it is.
+        let count = if all || is_full { filled } else { rest.slots.partition_point(|slot| *slot <= sealed.slot) };
+        let Some(last) = count.checked_sub(1).and_then(|at| rest.slots.get(at)).copied() else { break };
+        if count != filled {
+            bytes = rest.first(count).encode();
+        }
+        let part = parts.entry(week).or_default();
+        chunks.push((week, Chunk { node, part: *part, first, last, bytes }));
+        *part = part.checked_add(1)?;
+        sealed.slot = sealed.slot.max(last);
+        samples += count;
+        guess = Some(count);
+        rest = rest.without_first(count);
+    }
+    (samples > 0).then_some(Part { node, sealed, chunks, samples })
+}
+
+/// Which nodes this sweep looks at: those that wait too long, and of the others that may fill a page the longest.
+fn due(waiting: Vec<Waiting>, present: Slot) -> Vec<(NodeIndex, bool)> {
+    let (old, mut rest): (Vec<Waiting>, Vec<Waiting>) = waiting.into_iter().partition(|tail| tail.since.plus(LONGEST_WAIT) <= present);
+    let most = rest.len().div_ceil(SHARE).max(AT_LEAST);
+    rest.retain(|tail| tail.samples >= LEAST_SAMPLES);
+    rest.sort_by_key(|tail| (std::cmp::Reverse(tail.samples), tail.node));
+    rest.truncate(most);
+    let mut due: Vec<(NodeIndex, bool)> = old.into_iter().map(|tail| (tail.node, true)).collect();
+    due.extend(rest.into_iter().map(|tail| (tail.node, false)));
+    due.sort_unstable();
+    due
+}
+
+impl Store {
+    /// A sweep is due each half hour, and at once where more waits in memory than it should.
+    pub fn seal_is_due(&self, present: Slot) -> bool {
+        self.swept.load(Ordering::Relaxed) != present.0 / SLOTS_APART || self.holds_too_much()
+    }
+
+    /// Late samples come faster than pages are sealed in turn.
+    pub fn holds_too_much(&self) -> bool {
+        self.tails.bytes() > HELD_BYTES + self.tails.waiting().len() * HELD_BYTES_PER_NODE
+    }
+
+    /// One sweep. To be awaited to its end.
+    pub async fn seal(self: &Arc<Store>, present: Slot) -> Result<Swept, WriteError> {
+        let _one_at_a_time = self.sealing.lock().await;
+        self.swept.store(present.0 / SLOTS_APART, Ordering::Relaxed);
+        let store = Arc::clone(self);
+        let made = tokio::task::spawn_blocking(move || -> Result<(u32, Vec<Part>), Fault> {
+            let read = store.hot.read()?;
+            let (sweep, sealed) = (log::next_sweep(&read)?, log::sealed(&read)?);
+            let due = due(store.tails.waiting(), present);
+            let of_node = |(node, all): (NodeIndex, bool)| part(&store.tails, node, sealed.get(&node).copied().unwrap_or_default(), all);
+            Ok((sweep, due.into_iter().filter_map(of_node).collect()))
+        });
+        let (sweep, parts) = made.await.map_err(|error| WriteError::Unknown(error.to_string()))??;
+        if parts.is_empty() {
+            return Ok(Swept::default());
+        }
+        let mut swept = Swept { nodes: parts.len(), ..Swept::default() };
+        let mut weeks: BTreeMap<Week, Vec<Chunk>> = BTreeMap::new();
+        let mut sealed = Vec::with_capacity(parts.len());
+        for part in parts {
+            swept.samples += part.samples;
+            sealed.push((part.node, part.sealed));
+            for (week, chunk) in part.chunks {
+                swept.chunks += 1;
+                swept.bytes += chunk.bytes.len();
+                weeks.entry(week).or_default().push(chunk);
+            }
+        }
+        // Of what was read since the first node's tail, the oldest: later rows of the log are not in all chunks.
+        let log_row = sealed.iter().map(|(_, sealed)| sealed.row).min().unwrap_or_default();
+        // Older weeks first: a crash between two leaves what is sealed up to a slot, whatever of the later week is missing.
+        for (week, chunks) in weeks {
+            self.cold.put(week, sweep, log_row, chunks).await?;
+        }
+        self.finish_sweep(sweep, sealed).await?;
+        Ok(swept)
+    }
+
+    /// What is in its weeks leaves memory and log.
+    async fn finish_sweep(&self, sweep: u32, sealed: Vec<(NodeIndex, Sealed)>) -> Result<(), WriteError> {
+        sealed.iter().for_each(|(node, sealed)| self.tails.sealed(*node, *sealed));
+        let keep_from = self.tails.first_row();
+        self.hot.write(Lane::Ordinary, move |tx| log::put_sealed(tx, sweep, &sealed, keep_from)).await
+    }
+}
+
+/// Seals what an earlier release kept in blocks, a day at a time: doing it again, after a crash, writes the same places. For who opens a store.
+pub(super) fn adopt_blocks(hot: &DbFile, cold: &Cold) -> Result<(), OpenError> {
+    loop {
+        let read = hot.read()?;
+        let Some((first, last_group)) = hot::first_block(&read)? else { return Ok(()) };
+        let end = day_start(day_of(first) + 1);
+        tracing::info!(from = %first.start().rfc3339(), "measurements of an earlier release are sealed");
+        let mut sweep = log::next_sweep(&read)?;
+        for group in 0..=last_group {
+            let tails = Tails::default();
+            for slot in first.until(end) {
+                tails.append(0, &hot::block(&read, slot, group)?, None, |_, _| false);
+            }
+            let parts = tails.waiting().into_iter().filter_map(|tail| part(&tails, tail.node, Sealed::default(), true));
+            let chunks: Vec<Chunk> = parts.flat_map(|part| part.chunks).map(|(_, chunk)| chunk).collect();
+            if !chunks.is_empty() {
+                cold.put_at_open(Week::of(first), sweep, 0, &chunks)?;
+            }
+            sweep += 1;
+        }
+        hot.write_at_open(|tx| {
+            hot::drop_blocks(tx, end)?;
+            log::put_sealed(tx, sweep, &[], 0)
+        })?;
+    }
+}
+
+/// Fills memory from the log, and takes what a crash left of a sweep for done: its chunks are in their weeks. For who opens a store.
+pub(super) fn recover(hot: &DbFile, cold: &Cold, tails: &Tails) -> Result<(), OpenError> {
+    let next = log::next_sweep(&hot.read()?)?;
+    if let Some((sweep, of_nodes)) = cold.sealed_since(next)? {
+        let sealed: Vec<(NodeIndex, Sealed)> = of_nodes.into_iter().collect();
+        hot.write_at_open(|tx| log::put_sealed(tx, sweep, &sealed, 0))?;
+    }
+    Ok(log::replay(&hot.read()?, tails)?)
+}

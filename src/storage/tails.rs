@@ -1,0 +1,252 @@
+//! What is durable and not sealed yet, by node, in memory: `hot.redb` has the same by flush, which is how it is written, and this is how it is read. Filled from there at every start.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::hot::{Parts, Point, point, renamed};
+use crate::domain::chunk::{Columns, Row, Series, Sheet, put_varint, take_varint, unzigzag, zigzag};
+use crate::domain::ids::NodeIndex;
+use crate::domain::time::Slot;
+
+/// What of a node is sealed: of what was logged in rows up to `row`, everything up to `slot`. Both only grow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sealed {
+    pub row: u64,
+    pub slot: Slot,
+}
+
+impl Sealed {
+    pub fn has(self, row: u64, slot: Slot) -> bool {
+        row <= self.row && slot <= self.slot
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Tails(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    tails: Vec<Tail>,
+    /// The newest row of the log that is in here.
+    last_row: u64,
+}
+
+/// One node's samples in the order in which they were logged, each as what differs from the one before.
+#[derive(Debug, Default)]
+struct Tail {
+    names: Vec<String>,
+    stream: Vec<u8>,
+    count: usize,
+    last: Row,
+    last_slot: Slot,
+    /// Rows of the log that they came from, and how many of each.
+    rows: VecDeque<(u64, usize)>,
+    /// When the oldest of them came.
+    since: Slot,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Sample {
+    slot: Slot,
+    late: bool,
+    row: Row,
+}
+
+/// How much of a node waits to be sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    pub node: NodeIndex,
+    pub samples: usize,
+    /// When the oldest came.
+    pub since: Slot,
+}
+
+const LATE: u8 = 1;
+/// Of the same columns as the one before.
+const SAME: u8 = 2;
+
+impl Tail {
+    fn push(&mut self, log_row: u64, slot: Slot, late: bool, row: Row, present: Slot) {
+        if self.count == 0 {
+            self.since = present;
+        }
+        put_varint(&mut self.stream, zigzag(i64::from(slot.0) - i64::from(self.last_slot.0)));
+        let same = row.len() == self.last.len() && row.iter().zip(&self.last).all(|(a, b)| a.0 == b.0);
+        self.stream.push(if late { LATE } else { 0 } | if same { SAME } else { 0 });
+        if same {
+            let changed = || row.iter().zip(&self.last).map(|(now, before)| now.1.wrapping_sub(before.1));
+            let mut mask = vec![0u8; row.len().div_ceil(8)];
+            for (at, _) in changed().enumerate().filter(|(_, step)| *step != 0) {
+                if let Some(byte) = mask.get_mut(at / 8) {
+                    *byte |= 1 << (at % 8);
+                }
+            }
+            self.stream.extend_from_slice(&mask);
+            changed().filter(|step| *step != 0).for_each(|step| put_varint(&mut self.stream, zigzag(step)));
+        } else {
+            put_varint(&mut self.stream, row.len() as u64);
+            for (column, value) in &row {
+                put_varint(&mut self.stream, (*column).into());
+                put_varint(&mut self.stream, zigzag(*value));
+            }
+        }
+        (self.last, self.last_slot) = (row, slot);
+        self.count += 1;
+        match self.rows.back_mut().filter(|(of, _)| *of == log_row) {
+            Some((_, count)) => *count += 1,
+            None => self.rows.push_back((log_row, 1)),
+        }
+    }
+
+    /// All samples with their rows of the log. What is in here was written by `push`, so there is nothing to be refused.
+    fn samples(&self) -> impl Iterator<Item = (u64, Sample)> {
+        let mut bytes = self.stream.as_slice();
+        let (mut slot, mut last) = (0i64, Row::new());
+        let mut next = move || -> Option<Sample> {
+            slot += unzigzag(take_varint(&mut bytes)?);
+            let (flags, rest) = bytes.split_first()?;
+            bytes = rest;
+            if flags & SAME == 0 {
+                let count = take_varint(&mut bytes)?;
+                last.clear();
+                for _ in 0..count {
+                    last.push((u16::try_from(take_varint(&mut bytes)?).ok()?, unzigzag(take_varint(&mut bytes)?)));
+                }
+            } else {
+                let (mask, mut rest) = bytes.split_at_checked(last.len().div_ceil(8))?;
+                for (at, (_, value)) in last.iter_mut().enumerate().filter(|(at, _)| mask.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1)) {
+                    let _ = at;
+                    *value = value.wrapping_add(unzigzag(take_varint(&mut rest)?));
+                }
+                bytes = rest;
+            }
+            Some(Sample { slot: Slot(u32::try_from(slot).ok()?), late: flags & LATE != 0, row: last.clone() })
+        };
+        let of_rows = self.rows.iter().flat_map(|(row, count)| std::iter::repeat_n(*row, *count));
+        of_rows.map_while(move |row| Some((row, next()?)))
+    }
+
+    fn name(&mut self, name: &str) -> usize {
+        self.names.iter().position(|known| known == name).unwrap_or_else(|| {
+            self.names.push(name.to_owned());
+            self.names.len() - 1
+        })
+    }
+}
+
+impl Tails {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes over a row of the log, but for what `is_sealed` says is sealed. `present` is when it was flushed, where that is known.
+    pub fn append(&self, log_row: u64, sheet: &Sheet, present: Option<Slot>, is_sealed: impl Fn(NodeIndex, Slot) -> bool) {
+        let mut inner = self.inner();
+        inner.last_row = inner.last_row.max(log_row);
+        for (at, (node, slot)) in sheet.nodes.iter().zip(&sheet.slots).enumerate() {
+            if is_sealed(*node, *slot) {
+                continue;
+            }
+            if inner.tails.len() <= node.position() {
+                inner.tails.resize_with(node.position() + 1, Tail::default);
+            }
+            let Some(tail) = inner.tails.get_mut(node.position()) else { continue };
+            let row = renamed(&sheet.columns.row(at), &sheet.columns.names, |name| tail.name(name));
+            let late = sheet.late.get(at).copied().unwrap_or_default();
+            tail.push(log_row, *slot, late, row, present.unwrap_or(*slot));
+        }
+    }
+
+    /// Forgets all, for who fills them again; rows of the log up to `last_row` were there.
+    pub fn clear(&self, last_row: u64) {
+        *self.inner() = Inner { last_row, ..Inner::default() };
+    }
+
+    /// Samples of a node in `[from, until)` in slot order; the first one of a slot.
+    pub fn points(&self, node: NodeIndex, from: Slot, until: Slot, parts: Parts) -> Vec<Point> {
+        let inner = self.inner();
+        let Some(tail) = inner.tails.get(node.position()) else { return Vec::new() };
+        let within = tail.samples().map(|(_, sample)| sample).filter(|sample| (from..until).contains(&sample.slot));
+        let mut points: Vec<Point> = within.map(|sample| point(sample.slot, sample.late, &sample.row, &tail.names, parts)).collect();
+        points.sort_by_key(|point| point.slot);
+        points.dedup_by_key(|point| point.slot);
+        points
+    }
+
+    /// All of a node in slot order, the first one of each slot, and the newest row of the log that it is from.
+    pub fn series(&self, node: NodeIndex) -> (Series, u64) {
+        let inner = self.inner();
+        let mut series = Series::default();
+        let Some(tail) = inner.tails.get(node.position()) else { return (series, inner.last_row) };
+        let mut samples: Vec<Sample> = tail.samples().map(|(_, sample)| sample).collect();
+        samples.sort_by_key(|sample| sample.slot);
+        samples.dedup_by_key(|sample| sample.slot);
+        for (at, sample) in samples.into_iter().enumerate() {
+            let row = renamed(&sample.row, &tail.names, |name| series.columns.name(name));
+            series.columns.push(at, &row);
+            series.slots.push(sample.slot);
+            series.late.push(sample.late);
+        }
+        series.columns.finish(series.slots.len());
+        (series, inner.last_row)
+    }
+
+    /// Lets go of what is sealed now.
+    pub fn sealed(&self, node: NodeIndex, sealed: Sealed) {
+        let mut inner = self.inner();
+        let Some(tail) = inner.tails.get_mut(node.position()) else { return };
+        let before = std::mem::take(tail);
+        let mut kept = Tail::default();
+        for (log_row, sample) in before.samples().filter(|(row, sample)| !sealed.has(*row, sample.slot)) {
+            let row = renamed(&sample.row, &before.names, |name| kept.name(name));
+            // What is kept of a full page is the newest of it; what came late and stays is sealed in the next turn anyway.
+            kept.push(log_row, sample.slot, sample.late, row, sample.slot.max(before.since));
+        }
+        kept.stream.shrink_to_fit();
+        *tail = kept;
+    }
+
+    /// Nodes that have something, with how much.
+    pub fn waiting(&self) -> Vec<Waiting> {
+        let inner = self.inner();
+        let of_tail = |(node, tail): (u32, &Tail)| Waiting { node: NodeIndex(node), samples: tail.count, since: tail.since };
+        (0u32..).zip(&inner.tails).filter(|(_, tail)| tail.count > 0).map(of_tail).collect()
+    }
+
+    /// The first row of the log that is still needed: no sample of an earlier one is in here.
+    pub fn first_row(&self) -> u64 {
+        let inner = self.inner();
+        let first = inner.tails.iter().filter_map(|tail| tail.rows.front()).map(|(row, _)| *row).min();
+        first.unwrap_or(inner.last_row + 1)
+    }
+
+    /// The newest row of the log that was taken over.
+    pub fn last_row(&self) -> u64 {
+        self.inner().last_row
+    }
+
+    /// Memory of the streams.
+    pub fn bytes(&self) -> usize {
+        self.inner().tails.iter().map(|tail| tail.stream.len()).sum()
+    }
+
+    /// Samples that wait.
+    pub fn count(&self) -> usize {
+        self.inner().tails.iter().map(|tail| tail.count).sum()
+    }
+}
+
+/// Samples as sheets have them: ascending by node and slot.
+pub fn sheet<'a>(samples: impl Iterator<Item = (NodeIndex, Slot, bool, &'a super::hot::EncodedSample)>) -> Sheet {
+    let mut sheet = Sheet { columns: Columns::default(), ..Sheet::default() };
+    for (node, slot, late, encoded) in samples {
+        let Some(quantised) = encoded.quantised() else { continue };
+        let row = quantised.row(|name| sheet.columns.name(name));
+        sheet.columns.push(sheet.nodes.len(), &row);
+        sheet.nodes.push(node);
+        sheet.slots.push(slot);
+        sheet.late.push(late);
+    }
+    sheet.columns.finish(sheet.nodes.len());
+    sheet
+}
