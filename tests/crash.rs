@@ -17,8 +17,9 @@ use lucid::domain::payout::{Source, State};
 use lucid::domain::payout_schedule::PayoutSchedule;
 use lucid::domain::time::{BootMs, ClockReading, Slot, Timestamp};
 use lucid::storage::core::{payouts, schedules};
+use lucid::storage::hot::Parts;
 use lucid::storage::verify::verify;
-use lucid::storage::{Store, hot};
+use lucid::storage::{Store, tiers};
 use lucid::wire::phase_ms;
 use reqwest::{Method, StatusCode};
 use serde_json::json;
@@ -327,13 +328,15 @@ async fn fifty_kills_lose_nothing_that_was_acknowledged() {
 
 /// Every acknowledged measurement is there once, in the slot that the manager named; nothing is there that nobody measured.
 fn assert_measurements(store: &Store, agents: &[Agent], until: Slot) {
-    let hot = store.hot.read().unwrap();
     let (mut durable, mut named, mut displaced) = (0, 0, 0);
     for agent in agents {
         let index = index_of(store, agent);
         let first = agent.fates.values().map(|fate| fate.measured.slot()).min().unwrap();
-        let stored: Vec<(u64, Slot)> =
-            hot::points(&hot, index, first, until).unwrap().iter().map(|point| (number_of(&point.sample), point.slot)).collect();
+        let stored: Vec<(u64, Slot)> = tiers::points(store, index, first, until, Parts::ALL)
+            .unwrap()
+            .iter()
+            .map(|point| (number_of(&point.sample), point.slot))
+            .collect();
         let slots: BTreeMap<u64, Slot> = stored.iter().copied().collect();
         assert_eq!(slots.len(), stored.len(), "{}: none is there twice", agent.node.id);
         for number in slots.keys() {

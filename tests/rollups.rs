@@ -2,7 +2,7 @@
 
 use lucid::domain::metrics::{Cpu, Memory, Network, Sample};
 use lucid::live::Job;
-use lucid::storage::hot::{hours, prune};
+use lucid::storage::hot::hours;
 use serde_json::{Value, json};
 
 use crate::support::fleet::Node;
@@ -78,7 +78,9 @@ async fn hours_say_the_same_before_and_after_they_are_rolled_up() {
     one.rebase(&site.client.base);
     assert_eq!(hourly(&site, &one, "1h").await, after);
     let all = hours::first_slot(first + 3);
-    site.app.store.hot.write(lucid::storage::Lane::Ordinary, move |tx| prune(tx, all, all)).await.unwrap();
+    site.app.store.seal(all.plus(10_000)).await.unwrap();
+    assert_eq!(site.app.store.tails.count(), 0);
+    assert_eq!(site.app.store.cold.expire(all.plus(30_000), all).unwrap().len(), 1);
     assert_eq!(hourly(&site, &one, "1h").await[..3], after[..3]);
     assert_eq!(site.client.get(&format!("/nodes/{}/resources/metrics?granularity=30s", one.id)).await["granularity"], "30s");
 

@@ -158,7 +158,8 @@ impl Local {
                     self.nodes.iter().map(|(index, _)| (*index, PendingSample { late: false, encoded: encode(*index) })).collect();
                 batch.samples.insert(*slot, of_slot);
             }
-            self.app.store.hot.write(Lane::Ordinary, move |tx| hot::flush(tx, &batch)).await.unwrap();
+            let tails = Arc::clone(&self.app.store.tails);
+            self.app.store.hot.write(Lane::Ordinary, move |tx| hot::flush(tx, &batch, &tails)).await.unwrap();
         }
     }
 

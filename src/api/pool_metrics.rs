@@ -10,7 +10,7 @@ use super::pools::pool_id;
 use super::reads;
 use super::state::AppState;
 use crate::domain::node::Node;
-use crate::domain::overlay::{Metric, Steps, mean};
+use crate::domain::overlay::{Aggregate, Metric, Steps, aggregates};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::storage::core::{nodes, pools};
 use crate::storage::overlay;
@@ -81,6 +81,10 @@ pub struct PoolMetrics {
     pub series: Vec<MemberSeries>,
     /// Of the members that are known at a step, a value per step.
     pub mean: Vec<Option<f64>>,
+    /// The sum of the same members.
+    pub sum: Vec<Option<f64>>,
+    /// The lowest value that 95 % of them do not exceed.
+    pub p95: Vec<Option<f64>>,
     /// How many members are behind each of them.
     pub mean_members: Vec<u32>,
 }
@@ -113,12 +117,11 @@ pub async fn show(
         let indices: Vec<_> = shown.iter().map(|node| node.index).collect();
         let lines = overlay::lines(&state.store, &indices, metric, steps)?;
         let count = usize::try_from(steps.count).unwrap_or(0);
-        let mut mean = mean(&lines, count);
-        // Not everybody has reported in the slot that goes on: a mean of the first few would jump.
-        if let Some(newest) = mean.last_mut().filter(|_| step == 1) {
-            *newest = (None, 0);
+        let mut all = aggregates(&lines, count);
+        // Not everybody has reported in the slot that goes on: what the first few come to would jump.
+        if let Some(newest) = all.last_mut().filter(|_| step == 1) {
+            *newest = Aggregate::default();
         }
-        let (mean, mean_members) = mean.into_iter().unzip();
         let latest = |values: &[Option<f64>]| values.iter().rev().find_map(|value| *value);
         let mut series: Vec<(Option<f64>, MemberSeries)> = shown
             .iter()
@@ -137,8 +140,10 @@ pub async fn show(
             members_total: u32::try_from(total).unwrap_or(u32::MAX),
             members_in_mean: u32::try_from(indices.len()).unwrap_or(u32::MAX),
             series: series.into_iter().map(|(_, series)| series).collect(),
-            mean,
-            mean_members,
+            mean: all.iter().map(|step| step.mean).collect(),
+            sum: all.iter().map(|step| step.sum).collect(),
+            p95: all.iter().map(|step| step.p95).collect(),
+            mean_members: all.iter().map(|step| step.members).collect(),
         }))
     })
     .await

@@ -1,5 +1,7 @@
 //! Evidence and money as they are shown, through the router, over hand-written records.
 
+use std::sync::Arc;
+
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -95,7 +97,8 @@ impl World {
     }
 
     pub(super) async fn flush(&self, batch: Batch) {
-        self.site.state.store.hot.write(Lane::Ordinary, move |tx| hot::flush(tx, &batch)).await.unwrap();
+        let tails = Arc::clone(&self.site.state.store.tails);
+        self.site.state.store.hot.write(Lane::Ordinary, move |tx| hot::flush(tx, &batch, &tails)).await.unwrap();
     }
 
     /// One epoch of ten slots with a leaf of `node`, and its head.

@@ -14,6 +14,7 @@ use crate::domain::node::Node;
 use crate::domain::refusal::FieldErrors;
 use crate::domain::series::{Bucket, Granularity};
 use crate::domain::time::{Now, Slot, Timestamp};
+use crate::storage::hot::Parts;
 use crate::storage::present;
 
 /// Points of one answer.
@@ -69,6 +70,18 @@ pub enum MetricType {
     Disk,
     Network,
     Gpu,
+}
+
+impl MetricType {
+    fn parts(self) -> Parts {
+        match self {
+            MetricType::Cpu => Parts { cpu: true, ..Parts::NONE },
+            MetricType::Memory => Parts { memory: true, ..Parts::NONE },
+            MetricType::Disk => Parts { disk: true, ..Parts::NONE },
+            MetricType::Network => Parts { network: true, ..Parts::NONE },
+            MetricType::Gpu => Parts { gpu: true, ..Parts::NONE },
+        }
+    }
 }
 
 impl ResourceMetrics {
@@ -275,10 +288,11 @@ async fn series(
     if until <= from {
         return Ok(Vec::new());
     }
+    let parts = only.map_or(Parts::ALL, MetricType::parts);
     let buckets = if until.0.saturating_sub(from.0) <= SHORT_SLOTS {
-        present::series(&state.store, node, from, until, granularity)?
+        present::series(&state.store, node, (from, until), granularity, parts)?
     } else {
-        reads::long(state, move |state| Ok(present::series(&state.store, node, from, until, granularity)?)).await?
+        reads::long(state, move |state| Ok(present::series(&state.store, node, (from, until), granularity, parts)?)).await?
     };
     let show = |bucket: Bucket| ResourceMetrics::of_bucket(id, bucket, granularity, only);
     Ok(buckets.into_iter().map(show).collect())

@@ -134,15 +134,39 @@ impl Line {
     }
 }
 
-/// Mean of what is known at each step, with how many lines are behind it.
-pub fn mean(lines: &[Vec<Option<f64>>], count: usize) -> Vec<(Option<f64>, u32)> {
-    let at = |step: usize| {
-        let known: Vec<f64> = lines.iter().filter_map(|line| line.get(step).copied().flatten()).collect();
+/// What several lines come to at one step; nothing where none of them knows anything.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Aggregate {
+    pub sum: Option<f64>,
+    pub mean: Option<f64>,
+    /// The lowest value that 95 % of the lines do not exceed.
+    pub p95: Option<f64>,
+    /// How many lines are behind it.
+    pub members: u32,
+}
+
+impl Aggregate {
+    fn of(mut known: Vec<f64>) -> Aggregate {
         let members = u32::try_from(known.len()).unwrap_or(u32::MAX);
-        let mean = (members > 0).then(|| (known.iter().sum::<f64>() / f64::from(members) * 1_000.0).round() / 1_000.0);
-        (mean, members)
-    };
-    (0..count).map(at).collect()
+        if known.is_empty() {
+            return Aggregate::default();
+        }
+        known.sort_by(f64::total_cmp);
+        let rounded = |value: f64| (value * 1_000.0).round() / 1_000.0;
+        let sum: f64 = known.iter().sum();
+        let rank = (known.len() * 95).div_ceil(100);
+        Aggregate {
+            sum: Some(rounded(sum)),
+            mean: Some(rounded(sum / f64::from(members))),
+            p95: rank.checked_sub(1).and_then(|at| known.get(at)).copied().map(rounded),
+            members,
+        }
+    }
+}
+
+/// Of what is known at each step.
+pub fn aggregates(lines: &[Vec<Option<f64>>], count: usize) -> Vec<Aggregate> {
+    (0..count).map(|step| Aggregate::of(lines.iter().filter_map(|line| line.get(step).copied().flatten()).collect())).collect()
 }
 
 #[cfg(test)]
@@ -176,8 +200,11 @@ mod tests {
         assert_eq!(line(Metric::Cpu), [Some(15.0), Some(25.0), None, Some(1.0)]);
         assert_eq!(line(Metric::NetworkIn), [None, Some(3.0), None, None], "990 bytes in 11 slots, then started anew");
         assert_eq!(line(Metric::Temperature), [None; 4]);
-        let both = mean(&[line(Metric::Cpu), vec![Some(5.0), None, None, None]], 4);
-        assert_eq!(both, [(Some(10.0), 2), (Some(25.0), 1), (None, 0), (Some(1.0), 1)]);
+        let both = aggregates(&[line(Metric::Cpu), vec![Some(5.0), None, None, None]], 4);
+        let of = |sum: f64, mean, p95, members| Aggregate { sum: Some(sum), mean: Some(mean), p95: Some(p95), members };
+        assert_eq!(both, [of(20.0, 10.0, 15.0, 2), of(25.0, 25.0, 25.0, 1), Aggregate::default(), of(1.0, 1.0, 1.0, 1)]);
+        let hundred: Vec<Vec<Option<f64>>> = (1..=100u32).rev().map(|n| vec![Some(f64::from(n))]).collect();
+        assert_eq!(aggregates(&hundred, 1), [of(5_050.0, 50.5, 95.0, 100)]);
         assert_eq!((percent(Some(1), Some(4)), percent(Some(1), Some(0))), (Some(25.0), None));
     }
 }

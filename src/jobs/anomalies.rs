@@ -16,6 +16,7 @@ use crate::domain::node::Node;
 use crate::domain::poot::ScoreState;
 use crate::domain::series::Summary;
 use crate::domain::time::{Now, Slot};
+use crate::storage::Store;
 use crate::storage::core::{epochs, nodes};
 use crate::storage::fault::Fault;
 use crate::storage::hot::{hours, leaves};
@@ -47,7 +48,8 @@ type Kinds = Vec<(&'static str, Wanted)>;
 
 /// What is to be alerted about, and the hour that was judged when that is a new one.
 fn look(context: &Context, now: Now) -> Result<(Kinds, Option<u32>), Fault> {
-    let (core, hot) = (context.store.read()?, context.store.hot.read()?);
+    let store = &*context.store;
+    let (core, hot) = (store.read()?, store.hot.read()?);
     let fleet: BTreeMap<NodeIndex, Node> = nodes::all(&core)?.into_iter().map(|node| (node.index, node)).collect();
     let mut kinds = vec![(OUTLIER, of_pools(&core, &hot, &fleet)?), (CLONED_KEY, clones(context, &fleet, now))];
     let before = hours::rolled(&hot)?.hours_before;
@@ -64,8 +66,9 @@ fn look(context: &Context, now: Now) -> Result<(Kinds, Option<u32>), Fault> {
     }
     let hour = before - 1;
     let all: Vec<NodeIndex> = fleet.keys().copied().collect();
-    let of_hour =
-        |hour: u32| -> Result<BTreeMap<NodeIndex, Summary>, Fault> { Ok(hours::of_nodes(&hot, hour, &all)?.into_iter().collect()) };
+    let mut of_months = store.cold.hours();
+    let mut of_hour =
+        |hour: u32| -> Result<BTreeMap<NodeIndex, Summary>, Fault> { Ok(of_months.of_nodes(hour, &all)?.into_iter().collect()) };
     let (last, previous) = (of_hour(hour)?, of_hour(hour.saturating_sub(1))?);
     let mut still = Wanted::new();
     for (index, summary) in &last {
@@ -80,7 +83,7 @@ fn look(context: &Context, now: Now) -> Result<(Kinds, Option<u32>), Fault> {
     }
     kinds.push((IMPOSSIBLE, cannot_be));
     kinds.push((NO_JITTER, still));
-    kinds.push((UNUSUAL, unlike_history(&core, &hot, &fleet, hour)?));
+    kinds.push((UNUSUAL, unlike_history(store, (&core, &hot), &fleet, hour)?));
     Ok((kinds, Some(before)))
 }
 
@@ -127,7 +130,12 @@ fn present(context: &Context, fleet: &BTreeMap<NodeIndex, Node>) -> Wanted {
 /// The values of one node: of the hours before, oldest first, and of the hour that is judged.
 type Values = (Vec<f64>, Option<f64>);
 
-fn unlike_history(core: &Snapshot, hot: &Snapshot, fleet: &BTreeMap<NodeIndex, Node>, hour: u32) -> Result<Wanted, Fault> {
+fn unlike_history(
+    store: &Store,
+    (core, hot): (&Snapshot, &Snapshot),
+    fleet: &BTreeMap<NodeIndex, Node>,
+    hour: u32,
+) -> Result<Wanted, Fault> {
     let mut values: BTreeMap<(NodeIndex, Measure), Values> = BTreeMap::new();
     let (until, from) = (hour.saturating_sub(GAP_HOURS), hour.saturating_sub(GAP_HOURS + HISTORY_HOURS));
     let mut add = |node: NodeIndex, measure: Measure, value: Option<f64>, is_judged: bool| {
@@ -135,7 +143,7 @@ fn unlike_history(core: &Snapshot, hot: &Snapshot, fleet: &BTreeMap<NodeIndex, N
         let (history, judged) = values.entry((node, measure)).or_default();
         if is_judged { *judged = Some(value) } else { history.push(value) }
     };
-    measured(hot, fleet, (from, until, hour), &mut add)?;
+    measured(store, fleet, (from, until, hour), &mut add)?;
     scored(core, hot, (from, until, hour), &mut add)?;
     let mut found: BTreeMap<NodeIndex, Vec<String>> = BTreeMap::new();
     let mut judged = std::collections::BTreeSet::new();
@@ -167,16 +175,17 @@ fn unlike_history(core: &Snapshot, hot: &Snapshot, fleet: &BTreeMap<NodeIndex, N
 
 /// Processor, memory and network, from the hourly roll-ups of `[from, until)` and of `hour`.
 fn measured(
-    hot: &Snapshot,
+    store: &Store,
     fleet: &BTreeMap<NodeIndex, Node>,
     (from, until, hour): (u32, u32, u32),
     add: &mut impl FnMut(NodeIndex, Measure, Option<f64>, bool),
 ) -> Result<(), Fault> {
     let all: Vec<NodeIndex> = fleet.keys().copied().collect();
     let mut before: BTreeMap<NodeIndex, Arc<Summary>> = BTreeMap::new();
+    let mut of_months = store.cold.hours();
     for (at, is_judged) in (from..until).map(|at| (at, false)).chain([(hour.saturating_sub(1), true), (hour, true)]) {
         let mut of_hour = BTreeMap::new();
-        for (node, summary) in hours::of_nodes(hot, at, &all)? {
+        for (node, summary) in of_months.of_nodes(at, &all)? {
             let summary = Arc::new(summary);
             // The hour before the judged one is only what its traffic is counted from.
             if !is_judged || at == hour {

@@ -39,22 +39,18 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
         return Ok(());
     }
     let days_ago = |days: u32| now.wall.slot().minus(days.saturating_mul(SLOTS_PER_DAY));
-    let (rollups, hourly) = (days_ago(ROLLUP_DAYS), days_ago(HOURLY_DAYS));
-    let (samples, leaves_from): (Slot, Slot) = (days_ago(context.settings.get().raw_days), days_ago(KEPT_DAYS));
+    let (rollups, hourly): (Slot, Slot) = (days_ago(ROLLUP_DAYS), days_ago(HOURLY_DAYS));
+    let (samples, leaves_from) = (days_ago(context.settings.get().raw_days), days_ago(KEPT_DAYS));
     // The oldest leaves have windows that begin before them: as long as they are kept, so is what proves them.
     let evidence = leaves_from.minus(u32::from(MAX_AGE_SLOTS));
     let keep_bytes = context.store.outputs.keep_bytes();
     for _ in 0..PER_RUN {
         let more = context.store.hot.write(Lane::Ordinary, move |tx| {
             let leaves = hot::leaves::prune(tx, Epoch(leaves_from.0), LEAF_ROWS)?;
-            let hours = hot::hours::prune(tx, hot::hours::hour_of(rollups), ROLLUP_ROWS)?;
             let scores = hot::days::prune_hours(tx, hot::hours::hour_of(hourly), ROLLUP_ROWS)?;
             let challenged = hot::outputs::prune_challenged(tx, evidence, CHALLENGE_ROWS)?;
-            let more = hot::kept_outputs::trim(tx, keep_bytes)?
-                || challenged == CHALLENGE_ROWS
-                || leaves == LEAF_ROWS
-                || hours == ROLLUP_ROWS
-                || scores == ROLLUP_ROWS;
+            let more =
+                hot::kept_outputs::trim(tx, keep_bytes)? || challenged == CHALLENGE_ROWS || leaves == LEAF_ROWS || scores == ROLLUP_ROWS;
             Ok(hot::prune(tx, evidence)? || more)
         });
         if !more.await? {
@@ -62,9 +58,10 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
         }
     }
     let store = std::sync::Arc::clone(&context.store);
-    let gone = tokio::task::spawn_blocking(move || store.cold.expire(samples)).await.map_err(|error| Stopped(error.to_string()))??;
+    let gone =
+        tokio::task::spawn_blocking(move || store.cold.expire(samples, rollups)).await.map_err(|error| Stopped(error.to_string()))??;
     if !gone.is_empty() {
-        tracing::info!(weeks = gone.join(", "), "measurements that were too old are deleted");
+        tracing::info!(files = gone.join(", "), "measurements that were too old are deleted");
     }
     // A commit costs the card some pages: none when there is nothing to forget.
     if !idempotency::due(&context.store.read()?, now.wall, 1)?.is_empty() {

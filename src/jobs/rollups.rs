@@ -1,5 +1,5 @@
 //! Rolls up hours of measurements, and hours and days of epochs, each once when it is over, and hours once more when samples of them came late. How far it is done
-//! is in the store, so a restart goes on where the last commit was. Each step is one transaction of the hot file.
+//! is in the store, so a restart goes on where the last commit was. Hours of measurements are in the files of their months, everything else is one transaction of the hot file.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::storage::core::epochs;
 use crate::storage::fault::Fault;
 use crate::storage::hot::days;
 use crate::storage::hot::hours::{self, HourRow, Rolled};
-use crate::storage::hot::Parts;
+use crate::storage::table::WriteTx;
 use crate::storage::{Lane, Store, hot, tiers};
 
 /// Hours rolled up in one run, and as many once more; the rest follows in the next.
@@ -42,13 +42,6 @@ async fn beside<R: Send + 'static>(
     Ok(reading.map_err(|error| Stopped(error.to_string()))??)
 }
 
-/// One group's hour out of its samples, wherever they are.
-fn roll(store: &Store, hour: u32, group: u32) -> Result<Option<HourRow>, Fault> {
-    let (from, until) = (hours::first_slot(hour), hours::first_slot(hour + 1));
-    let samples = tiers::points_of(store, &hours::nodes_of(group), from, until, Parts::ALL)?;
-    hours::roll(hour, group, samples)
-}
-
 async fn roll_hours(context: &Context) -> Result<(), Stopped> {
     for _ in 0..HOURS_PER_RUN {
         let rolled = beside(&context.store, |store| {
@@ -64,7 +57,7 @@ async fn roll_hours(context: &Context) -> Result<(), Stopped> {
             }
             let mut rows = Vec::new();
             for group in 0..=store.directory.all().iter().map(|node| hours::group_of(node.index)).max().unwrap_or_default() {
-                rows.extend(roll(store, hour, group)?);
+                rows.extend(tiers::roll(store, hour, group)?);
             }
             Ok((before, Rolled { hours_before: hour + 1, ..before }, rows))
         });
@@ -72,9 +65,11 @@ async fn roll_hours(context: &Context) -> Result<(), Stopped> {
         if after == before {
             return Ok(());
         }
-        let write = move |tx: &mut crate::storage::table::WriteTx<'_>| {
-            hours::put(tx, &rows)?;
-            hours::put_rolled(tx, &after)
+        // First the hours, then that they are there: a crash in between writes them again.
+        context.store.cold.put_hours(rows).await?;
+        let write = move |tx: &mut WriteTx<'_>| {
+            let rolled = hours::rolled(tx)?;
+            hours::put_rolled(tx, &Rolled { hours_before: after.hours_before, ..rolled })
         };
         context.store.hot.write(Lane::Ordinary, write).await?;
     }
@@ -85,20 +80,17 @@ async fn roll_hours(context: &Context) -> Result<(), Stopped> {
 /// An hour whose samples have partly been forgotten already keeps the roll-up it has.
 async fn roll_stale(context: &Context, kept_from: Slot) -> Result<(), Stopped> {
     let read = beside(&context.store, move |store| {
-        let read = store.hot.read()?;
-        let stale = hours::stale(&read, STALE_PER_RUN)?;
-        let (kept, gone): (Vec<_>, Vec<_>) = stale.into_iter().partition(|(hour, _)| hours::first_slot(*hour) > kept_from);
-        let rows: Result<Vec<Option<HourRow>>, Fault> = kept.into_iter().map(|(hour, group)| roll(store, hour, group)).collect();
-        Ok((rows?.into_iter().flatten().collect::<Vec<HourRow>>(), gone))
+        let stale = hours::stale(&store.hot.read()?, STALE_PER_RUN)?;
+        let kept = stale.iter().filter(|((hour, _), _)| hours::first_slot(*hour) > kept_from);
+        let rows: Result<Vec<Option<HourRow>>, Fault> = kept.map(|((hour, group), _)| tiers::roll(store, *hour, *group)).collect();
+        Ok((rows?.into_iter().flatten().collect::<Vec<HourRow>>(), stale))
     });
-    let (rows, gone) = read.await?;
-    if rows.is_empty() && gone.is_empty() {
+    let (rows, stale) = read.await?;
+    if stale.is_empty() {
         return Ok(());
     }
-    let write = move |tx: &mut crate::storage::table::WriteTx<'_>| {
-        hours::put(tx, &rows)?;
-        gone.iter().try_for_each(|key| hours::leave_stale(tx, *key))
-    };
+    context.store.cold.put_hours(rows).await?;
+    let write = move |tx: &mut WriteTx<'_>| stale.iter().try_for_each(|(key, stale)| hours::is_rolled(tx, *key, *stale));
     Ok(context.store.hot.write(Lane::Ordinary, write).await?)
 }
 
@@ -119,7 +111,7 @@ async fn roll_score_hours(context: &Context, kept_from: Slot) -> Result<(), Stop
             Ok(Some((hour, days::roll(&read, &heads)?)))
         });
         let Some((hour, of_hour)): Option<(u32, Vec<Span>)> = next.await? else { return Ok(()) };
-        let write = move |tx: &mut crate::storage::table::WriteTx<'_>| {
+        let write = move |tx: &mut WriteTx<'_>| {
             days::put_hour(tx, hour, &of_hour)?;
             let rolled = hours::rolled(tx)?;
             hours::put_rolled(tx, &Rolled { score_hours_before: hour + 1, ..rolled })
@@ -150,7 +142,7 @@ async fn roll_days(context: &Context) -> Result<(), Stopped> {
             Ok(Some((day, days::roll(&read, &heads)?)))
         });
         let Some((day, of_day)): Option<(u32, Vec<Span>)> = next.await? else { return Ok(()) };
-        let write = move |tx: &mut crate::storage::table::WriteTx<'_>| {
+        let write = move |tx: &mut WriteTx<'_>| {
             let rolled = hours::rolled(tx)?;
             if rolled.days_before > day {
                 return Ok(());

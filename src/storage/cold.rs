@@ -1,5 +1,7 @@
-//! Sealed measurements: a file for each week, which goes as a whole when it is too old. A week that is over is written only by what comes late.
+//! Sealed measurements: a file for each week, and one for the hours of each month, which go as a whole when they are too old. One that is over is written only by what comes late.
 
+mod month;
+mod origin;
 mod week;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,13 +10,19 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use month::Month;
+#[cfg(test)]
+pub(super) use week::goldens;
 pub use week::{Chunk, Found, Week};
 
 use super::DbFile;
 use super::fault::{Fault, OpenError, WriteError};
 use super::hot::Parts;
+use super::hot::hours::{self, HourRow};
+use super::table::Snapshot;
 use super::tails::Sealed;
 use crate::domain::ids::NodeIndex;
+use crate::domain::series::Summary;
 use crate::domain::time::Slot;
 
 /// Files that stay open while nobody reads them.
@@ -30,8 +38,36 @@ pub struct Cold {
 
 #[derive(Default)]
 struct Files {
-    weeks: BTreeSet<Week>,
-    open: BTreeMap<Week, Arc<DbFile>>,
+    known: BTreeSet<Part>,
+    open: BTreeMap<Part, Arc<DbFile>>,
+}
+
+/// One file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Week(Week),
+    Month(Month),
+}
+
+impl Part {
+    fn file(self) -> String {
+        match self {
+            Part::Week(week) => week.file(),
+            Part::Month(month) => month.file(),
+        }
+    }
+
+    fn of_file(name: &str) -> Option<Part> {
+        Week::of_file(name).map(Part::Week).or_else(|| Month::of_file(name).map(Part::Month))
+    }
+
+    /// Nothing of it is of `slot` or later.
+    fn ends_by(self, weeks: Slot, months: Slot) -> bool {
+        match self {
+            Part::Week(week) => week.end() <= weeks,
+            Part::Month(month) => hours::first_slot(month.end_hour()) <= months,
+        }
+    }
 }
 
 impl Cold {
@@ -42,12 +78,12 @@ impl Cold {
         if !dir.exists() {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(io)?;
         }
-        let mut weeks = BTreeSet::new();
+        let mut known = BTreeSet::new();
         for entry in fs::read_dir(&dir).map_err(io)? {
             let name = entry.map_err(io)?.file_name();
-            weeks.extend(name.to_str().and_then(Week::of_file));
+            known.extend(name.to_str().and_then(Part::of_file));
         }
-        let files = Mutex::new(Files { weeks, open: BTreeMap::new() });
+        let files = Mutex::new(Files { known, open: BTreeMap::new() });
         Ok(Cold { dir, store_id: store_id.to_owned(), cache_bytes, files })
     }
 
@@ -57,48 +93,52 @@ impl Cold {
 
     /// Weeks that have a file, oldest first.
     pub fn weeks(&self) -> Vec<Week> {
-        self.files().weeks.iter().copied().collect()
+        self.files().known.iter().filter_map(|part| if let Part::Week(week) = part { Some(*week) } else { None }).collect()
     }
 
-    pub fn path(&self, week: Week) -> PathBuf {
-        self.dir.join(week.file())
+    fn months(&self) -> Vec<Month> {
+        self.files().known.iter().filter_map(|part| if let Part::Month(month) = part { Some(*month) } else { None }).collect()
     }
 
-    /// The file of a week, which is made where there is none.
-    fn file(&self, week: Week) -> Result<Arc<DbFile>, OpenError> {
+    /// The file of a part, which is made where there is none.
+    fn file(&self, part: Part) -> Result<Arc<DbFile>, OpenError> {
         let mut files = self.files();
-        if let Some(file) = files.open.get(&week) {
+        if let Some(file) = files.open.get(&part) {
             return Ok(Arc::clone(file));
         }
         // What somebody still reads must stay: a file that is open twice does not open.
         while files.open.len() >= OPEN_FILES {
-            let idle = files.open.iter().find(|(_, file)| Arc::strong_count(file) == 1).map(|(week, _)| *week);
+            let idle = files.open.iter().find(|(_, file)| Arc::strong_count(file) == 1).map(|(part, _)| *part);
             let Some(idle) = idle else { break };
             files.open.remove(&idle);
         }
-        let file = Arc::new(week::open(&self.path(week), self.cache_bytes, &self.store_id, week)?);
-        files.weeks.insert(week);
-        files.open.insert(week, Arc::clone(&file));
+        let path = self.dir.join(part.file());
+        let file = Arc::new(match part {
+            Part::Week(week) => week::open(&path, self.cache_bytes, &self.store_id, week)?,
+            Part::Month(month) => month::open(&path, self.cache_bytes, &self.store_id, month)?,
+        });
+        files.known.insert(part);
+        files.open.insert(part, Arc::clone(&file));
         Ok(file)
     }
 
-    fn existing(&self, week: Week) -> Result<Option<Arc<DbFile>>, Fault> {
-        if !self.files().weeks.contains(&week) {
+    fn existing(&self, part: Part) -> Result<Option<Arc<DbFile>>, Fault> {
+        if !self.files().known.contains(&part) {
             return Ok(None);
         }
-        self.file(week).map(Some).map_err(|error| Fault::Database(error.to_string()))
+        self.file(part).map(Some).map_err(|error| Fault::Database(error.to_string()))
     }
 
     /// Writes the chunks of one sweep that belong to a week; the same sweep again writes the same places. `log_row` is the newest row of the log that they are from.
     pub async fn put(&self, week: Week, sweep: u32, log_row: u64, chunks: Vec<Chunk>) -> Result<(), WriteError> {
-        let file = self.file(week).map_err(|error| WriteError::Fault(Fault::Database(error.to_string())))?;
+        let file = self.file(Part::Week(week)).map_err(|error| WriteError::Fault(Fault::Database(error.to_string())))?;
         let chunks = Arc::new(chunks);
         file.write(super::Lane::Ordinary, move |tx| week::put(tx, sweep, log_row, &chunks)).await
     }
 
     /// The same for who opens a store.
     pub(super) fn put_at_open(&self, week: Week, sweep: u32, log_row: u64, chunks: &[Chunk]) -> Result<(), OpenError> {
-        self.file(week)?.write_at_open(|tx| week::put(tx, sweep, log_row, chunks))
+        self.file(Part::Week(week))?.write_at_open(|tx| week::put(tx, sweep, log_row, chunks))
     }
 
     /// Shows what is sealed of `nodes`, which ascend, in `[from, until)`, as far as `parts` are wanted: oldest sweep first. A chunk may reach beyond. One that is damaged is left out.
@@ -113,18 +153,19 @@ impl Cold {
             if week.end() <= from || week.start() >= until {
                 continue;
             }
-            if let Some(file) = self.existing(week)? {
+            if let Some(file) = self.existing(Part::Week(week))? {
                 week::read(&file.read()?, nodes, (from, until), parts, &mut visit)?;
             }
         }
         Ok(())
     }
 
-    /// What sweeps from `sweep` on have sealed, with the newest of them.
+    /// What sweeps from `sweep` on have sealed in the two newest weeks, with the newest of them. Earlier weeks come before these in a sweep: what a crash left there alone is sealed
+    /// again, to the same place.
     pub fn sealed_since(&self, sweep: u32) -> Result<Option<(u32, BTreeMap<NodeIndex, Sealed>)>, Fault> {
         let (mut newest, mut all) = (None, BTreeMap::<NodeIndex, Sealed>::new());
-        for week in self.weeks() {
-            let Some(file) = self.existing(week)? else { continue };
+        for week in self.weeks().into_iter().rev().take(2) {
+            let Some(file) = self.existing(Part::Week(week))? else { continue };
             for (of, sealed) in week::sealed_since(&file.read()?, sweep)? {
                 newest = newest.max(Some(of));
                 for (node, sealed) in sealed {
@@ -136,40 +177,110 @@ impl Cold {
         Ok(newest.map(|newest| (newest, all)))
     }
 
-    /// Deletes the files of weeks that end before `slot`; their names.
-    pub fn expire(&self, slot: Slot) -> Result<Vec<String>, Fault> {
+    /// Writes hours that are rolled up, and hours that are rolled up again.
+    pub async fn put_hours(&self, rows: Vec<HourRow>) -> Result<(), WriteError> {
+        for (month, rows) in by_month(rows) {
+            let file = self.file(Part::Month(month)).map_err(|error| WriteError::Fault(Fault::Database(error.to_string())))?;
+            file.write(super::Lane::Ordinary, move |tx| month::put(tx, &rows)).await?;
+        }
+        Ok(())
+    }
+
+    /// The same for who opens a store.
+    pub(super) fn put_hours_at_open(&self, rows: Vec<HourRow>) -> Result<(), OpenError> {
+        by_month(rows).into_iter().try_for_each(|(month, rows)| self.file(Part::Month(month))?.write_at_open(|tx| month::put(tx, &rows)))
+    }
+
+    /// Hours, read one after the other.
+    pub fn hours(&self) -> Hours<'_> {
+        Hours { cold: self, month: None }
+    }
+
+    /// Deletes the files of weeks that end by one slot, and of months that end by another; their names.
+    pub fn expire(&self, weeks: Slot, months: Slot) -> Result<Vec<String>, Fault> {
         let mut files = self.files();
-        let old: Vec<Week> = files.weeks.iter().copied().take_while(|week| week.end() <= slot).collect();
+        let old: Vec<Part> = files.known.iter().copied().filter(|part| part.ends_by(weeks, months)).collect();
         let mut gone = Vec::new();
-        for week in old {
-            files.open.remove(&week);
-            match fs::remove_file(self.path(week)) {
+        for part in old {
+            files.open.remove(&part);
+            let path = self.dir.join(part.file());
+            match fs::remove_file(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Fault::Database(format!("{}: {error}", self.path(week).display())));
+                    return Err(Fault::Database(format!("{}: {error}", path.display())));
                 }
                 _ => (),
             }
-            files.weeks.remove(&week);
-            gone.push(week.file());
+            files.known.remove(&part);
+            gone.push(part.file());
         }
         Ok(gone)
     }
 
-    /// Opens every file and decodes every chunk; the number of samples. The first that is wrong ends it.
+    /// Opens every file and decodes everything; the number of samples and of hours. What is wrong first is named.
     pub fn verify(&self) -> Result<Result<u64, String>, Fault> {
-        let mut samples = 0;
+        let mut records = 0;
         for week in self.weeks() {
-            let Some(file) = self.existing(week)? else { continue };
+            let Some(file) = self.existing(Part::Week(week))? else { continue };
             match week::verify(&file.read()?, week)? {
-                Ok(of_week) => samples += of_week,
+                Ok(of_week) => records += of_week,
                 Err(wrong) => return Ok(Err(format!("{}: {wrong}", week.file()))),
             }
         }
-        Ok(Ok(samples))
+        for month in self.months() {
+            let Some(file) = self.existing(Part::Month(month))? else { continue };
+            match month::verify(&file.read()?, month)? {
+                Ok(of_month) => records += of_month,
+                Err(wrong) => return Ok(Err(format!("{}: {wrong}", month.file()))),
+            }
+        }
+        Ok(Ok(records))
+    }
+
+    /// Flips a bit in the oldest chunk of a node; its week.
+    #[cfg(test)]
+    pub(super) fn damage_a_chunk(&self, node: NodeIndex) -> Option<Week> {
+        self.weeks()
+            .into_iter()
+            .find(|week| self.file(Part::Week(*week)).unwrap().write_now(move |tx| week::damage_a_chunk(tx, node)).unwrap())
     }
 
     /// Ends the writers of all files.
     pub fn close(&self) {
         self.files().open.clear();
     }
+}
+
+/// Reads hours; the month that was read last stays open.
+pub struct Hours<'a> {
+    cold: &'a Cold,
+    month: Option<(Month, Option<Snapshot>)>,
+}
+
+impl Hours<'_> {
+    fn of(&mut self, hour: u32) -> Result<Option<&Snapshot>, Fault> {
+        let month = Month::of_hour(hour);
+        if self.month.as_ref().is_none_or(|(of, _)| *of != month) {
+            let snapshot = self.cold.existing(Part::Month(month))?.map(|file| file.read()).transpose()?;
+            self.month = Some((month, snapshot));
+        }
+        Ok(self.month.as_ref().and_then(|(_, snapshot)| snapshot.as_ref()))
+    }
+
+    /// The summary of one node's hour.
+    pub fn of_node(&mut self, hour: u32, node: NodeIndex) -> Result<Option<Summary>, Fault> {
+        self.of(hour)?.map_or(Ok(None), |read| month::of_node(read, hour, node))
+    }
+
+    /// Summaries of some nodes of one hour; `nodes` ascending.
+    pub fn of_nodes(&mut self, hour: u32, nodes: &[NodeIndex]) -> Result<Vec<(NodeIndex, Summary)>, Fault> {
+        self.of(hour)?.map_or(Ok(Vec::new()), |read| month::of_nodes(read, hour, nodes))
+    }
+}
+
+fn by_month(rows: Vec<HourRow>) -> BTreeMap<Month, Vec<HourRow>> {
+    let mut months: BTreeMap<Month, Vec<HourRow>> = BTreeMap::new();
+    for row in rows {
+        months.entry(Month::of_hour(row.hour)).or_default().push(row);
+    }
+    months
 }

@@ -342,10 +342,11 @@ mod tests {
                 .filter(|(_, row)| !row.challenged.is_empty())
                 .collect();
             let batch = Batch { evidence, ..Batch::default() };
+            let tails = std::sync::Arc::clone(&store.tails);
             store
                 .hot
                 .write_now(move |tx| {
-                    hot::flush(tx, &batch)?;
+                    hot::flush(tx, &batch, &tails)?;
                     hot::strained::put(tx, &strained, |_, _| false)?;
                     hot::outputs::put_challenged(tx, &challenged)
                 })

@@ -128,6 +128,11 @@ pub enum OpenError {
         found: u32,
         known: u32,
     },
+    /// A file of another store, or under another name.
+    Foreign {
+        path: std::path::PathBuf,
+        found: String,
+    },
     /// Files of two stores, or of two generations, in one folder.
     Mixed {
         core: String,
@@ -154,6 +159,9 @@ impl fmt::Display for OpenError {
             }
             OpenError::Mixed { core, hot } => {
                 write!(f, "core.redb belongs to store {core} and hot.redb to {hot}: put the files of one backup together")
+            }
+            OpenError::Foreign { path, found } => {
+                write!(f, "{} is {found}, and belongs elsewhere: put the files of one backup together", path.display())
             }
             OpenError::MissingFile(path) => write!(f, "{} is missing: restore it from a backup of the same store", path.display()),
             OpenError::SecretKey(why) => write!(f, "secret.key: {why}"),

@@ -13,7 +13,7 @@ use crate::domain::pool::Pricing;
 use crate::domain::time::{Slot, Timestamp};
 use crate::storage::core::meta::Counters;
 use crate::storage::table::{Record, decode, encode};
-use crate::storage::{core, hot};
+use crate::storage::{cold, core, hot};
 
 /// The records of one type at its present version.
 pub(super) struct Golden {
@@ -101,7 +101,7 @@ fn declared() -> BTreeMap<String, u8> {
 
 #[test]
 fn every_record_type_has_golden_records_that_read_and_write_as_ever() {
-    let goldens: Vec<Golden> = core::golden::goldens().into_iter().chain(hot::golden::goldens()).collect();
+    let goldens: Vec<Golden> = core::golden::goldens().into_iter().chain(hot::golden::goldens()).chain(cold::goldens()).collect();
     let present: BTreeMap<String, u8> = goldens.iter().map(|golden| (golden.name.to_owned(), golden.version)).collect();
     assert_eq!(present, declared(), "every record type is here");
     if std::env::var_os("LUCID_WRITE_GOLDEN").is_some() {

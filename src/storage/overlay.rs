@@ -25,8 +25,9 @@ pub fn lines(store: &Store, nodes: &[NodeIndex], metric: Metric, steps: Steps) -
     let mut from = steps.first;
     if steps.slots_per_step >= SLOTS_PER_HOUR {
         let rolled = hours::rolled(&read)?.hours_before.min(hours::hour_of(steps.end()));
+        let mut of_months = store.cold.hours();
         for hour in hours::hour_of(from)..rolled {
-            for (node, summary) in hours::of_nodes(&read, hour, nodes)? {
+            for (node, summary) in of_months.of_nodes(hour, nodes)? {
                 if let Some(line) = lines.get_mut(&node) {
                     // A counter is what it was at the end of the hour.
                     line.push(hours::first_slot(hour + 1).minus(1), summary.count, &summary.sample);

@@ -48,14 +48,20 @@ const SLOTS_AT_ONCE: u32 = 2_880;
 /// Parts of a sample that have thresholds.
 const WITH_THRESHOLDS: Parts = Parts { cpu: true, memory: true, disk: true, ..Parts::NONE };
 
-/// Samples of a node in `[from, until)`, gathered; from an hour on out of the hourly roll-ups. Takes milliseconds per day of samples, or per month of
+/// Samples of a node in `[from, until)`, gathered, with `parts` of them at least; from an hour on out of the hourly roll-ups. Takes milliseconds per day of samples, or per month of
 /// roll-ups.
-pub fn series(store: &Store, node: NodeIndex, from: Slot, until: Slot, granularity: Granularity) -> Result<Vec<Bucket>, Fault> {
+pub fn series(
+    store: &Store,
+    node: NodeIndex,
+    (from, until): (Slot, Slot),
+    granularity: Granularity,
+    parts: Parts,
+) -> Result<Vec<Bucket>, Fault> {
     let mut series = Series::new(granularity);
     if granularity >= Granularity::Hour {
-        push_hours(store, &mut series, node, (from, until))?;
+        push_hours(store, &mut series, node, (from, until), parts)?;
     } else {
-        push_samples(store, &mut series, node, (from, until))?;
+        push_samples(store, &mut series, node, (from, until), parts)?;
     }
     Ok(series.finish())
 }
@@ -67,10 +73,10 @@ pub fn readings(store: &Store, nodes: &[NodeIndex], from: Slot, until: Slot) -> 
     Ok(found.into_iter().map(|(node, points)| (node, readings(points))).collect())
 }
 
-fn push_samples(store: &Store, series: &mut Series, node: NodeIndex, (mut start, until): (Slot, Slot)) -> Result<(), Fault> {
+fn push_samples(store: &Store, series: &mut Series, node: NodeIndex, (mut start, until): (Slot, Slot), parts: Parts) -> Result<(), Fault> {
     while start < until {
         let end = start.plus(SLOTS_AT_ONCE).min(until);
-        for point in tiers::points(store, node, start, end, Parts::ALL)? {
+        for point in tiers::points(store, node, start, end, parts)? {
             series.push(point.slot, Summary::of(point.sample, point.late));
         }
         start = end;
@@ -79,22 +85,23 @@ fn push_samples(store: &Store, series: &mut Series, node: NodeIndex, (mut start,
 }
 
 /// Hours that are rolled up come whole, as one summary each; those not rolled yet and those that got more since come from samples.
-fn push_hours(store: &Store, series: &mut Series, node: NodeIndex, (from, until): (Slot, Slot)) -> Result<(), Fault> {
+fn push_hours(store: &Store, series: &mut Series, node: NodeIndex, (from, until): (Slot, Slot), parts: Parts) -> Result<(), Fault> {
     let waiting = store.intake.pending_points(node, from, until);
     let read = &store.hot.read()?;
     let rolled = hours::rolled(read)?;
     let pending: BTreeSet<u32> = waiting.iter().map(|point| hours::hour_of(point.slot)).collect();
     let stale: BTreeSet<u32> = hours::stale_of(read, node, hours::hour_of(from), hours::hour_of(until))?;
+    let mut of_months = store.cold.hours();
     let mut start = from;
     while start < until {
         let hour = hours::hour_of(start);
         let (first, end) = (hours::first_slot(hour), hours::first_slot(hour + 1));
         if hour < rolled.hours_before && !pending.contains(&hour) && !stale.contains(&hour) {
-            if let Some(summary) = hours::of_node(read, hour, node)? {
+            if let Some(summary) = of_months.of_node(hour, node)? {
                 series.push(first, summary);
             }
         } else {
-            push_samples(store, series, node, (start, end.min(until)))?;
+            push_samples(store, series, node, (start, end.min(until)), parts)?;
         }
         start = end;
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use super::cold::{Chunk, Cold, Week};
 use super::fault::{Fault, OpenError, WriteError};
-use super::hot::{self, log};
+use super::hot::{self, hours, log};
 use super::tails::{Sealed, Tails, Waiting};
 use super::{DbFile, Lane, Store};
 use crate::domain::chunk::{MAX_SAMPLES, fill_from};
@@ -23,6 +23,8 @@ const ENOUGH: usize = PAGE_BYTES - 64;
 const LEAST_SAMPLES: usize = 100;
 /// After so long a page is written however empty it is: the log ends somewhere. Six hours.
 const LONGEST_WAIT: u32 = 720;
+/// Roll-ups of an earlier release that are moved in one transaction.
+const HOURS_AT_ONCE: usize = 2_000;
 /// Slots between two sweeps: half an hour.
 const SLOTS_APART: u32 = 60;
 /// What may wait in memory before a sweep is due at once.
@@ -47,6 +49,12 @@ struct Part {
     sealed: Sealed,
     chunks: Vec<(Week, Chunk)>,
     samples: usize,
+}
+
+/// A sweep before it is written.
+struct Made {
+    sweep: u32,
+    parts: Vec<Part>,
 }
 
 /// Pages of what waits of a node that is due: `all` however empty the last one is. None where nothing is to be sealed.
@@ -108,41 +116,46 @@ impl Store {
         let _one_at_a_time = self.sealing.lock().await;
         self.swept.store(present.0 / SLOTS_APART, Ordering::Relaxed);
         let store = Arc::clone(self);
-        let made = tokio::task::spawn_blocking(move || -> Result<(u32, Vec<Part>), Fault> {
-            let read = store.hot.read()?;
-            let (sweep, sealed) = (log::next_sweep(&read)?, log::sealed(&read)?);
-            let due = due(store.tails.waiting(), present);
-            let of_node = |(node, all): (NodeIndex, bool)| part(&store.tails, node, sealed.get(&node).copied().unwrap_or_default(), all);
-            Ok((sweep, due.into_iter().filter_map(of_node).collect()))
-        });
-        let (sweep, parts) = made.await.map_err(|error| WriteError::Unknown(error.to_string()))??;
-        if parts.is_empty() {
+        let made = tokio::task::spawn_blocking(move || store.start_sweep(present)).await;
+        let made = made.map_err(|error| WriteError::Unknown(error.to_string()))??;
+        if made.parts.is_empty() {
             return Ok(Swept::default());
         }
-        let mut swept = Swept { nodes: parts.len(), ..Swept::default() };
+        self.write_weeks(&made).await?;
+        self.finish_sweep(&made).await?;
+        let chunks = || made.parts.iter().flat_map(|part| &part.chunks);
+        Ok(Swept {
+            nodes: made.parts.len(),
+            chunks: chunks().count(),
+            samples: made.parts.iter().map(|part| part.samples).sum(),
+            bytes: chunks().map(|(_, chunk)| chunk.bytes.len()).sum(),
+        })
+    }
+
+    fn start_sweep(&self, present: Slot) -> Result<Made, Fault> {
+        let read = self.hot.read()?;
+        let (sweep, sealed) = (log::next_sweep(&read)?, log::sealed(&read)?);
+        let of_node = |(node, all): (NodeIndex, bool)| part(&self.tails, node, sealed.get(&node).copied().unwrap_or_default(), all);
+        Ok(Made { sweep, parts: due(self.tails.waiting(), present).into_iter().filter_map(of_node).collect() })
+    }
+
+    /// Older weeks first: a crash between two leaves what is sealed up to a slot, whatever of the later week is missing.
+    async fn write_weeks(&self, made: &Made) -> Result<(), WriteError> {
         let mut weeks: BTreeMap<Week, Vec<Chunk>> = BTreeMap::new();
-        let mut sealed = Vec::with_capacity(parts.len());
-        for part in parts {
-            swept.samples += part.samples;
-            sealed.push((part.node, part.sealed));
-            for (week, chunk) in part.chunks {
-                swept.chunks += 1;
-                swept.bytes += chunk.bytes.len();
-                weeks.entry(week).or_default().push(chunk);
-            }
+        for (week, chunk) in made.parts.iter().flat_map(|part| &part.chunks) {
+            weeks.entry(*week).or_default().push(chunk.clone());
         }
-        // Of what was read since the first node's tail, the oldest: later rows of the log are not in all chunks.
-        let log_row = sealed.iter().map(|(_, sealed)| sealed.row).min().unwrap_or_default();
-        // Older weeks first: a crash between two leaves what is sealed up to a slot, whatever of the later week is missing.
+        // Tails are read one after the other while others write: up to here every one of them was there.
+        let log_row = made.parts.iter().map(|part| part.sealed.row).min().unwrap_or_default();
         for (week, chunks) in weeks {
-            self.cold.put(week, sweep, log_row, chunks).await?;
+            self.cold.put(week, made.sweep, log_row, chunks).await?;
         }
-        self.finish_sweep(sweep, sealed).await?;
-        Ok(swept)
+        Ok(())
     }
 
     /// What is in its weeks leaves memory and log.
-    async fn finish_sweep(&self, sweep: u32, sealed: Vec<(NodeIndex, Sealed)>) -> Result<(), WriteError> {
+    async fn finish_sweep(&self, made: &Made) -> Result<(), WriteError> {
+        let (sweep, sealed): (u32, Vec<_>) = (made.sweep, made.parts.iter().map(|part| (part.node, part.sealed)).collect());
         sealed.iter().for_each(|(node, sealed)| self.tails.sealed(*node, *sealed));
         let keep_from = self.tails.first_row();
         self.hot.write(Lane::Ordinary, move |tx| log::put_sealed(tx, sweep, &sealed, keep_from)).await
@@ -153,11 +166,11 @@ impl Store {
 pub(super) fn adopt_blocks(hot: &DbFile, cold: &Cold) -> Result<(), OpenError> {
     loop {
         let read = hot.read()?;
-        let Some((first, last_group)) = hot::first_block(&read)? else { return Ok(()) };
+        let Some(first) = hot::first_block(&read)? else { return Ok(()) };
         let end = day_start(day_of(first) + 1);
         tracing::info!(from = %first.start().rfc3339(), "measurements of an earlier release are sealed");
         let mut sweep = log::next_sweep(&read)?;
-        for group in 0..=last_group {
+        for group in hot::block_groups(&read, first, end)? {
             let tails = Tails::default();
             for slot in first.until(end) {
                 tails.append(0, &hot::block(&read, slot, group)?, None, |_, _| false);
@@ -176,6 +189,18 @@ pub(super) fn adopt_blocks(hot: &DbFile, cold: &Cold) -> Result<(), OpenError> {
     }
 }
 
+/// Moves hours that an earlier release rolled up within `hot.redb` to the files of their months.
+pub(super) fn adopt_hours(hot: &DbFile, cold: &Cold) -> Result<(), OpenError> {
+    loop {
+        let rows = hours::kept_here(&hot.read()?, HOURS_AT_ONCE)?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        cold.put_hours_at_open(rows.clone())?;
+        hot.write_at_open(|tx| hours::leave_here(tx, &rows))?;
+    }
+}
+
 /// Fills memory from the log, and takes what a crash left of a sweep for done: its chunks are in their weeks. For who opens a store.
 pub(super) fn recover(hot: &DbFile, cold: &Cold, tails: &Tails) -> Result<(), OpenError> {
     let next = log::next_sweep(&hot.read()?)?;
@@ -185,3 +210,6 @@ pub(super) fn recover(hot: &DbFile, cold: &Cold, tails: &Tails) -> Result<(), Op
     }
     Ok(log::replay(&hot.read()?, tails)?)
 }
+
+#[cfg(test)]
+mod tests;

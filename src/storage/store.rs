@@ -120,6 +120,7 @@ impl Store {
         let cold = Cold::open(dir, &store.store_id, options.hot_cache_bytes / COLD_CACHE_SHARE)?;
         let tails = Arc::new(Tails::default());
         sealing::adopt_blocks(&hot, &cold)?;
+        sealing::adopt_hours(&hot, &cold)?;
         sealing::recover(&hot, &cold, &tails)?;
         let signing_key = open_seed(&secrets, &store.sealed_seed)?;
         let successions = chain::successions(&core.read()?)?;

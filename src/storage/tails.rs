@@ -114,7 +114,9 @@ impl Tail {
                 }
             } else {
                 let (mask, mut rest) = bytes.split_at_checked(last.len().div_ceil(8))?;
-                for (at, (_, value)) in last.iter_mut().enumerate().filter(|(at, _)| mask.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1)) {
+                for (at, (_, value)) in
+                    last.iter_mut().enumerate().filter(|(at, _)| mask.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1))
+                {
                     let _ = at;
                     *value = value.wrapping_add(unzigzag(take_varint(&mut rest)?));
                 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::Store;
 use super::fault::Fault;
+use super::hot::hours::{self, HourRow};
 use super::hot::{Parts, Point};
 use crate::domain::ids::NodeIndex;
 use crate::domain::time::Slot;
@@ -15,13 +16,7 @@ pub fn points(store: &Store, node: NodeIndex, from: Slot, until: Slot, parts: Pa
 }
 
 /// The same of several, which ascend; nodes without any are left out. What sweeps have is looked up once for all.
-pub fn points_of(
-    store: &Store,
-    nodes: &[NodeIndex],
-    from: Slot,
-    until: Slot,
-    parts: Parts,
-) -> Result<Vec<(NodeIndex, Vec<Point>)>, Fault> {
+pub fn points_of(store: &Store, nodes: &[NodeIndex], from: Slot, until: Slot, parts: Parts) -> Result<Vec<(NodeIndex, Vec<Point>)>, Fault> {
     let waiting = nodes.iter().map(|node| (*node, store.intake.pending_points(*node, from, until)));
     let mut found: BTreeMap<NodeIndex, Vec<Point>> = waiting.filter(|(_, points)| !points.is_empty()).collect();
     for node in nodes {
@@ -41,4 +36,10 @@ pub fn points_of(
         points.dedup_by_key(|point| point.slot);
     }
     Ok(found.into_iter().collect())
+}
+
+/// One group's hour rolled up out of its samples; None where it has none.
+pub fn roll(store: &Store, hour: u32, group: u32) -> Result<Option<HourRow>, Fault> {
+    let (from, until) = (hours::first_slot(hour), hours::first_slot(hour + 1));
+    hours::roll(hour, group, points_of(store, &hours::nodes_of(group), from, until, Parts::ALL)?)
 }

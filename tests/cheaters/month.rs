@@ -279,8 +279,9 @@ impl Month {
         let challenges: Vec<(Slot, ChallengeRow)> = merged.into_iter().collect();
         let evidence: Vec<(Slot, SlotRow)> = (first..).map(slot_of).zip(evidence).collect();
         let batch = Batch { evidence, ..Batch::default() };
+        let tails = std::sync::Arc::clone(&self.site.app.store.tails);
         let write = move |tx: &mut WriteTx<'_>| {
-            hot::flush(tx, &batch)?;
+            hot::flush(tx, &batch, &tails)?;
             hot::outputs::put_challenged(tx, &challenges)
         };
         self.site.app.store.hot.write(Lane::Ordinary, write).await.unwrap();

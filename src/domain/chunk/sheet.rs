@@ -111,8 +111,8 @@ mod tests {
 
     fn sheet() -> impl Strategy<Value = Sheet> {
         let places = prop::collection::btree_set((0u32..40, 59_000_000u32..59_000_010), 0..200);
-        (places, prop::collection::btree_map(0u16..600, 0u8..5, 0..30), any::<u64>(), prop::collection::vec("[a-z0-9]{0,9}", 0..4)).prop_map(
-            |(places, kinds, noise, names): (BTreeSet<(u32, u32)>, BTreeMap<u16, u8>, u64, Vec<String>)| {
+        (places, prop::collection::btree_map(0u16..600, 0u8..5, 0..30), any::<u64>(), prop::collection::vec("[a-z0-9]{0,9}", 0..4))
+            .prop_map(|(places, kinds, noise, names): (BTreeSet<(u32, u32)>, BTreeMap<u16, u8>, u64, Vec<String>)| {
                 let mut sheet = Sheet { columns: Columns { names, ..Columns::default() }, ..Sheet::default() };
                 for (at, (node, slot)) in places.into_iter().enumerate() {
                     let n = i64::try_from(at).unwrap();
@@ -133,8 +133,7 @@ mod tests {
                 }
                 sheet.columns.finish(sheet.nodes.len());
                 sheet
-            },
-        )
+            })
     }
 
     proptest! {

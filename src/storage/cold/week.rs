@@ -14,27 +14,20 @@ use crate::domain::time::Slot;
 use crate::record;
 use crate::storage::DbFile;
 use crate::storage::bytes::Bytes;
+use crate::storage::cold::origin;
 use crate::storage::fault::{Fault, OpenError, TxError};
 use crate::storage::hot::{Parts, Point, point};
 use crate::storage::table::{Read, Table, WriteTx};
 use crate::storage::tails::Sealed;
 
-/// One row.
-const META: Table<String, WeekMeta> = Table::new("meta");
 /// (sweep, node, part) -> a chunk of a page at most. Sweeps ascend, so the file grows at its end.
 const CHUNKS: Table<(u32, u32, u16), ChunkRow> = Table::new("chunks");
 /// Sweep -> what it has.
 const SWEEPS: Table<u32, SweepRow> = Table::new("sweeps");
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WeekMeta {
-    pub store_id: String,
-    pub week: u32,
-}
-
 /// A `Series`, encoded.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct ChunkRow(Bytes);
+pub struct ChunkRow(pub(in crate::storage) Bytes);
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct SweepRow {
@@ -51,10 +44,8 @@ pub struct SweepRow {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry(pub u32, pub u16, pub u32, pub u32);
 
-record! { WeekMeta = 1, ChunkRow = 1, SweepRow = 1 }
+record! { ChunkRow = 1, SweepRow = 1 }
 
-const ROW: &str = "row";
-const TABLES: [&str; 3] = [META.name, CHUNKS.name, SWEEPS.name];
 const SLOTS: u32 = 7 * 2_880;
 /// Unix time begins on a Thursday.
 const THURSDAY: u32 = 3 * 2_880;
@@ -127,20 +118,7 @@ impl Found {
 }
 
 pub fn open(path: &Path, cache_bytes: usize, store_id: &str, week: Week) -> Result<DbFile, OpenError> {
-    let meta = WeekMeta { store_id: store_id.to_owned(), week: week.0 };
-    let file = DbFile::open(path, cache_bytes, |tx| {
-        TABLES.iter().try_for_each(|name| tx.create(name))?;
-        tx.put(META, &ROW.to_owned(), &meta)
-    })?;
-    let found = file.read()?.get(META, &ROW.to_owned())?;
-    match found {
-        Some(found) if found == meta => Ok(file),
-        Some(found) => {
-            let name = |meta: &WeekMeta| format!("{} ({})", meta.store_id, Week(meta.week).file());
-            Err(OpenError::Mixed { core: name(&meta), hot: name(&found) })
-        }
-        None => Err(Fault::Invariant(format!("{} has no description of itself", path.display())).into()),
-    }
+    origin::open(path, cache_bytes, store_id, &week.file(), &[CHUNKS.name, SWEEPS.name])
 }
 
 /// The chunks of a sweep, ascending by node and part.
@@ -248,6 +226,42 @@ pub fn verify(read: &impl Read, week: Week) -> Result<Result<u64, String>, Fault
 }
 
 #[cfg(test)]
+pub(super) fn damage_a_chunk(tx: &mut WriteTx<'_>, node: NodeIndex) -> Result<bool, TxError> {
+    let all = tx.scan(CHUNKS, .., usize::MAX)?;
+    let Some((key, mut row)) = all.into_iter().find(|(key, _)| key.1 == node.0) else { return Ok(false) };
+    row.0.0[300] ^= 4;
+    tx.put(CHUNKS, &key, &row)?;
+    Ok(true)
+}
+
+#[cfg(test)]
+pub(in crate::storage) fn goldens() -> Vec<crate::storage::golden::Golden> {
+    use crate::storage::golden::Golden;
+    let mut series =
+        Series { slots: vec![Slot(59_000_000), Slot(59_000_001), Slot(59_000_007)], late: vec![false, true, false], ..Series::default() };
+    for (at, row) in
+        [vec![(0, 7), (64, 0), (65, -3)], vec![(0, 7), (3, i64::MAX)], vec![(0, 9), (64, 1), (65, i64::MIN)]].iter().enumerate()
+    {
+        series.columns.push(at, row);
+    }
+    series.columns.finish(3);
+    series.columns.names = vec!["eth0".into(), "wlan0".into()];
+    vec![
+        Golden::of("Origin", vec![origin::Origin { store_id: "0123456789abcdef".into(), file: "raw-2026w47.redb".into() }]),
+        Golden::of("ChunkRow", vec![ChunkRow::default(), ChunkRow(Bytes(series.encode()))]),
+        Golden::of(
+            "SweepRow",
+            vec![SweepRow {
+                log_row: 70_000,
+                first: 59_000_000,
+                last: 59_000_300,
+                chunks: vec![Entry(3, 0, 0, 250), Entry(300, 1, 50, 250)],
+            }],
+        ),
+    ]
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -257,7 +271,10 @@ mod tests {
         let monday = Slot(1_794_787_200 / 30);
         let week = Week::of(monday);
         assert_eq!((week.start(), week.file().as_str()), (monday, "raw-2026w47.redb"));
-        assert_eq!((Week::of(monday.minus(1)).file().as_str(), Week::of(week.end()).file().as_str()), ("raw-2026w46.redb", "raw-2026w48.redb"));
+        assert_eq!(
+            (Week::of(monday.minus(1)).file().as_str(), Week::of(week.end()).file().as_str()),
+            ("raw-2026w46.redb", "raw-2026w48.redb")
+        );
         // 2020 had 53 weeks; the last one ends in 2021.
         let new_year = Slot(1_609_459_200 / 30);
         assert_eq!(Week::of(new_year).file(), "raw-2020w53.redb");

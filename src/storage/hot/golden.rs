@@ -6,10 +6,12 @@ use super::days::{DayGroup, Total, TotalGroup};
 use super::hours::{HourEntry, Rolled, Stale};
 use super::kept_outputs::{KeptOutput, KeptSum};
 use super::leaves::LeafGroup;
+use super::log;
 use super::outputs::{ChallengeRow, ProofMonths, ProofRows};
 use super::sample::Quantised;
 use super::strained::Strained;
 use super::{Ack, AckGroup, Anchor, EncodedSample, Meta, Untimed, UntimedItem};
+use crate::domain::chunk::Sheet;
 use crate::domain::credits::{EpochSlots, Leaf, Multiplier, Payer};
 use crate::domain::evidence::{DayReports, EvidenceHash, SlotRow};
 use crate::domain::ids::{Incarnation, NodeIndex, PoolIndex};
@@ -20,7 +22,9 @@ use crate::domain::poot::{Inputs, Params, Score, ScoreState, Window};
 use crate::domain::series::{Extremes, Summary};
 use crate::domain::span::Span;
 use crate::domain::time::{BootMs, Slot};
+use crate::storage::bytes::Bytes;
 use crate::storage::golden::{AT, Golden, SLOT, like, pricing};
+use crate::storage::tails;
 
 fn sample() -> Sample {
     Sample {
@@ -126,6 +130,15 @@ fn hour() -> Summary {
     Summary { count: 120, extremes, ..Summary::of(sample(), true) }
 }
 
+/// Two machines over three slots, one with a GPU and interfaces that come and go.
+fn sheet() -> Sheet {
+    let mut poor = sample();
+    (poor.gpu, poor.network.interfaces) = (None, Vec::new());
+    let of = |node, slot: u32, late, sample: &Sample| (NodeIndex(node), Slot(59_000_000 + slot), late, EncodedSample::new(sample));
+    let samples = [of(3, 0, false, &sample()), of(3, 1, true, &sample()), of(3, 2, false, &poor), of(9, 1, false, &Sample::default())];
+    tails::sheet(samples.iter().map(|(node, slot, late, sample)| (*node, *slot, *late, sample)))
+}
+
 pub(in crate::storage) fn goldens() -> Vec<Golden> {
     let encoded = EncodedSample::new(&sample());
     let day = |day| DayReports { day, count: 2_880, hash: EvidenceHash([6; 32]) };
@@ -165,6 +178,9 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("Untimed", vec![Untimed { boot_id: "b".into(), items: vec![untimed(true), untimed(false)] }]),
         Golden::of("Block", vec![Block::default(), Block::default().merged([entry(1, false), entry(127, true)])]),
         Golden::of("Quantised", vec![Quantised::from(&Sample::default()), Quantised::from(&sample())]),
+        Golden::of("LogRow", vec![log::LogRow::default(), log::LogRow(Bytes(sheet().encode()))]),
+        Golden::of("SealedGroup", vec![log::SealedGroup(vec![(1, 70_000, 59_000_000), (95, 1, 2)])]),
+        Golden::of("Sweep", vec![log::Sweep { next: 300 }]),
         Golden::of("LeafGroup", vec![like::<LeafGroup>(&leaves())]),
         Golden::of(
             "Rolled",
@@ -173,7 +189,7 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
                 Rolled { hours_before: 500_000, days_before: 20_700, score_hours_before: 499_999, whole_days_from: 20_000 },
             ],
         ),
-        Golden::of("Stale", vec![Stale]),
+        Golden::of("Stale", vec![Stale::default(), like::<Stale>(&300u32)]),
         Golden::of("HourEntry", vec![HourEntry::of(Summary::of(Sample::default(), false)), HourEntry::of(hour())]),
         Golden::of("DayGroup", vec![DayGroup(spans())]),
         Golden::of("TotalGroup", vec![TotalGroup(spans().into_iter().map(|span| Total { first_day: 20_700, span }).collect())]),

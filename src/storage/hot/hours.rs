@@ -1,5 +1,6 @@
 //! Hours rolled up: one row per hour and group of neighbouring nodes, written once when the hour is over and again when samples of it come late. A month
-//! of one node is then some hundreds of rows instead of eighty thousand.
+//! of one node is then some hundreds of rows instead of eighty thousand. The rows are in the file of their month (`storage::cold`); how far it is done, and what is to be done
+//! again, is here.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -17,7 +18,7 @@ use crate::record;
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, Table, WriteTx, decode, encode};
 
-/// (hour since 1970, group of neighbouring nodes) -> their summaries.
+/// (hour since 1970, group of neighbouring nodes) -> their summaries: of an earlier release, until they are in the files of their months.
 pub(super) const HOURS: Table<(u32, u32), Block> = Table::new("hours");
 /// Hours that got samples after they were rolled up.
 pub(super) const STALE: Table<(u32, u32), Stale> = Table::new("stale_hours");
@@ -41,8 +42,16 @@ fn earlier(version: u8, bytes: &[u8]) -> Option<Rolled> {
     Some(Rolled { hours_before, days_before, score_hours_before: 0, whole_days_from: days_before })
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stale;
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Stale {
+    /// Counts what came late, so that what comes while the hour is rolled up again is not forgotten.
+    touches: u32,
+}
+
+/// Version 1 did not count.
+fn stale_v1(version: u8, _: &[u8]) -> Option<Stale> {
+    (version == 1).then(Stale::default)
+}
 
 /// The summary of one node's hour. Interfaces are left out: charts show totals.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,7 +64,7 @@ pub struct HourEntry {
     pub(super) memory: Option<(u64, u64)>,
 }
 
-record! { Rolled = 2 from earlier, Stale = 1, HourEntry = 1 }
+record! { Rolled = 2 from earlier, Stale = 2 from stale_v1, HourEntry = 1 }
 
 const ROW: &str = "row";
 const KIB: u64 = 1024;
@@ -79,15 +88,16 @@ pub fn put_rolled(tx: &mut WriteTx<'_>, rolled: &Rolled) -> Result<(), TxError> 
 /// A sample of `slot` is written: the hour has to be rolled again if it was already.
 pub(super) fn touched(tx: &mut WriteTx<'_>, rolled: &Rolled, slot: Slot, group: u32) -> Result<(), TxError> {
     let key = (hour_of(slot), group);
-    if key.0 < rolled.hours_before && tx.get(STALE, &key)?.is_none() {
-        tx.put(STALE, &key, &Stale)?;
+    if key.0 < rolled.hours_before {
+        let touches = tx.get(STALE, &key)?.map_or(0, |stale| stale.touches.wrapping_add(1));
+        tx.put(STALE, &key, &Stale { touches })?;
     }
     Ok(())
 }
 
 /// At most `limit` of the hours that have to be rolled again.
-pub fn stale(read: &impl Read, limit: usize) -> Result<Vec<(u32, u32)>, Fault> {
-    Ok(read.scan(STALE, .., limit)?.into_iter().map(|(key, _)| key).collect())
+pub fn stale(read: &impl Read, limit: usize) -> Result<Vec<((u32, u32), Stale)>, Fault> {
+    read.scan(STALE, .., limit)
 }
 
 /// Hours of `from..=until` whose roll-up of a node lags behind its samples.
@@ -107,7 +117,7 @@ pub fn stale_of(read: &impl Read, node: NodeIndex, from: u32, until: u32) -> Res
 pub struct HourRow {
     pub hour: u32,
     pub group: u32,
-    block: Block,
+    pub(in crate::storage) block: Block,
 }
 
 /// What the samples of one group's nodes in an hour come to; None where they have none. Samples ascend by slot.
@@ -134,42 +144,31 @@ pub fn nodes_of(group: u32) -> Vec<NodeIndex> {
     (0..NODES_PER_BLOCK).map(|at| NodeIndex(group.saturating_mul(NODES_PER_BLOCK).saturating_add(at))).collect()
 }
 
-/// Writes roll-ups; doing it again writes the same.
-pub fn put(tx: &mut WriteTx<'_>, rows: &[HourRow]) -> Result<(), TxError> {
-    for row in rows {
-        let key = (row.hour, row.group);
-        tx.put(HOURS, &key, &row.block)?;
-        if tx.get(STALE, &key)?.is_some() {
-            tx.delete(STALE, &key)?;
-        }
+/// The hour is rolled up as it was when `stale` was read, or its samples are gone: it is not stale any more, unless something came since.
+pub fn is_rolled(tx: &mut WriteTx<'_>, key: (u32, u32), stale: Stale) -> Result<(), TxError> {
+    if tx.get(STALE, &key)? == Some(stale) {
+        tx.delete(STALE, &key)?;
     }
     Ok(())
 }
 
-/// Its samples are gone, so the roll-up stays as it is.
-pub fn leave_stale(tx: &mut WriteTx<'_>, key: (u32, u32)) -> Result<(), TxError> {
-    tx.delete(STALE, &key).map(drop)
+/// Roll-ups that an earlier release kept here, at most `limit`.
+pub(in crate::storage) fn kept_here(read: &impl Read, limit: usize) -> Result<Vec<HourRow>, Fault> {
+    Ok(read.scan(HOURS, .., limit)?.into_iter().map(|((hour, group), block)| HourRow { hour, group, block }).collect())
 }
 
-/// The summary of one node's hour.
-pub fn of_node(read: &impl Read, hour: u32, node: NodeIndex) -> Result<Option<Summary>, Fault> {
-    let found = read.get(HOURS, &(hour, group(node)))?;
-    Ok(found.and_then(|block| block.find(node).and_then(summary)))
+/// They are in the files of their months.
+pub(in crate::storage) fn leave_here(tx: &mut WriteTx<'_>, rows: &[HourRow]) -> Result<(), TxError> {
+    rows.iter().try_for_each(|row| tx.delete(HOURS, &(row.hour, row.group)).map(drop))
 }
 
-/// Summaries of some nodes of one hour; `nodes` ascending. Each group is read once.
-pub fn of_nodes(read: &impl Read, hour: u32, nodes: &[NodeIndex]) -> Result<Vec<(NodeIndex, Summary)>, Fault> {
-    let mut found = Vec::new();
-    for wanted in nodes.chunk_by(|a, b| group(*a) == group(*b)) {
-        if let Some(block) = read.get(HOURS, &(hour, group(wanted[0])))? {
-            let of_group = block.entries().filter(|entry| wanted.binary_search(&entry.node).is_ok());
-            found.extend(of_group.filter_map(|entry| Some((entry.node, summary(entry)?))));
-        }
-    }
-    Ok(found)
+/// As an earlier release wrote it.
+#[cfg(test)]
+pub(in crate::storage) fn keep_here(tx: &mut WriteTx<'_>, row: &HourRow) -> Result<(), TxError> {
+    tx.put(HOURS, &(row.hour, row.group), &row.block)
 }
 
-fn summary(entry: Entry<'_>) -> Option<Summary> {
+pub(in crate::storage) fn summary(entry: Entry<'_>) -> Option<Summary> {
     decode::<HourEntry>(entry.sample).ok().map(|hour| hour.summary(entry.late))
 }
 
@@ -201,36 +200,23 @@ impl HourEntry {
     }
 }
 
-/// Forgets hours before `hour`, at most `limit` rows; returns how many.
-pub fn prune(tx: &mut WriteTx<'_>, hour: u32, limit: usize) -> Result<usize, TxError> {
-    tx.delete_before(HOURS, &(hour, 0), limit)
-}
-
 /// Decodes every record; the number of them.
 pub(super) fn verify(read: &impl Read) -> Result<u64, Fault> {
-    let (mut records, mut bad) = (read.count(STALE)? + read.count(ROLLED)?, None);
     rolled(read)?;
-    read.for_each(HOURS, .., |(hour, _), block| {
-        records += 1;
-        if block.entries().all(|entry| summary(entry).is_some()) {
-            return ControlFlow::Continue(());
-        }
-        bad = Some(hour);
-        ControlFlow::Break(())
-    })?;
-    match bad {
-        None => Ok(records),
-        Some(hour) => Err(Fault::Record { table: HOURS.name, key: hour.to_string(), why: "an hour does not decode".into() }),
-    }
+    Ok(read.scan(STALE, .., usize::MAX)?.len() as u64 + read.count(ROLLED)?)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
     use super::*;
     use crate::domain::metrics::{Cpu, Interface};
     use crate::storage::Store;
     use crate::storage::hot::{Batch, EncodedSample, PendingSample, flush, store_late};
     use crate::storage::testing::store;
+    use crate::storage::tiers;
 
     const HOUR: u32 = 500_000;
 
@@ -243,16 +229,19 @@ mod tests {
     fn put_samples(store: &Store, at: u32, samples: &[(u32, f64)]) {
         let of_slot = samples.iter().map(|(n, usage)| (NodeIndex(*n), PendingSample { late: false, encoded: sample(*usage) })).collect();
         let batch = Batch { samples: BTreeMap::from([(first_slot(HOUR).plus(at), of_slot)]), ..Batch::default() };
-        store.hot.write_now(move |tx| flush(tx, &batch)).unwrap();
+        let tails = Arc::clone(&store.tails);
+        store.hot.write_now(move |tx| flush(tx, &batch, &tails)).unwrap();
     }
 
     fn roll_all(store: &Store) {
-        let read = store.hot.read().unwrap();
-        let rows: Vec<HourRow> = groups(&read, HOUR).unwrap().into_iter().map(|group| roll(&read, HOUR, group).unwrap()).collect();
+        let rows: Vec<HourRow> = (0..4).filter_map(|group| tiers::roll(store, HOUR, group).unwrap()).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(store.cold.put_hours(rows)).unwrap();
+        let stale = stale(&store.hot.read().unwrap(), 9).unwrap();
         store
             .hot
             .write_now(move |tx| {
-                put(tx, &rows)?;
+                stale.iter().try_for_each(|(key, stale)| is_rolled(tx, *key, *stale))?;
                 put_rolled(tx, &Rolled { hours_before: HOUR + 1, ..Rolled::default() })
             })
             .unwrap();
@@ -266,136 +255,57 @@ mod tests {
         put_samples(&store, 120, &[(1, 99.0)]);
         roll_all(&store);
         let read = store.hot.read().unwrap();
-        let of = |read: &crate::storage::table::Snapshot, n: u32| of_node(read, HOUR, NodeIndex(n)).unwrap();
-        let one = of(&read, 1).unwrap();
+        let of = |n: u32| store.cold.hours().of_node(HOUR, NodeIndex(n)).unwrap();
+        let one = of(1).unwrap();
         assert_eq!((one.count, one.late, one.sample.cpu.usage_percent), (2, false, Some(20.0)), "the next hour is another");
         assert_eq!((one.extremes.cpu_usage_percent, one.sample.network.interfaces.len()), (Some((10.0, 30.0)), 0));
-        assert_eq!(of(&read, 2), None);
-        assert_eq!(of_nodes(&read, HOUR, &[1, 2, 200].map(NodeIndex)).unwrap().len(), 2);
+        assert_eq!(of(2), None);
+        assert_eq!(store.cold.hours().of_nodes(HOUR, &[1, 2, 200].map(NodeIndex)).unwrap().len(), 2);
         assert_eq!(stale(&read, 9).unwrap(), []);
 
         let late = vec![(first_slot(HOUR).plus(60), sample(80.0))];
-        store.hot.write_now(move |tx| store_late(tx, NodeIndex(1), &late)).unwrap();
+        let tails = Arc::clone(&store.tails);
+        store.hot.write_now(move |tx| store_late(tx, NodeIndex(1), &late, &tails, first_slot(HOUR + 2))).unwrap();
         let read = store.hot.read().unwrap();
-        assert_eq!(stale(&read, 9).unwrap(), [(HOUR, 0)]);
+        let before = stale(&read, 9).unwrap();
+        assert_eq!(before, [((HOUR, 0), Stale { touches: 0 })]);
         let lags = |node| stale_of(&read, NodeIndex(node), HOUR - 1, HOUR + 1).unwrap();
         assert_eq!((lags(95), lags(200)), ([HOUR].into(), BTreeSet::new()));
         roll_all(&store);
         let read = store.hot.read().unwrap();
-        let one = of(&read, 1).unwrap();
+        let one = of(1).unwrap();
         assert_eq!((one.count, one.late, one.sample.cpu.usage_percent), (3, true, Some(40.0)));
         assert_eq!(stale(&read, 9).unwrap(), []);
-        assert_eq!(verify(&read).unwrap(), 3);
-        assert_eq!((first_with_samples(&read, HOUR).unwrap(), first_with_samples(&read, HOUR + 2).unwrap()), (Some(HOUR), None));
-    }
-}
+        assert_eq!((verify(&read).unwrap(), store.cold.verify().unwrap()), (1, Ok(2)));
 
-#[cfg(test)]
-mod cost {
-    use super::*;
-    use crate::clock::Stopwatch;
-    use crate::domain::metrics::{Cpu, Disk, Interface, Memory, Network};
-    use crate::domain::series::Granularity;
-    use crate::storage::hot::{Batch, EncodedSample, PendingSample, flush};
-    use crate::storage::{present, testing::store};
-
-    const FIRST: u32 = 500_000;
-    const HOURS_OF_90_DAYS: u32 = 90 * 24;
-
-    fn sample(n: u32) -> Sample {
-        let n = u64::from(n);
-        let interface =
-            |name: &str| Interface { name: name.into(), bytes_in: n * 91_234_567, bytes_out: n * 7_654_321, ..Interface::default() };
-        Sample {
-            cpu: Cpu {
-                usage_percent: Some(33.3),
-                cores: Some(4),
-                frequency_mhz: Some(1_800.0),
-                load_average: Some([0.51, 0.62, 0.73]),
-                temperature_celsius: Some(51.2),
-            },
-            memory: Memory {
-                total_bytes: Some(8 << 30),
-                used_bytes: Some((3 << 30) + (n << 12)),
-                free_bytes: Some(2 << 30),
-                cached_bytes: Some(3 << 30),
-                swap_total_bytes: Some(1 << 30),
-                swap_used_bytes: Some(0),
-            },
-            disk: Disk {
-                total_bytes: Some(64 << 30),
-                used_bytes: Some(21 << 30),
-                free_bytes: Some(40 << 30),
-                read_iops: Some(12),
-                write_iops: Some(34),
-                read_throughput_mbps: Some(1.2),
-                write_throughput_mbps: Some(3.4),
-            },
-            network: Network {
-                interfaces: vec![interface("eth0"), interface("wlan0")],
-                total_bytes_in: Some(n * 98_765_432),
-                total_bytes_out: Some(n * 12_345_678),
-                packets_in: Some(n * 98_765),
-                packets_out: Some(n * 54_321),
-                errors_in: Some(0),
-                errors_out: Some(0),
-            },
-            gpu: None,
-        }
-    }
-
-    /// What 90 days of 96 nodes cost. `cargo test --release cost -- --ignored --nocapture` prints it.
-    #[test]
-    #[ignore = "a measurement"]
-    fn ninety_days_of_a_group() {
-        let (dir, store) = store();
-        let size = |what: &str| {
-            let bytes: u64 = walk(dir.path()).iter().map(|path| std::fs::metadata(path).map_or(0, |m| m.len())).sum();
-            let written = std::fs::read_to_string("/proc/self/io").unwrap();
-            let written = written.lines().find_map(|line| line.strip_prefix("write_bytes: ")).map(str::to_owned).unwrap_or_default();
-            println!("{what}: files {bytes}, written {written}");
+        // What comes while the hour is rolled up again makes it stale once more.
+        let more = |at, usage| {
+            let (late, tails) = (vec![(first_slot(HOUR).plus(at), sample(usage))], Arc::clone(&store.tails));
+            store.hot.write_now(move |tx| store_late(tx, NodeIndex(1), &late, &tails, first_slot(HOUR + 2))).unwrap();
         };
-        let nodes: Vec<NodeIndex> = (0..96).map(NodeIndex).collect();
-        for slot in 0..120u32 {
-            let of_slot =
-                nodes.iter().map(|n| (*n, PendingSample { late: false, encoded: EncodedSample::new(&sample(slot + n.0)) })).collect();
-            let batch = Batch { samples: BTreeMap::from([(first_slot(FIRST).plus(slot), of_slot)]), ..Batch::default() };
-            store.hot.write_now(move |tx| flush(tx, &batch)).unwrap();
-        }
-        size("an hour of samples");
-        let begin = Stopwatch::start();
-        let row = roll(&store.hot.read().unwrap(), FIRST, 0).unwrap();
-        println!("rolling an hour: {:?}, {} bytes a row", begin.elapsed(), encode(&row.block).unwrap().len());
-        for day in 0..90u32 {
-            for hour in 0..24 {
-                let row = HourRow { hour: FIRST + day * 24 + hour, ..row.clone() };
-                let hours_before = row.hour + 1;
-                store
-                    .hot
-                    .write_now(move |tx| {
-                        put(tx, std::slice::from_ref(&row))?;
-                        put_rolled(tx, &Rolled { hours_before, ..Rolled::default() })
-                    })
-                    .unwrap();
-            }
-            if day == 59 || day == 89 {
-                size(&format!("after day {}", day + 1));
-            }
-        }
-        for (days, granularity) in [(30, Granularity::Hour), (90, Granularity::ThreeHours), (90, Granularity::SixHours)] {
-            let end = first_slot(FIRST + HOURS_OF_90_DAYS);
-            let begin = Stopwatch::start();
-            let buckets = present::series(&store, NodeIndex(50), end.minus(days * 2_880), end, granularity).unwrap();
-            println!("{days} days at {}: {} points in {:?}", granularity.as_str(), buckets.len(), begin.elapsed());
-        }
-        let steps = crate::domain::overlay::Steps::ending(first_slot(FIRST + HOURS_OF_90_DAYS).minus(1), 30 * 2_880, 360);
-        let begin = Stopwatch::start();
-        let lines = crate::storage::overlay::lines(&store, &nodes, crate::domain::overlay::Metric::Cpu, steps).unwrap();
-        println!("30 days of {} members: {} points in {:?}", lines.len(), lines[0].len(), begin.elapsed());
+        more(61, 80.0);
+        let seen = stale(&store.hot.read().unwrap(), 9).unwrap();
+        more(62, 80.0);
+        store.hot.write_now(move |tx| is_rolled(tx, seen[0].0, seen[0].1)).unwrap();
+        assert_eq!(stale(&store.hot.read().unwrap(), 9).unwrap(), [((HOUR, 0), Stale { touches: 1 })]);
     }
 
-    fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
-        let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-        entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+    #[test]
+    fn hours_of_an_earlier_release_move_to_their_months() {
+        let (dir, store) = store();
+        put_samples(&store, 0, &[(1, 10.0), (200, 50.0)]);
+        let row = tiers::roll(&store, HOUR, 0).unwrap().unwrap();
+        for hour in [HOUR - 24 * 40, HOUR] {
+            let row = HourRow { hour, ..row.clone() };
+            store.hot.write_now(move |tx| keep_here(tx, &row)).unwrap();
+        }
+        drop(store);
+        let options = crate::storage::testing::options(dir.path());
+        let store = Store::open(&options, crate::crypto::Entropy::new(), crate::storage::testing::NOW).unwrap();
+        for hour in [HOUR - 24 * 40, HOUR] {
+            let found = store.cold.hours().of_node(hour, NodeIndex(1)).unwrap().unwrap();
+            assert_eq!((found.count, found.sample.cpu.usage_percent), (1, Some(10.0)));
+        }
+        assert_eq!((kept_here(&store.hot.read().unwrap(), 9).unwrap(), store.cold.verify().unwrap()), (Vec::new(), Ok(2)));
     }
 }

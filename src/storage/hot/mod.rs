@@ -12,7 +12,7 @@ pub mod outputs;
 mod sample;
 pub mod strained;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ use crate::record;
 use crate::storage::migrate;
 use crate::storage::tails::{Tails, sheet};
 
-use block::{Block, group};
+pub(in crate::storage) use block::{Block, group};
 pub use sample::Parts;
 pub(in crate::storage) use sample::{Quantised, renamed};
 
@@ -408,16 +408,19 @@ pub fn last_proven(read: &impl Read, since: Slot) -> Result<BTreeMap<NodeIndex, 
     Ok(last)
 }
 
-/// The first slot that has blocks of an earlier release, and the last group of nodes that may have some.
-pub(super) fn first_block(read: &impl Read) -> Result<Option<(Slot, u32)>, Fault> {
-    let (mut first, mut last_group) = (None, 0);
-    read.for_each(BLOCKS, .., |(slot, group), _| {
-        first = first.or(Some(Slot(slot)));
-        last_group = last_group.max(group);
-        if first == Some(Slot(slot)) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+/// The first slot that has blocks of an earlier release.
+pub(super) fn first_block(read: &impl Read) -> Result<Option<Slot>, Fault> {
+    Ok(read.scan(BLOCKS, .., 1)?.first().map(|((slot, _), _)| Slot(*slot)))
+}
+
+/// Groups of nodes that have some of them in `[from, until)`.
+pub(super) fn block_groups(read: &impl Read, from: Slot, until: Slot) -> Result<BTreeSet<u32>, Fault> {
+    let mut groups = BTreeSet::new();
+    read.for_each(BLOCKS, (from.0, 0)..(until.0, 0), |(_, group), _| {
+        groups.insert(group);
+        ControlFlow::Continue(())
     })?;
-    let beyond = read.scan(ACKS, .., usize::MAX)?.last().map_or(0, |(group, _)| *group);
-    Ok(first.map(|slot| (slot, last_group.max(beyond))))
+    Ok(groups)
 }
 
 /// Samples of such a block.
@@ -425,6 +428,17 @@ pub(super) fn block(read: &impl Read, slot: Slot, group: u32) -> Result<Sheet, F
     let block = read.get(BLOCKS, &(slot.0, group))?.unwrap_or_default();
     let samples: Vec<_> = block.entries().map(|entry| (entry.node, entry.late, EncodedSample(entry.sample.to_vec()))).collect();
     Ok(sheet(samples.iter().map(|(node, late, sample)| (*node, slot, *late, sample))))
+}
+
+/// As an earlier release wrote them; of node 1 late.
+#[cfg(test)]
+pub(super) fn put_blocks(tx: &mut WriteTx<'_>, samples: impl Iterator<Item = (NodeIndex, Slot, EncodedSample)>) -> Result<(), TxError> {
+    for (node, slot, sample) in samples {
+        let present = tx.get(BLOCKS, &(slot.0, group(node)))?.unwrap_or_default();
+        let entry = block::Entry { node, late: node.0 == 1, sample: &sample.0 };
+        tx.put(BLOCKS, &(slot.0, group(node)), &present.merged([entry]))?;
+    }
+    Ok(())
 }
 
 /// They are sealed up to `slot`.

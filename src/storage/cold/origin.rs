@@ -1,0 +1,39 @@
+//! What a file below `cold` says of itself: whose it is, and which.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::record;
+use crate::storage::DbFile;
+use crate::storage::fault::{Fault, OpenError};
+use crate::storage::table::{Read, Table};
+
+/// One row.
+const ORIGIN: Table<String, Origin> = Table::new("origin");
+const ROW: &str = "row";
+
+/// The store's generation is not here: a week that is over is the same one in every life of the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    pub store_id: String,
+    /// Its name.
+    pub file: String,
+}
+
+record! { Origin = 1 }
+
+/// Opens a file, making it where there is none; one of another store, or under another's name, is refused.
+pub fn open(path: &Path, cache_bytes: usize, store_id: &str, file: &str, tables: &[&'static str]) -> Result<DbFile, OpenError> {
+    let origin = Origin { store_id: store_id.to_owned(), file: file.to_owned() };
+    let opened = DbFile::open(path, cache_bytes, |tx| {
+        tables.iter().try_for_each(|name| tx.create(name))?;
+        tx.put(ORIGIN, &ROW.to_owned(), &origin)
+    })?;
+    let found = opened.read()?.get(ORIGIN, &ROW.to_owned())?;
+    match found {
+        Some(found) if found == origin => Ok(opened),
+        Some(found) => Err(OpenError::Foreign { path: path.to_owned(), found: format!("{} of store {}", found.file, found.store_id) }),
+        None => Err(Fault::Invariant(format!("{} has no description of itself", path.display())).into()),
+    }
+}
