@@ -338,14 +338,21 @@ pub struct Written {
     pub stored_of_a_node: [f64; 3],
 }
 
+/// Slots between flushes.
+const FLUSH_SLOTS: u32 = 10;
+/// Until pages are full and sealed as they come.
+const WARM_HOURS: u32 = 4;
+
 /// Bytes written in a day by `nodes` nodes, from driven hours of reports, flushes, epochs and postings.
 pub async fn written_per_day(dir: &Path, nodes: usize, hours: u32, work: Work) -> Written {
     let local = Local::new(dir, Slot(59_000_000), nodes).await;
     local.app.context.run_all().await.unwrap();
-    let flush_slots = if nodes <= 200 { 10 } else { 2 };
     let run = local.app.store.intake.run;
-    let before = own_written_bytes();
-    for round in 1..=hours * 120 {
+    let (mut before, mut stored_before) = (0, [0; 3]);
+    for round in 1..=(WARM_HOURS + hours) * 120 {
+        if round == WARM_HOURS * 120 + 1 {
+            (before, stored_before) = (own_written_bytes(), local.stored());
+        }
         local.next_slot(10_000);
         let now = local.app.clock.now();
         for (index, id) in &local.nodes {
@@ -372,8 +379,14 @@ pub async fn written_per_day(dir: &Path, nodes: usize, hours: u32, work: Work) -
             };
             local.app.store.intake.accept(*index, id, &report, &[0; 32], &|_| true, now).unwrap();
         }
-        if round % flush_slots == 0 {
+        if round % FLUSH_SLOTS == 0 {
             local.app.context.run(Job::Flush).await.unwrap();
+        }
+        if work.samples {
+            local.app.context.run(Job::Sealing).await.unwrap();
+        }
+        if work.samples && round % 10 == 5 {
+            local.app.context.run(Job::Rollups).await.unwrap();
         }
         if work.epochs && round % 2 == 0 {
             local.app.context.run(Job::Epochs).await.unwrap();
@@ -387,7 +400,8 @@ pub async fn written_per_day(dir: &Path, nodes: usize, hours: u32, work: Work) -
     }
     let written = own_written_bytes() - before;
     let a_day = |bytes: u64| bytes as f64 * 24.0 / f64::from(hours);
-    let stored_of_a_node = local.stored().map(|bytes| a_day(bytes) / nodes as f64);
+    let stored = local.stored();
+    let stored_of_a_node = [0, 1, 2].map(|at| a_day(stored[at] - stored_before[at]) / nodes as f64);
     local.close();
     Written { written: a_day(written), stored_of_a_node }
 }

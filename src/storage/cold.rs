@@ -96,6 +96,18 @@ impl Cold {
         self.files().known.iter().filter_map(|part| if let Part::Week(week) = part { Some(*week) } else { None }).collect()
     }
 
+    /// Names of all files, weeks before months, each oldest first.
+    pub fn names(&self) -> Vec<String> {
+        self.files().known.iter().map(|part| part.file()).collect()
+    }
+
+    /// The file of a name, as it is now, with a number that every change raises; none where it has gone since.
+    pub(super) fn snapshot(&self, name: &str) -> Result<Option<(u64, Snapshot)>, Fault> {
+        let Some(file) = Part::of_file(name).map_or(Ok(None), |part| self.existing(part))? else { return Ok(None) };
+        let snapshot = file.read()?;
+        Ok(Some((origin::revision(&snapshot)?, snapshot)))
+    }
+
     fn months(&self) -> Vec<Month> {
         self.files().known.iter().filter_map(|part| if let Part::Month(month) = part { Some(*month) } else { None }).collect()
     }

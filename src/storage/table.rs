@@ -264,6 +264,27 @@ pub trait Read {
         })
     }
 
+    /// The same for those who look at the stored bytes first, and decode what they want.
+    fn for_each_stored<K: Key, V: Record>(
+        &self,
+        table: Table<K, V>,
+        range: impl RangeBounds<K>,
+        mut visit: impl FnMut(K, &[u8], Decode<'_, V>) -> Result<ControlFlow<()>, Fault>,
+    ) -> Result<(), Fault> {
+        let bounds = (encode_bound(range.start_bound()), encode_bound(range.end_bound()));
+        self.with(table.name, |raw| {
+            raw.walk_bytes(bounds, false, &mut |key, value| {
+                let decode = |bytes: &[u8]| table.decode(bytes, || crate::crypto::hex(key));
+                let typed = K::decode(key).ok_or_else(|| Fault::Record {
+                    table: table.name,
+                    key: crate::crypto::hex(key),
+                    why: "the key does not decode".into(),
+                })?;
+                visit(typed, value, &decode)
+            })
+        })
+    }
+
     /// At most `limit` rows in key order.
     fn scan<K: Key, V: Record>(&self, table: Table<K, V>, range: impl RangeBounds<K>, limit: usize) -> Result<Vec<(K, V)>, Fault> {
         let mut rows = Vec::new();

@@ -61,6 +61,7 @@ pub fn open(path: &Path, cache_bytes: usize, store_id: &str, month: Month) -> Re
 
 /// Writes roll-ups; doing it again writes the same.
 pub fn put(tx: &mut WriteTx<'_>, rows: &[HourRow]) -> Result<(), TxError> {
+    origin::touch(tx)?;
     rows.iter().try_for_each(|row| tx.put(HOURS, &(row.hour, row.group), &row.block))
 }
 

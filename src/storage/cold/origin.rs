@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::record;
 use crate::storage::DbFile;
-use crate::storage::fault::{Fault, OpenError};
-use crate::storage::table::{Read, Table};
+use crate::storage::fault::{Fault, OpenError, TxError};
+use crate::storage::table::{Read, Table, WriteTx};
 
 /// One row.
 const ORIGIN: Table<String, Origin> = Table::new("origin");
@@ -21,13 +21,29 @@ pub struct Origin {
     pub file: String,
 }
 
-record! { Origin = 1 }
+/// One row, which every change raises: who copied the file knows whether it is another one since.
+const REVISION: Table<String, Revision> = Table::new("revision");
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Revision(pub u64);
+
+record! { Origin = 1, Revision = 1 }
+
+/// To be called in every transaction that changes the file.
+pub fn touch(tx: &mut WriteTx<'_>) -> Result<(), TxError> {
+    let Revision(before) = tx.get(REVISION, &ROW.to_owned())?.unwrap_or_default();
+    tx.put(REVISION, &ROW.to_owned(), &Revision(before + 1))
+}
+
+pub fn revision(read: &impl Read) -> Result<u64, Fault> {
+    Ok(read.get(REVISION, &ROW.to_owned())?.unwrap_or_default().0)
+}
 
 /// Opens a file, making it where there is none; one of another store, or under another's name, is refused.
 pub fn open(path: &Path, cache_bytes: usize, store_id: &str, file: &str, tables: &[&'static str]) -> Result<DbFile, OpenError> {
     let origin = Origin { store_id: store_id.to_owned(), file: file.to_owned() };
     let opened = DbFile::open(path, cache_bytes, |tx| {
-        tables.iter().try_for_each(|name| tx.create(name))?;
+        tables.iter().chain([&REVISION.name]).try_for_each(|name| tx.create(name))?;
         tx.put(ORIGIN, &ROW.to_owned(), &origin)
     })?;
     let found = opened.read()?.get(ORIGIN, &ROW.to_owned())?;

@@ -125,6 +125,7 @@ pub fn open(path: &Path, cache_bytes: usize, store_id: &str, week: Week) -> Resu
 pub fn put(tx: &mut WriteTx<'_>, sweep: u32, log_row: u64, chunks: &[Chunk]) -> Result<(), TxError> {
     let slots = || chunks.iter().flat_map(|chunk| [chunk.first.0, chunk.last.0]);
     let (Some(first), Some(last)) = (slots().min(), slots().max()) else { return Ok(()) };
+    origin::touch(tx)?;
     // What an interrupted run of the same sweep left and this one does not have.
     for Entry(node, part, ..) in tx.get(SWEEPS, &sweep)?.unwrap_or_default().chunks {
         if !chunks.iter().any(|chunk| (chunk.node.0, chunk.part) == (node, part)) {
@@ -139,6 +140,28 @@ pub fn put(tx: &mut WriteTx<'_>, sweep: u32, log_row: u64, chunks: &[Chunk]) -> 
     Ok(())
 }
 
+/// How a `SweepRow` begins: a day asks for few sweeps of a week, and the others are not read further.
+#[derive(Deserialize)]
+struct Span {
+    #[serde(rename = "log_row")]
+    _log_row: u64,
+    first: u32,
+    last: u32,
+}
+
+/// Sweeps whose span is `wanted`, oldest first.
+fn sweeps(read: &impl Read, wanted: impl Fn(&Span) -> bool) -> Result<Vec<(u32, SweepRow)>, Fault> {
+    let mut found = Vec::new();
+    read.for_each_stored(SWEEPS, .., |sweep, bytes, decode| {
+        let span = bytes.split_first().and_then(|(_, row)| postcard::take_from_bytes::<Span>(row).ok());
+        if span.is_none_or(|(span, _)| wanted(&span)) {
+            found.push((sweep, decode(bytes)?));
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(found)
+}
+
 pub fn read(
     read: &impl Read,
     nodes: &[NodeIndex],
@@ -147,10 +170,8 @@ pub fn read(
     visit: &mut impl FnMut(NodeIndex, Found),
 ) -> Result<(), Fault> {
     let mut wanted: Vec<(u32, u32, u16)> = Vec::new();
-    read.for_each(SWEEPS, .., |sweep, row| {
-        if row.first >= until.0 || row.last < from.0 {
-            return ControlFlow::Continue(());
-        }
+    let touches = |span: &Span| span.first < until.0 && span.last >= from.0;
+    for (sweep, row) in sweeps(read, touches)? {
         let mut of_node = nodes.iter();
         let mut next = of_node.next();
         for Entry(node, part, first, length) in row.chunks {
@@ -162,8 +183,7 @@ pub fn read(
                 wanted.push((sweep, node, part));
             }
         }
-        ControlFlow::Continue(())
-    })?;
+    }
     for key in wanted {
         let Some(row) = read.get(CHUNKS, &key)? else { continue };
         match Series::decode_columns(&row.0.0, |column| parts.has(column)) {
@@ -247,6 +267,7 @@ pub(in crate::storage) fn goldens() -> Vec<crate::storage::golden::Golden> {
     series.columns.finish(3);
     series.columns.names = vec!["eth0".into(), "wlan0".into()];
     vec![
+        Golden::of("Revision", vec![origin::Revision(300)]),
         Golden::of("Origin", vec![origin::Origin { store_id: "0123456789abcdef".into(), file: "raw-2026w47.redb".into() }]),
         Golden::of("ChunkRow", vec![ChunkRow::default(), ChunkRow(Bytes(series.encode()))]),
         Golden::of(
