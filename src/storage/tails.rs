@@ -45,13 +45,6 @@ struct Tail {
     since: Slot,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Sample {
-    slot: Slot,
-    late: bool,
-    row: Row,
-}
-
 /// How much of a node waits to be sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waiting {
@@ -98,34 +91,33 @@ impl Tail {
         }
     }
 
-    /// All samples with their rows of the log. What is in here was written by `push`, so there is nothing to be refused.
-    fn samples(&self) -> impl Iterator<Item = (u64, Sample)> {
+    /// Shows all samples with their rows of the log. What is in here was written by `push`, so there is nothing to be refused.
+    fn visit(&self, mut show: impl FnMut(u64, Slot, bool, &Row)) {
         let mut bytes = self.stream.as_slice();
         let (mut slot, mut last) = (0i64, Row::new());
-        let mut next = move || -> Option<Sample> {
+        let mut next = |last: &mut Row| -> Option<(Slot, bool)> {
             slot += unzigzag(take_varint(&mut bytes)?);
-            let (flags, rest) = bytes.split_first()?;
-            bytes = rest;
+            let (flags, mut rest) = bytes.split_first()?;
             if flags & SAME == 0 {
-                let count = take_varint(&mut bytes)?;
                 last.clear();
-                for _ in 0..count {
-                    last.push((u16::try_from(take_varint(&mut bytes)?).ok()?, unzigzag(take_varint(&mut bytes)?)));
+                for _ in 0..take_varint(&mut rest)? {
+                    last.push((u16::try_from(take_varint(&mut rest)?).ok()?, unzigzag(take_varint(&mut rest)?)));
                 }
             } else {
-                let (mask, mut rest) = bytes.split_at_checked(last.len().div_ceil(8))?;
-                for (at, (_, value)) in
-                    last.iter_mut().enumerate().filter(|(at, _)| mask.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1))
-                {
-                    let _ = at;
-                    *value = value.wrapping_add(unzigzag(take_varint(&mut rest)?));
+                let mask = rest.split_off(..last.len().div_ceil(8))?;
+                for (at, (_, value)) in last.iter_mut().enumerate() {
+                    if mask.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1) {
+                        *value = value.wrapping_add(unzigzag(take_varint(&mut rest)?));
+                    }
                 }
-                bytes = rest;
             }
-            Some(Sample { slot: Slot(u32::try_from(slot).ok()?), late: flags & LATE != 0, row: last.clone() })
+            bytes = rest;
+            Some((Slot(u32::try_from(slot).ok()?), flags & LATE != 0))
         };
-        let of_rows = self.rows.iter().flat_map(|(row, count)| std::iter::repeat_n(*row, *count));
-        of_rows.map_while(move |row| Some((row, next()?)))
+        for log_row in self.rows.iter().flat_map(|(row, count)| std::iter::repeat_n(*row, *count)) {
+            let Some((slot, late)) = next(&mut last) else { return };
+            show(log_row, slot, late, &last);
+        }
     }
 
     fn name(&mut self, name: &str) -> usize {
@@ -168,8 +160,12 @@ impl Tails {
     pub fn points(&self, node: NodeIndex, from: Slot, until: Slot, parts: Parts) -> Vec<Point> {
         let inner = self.inner();
         let Some(tail) = inner.tails.get(node.position()) else { return Vec::new() };
-        let within = tail.samples().map(|(_, sample)| sample).filter(|sample| (from..until).contains(&sample.slot));
-        let mut points: Vec<Point> = within.map(|sample| point(sample.slot, sample.late, &sample.row, &tail.names, parts)).collect();
+        let mut points = Vec::new();
+        tail.visit(|_, slot, late, row| {
+            if (from..until).contains(&slot) {
+                points.push(point(slot, late, row, &tail.names, parts));
+            }
+        });
         points.sort_by_key(|point| point.slot);
         points.dedup_by_key(|point| point.slot);
         points
@@ -180,14 +176,14 @@ impl Tails {
         let inner = self.inner();
         let mut series = Series::default();
         let Some(tail) = inner.tails.get(node.position()) else { return (series, inner.last_row) };
-        let mut samples: Vec<Sample> = tail.samples().map(|(_, sample)| sample).collect();
-        samples.sort_by_key(|sample| sample.slot);
-        samples.dedup_by_key(|sample| sample.slot);
-        for (at, sample) in samples.into_iter().enumerate() {
-            let row = renamed(&sample.row, &tail.names, |name| series.columns.name(name));
+        let mut samples = Vec::with_capacity(tail.count);
+        tail.visit(|_, slot, late, row| samples.push((slot, late, renamed(row, &tail.names, |name| series.columns.name(name)))));
+        samples.sort_by_key(|(slot, ..)| *slot);
+        samples.dedup_by_key(|(slot, ..)| *slot);
+        for (at, (slot, late, row)) in samples.into_iter().enumerate() {
             series.columns.push(at, &row);
-            series.slots.push(sample.slot);
-            series.late.push(sample.late);
+            series.slots.push(slot);
+            series.late.push(late);
         }
         series.columns.finish(series.slots.len());
         (series, inner.last_row)
@@ -199,11 +195,13 @@ impl Tails {
         let Some(tail) = inner.tails.get_mut(node.position()) else { return };
         let before = std::mem::take(tail);
         let mut kept = Tail::default();
-        for (log_row, sample) in before.samples().filter(|(row, sample)| !sealed.has(*row, sample.slot)) {
-            let row = renamed(&sample.row, &before.names, |name| kept.name(name));
-            // What is kept of a full page is the newest of it; what came late and stays is sealed in the next turn anyway.
-            kept.push(log_row, sample.slot, sample.late, row, sample.slot.max(before.since));
-        }
+        before.visit(|log_row, slot, late, row| {
+            if !sealed.has(log_row, slot) {
+                let row = renamed(row, &before.names, |name| kept.name(name));
+                // What is kept of a full page is the newest of it; what came late and stays is sealed in the next turn anyway.
+                kept.push(log_row, slot, late, row, slot.max(before.since));
+            }
+        });
         kept.stream.shrink_to_fit();
         *tail = kept;
     }
