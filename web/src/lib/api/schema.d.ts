@@ -6141,6 +6141,8 @@ export interface components {
             /** Format: uint32 */
             members_total: number;
             metric: components["schemas"]["OverlayMetric"];
+            /** @description The lowest value that 95 % of them do not exceed. */
+            p95: (number | null)[];
             pool_id: string;
             /** @description At most 20: those with the highest latest value, highest first. */
             series: components["schemas"]["MemberSeries"][];
@@ -6148,6 +6150,8 @@ export interface components {
             start_time: string;
             /** Format: int64 */
             step_seconds: number;
+            /** @description The sum of the same members. */
+            sum: (number | null)[];
             /** @description `percent`, `bytes_per_second` or `celsius`. */
             unit: string;
         };
@@ -14901,6 +14905,9 @@ export interface operations {
                      *       "members_in_mean": 1,
                      *       "members_total": 1,
                      *       "metric": "cpu",
+                     *       "p95": [
+                     *         1.5
+                     *       ],
                      *       "pool_id": "pool_default",
                      *       "series": [
                      *         {
@@ -14913,6 +14920,9 @@ export interface operations {
                      *       ],
                      *       "start_time": "2026-09-21T14:13:20Z",
                      *       "step_seconds": 1,
+                     *       "sum": [
+                     *         1.5
+                     *       ],
                      *       "unit": "text"
                      *     }
                      */
