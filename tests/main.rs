@@ -29,6 +29,7 @@ mod outputs;
 mod payment_service;
 mod payout_moments;
 mod payout_runs;
+mod power_cuts;
 mod proof;
 mod refusals;
 mod rollups;

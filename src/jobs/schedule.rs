@@ -38,6 +38,7 @@ const BY_SLOT: &[(Job, u32)] = &[
     (Job::Wallet, 10),
     (Job::Votes, 1),
     (Job::Anomalies, 10),
+    (Job::Compaction, 20),
 ];
 
 /// Running cycles; they end when `stopping` turns true.
@@ -77,6 +78,7 @@ impl Scheduler {
             Job::Outbox,
             Job::Votes,
             Job::Anomalies,
+            Job::Compaction,
         ] {
             let turn = if matches!(job, Job::Payouts | Job::Tracking | Job::Wallet) { Arc::clone(&paying) } else { Turn::default() };
             tasks.spawn(cycle(context.clone(), job, turn, stopping.clone()));
@@ -105,9 +107,9 @@ async fn cycle(context: Context, job: Job, turn: Turn, mut stopping: watch::Rece
             () = context.nudges.nudged(job) => (),
         }
         let _turn = turn.lock().await;
-        // A slow chain holds up no end: what was not written down is sent again, as after a crash.
+        // A slow chain holds up no end: what was not written down is sent again, as after a crash. Nor does a compaction, which the closing of the file ends.
         let ended = tokio::select! {
-            () = stopped(&mut stopping), if job == Job::Votes => return,
+            () = stopped(&mut stopping), if matches!(job, Job::Votes | Job::Compaction) => return,
             ended = context.run(job) => ended,
         };
         if let Err(super::Stopped(why)) = ended {

@@ -3,8 +3,10 @@
 
 pub mod accruals;
 pub mod archive;
+pub mod compaction;
 pub mod copy;
 pub mod core;
+pub mod device;
 pub mod directory;
 pub mod evidence;
 pub mod fault;
@@ -29,9 +31,11 @@ mod store;
 pub mod table;
 #[cfg(test)]
 pub(crate) mod testing;
+mod touched;
 pub mod verify;
+mod witness;
 
 pub use directory::{Directory, NodeEntry};
-pub use file::{DbFile, Lane};
+pub use file::{DbFile, Lane, TableUsage, Usage};
 pub use secrets::Secrets;
 pub use store::{Store, StoreOptions, carried_trust, high_water};
