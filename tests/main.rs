@@ -7,6 +7,7 @@ mod support;
 mod anomalies;
 mod cheaters;
 mod commands;
+mod compaction;
 mod crash;
 mod days;
 mod deliveries;

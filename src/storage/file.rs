@@ -222,7 +222,10 @@ impl DbFile {
         lock(&self.shared.queues).closing = true;
         self.shared.wake.notify_one();
         if let Some(thread) = lock(&self.writer).take() {
-            let _ = thread.join();
+            // A write may hold the last handle to the store: then it is dropped by the writer itself, which ends by what was said above.
+            if thread.thread().id() != std::thread::current().id() {
+                let _ = thread.join();
+            }
         }
     }
 }

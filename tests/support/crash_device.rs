@@ -197,11 +197,6 @@ impl CrashDevice {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Writes, syncs and changes of names so far.
-    pub fn changes(&self) -> u64 {
-        self.world().changes
-    }
-
     pub fn syncs(&self) -> u64 {
         self.world().syncs
     }

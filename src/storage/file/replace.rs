@@ -52,6 +52,7 @@ impl Round {
 pub struct Replacement<'f> {
     file: &'f DbFile,
     new: Option<Opened>,
+    is_done: bool,
 }
 
 /// How a switch ended.
@@ -73,7 +74,7 @@ impl DbFile {
             writer.touched = Some(Touched::default());
             Snapshot::of(&shared.handle.current()?)
         })?;
-        let mut replacement = Replacement { file: self, new: None };
+        let mut replacement = Replacement { file: self, new: None, is_done: false };
         place.device.remove(&path).map_err(|error| failed(place, error))?;
         replacement.new = Some(place.create(&path).map_err(|error| Fault::Database(error.to_string()))?);
         Ok((replacement, snapshot))
@@ -135,6 +136,7 @@ impl Replacement<'_> {
             // To close it takes a while; here nobody waits for it.
             Ok(before) => {
                 drop(before);
+                self.is_done = true;
                 Ok(Switched::Done)
             }
             Err((round, new)) => {
@@ -147,15 +149,16 @@ impl Replacement<'_> {
 
 impl Drop for Replacement<'_> {
     fn drop(&mut self) {
-        let is_unfinished = self.new.take().is_some();
+        drop(self.new.take());
+        if !self.is_done {
+            let place = &self.file.shared.place;
+            let _ = place.device.remove(&place.temporary(COMPACTED));
+        }
+        // Last, because from here on another one may begin.
         let _ = self.file.between(|_, writer| {
             writer.touched = None;
             Ok(())
         });
-        if is_unfinished {
-            let place = &self.file.shared.place;
-            let _ = place.device.remove(&place.temporary(COMPACTED));
-        }
     }
 }
 

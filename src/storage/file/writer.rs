@@ -50,13 +50,16 @@ impl<R: Send, F: Fn(&mut WriteTx<'_>) -> Result<R, TxError> + Send> Job for Pend
     }
 
     fn answer(self: Box<Self>, outcome: Result<(), WriteError>) {
-        let answer = match (outcome, self.result) {
+        let Pending { verb, result, reply } = *self;
+        // It may hold the last handle to the store: who is answered may go on to open it again.
+        drop(verb);
+        let answer = match (outcome, result) {
             (Err(error), _) => Err(error),
             (Ok(()), Some(result)) => result.map_err(WriteError::from),
             (Ok(()), None) => Err(WriteError::Unknown("the write did not run".into())),
         };
         // The caller may have gone away; the commit stands all the same.
-        let _ = self.reply.send(answer);
+        let _ = reply.send(answer);
     }
 }
 
