@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lucid::app::{App, open_store_on};
@@ -24,10 +24,12 @@ use lucid::domain::registration::NewNode;
 use lucid::domain::time::{BootMs, Slot, Timestamp};
 use lucid::gateways::payment::Simulated;
 use lucid::live::Job;
+use lucid::storage::compaction::Which;
 use lucid::storage::core::{epochs, ledger, ledger_entries, nodes};
-use lucid::storage::table::Read;
+use lucid::storage::fault::TxError;
+use lucid::storage::table::{Read, WriteTx};
 use lucid::storage::verify::verify;
-use lucid::storage::{DbFile, Directory, Lane, Store, compaction, hot};
+use lucid::storage::{Directory, Lane, Store, compaction, hot};
 use lucid::wire::{Item, PROTOCOL, Report};
 
 use crate::support::crash_device::CrashDevice;
@@ -168,12 +170,16 @@ impl Run {
 
     async fn adjust(&mut self) {
         self.number += 1;
-        let (id, index) = self.nodes[usize::try_from(self.number).unwrap() % NODES].clone();
-        let (reason, amount) = (format!("reason {}", self.number), Units(i64::try_from(self.number).unwrap()));
-        let order = ledger_entries::Order { by: UserId::parse("user_model").unwrap(), reason: reason.clone() };
-        let act = Act::system(self.app.clock.now());
-        let done = self.store().write_money(move |tx| ledger_entries::adjust(tx, &act, &order, &id, BOOK, amount)).await;
-        self.model.adjustments.insert(reason, (index, amount, done.is_ok()));
+        let adjustment = self.adjustment(self.number);
+        let done = self.store().write_money(adjustment.verb()).await;
+        self.model.adjustments.insert(adjustment.order.reason, (adjustment.index, adjustment.amount, done.is_ok()));
+    }
+
+    fn adjustment(&self, number: u64) -> Adjustment {
+        let (id, index) = self.nodes[usize::try_from(number).unwrap() % NODES].clone();
+        let (reason, amount) = (format!("reason {number}"), Units(i64::try_from(number).unwrap()));
+        let order = ledger_entries::Order { by: UserId::parse("user_model").unwrap(), reason };
+        Adjustment { id, index, amount, order, act: Act::system(self.app.clock.now()) }
     }
 
     /// One more node, which memory knows as well as the store.
@@ -215,12 +221,41 @@ impl Run {
         }
     }
 
+    /// One of the files, and between its rounds somebody posts something, so that there is something to catch up with.
     fn compact(&mut self) {
-        let file: &DbFile = if self.random.within(0, 2) == 0 { &self.store().core } else { &self.store().hot };
-        match compaction::compact(file, &compaction::Progress::default(), &|| Duration::ZERO) {
-            Ok(_) => self.tally.compactions += 1,
-            Err(_) => self.tally.cuts_while_compacting += 1,
-        }
+        let which = if self.random.within(0, 2) == 0 { Which::Core } else { Which::Hot };
+        let (store, made) = (Arc::clone(self.store()), Mutex::new(Vec::new()));
+        let post = || {
+            let mut made = made.lock().unwrap();
+            let adjustment = self.adjustment(self.number + 1 + made.len() as u64);
+            let done = store.core.write_now(adjustment.verb());
+            made.push((adjustment.order.reason, (adjustment.index, adjustment.amount, done.is_ok())));
+            Duration::ZERO
+        };
+        // Not in a thread of the runtime, which may not wait.
+        let compact = || compaction::compact(store.file(which), &compaction::Progress::default(), &post).is_ok();
+        let is_done = std::thread::scope(|scope| scope.spawn(compact).join()).unwrap();
+        let made = made.into_inner().unwrap();
+        self.number += made.len() as u64;
+        self.model.adjustments.extend(made);
+        self.tally.compactions += u32::from(is_done);
+        self.tally.cuts_while_compacting += u32::from(!is_done);
+    }
+}
+
+/// Something to be posted once.
+struct Adjustment {
+    id: NodeId,
+    index: NodeIndex,
+    amount: Units,
+    order: ledger_entries::Order,
+    act: Act,
+}
+
+impl Adjustment {
+    fn verb(&self) -> impl Fn(&mut WriteTx<'_>) -> Result<(), TxError> + Send + 'static + use<> {
+        let (id, amount, order, act) = (self.id.clone(), self.amount, self.order.clone(), self.act.clone());
+        move |tx| ledger_entries::adjust(tx, &act, &order, &id, BOOK, amount).map(drop)
     }
 }
 
@@ -297,7 +332,7 @@ async fn cut(base: &Base, config: &Config, seed: u64, tally: &mut Tally) {
         let what = format!("LUCID_SEED={seed}, cut {round}");
         let mut random = Random::of(seed.wrapping_mul(31).wrapping_add(round + 1));
         // While it opens, or while it works.
-        device.cut_after(random.within(1, if round == 1 { 60 } else { 500 }));
+        device.cut_after(random.within(1, if round == 1 { 30 } else { 1_000 }));
         let clock_of = |config: &Config, high| Clock::driven(&driver, config.clock.trust, high);
         if let Ok(app) = App::open_on(config, &clock_of, Arc::new(Simulated), device.device()).await {
             app.context.tick();
