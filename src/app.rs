@@ -53,6 +53,7 @@ use crate::jobs::{self, Context, Scheduler, Settings};
 use crate::live::{Current, Event, Events, Failures, Job, Money, Nudges};
 use crate::logging;
 use crate::storage::core::{enrolment, money, outbox, pools, settings as core_settings};
+use crate::storage::device::{self, Device};
 use crate::storage::fault::{Fault, OpenError, WriteError};
 use crate::storage::{Store, StoreOptions, setup_code};
 
@@ -61,7 +62,7 @@ use paying::{Custody, Paying, keep_unlocked, payments};
 /// The last flush and the closing of the files get this long.
 const CLOSE: Duration = Duration::from_secs(5);
 
-/// How often the store is asked whether a write has failed.
+/// How often the store is asked whether a file was given up.
 const LOOK_FOR_FAILURE: Duration = Duration::from_secs(1);
 
 /// Why the manager does not run.
@@ -131,11 +132,17 @@ pub fn system_clock(config: &Config, high_water: Timestamp) -> Clock {
 
 /// Opens the store of this configuration.
 pub fn open_store(config: &Config, now: Now) -> Result<Store, OpenError> {
+    open_store_on(config, device::real(), now)
+}
+
+/// The same, with its database files on another device.
+pub fn open_store_on(config: &Config, device: Arc<dyn Device>, now: Now) -> Result<Store, OpenError> {
     let options = StoreOptions {
         dir: config.storage.data_dir.clone(),
         core_cache_bytes: mib(config.storage.core_cache_mib),
         hot_cache_bytes: mib(config.storage.hot_cache_mib),
         boot_id: clock::boot_id(),
+        device,
     };
     Store::open(&options, Entropy::new(), now)
 }
@@ -165,12 +172,12 @@ async fn note_listener(store: &Store, config: &Config) -> Result<(), AppError> {
 impl App {
     /// Opens the store, makes what a new one needs, and wires the parts.
     pub async fn open(config: &Config, clock_of: ClockOf<'_>) -> Result<App, AppError> {
-        App::open_paying(config, clock_of, None).await
+        App::open_paying(config, clock_of, None, device::real()).await
     }
 
     /// The same with another gateway for payouts.
     pub async fn open_with(config: &Config, clock_of: ClockOf<'_>, gateway: Arc<dyn PaymentGateway>) -> Result<App, AppError> {
-        App::open_paying(config, clock_of, Some(Paying::only(gateway))).await
+        App::open_paying(config, clock_of, Some(Paying::only(gateway)), device::real()).await
     }
 
     /// The same with a signer of the caller's, too.
@@ -180,15 +187,25 @@ impl App {
         gateway: Arc<dyn PaymentGateway>,
         signer: Arc<dyn Signer>,
     ) -> Result<App, AppError> {
-        App::open_paying(config, clock_of, Some(Paying { signer, ..Paying::only(gateway) })).await
+        App::open_paying(config, clock_of, Some(Paying { signer, ..Paying::only(gateway) }), device::real()).await
     }
 
-    async fn open_paying(config: &Config, clock_of: ClockOf<'_>, paying: Option<Paying>) -> Result<App, AppError> {
+    /// The same with its store on another device.
+    pub async fn open_on(
+        config: &Config,
+        clock_of: ClockOf<'_>,
+        gateway: Arc<dyn PaymentGateway>,
+        device: Arc<dyn Device>,
+    ) -> Result<App, AppError> {
+        App::open_paying(config, clock_of, Some(Paying::only(gateway)), device).await
+    }
+
+    async fn open_paying(config: &Config, clock_of: ClockOf<'_>, paying: Option<Paying>, device: Arc<dyn Device>) -> Result<App, AppError> {
         // The clock needs the store's highest time and a new store needs a time: a first look at the clock serves for that.
         let first_look = clock_of(config, Timestamp(0)).now();
         // A store after a power cut is repaired, one of an earlier release changed: both wait for the disk.
         let opening = config.clone();
-        let opened = tokio::task::spawn_blocking(move || open_store(&opening, first_look)).await;
+        let opened = tokio::task::spawn_blocking(move || open_store_on(&opening, device, first_look)).await;
         let store = Arc::new(opened.map_err(|error| AppError::Other(error.to_string()))??);
         let written_until = crate::storage::high_water(&store)?;
         let clock = clock_of(config, written_until);
@@ -304,9 +321,9 @@ impl App {
         };
         self.close(server, Some(scheduler)).await;
         if failed {
-            // redb answers nothing good after a failed write; a new process opens and repairs the file.
+            // The writer has tried for a while to open the file again, and does so no more.
             return Err(AppError::Other(
-                "a write to the store failed: free space or mend the disk; the next start repairs the store".into(),
+                "the store does not open again after an I/O error: mend the disk; the next start repairs the store".into(),
             ));
         }
         Ok(())
@@ -386,7 +403,7 @@ pub async fn enrolment_token(config: &Config) -> Result<String, AppError> {
     Ok(text.to_text())
 }
 
-/// Returns once a file of the store has failed.
+/// Returns once a file of the store was given up.
 async fn failure(store: &Store) {
     while !store.core.failed() && !store.hot.failed() {
         tokio::time::sleep(LOOK_FOR_FAILURE).await;
@@ -532,6 +549,11 @@ fn settings(config: &Config) -> Result<Settings, AppError> {
         guards: guards(config),
         fee_cap_sun: u64::from(config.tron.fee_limit_sun),
         raw_days: config.storage.raw_days,
+        compaction: jobs::CompactionRules {
+            start_hour: config.storage.maintenance_start_hour,
+            hours: config.storage.maintenance_hours,
+            above_percent: config.storage.compact_above_percent,
+        },
         vote_expiry_ms: i64::from(config.blockchain.vote_expiry_seconds) * 1_000,
         webhooks_allow_private: config.webhooks.allow_private,
     })

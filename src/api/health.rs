@@ -114,8 +114,13 @@ impl Check {
 }
 
 fn checks(state: &AppState) -> Checks {
-    let store =
-        if store_fails(state) { Check::not(Health::Unhealthy, "a write failed; restart to reopen the store") } else { Check::healthy() };
+    let store = if store_fails(state) {
+        Check::not(Health::Unhealthy, "the store does not open again after an I/O error; mend the disk and restart")
+    } else if state.store.core.is_down() || state.store.hot.is_down() {
+        Check::not(Health::Unhealthy, "the store is being opened again after an I/O error")
+    } else {
+        Check::healthy()
+    };
     let clock = match state.clock.why_untrusted() {
         None => Check::healthy(),
         Some(why) => Check::not(Health::Degraded, why.to_string()),

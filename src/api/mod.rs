@@ -102,6 +102,7 @@ mod signed;
 pub mod state;
 mod statements;
 pub mod storage;
+pub mod storage_compaction;
 mod suspensions;
 pub mod thresholds;
 pub mod tls;
@@ -162,6 +163,7 @@ fn documented<R: Routes>() -> R {
         .routes(routes!(settings::reset))
         .routes(routes!(storage::show))
         .routes(routes!(storage::check))
+        .routes(routes!(storage_compaction::compact))
         .routes(routes!(recovery_kit::make))
         .routes(routes!(audit::list))
         .routes(routes!(audit_export::export))

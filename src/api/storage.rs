@@ -11,6 +11,7 @@ use super::error::{ApiError, ErrorBody};
 use super::json::Json;
 use super::reads;
 use super::state::AppState;
+use super::storage_compaction::{DatabaseView, databases};
 use crate::domain::refusal::Refusal;
 use crate::host::device::{self, Kind};
 use crate::host::probe::{self, Measured, Verdict};
@@ -71,6 +72,8 @@ pub struct StorageView {
     free_bytes: u64,
     /// The largest first.
     files: Vec<StoredFile>,
+    /// The database files, and how much of each is in use.
+    databases: Vec<DatabaseView>,
     /// What this process had written since its start; null where the kernel does not count.
     written_bytes_since_start: Option<u64>,
 }
@@ -116,6 +119,7 @@ pub async fn show(State(state): State<AppState>, caller: Caller) -> Result<Json<
             total_bytes,
             free_bytes,
             files: files(folder),
+            databases: databases(state)?,
             written_bytes_since_start: written,
         }))
     })

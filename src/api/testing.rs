@@ -26,7 +26,7 @@ use crate::gateways::payment::{PaymentGateway, Simulated};
 use crate::live::{Current, Event, Events, Failures, Money, Nudges};
 use crate::storage::core::pools;
 use crate::storage::fault::WriteError;
-use crate::storage::{Store, StoreOptions, setup_code};
+use crate::storage::{Store, StoreOptions, device, setup_code};
 
 pub const PASSWORD: &str = "correct horse battery";
 
@@ -63,7 +63,8 @@ impl Site {
 
     fn over(dir: tempfile::TempDir, data: std::path::PathBuf, driver: Driver, settings: ApiSettings) -> Site {
         let clock = Clock::driven(&driver, TrustPolicy::Earned, Timestamp(0));
-        let options = StoreOptions { dir: data, core_cache_bytes: 1 << 20, hot_cache_bytes: 1 << 20, boot_id: "boot".into() };
+        let options =
+            StoreOptions { dir: data, core_cache_bytes: 1 << 20, hot_cache_bytes: 1 << 20, boot_id: "boot".into(), device: device::real() };
         let store = Arc::new(Store::open(&options, Entropy::new(), clock.now()).unwrap());
         let (stop, stopping) = watch::channel(false);
         let (nudges, events, settings) = (Nudges::new(), Events::new(1), Current::new(settings));

@@ -100,6 +100,12 @@ settings! {
         flush_seconds: Option<u32> = rules::flush_every();
         /// Days for which measurements are kept as they came; they go by whole weeks.
         raw_days: u32 = rules::whole(1, 3650);
+        /// Hour of the day, UTC, at which the window for work on the store begins.
+        maintenance_start_hour: u32 = rules::whole(0, 23);
+        /// Length of that window in hours. 0: files are compacted by hand alone.
+        maintenance_hours: u32 = rules::whole(0, 24);
+        /// Percent of a database file that have to be free for it to be compacted in the window.
+        compact_above_percent: u32 = rules::whole(5, 95);
     }
 
     /// Whether the machine's clock may be believed.

@@ -11,6 +11,7 @@ pub mod archive;
 pub mod audit;
 pub mod batch;
 pub mod bits;
+pub mod calendar;
 pub mod capability;
 pub mod challenge;
 pub mod chunk;

@@ -4,6 +4,7 @@
 mod anomalies;
 mod archives;
 mod commands;
+mod compaction;
 mod epochs;
 mod final_payouts;
 mod flush;
@@ -47,6 +48,7 @@ use crate::live::{Current, Events, Failures, Job, Money, Nudges};
 use crate::storage::Store;
 use crate::storage::fault::{TxError, WriteError};
 
+pub use compaction::Rules as CompactionRules;
 pub use epochs::close_now;
 pub use schedule::Scheduler;
 
@@ -64,6 +66,7 @@ pub struct Settings {
     /// What one transfer may cost at most, in sun.
     pub fee_cap_sun: u64,
     pub raw_days: u32,
+    pub compaction: CompactionRules,
     /// Votes on an epoch that ended longer ago are not sent.
     pub vote_expiry_ms: i64,
     /// Webhooks may go to addresses that are not public.
@@ -147,6 +150,7 @@ impl Context {
             Job::Votes => votes::run(self).await,
             Job::Anomalies => anomalies::run(self).await,
             Job::Sealing => sealing::run(self).await,
+            Job::Compaction => compaction::run(self).await,
         }
     }
 
@@ -171,6 +175,7 @@ impl Context {
             Job::Housekeeping,
             Job::Security,
             Job::Anomalies,
+            Job::Compaction,
             Job::Outbox,
             Job::Votes,
         ] {

@@ -39,6 +39,7 @@ const BY_SLOT: &[(Job, u32)] = &[
     (Job::Votes, 1),
     (Job::Anomalies, 10),
     (Job::Sealing, 2),
+    (Job::Compaction, 20),
 ];
 
 /// Running cycles; they end when `stopping` turns true.
@@ -79,6 +80,7 @@ impl Scheduler {
             Job::Votes,
             Job::Anomalies,
             Job::Sealing,
+            Job::Compaction,
         ] {
             let turn = if matches!(job, Job::Payouts | Job::Tracking | Job::Wallet) { Arc::clone(&paying) } else { Turn::default() };
             tasks.spawn(cycle(context.clone(), job, turn, stopping.clone()));
@@ -107,9 +109,9 @@ async fn cycle(context: Context, job: Job, turn: Turn, mut stopping: watch::Rece
             () = context.nudges.nudged(job) => (),
         }
         let _turn = turn.lock().await;
-        // A slow chain holds up no end: what was not written down is sent again, as after a crash.
+        // A slow chain holds up no end: what was not written down is sent again, as after a crash. Nor does a compaction, which the closing of the file ends.
         let ended = tokio::select! {
-            () = stopped(&mut stopping), if job == Job::Votes => return,
+            () = stopped(&mut stopping), if matches!(job, Job::Votes | Job::Compaction) => return,
             ended = context.run(job) => ended,
         };
         if let Err(super::Stopped(why)) = ended {

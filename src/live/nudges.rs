@@ -35,10 +35,12 @@ pub enum Job {
     Anomalies,
     /// Writes measurements that fill a page into the file of their week.
     Sealing,
+    /// Makes the files of the store smaller.
+    Compaction,
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Nudges(Arc<[Notify; 16]>);
+pub struct Nudges(Arc<[Notify; 17]>);
 
 impl Nudges {
     pub fn new() -> Nudges {
@@ -73,6 +75,7 @@ impl Nudges {
             votes,
             anomalies,
             sealing,
+            compaction,
         ] = &*self.0;
         match job {
             Job::Flush => flush,
@@ -91,6 +94,7 @@ impl Nudges {
             Job::Votes => votes,
             Job::Anomalies => anomalies,
             Job::Sealing => sealing,
+            Job::Compaction => compaction,
         }
     }
 }

@@ -16,11 +16,13 @@ pub(super) use week::goldens;
 pub use week::{Chunk, Found, Week};
 
 use super::DbFile;
+use super::device::Device;
 use super::fault::{Fault, OpenError, WriteError};
 use super::hot::Parts;
 use super::hot::hours::{self, HourRow};
 use super::table::Snapshot;
 use super::tails::Sealed;
+use crate::domain::calendar::{Month, Week};
 use crate::domain::ids::NodeIndex;
 use crate::domain::series::Summary;
 use crate::domain::time::Slot;
@@ -33,6 +35,7 @@ pub struct Cold {
     dir: PathBuf,
     store_id: String,
     cache_bytes: usize,
+    device: Arc<dyn Device>,
     files: Mutex<Files>,
 }
 
@@ -72,19 +75,15 @@ impl Part {
 
 impl Cold {
     /// Opens the folder, and no file yet.
-    pub fn open(dir: &Path, store_id: &str, cache_bytes: usize) -> Result<Cold, OpenError> {
+    pub fn open(dir: &Path, store_id: &str, cache_bytes: usize, device: &Arc<dyn Device>) -> Result<Cold, OpenError> {
         let dir = dir.join("cold");
         let io = |e| OpenError::Folder(dir.clone(), e);
         if !dir.exists() {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(io)?;
         }
-        let mut known = BTreeSet::new();
-        for entry in fs::read_dir(&dir).map_err(io)? {
-            let name = entry.map_err(io)?.file_name();
-            known.extend(name.to_str().and_then(Part::of_file));
-        }
+        let known = device.names(&dir).map_err(io)?.iter().filter_map(|name| Part::of_file(name)).collect();
         let files = Mutex::new(Files { known, open: BTreeMap::new() });
-        Ok(Cold { dir, store_id: store_id.to_owned(), cache_bytes, files })
+        Ok(Cold { dir, store_id: store_id.to_owned(), cache_bytes, device: Arc::clone(device), files })
     }
 
     fn files(&self) -> MutexGuard<'_, Files> {
@@ -115,9 +114,11 @@ impl Cold {
     /// The file of a part, which is made where there is none.
     fn file(&self, part: Part) -> Result<Arc<DbFile>, OpenError> {
         let mut files = self.files();
-        if let Some(file) = files.open.get(&part) {
+        // One that was given up after an I/O error is opened again: it may be another card by now.
+        if let Some(file) = files.open.get(&part).filter(|file| !file.failed()) {
             return Ok(Arc::clone(file));
         }
+        files.open.remove(&part);
         // What somebody still reads must stay: a file that is open twice does not open.
         while files.open.len() >= OPEN_FILES {
             let idle = files.open.iter().find(|(_, file)| Arc::strong_count(file) == 1).map(|(part, _)| *part);
@@ -126,8 +127,8 @@ impl Cold {
         }
         let path = self.dir.join(part.file());
         let file = Arc::new(match part {
-            Part::Week(week) => week::open(&path, self.cache_bytes, &self.store_id, week)?,
-            Part::Month(month) => month::open(&path, self.cache_bytes, &self.store_id, month)?,
+            Part::Week(week) => week::open((&self.device, &path), self.cache_bytes, &self.store_id, week)?,
+            Part::Month(month) => month::open((&self.device, &path), self.cache_bytes, &self.store_id, month)?,
         });
         files.known.insert(part);
         files.open.insert(part, Arc::clone(&file));
@@ -216,14 +217,12 @@ impl Cold {
         for part in old {
             files.open.remove(&part);
             let path = self.dir.join(part.file());
-            match fs::remove_file(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Fault::Database(format!("{}: {error}", path.display())));
-                }
-                _ => (),
-            }
+            self.device.remove(&path).map_err(|error| Fault::Database(format!("{}: {error}", path.display())))?;
             files.known.remove(&part);
             gone.push(part.file());
+        }
+        if !gone.is_empty() {
+            self.device.sync_folder(&self.dir).map_err(|error| Fault::Database(format!("{}: {error}", self.dir.display())))?;
         }
         Ok(gone)
     }

@@ -34,6 +34,14 @@ pub(super) fn copy(
     let mut builder = Database::builder();
     builder.set_cache_size(cache_bytes);
     let database = builder.create(to).map_err(|error| Fault::Database(error.to_string()))?;
+    let copied = fill(from, &database, &mut step)?;
+    OpenOptions::new().write(true).open(to).and_then(|file| file.sync_all()).map_err(io)?;
+    step(copied)?;
+    Ok((database, copied))
+}
+
+/// Copies every table of `from` into a new database, durably. `step` hears of each thousand rows, and ends the copy by an error.
+pub(super) fn fill(from: &Snapshot, database: &Database, mut step: impl FnMut(Copied) -> Result<(), Fault>) -> Result<Copied, Fault> {
     let mut copied = Copied::default();
     for name in from.tables()? {
         let table = from.open(&name)?;
@@ -63,9 +71,7 @@ pub(super) fn copy(
             transaction.commit().map_err(|error| Fault::Database(error.to_string()))?;
         }
     }
-    OpenOptions::new().write(true).open(to).and_then(|file| file.sync_all()).map_err(io)?;
-    step(copied)?;
-    Ok((database, copied))
+    Ok(copied)
 }
 
 #[cfg(test)]

@@ -3,28 +3,39 @@
 //! A write is a closure over the transaction: `Fn`, deterministic and free of effects, because a batch may be
 //! replayed. A refusal before the first mutation costs nothing. A failure after one drops the transaction, answers the
 //! culprit and replays the others; after a second culprit in the same batch they commit one by one.
+//!
+//! An I/O error ends a handle of redb for readers too. The writer then opens the file again (`writer`), and goes on.
 
-use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::PermissionsExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+mod handle;
+mod replace;
+mod usage;
+mod writer;
+
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
-use redb::{Builder, Database, Durability, ReadableDatabase};
+use redb::ReadableDatabase;
 use tokio::sync::oneshot;
 
+use super::device::{self, Device};
 use super::fault::{Fault, OpenError, TxError, WriteError};
 use super::secrets::Secrets;
-use super::table::{AfterCommit, Snapshot, WriteTx};
+use super::table::{Snapshot, WriteTx};
 use crate::domain::alert::AlertChange;
+
+pub(super) use handle::Opened;
+use handle::{Handle, Place};
+pub(super) use replace::Switched;
+pub use usage::{TableUsage, Usage};
+use writer::{Job, Pending, Shared};
 
 /// Writes that may wait, per lane.
 pub const QUEUE_LIMIT: usize = 4_096;
-/// Writes in one commit.
-const BATCH_LIMIT: usize = 1_024;
+/// Names of files that are being made end so; what a crash left of them goes when the file is opened.
+const NEW: &str = "tmp";
+const COMPACTED: &str = "compact.tmp";
 
 /// Money has a queue of its own, which is drained first, so that no flood of other writes can hold it up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,62 +44,8 @@ pub enum Lane {
     Money,
 }
 
-trait Job: Send {
-    /// Runs the closure and keeps its result; false when it did not succeed.
-    fn run(&mut self, tx: &mut WriteTx<'_>) -> bool;
-    /// Answers with the kept result, or with `outcome` when the commit did not happen.
-    fn answer(self: Box<Self>, outcome: Result<(), WriteError>);
-}
-
-struct Pending<R, F> {
-    verb: F,
-    result: Option<Result<R, TxError>>,
-    reply: oneshot::Sender<Result<R, WriteError>>,
-}
-
-impl<R: Send, F: Fn(&mut WriteTx<'_>) -> Result<R, TxError> + Send> Job for Pending<R, F> {
-    fn run(&mut self, tx: &mut WriteTx<'_>) -> bool {
-        let result = catch_unwind(AssertUnwindSafe(|| (self.verb)(tx))).unwrap_or(Err(TxError::Fault(Fault::Panic)));
-        let succeeded = result.is_ok();
-        self.result = Some(result);
-        succeeded
-    }
-
-    fn answer(self: Box<Self>, outcome: Result<(), WriteError>) {
-        let answer = match (outcome, self.result) {
-            (Err(error), _) => Err(error),
-            (Ok(()), Some(result)) => result.map_err(WriteError::from),
-            (Ok(()), None) => Err(WriteError::Unknown("the write did not run".into())),
-        };
-        // The caller may have gone away; the commit stands all the same.
-        let _ = self.reply.send(answer);
-    }
-}
-
-#[derive(Default)]
-struct Queues {
-    ordinary: VecDeque<Box<dyn Job>>,
-    money: VecDeque<Box<dyn Job>>,
-    closing: bool,
-}
-
-struct Shared {
-    database: Database,
-    queues: Mutex<Queues>,
-    wake: Condvar,
-    /// Set by the first failed commit: redb answers nothing good from then on until it is opened again.
-    failed: AtomicBool,
-    commits: AtomicU64,
-    watcher: OnceLock<AlertWatcher>,
-    secrets: OnceLock<Secrets>,
-}
-
-/// Hears of every alert that began or ended, after its commit, in commit order.
-type AlertWatcher = Box<dyn Fn(AlertChange) + Send + Sync>;
-
 /// A handle to one file; the writer thread ends when it is closed.
 pub struct DbFile {
-    path: PathBuf,
     shared: Arc<Shared>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -101,38 +58,71 @@ impl DbFile {
         cache_bytes: usize,
         initialise: impl Fn(&mut WriteTx<'_>) -> Result<(), TxError>,
     ) -> Result<DbFile, OpenError> {
-        let mut builder = Database::builder();
-        builder.set_cache_size(cache_bytes);
-        if !path.exists() {
-            create(&builder, path, &initialise)?;
+        DbFile::open_on(&device::real(), path, cache_bytes, initialise)
+    }
+
+    /// The same on another device.
+    pub fn open_on(
+        device: &Arc<dyn Device>,
+        path: &Path,
+        cache_bytes: usize,
+        initialise: impl Fn(&mut WriteTx<'_>) -> Result<(), TxError>,
+    ) -> Result<DbFile, OpenError> {
+        DbFile::open_as(device, path, cache_bytes, false, initialise)
+    }
+
+    /// For large files with few commits: each of them costs some pages more, and after a crash the file opens at once, where it would be read as a whole.
+    pub(super) fn open_large(
+        device: &Arc<dyn Device>,
+        path: &Path,
+        cache_bytes: usize,
+        initialise: impl Fn(&mut WriteTx<'_>) -> Result<(), TxError>,
+    ) -> Result<DbFile, OpenError> {
+        DbFile::open_as(device, path, cache_bytes, true, initialise)
+    }
+
+    fn open_as(
+        device: &Arc<dyn Device>,
+        path: &Path,
+        cache_bytes: usize,
+        opens_at_once: bool,
+        initialise: impl Fn(&mut WriteTx<'_>) -> Result<(), TxError>,
+    ) -> Result<DbFile, OpenError> {
+        let place = Place { device: Arc::clone(device), path: path.to_owned(), cache_bytes };
+        if !device.exists(path).map_err(|e| place.failed(e))? {
+            create(&place, &initialise)?;
         }
-        let database = match builder.open(path) {
-            Err(redb::DatabaseError::DatabaseAlreadyOpen) => return Err(OpenError::InUse(path.to_owned())),
-            other => other?,
-        };
+        let opened = place.open()?;
+        // Only who holds the file may: another process may be making one.
+        device.remove(&place.temporary(COMPACTED)).map_err(|e| place.failed(e))?;
         let shared = Arc::new(Shared {
-            database,
+            place,
+            handle: Handle::new(opened),
             queues: Mutex::default(),
             wake: Condvar::new(),
             failed: AtomicBool::new(false),
             commits: AtomicU64::new(0),
+            opens_at_once,
             watcher: OnceLock::new(),
             secrets: OnceLock::new(),
+            written_before: AtomicU64::new(0),
         });
+        writer::listen(&shared, &*shared.handle.current()?);
         let thread = {
             let shared = Arc::clone(&shared);
             let name = path.file_stem().and_then(|s| s.to_str()).unwrap_or("store");
             std::thread::Builder::new()
                 .name(format!("write-{name}"))
-                .spawn(move || write_loop(&shared))
+                .spawn(move || writer::run(&shared))
                 .map_err(|e| OpenError::Folder(path.to_owned(), e))?
         };
-        Ok(DbFile { path: path.to_owned(), shared, writer: Mutex::new(Some(thread)) })
+        Ok(DbFile { shared, writer: Mutex::new(Some(thread)) })
     }
 
     /// Makes the tables that a file of an earlier release does not have, so that snapshots can open them all.
     pub(super) fn ensure_tables(&self, names: &'static [&'static str]) -> Result<(), OpenError> {
-        let read = self.shared.database.begin_read().map_err(|e| OpenError::Fault(e.into()))?;
+        let opened = self.shared.handle.current()?;
+        let read = opened.database.begin_read().map_err(|e| OpenError::Fault(e.into()))?;
         let tables = read.list_tables().map_err(|e| OpenError::Fault(Fault::Database(e.to_string())))?;
         let present: Vec<String> = tables.map(|table| redb::TableHandle::name(&table).to_owned()).collect();
         drop(read);
@@ -145,7 +135,9 @@ impl DbFile {
 
     /// A transaction before anybody else writes: here and not through the writer's thread, for which no thread of a runtime may wait.
     pub(super) fn write_at_open(&self, verb: impl FnOnce(&mut WriteTx<'_>) -> Result<(), TxError>) -> Result<(), OpenError> {
-        let transaction = self.shared.database.begin_write().map_err(|e| OpenError::Fault(e.into()))?;
+        let opened = self.shared.handle.current()?;
+        let mut transaction = opened.database.begin_write().map_err(|e| OpenError::Fault(e.into()))?;
+        transaction.set_quick_repair(self.shared.opens_at_once);
         verb(&mut WriteTx::new(&transaction, self.shared.secrets.get())).map_err(not_opened)?;
         transaction.commit().map_err(|e| OpenError::Fault(Fault::Database(e.to_string())))
     }
@@ -161,10 +153,10 @@ impl DbFile {
     }
 
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.shared.place.path
     }
 
-    /// Answered after the commit that holds it, with fsync.
+    /// Answered after the commit that holds it, with fsync. A commit that fails is looked for in the file, so `Unknown` is said by a process that is about to end.
     pub async fn write<R: Send + 'static>(
         &self,
         lane: Lane,
@@ -206,12 +198,19 @@ impl DbFile {
         Ok(())
     }
 
+    /// A view as of the last commit. While the file is opened again after an error this waits, for a second at most.
     pub fn read(&self) -> Result<Snapshot, Fault> {
-        Ok(Snapshot::new(self.shared.database.begin_read()?))
+        Snapshot::of(&self.shared.handle.current()?)
     }
 
+    /// The file was given up: only another process can open it.
     pub fn failed(&self) -> bool {
         self.shared.failed.load(Ordering::Acquire)
+    }
+
+    /// Neither read nor written at present: it is opened again after an error.
+    pub fn is_down(&self) -> bool {
+        self.shared.handle.is_down()
     }
 
     /// Commits since the file was opened.
@@ -219,12 +218,36 @@ impl DbFile {
         self.shared.commits.load(Ordering::Relaxed)
     }
 
+    /// Bytes handed to the file since it was opened.
+    pub fn written_bytes(&self) -> u64 {
+        let present = self.shared.handle.current().map_or(0, |opened| opened.link.written_bytes());
+        self.shared.written_before.load(Ordering::Relaxed).saturating_add(present)
+    }
+
+    /// How much of the file is rows. Reads every page: seconds for a gigabyte.
+    pub fn usage(&self) -> Result<Usage, Fault> {
+        usage::of(&*self.shared.handle.current()?)
+    }
+
+    pub fn length_bytes(&self) -> Result<u64, Fault> {
+        self.shared.handle.current()?.link.file().len().map_err(|error| Fault::Database(error.to_string()))
+    }
+
+    /// Bytes that may still be written beside the file.
+    pub fn free_bytes(&self) -> Result<u64, Fault> {
+        let place = &self.shared.place;
+        place.device.free_bytes(place.folder()).map_err(|error| Fault::Database(place.failed(error).to_string()))
+    }
+
     /// Waits for what is queued, then ends the writer thread.
     pub fn close(&self) {
         lock(&self.shared.queues).closing = true;
         self.shared.wake.notify_one();
         if let Some(thread) = lock(&self.writer).take() {
-            let _ = thread.join();
+            // A write may hold the last handle to the store: then it is dropped by the writer itself, which ends by what was said above.
+            if thread.thread().id() != std::thread::current().id() {
+                let _ = thread.join();
+            }
         }
     }
 }
@@ -240,124 +263,26 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn create(builder: &Builder, path: &Path, initialise: &impl Fn(&mut WriteTx<'_>) -> Result<(), TxError>) -> Result<(), OpenError> {
-    let temporary = path.with_extension("redb.tmp");
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let io = |e| OpenError::Folder(path.to_owned(), e);
-    match fs::remove_file(&temporary) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io(e)),
-        _ => (),
-    }
+fn create(place: &Place, initialise: &impl Fn(&mut WriteTx<'_>) -> Result<(), TxError>) -> Result<(), OpenError> {
+    let temporary = place.temporary(NEW);
+    let device = &place.device;
+    let io = |e| place.failed(e);
+    device.remove(&temporary).map_err(io)?;
     {
-        let database = builder.create(&temporary)?;
-        let transaction = database.begin_write()?;
+        let opened = place.create(&temporary)?;
+        let transaction = opened.database.begin_write()?;
         initialise(&mut WriteTx::new(&transaction, None)).map_err(not_opened)?;
         transaction.commit()?;
     }
-    fs::set_permissions(&temporary, fs::Permissions::from_mode(0o600)).map_err(io)?;
-    OpenOptions::new().write(true).open(&temporary).and_then(|f| f.sync_all()).map_err(io)?;
-    fs::rename(&temporary, path).map_err(io)?;
-    File::open(folder).and_then(|f| f.sync_all()).map_err(io)
+    device.open(&temporary).and_then(|file| file.sync()).map_err(io)?;
+    device.rename(&temporary, &place.path).map_err(io)?;
+    device.sync_folder(place.folder()).map_err(io)
 }
 
 fn not_opened(error: TxError) -> OpenError {
     match error {
         TxError::Fault(fault) => OpenError::Fault(fault),
         TxError::Refused(refusal) => OpenError::Fault(Fault::Invariant(refusal.to_string())),
-    }
-}
-
-fn write_loop(shared: &Shared) {
-    loop {
-        let batch = {
-            let mut queues = lock(&shared.queues);
-            loop {
-                let batch = take_batch(&mut queues);
-                if !batch.is_empty() {
-                    break batch;
-                }
-                if queues.closing {
-                    return;
-                }
-                queues = shared.wake.wait(queues).unwrap_or_else(PoisonError::into_inner);
-            }
-        };
-        commit(shared, batch);
-    }
-}
-
-fn take_batch(queues: &mut Queues) -> Vec<Box<dyn Job>> {
-    let money = queues.money.len().min(BATCH_LIMIT);
-    let mut batch: Vec<_> = queues.money.drain(..money).collect();
-    let ordinary = queues.ordinary.len().min(BATCH_LIMIT - batch.len());
-    batch.extend(queues.ordinary.drain(..ordinary));
-    batch
-}
-
-/// Commits the batch; on return every job has been answered.
-fn commit(shared: &Shared, mut batch: Vec<Box<dyn Job>>) {
-    let mut culprits = 0;
-    while !batch.is_empty() {
-        match attempt(shared, &mut batch) {
-            Attempt::Committed(after, alerts) => {
-                shared.commits.fetch_add(1, Ordering::Relaxed);
-                for f in after {
-                    let _ = catch_unwind(AssertUnwindSafe(f));
-                }
-                if let Some(watcher) = shared.watcher.get() {
-                    let _ = catch_unwind(AssertUnwindSafe(|| alerts.into_iter().for_each(watcher)));
-                }
-                return batch.into_iter().for_each(|job| job.answer(Ok(())));
-            }
-            Attempt::Failed(error) => {
-                shared.failed.store(true, Ordering::Release);
-                tracing::error!(%error, "a commit failed");
-                return batch.into_iter().for_each(|job| job.answer(Err(error.clone())));
-            }
-            Attempt::Culprit(position) => {
-                batch.remove(position).answer(Ok(()));
-                culprits += 1;
-                if culprits >= 2 && batch.len() > 1 {
-                    return batch.into_iter().for_each(|job| commit(shared, vec![job]));
-                }
-            }
-        }
-    }
-}
-
-enum Attempt {
-    Committed(Vec<AfterCommit>, Vec<AlertChange>),
-    /// This job failed after a mutation; the transaction is gone and the others must run again.
-    Culprit(usize),
-    Failed(WriteError),
-}
-
-fn attempt(shared: &Shared, batch: &mut [Box<dyn Job>]) -> Attempt {
-    let mut transaction = match shared.database.begin_write() {
-        Ok(transaction) => transaction,
-        Err(error) => return Attempt::Failed(WriteError::Fault(error.into())),
-    };
-    if let Err(error) = transaction.set_durability(Durability::Immediate) {
-        return Attempt::Failed(WriteError::Fault(Fault::Database(error.to_string())));
-    }
-    let mut tx = WriteTx::new(&transaction, shared.secrets.get());
-    for (position, job) in batch.iter_mut().enumerate() {
-        let before = tx.mutations();
-        if !job.run(&mut tx) && tx.mutations() != before {
-            drop(tx);
-            return match transaction.abort() {
-                Ok(()) => Attempt::Culprit(position),
-                Err(error) => Attempt::Failed(WriteError::Fault(error.into())),
-            };
-        }
-    }
-    let mutated = tx.mutations() > 0;
-    let (after, alerts) = tx.into_after();
-    // A batch of refusals has nothing to sync.
-    let end = if mutated { transaction.commit().map_err(|e| e.to_string()) } else { transaction.abort().map_err(|e| e.to_string()) };
-    match end {
-        Ok(()) => Attempt::Committed(after, alerts),
-        Err(why) => Attempt::Failed(WriteError::Unknown(why)),
     }
 }
 

@@ -5,8 +5,10 @@ pub mod accruals;
 pub mod archive;
 mod bytes;
 pub mod cold;
+pub mod compaction;
 pub mod copy;
 pub mod core;
+pub mod device;
 pub mod directory;
 pub mod evidence;
 pub mod fault;
@@ -34,9 +36,11 @@ pub mod tails;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod tiers;
+mod touched;
 pub mod verify;
+mod witness;
 
 pub use directory::{Directory, NodeEntry};
-pub use file::{DbFile, Lane};
+pub use file::{DbFile, Lane, TableUsage, Usage};
 pub use secrets::Secrets;
 pub use store::{Store, StoreOptions, carried_trust, high_water};

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::cold::{Chunk, Cold, Week};
+use super::cold::{Chunk, Cold};
 use super::fault::{Fault, OpenError, WriteError};
 use super::hot::{self, hours, log};
 use super::tails::{Sealed, Tails, Waiting};
 use super::{DbFile, Lane, Store};
+use crate::domain::calendar::Week;
 use crate::domain::chunk::{MAX_SAMPLES, fill_from};
 use crate::domain::evidence::{day_of, day_start};
 use crate::domain::ids::NodeIndex;

@@ -9,9 +9,11 @@ use std::sync::atomic::AtomicU32;
 
 use super::accruals::Sums;
 use super::cold::Cold;
+use super::compaction::{Compactions, Which};
 use super::core::idempotency::Mark;
 use super::core::thresholds::AllThresholds;
 use super::core::{audit, chain, epochs, ledger, ledger_check, meta, tables};
+use super::device::Device;
 use super::directory::Directory;
 use super::fault::{Fault, OpenError, TxError, WriteError};
 use super::file::{DbFile, Lane};
@@ -38,6 +40,8 @@ pub struct StoreOptions {
     pub hot_cache_bytes: usize,
     /// Names this boot of the machine: boot times of another one mean nothing.
     pub boot_id: String,
+    /// Where the database files lie; the rest of the folder is the kernel's.
+    pub device: Arc<dyn Device>,
 }
 
 /// An open store: its files, what waits for them, its secrets and the manager's identity.
@@ -58,6 +62,8 @@ pub struct Store {
     /// What was committed last and what was proven last.
     pub recent: Recent,
     pub blinds: Blinds,
+    /// What is known of compactions of the files.
+    pub compactions: Compactions,
     flushing: tokio::sync::Mutex<()>,
     pub(super) sealing: tokio::sync::Mutex<()>,
     /// The half hour of the last sweep.
@@ -85,8 +91,10 @@ impl Store {
         let dir = &options.dir;
         private_folder(dir)?;
         let (core_path, hot_path) = (dir.join("core.redb"), dir.join("hot.redb"));
-        let is_new = !core_path.exists();
-        if is_new && hot_path.exists() {
+        let device = &options.device;
+        let exists = |path: &Path| device.exists(path).map_err(|error| OpenError::Folder(path.to_owned(), error));
+        let is_new = !exists(&core_path)?;
+        if is_new && exists(&hot_path)? {
             return Err(OpenError::MissingFile(core_path));
         }
         let secrets = match Secrets::load(dir)? {
@@ -98,7 +106,7 @@ impl Store {
             }
         };
         let description = describe(&secrets, &entropy, now);
-        let core = DbFile::open(&core_path, options.core_cache_bytes, |tx| initialise_core(tx, &description, now))?;
+        let core = DbFile::open_on(device, &core_path, options.core_cache_bytes, |tx| initialise_core(tx, &description, now))?;
         let store = meta::store(&core.read()?)?;
         check_schema(store.schema)?;
         core.seal_with(secrets.clone());
@@ -107,17 +115,17 @@ impl Store {
             core.write_at_open(|tx| ledger_check::adopt(tx, now))?;
         }
         let hot_meta = hot::Meta { store_id: store.store_id.clone(), generation: store.generation, ..hot::Meta::default() };
-        if !is_new && !hot_path.exists() && core_was_used(&core)? {
+        if !is_new && !exists(&hot_path)? && core_was_used(&core)? {
             return Err(OpenError::MissingFile(hot_path));
         }
-        let hot = DbFile::open(&hot_path, options.hot_cache_bytes, |tx| hot::initialise(tx, &hot_meta))?;
+        let hot = DbFile::open_on(device, &hot_path, options.hot_cache_bytes, |tx| hot::initialise(tx, &hot_meta))?;
         hot.ensure_tables(hot::TABLES)?;
         let found = hot::meta(&hot.read()?)?;
         if (&found.store_id, found.generation) != (&store.store_id, store.generation) {
             let name = |id: &str, generation: u32| format!("{id} (generation {generation})");
             return Err(OpenError::Mixed { core: name(&store.store_id, store.generation), hot: name(&found.store_id, found.generation) });
         }
-        let cold = Cold::open(dir, &store.store_id, options.hot_cache_bytes / COLD_CACHE_SHARE)?;
+        let cold = Cold::open(dir, &store.store_id, options.hot_cache_bytes / COLD_CACHE_SHARE, device)?;
         let tails = Arc::new(Tails::default());
         sealing::adopt_blocks(&hot, &cold)?;
         sealing::adopt_hours(&hot, &cold)?;
@@ -144,6 +152,7 @@ impl Store {
             sums,
             recent,
             blinds,
+            compactions: Compactions::default(),
             flushing,
             sealing,
             swept: AtomicU32::default(),
@@ -215,6 +224,13 @@ impl Store {
                 self.outputs.failed(Arc::unwrap_or_clone(batch));
                 Err(error)
             }
+        }
+    }
+
+    pub fn file(&self, which: Which) -> &DbFile {
+        match which {
+            Which::Core => &self.core,
+            Which::Hot => &self.hot,
         }
     }
 
@@ -387,11 +403,18 @@ pub fn high_water(store: &Store) -> Result<Timestamp, Fault> {
 mod tests {
     use super::*;
     use crate::domain::time::BootMs;
+    use crate::storage::device;
 
     const NOW: Now = Now { wall: Timestamp(1_790_000_000_000), boot: BootMs(0), trusted: true };
 
     fn options(dir: &Path) -> StoreOptions {
-        StoreOptions { dir: dir.join("data"), core_cache_bytes: 1 << 20, hot_cache_bytes: 1 << 20, boot_id: "boot".into() }
+        StoreOptions {
+            dir: dir.join("data"),
+            core_cache_bytes: 1 << 20,
+            hot_cache_bytes: 1 << 20,
+            boot_id: "boot".into(),
+            device: device::real(),
+        }
     }
 
     fn open(dir: &Path) -> Result<Store, OpenError> {

@@ -4,12 +4,15 @@ use std::marker::PhantomData;
 use std::ops::{Bound, ControlFlow, RangeBounds};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use redb::{ReadableTable, TableDefinition};
+use redb::{ReadableDatabase, ReadableTable, TableDefinition};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::fault::{Fault, TxError};
+use super::file::Opened;
 use super::secrets::Secrets;
+use super::touched::Touched;
+use super::witness::Witness;
 use crate::domain::alert::AlertChange;
 
 /// A key whose byte order is its order.
@@ -415,11 +418,19 @@ pub struct WriteTx<'db> {
     after: Vec<AfterCommit>,
     alerts: Vec<AlertChange>,
     secrets: Option<&'db Secrets>,
+    witness: Witness,
+    /// Present while a copy of the file is made that has to catch up.
+    touched: Option<&'db mut Touched>,
 }
 
 impl<'db> WriteTx<'db> {
     pub(super) fn new(tx: &'db redb::WriteTransaction, secrets: Option<&'db Secrets>) -> WriteTx<'db> {
-        WriteTx { tx, mutations: 0, after: Vec::new(), alerts: Vec::new(), secrets }
+        WriteTx { tx, mutations: 0, after: Vec::new(), alerts: Vec::new(), secrets, witness: Witness::default(), touched: None }
+    }
+
+    /// The same, and what it touches is noted.
+    pub(super) fn noting(self, touched: Option<&'db mut Touched>) -> WriteTx<'db> {
+        WriteTx { touched, ..self }
     }
 
     /// What seals fields of this store; none while it is being made, and when it was opened without its key.
@@ -431,8 +442,16 @@ impl<'db> WriteTx<'db> {
         self.mutations
     }
 
-    pub(super) fn into_after(self) -> (Vec<AfterCommit>, Vec<AlertChange>) {
-        (self.after, self.alerts)
+    pub(super) fn into_effects(self) -> (Effects, Witness) {
+        (Effects { after: self.after, alerts: self.alerts }, self.witness)
+    }
+
+    /// Every change of a row goes through here.
+    fn change(&mut self, table: &'static str, key: &[u8], before: Option<&[u8]>, after: Option<&[u8]>) {
+        self.witness.see(table, key, before, after);
+        if let Some(touched) = &mut self.touched {
+            touched.note(table, key);
+        }
     }
 
     /// Told to who watches the file once this transaction has committed.
@@ -446,16 +465,22 @@ impl<'db> WriteTx<'db> {
     }
 
     pub fn put<K: Key, V: Record>(&mut self, table: Table<K, V>, key: &K, value: &V) -> Result<(), TxError> {
-        let bytes = encode(value)?;
+        let (key, bytes) = (key.encode(), encode(value)?);
         self.mutations += 1;
-        self.tx.open_table(raw(table.name))?.insert(key.encode().as_slice(), bytes.as_slice())?;
+        let mut handle = self.tx.open_table(raw(table.name))?;
+        let before = handle.insert(key.as_slice(), bytes.as_slice())?;
+        self.change(table.name, &key, before.as_ref().map(redb::AccessGuard::value), Some(&bytes));
         Ok(())
     }
 
     /// True when there was a row.
     pub fn delete<K: Key, V: Record>(&mut self, table: Table<K, V>, key: &K) -> Result<bool, TxError> {
         self.mutations += 1;
-        Ok(self.tx.open_table(raw(table.name))?.remove(key.encode().as_slice())?.is_some())
+        let key = key.encode();
+        let mut handle = self.tx.open_table(raw(table.name))?;
+        let before = handle.remove(key.as_slice())?;
+        self.change(table.name, &key, before.as_ref().map(redb::AccessGuard::value), None);
+        Ok(before.is_some())
     }
 
     /// Deletes rows from the start of the table up to and without `end`, at most `limit`; returns how many.
@@ -468,7 +493,8 @@ impl<'db> WriteTx<'db> {
         })?;
         for key in &keys {
             self.mutations += 1;
-            handle.remove(key.as_slice())?;
+            let before = handle.remove(key.as_slice())?;
+            self.change(table.name, key, before.as_ref().map(redb::AccessGuard::value), None);
         }
         Ok(keys.len())
     }
@@ -477,8 +503,18 @@ impl<'db> WriteTx<'db> {
     pub(super) fn create(&mut self, name: &'static str) -> Result<(), TxError> {
         self.mutations += 1;
         self.tx.open_table(raw(name))?;
+        if let Some(touched) = &mut self.touched {
+            touched.note_table(name);
+        }
         Ok(())
     }
+}
+
+/// What is to happen once a transaction has committed.
+#[derive(Default)]
+pub(super) struct Effects {
+    pub after: Vec<AfterCommit>,
+    pub alerts: Vec<AlertChange>,
 }
 
 impl Read for WriteTx<'_> {
@@ -491,13 +527,15 @@ pub(super) type OpenTable = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
 
 /// A consistent view of the file as of one commit. A table stays open until the view ends: to find one by its name takes longer than to read a row.
 pub struct Snapshot {
-    transaction: redb::ReadTransaction,
     open: Mutex<Vec<(&'static str, Arc<OpenTable>)>>,
+    transaction: redb::ReadTransaction,
+    /// A database that is closed takes its snapshots with it: this one stays open as long as they are held, whatever took its place.
+    _of: Arc<Opened>,
 }
 
 impl Snapshot {
-    pub(super) fn new(transaction: redb::ReadTransaction) -> Snapshot {
-        Snapshot { transaction, open: Mutex::default() }
+    pub(super) fn of(opened: &Arc<Opened>) -> Result<Snapshot, Fault> {
+        Ok(Snapshot { transaction: opened.database.begin_read()?, open: Mutex::default(), _of: Arc::clone(opened) })
     }
 
     /// Names of all tables.

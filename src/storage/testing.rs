@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Store, StoreOptions};
+use super::{Store, StoreOptions, device};
 use crate::crypto::Entropy;
 use crate::domain::credits::Epoch;
 use crate::domain::epoch::{Counts, GENESIS, Head};
@@ -13,7 +13,13 @@ use crate::domain::time::{BootMs, Now, Slot, Timestamp};
 pub const NOW: Now = Now { wall: Timestamp(1_790_000_000_000), boot: BootMs(5_000), trusted: true };
 
 pub fn options(dir: &Path) -> StoreOptions {
-    StoreOptions { dir: dir.join("data"), core_cache_bytes: 1 << 20, hot_cache_bytes: 1 << 20, boot_id: "boot".into() }
+    StoreOptions {
+        dir: dir.join("data"),
+        core_cache_bytes: 1 << 20,
+        hot_cache_bytes: 1 << 20,
+        boot_id: "boot".into(),
+        device: device::real(),
+    }
 }
 
 pub fn store() -> (tempfile::TempDir, Store) {

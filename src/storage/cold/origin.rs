@@ -1,11 +1,13 @@
 //! What a file below `cold` says of itself: whose it is, and which.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::record;
 use crate::storage::DbFile;
+use crate::storage::device::Device;
 use crate::storage::fault::{Fault, OpenError, TxError};
 use crate::storage::table::{Read, Table, WriteTx};
 
@@ -40,9 +42,15 @@ pub fn revision(read: &impl Read) -> Result<u64, Fault> {
 }
 
 /// Opens a file, making it where there is none; one of another store, or under another's name, is refused.
-pub fn open(path: &Path, cache_bytes: usize, store_id: &str, file: &str, tables: &[&'static str]) -> Result<DbFile, OpenError> {
+pub fn open(
+    (device, path): (&Arc<dyn Device>, &Path),
+    cache_bytes: usize,
+    store_id: &str,
+    file: &str,
+    tables: &[&'static str],
+) -> Result<DbFile, OpenError> {
     let origin = Origin { store_id: store_id.to_owned(), file: file.to_owned() };
-    let opened = DbFile::open(path, cache_bytes, |tx| {
+    let opened = DbFile::open_large(device, path, cache_bytes, |tx| {
         tables.iter().chain([&REVISION.name]).try_for_each(|name| tx.create(name))?;
         tx.put(ORIGIN, &ROW.to_owned(), &origin)
     })?;

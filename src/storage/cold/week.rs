@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
-use jiff::civil::{Date, ISOWeekDate, Weekday};
-use jiff::{ToSpan, Unit};
 use serde::{Deserialize, Serialize};
 
+use crate::domain::calendar::Week;
 use crate::domain::chunk::Series;
 use crate::domain::ids::NodeIndex;
 use crate::domain::time::Slot;
@@ -15,6 +15,7 @@ use crate::record;
 use crate::storage::DbFile;
 use crate::storage::bytes::Bytes;
 use crate::storage::cold::origin;
+use crate::storage::device::Device;
 use crate::storage::fault::{Fault, OpenError, TxError};
 use crate::storage::hot::{Parts, Point, point};
 use crate::storage::table::{Read, Table, WriteTx};
@@ -45,46 +46,6 @@ pub struct SweepRow {
 pub struct Entry(pub u32, pub u16, pub u32, pub u32);
 
 record! { ChunkRow = 1, SweepRow = 1 }
-
-const SLOTS: u32 = 7 * 2_880;
-/// Unix time begins on a Thursday.
-const THURSDAY: u32 = 3 * 2_880;
-
-/// Monday to Sunday, UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Week(u32);
-
-impl Week {
-    pub fn of(slot: Slot) -> Week {
-        Week(slot.0.saturating_add(THURSDAY) / SLOTS)
-    }
-
-    pub fn start(self) -> Slot {
-        Slot((self.0 * SLOTS).saturating_sub(THURSDAY))
-    }
-
-    /// Before the next one.
-    pub fn end(self) -> Slot {
-        Slot((self.0.saturating_add(1)).saturating_mul(SLOTS).saturating_sub(THURSDAY))
-    }
-
-    fn monday() -> Date {
-        Date::constant(1969, 12, 29)
-    }
-
-    /// Name of its file, by the ISO 8601 week.
-    pub fn file(self) -> String {
-        let date = Week::monday().saturating_add((i64::from(self.0) * 7).days()).iso_week_date();
-        format!("raw-{:04}w{:02}.redb", date.year(), date.week())
-    }
-
-    pub fn of_file(name: &str) -> Option<Week> {
-        let (year, week) = name.strip_prefix("raw-")?.strip_suffix(".redb")?.split_once('w')?;
-        let date = ISOWeekDate::new(year.parse().ok()?, week.parse().ok()?, Weekday::Monday).ok()?.date();
-        let days = Week::monday().until((Unit::Day, date)).ok()?.get_days();
-        u32::try_from(days / 7).ok().map(Week).filter(|week| week.file() == name)
-    }
-}
 
 /// What is sealed of a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,8 +78,8 @@ impl Found {
     }
 }
 
-pub fn open(path: &Path, cache_bytes: usize, store_id: &str, week: Week) -> Result<DbFile, OpenError> {
-    origin::open(path, cache_bytes, store_id, &week.file(), &[CHUNKS.name, SWEEPS.name])
+pub fn open(at: (&Arc<dyn Device>, &Path), cache_bytes: usize, store_id: &str, week: Week) -> Result<DbFile, OpenError> {
+    origin::open(at, cache_bytes, store_id, &week.file(), &[CHUNKS.name, SWEEPS.name])
 }
 
 /// The chunks of a sweep, ascending by node and part.
@@ -280,30 +241,4 @@ pub(in crate::storage) fn goldens() -> Vec<crate::storage::golden::Golden> {
             }],
         ),
     ]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn weeks_begin_on_mondays_and_have_the_names_of_the_standard() {
-        // Monday 2026-11-16 00:00 UTC.
-        let monday = Slot(1_794_787_200 / 30);
-        let week = Week::of(monday);
-        assert_eq!((week.start(), week.file().as_str()), (monday, "raw-2026w47.redb"));
-        assert_eq!(
-            (Week::of(monday.minus(1)).file().as_str(), Week::of(week.end()).file().as_str()),
-            ("raw-2026w46.redb", "raw-2026w48.redb")
-        );
-        // 2020 had 53 weeks; the last one ends in 2021.
-        let new_year = Slot(1_609_459_200 / 30);
-        assert_eq!(Week::of(new_year).file(), "raw-2020w53.redb");
-        for number in [0, 1, 52, 53, 2_970, 7_000] {
-            assert_eq!(Week::of_file(&Week(number).file()), Some(Week(number)));
-        }
-        for other in ["raw-2026w54.redb", "raw-2026w1.redb", "raw-2026w47.redb.tmp", "hourly-2026-11.redb", "raw-x.redb"] {
-            assert_eq!(Week::of_file(other), None, "{other}");
-        }
-    }
 }

@@ -16,7 +16,7 @@ use crate::domain::time::{BootMs, Now, Timestamp};
 use crate::storage::directory::Directory;
 use crate::storage::fault::{TxError, WriteError};
 use crate::storage::table::{Read, WriteTx};
-use crate::storage::{Store, StoreOptions};
+use crate::storage::{Store, StoreOptions, device};
 
 pub const T: i64 = 1_790_000_010;
 
@@ -36,8 +36,13 @@ pub struct Fixture {
 impl Fixture {
     pub fn new() -> Fixture {
         let dir = tempfile::tempdir().unwrap();
-        let options =
-            StoreOptions { dir: dir.path().join("data"), core_cache_bytes: 1 << 20, hot_cache_bytes: 1 << 20, boot_id: "boot".into() };
+        let options = StoreOptions {
+            dir: dir.path().join("data"),
+            core_cache_bytes: 1 << 20,
+            hot_cache_bytes: 1 << 20,
+            boot_id: "boot".into(),
+            device: device::real(),
+        };
         let store = Store::open(&options, Entropy::new(), at(0)).unwrap();
         let fixture = Fixture { store, _dir: dir };
         fixture.write(|tx, _| pools::ensure_default(tx, &act(), price(), 100)).unwrap();

@@ -80,6 +80,7 @@ const DEEDS = new Map(Object.entries({
   'setup.complete': 'Set the manager up',
   'setup.step': 'Marked a first step',
   'storage.check': 'Measured the storage',
+  'storage.compact': 'Compacted a database file',
   'store.create': 'Made the store',
   'user.create': 'Added a person',
   'user.delete': 'Removed a person',

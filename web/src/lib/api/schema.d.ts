@@ -2848,6 +2848,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/storage/compact": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Compact the database files
+         * @description Copies what is live into a new file while everything goes on, and puts it in the place of the old one. `GET /storage` tells how far it is and how it ended. It takes
+         *     room for a second copy. 409 `CompactionRunning` while one of the files is being compacted.
+         */
+        post: operations["post_storage_compact"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/tokens": {
         parameters: {
             query?: never;
@@ -3842,6 +3863,29 @@ export interface components {
             wait_ms?: number;
             workload: components["schemas"]["WorkloadReport"];
         };
+        CompactRequest: {
+            file?: components["schemas"]["DatabaseFile"] | null;
+        };
+        /** @enum {string} */
+        CompactionPhase: "idle" | "waiting" | "measuring" | "copying" | "catching_up" | "switching";
+        CompactionView: {
+            /**
+             * Format: uint64
+             * @description Rows that there are to copy.
+             */
+            all_rows: number;
+            last?: components["schemas"]["LastCompaction"] | null;
+            phase: components["schemas"]["CompactionPhase"];
+            /**
+             * Format: uint64
+             * @description Rows that were copied so far.
+             */
+            rows: number;
+        };
+        CompactionsView: {
+            /** @description What was asked for. */
+            files: components["schemas"]["DatabaseFile"][];
+        };
         ComplianceReport: {
             address_changes: components["schemas"]["Listed"];
             approvals: components["schemas"]["Listed"];
@@ -3927,6 +3971,38 @@ export interface components {
             proven: boolean;
             /** Format: uint32 */
             slot: number;
+        };
+        /** @enum {string} */
+        DatabaseFile: "core" | "hot";
+        DatabaseView: {
+            /**
+             * Format: uint64
+             * @description On the medium: less than the length where the file has holes.
+             */
+            allocated_bytes: number;
+            compaction: components["schemas"]["CompactionView"];
+            /** @description When this was counted, RFC 3339, UTC: within ten minutes. */
+            counted_at: string;
+            file: components["schemas"]["DatabaseFile"];
+            /**
+             * Format: uint8
+             * @description How much of it holds no rows. A compaction gives back most of it.
+             */
+            free_percent: number;
+            /** Format: uint64 */
+            length_bytes: number;
+            /**
+             * Format: uint64
+             * @description Of the pages that hold rows.
+             */
+            live_bytes: number;
+            /** @description The largest first. */
+            tables: components["schemas"]["TableView"][];
+            /**
+             * Format: uint64
+             * @description Handed to the file since the manager started.
+             */
+            written_bytes: number;
         };
         /** @description What the beacons of a day were made with. */
         DayKey: {
@@ -4540,6 +4616,21 @@ export interface components {
             password?: string | null;
             /** @description With it, where the account has a second factor: a code, or a recovery code. */
             totp?: string | null;
+        };
+        LastCompaction: {
+            /** Format: uint64 */
+            after_bytes: number;
+            /**
+             * Format: uint64
+             * @description How long nobody could write, in milliseconds.
+             */
+            barrier_ms: number;
+            /** Format: uint64 */
+            before_bytes: number;
+            /** @description RFC 3339, UTC. */
+            ended_at: string;
+            /** @description Why there was none; the file is as it was. */
+            failed_because?: string | null;
         };
         LateAnswer: {
             /**
@@ -7440,6 +7531,8 @@ export interface components {
         StorageView: {
             /** @description For admins only. */
             data_dir?: string | null;
+            /** @description The database files, and how much of each is in use. */
+            databases: components["schemas"]["DatabaseView"][];
             device: components["schemas"]["DeviceView"];
             /** @description The largest first. */
             files: components["schemas"]["StoredFile"][];
@@ -7546,6 +7639,16 @@ export interface components {
             memory_used_percent?: number | null;
             message?: string | null;
             status: components["schemas"]["Health"];
+        };
+        TableView: {
+            /**
+             * Format: uint64
+             * @description Of the pages that hold it.
+             */
+            bytes: number;
+            name: string;
+            /** Format: uint64 */
+            rows: number;
         };
         /** @description Limits in force, and where they come from. */
         ThresholdInForce: {
@@ -21707,6 +21810,36 @@ export interface operations {
                     /**
                      * @example {
                      *       "data_dir": "text",
+                     *       "databases": [
+                     *         {
+                     *           "allocated_bytes": 1,
+                     *           "compaction": {
+                     *             "all_rows": 1,
+                     *             "last": {
+                     *               "after_bytes": 1,
+                     *               "barrier_ms": 1,
+                     *               "before_bytes": 1,
+                     *               "ended_at": "2026-09-21T14:13:20Z",
+                     *               "failed_because": "text"
+                     *             },
+                     *             "phase": "idle",
+                     *             "rows": 1
+                     *           },
+                     *           "counted_at": "2026-09-21T14:13:20Z",
+                     *           "file": "core",
+                     *           "free_percent": 1,
+                     *           "length_bytes": 1,
+                     *           "live_bytes": 1,
+                     *           "tables": [
+                     *             {
+                     *               "bytes": 1,
+                     *               "name": "attic-pi",
+                     *               "rows": 1
+                     *             }
+                     *           ],
+                     *           "written_bytes": 1
+                     *         }
+                     *       ],
                      *       "device": {
                      *         "filesystem": "text",
                      *         "kind": "sd",
@@ -21782,6 +21915,53 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
+    post_storage_compact: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "file": "core"
+                 *     }
+                 */
+                "application/json": components["schemas"]["CompactRequest"];
+            };
+        };
+        responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "files": [
+                     *         "core"
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["CompactionsView"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            408: components["responses"]["BodyTooSlow"];
+            409: components["responses"]["Conflict"];
+            413: components["responses"]["BodyTooLarge"];
+            415: components["responses"]["NotJson"];
+            421: components["responses"]["WrongHost"];
             429: components["responses"]["TooManyRequests"];
             500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];

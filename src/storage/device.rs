@@ -1,0 +1,61 @@
+//! Where the bytes of a database file lie: folders with files that are read, written and synced. One that holds files of the kernel serves the manager; tests bring
+//! one that loses power, and one that fails.
+//!
+//! It knows nothing of redb: `Link` is what stands between the two.
+
+mod link;
+mod real;
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) use link::Link;
+
+/// Files by name. What changed names (`create`, `remove`, `rename`) is durable after `sync_folder`.
+pub trait Device: fmt::Debug + Send + Sync {
+    /// To read and write; an error of kind `NotFound` when there is none.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DeviceFile>>;
+    /// A new file that only its owner may read; an error when there is one.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DeviceFile>>;
+    fn exists(&self, path: &Path) -> io::Result<bool>;
+    /// Names of the files of a folder; none where there is no folder.
+    fn names(&self, folder: &Path) -> io::Result<Vec<String>>;
+    /// What is not there is gone already.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Takes the place of what has the other name. Who has that open keeps it.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+    /// Bytes that may still be written in the folder.
+    fn free_bytes(&self, folder: &Path) -> io::Result<u64>;
+    /// How long to wait before each try to open a file again that failed. After the last one the file is given up.
+    fn retry_delays(&self) -> &[Duration];
+}
+
+/// An open file. Written bytes are durable after `sync`.
+pub trait DeviceFile: fmt::Debug + Send + Sync {
+    fn len(&self) -> io::Result<u64>;
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+    /// Bytes that it takes on the medium: of a file with holes less than its length.
+    fn allocated(&self) -> io::Result<u64>;
+    /// Fills `out`; an error when the file ends before.
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()>;
+    /// What is added reads as zeros.
+    fn set_len(&self, length: u64) -> io::Result<()>;
+    fn sync(&self) -> io::Result<()>;
+    /// For this handle alone, until it is unlocked or dropped. False when another one holds it.
+    fn lock(&self) -> io::Result<bool>;
+    fn unlock(&self) -> io::Result<()>;
+    /// Reads what the medium has from now on. After a sync that failed, memory may show bytes that never arrived, and that no later sync would write.
+    fn settle(&self) -> io::Result<()>;
+}
+
+/// The file system of this machine.
+pub fn real() -> Arc<dyn Device> {
+    Arc::new(real::Real)
+}

@@ -1,0 +1,472 @@
+//! A device in memory that loses power at a moment of the test's choice, and fails as cards do. What was synced stays; of the rest any part may stay, whole, in
+//! torn sectors, or not at all. A name that was not synced with its folder may be the old one again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use lucid::storage::device::{Device, DeviceFile};
+
+use super::random::Random;
+
+const SECTOR: usize = 512;
+const BLOCK: u64 = 4_096;
+
+enum Change {
+    Write(u64, Vec<u8>),
+    SetLen(u64),
+}
+
+#[derive(Default)]
+struct Inode {
+    /// What reads see.
+    cached: Vec<u8>,
+    /// What is on the medium.
+    durable: Vec<u8>,
+    pending: Vec<Change>,
+    blocks: BTreeSet<u64>,
+    locked_by: Option<u64>,
+}
+
+enum Rename {
+    Put(PathBuf, u64),
+    Remove(PathBuf),
+    Move(PathBuf, PathBuf),
+}
+
+struct World {
+    random: Random,
+    inodes: BTreeMap<u64, Inode>,
+    names: BTreeMap<PathBuf, u64>,
+    durable_names: BTreeMap<PathBuf, u64>,
+    pending_names: Vec<Rename>,
+    next: u64,
+    /// Times that power came back: handles of before are dead.
+    life: u64,
+    is_off: bool,
+    changes: u64,
+    syncs: u64,
+    writes: u64,
+    cut_at: Option<u64>,
+    failing_sync: Option<u64>,
+    failing_write: Option<u64>,
+    fails_to_open: u32,
+    room: u64,
+}
+
+/// Clones are the same device.
+#[derive(Clone)]
+pub struct CrashDevice(Arc<Mutex<World>>);
+
+impl fmt::Debug for CrashDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CrashDevice")
+    }
+}
+
+fn dead() -> io::Error {
+    io::Error::other("the power is off")
+}
+
+fn apply(to: &mut Vec<u8>, change: &Change, mut keeps: impl FnMut() -> bool) {
+    match change {
+        Change::SetLen(length) => to.resize(usize::try_from(*length).unwrap(), 0),
+        Change::Write(offset, data) => {
+            let offset = usize::try_from(*offset).unwrap();
+            for (n, sector) in data.chunks(SECTOR).enumerate() {
+                if keeps() {
+                    let from = offset + n * SECTOR;
+                    if to.len() < from + sector.len() {
+                        to.resize(from + sector.len(), 0);
+                    }
+                    to[from..from + sector.len()].copy_from_slice(sector);
+                }
+            }
+        }
+    }
+}
+
+fn rename(names: &mut BTreeMap<PathBuf, u64>, change: &Rename) {
+    match change {
+        Rename::Put(path, inode) => drop(names.insert(path.clone(), *inode)),
+        Rename::Remove(path) => drop(names.remove(path)),
+        Rename::Move(from, to) => {
+            if let Some(inode) = names.remove(from) {
+                names.insert(to.clone(), inode);
+            }
+        }
+    }
+}
+
+impl World {
+    /// Before each change: the power may go.
+    fn step(&mut self) -> io::Result<()> {
+        self.lives()?;
+        self.changes += 1;
+        if self.cut_at == Some(self.changes) {
+            self.is_off = true;
+            return Err(dead());
+        }
+        Ok(())
+    }
+
+    fn lives(&self) -> io::Result<()> {
+        if self.is_off { Err(dead()) } else { Ok(()) }
+    }
+
+    fn used(&self) -> u64 {
+        self.inodes.values().map(|inode| inode.blocks.len() as u64 * BLOCK).sum()
+    }
+
+    fn inode(&mut self, of: u64) -> &mut Inode {
+        self.inodes.get_mut(&of).expect("an open file has an inode")
+    }
+
+    /// How much of what is pending stays: all, nothing, or each sector by itself.
+    fn lose(&mut self, of: u64) {
+        let mood = self.random.within(0, 4);
+        let World { random, inodes, .. } = self;
+        let inode = inodes.get_mut(&of).unwrap();
+        for change in std::mem::take(&mut inode.pending) {
+            let whole = match mood {
+                0 => true,
+                1 => false,
+                _ => random.within(0, 2) == 0,
+            };
+            match (&change, mood) {
+                (Change::Write(..), 3) => apply(&mut inode.durable, &change, || random.within(0, 2) == 0),
+                _ if whole => apply(&mut inode.durable, &change, || true),
+                _ => (),
+            }
+        }
+    }
+
+    fn rename(&mut self, change: Rename) {
+        rename(&mut self.names, &change);
+        self.pending_names.push(change);
+    }
+
+    fn forget_nameless(&mut self) {
+        let named: BTreeSet<u64> = self.names.values().chain(self.durable_names.values()).copied().collect();
+        self.inodes.retain(|id, _| named.contains(id));
+    }
+}
+
+impl CrashDevice {
+    pub fn new(seed: u64) -> CrashDevice {
+        CrashDevice(Arc::new(Mutex::new(World {
+            random: Random::of(seed),
+            inodes: BTreeMap::new(),
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            pending_names: Vec::new(),
+            next: 0,
+            life: 0,
+            is_off: false,
+            changes: 0,
+            syncs: 0,
+            writes: 0,
+            cut_at: None,
+            failing_sync: None,
+            failing_write: None,
+            fails_to_open: 0,
+            room: u64::MAX,
+        })))
+    }
+
+    pub fn device(&self) -> Arc<dyn Device> {
+        Arc::new(self.clone())
+    }
+
+    /// With these files, durably.
+    pub fn fill(&self, files: &[(PathBuf, Vec<u8>)]) {
+        let mut world = self.world();
+        for (path, bytes) in files {
+            world.next += 1;
+            let (inode, blocks) = (world.next, (0..(bytes.len() as u64).div_ceil(BLOCK)).collect());
+            world.inodes.insert(inode, Inode { cached: bytes.clone(), durable: bytes.clone(), blocks, ..Inode::default() });
+            world.names.insert(path.clone(), inode);
+            world.durable_names.insert(path.clone(), inode);
+        }
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    pub fn syncs(&self) -> u64 {
+        self.world().syncs
+    }
+
+    pub fn writes(&self) -> u64 {
+        self.world().writes
+    }
+
+    /// The power goes at the `n`th change from now, before it is made.
+    pub fn cut_after(&self, n: u64) {
+        let mut world = self.world();
+        world.cut_at = Some(world.changes + n);
+    }
+
+    pub fn is_off(&self) -> bool {
+        self.world().is_off
+    }
+
+    /// The power goes now, if it has not, and is there again: with what the medium kept.
+    pub fn power_cycle(&self) {
+        let mut world = self.world();
+        let world = &mut *world;
+        let inodes: Vec<u64> = world.inodes.keys().copied().collect();
+        for inode in inodes {
+            world.lose(inode);
+            let inode = world.inode(inode);
+            inode.cached = inode.durable.clone();
+            inode.locked_by = None;
+        }
+        let kept = usize::try_from(world.random.within(0, world.pending_names.len() as u64 + 1)).unwrap();
+        for change in world.pending_names.drain(..).take(kept) {
+            rename(&mut world.durable_names, &change);
+        }
+        world.names = world.durable_names.clone();
+        world.forget_nameless();
+        world.life += 1;
+        (world.is_off, world.cut_at) = (false, None);
+        (world.failing_sync, world.failing_write) = (None, None);
+    }
+
+    /// The `n`th sync of a file from now fails: of what it should have made durable any part is, all of it can be read until `settle`, and no later sync writes it.
+    pub fn fail_sync(&self, n: u64) {
+        let mut world = self.world();
+        world.failing_sync = Some(world.syncs + n);
+    }
+
+    /// The `n`th write from now fails.
+    pub fn fail_write(&self, n: u64) {
+        let mut world = self.world();
+        world.failing_write = Some(world.writes + n);
+    }
+
+    /// So many files do not open.
+    pub fn fail_to_open(&self, times: u32) {
+        self.world().fails_to_open = times;
+    }
+
+    /// There is room for so many bytes more; None: without end.
+    pub fn leave_room(&self, bytes: Option<u64>) {
+        let mut world = self.world();
+        world.room = bytes.map_or(u64::MAX, |bytes| world.used() + bytes);
+    }
+
+    /// Names of all files.
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.world().names.keys().cloned().collect()
+    }
+
+    fn handle(&self, world: &mut World, inode: u64) -> Box<dyn DeviceFile> {
+        world.next += 1;
+        Box::new(CrashFile { device: self.clone(), inode, life: world.life, handle: world.next })
+    }
+}
+
+impl Device for CrashDevice {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DeviceFile>> {
+        let mut world = self.world();
+        world.lives()?;
+        if world.fails_to_open > 0 {
+            world.fails_to_open -= 1;
+            return Err(io::Error::other("the card does not answer"));
+        }
+        let inode = *world.names.get(path).ok_or(io::ErrorKind::NotFound)?;
+        Ok(self.handle(&mut world, inode))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DeviceFile>> {
+        let mut world = self.world();
+        world.step()?;
+        if world.names.contains_key(path) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        world.next += 1;
+        let inode = world.next;
+        world.inodes.insert(inode, Inode::default());
+        world.rename(Rename::Put(path.to_owned(), inode));
+        Ok(self.handle(&mut world, inode))
+    }
+
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        let world = self.world();
+        world.lives()?;
+        Ok(world.names.contains_key(path))
+    }
+
+    fn names(&self, folder: &Path) -> io::Result<Vec<String>> {
+        let world = self.world();
+        world.lives()?;
+        let within = world.names.keys().filter(|path| path.parent() == Some(folder));
+        Ok(within.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect())
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let mut world = self.world();
+        world.lives()?;
+        if world.names.contains_key(path) {
+            world.step()?;
+            world.rename(Rename::Remove(path.to_owned()));
+        }
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut world = self.world();
+        world.step()?;
+        if !world.names.contains_key(from) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        world.rename(Rename::Move(from.to_owned(), to.to_owned()));
+        Ok(())
+    }
+
+    fn sync_folder(&self, _folder: &Path) -> io::Result<()> {
+        let mut world = self.world();
+        world.step()?;
+        world.pending_names.clear();
+        world.durable_names = world.names.clone();
+        Ok(())
+    }
+
+    fn free_bytes(&self, _folder: &Path) -> io::Result<u64> {
+        let world = self.world();
+        world.lives()?;
+        Ok(world.room.saturating_sub(world.used()))
+    }
+
+    fn retry_delays(&self) -> &[Duration] {
+        &[Duration::ZERO; 3]
+    }
+}
+
+struct CrashFile {
+    device: CrashDevice,
+    inode: u64,
+    life: u64,
+    handle: u64,
+}
+
+impl fmt::Debug for CrashFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CrashFile({})", self.inode)
+    }
+}
+
+impl CrashFile {
+    fn world(&self) -> io::Result<MutexGuard<'_, World>> {
+        let world = self.device.world();
+        world.lives()?;
+        if world.life == self.life { Ok(world) } else { Err(dead()) }
+    }
+}
+
+impl Drop for CrashFile {
+    fn drop(&mut self) {
+        let _ = self.unlock();
+    }
+}
+
+impl DeviceFile for CrashFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.world()?.inode(self.inode).cached.len() as u64)
+    }
+
+    fn allocated(&self) -> io::Result<u64> {
+        Ok(self.world()?.inode(self.inode).blocks.len() as u64 * BLOCK)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        let mut world = self.world()?;
+        let cached = &world.inode(self.inode).cached;
+        let from = usize::try_from(offset).unwrap();
+        let found = cached.get(from..from + out.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        out.copy_from_slice(found);
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut world = self.world()?;
+        world.writes += 1;
+        if world.failing_write == Some(world.writes) {
+            return Err(io::Error::other("the card did not take it"));
+        }
+        let touched = offset / BLOCK..(offset + data.len() as u64).div_ceil(BLOCK);
+        let new: Vec<u64> = touched.filter(|block| !world.inode(self.inode).blocks.contains(block)).collect();
+        if world.used() + new.len() as u64 * BLOCK > world.room {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let change = Change::Write(offset, data.to_vec());
+        let inode = world.inode(self.inode);
+        inode.blocks.extend(new);
+        apply(&mut inode.cached, &change, || true);
+        inode.pending.push(change);
+        // The one at which the power goes may have arrived.
+        world.step()
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        let mut world = self.world()?;
+        world.step()?;
+        let inode = world.inode(self.inode);
+        inode.blocks.retain(|block| block * BLOCK < length);
+        let change = Change::SetLen(length);
+        apply(&mut inode.cached, &change, || true);
+        inode.pending.push(change);
+        Ok(())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        let mut world = self.world()?;
+        world.step()?;
+        world.syncs += 1;
+        if world.failing_sync == Some(world.syncs) {
+            world.lose(self.inode);
+            return Err(io::Error::other("the card did not sync"));
+        }
+        let inode = world.inode(self.inode);
+        for change in std::mem::take(&mut inode.pending) {
+            apply(&mut inode.durable, &change, || true);
+        }
+        Ok(())
+    }
+
+    fn lock(&self) -> io::Result<bool> {
+        let mut world = self.world()?;
+        let (inode, handle) = (world.inode(self.inode), self.handle);
+        let is_free = inode.locked_by.is_none_or(|by| by == handle);
+        if is_free {
+            inode.locked_by = Some(handle);
+        }
+        Ok(is_free)
+    }
+
+    fn unlock(&self) -> io::Result<()> {
+        let mut world = self.world()?;
+        let handle = self.handle;
+        if let Some(inode) = world.inodes.get_mut(&self.inode)
+            && inode.locked_by == Some(handle)
+        {
+            inode.locked_by = None;
+        }
+        Ok(())
+    }
+
+    fn settle(&self) -> io::Result<()> {
+        let mut world = self.world()?;
+        let inode = world.inode(self.inode);
+        for change in std::mem::take(&mut inode.pending) {
+            apply(&mut inode.durable, &change, || true);
+        }
+        inode.cached = inode.durable.clone();
+        Ok(())
+    }
+}
