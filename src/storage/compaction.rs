@@ -141,7 +141,7 @@ fn make(file: &DbFile, progress: &Progress, uptime: &dyn Fn() -> Duration) -> Re
                 let after_bytes = file.length_bytes()?;
                 return Ok(Compacted { before, after_bytes, rows: copied.rows, rounds, barrier });
             }
-            Switched::Later(more) => round = more,
+            Switched::Later(more) => round = *more,
         }
         progress.enter(Phase::CatchingUp);
     }

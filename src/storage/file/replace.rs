@@ -59,7 +59,7 @@ pub struct Replacement<'f> {
 pub enum Switched {
     Done,
     /// More has changed than was to be caught up with in the writer's thread.
-    Later(Round),
+    Later(Box<Round>),
 }
 
 impl DbFile {
@@ -114,7 +114,7 @@ impl Replacement<'_> {
 
     /// What changed since the round before.
     pub fn round(&self) -> Result<Round, Fault> {
-        self.file.between(|shared, writer| round(shared, writer))
+        self.file.between(round)
     }
 
     /// Puts the new file in the place of the old one, unless more than `limit` rows have to be caught up with before. Snapshots of the old file stay what they are.
@@ -123,7 +123,7 @@ impl Replacement<'_> {
         let done = self.file.between(move |shared, writer| {
             let last = round(shared, writer)?;
             if last.len() > limit {
-                return Ok(Err((last, new)));
+                return Ok(Err(Box::new((last, new))));
             }
             last.apply(&new.database)?;
             drop(last);
@@ -139,9 +139,10 @@ impl Replacement<'_> {
                 self.is_done = true;
                 Ok(Switched::Done)
             }
-            Err((round, new)) => {
+            Err(later) => {
+                let (round, new) = *later;
                 self.new = Some(new);
-                Ok(Switched::Later(round))
+                Ok(Switched::Later(Box::new(round)))
             }
         }
     }

@@ -186,7 +186,7 @@ fn commit(shared: &Arc<Shared>, writer: &mut Writer, mut batch: Vec<Box<dyn Job>
             Attempt::Failed(failed) => {
                 tracing::error!(why = failed.why, "a write to the store failed");
                 writer.is_full = failed.is_full;
-                let (effects, outcome) = resolve(shared, failed);
+                let (effects, outcome) = resolve(shared, *failed);
                 match outcome {
                     Outcome::Committed => return committed(shared, effects, batch),
                     Outcome::NotDone(_) if replays < REPLAYS && !writer.is_full => replays += 1,
@@ -298,8 +298,8 @@ enum Outcome {
 }
 
 /// Opens the file again and finds out what became of a transaction.
-fn resolve(shared: &Arc<Shared>, failed: Box<Failed>) -> (Effects, Outcome) {
-    let Failed { why, commit, .. } = *failed;
+fn resolve(shared: &Arc<Shared>, failed: Failed) -> (Effects, Outcome) {
+    let Failed { why, commit, .. } = failed;
     let reopened = reopen(shared);
     let Some((effects, witness)) = commit else {
         return (Effects::default(), Outcome::NotDone(reopened.err().unwrap_or(why)));
