@@ -175,6 +175,7 @@ refusals! {
     IdempotencyInProgress = "the request with this idempotency key is not done yet",
     IdempotencyAnswerNotKept = "the request with this idempotency key was done before",
     StorageCheckRunning = "the storage is being checked already",
+    BackupRunning = "a backup is being made already",
     AlreadyErased = "this was erased before",
     AuditCheckRunning = "the audit log is being checked already",
     BatchNotFound = "no batch of payouts has this id",

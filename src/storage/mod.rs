@@ -3,6 +3,7 @@
 
 pub mod accruals;
 pub mod archive;
+pub mod backup;
 pub mod copy;
 pub mod core;
 pub mod directory;

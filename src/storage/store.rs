@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::accruals::Sums;
+use super::backup::runs::Runs;
 use super::core::idempotency::Mark;
 use super::core::thresholds::AllThresholds;
 use super::core::{audit, chain, epochs, ledger, ledger_check, meta, tables};
@@ -50,6 +51,8 @@ pub struct Store {
     /// What was committed last and what was proven last.
     pub recent: Recent,
     pub blinds: Blinds,
+    /// Backups that are asked for and made.
+    pub backups: Runs,
     flushing: tokio::sync::Mutex<()>,
     writing_outputs: tokio::sync::Mutex<()>,
     pub secrets: Secrets,
@@ -123,6 +126,7 @@ impl Store {
             sums,
             recent,
             blinds,
+            backups: Runs::default(),
             flushing,
             writing_outputs,
             secrets,

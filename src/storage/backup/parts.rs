@@ -1,0 +1,95 @@
+//! What goes into a backup besides what a snapshot shows: files that are written once, and those of the cold store.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use redb::{Database, ReadableDatabase};
+
+use super::{COPY_CACHE, Failed};
+use crate::domain::backup::is_file_name;
+use crate::storage::archive;
+use crate::storage::core::archives;
+use crate::storage::fault::Fault;
+use crate::storage::store::Store;
+use crate::storage::table::Snapshot;
+
+/// How the bytes of a part are had.
+pub(super) enum Source {
+    Snapshot(Snapshot),
+    /// Opened when its turn comes.
+    Redb(Box<dyn FnOnce() -> Result<Snapshot, Fault>>),
+    /// A file that nobody writes any more.
+    File(PathBuf),
+}
+
+/// One file of a backup.
+pub(super) struct Part {
+    pub name: String,
+    /// Of the file in the store.
+    pub bytes: u64,
+    /// Says whether it is what it was. 0: nobody knows.
+    pub revision: u64,
+    pub source: Source,
+}
+
+/// What a file takes on the disk: those of redb have holes.
+fn taken(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |found| found.len().min(found.blocks().saturating_mul(512)))
+}
+
+impl Part {
+    pub fn of_snapshot(name: &str, path: &Path, snapshot: Snapshot) -> Part {
+        Part { name: name.to_owned(), bytes: taken(path), revision: 0, source: Source::Snapshot(snapshot) }
+    }
+}
+
+/// The files of the cold store. Its commits come before the deletions in hot that they allow, so what is read of it after the snapshot of hot lacks nothing.
+pub(super) fn cold_parts(store: &Store) -> Result<Vec<Part>, Failed> {
+    let folder = store.dir().join("cold");
+    let mut parts = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten() {
+        let entry = entry?;
+        let (path, name) = (entry.path(), format!("cold/{}", entry.file_name().to_string_lossy()));
+        if path.extension() != Some(OsStr::new("redb")) || !is_file_name(&name) {
+            continue;
+        }
+        let found = entry.metadata()?;
+        let changed = found.mtime().unsigned_abs().wrapping_mul(1_000_000_007) ^ found.mtime_nsec().unsigned_abs();
+        let revision = (changed ^ found.len().rotate_left(40)).max(1);
+        let (bytes, opened) = (taken(&path), path);
+        let open = move || {
+            let mut builder = Database::builder();
+            builder.set_cache_size(COPY_CACHE);
+            let database = builder.open_read_only(&opened)?;
+            Ok(Snapshot::new(database.begin_read()?))
+        };
+        parts.push(Part { name, bytes, revision, source: Source::Redb(Box::new(open)) });
+    }
+    parts.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(parts)
+}
+
+/// The files of the archives that have a row. Those that were moved away are not there; damaged ones are named in `left_out`.
+pub(super) fn archives(store: &Store, left_out: &mut Vec<String>) -> Result<Vec<Part>, Failed> {
+    let folder = archive::folder(store);
+    let mut parts = Vec::new();
+    for manifest in archives::all(&store.read()?)? {
+        let names = archive::names(&manifest);
+        if names.iter().all(|name| !folder.join(name).exists()) {
+            continue;
+        }
+        let first = |bytes: &[u8]| bytes.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte)).max(1);
+        let revisions = [first(&manifest.sha256.0), first(&manifest.signature.0)];
+        if let Err(archive::Failed::Disk(why)) = archive::is_there(&folder, &manifest) {
+            left_out.push(format!("{}: {why}", manifest.name()));
+            continue;
+        }
+        for (name, revision) in names.into_iter().zip(revisions) {
+            let path = folder.join(&name);
+            parts.push(Part { name: format!("archive/{name}"), bytes: taken(&path), revision, source: Source::File(path) });
+        }
+    }
+    Ok(parts)
+}
