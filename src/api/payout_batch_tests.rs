@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use super::testing::{PASSWORD, Site, T};
 use super::{ApiSettings, testing};
 use crate::crypto::{SecretKey, unhex};
+use crate::domain::backup::Daily;
 use crate::domain::credits::Epochs;
 use crate::domain::guard::GuardLimits;
 use crate::domain::ids::{NodeId, UserId};
@@ -139,6 +140,7 @@ fn context(site: &Site) -> Context {
         raw_days: 7,
         vote_expiry_ms: 3_600_000,
         webhooks_allow_private: true,
+        backup: Daily { enabled: false, at_minutes: 0, dir: None, keep: 1 },
     };
     Context {
         store: state.store.clone(),

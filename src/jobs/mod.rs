@@ -3,6 +3,7 @@
 
 mod anomalies;
 mod archives;
+mod backups;
 mod commands;
 mod epochs;
 mod final_payouts;
@@ -34,6 +35,7 @@ use std::sync::atomic::AtomicU32;
 use tokio::sync::Mutex;
 
 use crate::clock::Clock;
+use crate::domain::backup::Daily;
 use crate::domain::credits::Epochs;
 use crate::domain::guard::GuardLimits;
 use crate::domain::money::Units;
@@ -67,6 +69,7 @@ pub struct Settings {
     pub vote_expiry_ms: i64,
     /// Webhooks may go to addresses that are not public.
     pub webhooks_allow_private: bool,
+    pub backup: Daily,
 }
 
 impl Settings {
@@ -145,6 +148,7 @@ impl Context {
             Job::Outbox => outbox::run(self).await,
             Job::Votes => votes::run(self).await,
             Job::Anomalies => anomalies::run(self).await,
+            Job::Backup => backups::run(self).await,
         }
     }
 
@@ -153,7 +157,7 @@ impl Context {
         self.store.intake.tick(self.clock.now(), (self.link_is_up)());
     }
 
-    /// All cycles in their natural order: what time alone would bring. For driven clocks and the command line.
+    /// All cycles in their natural order: what time alone would bring. For driven clocks and the command line. Backups are left out: each copies all of the store.
     pub async fn run_all(&self) -> Result<(), Stopped> {
         self.tick();
         for job in [

@@ -38,6 +38,7 @@ const BY_SLOT: &[(Job, u32)] = &[
     (Job::Wallet, 10),
     (Job::Votes, 1),
     (Job::Anomalies, 10),
+    (Job::Backup, 2),
 ];
 
 /// Running cycles; they end when `stopping` turns true.
@@ -77,6 +78,7 @@ impl Scheduler {
             Job::Outbox,
             Job::Votes,
             Job::Anomalies,
+            Job::Backup,
         ] {
             let turn = if matches!(job, Job::Payouts | Job::Tracking | Job::Wallet) { Arc::clone(&paying) } else { Turn::default() };
             tasks.spawn(cycle(context.clone(), job, turn, stopping.clone()));

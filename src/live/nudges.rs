@@ -33,10 +33,12 @@ pub enum Job {
     Votes,
     /// Looks for what is unlike itself, or cannot be.
     Anomalies,
+    /// Makes the backup that is due or was asked for.
+    Backup,
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Nudges(Arc<[Notify; 15]>);
+pub struct Nudges(Arc<[Notify; 16]>);
 
 impl Nudges {
     pub fn new() -> Nudges {
@@ -70,6 +72,7 @@ impl Nudges {
             outbox,
             votes,
             anomalies,
+            backup,
         ] = &*self.0;
         match job {
             Job::Flush => flush,
@@ -87,6 +90,7 @@ impl Nudges {
             Job::Outbox => outbox,
             Job::Votes => votes,
             Job::Anomalies => anomalies,
+            Job::Backup => backup,
         }
     }
 }
