@@ -1,17 +1,21 @@
 //! `backup` and `restore` on the command line.
 
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use lucid::app::control::{Done, Line, ask_backup};
+use lucid::clock::{Clock, boot_id};
 use lucid::config::Config;
 use lucid::domain::audit::{Act, Actor};
 use lucid::domain::backup::Daily;
+use lucid::domain::time::Timestamp;
 use lucid::storage::backup::{Options, Phase, Progress, make};
 use lucid::storage::core::{backups, settings};
+use lucid::storage::recovery::{self, Contents};
+use lucid::storage::restore::{self, Order, Restored};
 
-use crate::{DataDir, Failure, failed, misused, open_store, print, store_config};
+use crate::{DataDir, Failure, ask_hidden, failed, load, misused, open_store, print, read_kit, read_small, store_config};
 
 #[derive(Args)]
 pub struct BackupArgs {
@@ -105,4 +109,71 @@ fn of_files(config: &Config, to: Option<PathBuf>, teller: &mut Teller) -> Result
     store.core.write_now(move |tx| backups::made(tx, &made, is_daily, now.wall, draft.clone())).map_err(failed)?;
     store.close();
     Ok(done)
+}
+
+#[derive(Args)]
+pub struct RestoreArgs {
+    /// Folder of the backup
+    #[arg(long, value_name = "BACKUP")]
+    from: PathBuf,
+    /// Folder of the store that takes its place; it may be empty, or not be there
+    #[arg(long, value_name = "DIR")]
+    data_dir: String,
+    /// Recovery kit, where secret.key is lost
+    #[arg(long, value_name = "FILE")]
+    kit: Option<PathBuf>,
+    /// File with the passphrase of the kit, or - for standard input; asked for on a terminal otherwise
+    #[arg(long, value_name = "FILE|-", requires = "kit")]
+    passphrase_file: Option<PathBuf>,
+}
+
+/// What to do when a restore is done.
+const AFTERWARDS: &str = "Payouts are frozen: what left the wallet since the backup is unknown to it. Start the manager, look at the page Wallet, and unfreeze there, or before the \
+                          start by `money unfreeze`. People, tokens and settings are as they were when the backup was made.\n";
+
+pub fn restore(args: RestoreArgs) -> Result<(), Failure> {
+    let config = load(None, Some(args.data_dir), None)?.config;
+    let kit = args.kit.map(|kit| opened_kit(&kit, args.passphrase_file.as_deref())).transpose()?;
+    let now = Clock::system(config.clock.trust, Timestamp(0)).now();
+    let dir = &config.storage.data_dir;
+    let order = Order { from: &args.from, dir, kit: kit.as_ref(), boot_id: boot_id(), now };
+    let mut teller = Teller::default();
+    let restored = restore::restore(&order, &mut |bytes, total| teller.hear(Phase::Copying, bytes, total));
+    teller.end();
+    let Some(Restored { manifest, generation, aside, erased, not_erased, former_unread }) = restored.map_err(failed)? else {
+        return print(&format!(
+            "A restore that was cut before its end is finished now. To restore another backup, give the command again.\n{AFTERWARDS}"
+        ));
+    };
+    let mut text = format!("restored the backup of {} into {}, as generation {generation}; verified\n", manifest.made_at, dir.display());
+    if let Some(aside) = aside {
+        text += &format!("the former files are in {}; delete them when you do not need them any more\n", aside.display());
+    }
+    if !erased.is_empty() {
+        text += &format!("erased again: {}\n", erased.join(", "));
+    }
+    for (subject, why) in not_erased {
+        text += &format!("NOT ERASED AGAIN: {subject}: {why}. Erase it by hand.\n");
+    }
+    if let Some(why) = former_unread {
+        text += &format!(
+            "The former store does not read ({why}): whoever was erased since the backup was made has to be erased again by hand.\n"
+        );
+    }
+    print(&(text + AFTERWARDS))
+}
+
+fn opened_kit(path: &Path, passphrase_file: Option<&Path>) -> Result<Contents, Failure> {
+    let kit = read_kit(path)?;
+    let passphrase = match passphrase_file {
+        Some(file) => {
+            let text =
+                read_small(file).map_err(|error| misused(format!("the passphrase cannot be read from {}: {error}", file.display())))?;
+            Some(text.trim_end_matches(['\r', '\n']).to_owned())
+        }
+        None => ask_hidden("Passphrase of the kit").map_err(failed)?,
+    };
+    let passphrase = passphrase
+        .ok_or_else(|| misused("the passphrase is asked for on a terminal, and none was given; --passphrase-file reads it from a file"))?;
+    recovery::open(&kit, &passphrase).map_err(failed)
 }

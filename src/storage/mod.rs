@@ -22,6 +22,7 @@ pub mod planning;
 pub mod present;
 pub mod proofs;
 pub mod recovery;
+pub mod restore;
 pub mod rotation;
 mod secrets;
 pub mod setup_code;

@@ -142,12 +142,12 @@ pub fn hashes(folder: &Path, manifest: &Manifest, watch: &mut dyn FnMut(u64, u64
 }
 
 /// A file of a backup, open for reading. Nothing is written to it.
-pub(super) struct Opened {
+pub(in crate::storage) struct Opened {
     pub snapshot: Snapshot,
     _database: ReadOnlyDatabase,
 }
 
-pub(super) fn open(path: &Path) -> Result<Opened, Fault> {
+pub(in crate::storage) fn open(path: &Path) -> Result<Opened, Fault> {
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE);
     let database = builder.open_read_only(path)?;
