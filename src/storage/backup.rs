@@ -26,6 +26,7 @@ use crate::domain::backup::{BackedUp, FOLDERS, FORMAT, MANIFEST, Manifest, stamp
 use crate::domain::proof::text::Hex;
 use crate::domain::time::Timestamp;
 use crate::storage::verify::Finding;
+pub(super) use folder::give;
 pub use folder::{Listed, list};
 use folder::{Temporary, previous, rotate, take};
 use parts::{Part, Source, cold_parts};
@@ -142,9 +143,9 @@ pub type Watch<'a> = &'a mut dyn FnMut(Progress) -> bool;
 /// Makes a backup, and takes away those beyond `keep`. For a thread that may wait: it reads and writes all of the store.
 pub fn make(store: &Store, options: &Options, now: Timestamp, watch: Watch<'_>) -> Result<Made, Failed> {
     let Options { folder, keep, free } = options;
-    let _one_at_a_time = take(folder)?;
+    let _one_at_a_time = take(folder, store.dir())?;
     let before = previous(folder, store);
-    let (core, hot) = of_one_moment(store)?;
+    let (core, hot) = of_one_moment(store, &|| ())?;
     let described = meta::store(&core)?;
     let mut parts = vec![Part::of_snapshot("core.redb", store.core.path(), core), Part::of_snapshot("hot.redb", store.hot.path(), hot)];
     parts.extend(cold_parts(store)?);
@@ -205,6 +206,7 @@ pub fn make(store: &Store, options: &Options, now: Timestamp, watch: Watch<'_>) 
     going(watch, Progress { phase: Phase::Verifying, bytes: 0, total: 0 })?;
     let findings = check::verify(temporary.path(), &manifest, Depth::SinceCheckpoint).map_err(Failed::Unsound)?;
     sound(&findings)?;
+    give(temporary.path(), store.dir())?;
     temporary.keep(folder, &name)?;
     let removed = rotate(folder, &name, *keep, &manifest.store_id);
     Ok(Made { name, folder: folder.clone(), manifest, linked_bytes, left_out, removed })
@@ -219,13 +221,15 @@ fn going(watch: &mut dyn FnMut(Progress) -> bool, progress: Progress) -> Result<
     if watch(progress) { Ok(()) } else { Err(Failed::Cancelled) }
 }
 
-/// Snapshots of core and hot between which nothing was committed.
-fn of_one_moment(store: &Store) -> Result<(Snapshot, Snapshot), Failed> {
+/// Snapshots of core and hot between which nothing was committed. `between` runs between the two.
+fn of_one_moment(store: &Store, between: &dyn Fn()) -> Result<(Snapshot, Snapshot), Failed> {
     for _ in 0..TRIES {
         // Hot first: its commits are the long ones, and nobody waits for their answers.
         let hot = store.hot.hold()?;
         let core = store.core.hold()?;
-        let read = (store.core.read()?, store.hot.read()?);
+        let of_core = store.core.read()?;
+        between();
+        let read = (of_core, store.hot.read()?);
         if hot.is_held() && core.is_held() {
             return Ok(read);
         }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::backup::check::{self, Refused};
-use super::backup::free_bytes;
+use super::backup::{free_bytes, give};
 use super::core::ledger_check::Depth;
 use super::core::{audit, meta, money, privacy, subject_keys, tables};
 use super::fault::{Fault, OpenError, TxError, WriteError};
@@ -254,6 +254,7 @@ fn in_steps(order: &Order<'_>, watch: Watch<'_>, step: Steps<'_>) -> Result<Opti
     let plan = Plan { aside: free_aside(dir, now)?, backup: name };
     put_plan(&staging, &plan)?;
     step("planned")?;
+    give(&staging, dir)?;
     sync_all(&staging)?;
     fs::rename(&staging, dir.join(READY))?;
     sync(dir)?;
@@ -494,6 +495,7 @@ fn finish(dir: &Path, step: Steps<'_>) -> Result<(), RestoreError> {
         if here.exists() {
             if !aside.exists() {
                 DirBuilder::new().mode(0o700).create(&aside)?;
+                give(&aside, dir)?;
                 step("made the folder for the former files")?;
             }
             fs::rename(&here, aside.join(name))?;

@@ -1,7 +1,7 @@
 //! The folder that backups lie in, one below it for each.
 
 use std::fs::{self, DirBuilder, File, TryLockError};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use super::parts::Part;
@@ -15,9 +15,12 @@ const UNFINISHED: &str = ".tmp";
 const MAX_LISTED: usize = 4_096;
 
 /// Makes the folder, private, for one backup at a time: nobody else makes one there while the answer lives. What earlier runs did not finish goes.
-pub(super) fn take(folder: &Path) -> Result<File, Failed> {
+pub(super) fn take(folder: &Path, data_dir: &Path) -> Result<File, Failed> {
     let cannot = |error: std::io::Error| Failed::Disk(format!("{}: {error}", folder.display()));
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(cannot)?;
+    if !folder.is_dir() {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(cannot)?;
+        give(folder, data_dir).map_err(cannot)?;
+    }
     make_private(folder)?;
     let lock = File::open(folder).map_err(cannot)?;
     match lock.try_lock() {
@@ -31,6 +34,20 @@ pub(super) fn take(folder: &Path) -> Result<File, Failed> {
         }
     }
     Ok(lock)
+}
+
+/// What root makes belongs to whom the store belongs: the manager has to open it, and to take it away one day.
+pub(in crate::storage) fn give(path: &Path, data_dir: &Path) -> std::io::Result<()> {
+    let owner = fs::metadata(data_dir)?;
+    if !rustix::process::geteuid().is_root() || owner.uid() == 0 {
+        return Ok(());
+    }
+    if fs::symlink_metadata(path)?.is_dir() {
+        for entry in fs::read_dir(path)? {
+            give(&entry?.path(), data_dir)?;
+        }
+    }
+    lchown(path, Some(owner.uid()), Some(owner.gid()))
 }
 
 /// Copies of a store are for the eyes of the manager's user alone. A folder that holds other things is not closed to those who use them.
