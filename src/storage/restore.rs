@@ -192,7 +192,12 @@ pub(super) fn enter(dir: &Path) -> Result<File, OpenError> {
     }
     match folder.try_lock_shared() {
         Err(TryLockError::WouldBlock) => Err(OpenError::InUse(dir.to_owned())),
-        Err(TryLockError::Error(_)) | Ok(()) => Ok(folder),
+        Err(TryLockError::Error(_)) => Ok(folder),
+        Ok(()) => {
+            // Nobody restores now: this was cut before it was decided.
+            let _ = fs::remove_dir_all(dir.join(STAGING));
+            Ok(folder)
+        }
     }
 }
 
@@ -212,7 +217,7 @@ pub fn restore(order: &Order<'_>, watch: Watch<'_>) -> Result<Option<Restored>, 
 }
 
 fn in_steps(order: &Order<'_>, watch: Watch<'_>, step: Steps<'_>) -> Result<Option<Restored>, RestoreError> {
-    let Order { from, dir, now, .. } = *order;
+    let Order { dir, .. } = *order;
     if !dir.exists() {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     }
@@ -221,6 +226,25 @@ fn in_steps(order: &Order<'_>, watch: Watch<'_>, step: Steps<'_>) -> Result<Opti
         finish(dir, step)?;
         return Ok(None);
     }
+    let outcome = exchange(order, watch, step);
+    if outcome.is_err() && !is_pending(dir) && !is_cut(&outcome) {
+        // What was refused takes no room.
+        let _ = fs::remove_dir_all(dir.join(STAGING));
+    }
+    outcome.map(Some)
+}
+
+/// A power cut tidies nothing up.
+fn is_cut(outcome: &Result<Restored, RestoreError>) -> bool {
+    match outcome {
+        #[cfg(test)]
+        Err(RestoreError::Cut) => true,
+        _ => false,
+    }
+}
+
+fn exchange(order: &Order<'_>, watch: Watch<'_>, step: Steps<'_>) -> Result<Restored, RestoreError> {
+    let Order { from, dir, now, .. } = *order;
     let manifest = check::manifest(from)?;
     check::hashes(from, &manifest, &mut |bytes, total| watch(bytes / 2, total))?;
     let (secrets, is_new_key) = secrets(order, &manifest)?;
@@ -265,7 +289,7 @@ fn in_steps(order: &Order<'_>, watch: Watch<'_>, step: Steps<'_>) -> Result<Opti
         Former::Unreadable(why) => Some(why),
         Former::None | Former::Store { .. } => None,
     };
-    Ok(Some(Restored { manifest, generation, aside, erased, not_erased, former_unread }))
+    Ok(Restored { manifest, generation, aside, erased, not_erased, former_unread })
 }
 
 /// The key that opens the backup, and whether it has to be put into the folder. The one that is there if it fits, else that of the kit.

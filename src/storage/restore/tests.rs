@@ -222,6 +222,39 @@ fn what_does_not_belong_is_refused_before_anything_is_touched() {
     assert!(matches!(refused(dir.path()), RestoreError::Refused(Refused::NoBackup(..))));
 }
 
+/// Changes the core of a backup and signs it anew, as the manager itself would have made it.
+fn remade(from: &Path, made: &Made, key: &SigningKey, change: impl FnOnce(&redb::WriteTransaction)) {
+    let database = redb::Database::open(from.join("core.redb")).unwrap();
+    let transaction = database.begin_write().unwrap();
+    change(&transaction);
+    transaction.commit().unwrap();
+    drop(database);
+    let mut manifest = made.manifest.clone();
+    let bytes = fs::read(from.join("core.redb")).unwrap();
+    (manifest.files[0].bytes, manifest.files[0].sha256) = (bytes.len() as u64, Hex(crypto::sha256(&bytes)));
+    manifest.signature = Hex(key.sign(&manifest.signed_bytes()));
+    fs::write(from.join(MANIFEST), serde_json::to_vec(&manifest).unwrap()).unwrap();
+}
+
+#[test]
+fn a_backup_of_an_earlier_release_is_brought_up_to_this_one_and_one_that_does_not_verify_stays_out() {
+    let (dir, from, made) = lived();
+    let data = dir.path().join("data");
+    let key = SigningKey::from_seed(reopened(dir.path()).signing_key.seed().clone());
+    remade(&from, &made, &key, |tx| assert!(tx.delete_table(crate::storage::table::raw("backups")).unwrap()));
+    let restored = restore(&order(&from, &data), &mut |_, _| {}).unwrap().unwrap();
+    assert_eq!((restored.generation, reopened(dir.path()).read().unwrap().count(tables::BACKUPS)), (2, Ok(0)));
+    // Whole by its hashes, and its chain is broken: nothing takes the store's place, nor room.
+    remade(&from, &made, &key, |tx| {
+        let mut audit = tx.open_table(crate::storage::table::raw("audit")).unwrap();
+        audit.remove(&1u64.to_be_bytes()[..]).unwrap();
+    });
+    let before = files_below(&data);
+    let refused = restore(&order(&from, &data), &mut |_, _| {}).unwrap_err();
+    assert!(matches!(&refused, RestoreError::Unsound(why) if why.contains("audit log")), "{refused}");
+    assert_eq!((files_below(&data), reopened(dir.path()).generation), (before, 2));
+}
+
 #[test]
 fn who_was_erased_since_is_erased_again() {
     let (dir, store) = store();
