@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use lucid::live::Job;
+use lucid::storage::restore::Order;
 use reqwest::Method;
 use serde_json::json;
 
@@ -12,8 +13,11 @@ use super::{backup_cycle, command, listed, names, printed, said};
 use crate::support::binary::{BINARY, Process, eventually, serve, start_manager};
 use crate::support::client::{PASSWORD, USERNAME, error_name};
 use crate::support::copy;
+use crate::support::desk::Desk;
 use crate::support::random::Random;
-use crate::support::site::Site;
+use crate::support::rig::Rig;
+use crate::support::site::{START, Site};
+use crate::support::tron::{Config, Network};
 
 fn restore(from: &Path, data: &Path) -> std::process::Output {
     command(&["restore", "--from", from.to_str().unwrap()], data)
@@ -181,4 +185,61 @@ async fn a_manager_that_is_killed_while_it_makes_a_backup_leaves_nothing_that_lo
     }
     let made = printed(&command(&["backup"], &data));
     assert!(std::fs::read_dir(made.parent().unwrap()).unwrap().all(|entry| entry.unwrap().path().extension().is_none()));
+}
+
+#[tokio::test]
+async fn what_was_paid_after_the_backup_is_not_paid_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = Rig::over(Network::new(Config::at(START.0), 2, 1));
+    let mut desk = Desk::over(&dir, rig, &[("payout.max_fee_percent", "0")]).await;
+    desk.run(Job::Wallet).await;
+    desk.go_live().await;
+    desk.owe("worker", "25").await;
+    let backup = backed_up(&desk.site).await;
+    // The store pays, and is lost.
+    desk.pay().await;
+    assert_eq!((&desk.payouts().await[0]["status"], desk.rig.payments(1)), (&json!("completed"), 1));
+    let Desk { site, mut rig, nodes } = desk;
+    let (data, driver) = (site.dir.clone(), site.driver.clone());
+    let now = site.app.clock.now();
+    site.end().await;
+    let place = data.clone();
+    let restoring = tokio::task::spawn_blocking(move || {
+        let order = Order { from: &backup, dir: &place, kit: None, boot_id: "another boot".into(), now };
+        lucid::storage::restore::restore(&order, &mut |_, _| {}).unwrap().unwrap()
+    });
+    assert_eq!(restoring.await.unwrap().generation, 2);
+    rig.restart();
+    let settings = [("payout.threshold_usdt", "2"), ("payout.address_cooldown_hours", "0"), ("payout.max_fee_percent", "0")];
+    let settings = settings.map(|(key, value)| (key, value.to_owned())).to_vec();
+    let mut site = Site::open_with(data, driver, settings, rig.gateway.clone()).await;
+    site.client.sign_in(USERNAME, PASSWORD).await;
+    let desk = Desk { site, rig, nodes };
+
+    // The node is owed 25 as it was then, and nothing is signed.
+    let broadcasts = desk.broadcasts();
+    for _ in 0..8 {
+        desk.pay().await;
+        desk.run(Job::Wallet).await;
+    }
+    let money = desk.site.client.get("/money").await;
+    assert_eq!((desk.broadcasts(), desk.rig.payments(1), &money["frozen"]["kind"]), (broadcasts, 1, &json!("restored")), "{money}");
+    desk.site.client.post("/auth/confirm", json!({ "password": PASSWORD })).await;
+    let (_, refused) = desk.site.client.call(Method::POST, "/money/unfreeze", Some(json!({ "reason": "I am sure" }))).await;
+    assert_eq!(error_name(&refused), "NotReconciled", "{refused}");
+    let unknown = desk.site.client.get("/money/unknown-transfers").await["transfers"][0].clone();
+    let book = format!("/money/unknown-transfers/{}/book", unknown["transaction_hash"].as_str().unwrap());
+    desk.site.client.post(&book, json!({ "node_id": desk.nodes[0] })).await;
+    // What the store of before had signed may still have been under way: ten more minutes until nothing can land.
+    for _ in 0..4 {
+        desk.run(Job::Wallet).await;
+        desk.pass(240).await;
+    }
+    desk.run(Job::Wallet).await;
+    desk.site.client.post("/money/unfreeze", json!({ "reason": "it is booked to the node that it was paid to" })).await;
+    for _ in 0..3 {
+        desk.pay().await;
+    }
+    assert_eq!((desk.broadcasts(), desk.rig.payments(1)), (broadcasts, 1), "paid once");
+    assert!(lucid::storage::verify::verify(&desk.site.app.store).iter().all(|found| found.wrong.is_none()));
 }
