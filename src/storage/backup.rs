@@ -151,7 +151,7 @@ pub fn make(store: &Store, options: &Options, now: Timestamp, watch: Watch<'_>) 
     parts.extend(cold_parts(store)?);
     let mut left_out = Vec::new();
     parts.extend(parts::archives(store, &mut left_out)?);
-    let to_copy = |part: &&Part| before.as_ref().is_none_or(|before| before.same(part).is_none());
+    let to_copy = |part: &&Part<'_>| before.as_ref().is_none_or(|before| before.same(part).is_none());
     let need: u64 = parts.iter().filter(to_copy).map(|part| part.bytes).sum();
     let left = free(folder)?;
     if left < need.saturating_add(LEFT_FREE) {
@@ -178,7 +178,9 @@ pub fn make(store: &Store, options: &Options, now: Timestamp, watch: Watch<'_>) 
             let _ = fs::remove_file(&to);
         }
         let (name, revision) = (part.name.clone(), part.revision);
-        copying.part(part, &to)?;
+        if !copying.part(part, &to)? {
+            continue;
+        }
         fresh.push(files.len());
         files.push(BackedUp { name, bytes: 0, sha256: Hex([0; 32]), revision });
     }
@@ -248,11 +250,15 @@ impl Copying<'_> {
         going(self.watch, Progress { phase: Phase::Copying, bytes: (self.done + bytes).min(self.total), total: self.total })
     }
 
-    fn part(&mut self, part: Part, to: &Path) -> Result<(), Failed> {
+    /// False when it has expired since.
+    fn part(&mut self, part: Part<'_>, to: &Path) -> Result<bool, Failed> {
         self.told(0)?;
         let copied = match part.source {
             Source::Snapshot(snapshot) => self.snapshot(&snapshot, to),
-            Source::Redb(open) => self.snapshot(&open()?, to),
+            Source::Redb(open) => match open()? {
+                Some(snapshot) => self.snapshot(&snapshot, to),
+                None => return Ok(false),
+            },
             Source::File(from) => self.file(&from, to),
         };
         copied.map_err(|failed| match failed {
@@ -260,7 +266,7 @@ impl Copying<'_> {
             other => other,
         })?;
         self.done += part.bytes;
-        Ok(())
+        Ok(true)
     }
 
     fn snapshot(&mut self, from: &Snapshot, to: &Path) -> Result<(), Failed> {

@@ -120,7 +120,7 @@ pub(super) struct Previous {
 
 impl Previous {
     /// The copy of this part as it still is.
-    pub fn same(&self, part: &Part) -> Option<(PathBuf, &BackedUp)> {
+    pub fn same(&self, part: &Part<'_>) -> Option<(PathBuf, &BackedUp)> {
         let known = self.manifest.file(&part.name).filter(|known| known.revision == part.revision && part.revision != 0)?;
         let path = self.folder.join(&part.name);
         let is_there = fs::metadata(&path).is_ok_and(|found| found.is_file() && found.len() == known.bytes);
@@ -128,14 +128,14 @@ impl Previous {
     }
 }
 
-/// The newest one that a key of this manager signed.
+/// The newest one that a key of this manager signed in this life of the store: revisions of another life say nothing about this one's files.
 pub(super) fn previous(folder: &Path, store: &Store) -> Option<Previous> {
     let keys = store.manager_keys();
     names(folder).into_iter().rev().filter(|name| is_stamp(name)).find_map(|name| {
         let folder = folder.join(name);
         let manifest = check::manifest(&folder).ok()?;
         let is_own = keys.iter().any(|key| key.0 == manifest.manager_key.0);
-        is_own.then_some(Previous { folder, manifest })
+        (is_own && manifest.generation == store.generation).then_some(Previous { folder, manifest })
     })
 }
 

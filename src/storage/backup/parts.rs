@@ -16,22 +16,22 @@ use crate::storage::store::Store;
 use crate::storage::table::Snapshot;
 
 /// How the bytes of a part are had.
-pub(super) enum Source {
+pub(super) enum Source<'a> {
     Snapshot(Snapshot),
-    /// Opened when its turn comes.
-    Redb(Box<dyn FnOnce() -> Result<Snapshot, Fault>>),
+    /// Opened when its turn comes: a snapshot no older than the revision. None: it has expired since.
+    Redb(Box<dyn FnOnce() -> Result<Option<Snapshot>, Fault> + 'a>),
     /// A file that nobody writes any more.
     File(PathBuf),
 }
 
 /// One file of a backup.
-pub(super) struct Part {
+pub(super) struct Part<'a> {
     pub name: String,
     /// Of the file in the store.
     pub bytes: u64,
     /// Says whether it is what it was. 0: nobody knows.
     pub revision: u64,
-    pub source: Source,
+    pub source: Source<'a>,
 }
 
 /// What a file takes on the disk: those of redb have holes.
@@ -39,14 +39,14 @@ fn taken(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |found| found.len().min(found.blocks().saturating_mul(512)))
 }
 
-impl Part {
-    pub fn of_snapshot(name: &str, path: &Path, snapshot: Snapshot) -> Part {
+impl Part<'_> {
+    pub fn of_snapshot(name: &str, path: &Path, snapshot: Snapshot) -> Self {
         Part { name: name.to_owned(), bytes: taken(path), revision: 0, source: Source::Snapshot(snapshot) }
     }
 }
 
 /// The files of the cold store. Its commits come before the deletions in hot that they allow, so what is read of it after the snapshot of hot lacks nothing.
-pub(super) fn cold_parts(store: &Store) -> Result<Vec<Part>, Failed> {
+pub(super) fn cold_parts(store: &Store) -> Result<Vec<Part<'_>>, Failed> {
     let folder = store.dir().join("cold");
     let mut parts = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten() {
@@ -63,7 +63,7 @@ pub(super) fn cold_parts(store: &Store) -> Result<Vec<Part>, Failed> {
             let mut builder = Database::builder();
             builder.set_cache_size(COPY_CACHE);
             let database = builder.open_read_only(&opened)?;
-            Ok(Snapshot::new(database.begin_read()?))
+            Ok(Some(Snapshot::new(database.begin_read()?)))
         };
         parts.push(Part { name, bytes, revision, source: Source::Redb(Box::new(open)) });
     }
@@ -72,7 +72,7 @@ pub(super) fn cold_parts(store: &Store) -> Result<Vec<Part>, Failed> {
 }
 
 /// The files of the archives that have a row. Those that were moved away are not there; damaged ones are named in `left_out`.
-pub(super) fn archives(store: &Store, left_out: &mut Vec<String>) -> Result<Vec<Part>, Failed> {
+pub(super) fn archives<'a>(store: &Store, left_out: &mut Vec<String>) -> Result<Vec<Part<'a>>, Failed> {
     let folder = archive::folder(store);
     let mut parts = Vec::new();
     for manifest in archives::all(&store.read()?)? {

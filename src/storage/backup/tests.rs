@@ -4,11 +4,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::check::{Refused, check};
 use super::*;
+use crate::crypto::Entropy;
 use crate::domain::audit::{Actor, Draft};
 use crate::storage::core::tables::{AUDIT, NODE_IDS};
 use crate::storage::core::{audit, tables::Index};
-use crate::storage::table::Read;
+use crate::storage::table::{Read, WriteTx};
 use crate::storage::testing::{NOW, store};
+use crate::storage::{DbFile, hot};
 
 fn options(dir: &tempfile::TempDir) -> Options {
     Options { free: |_| Ok(1 << 40), ..Options::new(dir.path().join("backups"), 30) }
@@ -136,6 +138,17 @@ fn thirty_are_kept_and_what_is_sealed_is_shared() {
     let healed = healed.expect("within eight days");
     check(&options.folder.join(&healed.name), Depth::Full, &mut |_, _| {}).unwrap();
     assert_eq!(list(&options.folder).len(), 3);
+    // After a restore a file may have the revision that another one had in the life before: nothing is shared with that.
+    drop(store);
+    let database = |name: &str| DbFile::open(&dir.path().join("data").join(name), 1 << 20, |_| Ok(())).unwrap();
+    let raised = |tx: &mut WriteTx<'_>| {
+        let described = meta::store(tx)?;
+        meta::put_store(tx, &meta::StoreMeta { generation: 2, ..described })
+    };
+    database("core.redb").write_now(raised).unwrap();
+    database("hot.redb").write_now(|tx| hot::set_generation(tx, 2)).unwrap();
+    let store = Store::open(&crate::storage::testing::options(dir.path()), Entropy::new(), NOW).unwrap();
+    assert_eq!(made(&store, &options, day(13)).linked_bytes, 0);
     // Other things and other stores' backups are not touched.
     let (other_dir, other) = crate::storage::testing::store();
     made(&other, &options, day(0));
