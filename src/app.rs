@@ -1,5 +1,6 @@
 //! The composition root: opens the store, wires the parts, spawns the cycles and the server, and drains them all at the end.
 
+pub mod control;
 mod paying;
 pub mod payment_service;
 
@@ -32,6 +33,7 @@ use crate::clock::{self, Clock};
 use crate::config::{self, Config, ConfigErrors, Effect, Listed, Origin, TlsMode};
 use crate::crypto::{Entropy, JwtSecret};
 use crate::domain::audit::{Act, Actor, Draft};
+use crate::domain::backup::Daily;
 use crate::domain::credits::Epochs;
 use crate::domain::enrolment::{DEFAULT_EXPIRY_SECONDS, EnrolmentTarget, NewToken, TokenText};
 use crate::domain::epoch::Head;
@@ -304,6 +306,8 @@ impl App {
                 keep_unlocked(client, passphrase, until).await;
             }
         };
+        let desk = control::Desk { store: Arc::clone(&self.store), clock: self.clock.clone(), nudges: self.context.nudges.clone() };
+        let commands = desk.work(self.stop.subscribe());
         let recording = api::record_refusals(self.state.clone());
         let (tls, stopping) = (self.door.tls.clone(), self.stop.subscribe());
         let following = async move {
@@ -312,7 +316,7 @@ impl App {
             }
         };
         let server = tokio::spawn(async move {
-            tokio::join!(serving.0, serving.1, serving.2, recording, following, unlocking);
+            tokio::join!(serving.0, serving.1, serving.2, recording, following, unlocking, commands);
         });
         let store = Arc::clone(&self.store);
         let failed = tokio::select! {
@@ -331,6 +335,7 @@ impl App {
 
     async fn close(self, server: JoinHandle<()>, scheduler: Option<Scheduler>) {
         let _ = self.stop.send(true);
+        self.store.backups.stop();
         let _ = server.await;
         let close = async {
             if let Some(scheduler) = scheduler {
@@ -556,7 +561,13 @@ fn settings(config: &Config) -> Result<Settings, AppError> {
         },
         vote_expiry_ms: i64::from(config.blockchain.vote_expiry_seconds) * 1_000,
         webhooks_allow_private: config.webhooks.allow_private,
+        backup: daily_backup(config),
     })
+}
+
+fn daily_backup(config: &Config) -> Daily {
+    let config::Backup { enabled, at, dir, keep } = config.backup.clone();
+    Daily { enabled, at_minutes: at, dir, keep }
 }
 
 fn kept_output_bytes(config: &Config) -> u64 {
@@ -627,6 +638,7 @@ fn api_settings(config: &Config, settings: &Settings, transport: Transport, paym
         max_nodes: config.limits.max_nodes,
         epoch_slots: settings.epochs.slots_per_epoch(),
         raw_days: settings.raw_days,
+        backup: settings.backup.clone(),
         address_cooldown_hours: config.payout.address_cooldown_hours,
         poot: settings.params,
         payments,

@@ -23,7 +23,7 @@ pub use agent::AgentFile;
 pub use print::{Listed, markdown_table};
 pub use rules::{AmountAs, Gateway, LogFormat, LogTargets, PayoutMode, Secret, TlsMode, TronNetwork, parse_log_targets};
 pub use settings::{
-    Access, ApiGateway, Blockchain, Clock, Config, DefaultPool, Limits, Log, Mongodb, Payout, Pools, Poot, Server, Storage, Tron,
+    Access, ApiGateway, Backup, Blockchain, Clock, Config, DefaultPool, Limits, Log, Mongodb, Payout, Pools, Poot, Server, Storage, Tron,
     TronPayment,
 };
 pub use sources::{Origin, Sources};

@@ -1,5 +1,6 @@
 //! The command line and nothing else. Exit status: 0 done, 1 it failed, 2 it was asked for wrongly; `verify-proof` has 3 besides.
 
+mod backup_tools;
 mod custody;
 mod money_tools;
 mod prove;
@@ -10,6 +11,7 @@ use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use backup_tools::{BackupArgs, RestoreArgs};
 use clap::{Args, Parser, Subcommand};
 use custody::{SignerArgs, WalletCommand};
 use lucid::agent::{self, AgentConfig, AgentError, LaunchOrder};
@@ -18,6 +20,7 @@ use lucid::clock::{Clock, boot_id};
 use lucid::config::{self, AgentFile, Config, Loaded, LogFormat, Sources};
 use lucid::crypto;
 use lucid::domain::audit::{Act, Actor, Draft};
+use lucid::domain::backup::MANIFEST;
 use lucid::domain::password::check_password;
 use lucid::domain::proof::succession::Succession;
 use lucid::domain::refusal::FieldErrors;
@@ -25,11 +28,13 @@ use lucid::domain::time::Timestamp;
 use lucid::domain::user::{PasswordHash, Role, User};
 use lucid::host;
 use lucid::logging;
+use lucid::storage::backup::check::check;
 use lucid::storage::core::ledger_check::Depth;
 use lucid::storage::core::people::{self, UserChange};
 use lucid::storage::core::{audit, money, second_factor};
 use lucid::storage::hot::{self, Anchor};
 use lucid::storage::recovery::{self, Kit};
+use lucid::storage::restore;
 use lucid::storage::rotation;
 use lucid::storage::table::WriteTx;
 use lucid::storage::verify::{Finding, verify_to};
@@ -55,7 +60,11 @@ enum Command {
     /// Becomes the workload of a node; for the agent only
     #[command(hide = true)]
     ExecWorkload(ExecWorkloadArgs),
-    /// Check a store from end to end; exit status 0 when it is good
+    /// Back the store up, also while the manager runs
+    Backup(BackupArgs),
+    /// Put a backup in the place of a store whose manager is not running; payouts are frozen afterwards
+    Restore(RestoreArgs),
+    /// Check a store or a backup from end to end; exit status 0 when it is good
     Verify(VerifyArgs),
     /// Check a proof of a score, or that two heads are of one history, offline; exit status 0 good, 3 not everything could be checked, 1 wrong
     VerifyProof(ProofArgs),
@@ -225,6 +234,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::ExecWorkload(ExecWorkloadArgs { cgroup, memory_bytes, user, command }) => {
             Err(failed(agent::exec_workload(&LaunchOrder { cgroup, memory_bytes, user, command })))
         }
+        Command::Backup(args) => backup_tools::backup(args),
+        Command::Restore(args) => backup_tools::restore(args),
         Command::Verify(args) => verify_store(&store_config(args.store)?, args.json, args.full),
         Command::VerifyProof(args) => prove::verify_proof(&args),
         Command::EnrolmentToken(store) => enrolment_token(store),
@@ -271,7 +282,8 @@ fn load(file: Option<PathBuf>, data_dir: Option<String>, listen: Option<String>)
 /// For the tools: the store must be there, and is never made by looking at it.
 fn store_config(store: DataDir) -> Result<Config, Failure> {
     let config = load(None, Some(store.data_dir), None)?.config;
-    if config.storage.data_dir.join("core.redb").is_file() {
+    // One that is being exchanged has no files for a moment; whoever opens it finishes that.
+    if config.storage.data_dir.join("core.redb").is_file() || restore::is_pending(&config.storage.data_dir) {
         Ok(config)
     } else {
         Err(misused(format!("there is no store in {}", config.storage.data_dir.display())))
@@ -398,9 +410,16 @@ fn announce(server: &config::Server, setup_code: Option<&str>, app: &App) {
 
 /// Exit status 1 when anything is wrong.
 fn verify_store(config: &Config, json: bool, full: bool) -> Result<(), Failure> {
-    let (store, _) = open_store(config)?;
-    let findings = verify_to(&store, if full { Depth::Full } else { Depth::SinceCheckpoint });
-    store.close();
+    let depth = if full { Depth::Full } else { Depth::SinceCheckpoint };
+    let folder = &config.storage.data_dir;
+    let findings = if folder.join(MANIFEST).is_file() {
+        check(folder, depth, &mut |_, _| {}).map_err(failed)?.1
+    } else {
+        let (store, _) = open_store(config)?;
+        let findings = verify_to(&store, depth);
+        store.close();
+        findings
+    };
     if json {
         print(&format!("{}\n", serde_json::to_string_pretty(&findings).map_err(failed)?))?;
     } else {
@@ -411,7 +430,7 @@ fn verify_store(config: &Config, json: bool, full: bool) -> Result<(), Failure> 
             ))?;
         }
     }
-    if findings.iter().any(|finding| finding.wrong.is_some()) { Err(failed("the store is damaged")) } else { Ok(()) }
+    if findings.iter().any(|finding| finding.wrong.is_some()) { Err(failed("it is damaged")) } else { Ok(()) }
 }
 
 fn enrolment_token(store: DataDir) -> Result<(), Failure> {
@@ -508,13 +527,17 @@ fn new_password(file: Option<&Path>) -> Result<String, Failure> {
 }
 
 fn keys_recover(config: &Config, kit: &Path) -> Result<(), Failure> {
-    let text = read_small(kit).map_err(|error| misused(format!("the kit cannot be read from {}: {error}", kit.display())))?;
-    let parsed: Kit = serde_json::from_str(&text).map_err(|error| misused(format!("{} is no recovery kit: {error}", kit.display())))?;
+    let parsed = read_kit(kit)?;
     let passphrase = ask_hidden("Passphrase of the kit").map_err(failed)?;
     let passphrase = passphrase.ok_or_else(|| misused("the passphrase is asked for on a terminal, and none was given"))?;
     let now = Clock::system(config.clock.trust, Timestamp(0)).now();
     recovery::recover(&config.storage.data_dir, &parsed, &passphrase, now).map_err(failed)?;
     print("secret.key is back; start the manager again\n")
+}
+
+fn read_kit(path: &Path) -> Result<Kit, Failure> {
+    let text = read_small(path).map_err(|error| misused(format!("the kit cannot be read from {}: {error}", path.display())))?;
+    serde_json::from_str(&text).map_err(|error| misused(format!("{} is no recovery kit: {error}", path.display())))
 }
 
 fn keys_rotate(config: &Config) -> Result<(), Failure> {

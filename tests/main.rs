@@ -5,6 +5,7 @@
 mod support;
 
 mod anomalies;
+mod backup;
 mod cheaters;
 mod commands;
 mod compaction;

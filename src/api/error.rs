@@ -282,7 +282,9 @@ fn status_and_code(refusal: &Refusal) -> (StatusCode, u16) {
         | Refusal::ProofNotKept
         | Refusal::SessionNotFound
         | Refusal::ApiTokenNotFound => (NOT_FOUND, 4041),
-        Refusal::UserExists | Refusal::LastSuperAdmin | Refusal::PayoutMoved | Refusal::StorageCheckRunning => (CONFLICT, 4091),
+        Refusal::UserExists | Refusal::LastSuperAdmin | Refusal::PayoutMoved | Refusal::StorageCheckRunning | Refusal::BackupRunning => {
+            (CONFLICT, 4091)
+        }
         Refusal::TransactionKnown | Refusal::AuditCheckRunning | Refusal::AlreadyErased | Refusal::CompactionRunning => (CONFLICT, 4091),
         Refusal::IdempotencyKeyReused | Refusal::IdempotencyInProgress | Refusal::IdempotencyAnswerNotKept => (CONFLICT, 4092),
 

@@ -292,7 +292,7 @@ async fn a_body_where_none_is_read_is_no_wish_that_gets_lost() {
         assert!(f.post(&start, nothing).await.0.is_success());
     }
     assert!(f.site.as_bearer(&f.root, Method::POST, &format!("/api/v1{start}"), None).await.0.is_success());
-    assert_eq!(f.post("/backup", json!({"to": "somewhere"})).await.0, StatusCode::NOT_IMPLEMENTED, "what is planned says so");
+    assert_eq!(f.post("/backup", json!({})).await.0, StatusCode::ACCEPTED);
 }
 
 /// What only the store knows is said of its field, too.

@@ -187,8 +187,8 @@ async fn a_failure_before_any_change_frees_the_key() {
     let site = Site::new();
     let token = site.set_up().await;
     let root = sender(&site, &token);
-    let planned = root.post("/backup", json!({}), "k").await;
-    assert_eq!(planned.0, StatusCode::NOT_IMPLEMENTED);
+    let refused = root.post("/nodes/node_nobody_at_all/start", json!({}), "k").await;
+    assert_eq!(refused.0, StatusCode::NOT_FOUND);
     assert_eq!(site.state.store.read().unwrap().count(IDEMPOTENCY_KEYS), Ok(0));
 }
 

@@ -13,6 +13,7 @@ pub mod audit_chain;
 pub mod audit_export;
 pub mod audit_view;
 pub mod auth;
+pub mod backup;
 mod buckets;
 pub mod capacity;
 pub mod certificates;
@@ -170,6 +171,8 @@ fn documented<R: Routes>() -> R {
         .routes(routes!(audit_chain::verify))
         .routes(routes!(audit_chain::anchor))
         .routes(routes!(audit_chain::check_anchor))
+        .routes(routes!(backup::show))
+        .routes(routes!(backup::make))
         .routes(routes!(archives::list))
         .routes(routes!(archives::download))
         .routes(routes!(compliance::report))

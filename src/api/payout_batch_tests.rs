@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use super::testing::{PASSWORD, Site, T};
 use super::{ApiSettings, testing};
 use crate::crypto::{SecretKey, unhex};
+use crate::domain::backup::Daily;
 use crate::domain::credits::Epochs;
 use crate::domain::guard::GuardLimits;
 use crate::domain::ids::{NodeId, UserId};
@@ -140,6 +141,7 @@ fn context(site: &Site) -> Context {
         compaction: crate::jobs::CompactionRules { start_hour: 0, hours: 0, above_percent: 40 },
         vote_expiry_ms: 3_600_000,
         webhooks_allow_private: true,
+        backup: Daily { enabled: false, at_minutes: 0, dir: None, keep: 1 },
     };
     Context {
         store: state.store.clone(),

@@ -14,7 +14,7 @@ use super::routes::Routes;
 use crate::domain::refusal::Refusal;
 use crate::domain::scope::Scope;
 
-use HttpMethod::{Get, Post};
+use HttpMethod::Get;
 
 /// Below `/api/v1`.
 const PLANNED: &[(HttpMethod, &str, &str, Scope, &str)] = &[
@@ -22,7 +22,6 @@ const PLANNED: &[(HttpMethod, &str, &str, Scope, &str)] = &[
     (Get, "/fleet/managers", "fleet", Scope::FleetRead, "The managers of the cluster"),
     (Get, "/fleet/nodes", "fleet", Scope::FleetRead, "The nodes of all managers"),
     (Get, "/fleet/summary", "fleet", Scope::FleetRead, "The cluster in numbers"),
-    (Post, "/backup", "operations", Scope::StorageBackup, "Make a backup"),
 ];
 
 async fn not_built() -> ApiError {

@@ -25,6 +25,7 @@ use super::tls::Tls;
 use super::wallet::Signer;
 use crate::clock::Clock;
 use crate::crypto::Entropy;
+use crate::domain::backup::Daily;
 use crate::domain::challenge::Challenges;
 use crate::domain::guard::GuardLimits;
 use crate::domain::money::Units;
@@ -63,6 +64,8 @@ pub struct ApiSettings {
     pub epoch_slots: u32,
     /// Days for which measurements are kept as they came.
     pub raw_days: u32,
+    /// When backups are made, where, and how many are kept.
+    pub backup: Daily,
     /// Hours for which a changed payout address waits.
     pub address_cooldown_hours: u32,
     /// In force for the next epoch; shown until the first one is closed.
@@ -92,6 +95,7 @@ impl Default for ApiSettings {
             max_nodes: 10_000,
             epoch_slots: 10,
             raw_days: 7,
+            backup: Daily { enabled: false, at_minutes: 0, dir: None, keep: 30 },
             address_cooldown_hours: 24,
             poot: Params::default(),
             payments: Payments::simulated(),

@@ -10,6 +10,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::domain::address::TronAddress;
+use crate::domain::backup::parse_time_of_day;
 use crate::domain::guard::ClassLimit;
 use crate::domain::money::{Amount, Currency, parse_decimal};
 use crate::domain::node::NodeType;
@@ -244,6 +245,17 @@ pub(super) fn hosts() -> Rule<Vec<String>> {
 
 pub(super) fn path() -> Rule<PathBuf> {
     Rule::new("a path", |text| (!text.is_empty() && !text.contains('\0')).then(|| PathBuf::from(text)))
+}
+
+/// For what must not depend on where the process was started.
+pub(super) fn absolute_path() -> Rule<PathBuf> {
+    let path = path();
+    Rule::new("an absolute path", move |text| path.parse(text).filter(|path| path.is_absolute()))
+}
+
+/// As minutes since midnight.
+pub(super) fn time_of_day() -> Rule<u32> {
+    Rule::new("a time of day from 00:00 to 23:59", parse_time_of_day)
 }
 
 pub(super) fn http_url() -> Rule<String> {

@@ -108,6 +108,18 @@ settings! {
         compact_above_percent: u32 = rules::whole(5, 95);
     }
 
+    /// Copies of the store, for the day on which its disk is no more.
+    backup: Backup {
+        /// Make one each day.
+        enabled: bool = rules::switch();
+        /// Time of day of the daily backup, UTC. One that was missed is made once.
+        at: u32 = rules::time_of_day();
+        /// Folder of the backups, best on another disk. Empty: `backups` in the data folder.
+        dir: Option<PathBuf> = rules::optional(rules::absolute_path());
+        /// Backups that are kept; the oldest go once a newer one was verified.
+        keep: u32 = rules::whole(1, 1000);
+    }
+
     /// Whether the machine's clock may be believed.
     clock: Clock {
         /// `earned`: after NTP or an admin confirmed it. `always`: for hosts that keep time themselves.

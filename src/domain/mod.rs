@@ -9,6 +9,7 @@ pub mod anomaly;
 pub mod api_token;
 pub mod archive;
 pub mod audit;
+pub mod backup;
 pub mod batch;
 pub mod bits;
 pub mod calendar;

@@ -176,6 +176,7 @@ refusals! {
     IdempotencyAnswerNotKept = "the request with this idempotency key was done before",
     StorageCheckRunning = "the storage is being checked already",
     CompactionRunning = "a compaction of this file goes on already",
+    BackupRunning = "a backup is being made already",
     AlreadyErased = "this was erased before",
     AuditCheckRunning = "the audit log is being checked already",
     BatchNotFound = "no batch of payouts has this id",

@@ -3,6 +3,7 @@
 
 mod anomalies;
 mod archives;
+mod backups;
 mod commands;
 mod compaction;
 mod epochs;
@@ -36,6 +37,7 @@ use std::sync::atomic::AtomicU32;
 use tokio::sync::Mutex;
 
 use crate::clock::Clock;
+use crate::domain::backup::Daily;
 use crate::domain::credits::Epochs;
 use crate::domain::guard::GuardLimits;
 use crate::domain::money::Units;
@@ -71,6 +73,7 @@ pub struct Settings {
     pub vote_expiry_ms: i64,
     /// Webhooks may go to addresses that are not public.
     pub webhooks_allow_private: bool,
+    pub backup: Daily,
 }
 
 impl Settings {
@@ -151,6 +154,7 @@ impl Context {
             Job::Anomalies => anomalies::run(self).await,
             Job::Sealing => sealing::run(self).await,
             Job::Compaction => compaction::run(self).await,
+            Job::Backup => backups::run(self).await,
         }
     }
 
@@ -159,7 +163,7 @@ impl Context {
         self.store.intake.tick(self.clock.now(), (self.link_is_up)());
     }
 
-    /// All cycles in their natural order: what time alone would bring. For driven clocks and the command line.
+    /// All cycles in their natural order: what time alone would bring. For driven clocks and the command line. Backups are left out: each copies all of the store.
     pub async fn run_all(&self) -> Result<(), Stopped> {
         self.tick();
         for job in [

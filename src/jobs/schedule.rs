@@ -40,6 +40,7 @@ const BY_SLOT: &[(Job, u32)] = &[
     (Job::Anomalies, 10),
     (Job::Sealing, 2),
     (Job::Compaction, 20),
+    (Job::Backup, 2),
 ];
 
 /// Running cycles; they end when `stopping` turns true.
@@ -81,6 +82,7 @@ impl Scheduler {
             Job::Anomalies,
             Job::Sealing,
             Job::Compaction,
+            Job::Backup,
         ] {
             let turn = if matches!(job, Job::Payouts | Job::Tracking | Job::Wallet) { Arc::clone(&paying) } else { Turn::default() };
             tasks.spawn(cycle(context.clone(), job, turn, stopping.clone()));

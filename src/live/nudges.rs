@@ -37,10 +37,12 @@ pub enum Job {
     Sealing,
     /// Makes the files of the store smaller.
     Compaction,
+    /// Makes the backup that is due or was asked for.
+    Backup,
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Nudges(Arc<[Notify; 17]>);
+pub struct Nudges(Arc<[Notify; 18]>);
 
 impl Nudges {
     pub fn new() -> Nudges {
@@ -76,6 +78,7 @@ impl Nudges {
             anomalies,
             sealing,
             compaction,
+            backup,
         ] = &*self.0;
         match job {
             Job::Flush => flush,
@@ -95,6 +98,7 @@ impl Nudges {
             Job::Anomalies => anomalies,
             Job::Sealing => sealing,
             Job::Compaction => compaction,
+            Job::Backup => backup,
         }
     }
 }

@@ -20,7 +20,8 @@ use serde::Serialize;
 use super::core::{archives, chain};
 use super::fault::Fault;
 use super::store::Store;
-use crate::crypto::{Sha256, SigningKey};
+use super::table::Snapshot;
+use crate::crypto::{PublicKey, Sha256, SigningKey};
 use crate::domain::archive::{FORMAT, Kind, Manifest, lines_file, manifest_file, name};
 use crate::domain::proof::text::Hex;
 use crate::domain::time::Timestamp;
@@ -288,21 +289,36 @@ pub fn check_manifest(folder: &Path, recorded: &Manifest) -> Result<(), Failed> 
     }
 }
 
-/// Every archive that was recorded is there, whole, and signed by a key of this manager; how many there are, or what is wrong.
-pub fn verify(store: &Store) -> Result<Result<u64, String>, Fault> {
-    let core = store.read()?;
-    let mut keys = vec![store.manager_key().0];
-    keys.extend(chain::successions(&core)?.iter().flat_map(|statement| [statement.old_key.0, statement.new_key.0]));
-    let (all, mut wrong) = (archives::all(&core)?, Vec::new());
-    for manifest in &all {
-        match check(&folder(store), manifest, &keys) {
-            Ok(()) => (),
+/// Every archive that was recorded is there, whole, and signed by a key of this manager; how many there are, or what is wrong. With `may_lack`, one of which nothing is
+/// in the folder is passed over.
+pub(super) fn verify(core: &Snapshot, folder: &Path, manager_key: &PublicKey, may_lack: bool) -> Result<Result<u64, String>, Fault> {
+    let mut keys = vec![manager_key.0];
+    keys.extend(chain::successions(core)?.iter().flat_map(|statement| [statement.old_key.0, statement.new_key.0]));
+    let (mut count, mut wrong) = (0, Vec::new());
+    for manifest in &archives::all(core)? {
+        if may_lack && names(manifest).iter().all(|name| !folder.join(name).exists()) {
+            continue;
+        }
+        match check(folder, manifest, &keys) {
+            Ok(()) => count += 1,
             Err(Failed::Disk(why)) => wrong.push(format!("{}: {why}", manifest.name())),
             Err(Failed::Fault(fault)) => return Err(fault),
         }
     }
-    let count = all.len() as u64;
     Ok(if wrong.is_empty() { Ok(count) } else { Err(wrong.join("; ")) })
+}
+
+/// The two files of an archive.
+pub(super) fn names(manifest: &Manifest) -> [String; 2] {
+    [lines_file(&manifest.name()), manifest_file(&manifest.name())]
+}
+
+/// Whether both files are there, and the lines have the recorded length and hash.
+pub(super) fn is_there(folder: &Path, recorded: &Manifest) -> Result<(), Failed> {
+    check_manifest(folder, recorded)?;
+    let mut reading = Reading::begin(folder, recorded)?;
+    while !reading.step()? {}
+    Ok(())
 }
 
 fn check(folder: &Path, manifest: &Manifest, keys: &[[u8; 32]]) -> Result<(), Failed> {

@@ -10,10 +10,9 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-pub use month::Month;
 #[cfg(test)]
 pub(super) use week::goldens;
-pub use week::{Chunk, Found, Week};
+pub use week::{Chunk, Found};
 
 use super::DbFile;
 use super::device::Device;
@@ -105,10 +104,6 @@ impl Cold {
         let Some(file) = Part::of_file(name).map_or(Ok(None), |part| self.existing(part))? else { return Ok(None) };
         let snapshot = file.read()?;
         Ok(Some((origin::revision(&snapshot)?, snapshot)))
-    }
-
-    fn months(&self) -> Vec<Month> {
-        self.files().known.iter().filter_map(|part| if let Part::Month(month) = part { Some(*month) } else { None }).collect()
     }
 
     /// The file of a part, which is made where there is none.
@@ -230,18 +225,11 @@ impl Cold {
     /// Opens every file and decodes everything; the number of samples and of hours. What is wrong first is named.
     pub fn verify(&self) -> Result<Result<u64, String>, Fault> {
         let mut records = 0;
-        for week in self.weeks() {
-            let Some(file) = self.existing(Part::Week(week))? else { continue };
-            match week::verify(&file.read()?, week)? {
-                Ok(of_week) => records += of_week,
-                Err(wrong) => return Ok(Err(format!("{}: {wrong}", week.file()))),
-            }
-        }
-        for month in self.months() {
-            let Some(file) = self.existing(Part::Month(month))? else { continue };
-            match month::verify(&file.read()?, month)? {
-                Ok(of_month) => records += of_month,
-                Err(wrong) => return Ok(Err(format!("{}: {wrong}", month.file()))),
+        for name in self.names() {
+            let Some((_, snapshot)) = self.snapshot(&name)? else { continue };
+            match verify_file(&name, &snapshot)? {
+                Ok(of_file) => records += of_file,
+                Err(wrong) => return Ok(Err(wrong)),
             }
         }
         Ok(Ok(records))
@@ -259,6 +247,16 @@ impl Cold {
     pub fn close(&self) {
         self.files().open.clear();
     }
+}
+
+/// Decodes everything in a file of this name; the number of samples, or of hours.
+pub(super) fn verify_file(name: &str, read: &Snapshot) -> Result<Result<u64, String>, Fault> {
+    let checked = match Part::of_file(name) {
+        Some(Part::Week(week)) => week::verify(read, week)?,
+        Some(Part::Month(month)) => month::verify(read, month)?,
+        None => Err("is no file of a week or a month".to_owned()),
+    };
+    Ok(checked.map_err(|wrong| format!("{name}: {wrong}")))
 }
 
 /// Reads hours; the month that was read last stays open.

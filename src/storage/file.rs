@@ -13,8 +13,9 @@ mod writer;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use redb::ReadableDatabase;
 use tokio::sync::oneshot;
@@ -36,12 +37,27 @@ pub const QUEUE_LIMIT: usize = 4_096;
 /// Names of files that are being made end so; what a crash left of them goes when the file is opened.
 const NEW: &str = "tmp";
 const COMPACTED: &str = "compact.tmp";
+/// A writer that is held goes on after this time, whatever became of who held it.
+const LONGEST_HOLD: Duration = Duration::from_secs(10);
 
 /// Money has a queue of its own, which is drained first, so that no flood of other writes can hold it up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lane {
     Ordinary,
     Money,
+}
+
+/// A writer that commits nothing while this lives; see `DbFile::hold`.
+pub(super) struct Held {
+    went_on: Arc<AtomicBool>,
+    _release: mpsc::Sender<()>,
+}
+
+impl Held {
+    /// Whether it was held from the beginning until now.
+    pub fn is_held(&self) -> bool {
+        !self.went_on.load(Ordering::Acquire)
+    }
 }
 
 /// A handle to one file; the writer thread ends when it is closed.
@@ -177,6 +193,26 @@ impl DbFile {
         answer.blocking_recv().unwrap_or_else(|_| Err(WriteError::Unknown("the writer stopped".into())))
     }
 
+    /// Waits for the writer's turn and keeps it between two commits until the answer is dropped, some seconds at most: what is read of several files meanwhile is of
+    /// one moment. For threads that may wait.
+    pub(super) fn hold(&self) -> Result<Held, WriteError> {
+        let (entered, is_in) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let went_on = Arc::new(AtomicBool::new(false));
+        let passed = Arc::clone(&went_on);
+        let verb = move |_: &mut WriteTx<'_>| {
+            // A replay of the batch comes through here again, when nobody waits for either any more.
+            let _ = entered.send(());
+            let _ = released.recv_timeout(LONGEST_HOLD);
+            passed.store(true, Ordering::Release);
+            Ok(())
+        };
+        let (reply, _) = oneshot::channel();
+        self.enqueue(Lane::Money, Box::new(Pending { verb, result: None, reply }))?;
+        is_in.recv().map_err(|_| WriteError::Unknown("the writer stopped".into()))?;
+        Ok(Held { went_on, _release: release })
+    }
+
     fn enqueue(&self, lane: Lane, job: Box<dyn Job>) -> Result<(), WriteError> {
         if self.failed() {
             return Err(WriteError::Fault(Fault::Database("an earlier write failed; restart to reopen the store".into())));
@@ -303,6 +339,25 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = DbFile::open(&dir.path().join("t.redb"), 1 << 20, |tx| tx.create(NUMBERS.name)).unwrap();
         (dir, file)
+    }
+
+    #[test]
+    fn nothing_is_committed_while_the_writer_is_held() {
+        let (_dir, file) = fresh();
+        file.write_now(|tx| tx.put(NUMBERS, &1, &Number(1))).unwrap();
+        let held = file.hold().unwrap();
+        let (done, answered) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let file = &file;
+            scope.spawn(move || done.send(file.write_now(|tx| tx.put(NUMBERS, &2, &Number(2)))).unwrap());
+            assert!(answered.recv_timeout(Duration::from_millis(50)).is_err());
+            assert_eq!((file.read().unwrap().count(NUMBERS), held.is_held()), (Ok(1), true));
+            drop(held);
+            answered.recv().unwrap().unwrap();
+        });
+        assert_eq!(file.read().unwrap().count(NUMBERS), Ok(2));
+        file.close();
+        assert!(file.hold().is_err());
     }
 
     #[test]

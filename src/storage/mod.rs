@@ -3,6 +3,7 @@
 
 pub mod accruals;
 pub mod archive;
+pub mod backup;
 mod bytes;
 pub mod cold;
 pub mod compaction;
@@ -25,6 +26,7 @@ pub mod planning;
 pub mod present;
 pub mod proofs;
 pub mod recovery;
+pub mod restore;
 pub mod rotation;
 pub mod sealing;
 mod secrets;

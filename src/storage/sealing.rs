@@ -154,12 +154,16 @@ impl Store {
         Ok(())
     }
 
-    /// What is in its weeks leaves memory and log.
+    /// What is in its weeks leaves log and memory.
     async fn finish_sweep(&self, made: &Made) -> Result<(), WriteError> {
-        let (sweep, sealed): (u32, Vec<_>) = (made.sweep, made.parts.iter().map(|part| (part.node, part.sealed)).collect());
+        let (sweep, sealed): (u32, Vec<(NodeIndex, Sealed)>) =
+            (made.sweep, made.parts.iter().map(|part| (part.node, part.sealed)).collect());
+        // What this sweep makes superfluous goes with the next one.
+        let (keep_from, written) = (self.tails.first_row(), sealed.clone());
+        self.hot.write(Lane::Ordinary, move |tx| log::put_sealed(tx, sweep, &written, keep_from)).await?;
+        // Last: where that failed, the next sweep has the same number, and what it leaves out of a week has to be here.
         sealed.iter().for_each(|(node, sealed)| self.tails.sealed(*node, *sealed));
-        let keep_from = self.tails.first_row();
-        self.hot.write(Lane::Ordinary, move |tx| log::put_sealed(tx, sweep, &sealed, keep_from)).await
+        Ok(())
     }
 }
 

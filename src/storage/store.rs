@@ -1,13 +1,14 @@
 //! Opening and closing the files of one store together, and the flush that joins memory and disk.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use super::accruals::Sums;
+use super::backup::runs::Runs;
 use super::cold::Cold;
 use super::compaction::{Compactions, Which};
 use super::core::idempotency::Mark;
@@ -21,6 +22,7 @@ use super::hot;
 use super::intake::{Intake, Recovered};
 use super::outputs::Outputs;
 use super::proofs::{Blinds, Recent};
+use super::restore;
 use super::sealing;
 use super::secrets::{FILE as SECRET_FILE, Secrets};
 use super::table::{Read, Snapshot, WriteTx};
@@ -64,6 +66,8 @@ pub struct Store {
     pub blinds: Blinds,
     /// What is known of compactions of the files.
     pub compactions: Compactions,
+    /// Backups that are asked for and made.
+    pub backups: Runs,
     flushing: tokio::sync::Mutex<()>,
     pub(super) sealing: tokio::sync::Mutex<()>,
     /// The half hour of the last sweep.
@@ -78,6 +82,8 @@ pub struct Store {
     /// Keys that took over from each other until this one, oldest first. None is added while the store is open.
     pub successions: Vec<Succession>,
     dir: PathBuf,
+    /// While it is open, nothing is restored in its place.
+    _entered: File,
 }
 
 /// Weeks get this part of the cache that `hot.redb` has: their pages are read rarely, and one after the other.
@@ -90,6 +96,7 @@ impl Store {
     pub fn open(options: &StoreOptions, entropy: Entropy, now: Now) -> Result<Store, OpenError> {
         let dir = &options.dir;
         private_folder(dir)?;
+        let entered = restore::enter(dir)?;
         let (core_path, hot_path) = (dir.join("core.redb"), dir.join("hot.redb"));
         let device = &options.device;
         let exists = |path: &Path| device.exists(path).map_err(|error| OpenError::Folder(path.to_owned(), error));
@@ -105,6 +112,20 @@ impl Store {
                 return Err(OpenError::SecretKey(why.into()));
             }
         };
+        Store::of_files(options, secrets, entropy, now, entered)
+    }
+
+    /// Opens a store that has no key beside it.
+    pub(super) fn open_with(options: &StoreOptions, secrets: Secrets, entropy: Entropy, now: Now) -> Result<Store, OpenError> {
+        let entered = restore::enter(&options.dir)?;
+        Store::of_files(options, secrets, entropy, now, entered)
+    }
+
+    fn of_files(options: &StoreOptions, secrets: Secrets, entropy: Entropy, now: Now, entered: File) -> Result<Store, OpenError> {
+        let (dir, device) = (&options.dir, &options.device);
+        let (core_path, hot_path) = (dir.join("core.redb"), dir.join("hot.redb"));
+        let exists = |path: &Path| device.exists(path).map_err(|error| OpenError::Folder(path.to_owned(), error));
+        let is_new = !exists(&core_path)?;
         let description = describe(&secrets, &entropy, now);
         let core = DbFile::open_on(device, &core_path, options.core_cache_bytes, |tx| initialise_core(tx, &description, now))?;
         let store = meta::store(&core.read()?)?;
@@ -153,6 +174,7 @@ impl Store {
             recent,
             blinds,
             compactions: Compactions::default(),
+            backups: Runs::default(),
             flushing,
             sealing,
             swept: AtomicU32::default(),
@@ -164,6 +186,7 @@ impl Store {
             signing_key,
             successions,
             dir: dir.clone(),
+            _entered: entered,
         })
     }
 
@@ -370,6 +393,15 @@ fn core_was_used(core: &DbFile) -> Result<bool, Fault> {
 
 /// Opens the core of the store in `dir` without its key, for `f`: the file, its description, and whether a key fits.
 pub(super) fn with_core<R>(dir: &Path, f: impl FnOnce(&DbFile, &meta::StoreMeta, &dyn Fn(&Secrets) -> bool) -> R) -> Result<R, OpenError> {
+    let _entered = restore::enter(dir)?;
+    with_core_entered(dir, f)
+}
+
+/// The same for who has entered the folder.
+pub(super) fn with_core_entered<R>(
+    dir: &Path,
+    f: impl FnOnce(&DbFile, &meta::StoreMeta, &dyn Fn(&Secrets) -> bool) -> R,
+) -> Result<R, OpenError> {
     let path = dir.join("core.redb");
     if !path.exists() {
         return Err(OpenError::MissingFile(path));
@@ -381,7 +413,7 @@ pub(super) fn with_core<R>(dir: &Path, f: impl FnOnce(&DbFile, &meta::StoreMeta,
     Ok(f(&core, &store, &fits))
 }
 
-fn open_seed(secrets: &Secrets, sealed: &[u8]) -> Result<SigningKey, OpenError> {
+pub(super) fn open_seed(secrets: &Secrets, sealed: &[u8]) -> Result<SigningKey, OpenError> {
     let seed = secrets.open(SEED_CONTEXT, sealed).ok().and_then(|seed| <[u8; 32]>::try_from(seed).ok()).ok_or_else(|| {
         OpenError::SecretKey(format!("does not fit this store; put the right {SECRET_FILE} back, or use `keys recover --kit FILE`"))
     })?;

@@ -530,12 +530,17 @@ pub struct Snapshot {
     open: Mutex<Vec<(&'static str, Arc<OpenTable>)>>,
     transaction: redb::ReadTransaction,
     /// A database that is closed takes its snapshots with it: this one stays open as long as they are held, whatever took its place.
-    _of: Arc<Opened>,
+    _of: Option<Arc<Opened>>,
 }
 
 impl Snapshot {
     pub(super) fn of(opened: &Arc<Opened>) -> Result<Snapshot, Fault> {
-        Ok(Snapshot { transaction: opened.database.begin_read()?, open: Mutex::default(), _of: Arc::clone(opened) })
+        Ok(Snapshot { transaction: opened.database.begin_read()?, open: Mutex::default(), _of: Some(Arc::clone(opened)) })
+    }
+
+    /// Of a database that the caller keeps open.
+    pub(super) fn new(transaction: redb::ReadTransaction) -> Snapshot {
+        Snapshot { transaction, open: Mutex::default(), _of: None }
     }
 
     /// Names of all tables.

@@ -1,17 +1,20 @@
 //! Checks a store from end to end: every part decodes, chains are unbroken, books balance.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use super::archive;
 use super::core::ledger_check::{self, Depth};
 use super::core::{
-    audit, batches, chain, commands, epochs, final_payouts, maintenance, node_events, outbox, payouts, schedules, suspensions, tables,
-    votes,
+    audit, backups, batches, chain, commands, epochs, final_payouts, maintenance, node_events, outbox, payouts, schedules, suspensions,
+    tables, votes,
 };
 use super::fault::Fault;
 use super::hot;
 use super::store::Store;
-use super::table::Read;
+use super::table::{Read, Snapshot};
+use crate::crypto::PublicKey;
 
 /// What was found in one part of the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -23,6 +26,17 @@ pub struct Finding {
     pub wrong: Option<String>,
 }
 
+/// What is checked: snapshots of one moment, or copies of them.
+pub(super) struct Parts<'a> {
+    pub core: &'a Snapshot,
+    pub hot: &'a Snapshot,
+    pub manager_key: PublicKey,
+    /// Folder of archives.
+    pub archives: &'a Path,
+    /// Archives that were moved away are no damage: a backup has those that there were.
+    pub archives_may_lack: bool,
+}
+
 /// All parts, in the order in which they build on each other. Good when none has a `wrong`.
 pub fn verify(store: &Store) -> Vec<Finding> {
     verify_to(store, Depth::Full)
@@ -30,29 +44,43 @@ pub fn verify(store: &Store) -> Vec<Finding> {
 
 /// The same, with the ledger replayed from the first posting or from the last checkpoint.
 pub fn verify_to(store: &Store, depth: Depth) -> Vec<Finding> {
+    match store.read().and_then(|core| Ok((core, store.hot.read()?))) {
+        Ok((core, hot)) => {
+            let archives = archive::folder(store);
+            let parts = Parts { core: &core, hot: &hot, manager_key: store.manager_key(), archives: &archives, archives_may_lack: false };
+            let mut findings = verify_parts(&parts, depth);
+            findings.push(finding("sealed weeks and months", store.cold.verify()));
+            findings
+        }
+        Err(fault) => vec![finding("files", Err(fault))],
+    }
+}
+
+pub(super) fn verify_parts(parts: &Parts<'_>, depth: Depth) -> Vec<Finding> {
+    let Parts { core, hot, manager_key, archives, archives_may_lack } = *parts;
     vec![
-        finding("audit log", audit_log(store)),
-        finding("epochs", epoch_heads(store)),
-        finding("history of epochs", store.read().and_then(|core| chain::verify(&core, &store.manager_key()))),
-        finding("ledger", store.read().and_then(|core| ledger_check::verify(&core, depth))),
-        finding("events of nodes", store.read().and_then(|core| node_events::verify(&core))),
-        finding("commands", store.read().and_then(|core| commands::verify(&core))),
-        finding("maintenance", store.read().and_then(|core| maintenance::verify(&core))),
-        finding("payouts", store.read().and_then(|core| payouts::verify(&core))),
-        finding("final payouts", store.read().and_then(|core| final_payouts::verify(&core))),
-        finding("batches of payouts", store.read().and_then(|core| batches::verify(&core))),
-        finding("schedules of payouts", store.read().and_then(|core| schedules::verify(&core))),
-        finding("outbox", store.read().and_then(|core| outbox::verify(&core))),
-        finding("suspensions", store.read().and_then(|core| suspensions::verify(&core))),
-        finding("votes", store.read().and_then(|core| votes::verify(&core))),
-        finding("measurements and evidence", store.hot.read().and_then(|hot| hot::verify(&hot)).map(Ok)),
-        finding("sealed weeks", store.cold.verify()),
-        finding("archives", archive::verify(store)),
+        finding("audit log", audit_log(core)),
+        finding("epochs", epoch_heads(core)),
+        finding("history of epochs", chain::verify(core, &manager_key)),
+        finding("ledger", ledger_check::verify(core, depth)),
+        finding("events of nodes", node_events::verify(core)),
+        finding("commands", commands::verify(core)),
+        finding("maintenance", maintenance::verify(core)),
+        finding("payouts", payouts::verify(core)),
+        finding("final payouts", final_payouts::verify(core)),
+        finding("batches of payouts", batches::verify(core)),
+        finding("schedules of payouts", schedules::verify(core)),
+        finding("outbox", outbox::verify(core)),
+        finding("suspensions", suspensions::verify(core)),
+        finding("votes", votes::verify(core)),
+        finding("backups", backups::verify(core)),
+        finding("measurements and evidence", hot::verify(hot).map(Ok)),
+        finding("archives", archive::verify(core, archives, &manager_key, archives_may_lack)),
     ]
 }
 
 /// A fault while reading is a finding too: the other parts are still checked.
-fn finding(part: &'static str, checked: Result<Result<u64, String>, Fault>) -> Finding {
+pub(super) fn finding(part: &'static str, checked: Result<Result<u64, String>, Fault>) -> Finding {
     match checked {
         Ok(Ok(records)) => Finding { part, records, wrong: None },
         Ok(Err(wrong)) => Finding { part, records: 0, wrong: Some(wrong) },
@@ -60,14 +88,13 @@ fn finding(part: &'static str, checked: Result<Result<u64, String>, Fault>) -> F
     }
 }
 
-fn audit_log(store: &Store) -> Result<Result<u64, String>, Fault> {
-    let core = store.read()?;
+fn audit_log(core: &Snapshot) -> Result<Result<u64, String>, Fault> {
     let entries = core.count(tables::AUDIT)?;
-    Ok(audit::verify(&core)?.map(|_| entries).map_err(|seq| format!("entry {seq} does not follow the one before")))
+    Ok(audit::verify(core)?.map(|_| entries).map_err(|seq| format!("entry {seq} does not follow the one before")))
 }
 
-fn epoch_heads(store: &Store) -> Result<Result<u64, String>, Fault> {
-    Ok(epochs::verify(&store.read()?)?.map_err(|epoch| format!("epoch {} does not follow the one before", epoch.0)))
+fn epoch_heads(core: &Snapshot) -> Result<Result<u64, String>, Fault> {
+    Ok(epochs::verify(core)?.map_err(|epoch| format!("epoch {} does not follow the one before", epoch.0)))
 }
 
 #[cfg(test)]

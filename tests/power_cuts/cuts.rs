@@ -1,4 +1,4 @@
-//! A whole manager whose store loses power at a random moment of ingest, flushes, postings, epochs, expiry and compaction; again and again. A model that shares no code with it
+//! A whole manager whose store loses power at a random moment of ingest, flushes, postings, epochs, sealing, expiry and compaction; again and again. A model that shares no code with it
 //! knows what was acknowledged. After each cut the store opens, `verify` finds nothing, nothing acknowledged is lost, and nothing is there twice.
 //!
 //! `LUCID_CUTS` says how many (1,000 for all), `LUCID_SEED` replays one.
@@ -13,6 +13,7 @@ use lucid::app::{App, open_store_on};
 use lucid::clock::{Clock, Driver};
 use lucid::config::{Config, Sources};
 use lucid::domain::audit::Act;
+use lucid::domain::calendar::Week;
 use lucid::domain::epoch::Head;
 use lucid::domain::evidence::SLOTS_PER_DAY;
 use lucid::domain::ids::{Incarnation, NodeId, NodeIndex, UserId};
@@ -27,9 +28,10 @@ use lucid::live::Job;
 use lucid::storage::compaction::Which;
 use lucid::storage::core::{epochs, ledger, ledger_entries, nodes};
 use lucid::storage::fault::TxError;
+use lucid::storage::hot::Parts;
 use lucid::storage::table::{Read, WriteTx};
 use lucid::storage::verify::verify;
-use lucid::storage::{Directory, Lane, Store, compaction, hot};
+use lucid::storage::{Directory, Lane, Store, compaction, hot, tiers};
 use lucid::wire::{Item, PROTOCOL, Report};
 
 use crate::support::crash_device::CrashDevice;
@@ -81,8 +83,7 @@ struct Model {
     heads: Vec<Head>,
     /// Nodes, and whether they were acknowledged.
     names: BTreeMap<String, bool>,
-    /// Samples before are gone, or may be.
-    forgotten: Slot,
+    /// Samples before may be gone.
     forgotten_perhaps: Slot,
 }
 
@@ -95,6 +96,7 @@ struct Tally {
     cuts_at_rest: u32,
     adjustments: usize,
     samples: usize,
+    sealed: usize,
     heads: usize,
     expiries: u32,
     compactions: u32,
@@ -118,7 +120,7 @@ impl Run {
     }
 
     async fn step(&mut self) {
-        match self.random.within(0, 18) {
+        match self.random.within(0, 21) {
             0..5 => self.report(),
             5..8 => self.flush().await,
             8..11 => self.adjust().await,
@@ -126,6 +128,7 @@ impl Run {
             13 => drop(self.app.context.run(Job::Postings).await),
             14 => self.expire().await,
             15..17 => self.name_node().await,
+            17..20 => self.seal().await,
             _ => self.compact(),
         }
         for _ in 0..self.random.within(0, 4) {
@@ -211,14 +214,21 @@ impl Run {
         }
     }
 
+    /// The week before goes, where there is one, and old evidence.
     async fn expire(&mut self) {
-        let before = self.app.clock.now().wall.slot().minus(40);
-        self.model.forgotten_perhaps = before;
-        let evidence = before.minus(SLOTS_PER_DAY * 30);
-        if self.store().hot.write(Lane::Ordinary, move |tx| hot::prune(tx, before, evidence)).await.is_ok() {
-            self.model.forgotten = before;
+        let week = Week::of(self.app.clock.now().wall.slot()).start();
+        self.model.forgotten_perhaps = week;
+        let evidence = week.minus(SLOTS_PER_DAY * 30);
+        let is_done = self.store().cold.expire(week, Slot(0)).is_ok();
+        if self.store().hot.write(Lane::Ordinary, move |tx| hot::prune(tx, evidence)).await.is_ok() && is_done {
             self.tally.expiries += 1;
         }
+    }
+
+    /// As if everybody had waited for six hours.
+    async fn seal(&mut self) {
+        let later = self.app.clock.now().wall.slot().plus(1_000);
+        self.tally.sealed += self.store().seal(later).await.map_or(0, |swept| swept.samples);
     }
 
     /// One of the files, and between its rounds somebody posts something, so that there is something to catch up with.
@@ -265,7 +275,7 @@ impl Model {
         for finding in verify(store) {
             assert_eq!(finding.wrong, None, "{what}: {}", finding.part);
         }
-        let (core, hot_read) = (store.read().unwrap(), store.hot.read().unwrap());
+        let core = store.read().unwrap();
         let mut found: BTreeMap<String, u32> = BTreeMap::new();
         let (postings, _) = ledger::page(&core, ledger::Filter::default(), 0, 100_000).unwrap();
         for posting in postings {
@@ -287,11 +297,9 @@ impl Model {
             assert!(all >= wanted, "{what}: {node:?} is owed {all}, of adjustments alone {wanted}");
         }
         for ((node, slot), (number, durable)) in &mut self.samples {
-            let points = hot::points(&hot_read, *node, *slot, slot.plus(1)).unwrap();
+            let points = tiers::points(store, *node, *slot, slot.plus(1), Parts::ALL).unwrap();
             let there = points.first().map(|point| point.sample.network.total_bytes_in);
-            if *slot < self.forgotten {
-                assert_eq!(there, None, "{what}: {slot:?} was forgotten");
-            } else if there.is_some() || (*durable && *slot >= self.forgotten_perhaps) {
+            if there.is_some() || (*durable && *slot >= self.forgotten_perhaps) {
                 assert_eq!(there, Some(Some(*number)), "{what}: {node:?} in {slot:?}");
             }
             *durable = there.is_some();
@@ -446,5 +454,5 @@ async fn nothing_acknowledged_is_lost_and_nothing_is_there_twice() {
     let Tally { cuts_while_opening, cuts_while_working, cuts_while_compacting, cuts_at_rest: _, .. } = tally;
     assert!(cuts_while_opening > 0 && cuts_while_working > 30 && cuts_while_compacting > 3, "{tally:?}");
     assert!(tally.adjustments > 100 && tally.samples > 100 && tally.heads > 10, "{tally:?}");
-    assert!(tally.expiries > 10 && tally.compactions > 10, "{tally:?}");
+    assert!(tally.expiries > 10 && tally.compactions > 10 && tally.sealed > 100, "{tally:?}");
 }

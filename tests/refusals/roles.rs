@@ -75,6 +75,7 @@ pub fn routes() -> Vec<(Method, &'static str, &'static str, Option<Value>)> {
         (post.clone(), "/auth/logout", "viewer", None),
         (post.clone(), "/storage/check", "admin", None),
         (post.clone(), "/storage/compact", "admin", Some(json!({}))),
+        (post.clone(), "/backup", "admin", None),
         (post.clone(), "/sessions/end-others", "viewer", None),
         (put.clone(), "/settings", "admin", Some(json!([{ "key": "payout.frequency_hours", "value": 12 }]))),
         (put.clone(), "/nodes/{id}/resources/thresholds", "operator", Some(json!({}))),

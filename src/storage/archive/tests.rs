@@ -66,6 +66,10 @@ fn record(store: &Store, manifest: &Manifest) {
     store.core.write_now(move |tx| archives::add(tx, &manifest, NOW)).unwrap();
 }
 
+fn checked(store: &Store) -> Result<Result<u64, String>, Fault> {
+    verify(&store.read()?, &folder(store), &store.manager_key(), false)
+}
+
 fn unpacked(store: &Store, name: &str) -> Vec<String> {
     let mut text = String::new();
     GzDecoder::new(File::open(folder(store).join(lines_file(name))).unwrap()).read_to_string(&mut text).unwrap();
@@ -104,7 +108,7 @@ fn every_output_is_in_the_archive_of_its_month() {
     }
     assert_eq!(next, None, "November is kept");
     assert!(numbers.into_iter().eq(1..=OF_SEPTEMBER + 31 * 8));
-    assert_eq!(verify(store), Ok(Ok(2)));
+    assert_eq!(checked(store), Ok(Ok(2)));
     assert_eq!(files(store).len(), 4);
 }
 
@@ -189,7 +193,7 @@ fn verify_finds_what_is_missing_cut_or_changed() {
     let manifest = made(store, due(store, KEPT).unwrap().unwrap()).unwrap();
     record(store, &manifest);
     let (lines, text) = (fs::read(folder(store).join(LINES)).unwrap(), fs::read(folder(store).join(MANIFEST)).unwrap());
-    let wrong = || verify(store).unwrap();
+    let wrong = || checked(store).unwrap();
     assert_eq!(wrong(), Ok(1));
     type Change = fn(&mut Vec<u8>);
     let changes: [(Change, &str); 5] = [

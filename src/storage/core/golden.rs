@@ -1,5 +1,6 @@
 //! Golden records of `core.redb`; see `storage::golden`.
 
+use super::backups::{BackupState, FailedBackup, GoodBackup};
 use super::chain::Chain;
 use super::checkpoints::{Checkpoint, CheckpointPage};
 use super::ledger::{Accrued, Balance, BookSum, Latch};
@@ -90,6 +91,12 @@ fn manifest() -> Manifest {
         manager_key: Hex([3; 32]),
         signature: Hex([4; 64]),
     }
+}
+
+fn backups() -> BackupState {
+    let (name, folder) = ("2026-09-21T03-30-00Z".to_owned(), "/srv/backups".to_owned());
+    let good = Some(GoodBackup { name, folder, at: AT, files: 300, bytes: 70_000 });
+    BackupState { good, failed: Some(FailedBackup { at: AT, why: "the disk is full".into() }) }
 }
 
 fn limits() -> ResourceLimits {
@@ -898,6 +905,7 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("VoteRow", vote_rows()),
         Golden::of("VoteAnswers", vote_answers()),
         Golden::of("Manifest", vec![manifest()]),
+        Golden::of("BackupState", vec![BackupState::default(), backups()]),
         Golden::of("Approval", vec![Approval { payouts: vec![1, 300], by: user_id(), at: AT }]),
     ]
 }

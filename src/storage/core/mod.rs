@@ -6,6 +6,7 @@ pub mod api_tokens;
 pub mod archives;
 pub mod audit;
 pub mod audit_search;
+pub mod backups;
 pub mod batches;
 pub mod chain;
 pub mod checkpoints;

@@ -34,6 +34,7 @@ use crate::record;
 use crate::storage::migrate;
 use crate::storage::table::Table;
 
+use super::backups::BackupState;
 use super::chain::Chain;
 use super::checkpoints::{Checkpoint, CheckpointPage};
 use super::ledger::{Accrued, Balance, BookSum, Latch};
@@ -199,6 +200,8 @@ pub struct Index(pub u32);
 pub struct Index64(pub u64);
 /// Name -> what is archived under it.
 pub const ARCHIVES: Table<String, Manifest> = Table::new("archives");
+/// One row: the newest good backup, and the last that failed.
+pub const BACKUPS: Table<String, BackupState> = Table::new("backups");
 
 record! {
     StoreMeta = 1,
@@ -259,6 +262,7 @@ record! {
     Suspension = 1,
     VoteAnswers = 1,
     Manifest = 1,
+    BackupState = 1,
 }
 
 /// Created with the file, or when a later release opens it, so that snapshots can open them all.
@@ -335,4 +339,5 @@ pub const ALL: &[&str] = &[
     VOTES.name,
     VOTE_ANSWERS.name,
     ARCHIVES.name,
+    BACKUPS.name,
 ];

@@ -226,6 +226,12 @@ pub fn meta(read: &impl Read) -> Result<Meta, Fault> {
     read.get(META, &ROW.to_owned())?.ok_or_else(|| Fault::Invariant("hot.redb has no description of itself".into()))
 }
 
+/// After a restore: files of two lives of a store do not go together.
+pub(in crate::storage) fn set_generation(tx: &mut WriteTx<'_>, generation: u32) -> Result<(), TxError> {
+    let before = meta(tx)?;
+    tx.put(META, &ROW.to_owned(), &Meta { generation, ..before })
+}
+
 /// An admin vouches for a clock: the high-water mark of time becomes `at`, lower or not, and trust is carried from `trust`.
 pub fn accept_clock(tx: &mut WriteTx<'_>, at: Timestamp, trust: Option<Anchor>) -> Result<(), TxError> {
     let row = Meta { flushed_at: at, trust, ..meta(tx)? };

@@ -534,9 +534,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        get?: never;
+        /**
+         * Backups
+         * @description Those in the folder of the settings, newest first, the one that is being made, and how the last one failed.
+         */
+        get: operations["get_backup"];
         put?: never;
-        /** Make a backup */
+        /**
+         * Make a backup
+         * @description It is made beside everything else: the answer says its number, and `GET /backup` how far it is. One at a time.
+         */
         post: operations["post_backup"];
         delete?: never;
         options?: never;
@@ -3557,6 +3564,85 @@ export interface components {
          * @enum {string}
          */
         AuditSort: "at";
+        Backup: {
+            /**
+             * Format: uint64
+             * @description Length of all files; what is sealed is shared with other backups.
+             */
+            bytes?: number | null;
+            files?: number | null;
+            /**
+             * Format: uint32
+             * @description Of the store: restores raise it.
+             */
+            generation?: number | null;
+            /**
+             * Format: date-time
+             * @description Null where `problem` says why.
+             */
+            made_at?: string | null;
+            /**
+             * @description Its folder, within the folder of backups.
+             * @example 2026-11-22T03-30-00Z
+             */
+            name: string;
+            /**
+             * Format: uint64
+             * @description Of these, what no other backup shares.
+             */
+            own_bytes: number;
+            /** @description Why it is of no use, as far as its manifest tells. */
+            problem?: string | null;
+            /** @description Version of the program that made it. */
+            release?: string | null;
+        };
+        BackupFailure: {
+            /** Format: date-time */
+            at: string;
+            message: string;
+        };
+        BackupList: {
+            /** @description Newest first. */
+            backups: components["schemas"]["Backup"][];
+            /** @description Where they are, for admins only. */
+            folder?: string | null;
+            /**
+             * Format: uint64
+             * @description What its file system has left; null while it is not there.
+             */
+            free_bytes?: number | null;
+            last_failure?: components["schemas"]["BackupFailure"] | null;
+            /**
+             * Format: date-time
+             * @description When the newest good one was made: read back and verified.
+             */
+            last_good_at?: string | null;
+            pagination: components["schemas"]["Pagination"];
+            running?: components["schemas"]["BackupRun"] | null;
+        };
+        /** @enum {string} */
+        BackupPhase: "copying" | "reading" | "verifying";
+        /** @description The one that is being made, or waits for its turn. */
+        BackupRun: {
+            /**
+             * Format: uint64
+             * @description Of this phase.
+             */
+            bytes: number;
+            /**
+             * Format: uint64
+             * @description Counted from the start of the manager.
+             */
+            number: number;
+            phase?: components["schemas"]["BackupPhase"] | null;
+            /**
+             * Format: date-time
+             * @description Null while it waits.
+             */
+            since?: string | null;
+            /** Format: uint64 */
+            total_bytes: number;
+        };
         BalanceView: {
             account: string;
             balance: string;
@@ -10350,6 +10436,75 @@ export interface operations {
             503: components["responses"]["Unavailable"];
         };
     };
+    get_backup: {
+        parameters: {
+            query?: {
+                /** @description From 1. */
+                page?: number;
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "backups": [
+                     *         {
+                     *           "bytes": 1,
+                     *           "files": 1,
+                     *           "generation": 1,
+                     *           "made_at": "2026-09-21T14:13:20Z",
+                     *           "name": "2026-11-22T03-30-00Z",
+                     *           "own_bytes": 1,
+                     *           "problem": "text",
+                     *           "release": "text"
+                     *         }
+                     *       ],
+                     *       "folder": "text",
+                     *       "free_bytes": 1,
+                     *       "last_failure": {
+                     *         "at": "2026-09-21T14:13:20Z",
+                     *         "message": "text"
+                     *       },
+                     *       "last_good_at": "2026-09-21T14:13:20Z",
+                     *       "pagination": {
+                     *         "has_next": false,
+                     *         "has_prev": false,
+                     *         "limit": 1,
+                     *         "page": 1,
+                     *         "pages": 1,
+                     *         "total": 1
+                     *       },
+                     *       "running": {
+                     *         "bytes": 1,
+                     *         "number": 1,
+                     *         "phase": "copying",
+                     *         "since": "2026-09-21T14:13:20Z",
+                     *         "total_bytes": 1
+                     *       }
+                     *     }
+                     */
+                    "application/json": components["schemas"]["BackupList"];
+                };
+            };
+            400: components["responses"]["Malformed"];
+            401: components["responses"]["NotSignedIn"];
+            403: components["responses"]["Forbidden"];
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
+            503: components["responses"]["Unavailable"];
+        };
+    };
     post_backup: {
         parameters: {
             query?: never;
@@ -10359,15 +10514,29 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description Accepted */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "bytes": 1,
+                     *       "number": 1,
+                     *       "phase": "copying",
+                     *       "since": "2026-09-21T14:13:20Z",
+                     *       "total_bytes": 1
+                     *     }
+                     */
+                    "application/json": components["schemas"]["BackupRun"];
+                };
+            };
             400: components["responses"]["Malformed"];
             401: components["responses"]["NotSignedIn"];
             403: components["responses"]["Forbidden"];
-            409: components["responses"]["Conflict"];
-            421: components["responses"]["WrongHost"];
-            429: components["responses"]["TooManyRequests"];
-            500: components["responses"]["Internal"];
-            /** @description planned, not built yet */
-            501: {
+            /** @description one is being made (`BackupRunning`) */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -10375,6 +10544,9 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            421: components["responses"]["WrongHost"];
+            429: components["responses"]["TooManyRequests"];
+            500: components["responses"]["Internal"];
             503: components["responses"]["Unavailable"];
         };
     };

@@ -1,0 +1,179 @@
+//! `backup` and `restore` on the command line.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use lucid::app::control::{Done, Line, ask_backup};
+use lucid::clock::{Clock, boot_id};
+use lucid::config::Config;
+use lucid::domain::audit::{Act, Actor};
+use lucid::domain::backup::Daily;
+use lucid::domain::time::Timestamp;
+use lucid::storage::backup::{Options, Phase, Progress, make};
+use lucid::storage::core::{backups, settings};
+use lucid::storage::recovery::{self, Contents};
+use lucid::storage::restore::{self, Order, Restored};
+
+use crate::{DataDir, Failure, ask_hidden, failed, load, misused, open_store, print, read_kit, read_small, store_config};
+
+#[derive(Args)]
+pub struct BackupArgs {
+    #[command(flatten)]
+    store: DataDir,
+    /// Folder for this backup [default: that of the settings: backup.dir, or `backups` in the data folder]
+    #[arg(long, value_name = "FOLDER")]
+    to: Option<PathBuf>,
+}
+
+/// How far it is, on one line of a terminal.
+#[derive(Default)]
+struct Teller {
+    said: Option<(Phase, u64)>,
+}
+
+impl Teller {
+    fn hear(&mut self, phase: Phase, bytes: u64, total: u64) {
+        if !io::stderr().is_terminal() {
+            return;
+        }
+        let percent = (bytes.min(total) * 100).checked_div(total).unwrap_or(0);
+        if self.said == Some((phase, percent)) {
+            return;
+        }
+        self.said = Some((phase, percent));
+        let what = match phase {
+            Phase::Copying => "copying",
+            Phase::Reading => "reading back",
+            Phase::Verifying => "verifying",
+        };
+        let _ = write!(io::stderr(), "\r{what:<12} {percent:>3} %").and_then(|()| io::stderr().flush());
+    }
+
+    fn end(&self) {
+        if self.said.is_some() {
+            eprintln!();
+        }
+    }
+}
+
+pub fn backup(args: BackupArgs) -> Result<(), Failure> {
+    let config = store_config(args.store)?;
+    let to = args.to.map(|to| std::path::absolute(&to).map_err(misused)).transpose()?;
+    let mut teller = Teller::default();
+    let mut hear = |line: &Line| {
+        if let Line::Progress { phase, bytes, total } = line {
+            teller.hear(*phase, *bytes, *total);
+        }
+    };
+    let asked = ask_backup(&config.storage.data_dir, to.clone(), &mut hear);
+    let answer = asked.map_err(|error| failed(format!("the manager that runs there does not answer: {error}")))?;
+    let done = match answer {
+        Some(Line::Done(done)) => Ok(done),
+        Some(Line::Error(why)) => Err(Failure::Runtime(why)),
+        Some(Line::Progress { .. }) => Err(Failure::Runtime("the manager went away".into())),
+        None => of_files(&config, to, &mut teller),
+    };
+    teller.end();
+    let Done { folder, files, bytes, linked_bytes, left_out, removed } = done?;
+    let mut text =
+        format!("{}\n{files} files, {bytes} bytes, {linked_bytes} of them shared with earlier backups; verified\n", folder.display());
+    for why in left_out {
+        text += &format!("left out: archive {why}\n");
+    }
+    for name in removed {
+        text += &format!("taken away: {name}\n");
+    }
+    print(&text)
+}
+
+/// Of a store whose manager is not running.
+fn of_files(config: &Config, to: Option<PathBuf>, teller: &mut Teller) -> Result<Done, Failure> {
+    let (store, clock) = open_store(config)?;
+    let read = store.read().map_err(failed)?;
+    let stored = settings::all(&read, &store.secrets).map_err(failed)?;
+    let config = config.with_stored(&stored).unwrap_or_else(|_| config.clone());
+    let daily =
+        Daily { enabled: config.backup.enabled, at_minutes: config.backup.at, dir: config.backup.dir.clone(), keep: config.backup.keep };
+    let is_daily = to.is_none();
+    let folder = to.unwrap_or_else(|| daily.folder(store.dir()));
+    let now = clock.now();
+    drop(read);
+    let mut hear = |progress: Progress| {
+        teller.hear(progress.phase, progress.bytes, progress.total);
+        true
+    };
+    let made = make(&store, &Options::new(folder, daily.keep), now.wall, &mut hear).map_err(failed)?;
+    let done = Done::of(&made);
+    let draft = Act { actor: Actor::Console, ..Act::system(now) }.draft("backup.make", "");
+    store.core.write_now(move |tx| backups::made(tx, &made, is_daily, now.wall, draft.clone())).map_err(failed)?;
+    store.close();
+    Ok(done)
+}
+
+#[derive(Args)]
+pub struct RestoreArgs {
+    /// Folder of the backup
+    #[arg(long, value_name = "BACKUP")]
+    from: PathBuf,
+    /// Folder of the store that takes its place; it may be empty, or not be there
+    #[arg(long, value_name = "DIR")]
+    data_dir: String,
+    /// Recovery kit, where secret.key is lost
+    #[arg(long, value_name = "FILE")]
+    kit: Option<PathBuf>,
+    /// File with the passphrase of the kit, or - for standard input; asked for on a terminal otherwise
+    #[arg(long, value_name = "FILE|-", requires = "kit")]
+    passphrase_file: Option<PathBuf>,
+}
+
+/// What to do when a restore is done.
+const AFTERWARDS: &str = "Payouts are frozen: what left the wallet since the backup is unknown to it. Start the manager, look at the page Wallet, and unfreeze there, or before the \
+                          start by `money unfreeze`. People, tokens and settings are as they were when the backup was made.\n";
+
+pub fn restore(args: RestoreArgs) -> Result<(), Failure> {
+    let config = load(None, Some(args.data_dir), None)?.config;
+    let kit = args.kit.map(|kit| opened_kit(&kit, args.passphrase_file.as_deref())).transpose()?;
+    let now = Clock::system(config.clock.trust, Timestamp(0)).now();
+    let dir = &config.storage.data_dir;
+    let order = Order { from: &args.from, dir, kit: kit.as_ref(), boot_id: boot_id(), now };
+    let mut teller = Teller::default();
+    let restored = restore::restore(&order, &mut |bytes, total| teller.hear(Phase::Copying, bytes, total));
+    teller.end();
+    let Some(Restored { manifest, generation, aside, erased, not_erased, former_unread }) = restored.map_err(failed)? else {
+        return print(&format!(
+            "A restore that was cut before its end is finished now. To restore another backup, give the command again.\n{AFTERWARDS}"
+        ));
+    };
+    let mut text = format!("restored the backup of {} into {}, as generation {generation}; verified\n", manifest.made_at, dir.display());
+    if let Some(aside) = aside {
+        text += &format!("the former files are in {}; delete them when you do not need them any more\n", aside.display());
+    }
+    if !erased.is_empty() {
+        text += &format!("erased again: {}\n", erased.join(", "));
+    }
+    for (subject, why) in not_erased {
+        text += &format!("NOT ERASED AGAIN: {subject}: {why}. Erase it by hand.\n");
+    }
+    if let Some(why) = former_unread {
+        text += &format!(
+            "The former store does not read ({why}): whoever was erased since the backup was made has to be erased again by hand.\n"
+        );
+    }
+    print(&(text + AFTERWARDS))
+}
+
+fn opened_kit(path: &Path, passphrase_file: Option<&Path>) -> Result<Contents, Failure> {
+    let kit = read_kit(path)?;
+    let passphrase = match passphrase_file {
+        Some(file) => {
+            let text =
+                read_small(file).map_err(|error| misused(format!("the passphrase cannot be read from {}: {error}", file.display())))?;
+            Some(text.trim_end_matches(['\r', '\n']).to_owned())
+        }
+        None => ask_hidden("Passphrase of the kit").map_err(failed)?,
+    };
+    let passphrase = passphrase
+        .ok_or_else(|| misused("the passphrase is asked for on a terminal, and none was given; --passphrase-file reads it from a file"))?;
+    recovery::open(&kit, &passphrase).map_err(failed)
+}
