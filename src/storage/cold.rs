@@ -114,9 +114,9 @@ impl Cold {
             return Ok(Arc::clone(file));
         }
         files.open.remove(&part);
-        // What somebody still reads must stay: a file that is open twice does not open.
+        // What somebody still reads must stay: a file that is open twice does not open. Who has neither the file nor a snapshot of it has to come through here.
         while files.open.len() >= OPEN_FILES {
-            let idle = files.open.iter().find(|(_, file)| Arc::strong_count(file) == 1).map(|(part, _)| *part);
+            let idle = files.open.iter().find(|(_, file)| Arc::strong_count(file) == 1 && file.is_idle()).map(|(part, _)| *part);
             let Some(idle) = idle else { break };
             files.open.remove(&idle);
         }

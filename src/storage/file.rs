@@ -240,6 +240,11 @@ impl DbFile {
     }
 
     /// The file was given up: only another process can open it.
+    /// Nobody holds a snapshot of it: once this is dropped the file can be opened again.
+    pub(super) fn is_idle(&self) -> bool {
+        self.shared.handle.held() == 0
+    }
+
     pub fn failed(&self) -> bool {
         self.shared.failed.load(Ordering::Acquire)
     }

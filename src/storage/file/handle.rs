@@ -111,6 +111,14 @@ impl Handle {
         }
     }
 
+    /// Snapshots that are held of it, and whoever is at work on it.
+    pub fn held(&self) -> usize {
+        match &*lock(&self.state) {
+            State::Open(opened) => Arc::strong_count(opened) - 1,
+            State::Changing | State::Down(_) => 0,
+        }
+    }
+
     fn set(&self, state: State) -> Option<Arc<Opened>> {
         let before = std::mem::replace(&mut *lock(&self.state), state);
         self.changed.notify_all();

@@ -85,9 +85,8 @@ pub fn put_rolled(tx: &mut WriteTx<'_>, rolled: &Rolled) -> Result<(), TxError> 
     tx.put(ROLLED, &ROW.to_owned(), rolled)
 }
 
-/// A sample of `slot` is written: the hour has to be rolled again if it was already.
-pub(super) fn touched(tx: &mut WriteTx<'_>, rolled: &Rolled, slot: Slot, group: u32) -> Result<(), TxError> {
-    let key = (hour_of(slot), group);
+/// Samples of an hour and group are written: it has to be rolled again if it was already.
+pub(super) fn touched(tx: &mut WriteTx<'_>, rolled: &Rolled, key: (u32, u32)) -> Result<(), TxError> {
     if key.0 < rolled.hours_before {
         let touches = tx.get(STALE, &key)?.map_or(0, |stale| stale.touches.wrapping_add(1));
         tx.put(STALE, &key, &Stale { touches })?;

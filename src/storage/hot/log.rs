@@ -41,16 +41,19 @@ record! { LogRow = 1, SealedGroup = 1, Sweep = 1 }
 const ROW: &str = "row";
 /// What a row of redb adds to a value: its ends, its key, the record's version and length.
 const OVERHEAD: usize = 28;
+/// Samples that are looked at for one row: more than fit into the largest page, and no more, because each try encodes them.
+const AT_ONCE: usize = 4_000;
 /// Sizes of pages that a row may fill.
 const PAGES: [usize; 4] = [32_768, 16_384, 8_192, 4_096];
 
 /// Writes samples behind the log, in (node, slot) order; they are in `tails` once this transaction has committed.
 pub fn append(tx: &mut WriteTx<'_>, sheet: &Sheet, tails: &Arc<Tails>, present: Option<Slot>) -> Result<(), TxError> {
     let mut next = tx.last(LOG)?.map_or(0, |(row, _)| row).max(tails.last_row()) + 1;
-    let mut from = 0;
+    let (mut from, mut guess) = (0, None);
     while from < sheet.nodes.len() {
-        let rest = sheet.part(from, sheet.nodes.len());
-        let (count, bytes) = page(&rest);
+        let rest = sheet.part(from, sheet.nodes.len().min(from + AT_ONCE));
+        let (count, bytes) = page(&rest, guess);
+        guess = Some(count);
         tx.put(LOG, &next, &LogRow(Bytes(bytes)))?;
         let (part, tails, row) = (rest.part(0, count), Arc::clone(tails), next);
         tx.after_commit(move || tails.append(row, &part, present, |_, _| false));
@@ -60,10 +63,17 @@ pub fn append(tx: &mut WriteTx<'_>, sheet: &Sheet, tails: &Arc<Tails>, present: 
     Ok(())
 }
 
-/// As many of the first samples as fill a page well, encoded.
-fn page(sheet: &Sheet) -> (usize, Vec<u8>) {
-    let count = sheet.nodes.len().min(chunk::MAX_SAMPLES);
-    let whole = sheet.part(0, count).encode();
+/// As many of the first samples as fill a page well, encoded; `guess` is how many filled the page before.
+fn page(sheet: &Sheet, guess: Option<usize>) -> (usize, Vec<u8>) {
+    let count = sheet.nodes.len();
+    let filled = |count: usize, guess: usize, page: usize| {
+        let limit = page - OVERHEAD;
+        chunk::fill_from(count, Some(guess), limit, limit - limit / 12, |count| sheet.part(0, count).encode())
+    };
+    if let (Some(guess), [largest, ..]) = (guess.filter(|guess| guess * 2 < count), PAGES) {
+        return filled(count, guess, largest);
+    }
+    let whole = sheet.encode();
     let fits = |page: &usize| whole.len() + OVERHEAD <= *page;
     // What fills most of a page takes it, what would leave much of it empty fills a smaller one first.
     if let Some(page) = PAGES.iter().rev().find(|page| fits(page))
@@ -72,9 +82,7 @@ fn page(sheet: &Sheet) -> (usize, Vec<u8>) {
         return (count, whole);
     }
     let page = PAGES.iter().find(|page| **page <= whole.len()).or(PAGES.last()).copied().unwrap_or_default();
-    let limit = page - OVERHEAD;
-    let guess = (count * limit / whole.len().max(1)).max(1);
-    chunk::fill_from(count, Some(guess), limit, limit - limit / 12, |count| sheet.part(0, count).encode())
+    filled(count, (count * page / whole.len().max(1)).max(1), page)
 }
 
 pub fn sealed(read: &impl Read) -> Result<BTreeMap<NodeIndex, Sealed>, Fault> {

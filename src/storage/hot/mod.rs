@@ -264,9 +264,8 @@ pub fn flush(tx: &mut WriteTx<'_>, batch: &Batch, tails: &Arc<Tails>) -> Result<
         new.extend(of_slot.iter().filter(|(node, _)| !known.heard(**node)).map(|(node, pending)| (*node, *slot, pending)));
     }
     new.sort_unstable_by_key(|(node, slot, _)| (*node, *slot));
-    for (node, slot, _) in &new {
-        hours::touched(tx, &rolled, *slot, group(*node))?;
-    }
+    let hours: BTreeSet<(u32, u32)> = new.iter().map(|(node, slot, _)| (hours::hour_of(*slot), group(*node))).collect();
+    hours.into_iter().try_for_each(|key| hours::touched(tx, &rolled, key))?;
     let sheet = sheet(new.into_iter().map(|(node, slot, pending)| (node, slot, pending.late, &pending.encoded)));
     log::append(tx, &sheet, tails, batch.flushed_at.map(Timestamp::slot))?;
     put_acks(tx, &batch.acks)?;
@@ -370,10 +369,11 @@ pub fn store_late(
             continue;
         }
         tx.put(EVIDENCE, &slot.0, &row)?;
-        hours::touched(tx, &rolled, *slot, group(node))?;
         new.insert(*slot, encoded);
         outcome.stored += 1;
     }
+    let hours: BTreeSet<u32> = new.keys().map(|slot| hours::hour_of(*slot)).collect();
+    hours.into_iter().try_for_each(|hour| hours::touched(tx, &rolled, (hour, group(node))))?;
     log::append(tx, &sheet(new.into_iter().map(|(slot, encoded)| (node, slot, true, encoded))), tails, Some(present))?;
     Ok(outcome)
 }
