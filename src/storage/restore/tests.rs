@@ -81,7 +81,7 @@ fn what_comes_back_is_another_life_of_the_store_with_its_money_frozen() {
     assert!(heard.is_sorted() && heard.last() == Some(&(made.manifest.bytes(), made.manifest.bytes())), "{heard:?}");
     assert_eq!((&restored.manifest, restored.generation, restored.former_unread), (&made.manifest, 2, None));
     let aside = restored.aside.unwrap();
-    assert_eq!(files_below(&aside), ["archive", "core.redb", "hot.redb"], "nothing is lost");
+    assert_eq!(files_below(&aside), ["archive", "cold", "core.redb", "hot.redb"], "nothing is lost");
     assert_eq!(files_below(&data), ["archive", "before-restore-2026-09-21T15-13-20Z", "cold", "core.redb", "hot.redb", "secret.key"]);
     let store = reopened(dir.path());
     assert_eq!((rows(&store), store.generation), (vec![1], 2));
@@ -134,7 +134,10 @@ fn a_cut_at_any_step_leaves_the_old_store_or_the_new_one() {
         assert_eq!((rows(&store), store.generation), (vec![1], 2), "cut after {at}");
         assert!(!data.join(STAGING).exists() && !data.join(READY).exists());
         let aside: Vec<String> = files_below(&data).into_iter().filter(|name| name.starts_with(ASIDE)).collect();
-        assert_eq!((aside.len(), files_below(&data.join(&aside[0]))), (1, vec!["archive".into(), "core.redb".into(), "hot.redb".into()]));
+        assert_eq!(
+            (aside.len(), files_below(&data.join(&aside[0]))),
+            (1, ["archive", "cold", "core.redb", "hot.redb"].map(String::from).to_vec())
+        );
     }
     assert_eq!(cuts, 15, "every step was cut once");
 }
