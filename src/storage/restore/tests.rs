@@ -139,7 +139,7 @@ fn a_cut_at_any_step_leaves_the_old_store_or_the_new_one() {
             (1, ["archive", "cold", "core.redb", "hot.redb"].map(String::from).to_vec())
         );
     }
-    assert_eq!(cuts, 15, "every step was cut once");
+    assert_eq!(cuts, 16, "every step was cut once");
 }
 
 #[test]
