@@ -81,8 +81,8 @@ pub struct PoolMetrics {
     pub series: Vec<MemberSeries>,
     /// Of the members that are known at a step, a value per step.
     pub mean: Vec<Option<f64>>,
-    /// The sum of the same members.
-    pub sum: Vec<Option<f64>>,
+    /// What the same members come to together.
+    pub total: Vec<Option<f64>>,
     /// The lowest value that 95 % of them do not exceed.
     pub p95: Vec<Option<f64>>,
     /// How many members are behind each of them.
@@ -141,7 +141,7 @@ pub async fn show(
             members_in_mean: u32::try_from(indices.len()).unwrap_or(u32::MAX),
             series: series.into_iter().map(|(_, series)| series).collect(),
             mean: all.iter().map(|step| step.mean).collect(),
-            sum: all.iter().map(|step| step.sum).collect(),
+            total: all.iter().map(|step| step.sum).collect(),
             p95: all.iter().map(|step| step.p95).collect(),
             mean_members: all.iter().map(|step| step.members).collect(),
         }))

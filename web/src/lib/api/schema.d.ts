@@ -6327,8 +6327,8 @@ export interface components {
             start_time: string;
             /** Format: int64 */
             step_seconds: number;
-            /** @description The sum of the same members. */
-            sum: (number | null)[];
+            /** @description What the same members come to together. */
+            total: (number | null)[];
             /** @description `percent`, `bytes_per_second` or `celsius`. */
             unit: string;
         };
@@ -15195,7 +15195,7 @@ export interface operations {
                      *       ],
                      *       "start_time": "2026-09-21T14:13:20Z",
                      *       "step_seconds": 1,
-                     *       "sum": [
+                     *       "total": [
                      *         1.5
                      *       ],
                      *       "unit": "text"
