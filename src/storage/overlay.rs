@@ -14,7 +14,7 @@ use crate::domain::time::Slot;
 /// Samples decoded for one answer, about; larger pools are read with gaps between the slots, but at least once per step.
 const MAX_SAMPLES: u32 = 60_000;
 /// Nodes whose samples are in memory at one time.
-const NODES_AT_ONCE: usize = 32;
+const NODES_AT_ONCE: usize = 8;
 /// In the hours that are not rolled up yet every so manieth slot suffices.
 const SLOTS_APART_IN_HOURS: u32 = 10;
 

@@ -1,10 +1,10 @@
 //! What is durable and not sealed yet, by node, in memory: `hot.redb` has the same by flush, which is how it is written, and this is how it is read. Filled from there at every start.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::hot::{Parts, Point, point, renamed};
-use crate::domain::chunk::{Columns, Row, Series, Sheet, put_varint, take_varint, unzigzag, zigzag};
+use crate::domain::chunk::{Row, Series, Sheet, put_varint, take_varint, unzigzag, zigzag};
 use crate::domain::ids::NodeIndex;
 use crate::domain::time::Slot;
 
@@ -238,10 +238,18 @@ impl Tails {
 
 /// Samples as sheets have them: ascending by node and slot.
 pub fn sheet<'a>(samples: impl Iterator<Item = (NodeIndex, Slot, bool, &'a super::hot::EncodedSample)>) -> Sheet {
-    let mut sheet = Sheet { columns: Columns::default(), ..Sheet::default() };
+    let mut sheet = Sheet::default();
+    // Of a fleet whose machines run containers there may be tens of thousands.
+    let mut numbers: HashMap<String, usize> = HashMap::new();
     for (node, slot, late, encoded) in samples {
         let Some(quantised) = encoded.quantised() else { continue };
-        let row = quantised.row(|name| sheet.columns.name(name));
+        let row = quantised.row(|name| {
+            numbers.get(name).copied().unwrap_or_else(|| {
+                sheet.columns.names.push(name.to_owned());
+                numbers.insert(name.to_owned(), sheet.columns.names.len() - 1);
+                sheet.columns.names.len() - 1
+            })
+        });
         sheet.columns.push(sheet.nodes.len(), &row);
         sheet.nodes.push(node);
         sheet.slots.push(slot);

@@ -24,6 +24,15 @@ pub const MAX_COLUMNS: usize = 512;
 pub const MAX_NAMES: usize = 32_768;
 pub const MAX_NAME: usize = 256;
 
+/// From here on every eighth column holds numbers of names, and the seven behind it what is measured of what has the name.
+pub const NAMED: u16 = 64;
+pub const PER_NAME: u16 = 8;
+
+/// The column holds numbers of names.
+pub fn is_name(column: u16) -> bool {
+    column >= NAMED && (column - NAMED).is_multiple_of(PER_NAME)
+}
+
 /// One sample: numbers of columns, ascending, with what was measured.
 pub type Row = Vec<(u16, i64)>;
 
@@ -85,11 +94,22 @@ impl Columns {
         self.values.iter().filter_map(|(number, values)| Some((*number, values.get(at).copied().flatten()?))).collect()
     }
 
-    /// Samples `from..until`, with all names.
+    /// Samples `from..until`, with the names that they have: those of a whole fleet would fill every page.
     fn part(&self, from: usize, until: usize) -> Columns {
         let cut = |values: &Vec<Option<i64>>| values.get(from..until).unwrap_or_default().to_vec();
         let values = self.values.iter().map(|(number, values)| (*number, cut(values)));
-        Columns { names: self.names.clone(), values: values.filter(|(_, values)| values.iter().any(Option::is_some)).collect() }
+        let mut part = Columns { names: Vec::new(), values: values.filter(|(_, values)| values.iter().any(Option::is_some)).collect() };
+        let mut numbers: BTreeMap<i64, i64> = BTreeMap::new();
+        for (_, values) in part.values.iter_mut().filter(|(number, _)| is_name(**number)) {
+            for value in values.iter_mut().flatten() {
+                *value = *numbers.entry(*value).or_insert_with_key(|before| {
+                    let name = usize::try_from(*before).ok().and_then(|at| self.names.get(at));
+                    part.names.push(name.cloned().unwrap_or_default());
+                    i64::try_from(part.names.len() - 1).unwrap_or_default()
+                });
+            }
+        }
+        part
     }
 
     fn put(&self, out: &mut Vec<u8>, mut put_numbers: impl FnMut(&mut Vec<u8>, &[Option<i64>])) {

@@ -150,3 +150,36 @@ pub(super) fn verify(read: &impl Read) -> Result<u64, Fault> {
     next_sweep(read)?;
     Ok(samples + read.count(SEALED)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::metrics::{Interface, Sample};
+    use crate::storage::hot::EncodedSample;
+    use crate::storage::tails::sheet;
+
+    /// Containers name their interfaces at random.
+    #[test]
+    fn rows_have_the_names_of_their_own_samples_alone() {
+        let encoded = |node: u32, slot: u32| {
+            let mut sample = Sample::default();
+            let interface =
+                |n: u64| Interface { name: format!("veth{node:06x}{n}"), bytes_in: u64::from(slot) * (n + 3), ..Interface::default() };
+            sample.network.interfaces = (0..20).map(interface).collect();
+            EncodedSample::new(&sample)
+        };
+        let samples: Vec<_> = (0..2_000).flat_map(|node| (0..3).map(move |slot| (node, slot, encoded(node, slot)))).collect();
+        let whole = sheet(samples.iter().map(|(node, slot, sample)| (NodeIndex(*node), Slot(*slot), false, sample)));
+        assert_eq!(whole.columns.names.len(), 40_000, "more than one chunk may have");
+        let (mut from, mut rows, mut guess) = (0, 0, None);
+        while from < whole.nodes.len() {
+            let rest = whole.part(from, whole.nodes.len().min(from + AT_ONCE));
+            let (count, bytes) = page(&rest, guess);
+            let read = Sheet::decode(&bytes).unwrap();
+            assert_eq!(read, rest.part(0, count));
+            assert!(bytes.len() + OVERHEAD <= PAGES[0], "{}", bytes.len());
+            (from, rows, guess) = (from + count, rows + 1, Some(count));
+        }
+        assert!(rows < 60, "{rows}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::chunk::Row;
+use crate::domain::chunk::{NAMED, PER_NAME, Row, is_name};
 use crate::domain::metrics::{Cpu, Disk, Gpu, Interface, Memory, Network, Sample};
 use crate::record;
 
@@ -158,14 +158,9 @@ const GPU: u16 = 26;
 /// Present where there is a GPU, whatever is known of it.
 const HAS_GPU: u16 = GPU + 4;
 const FIXED: usize = 31;
-/// Each interface has eight columns: the number of its name, and six counters.
-const INTERFACES: u16 = 64;
-const PER_INTERFACE: u16 = 8;
-
-/// The column holds numbers of names.
-pub fn is_name(column: u16) -> bool {
-    column >= INTERFACES && (column - INTERFACES).is_multiple_of(PER_INTERFACE)
-}
+/// Each interface has the number of its name, and six counters.
+const INTERFACES: u16 = NAMED;
+const PER_INTERFACE: u16 = PER_NAME;
 
 /// The same row with the names numbered by `renumber`.
 pub fn renamed(row: &Row, names: &[String], mut renumber: impl FnMut(&str) -> usize) -> Row {
