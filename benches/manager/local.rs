@@ -1,7 +1,7 @@
 //! The library in this process, on a driven clock: what an epoch costs, what a day writes, and a store of the size that three days
 //! of a thousand nodes make.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,12 +24,15 @@ use lucid::domain::time::{BootMs, SLOT_MS, Slot, Timestamp};
 use lucid::live::Job;
 use lucid::storage::core::payouts::{self, SealedAddress};
 use lucid::storage::core::{enrolment, ledger, pools};
-use lucid::storage::hot::{self, Batch, EncodedSample, PendingSample};
+use lucid::storage::hot::kept_outputs::{self, KeptOutput};
+use lucid::storage::hot::{self, Batch, EncodedSample, PendingSample, Point, hours};
 use lucid::storage::table::WriteTx;
 use lucid::storage::{Lane, core};
 use lucid::wire::{Item, PROTOCOL, Report};
 
+use super::life::Life;
 use super::load::{Machine, hardware, sample};
+use super::peers;
 use super::process::own_written_bytes;
 
 /// Slots of 72 h: as far as a score looks back.
@@ -42,6 +45,7 @@ pub struct Local {
     app: App,
     driver: Driver,
     nodes: Vec<(NodeIndex, NodeId)>,
+    pools: Vec<PoolId>,
     /// The first node was not observed before this slot.
     newcomer_since: Slot,
 }
@@ -56,15 +60,19 @@ fn cpu_seconds() -> f64 {
 impl Local {
     /// A manager with `nodes` enrolled nodes whose clock shows `start`.
     pub async fn new(dir: &Path, start: Slot, nodes: usize) -> Local {
+        Local::in_pools_of(NODES_PER_POOL, dir, start, nodes).await
+    }
+
+    async fn in_pools_of(per_pool: usize, dir: &Path, start: Slot, nodes: usize) -> Local {
         let driver = Driver::new(start.start(), BootMs(60_000));
         let flags = [("storage.data_dir", dir.to_str().unwrap()), ("pools.max_nodes_per_pool", "1000")];
         let flags = flags.map(|(key, value)| (key, key, value.to_owned())).to_vec();
         let config = Config::load(&Sources { flags, ..Sources::default() }).unwrap().config;
         let clock_driver = driver.clone();
         let app = App::open(&config, &move |config, high| Clock::driven(&clock_driver, config.clock.trust, high)).await.unwrap();
-        let mut local = Local { app, driver, nodes: Vec::new(), newcomer_since: Slot(0) };
-        for first in (0..nodes).step_by(NODES_PER_POOL) {
-            local.enrol(first..(first + NODES_PER_POOL).min(nodes)).await;
+        let mut local = Local { app, driver, nodes: Vec::new(), pools: Vec::new(), newcomer_since: Slot(0) };
+        for first in (0..nodes).step_by(per_pool) {
+            local.enrol(first..(first + per_pool).min(nodes)).await;
         }
         local
     }
@@ -86,6 +94,7 @@ impl Local {
             outputs_expected: false,
         };
         let (pool_id, by) = (PoolId::new(entropy.uuid(wall_ms)), act.clone());
+        self.pools.push(pool_id.clone());
         let pool = store.write(move |tx| pools::create(tx, &by, &pool_id, &new_pool)).await.unwrap();
         let text = TokenText::new(EnrolmentId::new(entropy.uuid(wall_ms)), &entropy.bytes(), &store.manager_key(), &store.first_key());
         let ours = vec![text.manager_key_hash.clone()];
@@ -160,6 +169,30 @@ impl Local {
             }
             let tails = Arc::clone(&self.app.store.tails);
             self.app.store.hot.write(Lane::Ordinary, move |tx| hot::flush(tx, &batch, &tails)).await.unwrap();
+        }
+    }
+
+    /// Hours of a year before `until`, as if they had been rolled up.
+    async fn write_year(&self, until: Slot) {
+        let end = hours::hour_of(until);
+        let mut lives: Vec<Life> = self.nodes.iter().map(|(node, _)| Life::new(u64::from(node.0))).collect();
+        let groups: BTreeSet<u32> = self.nodes.iter().map(|(node, _)| hours::group_of(*node)).collect();
+        for first in (end - DAYS_OF_HOURS * 24..end).step_by(24) {
+            let mut rows = Vec::new();
+            for hour in first..first + 24 {
+                let point = |slot, life: &mut Life| Point { slot, late: false, sample: life.next() };
+                let mut points: BTreeMap<NodeIndex, Vec<Point>> = self
+                    .nodes
+                    .iter()
+                    .zip(&mut lives)
+                    .map(|((node, _), life)| (*node, [0, 40, 80].map(|at| point(hours::first_slot(hour).plus(at), life)).to_vec()))
+                    .collect();
+                for group in &groups {
+                    let of_group = hours::nodes_of(*group).into_iter().filter_map(|node| points.remove_entry(&node)).collect();
+                    rows.extend(hours::roll(hour, *group, of_group).unwrap());
+                }
+            }
+            self.app.store.cold.put_hours(rows).await.unwrap();
         }
     }
 
@@ -343,58 +376,87 @@ const FLUSH_SLOTS: u32 = 10;
 /// Until pages are full and sealed as they come.
 const WARM_HOURS: u32 = 4;
 
-/// Bytes written in a day by `nodes` nodes, from driven hours of reports, flushes, epochs and postings.
-pub async fn written_per_day(dir: &Path, nodes: usize, hours: u32, work: Work) -> Written {
-    let local = Local::new(dir, Slot(59_000_000), nodes).await;
-    local.app.context.run_all().await.unwrap();
-    let run = local.app.store.intake.run;
-    let (mut before, mut stored_before) = (0, [0; 3]);
-    for round in 1..=(WARM_HOURS + hours) * 120 {
-        if round == WARM_HOURS * 120 + 1 {
-            (before, stored_before) = (own_written_bytes(), local.stored());
-        }
-        local.next_slot(10_000);
-        let now = local.app.clock.now();
-        for (index, id) in &local.nodes {
-            let item = Item {
-                seq: u64::from(round),
-                age_ms: 0,
-                witness: None,
-                running: None,
-                sample: if work.samples { sample(u64::from(round) * 7 + u64::from(index.0)) } else { Sample::default() },
-            };
-            let report = Report {
-                protocol: PROTOCOL,
-                incarnation: Incarnation(1),
-                seq: u64::from(round),
-                run: Some(run),
-                items: vec![item],
-                fingerprint: Default::default(),
-                agent_version: String::new(),
-                dropped: 0,
-                workload: None,
-                head: None,
-                contradicts: None,
-                capabilities: Vec::new(),
-            };
-            local.app.store.intake.accept(*index, id, &report, &[0; 32], &|_| true, now).unwrap();
-        }
-        if round % FLUSH_SLOTS == 0 {
-            local.app.context.run(Job::Flush).await.unwrap();
-        }
-        if work.samples {
-            local.app.context.run(Job::Sealing).await.unwrap();
-        }
-        if work.samples && round % 10 == 5 {
-            local.app.context.run(Job::Rollups).await.unwrap();
-        }
-        if work.epochs && round % 2 == 0 {
-            local.app.context.run(Job::Epochs).await.unwrap();
-        }
-        if work.epochs && round % 20 == 0 {
-            local.app.context.run(Job::Postings).await.unwrap();
+/// Machines that report every slot, and a manager that does what is due.
+struct Days {
+    local: Local,
+    lives: Vec<Life>,
+    run: u64,
+    round: u32,
+    work: Work,
+}
+
+impl Days {
+    async fn new(local: Local, work: Work) -> Days {
+        local.app.context.run_all().await.unwrap();
+        let lives = (0..local.nodes.len()).map(|node| Life::new(node as u64)).collect();
+        let run = local.app.store.intake.run;
+        Days { local, lives, run, round: 0, work }
+    }
+
+    fn report(&self, sample: Sample) -> Report {
+        let seq = u64::from(self.round);
+        Report {
+            protocol: PROTOCOL,
+            incarnation: Incarnation(1),
+            seq,
+            run: Some(self.run),
+            items: vec![Item { seq, age_ms: 0, witness: None, running: None, sample }],
+            fingerprint: Default::default(),
+            agent_version: String::new(),
+            dropped: 0,
+            workload: None,
+            head: None,
+            contradicts: None,
+            capabilities: Vec::new(),
         }
     }
+
+    /// One more slot; seconds of processor time, without the making of samples.
+    async fn slot(&mut self) -> f64 {
+        self.round += 1;
+        self.local.next_slot(10_000);
+        let samples: Vec<Sample> =
+            self.lives.iter_mut().map(|life| if self.work.samples { life.next() } else { Sample::default() }).collect();
+        let reports: Vec<Report> = samples.into_iter().map(|sample| self.report(sample)).collect();
+        let before = cpu_seconds();
+        let (round, context, now) = (self.round, &self.local.app.context, self.local.app.clock.now());
+        for ((index, id), report) in self.local.nodes.iter().zip(&reports) {
+            self.local.app.store.intake.accept(*index, id, report, &[0; 32], &|_| true, now).unwrap();
+        }
+        if round % FLUSH_SLOTS == 0 {
+            context.run(Job::Flush).await.unwrap();
+        }
+        if self.work.samples {
+            context.run(Job::Sealing).await.unwrap();
+        }
+        if self.work.samples && round % 10 == 5 {
+            context.run(Job::Rollups).await.unwrap();
+        }
+        if self.work.epochs && round % 2 == 0 {
+            context.run(Job::Epochs).await.unwrap();
+        }
+        if self.work.epochs && round % 20 == 0 {
+            context.run(Job::Postings).await.unwrap();
+        }
+        cpu_seconds() - before
+    }
+
+    async fn slots(&mut self, count: u32) -> f64 {
+        let mut cpu = 0.0;
+        for _ in 0..count {
+            cpu += self.slot().await;
+        }
+        cpu
+    }
+}
+
+/// Bytes written in a day by `nodes` nodes, from driven hours of reports, flushes, epochs and postings.
+pub async fn written_per_day(dir: &Path, nodes: usize, hours: u32, work: Work) -> Written {
+    let mut days = Days::new(Local::new(dir, Slot(59_000_000), nodes).await, work).await;
+    days.slots(WARM_HOURS * 120).await;
+    let (before, stored_before) = (own_written_bytes(), days.local.stored());
+    days.slots(hours * 120).await;
+    let local = days.local;
     if work.epochs {
         local.app.context.run_all().await.unwrap();
     }
@@ -404,4 +466,96 @@ pub async fn written_per_day(dir: &Path, nodes: usize, hours: u32, work: Work) -
     let stored_of_a_node = [0, 1, 2].map(|at| a_day(stored[at] - stored_before[at]) / nodes as f64);
     local.close();
     Written { written: a_day(written), stored_of_a_node }
+}
+
+/// Days of hours that lie beside a measured day.
+const DAYS_OF_HOURS: u32 = 365;
+
+/// What a day with everything running left behind, and what it cost.
+pub struct Day {
+    pub nodes: Vec<String>,
+    pub pools: Vec<String>,
+    /// Of all that was measured.
+    pub first: Slot,
+    pub slots: u32,
+    /// Written in the last 24 h by all of the process, and of it to core and hot.
+    pub written: u64,
+    pub written_core: u64,
+    pub written_hot: u64,
+    /// Seconds of processor time in these 24 h, from the accepted report on.
+    pub cpu: f64,
+    /// Samples that are sealed, and bytes of what holds them.
+    pub sealed: u64,
+    pub raw_bytes: u64,
+    /// Of one node's hour in the files of months.
+    pub hour_bytes: f64,
+}
+
+/// A store with a year of hours, and a day of everything that ends `until`.
+pub async fn day(dir: &Path, nodes: usize, per_pool: usize, until: Slot) -> Day {
+    let slots = (24 + WARM_HOURS) * 120;
+    let first = until.minus(slots);
+    let local = Local::in_pools_of(per_pool, dir, first.minus(1), nodes).await;
+    local.write_year(first).await;
+    let hours = peers::folder_bytes(&dir.join("cold"));
+    let mut days = Days::new(local, Work { samples: true, epochs: true }).await;
+    days.slots(WARM_HOURS * 120).await;
+    let files = |store: &lucid::storage::Store| [own_written_bytes(), store.core.written_bytes(), store.hot.written_bytes()];
+    let before = files(&days.local.app.store);
+    let cpu = days.slots(24 * 120).await;
+    let local = days.local;
+    local.app.context.run(Job::Flush).await.unwrap();
+    let after = files(&local.app.store);
+    let [written, written_core, written_hot] = [0, 1, 2].map(|at| after[at] - before[at]);
+    let store = &local.app.store;
+    let sealed = u64::from(slots) * nodes as u64 - store.tails.count() as u64;
+    let weeks = store.cold.names().into_iter().filter(|name| name.starts_with("raw"));
+    let raw_bytes = weeks.map(|name| peers::file_bytes(&dir.join("cold").join(name))).sum();
+    let day = Day {
+        nodes: local.nodes.iter().map(|(_, id)| id.to_string()).collect(),
+        pools: local.pools.iter().map(ToString::to_string).collect(),
+        first,
+        slots,
+        written,
+        written_core,
+        written_hot,
+        cpu,
+        sealed,
+        raw_bytes,
+        hour_bytes: hours as f64 / f64::from(DAYS_OF_HOURS * 24) / nodes as f64,
+    };
+    local.close();
+    day
+}
+
+/// A file of a gigabyte of which two fifths are free: what a limit on kept outputs leaves when it was lowered. Its live bytes.
+pub async fn holed_store(dir: &Path, until: Slot) -> u64 {
+    const ROW: usize = 32_000;
+    const ROWS: u64 = 1_000_000_000 / ROW as u64;
+    let local = Local::new(dir, until.minus(100), 10).await;
+    let hot = &local.app.store.hot;
+    for first in (0..ROWS).step_by(1_000) {
+        let rows = (first..(first + 1_000).min(ROWS)).map(|row| {
+            let id = u128::from(row).to_be_bytes();
+            (id, KeptOutput { node: NodeIndex(1), data: id.iter().copied().cycle().take(ROW).collect() })
+        });
+        let rows: Vec<([u8; 16], KeptOutput)> = rows.collect();
+        hot.write(Lane::Ordinary, move |tx| kept_outputs::put(tx, &rows, u64::MAX)).await.unwrap();
+    }
+    while hot.write(Lane::Ordinary, |tx| kept_outputs::trim(tx, 600_000_000)).await.unwrap() {}
+    let live = kept_outputs::sum(&hot.read().unwrap()).unwrap().bytes;
+    local.close();
+    live
+}
+
+/// Lets go of every month and week before `until`; bytes that went, milliseconds, bytes written for it.
+pub async fn expire(dir: &Path, until: Slot) -> (u64, f64, u64) {
+    let local = Local::new(dir, until, 0).await;
+    let before = (peers::folder_bytes(&dir.join("cold")), own_written_bytes());
+    let watch = lucid::clock::Stopwatch::start();
+    local.app.store.cold.expire(until, until).unwrap();
+    let took_ms = watch.elapsed().as_secs_f64() * 1e3;
+    let after = (peers::folder_bytes(&dir.join("cold")), own_written_bytes());
+    local.close();
+    (before.0 - after.0, took_ms, after.1 - before.1)
 }

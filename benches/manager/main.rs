@@ -13,11 +13,14 @@
     reason = "small known numbers"
 )]
 
+mod life;
 mod load;
 mod local;
 mod outputs;
 mod payouts;
+mod peers;
 mod process;
+mod storage;
 mod table;
 mod transport;
 
@@ -126,6 +129,10 @@ impl Bench {
         }
         if self.wants("writes") {
             self.writes().await;
+        }
+        // By its name alone: it takes minutes, and the peers have to be installed.
+        if self.only.is_some() && self.wants("storage") {
+            self.storage().await;
         }
         if self.wants("outputs") {
             self.outputs().await;
@@ -511,6 +518,11 @@ impl Person {
         let text = answer.text().await.unwrap();
         assert!(status.is_success(), "POST {path}: {status} {text}");
         serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+
+    async fn get_json(&self, path: &str) -> Value {
+        let answer = self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.token).send().await.unwrap();
+        serde_json::from_str(&answer.text().await.unwrap()).unwrap()
     }
 
     async fn get(&self, path: &str) -> usize {

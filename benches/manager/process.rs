@@ -28,6 +28,10 @@ impl Drop for Process {
 }
 
 impl Process {
+    pub fn start(command: &mut Command) -> std::io::Result<Process> {
+        command.spawn().map(Process)
+    }
+
     pub fn pid(&self) -> u32 {
         self.0.id()
     }
