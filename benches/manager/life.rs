@@ -130,6 +130,7 @@ pub struct Life {
     /// What the programs hold, which moves when one starts or ends.
     held: f64,
     cached: f64,
+    kernel: f64,
     swap_used: u64,
     disk_total: u64,
     disk_used: u64,
@@ -156,6 +157,7 @@ impl Life {
             memory_total,
             held: memory_total as f64 * chance.between(0.15, 0.6),
             cached: memory_total as f64 * chance.between(0.1, 0.3),
+            kernel: memory_total as f64 * 0.02,
             swap_used: if chance.is(0.3) { (chance.next() % 60) * MIB } else { 0 },
             disk_total,
             disk_used: disk_total / 100 * (10 + chance.next() % 60),
@@ -217,13 +219,15 @@ impl Life {
             self.memory = [pages(self.held + moved), pages(self.cached)];
         }
         let [used, cached] = self.memory;
+        // What the kernel holds besides, which neither counts.
+        self.kernel = (self.kernel + chance.noise() * 40.0 * KIB as f64).clamp(total * 0.01, total * 0.05);
         if self.swap_used > 0 && chance.is(0.01) {
             self.swap_used = self.swap_used.saturating_add_signed(chance.noise() as i64 * 256 * KIB as i64).clamp(KIB, 90 * MIB);
         }
         Memory {
             total_bytes: Some(self.memory_total),
             used_bytes: Some(used),
-            free_bytes: Some(self.memory_total.saturating_sub(used + cached)),
+            free_bytes: Some(self.memory_total.saturating_sub(used + cached + pages(self.kernel))),
             cached_bytes: Some(cached),
             swap_total_bytes: Some(100 * MIB - 4 * KIB),
             swap_used_bytes: Some(self.swap_used),

@@ -11,6 +11,7 @@ use lucid::config::{Config, Sources};
 use lucid::domain::address::{AddressRecord, PayoutAddress};
 use lucid::domain::audit::Act;
 use lucid::domain::bits::Bitmap;
+use lucid::domain::chunk::Series;
 use lucid::domain::credits::Epochs;
 use lucid::domain::enrolment::{EnrolmentTarget, NewToken, TokenText};
 use lucid::domain::evidence::{SLOTS_PER_DAY, SlotRow};
@@ -181,14 +182,16 @@ impl Local {
             let mut rows = Vec::new();
             for hour in first..first + 24 {
                 let point = |slot, life: &mut Life| Point { slot, late: false, sample: life.next() };
-                let mut points: BTreeMap<NodeIndex, Vec<Point>> = self
+                let mut pieces: BTreeMap<NodeIndex, Vec<Series>> = self
                     .nodes
                     .iter()
                     .zip(&mut lives)
-                    .map(|((node, _), life)| (*node, [0, 40, 80].map(|at| point(hours::first_slot(hour).plus(at), life)).to_vec()))
+                    .map(|((node, _), life)| {
+                        (*node, vec![hot::series(&[0, 40, 80].map(|at| point(hours::first_slot(hour).plus(at), life)))])
+                    })
                     .collect();
                 for group in &groups {
-                    let of_group = hours::nodes_of(*group).into_iter().filter_map(|node| points.remove_entry(&node)).collect();
+                    let of_group = hours::nodes_of(*group).into_iter().filter_map(|node| pieces.remove_entry(&node)).collect();
                     rows.extend(hours::roll(hour, *group, of_group).unwrap());
                 }
             }

@@ -38,7 +38,12 @@ impl Peer {
         let arguments = |address: &str| {
             let flag = |name: &str, value: &str| format!("-{name}={value}");
             let data = data.display().to_string();
-            vec![flag("storageDataPath", &data), flag("httpListenAddr", address), flag("retentionPeriod", "100y"), flag("search.maxQueryDuration", "5m")]
+            vec![
+                flag("storageDataPath", &data),
+                flag("httpListenAddr", address),
+                flag("retentionPeriod", "100y"),
+                flag("search.maxQueryDuration", "5m"),
+            ]
         };
         Peer::start("victoria-metrics", &data, arguments, "/health").await
     }
@@ -98,7 +103,8 @@ impl Peer {
     }
 
     async fn post(&self, path: &str, headers: &[(&'static str, &'static str)], body: Vec<u8>) {
-        let request = headers.iter().fold(self.http.post(format!("{}{path}", self.base)), |request, (name, value)| request.header(*name, *value));
+        let request =
+            headers.iter().fold(self.http.post(format!("{}{path}", self.base)), |request, (name, value)| request.header(*name, *value));
         let answer = request.body(body).send().await.unwrap();
         let (status, text) = (answer.status(), answer.text().await.unwrap());
         assert!(status.is_success(), "{path}: {status} {text}");
@@ -153,11 +159,8 @@ impl Peer {
             }
             put_bytes(&mut message, 1, &series);
         }
-        let headers = [
-            ("content-type", "application/x-protobuf"),
-            ("content-encoding", "snappy"),
-            ("x-prometheus-remote-write-version", "0.1.0"),
-        ];
+        let headers =
+            [("content-type", "application/x-protobuf"), ("content-encoding", "snappy"), ("x-prometheus-remote-write-version", "0.1.0")];
         self.post("/api/v1/write", &headers, snappy(&message)).await;
     }
 
@@ -196,9 +199,7 @@ impl Peer {
 }
 
 fn url_encoded(text: &str) -> String {
-    text.bytes()
-        .map(|byte| if byte.is_ascii_alphanumeric() { (byte as char).to_string() } else { format!("%{byte:02X}") })
-        .collect()
+    text.bytes().map(|byte| if byte.is_ascii_alphanumeric() { (byte as char).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 /// Of a file or of all files below a folder, as the disk counts them.

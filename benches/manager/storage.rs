@@ -116,7 +116,13 @@ fn of_day(table: &mut Table, data: &Path, day: &Day) {
     table.add("written_1000", "written in a day, 1,000 nodes, everything running", told, "250 MB", written);
     let told = format!("{:.0} s", day.cpu);
     table.add("cpu_1000", "processor in that day, from the accepted report on (no HTTP, no signatures)", told, "", day.cpu);
-    table.add("hour_bytes", "a year of hours beside it: bytes for each hour of a node", format!("{:.0}", day.hour_bytes), "", day.hour_bytes);
+    table.add(
+        "hour_bytes",
+        "a year of hours beside it: bytes for each hour of a node",
+        format!("{:.0}", day.hour_bytes),
+        "",
+        day.hour_bytes,
+    );
     let names = ["core.redb", "hot.redb", "cold"];
     let sizes = names.map(|name| format!("{name} {:.0} MB", megabytes(file_bytes(&data.join(name))))).join(", ");
     table.add("store_mb", "the store then", sizes, "", megabytes(folder_bytes(data)));
@@ -153,7 +159,9 @@ async fn questions(person: &Person, day: &Day) -> Answers {
 async fn copies(table: &mut Table, dir: &Path, data: &Path) {
     let binary = process::binary();
     let to = dir.join("backups");
-    for (key, what) in [("backup_s", "backup of it, read back and verified"), ("backup_again_s", "the next backup: sealed files are shared")] {
+    for (key, what) in
+        [("backup_s", "backup of it, read back and verified"), ("backup_again_s", "the next backup: sealed files are shared")]
+    {
         let before = unlinked_bytes(&to);
         let watch = Stopwatch::start();
         let done = std::process::Command::new(&binary).args(["backup", "--data-dir"]).arg(data).arg("--to").arg(&to).output().unwrap();
@@ -330,11 +338,23 @@ async fn prometheus(table: &mut Table, peer: &Peer, day: &Day) -> Answers {
 fn stored(table: &mut Table, key: &str, name: &str, peer: &Peer, day: &Day, bytes: u64, watch: Stopwatch) {
     let key = |of: &str| -> &'static str { format!("{key}_{of}").leak() };
     let per_value = bytes as f64 / (f64::from(day.slots) * (NODES * FIELDS.len()) as f64);
-    table.add(key("bytes_per_value"), format!("{name}, the same samples: bytes on disk for a value"), format!("{per_value:.3}"), "", per_value);
+    table.add(
+        key("bytes_per_value"),
+        format!("{name}, the same samples: bytes on disk for a value"),
+        format!("{per_value:.3}"),
+        "",
+        per_value,
+    );
     let written = megabytes(peer.process.written_bytes());
     let a_day = 2_880.0 / f64::from(day.slots);
     let told = format!("{:.0} MB; {:.0} s of processor", written * a_day, peer.process.cpu_seconds() * a_day);
-    table.add(key("written"), format!("… written for a day of them (told in {:.0} s)", watch.elapsed().as_secs_f64()), told, "", written * a_day);
+    table.add(
+        key("written"),
+        format!("… written for a day of them (told in {:.0} s)", watch.elapsed().as_secs_f64()),
+        told,
+        "",
+        written * a_day,
+    );
     let memory = megabytes(peer.process.memory().rss);
     table.add(key("rss"), "… its memory then", format!("{memory:.0} MB"), "", memory);
 }

@@ -108,7 +108,13 @@ impl Line {
 
     /// A sample, or the summary of `weight` samples that begins at `slot`, in any order.
     pub fn push(&mut self, slot: Slot, weight: u32, sample: &Sample) {
-        let Some(value) = self.metric.of(sample) else { return };
+        if let Some(value) = self.metric.of(sample) {
+            self.push_value(slot, weight, value);
+        }
+    }
+
+    /// The same of what `Metric::of` says of it.
+    pub fn push_value(&mut self, slot: Slot, weight: u32, value: f64) {
         let Some(step) = self.steps.position(slot).and_then(|at| self.gathered.get_mut(at)) else { return };
         step.sum += value * f64::from(weight);
         step.weight += f64::from(weight);

@@ -10,18 +10,18 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use week::Chunk;
 #[cfg(test)]
 pub(super) use week::goldens;
-pub use week::{Chunk, Found};
 
 use super::DbFile;
 use super::device::Device;
 use super::fault::{Fault, OpenError, WriteError};
-use super::hot::Parts;
 use super::hot::hours::{self, HourRow};
 use super::table::Snapshot;
 use super::tails::Sealed;
 use crate::domain::calendar::{Month, Week};
+use crate::domain::chunk::Series;
 use crate::domain::ids::NodeIndex;
 use crate::domain::series::Summary;
 use crate::domain::time::Slot;
@@ -149,20 +149,20 @@ impl Cold {
         self.file(Part::Week(week))?.write_at_open(|tx| week::put(tx, sweep, log_row, chunks))
     }
 
-    /// Shows what is sealed of `nodes`, which ascend, in `[from, until)`, as far as `parts` are wanted: oldest sweep first. A chunk may reach beyond. One that is damaged is left out.
+    /// Shows what is sealed of `nodes`, which ascend, in `[from, until)`, with the columns that are wanted: oldest sweep first. A chunk that is damaged is left out.
     pub fn read(
         &self,
         nodes: &[NodeIndex],
         (from, until): (Slot, Slot),
-        parts: Parts,
-        mut visit: impl FnMut(NodeIndex, Found),
+        is_wanted: impl Fn(u16) -> bool,
+        mut visit: impl FnMut(NodeIndex, Series),
     ) -> Result<(), Fault> {
         for week in self.weeks() {
             if week.end() <= from || week.start() >= until {
                 continue;
             }
             if let Some(file) = self.existing(Part::Week(week))? {
-                week::read(&file.read()?, nodes, (from, until), parts, &mut visit)?;
+                week::read(&file.read()?, nodes, (from, until), &is_wanted, &mut visit)?;
             }
         }
         Ok(())

@@ -7,9 +7,10 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::hot::{Ack, Anchor, Batch, EncodedSample, PendingSample, Point, Samples, Untimed, UntimedItem};
+use super::hot::{Ack, Anchor, Batch, EncodedSample, PendingSample, Samples, Untimed, UntimedItem};
 use crate::crypto::SecretKey;
 use crate::domain::bits::Bitmap;
+use crate::domain::chunk::Series;
 use crate::domain::evidence::{Beacons, DayReports, Reopening, SlotRow, day_of, is_closed, is_secret, newest_closed};
 use crate::domain::ids::{Incarnation, NodeId, NodeIndex};
 use crate::domain::metrics::Sample;
@@ -565,20 +566,25 @@ impl Intake {
         self.state().slots.range(from..until).map(|(slot, open)| (*slot, open.row.clone())).collect()
     }
 
-    /// Samples of one node that are not durable yet, in slot order.
-    pub fn pending_points(&self, node: NodeIndex, from: Slot, until: Slot) -> Vec<Point> {
+    /// Samples of one node that are not durable yet, in slot order, with the columns that are wanted.
+    pub fn pending(&self, node: NodeIndex, from: Slot, until: Slot, is_wanted: impl Fn(u16) -> bool) -> Series {
         let state = self.state();
-        let mut points = BTreeMap::new();
+        let mut found = BTreeMap::new();
         for samples in [&state.samples, &state.flushing] {
-            for (slot, of_slot) in samples.range(from..until) {
-                if let Some(pending) = of_slot.get(&node)
-                    && let Some(sample) = pending.encoded.decode()
-                {
-                    points.insert(*slot, Point { slot: *slot, late: pending.late, sample });
-                }
-            }
+            let of_node = samples.range(from..until).filter_map(|(slot, of_slot)| Some((*slot, of_slot.get(&node)?)));
+            found.extend(of_node);
         }
-        points.into_values().collect()
+        let mut series = Series::default();
+        for (slot, pending) in found {
+            let Some(sample) = pending.encoded.quantised() else { continue };
+            let mut row = sample.row(|name| series.columns.name(name));
+            row.retain(|(column, _)| is_wanted(*column));
+            series.columns.push(series.slots.len(), &row);
+            series.slots.push(slot);
+            series.late.push(pending.late);
+        }
+        series.columns.finish(series.slots.len());
+        series
     }
 
     /// Readings of some nodes that are not durable yet; `nodes` ascending.
@@ -735,7 +741,7 @@ mod tests {
         intake.tick(at(START, 0), true);
         send(&intake, &report(1, &[(1, 0, None)]), at(START, 1)).unwrap();
         let batch = intake.start_flush(at(START, 2), None, all);
-        assert_eq!(intake.pending_points(N, START, START.plus(1)).len(), 1, "still visible while it is written");
+        assert_eq!(intake.pending(N, START, START.plus(1), |_| true).slots.len(), 1, "still visible while it is written");
         send(&intake, &report(1, &[(1, 0, None), (2, 0, None)]), at(START, 3)).unwrap();
         intake.failed(batch);
         let batch = intake.start_flush(at(START, 4), None, all);

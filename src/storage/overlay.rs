@@ -4,19 +4,14 @@ use std::collections::BTreeMap;
 
 use super::Store;
 use super::fault::Fault;
-use super::hot::{Parts, hours};
+use super::hot::{hours, is_for, values};
 use super::tiers;
 use crate::domain::ids::NodeIndex;
 use crate::domain::overlay::{Line, Metric, Steps};
 use crate::domain::series::SLOTS_PER_HOUR;
-use crate::domain::time::Slot;
 
-/// Samples decoded for one answer, about; larger pools are read with gaps between the slots, but at least once per step.
-const MAX_SAMPLES: u32 = 60_000;
-/// Nodes whose samples are in memory at one time.
-const NODES_AT_ONCE: usize = 8;
-/// In the hours that are not rolled up yet every so manieth slot suffices.
-const SLOTS_APART_IN_HOURS: u32 = 10;
+/// Nodes whose samples are in memory at one time: a day of one column of them is 3 MB.
+const NODES_AT_ONCE: usize = 64;
 
 /// A line for each of `nodes`, which ascend.
 pub fn lines(store: &Store, nodes: &[NodeIndex], metric: Metric, steps: Steps) -> Result<Vec<Vec<Option<f64>>>, Fault> {
@@ -38,36 +33,13 @@ pub fn lines(store: &Store, nodes: &[NodeIndex], metric: Metric, steps: Steps) -
     }
     // Nothing is measured in the future.
     let until = steps.end().min(store.intake.present_slot().map_or(steps.end(), |slot| slot.plus(1)));
-    push_samples(store, (metric, nodes), &mut lines, steps, (from, until))?;
-    Ok(lines.into_values().map(Line::finish).collect())
-}
-
-fn push_samples(
-    store: &Store,
-    (metric, nodes): (Metric, &[NodeIndex]),
-    lines: &mut BTreeMap<NodeIndex, Line>,
-    steps: Steps,
-    (from, until): (Slot, Slot),
-) -> Result<(), Fault> {
-    let samples = until.0.saturating_sub(from.0).saturating_mul(u32::try_from(nodes.len()).unwrap_or(u32::MAX));
-    let least = if steps.slots_per_step >= SLOTS_PER_HOUR { SLOTS_APART_IN_HOURS } else { 1 };
-    let apart = samples.div_ceil(MAX_SAMPLES).clamp(least, steps.slots_per_step.max(least));
     for some in nodes.chunks(NODES_AT_ONCE) {
-        for (node, points) in tiers::points_of(store, some, from, until, parts(metric))? {
+        for (node, pieces) in tiers::pieces_of(store, some, (from, until), |column| is_for(metric, column))? {
             if let Some(line) = lines.get_mut(&node) {
-                let shown = points.iter().filter(|point| (point.slot.0 - from.0).is_multiple_of(apart));
-                shown.for_each(|point| line.push(point.slot, 1, &point.sample));
+                let of_pieces = pieces.iter().flat_map(|piece| values(piece, metric));
+                of_pieces.for_each(|(slot, value)| line.push_value(slot, 1, value));
             }
         }
     }
-    Ok(())
-}
-
-fn parts(metric: Metric) -> Parts {
-    match metric {
-        Metric::Cpu | Metric::Temperature => Parts { cpu: true, ..Parts::NONE },
-        Metric::Memory => Parts { memory: true, ..Parts::NONE },
-        Metric::Disk => Parts { disk: true, ..Parts::NONE },
-        Metric::NetworkIn | Metric::NetworkOut => Parts { network: true, ..Parts::NONE },
-    }
+    Ok(lines.into_values().map(Line::finish).collect())
 }

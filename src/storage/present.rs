@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Store;
 use super::core::epochs;
 use super::fault::Fault;
-use super::hot::{self, Parts, Point, hours, leaves};
+use super::hot::{self, Fold, Parts, Point, hours, leaves};
 use super::tiers;
 use crate::domain::credits::{Epoch, Leaf};
 use crate::domain::evidence::{SlotRow, SlotState};
 use crate::domain::ids::NodeIndex;
 use crate::domain::poot::{Params, Score, ScoreState};
-use crate::domain::series::{Bucket, Granularity, Series, Summary};
+use crate::domain::series::{Bucket, Granularity, Series};
 use crate::domain::threshold::Reading;
 use crate::domain::time::{Now, Slot, Timestamp};
 
@@ -48,7 +48,7 @@ const SLOTS_AT_ONCE: u32 = 2_880;
 /// Parts of a sample that have thresholds.
 const WITH_THRESHOLDS: Parts = Parts { cpu: true, memory: true, disk: true, ..Parts::NONE };
 
-/// Samples of a node in `[from, until)`, gathered, with `parts` of them at least; from an hour on out of the hourly roll-ups. Takes milliseconds per day of samples, or per month of
+/// Samples of a node in `[from, until)`, gathered, with `parts` of them; from an hour on out of the hourly roll-ups. Takes a millisecond per day of samples, or per month of
 /// roll-ups.
 pub fn series(
     store: &Store,
@@ -57,12 +57,11 @@ pub fn series(
     granularity: Granularity,
     parts: Parts,
 ) -> Result<Vec<Bucket>, Fault> {
-    let mut series = Series::new(granularity);
-    if granularity >= Granularity::Hour {
-        push_hours(store, &mut series, node, (from, until), parts)?;
-    } else {
-        push_samples(store, &mut series, node, (from, until), parts)?;
+    if granularity < Granularity::Hour {
+        return gathered(store, node, (from, until), granularity, parts);
     }
+    let mut series = Series::new(granularity);
+    push_hours(store, &mut series, node, (from, until), parts)?;
     Ok(series.finish())
 }
 
@@ -73,23 +72,30 @@ pub fn readings(store: &Store, nodes: &[NodeIndex], from: Slot, until: Slot) -> 
     Ok(found.into_iter().map(|(node, points)| (node, readings(points))).collect())
 }
 
-fn push_samples(store: &Store, series: &mut Series, node: NodeIndex, (mut start, until): (Slot, Slot), parts: Parts) -> Result<(), Fault> {
+fn gathered(
+    store: &Store,
+    node: NodeIndex,
+    (mut start, until): (Slot, Slot),
+    granularity: Granularity,
+    parts: Parts,
+) -> Result<Vec<Bucket>, Fault> {
+    let mut fold = Fold::new(granularity, parts);
     while start < until {
         let end = start.plus(SLOTS_AT_ONCE).min(until);
-        for point in tiers::points(store, node, start, end, parts)? {
-            series.push(point.slot, Summary::of(point.sample, point.late));
+        for (_, pieces) in tiers::pieces_of(store, &[node], (start, end), |column| parts.has(column))? {
+            pieces.iter().for_each(|piece| fold.add(piece));
         }
         start = end;
     }
-    Ok(())
+    Ok(fold.finish())
 }
 
 /// Hours that are rolled up come whole, as one summary each; those not rolled yet and those that got more since come from samples.
 fn push_hours(store: &Store, series: &mut Series, node: NodeIndex, (from, until): (Slot, Slot), parts: Parts) -> Result<(), Fault> {
-    let waiting = store.intake.pending_points(node, from, until);
+    let waiting = store.intake.pending(node, from, until, |_| false).slots;
     let read = &store.hot.read()?;
     let rolled = hours::rolled(read)?;
-    let pending: BTreeSet<u32> = waiting.iter().map(|point| hours::hour_of(point.slot)).collect();
+    let pending: BTreeSet<u32> = waiting.into_iter().map(hours::hour_of).collect();
     let stale: BTreeSet<u32> = hours::stale_of(read, node, hours::hour_of(from), hours::hour_of(until))?;
     let mut of_months = store.cold.hours();
     let mut start = from;
@@ -101,7 +107,9 @@ fn push_hours(store: &Store, series: &mut Series, node: NodeIndex, (from, until)
                 series.push(first, summary);
             }
         } else {
-            push_samples(store, series, node, (start, end.min(until)), parts)?;
+            for bucket in gathered(store, node, (start, end.min(until)), Granularity::Hour, parts)? {
+                series.push(bucket.slot, bucket.summary);
+            }
         }
         start = end;
     }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::hot::{Parts, Point, point, renamed};
+use super::hot::renamed;
 use crate::domain::chunk::{Row, Series, Sheet, put_varint, take_varint, unzigzag, zigzag};
 use crate::domain::ids::NodeIndex;
 use crate::domain::time::Slot;
@@ -120,6 +120,26 @@ impl Tail {
         }
     }
 
+    fn within(&self, from: Slot, until: Slot, is_wanted: impl Fn(u16) -> bool) -> Series {
+        let mut samples: Vec<(Slot, bool, Row)> = Vec::new();
+        self.visit(|_, slot, late, row| {
+            if (from..until).contains(&slot) {
+                samples.push((slot, late, row.iter().filter(|(column, _)| is_wanted(*column)).copied().collect()));
+            }
+        });
+        samples.sort_by_key(|(slot, ..)| *slot);
+        samples.dedup_by_key(|(slot, ..)| *slot);
+        let mut series = Series::default();
+        for (at, (slot, late, row)) in samples.into_iter().enumerate() {
+            let row = renamed(&row, &self.names, |name| series.columns.name(name));
+            series.columns.push(at, &row);
+            series.slots.push(slot);
+            series.late.push(late);
+        }
+        series.columns.finish(series.slots.len());
+        series
+    }
+
     fn name(&mut self, name: &str) -> usize {
         self.names.iter().position(|known| known == name).unwrap_or_else(|| {
             self.names.push(name.to_owned());
@@ -156,37 +176,16 @@ impl Tails {
         *self.inner() = Inner { last_row, ..Inner::default() };
     }
 
-    /// Samples of a node in `[from, until)` in slot order; the first one of a slot.
-    pub fn points(&self, node: NodeIndex, from: Slot, until: Slot, parts: Parts) -> Vec<Point> {
-        let inner = self.inner();
-        let Some(tail) = inner.tails.get(node.position()) else { return Vec::new() };
-        let mut points = Vec::new();
-        tail.visit(|_, slot, late, row| {
-            if (from..until).contains(&slot) {
-                points.push(point(slot, late, row, &tail.names, parts));
-            }
-        });
-        points.sort_by_key(|point| point.slot);
-        points.dedup_by_key(|point| point.slot);
-        points
+    /// What waits of a node in `[from, until)`, with the columns that are wanted: in slot order, the first one of each slot.
+    pub fn within(&self, node: NodeIndex, from: Slot, until: Slot, is_wanted: impl Fn(u16) -> bool) -> Series {
+        self.inner().tails.get(node.position()).map(|tail| tail.within(from, until, is_wanted)).unwrap_or_default()
     }
 
-    /// All of a node in slot order, the first one of each slot, and the newest row of the log that it is from.
+    /// All of a node, and the newest row of the log that it is from.
     pub fn series(&self, node: NodeIndex) -> (Series, u64) {
         let inner = self.inner();
-        let mut series = Series::default();
-        let Some(tail) = inner.tails.get(node.position()) else { return (series, inner.last_row) };
-        let mut samples = Vec::with_capacity(tail.count);
-        tail.visit(|_, slot, late, row| samples.push((slot, late, renamed(row, &tail.names, |name| series.columns.name(name)))));
-        samples.sort_by_key(|(slot, ..)| *slot);
-        samples.dedup_by_key(|(slot, ..)| *slot);
-        for (at, (slot, late, row)) in samples.into_iter().enumerate() {
-            series.columns.push(at, &row);
-            series.slots.push(slot);
-            series.late.push(late);
-        }
-        series.columns.finish(series.slots.len());
-        (series, inner.last_row)
+        let all = inner.tails.get(node.position()).map(|tail| tail.within(Slot(0), Slot(u32::MAX), |_| true));
+        (all.unwrap_or_default(), inner.last_row)
     }
 
     /// Lets go of what is sealed now.

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use super::Store;
 use super::fault::Fault;
 use super::hot::hours::{self, HourRow};
-use super::hot::{Parts, Point};
+use super::hot::{Parts, Point, point, renamed};
+use crate::domain::chunk::{Row, Series};
 use crate::domain::ids::NodeIndex;
 use crate::domain::time::Slot;
 
@@ -17,29 +18,63 @@ pub fn points(store: &Store, node: NodeIndex, from: Slot, until: Slot, parts: Pa
 
 /// The same of several, which ascend; nodes without any are left out. What sweeps have is looked up once for all.
 pub fn points_of(store: &Store, nodes: &[NodeIndex], from: Slot, until: Slot, parts: Parts) -> Result<Vec<(NodeIndex, Vec<Point>)>, Fault> {
-    let waiting = nodes.iter().map(|node| (*node, store.intake.pending_points(*node, from, until)));
-    let mut found: BTreeMap<NodeIndex, Vec<Point>> = waiting.filter(|(_, points)| !points.is_empty()).collect();
+    let all = pieces_of(store, nodes, (from, until), |column| parts.has(column))?;
+    let points = |pieces: &[Series]| rows(pieces).map(|(slot, late, row, names)| point(slot, late, &row, names)).collect();
+    Ok(all.iter().map(|(node, pieces)| (*node, points(pieces))).collect())
+}
+
+/// The same as columns, of which only the wanted ones are there: pieces in order of time that share no slot.
+pub fn pieces_of(
+    store: &Store,
+    nodes: &[NodeIndex],
+    (from, until): (Slot, Slot),
+    is_wanted: impl Fn(u16) -> bool,
+) -> Result<Vec<(NodeIndex, Vec<Series>)>, Fault> {
+    let mut waiting: Vec<(NodeIndex, Vec<Series>)> = Vec::with_capacity(nodes.len());
     for node in nodes {
-        let tail = store.tails.points(*node, from, until, parts);
-        if !tail.is_empty() {
-            found.entry(*node).or_default().splice(0..0, tail);
-        }
+        let pending = store.intake.pending(*node, from, until, &is_wanted);
+        waiting.push((*node, vec![store.tails.within(*node, from, until, &is_wanted), pending]));
     }
-    let mut sealed: BTreeMap<NodeIndex, Vec<Point>> = BTreeMap::new();
-    store.cold.read(nodes, (from, until), parts, |node, chunk| sealed.entry(node).or_default().extend(chunk.points(from, until)))?;
-    for (node, points) in sealed {
-        found.entry(node).or_default().splice(0..0, points);
+    let mut sealed: BTreeMap<NodeIndex, Vec<Series>> = BTreeMap::new();
+    store.cold.read(nodes, (from, until), &is_wanted, |node, piece| sealed.entry(node).or_default().push(piece))?;
+    let with_sealed = |(node, waiting): (NodeIndex, Vec<Series>)| {
+        let mut all = sealed.remove(&node).unwrap_or_default();
+        all.extend(waiting);
+        (node, apart(all))
+    };
+    Ok(waiting.into_iter().map(with_sealed).filter(|(_, pieces)| !pieces.is_empty()).collect())
+}
+
+/// All samples of pieces, with the names that their rows refer to.
+fn rows(pieces: &[Series]) -> impl Iterator<Item = (Slot, bool, Row, &[String])> {
+    pieces.iter().flat_map(|piece| {
+        let late = |at: usize| piece.late.get(at).copied().unwrap_or_default();
+        piece.slots.iter().enumerate().map(move |(at, slot)| (*slot, late(at), piece.columns.row(at), piece.columns.names.as_slice()))
+    })
+}
+
+/// What was stored first comes first, and of a slot it is what stays. Pieces follow each other, unless something came late.
+fn apart(mut pieces: Vec<Series>) -> Vec<Series> {
+    pieces.retain(|piece| !piece.slots.is_empty());
+    if pieces.is_sorted_by(|a, b| a.slots.last() < b.slots.first()) {
+        return pieces;
     }
-    for points in found.values_mut() {
-        // The first sample of a slot stays, and that is the one that was stored first.
-        points.sort_by_key(|point| point.slot);
-        points.dedup_by_key(|point| point.slot);
+    let mut all: Vec<(Slot, bool, Row, &[String])> = rows(&pieces).collect();
+    all.sort_by_key(|(slot, ..)| *slot);
+    all.dedup_by_key(|(slot, ..)| *slot);
+    let mut one = Series::default();
+    for (at, (slot, late, row, names)) in all.into_iter().enumerate() {
+        let row = renamed(&row, names, |name| one.columns.name(name));
+        one.columns.push(at, &row);
+        one.slots.push(slot);
+        one.late.push(late);
     }
-    Ok(found.into_iter().collect())
+    one.columns.finish(one.slots.len());
+    vec![one]
 }
 
 /// One group's hour rolled up out of its samples; None where it has none.
 pub fn roll(store: &Store, hour: u32, group: u32) -> Result<Option<HourRow>, Fault> {
     let (from, until) = (hours::first_slot(hour), hours::first_slot(hour + 1));
-    hours::roll(hour, group, points_of(store, &hours::nodes_of(group), from, until, Parts::ALL)?)
+    hours::roll(hour, group, pieces_of(store, &hours::nodes_of(group), (from, until), |_| true)?)
 }

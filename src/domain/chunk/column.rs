@@ -1,5 +1,5 @@
-//! One column of a chunk: whole numbers in their order, by the cheapest of five ways. What is left of a prediction is Rice coded in blocks, each with the
-//! parameter that suits it, so that a quiet hour costs next to nothing and a busy one what it has to.
+//! One column of a chunk: whole numbers in their order, by the cheapest of six ways. What is left of a prediction is Rice coded in blocks, each with the
+//! parameter that suits it, so that a quiet hour costs next to nothing and a busy one what it has to. Zeros that all of it ends with (memory comes in pages) are left out.
 
 use super::bit_stream::{BitReader, BitWriter, put_varint, take_varint, unzigzag, zigzag};
 
@@ -11,6 +11,11 @@ const ALL_ZERO: u32 = (1 << PARAMETER_BITS) - 1;
 const HIGHEST: u32 = 55;
 /// A quotient this large is not written: the number follows whole.
 const ESCAPE: u32 = 20;
+/// Different numbers of a column that is written by them, at most.
+const MAX_WORDS: usize = 16;
+/// Bits of the first byte that say the way; the others say how many zeros at the end of a residue are left out.
+const WAY_BITS: u32 = 3;
+const MOST_ZEROS: u32 = 31;
 
 /// How the next number is foretold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,13 +30,18 @@ enum Way {
     Step = 3,
     /// By nothing: noise around zero, whatever the first one is.
     Zero = 4,
+    /// As places in a list of the few different numbers, the most frequent first: steps of a clock rate.
+    Words = 5,
 }
 
 impl Way {
-    const ALL: [Way; 5] = [Way::Constant, Way::First, Way::Last, Way::Step, Way::Zero];
+    const ALL: [Way; 6] = [Way::Constant, Way::First, Way::Last, Way::Step, Way::Zero, Way::Words];
 
-    fn from_byte(byte: u8) -> Option<Way> {
-        Way::ALL.get(usize::from(byte)).copied()
+    /// The way, and zeros that are left out.
+    fn from_byte(byte: u8) -> Option<(Way, u32)> {
+        let way = Way::ALL.get(usize::from(byte & ((1 << WAY_BITS) - 1))).copied()?;
+        let zeros = u32::from(byte >> WAY_BITS);
+        (zeros == 0 || !matches!(way, Way::Constant | Way::Words)).then_some((way, zeros))
     }
 
     /// What is expected after `first`, …, `before`, `last`.
@@ -40,7 +50,7 @@ impl Way {
             Way::Constant | Way::First => first,
             Way::Last => last,
             Way::Step => last.wrapping_add(last.wrapping_sub(before)),
-            Way::Zero => 0,
+            Way::Zero | Way::Words => 0,
         }
     }
 
@@ -50,35 +60,87 @@ impl Way {
     }
 
     /// Of every number but the given ones, what is left.
-    fn residues(self, numbers: &[i64]) -> Vec<u64> {
-        let Some((first, rest)) = numbers.split_first() else { return Vec::new() };
+    fn residues(self, numbers: &[i64]) -> Residues {
+        let Some((first, rest)) = numbers.split_first() else { return Residues::default() };
         let (mut before, mut last) = (*first, *first);
         let left = rest.iter().map(|number| {
-            let left = zigzag(number.wrapping_sub(self.foretold(*first, before, last)));
+            let left = number.wrapping_sub(self.foretold(*first, before, last));
             (before, last) = (last, *number);
             left
         });
-        left.skip(self.given() - 1).collect()
+        let mut left: Vec<i64> = left.skip(self.given() - 1).collect();
+        let zeros = left.iter().filter(|left| **left != 0).map(|left| left.trailing_zeros()).min().unwrap_or(0).min(MOST_ZEROS);
+        left.iter_mut().for_each(|left| *left >>= zeros);
+        Residues { zeros, left: left.into_iter().map(zigzag).collect() }
     }
+}
+
+/// What is left of a prediction, without the zeros at the end that all of it has.
+#[derive(Debug, Default)]
+struct Residues {
+    zeros: u32,
+    left: Vec<u64>,
+}
+
+/// The different numbers, the most frequent first, where they are few.
+fn words(numbers: &[i64]) -> Option<Vec<i64>> {
+    let mut words: Vec<(i64, usize)> = Vec::new();
+    for number in numbers {
+        if let Some((_, count)) = words.iter_mut().find(|(word, _)| word == number) {
+            *count += 1;
+        } else if words.len() < MAX_WORDS {
+            words.push((*number, 1));
+        } else {
+            return None;
+        }
+    }
+    words.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    Some(words.into_iter().map(|(word, _)| word).collect())
+}
+
+fn place(words: &[i64], number: i64) -> u64 {
+    words.iter().position(|word| *word == number).unwrap_or_default() as u64
 }
 
 /// Appends the column; nothing of no numbers.
 pub fn encode(out: &mut Vec<u8>, numbers: &[i64]) {
     let Some(first) = numbers.first() else { return };
-    let ways = [Way::First, Way::Last, Way::Step, Way::Zero].map(|way| (way, way.residues(numbers)));
-    let is_constant = ways[0].1.iter().all(|left| *left == 0);
-    // A step more is a few bytes: no reason where nothing else speaks for it.
-    let cost = |way: Way, residues: &[u64]| residues.chunks(BLOCK).map(|block| best(block).1).sum::<u64>() + 8 * way.given() as u64;
-    let cheapest = ways.iter().min_by_key(|(way, residues)| cost(*way, residues));
-    let (way, residues) = match cheapest {
-        Some((way, residues)) if !is_constant => (*way, residues.as_slice()),
-        _ => (Way::Constant, &[][..]),
-    };
-    out.push(way as u8);
+    if numbers.iter().all(|number| number == first) {
+        out.push(Way::Constant as u8);
+        put_varint(out, zigzag(*first));
+        return put_varint(out, 0);
+    }
+    let in_bits = |left: &[u64]| left.chunks(BLOCK).map(|block| best(block).1).sum::<u64>();
+    let mut cheapest: Option<(u64, Way, Residues)> = None;
+    for way in [Way::First, Way::Last, Way::Step, Way::Zero] {
+        let residues = way.residues(numbers);
+        // A step more is a few bytes: no reason where nothing else speaks for it.
+        let cost = in_bits(&residues.left) + 8 * way.given() as u64;
+        if cheapest.as_ref().is_none_or(|(least, ..)| cost < *least) {
+            cheapest = Some((cost, way, residues));
+        }
+    }
+    let Some((cost, way, residues)) = cheapest else { return };
+    let mut head = Vec::new();
+    if let Some(words) = words(numbers) {
+        put_varint(&mut head, words.len() as u64);
+        words.iter().for_each(|word| put_varint(&mut head, zigzag(*word)));
+        let places: Vec<u64> = numbers.iter().map(|number| place(&words, *number)).collect();
+        if in_bits(&places) + 8 * (head.len() as u64) < cost {
+            out.push(Way::Words as u8);
+            out.extend(head);
+            return put_residues(out, &places);
+        }
+    }
+    out.push(way as u8 | residues.zeros.to_le_bytes()[0] << WAY_BITS);
     put_varint(out, zigzag(*first));
     if let (Way::Step, Some(second)) = (way, numbers.get(1)) {
         put_varint(out, zigzag(second.wrapping_sub(*first)));
     }
+    put_residues(out, &residues.left);
+}
+
+fn put_residues(out: &mut Vec<u8>, residues: &[u64]) {
     let mut bits = BitWriter::default();
     for block in residues.chunks(BLOCK) {
         let (parameter, _) = best(block);
@@ -92,53 +154,92 @@ pub fn encode(out: &mut Vec<u8>, numbers: &[i64]) {
     out.extend(bits);
 }
 
+/// Shows `count` residues in their order.
+fn take_residues(bits: &[u8], mut count: usize, mut show: impl FnMut(u64) -> Option<()>) -> Option<()> {
+    let mut bits = BitReader::new(bits);
+    while count > 0 {
+        let parameter = u32::try_from(bits.get(PARAMETER_BITS)?).ok()?;
+        let of_block = BLOCK.min(count);
+        for _ in 0..of_block {
+            show(if parameter == ALL_ZERO { 0 } else { take(&mut bits, parameter)? })?;
+        }
+        count -= of_block;
+    }
+    Some(())
+}
+
+/// What stands before the residues of a column.
+struct Head {
+    way: Way,
+    zeros: u32,
+    /// Numbers that are written as they are, or of which the column is made.
+    given: Vec<i64>,
+}
+
+impl Head {
+    fn take(bytes: &mut &[u8]) -> Option<Head> {
+        let (byte, mut rest) = bytes.split_first()?;
+        let (way, zeros) = Way::from_byte(*byte)?;
+        let mut given = Vec::new();
+        if way == Way::Words {
+            for _ in 0..usize::try_from(take_varint(&mut rest)?).ok().filter(|words| (2..=MAX_WORDS).contains(words))? {
+                given.push(unzigzag(take_varint(&mut rest)?));
+            }
+        } else {
+            given.push(unzigzag(take_varint(&mut rest)?));
+            if way == Way::Step {
+                given.push(given.first()?.wrapping_add(unzigzag(take_varint(&mut rest)?)));
+            }
+        }
+        *bytes = rest;
+        Some(Head { way, zeros, given })
+    }
+}
+
+fn take_bits<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(take_varint(bytes)?).ok()?;
+    let (bits, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest;
+    Some(bits)
+}
+
 /// Takes a column of `count` numbers from the front of `bytes`; None when there is none.
 pub fn decode(bytes: &mut &[u8], count: usize) -> Option<Vec<i64>> {
     if count == 0 {
         return Some(Vec::new());
     }
-    let (way, mut rest) = bytes.split_first()?;
-    let way = Way::from_byte(*way)?;
-    if count < way.given() {
-        return None;
-    }
-    let first = unzigzag(take_varint(&mut rest)?);
-    let second = if way == Way::Step { Some(first.wrapping_add(unzigzag(take_varint(&mut rest)?))) } else { None };
-    let length = usize::try_from(take_varint(&mut rest)?).ok()?;
-    let (bits, rest) = rest.split_at_checked(length)?;
-    *bytes = rest;
+    let Head { way, zeros, given } = Head::take(bytes)?;
+    let bits = take_bits(bytes)?;
+    let first = *given.first()?;
     if way == Way::Constant {
         return bits.is_empty().then(|| vec![first; count]);
     }
-    let mut bits = BitReader::new(bits);
     let mut numbers = Vec::with_capacity(count);
-    numbers.push(first);
-    numbers.extend(second);
-    let (mut before, mut last) = (first, second.unwrap_or(first));
-    while numbers.len() < count {
-        let parameter = u32::try_from(bits.get(PARAMETER_BITS)?).ok()?;
-        for _ in 0..BLOCK.min(count - numbers.len()) {
-            let left = if parameter == ALL_ZERO { 0 } else { take(&mut bits, parameter)? };
-            let number = way.foretold(first, before, last).wrapping_add(unzigzag(left));
-            (before, last) = (last, number);
-            numbers.push(number);
-        }
+    if way == Way::Words {
+        take_residues(bits, count, |at| {
+            numbers.push(*given.get(usize::try_from(at).ok()?)?);
+            Some(())
+        })?;
+        return Some(numbers);
     }
+    let left = count.checked_sub(way.given())?;
+    let (mut before, mut last) = (first, *given.last()?);
+    numbers.extend(given);
+    take_residues(bits, left, |left| {
+        let number = way.foretold(first, before, last).wrapping_add(unzigzag(left) << zeros);
+        (before, last) = (last, number);
+        numbers.push(number);
+        Some(())
+    })?;
     Some(numbers)
 }
 
 /// Goes past a column of `count` numbers without reading them.
 pub fn skip(bytes: &mut &[u8], count: usize) -> Option<()> {
-    if count == 0 {
-        return Some(());
+    if count > 0 {
+        Head::take(bytes)?;
+        take_bits(bytes)?;
     }
-    let (way, mut rest) = bytes.split_first()?;
-    take_varint(&mut rest)?;
-    if Way::from_byte(*way)? == Way::Step {
-        take_varint(&mut rest)?;
-    }
-    let length = usize::try_from(take_varint(&mut rest)?).ok()?;
-    *bytes = rest.get(length..)?;
     Some(())
 }
 
@@ -231,6 +332,11 @@ mod tests {
             prop::collection::vec(any::<i64>(), 1..200),
             prop::collection::vec(prop_oneof![Just(i64::MIN), Just(i64::MAX), Just(0)], 1..100),
             (any::<i64>(), 1usize..300).prop_map(|(value, count)| vec![value; count]),
+            // A few different numbers, and pages of memory.
+            (prop::collection::vec(any::<i64>(), 1..20), prop::collection::vec(any::<prop::sample::Index>(), 1..300))
+                .prop_map(|(words, places)| places.iter().map(|place| *place.get(&words)).collect()),
+            (any::<i64>(), 0u32..40, noise(300))
+                .prop_map(|(level, zeros, noise)| { noise.iter().map(|n| level.wrapping_add(n.wrapping_shl(zeros))).collect() }),
         ]
     }
 
@@ -265,5 +371,10 @@ mod tests {
         let drift: Vec<i64> = (0..240).map(|n| 5_000 + n / 30).collect();
         assert!(encoded(&drift).len() < 48, "{}", encoded(&drift).len());
         assert_eq!(encoded(&[]), [] as [u8; 0]);
+        let noise = |n: i64| (n * 7_919 % 64 - 32) * n % 50;
+        let (plain, pages): (Vec<i64>, Vec<i64>) = (0..240).map(|n| (70_000 + noise(n), 70_000 + noise(n) * 16)).unzip();
+        assert!(encoded(&pages).len() <= encoded(&plain).len() + 2, "pages cost what their number costs");
+        let rates: Vec<i64> = (0..240).map(|n| if n * 7_919 % 13 < 3 { 1_500 } else { 600 }).collect();
+        assert!(encoded(&rates).len() < 56, "{}", encoded(&rates).len());
     }
 }

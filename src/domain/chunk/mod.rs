@@ -12,8 +12,8 @@ pub use bit_stream::{put_varint, take_varint, unzigzag, zigzag};
 pub use series::Series;
 pub use sheet::Sheet;
 
-/// Version of the formats; a reader knows all up to its own.
-const VERSION: u8 = 1;
+/// Version of the formats; a reader knows all up to its own. Version 1 had no columns by words, and left no zeros out.
+const VERSION: u8 = 2;
 /// Version and checksum.
 const HEAD: usize = 5;
 /// Samples of a chunk, at most: eleven days of a machine.
@@ -172,7 +172,7 @@ fn open(bytes: &[u8]) -> Result<&[u8], Damaged> {
     if crc32fast::hash(rest) != u32::from_le_bytes(*checksum) {
         return Err(Damaged::Checksum);
     }
-    if *version != VERSION {
+    if !(1..=VERSION).contains(version) {
         return Err(Damaged::Version(*version));
     }
     Ok(rest)
@@ -242,4 +242,11 @@ fn take_flags(bytes: &mut &[u8], count: usize) -> Option<Vec<bool>> {
         is_set = !is_set;
     }
     (flags.len() == count).then_some(flags)
+}
+
+/// What the first release wrote.
+#[cfg(test)]
+pub mod first_release {
+    pub const SERIES: &str = "010857e02c03c089911c03020a00040001010102046574683005776c616e3004000103010e02800702040001010100feffffffffffffffff01003c030101010300020000030101010305f9ffffffffffffffff0100";
+    pub const SHEET: &str = "01dd7d2fac0401060301fc00038093a238020000020004000101020104657468301d0002030100fa0100000000000203010008000000000002030100b81700000000000203010032000000000002030100c801000000000002030100f40300000000000203010045000000000002030100808080040000000000020301008080800100000000020203010000000000000102030100808080200000000000020301008080800800000000000203010000000000000002030100c801000000000102030100b817000000000002030100f4030000000000020301000f0003000e00040203010006000000000002020200e80700000000010202020080808001000000000002020200ba0900000000000202020002000000002102020200000000000000020202000e000000000002020200010000000000020202000000000000000202020000000000000002020200000000000000020202000000000000";
 }

@@ -32,6 +32,20 @@ impl Series {
         }
     }
 
+    /// The samples in `[from, until)`; names stay as they are.
+    pub fn within(mut self, from: Slot, until: Slot) -> Series {
+        let end = self.slots.partition_point(|slot| *slot < until);
+        let first = self.slots.partition_point(|slot| *slot < from).min(end);
+        fn cut<T>(of: &mut Vec<T>, first: usize, end: usize) {
+            of.truncate(end);
+            of.drain(..first.min(of.len()));
+        }
+        cut(&mut self.slots, first, end);
+        cut(&mut self.late, first, end);
+        self.columns.values.values_mut().for_each(|values| cut(values, first, end));
+        self
+    }
+
     pub fn encode(&self) -> Vec<u8> {
         let mut out = vec![0; HEAD];
         put_varint(&mut out, self.slots.len() as u64);
@@ -164,8 +178,8 @@ mod tests {
     fn versions_and_damage_have_names() {
         let mut bytes = Series::default().encode();
         assert_eq!(Series::decode(&bytes[..4]), Err(Damaged::Checksum));
-        bytes[0] = 2;
-        assert_eq!(Series::decode(&bytes), Err(Damaged::Version(2)));
+        bytes[0] = 3;
+        assert_eq!(Series::decode(&bytes), Err(Damaged::Version(3)));
         let said = [0xff];
         let sealed = [&[VERSION], crc32fast::hash(&said).to_le_bytes().as_slice(), &said].concat();
         assert_eq!(Series::decode(&sealed), Err(Damaged::Form));

@@ -17,7 +17,6 @@ use crate::storage::bytes::Bytes;
 use crate::storage::cold::origin;
 use crate::storage::device::Device;
 use crate::storage::fault::{Fault, OpenError, TxError};
-use crate::storage::hot::{Parts, Point, point};
 use crate::storage::table::{Read, Table, WriteTx};
 use crate::storage::tails::Sealed;
 
@@ -55,27 +54,6 @@ pub struct Chunk {
     pub first: Slot,
     pub last: Slot,
     pub bytes: Vec<u8>,
-}
-
-/// A chunk that was read, with the parts that were wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    series: Series,
-    parts: Parts,
-}
-
-impl Found {
-    /// Samples in `[from, until)`, in slot order.
-    pub fn points(&self, from: Slot, until: Slot) -> impl Iterator<Item = Point> {
-        let Series { slots, late, columns } = &self.series;
-        let first = slots.partition_point(|slot| *slot < from);
-        let end = slots.partition_point(|slot| *slot < until).max(first);
-        (first..end).map(move |at| {
-            let late = late.get(at).copied().unwrap_or_default();
-            let slot = slots.get(at).copied().unwrap_or_default();
-            point(slot, late, &columns.row(at), &columns.names, self.parts)
-        })
-    }
 }
 
 pub fn open(at: (&Arc<dyn Device>, &Path), cache_bytes: usize, store_id: &str, week: Week) -> Result<DbFile, OpenError> {
@@ -127,8 +105,8 @@ pub fn read(
     read: &impl Read,
     nodes: &[NodeIndex],
     (from, until): (Slot, Slot),
-    parts: Parts,
-    visit: &mut impl FnMut(NodeIndex, Found),
+    is_wanted: &impl Fn(u16) -> bool,
+    visit: &mut impl FnMut(NodeIndex, Series),
 ) -> Result<(), Fault> {
     let mut wanted: Vec<(u32, u32, u16)> = Vec::new();
     let touches = |span: &Span| span.first < until.0 && span.last >= from.0;
@@ -147,8 +125,8 @@ pub fn read(
     }
     for key in wanted {
         let Some(row) = read.get(CHUNKS, &key)? else { continue };
-        match Series::decode_columns(&row.0.0, |column| parts.has(column)) {
-            Ok(series) => visit(NodeIndex(key.1), Found { series, parts }),
+        match Series::decode_columns(&row.0.0, is_wanted) {
+            Ok(series) => visit(NodeIndex(key.1), series.within(from, until)),
             Err(damaged) => tracing::error!(sweep = key.0, node = key.1, %damaged, "a page of measurements is lost"),
         }
     }
@@ -217,6 +195,7 @@ pub(super) fn damage_a_chunk(tx: &mut WriteTx<'_>, node: NodeIndex) -> Result<bo
 
 #[cfg(test)]
 pub(in crate::storage) fn goldens() -> Vec<crate::storage::golden::Golden> {
+    use crate::domain::chunk::first_release;
     use crate::storage::golden::Golden;
     let mut series =
         Series { slots: vec![Slot(59_000_000), Slot(59_000_001), Slot(59_000_007)], late: vec![false, true, false], ..Series::default() };
@@ -227,10 +206,12 @@ pub(in crate::storage) fn goldens() -> Vec<crate::storage::golden::Golden> {
     }
     series.columns.finish(3);
     series.columns.names = vec!["eth0".into(), "wlan0".into()];
+    let first = crate::crypto::unhex(first_release::SERIES).unwrap();
+    assert_eq!(Series::decode(&first).as_ref(), Ok(&series));
     vec![
         Golden::of("Revision", vec![origin::Revision(300)]),
         Golden::of("Origin", vec![origin::Origin { store_id: "0123456789abcdef".into(), file: "raw-2026w47.redb".into() }]),
-        Golden::of("ChunkRow", vec![ChunkRow::default(), ChunkRow(Bytes(series.encode()))]),
+        Golden::of("ChunkRow", vec![ChunkRow::default(), ChunkRow(Bytes(first.clone())), ChunkRow(Bytes(series.encode()))]),
         Golden::of(
             "SweepRow",
             vec![SweepRow {

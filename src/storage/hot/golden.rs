@@ -11,7 +11,8 @@ use super::outputs::{ChallengeRow, ProofMonths, ProofRows};
 use super::sample::Quantised;
 use super::strained::Strained;
 use super::{Ack, AckGroup, Anchor, EncodedSample, Meta, Untimed, UntimedItem};
-use crate::domain::chunk::Sheet;
+use crate::crypto::unhex;
+use crate::domain::chunk::{Sheet, first_release};
 use crate::domain::credits::{EpochSlots, Leaf, Multiplier, Payer};
 use crate::domain::evidence::{DayReports, EvidenceHash, SlotRow};
 use crate::domain::ids::{Incarnation, NodeIndex, PoolIndex};
@@ -139,6 +140,16 @@ fn sheet() -> Sheet {
     tails::sheet(samples.iter().map(|(node, slot, late, sample)| (*node, *slot, *late, sample)))
 }
 
+/// The same as the first release wrote it: free memory was a column of its own.
+fn first_sheet() -> Vec<u8> {
+    let bytes = unhex(first_release::SHEET).unwrap();
+    let (first, present) = (Sheet::decode(&bytes).unwrap(), sheet());
+    assert_eq!((&first.nodes, &first.slots, &first.late), (&present.nodes, &present.slots, &present.late));
+    let sample = |of: &Sheet, at| Quantised::from_row(&of.columns.row(at), &of.columns.names);
+    (0..4).for_each(|at| assert_eq!(sample(&first, at), sample(&present, at)));
+    bytes
+}
+
 pub(in crate::storage) fn goldens() -> Vec<Golden> {
     let encoded = EncodedSample::new(&sample());
     let day = |day| DayReports { day, count: 2_880, hash: EvidenceHash([6; 32]) };
@@ -178,7 +189,7 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("Untimed", vec![Untimed { boot_id: "b".into(), items: vec![untimed(true), untimed(false)] }]),
         Golden::of("Block", vec![Block::default(), Block::default().merged([entry(1, false), entry(127, true)])]),
         Golden::of("Quantised", vec![Quantised::from(&Sample::default()), Quantised::from(&sample())]),
-        Golden::of("LogRow", vec![log::LogRow::default(), log::LogRow(Bytes(sheet().encode()))]),
+        Golden::of("LogRow", vec![log::LogRow::default(), log::LogRow(Bytes(first_sheet())), log::LogRow(Bytes(sheet().encode()))]),
         Golden::of("SealedGroup", vec![log::SealedGroup(vec![(1, 70_000, 59_000_000), (95, 1, 2)])]),
         Golden::of("Sweep", vec![log::Sweep { next: 300 }]),
         Golden::of("LeafGroup", vec![like::<LeafGroup>(&leaves())]),

@@ -7,12 +7,13 @@ use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
-use super::Point;
 use super::block::{Block, Entry, NODES_PER_BLOCK, group};
-use super::sample::Quantised;
+use super::fold::Fold;
+use super::sample::{Parts, Quantised};
+use crate::domain::chunk::Series;
 use crate::domain::ids::NodeIndex;
 use crate::domain::metrics::Sample;
-use crate::domain::series::{Extremes, SLOTS_PER_HOUR, Summary};
+use crate::domain::series::{Bucket, Extremes, Granularity, SLOTS_PER_HOUR, Summary};
 use crate::domain::time::Slot;
 use crate::record;
 use crate::storage::fault::{Fault, TxError};
@@ -119,12 +120,13 @@ pub struct HourRow {
     pub(in crate::storage) block: Block,
 }
 
-/// What the samples of one group's nodes in an hour come to; None where they have none. Samples ascend by slot.
-pub fn roll(hour: u32, group: u32, samples: Vec<(NodeIndex, Vec<Point>)>) -> Result<Option<HourRow>, Fault> {
+/// What the samples of one group's nodes in an hour come to; None where they have none. Pieces are in order of time.
+pub fn roll(hour: u32, group: u32, samples: Vec<(NodeIndex, Vec<Series>)>) -> Result<Option<HourRow>, Fault> {
     let mut encoded = Vec::with_capacity(samples.len());
-    for (node, points) in samples {
-        let parts: Vec<Summary> = points.into_iter().map(|point| Summary::of(point.sample, point.late)).collect();
-        if let Some(summary) = Summary::merge(&parts) {
+    for (node, pieces) in samples {
+        let mut fold = Fold::new(Granularity::Hour, Parts::ALL);
+        pieces.iter().for_each(|piece| fold.add(piece));
+        for Bucket { summary, .. } in fold.finish() {
             encoded.push((node, summary.late, encode(&HourEntry::of(summary))?));
         }
     }

@@ -4,6 +4,7 @@
 mod block;
 pub mod day_reports;
 pub mod days;
+mod fold;
 pub mod hours;
 pub mod kept_outputs;
 pub mod leaves;
@@ -20,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fault::{Fault, TxError};
 use super::table::{Read, Table, WriteTx, decode, encode};
-use crate::domain::chunk::{Row, Sheet};
+use crate::domain::chunk::{Row, Series, Sheet};
 use crate::domain::evidence::{DayReports, Reopening, SlotRow, is_closed, is_secret};
 use crate::domain::ids::{Incarnation, NodeIndex};
 use crate::domain::metrics::Sample;
@@ -30,6 +31,7 @@ use crate::storage::migrate;
 use crate::storage::tails::{Tails, sheet};
 
 pub(in crate::storage) use block::{Block, group};
+pub(in crate::storage) use fold::{Fold, is_for, values};
 pub use sample::Parts;
 pub(in crate::storage) use sample::{Quantised, renamed};
 
@@ -153,11 +155,22 @@ pub struct Point {
     pub sample: Sample,
 }
 
-/// A sample out of the numbers of its columns, with the parts that are wanted.
-pub(in crate::storage) fn point(slot: Slot, late: bool, row: &Row, names: &[String], parts: Parts) -> Point {
-    let wanted: Row = if parts == Parts::ALL { Row::new() } else { row.iter().filter(|(column, _)| parts.has(*column)).copied().collect() };
-    let row = if parts == Parts::ALL { row } else { &wanted };
+/// A sample out of the numbers of its columns.
+pub(in crate::storage) fn point(slot: Slot, late: bool, row: &Row, names: &[String]) -> Point {
     Point { slot, late, sample: Sample::from(Quantised::from_row(row, names)) }
+}
+
+/// Samples in slot order as columns.
+pub fn series(points: &[Point]) -> Series {
+    let mut series = Series::default();
+    for (at, point) in points.iter().enumerate() {
+        let row = Quantised::from(&point.sample).row(|name| series.columns.name(name));
+        series.columns.push(at, &row);
+        series.slots.push(point.slot);
+        series.late.push(point.late);
+    }
+    series.columns.finish(points.len());
+    series
 }
 
 /// Samples of one flush, by slot.

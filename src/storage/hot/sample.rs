@@ -139,7 +139,7 @@ impl Parts {
     pub fn has(self, column: u16) -> bool {
         match column {
             CPU..MEMORY => self.cpu,
-            MEMORY..DISK => self.memory,
+            MEMORY..DISK | MEMORY_LEFT => self.memory,
             DISK..NETWORK => self.disk,
             GPU..INTERFACES => self.gpu,
             NETWORK..GPU | INTERFACES.. => self.network,
@@ -147,20 +147,22 @@ impl Parts {
     }
 }
 
-const CPU: u16 = 0;
-const LOAD: u16 = CPU + 3;
-const TEMPERATURE: u16 = CPU + 6;
-const MEMORY: u16 = 7;
-const DISK: u16 = 13;
-const THROUGHPUT: u16 = DISK + 5;
-const NETWORK: u16 = 20;
-const GPU: u16 = 26;
+pub(super) const CPU: u16 = 0;
+pub(super) const LOAD: u16 = CPU + 3;
+pub(super) const TEMPERATURE: u16 = CPU + 6;
+pub(super) const MEMORY: u16 = 7;
+pub(super) const DISK: u16 = 13;
+pub(super) const THROUGHPUT: u16 = DISK + 5;
+pub(super) const NETWORK: u16 = 20;
+pub(super) const GPU: u16 = 26;
 /// Present where there is a GPU, whatever is known of it.
-const HAS_GPU: u16 = GPU + 4;
-const FIXED: usize = 31;
+pub(super) const HAS_GPU: u16 = GPU + 4;
+/// What is left of the free memory when what is neither used nor cached is taken off. Chunks of an earlier release have `MEMORY + 2` in its place, which is the free memory itself.
+pub(super) const MEMORY_LEFT: u16 = 31;
+pub(super) const FIXED: usize = 32;
 /// Each interface has the number of its name, and six counters.
-const INTERFACES: u16 = NAMED;
-const PER_INTERFACE: u16 = PER_NAME;
+pub(super) const INTERFACES: u16 = NAMED;
+pub(super) const PER_INTERFACE: u16 = PER_NAME;
 
 /// The same row with the names numbered by `renumber`.
 pub fn renamed(row: &Row, names: &[String], mut renumber: impl FnMut(&str) -> usize) -> Row {
@@ -173,8 +175,8 @@ pub fn renamed(row: &Row, names: &[String], mut renumber: impl FnMut(&str) -> us
 }
 
 impl Quantised {
-    /// The sample as numbers of columns; `name` gives names their numbers. What follows from others is kept as what is left between them, which hardly changes: the free room
-    /// of a disk, and totals of interfaces.
+    /// The sample as numbers of columns; `name` gives names their numbers. What follows from others is kept as what is left between them, which hardly changes: free memory, the
+    /// free room of a disk, and totals of interfaces.
     pub fn row(&self, mut name: impl FnMut(&str) -> usize) -> Row {
         let mut row = Row::with_capacity(FIXED);
         let mut put = |column: u16, value: Option<i64>| row.extend(value.map(|value| (column, value)));
@@ -184,7 +186,10 @@ impl Quantised {
         put(CPU + 2, frequency.map(i64::from));
         (LOAD..).zip(load.into_iter().flatten()).for_each(|(column, load)| put(column, Some(i64::from(load))));
         put(TEMPERATURE, temperature.map(i64::from));
-        (MEMORY..).zip(self.memory).for_each(|(column, value)| put(column, value.map(u64::cast_signed)));
+        let [total, used, free, cached, ..] = self.memory;
+        let kept = self.memory.map(|value| value.map(u64::cast_signed));
+        (MEMORY..).zip(kept).filter(|(column, _)| *column != MEMORY + 2).for_each(|(column, value)| put(column, value));
+        let memory_left = free.map(|free| free.wrapping_sub(left_of_memory(total, used, cached)));
         let ([total, used, free, read, write], throughput) = self.disk;
         let free = free.map(|free| free.wrapping_sub(left_free(total, used)));
         (DISK..).zip([total, used, free, read, write]).for_each(|(column, value)| put(column, value.map(u64::cast_signed)));
@@ -200,6 +205,7 @@ impl Quantised {
             put(GPU + 3, temperature.map(i64::from));
             put(HAS_GPU, Some(1));
         }
+        put(MEMORY_LEFT, memory_left.map(u64::cast_signed));
         for (first, (of, counters)) in (INTERFACES..).step_by(usize::from(PER_INTERFACE)).zip(interfaces) {
             put(first, i64::try_from(name(of)).ok());
             (first + 1..).zip(counters).for_each(|(column, count)| put(column, Some(count.cast_signed())));
@@ -234,11 +240,15 @@ impl Quantised {
         for (total, sum) in totals.iter_mut().zip(sums(&interfaces)) {
             *total = total.map(|left| left.wrapping_add(sum));
         }
+        let mut memory = [MEMORY, MEMORY + 1, MEMORY + 2, MEMORY + 3, MEMORY + 4, MEMORY + 5].map(large);
+        if let Some(left) = large(MEMORY_LEFT) {
+            memory[2] = Some(left.wrapping_add(left_of_memory(memory[0], memory[1], memory[3])));
+        }
         let load = [LOAD, LOAD + 1, LOAD + 2].map(small);
         let load = if let [Some(one), Some(five), Some(fifteen)] = load { Some([one, five, fifteen]) } else { None };
         Quantised {
             cpu: (small(CPU), small(CPU + 1), small(CPU + 2), load, signed(TEMPERATURE)),
-            memory: [MEMORY, MEMORY + 1, MEMORY + 2, MEMORY + 3, MEMORY + 4, MEMORY + 5].map(large),
+            memory,
             disk: ([total, used, free, large(DISK + 3), large(DISK + 4)], [THROUGHPUT, THROUGHPUT + 1].map(small)),
             network: (totals, interfaces),
             gpu: at(HAS_GPU).map(|_| (small(GPU), large(GPU + 1), large(GPU + 2), signed(GPU + 3))),
@@ -246,8 +256,14 @@ impl Quantised {
     }
 }
 
+/// What would be free if everything else were used or cached.
+pub(super) fn left_of_memory(total: Option<u64>, used: Option<u64>, cached: Option<u64>) -> u64 {
+    let known = total.zip(used).zip(cached);
+    known.map_or(0, |((total, used), cached)| total.wrapping_sub(used).wrapping_sub(cached))
+}
+
 /// What would be free if nothing were reserved.
-fn left_free(total: Option<u64>, used: Option<u64>) -> u64 {
+pub(super) fn left_free(total: Option<u64>, used: Option<u64>) -> u64 {
     total.zip(used).map_or(0, |(total, used)| total.wrapping_sub(used))
 }
 

@@ -233,9 +233,14 @@ fn pages_are_full_and_late_samples_go_to_the_file_of_their_week() {
     world
         .store()
         .cold
-        .read(&[NodeIndex(0), NodeIndex(1), NodeIndex(2)], (Slot(0), Slot(MONDAY)), Parts::ALL, |_, found| {
-            full.push(found.points(Slot(0), Slot(u32::MAX)).count());
-        })
+        .read(
+            &[NodeIndex(0), NodeIndex(1), NodeIndex(2)],
+            (Slot(0), Slot(MONDAY)),
+            |_| true,
+            |_, found| {
+                full.push(found.slots.len());
+            },
+        )
         .unwrap();
     // All but the last page of the week of each node.
     assert!(full.iter().filter(|samples| **samples > 250).count() >= full.len() - 3, "{full:?}");
