@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: build licences run demo test bench test-arm64 lint fmt web openapi fmt-check clippy deny test-web test-rust test-runs test-contract test-tron test-browser clean-run
+.PHONY: build licences run demo test bench bench-storage test-arm64 lint fmt web openapi fmt-check clippy deny test-web test-rust test-runs test-contract test-tron test-browser clean-run
 
 APP := lucid-node-management
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
@@ -28,6 +28,9 @@ test: fmt-check web clippy deny test-web test-rust test-contract test-tron test-
 
 bench: web
 	cargo bench --locked
+
+bench-storage: web ## this store beside VictoriaMetrics and Prometheus (Debian: victoria-metrics, prometheus), where these are installed
+	LUCID_BENCH=storage cargo bench --locked
 
 openapi: web/node_modules/.installed ## the snapshot of the API, and the UI's types made from it
 	$(call step,API snapshot,cargo run --quiet --locked --example openapi > data/.openapi.json && mv data/.openapi.json data/openapi.json)
