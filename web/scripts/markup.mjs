@@ -171,6 +171,8 @@ export function markup() {
     {
       name: 'markup',
       apply: 'build',
+      // A browser keeps files by their names, and what is written here depends on the reader that another file holds.
+      augmentChunkHash: () => READER,
       generateBundle: {
         order: 'post',
         handler(_, bundle) {
