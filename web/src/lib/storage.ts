@@ -1,6 +1,6 @@
 // What the manager says about its disk, its files, wear and backups, in words.
-import type { BackupList, Database, Space, StorageCheck, StorageView, Wear } from './api/types';
-import { bytes, dateTime, percent, share, unixMs } from './format';
+import type { Database, Space, StorageCheck, StorageView, Wear } from './api/types';
+import { bytes, dateTime, share, unixMs } from './format';
 
 type Kind = StorageView['device']['kind'];
 
@@ -80,7 +80,7 @@ const PHASES = {
   idle: '',
   waiting: 'Waits for its turn',
   measuring: 'Counting rows',
-  copying: 'Copying rows',
+  copying: 'Copying',
   catching_up: 'Copying what was written meanwhile',
   switching: 'Changing files',
   reading: 'Reading back',
@@ -94,9 +94,6 @@ export function compacted({ last }: Database['compaction']): string {
   const at = dateTime(unixMs(last.ended_at));
   return last.failed_because ? `${at}, not done: ${last.failed_because}` : `${at}, ${bytes(last.before_bytes)} to ${bytes(last.after_bytes)}`;
 }
-
-/** `45 %` of a phase whose length is known. */
-export const progress = ({ bytes: done, total_bytes }: NonNullable<BackupList['running']>): string => (total_bytes > 0 ? ` ${percent(share(done, total_bytes), 0)}` : '');
 
 /** Backups in the data folder die with its disk; where they lie elsewhere is for admins, and is not known to others. */
 export const within = (folder: string | null | undefined, dataDir: string | null | undefined): boolean => !!folder && !!dataDir && `${folder}/`.startsWith(`${dataDir.replace(/\/+$/, '')}/`);
