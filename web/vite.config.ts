@@ -32,5 +32,5 @@ export default defineConfig({
     },
   },
   server: { proxy: Object.fromEntries(['/api', '/health', '/metrics'].map((path) => [path, process.env.LUCID_BASE_URL ?? 'http://127.0.0.1:8080'])) },
-  test: { include: ['src/**/*.test.ts', 'verify/**/*.test.ts'] },
+  test: { include: ['src/**/*.test.ts', 'verify/**/*.test.ts', 'scripts/**/*.test.ts'] },
 });

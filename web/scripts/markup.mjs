@@ -11,34 +11,36 @@ const TEMPLATES = 'svelte/src/internal/client/dom/template.js';
 const SCANNER = String.raw`/<([^|>]+)\|?|[>~]|[^<>~]+/g`;
 
 /** What makes the pieces of a text, in the place of Svelte's `from_tree`: `(number) => clone`. */
-const READER = `export function from_tree(table) {
+const READER = `function piece(text) {
+	const [, picture, fragment, line] = text.match(/^("?)(>?)(.*)$/);
+	const root = create_fragment();
+	let at = root;
+	for (const [part, head] of line.matchAll(${SCANNER})) {
+		if (part === '>') at = at.parentNode;
+		else if (part === '~') at.append(create_comment(''));
+		else if (!head) at.append(part);
+		else {
+			const [start, ...attributes] = head.split('"');
+			const [name, classes] = start.split('.');
+			const element = create_element(name, picture || name === 'svg' ? NAMESPACE_SVG : at.namespaceURI);
+			if (classes) element.setAttribute('class', classes);
+			if (name === 'button') element.setAttribute('type', name);
+			for (const attribute of attributes) {
+				const [key, value] = attribute.split(/=(.*)/);
+				element.setAttribute(key, value);
+			}
+			at.append(element);
+			at = element;
+		}
+	}
+	return [fragment ? root : get_first_child(root), fragment];
+}
+export function from_tree(table) {
 	const lines = table.split('\\n');
 	const made = [];
 	return (number) => {
-		const [, picture, fragment, line] = lines[number].match(/^("?)(>?)(.*)$/);
-		if (!made[number]) {
-			let at = made[number] = create_fragment();
-			for (const [part, head] of line.matchAll(${SCANNER})) {
-				if (part === '>') at = at.parentNode;
-				else if (part === '~') at.append(create_comment(''));
-				else if (!head) at.append(part);
-				else {
-					const [start, ...attributes] = head.split('"');
-					const [name, names] = start.split('.');
-					const element = create_element(name, picture || name === 'svg' ? NAMESPACE_SVG : at.namespaceURI);
-					if (names) element.setAttribute('class', names);
-					if (name === 'button') element.setAttribute('type', name);
-					for (const attribute of attributes) {
-						const [key, value] = attribute.split(/=(.*)/);
-						element.setAttribute(key, value);
-					}
-					at.append(element);
-					at = element;
-				}
-			}
-			if (!fragment) made[number] = get_first_child(made[number]);
-		}
-		const clone = is_firefox ? document.importNode(made[number], true) : made[number].cloneNode(true);
+		const [node, fragment] = (made[number] ??= piece(lines[number]));
+		const clone = is_firefox ? document.importNode(node, true) : node.cloneNode(true);
 		if (fragment) assign_nodes(get_first_child(clone), clone.lastChild);
 		else assign_nodes(clone, clone);
 		return clone;
