@@ -1,9 +1,9 @@
-// A Vite plugin: the markup of all components of a file as one text, a line for each piece, of which equal pieces are one. Svelte's lists of lists say the same with a third
-// more gzipped bytes: a name for each, quotes and brackets. Only the build is changed, not what is developed with.
+// A Vite plugin: the markup of all components of a file as one text, a line for each piece, of which equal pieces are one, in the order of the alphabet, which
+// puts like beside like. Svelte's lists of lists say the same with a third more gzipped bytes: a name for each, quotes and brackets. Only the build is changed,
+// not what is developed with.
 //
 // A line is texts, `~` (where something comes and goes) and `<tag.class"name=value|content>`; ends at the end of the line are left out. `>` before all says that
 // the piece is a fragment, `"` that it is part of a picture. A button is a `type=button` unless it says otherwise.
-import { ordered } from './order.mjs';
 
 /** Stands before each piece of markup, from its component to here. */
 const MARK = 'markup';
@@ -105,7 +105,7 @@ export function gathered(code, parse) {
     }
   }
   if (pieces.size === 0) return code;
-  const lines = ordered([...new Set([...pieces.values()].map((piece) => piece.line))]);
+  const lines = [...new Set([...pieces.values()].map((piece) => piece.line))].sort();
   const [[table, { declarator: first }]] = pieces;
   const edits = [];
   let uses = 0;
