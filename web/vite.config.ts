@@ -2,11 +2,12 @@ import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig } from 'vitest/config';
 import { icons } from './scripts/icons.mjs';
 import { lean } from './scripts/lean.mjs';
+import { markup } from './scripts/markup.mjs';
 import { order } from './scripts/order.mjs';
 
 // The manager serves the build under a content security policy of `default-src 'self'`: nothing may be inlined.
 export default defineConfig({
-  plugins: [icons(), lean(), svelte(), order()],
+  plugins: [icons(), lean(), svelte(), markup(), order()],
   build: {
     target: 'es2022',
     assetsInlineLimit: 0,
@@ -31,5 +32,5 @@ export default defineConfig({
     },
   },
   server: { proxy: Object.fromEntries(['/api', '/health', '/metrics'].map((path) => [path, process.env.LUCID_BASE_URL ?? 'http://127.0.0.1:8080'])) },
-  test: { include: ['src/**/*.test.ts', 'verify/**/*.test.ts'] },
+  test: { include: ['src/**/*.test.ts', 'verify/**/*.test.ts', 'scripts/**/*.test.ts'] },
 });

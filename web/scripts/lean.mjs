@@ -33,6 +33,8 @@ const CUTS = [
   ['svelte/src/internal/client/render.js', "import { boundary } from './dom/blocks/boundary.js';", "import { branch } from './reactivity/effects.js';\nconst boundary = (node, _, children) => branch(() => children(node));"],
   // An error is known by its name.
   ['svelte/src/internal/client/errors.js', /`https:\/\/svelte\.dev\/e\/(\w+)`/g, '`$1`'],
+  // What `siblings` leaves out below.
+  ['svelte/src/internal/client/dom/operations.js', 'export function sibling(node, count = 1,', 'export function sibling(node, count = 2,'],
   // Kept for its spreading alone.
   ['svelte/src/utils.js', /^(const DOM_PROPERTIES =) (\[[^]*?\]);$/m, '$1 /*@__PURE__*/ (() => $2)();'],
 
@@ -117,12 +119,16 @@ const CUTS = [
   ['uplot/dist/uPlot.esm.js', /^\tconst syncOpts = assign\(\{[^]*?cursor\.sync = syncOpts;$/m, ''],
 ];
 
+/** Between two elements stands a text that breaks the line, so what comes next is the second sibling: unless it is said otherwise. */
+const SIBLING = /\$\.sibling\(((?:[^()]|\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\))*?)(?:, (\d+))?(?:, true)?\)/g;
+const siblings = (text) => text.replace(SIBLING, (_, node, count = '1') => `$.sibling(${siblings(node)}${count === '2' ? '' : `, ${count}`})`);
+
 /** What a compiled component says for hydration, and of its slots to components of Svelte 4 */
 const SHORTER = [
   [/^(\s*)\$\.(reset|next)\(/gm, '$1/*@__PURE__*/ $.$2('],
   [/,?\s*\$\$slots: \{ [\w:, ]+ \}/g, ''],
   [/\$\.(?:only_child|child)\((\w+)(?:, true)?\)/g, '$.child($1)'],
-  [/\$\.(first_child|sibling)\(([\w, ]+), true\)/g, '$.$1($2)'],
+  [/\$\.first_child\((\w+), true\)/g, '$.first_child($1)'],
 ];
 
 /** Every event that a component listens to, said once instead of in each of them. */
@@ -182,7 +188,7 @@ export function lean() {
           const unknown = JSON.parse(`[${events.replaceAll("'", '"')}]`).find((event) => !EVENTS.includes(event));
           if (unknown) throw new Error(`${id} listens to ${unknown}, which EVENTS in lean.mjs does not have`);
         }
-        return { code: SHORTER.reduce((text, [from, to]) => text.replace(from, to), code.replace(DELEGATE, '')), map: null };
+        return { code: siblings(SHORTER.reduce((text, [from, to]) => text.replace(from, to), code.replace(DELEGATE, ''))), map: null };
       },
     },
   ];

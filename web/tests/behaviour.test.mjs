@@ -455,7 +455,7 @@ test('a viewer sees no forbidden button, and is refused the data behind forbidde
   const FORBIDDEN = /enrol|register address|change address|accept|rename|delete|start|stop|maintenance|run a cycle|new pool|add (person|user)|\bedit\b|recovery kit|confirm/i;
   const node = await p.evaluate(() => fetch('/api/v1/nodes?limit=1').then((r) => r.json()).then((list) => list.nodes[0].node_id));
   const pool = await p.evaluate(() => fetch('/api/v1/nodes/pools').then((r) => r.json()).then((list) => list.pools[0].pool_id));
-  for (const path of ['/', '/nodes', `/nodes/${node}`, '/pools', `/pools/${pool}`, '/poot', '/alerts', '/payouts', '/settings', '/about']) {
+  for (const path of ['/', '/nodes', `/nodes/${node}`, '/pools', `/pools/${pool}`, '/poot', '/alerts', '/payouts', '/storage', '/storage?tab=backups', '/settings', '/about']) {
     await p.goto(BASE + path);
     await settled(p);
     const buttons = await p.locator('main button, main a.button').allTextContents();

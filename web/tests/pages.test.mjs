@@ -69,6 +69,8 @@ const PAGES = [
   ['ledger', () => '/ledger'],
   ['audit', () => '/audit'],
   ['enrol', () => '/enrol'],
+  ['storage', () => '/storage'],
+  ['storage-backups', () => '/storage?tab=backups'],
   ['settings', () => '/settings'],
   ['setup', () => '/setup'],
   ['about', () => '/about'],

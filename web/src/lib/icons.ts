@@ -19,6 +19,7 @@ export const ICONS = [
   'ellipsis',
   'file-check',
   'gauge',
+  'hard-drive',
   'hourglass',
   'info',
   'key-round',

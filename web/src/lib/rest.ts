@@ -11,6 +11,7 @@ export { default as ledger } from '../pages/Ledger.svelte';
 export { default as alerts } from '../pages/Alerts.svelte';
 export { default as audit } from '../pages/Audit.svelte';
 export { default as enrol } from '../pages/Enrol.svelte';
+export { default as storage } from '../pages/Storage.svelte';
 export { default as settings } from '../pages/Settings.svelte';
 export { default as about } from '../pages/About.svelte';
 export { default as setup } from '../pages/Setup.svelte';

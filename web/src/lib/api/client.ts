@@ -1,6 +1,6 @@
 // Every request of the pages goes through here: typed, timed out, and with one shape of error.
 import { noteServerDate } from '../time.svelte';
-import type { AllocateRequest, Anchor, Answer, Body, ErrorBody, GoingLive, Having, HealthReport, MaintenanceRequest, NodeAction, NodeCommand, Operation, PoolRequest, QueryOf, Routes, ScheduleRequest, SetupStep, SetupSteps, ThresholdsRequest } from './types';
+import type { AllocateRequest, Anchor, Answer, Body, Database, ErrorBody, GoingLive, Having, HealthReport, MaintenanceRequest, NodeAction, NodeCommand, Operation, PoolRequest, QueryOf, Routes, ScheduleRequest, SetupStep, SetupSteps, StorageView, ThresholdsRequest } from './types';
 
 const BASE = '/api/v1';
 const TIMEOUT_MS = 20_000;
@@ -195,6 +195,9 @@ export const personExportPath = (id: string): string => `${BASE}/privacy/export/
 /** The audit log as a file, oldest entry first. `query` filters it as the page does. */
 export const auditExportPath = (format: 'csv' | 'jsonl', query: string): string => `${BASE}/audit/export?format=${format}&${query}`;
 
+/** A file of an archive. */
+export const archivePath = (name: string): string => `${BASE}/archives/${encodeURIComponent(name)}`;
+
 /** The statements of a month as a file. */
 export const statementsPath = (month: string): string => `${BASE}/ledger/statements?format=csv&month=${month}`;
 
@@ -216,8 +219,12 @@ export const api = {
 
   setupSteps: (signal?: AbortSignal) => get('/setup/steps', { signal }),
   markStep: (step: SetupStep, state: SetupSteps['steps'][number]['state']) => send('PUT', '/setup/steps/{step}', { id: step, body: { state } }),
-  storage: (signal?: AbortSignal) => get('/storage', { signal }),
+  storage: (signal?: AbortSignal): Promise<StorageView> => get('/storage', { signal }),
   checkStorage: () => send('POST', '/storage/check'),
+  compact: (file: Database['file']) => send('POST', '/storage/compact', { body: { file } }),
+  backups: (page: number, signal?: AbortSignal) => get('/backup', { query: { page, limit: PAGE_LIMIT }, signal }),
+  backUp: () => send('POST', '/backup'),
+  archives: (page: number, signal?: AbortSignal) => get('/archives', { query: { page, limit: PAGE_LIMIT }, signal }),
   settings: (signal?: AbortSignal) => get('/settings', { signal }),
   changeSetting: (key: string, value: string) => send('PUT', '/settings', { body: [{ key, value }] }),
   resetSetting: (key: string) => send('DELETE', '/settings/{key}', { id: key }),
