@@ -40,6 +40,7 @@ pub(crate) mod testing;
 pub mod tiers;
 mod touched;
 pub mod verify;
+pub mod wear;
 mod witness;
 
 pub use directory::{Directory, NodeEntry};

@@ -27,6 +27,7 @@ use super::sealing;
 use super::secrets::{FILE as SECRET_FILE, Secrets};
 use super::table::{Read, Snapshot, WriteTx};
 use super::tails::Tails;
+use super::wear::Meter;
 use crate::crypto::{Entropy, PublicKey, SecretKey, SigningKey, hex};
 use crate::domain::audit::{Actor, Draft};
 use crate::domain::evidence::{Beacons, day_of};
@@ -68,6 +69,8 @@ pub struct Store {
     pub compactions: Compactions,
     /// Backups that are asked for and made.
     pub backups: Runs,
+    /// What is written to the card.
+    pub meter: Meter,
     flushing: tokio::sync::Mutex<()>,
     pub(super) sealing: tokio::sync::Mutex<()>,
     /// The half hour of the last sweep.
@@ -122,7 +125,8 @@ impl Store {
     }
 
     fn of_files(options: &StoreOptions, secrets: Secrets, entropy: Entropy, now: Now, entered: File) -> Result<Store, OpenError> {
-        let (dir, device) = (&options.dir, &options.device);
+        let (meter, device) = Meter::on(&options.device);
+        let (dir, device) = (&options.dir, &device);
         let (core_path, hot_path) = (dir.join("core.redb"), dir.join("hot.redb"));
         let exists = |path: &Path| device.exists(path).map_err(|error| OpenError::Folder(path.to_owned(), error));
         let is_new = !exists(&core_path)?;
@@ -175,6 +179,7 @@ impl Store {
             blinds,
             compactions: Compactions::default(),
             backups: Runs::default(),
+            meter,
             flushing,
             sealing,
             swept: AtomicU32::default(),
@@ -204,6 +209,10 @@ impl Store {
         if batch.places_untimed {
             batch.resting = nodes.iter().map(|node| (node.index, node.out_of_service())).filter(|(_, spans)| !spans.is_empty()).collect();
         }
+        // Without a day to put it to it waits.
+        if batch.flushed_at.is_some() {
+            batch.written = self.meter.unbooked();
+        }
         let batch = Arc::new(batch);
         let written = Arc::clone(&batch);
         let written_outputs = Arc::clone(&outputs);
@@ -218,6 +227,7 @@ impl Store {
         };
         match self.hot.write(Lane::Ordinary, write).await {
             Ok(()) => {
+                self.meter.book(&batch.written);
                 self.intake.committed(&batch, now);
                 self.outputs.committed();
                 Ok(())

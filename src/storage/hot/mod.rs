@@ -11,6 +11,7 @@ pub mod log;
 pub mod outputs;
 mod sample;
 pub mod strained;
+pub mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -25,6 +26,7 @@ use crate::domain::evidence::{DayReports, Reopening, SlotRow, is_closed, is_secr
 use crate::domain::ids::{Incarnation, NodeIndex};
 use crate::domain::metrics::Sample;
 use crate::domain::time::{BootMs, Slot, Timestamp};
+use crate::domain::wear::{Tally, Written};
 use crate::record;
 use crate::storage::migrate;
 use crate::storage::tails::{Tails, sheet};
@@ -67,6 +69,7 @@ pub(super) const TABLES: &[&str] = &[
     outputs::PROOF_MONTHS.name,
     kept_outputs::KEPT.name,
     kept_outputs::KEPT_SUM.name,
+    written::DAYS.name,
 ];
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -77,6 +80,8 @@ pub struct Meta {
     pub flushed_at: Timestamp,
     /// What the last trusted flush knew of the clock: trust is earned once per boot, not once per process.
     pub trust: Option<Anchor>,
+    /// Bytes written to the card: in this row, because each flush writes it anyway.
+    pub written: Tally,
 }
 
 /// Up to which seq of which incarnation a node's reports are durable, and their running hash.
@@ -111,7 +116,7 @@ pub struct UntimedItem {
     pub sample: EncodedSample,
 }
 
-record! { Meta = 1, SlotRow = 1, AckGroup = 2 from migrate::ack_group, Untimed = 1 }
+record! { Meta = 2 from migrate::hot_meta, SlotRow = 1, AckGroup = 2 from migrate::ack_group, Untimed = 1 }
 
 /// A sample in its stored form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,6 +192,8 @@ pub struct Batch {
     /// Present while the clock is trusted.
     pub trust: Option<Anchor>,
     pub flushed_at: Option<Timestamp>,
+    /// To the card, since the last flush that could be dated.
+    pub written: Written,
 }
 
 /// What turns boot time of one boot into wall time.
@@ -271,7 +278,9 @@ pub fn flush(tx: &mut WriteTx<'_>, batch: &Batch, tails: &Arc<Tails>) -> Result<
     put_acks(tx, &batch.acks)?;
     day_reports::put(tx, &batch.day_reports)?;
     if let Some(at) = batch.flushed_at {
-        let row = Meta { flushed_at: at, trust: batch.trust.clone(), ..meta(tx)? };
+        let before = meta(tx)?;
+        let written = written::book(tx, &before.written, &batch.written, at)?;
+        let row = Meta { flushed_at: at, trust: batch.trust.clone(), written, ..before };
         tx.put(META, &ROW.to_owned(), &row)?;
     }
     for (slot, known) in before {
@@ -502,7 +511,8 @@ pub fn verify(read: &impl Read) -> Result<u64, Fault> {
         + hours::verify(read)?
         + days::verify(read)?
         + outputs::verify(read)?
-        + kept_outputs::verify(read)?)
+        + kept_outputs::verify(read)?
+        + written::verify(read)?)
 }
 
 #[cfg(test)]
