@@ -78,6 +78,25 @@ impl Figures {
     }
 }
 
+/// What is deleted next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goes {
+    Week,
+    Month,
+}
+
+/// What is deleted next at this level, of the weeks and the months that may go (their bytes). At `High` only weeks go, and only where they can end it: where somebody else fills the
+/// disk, a history is not spent for nothing. At `Critical` they go whatever they bring, and months of hours after them.
+pub fn goes(level: Level, figures: &Figures, weeks: &[u64], months: &[u64]) -> Option<Goes> {
+    let all_weeks = weeks.iter().fold(0_u64, |sum, bytes| sum.saturating_add(*bytes));
+    match level {
+        Level::Ample => None,
+        Level::High => (!weeks.is_empty() && all_weeks >= figures.too_much_for(Level::High)).then_some(Goes::Week),
+        Level::Critical if !weeks.is_empty() => Some(Goes::Week),
+        Level::Critical => (!months.is_empty()).then_some(Goes::Month),
+    }
+}
+
 /// Of an empty whole nothing is used.
 fn permille(part: u64, whole: u64) -> u32 {
     let share = u128::from(part) * 1_000;
@@ -157,6 +176,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn weeks_go_where_they_help_and_months_only_at_the_end() {
+        let figures = Figures { total: 1_000, free: 130, used: 870, store: 400, limit: None };
+        assert_eq!(figures.too_much_for(Level::High), 50);
+        assert_eq!(goes(Level::Ample, &figures, &[99], &[99]), None);
+        assert_eq!(goes(Level::High, &figures, &[20, 30], &[99]), Some(Goes::Week));
+        assert_eq!(goes(Level::High, &figures, &[20, 29], &[99]), None, "others fill the disk");
+        assert_eq!(goes(Level::High, &figures, &[], &[99]), None);
+        assert_eq!(goes(Level::Critical, &figures, &[1], &[99]), Some(Goes::Week));
+        assert_eq!(goes(Level::Critical, &figures, &[], &[1]), Some(Goes::Month));
+        assert_eq!(goes(Level::Critical, &figures, &[], &[]), None);
     }
 
     #[test]

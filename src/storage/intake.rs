@@ -450,6 +450,7 @@ impl Intake {
             trust: trust.map(|wall_minus_boot_ms| Anchor { boot_id: self.boot_id.clone(), wall_minus_boot_ms }),
             flushed_at: now.trusted.then_some(now.wall),
             written: Written::default(),
+            is_thinned: false,
         }
     }
 

@@ -12,7 +12,7 @@ use crate::storage::cold::origin;
 use crate::storage::device::Device;
 use crate::storage::fault::{Fault, OpenError, TxError};
 use crate::storage::hot::hours::{self, HourRow};
-use crate::storage::hot::{Block, group};
+use crate::storage::hot::{Block, Entry, group};
 use crate::storage::table::{Read, Table, WriteTx};
 
 /// (hour since 1970, group of neighbouring nodes) -> their summaries.
@@ -22,10 +22,26 @@ pub fn open(at: (&Arc<dyn Device>, &Path), cache_bytes: usize, store_id: &str, m
     origin::open(at, cache_bytes, store_id, &month.file(), &[HOURS.name])
 }
 
-/// Writes roll-ups; doing it again writes the same.
+/// Writes roll-ups; doing it again writes the same. A node's hour never loses samples: where its week has gone and something came late, what is here is of more of them.
 pub fn put(tx: &mut WriteTx<'_>, rows: &[HourRow]) -> Result<(), TxError> {
     origin::touch(tx)?;
-    rows.iter().try_for_each(|row| tx.put(HOURS, &(row.hour, row.group), &row.block))
+    rows.iter().try_for_each(|row| {
+        let block = match tx.get(HOURS, &(row.hour, row.group))? {
+            Some(before) => fuller(&before, &row.block),
+            None => row.block.clone(),
+        };
+        tx.put(HOURS, &(row.hour, row.group), &block)
+    })
+}
+
+/// Of each node the summary of more samples; of as many the newer one.
+fn fuller(before: &Block, new: &Block) -> Block {
+    fn count(entry: Entry<'_>) -> u32 {
+        hours::summary(entry).map_or(0, |summary| summary.count)
+    }
+    let stays = |entry: &Entry<'_>| new.find(entry.node).is_none_or(|newer| count(*entry) > count(newer));
+    let none = Block::default();
+    none.merged(before.entries().filter(stays).chain(new.entries()))
 }
 
 /// The summary of one node's hour.

@@ -25,13 +25,14 @@ use crate::domain::chunk::{Row, Sheet};
 use crate::domain::evidence::{DayReports, Reopening, SlotRow, is_closed, is_secret};
 use crate::domain::ids::{Incarnation, NodeIndex};
 use crate::domain::metrics::Sample;
+use crate::domain::space::is_kept_of_thinned;
 use crate::domain::time::{BootMs, Slot, Timestamp};
 use crate::domain::wear::{Tally, Written};
 use crate::record;
 use crate::storage::migrate;
 use crate::storage::tails::{Tails, sheet};
 
-pub(in crate::storage) use block::{Block, group};
+pub(in crate::storage) use block::{Block, Entry, group};
 pub use sample::Parts;
 pub(in crate::storage) use sample::{Quantised, renamed};
 
@@ -194,6 +195,8 @@ pub struct Batch {
     pub flushed_at: Option<Timestamp>,
     /// To the card, since the last flush that could be dated.
     pub written: Written,
+    /// Of each node one sample in ten is kept; evidence is complete all the same.
+    pub is_thinned: bool,
 }
 
 /// What turns boot time of one boot into wall time.
@@ -270,6 +273,7 @@ pub fn flush(tx: &mut WriteTx<'_>, batch: &Batch, tails: &Arc<Tails>) -> Result<
         };
         new.extend(of_slot.iter().filter(|(node, _)| !known.heard(**node)).map(|(node, pending)| (*node, *slot, pending)));
     }
+    new.retain(|(node, slot, _)| !batch.is_thinned || is_kept_of_thinned(node.0, slot.0));
     new.sort_unstable_by_key(|(node, slot, _)| (*node, *slot));
     let hours: BTreeSet<(u32, u32)> = new.iter().map(|(node, slot, _)| (hours::hour_of(*slot), group(*node))).collect();
     hours.into_iter().try_for_each(|key| hours::touched(tx, &rolled, key))?;
@@ -367,6 +371,7 @@ pub fn store_late(
     items: &[(Slot, EncodedSample)],
     tails: &Arc<Tails>,
     present: Slot,
+    is_thinned: bool,
 ) -> Result<LateOutcome, TxError> {
     let mut outcome = LateOutcome::default();
     let rolled = hours::rolled(tx)?;
@@ -378,7 +383,9 @@ pub fn store_late(
             continue;
         }
         tx.put(EVIDENCE, &slot.0, &row)?;
-        new.insert(*slot, encoded);
+        if !is_thinned || is_kept_of_thinned(node.0, slot.0) {
+            new.insert(*slot, encoded);
+        }
         outcome.stored += 1;
     }
     let hours: BTreeSet<u32> = new.keys().map(|slot| hours::hour_of(*slot)).collect();
