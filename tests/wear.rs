@@ -32,7 +32,7 @@ async fn site(settings: &[(&'static str, &str)]) -> (tempfile::TempDir, Site) {
 }
 
 async fn set(site: &Site, key: &str, value: &str) {
-    site.client.put("/settings", json!({ "settings": { key: value } })).await;
+    site.client.put("/settings", json!([{ "key": key, "value": value }])).await;
 }
 
 async fn look(site: &Site) -> Value {
@@ -154,7 +154,7 @@ async fn at_the_limit_metrics_are_thinned_scores_are_not_and_both_end_when_there
     assert_eq!((&critical["level"], &critical["thinned"], &critical["limit_bytes"]), (&json!("critical"), &json!(true), &json!(MB)));
     assert!(critical["store_bytes"].as_u64().unwrap() > MB && critical["used_percent"].as_f64().unwrap() <= 100.0, "{critical}");
     assert_eq!(open_alerts(&site).await, ["storage_critical"]);
-    let health = site.client.get_raw("/health").await;
+    let health = site.client.get("/health").await;
     assert!(health["checks"]["disk"]["message"].as_str().unwrap().starts_with("critical"), "{health}");
     assert_eq!(report(&mut node, 40).await, (4, 40), "one in ten is kept, and all are proven");
     assert!(node.held.is_empty(), "the agent may forget them all");
