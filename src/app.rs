@@ -554,7 +554,9 @@ fn settings(config: &Config) -> Result<Settings, AppError> {
         guards: guards(config),
         fee_cap_sun: u64::from(config.tron.fee_limit_sun),
         retention: retention(config),
-        card_rating_bytes: (config.storage.card_rating_tb * rust_decimal::Decimal::from(1_000_000_000_000_u64)).to_u64().unwrap_or(u64::MAX),
+        card_rating_bytes: (config.storage.card_rating_tb * rust_decimal::Decimal::from(1_000_000_000_000_u64))
+            .to_u64()
+            .unwrap_or(u64::MAX),
         compaction: jobs::CompactionRules {
             start_hour: config.storage.maintenance_start_hour,
             hours: config.storage.maintenance_hours,

@@ -108,7 +108,7 @@ settings! {
         hourly_max_mb: u32 = rules::whole(0, 100_000_000);
         /// MB that the store may take of its disk, backups and logs apart. From 85 % of it the oldest measurements go early, from 95 % fewer are kept. 0: no limit but the disk.
         max_mb: u32 = rules::whole(0, 100_000_000);
-        /// Terabytes that the card may have written in its life, by its data sheet. 3 is a hundred times the size of a card of 32 GB, which makers of plain cards do not promise and most reach. 0: not known, so nothing is foretold.
+        /// Terabytes that the card may have written in its life, by its data sheet. 3 is a hundred times the size of a card of 32 GB: a careful guess for plain cards, whose makers promise nothing. 0: not known, so nothing is foretold.
         card_rating_tb: Decimal = rules::decimal(0, 100_000, 3);
         /// Hour of the day, UTC, at which the window for work on the store begins.
         maintenance_start_hour: u32 = rules::whole(0, 23);

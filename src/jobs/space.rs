@@ -68,12 +68,7 @@ struct Change {
 
 impl Change {
     /// None where it stands as it should.
-    fn needed(
-        read: &Snapshot,
-        kind: &'static str,
-        subject: &str,
-        raise: Option<(Severity, String)>,
-    ) -> Result<Option<Change>, Fault> {
+    fn needed(read: &Snapshot, kind: &'static str, subject: &str, raise: Option<(Severity, String)>) -> Result<Option<Change>, Fault> {
         let is_open = alerts::is_open(read, kind, subject)?;
         Ok((is_open != raise.is_some()).then(|| Change { kind, subject: subject.to_owned(), raise }))
     }
@@ -105,7 +100,8 @@ fn of_errors(context: &Context, read: &Snapshot, now: Now) -> Result<Vec<Change>
     let survived = context.store.room.notice(now.wall);
     let mut changes = Vec::new();
     for alert in alerts::open_of_kind(read, IO_ERROR)? {
-        let last = survived.get(&alert.subject).and_then(|of_file| of_file.noticed_at).map_or(alert.raised_at, |at| at.max(alert.raised_at));
+        let last =
+            survived.get(&alert.subject).and_then(|of_file| of_file.noticed_at).map_or(alert.raised_at, |at| at.max(alert.raised_at));
         if now.trusted && now.wall.since(last) > ERROR_SHOWN_MS {
             changes.push(Change { kind: IO_ERROR, subject: alert.subject, raise: None });
         }
@@ -125,7 +121,9 @@ fn of_wear(context: &Context, read: &Snapshot, now: Now, rating: u64) -> Result<
     let message = |left: u64| {
         let months = left * 12 / SOON_HUNDREDTHS;
         let megabytes = wear.bytes_per_day.unwrap_or_default() / 1_000_000;
-        format!("At {megabytes} MB a day what the card is rated for (storage.card_rating_tb) is written in {months} months. Have another card ready.")
+        format!(
+            "At {megabytes} MB a day what the card is rated for (storage.card_rating_tb) is written in {months} months. Have another card ready."
+        )
     };
     let raise = left.filter(|left| *left < SOON_HUNDREDTHS).map(|left| (Severity::Warning, message(left)));
     Change::needed(read, WEARING_OUT, "", raise)

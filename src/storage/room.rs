@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::device::Device;
-use crate::domain::time::Timestamp;
 use crate::domain::space::{floor_bytes, release_bytes, remake_bytes, reserve_bytes};
+use crate::domain::time::Timestamp;
 
 /// Within the folder of the store.
 pub const RESERVE: &str = "reserve";

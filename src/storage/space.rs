@@ -69,8 +69,7 @@ impl Store {
     /// Files that count as the store: databases with what is being made of them, weeks, months, archives, the reserve. Backups and logs have bounds of their own.
     fn paths(&self) -> std::io::Result<Vec<PathBuf>> {
         let is_own = |name: &String| ["core.redb", "hot.redb", super::room::RESERVE].iter().any(|own| name.starts_with(own));
-        let mut paths: Vec<PathBuf> =
-            self.device.names(self.dir())?.into_iter().filter(is_own).map(|name| self.dir().join(name)).collect();
+        let mut paths: Vec<PathBuf> = self.device.names(self.dir())?.into_iter().filter(is_own).map(|name| self.dir().join(name)).collect();
         for folder in ["cold", "archive"].map(|name| self.dir().join(name)) {
             paths.extend(self.device.names(&folder)?.into_iter().map(|name| folder.join(name)));
         }

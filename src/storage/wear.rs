@@ -141,7 +141,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("cold")).unwrap();
         let (meter, device) = Meter::on(&device::real());
-        for (name, bytes) in [("core.redb.compact.tmp", 3), ("hot.redb", 5), ("cold/raw-2026w01.redb.tmp", 7), ("cold/hourly-2026-01.redb", 2)] {
+        for (name, bytes) in
+            [("core.redb.compact.tmp", 3), ("hot.redb", 5), ("cold/raw-2026w01.redb.tmp", 7), ("cold/hourly-2026-01.redb", 2)]
+        {
             device.create(&dir.path().join(name)).unwrap().write(0, &vec![1; bytes]).unwrap();
         }
         let files = |written: Written| (written.core, written.hot, written.cold);

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use lucid::domain::time::Slot;
+use lucid::wire::LateItem;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -47,7 +49,7 @@ impl Small {
         command.args(["--target", &self.holder.0.id().to_string(), "--user", "--mount", "--preserve-credentials", BINARY]);
         command.env("LUCID__LOG__MAX_FILES", "0").env("LUCID__CLOCK__TRUST", "always").env("LUCID__BACKUP__ENABLED", "false");
         command.env("LUCID__LIMITS__ADMIN_REQUESTS", "10000").env("LUCID__LIMITS__PAYOUT_REQUESTS", "10000");
-        command.env("LUCID__STORAGE__FLUSH_SECONDS", "1");
+        command.env("LUCID__STORAGE__FLUSH_SECONDS", "5");
         command
     }
 
@@ -138,13 +140,16 @@ async fn a_disk_that_is_filled_to_the_last_byte_and_freed_again_costs_no_money_a
         assert!(books.adjust().await);
     }
     assert_eq!(space(&client).await["reserve_bytes"], 0);
-    let before = node.held.len();
     for _ in 0..3 {
         node.report(now_ms(), sample()).await.unwrap();
     }
-    tokio::time::sleep(std::time::Duration::from_millis(1_500)).await;
+    // What is told late is answered after a flush, and there is no room for one.
+    let slot = Slot(u32::try_from(now_ms() / 30_000).unwrap()).minus(100);
+    let (status, answer) = node.late(vec![LateItem { slot, sample: sample() }]).await.unwrap_err();
+    assert_eq!((status, &answer["error"]["details"]["name"]), (StatusCode::SERVICE_UNAVAILABLE, &json!("StorageFull")), "{answer}");
+    let before = node.held.len();
     node.report(now_ms(), sample()).await.unwrap();
-    assert!(node.held.len() >= before + 4, "none of them is durable, and the agent is not told so");
+    assert_eq!(node.held.len(), before + 1, "none of them is durable, and the agent is not told so");
 
     // What the reserve was is taken too: now nothing can be written at all.
     let mut refused = 0;
@@ -166,6 +171,7 @@ async fn a_disk_that_is_filled_to_the_last_byte_and_freed_again_costs_no_money_a
         node.held.is_empty().then_some(())
     })
     .await;
+    assert_eq!(node.late(vec![LateItem { slot, sample: sample() }]).await.unwrap().stored, 1, "it is not there yet");
     books.hold().await;
     eventually("the reserve again", async || (space(&client).await["reserve_bytes"].as_u64()? > 0).then_some(())).await;
     assert!(manager.process.terminate().success());

@@ -79,3 +79,38 @@ pub fn verify(read: &impl Read, month: Month) -> Result<Result<u64, String>, Fau
     })?;
     Ok(wrong.map_or(Ok(hours), Err))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::metrics::Sample;
+    use crate::storage::device;
+    use crate::storage::hot::Point;
+
+    const HOUR: u32 = 497_000;
+
+    /// Of each node so many samples.
+    fn row(samples: &[(u32, u32)]) -> HourRow {
+        let point = |n| Point { slot: hours::first_slot(HOUR).plus(n), late: false, sample: Sample::default() };
+        let of = |(node, count): &(u32, u32)| (NodeIndex(*node), (0..*count).map(point).collect());
+        hours::roll(HOUR, 0, samples.iter().map(of).collect()).unwrap().unwrap()
+    }
+
+    #[test]
+    fn an_hour_that_is_rolled_up_again_loses_no_samples_of_a_node() {
+        let dir = tempfile::tempdir().unwrap();
+        let month = Month::of_hour(HOUR);
+        let file = open((&device::real(), &dir.path().join(month.file())), 1 << 20, "store", month).unwrap();
+        let write = |samples: &[(u32, u32)]| {
+            let rows = [row(samples)];
+            file.write_now(move |tx| put(tx, &rows)).unwrap();
+            let nodes: Vec<NodeIndex> = (0..9).map(NodeIndex).collect();
+            let found = of_nodes(&file.read().unwrap(), HOUR, &nodes).unwrap();
+            found.into_iter().map(|(node, summary)| (node.0, summary.count)).collect::<Vec<_>>()
+        };
+        assert_eq!(write(&[(1, 5), (3, 2)]), [(1, 5), (3, 2)]);
+        // The week of node 1 has gone; of node 3 more came, of node 2 and 4 something for the first time.
+        assert_eq!(write(&[(1, 1), (2, 1), (3, 4), (4, 7)]), [(1, 5), (2, 1), (3, 4), (4, 7)]);
+        assert_eq!(write(&[(8, 1)]), [(1, 5), (2, 1), (3, 4), (4, 7), (8, 1)]);
+    }
+}
