@@ -215,3 +215,26 @@ pub async fn check(State(state): State<AppState>, caller: Caller) -> Result<Json
     state.store.write(move |tx| audit::append(tx, draft.clone())).await?;
     Ok(Json(answer))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_count_with_all_that_is_below_them_and_shared_files_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: usize| {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, vec![1; bytes]).unwrap();
+        };
+        write("core.redb", 50);
+        write("backups/one/core.redb", 40);
+        write("backups/one/cold/week", 300);
+        fs::create_dir_all(dir.path().join("backups/two/cold")).unwrap();
+        fs::hard_link(dir.path().join("backups/one/cold/week"), dir.path().join("backups/two/cold/week")).unwrap();
+        std::os::unix::fs::symlink(dir.path(), dir.path().join("backups/loop")).unwrap();
+        let found: Vec<(String, u64)> = files(dir.path()).into_iter().map(|file| (file.name, file.bytes)).collect();
+        assert_eq!(found, [("backups".to_owned(), 340), ("core.redb".to_owned(), 50)]);
+    }
+}

@@ -1,13 +1,15 @@
 //! How full the disk is and how worn the card, as `GET /storage` shows it.
 
-use jiff::ToSpan;
-use jiff::civil::Date;
 use serde::Serialize;
 
 use super::error::ApiError;
 use super::state::AppState;
+use crate::domain::evidence::day_start;
 use crate::domain::space::{Figures, Level};
 use crate::domain::wear::{Written, years_left_hundredths};
+
+/// Characters of the date in RFC 3339.
+const DATE: usize = 10;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -123,7 +125,7 @@ pub fn wear(state: &AppState) -> Result<WearView, ApiError> {
 }
 
 fn view(day: u32, written: &Written) -> WrittenDay {
-    let date = Date::constant(1970, 1, 1).saturating_add(i64::from(day).days());
+    let date = day_start(day).start().rfc3339().chars().take(DATE).collect();
     let files = written.by_name().into_iter().map(|(name, bytes)| WrittenFile { name, bytes }).collect();
-    WrittenDay { day: date.to_string(), bytes: written.total(), files }
+    WrittenDay { day: date, bytes: written.total(), files }
 }
