@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::sample;
 use crate::support::binary::{BINARY, Process, eventually, start_manager};
 use crate::support::client::Client;
-use crate::support::fleet::Machine;
+use crate::support::fleet::{Machine, Node};
 
 const MEGABYTES: u64 = 64;
 
@@ -49,7 +49,7 @@ impl Small {
         command.args(["--target", &self.holder.0.id().to_string(), "--user", "--mount", "--preserve-credentials", BINARY]);
         command.env("LUCID__LOG__MAX_FILES", "0").env("LUCID__CLOCK__TRUST", "always").env("LUCID__BACKUP__ENABLED", "false");
         command.env("LUCID__LIMITS__ADMIN_REQUESTS", "10000").env("LUCID__LIMITS__PAYOUT_REQUESTS", "10000");
-        command.env("LUCID__STORAGE__FLUSH_SECONDS", "5");
+        command.env("LUCID__STORAGE__FLUSH_SECONDS", "5").env("LUCID__LIMITS__NODE_REQUESTS", "100000");
         command
     }
 
@@ -105,6 +105,12 @@ impl Books {
     }
 }
 
+/// Reports until what was reported before is durable.
+async fn until_durable(node: &mut Node) {
+    let before = node.seq;
+    eventually("a flush", async || (node.report(now_ms(), sample()).await?.durable_seq >= before).then_some(())).await;
+}
+
 fn now_ms() -> i64 {
     i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
@@ -127,11 +133,7 @@ async fn a_disk_that_is_filled_to_the_last_byte_and_freed_again_costs_no_money_a
     let mut books = Books { client: client.clone(), node: node.id.to_string(), asked: 0, done: 0 };
     assert!(books.adjust().await);
     node.report(now_ms(), sample()).await.unwrap();
-    eventually("a flush", async || {
-        node.report(now_ms(), sample()).await;
-        node.held.is_empty().then_some(())
-    })
-    .await;
+    until_durable(&mut node).await;
 
     let filler = small.seen().join("filler");
     fill(&filler);
@@ -150,6 +152,7 @@ async fn a_disk_that_is_filled_to_the_last_byte_and_freed_again_costs_no_money_a
     let before = node.held.len();
     node.report(now_ms(), sample()).await.unwrap();
     assert_eq!(node.held.len(), before + 1, "none of them is durable, and the agent is not told so");
+    let kept = node.seq;
 
     // What the reserve was is taken too: now nothing can be written at all.
     let mut refused = 0;
@@ -166,11 +169,8 @@ async fn a_disk_that_is_filled_to_the_last_byte_and_freed_again_costs_no_money_a
 
     fs::remove_file(&filler).unwrap();
     eventually("money again", async || books.adjust().await.then_some(())).await;
-    eventually("reports that are durable", async || {
-        node.report(now_ms(), sample()).await;
-        node.held.is_empty().then_some(())
-    })
-    .await;
+    until_durable(&mut node).await;
+    assert!(node.held.iter().all(|(item, _)| item.seq > kept), "all that was told while the disk was full is durable");
     assert_eq!(node.late(vec![LateItem { slot, sample: sample() }]).await.unwrap().stored, 1, "it is not there yet");
     books.hold().await;
     eventually("the reserve again", async || (space(&client).await["reserve_bytes"].as_u64()? > 0).then_some(())).await;
