@@ -73,6 +73,20 @@ async fn bytes_a_day_are_counted_by_file_and_survive_a_restart() {
     assert_eq!(today["files"].as_array().unwrap().iter().map(|file| file["bytes"].as_u64().unwrap()).sum::<u64>(), today["bytes"]);
     assert_eq!(today["bytes"], first["written_bytes"]);
 
+    // Each byte is counted once, however many flushes book it.
+    let hot = async || {
+        let storage = site.client.get("/storage").await;
+        let file = storage["databases"].as_array().unwrap().iter().find(|database| database["file"] == "hot").unwrap();
+        (bytes_of(&storage["wear"]["days"][0], "hot.redb"), file["written_bytes"].as_u64().unwrap())
+    };
+    let before = hot().await;
+    for _ in 0..3 {
+        site.pass_slots(3).await;
+    }
+    let after = hot().await;
+    assert!(after.1 > before.1);
+    assert_eq!(after.0 - before.0, after.1 - before.1);
+
     // Whole days, one of them with the manager off.
     site.driver.advance_ms(DAY_MS);
     site.pass_slots(5).await;

@@ -52,6 +52,12 @@ impl Small {
         command
     }
 
+    fn serve(&self, data: &Path) -> Command {
+        let mut command = self.enter();
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(data);
+        command
+    }
+
     /// The folder as this process sees it.
     fn seen(&self) -> PathBuf {
         let inside = self.folder.strip_prefix("/").unwrap().to_owned();
@@ -117,9 +123,7 @@ async fn a_disk_that_is_filled_to_the_last_byte_and_freed_again_costs_no_money_a
     let dir = tempfile::tempdir().unwrap();
     let Some(small) = Small::mount(dir.path()) else { return };
     let data = dir.path().join("data");
-    let mut serve = small.enter();
-    serve.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&data);
-    let mut manager = start_manager(serve);
+    let mut manager = start_manager(small.serve(&data));
     let mut client = Client::new(manager.base.clone());
     client.set_up(&fs::read_to_string(small.seen().join("data/setup-code")).unwrap(), None).await;
     let token = client.post("/enrolment-tokens", json!({ "uses": 1, "expires_in_seconds": 3600 })).await;
@@ -170,7 +174,14 @@ async fn a_disk_that_is_filled_to_the_last_byte_and_freed_again_costs_no_money_a
     assert!(node.held.iter().all(|(item, _)| item.seq > kept), "all that was told while the disk was full is durable");
     assert_eq!(node.late(vec![LateItem { slot, sample: sample() }]).await.unwrap().stored, 1, "it is not there yet");
     books.hold().await;
-    eventually("the reserve again", async || (space(&client).await["reserve_bytes"].as_u64()? > 0).then_some(())).await;
+    assert!(manager.process.terminate().success());
+
+    // The next process has the same books, and sets room aside again.
+    let mut manager = start_manager(small.serve(&data));
+    books.client = client.at(manager.base.clone());
+    books.hold().await;
+    eventually("the reserve again", async || (space(&books.client).await["reserve_bytes"].as_u64()? > 0).then_some(())).await;
+    assert!(books.adjust().await);
     assert!(manager.process.terminate().success());
     let verified = small.enter().args(["verify", "--full", "--data-dir"]).arg(&data).output().unwrap();
     assert!(verified.status.success(), "{}{}", String::from_utf8_lossy(&verified.stdout), String::from_utf8_lossy(&verified.stderr));
