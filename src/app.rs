@@ -553,7 +553,10 @@ fn settings(config: &Config) -> Result<Settings, AppError> {
         payout_interval_seconds: config.payout.processing_interval_seconds,
         guards: guards(config),
         fee_cap_sun: u64::from(config.tron.fee_limit_sun),
-        raw_days: config.storage.raw_days,
+        retention: retention(config),
+        card_rating_bytes: (config.storage.card_rating_tb * rust_decimal::Decimal::from(1_000_000_000_000_u64))
+            .to_u64()
+            .unwrap_or(u64::MAX),
         compaction: jobs::CompactionRules {
             start_hour: config.storage.maintenance_start_hour,
             hours: config.storage.maintenance_hours,
@@ -563,6 +566,11 @@ fn settings(config: &Config) -> Result<Settings, AppError> {
         webhooks_allow_private: config.webhooks.allow_private,
         backup: daily_backup(config),
     })
+}
+
+fn retention(config: &Config) -> jobs::Retention {
+    let config::Storage { raw_days, raw_max_mb, hourly_days, hourly_max_mb, max_mb, .. } = config.storage;
+    jobs::Retention { raw_days, raw_max_mb, hourly_days, hourly_max_mb, max_mb }
 }
 
 fn daily_backup(config: &Config) -> Daily {
@@ -637,7 +645,9 @@ fn api_settings(config: &Config, settings: &Settings, transport: Transport, paym
         max_nodes_per_pool: config.pools.max_nodes_per_pool,
         max_nodes: config.limits.max_nodes,
         epoch_slots: settings.epochs.slots_per_epoch(),
-        raw_days: settings.raw_days,
+        raw_days: settings.retention.raw_days,
+        limit_bytes: jobs::limit_bytes(settings.retention.max_mb),
+        card_rating_bytes: settings.card_rating_bytes,
         backup: settings.backup.clone(),
         address_cooldown_hours: config.payout.address_cooldown_hours,
         poot: settings.params,

@@ -49,3 +49,4 @@ mod tron_gateway;
 mod tron_node;
 mod upgrade;
 mod votes;
+mod wear;

@@ -192,7 +192,8 @@ pub async fn late(State(state): State<AppState>, message: Message) -> Result<Res
     state.clock.committed(now.wall);
     let index = node.index;
     let tails = Arc::clone(&state.store.tails);
-    let store_late = move |tx: &mut WriteTx<'_>| hot::store_late(tx, index, &items, &tails, newest);
+    let is_thinned = state.store.space.is_thinned();
+    let store_late = move |tx: &mut WriteTx<'_>| hot::store_late(tx, index, &items, &tails, newest, is_thinned);
     let outcome = state.store.hot.write(Lane::Ordinary, store_late).await?;
     seal.answer(Purpose::LateAnswer, &LateAnswer { stored: outcome.stored, duplicate: outcome.duplicate, refused })
 }

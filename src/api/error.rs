@@ -16,6 +16,8 @@ pub const SERVICE: &str = "lucid-node-management";
 
 /// Seconds after which a client may try again when the store is busy.
 const RETRY_SECONDS: u32 = 2;
+/// The same when its disk is full: somebody, or the next look at the disk, has to make room.
+const RETRY_WHEN_FULL_SECONDS: u32 = 60;
 
 /// A refused or failed request on its way out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -329,9 +331,15 @@ impl From<Refusal> for ApiError {
 impl From<Fault> for ApiError {
     /// What failed is logged here, once, and not told to the caller.
     fn from(fault: Fault) -> ApiError {
+        if fault == Fault::Full {
+            // Said by health and an alert; a line for each request would fill the log.
+            tracing::debug!("a request was refused: the disk is full");
+            let message = "the disk of the manager is full; nothing was changed";
+            return ApiError { retry_after_seconds: Some(RETRY_WHEN_FULL_SECONDS), ..ApiError::unavailable("StorageFull", message) };
+        }
         tracing::error!(%fault, "a request failed in the store");
         match fault {
-            Fault::Database(_) => ApiError::unavailable("StoreFailed", "the store failed; nothing was changed"),
+            Fault::Database(_) | Fault::Full => ApiError::unavailable("StoreFailed", "the store failed; nothing was changed"),
             Fault::Record { .. } | Fault::Invariant(_) | Fault::Books { .. } | Fault::Panic => ApiError::panicked(),
         }
     }
@@ -360,6 +368,8 @@ mod tests {
         let error = ApiError::from(Fault::Database("/secret/path".into()));
         assert_eq!((error.status, error.retry_after_seconds), (StatusCode::SERVICE_UNAVAILABLE, Some(RETRY_SECONDS)));
         assert!(!error.message.contains("secret"));
+        let full = ApiError::from(WriteError::Fault(Fault::Full));
+        assert_eq!((full.status, full.name, full.retry_after_seconds), (StatusCode::SERVICE_UNAVAILABLE, "StorageFull", Some(60)));
         assert_eq!(ApiError::from(Fault::Panic).status, StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(ApiError::from(WriteError::Busy).retry_after_seconds, Some(RETRY_SECONDS));
         assert_eq!(ApiError::from(WriteError::Refused(Refusal::PoolFull)).code, 5004);

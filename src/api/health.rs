@@ -9,6 +9,7 @@ use super::json::Json;
 use super::state::AppState;
 use crate::domain::node::Wanted;
 use crate::domain::pool_health;
+use crate::domain::space::Level;
 use crate::host::machine::Reading;
 
 /// Free space below which the manager calls itself degraded, in bytes.
@@ -126,12 +127,21 @@ fn checks(state: &AppState) -> Checks {
         Some(why) => Check::not(Health::Degraded, why.to_string()),
     };
     let disk = match rustix::fs::statvfs(state.store.dir()) {
-        Ok(stat) if stat.f_bavail.saturating_mul(stat.f_frsize) >= LOW_DISK_BYTES => Check::healthy(),
-        Ok(_) => Check::not(Health::Degraded, "less than 200 MB are free"),
+        Ok(stat) => disk(state.store.space.level(), stat.f_bavail.saturating_mul(stat.f_frsize)),
         Err(error) => Check::not(Health::Degraded, error.to_string()),
     };
     let system = system(&state.machine.reading(state.now().boot.0));
     Checks { store, clock, disk, nodes: nodes(state), system, external_services: state.settings().external.into() }
+}
+
+/// By the level, which looks at the limit of the store too, and by what is free.
+fn disk(level: Level, free_bytes: u64) -> Check {
+    match level {
+        Level::Critical => Check::not(Health::Degraded, "critical: more than 95 % are used, and metrics are thinned"),
+        Level::High => Check::not(Health::Degraded, "high: more than 85 % are used, and the oldest measurements go early where that helps"),
+        Level::Ample if free_bytes < LOW_DISK_BYTES => Check::not(Health::Degraded, "less than 200 MB are free"),
+        Level::Ample => Check::healthy(),
+    }
 }
 
 fn store_fails(state: &AppState) -> bool {
@@ -257,6 +267,17 @@ mod tests {
         }
         let store = Checks { store: Check::not(Health::Unhealthy, "failed"), ..all_well() };
         assert_eq!((overall(&store), status_code(overall(&store))), (Health::Unhealthy, StatusCode::SERVICE_UNAVAILABLE));
+    }
+
+    #[test]
+    fn a_disk_that_fills_up_makes_the_manager_degraded_and_is_told_by_its_level() {
+        let of = |level, free| {
+            let check = disk(level, free);
+            (check.status, check.message.unwrap_or_default())
+        };
+        assert_eq!(of(Level::Ample, LOW_DISK_BYTES), (Health::Healthy, String::new()));
+        assert_eq!(of(Level::Ample, LOW_DISK_BYTES - 1).0, Health::Degraded);
+        assert!(of(Level::High, u64::MAX).1.starts_with("high: ") && of(Level::Critical, u64::MAX).1.starts_with("critical: "));
     }
 
     #[test]

@@ -65,6 +65,7 @@ fn gauges(state: &AppState, of_nodes: bool) -> Vec<Gauge> {
         let labels = vec![("file", file.to_owned()), ("operation", "commit".to_owned())];
         gauges.push(Gauge { family: Family::DatabaseOperations, labels, value: float(commits) });
     }
+    gauges.extend(storage(state));
     if of_nodes {
         gauges.extend(samples(state, &nodes));
     }
@@ -73,6 +74,20 @@ fn gauges(state: &AppState, of_nodes: bool) -> Vec<Gauge> {
         gauges.extend(super::gauges::poot_scores(state, NODES_SHOWN).unwrap_or_default());
     }
     gauges.extend(super::gauges::payouts(state).unwrap_or_default());
+    gauges
+}
+
+/// What the disk does not tell is left out.
+fn storage(state: &AppState) -> Vec<Gauge> {
+    let mut gauges = Vec::new();
+    if let Ok(figures) = state.store.figures(None) {
+        for (kind, bytes) in [("total", figures.total), ("free", figures.free), ("store", figures.store)] {
+            gauges.push(Gauge { family: Family::StorageBytes, labels: vec![("kind", kind.to_owned())], value: float(bytes) });
+        }
+    }
+    if let Ok(wear) = state.store.wear(state.now()) {
+        gauges.push(Gauge { family: Family::StorageWritten, labels: vec![], value: float(wear.total) });
+    }
     gauges
 }
 

@@ -104,6 +104,7 @@ pub mod state;
 mod statements;
 pub mod storage;
 pub mod storage_compaction;
+mod storage_space;
 mod suspensions;
 pub mod thresholds;
 pub mod tls;

@@ -64,6 +64,10 @@ pub struct ApiSettings {
     pub epoch_slots: u32,
     /// Days for which measurements are kept as they came.
     pub raw_days: u32,
+    /// What the store may take of its disk.
+    pub limit_bytes: Option<u64>,
+    /// What the card may have written in its life; 0: not known.
+    pub card_rating_bytes: u64,
     /// When backups are made, where, and how many are kept.
     pub backup: Daily,
     /// Hours for which a changed payout address waits.
@@ -95,6 +99,8 @@ impl Default for ApiSettings {
             max_nodes: 10_000,
             epoch_slots: 10,
             raw_days: 7,
+            limit_bytes: None,
+            card_rating_bytes: 0,
             backup: Daily { enabled: false, at_minutes: 0, dir: None, keep: 30 },
             address_cooldown_hours: 24,
             poot: Params::default(),

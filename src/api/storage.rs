@@ -1,6 +1,8 @@
 //! What the store lies on, how full it is, and how fast.
 
+use std::collections::HashSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use axum::extract::State;
@@ -12,6 +14,7 @@ use super::json::Json;
 use super::reads;
 use super::state::AppState;
 use super::storage_compaction::{DatabaseView, databases};
+use super::storage_space::{self, SpaceView, WearView};
 use crate::domain::refusal::Refusal;
 use crate::host::device::{self, Kind};
 use crate::host::probe::{self, Measured, Verdict};
@@ -74,33 +77,39 @@ pub struct StorageView {
     files: Vec<StoredFile>,
     /// The database files, and how much of each is in use.
     databases: Vec<DatabaseView>,
+    space: SpaceView,
+    wear: WearView,
     /// What this process had written since its start; null where the kernel does not count.
     written_bytes_since_start: Option<u64>,
 }
 
 /// Entries of a folder that are looked at.
 const MAX_ENTRIES: usize = 256;
+/// Folders below a folder that are looked into: backups have folders of files.
+const DEPTH: u32 = 4;
 
-fn files(folder: &Path) -> Vec<StoredFile> {
-    let entries = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().take(MAX_ENTRIES).collect::<Vec<_>>();
-    let length = |entry: &fs::DirEntry| entry.metadata().ok().filter(fs::Metadata::is_file).map_or(0, |found| found.len());
-    let view = |entry: fs::DirEntry| {
-        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        let bytes = if is_folder { entries(&entry.path()).iter().map(length).sum() } else { length(&entry) };
-        StoredFile { name: entry.file_name().to_string_lossy().into_owned(), bytes }
-    };
-    let mut found: Vec<StoredFile> = entries(folder).into_iter().map(view).collect();
-    found.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
-    found
+fn entries(folder: &Path) -> impl Iterator<Item = fs::DirEntry> {
+    fs::read_dir(folder).into_iter().flatten().flatten().take(MAX_ENTRIES)
 }
 
-/// Total and free bytes of the file system under the store.
-fn space(state: &AppState) -> Result<(u64, u64), ApiError> {
-    let found = rustix::fs::statvfs(state.store.dir()).map_err(|error| {
-        tracing::warn!(%error, "the space of the data folder is not known");
-        ApiError::unavailable("StorageUnknown", "the file system does not answer")
-    })?;
-    Ok((found.f_blocks.saturating_mul(found.f_frsize), found.f_bavail.saturating_mul(found.f_frsize)))
+/// Of a file, or of all files below a folder. What several backups share counts once, where it is met first.
+fn length(entry: &fs::DirEntry, depth: u32, seen: &mut HashSet<(u64, u64)>) -> u64 {
+    match entry.metadata() {
+        Ok(found) if found.is_file() && (found.nlink() < 2 || seen.insert((found.dev(), found.ino()))) => found.len(),
+        Ok(found) if found.is_dir() && depth > 0 => entries(&entry.path()).map(|entry| length(&entry, depth - 1, seen)).sum(),
+        Ok(_) | Err(_) => 0,
+    }
+}
+
+fn files(folder: &Path) -> Vec<StoredFile> {
+    let mut seen = HashSet::new();
+    let view = |entry: fs::DirEntry| {
+        let bytes = length(&entry, DEPTH, &mut seen);
+        StoredFile { name: entry.file_name().to_string_lossy().into_owned(), bytes }
+    };
+    let mut found: Vec<StoredFile> = entries(folder).map(view).collect();
+    found.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.name.cmp(&b.name)));
+    found
 }
 
 /// What the store lies on
@@ -108,7 +117,7 @@ fn space(state: &AppState) -> Result<(u64, u64), ApiError> {
 pub async fn show(State(state): State<AppState>, caller: Caller) -> Result<Json<StorageView>, ApiError> {
     let admin = caller.is_admin();
     reads::long(&state, move |state| {
-        let (total_bytes, free_bytes) = space(state)?;
+        let figures = storage_space::figures(state)?;
         let folder = state.store.dir();
         let found = device::device_of(folder, Path::new("/proc"), Path::new("/sys"));
         let device = DeviceView { kind: found.kind.into(), name: found.name, filesystem: found.filesystem, removable: found.removable };
@@ -116,10 +125,12 @@ pub async fn show(State(state): State<AppState>, caller: Caller) -> Result<Json<
         Ok(Json(StorageView {
             data_dir: admin.then(|| folder.display().to_string()),
             device,
-            total_bytes,
-            free_bytes,
+            total_bytes: figures.total,
+            free_bytes: figures.free,
             files: files(folder),
             databases: databases(state)?,
+            space: storage_space::space(state, &figures),
+            wear: storage_space::wear(state)?,
             written_bytes_since_start: written,
         }))
     })
@@ -186,7 +197,7 @@ impl StorageCheck {
     (status = 200, body = StorageCheck), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
 pub async fn check(State(state): State<AppState>, caller: Caller) -> Result<Json<StorageCheck>, ApiError> {
     let turn = state.storage_check.clone().try_acquire_owned().map_err(|_| Refusal::StorageCheckRunning)?;
-    let (_, free_bytes) = space(&state)?;
+    let free_bytes = storage_space::figures(&state)?.free;
     if free_bytes < probe::FLOOR_BYTES {
         return Err(Refusal::Rule("StorageTooFull", "less than 128 MiB is free; make room first".into()).into());
     }
@@ -203,4 +214,27 @@ pub async fn check(State(state): State<AppState>, caller: Caller) -> Result<Json
     let draft = caller.act(state.now()).draft("storage.check", "").because(format!("{:?}", answer.verdict));
     state.store.write(move |tx| audit::append(tx, draft.clone())).await?;
     Ok(Json(answer))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_count_with_all_that_is_below_them_and_shared_files_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, bytes: usize| {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, vec![1; bytes]).unwrap();
+        };
+        write("core.redb", 50);
+        write("backups/one/core.redb", 40);
+        write("backups/one/cold/week", 300);
+        fs::create_dir_all(dir.path().join("backups/two/cold")).unwrap();
+        fs::hard_link(dir.path().join("backups/one/cold/week"), dir.path().join("backups/two/cold/week")).unwrap();
+        std::os::unix::fs::symlink(dir.path(), dir.path().join("backups/loop")).unwrap();
+        let found: Vec<(String, u64)> = files(dir.path()).into_iter().map(|file| (file.name, file.bytes)).collect();
+        assert_eq!(found, [("backups".to_owned(), 340), ("core.redb".to_owned(), 50)]);
+    }
 }

@@ -100,6 +100,16 @@ settings! {
         flush_seconds: Option<u32> = rules::flush_every();
         /// Days for which measurements are kept as they came; they go by whole weeks.
         raw_days: u32 = rules::whole(1, 3650);
+        /// MB that measurements as they came may take; beyond, the oldest weeks go, the present and the previous one excepted. 0: no limit.
+        raw_max_mb: u32 = rules::whole(0, 100_000_000);
+        /// Days for which hours of measurements are kept, rolled up; they go by whole months.
+        hourly_days: u32 = rules::whole(31, 3650);
+        /// MB that hours may take; beyond, the oldest months go, the present and the previous one excepted. 0: no limit.
+        hourly_max_mb: u32 = rules::whole(0, 100_000_000);
+        /// MB that the store may take of its disk, backups and logs apart. From 85 % of it the oldest measurements go early, from 95 % fewer are kept. 0: no limit but the disk.
+        max_mb: u32 = rules::whole(0, 100_000_000);
+        /// Terabytes that the card may have written in its life, by its data sheet. 3 is a hundred times the size of a card of 32 GB: a careful guess for plain cards, whose makers promise nothing. 0: not known, so nothing is foretold.
+        card_rating_tb: Decimal = rules::decimal(0, 100_000, 3);
         /// Hour of the day, UTC, at which the window for work on the store begins.
         maintenance_start_hour: u32 = rules::whole(0, 23);
         /// Length of that window in hours. 0: files are compacted by hand alone.

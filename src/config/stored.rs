@@ -23,7 +23,10 @@ const NEW_STORES_ONLY: &str = "is used when a store is made; change the default 
 pub fn effect(key: &str) -> Effect {
     match key {
         "server.public_url" | "server.allowed_hosts" => Effect::AtOnce,
-        "storage.flush_seconds" | "storage.raw_days" => Effect::AtOnce,
+        "storage.flush_seconds" | "storage.raw_days" | "storage.raw_max_mb" | "storage.hourly_days" | "storage.hourly_max_mb" => {
+            Effect::AtOnce
+        }
+        "storage.max_mb" | "storage.card_rating_tb" => Effect::AtOnce,
         "storage.maintenance_start_hour" | "storage.maintenance_hours" | "storage.compact_above_percent" => Effect::AtOnce,
         "backup.enabled" | "backup.at" | "backup.dir" | "backup.keep" => Effect::AtOnce,
         "limits.max_nodes" | "pools.max_nodes_per_pool" => Effect::AtOnce,

@@ -1,6 +1,7 @@
 //! Makes the backup that is due or was asked for, and tells when there is none.
 
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{Context, Stopped, flush};
@@ -40,6 +41,9 @@ async fn make_one(context: &Context, settings: &Daily, to: Option<PathBuf>) -> R
     let (written, answer) = match made {
         Ok(made) => {
             let made = Arc::new(made);
+            if let Some(bytes) = elsewhere(&made, store.dir()) {
+                store.meter.wrote_elsewhere(bytes);
+            }
             let (bytes, left_out) = (made.manifest.bytes(), made.left_out.len());
             tracing::info!(name = made.name, bytes, linked = made.linked_bytes, left_out, "a backup was made and verified");
             let (recorded, at) = (Arc::clone(&made), now.wall);
@@ -60,6 +64,12 @@ async fn make_one(context: &Context, settings: &Daily, to: Option<PathBuf>) -> R
         tracing::error!(%error, "how the backup ended was not recorded");
     }
     answer
+}
+
+/// Bytes of a backup that went to another disk than the store's: they wear another card.
+fn elsewhere(made: &Made, store: &Path) -> Option<u64> {
+    let disk = |folder: &Path| std::fs::metadata(folder).ok().map(|found| found.dev());
+    (disk(&made.folder)? != disk(store)?).then(|| made.manifest.bytes().saturating_sub(made.linked_bytes))
 }
 
 async fn tell_overdue(context: &Context, is_enabled: bool) -> Result<(), Stopped> {

@@ -1,6 +1,6 @@
 //! What keeps the store small: old measurements and evidence go.
 
-use super::{Context, Stopped, archives};
+use super::{Context, Stopped, archives, limit_bytes};
 use crate::domain::audit::Act;
 use crate::domain::credits::Epoch;
 use crate::domain::evidence::{KEPT_DAYS, SLOTS_PER_DAY};
@@ -11,11 +11,10 @@ use crate::domain::span::HOURLY_DAYS;
 use crate::domain::time::{Now, Slot};
 use crate::storage::core::alerts::{self, About};
 use crate::storage::core::{audit, enrolment, idempotency, subject_keys};
+use crate::storage::fault::Fault;
 use crate::storage::table::WriteTx;
 use crate::storage::{Lane, hot};
 
-/// Days for which roll-ups of hours of measurements are kept.
-const ROLLUP_DAYS: u32 = 400;
 /// Days for which addresses of people who were not signed in can be read.
 const STRANGER_DAYS: i64 = 365;
 /// Rows of leaves deleted in one transaction.
@@ -39,8 +38,9 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
         return Ok(());
     }
     let days_ago = |days: u32| now.wall.slot().minus(days.saturating_mul(SLOTS_PER_DAY));
-    let (rollups, hourly): (Slot, Slot) = (days_ago(ROLLUP_DAYS), days_ago(HOURLY_DAYS));
-    let (samples, leaves_from) = (days_ago(context.settings.get().raw_days), days_ago(KEPT_DAYS));
+    let retention = context.settings.get().retention;
+    let (rollups, hourly): (Slot, Slot) = (days_ago(retention.hourly_days), days_ago(HOURLY_DAYS));
+    let (samples, leaves_from) = (days_ago(retention.raw_days), days_ago(KEPT_DAYS));
     // The oldest leaves have windows that begin before them: as long as they are kept, so is what proves them.
     let evidence = leaves_from.minus(u32::from(MAX_AGE_SLOTS));
     let keep_bytes = context.store.outputs.keep_bytes();
@@ -58,10 +58,15 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
         }
     }
     let store = std::sync::Arc::clone(&context.store);
-    let gone =
-        tokio::task::spawn_blocking(move || store.cold.expire(samples, rollups)).await.map_err(|error| Stopped(error.to_string()))??;
+    let expire = move || {
+        let mut gone = store.cold.expire(samples, rollups)?;
+        let (weeks, months) = (limit_bytes(retention.raw_max_mb), limit_bytes(retention.hourly_max_mb));
+        gone.extend(store.keep_within(weeks, months, now.wall.slot())?);
+        Ok::<_, Fault>(gone)
+    };
+    let gone = tokio::task::spawn_blocking(expire).await.map_err(|error| Stopped(error.to_string()))??;
     if !gone.is_empty() {
-        tracing::info!(files = gone.join(", "), "measurements that were too old are deleted");
+        tracing::info!(files = gone.join(", "), "measurements that were too old, or too many, are deleted");
     }
     // A commit costs the card some pages: none when there is nothing to forget.
     if !idempotency::due(&context.store.read()?, now.wall, 1)?.is_empty() {

@@ -25,6 +25,7 @@ mod security;
 mod settle;
 mod signing;
 mod silence;
+mod space;
 mod thresholds;
 mod tracking;
 mod votes;
@@ -67,13 +68,31 @@ pub struct Settings {
     pub guards: GuardLimits,
     /// What one transfer may cost at most, in sun.
     pub fee_cap_sun: u64,
-    pub raw_days: u32,
+    pub retention: Retention,
+    /// What the card may have written in its life, in bytes; 0: not known.
+    pub card_rating_bytes: u64,
     pub compaction: CompactionRules,
     /// Votes on an epoch that ended longer ago are not sent.
     pub vote_expiry_ms: i64,
     /// Webhooks may go to addresses that are not public.
     pub webhooks_allow_private: bool,
     pub backup: Daily,
+}
+
+/// How long measurements are kept, and how much they may take; 0 megabytes: as much as there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    pub raw_days: u32,
+    pub raw_max_mb: u32,
+    pub hourly_days: u32,
+    pub hourly_max_mb: u32,
+    /// The whole store.
+    pub max_mb: u32,
+}
+
+/// Megabytes of a setting in bytes; 0 is no limit.
+pub fn limit_bytes(megabytes: u32) -> Option<u64> {
+    (megabytes > 0).then(|| u64::from(megabytes) << 20)
 }
 
 impl Settings {
@@ -155,6 +174,7 @@ impl Context {
             Job::Sealing => sealing::run(self).await,
             Job::Compaction => compaction::run(self).await,
             Job::Backup => backups::run(self).await,
+            Job::Space => space::run(self).await,
         }
     }
 
@@ -164,6 +184,7 @@ impl Context {
     }
 
     /// All cycles in their natural order: what time alone would bring. For driven clocks and the command line. Backups are left out: each copies all of the store.
+    /// So is the look at the disk, which is no business of a driven clock.
     pub async fn run_all(&self) -> Result<(), Stopped> {
         self.tick();
         for job in [

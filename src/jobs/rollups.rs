@@ -26,7 +26,7 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
         return Ok(());
     }
     roll_hours(context).await?;
-    let kept_from = now.wall.slot().minus(context.settings.get().raw_days.saturating_mul(SLOTS_PER_DAY));
+    let kept_from = now.wall.slot().minus(context.settings.get().retention.raw_days.saturating_mul(SLOTS_PER_DAY));
     roll_stale(context, kept_from).await?;
     roll_score_hours(context, now.wall.slot().minus(KEPT_DAYS * SLOTS_PER_DAY)).await?;
     roll_days(context).await

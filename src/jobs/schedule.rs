@@ -41,6 +41,7 @@ const BY_SLOT: &[(Job, u32)] = &[
     (Job::Sealing, 2),
     (Job::Compaction, 20),
     (Job::Backup, 2),
+    (Job::Space, 2),
 ];
 
 /// Running cycles; they end when `stopping` turns true.
@@ -83,6 +84,7 @@ impl Scheduler {
             Job::Sealing,
             Job::Compaction,
             Job::Backup,
+            Job::Space,
         ] {
             let turn = if matches!(job, Job::Payouts | Job::Tracking | Job::Wallet) { Arc::clone(&paying) } else { Turn::default() };
             tasks.spawn(cycle(context.clone(), job, turn, stopping.clone()));

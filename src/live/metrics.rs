@@ -25,6 +25,8 @@ pub enum Family {
     PayoutAmounts,
     ResourceUsage,
     DatabaseOperations,
+    StorageBytes,
+    StorageWritten,
 }
 
 impl Family {
@@ -41,6 +43,8 @@ impl Family {
             Family::Payouts => ("payouts_total", "gauge", "Payouts by state"),
             Family::PayoutAmounts => ("payout_amounts", "counter", "Sum of completed payouts in whole units"),
             Family::ResourceUsage => ("resource_usage", "gauge", "Latest sample of a node"),
+            Family::StorageBytes => ("storage_bytes", "gauge", "Bytes of the disk under the store: total, free, and taken by the store"),
+            Family::StorageWritten => ("storage_written_bytes_total", "counter", "Bytes written to the card since counting began"),
             Family::DatabaseOperations => ("database_operations_total", "counter", "Commits of a file of the store"),
         }
     }

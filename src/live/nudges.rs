@@ -39,10 +39,12 @@ pub enum Job {
     Compaction,
     /// Makes the backup that is due or was asked for.
     Backup,
+    /// Looks how full the disk is, and what may be done about it.
+    Space,
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Nudges(Arc<[Notify; 18]>);
+pub struct Nudges(Arc<[Notify; 19]>);
 
 impl Nudges {
     pub fn new() -> Nudges {
@@ -79,6 +81,7 @@ impl Nudges {
             sealing,
             compaction,
             backup,
+            space,
         ] = &*self.0;
         match job {
             Job::Flush => flush,
@@ -99,6 +102,7 @@ impl Nudges {
             Job::Sealing => sealing,
             Job::Compaction => compaction,
             Job::Backup => backup,
+            Job::Space => space,
         }
     }
 }

@@ -18,16 +18,21 @@ use super::DbFile;
 use super::device::Device;
 use super::fault::{Fault, OpenError, WriteError};
 use super::hot::hours::{self, HourRow};
+use super::room::{Need, Room};
 use super::table::Snapshot;
 use super::tails::Sealed;
 use crate::domain::calendar::{Month, Week};
 use crate::domain::chunk::Series;
+use crate::domain::evidence::SLOTS_PER_DAY;
 use crate::domain::ids::NodeIndex;
 use crate::domain::series::Summary;
 use crate::domain::time::Slot;
 
 /// Files that stay open while nobody reads them.
 const OPEN_FILES: usize = 3;
+/// In slots.
+const QUARTER: u32 = 92 * SLOTS_PER_DAY;
+const LONGEST_MONTH: u32 = 31 * SLOTS_PER_DAY;
 
 /// The files of a store below its folder `cold`.
 pub struct Cold {
@@ -35,6 +40,7 @@ pub struct Cold {
     store_id: String,
     cache_bytes: usize,
     device: Arc<dyn Device>,
+    room: Arc<Room>,
     files: Mutex<Files>,
 }
 
@@ -46,7 +52,7 @@ struct Files {
 
 /// One file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
+pub(super) enum Part {
     Week(Week),
     Month(Month),
 }
@@ -74,7 +80,7 @@ impl Part {
 
 impl Cold {
     /// Opens the folder, and no file yet.
-    pub fn open(dir: &Path, store_id: &str, cache_bytes: usize, device: &Arc<dyn Device>) -> Result<Cold, OpenError> {
+    pub fn open(dir: &Path, store_id: &str, cache_bytes: usize, device: &Arc<dyn Device>, room: &Arc<Room>) -> Result<Cold, OpenError> {
         let dir = dir.join("cold");
         let io = |e| OpenError::Folder(dir.clone(), e);
         if !dir.exists() {
@@ -82,7 +88,8 @@ impl Cold {
         }
         let known = device.names(&dir).map_err(io)?.iter().filter_map(|name| Part::of_file(name)).collect();
         let files = Mutex::new(Files { known, open: BTreeMap::new() });
-        Ok(Cold { dir, store_id: store_id.to_owned(), cache_bytes, device: Arc::clone(device), files })
+        let (device, room) = (Arc::clone(device), Arc::clone(room));
+        Ok(Cold { dir, store_id: store_id.to_owned(), cache_bytes, device, room, files })
     }
 
     fn files(&self) -> MutexGuard<'_, Files> {
@@ -120,11 +127,15 @@ impl Cold {
             let Some(idle) = idle else { break };
             files.open.remove(&idle);
         }
+        if !files.known.contains(&part) && self.room.refuses(Need::Kept) {
+            return Err(OpenError::Fault(Fault::Full));
+        }
         let path = self.dir.join(part.file());
         let file = Arc::new(match part {
             Part::Week(week) => week::open((&self.device, &path), self.cache_bytes, &self.store_id, week)?,
             Part::Month(month) => month::open((&self.device, &path), self.cache_bytes, &self.store_id, month)?,
         });
+        file.keep_to(&self.room, Need::Kept);
         files.known.insert(part);
         files.open.insert(part, Arc::clone(&file));
         Ok(file)
@@ -134,12 +145,12 @@ impl Cold {
         if !self.files().known.contains(&part) {
             return Ok(None);
         }
-        self.file(part).map(Some).map_err(|error| Fault::Database(error.to_string()))
+        self.file(part).map(Some).map_err(unopened)
     }
 
     /// Writes the chunks of one sweep that belong to a week; the same sweep again writes the same places. `log_row` is the newest row of the log that they are from.
     pub async fn put(&self, week: Week, sweep: u32, log_row: u64, chunks: Vec<Chunk>) -> Result<(), WriteError> {
-        let file = self.file(Part::Week(week)).map_err(|error| WriteError::Fault(Fault::Database(error.to_string())))?;
+        let file = self.file(Part::Week(week)).map_err(unopened)?;
         let chunks = Arc::new(chunks);
         file.write(super::Lane::Ordinary, move |tx| week::put(tx, sweep, log_row, &chunks)).await
     }
@@ -188,7 +199,7 @@ impl Cold {
     /// Writes hours that are rolled up, and hours that are rolled up again.
     pub async fn put_hours(&self, rows: Vec<HourRow>) -> Result<(), WriteError> {
         for (month, rows) in by_month(rows) {
-            let file = self.file(Part::Month(month)).map_err(|error| WriteError::Fault(Fault::Database(error.to_string())))?;
+            let file = self.file(Part::Month(month)).map_err(unopened)?;
             file.write(super::Lane::Ordinary, move |tx| month::put(tx, &rows)).await?;
         }
         Ok(())
@@ -206,20 +217,52 @@ impl Cold {
 
     /// Deletes the files of weeks that end by one slot, and of months that end by another; their names.
     pub fn expire(&self, weeks: Slot, months: Slot) -> Result<Vec<String>, Fault> {
+        let old: Vec<Part> = self.files().known.iter().copied().filter(|part| part.ends_by(weeks, months)).collect();
+        old.into_iter().map(|part| self.remove(part)).collect()
+    }
+
+    /// Deletes a file; its name.
+    pub(super) fn remove(&self, part: Part) -> Result<String, Fault> {
+        let failed = |path: &Path, error| Fault::Database(format!("{}: {error}", path.display()));
         let mut files = self.files();
-        let old: Vec<Part> = files.known.iter().copied().filter(|part| part.ends_by(weeks, months)).collect();
-        let mut gone = Vec::new();
-        for part in old {
-            files.open.remove(&part);
-            let path = self.dir.join(part.file());
-            self.device.remove(&path).map_err(|error| Fault::Database(format!("{}: {error}", path.display())))?;
-            files.known.remove(&part);
-            gone.push(part.file());
-        }
-        if !gone.is_empty() {
-            self.device.sync_folder(&self.dir).map_err(|error| Fault::Database(format!("{}: {error}", self.dir.display())))?;
-        }
-        Ok(gone)
+        files.open.remove(&part);
+        let path = self.dir.join(part.file());
+        self.device.remove(&path).map_err(|error| failed(&path, error))?;
+        files.known.remove(&part);
+        self.device.sync_folder(&self.dir).map_err(|error| failed(&self.dir, error))?;
+        Ok(part.file())
+    }
+
+    /// Parts with the bytes that they take on the medium, oldest first.
+    fn sizes(&self, wanted: impl Fn(Part) -> bool) -> Result<Vec<(Part, u64)>, Fault> {
+        let parts: Vec<Part> = self.files().known.iter().copied().filter(|part| wanted(*part)).collect();
+        let taken = |part: Part| self.device.taken(&self.dir.join(part.file()));
+        let failed = |error| Fault::Database(format!("{}: {error}", self.dir.display()));
+        parts.into_iter().map(|part| Ok((part, taken(part).map_err(failed)?))).collect()
+    }
+
+    /// Weeks that may go early: all but the present and the previous one.
+    pub(super) fn spare_weeks(&self, present: Slot) -> Result<Vec<(Part, u64)>, Fault> {
+        let previous = Week::of(Week::of(present).start().minus(1)).start();
+        self.sizes(|part| matches!(part, Part::Week(_)) && part.ends_by(previous, Slot(0)))
+    }
+
+    /// Months that may go early: what lies further back than a quarter of a year.
+    pub(super) fn spare_months(&self, present: Slot) -> Result<Vec<(Part, u64)>, Fault> {
+        self.sizes(|part| matches!(part, Part::Month(_)) && part.ends_by(Slot(0), present.minus(QUARTER)))
+    }
+
+    /// Months before the previous one.
+    pub(super) fn past_months(&self, present: Slot) -> Result<Vec<(Part, u64)>, Fault> {
+        self.sizes(|part| matches!(part, Part::Month(_)) && part.ends_by(Slot(0), present.minus(LONGEST_MONTH)))
+    }
+
+    pub(super) fn bytes_of_weeks(&self) -> Result<u64, Fault> {
+        Ok(self.sizes(|part| matches!(part, Part::Week(_)))?.iter().map(|(_, bytes)| bytes).sum())
+    }
+
+    pub(super) fn bytes_of_months(&self) -> Result<u64, Fault> {
+        Ok(self.sizes(|part| matches!(part, Part::Month(_)))?.iter().map(|(_, bytes)| bytes).sum())
     }
 
     /// Opens every file and decodes everything; the number of samples and of hours. What is wrong first is named.
@@ -283,6 +326,14 @@ impl Hours<'_> {
     /// Summaries of some nodes of one hour; `nodes` ascending.
     pub fn of_nodes(&mut self, hour: u32, nodes: &[NodeIndex]) -> Result<Vec<(NodeIndex, Summary)>, Fault> {
         self.of(hour)?.map_or(Ok(Vec::new()), |read| month::of_nodes(read, hour, nodes))
+    }
+}
+
+/// Why a part of the cold store cannot be had.
+fn unopened(error: OpenError) -> Fault {
+    match error {
+        OpenError::Fault(fault) => fault,
+        error => Fault::Database(error.to_string()),
     }
 }
 

@@ -4,6 +4,7 @@
 //! It knows nothing of redb: `Link` is what stands between the two.
 
 mod link;
+mod metered;
 mod real;
 
 use std::fmt;
@@ -13,6 +14,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use link::Link;
+pub(super) use metered::Metered;
+
+/// How full a file system is, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    pub total: u64,
+    /// By whomever.
+    pub used: u64,
+    /// What this process may still write: without what is kept for root.
+    pub free: u64,
+}
 
 /// Files by name. What changed names (`create`, `remove`, `rename`) is durable after `sync_folder`.
 pub trait Device: fmt::Debug + Send + Sync {
@@ -28,8 +40,18 @@ pub trait Device: fmt::Debug + Send + Sync {
     /// Takes the place of what has the other name. Who has that open keeps it.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+    /// Of the file system under a folder.
+    fn usage(&self, folder: &Path) -> io::Result<Usage>;
     /// Bytes that may still be written in the folder.
-    fn free_bytes(&self, folder: &Path) -> io::Result<u64>;
+    fn free_bytes(&self, folder: &Path) -> io::Result<u64> {
+        Ok(self.usage(folder)?.free)
+    }
+    /// Bytes that a file takes on the medium; of what is no file, or not there, none.
+    fn taken(&self, path: &Path) -> io::Result<u64>;
+    /// Bytes that this process had written to any disk since it began, where that is counted.
+    fn written_by_process(&self) -> Option<u64> {
+        None
+    }
     /// How long to wait before each try to open a file again that failed. After the last one the file is given up.
     fn retry_delays(&self) -> &[Duration];
 }
@@ -42,6 +64,8 @@ pub trait DeviceFile: fmt::Debug + Send + Sync {
     }
     /// Bytes that it takes on the medium: of a file with holes less than its length.
     fn allocated(&self) -> io::Result<u64>;
+    /// Takes so many bytes of the medium, from its beginning on; an error of kind `StorageFull` when they are not there.
+    fn allocate(&self, length: u64) -> io::Result<()>;
     /// Fills `out`; an error when the file ends before.
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()>;

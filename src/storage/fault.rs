@@ -11,6 +11,8 @@ use crate::domain::time::Now;
 pub enum Fault {
     /// The database refused an operation; the text is its own.
     Database(String),
+    /// The disk is full: nothing was changed, and it is right to try again once there is room.
+    Full,
     /// A stored record does not decode, or was written by a newer release.
     Record { table: &'static str, key: String, why: String },
     /// A verb broke an invariant (an unbalanced posting, an overflow): its transaction was dropped.
@@ -25,6 +27,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fault::Database(why) => write!(f, "the store failed: {why}"),
+            Fault::Full => write!(f, "the disk is full; nothing was changed"),
             Fault::Record { table, key, why } => write!(f, "record {key} of table {table}: {why}"),
             Fault::Invariant(what) => write!(f, "a broken invariant stopped the transaction: {what}"),
             Fault::Books { why, .. } => write!(f, "the books do not add up, which stopped the transaction: {why}"),

@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 
 use super::device::{self, Device};
 use super::fault::{Fault, OpenError, TxError, WriteError};
+use super::room::{Need, Room};
 use super::secrets::Secrets;
 use super::table::{Snapshot, WriteTx};
 use crate::domain::alert::AlertChange;
@@ -121,6 +122,7 @@ impl DbFile {
             opens_at_once,
             watcher: OnceLock::new(),
             secrets: OnceLock::new(),
+            room: OnceLock::new(),
             written_before: AtomicU64::new(0),
         });
         writer::listen(&shared, &*shared.handle.current()?);
@@ -166,6 +168,11 @@ impl DbFile {
     /// What transactions seal fields with from now on. The first ones stay.
     pub(super) fn seal_with(&self, secrets: Secrets) {
         let _ = self.shared.secrets.set(secrets);
+    }
+
+    /// From now on it is looked before each commit whether there is room for it. The first one stays.
+    pub(super) fn keep_to(&self, room: &Arc<Room>, need: Need) {
+        let _ = self.shared.room.set((Arc::clone(room), need));
     }
 
     pub fn path(&self) -> &Path {

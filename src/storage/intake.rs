@@ -17,6 +17,7 @@ use crate::domain::metrics::Sample;
 use crate::domain::refusal::Refusal;
 use crate::domain::threshold::Reading;
 use crate::domain::time::{BootMs, MAX_DRIFT_MS, Now, SLOT_MS, Slot, Timestamp};
+use crate::domain::wear::Written;
 use crate::domain::workload::{WorkloadReport, bounded_capabilities, troubled_since};
 use crate::wire::{Item, Report};
 
@@ -449,6 +450,8 @@ impl Intake {
             reopening: self.reopening(now),
             trust: trust.map(|wall_minus_boot_ms| Anchor { boot_id: self.boot_id.clone(), wall_minus_boot_ms }),
             flushed_at: now.trusted.then_some(now.wall),
+            written: Written::default(),
+            is_thinned: false,
         }
     }
 

@@ -22,7 +22,7 @@ use crate::domain::time::{Slot, Timeline, Timestamp};
 use crate::domain::user::{PasswordHash, Role, User};
 use crate::storage::core::ledger::{Accrued, Balance};
 use crate::storage::hot::leaves::LeafGroup;
-use crate::storage::hot::{Ack, AckGroup};
+use crate::storage::hot::{Ack, AckGroup, Anchor, Meta};
 
 /// Version 1 did not know where a session was begun.
 #[derive(Deserialize)]
@@ -327,6 +327,23 @@ pub(super) fn ack_group(version: u8, bytes: &[u8]) -> Option<AckGroup> {
     let acks: Vec<(u32, AckV1)> = postcard::from_bytes(bytes).ok()?;
     let of = |(node, AckV1 { incarnation, seq, .. })| (node, Ack { incarnation, seq, reports: DayReports::default() });
     Some(AckGroup(acks.into_iter().map(of).collect()))
+}
+
+/// Version 1 did not know what was written to the card.
+#[derive(Deserialize)]
+struct HotMetaV1 {
+    store_id: String,
+    generation: u32,
+    flushed_at: Timestamp,
+    trust: Option<Anchor>,
+}
+
+pub(super) fn hot_meta(version: u8, bytes: &[u8]) -> Option<Meta> {
+    if version != 1 {
+        return None;
+    }
+    let HotMetaV1 { store_id, generation, flushed_at, trust } = postcard::from_bytes(bytes).ok()?;
+    Some(Meta { store_id, generation, flushed_at, trust, ..Meta::default() })
 }
 
 /// Version 1 expected no outputs of anybody.

@@ -23,10 +23,13 @@ use super::intake::{Intake, Recovered};
 use super::outputs::Outputs;
 use super::proofs::{Blinds, Recent};
 use super::restore;
+use super::room::{Need, Room};
 use super::sealing;
 use super::secrets::{FILE as SECRET_FILE, Secrets};
+use super::space::Space;
 use super::table::{Read, Snapshot, WriteTx};
 use super::tails::Tails;
+use super::wear::Meter;
 use crate::crypto::{Entropy, PublicKey, SecretKey, SigningKey, hex};
 use crate::domain::audit::{Actor, Draft};
 use crate::domain::evidence::{Beacons, day_of};
@@ -68,6 +71,13 @@ pub struct Store {
     pub compactions: Compactions,
     /// Backups that are asked for and made.
     pub backups: Runs,
+    /// What is written to the card.
+    pub meter: Meter,
+    /// Room for what must go on when the disk is full.
+    pub room: Arc<Room>,
+    /// How full it is.
+    pub space: Space,
+    pub(super) device: Arc<dyn Device>,
     flushing: tokio::sync::Mutex<()>,
     pub(super) sealing: tokio::sync::Mutex<()>,
     /// The half hour of the last sweep.
@@ -122,7 +132,8 @@ impl Store {
     }
 
     fn of_files(options: &StoreOptions, secrets: Secrets, entropy: Entropy, now: Now, entered: File) -> Result<Store, OpenError> {
-        let (dir, device) = (&options.dir, &options.device);
+        let (meter, device) = Meter::on(&options.device);
+        let (dir, device) = (&options.dir, &device);
         let (core_path, hot_path) = (dir.join("core.redb"), dir.join("hot.redb"));
         let exists = |path: &Path| device.exists(path).map_err(|error| OpenError::Folder(path.to_owned(), error));
         let is_new = !exists(&core_path)?;
@@ -130,6 +141,8 @@ impl Store {
         let core = DbFile::open_on(device, &core_path, options.core_cache_bytes, |tx| initialise_core(tx, &description, now))?;
         let store = meta::store(&core.read()?)?;
         check_schema(store.schema)?;
+        let room = Arc::new(Room::of(device, dir));
+        core.keep_to(&room, Need::Now);
         core.seal_with(secrets.clone());
         core.ensure_tables(tables::ALL)?;
         if ledger_check::is_unadopted(&core.read()?)? {
@@ -140,13 +153,14 @@ impl Store {
             return Err(OpenError::MissingFile(hot_path));
         }
         let hot = DbFile::open_on(device, &hot_path, options.hot_cache_bytes, |tx| hot::initialise(tx, &hot_meta))?;
+        hot.keep_to(&room, Need::Kept);
         hot.ensure_tables(hot::TABLES)?;
         let found = hot::meta(&hot.read()?)?;
         if (&found.store_id, found.generation) != (&store.store_id, store.generation) {
             let name = |id: &str, generation: u32| format!("{id} (generation {generation})");
             return Err(OpenError::Mixed { core: name(&store.store_id, store.generation), hot: name(&found.store_id, found.generation) });
         }
-        let cold = Cold::open(dir, &store.store_id, options.hot_cache_bytes / COLD_CACHE_SHARE, device)?;
+        let cold = Cold::open(dir, &store.store_id, options.hot_cache_bytes / COLD_CACHE_SHARE, device, &room)?;
         let tails = Arc::new(Tails::default());
         sealing::adopt_blocks(&hot, &cold)?;
         sealing::adopt_hours(&hot, &cold)?;
@@ -162,6 +176,7 @@ impl Store {
         let recent = Recent::default();
         recent.keep_head(epochs::last(&core.read()?)?.and_then(|head| head.signed()));
         let blinds = Blinds(secrets.blinds.clone());
+        let space = Space::load(&core.read()?)?;
         Ok(Store {
             core,
             hot,
@@ -175,6 +190,10 @@ impl Store {
             blinds,
             compactions: Compactions::default(),
             backups: Runs::default(),
+            meter,
+            space,
+            device: Arc::clone(device),
+            room,
             flushing,
             sealing,
             swept: AtomicU32::default(),
@@ -204,6 +223,11 @@ impl Store {
         if batch.places_untimed {
             batch.resting = nodes.iter().map(|node| (node.index, node.out_of_service())).filter(|(_, spans)| !spans.is_empty()).collect();
         }
+        // Without a day to put it to it waits.
+        if batch.flushed_at.is_some() {
+            batch.written = self.meter.unbooked();
+        }
+        batch.is_thinned = self.space.is_thinned();
         let batch = Arc::new(batch);
         let written = Arc::clone(&batch);
         let written_outputs = Arc::clone(&outputs);
@@ -218,6 +242,7 @@ impl Store {
         };
         match self.hot.write(Lane::Ordinary, write).await {
             Ok(()) => {
+                self.meter.book(&batch.written);
                 self.intake.committed(&batch, now);
                 self.outputs.committed();
                 Ok(())

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use lucid::storage::device::{Device, DeviceFile};
+use lucid::storage::device::{Device, DeviceFile, Usage};
 
 use super::random::Random;
 
@@ -337,10 +337,17 @@ impl Device for CrashDevice {
         Ok(())
     }
 
-    fn free_bytes(&self, _folder: &Path) -> io::Result<u64> {
+    fn usage(&self, _folder: &Path) -> io::Result<Usage> {
         let world = self.world();
         world.lives()?;
-        Ok(world.room.saturating_sub(world.used()))
+        let used = world.used();
+        Ok(Usage { total: world.room.max(used), used, free: world.room.saturating_sub(used) })
+    }
+
+    fn taken(&self, path: &Path) -> io::Result<u64> {
+        let world = self.world();
+        world.lives()?;
+        Ok(world.names.get(path).and_then(|inode| world.inodes.get(inode)).map_or(0, |inode| inode.blocks.len() as u64 * BLOCK))
     }
 
     fn retry_delays(&self) -> &[Duration] {
@@ -382,6 +389,10 @@ impl DeviceFile for CrashFile {
 
     fn allocated(&self) -> io::Result<u64> {
         Ok(self.world()?.inode(self.inode).blocks.len() as u64 * BLOCK)
+    }
+
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        (0..length.div_ceil(BLOCK)).try_for_each(|block| self.write(block * BLOCK, &[0]))
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {

@@ -11,6 +11,7 @@ use lucid::config::{Config, Sources};
 use lucid::domain::time::{BootMs, SLOT_MS, Timestamp};
 use lucid::gateways::payment::{PaymentGateway, Simulated};
 use lucid::live::Job;
+use lucid::storage::device::{self, Device};
 use lucid::storage::fault::OpenError;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -51,12 +52,32 @@ impl Site {
         self.client.set_up(&code, None).await;
     }
 
+    /// The same, with its database files on a device of the caller's. It is not started anew.
+    pub async fn on(dir: PathBuf, settings: &[(&'static str, &str)], device: Arc<dyn Device>) -> Site {
+        let driver = Driver::new(START, BootMs(60_000));
+        driver.set_synchronised(true);
+        let settings = settings.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
+        let mut site = Site::open_on(dir, driver, settings, Arc::new(Simulated), device).await;
+        site.set_up().await;
+        site
+    }
+
     pub async fn open(dir: PathBuf, driver: Driver, settings: Vec<(&'static str, String)>) -> Site {
         Site::open_with(dir, driver, settings, Arc::new(Simulated)).await
     }
 
     /// With a gateway of the caller's.
     pub async fn open_with(dir: PathBuf, driver: Driver, settings: Vec<(&'static str, String)>, gateway: Arc<dyn PaymentGateway>) -> Site {
+        Site::open_on(dir, driver, settings, gateway, device::real()).await
+    }
+
+    async fn open_on(
+        dir: PathBuf,
+        driver: Driver,
+        settings: Vec<(&'static str, String)>,
+        gateway: Arc<dyn PaymentGateway>,
+        device: Arc<dyn Device>,
+    ) -> Site {
         let mut flags = vec![("storage.data_dir", "--data-dir", dir.to_str().unwrap().to_owned())];
         flags.extend(settings.iter().map(|(key, value)| (*key, *key, value.clone())));
         let config = Config::load(&Sources { flags, ..Sources::default() }).unwrap().config;
@@ -66,7 +87,7 @@ impl Site {
         let mut tries = 0;
         let app = loop {
             tries += 1;
-            match App::open_with(&config, &clock_of, Arc::clone(&gateway)).await {
+            match App::open_on(&config, &clock_of, Arc::clone(&gateway), Arc::clone(&device)).await {
                 Err(AppError::Open(OpenError::InUse(_))) if tries < 2_000 => tokio::time::sleep(Duration::from_millis(5)).await,
                 opened => break Arc::new(opened.unwrap()),
             }

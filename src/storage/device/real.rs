@@ -6,9 +6,10 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::fs::{Advice, fadvise, statvfs};
+use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate, statvfs};
+use rustix::io::Errno;
 
-use super::{Device, DeviceFile};
+use super::{Device, DeviceFile, Usage};
 
 /// A card that hung is back within seconds or not at all.
 const RETRY_DELAYS: [Duration; 7] = {
@@ -61,14 +62,34 @@ impl Device for Real {
         File::open(folder)?.sync_all()
     }
 
-    fn free_bytes(&self, folder: &Path) -> io::Result<u64> {
+    fn usage(&self, folder: &Path) -> io::Result<Usage> {
         let found = statvfs(folder)?;
-        Ok(found.f_bavail.saturating_mul(found.f_frsize))
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        Ok(Usage { total: bytes(found.f_blocks), used: bytes(found.f_blocks.saturating_sub(found.f_bfree)), free: bytes(found.f_bavail) })
+    }
+
+    fn taken(&self, path: &Path) -> io::Result<u64> {
+        match fs::symlink_metadata(path) {
+            Ok(found) if found.is_file() => Ok(found.blocks().saturating_mul(BLOCK_BYTES)),
+            Ok(_) => Ok(0),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn written_by_process(&self) -> Option<u64> {
+        written(&fs::read_to_string("/proc/self/io").ok()?)
     }
 
     fn retry_delays(&self) -> &[Duration] {
         &RETRY_DELAYS
     }
+}
+
+/// What reached disks, without what was taken back before it did. Format: proc_pid_io(5).
+fn written(io: &str) -> Option<u64> {
+    let value = |name: &str| -> Option<u64> { io.lines().find_map(|line| line.strip_prefix(name))?.trim().parse().ok() };
+    Some(value("write_bytes:")?.saturating_sub(value("cancelled_write_bytes:").unwrap_or(0)))
 }
 
 #[derive(Debug)]
@@ -81,6 +102,23 @@ impl DeviceFile for RealFile {
 
     fn allocated(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.blocks().saturating_mul(BLOCK_BYTES))
+    }
+
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        match fallocate(&self.0, FallocateFlags::empty(), 0, length) {
+            // What cannot set blocks aside takes them when they are written.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+                let zeros = [0; 64 << 10];
+                let mut at = 0;
+                while at < length {
+                    let step = zeros.len().min(usize::try_from(length - at).unwrap_or(usize::MAX));
+                    self.0.write_all_at(zeros.get(..step).unwrap_or_default(), at)?;
+                    at += step as u64;
+                }
+                Ok(())
+            }
+            done => Ok(done?),
+        }
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {

@@ -13,6 +13,7 @@ use redb::Durability;
 use tokio::sync::oneshot;
 
 use super::super::fault::{Fault, TxError, WriteError};
+use super::super::room::{Need, Room};
 use super::super::secrets::Secrets;
 use super::super::table::{Effects, Snapshot, WriteTx};
 use super::super::touched::Touched;
@@ -88,6 +89,8 @@ pub struct Shared {
     pub opens_at_once: bool,
     pub watcher: OnceLock<AlertWatcher>,
     pub secrets: OnceLock<Secrets>,
+    /// What it shares with the other files of its store, and how long it is written when the disk runs full.
+    pub room: OnceLock<(Arc<Room>, Need)>,
     /// Of databases of this file that are not in use any more.
     pub written_before: AtomicU64,
 }
@@ -171,8 +174,8 @@ fn take_batch(queues: &mut Queues) -> Vec<Box<dyn Job>> {
 fn commit(shared: &Arc<Shared>, writer: &mut Writer, mut batch: Vec<Box<dyn Job>>) {
     let (mut culprits, mut replays) = (0, 0);
     while !batch.is_empty() {
-        if let Some(why) = still_full(shared, writer) {
-            return answer_all(batch, &Err(WriteError::Fault(Fault::Database(why))));
+        if is_full(shared, writer) {
+            return answer_all(batch, &Err(WriteError::Fault(Fault::Full)));
         }
         match attempt(shared, writer, &mut batch) {
             Attempt::Committed(effects) => return committed(shared, effects, batch),
@@ -185,11 +188,13 @@ fn commit(shared: &Arc<Shared>, writer: &mut Writer, mut batch: Vec<Box<dyn Job>
             }
             Attempt::Failed(failed) => {
                 tracing::error!(why = failed.why, "a write to the store failed");
-                writer.is_full = failed.is_full;
+                let was_full = failed.is_full;
+                writer.is_full = was_full && !takes_the_reserve(shared);
                 let (effects, outcome) = resolve(shared, *failed);
                 match outcome {
                     Outcome::Committed => return committed(shared, effects, batch),
                     Outcome::NotDone(_) if replays < REPLAYS && !writer.is_full => replays += 1,
+                    Outcome::NotDone(_) if was_full => return answer_all(batch, &Err(WriteError::Fault(Fault::Full))),
                     Outcome::NotDone(why) => return answer_all(batch, &Err(WriteError::Fault(Fault::Database(why)))),
                     Outcome::Unknown(why) => return answer_all(batch, &Err(WriteError::Unknown(why))),
                 }
@@ -214,12 +219,20 @@ fn committed(shared: &Shared, effects: Effects, batch: Vec<Box<dyn Job>>) {
 }
 
 /// Every try on a full disk costs a repair of the file.
-fn still_full(shared: &Shared, writer: &mut Writer) -> Option<String> {
+fn is_full(shared: &Shared, writer: &mut Writer) -> bool {
+    if shared.room.get().is_some_and(|(room, need)| room.refuses(*need)) {
+        return true;
+    }
     if writer.is_full {
         let free = shared.place.device.free_bytes(shared.place.folder()).unwrap_or(0);
         writer.is_full = free < ROOM_BYTES;
     }
-    writer.is_full.then(|| "the disk is full; nothing was changed".into())
+    writer.is_full
+}
+
+/// Whether the reserve was there, and is let go for this file.
+fn takes_the_reserve(shared: &Shared) -> bool {
+    shared.room.get().is_some_and(|(room, need)| *need == Need::Now && room.let_go())
 }
 
 enum Attempt {
@@ -284,9 +297,13 @@ fn attempt(shared: &Shared, writer: &mut Writer, batch: &mut [Box<dyn Job>]) -> 
     }
 }
 
+fn is_of_full(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+}
+
 fn failed(opened: Option<&Arc<Opened>>, why: &str, commit: Option<(Effects, Witness)>) -> Attempt {
     let first = opened.and_then(|opened| opened.link.first_error());
-    let is_full = matches!(&first, Some((ErrorKind::StorageFull | ErrorKind::QuotaExceeded, _)));
+    let is_full = first.as_ref().is_some_and(|(kind, _)| is_of_full(*kind));
     let why = first.map_or_else(|| why.to_owned(), |(_, first)| format!("{why} ({first})"));
     Attempt::Failed(Box::new(Failed { why, is_full, commit }))
 }
@@ -323,7 +340,9 @@ fn resolve(shared: &Arc<Shared>, failed: Failed) -> (Effects, Outcome) {
 
 /// Opens the file again as the medium has it, in place of a handle that redb has given up. After the last try that fails, the file is given up too.
 fn reopen(shared: &Arc<Shared>) -> Result<Arc<Opened>, String> {
+    let mut first = None;
     if let Ok(opened) = shared.handle.current() {
+        first = opened.link.first_error().filter(|(kind, _)| !is_of_full(*kind));
         shared.written_before.fetch_add(opened.link.written_bytes(), Ordering::Relaxed);
     }
     shared.handle.take_away();
@@ -335,6 +354,9 @@ fn reopen(shared: &Arc<Shared>) -> Result<Arc<Opened>, String> {
                 listen(shared, &opened);
                 drop(shared.handle.put(opened));
                 tracing::warn!(path = %shared.place.path.display(), "the store was opened again after an error");
+                if let Some(((room, _), (_, error))) = shared.room.get().zip(first.take()) {
+                    room.survived(&shared.place.path, error);
+                }
                 if let Ok(opened) = shared.handle.current() {
                     return Ok(opened);
                 }

@@ -10,6 +10,7 @@ use super::log;
 use super::outputs::{ChallengeRow, ProofMonths, ProofRows};
 use super::sample::Quantised;
 use super::strained::Strained;
+use super::written;
 use super::{Ack, AckGroup, Anchor, EncodedSample, Meta, Untimed, UntimedItem};
 use crate::crypto::unhex;
 use crate::domain::chunk::{Sheet, first_release};
@@ -23,6 +24,7 @@ use crate::domain::poot::{Inputs, Params, Score, ScoreState, Window};
 use crate::domain::series::{Extremes, Summary};
 use crate::domain::span::Span;
 use crate::domain::time::{BootMs, Slot};
+use crate::domain::wear::{Tally, Written};
 use crate::storage::bytes::Bytes;
 use crate::storage::golden::{AT, Golden, SLOT, like, pricing};
 use crate::storage::tails;
@@ -164,6 +166,7 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         sample: encoded.clone(),
     };
     let entry = |node, late| Entry { node: NodeIndex(node), late, sample: &encoded.0 };
+    let written = Written { core: 1 << 20, hot: 60_000_000, cold: 300, other: 0 };
     vec![
         Golden::of(
             "Meta",
@@ -172,8 +175,10 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
                 generation: 2,
                 flushed_at: AT,
                 trust: Some(Anchor { boot_id: "b".into(), wall_minus_boot_ms: 7 }),
+                written: Tally { since_ms: Some(AT.0), total: 300_000_000_000, day: 20_712, of_day: written },
             }],
         ),
+        Golden::of("WearDay", vec![written::WearDay::default(), written::WearDay(written)]),
         Golden::of("SlotRow", vec![SlotRow::default(), row]),
         Golden::of("Strained", vec![Strained::default(), Strained([0, 63, 300].into_iter().map(NodeIndex).collect())]),
         Golden::of(

@@ -266,7 +266,7 @@ mod tests {
 
         let late = vec![(first_slot(HOUR).plus(60), sample(80.0))];
         let tails = Arc::clone(&store.tails);
-        store.hot.write_now(move |tx| store_late(tx, NodeIndex(1), &late, &tails, first_slot(HOUR + 2))).unwrap();
+        store.hot.write_now(move |tx| store_late(tx, NodeIndex(1), &late, &tails, first_slot(HOUR + 2), false)).unwrap();
         let read = store.hot.read().unwrap();
         let before = stale(&read, 9).unwrap();
         assert_eq!(before, [((HOUR, 0), Stale { touches: 0 })]);
@@ -282,7 +282,7 @@ mod tests {
         // What comes while the hour is rolled up again makes it stale once more.
         let more = |at, usage| {
             let (late, tails) = (vec![(first_slot(HOUR).plus(at), sample(usage))], Arc::clone(&store.tails));
-            store.hot.write_now(move |tx| store_late(tx, NodeIndex(1), &late, &tails, first_slot(HOUR + 2))).unwrap();
+            store.hot.write_now(move |tx| store_late(tx, NodeIndex(1), &late, &tails, first_slot(HOUR + 2), false)).unwrap();
         };
         more(61, 80.0);
         let seen = stale(&store.hot.read().unwrap(), 9).unwrap();

@@ -12,6 +12,7 @@ pub mod log;
 pub mod outputs;
 mod sample;
 pub mod strained;
+pub mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -25,12 +26,14 @@ use crate::domain::chunk::{Row, Series, Sheet};
 use crate::domain::evidence::{DayReports, Reopening, SlotRow, is_closed, is_secret};
 use crate::domain::ids::{Incarnation, NodeIndex};
 use crate::domain::metrics::Sample;
+use crate::domain::space::is_kept_of_thinned;
 use crate::domain::time::{BootMs, Slot, Timestamp};
+use crate::domain::wear::{Tally, Written};
 use crate::record;
 use crate::storage::migrate;
 use crate::storage::tails::{Tails, sheet};
 
-pub(in crate::storage) use block::{Block, group};
+pub(in crate::storage) use block::{Block, Entry, group};
 pub(in crate::storage) use fold::{Fold, is_for, values};
 pub use sample::Parts;
 pub(in crate::storage) use sample::{Quantised, renamed};
@@ -69,6 +72,7 @@ pub(super) const TABLES: &[&str] = &[
     outputs::PROOF_MONTHS.name,
     kept_outputs::KEPT.name,
     kept_outputs::KEPT_SUM.name,
+    written::DAYS.name,
 ];
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -79,6 +83,8 @@ pub struct Meta {
     pub flushed_at: Timestamp,
     /// What the last trusted flush knew of the clock: trust is earned once per boot, not once per process.
     pub trust: Option<Anchor>,
+    /// Bytes written to the card: in this row, because each flush writes it anyway.
+    pub written: Tally,
 }
 
 /// Up to which seq of which incarnation a node's reports are durable, and their running hash.
@@ -113,7 +119,7 @@ pub struct UntimedItem {
     pub sample: EncodedSample,
 }
 
-record! { Meta = 1, SlotRow = 1, AckGroup = 2 from migrate::ack_group, Untimed = 1 }
+record! { Meta = 2 from migrate::hot_meta, SlotRow = 1, AckGroup = 2 from migrate::ack_group, Untimed = 1 }
 
 /// A sample in its stored form.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -200,6 +206,10 @@ pub struct Batch {
     /// Present while the clock is trusted.
     pub trust: Option<Anchor>,
     pub flushed_at: Option<Timestamp>,
+    /// To the card, since the last flush that could be dated.
+    pub written: Written,
+    /// Of each node one sample in ten is kept; evidence is complete all the same.
+    pub is_thinned: bool,
 }
 
 /// What turns boot time of one boot into wall time.
@@ -276,6 +286,7 @@ pub fn flush(tx: &mut WriteTx<'_>, batch: &Batch, tails: &Arc<Tails>) -> Result<
         };
         new.extend(of_slot.iter().filter(|(node, _)| !known.heard(**node)).map(|(node, pending)| (*node, *slot, pending)));
     }
+    new.retain(|(node, slot, _)| !batch.is_thinned || is_kept_of_thinned(node.0, slot.0));
     new.sort_unstable_by_key(|(node, slot, _)| (*node, *slot));
     let hours: BTreeSet<(u32, u32)> = new.iter().map(|(node, slot, _)| (hours::hour_of(*slot), group(*node))).collect();
     hours.into_iter().try_for_each(|key| hours::touched(tx, &rolled, key))?;
@@ -284,7 +295,9 @@ pub fn flush(tx: &mut WriteTx<'_>, batch: &Batch, tails: &Arc<Tails>) -> Result<
     put_acks(tx, &batch.acks)?;
     day_reports::put(tx, &batch.day_reports)?;
     if let Some(at) = batch.flushed_at {
-        let row = Meta { flushed_at: at, trust: batch.trust.clone(), ..meta(tx)? };
+        let before = meta(tx)?;
+        let written = written::book(tx, &before.written, &batch.written, at)?;
+        let row = Meta { flushed_at: at, trust: batch.trust.clone(), written, ..before };
         tx.put(META, &ROW.to_owned(), &row)?;
     }
     for (slot, known) in before {
@@ -371,6 +384,7 @@ pub fn store_late(
     items: &[(Slot, EncodedSample)],
     tails: &Arc<Tails>,
     present: Slot,
+    is_thinned: bool,
 ) -> Result<LateOutcome, TxError> {
     let mut outcome = LateOutcome::default();
     let rolled = hours::rolled(tx)?;
@@ -382,7 +396,9 @@ pub fn store_late(
             continue;
         }
         tx.put(EVIDENCE, &slot.0, &row)?;
-        new.insert(*slot, encoded);
+        if !is_thinned || is_kept_of_thinned(node.0, slot.0) {
+            new.insert(*slot, encoded);
+        }
         outcome.stored += 1;
     }
     let hours: BTreeSet<u32> = new.keys().map(|slot| hours::hour_of(*slot)).collect();
@@ -515,7 +531,8 @@ pub fn verify(read: &impl Read) -> Result<u64, Fault> {
         + hours::verify(read)?
         + days::verify(read)?
         + outputs::verify(read)?
-        + kept_outputs::verify(read)?)
+        + kept_outputs::verify(read)?
+        + written::verify(read)?)
 }
 
 #[cfg(test)]

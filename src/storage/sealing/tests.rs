@@ -130,7 +130,7 @@ impl World {
         let told: Vec<u32> = (first..first + slots).collect();
         let items: Vec<(Slot, EncodedSample)> = told.iter().map(|slot| (Slot(*slot), EncodedSample::new(&sample(node, *slot)))).collect();
         let (tails, present) = (Arc::clone(&self.store().tails), Slot(self.present));
-        let late = self.store().hot.write_now(move |tx| hot::store_late(tx, NodeIndex(node), &items, &tails, present)).unwrap();
+        let late = self.store().hot.write_now(move |tx| hot::store_late(tx, NodeIndex(node), &items, &tails, present, false)).unwrap();
         let before = self.model.len();
         for slot in told {
             self.model.entry((node, slot)).or_insert(true);

@@ -7506,6 +7506,42 @@ export interface components {
          * @enum {string}
          */
         SourceName: "automatic" | "manual" | "final" | "batch" | "schedule";
+        SpaceView: {
+            /**
+             * Format: uint64
+             * @description What this manager may still use of it.
+             */
+            free_bytes: number;
+            /** @description By the fuller of disk and limit, as it was judged within the last minute. It falls three points below where it rises. */
+            level: components["schemas"]["StorageLevel"];
+            /**
+             * Format: uint64
+             * @description What the store may take (`storage.max_mb`); null where the disk alone is the limit.
+             */
+            limit_bytes?: number | null;
+            /**
+             * Format: uint64
+             * @description Set aside for money and the audit log on a full disk. 0 while it is in use, or there was no room for it.
+             */
+            reserve_bytes: number;
+            /**
+             * Format: uint64
+             * @description What it takes on the medium: databases, weeks, months, archives and the reserve. Backups and logs are not part of it.
+             */
+            store_bytes: number;
+            /** @description Of each node one sample in ten is kept at present; scores see all of them. */
+            thinned: boolean;
+            /**
+             * Format: uint64
+             * @description Of the whole file system.
+             */
+            total_bytes: number;
+            /**
+             * Format: double
+             * @description By whomever, as df counts it; to a tenth.
+             */
+            used_percent: number;
+        };
         /** @description One month of one node in one book. opening + earned + rewards + adjustments - paid - forfeited - (what `reserved` grew by) = closing. */
         Statement: {
             /** @description Can be negative. */
@@ -7613,6 +7649,8 @@ export interface components {
             type?: string | null;
         };
         /** @enum {string} */
+        StorageLevel: "ample" | "high" | "critical";
+        /** @enum {string} */
         StorageVerdict: "good" | "slow" | "very_slow" | "low_space";
         StorageView: {
             /** @description For admins only. */
@@ -7627,11 +7665,13 @@ export interface components {
              * @description What this manager may still use of it.
              */
             free_bytes: number;
+            space: components["schemas"]["SpaceView"];
             /**
              * Format: uint64
              * @description Of the whole file system.
              */
             total_bytes: number;
+            wear: components["schemas"]["WearView"];
             /**
              * Format: uint64
              * @description What this process had written since its start; null where the kernel does not count.
@@ -8121,6 +8161,35 @@ export interface components {
          * @enum {string}
          */
         Wanted: "running" | "stopped";
+        WearView: {
+            /**
+             * Format: uint64
+             * @description Mean of the last 30 whole days, or of as many as there are; null before one is over.
+             */
+            bytes_per_day?: number | null;
+            /** @description The newest 30, oldest first, today last. */
+            days: components["schemas"]["WrittenDay"][];
+            /**
+             * Format: double
+             * @description What the card may have written in its life (`storage.card_rating_tb`), in terabytes; 0: not known.
+             */
+            rating_tb: number;
+            /**
+             * Format: date-time
+             * @description When counting began.
+             */
+            since?: string | null;
+            /**
+             * Format: uint64
+             * @description By this store since then.
+             */
+            written_bytes: number;
+            /**
+             * Format: double
+             * @description Until what the card is rated for is written; null where that cannot be told yet.
+             */
+            years_left?: number | null;
+        };
         WebhookKey: {
             /** @description 64 hex digits; shown now and never again. */
             key: string;
@@ -8285,6 +8354,22 @@ export interface components {
         };
         /** @enum {string} */
         WorkloadState: "starting" | "running" | "stopping" | "stopped" | "backing_off" | "failed";
+        WrittenDay: {
+            /** Format: uint64 */
+            bytes: number;
+            /**
+             * Format: date
+             * @description UTC.
+             */
+            day: string;
+            files: components["schemas"]["WrittenFile"][];
+        };
+        WrittenFile: {
+            /** Format: uint64 */
+            bytes: number;
+            /** @description `core.redb`, `hot.redb`, `cold` (weeks and months) or `other` (backups, archives, the log, and whole pages where less was to be written). */
+            name: string;
+        };
     };
     responses: {
         /** @description The body is larger than 10 MiB. */
@@ -22025,7 +22110,36 @@ export interface operations {
                      *         }
                      *       ],
                      *       "free_bytes": 1,
+                     *       "space": {
+                     *         "free_bytes": 1,
+                     *         "level": "ample",
+                     *         "limit_bytes": 1,
+                     *         "reserve_bytes": 1,
+                     *         "store_bytes": 1,
+                     *         "thinned": false,
+                     *         "total_bytes": 1,
+                     *         "used_percent": 1.5
+                     *       },
                      *       "total_bytes": 1,
+                     *       "wear": {
+                     *         "bytes_per_day": 1,
+                     *         "days": [
+                     *           {
+                     *             "bytes": 1,
+                     *             "day": "text",
+                     *             "files": [
+                     *               {
+                     *                 "bytes": 1,
+                     *                 "name": "attic-pi"
+                     *               }
+                     *             ]
+                     *           }
+                     *         ],
+                     *         "rating_tb": 1.5,
+                     *         "since": "2026-09-21T14:13:20Z",
+                     *         "written_bytes": 1,
+                     *         "years_left": 1.5
+                     *       },
                      *       "written_bytes_since_start": 1
                      *     }
                      */
