@@ -138,6 +138,7 @@ fn context(site: &Site) -> Context {
         guards,
         fee_cap_sun: 30_000_000,
         raw_days: 7,
+        retention: crate::domain::archive::Retention::default(),
         compaction: crate::jobs::CompactionRules { start_hour: 0, hours: 0, above_percent: 40 },
         vote_expiry_ms: 3_600_000,
         webhooks_allow_private: true,

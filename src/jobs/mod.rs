@@ -37,6 +37,7 @@ use std::sync::atomic::AtomicU32;
 use tokio::sync::Mutex;
 
 use crate::clock::Clock;
+use crate::domain::archive::Retention;
 use crate::domain::backup::Daily;
 use crate::domain::credits::Epochs;
 use crate::domain::guard::GuardLimits;
@@ -68,6 +69,8 @@ pub struct Settings {
     /// What one transfer may cost at most, in sun.
     pub fee_cap_sun: u64,
     pub raw_days: u32,
+    /// How long what is archived stays in the store, and archives on the disk.
+    pub retention: Retention,
     pub compaction: CompactionRules,
     /// Votes on an epoch that ended longer ago are not sent.
     pub vote_expiry_ms: i64,
