@@ -83,12 +83,7 @@ pub struct Retention {
 impl Default for Retention {
     fn default() -> Retention {
         let kept = |months, archive_years| Kept { months, archive_years };
-        Retention {
-            outputs: kept(12, None),
-            node_history: kept(12, Some(2)),
-            ledger: kept(24, Some(7)),
-            payouts: kept(24, Some(7)),
-        }
+        Retention { outputs: kept(12, None), node_history: kept(12, Some(2)), ledger: kept(24, Some(7)), payouts: kept(24, Some(7)) }
     }
 }
 

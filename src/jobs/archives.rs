@@ -21,10 +21,7 @@ const PER_RUN: usize = 50;
 pub async fn run(context: &Context, now: Now) -> Result<(), Stopped> {
     let retention = context.settings.get().retention;
     // One that is stopped by a fault does not keep the others.
-    let done = [
-        one::<Outputs>(context, retention.outputs, now).await,
-        one::<History>(context, retention.node_history, now).await,
-    ];
+    let done = [one::<Outputs>(context, retention.outputs, now).await, one::<History>(context, retention.node_history, now).await];
     done.into_iter().collect()
 }
 
@@ -36,7 +33,9 @@ async fn one<C: Content>(context: &Context, kept: Kept, now: Now) -> Result<(), 
     };
     let failed = match failed {
         Ok(()) => None,
-        Err(Failed::Disk(why)) => Some(format!("The {} of before {from} are not archived, and stay in the store: {why}.", C::KIND.plural())),
+        Err(Failed::Disk(why)) => {
+            Some(format!("The {} of before {from} are not archived, and stay in the store: {why}.", C::KIND.plural()))
+        }
         Err(Failed::Fault(fault)) => return Err(fault.into()),
     };
     if let Some(why) = &failed {

@@ -26,7 +26,7 @@ fn fixture() -> Fixture {
     for n in 0..NODES {
         let act = Act { now: crate::domain::time::Now { wall: FIRST.start(), ..act().now }, ..act() };
         fixture
-            .write(move |tx, directory| nodes::create(tx, directory, &act, &node_id(n), &new_node(&format!("n{n}"), None), MAX_NODES))
+            .write(move |tx, directory| nodes::create(tx, directory, &act, &node_id(n), &new_node(&format!("node {n}"), None), MAX_NODES))
             .unwrap();
     }
     fixture
@@ -149,7 +149,8 @@ fn who_has_more_than_are_kept_loses_the_oldest_and_no_other_ones() {
     let f = fixture();
     let count = i64::try_from(MAX_EVENTS).unwrap() + 10;
     f.write(move |tx, _| {
-        (0..count).try_for_each(|n| node_events::append(tx, NodeIndex(2), event(FIRST.start().plus_seconds(n * 3_600), EventKind::Back, None)))
+        (0..count)
+            .try_for_each(|n| node_events::append(tx, NodeIndex(2), event(FIRST.start().plus_seconds(n * 3_600), EventKind::Back, None)))
     })
     .unwrap();
     assert_eq!(wrong(&f.store), [] as [&str; 0]);

@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{archives, pools};
 use super::tables::{ARCHIVED_EVENTS, Index64, NODE_EVENTS, SILENT};
+use super::{archives, pools};
 use crate::domain::archive;
 use crate::domain::audit::Act;
 use crate::domain::bits::Bitmap;
@@ -221,7 +221,8 @@ pub fn put_silent(tx: &mut WriteTx<'_>, silent: &Bitmap) -> Result<(), TxError> 
 
 /// Decodes every event, and finds those that are missing: between two, or behind what is archived or was the oldest to be kept. The number of them.
 pub fn verify(read: &impl Read) -> Result<Result<u64, String>, Fault> {
-    let archived: BTreeMap<u32, u64> = read.scan(ARCHIVED_EVENTS, .., usize::MAX)?.into_iter().map(|(node, Index64(seq))| (node, seq)).collect();
+    let archived: BTreeMap<u32, u64> =
+        read.scan(ARCHIVED_EVENTS, .., usize::MAX)?.into_iter().map(|(node, Index64(seq))| (node, seq)).collect();
     if !archived.is_empty() && archives::newest(read, archive::Kind::NodeHistory)?.is_none() {
         return Ok(Err("events are said to be in archives, and there is none".into()));
     }

@@ -34,13 +34,13 @@ use crate::record;
 use crate::storage::migrate;
 use crate::storage::table::Table;
 
+use super::archives::GoneArchive;
 use super::backups::BackupState;
 use super::chain::Chain;
 use super::checkpoints::{Checkpoint, CheckpointPage};
 use super::ledger::{Accrued, Balance, BookSum, Latch};
 use super::meta::{Counters, StoreMeta};
 use super::money::{Approval, Skipped};
-use super::archives::GoneArchive;
 use super::node_events::Silent;
 use super::outbox::{Outgoing, PayoutNews, Webhooks};
 use super::payouts::SealedAddress;
