@@ -10,7 +10,9 @@ use crate::domain::time::{Now, Timestamp};
 use crate::storage::Store;
 use crate::storage::archive::content::{Content, Making};
 use crate::storage::archive::history::History;
+use crate::storage::archive::ledger::Ledger;
 use crate::storage::archive::outputs::Outputs;
+use crate::storage::archive::payouts::Payouts;
 use crate::storage::archive::{self, Failed, Reading};
 use crate::storage::core::archives;
 use crate::storage::fault::{Fault, WriteError};
@@ -21,7 +23,12 @@ const PER_RUN: usize = 50;
 pub async fn run(context: &Context, now: Now) -> Result<(), Stopped> {
     let retention = context.settings.get().retention;
     // One that is stopped by a fault does not keep the others.
-    let done = [one::<Outputs>(context, retention.outputs, now).await, one::<History>(context, retention.node_history, now).await];
+    let done = [
+        one::<Outputs>(context, retention.outputs, now).await,
+        one::<History>(context, retention.node_history, now).await,
+        one::<Ledger>(context, retention.ledger, now).await,
+        one::<Payouts>(context, retention.payouts, now).await,
+    ];
     done.into_iter().collect()
 }
 

@@ -6,8 +6,10 @@
 
 pub mod content;
 pub mod history;
+pub mod ledger;
 mod names;
 pub mod outputs;
+pub mod payouts;
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -184,6 +186,12 @@ impl Writer {
         self.count += 1;
         self.numbers = Some((self.numbers.map_or(number, |(first, _)| first), number));
         Ok(())
+    }
+
+    /// A line that is no record: what the records end with.
+    pub fn aside(&mut self, line: &impl Serialize) -> Result<(), Failed> {
+        let (last, _) = self.numbers.map_or((0, 0), |(first, last)| (last, first));
+        self.line(last, line)
     }
 
     /// Makes the file durable under its name, and says what is in it.

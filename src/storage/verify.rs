@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::archive;
-use super::core::ledger_check::{self, Depth};
+use super::core::ledger_check::{self, Depth, Replayed};
 use super::core::{
     audit, backups, batches, chain, commands, epochs, final_payouts, maintenance, node_events, outbox, payouts, schedules, suspensions,
     tables, votes,
@@ -66,7 +66,7 @@ pub(super) fn verify_parts(parts: &Parts<'_>, depth: Depth) -> Vec<Finding> {
         finding("audit log", audit_log(core)),
         finding("epochs", epoch_heads(core)),
         finding("history of epochs", chain::verify(core, &manager_key)),
-        finding("ledger", ledger_check::verify(core, depth)),
+        ledger(core, depth, archives),
         finding("events of nodes", node_events::verify(core)),
         finding("commands", commands::verify(core)),
         finding("maintenance", maintenance::verify(core)),
@@ -90,6 +90,15 @@ pub(super) fn finding(part: &'static str, checked: Result<Result<u64, String>, F
         Ok(Err(wrong)) => Finding { part, records: 0, wrong: Some(wrong), left_out: None },
         Err(fault) => Finding { part, records: 0, wrong: Some(fault.to_string()), left_out: None },
     }
+}
+
+fn ledger(core: &Snapshot, depth: Depth, archives: &Path) -> Finding {
+    let (checked, through) = match ledger_check::verify_with(core, depth, Some(archives)) {
+        Ok(Replayed { postings, wrong, left_out_through }) => (Ok(wrong.map_or(Ok(postings), Err)), left_out_through),
+        Err(fault) => (Err(fault), 0),
+    };
+    let told = (through > 0).then(|| format!("postings through {through}, whose archives are not here"));
+    Finding { left_out: told, ..finding("ledger", checked) }
 }
 
 fn leaves_and_evidence(store: &Store, core: &Snapshot, hot: &Snapshot, depth: Depth) -> Finding {

@@ -69,7 +69,7 @@ async fn a_leaf_that_was_changed_is_found() {
             assert_eq!(wrong.is_none(), is_good, "change {n}: {wrong:?}");
             if let Some(wrong) = wrong {
                 assert!(wrong.starts_with(&format!("epoch {}: ", epoch.0)) && wrong.contains(why), "change {n}: {wrong}");
-                assert!(why != of || wrong.contains(&nodes[1].id), "change {n}: {wrong}");
+                assert!(why != of || wrong.contains(nodes[1].id.as_str()), "change {n}: {wrong}");
             }
         }
     }
