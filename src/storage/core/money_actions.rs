@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use super::tables::POSTINGS;
 use super::ledger_entries::archived_postings;
+use super::tables::POSTINGS;
 use super::{audit, ledger, money, nodes, payouts, people, statements};
 use crate::domain::audit::Act;
 use crate::domain::guard;
