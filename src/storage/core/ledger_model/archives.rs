@@ -74,9 +74,9 @@ impl World {
         archived + total as u64
     }
 
-    /// What is wrong with the parts that look at the ledger.
+    /// What is wrong; but with payouts, which no reservation of this model has.
     fn wrong(&self) -> Vec<(&'static str, String)> {
-        verify::verify(&self.store).into_iter().filter_map(|found| Some((found.part, found.wrong?))).collect()
+        verify::verify(&self.store).into_iter().filter(|found| found.part != "payouts").filter_map(|found| Some((found.part, found.wrong?))).collect()
     }
 }
 
@@ -129,7 +129,7 @@ fn archived() -> (World, Vec<Manifest>) {
     assert_eq!(all.len(), 2, "{all:?}");
     assert_eq!((all[0].first, all[1].first), (1, all[0].last + 1));
     assert_eq!(read.scan(POSTINGS, .., 1).unwrap()[0].0, all[1].last + 1, "they are deleted");
-    assert_eq!(all[0].lines, all[0].last + 2, "with a page of balances and the checkpoint");
+    assert_eq!(all[0].lines, all[0].last + 3, "with a page of balances for each book, and the checkpoint");
     drop(read);
     world.check();
     assert_eq!(world.wrong(), []);
