@@ -76,7 +76,11 @@ impl World {
 
     /// What is wrong; but with payouts, which no reservation of this model has.
     fn wrong(&self) -> Vec<(&'static str, String)> {
-        verify::verify(&self.store).into_iter().filter(|found| found.part != "payouts").filter_map(|found| Some((found.part, found.wrong?))).collect()
+        verify::verify(&self.store)
+            .into_iter()
+            .filter(|found| found.part != "payouts")
+            .filter_map(|found| Some((found.part, found.wrong?)))
+            .collect()
     }
 }
 
