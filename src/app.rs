@@ -32,6 +32,7 @@ use crate::api::{self, ApiSettings, AppState, Configuration, Parts, SettingSourc
 use crate::clock::{self, Clock};
 use crate::config::{self, Config, ConfigErrors, Effect, Listed, Origin, TlsMode};
 use crate::crypto::{Entropy, JwtSecret};
+use crate::domain::archive::{Kept, Retention};
 use crate::domain::audit::{Act, Actor, Draft};
 use crate::domain::backup::Daily;
 use crate::domain::credits::Epochs;
@@ -557,6 +558,7 @@ fn settings(config: &Config) -> Result<Settings, AppError> {
         card_rating_bytes: (config.storage.card_rating_tb * rust_decimal::Decimal::from(1_000_000_000_000_u64))
             .to_u64()
             .unwrap_or(u64::MAX),
+        archiving: archiving(config),
         compaction: jobs::CompactionRules {
             start_hour: config.storage.maintenance_start_hour,
             hours: config.storage.maintenance_hours,
@@ -576,6 +578,17 @@ fn retention(config: &Config) -> jobs::Retention {
 fn daily_backup(config: &Config) -> Daily {
     let config::Backup { enabled, at, dir, keep } = config.backup.clone();
     Daily { enabled, at_minutes: at, dir, keep }
+}
+
+fn archiving(config: &Config) -> Retention {
+    let kept = |months, years| Kept { months, archive_years: (years > 0).then_some(years) };
+    let set = &config.retention;
+    Retention {
+        outputs: kept(set.validations_months, set.validations_archive_years),
+        node_history: kept(set.node_history_months, set.node_history_archive_years),
+        ledger: kept(set.ledger_months, set.ledger_archive_years),
+        payouts: kept(set.payouts_months, set.payouts_archive_years),
+    }
 }
 
 fn kept_output_bytes(config: &Config) -> u64 {

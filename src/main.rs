@@ -423,11 +423,10 @@ fn verify_store(config: &Config, json: bool, full: bool) -> Result<(), Failure> 
     if json {
         print(&format!("{}\n", serde_json::to_string_pretty(&findings).map_err(failed)?))?;
     } else {
-        for Finding { part, records, wrong } in &findings {
-            print(&format!(
-                "{part}: {}\n",
-                wrong.as_ref().map_or_else(|| format!("{records} records, good"), |why| format!("WRONG: {why}"))
-            ))?;
+        for Finding { part, records, wrong, left_out } in &findings {
+            let found = wrong.as_ref().map_or_else(|| format!("{records} records, good"), |why| format!("WRONG: {why}"));
+            let left_out = left_out.as_ref().map_or_else(String::new, |what| format!(" (without {what})"));
+            print(&format!("{part}: {found}{left_out}\n"))?;
         }
     }
     if findings.iter().any(|finding| finding.wrong.is_some()) { Err(failed("it is damaged")) } else { Ok(()) }

@@ -10,6 +10,7 @@ use lucid::domain::time::SLOT_MS;
 use lucid::live::Job;
 use lucid::storage::Lane;
 use lucid::storage::hot::{days, hours, leaves};
+use lucid::storage::verify::verify;
 use reqwest::{Method, StatusCode};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
@@ -274,4 +275,68 @@ async fn the_key_of_a_day_is_told_25_hours_after_its_end_and_checks_its_beacons(
         assert_eq!((status, error_name(&refused)), (StatusCode::NOT_FOUND, "DayNotFound"));
     }
     assert_eq!(site.client.anonymous().call(Method::GET, &path, None).await.0, StatusCode::UNAUTHORIZED);
+}
+
+/// What a node's own page shows of it stays a year, and goes into an archive of its month then; that goes after two more.
+#[tokio::test]
+async fn what_happened_to_a_node_is_archived_after_a_year() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::new(dir.path().join("data"), &[("retention.node_history_months", "12")]).await;
+    let node = site.enrol("one").await;
+    let rename = async |name: &str| site.client.put(&format!("/nodes/{}", node.id), json!({ "name": name })).await;
+    rename("two").await;
+    let later = async |days: i64| {
+        site.driver.advance_ms(days * 86_400_000);
+        site.app.context.tick();
+        site.app.context.run(Job::Housekeeping).await.unwrap();
+    };
+    let shown = async || {
+        let (events, history) = (
+            site.client.get(&format!("/nodes/{}/events?limit=100", node.id)).await,
+            site.client.get(&format!("/nodes/{}/history?limit=100&order=asc", node.id)).await,
+        );
+        let (mut seqs, in_order): (Vec<u64>, Vec<u64>) = (
+            events["events"].as_array().unwrap().iter().map(|event| event["seq"].as_u64().unwrap()).collect(),
+            history["entries"].as_array().unwrap().iter().map(|event| event["seq"].as_u64().unwrap()).collect(),
+        );
+        seqs.reverse();
+        assert_eq!(seqs, in_order);
+        assert_eq!(events["pagination"]["total"].as_u64(), Some(seqs.len() as u64));
+        assert_eq!(events["archived_through"], history["archived_through"]);
+        (seqs, events["archived_through"].as_u64().unwrap())
+    };
+    let (first, _) = shown().await;
+    assert!(first.len() >= 3, "made, enrolled, renamed: {first:?}");
+    later(350).await;
+    rename("three").await;
+    assert_eq!(shown().await.1, 0);
+    later(31).await;
+    let (left, archived_through) = shown().await;
+    assert_eq!(archived_through, first.len() as u64);
+    assert!(left.contains(&(archived_through + 1)) && !left.contains(&archived_through));
+    let archives = site.client.get("/archives").await["archives"].clone();
+    let archive = archives.as_array().unwrap().iter().find(|archive| archive["kind"] == "node_history").expect("an archive").clone();
+    assert_eq!(archive["count"].as_u64(), Some(archived_through));
+    let file = archive["file"].as_str().unwrap().to_owned();
+    assert!(file.starts_with("node_history-2026-09."), "{file}");
+    assert!(dir.path().join("data/archive").join(&file).exists());
+    assert!(verify(&site.app.store).iter().all(|finding| finding.wrong.is_none()));
+
+    // Two years after it was made, by whole months.
+    later(365 * 2).await;
+    assert!(dir.path().join("data/archive").join(&file).exists());
+    later(31).await;
+    assert!(!dir.path().join("data/archive").join(&file).exists());
+    let listed = site.client.get("/archives").await["archives"].clone();
+    assert!(listed.as_array().unwrap().iter().all(|archive| archive["file"] != file.as_str()));
+    let audit = site.client.get("/audit?operation=archive.expire").await;
+    assert!(
+        audit["entries"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|entry| entry["reason"].as_str().unwrap().contains(archive["sha256"].as_str().unwrap())),
+        "{audit}"
+    );
+    assert!(verify(&site.app.store).iter().all(|finding| finding.wrong.is_none()), "it is known to be gone");
 }

@@ -3,6 +3,7 @@
 use lucid::clock::Driver;
 use lucid::domain::metrics::Sample;
 use lucid::domain::time::{BootMs, Timestamp};
+use lucid::live::Job;
 use lucid::storage::core::checkpoints;
 use lucid::storage::core::ledger_check::Depth;
 use lucid::storage::verify::verify_to;
@@ -54,4 +55,65 @@ async fn a_month_that_ends_is_stated_and_closed() {
         let ledger = verify_to(&site.app.store, depth).into_iter().find(|finding| finding.part == "ledger").unwrap();
         assert_eq!((ledger.wrong, ledger.records), (None, replayed));
     }
+}
+
+#[tokio::test]
+async fn what_was_posted_and_paid_two_years_ago_is_archived_and_every_statement_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = [("payout.threshold_usdt", "10"), ("payout.address_cooldown_hours", "0"), ("payout.max_fee_percent", "0")];
+    let site = Site::new(dir.path().join("data"), &settings).await;
+    let mut node = site.enrol("first-one").await;
+    node.report(site.now_ms(), Sample::default()).await.expect("the report is answered");
+    site.first_epoch().await;
+    let payee = site.payee("payee", "worker", json!({ "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3" })).await;
+    site.owe(&payee, ("25", "USDT"), "simulated").await;
+    site.app.context.run(Job::Payouts).await.unwrap();
+    let paid = site.client.get("/nodes/payouts/history").await["payouts"].clone();
+    assert_eq!((paid.as_array().unwrap().len(), &paid[0]["status"]), (1, &json!("completed")), "{paid}");
+    let later = async |days: i64| {
+        site.driver.advance_ms(days * 86_400_000);
+        site.app.context.tick();
+        for job in [Job::Flush, Job::Epochs] {
+            site.app.context.run(job).await.unwrap();
+        }
+        site.run_cycles().await;
+        site.app.context.run(Job::Housekeeping).await.unwrap();
+    };
+    later(20).await;
+    let statement = async || site.client.get("/ledger/statements?month=2026-09&settlement=simulated").await["statements"].clone();
+    let (stated, all) = (statement().await, site.client.get("/ledger?limit=100").await);
+    let total = all["pagination"]["total"].as_u64().unwrap();
+    assert_eq!((all["archived_through"].as_u64(), total), (Some(0), 3), "adjusted, reserved, paid: {all}");
+    assert!(checkpoints::last(&site.app.store.read().unwrap()).unwrap().is_some_and(|(month, _)| month.to_string() == "2026-09"));
+    later(725).await;
+    site.owe(&payee, ("1", "USDT"), "simulated").await;
+    assert_eq!(site.client.get("/ledger").await["archived_through"], 0, "two years are not over");
+    later(31).await;
+    let archives = site.client.get("/archives").await["archives"].clone();
+    let of_kind = |kind: &str| archives.as_array().unwrap().iter().find(|archive| archive["kind"] == kind).cloned().expect("an archive");
+    let (ledger, payouts) = (of_kind("ledger"), of_kind("payouts"));
+    assert_eq!((ledger["period"].as_str(), ledger["count"].as_u64()), (Some("2026-09"), Some(total + 2)), "postings, balances, checkpoint");
+    assert_eq!((payouts["period"].as_str(), payouts["count"].as_u64()), (Some("2026-09"), Some(1)));
+    let listed = site.client.get("/ledger").await;
+    assert_eq!((listed["archived_through"].as_u64(), listed["pagination"]["total"].as_u64()), (Some(total), Some(1)), "{listed}");
+    assert_eq!(listed["postings"][0]["seq"], total + 1);
+    assert_eq!(site.client.get(&format!("/nodes/{payee}/ledger")).await["archived_through"].as_u64(), Some(total));
+    assert_eq!(statement().await, stated);
+    assert_eq!(site.client.get("/nodes/payouts/history").await["payouts"], paid, "payouts stay");
+    for (depth, replayed) in [(Depth::Full, total + 1), (Depth::SinceCheckpoint, 0)] {
+        let findings = verify_to(&site.app.store, depth);
+        assert!(findings.iter().all(|finding| finding.wrong.is_none()), "{findings:?}");
+        let ledger = findings.into_iter().find(|finding| finding.part == "ledger").unwrap();
+        assert!(ledger.records >= replayed && ledger.left_out.is_none(), "{ledger:?}");
+    }
+    let checked = site.client.post("/ledger/check", json!({})).await;
+    assert_eq!((checked["wrong"].clone(), checked["postings"].as_u64()), (serde_json::Value::Null, Some(total + 1)));
+    // Without its files the replay begins behind them, and says so.
+    let file = dir.path().join("data/archive").join(ledger["file"].as_str().unwrap());
+    std::fs::remove_file(file).unwrap();
+    let findings = verify_to(&site.app.store, Depth::Full);
+    let of = |part: &str| findings.iter().find(|finding| finding.part == part).unwrap();
+    assert_eq!((&of("ledger").wrong, of("ledger").records), (&None, 1));
+    assert!(of("ledger").left_out.as_ref().unwrap().contains(&format!("postings through {total}")));
+    assert!(of("archives").wrong.as_ref().unwrap().contains("is missing"));
 }

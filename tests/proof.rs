@@ -4,6 +4,7 @@ mod forks;
 mod receipts;
 mod rotation;
 mod tampering;
+mod verifying;
 
 use std::path::Path;
 use std::process::Command;

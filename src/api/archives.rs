@@ -35,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[schema(as = Archive)]
 pub struct ArchiveView {
     pub kind: Kind,
-    /// Of outputs the month.
+    /// The month.
     #[schema(example = "2025-08")]
     pub period: String,
     /// Lines of the file: one record each.

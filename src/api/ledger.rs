@@ -171,6 +171,9 @@ impl PostingView {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct PostingList {
     pub postings: Vec<PostingView>,
+    /// Postings up to this number are in archives (`GET /archives`), and no longer here; 0: none.
+    #[schema(minimum = 0)]
+    pub archived_through: u64,
     pub pagination: Pagination,
 }
 
@@ -207,7 +210,8 @@ async fn list(state: &AppState, filter: Filter, page: Page) -> Result<Json<Posti
         let (rows, total) = ledger::page(&read, filter, page.offset(), page.limit())?;
         let mut names = Names::new(&read);
         let postings = rows.iter().map(|posting| PostingView::new(posting, &mut names)).collect::<Result<_, _>>()?;
-        Ok(Json(PostingList { postings, pagination: page.of_rows(total) }))
+        let archived_through = ledger::archived(&read)?;
+        Ok(Json(PostingList { postings, archived_through, pagination: page.of_rows(total) }))
     })
     .await
 }

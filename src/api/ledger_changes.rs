@@ -18,6 +18,7 @@ use crate::domain::money::{Amount, Currency, Units};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::user::Role;
 use crate::live::Change;
+use crate::storage::archive;
 use crate::storage::core::ledger;
 use crate::storage::core::ledger_check::{self, Depth};
 use crate::storage::core::ledger_entries::{self, MAX_COINS, Order};
@@ -106,7 +107,8 @@ pub struct LedgerCheck {
 pub async fn check(State(state): State<AppState>, caller: Caller) -> Result<Json<LedgerCheck>, ApiError> {
     let (found, latch) = reads::long(&state, |state| {
         let read = state.store.read()?;
-        let found = ledger_check::verify(&read, Depth::Full).unwrap_or_else(|fault| Err(fault.to_string()));
+        let replayed = ledger_check::verify_with(&read, Depth::Full, Some(&archive::folder(&state.store)));
+        let found = replayed.map_or_else(|fault| Err(fault.to_string()), |found| found.wrong.map_or(Ok(found.postings), Err));
         Ok((found, ledger::latch(&read)?))
     })
     .await?;

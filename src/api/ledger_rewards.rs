@@ -122,7 +122,10 @@ pub async fn give(
     let (by, _) = caller.person(Role::Admin)?;
     if let Split::Credits { from, to } = reward.split {
         let (index, currency) = (pool.index, pool.pricing.latest().currency);
-        let credits = move |state: &AppState| Ok(ledger_entries::credits(&state.store.read()?, index, currency, from, to)?);
+        let credits = move |state: &AppState| {
+            let found = ledger_entries::credits(&state.store.read()?, index, currency, from, to);
+            Ok(found.map_err(crate::storage::fault::WriteError::from)?)
+        };
         reward.credits = reads::long(&state, credits).await?;
     }
     let parts = if dry_run {

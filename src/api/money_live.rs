@@ -119,7 +119,7 @@ fn plan(state: &AppState, owed: Owed) -> Result<Vec<(reads::Named, Currency, Uni
     let read = state.store.read()?;
     let mut names = Names::new(&read);
     let row = |((node, currency), units)| Ok((names.node(node)?, currency, units));
-    actions::earned_before(&read, from)?.into_iter().map(row).collect()
+    actions::earned_before(&read, from).map_err(crate::storage::fault::WriteError::from)?.into_iter().map(row).collect()
 }
 
 /// A transfer out of the wallet that nothing here planned.

@@ -38,6 +38,9 @@ impl NodeEventView {
 pub struct NodeEventList {
     /// Newest first; of one node the newest 1000 are kept.
     events: Vec<NodeEventView>,
+    /// Events up to this number are in archives (`GET /archives`), and no longer here; 0: none.
+    #[schema(minimum = 0)]
+    archived_through: u64,
     pagination: Pagination,
 }
 
@@ -50,5 +53,6 @@ pub async fn list(State(state): State<AppState>, Path(id): Path<String>, page: P
     let (events, total) = node_events::page(&read, node.index, page.offset(), page.limit())?;
     let mut names = Names::new(&read);
     let events = events.into_iter().map(|(seq, event)| NodeEventView::new(&mut names, seq, event)).collect::<Result<_, _>>()?;
-    Ok(Json(NodeEventList { events, pagination: page.of(total) }))
+    let archived_through = node_events::archived(&read, node.index)?;
+    Ok(Json(NodeEventList { events, archived_through, pagination: page.of(total) }))
 }

@@ -69,6 +69,9 @@ impl HistoryEntry {
 pub struct NodeHistory {
     /// Of one node the newest 1000 are kept.
     entries: Vec<HistoryEntry>,
+    /// Entries up to this number are in archives (`GET /archives`), and no longer here; 0: none.
+    #[schema(minimum = 0)]
+    archived_through: u64,
     pagination: Pagination,
 }
 
@@ -90,5 +93,6 @@ pub async fn show(
     let (events, total) = node_events::filtered(&read, node.index, &filter, descending, page.offset(), page.limit())?;
     let mut names = Names::new(&read);
     let entries = events.into_iter().map(|(seq, event)| HistoryEntry::new(&mut names, seq, event)).collect::<Result<_, _>>()?;
-    Ok(Json(NodeHistory { entries, pagination: page.of(total) }))
+    let archived_through = node_events::archived(&read, node.index)?;
+    Ok(Json(NodeHistory { entries, archived_through, pagination: page.of(total) }))
 }

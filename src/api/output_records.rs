@@ -13,12 +13,14 @@ use super::page::{Page, PageQuery, Pagination};
 use super::reads;
 use super::state::AppState;
 use crate::crypto::{base64, hex};
+use crate::domain::archive::Kind;
 use crate::domain::ids::NodeIndex;
 use crate::domain::output::{Proof, ProofMonth, Wrong};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::statement::Month;
 use crate::domain::validation::Validation;
 use crate::storage::Store;
+use crate::storage::core::archives;
 use crate::storage::fault::Fault;
 use crate::storage::hot::outputs as log;
 
@@ -37,7 +39,7 @@ pub struct ValidationQuery {
 
 /// The outputs of a node, newest first
 ///
-/// Of twelve months and the present one; older ones are in archives.
+/// Those that are in no archive: of `retention.validations_months` and the present month.
 #[utoipa::path(get, path = "/nodes/{id}/poot/validations", tag = "poot", security(("access" = ["poot:read"])), params(("id" = String, Path), PageQuery, ValidationQuery),
     responses((status = 200, body = ValidationList), (status = 400, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub async fn list(
@@ -50,13 +52,14 @@ pub async fn list(
     let wanted: Option<OnOff> = word(&mut errors, "is_valid", query.is_valid.as_deref(), "true or false");
     errors.finish()?;
     let node = reads::node(&state, &id)?;
-    let now = state.now().wall;
     reads::long(&state, move |state| {
         let fits = |proof: &Proof| wanted.is_none_or(|wanted| (wanted == OnOff::True) == proof.is_valid());
         // Memory first: what a write moves meanwhile is then found twice, and never missed.
         let pending = state.store.outputs.pending(node.index);
         let hot = state.store.hot.read()?;
-        let oldest = Month(Month::of(now).0.saturating_sub(log::MONTHS_KEPT));
+        let newest = archives::newest(&state.store.read()?, Kind::Outputs)?;
+        let archived = newest.as_ref().map_or(0, |newest| newest.last);
+        let oldest = newest.and_then(|newest| Month::parse(&newest.period)).map_or(Month(0), Month::next);
         let counted = |month: &ProofMonth| match wanted {
             None => month.count,
             Some(OnOff::True) => month.valid,
@@ -76,6 +79,9 @@ pub async fn list(
         let end = page.offset().saturating_add(page.limit()).min(usize::try_from(total).unwrap_or(usize::MAX));
         if page.offset() < usize::try_from(total).unwrap_or(usize::MAX) && rows.len() < end {
             log::for_each_back(&hot, |number, proof| {
+                if number <= archived {
+                    return ControlFlow::Break(());
+                }
                 if proof.node == node.index && fits(proof) {
                     rows.push(Validation::of(node.id.as_str(), number, proof));
                 }

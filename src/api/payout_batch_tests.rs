@@ -139,6 +139,7 @@ fn context(site: &Site) -> Context {
         fee_cap_sun: 30_000_000,
         retention: crate::jobs::Retention { raw_days: 7, raw_max_mb: 0, hourly_days: 365, hourly_max_mb: 0, max_mb: 0 },
         card_rating_bytes: 0,
+        archiving: crate::domain::archive::Retention::default(),
         compaction: crate::jobs::CompactionRules { start_hour: 0, hours: 0, above_percent: 40 },
         vote_expiry_ms: 3_600_000,
         webhooks_allow_private: true,

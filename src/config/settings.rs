@@ -130,6 +130,26 @@ settings! {
         keep: u32 = rules::whole(1, 1000);
     }
 
+    /// When what is old leaves the store for archives, and when these go. Whole months are archived once they are over for so long.
+    retention: Retention {
+        /// Months for which validations of outputs stay in the store.
+        validations_months: u32 = rules::whole(1, 1200);
+        /// Months for which events of nodes do.
+        node_history_months: u32 = rules::whole(1, 1200);
+        /// Months for which payouts that ended do.
+        payouts_months: u32 = rules::whole(12, 1200);
+        /// Months for which postings of the ledger do.
+        ledger_months: u32 = rules::whole(12, 1200);
+        /// Years for which an archive of validations is kept. 0: for ever.
+        validations_archive_years: u32 = rules::whole(0, 100);
+        /// The same of events of nodes.
+        node_history_archive_years: u32 = rules::whole(0, 100);
+        /// The same of payouts.
+        payouts_archive_years: u32 = rules::whole(0, 100);
+        /// The same of postings.
+        ledger_archive_years: u32 = rules::whole(0, 100);
+    }
+
     /// Whether the machine's clock may be believed.
     clock: Clock {
         /// `earned`: after NTP or an admin confirmed it. `always`: for hosts that keep time themselves.

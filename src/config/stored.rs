@@ -29,6 +29,7 @@ pub fn effect(key: &str) -> Effect {
         "storage.max_mb" | "storage.card_rating_tb" => Effect::AtOnce,
         "storage.maintenance_start_hour" | "storage.maintenance_hours" | "storage.compact_above_percent" => Effect::AtOnce,
         "backup.enabled" | "backup.at" | "backup.dir" | "backup.keep" => Effect::AtOnce,
+        _ if key.starts_with("retention.") => Effect::AtOnce,
         "limits.max_nodes" | "pools.max_nodes_per_pool" => Effect::AtOnce,
         "poot.min_observation_seconds" | "poot.score_multiplier" | "poot.min_score" | "poot.keep_outputs_mb" => Effect::AtOnce,
         "payout.threshold_usdt" | "payout.processing_interval_seconds" | "payout.frequency_hours" | "payout.address_cooldown_hours" => {

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::proof::canonical::Canonical;
 use super::proof::text::Hex;
+use super::statement::Month;
+use super::time::Timestamp;
 use crate::crypto::PublicKey;
 
 /// Name and version of the format, and what the signed bytes begin with.
@@ -19,13 +21,69 @@ pub const FORMAT: &str = "lucid/archive/v1";
 pub enum Kind {
     /// Submitted outputs, by month.
     Outputs,
+    /// What happened to nodes, by month.
+    NodeHistory,
+    /// Postings of the ledger, by the month after which it was closed.
+    Ledger,
+    /// Payouts that ended, by the month in which they did.
+    Payouts,
 }
 
 impl Kind {
     pub fn as_str(self) -> &'static str {
         match self {
             Kind::Outputs => "outputs",
+            Kind::NodeHistory => "node_history",
+            Kind::Ledger => "ledger",
+            Kind::Payouts => "payouts",
         }
+    }
+
+    /// What its lines are, in a sentence.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Kind::Outputs => "outputs",
+            Kind::NodeHistory => "events of nodes",
+            Kind::Ledger => "postings",
+            Kind::Payouts => "payouts",
+        }
+    }
+}
+
+/// How long something stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// Whole months that are over, in the store; at least one.
+    pub months: u32,
+    /// Years after it was made, of the archive. None: for ever.
+    pub archive_years: Option<u32>,
+}
+
+impl Kept {
+    /// The first month that stays in the store.
+    pub fn from(self, now: Timestamp) -> Month {
+        Month(Month::of(now).0.saturating_sub(self.months.max(1)))
+    }
+
+    /// Whether an archive that was made then was kept long enough: its years are counted from the end of that month.
+    pub fn is_over(self, made_at: Timestamp, now: Timestamp) -> bool {
+        self.archive_years.is_some_and(|years| Month::of(now).0 > Month::of(made_at).0.saturating_add(years.saturating_mul(12)))
+    }
+}
+
+/// The same of every kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    pub outputs: Kept,
+    pub node_history: Kept,
+    pub ledger: Kept,
+    pub payouts: Kept,
+}
+
+impl Default for Retention {
+    fn default() -> Retention {
+        let kept = |months, archive_years| Kept { months, archive_years };
+        Retention { outputs: kept(12, None), node_history: kept(12, Some(2)), ledger: kept(24, Some(7)), payouts: kept(24, Some(7)) }
     }
 }
 
@@ -41,9 +99,9 @@ impl fmt::Display for Kind {
 pub struct Manifest {
     pub format: String,
     pub kind: Kind,
-    /// Of outputs the month: `2026-09`.
+    /// The month: `2026-09`.
     pub period: String,
-    /// Numbers of the first and the last record, as the store numbered them: the next archive of the kind begins behind.
+    /// Numbers of the first and the last record, as the store numbered them; events of nodes count over all archives. The next archive of the kind begins behind.
     pub first: u64,
     pub last: u64,
     /// Lines of the file: one record each, a JSON object.
@@ -132,8 +190,8 @@ mod tests {
         manifest.signature = Hex(key.sign(&manifest.signed_bytes()));
         assert!(manifest.is_signed());
         assert_eq!(lines_file(&manifest.name()), "outputs-2026-09.jsonl.gz");
-        // `kind` has one value so far: its text is in the bytes.
-        let changes: [Change; 12] = [
+        let changes: [Change; 13] = [
+            |m| m.kind = Kind::Ledger,
             |m| m.format.push('2'),
             |m| m.period = "2026-10".into(),
             |m| m.first += 1,

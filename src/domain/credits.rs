@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::bits::count_from;
 use super::evidence::{DayReports, SLOTS_PER_DAY};
 use super::ids::{NodeIndex, PoolIndex};
 use super::money::{Currency, Overflow, Pico, Units};
 use super::pool::Pricing;
-use super::poot::{Inputs, Params, Score, ScoreState};
+use super::poot::{self, Inputs, Params, Score, ScoreState};
+use super::proof::window::NodeBits;
 use super::time::{SLOT_SECONDS, Slot};
 
 /// Name of an epoch: its first slot. So epochs keep their order when their length changes.
@@ -155,6 +157,34 @@ pub struct Payer {
     pub pricing: Pricing,
 }
 
+/// What evidence says of a node in one epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    pub slots: EpochSlots,
+    pub inputs: Inputs,
+    /// Slots from the oldest that the score looks at to the last one of the epoch.
+    pub window_slots: u16,
+}
+
+impl Seen {
+    /// `bits` end with the last of the epoch's `slots`. No more of these count than scores look back: so a leaf says no more than its window shows.
+    pub fn of(bits: &NodeBits<'_>, slots: u32, outputs_expected: bool, params: &Params) -> Seen {
+        let slots = usize::try_from(slots).unwrap_or(usize::MAX).min(usize::from(params.max_age_slots));
+        let (window, from) = poot::window(bits.proven, bits.observed, bits.rows, params);
+        // An epoch has at most a day of slots.
+        let in_epoch = |column| u16::try_from(count_from(column, bits.rows.saturating_sub(slots))).unwrap_or(u16::MAX);
+        let beyond = poot::strained(bits.strained, bits.proven, bits.observed, bits.rows, params);
+        // Every proven slot has the sample of the report that proved it.
+        let (samples, samples_within) = (window.proven, window.proven.saturating_sub(beyond));
+        let [challenged, answered] = [bits.challenged, bits.answered].map(|of| poot::marked(of, bits.observed, bits.rows, params));
+        Seen {
+            slots: EpochSlots { proven: in_epoch(bits.proven), observed: in_epoch(bits.observed) },
+            inputs: Inputs { window, samples, samples_within, challenged, answered, outputs_expected },
+            window_slots: u16::try_from(bits.rows - from).unwrap_or(u16::MAX),
+        }
+    }
+}
+
 impl Leaf {
     /// The leaf of one node, and its multiplier after the epoch.
     pub fn close(
@@ -165,7 +195,7 @@ impl Leaf {
         payer: Option<Payer>,
         params: &Params,
     ) -> Result<(Leaf, Multiplier), Overflow> {
-        let score = super::poot::score(&inputs, params);
+        let score = poot::score(&inputs, params);
         let accrual = match payer {
             Some(payer) if score.state != ScoreState::Invalid => {
                 accrue(slots.proven, score.score_hundredths, multiplier, params, payer.pricing.reward_per_hour)?

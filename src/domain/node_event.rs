@@ -8,8 +8,6 @@ use super::time::Timestamp;
 
 /// Events kept of one node; the oldest make room.
 pub const MAX_EVENTS: u64 = 1_000;
-/// Days that events are to be kept; `MAX_EVENTS` is the only bound so far.
-pub const KEPT_DAYS: u32 = 730;
 
 /// New kinds go to the end: stored records name a kind by its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

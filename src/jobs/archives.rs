@@ -1,57 +1,97 @@
-//! What is too old for the store goes into archives, and only then out of it. One month a run; what cannot be archived stays, with an alert, and is tried again.
+//! What is too old for the store goes into archives, and only then out of it. One period of each kind in a run; what cannot be archived stays, with an alert, and
+//! is tried again. Archives that were kept long enough go too.
 
 use std::sync::Arc;
 
 use super::{Context, Stopped};
-use crate::domain::archive::{Kind, Manifest};
+use crate::domain::archive::{Kept, Kind, Manifest};
 use crate::domain::statement::Month;
-use crate::domain::time::Now;
-use crate::storage::archive::outputs::{self, Due, Making};
+use crate::domain::time::{Now, Timestamp};
+use crate::storage::Store;
+use crate::storage::archive::content::{Content, Making};
+use crate::storage::archive::history::History;
+use crate::storage::archive::ledger::Ledger;
+use crate::storage::archive::outputs::Outputs;
+use crate::storage::archive::payouts::Payouts;
 use crate::storage::archive::{self, Failed, Reading};
 use crate::storage::core::archives;
 use crate::storage::fault::{Fault, WriteError};
-use crate::storage::hot::outputs as log;
-use crate::storage::{Lane, Store};
 
-/// Rows of outputs deleted in one transaction.
-const ROWS: usize = 2_000;
-/// Transactions in one run; the rest follows in the next.
+/// Transactions of deletions in one run; the rest follows in the next.
 const PER_RUN: usize = 50;
 
-/// Archives and deletes outputs of months that are over for a year.
-pub async fn outputs(context: &Context, now: Now) -> Result<(), Stopped> {
-    let kept = Month(Month::of(now.wall).0.saturating_sub(log::MONTHS_KEPT));
-    let failed = match archive_and_forget(context, kept, now).await {
+pub async fn run(context: &Context, now: Now) -> Result<(), Stopped> {
+    let retention = context.settings.get().archiving;
+    // One that is stopped by a fault does not keep the others.
+    let done = [
+        one::<Outputs>(context, retention.outputs, now).await,
+        one::<History>(context, retention.node_history, now).await,
+        one::<Ledger>(context, retention.ledger, now).await,
+        one::<Payouts>(context, retention.payouts, now).await,
+    ];
+    done.into_iter().collect()
+}
+
+async fn one<C: Content>(context: &Context, kept: Kept, now: Now) -> Result<(), Stopped> {
+    let from = kept.from(now.wall);
+    let failed = match archive_and_forget::<C>(context, from, now).await {
+        Ok(()) => expire(context, C::KIND, kept, now).await,
+        Err(failed) => Err(failed),
+    };
+    let failed = match failed {
         Ok(()) => None,
-        Err(Failed::Disk(why)) => Some(format!("Outputs before {kept} are not archived, and stay in the store: {why}.")),
+        Err(Failed::Disk(why)) => {
+            Some(format!("The {} of before {from} are not archived, and stay in the store: {why}.", C::KIND.plural()))
+        }
         Err(Failed::Fault(fault)) => return Err(fault.into()),
     };
     if let Some(why) = &failed {
         tracing::warn!(%why, "no archive was made");
     }
-    if failed.is_some() != archives::is_failing(&context.store.read()?, Kind::Outputs)? {
-        context.store.write(move |tx| archives::settle(tx, Kind::Outputs, failed.as_deref(), now.wall)).await?;
+    if failed.is_some() != archives::is_failing(&context.store.read()?, C::KIND)? {
+        context.store.write(move |tx| archives::settle(tx, C::KIND, failed.as_deref(), now.wall)).await?;
     }
     Ok(())
 }
 
-async fn archive_and_forget(context: &Context, kept: Month, now: Now) -> Result<(), Failed> {
+async fn archive_and_forget<C: Content>(context: &Context, kept: Month, now: Now) -> Result<(), Failed> {
     let store = &context.store;
     // Left over from a run that ended before its last deletion: the files may have changed since.
-    let newest = archives::newest(&store.read()?, Kind::Outputs)?;
+    let newest = archives::newest(&store.read()?, C::KIND)?;
     if let Some(newest) = newest
-        && log::begins_within(&store.hot.read()?, newest.last)?
+        && C::is_left(store, &newest)?
     {
         archive::check_manifest(&archive::folder(store), &newest).map_err(|failed| named(&newest, failed))?;
         read_back(store, &newest).await.map_err(|failed| named(&newest, failed))?;
-        forget(store, newest.last).await?;
+        if forget::<C>(store, &newest).await? {
+            return Ok(());
+        }
     }
-    let Some(due) = outputs::due(store, kept)? else { return Ok(()) };
-    let manifest = make(store, due, now).await?;
-    let (name, lines, bytes, last) = (manifest.name(), manifest.lines, manifest.bytes, manifest.last);
-    store.write(move |tx| archives::add(tx, &manifest, now)).await.map_err(unwritten)?;
-    tracing::info!(%name, lines, bytes, "archived");
-    forget(store, last).await
+    let Some(due) = blocking(store, move |store| Ok(C::due(store, kept)?)).await? else { return Ok(()) };
+    let (content, manifest) = make(store, due, now).await?;
+    let made = manifest.clone();
+    let record = move |tx: &mut crate::storage::table::WriteTx<'_>| {
+        content.cover(tx, &made)?;
+        archives::add(tx, &made, now)
+    };
+    store.write(record).await.map_err(unwritten)?;
+    tracing::info!(name = manifest.name(), lines = manifest.lines, bytes = manifest.bytes, "archived");
+    forget::<C>(store, &manifest).await.map(drop)
+}
+
+/// Archives that were kept long enough: first it is recorded that they went, then they do. A crash in between leaves files that the next run removes.
+async fn expire(context: &Context, kind: Kind, kept: Kept, now: Now) -> Result<(), Failed> {
+    let store = &context.store;
+    let mut over = archives::all(&store.read()?)?;
+    over.retain(|manifest| {
+        manifest.kind == kind && Timestamp::parse_rfc3339(&manifest.made_at).is_some_and(|made_at| kept.is_over(made_at, now.wall))
+    });
+    for manifest in over {
+        let name = manifest.name();
+        store.write(move |tx| archives::expire(tx, &manifest, now)).await.map_err(unwritten)?;
+        tracing::info!(name, "an archive was kept long enough");
+    }
+    blocking(store, move |store| archive::remove_gone(store, kind)).await
 }
 
 fn named(manifest: &Manifest, failed: Failed) -> Failed {
@@ -62,7 +102,7 @@ fn named(manifest: &Manifest, failed: Failed) -> Failed {
 }
 
 /// Durable, and read back.
-async fn make(store: &Arc<Store>, due: Due, now: Now) -> Result<Manifest, Failed> {
+async fn make<C: Content>(store: &Arc<Store>, due: C, now: Now) -> Result<(C, Manifest), Failed> {
     let mut making = blocking(store, move |store| Making::begin(store, due)).await?;
     loop {
         let is_done;
@@ -75,11 +115,11 @@ async fn make(store: &Arc<Store>, due: Due, now: Now) -> Result<Manifest, Failed
             break;
         }
     }
-    let manifest = blocking(store, move |store| making.finish(store, now.wall)).await?;
+    let (content, manifest) = blocking(store, move |store| making.finish(store, now.wall)).await?;
     read_back(store, &manifest).await?;
     blocking(store, move |store| {
         archive::put_manifest(&archive::folder(store), &manifest)?;
-        Ok(manifest)
+        Ok((content, manifest))
     })
     .await
 }
@@ -100,14 +140,14 @@ async fn read_back(store: &Arc<Store>, manifest: &Manifest) -> Result<(), Failed
     }
 }
 
-async fn forget(store: &Arc<Store>, last: u64) -> Result<(), Failed> {
+/// True when more is left than one run deletes.
+async fn forget<C: Content>(store: &Arc<Store>, newest: &Manifest) -> Result<bool, Failed> {
     for _ in 0..PER_RUN {
-        let rows = store.hot.write(Lane::Ordinary, move |tx| log::prune(tx, last, ROWS)).await.map_err(unwritten)?;
-        if rows < ROWS {
-            break;
+        if !C::forget(store, newest).await.map_err(unwritten)? {
+            return Ok(false);
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 fn unwritten(error: WriteError) -> Failed {

@@ -10,14 +10,13 @@ use super::silence::FLEET_ALERT;
 use super::{Context, Stopped};
 use crate::domain::alert::Severity;
 use crate::domain::audit::Draft;
-use crate::domain::bits::count_from;
-use crate::domain::credits::{Epoch, EpochSlots, Epochs, Leaf, Multiplier, Payer};
+use crate::domain::credits::{Epoch, Epochs, Leaf, Multiplier, Payer, Seen};
 use crate::domain::epoch::{self, Counts, Head, Span};
 use crate::domain::evidence::{DayReports, SLOTS_PER_DAY, day_of};
 use crate::domain::ids::{NodeIndex, PoolIndex};
 use crate::domain::money::Overflow;
 use crate::domain::pool::Pool;
-use crate::domain::poot::{self, Inputs, Params};
+use crate::domain::poot::Params;
 use crate::domain::proof::leaf::CommittedLeaf;
 use crate::domain::proof::{Hash, merkle};
 use crate::domain::refusal::Refusal;
@@ -306,18 +305,11 @@ struct LeafInputs<'a> {
 
 /// One leaf for each node, in node order.
 fn leaves(inputs: &LeafInputs<'_>, range: Range) -> Result<Vec<Leaf>, Overflow> {
-    // No further back than scores look: so a leaf says no more than its window shows.
-    let slots = usize::try_from(range.last_slot.0 + 1 - range.epoch.0).unwrap_or(0).min(usize::from(inputs.params.max_age_slots));
+    let slots = range.last_slot.0 + 1 - range.epoch.0;
     let mut before = inputs.before.iter().peekable();
     let mut leaves = Vec::with_capacity(inputs.nodes.len());
     for node in inputs.nodes {
         let bits = inputs.evidence.bits(node.index);
-        let (window, from) = poot::window(bits.proven, bits.observed, bits.rows, inputs.params);
-        let in_epoch = |column| small(count_from(column, bits.rows.saturating_sub(slots)));
-        let beyond = poot::strained(bits.strained, bits.proven, bits.observed, bits.rows, inputs.params);
-        // Every proven slot has the sample of the report that proved it.
-        let (samples, samples_within) = (window.proven, window.proven.saturating_sub(beyond));
-        let slots = EpochSlots { proven: in_epoch(bits.proven), observed: in_epoch(bits.observed) };
         while before.next_if(|leaf| leaf.node < node.index).is_some() {}
         let before = before.next_if(|leaf| leaf.node == node.index);
         let multiplier = before.map_or(Multiplier::default(), |leaf| leaf.multiplier.after(leaf.slots, &leaf.inputs));
@@ -325,24 +317,11 @@ fn leaves(inputs: &LeafInputs<'_>, range: Range) -> Result<Vec<Leaf>, Overflow> 
         let pool = node.pool.at(at).and_then(|index| inputs.pools.get(&index));
         let payer = pool.map(|pool| Payer { pool: pool.index, pricing: *pool.pricing.at(at) });
         let outputs_expected = pool.is_some_and(|pool| *pool.outputs_expected.at(at));
-        let [challenged, answered] = [bits.challenged, bits.answered].map(|of| poot::marked(of, bits.observed, bits.rows, inputs.params));
-        let (leaf, _) = Leaf::close(
-            node.index,
-            slots,
-            Inputs { window, samples, samples_within, challenged, answered, outputs_expected },
-            multiplier,
-            payer,
-            inputs.params,
-        )?;
-        let window_slots = u16::try_from(bits.rows - from).unwrap_or(u16::MAX);
-        leaves.push(Leaf { window_slots, reports: inputs.reports.get(&node.index).copied(), ..leaf });
+        let seen = Seen::of(&bits, slots, outputs_expected, inputs.params);
+        let (leaf, _) = Leaf::close(node.index, seen.slots, seen.inputs, multiplier, payer, inputs.params)?;
+        leaves.push(Leaf { window_slots: seen.window_slots, reports: inputs.reports.get(&node.index).copied(), ..leaf });
     }
     Ok(leaves)
-}
-
-/// An epoch has at most a day of slots.
-fn small(count: u32) -> u16 {
-    u16::try_from(count).unwrap_or(u16::MAX)
 }
 
 #[cfg(test)]

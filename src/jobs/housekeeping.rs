@@ -80,7 +80,7 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
     }
     end_identical_outputs(context, now).await?;
     forget_strangers(context, now).await?;
-    archives::outputs(context, now).await
+    archives::run(context, now).await
 }
 
 async fn end_identical_outputs(context: &Context, now: Now) -> Result<(), Stopped> {

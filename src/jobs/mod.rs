@@ -71,6 +71,8 @@ pub struct Settings {
     pub retention: Retention,
     /// What the card may have written in its life, in bytes; 0: not known.
     pub card_rating_bytes: u64,
+    /// How long what is archived stays in the store, and archives on the disk.
+    pub archiving: crate::domain::archive::Retention,
     pub compaction: CompactionRules,
     /// Votes on an epoch that ended longer ago are not sent.
     pub vote_expiry_ms: i64,

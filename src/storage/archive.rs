@@ -4,7 +4,12 @@
 //! (`core::archives`); only then anything is deleted from the store. A crash at any edge leaves files that nobody has recorded, which the next attempt replaces: by
 //! the same bytes, because neither time nor name stands in them.
 
+pub mod content;
+pub mod history;
+pub mod ledger;
+mod names;
 pub mod outputs;
+pub mod payouts;
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -183,6 +188,12 @@ impl Writer {
         Ok(())
     }
 
+    /// A line that is no record: what the records end with.
+    pub fn aside(&mut self, line: &impl Serialize) -> Result<(), Failed> {
+        let (last, _) = self.numbers.map_or((0, 0), |(first, last)| (last, first));
+        self.line(last, line)
+    }
+
     /// Makes the file durable under its name, and says what is in it.
     pub fn finish(self, key: &SigningKey, now: Timestamp) -> Result<Manifest, Failed> {
         let mut packed = self.packed.finish()?;
@@ -308,6 +319,24 @@ pub(super) fn verify(core: &Snapshot, folder: &Path, manager_key: &PublicKey, ma
     Ok(if wrong.is_empty() { Ok(count) } else { Err(wrong.join("; ")) })
 }
 
+/// Removes files of archives that were kept long enough.
+pub fn remove_gone(store: &Store, kind: Kind) -> Result<(), Failed> {
+    let (folder, mut removed) = (folder(store), false);
+    for manifest in archives::gone(&store.read()?)?.iter().filter(|manifest| manifest.kind == kind) {
+        for name in names(manifest) {
+            match fs::remove_file(folder.join(name)) {
+                Ok(()) => removed = true,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => (),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    if removed {
+        File::open(&folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
 /// The two files of an archive.
 pub(super) fn names(manifest: &Manifest) -> [String; 2] {
     [lines_file(&manifest.name()), manifest_file(&manifest.name())]
@@ -331,5 +360,7 @@ fn check(folder: &Path, manifest: &Manifest, keys: &[[u8; 32]]) -> Result<(), Fa
     Ok(())
 }
 
+#[cfg(test)]
+mod history_tests;
 #[cfg(test)]
 mod tests;

@@ -169,15 +169,20 @@ pub fn standing(store: &Store, core: &impl Read, hot: &impl Read, head: &Head, l
     if evidence.is_empty && leaves.iter().any(|leaf| leaf.inputs.window.observed > 0) {
         return Ok(None);
     }
-    let (ids, blinds) = (Ids::of(&store.directory, core, leaves)?, store.blinds.of(head.epoch));
-    let hash = |(leaf, window): (&Leaf, Hash)| Ok(ids.commit(leaf, head.span(), &window, &blinds)?.hash());
-    let hashes = leaves.iter().zip(windows(&evidence, leaves)).map(hash).collect::<Result<Vec<_>, Fault>>()?;
+    let hashes = hashes(store, core, head, leaves, &evidence)?;
     let nodes = leaves.iter().map(|leaf| leaf.node).collect();
     let hashes = merkle::Tree::over(hashes);
     let matches = hashes.root() == head.root;
     let tree = Tree { epoch: head.epoch, nodes, hashes };
     let tree = if matches { store.recent.keep_tree(tree) } else { Arc::new(tree) };
     Ok(Some(Standing { tree: Some(tree), matches, evidence: Some(evidence) }))
+}
+
+/// The hashes of leaves as their head commits to them: over what they say, and over their windows.
+pub fn hashes(store: &Store, core: &impl Read, head: &Head, leaves: &[Leaf], evidence: &Evidence) -> Result<Vec<Hash>, Fault> {
+    let (ids, blinds) = (Ids::of(&store.directory, core, leaves)?, store.blinds.of(head.epoch));
+    let hash = |(leaf, window): (&Leaf, Hash)| Ok(ids.commit(leaf, head.span(), &window, &blinds)?.hash());
+    leaves.iter().zip(windows(evidence, leaves)).map(hash).collect()
 }
 
 /// The proof document of a node, of the newest epoch with leaves or of a given one.

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::archive;
-use super::core::ledger_check::{self, Depth};
+use super::core::ledger_check::{self, Depth, Replayed};
 use super::core::{
     audit, backups, batches, chain, commands, epochs, final_payouts, maintenance, node_events, outbox, payouts, schedules, suspensions,
     tables, votes,
@@ -24,6 +24,9 @@ pub struct Finding {
     pub records: u64,
     /// `None` when the part is good.
     pub wrong: Option<String>,
+    /// What was not looked at, and how it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<String>,
 }
 
 /// What is checked: snapshots of one moment, or copies of them.
@@ -42,13 +45,14 @@ pub fn verify(store: &Store) -> Vec<Finding> {
     verify_to(store, Depth::Full)
 }
 
-/// The same, with the ledger replayed from the first posting or from the last checkpoint.
+/// The same; with less depth the ledger is replayed from the last checkpoint, and the newest epochs alone are computed anew.
 pub fn verify_to(store: &Store, depth: Depth) -> Vec<Finding> {
     match store.read().and_then(|core| Ok((core, store.hot.read()?))) {
         Ok((core, hot)) => {
             let archives = archive::folder(store);
             let parts = Parts { core: &core, hot: &hot, manager_key: store.manager_key(), archives: &archives, archives_may_lack: false };
             let mut findings = verify_parts(&parts, depth);
+            findings.push(leaves_and_evidence(store, &core, &hot, depth));
             findings.push(finding("sealed weeks and months", store.cold.verify()));
             findings
         }
@@ -62,7 +66,7 @@ pub(super) fn verify_parts(parts: &Parts<'_>, depth: Depth) -> Vec<Finding> {
         finding("audit log", audit_log(core)),
         finding("epochs", epoch_heads(core)),
         finding("history of epochs", chain::verify(core, &manager_key)),
-        finding("ledger", ledger_check::verify(core, depth)),
+        ledger(core, depth, archives),
         finding("events of nodes", node_events::verify(core)),
         finding("commands", commands::verify(core)),
         finding("maintenance", maintenance::verify(core)),
@@ -82,10 +86,29 @@ pub(super) fn verify_parts(parts: &Parts<'_>, depth: Depth) -> Vec<Finding> {
 /// A fault while reading is a finding too: the other parts are still checked.
 pub(super) fn finding(part: &'static str, checked: Result<Result<u64, String>, Fault>) -> Finding {
     match checked {
-        Ok(Ok(records)) => Finding { part, records, wrong: None },
-        Ok(Err(wrong)) => Finding { part, records: 0, wrong: Some(wrong) },
-        Err(fault) => Finding { part, records: 0, wrong: Some(fault.to_string()) },
+        Ok(Ok(records)) => Finding { part, records, wrong: None, left_out: None },
+        Ok(Err(wrong)) => Finding { part, records: 0, wrong: Some(wrong), left_out: None },
+        Err(fault) => Finding { part, records: 0, wrong: Some(fault.to_string()), left_out: None },
     }
+}
+
+fn ledger(core: &Snapshot, depth: Depth, archives: &Path) -> Finding {
+    let (checked, through) = match ledger_check::verify_with(core, depth, Some(archives)) {
+        Ok(Replayed { postings, wrong, left_out_through }) => (Ok(wrong.map_or(Ok(postings), Err)), left_out_through),
+        Err(fault) => (Err(fault), 0),
+    };
+    let told = (through > 0).then(|| format!("postings through {through}, whose archives are not here"));
+    Finding { left_out: told, ..finding("ledger", checked) }
+}
+
+fn leaves_and_evidence(store: &Store, core: &Snapshot, hot: &Snapshot, depth: Depth) -> Finding {
+    let most = if depth == Depth::Full { usize::MAX } else { leaves::EPOCHS };
+    let (checked, left_out) = match leaves::verify(store, core, hot, most) {
+        Ok(leaves::Checked { leaves, wrong, left_out }) => (Ok(wrong.map_or(Ok(leaves), Err)), left_out),
+        Err(fault) => (Err(fault), 0),
+    };
+    let told = (left_out > 0).then(|| format!("{left_out} older epochs, which --full looks at"));
+    Finding { left_out: told, ..finding("leaves and evidence", checked) }
 }
 
 fn audit_log(core: &Snapshot) -> Result<Result<u64, String>, Fault> {
@@ -96,6 +119,8 @@ fn audit_log(core: &Snapshot) -> Result<Result<u64, String>, Fault> {
 fn epoch_heads(core: &Snapshot) -> Result<Result<u64, String>, Fault> {
     Ok(epochs::verify(core)?.map_err(|epoch| format!("epoch {} does not follow the one before", epoch.0)))
 }
+
+mod leaves;
 
 #[cfg(test)]
 mod tests;

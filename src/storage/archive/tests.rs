@@ -1,6 +1,7 @@
 use std::io::Read;
 
-use super::outputs::{Due, Making, due};
+use super::content::{Content, Making};
+use super::outputs::Outputs;
 use super::*;
 use crate::crypto::{SecretKey, sha256};
 use crate::domain::ids::NodeIndex;
@@ -50,11 +51,15 @@ fn fixture() -> Fixture {
     with_outputs((1..=ALL).map(|number| (number, proof(number))).collect())
 }
 
+fn due(store: &Store, kept: Month) -> Result<Option<Outputs>, Fault> {
+    Outputs::due(store, kept)
+}
+
 /// All steps but the record.
-fn made(store: &Store, due: Due) -> Result<Manifest, Failed> {
+fn made(store: &Store, due: Outputs) -> Result<Manifest, Failed> {
     let mut making = Making::begin(store, due)?;
     while !making.step(store)? {}
-    let manifest = making.finish(store, NOW.wall)?;
+    let (_, manifest) = making.finish(store, NOW.wall)?;
     let mut reading = Reading::begin(&folder(store), &manifest)?;
     while !reading.step()? {}
     put_manifest(&folder(store), &manifest)?;
@@ -70,13 +75,13 @@ fn checked(store: &Store) -> Result<Result<u64, String>, Fault> {
     verify(&store.read()?, &folder(store), &store.manager_key(), false)
 }
 
-fn unpacked(store: &Store, name: &str) -> Vec<String> {
+pub(super) fn unpacked(store: &Store, name: &str) -> Vec<String> {
     let mut text = String::new();
     GzDecoder::new(File::open(folder(store).join(lines_file(name))).unwrap()).read_to_string(&mut text).unwrap();
     text.lines().map(str::to_owned).collect()
 }
 
-fn files(store: &Store) -> Vec<String> {
+pub(super) fn files(store: &Store) -> Vec<String> {
     let names = fs::read_dir(folder(store)).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = names.collect();
     names.sort();
@@ -92,7 +97,7 @@ fn every_output_is_in_the_archive_of_its_month() {
     let f = fixture();
     let store = &f.store;
     let mut next = due(store, KEPT).unwrap();
-    assert_eq!(next, Some(Due { month: FIRST, from: 1 }));
+    assert_eq!(next, Some(Outputs::new(FIRST, 1)));
     let mut numbers = Vec::new();
     for (month, count) in [("2025-09", OF_SEPTEMBER), ("2025-10", 31 * 8)] {
         let manifest = made(store, next.unwrap()).unwrap();
@@ -118,21 +123,21 @@ fn a_crash_at_any_edge_leaves_rows_or_an_archive_and_a_repeat_makes_the_same_byt
     let store = &f.store;
     let next = due(store, KEPT).unwrap().unwrap();
     // While it is written.
-    let mut making = Making::begin(store, next).unwrap();
+    let mut making = Making::begin(store, next.clone()).unwrap();
     making.step(store).unwrap();
     std::mem::forget(making);
     assert_eq!(files(store), ["outputs-2025-09.jsonl.gz.tmp"]);
     // The lines are there, and no manifest.
-    let mut making = Making::begin(store, next).unwrap();
+    let mut making = Making::begin(store, next.clone()).unwrap();
     while !making.step(store).unwrap() {}
     making.finish(store, NOW.wall).unwrap();
     assert_eq!(files(store), ["outputs-2025-09.jsonl.gz"], "the one that was left over became it");
     let before = fs::read(folder(store).join("outputs-2025-09.jsonl.gz")).unwrap();
-    assert_eq!(due(store, KEPT).unwrap(), Some(next), "nothing is known of it");
+    assert_eq!(due(store, KEPT).unwrap(), Some(next.clone()), "nothing is known of it");
     // The manifest too, and no record.
-    let manifest = made(store, next).unwrap();
-    assert_eq!(due(store, KEPT).unwrap(), Some(next));
-    let again = made(store, next).unwrap();
+    let manifest = made(store, next.clone()).unwrap();
+    assert_eq!(due(store, KEPT).unwrap(), Some(next.clone()));
+    let again = made(store, next.clone()).unwrap();
     assert_eq!(again, manifest);
     assert_eq!(fs::read(folder(store).join("outputs-2025-09.jsonl.gz")).unwrap(), before);
     assert_eq!(first_left(store), 1);
@@ -143,7 +148,7 @@ fn a_crash_at_any_edge_leaves_rows_or_an_archive_and_a_repeat_makes_the_same_byt
     assert_eq!(store.hot.write_now(move |tx| log::prune(tx, last, 2)).unwrap(), 2);
     let left = first_left(store);
     assert!(left > 1 && log::begins_within(&store.hot.read().unwrap(), last).unwrap());
-    assert_eq!(due(store, KEPT).unwrap().unwrap(), Due { month: FIRST.next(), from: last + 1 }, "what is left of September is archived");
+    assert_eq!(due(store, KEPT).unwrap().unwrap(), Outputs::new(FIRST.next(), last + 1), "what is left of September is archived");
     store.hot.write_now(move |tx| log::prune(tx, last, 100)).unwrap();
     assert!(!log::begins_within(&store.hot.read().unwrap(), last).unwrap());
     let first = first_left(store);

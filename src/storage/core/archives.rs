@@ -1,9 +1,12 @@
 //! Which archives there are. A row is written when the files are durable and were read back, and never goes: only what it covers may leave the store, and
-//! `verify` knows by it which files must be there.
+//! `verify` knows by it which files must be there. Archives that were kept long enough have a row that says so beside it, and no files.
 
-use std::ops::ControlFlow;
+use std::collections::HashSet;
+use std::ops::{ControlFlow, Range};
 
-use super::tables::ARCHIVES;
+use serde::{Deserialize, Serialize};
+
+use super::tables::{ARCHIVES, GONE_ARCHIVES};
 use super::{alerts, audit};
 use crate::crypto::hex;
 use crate::domain::alert::Severity;
@@ -17,27 +20,61 @@ use crate::storage::table::{Read, WriteTx};
 /// What should be archived is not, and so stays in the store; the topic is the kind.
 pub const ALERT: &str = "archive_failed";
 
+/// An archive whose files went because they were kept long enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GoneArchive {
+    pub at: Timestamp,
+}
+
+fn told(manifest: &Manifest) -> String {
+    format!("{} lines, SHA-256 {}", manifest.lines, hex(&manifest.sha256.0))
+}
+
 /// The hash stands in the audit log too, which the heads of epochs vouch for.
 pub fn add(tx: &mut WriteTx<'_>, manifest: &Manifest, now: Now) -> Result<(), TxError> {
-    let (name, what) = (manifest.name(), format!("{} lines, SHA-256 {}", manifest.lines, hex(&manifest.sha256.0)));
+    let name = manifest.name();
     tx.put(ARCHIVES, &name, manifest)?;
-    audit::append(tx, Act::system(now).draft("archive.make", name).because(what))
+    audit::append(tx, Act::system(now).draft("archive.make", name).because(told(manifest)))
 }
 
-/// By kind and period.
+/// From now on its files may go: the row and the audit log keep what they were.
+pub fn expire(tx: &mut WriteTx<'_>, manifest: &Manifest, now: Now) -> Result<(), TxError> {
+    let name = manifest.name();
+    tx.put(GONE_ARCHIVES, &name, &GoneArchive { at: now.wall })?;
+    audit::append(tx, Act::system(now).draft("archive.expire", name).because(told(manifest)))
+}
+
+/// Those that were not kept long enough yet, by kind and period: their files must be there.
 pub fn all(read: &impl Read) -> Result<Vec<Manifest>, Fault> {
-    Ok(read.scan(ARCHIVES, .., usize::MAX)?.into_iter().map(|(_, manifest)| manifest).collect())
+    let gone = gone_names(read)?;
+    let rows = read.scan(ARCHIVES, .., usize::MAX)?;
+    Ok(rows.into_iter().filter(|(name, _)| !gone.contains(name)).map(|(_, manifest)| manifest).collect())
 }
 
-pub fn by_name(read: &impl Read, name: &str) -> Result<Option<Manifest>, Fault> {
-    read.get(ARCHIVES, &name.to_owned())
+fn gone_names(read: &impl Read) -> Result<HashSet<String>, Fault> {
+    Ok(read.scan(GONE_ARCHIVES, .., usize::MAX)?.into_iter().map(|(name, _)| name).collect())
 }
 
-/// The last one of a kind.
+/// Those whose files may be gone.
+pub fn gone(read: &impl Read) -> Result<Vec<Manifest>, Fault> {
+    let names = gone_names(read)?;
+    Ok(read.scan(ARCHIVES, .., usize::MAX)?.into_iter().filter(|(name, _)| names.contains(name)).map(|(_, manifest)| manifest).collect())
+}
+
+/// All of a kind, also those that went, oldest first.
+pub fn of_kind(read: &impl Read, kind: Kind) -> Result<Vec<Manifest>, Fault> {
+    Ok(read.scan(ARCHIVES, range(kind), usize::MAX)?.into_iter().map(|(_, manifest)| manifest).collect())
+}
+
+fn range(kind: Kind) -> Range<String> {
+    // `.` comes right after `-`.
+    format!("{kind}-")..format!("{kind}.")
+}
+
+/// The last one of a kind, also when it went.
 pub fn newest(read: &impl Read, kind: Kind) -> Result<Option<Manifest>, Fault> {
     let mut newest = None;
-    // `.` comes right after `-`.
-    read.for_each_back(ARCHIVES, format!("{kind}-")..format!("{kind}."), |_, manifest| {
+    read.for_each_back(ARCHIVES, range(kind), |_, manifest| {
         newest = Some(manifest);
         ControlFlow::Break(())
     })?;

@@ -5,7 +5,7 @@ use std::ops::{Bound, ControlFlow};
 use serde::{Deserialize, Serialize};
 
 use super::tables::{AUDIT, CHAIN, EPOCHS, POSTINGS, SUCCESSIONS};
-use super::{alerts, audit, epochs, meta};
+use super::{alerts, audit, epochs, ledger, meta};
 use crate::crypto::{self, PublicKey, SigningKey};
 use crate::domain::alert::Severity;
 use crate::domain::audit::{Actor, Draft};
@@ -183,9 +183,10 @@ pub fn verify(read: &impl Read, key: &PublicKey) -> Result<Result<u64, String>, 
     };
     let signs = |seal: &Seal| *offices.as_ref().map_or(&key.0, |offices| offices.signer(seal.sequence)) == seal.manager_key;
     let (mut frontier, mut sealed, mut wrong) = (Frontier::default(), 0, None);
+    let archived = ledger::archived(read)?;
     let (mut ledger, mut place, mut failed) = (LogEnd::default(), (0, 0), None);
     read.for_each(EPOCHS, .., |_, head: Head| {
-        match judged(read, &head, &signs, &frontier, &mut ledger, &mut place) {
+        match judged(read, &head, &signs, &frontier, &mut ledger, &mut place, archived) {
             Err(fault) => failed = Some(fault),
             Ok(Err(why)) => wrong = Some(format!("epoch {}: {why}", head.epoch.0)),
             Ok(Ok(hash)) => {
@@ -214,6 +215,7 @@ fn judged(
     before: &Frontier,
     ledger: &mut LogEnd,
     place: &mut (u32, u64),
+    archived: u64,
 ) -> Judged {
     let Ok(hash) = head.hash() else { return Ok(Err("does not encode")) };
     let Some(seal) = &head.seal else { return Ok(Ok(hash)) };
@@ -234,6 +236,11 @@ fn judged(
     let entry = audit::entry(read, seal.audit.seq)?;
     if entry.is_some_and(|entry| entry.hash != seal.audit.hash) {
         return Ok(Err("names another entry of the audit log"));
+    }
+    if ledger.seq < archived {
+        // Postings in between are in archives: what a signed head says of them is believed, and the archives are held against checkpoints.
+        *ledger = seal.ledger;
+        return Ok(Ok(hash));
     }
     *ledger = ledger_end(read, *ledger, seal.ledger.seq)?;
     if *ledger != seal.ledger {

@@ -85,8 +85,25 @@ pub fn last(read: &impl Read) -> Result<Option<(Month, Checkpoint)>, Fault> {
     Ok(read.last(CHECKPOINTS)?.map(|(month, checkpoint)| (Month(month), checkpoint)))
 }
 
+fn with_pages(read: &impl Read, month: Month, checkpoint: Checkpoint) -> Result<Draft, Fault> {
+    let pages = read.scan(CHECKPOINT_PAGES, (month.0, 0)..=(month.0, u32::MAX), usize::MAX)?.into_iter().map(|(_, page)| page).collect();
+    Ok(Draft { month, checkpoint, pages })
+}
+
+/// The first checkpoint that closes postings behind `through`.
+pub fn after(read: &impl Read, through: u64) -> Result<Option<Draft>, Fault> {
+    let found = read.scan(CHECKPOINTS, .., usize::MAX)?.into_iter().find(|(_, checkpoint)| checkpoint.through > through);
+    found.map(|(month, checkpoint)| with_pages(read, Month(month), checkpoint)).transpose()
+}
+
+/// When the ledger was closed behind this posting.
+pub fn closed_at(read: &impl Read, through: u64) -> Result<Option<Timestamp>, Fault> {
+    let found = read.scan(CHECKPOINTS, .., usize::MAX)?.into_iter().find(|(_, checkpoint)| checkpoint.through == through);
+    Ok(found.map(|(_, checkpoint)| checkpoint.at))
+}
+
 /// The stored postings from `first` on, as bytes, until `visit` breaks.
-pub(super) fn stored_postings(
+pub(in crate::storage) fn stored_postings(
     read: &impl Read,
     first: u64,
     mut visit: impl FnMut(u64, &[u8]) -> Result<ControlFlow<()>, Fault>,
@@ -153,8 +170,7 @@ pub fn chain(read: &impl Read) -> Result<Result<Vec<Draft>, String>, Fault> {
     let (mut previous, mut through, mut pages_found) = ([0; 32], 0, 0);
     for (month, checkpoint) in read.scan(CHECKPOINTS, .., usize::MAX)? {
         let month = Month(month);
-        let pages: Vec<_> =
-            read.scan(CHECKPOINT_PAGES, (month.0, 0)..=(month.0, u32::MAX), usize::MAX)?.into_iter().map(|(_, page)| page).collect();
+        let Draft { checkpoint, pages, .. } = with_pages(read, month, checkpoint)?;
         let is_whole = u32::try_from(pages.len()) == Ok(checkpoint.pages) && hash_of(month, &checkpoint, &pages)? == checkpoint.hash;
         if !is_whole || checkpoint.previous != previous || checkpoint.through <= through {
             return Ok(Err(format!("the checkpoint of {month} is not what was written")));

@@ -41,6 +41,27 @@ pub fn page(read: &impl Read, offset: usize, limit: usize) -> Result<Vec<Head>, 
     Ok(heads)
 }
 
+/// Heads with leaves from `oldest` on, newest first, at most `most` of them; how many more there are; and whether there are any before `oldest`.
+pub fn newest_with_leaves(read: &impl Read, oldest: Epoch, most: usize) -> Result<(Vec<Epoch>, usize, bool), Fault> {
+    let (mut newest, mut more, mut is_older) = (Vec::new(), 0, false);
+    read.for_each_back(EPOCHS, .., |_, head| {
+        if head.is_gap {
+            return ControlFlow::Continue(());
+        }
+        if head.epoch < oldest {
+            is_older = true;
+            return ControlFlow::Break(());
+        }
+        if newest.len() < most {
+            newest.push(head.epoch)
+        } else {
+            more += 1
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok((newest, more, is_older))
+}
+
 /// Heads with leaves that begin before `until` and whose slots reach `since` or later, newest first, and the number of all such.
 pub fn page_between(read: &impl Read, since: Slot, until: Slot, offset: usize, limit: usize) -> Result<(Vec<Head>, usize), Fault> {
     let (mut heads, mut total) = (Vec::new(), 0);

@@ -905,6 +905,7 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("VoteRow", vote_rows()),
         Golden::of("VoteAnswers", vote_answers()),
         Golden::of("Manifest", vec![manifest()]),
+        Golden::of("GoneArchive", vec![super::archives::GoneArchive { at: AT }]),
         Golden::of("BackupState", vec![BackupState::default(), backups()]),
         Golden::of("Approval", vec![Approval { payouts: vec![1, 300], by: user_id(), at: AT }]),
     ]

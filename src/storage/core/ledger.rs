@@ -1,5 +1,7 @@
 //! Postings and balances. A balance changes only together with the posting that says why, and every commit that posts checks that its books still sum to
 //! zero. What does not add up stops its transaction and latches payouts off (`latched`).
+//!
+//! Postings through `archived` are in archives. Whether their rows are deleted already makes no difference to who reads.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -7,9 +9,10 @@ use std::ops::ControlFlow;
 use serde::{Deserialize, Serialize};
 
 use super::tables::{ACCRUED, BALANCES, BOOK_SUMS, LEDGER_LATCH, POSTINGS};
-use super::{alerts, audit, statements};
+use super::{alerts, archives, audit, checkpoints, statements};
 use crate::crypto::sha256_parts;
 use crate::domain::alert::Severity;
+use crate::domain::archive;
 use crate::domain::audit::Act;
 use crate::domain::credits::Epoch;
 use crate::domain::ids::NodeIndex;
@@ -158,10 +161,44 @@ pub fn post(tx: &mut WriteTx<'_>, entry: Entry, now: Now) -> Result<(), TxError>
         return Err(broken(&format!("the {} book does not sum to zero", entry.book)));
     }
     tx.put(BOOK_SUMS, &entry.book.key(), &sum)?;
-    let seq = tx.last(POSTINGS)?.map_or(1, |(seq, _)| seq + 1);
+    let seq = last_seq(tx)? + 1;
     let posting = Posting { seq, at: now.wall, entry };
     statements::add(tx, &posting)?;
     tx.put(POSTINGS, &seq, &posting)
+}
+
+/// The last posting that is in an archive; 0: none.
+pub fn archived(read: &impl Read) -> Result<u64, Fault> {
+    Ok(archives::newest(read, archive::Kind::Ledger)?.map_or(0, |newest| newest.last))
+}
+
+/// Since when every posting is here, and in no archive. None: since ever.
+pub fn kept_since(read: &impl Read) -> Result<Option<Timestamp>, Fault> {
+    match archived(read)? {
+        0 => Ok(None),
+        through => checkpoints::closed_at(read, through),
+    }
+}
+
+/// The last posting there ever was; 0: none.
+fn last_seq(read: &impl Read) -> Result<u64, Fault> {
+    match read.last(POSTINGS)? {
+        Some((seq, _)) => Ok(seq),
+        None => archived(read),
+    }
+}
+
+/// Whether a row is left of what is archived through `last`.
+pub fn begins_within(read: &impl Read, last: u64) -> Result<bool, Fault> {
+    Ok(!read.scan(POSTINGS, ..=last, 1)?.is_empty())
+}
+
+/// Deletes at most `limit` rows of what is archived through `last`; true when there may be more.
+pub fn forget(tx: &mut WriteTx<'_>, last: u64, limit: usize) -> Result<bool, TxError> {
+    if last > archived(tx)? {
+        return Err(TxError::Fault(Fault::Invariant(format!("posting {last} is in no archive"))));
+    }
+    Ok(tx.delete_before(POSTINGS, &(last + 1), limit)? == limit)
 }
 
 const ROW: &str = "latch";
@@ -223,13 +260,13 @@ impl Filter {
     }
 }
 
-/// Newest first, with the number of all that fit.
+/// Newest first, with the number of all that fit; of those that are in no archive.
 pub fn page(read: &impl Read, filter: Filter, offset: usize, limit: usize) -> Result<(Vec<Posting>, usize), Fault> {
     if filter == Filter::default() {
         return page_of_all(read, offset, limit);
     }
     let (mut rows, mut total) = (Vec::new(), 0);
-    read.for_each_back(POSTINGS, .., |_, posting| {
+    read.for_each_back(POSTINGS, archived(read)? + 1.., |_, posting| {
         if filter.fits(&posting) {
             if total >= offset && rows.len() < limit {
                 rows.push(posting);
@@ -243,16 +280,16 @@ pub fn page(read: &impl Read, filter: Filter, offset: usize, limit: usize) -> Re
 
 /// Sequences have no gaps, so the page of all is found without reading what is newer.
 fn page_of_all(read: &impl Read, offset: usize, limit: usize) -> Result<(Vec<Posting>, usize), Fault> {
-    let total = read.last(POSTINGS)?.map_or(0, |(seq, _)| seq);
-    let newest = total.saturating_sub(u64::try_from(offset).unwrap_or(u64::MAX));
+    let (last, archived) = (last_seq(read)?, archived(read)?);
+    let newest = last.saturating_sub(u64::try_from(offset).unwrap_or(u64::MAX));
     let mut rows = Vec::new();
-    read.for_each_back(POSTINGS, ..=newest, |_, posting| {
+    read.for_each_back(POSTINGS, archived + 1..=newest, |_, posting| {
         if rows.len() < limit {
             rows.push(posting);
         }
         if rows.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
-    Ok((rows, usize::try_from(total).unwrap_or(usize::MAX)))
+    Ok((rows, usize::try_from(last - archived).unwrap_or(usize::MAX)))
 }
 
 fn touches(posting: &Posting, node: NodeIndex) -> bool {

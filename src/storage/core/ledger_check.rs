@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use super::checkpoints::{self, Draft, PostingsHash};
 use super::ledger::{self, Accrued, Balance, BookSum};
 use super::statements;
 use super::tables::{ACCRUED, BALANCES, BOOK_SUMS, MONTHLY, POSTINGS};
+use crate::domain::archive::Kind;
 use crate::domain::credits::Epoch;
 use crate::domain::ids::NodeIndex;
 use crate::domain::ledger::{Account, Book, Cause, Posting};
 use crate::domain::statement::{Month, Totals, movements};
 use crate::domain::time::Now;
+use crate::storage::archive;
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, WriteTx, decode};
 
@@ -183,21 +186,53 @@ fn watermarks(read: &impl Read) -> Result<BTreeMap<NodeIndex, Accrued>, Fault> {
     Ok(read.scan(ACCRUED, .., usize::MAX)?.into_iter().map(|(node, accrued)| (NodeIndex(node), accrued)).collect())
 }
 
+/// What a replay found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Replayed {
+    pub postings: u64,
+    pub wrong: Option<String>,
+    /// The last of the postings that no replay of this store can begin before: they are in archives that are not at hand.
+    pub left_out_through: u64,
+}
+
 /// Books balance; balances, monthly totals and watermarks are what the postings say; ranges are contiguous; checkpoints are what was written. The number of postings
 /// that were replayed, or what is wrong.
 pub fn verify(read: &impl Read, depth: Depth) -> Result<Result<u64, String>, Fault> {
+    let Replayed { postings, wrong, .. } = verify_with(read, depth, None)?;
+    Ok(wrong.map_or(Ok(postings), Err))
+}
+
+/// The same, with postings that are in the archives of a folder. Without them a full replay begins where they end.
+pub fn verify_with(read: &impl Read, depth: Depth, archives: Option<&Path>) -> Result<Replayed, Fault> {
+    let is_wrong = |wrong: String| Replayed { wrong: Some(wrong), ..Replayed::default() };
     let checkpoints = match checkpoints::chain(read)? {
         Ok(checkpoints) => checkpoints,
-        Err(wrong) => return Ok(Err(wrong)),
+        Err(wrong) => return Ok(is_wrong(wrong)),
     };
-    let start = checkpoints.last().filter(|_| depth == Depth::SinceCheckpoint);
+    let archived = ledger::archived(read)?;
+    let closing = |through: u64| checkpoints.iter().find(|draft| draft.checkpoint.through == through);
+    if archived > 0 && closing(archived).is_none() {
+        return Ok(is_wrong("the checkpoint with which the newest archive of postings ends is missing".into()));
+    }
+    let (at_hand, missing) = match archives.filter(|_| depth == Depth::Full) {
+        Some(folder) => archive::ledger::readable(read, folder)?,
+        None => (Vec::new(), super::archives::newest(read, Kind::Ledger)?),
+    };
+    let left_out_through = missing.map_or(0, |manifest| manifest.last);
+    let start = match depth {
+        Depth::SinceCheckpoint => checkpoints.last(),
+        Depth::Full => closing(left_out_through),
+    };
     let is_from_first = start.is_none();
     let mut replay = start.map(Replay::after).unwrap_or_default();
     let first = replay.last + 1;
     let accrued = watermarks(read)?;
     let (mut wrong, mut hash) = (None, PostingsHash::new());
-    let mut to_meet = checkpoints.iter().filter(|_| is_from_first).peekable();
-    checkpoints::stored_postings(read, first, |seq, bytes| {
+    let mut to_meet = checkpoints.iter().filter(|draft| draft.checkpoint.through >= first).peekable();
+    let mut visit = |seq: u64, bytes: &[u8]| -> Result<ControlFlow<()>, Fault> {
+        if wrong.is_some() {
+            return Ok(ControlFlow::Break(()));
+        }
         let posting: Posting = decode(bytes).map_err(|why| Fault::Record { table: POSTINGS.name, key: seq.to_string(), why })?;
         let fees = statements::fees_of(read, &posting)?;
         let replayed = if posting.seq == seq {
@@ -217,14 +252,26 @@ pub fn verify(read: &impl Read, depth: Depth) -> Result<Result<u64, String>, Fau
             hash = PostingsHash::new();
         }
         Ok(if wrong.is_none() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
-    })?;
+    };
+    let mut of_archives = None;
+    for manifest in &at_hand {
+        let Some(checkpoint) = closing(manifest.last).filter(|_| manifest.last >= first && archives.is_some()) else { continue };
+        of_archives = archive::ledger::stored_postings(read, archives.unwrap_or(Path::new("")), manifest, checkpoint, &mut visit)?;
+        if of_archives.is_some() {
+            break;
+        }
+    }
+    checkpoints::stored_postings(read, first.max(archived + 1), visit)?;
+    // The first of both is the cause of the other.
+    let mut wrong = of_archives.or(wrong);
     if wrong.is_none() && to_meet.peek().is_some() {
         wrong = Some("postings before a checkpoint are missing".into());
     }
     if wrong.is_none() {
         wrong = replay.compare(read, &accrued, is_from_first)?;
     }
-    Ok(wrong.map_or(Ok(replay.last + 1 - first), Err))
+    let left_out_through = if depth == Depth::Full { left_out_through } else { 0 };
+    Ok(Replayed { postings: replay.last + 1 - first, wrong, left_out_through })
 }
 
 /// A store whose postings are of a release that kept neither turnover nor monthly totals.

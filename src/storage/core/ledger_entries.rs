@@ -54,9 +54,13 @@ pub fn credits(
     currency: Currency,
     from: Timestamp,
     to: Timestamp,
-) -> Result<BTreeMap<NodeIndex, u64>, Fault> {
+) -> Result<BTreeMap<NodeIndex, u64>, TxError> {
+    let kept_since = ledger::kept_since(read)?;
+    if kept_since.is_some_and(|since| from < since) {
+        return Err(archived_postings(kept_since));
+    }
     let mut weights: BTreeMap<NodeIndex, u64> = BTreeMap::new();
-    read.for_each_back(POSTINGS, .., |_, posting| {
+    read.for_each_back(POSTINGS, ledger::archived(read)? + 1.., |_, posting| {
         // Work is posted after it was done.
         if posting.at < from {
             return ControlFlow::Break(());
@@ -79,6 +83,12 @@ pub fn credits(
         ControlFlow::Continue(())
     })?;
     Ok(weights)
+}
+
+/// What is asked for reaches back to postings that are in archives.
+pub(super) fn archived_postings(kept_since: Option<Timestamp>) -> TxError {
+    let since = kept_since.map_or_else(String::new, Timestamp::rfc3339);
+    Refusal::Rule("LedgerArchived", format!("postings of before {since} are in archives: no earlier time can be asked for")).into()
 }
 
 /// A reward as an admin asked for it.

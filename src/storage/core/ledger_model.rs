@@ -26,6 +26,8 @@ use crate::storage::fault::{Fault, TxError, WriteError};
 use crate::storage::table::{Read, WriteTx};
 use crate::storage::{Store, accruals};
 
+mod archives;
+
 const NODES: u32 = 3;
 const LIVE: Book = Book { settlement: Settlement::Live, currency: Currency::Usdt };
 const SIMULATED: Book = Book { settlement: Settlement::Simulated, currency: Currency::Usdt };

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
+use super::ledger_entries::archived_postings;
 use super::tables::POSTINGS;
-use super::{audit, ledger, money, nodes, payouts, people};
+use super::{audit, ledger, money, nodes, payouts, people, statements};
 use crate::domain::audit::Act;
 use crate::domain::guard;
 use crate::domain::ids::{NodeId, NodeIndex, PayoutId, UserId};
@@ -84,16 +85,31 @@ pub enum Owed {
 }
 
 /// What `From` would cancel, by node: what postings of the live book hold of epochs that ended before, as far as it is still payable. A posting that reaches beyond that time counts as after it.
-pub fn earned_before(read: &impl Read, from: Timestamp) -> Result<BTreeMap<(NodeIndex, Currency), Units>, Fault> {
+///
+/// Postings that are in archives are counted by the months of their nodes: all there is, without what was earned since.
+pub fn earned_before(read: &impl Read, from: Timestamp) -> Result<BTreeMap<(NodeIndex, Currency), Units>, TxError> {
+    let kept_since = ledger::kept_since(read)?;
+    if kept_since.is_some_and(|since| from < since) {
+        return Err(archived_postings(kept_since));
+    }
     let mut earned: BTreeMap<(NodeIndex, Currency), Units> = BTreeMap::new();
     let mut wrong = None;
-    read.for_each(POSTINGS, .., |_, posting| {
+    let (archived, is_whole) = (ledger::archived(read)?, kept_since.is_none());
+    if !is_whole {
+        for ((book, node), units) in statements::earned(read)? {
+            if book.settlement == Settlement::Live {
+                earned.insert((node, book.currency), units);
+            }
+        }
+    }
+    read.for_each(POSTINGS, archived + 1.., |_, posting| {
         let Cause::Accrual { node, through, .. } = posting.entry.cause else { return ControlFlow::Continue(()) };
-        if posting.entry.book.settlement == Settlement::Live && through.first_slot().start() < from {
+        let is_before = through.first_slot().start() < from;
+        if posting.entry.book.settlement == Settlement::Live && is_before == is_whole {
             let lines = posting.entry.lines.iter().filter(|line| line.account == Account::NodePayable(node));
             for line in lines {
                 let sum = earned.entry((node, posting.entry.book.currency)).or_default();
-                match sum.plus(line.amount) {
+                match if is_whole { sum.plus(line.amount) } else { sum.minus(line.amount) } {
                     Ok(more) => *sum = more,
                     Err(why) => wrong = Some(why),
                 }
@@ -102,7 +118,7 @@ pub fn earned_before(read: &impl Read, from: Timestamp) -> Result<BTreeMap<(Node
         ControlFlow::Continue(())
     })?;
     if let Some(why) = wrong {
-        return Err(Fault::Invariant(why.to_string()));
+        return Err(Fault::Invariant(why.to_string()).into());
     }
     let mut owed = BTreeMap::new();
     for ((node, currency), sum) in earned {

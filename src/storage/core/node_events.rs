@@ -1,11 +1,14 @@
-//! What happened to each node: written in the transaction of its cause, the newest `MAX_EVENTS` of a node are kept.
+//! What happened to each node: written in the transaction of its cause, the newest `MAX_EVENTS` of a node are kept, and of these what is in no archive. Whether a
+//! row that an archive covers is deleted already makes no difference to who reads.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
-use super::pools;
-use super::tables::{NODE_EVENTS, SILENT};
+use super::tables::{ARCHIVED_EVENTS, Index64, NODE_EVENTS, SILENT};
+use super::{archives, pools};
+use crate::domain::archive;
 use crate::domain::audit::Act;
 use crate::domain::bits::Bitmap;
 use crate::domain::ids::{NodeIndex, PoolIndex};
@@ -19,9 +22,15 @@ use crate::storage::table::{Read, WriteTx};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Silent(pub Bitmap);
 
+/// The last event of a node that is in an archive; 0: none.
+pub fn archived(read: &impl Read, node: NodeIndex) -> Result<u64, Fault> {
+    Ok(read.get(ARCHIVED_EVENTS, &node.0)?.map_or(0, |Index64(seq)| seq))
+}
+
+/// Numbers go on behind what was archived, also where nothing is left.
 fn newest(read: &impl Read, node: NodeIndex) -> Result<u64, Fault> {
-    let mut newest = 0;
-    read.for_each_back(NODE_EVENTS, (node.0, 0)..=(node.0, u64::MAX), |(_, seq), _| {
+    let mut newest = archived(read, node)?;
+    read.for_each_back(NODE_EVENTS, (node.0, newest)..=(node.0, u64::MAX), |(_, seq), _| {
         newest = seq;
         ControlFlow::Break(())
     })?;
@@ -60,14 +69,14 @@ fn pool_name(read: &impl Read, pool: Option<PoolIndex>) -> Result<String, Fault>
 
 /// Newest first, with their sequence numbers, and how many there are.
 pub fn page(read: &impl Read, node: NodeIndex, offset: usize, limit: usize) -> Result<(Vec<(u64, NodeEvent)>, u64), Fault> {
-    let newest = newest(read, node)?;
+    let (newest, archived) = (newest(read, node)?, archived(read, node)?);
     let end = newest.saturating_sub(u64::try_from(offset).unwrap_or(u64::MAX));
     let mut events = Vec::new();
-    read.for_each_back(NODE_EVENTS, (node.0, 1)..=(node.0, end), |(_, seq), event| {
+    read.for_each_back(NODE_EVENTS, (node.0, archived + 1)..=(node.0, end), |(_, seq), event| {
         events.push((seq, event));
         if events.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
-    Ok((events, newest.min(MAX_EVENTS)))
+    Ok((events, (newest - archived).min(MAX_EVENTS)))
 }
 
 /// Which events are asked for.
@@ -102,7 +111,7 @@ pub fn filtered(
         return page(read, node, offset, limit);
     }
     let mut events = Vec::new();
-    read.for_each(NODE_EVENTS, (node.0, 0)..=(node.0, u64::MAX), |(_, seq), event| {
+    read.for_each(NODE_EVENTS, (node.0, archived(read, node)? + 1)..=(node.0, u64::MAX), |(_, seq), event| {
         if filter.fits(&event) {
             events.push((seq, event));
         }
@@ -115,6 +124,91 @@ pub fn filtered(
     Ok((events.into_iter().skip(offset).take(limit).collect(), total))
 }
 
+/// The first event at or behind a place, whosever it is.
+fn first_from(read: &impl Read, place: (u32, u64)) -> Result<Option<((u32, u64), NodeEvent)>, Fault> {
+    Ok(read.scan(NODE_EVENTS, place.., 1)?.pop())
+}
+
+/// When the oldest event happened that is in no archive: the first one of some node.
+pub fn oldest(read: &impl Read) -> Result<Option<Timestamp>, Fault> {
+    let (mut oldest, mut place) = (None, (0, 0));
+    while let Some(((node, seq), event)) = first_from(read, place)? {
+        let first = archived(read, NodeIndex(node))? + 1;
+        if seq < first {
+            place = (node, first);
+            continue;
+        }
+        oldest = Some(oldest.map_or(event.at, |oldest: Timestamp| oldest.min(event.at)));
+        let Some(next) = node.checked_add(1) else { break };
+        place = (next, 0);
+    }
+    Ok(oldest)
+}
+
+/// What is to be archived, and where to go on; None: that was all.
+#[derive(Debug, Default)]
+pub struct Unarchived {
+    pub events: Vec<(NodeIndex, u64, NodeEvent)>,
+    pub next: Option<(NodeIndex, u64)>,
+}
+
+/// Of each node, from the place `from` on, what is in no archive and comes before its first event that is not before `end`; some `limit` of them.
+pub fn unarchived(read: &impl Read, from: (NodeIndex, u64), end: Timestamp, limit: usize) -> Result<Unarchived, Fault> {
+    let (mut page, mut place) = (Unarchived::default(), (from.0.0, from.1));
+    while let Some(((node, seq), _)) = first_from(read, place)? {
+        if page.events.len() >= limit {
+            page.next = Some((NodeIndex(node), seq));
+            break;
+        }
+        let (start, mut cut) = (seq.max(archived(read, NodeIndex(node))? + 1), None);
+        read.for_each(NODE_EVENTS, (node, start)..=(node, u64::MAX), |(_, seq), event| {
+            if event.at >= end {
+                return ControlFlow::Break(());
+            }
+            if page.events.len() >= limit {
+                cut = Some((NodeIndex(node), seq));
+                return ControlFlow::Break(());
+            }
+            page.events.push((NodeIndex(node), seq, event));
+            ControlFlow::Continue(())
+        })?;
+        if cut.is_some() {
+            page.next = cut;
+            break;
+        }
+        let Some(next) = node.checked_add(1) else { break };
+        place = (next, 0);
+    }
+    Ok(page)
+}
+
+/// Everything of the node up to this event is in archives; in the transaction of the newest one.
+pub fn put_archived(tx: &mut WriteTx<'_>, node: NodeIndex, seq: u64) -> Result<(), TxError> {
+    tx.put(ARCHIVED_EVENTS, &node.0, &Index64(seq))
+}
+
+/// Places of rows that archives cover, at most `limit`.
+pub fn archived_rows(read: &impl Read, limit: usize) -> Result<Vec<(u32, u64)>, Fault> {
+    let mut found = Vec::new();
+    for (node, Index64(seq)) in read.scan(ARCHIVED_EVENTS, .., usize::MAX)? {
+        let room = limit - found.len();
+        found.extend(read.scan(NODE_EVENTS, (node, 0)..=(node, seq), room)?.into_iter().map(|(place, _)| place));
+        if found.len() >= limit {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// Deletes at most `limit` rows that archives cover; true when there may be more.
+pub fn forget_archived(tx: &mut WriteTx<'_>, limit: usize) -> Result<bool, TxError> {
+    let rows = archived_rows(tx, limit)?;
+    for place in &rows {
+        tx.delete(NODE_EVENTS, place)?;
+    }
+    Ok(rows.len() == limit)
+}
+
 const ROW: &str = "row";
 
 pub fn silent(read: &impl Read) -> Result<Bitmap, Fault> {
@@ -125,15 +219,28 @@ pub fn put_silent(tx: &mut WriteTx<'_>, silent: &Bitmap) -> Result<(), TxError> 
     tx.put(SILENT, &ROW.to_owned(), &Silent(silent.clone()))
 }
 
-/// Decodes every event; the number of them, for `verify`.
+/// Decodes every event, and finds those that are missing: between two, or behind what is archived or was the oldest to be kept. The number of them.
 pub fn verify(read: &impl Read) -> Result<Result<u64, String>, Fault> {
-    let mut events = 0;
-    read.for_each(NODE_EVENTS, .., |_, _| {
-        events += 1;
+    let archived: BTreeMap<u32, u64> =
+        read.scan(ARCHIVED_EVENTS, .., usize::MAX)?.into_iter().map(|(node, Index64(seq))| (node, seq)).collect();
+    if !archived.is_empty() && archives::newest(read, archive::Kind::NodeHistory)?.is_none() {
+        return Ok(Err("events are said to be in archives, and there is none".into()));
+    }
+    // Of each node its first event, its last one, and how many there are.
+    let mut nodes: BTreeMap<u32, (u64, u64, u64)> = BTreeMap::new();
+    read.for_each(NODE_EVENTS, .., |(node, seq), _| {
+        let (_, last, count) = nodes.entry(node).or_insert((seq, seq, 0));
+        (*last, *count) = (seq, *count + 1);
         ControlFlow::Continue(())
     })?;
+    for (node, (first, last, count)) in &nodes {
+        let covered = archived.get(node).copied().unwrap_or_default();
+        if last - first + 1 != *count || (*first > covered + 1 && *count < MAX_EVENTS) {
+            return Ok(Err(format!("an event of node {node} is missing")));
+        }
+    }
     silent(read)?;
-    Ok(Ok(events))
+    Ok(Ok(nodes.values().map(|(_, _, count)| count).sum()))
 }
 
 #[cfg(test)]

@@ -195,6 +195,11 @@ pub fn for_each(read: &impl Read, mut visit: impl FnMut(Payout)) -> Result<(), F
     })
 }
 
+/// Those from a sequence on, oldest first, until `visit` breaks.
+pub fn for_each_from(read: &impl Read, from: u64, mut visit: impl FnMut(Payout) -> ControlFlow<()>) -> Result<(), Fault> {
+    read.for_each(PAYOUTS, from.., |_, payout| visit(payout))
+}
+
 /// Which payouts are wanted; empty = all, newest first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Filter {

@@ -102,6 +102,21 @@ pub fn of_node(read: &impl Read, book: Book, node: NodeIndex, oldest: Month, new
     Ok(statements)
 }
 
+/// What every node ever earned by its work, by book.
+pub fn earned(read: &impl Read) -> Result<BTreeMap<(Book, NodeIndex), Units>, Fault> {
+    let (mut all, mut wrong): (BTreeMap<(Book, NodeIndex), Units>, _) = (BTreeMap::new(), None);
+    read.for_each(MONTHLY, .., |row, totals| {
+        let Some((book, _, node)) = split(row) else { return ControlFlow::Continue(()) };
+        let sum = all.entry((book, node)).or_default();
+        match sum.plus(totals.earned) {
+            Ok(more) => *sum = more,
+            Err(why) => wrong = Some(why),
+        }
+        ControlFlow::Continue(())
+    })?;
+    wrong.map_or(Ok(all), |why| Err(overflow(why)))
+}
+
 /// Payable and reserved as they were before what `totals` say happened.
 fn undo((payable, reserved): &mut (Units, Units), totals: &Totals) -> Result<(), Overflow> {
     *payable = payable.minus(totals.payable_change()?)?;

@@ -34,6 +34,7 @@ use crate::record;
 use crate::storage::migrate;
 use crate::storage::table::Table;
 
+use super::archives::GoneArchive;
 use super::backups::BackupState;
 use super::chain::Chain;
 use super::checkpoints::{Checkpoint, CheckpointPage};
@@ -200,6 +201,10 @@ pub struct Index(pub u32);
 pub struct Index64(pub u64);
 /// Name -> what is archived under it.
 pub const ARCHIVES: Table<String, Manifest> = Table::new("archives");
+/// Name of an archive that was too old itself -> when it went.
+pub const GONE_ARCHIVES: Table<String, GoneArchive> = Table::new("gone_archives");
+/// Node index -> the last of its events that is in an archive.
+pub const ARCHIVED_EVENTS: Table<u32, Index64> = Table::new("archived_events");
 /// One row: the newest good backup, and the last that failed.
 pub const BACKUPS: Table<String, BackupState> = Table::new("backups");
 
@@ -262,6 +267,7 @@ record! {
     Suspension = 1,
     VoteAnswers = 1,
     Manifest = 1,
+    GoneArchive = 1,
     BackupState = 1,
 }
 
@@ -339,5 +345,7 @@ pub const ALL: &[&str] = &[
     VOTES.name,
     VOTE_ANSWERS.name,
     ARCHIVES.name,
+    GONE_ARCHIVES.name,
+    ARCHIVED_EVENTS.name,
     BACKUPS.name,
 ];

@@ -34,6 +34,11 @@ pub fn put(tx: &mut WriteTx<'_>, epoch: Epoch, leaves: &[Leaf]) -> Result<(), Tx
     Ok(())
 }
 
+/// The oldest epoch of which a leaf is kept.
+pub fn oldest(read: &impl Read) -> Result<Option<Epoch>, Fault> {
+    Ok(read.scan(LEAVES, .., 1)?.pop().map(|((epoch, _), _)| Epoch(epoch)))
+}
+
 /// All leaves of an epoch, in node order.
 pub fn of_epoch(read: &impl Read, epoch: Epoch) -> Result<Vec<Leaf>, Fault> {
     let groups = read.scan(LEAVES, (epoch.0, 0)..=(epoch.0, u32::MAX), usize::MAX)?;

@@ -22,8 +22,6 @@ pub(super) const PROOFS: Table<u64, ProofRows> = Table::new("output_proofs");
 /// (month, group of neighbouring nodes) -> their outputs in numbers.
 pub(super) const PROOF_MONTHS: Table<(u32, u32), ProofMonths> = Table::new("output_months");
 
-/// Months before the present one of which proofs are kept.
-pub const MONTHS_KEPT: u32 = 12;
 /// Bytes of the proofs of one row: with its head a page of 4 KiB holds it, and one byte more would take two.
 const ROW_BYTES: usize = 4_060;
 /// Nodes of one row of months.

@@ -30,7 +30,7 @@ fn a_good_store_has_no_wrong_part_and_a_cut_audit_log_is_found() {
         store.core.write_now(move |tx| audit::append(tx, Draft::new(NOW, Actor::Console, "test.entry", subject))).unwrap();
     }
     assert_eq!(wrong_parts(&store), Vec::<&str>::new());
-    assert_eq!(verify(&store)[0], Finding { part: "audit log", records: 4, wrong: None });
+    assert_eq!(verify(&store)[0], Finding { part: "audit log", records: 4, wrong: None, left_out: None });
     store.core.write_now(|tx| tx.delete(tables::AUDIT, &2).map(|_| ())).unwrap();
     assert_eq!(wrong_parts(&store), ["audit log"]);
     assert!(verify(&store)[0].wrong.as_ref().unwrap().contains("entry 2"));

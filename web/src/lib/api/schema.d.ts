@@ -1825,7 +1825,7 @@ export interface paths {
         };
         /**
          * The outputs of a node, newest first
-         * @description Of twelve months and the present one; older ones are in archives.
+         * @description Those that are in no archive: of `retention.validations_months` and the present month.
          */
         get: operations["get_nodes_id_poot_validations"];
         put?: never;
@@ -3486,7 +3486,7 @@ export interface components {
              */
             manifest: string;
             /**
-             * @description Of outputs the month.
+             * @description The month.
              * @example 2025-08
              */
             period: string;
@@ -3497,7 +3497,7 @@ export interface components {
          * @description What is archived. New ones go to the end: stored manifests name one by its place.
          * @enum {string}
          */
-        ArchiveKind: "outputs";
+        ArchiveKind: "outputs" | "node_history" | "ledger" | "payouts";
         ArchiveList: {
             archives: components["schemas"]["Archive"][];
             pagination: components["schemas"]["Pagination"];
@@ -5543,11 +5543,21 @@ export interface components {
          */
         NodeEventKind: "created" | "enrolled" | "reenrolled" | "renamed" | "moved_pool" | "maintenance_set" | "started" | "stopped" | "unreachable" | "back" | "fingerprint_drift" | "fingerprint_accepted" | "address_changed" | "payout_paid" | "payout_failed" | "payout_review" | "deleted" | "alert_raised" | "alert_changed" | "alert_acknowledged" | "alert_resolved" | "hardware_changed" | "configured" | "thresholds_set" | "allocated" | "released" | "commanded" | "command_done" | "command_failed" | "command_expired" | "final_payout" | "adjusted" | "rewarded" | "suspended" | "suspension_lifted" | "appealed" | "appeal_upheld";
         NodeEventList: {
+            /**
+             * Format: uint64
+             * @description Events up to this number are in archives (`GET /archives`), and no longer here; 0: none.
+             */
+            archived_through: number;
             /** @description Newest first; of one node the newest 1000 are kept. */
             events: components["schemas"]["NodeEvent"][];
             pagination: components["schemas"]["Pagination"];
         };
         NodeHistory: {
+            /**
+             * Format: uint64
+             * @description Entries up to this number are in archives (`GET /archives`), and no longer here; 0: none.
+             */
+            archived_through: number;
             /** @description Of one node the newest 1000 are kept. */
             entries: components["schemas"]["HistoryEntry"][];
             pagination: components["schemas"]["Pagination"];
@@ -6754,6 +6764,11 @@ export interface components {
             strained: components["schemas"]["SlotRuns"];
         };
         PostingList: {
+            /**
+             * Format: uint64
+             * @description Postings up to this number are in archives (`GET /archives`), and no longer here; 0: none.
+             */
+            archived_through: number;
             pagination: components["schemas"]["Pagination"];
             postings: components["schemas"]["PostingView"][];
         };
