@@ -68,6 +68,10 @@ async fn what_was_posted_and_paid_two_years_ago_is_archived_and_every_statement_
     let payee = site.payee("payee", "worker", json!({ "address": "TRRnbVkcAdWFDmqUJWRht41RneEvv7rqv3" })).await;
     site.owe(&payee, ("25", "USDT"), "simulated").await;
     site.app.context.run(Job::Payouts).await.unwrap();
+    for _ in 0..5 {
+        site.pass_slots(2).await;
+        site.app.context.run(Job::Tracking).await.unwrap();
+    }
     let paid = site.client.get("/nodes/payouts/history").await["payouts"].clone();
     assert_eq!((paid.as_array().unwrap().len(), &paid[0]["status"]), (1, &json!("completed")), "{paid}");
     let later = async |days: i64| {

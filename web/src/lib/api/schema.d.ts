@@ -11481,6 +11481,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
+                     *       "archived_through": 1,
                      *       "pagination": {
                      *         "has_next": false,
                      *         "has_prev": false,
@@ -16341,6 +16342,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
+                     *       "archived_through": 1,
                      *       "events": [
                      *         {
                      *           "actor": "ada",
@@ -16753,6 +16755,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
+                     *       "archived_through": 1,
                      *       "entries": [
                      *         {
                      *           "at": "2026-09-21T14:13:20Z",
@@ -16814,6 +16817,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
+                     *       "archived_through": 1,
                      *       "pagination": {
                      *         "has_next": false,
                      *         "has_prev": false,
