@@ -45,7 +45,9 @@ pub(super) fn verify(store: &Store, core: &Snapshot, hot: &Snapshot, most: usize
         if is_going {
             continue;
         }
-        match walk.check(&head, &leaves)? {
+        let found_wrong = walk.check(&head, &leaves)?;
+        let is_good = found_wrong.is_none();
+        match found_wrong {
             None => checked.leaves += u64::try_from(leaves.len()).unwrap_or_default(),
             Some(why) => {
                 wrong_epochs += 1;
@@ -54,7 +56,8 @@ pub(super) fn verify(store: &Store, core: &Snapshot, hot: &Snapshot, most: usize
                 }
             }
         }
-        walk.before = Some((epoch, leaves));
+        // What is wrong in one epoch is said of it alone.
+        walk.before = Some((epoch, is_good.then_some(leaves)));
     }
     if wrong_epochs > NAMED {
         found.push(format!("and {} more epochs", wrong_epochs - NAMED));
@@ -72,8 +75,8 @@ struct Walk<'a> {
     core: &'a Snapshot,
     hot: &'a Snapshot,
     evidence: Option<Evidence>,
-    /// The leaves of the epoch that was looked at before.
-    before: Option<(Epoch, Vec<Leaf>)>,
+    /// The leaves of the epoch that was looked at before; none when they were wrong.
+    before: Option<(Epoch, Option<Vec<Leaf>>)>,
 }
 
 impl Walk<'_> {
@@ -110,17 +113,15 @@ impl Walk<'_> {
     /// The first leaf that is another one when it is computed anew. What follows from records that change (pool, price, whether outputs are expected) and
     /// from reports of other days is taken from the leaf: the root covers it.
     fn differing<'l>(&self, head: &Head, leaves: &'l [Leaf], evidence: &Evidence) -> Result<Option<&'l Leaf>, Fault> {
-        let before = match epochs::before(self.core, head.epoch)? {
-            Some(before) if self.before.as_ref().is_some_and(|(epoch, _)| *epoch == before.epoch) => {
-                self.before.as_ref().map(|(_, leaves)| leaves.clone())
-            }
-            Some(before) => Some(hot::leaves::of_epoch(self.hot, before.epoch)?).filter(|leaves| leaves.len() >= size(&before)),
-            None => Some(Vec::new()),
+        let before = match (epochs::before(self.core, head.epoch)?, &self.before) {
+            (None, _) => Some(Vec::new()),
+            (Some(before), Some((epoch, leaves))) if *epoch == before.epoch => leaves.clone(),
+            (Some(before), _) => Some(hot::leaves::of_epoch(self.hot, before.epoch)?).filter(|leaves| leaves.len() >= size(&before)),
         };
         let slots = head.last_slot.0 + 1 - head.epoch.0;
         for leaf in leaves {
             let seen = Seen::of(&evidence.bits(leaf.node), slots, leaf.inputs.outputs_expected, &head.params);
-            // Where the leaves of the epoch before are not kept, the multiplier is believed.
+            // Where the leaves of the epoch before are not kept, or wrong, the multiplier is believed: the root covers it.
             let multiplier = before.as_ref().map_or(leaf.multiplier, |before| {
                 let found = before.binary_search_by_key(&leaf.node, |leaf| leaf.node).ok().and_then(|at| before.get(at));
                 found.map_or(Multiplier::default(), |before| before.multiplier.after(before.slots, &before.inputs))

@@ -11566,6 +11566,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
+                     *       "archived_through": 1,
                      *       "pagination": {
                      *         "has_next": false,
                      *         "has_prev": false,
@@ -16426,6 +16427,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
+                     *       "archived_through": 1,
                      *       "events": [
                      *         {
                      *           "actor": "ada",
@@ -16838,6 +16840,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
+                     *       "archived_through": 1,
                      *       "entries": [
                      *         {
                      *           "at": "2026-09-21T14:13:20Z",
@@ -16899,6 +16902,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
+                     *       "archived_through": 1,
                      *       "pagination": {
                      *         "has_next": false,
                      *         "has_prev": false,
