@@ -543,4 +543,15 @@ mod tests {
         }
         assert!(ack_group(3, &[]).is_none());
     }
+
+    #[test]
+    fn a_hot_file_of_the_first_release_knows_of_nothing_that_was_written() {
+        let golden = include_str!("../../data/golden/Meta.v1.hex");
+        let found: Vec<Meta> = golden.lines().map(|line| decode(&unhex(line).unwrap()).unwrap()).collect();
+        let trust = Some(Anchor { boot_id: "b".into(), wall_minus_boot_ms: 7 });
+        let described = |meta: &Meta| meta.store_id == "0123456789abcdef" && meta.generation == 2 && meta.flushed_at > Timestamp(0);
+        assert!(!found.is_empty() && found.iter().all(|meta| described(meta) && meta.trust == trust));
+        assert!(found.iter().all(|meta| meta.written == Default::default()));
+        assert!(hot_meta(3, &[]).is_none());
+    }
 }
