@@ -5,9 +5,9 @@ it('names kinds, and those it does not know too', () => {
   expect(alertTitle('fingerprint_drift')).toBe('Hardware changed');
   expect(['storage_high', 'storage_critical', 'storage_io_error', 'card_wearing_out', 'archive_failed', 'backup_failed', 'backup_overdue'].map(alertTitle)).toEqual([
     'The disk fills up',
-    'The disk is almost full',
-    'The disk failed',
-    'The card is wearing out',
+    'The disk is nearly full',
+    'A disk error was survived',
+    'The card wears out',
     'Nothing is archived',
     'A backup failed',
     'No backup for too long',

@@ -79,28 +79,10 @@ export type Pagination = Schemas['Pagination'];
 export type Clock = Schemas['ClockView'];
 export type SetupSteps = Schemas['SetupSteps'];
 export type SetupStep = Schemas['Step'];
-/** How full the disk is, and what the manager does about it. */
-export type Space = {
-  total_bytes: number;
-  free_bytes: number;
-  used_percent: number;
-  limit_bytes: number | null;
-  store_bytes: number;
-  reserve_bytes: number;
-  level: 'ample' | 'high' | 'critical';
-  thinned: boolean;
-};
-/** Bytes written by day (UTC) and file, and how long the card lives at that rate. */
-export type Wear = {
-  rating_tb: number;
-  since: string | null;
-  written_bytes: number;
-  days: { day: string; bytes: number; files: { name: string; bytes: number }[] }[];
-  bytes_per_day: number | null;
-  years_left: number | null;
-};
-/** A manager of before does not tell space and wear. */
-export type StorageView = Schemas['StorageView'] & { space?: Space; wear?: Wear };
+export type Space = Schemas['SpaceView'];
+export type Wear = Schemas['WearView'];
+/** A manager of an earlier release, behind a page that was not loaded anew, does not tell space and wear. */
+export type StorageView = Omit<Schemas['StorageView'], 'space' | 'wear'> & { space?: Space; wear?: Wear };
 export type Database = Schemas['DatabaseView'];
 export type BackupList = Schemas['BackupList'];
 export type Backup = Schemas['Backup'];
