@@ -129,12 +129,13 @@ impl Columns {
         }
     }
 
-    /// `take_numbers` gets which samples have a value, and whether the values are wanted; of a column that is not, it only goes past them.
+    /// `take_numbers` gets which samples have a value; `skip_numbers` goes past those of a column that is not wanted, and gets how many they are.
     fn take(
         bytes: &mut &[u8],
         count: usize,
         is_wanted: impl Fn(u16) -> bool,
-        mut take_numbers: impl FnMut(&mut &[u8], &[bool], bool) -> Option<Vec<Option<i64>>>,
+        mut take_numbers: impl FnMut(&mut &[u8], &[bool]) -> Option<Vec<Option<i64>>>,
+        skip_numbers: impl Fn(&mut &[u8], usize) -> Option<()>,
     ) -> Option<Columns> {
         let mut columns = Columns::default();
         for _ in 0..take_count(bytes, MAX_NAMES)? {
@@ -147,11 +148,12 @@ impl Columns {
         for _ in 0..take_count(bytes, MAX_COLUMNS)? {
             let number = next?.checked_add(u16::try_from(take_varint(bytes)?).ok()?)?;
             next = number.checked_add(1);
-            let present = take_flags(bytes, count)?;
-            let wanted = is_wanted(number);
-            let values = take_numbers(bytes, &present, wanted)?;
-            if wanted {
-                columns.values.insert(number, values);
+            if is_wanted(number) {
+                let present = take_flags(bytes, count)?;
+                columns.values.insert(number, take_numbers(bytes, &present)?);
+            } else {
+                let present = take_runs(bytes, count, |_, _| ())?;
+                skip_numbers(bytes, present)?;
             }
         }
         Some(columns)
@@ -232,16 +234,24 @@ fn put_flags(out: &mut Vec<u8>, flags: &[bool]) {
 
 fn take_flags(bytes: &mut &[u8], count: usize) -> Option<Vec<bool>> {
     let mut flags = Vec::with_capacity(count);
-    let mut is_set = true;
+    take_runs(bytes, count, |is_set, run| flags.extend(std::iter::repeat_n(is_set, run)))?;
+    Some(flags)
+}
+
+/// Shows the runs of `count` flags; how many are set.
+fn take_runs(bytes: &mut &[u8], count: usize, mut show: impl FnMut(bool, usize)) -> Option<usize> {
+    let (mut is_set, mut left, mut set) = (true, count, 0);
     for at in 0..take_count(bytes, count + 1)? {
-        let run = take_count(bytes, count - flags.len())?;
+        let run = take_count(bytes, left)?;
         if run == 0 && at > 0 {
             return None;
         }
-        flags.extend(std::iter::repeat_n(is_set, run));
+        show(is_set, run);
+        set += if is_set { run } else { 0 };
+        left -= run;
         is_set = !is_set;
     }
-    (flags.len() == count).then_some(flags)
+    (left == 0).then_some(set)
 }
 
 /// What the first release wrote.

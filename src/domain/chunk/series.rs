@@ -81,14 +81,12 @@ impl Series {
             }
             series.late = take_flags(bytes, count)?;
         }
-        series.columns = Columns::take(bytes, count, is_wanted, |bytes, present, wanted| {
+        let numbers = |bytes: &mut &[u8], present: &[bool]| {
             let count = present.iter().filter(|is| **is).count();
-            if !wanted {
-                return column::skip(bytes, count).map(|()| Vec::new());
-            }
             let mut values = column::decode(bytes, count)?.into_iter();
             Some(present.iter().map(|is| if *is { values.next() } else { None }).collect())
-        })?;
+        };
+        series.columns = Columns::take(bytes, count, is_wanted, numbers, column::skip)?;
         Some(series)
     }
 }

@@ -57,7 +57,7 @@ impl Sheet {
         let slots = take_split(bytes, &nodes, &vec![true; count])?;
         let slots: Vec<Slot> = slots.into_iter().map(|slot| slot.and_then(whole).map(Slot)).collect::<Option<_>>()?;
         let late = take_flags(bytes, count)?;
-        let columns = Columns::take(bytes, count, |_| true, |bytes, present, _| take_split(bytes, &nodes, present))?;
+        let columns = Columns::take(bytes, count, |_| true, |bytes, present| take_split(bytes, &nodes, present), |_, _| None)?;
         let ascends = nodes.iter().zip(&slots).is_sorted_by(|a, b| a < b);
         ascends.then_some(Sheet { nodes, slots, late, columns })
     }
