@@ -177,7 +177,7 @@ impl Life {
         }
         self.heat += (41.0 + usage * 0.3 - self.heat) * 0.25 + chance.noise() * 0.2;
         let heat = (self.heat / SENSOR_STEP).round() * SENSOR_STEP;
-        let sample = Sample {
+        Sample {
             cpu: Cpu {
                 usage_percent: Some(rounded(usage, 10.0)),
                 cores: Some(CORES as u32),
@@ -189,8 +189,7 @@ impl Life {
             disk: self.disk(usage),
             network: self.network(usage),
             gpu: None,
-        };
-        sample
+        }
     }
 
     fn usage(&mut self) -> f64 {

@@ -4,7 +4,7 @@
 //! processors. Figures of epochs and of bytes written are of the library in this process. Nothing here is asserted by tests.
 //! `LUCID_BENCH=reports,epochs` runs only the parts whose names are listed; `LUCID_BENCH_DIR` is where stores are made, for what another disk costs.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a bench that cannot go on stops")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench that cannot go on stops")]
 #![allow(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
