@@ -374,8 +374,6 @@ pub struct Written {
     pub stored_of_a_node: [f64; 3],
 }
 
-/// Slots between flushes.
-const FLUSH_SLOTS: u32 = 10;
 /// Until pages are full and sealed as they come.
 const WARM_HOURS: u32 = 4;
 
@@ -426,7 +424,7 @@ impl Days {
         for ((index, id), report) in self.local.nodes.iter().zip(&reports) {
             self.local.app.store.intake.accept(*index, id, report, &[0; 32], &|_| true, now).unwrap();
         }
-        if round % FLUSH_SLOTS == 0 {
+        if context.flush_is_due() {
             context.run(Job::Flush).await.unwrap();
         }
         if self.work.samples {

@@ -96,7 +96,7 @@ settings! {
         core_cache_mib: u32 = rules::whole(1, 1024);
         /// Cache of the hot store, in MiB.
         hot_cache_mib: u32 = rules::whole(1, 1024);
-        /// Seconds between flushes of reports to disk. `auto`: 300. What is not on disk yet, agents keep and send again.
+        /// Seconds between flushes of reports to disk. `auto`: with each epoch, and after 330. What is not on disk yet, agents keep and send again.
         flush_seconds: Option<u32> = rules::flush_every();
         /// Days for which measurements are kept as they came; they go by whole weeks.
         raw_days: u32 = rules::whole(1, 3650);

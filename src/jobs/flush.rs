@@ -5,8 +5,9 @@ use crate::domain::audit::Act;
 use crate::domain::time::Now;
 use crate::storage::core::nodes;
 
-/// Agents keep what is not durable yet and send it again, so a longer wait loses nothing; it writes a fifth of the bytes of one of 60 s.
-const SECONDS: u32 = 300;
+/// Agents keep what is not durable yet and send it again, so a longer wait loses nothing; it writes a fifth of the bytes of one of 60 s. Each epoch flushes before it closes: a little
+/// more than its 300 s, and there is no other flush as long as epochs close.
+const SECONDS: u32 = 330;
 
 pub async fn run(context: &Context) -> Result<(), Stopped> {
     let now = context.clock.now();
@@ -29,7 +30,8 @@ async fn date_enrolments(context: &Context, now: Now) -> Result<(), Stopped> {
     Ok(())
 }
 
-/// Seconds between flushes.
-pub fn interval_seconds(setting: Option<u32>) -> u32 {
-    setting.unwrap_or(SECONDS)
+/// Milliseconds until the next flush, whoever made the last one; 0 when it is due.
+pub fn due_in_ms(context: &Context) -> u64 {
+    let between = u64::from(context.settings.get().flush_seconds.unwrap_or(SECONDS)) * 1_000;
+    between.saturating_sub(context.store.since_flush_ms(context.clock.now()))
 }

@@ -60,7 +60,7 @@ pub use schedule::Scheduler;
 pub struct Settings {
     pub params: Params,
     pub epochs: Epochs,
-    /// Seconds between flushes; None: 300.
+    /// Seconds between flushes; None: 330, a little more than between epochs.
     pub flush_seconds: Option<u32>,
     pub payout_threshold: Units,
     pub payout_frequency_hours: u32,
@@ -183,6 +183,11 @@ impl Context {
     /// Follows the clock into the next slot; at least once per slot.
     pub fn tick(&self) {
         self.store.intake.tick(self.clock.now(), (self.link_is_up)());
+    }
+
+    /// Whether the scheduler would flush now.
+    pub fn flush_is_due(&self) -> bool {
+        flush::due_in_ms(self) == 0
     }
 
     /// All cycles in their natural order: what time alone would bring. For driven clocks and the command line. Backups are left out: each copies all of the store.

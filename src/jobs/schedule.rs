@@ -16,6 +16,8 @@ use crate::storage::table::{Read, Snapshot};
 
 /// Cron expressions with seconds. Cycles that find nothing to do cost a read.
 const NUDGES: &[(Job, &str)] = &[(Job::Epochs, "5 * * * * *"), (Job::Postings, "35 */10 * * * *"), (Job::Housekeeping, "50 7 * * * *")];
+/// After a flush was asked for, until it is looked at whether there was one: what fails is tried again.
+const FLUSH_AGAIN_MS: u64 = 5_000;
 /// How often the slot ticker looks at the clock, by that clock; not oftener than `MIN_TICK` of real time, however fast the clock runs.
 const TICK_MS: u64 = 1_000;
 const MIN_TICK: Duration = Duration::from_millis(20);
@@ -173,11 +175,14 @@ async fn deliveries(context: Context, mut stopping: watch::Receiver<bool>) {
 
 async fn flushes(context: Context, mut stopping: watch::Receiver<bool>) {
     loop {
-        let seconds = flush::interval_seconds(context.settings.get().flush_seconds);
-        if pause(context.clock.real_time(u64::from(seconds) * 1000), &mut stopping).await {
+        let due_in_ms = flush::due_in_ms(&context);
+        if due_in_ms == 0 {
+            context.nudges.nudge(Job::Flush);
+        }
+        let wait_ms = if due_in_ms == 0 { FLUSH_AGAIN_MS } else { due_in_ms };
+        if pause(context.clock.real_time(wait_ms).max(MIN_TICK), &mut stopping).await {
             return;
         }
-        context.nudges.nudge(Job::Flush);
     }
 }
 

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
 use super::accruals::Sums;
 use super::backup::runs::Runs;
@@ -82,6 +82,8 @@ pub struct Store {
     pub(super) sealing: tokio::sync::Mutex<()>,
     /// The half hour of the last sweep.
     pub(super) swept: AtomicU32,
+    /// When something was last flushed, by the boot clock.
+    flushed: AtomicI64,
     writing_outputs: tokio::sync::Mutex<()>,
     pub secrets: Secrets,
     pub entropy: Entropy,
@@ -197,6 +199,7 @@ impl Store {
             flushing,
             sealing,
             swept: AtomicU32::default(),
+            flushed: AtomicI64::default(),
             writing_outputs,
             secrets,
             entropy,
@@ -245,6 +248,7 @@ impl Store {
                 self.meter.book(&batch.written);
                 self.intake.committed(&batch, now);
                 self.outputs.committed();
+                self.flushed.store(now.boot.0, Ordering::Relaxed);
                 Ok(())
             }
             Err(error) => {
@@ -253,6 +257,11 @@ impl Store {
                 Err(error)
             }
         }
+    }
+
+    /// Milliseconds since the last flush; since the start of the machine where there was none.
+    pub fn since_flush_ms(&self, now: Now) -> u64 {
+        u64::try_from(now.boot.0.saturating_sub(self.flushed.load(Ordering::Relaxed))).unwrap_or_default()
     }
 
     /// Makes durable what was said of outputs so far. To be awaited to its end: run it as a task of its own where a client may hang up.
