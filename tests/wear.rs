@@ -360,3 +360,23 @@ async fn an_error_that_was_survived_is_told_for_a_day() {
     look(&site).await;
     assert_eq!(open_alerts(&site).await, Vec::<String>::new());
 }
+
+/// Each epoch flushes before it closes: a timer that did not know of it would write half of everything twice.
+#[tokio::test]
+async fn while_epochs_close_nothing_else_is_flushed() {
+    let (_dir, site) = site(&[]).await;
+    let mut node = site.enrol("one").await;
+    let mut due = Vec::new();
+    // 330 s are eleven slots, and the first epoch closes in the thirteenth.
+    for slot in 0..90 {
+        site.next_slot(5_000);
+        node.report(site.now_ms(), Sample::default()).await.expect("the report is answered");
+        if slot < 60 {
+            site.app.context.run(Job::Epochs).await.unwrap();
+        }
+        due.extend((slot >= 20 && site.app.context.flush_is_due()).then_some(slot));
+    }
+    assert!(due.first().is_some_and(|first| (60..72).contains(first)), "due in {due:?}");
+    site.app.context.run(Job::Flush).await.unwrap();
+    assert!(!site.app.context.flush_is_due());
+}
