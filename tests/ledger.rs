@@ -112,6 +112,16 @@ async fn what_was_posted_and_paid_two_years_ago_is_archived_and_every_statement_
     }
     let checked = site.client.post("/ledger/check", json!({})).await;
     assert_eq!((checked["wrong"].clone(), checked["postings"].as_u64()), (serde_json::Value::Null, Some(total + 1)));
+    // An archive shows nobody more than the lists that it continues.
+    for (scopes, shown) in [(vec!["audit:export"], [403, 403]), (vec!["audit:export", "ledger:read", "payout:read"], [200, 403])] {
+        let asked = json!({ "name": scopes.join(" "), "role": "admin", "scopes": scopes, "expires_in_days": 1 });
+        let token = site.client.post("/tokens", asked).await["token"].as_str().unwrap().to_owned();
+        let narrow = site.client.with_token(token);
+        for (archive, shown) in [&ledger, &payouts].into_iter().zip(shown) {
+            let path = format!("/archives/{}", archive["manifest"].as_str().unwrap());
+            assert_eq!(narrow.call(reqwest::Method::GET, &path, None).await.0, shown, "{path} with {scopes:?}");
+        }
+    }
     // Without its files the replay begins behind them, and says so.
     let file = dir.path().join("data/archive").join(ledger["file"].as_str().unwrap());
     std::fs::remove_file(file).unwrap();

@@ -8,6 +8,7 @@ use lucid::domain::ids::NodeIndex;
 use lucid::domain::metrics::{Cpu, Sample};
 use lucid::domain::time::Slot;
 use lucid::live::Job;
+use lucid::storage::backup::{Options, make};
 use lucid::storage::cold::Chunk;
 use lucid::storage::hot::Parts;
 use lucid::storage::table::{Table, WriteTx};
@@ -298,6 +299,8 @@ async fn on_a_disk_that_runs_full_measurements_stop_first_and_money_last() {
     }
     assert_eq!(site.app.store.room.reserved_bytes(), 4 * MB, "there was room");
     assert!(!site.app.store.hot.is_down() && !site.app.store.hot.failed());
+    let elsewhere = Options::new(dir.path().join("elsewhere"), 30);
+    make(&site.app.store, &elsewhere, site.app.clock.now().wall, &mut |_| true).expect("a backup to another disk is what is needed now");
 
     // Into the reserve.
     device.leave_room(Some(0));

@@ -21,6 +21,7 @@ use super::state::AppState;
 use crate::crypto::hex;
 use crate::domain::archive::{Kind, Manifest, lines_file, manifest_file};
 use crate::domain::refusal::Refusal;
+use crate::domain::scope::Scope;
 use crate::storage::archive::folder;
 use crate::storage::core::{archives, audit};
 
@@ -88,9 +89,18 @@ pub async fn list(State(state): State<AppState>, page: Page) -> Result<Json<Arch
     Ok(Json(ArchiveList { archives, pagination }))
 }
 
+/// What who exports has to be allowed besides: an archive shows no more than the lists that it continues.
+fn also_needed(kind: Kind) -> &'static [Scope] {
+    match kind {
+        Kind::Outputs | Kind::NodeHistory => &[Scope::NodeRead],
+        Kind::Ledger => &[Scope::LedgerRead],
+        Kind::Payouts => &[Scope::PayoutRead, Scope::PayoutAddress],
+    }
+}
+
 /// A file of an archive
 ///
-/// Its lines, gzipped, or its manifest: by the names that the list has for them. The export is recorded. An answer that breaks off was not complete.
+/// Its lines, gzipped, or its manifest: by the names that the list has for them. Archives of the ledger need the scope `ledger:read` too, of payouts `payout:read` and `payout:address`, of others `node:read`. The export is recorded. An answer that breaks off was not complete.
 #[utoipa::path(get, path = "/archives/{name}", tag = "operations", security(("access" = ["audit:export"])),
     params(("name" = String, Path, example = "outputs-2025-08.jsonl.gz")),
     responses((status = 200, description = "the file", content((String = "application/gzip"), (String = "application/json"))),
@@ -100,6 +110,7 @@ pub async fn download(State(state): State<AppState>, caller: Caller, Path(name):
     let known = archives::all(&state.store.read()?)?;
     let lines = known.iter().find(|manifest| lines_file(&manifest.name()) == name);
     let manifest = known.iter().find(|manifest| manifest_file(&manifest.name()) == name);
+    caller.allowed(lines.or(manifest).map_or(&[], |manifest| also_needed(manifest.kind)))?;
     let (file, content_type) = match (lines, manifest) {
         (Some(lines), _) => (lines_file(&lines.name()), "application/gzip"),
         (_, Some(manifest)) => (manifest_file(&manifest.name()), "application/json"),

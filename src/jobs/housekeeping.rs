@@ -43,20 +43,8 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
     let (samples, leaves_from) = (days_ago(retention.raw_days), days_ago(KEPT_DAYS));
     // The oldest leaves have windows that begin before them: as long as they are kept, so is what proves them.
     let evidence = leaves_from.minus(u32::from(MAX_AGE_SLOTS));
-    let keep_bytes = context.store.outputs.keep_bytes();
-    for _ in 0..PER_RUN {
-        let more = context.store.hot.write(Lane::Ordinary, move |tx| {
-            let leaves = hot::leaves::prune(tx, Epoch(leaves_from.0), LEAF_ROWS)?;
-            let scores = hot::days::prune_hours(tx, hot::hours::hour_of(hourly), ROLLUP_ROWS)?;
-            let challenged = hot::outputs::prune_challenged(tx, evidence, CHALLENGE_ROWS)?;
-            let more =
-                hot::kept_outputs::trim(tx, keep_bytes)? || challenged == CHALLENGE_ROWS || leaves == LEAF_ROWS || scores == ROLLUP_ROWS;
-            Ok(hot::prune(tx, evidence)? || more)
-        });
-        if !more.await? {
-            break;
-        }
-    }
+    // On a full disk this fails, and what follows makes room: it is said at the end.
+    let pruned = prune(context, (leaves_from, evidence, hourly)).await;
     let store = std::sync::Arc::clone(&context.store);
     let expire = move || {
         let mut gone = store.cold.expire(samples, rollups)?;
@@ -80,7 +68,26 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
     }
     end_identical_outputs(context, now).await?;
     forget_strangers(context, now).await?;
-    archives::run(context, now).await
+    archives::run(context, now).await.and(pruned)
+}
+
+/// Leaves, evidence and what else of `hot.redb` is too old.
+async fn prune(context: &Context, (leaves_from, evidence, hourly): (Slot, Slot, Slot)) -> Result<(), Stopped> {
+    let keep_bytes = context.store.outputs.keep_bytes();
+    for _ in 0..PER_RUN {
+        let more = context.store.hot.write(Lane::Ordinary, move |tx| {
+            let leaves = hot::leaves::prune(tx, Epoch(leaves_from.0), LEAF_ROWS)?;
+            let scores = hot::days::prune_hours(tx, hot::hours::hour_of(hourly), ROLLUP_ROWS)?;
+            let challenged = hot::outputs::prune_challenged(tx, evidence, CHALLENGE_ROWS)?;
+            let more =
+                hot::kept_outputs::trim(tx, keep_bytes)? || challenged == CHALLENGE_ROWS || leaves == LEAF_ROWS || scores == ROLLUP_ROWS;
+            Ok(hot::prune(tx, evidence)? || more)
+        });
+        if !more.await? {
+            break;
+        }
+    }
+    Ok(())
 }
 
 async fn end_identical_outputs(context: &Context, now: Now) -> Result<(), Stopped> {

@@ -16,8 +16,9 @@ use crate::storage::table::{Read, Snapshot};
 
 /// Cron expressions with seconds. Cycles that find nothing to do cost a read.
 const NUDGES: &[(Job, &str)] = &[(Job::Epochs, "5 * * * * *"), (Job::Postings, "35 */10 * * * *"), (Job::Housekeeping, "50 7 * * * *")];
-/// After a flush was asked for, until it is looked at whether there was one: what fails is tried again.
-const FLUSH_AGAIN_MS: u64 = 5_000;
+/// After a flush was asked for, until it is looked at whether there was one; and after one that failed.
+const FLUSH_SOON_MS: u64 = 5_000;
+const FLUSH_AGAIN_MS: u64 = 30_000;
 /// How often the slot ticker looks at the clock, by that clock; not oftener than `MIN_TICK` of real time, however fast the clock runs.
 const TICK_MS: u64 = 1_000;
 const MIN_TICK: Duration = Duration::from_millis(20);
@@ -174,12 +175,19 @@ async fn deliveries(context: Context, mut stopping: watch::Receiver<bool>) {
 }
 
 async fn flushes(context: Context, mut stopping: watch::Receiver<bool>) {
+    let mut was_due = false;
     loop {
         let due_in_ms = flush::due_in_ms(&context);
         if due_in_ms == 0 {
             context.nudges.nudge(Job::Flush);
         }
-        let wait_ms = if due_in_ms == 0 { FLUSH_AGAIN_MS } else { due_in_ms };
+        // Twice in turn: the one that was asked for failed. On a full disk each try costs, and brings nothing.
+        let wait_ms = match (due_in_ms, was_due) {
+            (0, false) => FLUSH_SOON_MS,
+            (0, true) => FLUSH_AGAIN_MS,
+            _ => due_in_ms,
+        };
+        was_due = due_in_ms == 0;
         if pause(context.clock.real_time(wait_ms).max(MIN_TICK), &mut stopping).await {
             return;
         }

@@ -91,14 +91,7 @@ impl DbFile {
         work: impl FnOnce(&Arc<Shared>, &mut Writer) -> Result<R, Fault> + Send + 'static,
     ) -> Result<R, Fault> {
         let (reply, answer) = mpsc::sync_channel(1);
-        {
-            let mut queues = lock(&self.shared.queues);
-            if queues.closing || self.failed() {
-                return Err(Fault::Database("the store is closing".into()));
-            }
-            queues.between.push_back(Box::new(move |shared, writer| drop(reply.send(work(shared, writer)))));
-        }
-        self.shared.wake.notify_one();
+        self.interpose(Box::new(move |shared, writer| drop(reply.send(work(shared, writer)))))?;
         answer.recv().unwrap_or_else(|_| Err(Fault::Panic))
     }
 }

@@ -204,7 +204,7 @@ export interface paths {
         };
         /**
          * A file of an archive
-         * @description Its lines, gzipped, or its manifest: by the names that the list has for them. The export is recorded. An answer that breaks off was not complete.
+         * @description Its lines, gzipped, or its manifest: by the names that the list has for them. Archives of the ledger need the scope `ledger:read` too, of payouts `payout:read` and `payout:address`, of others `node:read`. The export is recorded. An answer that breaks off was not complete.
          */
         get: operations["get_archives_name"];
         put?: never;
