@@ -297,6 +297,10 @@ impl Intake {
             return Err(NotTaken::Refused(Refusal::ReportReplayed));
         }
         if state.pending_bytes > MAX_PENDING_BYTES || (!now.trusted && state.untimed_bytes > MAX_UNTIMED_BYTES) {
+            // A manager that takes no report cannot say who was silent: nobody loses a slot by its full disk.
+            if let Some(open) = state.current.and_then(|slot| state.slots.get_mut(&slot)) {
+                open.present = false;
+            }
             return Err(NotTaken::Busy);
         }
         let already = seat.accepted_seq;
@@ -736,6 +740,24 @@ mod tests {
             let expected: &[u32] = if step_ms < 5_000 { &[1, 2, 3, 4] } else { &[1, 4, 5] };
             assert_eq!(observed, expected, "a step of {step_ms} ms");
         }
+    }
+
+    #[test]
+    fn slots_in_which_no_report_was_taken_count_against_nobody() {
+        let intake = intake(1, Recovered::default(), at(START, 0));
+        (0..2).for_each(|slot| intake.tick(at(START.plus(slot), 0), true));
+        send(&intake, &report(1, &[(1, 0, None)]), at(START.plus(1), 1)).unwrap();
+        intake.tick(at(START.plus(2), 0), true);
+        let before = std::mem::replace(&mut intake.state().pending_bytes, MAX_PENDING_BYTES + 1);
+        assert_eq!(send(&intake, &report(1, &[(2, 0, None)]), at(START.plus(2), 1)), Err(NotTaken::Busy));
+        intake.tick(at(START.plus(2), 20_000), true);
+        intake.state().pending_bytes = before;
+        intake.tick(at(START.plus(3), 0), true);
+        send(&intake, &report(1, &[(2, 30_000, None), (3, 0, None)]), at(START.plus(3), 1)).unwrap();
+        intake.tick(at(START.plus(4), 0), true);
+        let batch = intake.start_flush(at(START.plus(4), 1), None, all);
+        let observed: Vec<_> = batch.evidence.iter().map(|(s, row)| (s.0 - START.0, row.observed.count())).collect();
+        assert_eq!(observed[1..], [(1, 2), (2, 0), (3, 2)]);
     }
 
     #[test]
