@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lucid::app::open_store;
-use lucid::clock::{Clock, Stopwatch};
+use lucid::clock::{Clock, Stopwatch, read_system};
 use lucid::config::{Config, Sources};
 use lucid::domain::ids::{NodeId, NodeIndex};
 use lucid::domain::metrics::{Network, Sample};
@@ -118,6 +118,12 @@ fn timelapse(data_dir: &Path, flush_seconds: u64) -> Command {
     ];
     command.envs(settings).env("LUCID__STORAGE__FLUSH_SECONDS", flush_seconds.to_string());
     command
+}
+
+/// An hour, a day, a week and a month end while managers are being killed, at whatever moment the test is run: each end has work of its own.
+fn begin_before_everything_ends(data_dir: &Path) {
+    let wall = Timestamp::parse_rfc3339("2027-01-31T23:40:00Z").unwrap();
+    std::fs::write(data_dir.with_extension("timelapse"), format!("{} {}\n", wall.0, read_system().boot.0)).unwrap();
 }
 
 /// The clock of the manager: the file says when its time began to run faster.
@@ -254,6 +260,7 @@ async fn enrol(client: &Client) -> Vec<Agent> {
 async fn fifty_kills_lose_nothing_that_was_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let data_dir = dir.path().join("data");
+    begin_before_everything_ends(&data_dir);
     let mut site = Site { data_dir: data_dir.clone(), base: Arc::default(), random: Random::new() };
     let mut manager = site.start();
     let clock = clock_of(&data_dir);

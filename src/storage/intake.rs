@@ -385,7 +385,12 @@ impl Intake {
                 let is_open = !is_closed(slot, self.reopening(now), now.wall) && is_secret(slot, now.wall);
                 (slot, slot <= now.wall.slot() && at_work(slot) && is_open)
             }
-            (false, None) => (now.wall.plus_ms(-age_ms(item)).slot(), false),
+            (false, None) => {
+                let measured = now.wall.plus_ms(-age_ms(item)).slot();
+                // What proved nothing has no beacon, but it was given a slot all the same; its age may round into the one beside it, where another sample is.
+                let told = item.witness.as_ref().map(|w| w.slot).filter(|slot| slot.0.abs_diff(measured.0) <= 1);
+                (told.unwrap_or(measured), false)
+            }
         };
         if slot > now.wall.slot() || item.age_ms > MAX_AGE_MS {
             state.dropped += 1;
@@ -739,6 +744,21 @@ mod tests {
                 batch.evidence.iter().filter(|(_, row)| row.observed.count() > 0).map(|(s, _)| s.0 - START.0).collect();
             let expected: &[u32] = if step_ms < 5_000 { &[1, 2, 3, 4] } else { &[1, 4, 5] };
             assert_eq!(observed, expected, "a step of {step_ms} ms");
+        }
+    }
+
+    #[test]
+    fn what_proved_nothing_stays_in_the_slot_that_it_was_given() {
+        let told = |slot: u32| Some(Witness { slot: START.plus(slot), beacon: String::new() });
+        // Measured 100 ms before slot 4, given slot 4; a slot that its age knows nothing of is not believed.
+        for (given, expected) in [(None, 3), (told(4), 4), (told(3), 3), (told(5), 3), (told(1), 3)] {
+            let intake = intake(2, Recovered::default(), at(START, 0));
+            let now = at(START.plus(6), 0);
+            intake.tick(now, true);
+            send(&intake, &report(2, &[(1, 60_100, given.clone()), (2, 0, None)]), now).unwrap();
+            let slots: Vec<u32> = intake.state().samples.keys().map(|slot| slot.0 - START.0).collect();
+            assert_eq!(slots, [expected, 6], "{given:?}");
+            assert!(!intake.has_proven(N, START.plus(expected)));
         }
     }
 
