@@ -196,6 +196,7 @@ impl Local {
                 }
             }
             self.app.store.cold.put_hours(rows).await.unwrap();
+            while self.app.store.cold.settle_hours((first + 24) / 24).await.unwrap() {}
         }
     }
 

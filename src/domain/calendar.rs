@@ -46,7 +46,8 @@ impl Week {
     }
 }
 
-const HOURS_PER_DAY: u32 = 86_400 / 30 / SLOTS_PER_HOUR;
+/// Hours of a day.
+pub const HOURS_PER_DAY: u32 = 86_400 / 30 / SLOTS_PER_HOUR;
 
 /// A month of the calendar, UTC: months since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

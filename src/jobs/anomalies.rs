@@ -2,7 +2,6 @@
 //! raised is in the store, so a restart says nothing twice; what is over is resolved.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::settle::{PER_RUN, Wanted, settle};
 use super::{Context, Stopped};
@@ -12,15 +11,16 @@ use crate::domain::anomaly::{
     memory_percent, motionless, outliers, traffic, unusual,
 };
 use crate::domain::ids::{NodeIndex, PoolIndex};
+use crate::domain::metrics::Sample;
 use crate::domain::node::Node;
 use crate::domain::poot::ScoreState;
 use crate::domain::series::Summary;
 use crate::domain::time::{Now, Slot};
-use crate::storage::Store;
 use crate::storage::core::{epochs, nodes};
 use crate::storage::fault::Fault;
 use crate::storage::hot::{hours, leaves};
 use crate::storage::table::Snapshot;
+use crate::storage::{Store, present};
 
 /// The last day is judged, and so no part of the history: what goes on for hours must not become usual by that.
 const GAP_HOURS: u32 = 24;
@@ -66,9 +66,11 @@ fn look(context: &Context, now: Now) -> Result<(Kinds, Option<u32>), Fault> {
     }
     let hour = before - 1;
     let all: Vec<NodeIndex> = fleet.keys().copied().collect();
-    let mut of_months = store.cold.hours();
-    let mut of_hour =
-        |hour: u32| -> Result<BTreeMap<NodeIndex, Summary>, Fault> { Ok(of_months.of_nodes(hour, &all)?.into_iter().collect()) };
+    let of_hour = |hour: u32| -> Result<BTreeMap<NodeIndex, Summary>, Fault> {
+        let mut found = BTreeMap::new();
+        present::hours(store, &all, (hour, hour + 1), |node, _, summary| drop(found.insert(node, summary)))?;
+        Ok(found)
+    };
     let (last, previous) = (of_hour(hour)?, of_hour(hour.saturating_sub(1))?);
     let mut still = Wanted::new();
     for (index, summary) in &last {
@@ -181,24 +183,21 @@ fn measured(
     add: &mut impl FnMut(NodeIndex, Measure, Option<f64>, bool),
 ) -> Result<(), Fault> {
     let all: Vec<NodeIndex> = fleet.keys().copied().collect();
-    let mut before: BTreeMap<NodeIndex, Arc<Summary>> = BTreeMap::new();
-    let mut of_months = store.cold.hours();
-    for (at, is_judged) in (from..until).map(|at| (at, false)).chain([(hour.saturating_sub(1), true), (hour, true)]) {
-        let mut of_hour = BTreeMap::new();
-        for (node, summary) in of_months.of_nodes(at, &all)? {
-            let summary = Arc::new(summary);
-            // The hour before the judged one is only what its traffic is counted from.
-            if !is_judged || at == hour {
-                let sent = before.get(&node).and_then(|then| traffic(&summary.sample, &then.sample));
-                add(node, Measure::Cpu, summary.sample.cpu.usage_percent, is_judged);
-                add(node, Measure::Memory, memory_percent(&summary.sample), is_judged);
-                add(node, Measure::Network, sent.map(|bytes| bytes / 1_000_000.0), is_judged);
-            }
-            of_hour.insert(node, summary);
+    // The hour before the judged one is only what its traffic is counted from.
+    let mut before: BTreeMap<NodeIndex, (u32, Sample)> = BTreeMap::new();
+    let mut look = |node: NodeIndex, at: u32, summary: Summary, is_told: bool| {
+        let is_judged = at == hour;
+        if is_told {
+            let then = before.get(&node).filter(|(then, _)| then + 1 == at);
+            let sent = then.and_then(|(_, then)| traffic(&summary.sample, then));
+            add(node, Measure::Cpu, summary.sample.cpu.usage_percent, is_judged);
+            add(node, Measure::Memory, memory_percent(&summary.sample), is_judged);
+            add(node, Measure::Network, sent.map(|bytes| bytes / 1_000_000.0), is_judged);
         }
-        before = of_hour;
-    }
-    Ok(())
+        before.insert(node, (at, summary.sample));
+    };
+    present::hours(store, &all, (from, until), |node, at, summary| look(node, at, summary, true))?;
+    present::hours(store, &all, (hour.saturating_sub(1), hour + 1), |node, at, summary| look(node, at, summary, at == hour))
 }
 
 /// Score and uptime, from the last epoch that began in each hour.

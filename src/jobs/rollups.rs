@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::{Context, Stopped};
+use crate::domain::calendar::HOURS_PER_DAY;
 use crate::domain::evidence::{KEPT_DAYS, SLOTS_PER_DAY, day_of, day_start};
 use crate::domain::span::Span;
 use crate::domain::time::Slot;
@@ -17,6 +18,8 @@ use crate::storage::{Lane, Store, hot, tiers};
 /// Hours rolled up in one run, and as many once more; the rest follows in the next.
 const HOURS_PER_RUN: u32 = 24;
 const STALE_PER_RUN: usize = 48;
+/// Days whose hours become chunks in one run: what an earlier release kept is some days at a time.
+const SETTLED_PER_RUN: u32 = 8;
 /// Days rolled up in one run.
 const DAYS_PER_RUN: u32 = 8;
 
@@ -29,7 +32,20 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
     let kept_from = now.wall.slot().minus(context.settings.get().retention.raw_days.saturating_mul(SLOTS_PER_DAY));
     roll_stale(context, kept_from).await?;
     roll_score_hours(context, now.wall.slot().minus(KEPT_DAYS * SLOTS_PER_DAY)).await?;
-    roll_days(context).await
+    roll_days(context).await?;
+    settle_hours(context).await
+}
+
+/// Hours of days that are over, and what came late of them since, go to the chunks of their nodes.
+async fn settle_hours(context: &Context) -> Result<(), Stopped> {
+    let day = hours::rolled(&context.store.hot.read()?)?.hours_before / HOURS_PER_DAY;
+    for _ in 0..SETTLED_PER_RUN {
+        if !context.store.cold.settle_hours(day).await? {
+            return Ok(());
+        }
+    }
+    context.nudges.nudge(crate::live::Job::Rollups);
+    Ok(())
 }
 
 /// A read that takes more than a few milliseconds, beside the other tasks.

@@ -25,7 +25,6 @@ use crate::domain::calendar::{Month, Week};
 use crate::domain::chunk::Series;
 use crate::domain::evidence::SLOTS_PER_DAY;
 use crate::domain::ids::NodeIndex;
-use crate::domain::series::Summary;
 use crate::domain::time::Slot;
 
 /// Files that stay open while nobody reads them.
@@ -48,6 +47,8 @@ pub struct Cold {
 struct Files {
     known: BTreeSet<Part>,
     open: BTreeMap<Part, Arc<DbFile>>,
+    /// Months without rows of hours before a day.
+    settled: BTreeMap<Month, u32>,
 }
 
 /// One file.
@@ -87,7 +88,7 @@ impl Cold {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(io)?;
         }
         let known = device.names(&dir).map_err(io)?.iter().filter_map(|name| Part::of_file(name)).collect();
-        let files = Mutex::new(Files { known, open: BTreeMap::new() });
+        let files = Mutex::new(Files { known, ..Files::default() });
         let (device, room) = (Arc::clone(device), Arc::clone(room));
         Ok(Cold { dir, store_id: store_id.to_owned(), cache_bytes, device, room, files })
     }
@@ -201,6 +202,7 @@ impl Cold {
         for (month, rows) in by_month(rows) {
             let file = self.file(Part::Month(month)).map_err(unopened)?;
             file.write(super::Lane::Ordinary, move |tx| month::put(tx, &rows)).await?;
+            self.files().settled.remove(&month);
         }
         Ok(())
     }
@@ -210,9 +212,42 @@ impl Cold {
         by_month(rows).into_iter().try_for_each(|(month, rows)| self.file(Part::Month(month))?.write_at_open(|tx| month::put(tx, &rows)))
     }
 
-    /// Hours, read one after the other.
-    pub fn hours(&self) -> Hours<'_> {
-        Hours { cold: self, month: None }
+    /// Makes chunks of one day's hours, of days before `day`, where there are rows of one; whether there were.
+    pub async fn settle_hours(&self, day: u32) -> Result<bool, WriteError> {
+        let months: Vec<Month> = {
+            let files = self.files();
+            let of = |part: &Part| if let Part::Month(month) = part { Some(*month) } else { None };
+            files.known.iter().filter_map(of).filter(|month| files.settled.get(month).is_none_or(|until| *until < day)).collect()
+        };
+        for month in months {
+            let Some(file) = self.existing(Part::Month(month))? else { continue };
+            if !month::is_settled(&file.read()?, day)? {
+                file.write(super::Lane::Ordinary, move |tx| month::settle(tx, day)).await?;
+                return Ok(true);
+            }
+            self.files().settled.insert(month, day);
+        }
+        Ok(false)
+    }
+
+    /// Shows the hours of `[from, until)` of `nodes`, which ascend, with the columns that are wanted: of each node in order of time.
+    pub fn read_hours(
+        &self,
+        nodes: &[NodeIndex],
+        (from, until): (u32, u32),
+        is_wanted: impl Fn(u16) -> bool,
+        mut visit: impl FnMut(NodeIndex, Series),
+    ) -> Result<(), Fault> {
+        let mut start = from;
+        while start < until {
+            let month = Month::of_hour(start);
+            let end = month.end_hour().min(until);
+            if let Some(file) = self.existing(Part::Month(month))? {
+                month::read(&file.read()?, nodes, (start, end), &is_wanted, &mut visit)?;
+            }
+            start = end;
+        }
+        Ok(())
     }
 
     /// Deletes the files of weeks that end by one slot, and of months that end by another; their names.
@@ -300,33 +335,6 @@ pub(super) fn verify_file(name: &str, read: &Snapshot) -> Result<Result<u64, Str
         None => Err("is no file of a week or a month".to_owned()),
     };
     Ok(checked.map_err(|wrong| format!("{name}: {wrong}")))
-}
-
-/// Reads hours; the month that was read last stays open.
-pub struct Hours<'a> {
-    cold: &'a Cold,
-    month: Option<(Month, Option<Snapshot>)>,
-}
-
-impl Hours<'_> {
-    fn of(&mut self, hour: u32) -> Result<Option<&Snapshot>, Fault> {
-        let month = Month::of_hour(hour);
-        if self.month.as_ref().is_none_or(|(of, _)| *of != month) {
-            let snapshot = self.cold.existing(Part::Month(month))?.map(|file| file.read()).transpose()?;
-            self.month = Some((month, snapshot));
-        }
-        Ok(self.month.as_ref().and_then(|(_, snapshot)| snapshot.as_ref()))
-    }
-
-    /// The summary of one node's hour.
-    pub fn of_node(&mut self, hour: u32, node: NodeIndex) -> Result<Option<Summary>, Fault> {
-        self.of(hour)?.map_or(Ok(None), |read| month::of_node(read, hour, node))
-    }
-
-    /// Summaries of some nodes of one hour; `nodes` ascending.
-    pub fn of_nodes(&mut self, hour: u32, nodes: &[NodeIndex]) -> Result<Vec<(NodeIndex, Summary)>, Fault> {
-        self.of(hour)?.map_or(Ok(Vec::new()), |read| month::of_nodes(read, hour, nodes))
-    }
 }
 
 /// Why a part of the cold store cannot be had.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Store;
 use super::fault::Fault;
-use super::hot::{hours, is_for, values};
+use super::hot::{hourly_values, hours, is_for, values};
 use super::tiers;
 use crate::domain::ids::NodeIndex;
 use crate::domain::overlay::{Line, Metric, Steps};
@@ -20,15 +20,16 @@ pub fn lines(store: &Store, nodes: &[NodeIndex], metric: Metric, steps: Steps) -
     let mut from = steps.first;
     if steps.slots_per_step >= SLOTS_PER_HOUR {
         let rolled = hours::rolled(&read)?.hours_before.min(hours::hour_of(steps.end()));
-        let mut of_months = store.cold.hours();
-        for hour in hours::hour_of(from)..rolled {
-            for (node, summary) in of_months.of_nodes(hour, nodes)? {
+        store.cold.read_hours(
+            nodes,
+            (hours::hour_of(from), rolled),
+            |column| is_for(metric, column),
+            |node, piece| {
                 if let Some(line) = lines.get_mut(&node) {
-                    // A counter is what it was at the end of the hour.
-                    line.push(hours::first_slot(hour + 1).minus(1), summary.count, &summary.sample);
+                    hourly_values(&piece, metric).into_iter().for_each(|(slot, weight, value)| line.push_value(slot, weight, value));
                 }
-            }
-        }
+            },
+        )?;
         from = from.max(hours::first_slot(rolled));
     }
     // Nothing is measured in the future.

@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Store;
 use super::core::epochs;
 use super::fault::Fault;
-use super::hot::{self, Fold, Parts, Point, hours, leaves};
+use super::hot::{self, Fold, Parts, Point, hour_columns, hours, leaves};
 use super::tiers;
+use crate::domain::chunk::Series;
 use crate::domain::credits::{Epoch, Leaf};
 use crate::domain::evidence::{SlotRow, SlotState};
 use crate::domain::ids::NodeIndex;
 use crate::domain::poot::{Params, Score, ScoreState};
-use crate::domain::series::{Bucket, Granularity, Series};
+use crate::domain::series::{Bucket, Granularity, Summary};
 use crate::domain::threshold::Reading;
 use crate::domain::time::{Now, Slot, Timestamp};
 
@@ -57,12 +58,13 @@ pub fn series(
     granularity: Granularity,
     parts: Parts,
 ) -> Result<Vec<Bucket>, Fault> {
+    let mut fold = Fold::new(granularity, parts);
     if granularity < Granularity::Hour {
-        return gathered(store, node, (from, until), granularity, parts);
+        add_samples(store, &mut fold, node, (from, until), parts)?;
+    } else {
+        add_hours(store, &mut fold, node, (from, until), parts)?;
     }
-    let mut series = Series::new(granularity);
-    push_hours(store, &mut series, node, (from, until), parts)?;
-    Ok(series.finish())
+    Ok(fold.finish())
 }
 
 /// What some nodes measured in `[from, until)` of the metrics that have thresholds, in order of time; `nodes` ascending.
@@ -72,14 +74,7 @@ pub fn readings(store: &Store, nodes: &[NodeIndex], from: Slot, until: Slot) -> 
     Ok(found.into_iter().map(|(node, points)| (node, readings(points))).collect())
 }
 
-fn gathered(
-    store: &Store,
-    node: NodeIndex,
-    (mut start, until): (Slot, Slot),
-    granularity: Granularity,
-    parts: Parts,
-) -> Result<Vec<Bucket>, Fault> {
-    let mut fold = Fold::new(granularity, parts);
+fn add_samples(store: &Store, fold: &mut Fold, node: NodeIndex, (mut start, until): (Slot, Slot), parts: Parts) -> Result<(), Fault> {
     while start < until {
         let end = start.plus(SLOTS_AT_ONCE).min(until);
         for (_, pieces) in tiers::pieces_of(store, &[node], (start, end), |column| parts.has(column))? {
@@ -87,33 +82,36 @@ fn gathered(
         }
         start = end;
     }
-    Ok(fold.finish())
+    Ok(())
 }
 
 /// Hours that are rolled up come whole, as one summary each; those not rolled yet and those that got more since come from samples.
-fn push_hours(store: &Store, series: &mut Series, node: NodeIndex, (from, until): (Slot, Slot), parts: Parts) -> Result<(), Fault> {
+fn add_hours(store: &Store, fold: &mut Fold, node: NodeIndex, (from, until): (Slot, Slot), parts: Parts) -> Result<(), Fault> {
+    if from >= until {
+        return Ok(());
+    }
     let waiting = store.intake.pending(node, from, until, |_| false).slots;
     let read = &store.hot.read()?;
-    let rolled = hours::rolled(read)?;
-    let pending: BTreeSet<u32> = waiting.into_iter().map(hours::hour_of).collect();
-    let stale: BTreeSet<u32> = hours::stale_of(read, node, hours::hour_of(from), hours::hour_of(until))?;
-    let mut of_months = store.cold.hours();
-    let mut start = from;
-    while start < until {
-        let hour = hours::hour_of(start);
-        let (first, end) = (hours::first_slot(hour), hours::first_slot(hour + 1));
-        if hour < rolled.hours_before && !pending.contains(&hour) && !stale.contains(&hour) {
-            if let Some(summary) = of_months.of_node(hour, node)? {
-                series.push(first, summary);
-            }
-        } else {
-            for bucket in gathered(store, node, (start, end.min(until)), Granularity::Hour, parts)? {
-                series.push(bucket.slot, bucket.summary);
-            }
-        }
-        start = end;
+    let (first, last) = (hours::hour_of(from), hours::hour_of(until.minus(1)));
+    let rolled = hours::rolled(read)?.hours_before.clamp(first, last + 1);
+    let mut behind: BTreeSet<u32> = hours::stale_of(read, node, first, last)?;
+    behind.extend(waiting.into_iter().map(hours::hour_of));
+    let mut days = Vec::new();
+    store.cold.read_hours(&[node], (first, rolled), |column| parts.has(column), |_, day| days.push(day))?;
+    let mut next = first;
+    for hour in behind.range(first..rolled) {
+        days.iter().for_each(|day| fold.add_hours(day, (next, *hour)));
+        add_samples(store, fold, node, (from.max(hours::first_slot(*hour)), until.min(hours::first_slot(hour + 1))), parts)?;
+        next = hour + 1;
     }
-    Ok(())
+    days.iter().for_each(|day| fold.add_hours(day, (next, rolled)));
+    add_samples(store, fold, node, (from.max(hours::first_slot(rolled)), until), parts)
+}
+
+/// Hours of `[from, until)` of some nodes, which ascend, as they are rolled up: of each node in order of time.
+pub fn hours(store: &Store, nodes: &[NodeIndex], range: (u32, u32), mut visit: impl FnMut(NodeIndex, u32, Summary)) -> Result<(), Fault> {
+    let all = |node, day: Series| hour_columns::summaries(&day).for_each(|(hour, summary)| visit(node, hour, summary));
+    store.cold.read_hours(nodes, range, |_| true, all)
 }
 
 /// Where one node stands.

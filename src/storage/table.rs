@@ -554,6 +554,15 @@ impl Snapshot {
         Ok(self.transaction.open_table(raw(name))?)
     }
 
+    /// Whether there is such a table; files of earlier releases have fewer.
+    pub(super) fn has(&self, name: &'static str) -> Result<bool, Fault> {
+        match self.transaction.open_table(raw(name)) {
+            Ok(_) => Ok(true),
+            Err(redb::TableError::TableDoesNotExist(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn table(&self, name: &'static str) -> Result<Arc<OpenTable>, Fault> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, table)) = open.iter().find(|(of, _)| *of == name) {

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::hour_columns;
+use super::hours::hour_of;
 use super::sample::{
     CPU, DISK, FIXED, GPU, HAS_GPU, INTERFACES, LOAD, MEMORY, MEMORY_LEFT, NETWORK, PER_INTERFACE, Parts, Quantised, TEMPERATURE,
     THROUGHPUT, left_free, left_of_memory,
@@ -10,7 +12,7 @@ use super::sample::{
 use crate::domain::chunk::{Columns, Series};
 use crate::domain::metrics::{Cpu, Disk, Gpu, Interface, Memory, Network, Sample};
 use crate::domain::overlay::Metric;
-use crate::domain::series::{Bucket, Extremes, Granularity, Summary};
+use crate::domain::series::{Bucket, Extremes, Granularity, SLOTS_PER_HOUR, Summary};
 use crate::domain::time::Slot;
 
 type Numbers<'a> = Cow<'a, [Option<i64>]>;
@@ -83,6 +85,17 @@ impl Gathered {
             self.last = Some(*number);
             let (low, high) = self.bounds.unwrap_or((*number, *number));
             self.bounds = Some((low.min(*number), high.max(*number)));
+        }
+    }
+
+    /// What `weight` numbers come to; without bounds where nobody kept them.
+    fn add_mean(&mut self, mean: i64, weight: u32, bounds: Option<(i64, i64)>) {
+        self.sum += i128::from(mean) * i128::from(weight);
+        self.count = self.count.saturating_add(weight);
+        self.last = Some(mean);
+        if let Some((low, high)) = bounds {
+            let (lowest, highest) = self.bounds.unwrap_or((low, high));
+            self.bounds = Some((lowest.min(low), highest.max(high)));
         }
     }
 
@@ -231,6 +244,28 @@ impl Fold {
         }
     }
 
+    /// Adds hours that are rolled up, those of `[from, until)`: each by the samples that it is made of.
+    pub fn add_hours(&mut self, piece: &Series, (from, until): (u32, u32)) {
+        let fixed = u16::try_from(FIXED).unwrap_or_default();
+        let numbers = |number: u16| Some((number, plain(&piece.columns, number)?));
+        let columns: Vec<(u16, Numbers<'_>)> = (0..fixed).filter(|number| self.parts.has(*number)).filter_map(numbers).collect();
+        for (place, slot) in piece.slots.iter().enumerate().filter(|(_, slot)| (from..until).contains(&hour_of(**slot))) {
+            let bucket = self.granularity.bucket(*slot);
+            if self.open.as_ref().is_none_or(|open| open.slot != bucket) {
+                self.close();
+            }
+            let open = self.open.get_or_insert_with(|| Open::new(bucket));
+            let weight = hour_columns::weight(&piece.columns, place);
+            open.count = open.count.saturating_add(weight);
+            open.late |= piece.late.get(place).is_some_and(|late| *late);
+            for (number, numbers) in &columns {
+                if let (Some(gathered), Some(Some(mean))) = (open.columns.get_mut(usize::from(*number)), numbers.get(place)) {
+                    gathered.add_mean(*mean, weight, hour_columns::bounds(&piece.columns, *number, place));
+                }
+            }
+        }
+    }
+
     fn close(&mut self) {
         self.done.extend(self.open.take().map(Open::close));
     }
@@ -289,10 +324,20 @@ pub fn values(piece: &Series, metric: Metric) -> Vec<(Slot, f64)> {
     }
 }
 
+/// The same of hours that are rolled up, with the samples that each is made of; a counter is what it was at the end of its hour.
+pub fn hourly_values(piece: &Series, metric: Metric) -> Vec<(Slot, u32, f64)> {
+    let weighted = |(slot, value): (Slot, f64)| {
+        let place = piece.slots.binary_search(&slot).ok()?;
+        Some((slot.plus(SLOTS_PER_HOUR - 1), hour_columns::weight(&piece.columns, place), value))
+    };
+    values(piece, metric).into_iter().filter_map(weighted).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::hours::HourEntry;
     use super::super::{Point, series};
     use super::*;
     use crate::domain::chunk::Columns;
@@ -367,6 +412,41 @@ mod tests {
                 prop_assert_eq!((a.cpu.cores, &a.memory, &a.network), (b.cpu.cores, &b.memory, &b.network));
                 prop_assert_eq!((a.disk.free_bytes, a.disk.write_iops, a.disk.total_bytes), (b.disk.free_bytes, b.disk.write_iops, b.disk.total_bytes));
                 prop_assert_eq!(a.gpu.as_ref().map(|gpu| gpu.memory_used_bytes), b.gpu.as_ref().map(|gpu| gpu.memory_used_bytes));
+                prop_assert_eq!(folded.summary.extremes, naive.summary.extremes);
+            }
+        }
+
+        #[test]
+        fn hours_come_to_what_their_summaries_come_to(points in samples(), at in 4usize..7) {
+            let granularity = Granularity::ALL[at];
+            let mut rolled = Fold::new(Granularity::Hour, Parts::ALL);
+            rolled.add(&Series::decode(&series(&points).encode()).unwrap());
+            let mut naive = crate::domain::series::Series::new(granularity);
+            let mut hours = hour_columns::Hours::new();
+            for Bucket { slot, summary } in rolled.finish() {
+                let (late, entry) = (summary.late, HourEntry::of(summary));
+                naive.push(slot, entry.clone().summary(late));
+                hours.insert(hour_of(slot), (late, entry));
+            }
+            let stored = Series::decode(&hour_columns::columns(&hours).encode()).unwrap();
+            prop_assert_eq!(hour_columns::hours(&stored), hours);
+            let mut fold = Fold::new(granularity, Parts::ALL);
+            let middle = points.get(points.len() / 2).map_or(0, |point| hour_of(point.slot));
+            fold.add_hours(&stored, (0, middle));
+            fold.add_hours(&stored, (middle, u32::MAX));
+            let (folded, naive) = (fold.finish(), naive.finish());
+            prop_assert_eq!(folded.len(), naive.len());
+            for (folded, naive) in folded.iter().zip(&naive) {
+                prop_assert_eq!((folded.slot, folded.summary.count, folded.summary.late), (naive.slot, naive.summary.count, naive.summary.late));
+                let (a, b) = (&folded.summary.sample, &naive.summary.sample);
+                let close = |a: Option<f64>, b: Option<f64>| match (a, b) {
+                    (Some(a), Some(b)) => (a - b).abs() < 0.002,
+                    (a, b) => a == b,
+                };
+                prop_assert!(close(a.cpu.usage_percent, b.cpu.usage_percent), "{:?} {:?}", a.cpu, b.cpu);
+                prop_assert!(close(a.disk.read_throughput_mbps, b.disk.read_throughput_mbps));
+                prop_assert_eq!((a.cpu.cores, a.memory.used_bytes, a.memory.total_bytes, &a.network), (b.cpu.cores, b.memory.used_bytes, b.memory.total_bytes, &b.network));
+                prop_assert_eq!((a.disk.free_bytes, a.disk.write_iops, a.gpu.is_some()), (b.disk.free_bytes, b.disk.write_iops, b.gpu.is_some()));
                 prop_assert_eq!(folded.summary.extremes, naive.summary.extremes);
             }
         }

@@ -57,7 +57,7 @@ fn stale_v1(version: u8, _: &[u8]) -> Option<Stale> {
 /// The summary of one node's hour. Interfaces are left out: charts show totals.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HourEntry {
-    pub(super) count: u16,
+    pub(in crate::storage) count: u16,
     pub(super) sample: Quantised,
     /// Lowest and highest, per mille.
     pub(super) cpu: Option<(u16, u16)>,
@@ -169,8 +169,9 @@ pub(in crate::storage) fn keep_here(tx: &mut WriteTx<'_>, row: &HourRow) -> Resu
     tx.put(HOURS, &(row.hour, row.group), &row.block)
 }
 
-pub(in crate::storage) fn summary(entry: Entry<'_>) -> Option<Summary> {
-    decode::<HourEntry>(entry.sample).ok().map(|hour| hour.summary(entry.late))
+/// None where it is damaged.
+pub(in crate::storage) fn entry_of(entry: Entry<'_>) -> Option<HourEntry> {
+    decode(entry.sample).ok()
 }
 
 impl HourEntry {
@@ -256,12 +257,18 @@ mod tests {
         put_samples(&store, 120, &[(1, 99.0)]);
         roll_all(&store);
         let read = store.hot.read().unwrap();
-        let of = |n: u32| store.cold.hours().of_node(HOUR, NodeIndex(n)).unwrap();
+        let all = |nodes: &[u32]| {
+            let nodes: Vec<NodeIndex> = nodes.iter().copied().map(NodeIndex).collect();
+            let mut found = Vec::new();
+            crate::storage::present::hours(&store, &nodes, (HOUR, HOUR + 1), |_, _, summary| found.push(summary)).unwrap();
+            found
+        };
+        let of = |n: u32| all(&[n]).pop();
         let one = of(1).unwrap();
         assert_eq!((one.count, one.late, one.sample.cpu.usage_percent), (2, false, Some(20.0)), "the next hour is another");
         assert_eq!((one.extremes.cpu_usage_percent, one.sample.network.interfaces.len()), (Some((10.0, 30.0)), 0));
         assert_eq!(of(2), None);
-        assert_eq!(store.cold.hours().of_nodes(HOUR, &[1, 2, 200].map(NodeIndex)).unwrap().len(), 2);
+        assert_eq!(all(&[1, 2, 200]).len(), 2);
         assert_eq!(stale(&read, 9).unwrap(), []);
 
         let late = vec![(first_slot(HOUR).plus(60), sample(80.0))];
@@ -304,8 +311,9 @@ mod tests {
         let options = crate::storage::testing::options(dir.path());
         let store = Store::open(&options, crate::crypto::Entropy::new(), crate::storage::testing::NOW).unwrap();
         for hour in [HOUR - 24 * 40, HOUR] {
-            let found = store.cold.hours().of_node(hour, NodeIndex(1)).unwrap().unwrap();
-            assert_eq!((found.count, found.sample.cpu.usage_percent), (1, Some(10.0)));
+            let mut found = Vec::new();
+            crate::storage::present::hours(&store, &[NodeIndex(1)], (hour, hour + 1), |_, _, summary| found.push(summary)).unwrap();
+            assert_eq!((found.len(), found[0].count, found[0].sample.cpu.usage_percent), (1, 1, Some(10.0)));
         }
         assert_eq!((kept_here(&store.hot.read().unwrap(), 9).unwrap(), store.cold.verify().unwrap()), (Vec::new(), Ok(2)));
     }

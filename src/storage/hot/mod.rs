@@ -5,6 +5,7 @@ mod block;
 pub mod day_reports;
 pub mod days;
 mod fold;
+pub(in crate::storage) mod hour_columns;
 pub mod hours;
 pub mod kept_outputs;
 pub mod leaves;
@@ -34,7 +35,7 @@ use crate::storage::migrate;
 use crate::storage::tails::{Tails, sheet};
 
 pub(in crate::storage) use block::{Block, Entry, group};
-pub(in crate::storage) use fold::{Fold, is_for, values};
+pub(in crate::storage) use fold::{Fold, hourly_values, is_for, values};
 pub use sample::Parts;
 pub(in crate::storage) use sample::{Quantised, renamed};
 
