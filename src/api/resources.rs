@@ -12,7 +12,7 @@ use crate::domain::ids::{NodeId, NodeIndex};
 use crate::domain::metrics::{Cpu, Disk, Gpu, Memory, Network, Sample};
 use crate::domain::node::Node;
 use crate::domain::refusal::FieldErrors;
-use crate::domain::series::{Bucket, Granularity};
+use crate::domain::series::{Bucket, Extremes, Gauge, Granularity};
 use crate::domain::time::{Now, Slot, Timestamp};
 use crate::storage::hot::Parts;
 use crate::storage::present;
@@ -55,11 +55,64 @@ pub struct ResourceMetrics {
     pub max: Option<Extreme>,
 }
 
-/// Of what charts draw as a band.
+/// Of what charts draw as a band. What hours of an earlier release did not keep is absent.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Extreme {
     pub cpu_usage_percent: Option<f64>,
     pub memory_used_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature_celsius: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frequency_mhz: Option<f64>,
+    /// Of one minute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load_average: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_cached_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub swap_used_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_used_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_iops: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub write_iops: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_throughput_mbps: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub write_throughput_mbps: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu_usage_percent: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu_memory_used_bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu_temperature_celsius: Option<f64>,
+}
+
+impl Extreme {
+    /// `pick` takes the lowest or the highest of a gauge.
+    fn of(extremes: &Extremes, pick: impl Fn((f64, f64)) -> f64) -> Extreme {
+        let of = |gauge| extremes.get(gauge).map(&pick);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "was a whole number, not below zero")]
+        let whole = |gauge| of(gauge).map(|value| value as u64);
+        Extreme {
+            cpu_usage_percent: of(Gauge::CpuUsagePercent),
+            memory_used_bytes: whole(Gauge::MemoryUsedBytes),
+            temperature_celsius: of(Gauge::TemperatureCelsius),
+            frequency_mhz: of(Gauge::FrequencyMhz),
+            load_average: of(Gauge::LoadAverage),
+            memory_cached_bytes: whole(Gauge::MemoryCachedBytes),
+            swap_used_bytes: whole(Gauge::SwapUsedBytes),
+            disk_used_bytes: whole(Gauge::DiskUsedBytes),
+            read_iops: whole(Gauge::ReadIops),
+            write_iops: whole(Gauge::WriteIops),
+            read_throughput_mbps: of(Gauge::ReadThroughputMbps),
+            write_throughput_mbps: of(Gauge::WriteThroughputMbps),
+            gpu_usage_percent: of(Gauge::GpuUsagePercent),
+            gpu_memory_used_bytes: whole(Gauge::GpuMemoryUsedBytes),
+            gpu_temperature_celsius: of(Gauge::GpuTemperatureCelsius),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -107,12 +160,9 @@ impl ResourceMetrics {
         let Bucket { slot, summary } = bucket;
         let mut point = ResourceMetrics::new(node_id, slot.start(), summary.late, summary.sample, only);
         if granularity >= Granularity::Hour {
-            let wants = |group| only.is_none_or(|only| only == group);
-            let cpu = summary.extremes.cpu_usage_percent.filter(|_| wants(MetricType::Cpu));
-            let memory = summary.extremes.memory_used_bytes.filter(|_| wants(MetricType::Memory));
-            let of = |cpu, memory| Some(Extreme { cpu_usage_percent: cpu, memory_used_bytes: memory });
-            point.min = of(cpu.map(|(low, _)| low), memory.map(|(low, _)| low));
-            point.max = of(cpu.map(|(_, high)| high), memory.map(|(_, high)| high));
+            // Only what is asked for was read.
+            point.min = Some(Extreme::of(&summary.extremes, |(low, _)| low));
+            point.max = Some(Extreme::of(&summary.extremes, |(_, high)| high));
         }
         point
     }

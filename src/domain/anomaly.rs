@@ -3,7 +3,7 @@
 
 use super::metrics::Sample;
 use super::node::HardwareInfo;
-use super::series::Summary;
+use super::series::{Gauge, Summary};
 use super::time::Timestamp;
 
 /// Its own hours look different from those before; about the node, or about nobody when it is most of a fleet.
@@ -196,14 +196,14 @@ pub fn motionless(hour: &Summary, before: &Summary) -> Option<String> {
     if hour.count < MIN_SAMPLES || before.count < MIN_SAMPLES || hour.late {
         return None;
     }
-    let (cpu, memory) = (hour.extremes.cpu_usage_percent?, hour.extremes.memory_used_bytes?);
+    let (cpu, memory) = (hour.extremes.get(Gauge::CpuUsagePercent)?, hour.extremes.get(Gauge::MemoryUsedBytes)?);
     let (now, then) = (&hour.sample.network, &before.sample.network);
     let (bytes_in, bytes_out) = (now.total_bytes_in?, now.total_bytes_out?);
     let is_still = (bytes_in, bytes_out) == (then.total_bytes_in?, then.total_bytes_out?);
-    let is_flat = cpu.0.total_cmp(&cpu.1).is_eq() && memory.0 == memory.1;
+    let is_flat = cpu.0.total_cmp(&cpu.1).is_eq() && memory.0.total_cmp(&memory.1).is_eq();
     (is_still && is_flat).then(|| {
         format!(
-            "{} samples with CPU {:.1} % and {} bytes of memory in each, and {bytes_in} bytes in and {bytes_out} out as an hour before",
+            "{} samples with CPU {:.1} % and {:.0} bytes of memory in each, and {bytes_in} bytes in and {bytes_out} out as an hour before",
             hour.count, cpu.0, memory.0
         )
     })
@@ -379,8 +379,9 @@ mod tests {
         assert_eq!(beyond_link(hour * 3.0, Some(&hardware(None))), None, "wireless links tell no speed");
     }
 
-    fn hour(sample: &Sample, cpu: (f64, f64), memory: (u64, u64)) -> Summary {
-        let extremes = Extremes { cpu_usage_percent: Some(cpu), memory_used_bytes: Some(memory) };
+    fn hour(sample: &Sample, cpu: (f64, f64), memory: (u32, u32)) -> Summary {
+        let memory = (f64::from(memory.0), f64::from(memory.1));
+        let extremes = Extremes::default().with(Gauge::CpuUsagePercent, Some(cpu)).with(Gauge::MemoryUsedBytes, Some(memory));
         Summary { count: 120, late: false, sample: sample.clone(), extremes }
     }
 

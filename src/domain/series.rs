@@ -85,31 +85,103 @@ impl Granularity {
     }
 }
 
-/// Lowest and highest of what charts draw as a band.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Extremes {
-    pub cpu_usage_percent: Option<(f64, f64)>,
-    pub memory_used_bytes: Option<(u64, u64)>,
+/// What has a lowest and a highest beside its mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gauge {
+    CpuUsagePercent,
+    MemoryUsedBytes,
+    TemperatureCelsius,
+    /// Of one minute.
+    LoadAverage,
+    MemoryCachedBytes,
+    SwapUsedBytes,
+    DiskUsedBytes,
+    ReadIops,
+    WriteIops,
+    ReadThroughputMbps,
+    WriteThroughputMbps,
+    GpuUsagePercent,
+    GpuMemoryUsedBytes,
+    GpuTemperatureCelsius,
+    FrequencyMhz,
 }
 
-impl Extremes {
-    pub fn of(sample: &Sample) -> Extremes {
-        let pair = |value| (value, value);
-        Extremes { cpu_usage_percent: sample.cpu.usage_percent.map(|v| (v, v)), memory_used_bytes: sample.memory.used_bytes.map(pair) }
-    }
+impl Gauge {
+    pub const ALL: [Gauge; 15] = [
+        Gauge::CpuUsagePercent,
+        Gauge::MemoryUsedBytes,
+        Gauge::TemperatureCelsius,
+        Gauge::LoadAverage,
+        Gauge::MemoryCachedBytes,
+        Gauge::SwapUsedBytes,
+        Gauge::DiskUsedBytes,
+        Gauge::ReadIops,
+        Gauge::WriteIops,
+        Gauge::ReadThroughputMbps,
+        Gauge::WriteThroughputMbps,
+        Gauge::GpuUsagePercent,
+        Gauge::GpuMemoryUsedBytes,
+        Gauge::GpuTemperatureCelsius,
+        Gauge::FrequencyMhz,
+    ];
 
-    pub fn and(self, other: Extremes) -> Extremes {
-        Extremes {
-            cpu_usage_percent: wider(self.cpu_usage_percent, other.cpu_usage_percent, f64::min, f64::max),
-            memory_used_bytes: wider(self.memory_used_bytes, other.memory_used_bytes, u64::min, u64::max),
+    pub fn of(self, sample: &Sample) -> Option<f64> {
+        let (cpu, memory, disk, gpu) = (&sample.cpu, &sample.memory, &sample.disk, sample.gpu.as_ref());
+        match self {
+            Gauge::CpuUsagePercent => cpu.usage_percent,
+            Gauge::MemoryUsedBytes => memory.used_bytes.map(wide),
+            Gauge::TemperatureCelsius => cpu.temperature_celsius,
+            Gauge::LoadAverage => cpu.load_average.map(|[minute, ..]| minute),
+            Gauge::MemoryCachedBytes => memory.cached_bytes.map(wide),
+            Gauge::SwapUsedBytes => memory.swap_used_bytes.map(wide),
+            Gauge::DiskUsedBytes => disk.used_bytes.map(wide),
+            Gauge::ReadIops => disk.read_iops.map(wide),
+            Gauge::WriteIops => disk.write_iops.map(wide),
+            Gauge::ReadThroughputMbps => disk.read_throughput_mbps,
+            Gauge::WriteThroughputMbps => disk.write_throughput_mbps,
+            Gauge::GpuUsagePercent => gpu?.usage_percent,
+            Gauge::GpuMemoryUsedBytes => gpu?.memory_used_bytes.map(wide),
+            Gauge::GpuTemperatureCelsius => gpu?.temperature_celsius,
+            Gauge::FrequencyMhz => cpu.frequency_mhz,
         }
     }
 }
 
-fn wider<T>(a: Option<(T, T)>, b: Option<(T, T)>, min: impl Fn(T, T) -> T, max: impl Fn(T, T) -> T) -> Option<(T, T)> {
-    match (a, b) {
-        (Some((a, b)), Some((c, d))) => Some((min(a, c), max(b, d))),
-        (a, b) => a.or(b),
+/// Exact up to 2^53, as charts need it.
+#[expect(clippy::cast_precision_loss, reason = "a chart shows three digits")]
+fn wide(value: u64) -> f64 {
+    value as f64
+}
+
+/// Lowest and highest of gauges, in the order of `Gauge::ALL`.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Extremes([Option<(f64, f64)>; Gauge::ALL.len()]);
+
+impl Extremes {
+    pub fn of(sample: &Sample) -> Extremes {
+        Extremes(Gauge::ALL.map(|gauge| gauge.of(sample).map(|value| (value, value))))
+    }
+
+    /// The same with this one; without a lowest and a highest there is none.
+    #[must_use]
+    pub fn with(mut self, gauge: Gauge, bounds: Option<(f64, f64)>) -> Extremes {
+        self.0.iter_mut().zip(Gauge::ALL).filter(|(_, of)| *of == gauge).for_each(|(place, _)| *place = bounds);
+        self
+    }
+
+    pub fn get(&self, gauge: Gauge) -> Option<(f64, f64)> {
+        self.0.iter().zip(Gauge::ALL).find(|(_, of)| *of == gauge).and_then(|(bounds, _)| *bounds)
+    }
+
+    pub fn and(self, other: Extremes) -> Extremes {
+        let mut both = self;
+        for (bounds, others) in both.0.iter_mut().zip(other.0) {
+            *bounds = match (*bounds, others) {
+                (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
+                (a, b) => a.or(b),
+            };
+        }
+        both
     }
 }
 
@@ -331,7 +403,11 @@ mod tests {
         let whole = Summary::merge(&[two, all[2].clone()]).unwrap();
         assert_eq!(Some(whole.clone()), Summary::merge(&all));
         assert_eq!((whole.count, whole.sample.cpu.usage_percent, whole.sample.memory.used_bytes), (3, Some(40.0), Some(7)));
-        assert_eq!((whole.extremes.cpu_usage_percent, whole.extremes.memory_used_bytes), (Some((10.0, 90.0)), Some((5, 9))));
+        let of = |gauge| whole.extremes.get(gauge);
+        assert_eq!(
+            (of(Gauge::CpuUsagePercent), of(Gauge::MemoryUsedBytes), of(Gauge::LoadAverage)),
+            (Some((10.0, 90.0)), Some((5.0, 9.0)), None)
+        );
         assert_eq!(Summary::merge(&[]), None);
     }
 

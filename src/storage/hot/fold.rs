@@ -147,16 +147,10 @@ impl Open {
         let last = |column| of(column).last_large();
         let last_kib = |column| last(column).map(|kib| kib.saturating_mul(1_024));
         let load = [LOAD, LOAD + 1, LOAD + 2].map(|column| gauge(column, 100.0));
-        let tenth = |(low, high): (i64, i64)| {
-            #[expect(clippy::cast_precision_loss, reason = "per mille")]
-            let face = |number: i64| number as f64 / 10.0;
-            (face(low), face(high))
-        };
-        let bytes = |(low, high): (i64, i64)| {
-            let bytes = |kib: i64| kib.cast_unsigned().saturating_mul(1_024);
-            (bytes(low), bytes(high))
-        };
-        let extremes = Extremes { cpu_usage_percent: of(CPU).bounds.map(tenth), memory_used_bytes: of(MEMORY + 1).bounds.map(bytes) };
+        let extremes = hour_columns::BOUNDED.iter().fold(Extremes::default(), |all, (gauge, column, per)| {
+            let bounds = of(*column).bounds.map(|(low, high)| (hour_columns::unit(low, *per), hour_columns::unit(high, *per)));
+            all.with(*gauge, bounds)
+        });
         let sample = Sample {
             cpu: Cpu {
                 usage_percent: gauge(CPU, 10.0),

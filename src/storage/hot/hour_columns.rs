@@ -5,46 +5,87 @@ use std::collections::BTreeMap;
 
 use super::hours::{HourEntry, first_slot, hour_of};
 use super::sample::{CPU, DISK, GPU, LOAD, MEMORY, Quantised, TEMPERATURE, THROUGHPUT};
-use crate::domain::chunk::{Columns, Row, Series};
-use crate::domain::series::Summary;
+use crate::domain::chunk::{Columns, Series};
+use crate::domain::series::{Extremes, Gauge, Summary};
 
 /// Samples of an hour.
 const COUNT: u16 = 63;
 /// Of each of `BOUNDED` two columns: how far the lowest is below the mean, and how far the highest is above it.
 const BOUNDS: u16 = 33;
-/// Columns that may have a lowest and a highest. Places are for ever: what is written says the place.
-const BOUNDED: [u16; 15] = [
-    CPU,
-    MEMORY + 1,
-    TEMPERATURE,
-    LOAD,
-    MEMORY + 3,
-    MEMORY + 5,
-    DISK + 1,
-    DISK + 3,
-    DISK + 4,
-    THROUGHPUT,
-    THROUGHPUT + 1,
-    GPU,
-    GPU + 1,
-    GPU + 3,
-    CPU + 2,
+const PER_KIB: f64 = 1.0 / 1_024.0;
+/// Gauges that have a lowest and a highest, their columns, and how many steps of the column are one of their unit. Places are for ever: what is written says the place.
+pub(super) const BOUNDED: [(Gauge, u16, f64); 15] = [
+    (Gauge::CpuUsagePercent, CPU, 10.0),
+    (Gauge::MemoryUsedBytes, MEMORY + 1, PER_KIB),
+    (Gauge::TemperatureCelsius, TEMPERATURE, 10.0),
+    (Gauge::LoadAverage, LOAD, 100.0),
+    (Gauge::MemoryCachedBytes, MEMORY + 3, PER_KIB),
+    (Gauge::SwapUsedBytes, MEMORY + 5, PER_KIB),
+    (Gauge::DiskUsedBytes, DISK + 1, PER_KIB),
+    (Gauge::ReadIops, DISK + 3, 1.0),
+    (Gauge::WriteIops, DISK + 4, 1.0),
+    (Gauge::ReadThroughputMbps, THROUGHPUT, 1_000.0),
+    (Gauge::WriteThroughputMbps, THROUGHPUT + 1, 1_000.0),
+    (Gauge::GpuUsagePercent, GPU, 10.0),
+    (Gauge::GpuMemoryUsedBytes, GPU + 1, PER_KIB),
+    (Gauge::GpuTemperatureCelsius, GPU + 3, 10.0),
+    (Gauge::FrequencyMhz, CPU + 2, 1.0),
 ];
 
 /// Hours of one node, and whether something of them came late.
 pub(in crate::storage) type Hours = BTreeMap<u32, (bool, HourEntry)>;
 
+/// The columns of the bounds of what is in a column.
 fn bounds_of(column: u16) -> Option<(u16, u16)> {
-    let place = BOUNDED.iter().position(|bounded| *bounded == column)?;
+    let place = BOUNDED.iter().position(|(_, bounded, _)| *bounded == column)?;
     let lowest = BOUNDS + 2 * u16::try_from(place).ok()?;
     Some((lowest, lowest + 1))
 }
 
-/// Columns that have to be decoded for hours of `column`.
+/// Columns that have to be decoded for hours of the wanted ones.
 pub(in crate::storage) fn is_behind(is_wanted: impl Fn(u16) -> bool, column: u16) -> bool {
-    column == COUNT
-        || is_wanted(column)
-        || BOUNDED.iter().any(|of| is_wanted(*of) && bounds_of(*of).is_some_and(|(low, high)| column == low || column == high))
+    match column {
+        COUNT => true,
+        BOUNDS..COUNT => BOUNDED.get(usize::from((column - BOUNDS) / 2)).is_some_and(|(_, of, _)| is_wanted(*of)),
+        _ => is_wanted(column),
+    }
+}
+
+/// Lowest and highest in steps of their columns.
+#[expect(clippy::cast_possible_truncation, reason = "a cast of a float ends at the bounds of the whole number")]
+pub(super) fn in_steps(extremes: &Extremes) -> impl Iterator<Item = (Gauge, (i64, i64))> {
+    let steps = |value: f64, per: f64| (value * per).round() as i64;
+    BOUNDED
+        .iter()
+        .filter_map(move |(gauge, _, per)| extremes.get(*gauge).map(|(low, high)| (*gauge, (steps(low, *per), steps(high, *per)))))
+}
+
+/// The same as they are kept: beside the means.
+pub(super) fn kept(sample: &Quantised, bounds: impl Iterator<Item = (Gauge, (i64, i64))>) -> Vec<(u8, i64, i64)> {
+    let means = sample.row(|_| 0);
+    let beside = |(gauge, (low, high)): (Gauge, (i64, i64))| {
+        let place = BOUNDED.iter().position(|(of, ..)| *of == gauge)?;
+        let (_, column, _) = BOUNDED.get(place)?;
+        let (_, mean) = means.iter().find(|(of, _)| of == column)?;
+        Some((u8::try_from(place).ok()?, mean.wrapping_sub(low), high.wrapping_sub(*mean)))
+    };
+    bounds.filter_map(beside).collect()
+}
+
+/// The same again.
+pub(super) fn extremes(sample: &Quantised, kept: &[(u8, i64, i64)]) -> Extremes {
+    let means = sample.row(|_| 0);
+    kept.iter().fold(Extremes::default(), |all, (place, below, above)| {
+        let Some((gauge, column, per)) = BOUNDED.get(usize::from(*place)) else { return all };
+        let Some((_, mean)) = means.iter().find(|(of, _)| of == column) else { return all };
+        all.with(*gauge, Some((unit(mean.wrapping_sub(*below), *per), unit(mean.wrapping_add(*above), *per))))
+    })
+}
+
+/// Steps of a column as what they stand for.
+#[expect(clippy::cast_precision_loss, reason = "a chart shows three digits")]
+pub(super) fn unit(steps: i64, per: f64) -> f64 {
+    steps as f64 / per
 }
 
 fn at(columns: &Columns, column: u16, place: usize) -> Option<i64> {
@@ -69,16 +110,9 @@ pub(in crate::storage) fn columns(hours: &Hours) -> Series {
         series.slots.push(first_slot(*hour));
         series.late.push(*late);
         let mut row = entry.sample.row(|_| 0);
-        let mean = |row: &Row, column: u16| row.iter().find(|(of, _)| *of == column).map_or(0, |(_, mean)| *mean);
-        let kept = [
-            (CPU, entry.cpu.map(|(low, high)| (i64::from(low), i64::from(high)))),
-            (MEMORY + 1, entry.memory.map(|(low, high)| (low.cast_signed(), high.cast_signed()))),
-        ];
-        for (column, (low, high)) in kept.into_iter().filter_map(|(column, bounds)| Some((column, bounds?))) {
-            if let Some((lowest, highest)) = bounds_of(column) {
-                let mean = mean(&row, column);
-                row.extend([(lowest, mean.wrapping_sub(low)), (highest, high.wrapping_sub(mean))]);
-            }
+        for (place, below, above) in &entry.bounds {
+            let lowest = BOUNDS + 2 * u16::from(*place);
+            row.extend([(lowest, *below), (lowest + 1, *above)]);
         }
         row.push((COUNT, i64::from(entry.count)));
         series.columns.push(place, &row);
@@ -91,10 +125,11 @@ pub(in crate::storage) fn columns(hours: &Hours) -> Series {
 pub(in crate::storage) fn hours(series: &Series) -> Hours {
     let entry = |place: usize| {
         let columns = &series.columns;
-        let cpu = bounds(columns, CPU, place).and_then(|(low, high)| Some((u16::try_from(low).ok()?, u16::try_from(high).ok()?)));
-        let memory = bounds(columns, MEMORY + 1, place).map(|(low, high)| (low.cast_unsigned(), high.cast_unsigned()));
-        let sample = Quantised::from_row(&columns.row(place), &columns.names);
-        HourEntry { count: u16::try_from(weight(columns, place)).unwrap_or(u16::MAX), sample, cpu, memory }
+        let kept = |(at_place, lowest): (u8, u16)| Some((at_place, at(columns, lowest, place)?, at(columns, lowest + 1, place)?));
+        let bounds = (0..).zip((BOUNDS..COUNT).step_by(2)).filter_map(kept).collect();
+        let means = columns.row(place).into_iter().filter(|(column, _)| *column < BOUNDS).collect();
+        let sample = Quantised::from_row(&means, &columns.names);
+        HourEntry { count: u16::try_from(weight(columns, place)).unwrap_or(u16::MAX), sample, bounds }
     };
     let late = |place: usize| series.late.get(place).copied().unwrap_or_default();
     series.slots.iter().enumerate().map(|(place, slot)| (hour_of(*slot), (late(place), entry(place)))).collect()

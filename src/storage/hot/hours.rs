@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use super::block::{Block, Entry, NODES_PER_BLOCK, group};
 use super::fold::Fold;
+use super::hour_columns;
 use super::sample::{Parts, Quantised};
 use crate::domain::chunk::Series;
 use crate::domain::ids::NodeIndex;
 use crate::domain::metrics::Sample;
-use crate::domain::series::{Bucket, Extremes, Granularity, SLOTS_PER_HOUR, Summary};
+use crate::domain::series::{Bucket, Gauge, Granularity, SLOTS_PER_HOUR, Summary};
 use crate::domain::time::Slot;
 use crate::record;
 use crate::storage::fault::{Fault, TxError};
@@ -59,16 +60,26 @@ fn stale_v1(version: u8, _: &[u8]) -> Option<Stale> {
 pub struct HourEntry {
     pub(in crate::storage) count: u16,
     pub(super) sample: Quantised,
-    /// Lowest and highest, per mille.
-    pub(super) cpu: Option<(u16, u16)>,
-    /// Lowest and highest, KiB.
-    pub(super) memory: Option<(u64, u64)>,
+    /// Place of a gauge (`hour_columns::BOUNDED`), how far its lowest is below the mean and its highest above it, in its own steps.
+    pub(super) bounds: Vec<(u8, i64, i64)>,
 }
 
-record! { Rolled = 2 from earlier, Stale = 2 from stale_v1, HourEntry = 1 }
+/// Version 1 had the lowest and the highest of two: per mille of the processor, KiB of memory.
+fn hour_v1(version: u8, bytes: &[u8]) -> Option<HourEntry> {
+    type Bounds<N> = Option<(N, N)>;
+    let read = || postcard::from_bytes::<(u16, Quantised, Bounds<u16>, Bounds<u64>)>(bytes).ok();
+    let (count, sample, cpu, memory) = (version == 1).then(read).flatten()?;
+    let of = [
+        cpu.map(|(low, high)| (Gauge::CpuUsagePercent, (i64::from(low), i64::from(high)))),
+        memory.map(|(low, high)| (Gauge::MemoryUsedBytes, (low.cast_signed(), high.cast_signed()))),
+    ];
+    let bounds = hour_columns::kept(&sample, of.into_iter().flatten());
+    Some(HourEntry { count, sample, bounds })
+}
+
+record! { Rolled = 2 from earlier, Stale = 2 from stale_v1, HourEntry = 2 from hour_v1 }
 
 const ROW: &str = "row";
-const KIB: u64 = 1024;
 
 pub fn hour_of(slot: Slot) -> u32 {
     slot.0 / SLOTS_PER_HOUR
@@ -178,27 +189,14 @@ impl HourEntry {
     pub(super) fn of(summary: Summary) -> HourEntry {
         let Summary { count, mut sample, extremes, .. } = summary;
         sample.network.interfaces.clear();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0 to 1000 first")]
-        let per_mille = |percent: f64| (percent * 10.0).round().clamp(0.0, 1_000.0) as u16;
-        HourEntry {
-            count: u16::try_from(count).unwrap_or(u16::MAX),
-            sample: Quantised::from(&sample),
-            cpu: extremes.cpu_usage_percent.map(|(low, high)| (per_mille(low), per_mille(high))),
-            memory: extremes.memory_used_bytes.map(|(low, high)| (low / KIB, high / KIB)),
-        }
+        let sample = Quantised::from(&sample);
+        let bounds = hour_columns::kept(&sample, hour_columns::in_steps(&extremes));
+        HourEntry { count: u16::try_from(count).unwrap_or(u16::MAX), sample, bounds }
     }
 
     pub(super) fn summary(self, late: bool) -> Summary {
-        let percent = |v: u16| f64::from(v) / 10.0;
-        Summary {
-            count: u32::from(self.count),
-            late,
-            sample: Sample::from(self.sample),
-            extremes: Extremes {
-                cpu_usage_percent: self.cpu.map(|(low, high)| (percent(low), percent(high))),
-                memory_used_bytes: self.memory.map(|(low, high)| (low.saturating_mul(KIB), high.saturating_mul(KIB))),
-            },
-        }
+        let extremes = hour_columns::extremes(&self.sample, &self.bounds);
+        Summary { count: u32::from(self.count), late, sample: Sample::from(self.sample), extremes }
     }
 }
 
@@ -266,7 +264,7 @@ mod tests {
         let of = |n: u32| all(&[n]).pop();
         let one = of(1).unwrap();
         assert_eq!((one.count, one.late, one.sample.cpu.usage_percent), (2, false, Some(20.0)), "the next hour is another");
-        assert_eq!((one.extremes.cpu_usage_percent, one.sample.network.interfaces.len()), (Some((10.0, 30.0)), 0));
+        assert_eq!((one.extremes.get(Gauge::CpuUsagePercent), one.sample.network.interfaces.len()), (Some((10.0, 30.0)), 0));
         assert_eq!(of(2), None);
         assert_eq!(all(&[1, 2, 200]).len(), 2);
         assert_eq!(stale(&read, 9).unwrap(), []);
@@ -296,6 +294,17 @@ mod tests {
         more(62, 80.0);
         store.hot.write_now(move |tx| is_rolled(tx, seen[0].0, seen[0].1)).unwrap();
         assert_eq!(stale(&store.hot.read().unwrap(), 9).unwrap(), [((HOUR, 0), Stale { touches: 1 })]);
+    }
+
+    #[test]
+    fn an_hour_of_an_earlier_release_has_its_two_bounds() {
+        let lines = include_str!("../../../data/golden/HourEntry.v1.hex").lines();
+        let read: Vec<HourEntry> = lines.map(|line| decode(&crate::crypto::unhex(line).unwrap()).unwrap()).collect();
+        let expected = [Summary::of(Sample::default(), false), crate::storage::hot::golden::hour()];
+        assert_eq!(read, expected.map(HourEntry::of));
+        let extremes = read[1].clone().summary(false).extremes;
+        assert_eq!(extremes.get(Gauge::CpuUsagePercent), Some((0.5, 99.9)));
+        assert_eq!(extremes.get(Gauge::MemoryUsedBytes), Some((536_870_912.0, 2_147_483_648.0)));
     }
 
     #[test]
