@@ -110,9 +110,9 @@ describe('rates', () => {
 });
 
 it('a long bucket has a band, its memory as a share of the whole', () => {
-  const extremes = { min: { cpu_usage_percent: 2, memory_used_bytes: 10 }, max: { cpu_usage_percent: 90, memory_used_bytes: 30 } };
+  const extremes = { min: { cpu_usage_percent: 2, memory_used_bytes: 10, temperature_celsius: 40 }, max: { cpu_usage_percent: 90, memory_used_bytes: 30, temperature_celsius: 81 } };
   const bucket = pointOf({ node_id: 'node_a', timestamp: '1970-01-01T00:01:00Z', late: true, memory: { used_bytes: 20, total_bytes: 40 }, ...extremes });
-  expect(bucket).toEqual(point(60, { late: true, cpuLow: 2, cpuHigh: 90, memory: 50, memoryLow: 25, memoryHigh: 75 }));
+  expect(bucket).toEqual(point(60, { late: true, cpuLow: 2, cpuHigh: 90, memory: 50, memoryLow: 25, memoryHigh: 75, celsiusLow: 40, celsiusHigh: 81 }));
 });
 
 describe('columns', () => {

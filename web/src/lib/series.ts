@@ -2,7 +2,7 @@
 import { share, unixMs } from './format';
 import type { Latest, ResourceMetrics } from './api/types';
 
-const GAUGES = ['cpu', 'cpuLow', 'cpuHigh', 'memory', 'memoryLow', 'memoryHigh', 'disk', 'load', 'celsius', 'gpu', 'gpuMemory'] as const;
+const GAUGES = ['cpu', 'cpuLow', 'cpuHigh', 'memory', 'memoryLow', 'memoryHigh', 'disk', 'diskLow', 'diskHigh', 'load', 'loadLow', 'loadHigh', 'celsius', 'celsiusLow', 'celsiusHigh', 'gpu', 'gpuLow', 'gpuHigh', 'gpuMemory'] as const;
 const COUNTERS = ['bytesIn', 'bytesOut'] as const;
 type Gauge = (typeof GAUGES)[number];
 type Counter = (typeof COUNTERS)[number];
@@ -21,18 +21,27 @@ export const pointAt = (t: number, known: Partial<Point> = {}): Point => ({ ...N
 export function pointOf(m: ResourceMetrics): Point | null {
   const ms = unixMs(m.timestamp);
   if (ms == null) return null;
+  const { min, max } = m;
   return pointAt(ms / 1000, {
     late: m.late === true,
     cpu: m.cpu?.usage_percent ?? null,
-    cpuLow: m.min?.cpu_usage_percent ?? null,
-    cpuHigh: m.max?.cpu_usage_percent ?? null,
+    cpuLow: min?.cpu_usage_percent ?? null,
+    cpuHigh: max?.cpu_usage_percent ?? null,
     memory: share(m.memory?.used_bytes, m.memory?.total_bytes),
-    memoryLow: share(m.min?.memory_used_bytes, m.memory?.total_bytes),
-    memoryHigh: share(m.max?.memory_used_bytes, m.memory?.total_bytes),
+    memoryLow: share(min?.memory_used_bytes, m.memory?.total_bytes),
+    memoryHigh: share(max?.memory_used_bytes, m.memory?.total_bytes),
     disk: share(m.disk?.used_bytes, m.disk?.total_bytes),
+    diskLow: share(min?.disk_used_bytes, m.disk?.total_bytes),
+    diskHigh: share(max?.disk_used_bytes, m.disk?.total_bytes),
     load: m.cpu?.load_average?.[0] ?? null,
+    loadLow: min?.load_average ?? null,
+    loadHigh: max?.load_average ?? null,
     celsius: m.cpu?.temperature_celsius ?? null,
+    celsiusLow: min?.temperature_celsius ?? null,
+    celsiusHigh: max?.temperature_celsius ?? null,
     gpu: m.gpu?.usage_percent ?? null,
+    gpuLow: min?.gpu_usage_percent ?? null,
+    gpuHigh: max?.gpu_usage_percent ?? null,
     gpuMemory: share(m.gpu?.memory_used_bytes, m.gpu?.memory_total_bytes),
     bytesIn: m.network?.total_bytes_in ?? null,
     bytesOut: m.network?.total_bytes_out ?? null,

@@ -4469,12 +4469,41 @@ export interface components {
          * @enum {string}
          */
         ExternalState: "not_configured" | "unknown";
-        /** @description Of what charts draw as a band. */
+        /** @description Of what charts draw as a band. What hours of an earlier release did not keep is absent. */
         Extreme: {
             /** Format: double */
             cpu_usage_percent?: number | null;
             /** Format: uint64 */
+            disk_used_bytes?: number | null;
+            /** Format: double */
+            frequency_mhz?: number | null;
+            /** Format: uint64 */
+            gpu_memory_used_bytes?: number | null;
+            /** Format: double */
+            gpu_temperature_celsius?: number | null;
+            /** Format: double */
+            gpu_usage_percent?: number | null;
+            /**
+             * Format: double
+             * @description Of one minute.
+             */
+            load_average?: number | null;
+            /** Format: uint64 */
+            memory_cached_bytes?: number | null;
+            /** Format: uint64 */
             memory_used_bytes?: number | null;
+            /** Format: uint64 */
+            read_iops?: number | null;
+            /** Format: double */
+            read_throughput_mbps?: number | null;
+            /** Format: uint64 */
+            swap_used_bytes?: number | null;
+            /** Format: double */
+            temperature_celsius?: number | null;
+            /** Format: uint64 */
+            write_iops?: number | null;
+            /** Format: double */
+            write_throughput_mbps?: number | null;
         };
         FactorConfirmation: {
             /** @description The caller's own password; wanted from accounts without a second factor. */
@@ -17941,7 +17970,20 @@ export interface operations {
                      *         "late": false,
                      *         "max": {
                      *           "cpu_usage_percent": 1.5,
-                     *           "memory_used_bytes": 1
+                     *           "disk_used_bytes": 1,
+                     *           "frequency_mhz": 1.5,
+                     *           "gpu_memory_used_bytes": 1,
+                     *           "gpu_temperature_celsius": 1.5,
+                     *           "gpu_usage_percent": 1.5,
+                     *           "load_average": 1.5,
+                     *           "memory_cached_bytes": 1,
+                     *           "memory_used_bytes": 1,
+                     *           "read_iops": 1,
+                     *           "read_throughput_mbps": 1.5,
+                     *           "swap_used_bytes": 1,
+                     *           "temperature_celsius": 1.5,
+                     *           "write_iops": 1,
+                     *           "write_throughput_mbps": 1.5
                      *         },
                      *         "memory": {
                      *           "cached_bytes": 1,
@@ -17953,7 +17995,20 @@ export interface operations {
                      *         },
                      *         "min": {
                      *           "cpu_usage_percent": 1.5,
-                     *           "memory_used_bytes": 1
+                     *           "disk_used_bytes": 1,
+                     *           "frequency_mhz": 1.5,
+                     *           "gpu_memory_used_bytes": 1,
+                     *           "gpu_temperature_celsius": 1.5,
+                     *           "gpu_usage_percent": 1.5,
+                     *           "load_average": 1.5,
+                     *           "memory_cached_bytes": 1,
+                     *           "memory_used_bytes": 1,
+                     *           "read_iops": 1,
+                     *           "read_throughput_mbps": 1.5,
+                     *           "swap_used_bytes": 1,
+                     *           "temperature_celsius": 1.5,
+                     *           "write_iops": 1,
+                     *           "write_throughput_mbps": 1.5
                      *         },
                      *         "network": {
                      *           "errors_in": 1,
@@ -18009,7 +18064,20 @@ export interface operations {
                      *           "late": false,
                      *           "max": {
                      *             "cpu_usage_percent": 1.5,
-                     *             "memory_used_bytes": 1
+                     *             "disk_used_bytes": 1,
+                     *             "frequency_mhz": 1.5,
+                     *             "gpu_memory_used_bytes": 1,
+                     *             "gpu_temperature_celsius": 1.5,
+                     *             "gpu_usage_percent": 1.5,
+                     *             "load_average": 1.5,
+                     *             "memory_cached_bytes": 1,
+                     *             "memory_used_bytes": 1,
+                     *             "read_iops": 1,
+                     *             "read_throughput_mbps": 1.5,
+                     *             "swap_used_bytes": 1,
+                     *             "temperature_celsius": 1.5,
+                     *             "write_iops": 1,
+                     *             "write_throughput_mbps": 1.5
                      *           },
                      *           "memory": {
                      *             "cached_bytes": 1,
@@ -18021,7 +18089,20 @@ export interface operations {
                      *           },
                      *           "min": {
                      *             "cpu_usage_percent": 1.5,
-                     *             "memory_used_bytes": 1
+                     *             "disk_used_bytes": 1,
+                     *             "frequency_mhz": 1.5,
+                     *             "gpu_memory_used_bytes": 1,
+                     *             "gpu_temperature_celsius": 1.5,
+                     *             "gpu_usage_percent": 1.5,
+                     *             "load_average": 1.5,
+                     *             "memory_cached_bytes": 1,
+                     *             "memory_used_bytes": 1,
+                     *             "read_iops": 1,
+                     *             "read_throughput_mbps": 1.5,
+                     *             "swap_used_bytes": 1,
+                     *             "temperature_celsius": 1.5,
+                     *             "write_iops": 1,
+                     *             "write_throughput_mbps": 1.5
                      *           },
                      *           "network": {
                      *             "errors_in": 1,
@@ -18294,7 +18375,20 @@ export interface operations {
                      *           "late": false,
                      *           "max": {
                      *             "cpu_usage_percent": 1.5,
-                     *             "memory_used_bytes": 1
+                     *             "disk_used_bytes": 1,
+                     *             "frequency_mhz": 1.5,
+                     *             "gpu_memory_used_bytes": 1,
+                     *             "gpu_temperature_celsius": 1.5,
+                     *             "gpu_usage_percent": 1.5,
+                     *             "load_average": 1.5,
+                     *             "memory_cached_bytes": 1,
+                     *             "memory_used_bytes": 1,
+                     *             "read_iops": 1,
+                     *             "read_throughput_mbps": 1.5,
+                     *             "swap_used_bytes": 1,
+                     *             "temperature_celsius": 1.5,
+                     *             "write_iops": 1,
+                     *             "write_throughput_mbps": 1.5
                      *           },
                      *           "memory": {
                      *             "cached_bytes": 1,
@@ -18306,7 +18400,20 @@ export interface operations {
                      *           },
                      *           "min": {
                      *             "cpu_usage_percent": 1.5,
-                     *             "memory_used_bytes": 1
+                     *             "disk_used_bytes": 1,
+                     *             "frequency_mhz": 1.5,
+                     *             "gpu_memory_used_bytes": 1,
+                     *             "gpu_temperature_celsius": 1.5,
+                     *             "gpu_usage_percent": 1.5,
+                     *             "load_average": 1.5,
+                     *             "memory_cached_bytes": 1,
+                     *             "memory_used_bytes": 1,
+                     *             "read_iops": 1,
+                     *             "read_throughput_mbps": 1.5,
+                     *             "swap_used_bytes": 1,
+                     *             "temperature_celsius": 1.5,
+                     *             "write_iops": 1,
+                     *             "write_throughput_mbps": 1.5
                      *           },
                      *           "network": {
                      *             "errors_in": 1,
