@@ -123,6 +123,50 @@ async fn samples_that_come_late_are_shown_at_once_and_rolled_up_again() {
 }
 
 #[tokio::test]
+async fn hours_of_a_day_that_is_over_say_the_same_from_their_chunk() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut site = Site::new(dir.path().join("data"), &[]).await;
+    let (mut one, mut two) = (site.enrol("one").await, site.enrol("two").await);
+    let first = hours::hour_of(crate::support::site::START.slot());
+    let day_end = first / 24 * 24 + 24;
+    let end = (day_end - first) * SLOTS_PER_HOUR;
+    // But for its first slot, an hour in which nobody heard of one of them.
+    slots(&site, 0..SLOTS_PER_HOUR, &mut [&mut one, &mut two]).await;
+    slots(&site, SLOTS_PER_HOUR..2 * SLOTS_PER_HOUR, &mut [&mut two]).await;
+    slots(&site, 2 * SLOTS_PER_HOUR..end - 10, &mut [&mut one, &mut two]).await;
+    site.app.context.run(Job::Rollups).await.unwrap();
+    slots(&site, end - 10..end + 10, &mut [&mut one, &mut two]).await;
+    let hours_kept = || site.app.store.cold.verify().unwrap().unwrap();
+    let rows = hours_kept();
+    let before = [hourly(&site, &one, "1h").await, hourly(&site, &one, "3h").await, hourly(&site, &two, "6h").await];
+    site.app.context.run(Job::Rollups).await.unwrap();
+    assert_eq!(hours_kept(), rows + 2, "the last hour of both, and none twice");
+    let after = [hourly(&site, &one, "1h").await, hourly(&site, &one, "3h").await, hourly(&site, &two, "6h").await];
+    let last = before[0].len() - 2;
+    assert_eq!(after[0][..last], before[0][..last], "what was a row is in the chunk");
+    after.iter().zip(&before).for_each(|(after, before)| assert_near(after, before));
+    let bounds = |which: &str, of: &str| after[0][0][which][of].as_f64();
+    assert_eq!((bounds("min", "temperature_celsius"), bounds("max", "temperature_celsius")), (Some(40.0), Some(40.0)));
+    assert_eq!((bounds("min", "disk_used_bytes"), bounds("max", "gpu_usage_percent")), (None, None));
+
+    // What comes for the silent hour is shown at once, and is in the chunk after the next run.
+    let from = crate::support::site::START.slot().plus(SLOTS_PER_HOUR + 1);
+    let items: Vec<_> = (0..30).map(|n| lucid::wire::LateItem { slot: from.plus(n), sample: sample(n) }).collect();
+    assert_eq!(one.late(items).await.unwrap().stored, 30);
+    let shown = hourly(&site, &one, "1h").await;
+    assert_eq!((shown.len(), shown[1]["late"].as_bool()), (after[0].len(), Some(true)));
+    site.app.context.run(Job::Rollups).await.unwrap();
+    site = site.crash().await;
+    assert_near(&hourly(&site, &one, "1h").await, &shown);
+    let commits = site.app.store.hot.commits();
+    site.app.context.run(Job::Rollups).await.unwrap();
+    assert_eq!(site.app.store.hot.commits(), commits, "nothing to do, nothing written");
+    for finding in lucid::storage::verify::verify(&site.app.store) {
+        assert_eq!(finding.wrong, None, "{}", finding.part);
+    }
+}
+
+#[tokio::test]
 async fn a_day_is_the_sum_of_its_epochs_once_the_last_is_closed() {
     let dir = tempfile::tempdir().unwrap();
     let site = Site::new(dir.path().join("data"), &[]).await;
