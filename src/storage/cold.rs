@@ -27,8 +27,8 @@ use crate::domain::evidence::SLOTS_PER_DAY;
 use crate::domain::ids::NodeIndex;
 use crate::domain::time::Slot;
 
-/// Files that stay open while nobody reads them.
-const OPEN_FILES: usize = 3;
+/// Files that stay open while nobody reads them: a chart of ninety days reads four months, and to open a file takes longer than to read it.
+const OPEN_FILES: usize = 6;
 /// In slots.
 const QUARTER: u32 = 92 * SLOTS_PER_DAY;
 const LONGEST_MONTH: u32 = 31 * SLOTS_PER_DAY;
@@ -46,7 +46,8 @@ pub struct Cold {
 #[derive(Default)]
 struct Files {
     known: BTreeSet<Part>,
-    open: BTreeMap<Part, Arc<DbFile>>,
+    /// What was used last is the last one.
+    open: Vec<(Part, Arc<DbFile>)>,
     /// Months without rows of hours before a day.
     settled: BTreeMap<Month, u32>,
 }
@@ -118,15 +119,15 @@ impl Cold {
     fn file(&self, part: Part) -> Result<Arc<DbFile>, OpenError> {
         let mut files = self.files();
         // One that was given up after an I/O error is opened again: it may be another card by now.
-        if let Some(file) = files.open.get(&part).filter(|file| !file.failed()) {
-            return Ok(Arc::clone(file));
+        let open = files.open.iter().position(|(of, _)| *of == part).map(|at| files.open.remove(at));
+        if let Some((_, file)) = open.filter(|(_, file)| !file.failed()) {
+            files.open.push((part, Arc::clone(&file)));
+            return Ok(file);
         }
-        files.open.remove(&part);
         // What somebody still reads must stay: a file that is open twice does not open. Who has neither the file nor a snapshot of it has to come through here.
         while files.open.len() >= OPEN_FILES {
-            let idle = files.open.iter().find(|(_, file)| Arc::strong_count(file) == 1 && file.is_idle()).map(|(part, _)| *part);
-            let Some(idle) = idle else { break };
-            files.open.remove(&idle);
+            let Some(idle) = files.open.iter().position(|(_, file)| Arc::strong_count(file) == 1 && file.is_idle()) else { break };
+            files.open.remove(idle);
         }
         if !files.known.contains(&part) && self.room.refuses(Need::Kept) {
             return Err(OpenError::Fault(Fault::Full));
@@ -138,7 +139,7 @@ impl Cold {
         });
         file.keep_to(&self.room, Need::Kept);
         files.known.insert(part);
-        files.open.insert(part, Arc::clone(&file));
+        files.open.push((part, Arc::clone(&file)));
         Ok(file)
     }
 
@@ -260,7 +261,7 @@ impl Cold {
     pub(super) fn remove(&self, part: Part) -> Result<String, Fault> {
         let failed = |path: &Path, error| Fault::Database(format!("{}: {error}", path.display()));
         let mut files = self.files();
-        files.open.remove(&part);
+        files.open.retain(|(of, _)| *of != part);
         let path = self.dir.join(part.file());
         self.device.remove(&path).map_err(|error| failed(&path, error))?;
         files.known.remove(&part);

@@ -266,21 +266,21 @@ fn pages_are_full_and_late_samples_go_to_the_file_of_their_week() {
 fn more_files_are_read_at_one_time_than_stay_open() {
     let mut world = World::new();
     let week = 7 * 2_880;
-    for back in 0..6 {
+    for back in 0..9 {
         let slot = Slot(MONDAY - back * week);
         let series = crate::domain::chunk::Series { slots: vec![slot], late: vec![false], ..Default::default() };
         let chunk = Chunk { node: NodeIndex(1), part: 0, first: slot, last: slot, bytes: series.encode() };
         world.store().cold.put_at_open(Week::of(slot), back, 0, &[chunk]).unwrap();
     }
     let names = world.store().cold.names();
-    assert_eq!(names.len(), 6);
+    assert_eq!(names.len(), 9);
     let held: Vec<_> = names.iter().map(|name| world.store().cold.snapshot(name).unwrap().unwrap()).collect();
     assert!(names.iter().all(|name| world.store().cold.snapshot(name).unwrap().is_some()), "each is open already");
-    assert_eq!(tiers::points(world.store(), NodeIndex(1), Slot(0), Slot(u32::MAX), Parts::ALL).unwrap().len(), 6);
+    assert_eq!(tiers::points(world.store(), NodeIndex(1), Slot(0), Slot(u32::MAX), Parts::ALL).unwrap().len(), 9);
     drop(held);
     assert!(world.store().cold.verify().unwrap().is_ok());
     world.step(&Step::Restart);
-    assert_eq!(world.sealed(), 6);
+    assert_eq!(world.sealed(), 9);
 }
 
 #[test]
