@@ -1,4 +1,4 @@
-//! What the samples of a stretch of time come to, column by column: what `Summary::merge` makes of the samples themselves, without making them.
+//! What the samples of a stretch of time come to, column by column: what `domain::series::model` makes of the samples themselves, without making them.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -381,7 +381,7 @@ mod tests {
         #[test]
         fn columns_come_to_what_their_samples_come_to(points in samples(), cut in any::<prop::sample::Index>(), at in 0usize..5) {
             let granularity = [Granularity::HalfMinute, Granularity::Minute, Granularity::FiveMinutes, Granularity::QuarterHour, Granularity::Hour][at];
-            let mut naive = crate::domain::series::Series::new(granularity);
+            let mut naive = crate::domain::series::model::Series::new(granularity);
             points.iter().for_each(|point| naive.push(point.slot, Summary::of(point.sample.clone(), point.late)));
             let naive = naive.finish();
             let mut fold = Fold::new(granularity, Parts::ALL);
@@ -415,7 +415,7 @@ mod tests {
             let granularity = Granularity::ALL[at];
             let mut rolled = Fold::new(Granularity::Hour, Parts::ALL);
             rolled.add(&Series::decode(&series(&points).encode()).unwrap());
-            let mut naive = crate::domain::series::Series::new(granularity);
+            let mut naive = crate::domain::series::model::Series::new(granularity);
             let mut hours = hour_columns::Hours::new();
             for Bucket { slot, summary } in rolled.finish() {
                 let (late, entry) = (summary.late, HourEntry::of(summary));
