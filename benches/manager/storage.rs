@@ -103,7 +103,8 @@ impl Bench {
             table.add(key, what, took.text(), target, took.p50);
         }
         let memory = manager.process.memory();
-        let told = format!("{:.0} MB: {:.0} of its own, {:.0} of files", megabytes(memory.rss), megabytes(memory.anon), megabytes(memory.file));
+        let told =
+            format!("{:.0} MB: {:.0} of its own, {:.0} of files", megabytes(memory.rss), megabytes(memory.anon), megabytes(memory.file));
         table.add("rss", "manager RSS after these questions", told, "64 MB", megabytes(memory.rss));
         tokio::time::sleep(std::time::Duration::from_secs(u64::from(FLUSH_SECONDS) + 2)).await;
         manager.process.kill();

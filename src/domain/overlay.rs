@@ -201,15 +201,10 @@ impl Aggregate {
         if known.is_empty() {
             return Aggregate::default();
         }
-        known.sort_by(f64::total_cmp);
         let sum: f64 = known.iter().sum();
-        let rank = (known.len() * 95).div_ceil(100);
-        Aggregate {
-            sum: Some(rounded(sum)),
-            mean: Some(rounded(sum / f64::from(members))),
-            p95: rank.checked_sub(1).and_then(|at| known.get(at)).copied().map(rounded),
-            members,
-        }
+        let at = (known.len() * 95).div_ceil(100).saturating_sub(1);
+        let (_, p95, _) = known.select_nth_unstable_by(at, f64::total_cmp);
+        Aggregate { sum: Some(rounded(sum)), mean: Some(rounded(sum / f64::from(members))), p95: Some(rounded(*p95)), members }
     }
 }
 

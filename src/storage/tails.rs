@@ -67,6 +67,9 @@ struct Segment {
 /// Samples of a segment. A whole sample takes some 60 bytes more than a step.
 const PER_SEGMENT: usize = 32;
 
+/// Bytes of a sample, as a rule at most.
+const MOST_STEP: usize = 256;
+
 /// How much of a node waits to be sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Waiting {
@@ -92,6 +95,10 @@ impl Tail {
         if let Some(segment) = self.segments.last_mut() {
             segment.samples += 1;
             (segment.lowest, segment.highest) = (segment.lowest.min(slot), segment.highest.max(slot));
+        }
+        // Streams are most of what a fleet takes in memory: doubled, half of it would be empty.
+        if self.stream.capacity() - self.stream.len() < MOST_STEP {
+            self.stream.reserve_exact((self.stream.len() / 16).max(2 * MOST_STEP));
         }
         put_varint(&mut self.stream, zigzag(i64::from(slot.0) - i64::from(self.last_slot.0)));
         let same = !begins && row.len() == self.last.len() && row.iter().zip(&self.last).all(|(a, b)| a.0 == b.0);

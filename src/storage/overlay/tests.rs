@@ -100,7 +100,7 @@ fn report(world: &World, seq: u64, node: u32, back: u32, slots: u32) {
         contradicts: None,
         capabilities: Vec::new(),
     };
-    let id = NodeId::parse(&format!("node_{node}")).unwrap();
+    let id = NodeId::parse(&format!("node_{node:04}")).unwrap();
     world.store().intake.accept(NodeIndex(node), &id, &report, &[0; 32], &|_| true, now(world.present)).unwrap();
 }
 
@@ -138,7 +138,7 @@ fn happens(world: &mut World, seq: &mut u64, event: &Event) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     /// Whatever was asked before, and whatever happened since: answers are what samples say.
     #[test]
