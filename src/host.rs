@@ -74,7 +74,7 @@ mod tests {
     fn memory_is_counted_and_given_back() {
         let before = own_memory_bytes().unwrap();
         // Small blocks, each with one in use behind it: nothing is free at the end.
-        let blocks: Vec<(Box<[u8; 4_000]>, Box<[u8; 100]>)> = (0..10_000).map(|_| (Box::new([1; 4_000]), Box::new([2; 100]))).collect();
+        let blocks: Vec<(Box<[u8; 20_000]>, Box<[u8; 100]>)> = (0..2_000).map(|_| (Box::new([1; 20_000]), Box::new([2; 100]))).collect();
         let full = own_memory_bytes().unwrap();
         assert!(full > before + (30 << 20), "{before} {full}");
         let (freed, held): (Vec<_>, Vec<_>) = blocks.into_iter().unzip();
