@@ -1,6 +1,7 @@
 //! The composition root: opens the store, wires the parts, spawns the cycles and the server, and drains them all at the end.
 
 pub mod control;
+mod memory;
 mod paying;
 pub mod payment_service;
 
@@ -310,6 +311,7 @@ impl App {
         let desk = control::Desk { store: Arc::clone(&self.store), clock: self.clock.clone(), nudges: self.context.nudges.clone() };
         let commands = desk.work(self.stop.subscribe());
         let recording = api::record_refusals(self.state.clone());
+        let memory = memory::keep_small(self.stop.subscribe());
         let (tls, stopping) = (self.door.tls.clone(), self.stop.subscribe());
         let following = async move {
             if let Some(tls) = tls {
@@ -317,7 +319,7 @@ impl App {
             }
         };
         let server = tokio::spawn(async move {
-            tokio::join!(serving.0, serving.1, serving.2, recording, following, unlocking, commands);
+            tokio::join!(serving.0, serving.1, serving.2, recording, following, unlocking, commands, memory);
         });
         let store = Arc::clone(&self.store);
         let failed = tokio::select! {

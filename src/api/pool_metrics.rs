@@ -9,10 +9,9 @@ use super::listing::word;
 use super::pools::pool_id;
 use super::reads;
 use super::state::AppState;
-use crate::domain::node::Node;
 use crate::domain::overlay::{Aggregate, Metric, Steps, aggregates};
 use crate::domain::refusal::{FieldErrors, Refusal};
-use crate::storage::core::{nodes, pools};
+use crate::storage::core::pools;
 use crate::storage::overlay;
 
 /// Lines of one answer.
@@ -110,9 +109,10 @@ pub async fn show(
     reads::long(&state, move |state| {
         let core = state.store.read()?;
         let pool = pools::by_id(&core, &id)?.ok_or(Refusal::PoolNotFound)?;
-        let members: Vec<Node> = nodes::all(&core)?.into_iter().filter(|node| node.pool_now() == Some(pool.index)).collect();
+        // Rows of nodes are long: the directory has all that a chart shows of them.
+        let members = state.store.directory.select(|node| *node.pool.latest() == Some(pool.index));
         let total = members.len();
-        let shown: Vec<&Node> = members.iter().take(MAX_MEMBERS).collect();
+        let shown = members.get(..MAX_MEMBERS).unwrap_or(&members);
         let steps = Steps::ending(state.now().wall.slot(), slots, step);
         let indices: Vec<_> = shown.iter().map(|node| node.index).collect();
         let lines = overlay::lines(&state.store, &indices, metric, steps)?;

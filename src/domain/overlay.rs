@@ -26,7 +26,10 @@ impl Metric {
         }
     }
 
-    fn is_counter(self) -> bool {
+    pub const ALL: [Metric; 6] = [Metric::Cpu, Metric::Memory, Metric::Disk, Metric::NetworkIn, Metric::NetworkOut, Metric::Temperature];
+
+    /// A line of it is made of the last count of each step, and not of means.
+    pub fn is_counter(self) -> bool {
         matches!(self, Metric::NetworkIn | Metric::NetworkOut)
     }
 
@@ -79,6 +82,11 @@ impl Steps {
         i64::from(self.slots_per_step) * SLOT_SECONDS
     }
 
+    /// Steps of this length are numbered from the beginning of time: the number of the first one.
+    pub fn first_number(self) -> u32 {
+        self.first.0 / self.slots_per_step.max(1)
+    }
+
     fn position(self, slot: Slot) -> Option<usize> {
         let step = slot.0.checked_sub(self.first.0)? / self.slots_per_step;
         (step < self.count).then(|| usize::try_from(step).unwrap_or(usize::MAX))
@@ -87,10 +95,27 @@ impl Steps {
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Step {
-    sum: f64,
-    weight: f64,
-    /// Newest count, and its slot.
-    last: Option<(Slot, f64)>,
+    /// Of a gauge the sum, of a counter the newest count.
+    value: f64,
+    weight: u32,
+    /// Of the newest count.
+    slot: Slot,
+}
+
+/// What the samples of a step come to, as far as a line needs them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Outcome {
+    /// It has none.
+    Nothing,
+    /// Of a gauge, to three decimals.
+    Mean(f64),
+    /// The newest count, and its slot.
+    Last(Slot, f64),
+}
+
+/// To three decimals, and zero without a sign.
+fn rounded(value: f64) -> f64 {
+    (value * 1_000.0).round() / 1_000.0 + 0.0
 }
 
 /// One node's line while it is being gathered.
@@ -116,27 +141,46 @@ impl Line {
     /// The same of what `Metric::of` says of it.
     pub fn push_value(&mut self, slot: Slot, weight: u32, value: f64) {
         let Some(step) = self.steps.position(slot).and_then(|at| self.gathered.get_mut(at)) else { return };
-        step.sum += value * f64::from(weight);
-        step.weight += f64::from(weight);
-        if step.last.is_none_or(|(newest, _)| newest <= slot) {
-            step.last = Some((slot, value));
+        if !self.metric.is_counter() {
+            step.value += value * f64::from(weight);
+        } else if step.weight == 0 || step.slot <= slot {
+            (step.value, step.slot) = (value, slot);
         }
+        step.weight = step.weight.saturating_add(weight);
+    }
+
+    /// What the step at this place comes to so far.
+    pub fn outcome(&self, at: usize) -> Outcome {
+        match self.gathered.get(at).filter(|step| step.weight > 0) {
+            None => Outcome::Nothing,
+            Some(step) if self.metric.is_counter() => Outcome::Last(step.slot, step.value),
+            Some(step) => Outcome::Mean(rounded(step.value / f64::from(step.weight))),
+        }
+    }
+
+    /// The step at this place comes to what `outcome` said of it before.
+    pub fn put(&mut self, at: usize, outcome: Outcome) {
+        let Some(step) = self.gathered.get_mut(at) else { return };
+        *step = match outcome {
+            Outcome::Nothing => Step::default(),
+            Outcome::Mean(value) => Step { value, weight: 1, slot: Slot(0) },
+            Outcome::Last(slot, value) => Step { value, weight: 1, slot },
+        };
     }
 
     /// A value per step, to three decimals; null where nothing is known. Counters become rates between steps; a counter that fell was started anew.
     pub fn finish(self) -> Vec<Option<f64>> {
-        let round = |value: f64| (value * 1_000.0).round() / 1_000.0;
-        if !self.metric.is_counter() {
-            return self.gathered.iter().map(|step| (step.weight > 0.0).then(|| round(step.sum / step.weight))).collect();
-        }
         let mut before: Option<(Slot, f64)> = None;
-        let rate = |step: &Step| {
-            let (slot, count) = step.last?;
-            let (since, earlier) = before.replace((slot, count))?;
-            let seconds = f64::from(slot.0 - since.0) * 30.0;
-            (seconds > 0.0 && count >= earlier).then(|| round((count - earlier) / seconds))
+        let mut face = |outcome: Outcome| match outcome {
+            Outcome::Nothing => None,
+            Outcome::Mean(mean) => Some(mean),
+            Outcome::Last(slot, count) => {
+                let (since, earlier) = before.replace((slot, count))?;
+                let seconds = f64::from(slot.0 - since.0) * 30.0;
+                (seconds > 0.0 && count >= earlier).then(|| rounded((count - earlier) / seconds))
+            }
         };
-        self.gathered.iter().map(rate).collect()
+        (0..self.gathered.len()).map(|at| face(self.outcome(at))).collect()
     }
 }
 
@@ -157,16 +201,10 @@ impl Aggregate {
         if known.is_empty() {
             return Aggregate::default();
         }
-        known.sort_by(f64::total_cmp);
-        let rounded = |value: f64| (value * 1_000.0).round() / 1_000.0;
         let sum: f64 = known.iter().sum();
-        let rank = (known.len() * 95).div_ceil(100);
-        Aggregate {
-            sum: Some(rounded(sum)),
-            mean: Some(rounded(sum / f64::from(members))),
-            p95: rank.checked_sub(1).and_then(|at| known.get(at)).copied().map(rounded),
-            members,
-        }
+        let at = (known.len() * 95).div_ceil(100).saturating_sub(1);
+        let (_, p95, _) = known.select_nth_unstable_by(at, f64::total_cmp);
+        Aggregate { sum: Some(rounded(sum)), mean: Some(rounded(sum / f64::from(members))), p95: Some(rounded(*p95)), members }
     }
 }
 

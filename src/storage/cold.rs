@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use week::Chunk;
@@ -40,6 +41,8 @@ pub struct Cold {
     cache_bytes: usize,
     device: Arc<dyn Device>,
     room: Arc<Room>,
+    /// Files that were deleted since it was opened.
+    deletions: AtomicU64,
     files: Mutex<Files>,
 }
 
@@ -91,7 +94,7 @@ impl Cold {
         let known = device.names(&dir).map_err(io)?.iter().filter_map(|name| Part::of_file(name)).collect();
         let files = Mutex::new(Files { known, ..Files::default() });
         let (device, room) = (Arc::clone(device), Arc::clone(room));
-        Ok(Cold { dir, store_id: store_id.to_owned(), cache_bytes, device, room, files })
+        Ok(Cold { dir, store_id: store_id.to_owned(), cache_bytes, device, room, deletions: AtomicU64::default(), files })
     }
 
     fn files(&self) -> MutexGuard<'_, Files> {
@@ -265,8 +268,15 @@ impl Cold {
         let path = self.dir.join(part.file());
         self.device.remove(&path).map_err(|error| failed(&path, error))?;
         files.known.remove(&part);
+        // Whoever has seen the file keeps nothing of it from here on.
+        self.deletions.fetch_add(1, Ordering::Relaxed);
         self.device.sync_folder(&self.dir).map_err(|error| failed(&self.dir, error))?;
         Ok(part.file())
+    }
+
+    /// How many files were deleted since the store was opened.
+    pub(super) fn deletions(&self) -> u64 {
+        self.deletions.load(Ordering::Relaxed)
     }
 
     /// Parts with the bytes that they take on the medium, oldest first.

@@ -7,7 +7,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::hot::{Ack, Anchor, Batch, EncodedSample, PendingSample, Samples, Untimed, UntimedItem};
+use super::hot::{Ack, Anchor, Batch, EncodedSample, PendingSample, Samples, Untimed, UntimedItem, ends_before_network};
 use crate::crypto::SecretKey;
 use crate::domain::bits::Bitmap;
 use crate::domain::chunk::Series;
@@ -580,6 +580,7 @@ impl Intake {
 
     /// Samples of one node that are not durable yet, in slot order, with the columns that are wanted.
     pub fn pending(&self, node: NodeIndex, from: Slot, until: Slot, is_wanted: impl Fn(u16) -> bool) -> Series {
+        let is_short = ends_before_network(&is_wanted);
         let state = self.state();
         let mut found = BTreeMap::new();
         for samples in [&state.samples, &state.flushing] {
@@ -588,7 +589,9 @@ impl Intake {
         }
         let mut series = Series::default();
         for (slot, pending) in found {
-            let Some(sample) = pending.encoded.quantised() else { continue };
+            let encoded = &pending.encoded;
+            let sample = if is_short { encoded.quantised_before_network() } else { encoded.quantised() };
+            let Some(sample) = sample else { continue };
             let mut row = sample.row(|name| series.columns.name(name));
             row.retain(|(column, _)| is_wanted(*column));
             series.columns.push(series.slots.len(), &row);

@@ -18,6 +18,7 @@ mod file;
 mod golden;
 pub mod hot;
 pub mod intake;
+mod kept_lines;
 pub mod made;
 mod migrate;
 pub mod outputs;

@@ -217,4 +217,4 @@ pub(super) fn recover(hot: &DbFile, cold: &Cold, tails: &Tails) -> Result<(), Op
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::storage) mod tests;

@@ -1,10 +1,12 @@
 //! What is durable and not sealed yet, by node, in memory: `hot.redb` has the same by flush, which is how it is written, and this is how it is read. Filled from there at every start.
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::hot::renamed;
-use crate::domain::chunk::{Row, Series, Sheet, put_varint, take_varint, unzigzag, zigzag};
+use super::kept_lines::KeptLines;
+use crate::domain::chunk::{Row, Series, Sheet, is_name, put_varint, take_varint, unzigzag, zigzag};
 use crate::domain::ids::NodeIndex;
 use crate::domain::time::Slot;
 
@@ -22,7 +24,11 @@ impl Sealed {
 }
 
 #[derive(Debug, Default)]
-pub struct Tails(Mutex<Inner>);
+pub struct Tails {
+    inner: Mutex<Inner>,
+    /// What charts have made of what is durable. It all comes through here.
+    pub lines: KeptLines,
+}
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -36,6 +42,8 @@ struct Inner {
 struct Tail {
     names: Vec<String>,
     stream: Vec<u8>,
+    /// Stretches of the stream that can be read by themselves.
+    segments: Vec<Segment>,
     count: usize,
     last: Row,
     last_slot: Slot,
@@ -44,6 +52,23 @@ struct Tail {
     /// When the oldest of them came.
     since: Slot,
 }
+
+/// Its first sample is written whole, so that who wants the newest ones does not read the stream from its beginning.
+#[derive(Debug, Clone, Copy)]
+struct Segment {
+    /// Where it begins in the stream, and the slot that its first one is a step from.
+    at: usize,
+    before: Slot,
+    samples: usize,
+    lowest: Slot,
+    highest: Slot,
+}
+
+/// Samples of a segment. A whole sample takes some 60 bytes more than a step.
+const PER_SEGMENT: usize = 32;
+
+/// Bytes of a sample, as a rule at most.
+const MOST_STEP: usize = 256;
 
 /// How much of a node waits to be sealed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,8 +88,20 @@ impl Tail {
         if self.count == 0 {
             self.since = present;
         }
+        let begins = self.segments.last().is_none_or(|segment| segment.samples >= PER_SEGMENT);
+        if begins {
+            self.segments.push(Segment { at: self.stream.len(), before: self.last_slot, samples: 0, lowest: slot, highest: slot });
+        }
+        if let Some(segment) = self.segments.last_mut() {
+            segment.samples += 1;
+            (segment.lowest, segment.highest) = (segment.lowest.min(slot), segment.highest.max(slot));
+        }
+        // Streams are most of what a fleet takes in memory: doubled, half of it would be empty.
+        if self.stream.capacity() - self.stream.len() < MOST_STEP {
+            self.stream.reserve_exact((self.stream.len() / 16).max(2 * MOST_STEP));
+        }
         put_varint(&mut self.stream, zigzag(i64::from(slot.0) - i64::from(self.last_slot.0)));
-        let same = row.len() == self.last.len() && row.iter().zip(&self.last).all(|(a, b)| a.0 == b.0);
+        let same = !begins && row.len() == self.last.len() && row.iter().zip(&self.last).all(|(a, b)| a.0 == b.0);
         self.stream.push(if late { LATE } else { 0 } | if same { SAME } else { 0 });
         if same {
             let changed = || row.iter().zip(&self.last).map(|(now, before)| now.1.wrapping_sub(before.1));
@@ -91,10 +128,10 @@ impl Tail {
         }
     }
 
-    /// Shows all samples with their rows of the log. What is in here was written by `push`, so there is nothing to be refused.
-    fn visit(&self, mut show: impl FnMut(u64, Slot, bool, &Row)) {
-        let mut bytes = self.stream.as_slice();
-        let (mut slot, mut last) = (0i64, Row::new());
+    /// Shows the samples of a segment. What is in here was written by `push`, so there is nothing to be refused.
+    fn read(&self, segment: &Segment, mut show: impl FnMut(Slot, bool, &Row)) {
+        let mut bytes = self.stream.get(segment.at..).unwrap_or_default();
+        let (mut slot, mut last) = (i64::from(segment.before.0), Row::new());
         let mut next = |last: &mut Row| -> Option<(Slot, bool)> {
             slot += unzigzag(take_varint(&mut bytes)?);
             let (flags, mut rest) = bytes.split_first()?;
@@ -114,25 +151,47 @@ impl Tail {
             bytes = rest;
             Some((Slot(u32::try_from(slot).ok()?), flags & LATE != 0))
         };
-        for log_row in self.rows.iter().flat_map(|(row, count)| std::iter::repeat_n(*row, *count)) {
+        for _ in 0..segment.samples {
             let Some((slot, late)) = next(&mut last) else { return };
-            show(log_row, slot, late, &last);
+            show(slot, late, &last);
+        }
+    }
+
+    /// Shows all samples with their rows of the log.
+    fn visit(&self, mut show: impl FnMut(u64, Slot, bool, &Row)) {
+        let mut log_rows = self.rows.iter().flat_map(|(row, count)| std::iter::repeat_n(*row, *count));
+        for segment in &self.segments {
+            self.read(segment, |slot, late, row| {
+                if let Some(log_row) = log_rows.next() {
+                    show(log_row, slot, late, row);
+                }
+            });
         }
     }
 
     fn within(&self, from: Slot, until: Slot, is_wanted: impl Fn(u16) -> bool) -> Series {
-        let mut samples: Vec<(Slot, bool, Row)> = Vec::new();
-        self.visit(|_, slot, late, row| {
-            if (from..until).contains(&slot) {
-                samples.push((slot, late, row.iter().filter(|(column, _)| is_wanted(*column)).copied().collect()));
-            }
-        });
+        let mut samples: Vec<(Slot, bool, Range<usize>)> = Vec::new();
+        let mut numbers: Vec<(u16, i64)> = Vec::new();
+        for segment in self.segments.iter().filter(|segment| segment.lowest < until && segment.highest >= from) {
+            self.read(segment, |slot, late, row| {
+                if (from..until).contains(&slot) {
+                    let first = numbers.len();
+                    numbers.extend(row.iter().filter(|(column, _)| is_wanted(*column)));
+                    samples.push((slot, late, first..numbers.len()));
+                }
+            });
+        }
         samples.sort_by_key(|(slot, ..)| *slot);
         samples.dedup_by_key(|(slot, ..)| *slot);
         let mut series = Series::default();
-        for (at, (slot, late, row)) in samples.into_iter().enumerate() {
-            let row = renamed(&row, &self.names, |name| series.columns.name(name));
-            series.columns.push(at, &row);
+        for (at, (slot, late, range)) in samples.into_iter().enumerate() {
+            let row = numbers.get(range).unwrap_or_default();
+            if row.iter().any(|(column, _)| is_name(*column)) {
+                let row = renamed(row, &self.names, |name| series.columns.name(name));
+                series.columns.push(at, &row);
+            } else {
+                series.columns.push(at, row);
+            }
             series.slots.push(slot);
             series.late.push(late);
         }
@@ -150,7 +209,7 @@ impl Tail {
 
 impl Tails {
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes over a row of the log, but for what `is_sealed` says is sealed. `present` is when it was flushed, where that is known.
@@ -169,11 +228,15 @@ impl Tails {
             let late = sheet.late.get(at).copied().unwrap_or_default();
             tail.push(log_row, *slot, late, row, present.unwrap_or(*slot));
         }
+        drop(inner);
+        // Last: who reads between the two finds the new samples, and may not keep what it made before.
+        self.lines.changed(sheet.nodes.iter().copied().zip(sheet.slots.iter().copied()));
     }
 
     /// Forgets all, for who fills them again; rows of the log up to `last_row` were there.
     pub fn clear(&self, last_row: u64) {
         *self.inner() = Inner { last_row, ..Inner::default() };
+        self.lines.clear();
     }
 
     /// What waits of a node in `[from, until)`, with the columns that are wanted: in slot order, the first one of each slot.
@@ -226,7 +289,7 @@ impl Tails {
 
     /// Memory of the streams.
     pub fn bytes(&self) -> usize {
-        self.inner().tails.iter().map(|tail| tail.stream.len()).sum()
+        self.inner().tails.iter().map(|tail| tail.stream.len() + tail.segments.len() * size_of::<Segment>()).sum()
     }
 
     /// Samples that wait.

@@ -30,19 +30,28 @@ pub fn pieces_of(
     (from, until): (Slot, Slot),
     is_wanted: impl Fn(u16) -> bool,
 ) -> Result<Vec<(NodeIndex, Vec<Series>)>, Fault> {
-    let mut waiting: Vec<(NodeIndex, Vec<Series>)> = Vec::with_capacity(nodes.len());
-    for node in nodes {
-        let pending = store.intake.pending(*node, from, until, &is_wanted);
-        waiting.push((*node, vec![store.tails.within(*node, from, until, &is_wanted), pending]));
-    }
+    let waiting = nodes.iter().map(|node| (*node, store.intake.pending(*node, from, until, &is_wanted))).collect();
+    with_waiting(store, waiting, (from, until), is_wanted)
+}
+
+/// The same for who has read already what of each node waits for the next flush; nodes ascending.
+pub(super) fn with_waiting(
+    store: &Store,
+    waiting: Vec<(NodeIndex, Series)>,
+    (from, until): (Slot, Slot),
+    is_wanted: impl Fn(u16) -> bool,
+) -> Result<Vec<(NodeIndex, Vec<Series>)>, Fault> {
+    let nodes: Vec<NodeIndex> = waiting.iter().map(|(node, _)| *node).collect();
+    let with_tail = |(node, waiting)| (node, vec![store.tails.within(node, from, until, &is_wanted), waiting]);
+    let unsealed: Vec<(NodeIndex, Vec<Series>)> = waiting.into_iter().map(with_tail).collect();
     let mut sealed: BTreeMap<NodeIndex, Vec<Series>> = BTreeMap::new();
-    store.cold.read(nodes, (from, until), &is_wanted, |node, piece| sealed.entry(node).or_default().push(piece))?;
-    let with_sealed = |(node, waiting): (NodeIndex, Vec<Series>)| {
+    store.cold.read(&nodes, (from, until), &is_wanted, |node, piece| sealed.entry(node).or_default().push(piece))?;
+    let with_sealed = |(node, unsealed): (NodeIndex, Vec<Series>)| {
         let mut all = sealed.remove(&node).unwrap_or_default();
-        all.extend(waiting);
+        all.extend(unsealed);
         (node, apart(all))
     };
-    Ok(waiting.into_iter().map(with_sealed).filter(|(_, pieces)| !pieces.is_empty()).collect())
+    Ok(unsealed.into_iter().map(with_sealed).filter(|(_, pieces)| !pieces.is_empty()).collect())
 }
 
 /// All samples of pieces, with the names that their rows refer to.

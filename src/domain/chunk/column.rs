@@ -236,11 +236,19 @@ pub fn decode(bytes: &mut &[u8], count: usize) -> Option<Vec<i64>> {
 
 /// Goes past a column of `count` numbers without reading them.
 pub fn skip(bytes: &mut &[u8], count: usize) -> Option<()> {
-    if count > 0 {
-        Head::take(bytes)?;
-        take_bits(bytes)?;
+    if count == 0 {
+        return Some(());
     }
-    Some(())
+    let (byte, rest) = bytes.split_first()?;
+    *bytes = rest;
+    let given = match Way::from_byte(*byte)?.0 {
+        Way::Words => take_varint(bytes).filter(|words| (2..=MAX_WORDS as u64).contains(words))?,
+        way => way.given() as u64,
+    };
+    for _ in 0..given {
+        take_varint(bytes)?;
+    }
+    take_bits(bytes).map(drop)
 }
 
 /// The parameter that makes the block shortest, and how many bits it takes.
@@ -347,6 +355,9 @@ mod tests {
             prop_assert_eq!(decoded(&bytes, numbers.len()), Some(numbers.clone()));
             // Two of them stand behind each other.
             let twice = [bytes.as_slice(), bytes.as_slice()].concat();
+            let mut rest = twice.as_slice();
+            prop_assert_eq!(skip(&mut rest, numbers.len()), Some(()));
+            prop_assert_eq!(rest, bytes.as_slice());
             let mut rest = twice.as_slice();
             prop_assert_eq!(decode(&mut rest, numbers.len()), Some(numbers.clone()));
             prop_assert_eq!(decode(&mut rest, numbers.len()), Some(numbers));

@@ -76,7 +76,7 @@ impl Columns {
     }
 
     /// Puts a sample behind the `before` that are there.
-    pub fn push(&mut self, before: usize, row: &Row) {
+    pub fn push(&mut self, before: usize, row: &[(u16, i64)]) {
         for (number, value) in row {
             let values = self.values.entry(*number).or_default();
             values.resize(before, None);

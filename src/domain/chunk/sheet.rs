@@ -126,7 +126,7 @@ mod tests {
                         _ => Some(noise.cast_signed()),
                     };
                     let row = kinds.iter().filter(|(number, _)| !is_name(**number));
-                    let row = row.filter_map(|(number, kind)| Some((*number, value(*kind)?))).collect();
+                    let row: crate::domain::chunk::Row = row.filter_map(|(number, kind)| Some((*number, value(*kind)?))).collect();
                     sheet.columns.push(at, &row);
                     sheet.nodes.push(NodeIndex(node));
                     sheet.slots.push(Slot(slot));

@@ -462,7 +462,7 @@ mod tests {
     #[test]
     fn what_an_earlier_release_kept_of_free_memory_is_read() {
         let mut columns = Columns::default();
-        columns.push(0, &vec![(MEMORY, 100), (MEMORY + 1, 40), (MEMORY + 2, 33), (MEMORY + 3, 20)]);
+        columns.push(0, &[(MEMORY, 100), (MEMORY + 1, 40), (MEMORY + 2, 33), (MEMORY + 3, 20)]);
         columns.finish(1);
         let piece = Series { slots: vec![Slot(7)], late: vec![false], columns };
         let mut fold = Fold::new(Granularity::Hour, Parts::ALL);

@@ -37,7 +37,7 @@ use crate::storage::tails::{Tails, sheet};
 pub(in crate::storage) use block::{Block, Entry, group};
 pub(in crate::storage) use fold::{Fold, hourly_values, is_for, values};
 pub use sample::Parts;
-pub(in crate::storage) use sample::{Quantised, renamed};
+pub(in crate::storage) use sample::{Quantised, ends_before_network, renamed};
 
 /// One row.
 const META: Table<String, Meta> = Table::new("meta");
@@ -138,6 +138,11 @@ impl EncodedSample {
 
     pub(in crate::storage) fn quantised(&self) -> Option<Quantised> {
         decode(&self.0).ok()
+    }
+
+    /// The same without network and GPU.
+    pub(in crate::storage) fn quantised_before_network(&self) -> Option<Quantised> {
+        Quantised::before_network(&self.0).or_else(|| self.quantised())
     }
 
     pub fn len(&self) -> usize {

@@ -5,15 +5,20 @@ use serde::{Deserialize, Serialize};
 use crate::domain::chunk::{NAMED, PER_NAME, Row, is_name};
 use crate::domain::metrics::{Cpu, Disk, Gpu, Interface, Memory, Network, Sample};
 use crate::record;
+use crate::storage::table::Record;
 
 const KIB: u64 = 1024;
+
+type CpuNumbers = (Option<u32>, Option<u32>, Option<u32>, Option<[u32; 3]>, Option<i32>);
+type MemoryNumbers = [Option<u64>; 6];
+type DiskNumbers = ([Option<u64>; 5], [Option<u32>; 2]);
 
 /// Field by field the domain's `Sample`; see there for meanings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quantised {
-    cpu: (Option<u32>, Option<u32>, Option<u32>, Option<[u32; 3]>, Option<i32>),
-    memory: [Option<u64>; 6],
-    disk: ([Option<u64>; 5], [Option<u32>; 2]),
+    cpu: CpuNumbers,
+    memory: MemoryNumbers,
+    disk: DiskNumbers,
     network: ([Option<u64>; 6], Vec<(String, [u64; 6])>),
     gpu: Option<(Option<u32>, Option<u64>, Option<u64>, Option<i32>)>,
 }
@@ -165,7 +170,7 @@ pub(super) const INTERFACES: u16 = NAMED;
 pub(super) const PER_INTERFACE: u16 = PER_NAME;
 
 /// The same row with the names numbered by `renumber`.
-pub fn renamed(row: &Row, names: &[String], mut renumber: impl FnMut(&str) -> usize) -> Row {
+pub fn renamed(row: &[(u16, i64)], names: &[String], mut renumber: impl FnMut(&str) -> usize) -> Row {
     let of_name = |value: i64| usize::try_from(value).ok().and_then(|at| names.get(at)).map_or("", String::as_str);
     let one = |(column, value): &(u16, i64)| {
         let value = if is_name(*column) { i64::try_from(renumber(of_name(*value))).unwrap_or(0) } else { *value };
@@ -174,7 +179,22 @@ pub fn renamed(row: &Row, names: &[String], mut renumber: impl FnMut(&str) -> us
     row.iter().map(one).collect()
 }
 
+/// Whether the columns of a sample that come before those of its network are all that is wanted.
+pub(in crate::storage) fn ends_before_network(is_wanted: impl Fn(u16) -> bool) -> bool {
+    !(NETWORK..MEMORY_LEFT).chain(INTERFACES..INTERFACES + PER_INTERFACE).any(is_wanted)
+}
+
 impl Quantised {
+    /// The first half of a record alone: names of interfaces take longer than all the rest.
+    pub(super) fn before_network(record: &[u8]) -> Option<Quantised> {
+        let (version, fields) = record.split_first()?;
+        if *version != Quantised::VERSION {
+            return None;
+        }
+        let ((cpu, memory, disk), _) = postcard::take_from_bytes::<(CpuNumbers, MemoryNumbers, DiskNumbers)>(fields).ok()?;
+        Some(Quantised { cpu, memory, disk, network: Default::default(), gpu: None })
+    }
+
     /// The sample as numbers of columns; `name` gives names their numbers. What follows from others is kept as what is left between them, which hardly changes: free memory, the
     /// free room of a disk, and totals of interfaces.
     pub fn row(&self, mut name: impl FnMut(&str) -> usize) -> Row {
@@ -306,6 +326,10 @@ mod tests {
                 })
             };
             let rows: Vec<Row> = samples.iter().map(|sample| sample.row(&mut number)).collect();
+            for sample in &samples {
+                let half = Quantised::before_network(&encode(sample).unwrap()).unwrap();
+                prop_assert_eq!((&half.cpu, half.memory, half.disk, half.gpu), (&sample.cpu, sample.memory, sample.disk, None));
+            }
             for (row, sample) in rows.iter().zip(&samples) {
                 prop_assert!(row.is_sorted_by(|a, b| a.0 < b.0));
                 prop_assert_eq!(&Quantised::from_row(row, &names), sample);
