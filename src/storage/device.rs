@@ -40,6 +40,8 @@ pub trait Device: fmt::Debug + Send + Sync {
     /// Takes the place of what has the other name. Who has that open keeps it.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+    /// Makes durable what was written to a file by other means than `open` and `create`: backups and archives are plain files of the kernel wherever databases lie.
+    fn sync_file(&self, path: &Path) -> io::Result<()>;
     /// Of the file system under a folder.
     fn usage(&self, folder: &Path) -> io::Result<Usage>;
     /// Bytes that may still be written in the folder.

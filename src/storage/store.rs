@@ -14,7 +14,7 @@ use super::compaction::{Compactions, Which};
 use super::core::idempotency::Mark;
 use super::core::thresholds::AllThresholds;
 use super::core::{audit, chain, epochs, ledger, ledger_check, meta, tables};
-use super::device::Device;
+use super::device::{self, Device};
 use super::directory::Directory;
 use super::fault::{Fault, OpenError, TxError, WriteError};
 use super::file::{DbFile, Lane};
@@ -108,7 +108,7 @@ impl Store {
     pub fn open(options: &StoreOptions, entropy: Entropy, now: Now) -> Result<Store, OpenError> {
         let dir = &options.dir;
         private_folder(dir)?;
-        let entered = restore::enter(dir)?;
+        let entered = restore::enter(dir, options.device.as_ref())?;
         let (core_path, hot_path) = (dir.join("core.redb"), dir.join("hot.redb"));
         let device = &options.device;
         let exists = |path: &Path| device.exists(path).map_err(|error| OpenError::Folder(path.to_owned(), error));
@@ -129,7 +129,7 @@ impl Store {
 
     /// Opens a store that has no key beside it.
     pub(super) fn open_with(options: &StoreOptions, secrets: Secrets, entropy: Entropy, now: Now) -> Result<Store, OpenError> {
-        let entered = restore::enter(&options.dir)?;
+        let entered = restore::enter(&options.dir, options.device.as_ref())?;
         Store::of_files(options, secrets, entropy, now, entered)
     }
 
@@ -427,20 +427,22 @@ fn core_was_used(core: &DbFile) -> Result<bool, Fault> {
 
 /// Opens the core of the store in `dir` without its key, for `f`: the file, its description, and whether a key fits.
 pub(super) fn with_core<R>(dir: &Path, f: impl FnOnce(&DbFile, &meta::StoreMeta, &dyn Fn(&Secrets) -> bool) -> R) -> Result<R, OpenError> {
-    let _entered = restore::enter(dir)?;
-    with_core_entered(dir, f)
+    let device = device::real();
+    let _entered = restore::enter(dir, device.as_ref())?;
+    with_core_entered(dir, &device, f)
 }
 
 /// The same for who has entered the folder.
 pub(super) fn with_core_entered<R>(
     dir: &Path,
+    device: &Arc<dyn Device>,
     f: impl FnOnce(&DbFile, &meta::StoreMeta, &dyn Fn(&Secrets) -> bool) -> R,
 ) -> Result<R, OpenError> {
     let path = dir.join("core.redb");
     if !path.exists() {
         return Err(OpenError::MissingFile(path));
     }
-    let core = DbFile::open(&path, 1 << 20, |_| Ok(()))?;
+    let core = DbFile::open_on(device, &path, 1 << 20, |_| Ok(()))?;
     let store = meta::store(&core.read()?)?;
     check_schema(store.schema)?;
     let fits = |secrets: &Secrets| open_seed(secrets, &store.sealed_seed).is_ok();
