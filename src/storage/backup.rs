@@ -144,7 +144,7 @@ pub type Watch<'a> = &'a mut dyn FnMut(Progress) -> bool;
 /// Makes a backup, and takes away those beyond `keep`. For a thread that may wait: it reads and writes all of the store.
 pub fn make(store: &Store, options: &Options, now: Timestamp, watch: Watch<'_>) -> Result<Made, Failed> {
     let Options { folder, keep, free } = options;
-    let _one_at_a_time = take(folder, store.dir())?;
+    let _one_at_a_time = take(store.device.as_ref(), folder, store.dir())?;
     let before = previous(folder, store);
     let (core, hot) = of_one_moment(store, &|| ())?;
     let described = meta::store(&core)?;

@@ -8,7 +8,9 @@ mod metered;
 mod real;
 
 use std::fmt;
+use std::fs::DirBuilder;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,6 +81,16 @@ pub trait DeviceFile: fmt::Debug + Send + Sync {
     fn unlock(&self) -> io::Result<()>;
     /// Reads what the medium has from now on. After a sync that failed, memory may show bytes that never arrived, and that no later sync would write.
     fn settle(&self) -> io::Result<()>;
+}
+
+/// Makes a folder that only its owner may enter, with those above it that are missing; all their names are durable.
+pub(super) fn make_folder(device: &dyn Device, folder: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|above| !above.exists()).collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    for parent in missing.iter().rev().filter_map(|new| new.parent()) {
+        device.sync_folder(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
+    }
+    Ok(())
 }
 
 /// The file system of this machine.

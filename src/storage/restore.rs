@@ -17,7 +17,7 @@ use super::backup::check::{self, Refused};
 use super::backup::{free_bytes, give};
 use super::core::ledger_check::Depth;
 use super::core::{audit, meta, money, privacy, subject_keys, tables};
-use super::device::Device;
+use super::device::{Device, make_folder};
 use super::fault::{Fault, OpenError, TxError, WriteError};
 use super::hot;
 use super::recovery::Contents;
@@ -223,7 +223,7 @@ pub fn restore(order: &Order<'_>, watch: Watch<'_>) -> Result<Option<Restored>, 
 fn in_steps(order: &Order<'_>, watch: Watch<'_>, step: Steps<'_>) -> Result<Option<Restored>, RestoreError> {
     let (dir, device) = (order.dir, order.device.as_ref());
     if !dir.exists() {
-        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        make_folder(device, dir)?;
     }
     let _alone = take(dir)?;
     if is_pending(dir) {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
@@ -14,7 +14,7 @@ use super::compaction::{Compactions, Which};
 use super::core::idempotency::Mark;
 use super::core::thresholds::AllThresholds;
 use super::core::{audit, chain, epochs, ledger, ledger_check, meta, tables};
-use super::device::{self, Device};
+use super::device::{self, Device, make_folder};
 use super::directory::Directory;
 use super::fault::{Fault, OpenError, TxError, WriteError};
 use super::file::{DbFile, Lane};
@@ -107,7 +107,7 @@ impl Store {
     /// Opens the store in `dir`, making a new one when the folder has none. `now` stamps a new store.
     pub fn open(options: &StoreOptions, entropy: Entropy, now: Now) -> Result<Store, OpenError> {
         let dir = &options.dir;
-        private_folder(dir)?;
+        private_folder(options.device.as_ref(), dir)?;
         let entered = restore::enter(dir, options.device.as_ref())?;
         let (core_path, hot_path) = (dir.join("core.redb"), dir.join("hot.redb"));
         let device = &options.device;
@@ -133,7 +133,19 @@ impl Store {
         Store::of_files(options, secrets, entropy, now, entered)
     }
 
+    /// What has to be put right before anything can be read may need the reserve: without a store nothing can be deleted either.
     fn of_files(options: &StoreOptions, secrets: Secrets, entropy: Entropy, now: Now, entered: File) -> Result<Store, OpenError> {
+        let still_entered = entered.try_clone().map_err(|error| OpenError::Folder(options.dir.clone(), error))?;
+        match Store::opened(options, secrets.clone(), entropy.clone(), now, entered) {
+            Err(error) if Room::of(&options.device, &options.dir).let_go_to_open() => {
+                tracing::warn!(%error, "the store did not open on a disk that is full: once more, with what was the reserve");
+                Store::opened(options, secrets, entropy, now, still_entered)
+            }
+            opened => opened,
+        }
+    }
+
+    fn opened(options: &StoreOptions, secrets: Secrets, entropy: Entropy, now: Now, entered: File) -> Result<Store, OpenError> {
         let (meter, device) = Meter::on(&options.device);
         let (dir, device) = (&options.dir, &device);
         let (core_path, hot_path) = (dir.join("core.redb"), dir.join("hot.redb"));
@@ -380,7 +392,7 @@ fn recover_intake(hot_file: &DbFile, secrets: &Secrets, entropy: &Entropy, boot_
     Ok(Intake::new(Beacons::new(secrets.beacon.clone()), entropy.u64(), boot_id.to_owned(), recovered, now))
 }
 
-fn private_folder(dir: &Path) -> Result<(), OpenError> {
+fn private_folder(device: &dyn Device, dir: &Path) -> Result<(), OpenError> {
     let io = |e| OpenError::Folder(dir.to_owned(), e);
     if dir.exists() {
         let mode = fs::metadata(dir).map_err(io)?.permissions().mode();
@@ -389,7 +401,7 @@ fn private_folder(dir: &Path) -> Result<(), OpenError> {
         }
         return Ok(());
     }
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io)
+    make_folder(device, dir).map_err(io)
 }
 
 fn describe(secrets: &Secrets, entropy: &Entropy, now: Now) -> meta::StoreMeta {

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -132,10 +132,14 @@ impl World {
         }
     }
 
-    /// A change to files of the kernel, before which the power may go.
-    fn plainly(&mut self, change: impl FnOnce(&mut PlainFiles) -> io::Result<()>) -> io::Result<()> {
+    /// A change to files of the kernel, before which the power may go; where they do not lose it, it is made as it is.
+    fn plainly(
+        &mut self,
+        change: impl FnOnce(&mut PlainFiles) -> io::Result<()>,
+        otherwise: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
         self.step()?;
-        self.plain.as_mut().map_or_else(|| Err(io::ErrorKind::NotFound.into()), change)
+        self.plain.as_mut().map_or_else(otherwise, change)
     }
 
     fn used(&self) -> u64 {
@@ -233,6 +237,11 @@ impl CrashDevice {
 
     pub fn syncs(&self) -> u64 {
         self.world().syncs
+    }
+
+    /// What was changed since it was made: moments at which the power may go.
+    pub fn changes(&self) -> u64 {
+        self.world().changes
     }
 
     pub fn writes(&self) -> u64 {
@@ -367,7 +376,7 @@ impl Device for CrashDevice {
             world.step()?;
             world.rename(Rename::Remove(path.to_owned()));
         } else if path.exists() {
-            world.plainly(|plain| plain.remove(path))?;
+            world.plainly(|plain| plain.remove(path), || fs::remove_file(path))?;
         }
         Ok(())
     }
@@ -375,7 +384,7 @@ impl Device for CrashDevice {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut world = self.world();
         if !world.names.contains_key(from) {
-            return world.plainly(|plain| plain.rename(from, to));
+            return world.plainly(|plain| plain.rename(from, to), || fs::rename(from, to));
         }
         world.step()?;
         world.rename(Rename::Move(from.to_owned(), to.to_owned()));
@@ -394,7 +403,7 @@ impl Device for CrashDevice {
     }
 
     fn sync_file(&self, path: &Path) -> io::Result<()> {
-        self.world().plainly(|plain| plain.sync_file(path))
+        self.world().plainly(|plain| plain.sync_file(path), || Ok(()))
     }
 
     fn usage(&self, _folder: &Path) -> io::Result<Usage> {
@@ -566,7 +575,7 @@ impl PlainFile {
 
 impl DeviceFile for PlainFile {
     fn len(&self) -> io::Result<u64> {
-        self.world()?;
+        drop(self.world()?);
         Ok(self.file.metadata()?.len())
     }
 
@@ -579,7 +588,7 @@ impl DeviceFile for PlainFile {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.world()?;
+        drop(self.world()?);
         self.file.read_exact_at(out, offset)
     }
 
@@ -598,11 +607,11 @@ impl DeviceFile for PlainFile {
     fn sync(&self) -> io::Result<()> {
         // Who has it open keeps it where its name is gone.
         let is_named = self.path.exists();
-        self.world()?.plainly(|plain| if is_named { plain.sync_file(&self.path) } else { Ok(()) })
+        self.world()?.plainly(|plain| if is_named { plain.sync_file(&self.path) } else { Ok(()) }, || Ok(()))
     }
 
     fn lock(&self) -> io::Result<bool> {
-        self.world()?;
+        drop(self.world()?);
         Ok(self.file.try_lock().is_ok())
     }
 

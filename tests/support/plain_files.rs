@@ -210,16 +210,18 @@ impl PlainFiles {
             return now.clone();
         }
         let durable = durable.clone().unwrap_or_default();
-        match random.within(0, 4) {
+        match random.within(0, 3) {
             0 => now.clone(),
             1 => durable,
-            2 => now[..usize::try_from(random.within(0, now.len() as u64 + 1)).unwrap()].to_vec(),
+            // Some sectors, and of what it became longer or shorter some.
             _ => {
                 let mut torn = durable;
-                torn.resize(now.len(), 0);
+                let (least, most) = (torn.len().min(now.len()) as u64, torn.len().max(now.len()) as u64);
+                torn.resize(usize::try_from(random.within(least, most + 1)).unwrap(), 0);
                 for (from, to) in now.chunks(SECTOR).zip(torn.chunks_mut(SECTOR)) {
                     if random.within(0, 2) == 0 {
-                        to.copy_from_slice(from);
+                        let length = from.len().min(to.len());
+                        to[..length].copy_from_slice(&from[..length]);
                     }
                 }
                 torn

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::parts::Part;
 use super::{Failed, check};
 use crate::domain::backup::{BackedUp, Manifest, is_stamp};
-use crate::storage::device::Device;
+use crate::storage::device::{Device, make_folder};
 use crate::storage::store::Store;
 
 /// What is being made, or taken away.
@@ -16,10 +16,10 @@ const UNFINISHED: &str = ".tmp";
 const MAX_LISTED: usize = 4_096;
 
 /// Makes the folder, private, for one backup at a time: nobody else makes one there while the answer lives. What earlier runs did not finish goes.
-pub(super) fn take(folder: &Path, data_dir: &Path) -> Result<File, Failed> {
+pub(super) fn take(device: &dyn Device, folder: &Path, data_dir: &Path) -> Result<File, Failed> {
     let cannot = |error: std::io::Error| Failed::Disk(format!("{}: {error}", folder.display()));
     if !folder.is_dir() {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(cannot)?;
+        make_folder(device, folder).map_err(cannot)?;
         give(folder, data_dir).map_err(cannot)?;
     }
     make_private(folder)?;

@@ -7,8 +7,8 @@ use crate::domain::user::{PasswordHash, Role, User};
 use crate::storage::backup::{Made, Options, make};
 use crate::storage::core::tables::{AUDIT, Index, NODE_IDS};
 use crate::storage::core::{ledger_check, people};
-use crate::storage::recovery;
 use crate::storage::device;
+use crate::storage::recovery;
 use crate::storage::testing::{NOW, options, store};
 use crate::storage::verify::verify as verify_store;
 
