@@ -38,7 +38,7 @@ fn names(folder: &Path) -> Vec<String> {
     entries.map(|entry| entry.file_name().into_string().unwrap()).collect()
 }
 
-fn is_left_over(name: &String) -> bool {
+fn is_left_over(name: &str) -> bool {
     name.contains(".tmp") || name.contains(".compact")
 }
 
@@ -64,7 +64,7 @@ async fn pools(client: &Client) -> Vec<String> {
 /// acknowledged meanwhile is there each time, once. How often it was really in the middle.
 async fn killed_in(data: &Path, folder: PathBuf, ask: (&str, Value), longest_ms: u64) -> usize {
     let (mut random, mut promised, mut in_the_middle) = (Random::new(), Vec::<String>::new(), 0);
-    let unfinished = || names(&folder).iter().any(is_left_over);
+    let unfinished = || names(&folder).iter().any(|name| is_left_over(name));
     for kill in 0..KILLS {
         let mut manager = start_manager(serve(data));
         let mut client = Client::new(manager.base.clone());
@@ -73,7 +73,7 @@ async fn killed_in(data: &Path, folder: PathBuf, ask: (&str, Value), longest_ms:
         for name in &promised {
             assert_eq!(there.iter().filter(|other| *other == name).count(), 1, "{name}");
         }
-        assert!(!names(data).iter().any(is_left_over), "a start removes what was cut off: {:?}", names(data));
+        assert!(!names(data).iter().any(|name| is_left_over(name)), "a start removes what was cut off: {:?}", names(data));
         let (status, answer) = client.call(Method::POST, ask.0, Some(ask.1.clone())).await;
         assert!(status.is_success(), "{answer}");
         // People go on beside it.
@@ -149,7 +149,7 @@ async fn killed_in_a_backup_it_leaves_whole_ones_and_the_next_removes_the_rest()
     client.post("/backup", json!({})).await;
     eventually("a backup that nobody cuts", async || {
         let there = names(&folder);
-        (there.len() > before && !there.iter().any(is_left_over)).then_some(())
+        (there.len() > before && !there.iter().any(|name| is_left_over(name))).then_some(())
     })
     .await;
     names(&folder).iter().for_each(|name| verified(&folder.join(name)));

@@ -13,7 +13,7 @@ use lucid::storage::table::Read;
 use super::cuts::{Base, Model, config, manager, store};
 use crate::support::crash_device::CrashDevice;
 
-const MB: u64 = 1 << 20;
+const RESERVE: usize = 4 << 20;
 const WEEKS: u32 = 5;
 
 fn early(store: &Store) -> usize {
@@ -74,7 +74,7 @@ async fn a_store_opens_on_a_full_disk_with_what_was_set_aside() {
     let mut files = base.files.clone();
     files[0].1 = tight(&files[0].1);
     let reserve = base.dir().join("reserve");
-    files.push((reserve.clone(), vec![0; MB as usize]));
+    files.push((reserve.clone(), vec![0; RESERVE]));
     device.fill(&files);
     device.leave_room(Some(0));
     let store = store(&config, &driver, device.device(), "a full disk");

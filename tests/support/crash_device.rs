@@ -143,7 +143,8 @@ impl World {
     }
 
     fn used(&self) -> u64 {
-        self.inodes.values().map(|inode| inode.blocks.len() as u64 * BLOCK).sum()
+        // What lost its name gave its room back.
+        self.names.values().filter_map(|id| self.inodes.get(id)).map(|inode| inode.blocks.len() as u64 * BLOCK).sum()
     }
 
     fn inode(&mut self, of: u64) -> &mut Inode {
