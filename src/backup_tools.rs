@@ -12,6 +12,7 @@ use lucid::domain::backup::Daily;
 use lucid::domain::time::Timestamp;
 use lucid::storage::backup::{Options, Phase, Progress, make};
 use lucid::storage::core::{backups, settings};
+use lucid::storage::device;
 use lucid::storage::recovery::{self, Contents};
 use lucid::storage::restore::{self, Order, Restored};
 
@@ -136,7 +137,7 @@ pub fn restore(args: RestoreArgs) -> Result<(), Failure> {
     let kit = args.kit.map(|kit| opened_kit(&kit, args.passphrase_file.as_deref())).transpose()?;
     let now = Clock::system(config.clock.trust, Timestamp(0)).now();
     let dir = &config.storage.data_dir;
-    let order = Order { from: &args.from, dir, kit: kit.as_ref(), boot_id: boot_id(), now };
+    let order = Order { from: &args.from, dir, kit: kit.as_ref(), boot_id: boot_id(), now, device: device::real() };
     let mut teller = Teller::default();
     let restored = restore::restore(&order, &mut |bytes, total| teller.hear(Phase::Copying, bytes, total));
     teller.end();

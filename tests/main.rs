@@ -19,6 +19,7 @@ mod fees;
 mod guards;
 mod history;
 mod journey;
+mod kills;
 mod layering;
 mod ledger;
 mod licences;

@@ -352,3 +352,22 @@ async fn the_share_of_samples_within_thresholds_is_counted_and_costs_nothing() {
     let share = 1.0 - 20.0 / inputs["samples"].as_f64().unwrap();
     assert!((score["factors"]["resources"].as_f64().unwrap() - share).abs() < 0.0001);
 }
+
+#[tokio::test]
+async fn while_metrics_are_thinned_what_holds_is_told_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::new(dir.path().join("data"), &[("storage.max_mb", "1")]).await;
+    let mut node = site.enrol("attic").await;
+    site.client.put(&format!("/nodes/{}/resources/thresholds", node.id), json!({ "duration_seconds": 900 })).await;
+    // The reserve, which the first look makes, is more than the store may take.
+    for _ in 0..2 {
+        site.app.context.run(Job::Space).await.unwrap();
+    }
+    assert!(site.app.store.space.is_thinned());
+    for _ in 0..12 {
+        slots(&site, 4, &mut node, Some(99.0)).await;
+        site.app.context.run(Job::Flush).await.unwrap();
+    }
+    let raised = alert(&site).await;
+    assert_eq!((shown(&raised), &raised["topic"]), (("open", "critical"), &json!("cpu_percent")));
+}

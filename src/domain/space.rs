@@ -5,7 +5,7 @@ const HIGH: u32 = 850;
 const CRITICAL: u32 = 950;
 const SLACK: u32 = 30;
 /// While it is critical, one sample in so many is kept of each node.
-const THINNED_TO: u32 = 10;
+pub const THINNED_TO: u32 = 10;
 /// Smallest and largest reserve, and its share of the file system.
 const SMALLEST_RESERVE: u64 = 1 << 20;
 const LARGEST_RESERVE: u64 = 16 << 20;
@@ -33,6 +33,13 @@ impl Level {
         } else {
             Level::Ample
         }
+    }
+
+    /// The level that follows: at its share, and critical where so little is free that measurements stop, which on a small file system is before its share says so.
+    pub fn after(self, figures: &Figures) -> Level {
+        let floor = floor_bytes(reserve_bytes(figures.total));
+        let is_starved = figures.free < floor || (self == Level::Critical && figures.free < floor + floor / 4);
+        if is_starved { Level::Critical } else { self.at(figures.permille()) }
     }
 
     /// The share below which it ends, in permille.
@@ -149,6 +156,21 @@ mod tests {
             (next, changes + u32::from(next != level))
         });
         assert_eq!(changes, (Level::High, 1));
+    }
+
+    #[test]
+    fn where_measurements_stop_it_is_critical_whatever_the_share() {
+        // The floor of 64 MB is 5 MB, which is free at 92 %.
+        let at = |free: u64| Figures { total: 64 << 20, free, used: (64 << 20) - free, store: 0, limit: None };
+        let floor = floor_bytes(reserve_bytes(64 << 20));
+        assert!(at(floor).permille() < CRITICAL);
+        assert_eq!(Level::High.after(&at(floor - 1)), Level::Critical);
+        assert_eq!(Level::High.after(&at(floor)), Level::High);
+        assert_eq!(Level::Critical.after(&at(floor)), Level::Critical, "it does not flap");
+        assert_eq!(Level::Critical.after(&at(floor * 5 / 4)), Level::High);
+        // Of a large one the share decides.
+        let large = Figures { total: 32 << 30, free: 1 << 30, used: 31 << 30, store: 0, limit: None };
+        assert_eq!((large.permille() > CRITICAL, Level::Ample.after(&large)), (true, Level::Critical));
     }
 
     #[test]

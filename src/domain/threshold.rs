@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::metrics::Sample;
 use super::refusal::FieldErrors;
+use super::space::THINNED_TO;
 use super::time::Slot;
 
 /// What has limits. New ones go to the end: stored sets name a metric by its place.
@@ -217,7 +218,8 @@ impl Thresholds {
 
     pub fn rule(&self, metric: Metric) -> Rule {
         let (limits, _) = self.limits(metric);
-        Rule { limits, duration_slots: self.duration_seconds.0.div_ceil(SLOT_SECONDS).max(1), hysteresis: self.hysteresis.0 }
+        let duration_slots = self.duration_seconds.0.div_ceil(SLOT_SECONDS).max(1);
+        Rule { limits, duration_slots, hysteresis: self.hysteresis.0, step_slots: MAX_STEP_SLOTS }
     }
 
     /// Every rule that the set breaks together with what it inherits.
@@ -244,6 +246,8 @@ pub struct Rule {
     /// At least 1.
     pub duration_slots: u32,
     pub hysteresis: Tenths,
+    /// Samples further apart than this leave open what was in between.
+    pub step_slots: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
@@ -256,6 +260,11 @@ pub enum Level {
 }
 
 impl Rule {
+    /// While metrics are thinned, what is stored of a node is further apart: that says nothing of what was in between, and nothing else is known.
+    pub fn of_thinned(self) -> Rule {
+        Rule { step_slots: self.step_slots.max(THINNED_TO), ..self }
+    }
+
     fn limit(&self, level: Level) -> Tenths {
         match level {
             Level::Ok => Tenths(i32::MIN),
@@ -287,12 +296,12 @@ impl Rule {
         risen.unwrap_or_else(|| self.fall(previous, *newest))
     }
 
-    /// Every sample of the last `duration_slots` reached the limit, without a gap wider than `MAX_STEP_SLOTS`.
+    /// Every sample of the last `duration_slots` reached the limit, without a gap wider than `step_slots`.
     fn held(&self, history: &[(Slot, Tenths)], level: Level) -> bool {
         let Some((newest, _)) = history.last() else { return false };
         let mut after = *newest;
         for (slot, value) in history.iter().rev() {
-            if *value < self.limit(level) || after.0.saturating_sub(slot.0) > MAX_STEP_SLOTS {
+            if *value < self.limit(level) || after.0.saturating_sub(slot.0) > self.step_slots {
                 return false;
             }
             if newest.0.saturating_sub(slot.0) + 1 >= self.duration_slots {
@@ -305,7 +314,7 @@ impl Rule {
 
     /// Slots before and with the newest sample that `judge` looks at.
     pub fn history_slots(&self) -> u32 {
-        self.duration_slots + MAX_STEP_SLOTS
+        self.duration_slots + self.step_slots
     }
 }
 
@@ -328,7 +337,12 @@ mod tests {
     use super::*;
 
     fn rule(duration_slots: u32) -> Rule {
-        Rule { limits: Limits { warning: Tenths(850), critical: Tenths(950) }, duration_slots, hysteresis: Tenths(50) }
+        Rule {
+            limits: Limits { warning: Tenths(850), critical: Tenths(950) },
+            duration_slots,
+            hysteresis: Tenths(50),
+            step_slots: MAX_STEP_SLOTS,
+        }
     }
 
     fn after(rule: &Rule, previous: Level, samples: &[(u32, i32)]) -> Level {
@@ -358,6 +372,15 @@ mod tests {
         let r = rule(8);
         assert_eq!(after(&r, Level::Ok, &[(1, 900), (4, 900), (5, 900), (8, 900)]), Level::Warning);
         assert_eq!(after(&r, Level::Ok, &[(1, 900), (2, 900), (6, 900), (8, 900)]), Level::Ok);
+    }
+
+    #[test]
+    fn of_one_sample_in_ten_a_level_rises_and_a_wider_gap_breaks_it() {
+        let r = rule(20).of_thinned();
+        assert_eq!(after(&rule(20), Level::Ok, &[(1, 990), (11, 990), (21, 990)]), Level::Ok);
+        assert_eq!(after(&r, Level::Ok, &[(1, 990), (11, 990), (21, 990)]), Level::Critical);
+        assert_eq!(after(&r, Level::Ok, &[(1, 990), (12, 990), (21, 990)]), Level::Ok);
+        assert_eq!(after(&r, Level::Ok, &[(1, 990), (11, 800), (21, 990)]), Level::Ok);
     }
 
     #[test]

@@ -118,7 +118,7 @@ async fn make<C: Content>(store: &Arc<Store>, due: C, now: Now) -> Result<(C, Ma
     let (content, manifest) = blocking(store, move |store| making.finish(store, now.wall)).await?;
     read_back(store, &manifest).await?;
     blocking(store, move |store| {
-        archive::put_manifest(&archive::folder(store), &manifest)?;
+        archive::put_manifest(store, &manifest)?;
         Ok((content, manifest))
     })
     .await

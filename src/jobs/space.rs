@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use super::{Context, Stopped, limit_bytes};
 use crate::domain::alert::Severity;
-use crate::domain::audit::Act;
+use crate::domain::audit::{Act, Draft};
 use crate::domain::space::{Figures, Level};
 use crate::domain::time::{Now, Timestamp};
 use crate::domain::wear::{SOON_HUNDREDTHS, years_left_hundredths};
 use crate::storage::Store;
 use crate::storage::core::{alerts, audit};
 use crate::storage::fault::{Fault, TxError};
-use crate::storage::space::{CRITICAL, HIGH, IO_ERROR, WEARING_OUT};
+use crate::storage::space::{CRITICAL, Going, HIGH, IO_ERROR, WEARING_OUT};
 use crate::storage::table::{Snapshot, WriteTx};
 
 /// An alert about an error that was survived ends after this long without another.
@@ -21,28 +21,40 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
     let (store, now, settings) = (Arc::clone(&context.store), context.clock.now(), context.settings.get());
     let limit = limit_bytes(settings.retention.max_mb);
     let looking = tokio::task::spawn_blocking(move || look(&store, limit, now)).await;
-    let (figures, level, gone) = looking.map_err(|error| Stopped(error.to_string()))??;
-    if let Some(name) = &gone {
-        tracing::warn!(name, percent = figures.permille() / 10, "the disk fills up: the oldest measurements are deleted early");
-    }
+    let (figures, level, going) = looking.map_err(|error| Stopped(error.to_string()))??;
+    let untold = match going {
+        Some(going) => expire_early(context, going, &figures, now).await?,
+        None => None,
+    };
     let read = context.store.read()?;
     let mut changes = of_level(&read, level, &figures)?;
     changes.extend(of_errors(context, &read, now)?);
     changes.extend(of_wear(context, &read, now, settings.card_rating_bytes)?);
-    if changes.is_empty() && gone.is_none() {
+    if changes.is_empty() && untold.is_none() {
         return Ok(());
     }
     let write = move |tx: &mut WriteTx<'_>| {
-        if let Some(name) = &gone {
-            let why = format!("{} % are used", figures.permille().div_ceil(10));
-            audit::append(tx, Act::system(now).draft("storage.expire_early", name.clone()).because(why))?;
-        }
+        untold.iter().try_for_each(|draft| audit::append(tx, draft.clone()))?;
         changes.iter().try_for_each(|change| change.record(tx, now.wall))
     };
     Ok(context.store.write(write).await?)
 }
 
-fn look(store: &Store, limit: Option<u64>, now: Now) -> Result<(Figures, Level, Option<String>), Fault> {
+/// First it is recorded that it goes, then it does: a crash in between leaves a file that goes with another entry. A disk too full for the entry is relieved all the same, and the
+/// entry is what is left to be written.
+async fn expire_early(context: &Context, going: Going, figures: &Figures, now: Now) -> Result<Option<Draft>, Stopped> {
+    let (name, percent) = (going.name(), figures.permille().div_ceil(10));
+    let draft = Act::system(now).draft("storage.expire_early", name.clone()).because(format!("{percent} % are used"));
+    let entry = draft.clone();
+    let recorded = context.store.write(move |tx| audit::append(tx, entry.clone())).await;
+    tracing::warn!(name, percent, "the disk fills up: the oldest measurements are deleted early");
+    let store = Arc::clone(&context.store);
+    let removed = tokio::task::spawn_blocking(move || store.expire_early(going)).await;
+    removed.map_err(|error| Stopped(error.to_string()))??;
+    Ok(recorded.is_err().then_some(draft))
+}
+
+fn look(store: &Store, limit: Option<u64>, now: Now) -> Result<(Figures, Level, Option<Going>), Fault> {
     let figures = store.figures(limit)?;
     let before = store.space.level();
     let level = store.space.judge(&figures);
@@ -50,13 +62,13 @@ fn look(store: &Store, limit: Option<u64>, now: Now) -> Result<(Figures, Level, 
         tracing::info!(?before, ?level, percent = figures.permille() / 10, "how full the disk is has changed");
     }
     // Which weeks are over is a matter of the clock.
-    let gone = if now.trusted { store.relieve(level, &figures, now.wall.slot())? } else { None };
+    let going = if now.trusted { store.goes_early(level, &figures, now.wall.slot())? } else { None };
     match store.room.make() {
         Ok(true) => tracing::info!(bytes = store.room.reserved_bytes(), "room is set aside for a full disk"),
         Ok(false) => (),
         Err(error) => tracing::warn!(%error, "no room could be set aside for a full disk"),
     }
-    Ok((figures, level, gone))
+    Ok((figures, level, going))
 }
 
 /// An alert that begins, or ends.

@@ -9,7 +9,7 @@ use super::{Context, Stopped};
 use crate::domain::alert::{Alert, RESOURCE_THRESHOLD, Severity};
 use crate::domain::bits::Bitmap;
 use crate::domain::ids::NodeIndex;
-use crate::domain::threshold::{Level, METRICS, Metric, Reading, Tenths, Thresholds, UNKNOWN_AFTER_SLOTS, message};
+use crate::domain::threshold::{Level, METRICS, Metric, Reading, Rule, Tenths, Thresholds, UNKNOWN_AFTER_SLOTS, message};
 use crate::domain::time::{Now, Slot};
 use crate::storage::core::alerts::{self, About};
 use crate::storage::core::node_events;
@@ -135,6 +135,8 @@ struct Fleet {
     silent: Bitmap,
     silence_known: bool,
     slot: Slot,
+    /// Stored samples are further apart than they were sent.
+    is_thinned: bool,
 }
 
 impl Fleet {
@@ -146,6 +148,7 @@ impl Fleet {
             silent: node_events::silent(core)?,
             silence_known: store.intake.silence_known(now),
             slot: now.wall.slot(),
+            is_thinned: store.space.is_thinned(),
         })
     }
 
@@ -159,6 +162,11 @@ impl Fleet {
         self.thresholds.of(entry.index, *entry.pool.at(self.slot))
     }
 
+    fn rule(&self, seat: &Seat<'_>) -> Rule {
+        let rule = self.of(seat.entry).rule(seat.metric);
+        if self.is_thinned { rule.of_thinned() } else { rule }
+    }
+
     /// Stored samples of the nodes of which some metric cannot be judged by its newest value alone.
     fn histories(&self, store: &Store, seats: &[Seat<'_>]) -> Result<BTreeMap<NodeIndex, History>, Fault> {
         let mut wanted: BTreeMap<NodeIndex, u32> = BTreeMap::new();
@@ -166,7 +174,7 @@ impl Fleet {
             let Some(reading) = self.fresh(seat.entry.index) else { continue };
             let slots = match reading.get(seat.metric) {
                 Some(value) => {
-                    let rule = self.of(seat.entry).rule(seat.metric);
+                    let rule = self.rule(seat);
                     if rule.needs_history(level(seat.alert.as_ref()), value) { rule.history_slots() } else { 0 }
                 }
                 // A sensor that is missing once is not gone.
@@ -205,7 +213,7 @@ impl Fleet {
         if was_unknown {
             change(Verdict::Known);
         }
-        let rule = self.of(seat.entry).rule(seat.metric);
+        let rule = self.rule(seat);
         let next = if values.is_empty() { rule.judge(previous, &[(self.slot, newest)]) } else { rule.judge(previous, &values) };
         let told = || message(&seat.entry.name, seat.metric, newest, next, &rule);
         match (severity(previous), severity(next)) {

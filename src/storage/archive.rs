@@ -16,6 +16,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufWriter, Read as _, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::read::GzDecoder;
@@ -23,6 +24,7 @@ use flate2::write::GzEncoder;
 use serde::Serialize;
 
 use super::core::{archives, chain};
+use super::device::Device;
 use super::fault::Fault;
 use super::store::Store;
 use super::table::Snapshot;
@@ -125,11 +127,12 @@ impl Temporary {
         Ok((Temporary { path, kept: false }, file))
     }
 
-    /// The file has its name, and keeps it over a power cut.
-    fn keep(mut self, folder: &Path, name: &str) -> io::Result<()> {
-        fs::rename(&self.path, folder.join(name))?;
+    /// The file has its name, and keeps it and its bytes over a power cut.
+    fn keep(mut self, device: &dyn Device, folder: &Path, name: &str) -> io::Result<()> {
+        device.sync_file(&self.path)?;
+        device.rename(&self.path, &folder.join(name))?;
         self.kept = true;
-        File::open(folder)?.sync_all()
+        device.sync_folder(folder)
     }
 }
 
@@ -143,6 +146,7 @@ impl Drop for Temporary {
 
 /// Writes the lines of one archive.
 pub struct Writer {
+    device: Arc<dyn Device>,
     folder: PathBuf,
     kind: Kind,
     period: String,
@@ -158,12 +162,13 @@ impl Writer {
         let folder = folder(store);
         if !folder.exists() {
             DirBuilder::new().mode(0o700).create(&folder)?;
-            File::open(store.dir())?.sync_all()?;
+            store.device.sync_folder(store.dir())?;
         }
         let (temporary, file) = Temporary::create(&folder, &lines_file(&name(kind, period)))?;
         let packed = GzEncoder::new(Hashed::new(BufWriter::new(file)), Compression::default());
         let period = period.to_owned();
-        let writer = Writer { folder, kind, period, temporary, packed, lines: Hashed::new(io::sink()), count: 0, numbers: None };
+        let device = Arc::clone(&store.device);
+        let writer = Writer { device, folder, kind, period, temporary, packed, lines: Hashed::new(io::sink()), count: 0, numbers: None };
         writer.has_room()?;
         Ok(writer)
     }
@@ -199,11 +204,10 @@ impl Writer {
         let mut packed = self.packed.finish()?;
         packed.flush()?;
         let file = packed.inner.into_inner().map_err(|error| error.into_error())?;
-        file.sync_all()?;
+        let lines = lines_file(&name(self.kind, &self.period));
+        self.temporary.keep(self.device.as_ref(), &self.folder, &lines)?;
         // What is read back comes from the disk then, and not from memory.
         let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
-        let lines = lines_file(&name(self.kind, &self.period));
-        self.temporary.keep(&self.folder, &lines)?;
         let (first, last) = self.numbers.ok_or_else(|| Failed::Disk("there is nothing to archive".into()))?;
         let mut manifest = Manifest {
             format: FORMAT.into(),
@@ -226,14 +230,13 @@ impl Writer {
 }
 
 /// Puts the manifest beside its lines, durably.
-pub fn put_manifest(folder: &Path, manifest: &Manifest) -> Result<(), Failed> {
-    let name = manifest_file(&manifest.name());
-    let (temporary, mut file) = Temporary::create(folder, &name)?;
+pub fn put_manifest(store: &Store, manifest: &Manifest) -> Result<(), Failed> {
+    let (folder, name) = (folder(store), manifest_file(&manifest.name()));
+    let (temporary, mut file) = Temporary::create(&folder, &name)?;
     let mut text = serde_json::to_vec_pretty(manifest).map_err(io::Error::from)?;
     text.push(b'\n');
     file.write_all(&text)?;
-    file.sync_all()?;
-    Ok(temporary.keep(folder, &name)?)
+    Ok(temporary.keep(store.device.as_ref(), &folder, &name)?)
 }
 
 /// Reads the lines of an archive from the disk, some megabytes at a step, to compare them with what is known of them.
@@ -324,15 +327,15 @@ pub fn remove_gone(store: &Store, kind: Kind) -> Result<(), Failed> {
     let (folder, mut removed) = (folder(store), false);
     for manifest in archives::gone(&store.read()?)?.iter().filter(|manifest| manifest.kind == kind) {
         for name in names(manifest) {
-            match fs::remove_file(folder.join(name)) {
-                Ok(()) => removed = true,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => (),
-                Err(error) => return Err(error.into()),
+            let path = folder.join(name);
+            if path.try_exists()? {
+                store.device.remove(&path)?;
+                removed = true;
             }
         }
     }
     if removed {
-        File::open(&folder)?.sync_all()?;
+        store.device.sync_folder(&folder)?;
     }
     Ok(())
 }

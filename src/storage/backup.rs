@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use super::copy::copy;
 use super::core::ledger_check::Depth;
 use super::core::meta;
+use super::device::Device;
 use super::fault::{Fault, WriteError};
 use super::store::Store;
 use super::table::Snapshot;
@@ -143,7 +144,7 @@ pub type Watch<'a> = &'a mut dyn FnMut(Progress) -> bool;
 /// Makes a backup, and takes away those beyond `keep`. For a thread that may wait: it reads and writes all of the store.
 pub fn make(store: &Store, options: &Options, now: Timestamp, watch: Watch<'_>) -> Result<Made, Failed> {
     let Options { folder, keep, free } = options;
-    let _one_at_a_time = take(folder, store.dir())?;
+    let _one_at_a_time = take(store.device.as_ref(), folder, store.dir())?;
     let before = previous(folder, store);
     let (core, hot) = of_one_moment(store, &|| ())?;
     let described = meta::store(&core)?;
@@ -164,7 +165,7 @@ pub fn make(store: &Store, options: &Options, now: Timestamp, watch: Watch<'_>) 
         DirBuilder::new().mode(0o700).create(temporary.path().join(folder))?;
     }
 
-    let mut copying = Copying { total: need, done: 0, watch };
+    let mut copying = Copying { device: store.device.as_ref(), total: need, done: 0, watch };
     let (mut files, mut fresh, mut linked_bytes) = (Vec::new(), Vec::new(), 0);
     for (number, part) in parts.into_iter().enumerate() {
         let to = temporary.path().join(&part.name);
@@ -199,18 +200,19 @@ pub fn make(store: &Store, options: &Options, now: Timestamp, watch: Watch<'_>) 
         signature: Hex([0; 64]),
     };
     manifest.signature = Hex(store.signing_key.sign(&manifest.signed_bytes()));
-    put_manifest(temporary.path(), &manifest)?;
+    let device = store.device.as_ref();
+    put_manifest(device, temporary.path(), &manifest)?;
     for folder in FOLDERS {
-        File::open(temporary.path().join(folder))?.sync_all()?;
+        device.sync_folder(&temporary.path().join(folder))?;
     }
-    File::open(temporary.path())?.sync_all()?;
+    device.sync_folder(temporary.path())?;
 
     going(watch, Progress { phase: Phase::Verifying, bytes: 0, total: 0 })?;
     let findings = check::verify(temporary.path(), &manifest, Depth::SinceCheckpoint).map_err(Failed::Unsound)?;
     sound(&findings)?;
     give(temporary.path(), store.dir())?;
-    temporary.keep(folder, &name)?;
-    let removed = rotate(folder, &name, *keep, &manifest.store_id);
+    temporary.keep(device, folder, &name)?;
+    let removed = rotate(device, folder, &name, *keep, &manifest.store_id);
     Ok(Made { name, folder: folder.clone(), manifest, linked_bytes, left_out, removed })
 }
 
@@ -240,6 +242,7 @@ fn of_one_moment(store: &Store, between: &dyn Fn()) -> Result<(Snapshot, Snapsho
 }
 
 struct Copying<'a> {
+    device: &'a dyn Device,
     total: u64,
     done: u64,
     watch: Watch<'a>,
@@ -282,7 +285,7 @@ impl Copying<'_> {
             Err(Fault::Database(why)) => return Err(Failed::Disk(why)),
             Err(fault) => return Err(fault.into()),
         }
-        Ok(OpenOptions::new().write(true).open(to)?.sync_all()?)
+        Ok(self.device.sync_file(to)?)
     }
 
     fn file(&mut self, from: &Path, to: &Path) -> Result<(), Failed> {
@@ -292,7 +295,7 @@ impl Copying<'_> {
         loop {
             let copied = io::copy(&mut io::Read::take(&mut from, check::STEP), &mut out)?;
             if copied == 0 {
-                return Ok(out.sync_all()?);
+                return Ok(self.device.sync_file(to)?);
             }
             read += copied;
             self.told(read)?;
@@ -324,12 +327,12 @@ fn read_back(folder: &Path, files: &mut [BackedUp], fresh: &[usize], watch: &mut
     Ok(())
 }
 
-fn put_manifest(folder: &Path, manifest: &Manifest) -> Result<(), Failed> {
+fn put_manifest(device: &dyn Device, folder: &Path, manifest: &Manifest) -> Result<(), Failed> {
     let mut text = serde_json::to_vec_pretty(manifest).map_err(io::Error::from)?;
     text.push(b'\n');
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(folder.join(MANIFEST))?;
-    file.write_all(&text)?;
-    Ok(file.sync_all()?)
+    let path = folder.join(MANIFEST);
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?.write_all(&text)?;
+    Ok(device.sync_file(&path)?)
 }
 
 #[cfg(test)]

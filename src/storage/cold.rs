@@ -63,7 +63,7 @@ pub(super) enum Part {
 }
 
 impl Part {
-    fn file(self) -> String {
+    pub(super) fn file(self) -> String {
         match self {
             Part::Week(week) => week.file(),
             Part::Month(month) => month.file(),

@@ -8,7 +8,9 @@ mod metered;
 mod real;
 
 use std::fmt;
+use std::fs::DirBuilder;
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +42,8 @@ pub trait Device: fmt::Debug + Send + Sync {
     /// Takes the place of what has the other name. Who has that open keeps it.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+    /// Makes durable what was written to a file by other means than `open` and `create`: backups and archives are plain files of the kernel wherever databases lie.
+    fn sync_file(&self, path: &Path) -> io::Result<()>;
     /// Of the file system under a folder.
     fn usage(&self, folder: &Path) -> io::Result<Usage>;
     /// Bytes that may still be written in the folder.
@@ -77,6 +81,16 @@ pub trait DeviceFile: fmt::Debug + Send + Sync {
     fn unlock(&self) -> io::Result<()>;
     /// Reads what the medium has from now on. After a sync that failed, memory may show bytes that never arrived, and that no later sync would write.
     fn settle(&self) -> io::Result<()>;
+}
+
+/// Makes a folder that only its owner may enter, with those above it that are missing; all their names are durable.
+pub(super) fn make_folder(device: &dyn Device, folder: &Path) -> io::Result<()> {
+    let missing: Vec<&Path> = folder.ancestors().take_while(|above| !above.exists()).collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    for parent in missing.iter().rev().filter_map(|new| new.parent()) {
+        device.sync_folder(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
+    }
+    Ok(())
 }
 
 /// The file system of this machine.

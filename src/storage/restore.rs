@@ -9,6 +9,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +17,7 @@ use super::backup::check::{self, Refused};
 use super::backup::{free_bytes, give};
 use super::core::ledger_check::Depth;
 use super::core::{audit, meta, money, privacy, subject_keys, tables};
-use super::device;
+use super::device::{Device, make_folder};
 use super::fault::{Fault, OpenError, TxError, WriteError};
 use super::hot;
 use super::recovery::Contents;
@@ -164,6 +165,8 @@ pub struct Order<'a> {
     pub kit: Option<&'a Contents>,
     pub boot_id: String,
     pub now: Now,
+    /// Where the files lie, those of the backup among them.
+    pub device: Arc<dyn Device>,
 }
 
 /// The folder of a store while its files are exchanged: nobody opens the store meanwhile.
@@ -178,7 +181,7 @@ fn take(dir: &Path) -> Result<File, RestoreError> {
 }
 
 /// Enters the folder of a store to open it: a restore that was cut is finished, and none begins while the answer lives.
-pub(super) fn enter(dir: &Path) -> Result<File, OpenError> {
+pub(super) fn enter(dir: &Path, device: &dyn Device) -> Result<File, OpenError> {
     let io = |error| OpenError::Folder(dir.to_owned(), error);
     let folder = File::open(dir).map_err(io)?;
     if is_pending(dir) {
@@ -186,7 +189,7 @@ pub(super) fn enter(dir: &Path) -> Result<File, OpenError> {
             Err(TryLockError::WouldBlock) => return Err(OpenError::InUse(dir.to_owned())),
             Err(TryLockError::Error(_)) | Ok(()) => (),
         }
-        finish(dir, &mut |_| Ok(()))
+        finish(dir, device, &mut |_| Ok(()))
             .map_err(|error| io(io::Error::other(format!("a restore that was cut cannot be finished: {error}"))))?;
         tracing::warn!(dir = %dir.display(), "a restore that was cut is finished");
         let _ = folder.unlock();
@@ -218,13 +221,13 @@ pub fn restore(order: &Order<'_>, watch: Watch<'_>) -> Result<Option<Restored>, 
 }
 
 fn in_steps(order: &Order<'_>, watch: Watch<'_>, step: Steps<'_>) -> Result<Option<Restored>, RestoreError> {
-    let Order { dir, .. } = *order;
+    let (dir, device) = (order.dir, order.device.as_ref());
     if !dir.exists() {
-        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        make_folder(device, dir)?;
     }
     let _alone = take(dir)?;
     if is_pending(dir) {
-        finish(dir, step)?;
+        finish(dir, device, step)?;
         return Ok(None);
     }
     let outcome = exchange(order, watch, step);
@@ -246,10 +249,11 @@ fn is_cut(outcome: &Result<Restored, RestoreError>) -> bool {
 
 fn exchange(order: &Order<'_>, watch: Watch<'_>, step: Steps<'_>) -> Result<Restored, RestoreError> {
     let Order { from, dir, now, .. } = *order;
+    let device = order.device.as_ref();
     let manifest = check::manifest(from)?;
     check::hashes(from, &manifest, &mut |bytes, total| watch(bytes / 2, total))?;
     let (secrets, is_new_key) = secrets(order, &manifest)?;
-    let former = Former::look(dir);
+    let former = Former::look(dir, &order.device);
     if let Former::Store { store_id, .. } = &former
         && *store_id != manifest.store_id
     {
@@ -266,7 +270,7 @@ fn exchange(order: &Order<'_>, watch: Watch<'_>, step: Steps<'_>) -> Result<Rest
     }
     DirBuilder::new().mode(0o700).create(&staging)?;
     step("made the staging folder")?;
-    copy_in(from, &staging, &manifest, watch)?;
+    copy_in(device, from, &staging, &manifest, watch)?;
     step("copied")?;
     let (generation, erased, not_erased) = renew(order, &staging, &manifest, &secrets, &former)?;
     step("renewed")?;
@@ -277,14 +281,14 @@ fn exchange(order: &Order<'_>, watch: Watch<'_>, step: Steps<'_>) -> Result<Rest
     }
     let name = from.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let plan = Plan { aside: free_aside(dir, now)?, backup: name };
-    put_plan(&staging, &plan)?;
+    put_plan(device, &staging, &plan)?;
     step("planned")?;
     give(&staging, dir)?;
-    sync_all(&staging)?;
-    fs::rename(&staging, dir.join(READY))?;
-    sync(dir)?;
+    sync_all(device, &staging)?;
+    device.rename(&staging, &dir.join(READY))?;
+    device.sync_folder(dir)?;
     step("decided")?;
-    finish(dir, step)?;
+    finish(dir, device, step)?;
     let aside = Some(dir.join(&plan.aside)).filter(|aside| aside.is_dir());
     let former_unread = match former {
         Former::Unreadable(why) => Some(why),
@@ -330,11 +334,11 @@ enum Former {
 }
 
 impl Former {
-    fn look(dir: &Path) -> Former {
+    fn look(dir: &Path, device: &Arc<dyn Device>) -> Former {
         if !dir.join("core.redb").exists() {
             return Former::None;
         }
-        let looked = with_core_entered(dir, |core, store, _| {
+        let looked = with_core_entered(dir, device, |core, store, _| {
             let mut erased = Vec::new();
             core.read()?.for_each(tables::SUBJECT_KEYS, .., |subject, row| {
                 if row.sealed.is_none() {
@@ -352,7 +356,7 @@ impl Former {
     }
 }
 
-fn copy_in(from: &Path, staging: &Path, manifest: &Manifest, watch: Watch<'_>) -> Result<(), RestoreError> {
+fn copy_in(device: &dyn Device, from: &Path, staging: &Path, manifest: &Manifest, watch: Watch<'_>) -> Result<(), RestoreError> {
     for folder in FOLDERS {
         DirBuilder::new().mode(0o700).create(staging.join(folder))?;
     }
@@ -361,7 +365,8 @@ fn copy_in(from: &Path, staging: &Path, manifest: &Manifest, watch: Watch<'_>) -
     for file in &manifest.files {
         let named = |error: io::Error| RestoreError::Disk(format!("{}: {error}", file.name));
         let mut read = File::open(from.join(&file.name)).map_err(named)?;
-        let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(staging.join(&file.name)).map_err(named)?;
+        let to = staging.join(&file.name);
+        let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&to).map_err(named)?;
         let mut hash = Sha256::new();
         loop {
             let bytes = read.read(&mut piece).map_err(named)?;
@@ -373,7 +378,7 @@ fn copy_in(from: &Path, staging: &Path, manifest: &Manifest, watch: Watch<'_>) -
             done += bytes as u64;
             watch((total + done) / 2, total);
         }
-        out.sync_all().map_err(named)?;
+        device.sync_file(&to).map_err(named)?;
         // It was whole a moment ago: the disk gives other bytes each time, or somebody writes to the backup.
         if hash.finish() != file.sha256.0 {
             return Err(Refused::Damaged(file.name.clone()).into());
@@ -400,7 +405,7 @@ fn renew(
         core_cache_bytes: 8 << 20,
         hot_cache_bytes: 8 << 20,
         boot_id: order.boot_id.clone(),
-        device: device::real(),
+        device: Arc::clone(&order.device),
     };
     let store = Store::open_with(&options, secrets.clone(), Entropy::new(), now)?;
     let before = match former {
@@ -481,34 +486,31 @@ fn free_aside(dir: &Path, now: Now) -> Result<String, RestoreError> {
     names.find(|name| !dir.join(name).exists()).ok_or_else(|| RestoreError::Disk("too many restores of one second".into()))
 }
 
-fn put_plan(staging: &Path, plan: &Plan) -> Result<(), RestoreError> {
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(staging.join(PLAN))?;
+fn put_plan(device: &dyn Device, staging: &Path, plan: &Plan) -> Result<(), RestoreError> {
+    let path = staging.join(PLAN);
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path)?;
     file.write_all(&serde_json::to_vec(plan).map_err(io::Error::from)?)?;
-    Ok(file.sync_all()?)
-}
-
-fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    Ok(device.sync_file(&path)?)
 }
 
 /// All that is below: redb has synced its files, and their folders have not been.
-fn sync_all(folder: &Path) -> io::Result<()> {
+fn sync_all(device: &dyn Device, folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if path.is_dir() { sync_all(&path)? } else { File::open(&path)?.sync_all()? }
+        if path.is_dir() { sync_all(device, &path)? } else { device.sync_file(&path)? }
     }
-    sync(folder)
+    device.sync_folder(folder)
 }
 
 /// Exchanges the files. It may be cut between any two of its steps, and is begun again from what lies there.
-fn finish(dir: &Path, step: Steps<'_>) -> Result<(), RestoreError> {
+fn finish(dir: &Path, device: &dyn Device, step: Steps<'_>) -> Result<(), RestoreError> {
     let ready = dir.join(READY);
     let plan = match fs::read(ready.join(PLAN)) {
         Ok(text) => serde_json::from_slice::<Plan>(&text).map_err(io::Error::from)?,
         // The plan goes last.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             fs::remove_dir(&ready)?;
-            return Ok(sync(dir)?);
+            return Ok(device.sync_folder(dir)?);
         }
         Err(error) => return Err(error.into()),
     };
@@ -528,20 +530,20 @@ fn finish(dir: &Path, step: Steps<'_>) -> Result<(), RestoreError> {
                 give(&aside, dir)?;
                 step("made the folder for the former files")?;
             }
-            fs::rename(&here, aside.join(name))?;
+            device.rename(&here, &aside.join(name))?;
             // The way back is safe before the way on.
-            sync(&aside)?;
-            sync(dir)?;
+            device.sync_folder(&aside)?;
+            device.sync_folder(dir)?;
             step("moved a former file aside")?;
         }
-        fs::rename(&new, &here)?;
-        sync(dir)?;
+        device.rename(&new, &here)?;
+        device.sync_folder(dir)?;
         step("moved a new file in")?;
     }
-    fs::remove_file(ready.join(PLAN))?;
+    device.remove(&ready.join(PLAN))?;
     step("removed the plan")?;
     fs::remove_dir(&ready)?;
-    Ok(sync(dir)?)
+    Ok(device.sync_folder(dir)?)
 }
 
 #[cfg(test)]

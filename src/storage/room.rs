@@ -92,6 +92,11 @@ impl Room {
         true
     }
 
+    /// Where the disk is full: the same, for who could not open the store.
+    pub(super) fn let_go_to_open(&self) -> bool {
+        self.device.free_bytes(&self.dir).is_ok_and(|free| free < floor_bytes(self.bytes)) && self.let_go()
+    }
+
     /// Before a commit: whether it is not to be tried. Lets the reserve go for who needs it.
     pub(super) fn refuses(&self, need: Need) -> bool {
         // A disk that does not answer this may still be written.

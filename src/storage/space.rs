@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::cold::Part;
 use super::core::alerts;
 use super::fault::Fault;
 use super::store::Store;
@@ -49,8 +50,18 @@ impl Space {
     /// The level that follows from `figures`.
     pub fn judge(&self, figures: &Figures) -> Level {
         let mut level = self.lock();
-        *level = level.at(figures.permille());
+        *level = level.after(figures);
         *level
+    }
+}
+
+/// A file that is to go before its time.
+#[derive(Debug, Clone, Copy)]
+pub struct Going(Part);
+
+impl Going {
+    pub fn name(self) -> String {
+        self.0.file()
     }
 }
 
@@ -76,8 +87,8 @@ impl Store {
         Ok(paths)
     }
 
-    /// Deletes the week or the month that goes next at this level, if one does; its name.
-    pub fn relieve(&self, level: Level, figures: &Figures, present: Slot) -> Result<Option<String>, Fault> {
+    /// The week or the month that goes next at this level, if one does.
+    pub fn goes_early(&self, level: Level, figures: &Figures, present: Slot) -> Result<Option<Going>, Fault> {
         let (weeks, months) = (self.cold.spare_weeks(present)?, self.cold.spare_months(present)?);
         let bytes = |parts: &[(_, u64)]| parts.iter().map(|(_, bytes)| *bytes).collect::<Vec<_>>();
         let next = match goes(level, figures, &bytes(&weeks), &bytes(&months)) {
@@ -85,7 +96,12 @@ impl Store {
             Some(Goes::Month) => months.first(),
             None => None,
         };
-        next.map(|(part, _)| self.cold.remove(*part)).transpose()
+        Ok(next.map(|(part, _)| Going(*part)))
+    }
+
+    /// Deletes it, durably.
+    pub fn expire_early(&self, going: Going) -> Result<String, Fault> {
+        self.cold.remove(going.0)
     }
 
     /// Deletes the oldest weeks and months that take more than they may together, in bytes; their names.

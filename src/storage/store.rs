@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
@@ -14,7 +14,7 @@ use super::compaction::{Compactions, Which};
 use super::core::idempotency::Mark;
 use super::core::thresholds::AllThresholds;
 use super::core::{audit, chain, epochs, ledger, ledger_check, meta, tables};
-use super::device::Device;
+use super::device::{self, Device, make_folder};
 use super::directory::Directory;
 use super::fault::{Fault, OpenError, TxError, WriteError};
 use super::file::{DbFile, Lane};
@@ -107,8 +107,8 @@ impl Store {
     /// Opens the store in `dir`, making a new one when the folder has none. `now` stamps a new store.
     pub fn open(options: &StoreOptions, entropy: Entropy, now: Now) -> Result<Store, OpenError> {
         let dir = &options.dir;
-        private_folder(dir)?;
-        let entered = restore::enter(dir)?;
+        private_folder(options.device.as_ref(), dir)?;
+        let entered = restore::enter(dir, options.device.as_ref())?;
         let (core_path, hot_path) = (dir.join("core.redb"), dir.join("hot.redb"));
         let device = &options.device;
         let exists = |path: &Path| device.exists(path).map_err(|error| OpenError::Folder(path.to_owned(), error));
@@ -129,11 +129,23 @@ impl Store {
 
     /// Opens a store that has no key beside it.
     pub(super) fn open_with(options: &StoreOptions, secrets: Secrets, entropy: Entropy, now: Now) -> Result<Store, OpenError> {
-        let entered = restore::enter(&options.dir)?;
+        let entered = restore::enter(&options.dir, options.device.as_ref())?;
         Store::of_files(options, secrets, entropy, now, entered)
     }
 
+    /// What has to be put right before anything can be read may need the reserve: without a store nothing can be deleted either.
     fn of_files(options: &StoreOptions, secrets: Secrets, entropy: Entropy, now: Now, entered: File) -> Result<Store, OpenError> {
+        let still_entered = entered.try_clone().map_err(|error| OpenError::Folder(options.dir.clone(), error))?;
+        match Store::opened(options, secrets.clone(), entropy.clone(), now, entered) {
+            Err(error) if Room::of(&options.device, &options.dir).let_go_to_open() => {
+                tracing::warn!(%error, "the store did not open on a disk that is full: once more, with what was the reserve");
+                Store::opened(options, secrets, entropy, now, still_entered)
+            }
+            opened => opened,
+        }
+    }
+
+    fn opened(options: &StoreOptions, secrets: Secrets, entropy: Entropy, now: Now, entered: File) -> Result<Store, OpenError> {
         let (meter, device) = Meter::on(&options.device);
         let (dir, device) = (&options.dir, &device);
         let (core_path, hot_path) = (dir.join("core.redb"), dir.join("hot.redb"));
@@ -380,7 +392,7 @@ fn recover_intake(hot_file: &DbFile, secrets: &Secrets, entropy: &Entropy, boot_
     Ok(Intake::new(Beacons::new(secrets.beacon.clone()), entropy.u64(), boot_id.to_owned(), recovered, now))
 }
 
-fn private_folder(dir: &Path) -> Result<(), OpenError> {
+fn private_folder(device: &dyn Device, dir: &Path) -> Result<(), OpenError> {
     let io = |e| OpenError::Folder(dir.to_owned(), e);
     if dir.exists() {
         let mode = fs::metadata(dir).map_err(io)?.permissions().mode();
@@ -389,7 +401,7 @@ fn private_folder(dir: &Path) -> Result<(), OpenError> {
         }
         return Ok(());
     }
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(io)
+    make_folder(device, dir).map_err(io)
 }
 
 fn describe(secrets: &Secrets, entropy: &Entropy, now: Now) -> meta::StoreMeta {
@@ -427,20 +439,22 @@ fn core_was_used(core: &DbFile) -> Result<bool, Fault> {
 
 /// Opens the core of the store in `dir` without its key, for `f`: the file, its description, and whether a key fits.
 pub(super) fn with_core<R>(dir: &Path, f: impl FnOnce(&DbFile, &meta::StoreMeta, &dyn Fn(&Secrets) -> bool) -> R) -> Result<R, OpenError> {
-    let _entered = restore::enter(dir)?;
-    with_core_entered(dir, f)
+    let device = device::real();
+    let _entered = restore::enter(dir, device.as_ref())?;
+    with_core_entered(dir, &device, f)
 }
 
 /// The same for who has entered the folder.
 pub(super) fn with_core_entered<R>(
     dir: &Path,
+    device: &Arc<dyn Device>,
     f: impl FnOnce(&DbFile, &meta::StoreMeta, &dyn Fn(&Secrets) -> bool) -> R,
 ) -> Result<R, OpenError> {
     let path = dir.join("core.redb");
     if !path.exists() {
         return Err(OpenError::MissingFile(path));
     }
-    let core = DbFile::open(&path, 1 << 20, |_| Ok(()))?;
+    let core = DbFile::open_on(device, &path, 1 << 20, |_| Ok(()))?;
     let store = meta::store(&core.read()?)?;
     check_schema(store.schema)?;
     let fits = |secrets: &Secrets| open_seed(secrets, &store.sealed_seed).is_ok();

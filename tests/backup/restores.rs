@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use lucid::live::Job;
+use lucid::storage::device;
 use lucid::storage::restore::Order;
 use reqwest::Method;
 use serde_json::json;
@@ -205,7 +206,7 @@ async fn what_was_paid_after_the_backup_is_not_paid_again() {
     site.end().await;
     let place = data.clone();
     let restoring = tokio::task::spawn_blocking(move || {
-        let order = Order { from: &backup, dir: &place, kit: None, boot_id: "another boot".into(), now };
+        let order = Order { from: &backup, dir: &place, kit: None, boot_id: "another boot".into(), now, device: device::real() };
         lucid::storage::restore::restore(&order, &mut |_, _| {}).unwrap().unwrap()
     });
     assert_eq!(restoring.await.unwrap().generation, 2);

@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lucid::app::{App, open_store_on};
+use lucid::app::{App, AppError, open_store_on};
 use lucid::clock::{Clock, Driver};
 use lucid::config::{Config, Sources};
 use lucid::domain::audit::Act;
@@ -27,6 +27,7 @@ use lucid::gateways::payment::Simulated;
 use lucid::live::Job;
 use lucid::storage::compaction::Which;
 use lucid::storage::core::{epochs, ledger, ledger_entries, nodes};
+use lucid::storage::device::Device;
 use lucid::storage::fault::TxError;
 use lucid::storage::hot::Parts;
 use lucid::storage::table::{Read, WriteTx};
@@ -43,15 +44,15 @@ const BOOK: Book = Book { settlement: Settlement::Live, currency: Currency::Usdt
 const SETTINGS: [(&str, &str); 1] = [("server.tls", "off")];
 
 /// A manager that was set up and used in peace: where each run begins.
-struct Base {
+pub(super) struct Base {
     dir: tempfile::TempDir,
-    driver: Driver,
-    files: Vec<(PathBuf, Vec<u8>)>,
-    nodes: Vec<(NodeId, NodeIndex)>,
+    pub driver: Driver,
+    pub files: Vec<(PathBuf, Vec<u8>)>,
+    pub nodes: Vec<(NodeId, NodeIndex)>,
 }
 
 impl Base {
-    async fn new() -> Base {
+    pub async fn new() -> Base {
         let dir = tempfile::tempdir().unwrap();
         let site = Site::new(dir.path().join("data"), &SETTINGS).await;
         for n in 0..NODES {
@@ -65,21 +66,60 @@ impl Base {
         Base { dir, driver, files, nodes }
     }
 
-    fn config(&self) -> Config {
-        let data = self.dir.path().join("data");
-        let mut flags = vec![("storage.data_dir", "--data-dir", data.to_str().unwrap().to_owned())];
-        flags.extend(SETTINGS.iter().map(|(key, value)| (*key, *key, (*value).to_owned())));
-        Config::load(&Sources { flags, ..Sources::default() }).unwrap().config
+    pub fn dir(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    pub fn config(&self) -> Config {
+        config(&self.dir(), &SETTINGS)
+    }
+
+    /// Time as it was when peace ended.
+    pub fn driver(&self) -> Driver {
+        let driver = Driver::new(Timestamp(self.driver.reading().wall.0), BootMs(60_000));
+        driver.set_synchronised(true);
+        driver
     }
 }
 
+pub(super) fn config(data: &Path, settings: &[(&'static str, &str)]) -> Config {
+    let mut flags = vec![("storage.data_dir", "--data-dir", data.to_str().unwrap().to_owned())];
+    flags.extend(settings.iter().map(|(key, value)| (*key, *key, (*value).to_owned())));
+    Config::load(&Sources { flags, ..Sources::default() }).unwrap().config
+}
+
+/// A manager on that device, and at that time.
+pub(super) async fn manager(config: &Config, driver: &Driver, device: Arc<dyn Device>) -> Result<App, AppError> {
+    let clock_of = |config: &Config, high| Clock::driven(driver, config.clock.trust, high);
+    let app = App::open_on(config, &clock_of, Arc::new(Simulated), device).await?;
+    app.context.tick();
+    Ok(app)
+}
+
+/// Its store alone, which has to open.
+pub(super) fn store(config: &Config, driver: &Driver, device: Arc<dyn Device>, what: &str) -> Store {
+    let now = Clock::driven(driver, config.clock.trust, Timestamp(0)).now();
+    open_store_on(config, device, now).unwrap_or_else(|error| panic!("{what}: {error}"))
+}
+
+/// So many cuts in all, where the whole suite is asked for; a hundred otherwise.
+pub(super) fn cuts() -> u64 {
+    std::env::var("LUCID_CUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(100)
+}
+
+/// The one that is to be replayed, or all.
+pub(super) fn seeds(count: u64) -> Vec<u64> {
+    let given = std::env::var("LUCID_SEED").ok().and_then(|text| text.parse().ok());
+    given.map_or_else(|| (1..=count.max(1)).collect(), |seed| vec![seed])
+}
+
 /// What the manager owes the world.
-#[derive(Default)]
-struct Model {
+#[derive(Default, Clone)]
+pub(super) struct Model {
     /// By their reason: amounts, and whether they were acknowledged.
     adjustments: BTreeMap<String, (NodeIndex, Units, bool)>,
     /// By node and slot: the number in the sample, and whether it is durable.
-    samples: BTreeMap<(NodeIndex, Slot), (u64, bool)>,
+    pub samples: BTreeMap<(NodeIndex, Slot), (u64, bool)>,
     heads: Vec<Head>,
     /// Nodes, and whether they were acknowledged.
     names: BTreeMap<String, bool>,
@@ -89,7 +129,7 @@ struct Model {
 
 /// What all runs together did: a model that saw nothing happen proves nothing.
 #[derive(Debug, Default)]
-struct Tally {
+pub(super) struct Tally {
     cuts_while_opening: u32,
     cuts_while_working: u32,
     cuts_while_compacting: u32,
@@ -102,24 +142,30 @@ struct Tally {
     compactions: u32,
 }
 
-struct Run {
-    app: App,
-    model: Model,
-    random: Random,
+pub(super) struct Run {
+    pub app: App,
+    pub model: Model,
+    pub random: Random,
     driver: Driver,
     nodes: Vec<(NodeId, NodeIndex)>,
     incarnation: u64,
     seq: u64,
-    number: u64,
+    pub number: u64,
     tally: Tally,
 }
 
 impl Run {
-    fn store(&self) -> &Arc<Store> {
+    /// Of a manager whose life is the `incarnation`th; names and amounts count on from `number`.
+    pub fn of(app: App, base: &Base, driver: &Driver, random: Random, (incarnation, number): (u64, u64), model: Model) -> Run {
+        let (driver, nodes) = (driver.clone(), base.nodes.clone());
+        Run { app, model, random, driver, nodes, incarnation, seq: 0, number, tally: Tally::default() }
+    }
+
+    pub fn store(&self) -> &Arc<Store> {
         &self.app.store
     }
 
-    async fn step(&mut self) {
+    pub async fn step(&mut self) {
         match self.random.within(0, 21) {
             0..5 => self.report(),
             5..8 => self.flush().await,
@@ -138,7 +184,7 @@ impl Run {
     }
 
     /// Every node says how it is, if it has not in this slot.
-    fn report(&mut self) {
+    pub fn report(&mut self) {
         let now = self.app.clock.now();
         self.seq += 1;
         for (id, index) in self.nodes.clone() {
@@ -165,13 +211,13 @@ impl Run {
         }
     }
 
-    async fn flush(&mut self) {
+    pub async fn flush(&mut self) {
         if self.app.context.run(Job::Flush).await.is_ok() {
             self.model.samples.values_mut().for_each(|(_, durable)| *durable = true);
         }
     }
 
-    async fn adjust(&mut self) {
+    pub async fn adjust(&mut self) {
         self.number += 1;
         let adjustment = self.adjustment(self.number);
         let done = self.store().write_money(adjustment.verb()).await;
@@ -226,7 +272,7 @@ impl Run {
     }
 
     /// As if everybody had waited for six hours.
-    async fn seal(&mut self) {
+    pub async fn seal(&mut self) {
         let later = self.app.clock.now().wall.slot().plus(1_000);
         self.tally.sealed += self.store().seal(later).await.map_or(0, |swept| swept.samples);
     }
@@ -271,7 +317,7 @@ impl Adjustment {
 
 impl Model {
     /// Holds `store` against what was acknowledged, and takes over what was not and is there.
-    fn hold(&mut self, store: &Store, what: &str) {
+    pub fn hold(&mut self, store: &Store, what: &str) {
         for finding in verify(store) {
             assert_eq!(finding.wrong, None, "{what}: {}", finding.part);
         }
@@ -333,28 +379,16 @@ fn epochs_of(store: &Store) -> Vec<Head> {
 async fn cut(base: &Base, config: &Config, seed: u64, tally: &mut Tally) {
     let device = CrashDevice::new(seed);
     device.fill(&base.files);
-    let driver = Driver::new(Timestamp(base.driver.reading().wall.0), BootMs(60_000));
-    driver.set_synchronised(true);
+    let driver = base.driver();
     let (mut model, mut number) = (Model::default(), 0);
     for round in 0..3_u64 {
         let what = format!("LUCID_SEED={seed}, cut {round}");
         let mut random = Random::of(seed.wrapping_mul(31).wrapping_add(round + 1));
         // While it opens, or while it works.
         device.cut_after(random.within(1, if round == 1 { 30 } else { 1_000 }));
-        let clock_of = |config: &Config, high| Clock::driven(&driver, config.clock.trust, high);
-        if let Ok(app) = App::open_on(config, &clock_of, Arc::new(Simulated), device.device()).await {
-            app.context.tick();
-            let mut run = Run {
-                app,
-                model: std::mem::take(&mut model),
-                random,
-                driver: driver.clone(),
-                nodes: base.nodes.clone(),
-                incarnation: seed * 8 + round,
-                seq: 0,
-                number,
-                tally: std::mem::take(tally),
-            };
+        if let Ok(app) = manager(config, &driver, device.device()).await {
+            let mut run = Run::of(app, base, &driver, random, (seed * 8 + round, number), std::mem::take(&mut model));
+            run.tally = std::mem::take(tally);
             for _ in 0..60 {
                 run.step().await;
                 if device.is_off() {
@@ -375,8 +409,7 @@ async fn cut(base: &Base, config: &Config, seed: u64, tally: &mut Tally) {
         tally.samples += model.samples.values().filter(|(_, durable)| *durable).count();
         tally.heads += model.heads.len();
         device.power_cycle();
-        let now = Clock::driven(&driver, config.clock.trust, Timestamp(0)).now();
-        let store = open_store_on(config, device.device(), now).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let store = store(config, &driver, device.device(), &what);
         model.hold(&store, &what);
         store.close();
         drop(store);
@@ -391,23 +424,9 @@ async fn fail(base: &Base, config: &Config, seed: u64) {
     let device = CrashDevice::new(seed);
     device.fill(&base.files);
     let what = format!("LUCID_SEED={seed}, failures");
-    let driver = Driver::new(Timestamp(base.driver.reading().wall.0), BootMs(60_000));
-    driver.set_synchronised(true);
-    let clock_of = |config: &Config, high| Clock::driven(&driver, config.clock.trust, high);
-    let app = App::open_on(config, &clock_of, Arc::new(Simulated), device.device()).await.unwrap();
-    app.context.tick();
-    let (nodes, random) = (base.nodes.clone(), Random::of(seed));
-    let mut run = Run {
-        app,
-        model: Model::default(),
-        random,
-        driver: driver.clone(),
-        nodes,
-        incarnation: seed,
-        seq: 0,
-        number: 0,
-        tally: Tally::default(),
-    };
+    let driver = base.driver();
+    let app = manager(config, &driver, device.device()).await.unwrap();
+    let mut run = Run::of(app, base, &driver, Random::of(seed), (seed, 0), Model::default());
     for _ in 0..60 {
         let n = run.random.within(1, 12);
         if run.random.within(0, 3) == 0 {
@@ -425,8 +444,7 @@ async fn fail(base: &Base, config: &Config, seed: u64) {
     let mut model = std::mem::take(&mut run.model);
     drop(run);
     device.power_cycle();
-    let now = Clock::driven(&driver, config.clock.trust, Timestamp(0)).now();
-    let store = open_store_on(config, device.device(), now).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let store = self::store(config, &driver, device.device(), &what);
     model.hold(&store, &format!("{what}, then a power cut"));
 }
 
@@ -443,15 +461,15 @@ async fn a_manager_whose_card_fails_now_and_then_goes_on_and_its_memory_follows_
 async fn nothing_acknowledged_is_lost_and_nothing_is_there_twice() {
     let (base, mut tally) = (Base::new().await, Tally::default());
     let config = base.config();
-    if let Some(seed) = std::env::var("LUCID_SEED").ok().and_then(|text| text.parse().ok()) {
-        return cut(&base, &config, seed, &mut tally).await;
-    }
     // Three cuts each.
-    let cuts: u64 = std::env::var("LUCID_CUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(100);
-    for seed in 1..=cuts.div_ceil(3) {
-        cut(&base, &config, seed, &mut tally).await;
+    let seeds = seeds(cuts().div_ceil(3));
+    for seed in &seeds {
+        cut(&base, &config, *seed, &mut tally).await;
     }
     println!("{tally:?}");
+    if seeds.len() == 1 {
+        return;
+    }
     let Tally { cuts_while_opening, cuts_while_working, cuts_while_compacting, cuts_at_rest: _, .. } = tally;
     assert!(cuts_while_opening > 0 && cuts_while_working > 30 && cuts_while_compacting > 3, "{tally:?}");
     assert!(tally.adjustments > 100 && tally.samples > 100 && tally.heads > 10, "{tally:?}");

@@ -3,13 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use lucid::storage::device::{Device, DeviceFile, Usage};
+use lucid::storage::device::{self, Device, DeviceFile, Usage};
 
+use super::plain_files::PlainFiles;
 use super::random::Random;
 
 const SECTOR: usize = 512;
@@ -55,6 +58,10 @@ struct World {
     failing_write: Option<u64>,
     fails_to_open: u32,
     room: u64,
+    /// Files of the kernel that lose power with it.
+    plain: Option<PlainFiles>,
+    /// The databases are such files, too.
+    is_plain: bool,
 }
 
 /// Clones are the same device.
@@ -108,6 +115,7 @@ impl World {
         self.changes += 1;
         if self.cut_at == Some(self.changes) {
             self.is_off = true;
+            self.look();
             return Err(dead());
         }
         Ok(())
@@ -117,8 +125,26 @@ impl World {
         if self.is_off { Err(dead()) } else { Ok(()) }
     }
 
+    /// What is there when the power goes.
+    fn look(&mut self) {
+        if let Some(plain) = &mut self.plain {
+            plain.look(false).unwrap();
+        }
+    }
+
+    /// A change to files of the kernel, before which the power may go; where they do not lose it, it is made as it is.
+    fn plainly(
+        &mut self,
+        change: impl FnOnce(&mut PlainFiles) -> io::Result<()>,
+        otherwise: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.step()?;
+        self.plain.as_mut().map_or_else(otherwise, change)
+    }
+
     fn used(&self) -> u64 {
-        self.inodes.values().map(|inode| inode.blocks.len() as u64 * BLOCK).sum()
+        // What lost its name gave its room back.
+        self.names.values().filter_map(|id| self.inodes.get(id)).map(|inode| inode.blocks.len() as u64 * BLOCK).sum()
     }
 
     fn inode(&mut self, of: u64) -> &mut Inode {
@@ -174,6 +200,8 @@ impl CrashDevice {
             failing_write: None,
             fails_to_open: 0,
             room: u64::MAX,
+            plain: None,
+            is_plain: false,
         })))
     }
 
@@ -193,12 +221,28 @@ impl CrashDevice {
         }
     }
 
+    /// What lies below this folder and on no device loses power with this one: backups, archives, whatever is not opened by the device.
+    pub fn with_plain_files(&self, folder: &Path) {
+        self.world().plain = Some(PlainFiles::below(folder));
+    }
+
+    /// The same, and databases are such files.
+    pub fn with_nothing_else(&self, folder: &Path) {
+        self.with_plain_files(folder);
+        self.world().is_plain = true;
+    }
+
     fn world(&self) -> MutexGuard<'_, World> {
         self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     pub fn syncs(&self) -> u64 {
         self.world().syncs
+    }
+
+    /// What was changed since it was made: moments at which the power may go.
+    pub fn changes(&self) -> u64 {
+        self.world().changes
     }
 
     pub fn writes(&self) -> u64 {
@@ -219,6 +263,10 @@ impl CrashDevice {
     pub fn power_cycle(&self) {
         let mut world = self.world();
         let world = &mut *world;
+        if !world.is_off {
+            world.look();
+        }
+        world.plain = world.plain.take().map(|plain| plain.lose(&mut world.random));
         let inodes: Vec<u64> = world.inodes.keys().copied().collect();
         for inode in inodes {
             world.lose(inode);
@@ -265,6 +313,10 @@ impl CrashDevice {
         self.world().names.keys().cloned().collect()
     }
 
+    fn plain(&self, world: &World, path: &Path, how: &OpenOptions) -> io::Result<Box<dyn DeviceFile>> {
+        Ok(Box::new(PlainFile { device: self.clone(), path: path.to_owned(), life: world.life, file: how.open(path)? }))
+    }
+
     fn handle(&self, world: &mut World, inode: u64) -> Box<dyn DeviceFile> {
         world.next += 1;
         Box::new(CrashFile { device: self.clone(), inode, life: world.life, handle: world.next })
@@ -279,6 +331,9 @@ impl Device for CrashDevice {
             world.fails_to_open -= 1;
             return Err(io::Error::other("the card does not answer"));
         }
+        if world.is_plain {
+            return self.plain(&world, path, OpenOptions::new().read(true).write(true));
+        }
         let inode = *world.names.get(path).ok_or(io::ErrorKind::NotFound)?;
         Ok(self.handle(&mut world, inode))
     }
@@ -286,6 +341,9 @@ impl Device for CrashDevice {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DeviceFile>> {
         let mut world = self.world();
         world.step()?;
+        if world.is_plain {
+            return self.plain(&world, path, OpenOptions::new().read(true).write(true).create_new(true).mode(0o600));
+        }
         if world.names.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -299,12 +357,15 @@ impl Device for CrashDevice {
     fn exists(&self, path: &Path) -> io::Result<bool> {
         let world = self.world();
         world.lives()?;
-        Ok(world.names.contains_key(path))
+        Ok(if world.is_plain { path.exists() } else { world.names.contains_key(path) })
     }
 
     fn names(&self, folder: &Path) -> io::Result<Vec<String>> {
         let world = self.world();
         world.lives()?;
+        if world.is_plain {
+            return device::real().names(folder);
+        }
         let within = world.names.keys().filter(|path| path.parent() == Some(folder));
         Ok(within.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect())
     }
@@ -315,26 +376,35 @@ impl Device for CrashDevice {
         if world.names.contains_key(path) {
             world.step()?;
             world.rename(Rename::Remove(path.to_owned()));
+        } else if path.exists() {
+            world.plainly(|plain| plain.remove(path), || fs::remove_file(path))?;
         }
         Ok(())
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut world = self.world();
-        world.step()?;
         if !world.names.contains_key(from) {
-            return Err(io::ErrorKind::NotFound.into());
+            return world.plainly(|plain| plain.rename(from, to), || fs::rename(from, to));
         }
+        world.step()?;
         world.rename(Rename::Move(from.to_owned(), to.to_owned()));
         Ok(())
     }
 
-    fn sync_folder(&self, _folder: &Path) -> io::Result<()> {
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
         let mut world = self.world();
         world.step()?;
+        if let Some(plain) = world.plain.as_mut().filter(|_| folder.is_dir()) {
+            plain.sync_folder(folder)?;
+        }
         world.pending_names.clear();
         world.durable_names = world.names.clone();
         Ok(())
+    }
+
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        self.world().plainly(|plain| plain.sync_file(path), || Ok(()))
     }
 
     fn usage(&self, _folder: &Path) -> io::Result<Usage> {
@@ -479,5 +549,78 @@ impl DeviceFile for CrashFile {
         }
         inode.cached = inode.durable.clone();
         Ok(())
+    }
+}
+
+/// A database that is a file of the kernel.
+struct PlainFile {
+    device: CrashDevice,
+    path: PathBuf,
+    life: u64,
+    file: File,
+}
+
+impl fmt::Debug for PlainFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PlainFile({})", self.path.display())
+    }
+}
+
+impl PlainFile {
+    fn world(&self) -> io::Result<MutexGuard<'_, World>> {
+        let world = self.device.world();
+        world.lives()?;
+        if world.life == self.life { Ok(world) } else { Err(dead()) }
+    }
+}
+
+impl DeviceFile for PlainFile {
+    fn len(&self) -> io::Result<u64> {
+        drop(self.world()?);
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn allocated(&self) -> io::Result<u64> {
+        self.len()
+    }
+
+    fn allocate(&self, length: u64) -> io::Result<()> {
+        self.set_len(length)
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        drop(self.world()?);
+        self.file.read_exact_at(out, offset)
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        let mut world = self.world()?;
+        self.file.write_all_at(data, offset)?;
+        // The one at which the power goes may have arrived.
+        world.step()
+    }
+
+    fn set_len(&self, length: u64) -> io::Result<()> {
+        self.world()?.step()?;
+        self.file.set_len(length)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        // Who has it open keeps it where its name is gone.
+        let is_named = self.path.exists();
+        self.world()?.plainly(|plain| if is_named { plain.sync_file(&self.path) } else { Ok(()) }, || Ok(()))
+    }
+
+    fn lock(&self) -> io::Result<bool> {
+        drop(self.world()?);
+        Ok(self.file.try_lock().is_ok())
+    }
+
+    fn unlock(&self) -> io::Result<()> {
+        self.file.unlock()
+    }
+
+    fn settle(&self) -> io::Result<()> {
+        self.world().map(drop)
     }
 }

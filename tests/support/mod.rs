@@ -10,6 +10,7 @@ pub mod death;
 pub mod desk;
 pub mod fleet;
 pub mod payment_service;
+pub mod plain_files;
 pub mod random;
 pub mod rig;
 pub mod site;

@@ -44,7 +44,7 @@ fn made(store: &Store, due: History) -> Result<(History, Manifest), Failed> {
     let mut making = Making::begin(store, due)?;
     while !making.step(store)? {}
     let (content, manifest) = making.finish(store, NOW.wall)?;
-    put_manifest(&folder(store), &manifest)?;
+    put_manifest(store, &manifest)?;
     Ok((content, manifest))
 }
 

@@ -62,7 +62,7 @@ fn made(store: &Store, due: Outputs) -> Result<Manifest, Failed> {
     let (_, manifest) = making.finish(store, NOW.wall)?;
     let mut reading = Reading::begin(&folder(store), &manifest)?;
     while !reading.step()? {}
-    put_manifest(&folder(store), &manifest)?;
+    put_manifest(store, &manifest)?;
     Ok(manifest)
 }
 
@@ -220,7 +220,13 @@ fn verify_finds_what_is_missing_cut_or_changed() {
         (|folder, _| fs::remove_file(folder.join(LINES)).unwrap(), "the file of its lines is missing"),
         (|folder, _| fs::remove_file(folder.join(MANIFEST)).unwrap(), "its manifest is missing"),
         (|folder, _| fs::write(folder.join(MANIFEST), "{}").unwrap(), "its manifest does not read"),
-        (|folder, manifest| put_manifest(folder, &Manifest { lines: 1, ..manifest }).unwrap(), "not the one that was recorded"),
+        (
+            |folder, manifest| {
+                let other = serde_json::to_vec(&Manifest { lines: 1, ..manifest }).unwrap();
+                fs::write(folder.join(MANIFEST), other).unwrap();
+            },
+            "not the one that was recorded",
+        ),
     ];
     for (tamper, why) in tamperings {
         tamper(&folder(store), manifest.clone());
@@ -236,7 +242,7 @@ fn verify_finds_what_is_missing_cut_or_changed() {
     foreign.signature = Hex(other.sign(&foreign.signed_bytes()));
     assert!(foreign.is_signed());
     for forged in [unsigned, foreign] {
-        put_manifest(&folder(store), &forged).unwrap();
+        put_manifest(store, &forged).unwrap();
         record(store, &forged);
         assert!(wrong().unwrap_err().contains("not signed by a key of this manager"));
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::parts::Part;
 use super::{Failed, check};
 use crate::domain::backup::{BackedUp, Manifest, is_stamp};
+use crate::storage::device::{Device, make_folder};
 use crate::storage::store::Store;
 
 /// What is being made, or taken away.
@@ -15,10 +16,10 @@ const UNFINISHED: &str = ".tmp";
 const MAX_LISTED: usize = 4_096;
 
 /// Makes the folder, private, for one backup at a time: nobody else makes one there while the answer lives. What earlier runs did not finish goes.
-pub(super) fn take(folder: &Path, data_dir: &Path) -> Result<File, Failed> {
+pub(super) fn take(device: &dyn Device, folder: &Path, data_dir: &Path) -> Result<File, Failed> {
     let cannot = |error: std::io::Error| Failed::Disk(format!("{}: {error}", folder.display()));
     if !folder.is_dir() {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(cannot)?;
+        make_folder(device, folder).map_err(cannot)?;
         give(folder, data_dir).map_err(cannot)?;
     }
     make_private(folder)?;
@@ -90,10 +91,10 @@ impl Temporary {
         &self.path
     }
 
-    pub fn keep(mut self, folder: &Path, name: &str) -> Result<(), Failed> {
-        fs::rename(&self.path, folder.join(name))?;
+    pub fn keep(mut self, device: &dyn Device, folder: &Path, name: &str) -> Result<(), Failed> {
+        device.rename(&self.path, &folder.join(name))?;
         self.is_kept = true;
-        Ok(File::open(folder)?.sync_all()?)
+        Ok(device.sync_folder(folder)?)
     }
 }
 
@@ -140,7 +141,7 @@ pub(super) fn previous(folder: &Path, store: &Store) -> Option<Previous> {
 }
 
 /// Takes away the oldest backups of this store beyond `keep`; never the one that was just made and verified. Their names.
-pub(super) fn rotate(folder: &Path, made: &str, keep: u32, store_id: &str) -> Vec<String> {
+pub(super) fn rotate(device: &dyn Device, folder: &Path, made: &str, keep: u32, store_id: &str) -> Vec<String> {
     let is_own = |name: &String| is_stamp(name) && check::manifest(&folder.join(name)).is_ok_and(|found| found.store_id == store_id);
     let mut own: Vec<String> = names(folder).into_iter().filter(|name| name != made && is_own(name)).collect();
     let others = usize::try_from(keep.max(1) - 1).unwrap_or(usize::MAX);
@@ -148,7 +149,7 @@ pub(super) fn rotate(folder: &Path, made: &str, keep: u32, store_id: &str) -> Ve
     own.retain(|name| {
         // Under the other name a crash leaves nothing that looks like a backup.
         let going = folder.join(format!("{name}{UNFINISHED}"));
-        let gone = fs::rename(folder.join(name), &going).and_then(|()| fs::remove_dir_all(&going));
+        let gone = device.rename(&folder.join(name), &going).and_then(|()| fs::remove_dir_all(&going));
         if let Err(error) = &gone {
             tracing::warn!(%error, name, "an old backup cannot be taken away");
         }

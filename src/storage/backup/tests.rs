@@ -207,7 +207,7 @@ fn a_folder_that_others_use_is_not_taken_over() {
     let failed = make(&store, &options, day(1), &mut |_| true).unwrap_err();
     assert!(failed.to_string().contains("a folder of its own"), "{failed}");
     fs::remove_file(options.folder.join("letter.txt")).unwrap();
-    let _other = take(&options.folder, store.dir()).unwrap();
+    let _other = take(store.device.as_ref(), &options.folder, store.dir()).unwrap();
     let failed = make(&store, &options, day(1), &mut |_| true).unwrap_err();
     assert!(failed.to_string().contains("another backup is being made"), "{failed}");
 }

@@ -63,6 +63,10 @@ impl Device for Metered {
         self.inner.sync_folder(folder)
     }
 
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        self.inner.sync_file(path)
+    }
+
     fn usage(&self, folder: &Path) -> io::Result<Usage> {
         self.inner.usage(folder)
     }

@@ -62,6 +62,10 @@ impl Device for Real {
         File::open(folder)?.sync_all()
     }
 
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
     fn usage(&self, folder: &Path) -> io::Result<Usage> {
         let found = statvfs(folder)?;
         let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);

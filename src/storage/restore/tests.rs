@@ -7,6 +7,7 @@ use crate::domain::user::{PasswordHash, Role, User};
 use crate::storage::backup::{Made, Options, make};
 use crate::storage::core::tables::{AUDIT, Index, NODE_IDS};
 use crate::storage::core::{ledger_check, people};
+use crate::storage::device;
 use crate::storage::recovery;
 use crate::storage::testing::{NOW, options, store};
 use crate::storage::verify::verify as verify_store;
@@ -47,7 +48,7 @@ fn lived() -> (tempfile::TempDir, PathBuf, Made) {
 }
 
 fn order<'a>(from: &'a Path, dir: &'a Path) -> Order<'a> {
-    Order { from, dir, kit: None, boot_id: "boot".into(), now: Now { wall: NOW.wall.plus_seconds(3_600), ..NOW } }
+    Order { from, dir, kit: None, boot_id: "boot".into(), now: Now { wall: NOW.wall.plus_seconds(3_600), ..NOW }, device: device::real() }
 }
 
 fn files_below(folder: &Path) -> Vec<String> {

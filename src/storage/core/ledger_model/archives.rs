@@ -47,7 +47,7 @@ impl World {
         if until == 1 {
             return;
         }
-        put_manifest(&self.folder(), &manifest).unwrap();
+        put_manifest(store, &manifest).unwrap();
         if until == 2 {
             return;
         }
