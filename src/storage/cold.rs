@@ -22,7 +22,7 @@ use super::hot::hours::{self, HourRow};
 use super::room::{Need, Room};
 use super::table::Snapshot;
 use super::tails::Sealed;
-use crate::domain::calendar::{Month, Week};
+use crate::domain::calendar::{HOURS_PER_DAY, Month, Week};
 use crate::domain::chunk::Series;
 use crate::domain::evidence::SLOTS_PER_DAY;
 use crate::domain::ids::NodeIndex;
@@ -224,12 +224,21 @@ impl Cold {
             files.known.iter().filter_map(of).filter(|month| files.settled.get(month).is_none_or(|until| *until < day)).collect()
         };
         for month in months {
-            let Some(file) = self.existing(Part::Month(month))? else { continue };
-            if !month::is_settled(&file.read()?, day)? {
-                file.write(super::Lane::Ordinary, move |tx| month::settle(tx, day)).await?;
-                return Ok(true);
-            }
-            self.files().settled.insert(month, day);
+            let is_over = month.end_hour() <= day.saturating_mul(HOURS_PER_DAY);
+            let until = match self.existing(Part::Month(month)) {
+                Ok(Some(file)) if !month::is_settled(&file.read()?, day)? => {
+                    file.write(super::Lane::Ordinary, move |tx| month::settle(tx, day)).await?;
+                    return Ok(true);
+                }
+                Ok(_) if is_over => u32::MAX,
+                Ok(_) => day,
+                // One file that cannot be read keeps no other waiting; it is tried again the next day.
+                Err(error) => {
+                    tracing::error!(file = month.file(), %error, "hours of days that are over stay as they are");
+                    day
+                }
+            };
+            self.files().settled.insert(month, until);
         }
         Ok(false)
     }
