@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::{Context, Stopped, limit_bytes};
 use crate::domain::alert::Severity;
-use crate::domain::audit::{Act, Draft};
+use crate::domain::audit::Act;
 use crate::domain::space::{Figures, Level};
 use crate::domain::time::{Now, Timestamp};
 use crate::domain::wear::{SOON_HUNDREDTHS, years_left_hundredths};
 use crate::storage::Store;
 use crate::storage::core::{alerts, audit};
-use crate::storage::fault::{Fault, TxError};
+use crate::storage::fault::{Fault, TxError, WriteError};
 use crate::storage::space::{CRITICAL, Going, HIGH, IO_ERROR, WEARING_OUT};
 use crate::storage::table::{Snapshot, WriteTx};
 
@@ -22,36 +22,51 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
     let limit = limit_bytes(settings.retention.max_mb);
     let looking = tokio::task::spawn_blocking(move || look(&store, limit, now)).await;
     let (figures, level, going) = looking.map_err(|error| Stopped(error.to_string()))??;
-    let untold = match going {
-        Some(going) => expire_early(context, going, &figures, now).await?,
-        None => None,
+    let relieved = match going {
+        Some(going) => expire_early(context, going, &figures, now).await,
+        None => Ok(()),
     };
     let read = context.store.read()?;
     let mut changes = of_level(&read, level, &figures)?;
     changes.extend(of_errors(context, &read, now)?);
     changes.extend(of_wear(context, &read, now, settings.card_rating_bytes)?);
-    if changes.is_empty() && untold.is_none() {
-        return Ok(());
+    let untold = context.store.space.untold();
+    if changes.is_empty() && untold.is_empty() {
+        return relieved;
     }
+    let count = untold.len();
     let write = move |tx: &mut WriteTx<'_>| {
         untold.iter().try_for_each(|draft| audit::append(tx, draft.clone()))?;
         changes.iter().try_for_each(|change| change.record(tx, now.wall))
     };
-    Ok(context.store.write(write).await?)
+    context.store.write(write).await?;
+    context.store.space.told(count);
+    relieved
 }
 
 /// First it is recorded that it goes, then it does: a crash in between leaves a file that goes with another entry. A disk too full for the entry is relieved all the same, and the
 /// entry is what is left to be written.
-async fn expire_early(context: &Context, going: Going, figures: &Figures, now: Now) -> Result<Option<Draft>, Stopped> {
-    let (name, percent) = (going.name(), figures.permille().div_ceil(10));
+async fn expire_early(context: &Context, going: Going, figures: &Figures, now: Now) -> Result<(), Stopped> {
+    let (name, percent, space) = (going.name(), figures.permille().div_ceil(10), &context.store.space);
     let draft = Act::system(now).draft("storage.expire_early", name.clone()).because(format!("{percent} % are used"));
-    let entry = draft.clone();
-    let recorded = context.store.write(move |tx| audit::append(tx, entry.clone())).await;
+    let is_recorded = space.is_recorded(&name) || {
+        let entry = draft.clone();
+        match context.store.write(move |tx| audit::append(tx, entry.clone())).await {
+            Ok(()) => true,
+            Err(WriteError::Fault(Fault::Full)) => false,
+            Err(error) => return Err(error.into()),
+        }
+    };
+    space.note_recorded(is_recorded.then(|| name.clone()));
     tracing::warn!(name, percent, "the disk fills up: the oldest measurements are deleted early");
     let store = Arc::clone(&context.store);
     let removed = tokio::task::spawn_blocking(move || store.expire_early(going)).await;
     removed.map_err(|error| Stopped(error.to_string()))??;
-    Ok(recorded.is_err().then_some(draft))
+    space.note_recorded(None);
+    if !is_recorded {
+        space.note_untold(draft);
+    }
+    Ok(())
 }
 
 fn look(store: &Store, limit: Option<u64>, now: Now) -> Result<(Figures, Level, Option<Going>), Fault> {

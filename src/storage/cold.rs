@@ -225,16 +225,21 @@ impl Cold {
         };
         for month in months {
             let is_over = month.end_hour() <= day.saturating_mul(HOURS_PER_DAY);
-            let until = match self.existing(Part::Month(month)) {
-                Ok(Some(file)) if !month::is_settled(&file.read()?, day)? => {
-                    file.write(super::Lane::Ordinary, move |tx| month::settle(tx, day)).await?;
-                    return Ok(true);
+            let settled = async {
+                let Some(file) = self.existing(Part::Month(month))? else { return Ok(false) };
+                if month::is_settled(&file.read()?, day)? {
+                    return Ok(false);
                 }
-                Ok(_) if is_over => u32::MAX,
-                Ok(_) => day,
+                file.write(super::Lane::Ordinary, move |tx| month::settle(tx, day)).await.map(|()| true)
+            };
+            let until = match settled.await {
+                Ok(true) => return Ok(true),
+                Ok(false) if is_over => u32::MAX,
+                Ok(false) => day,
+                Err(WriteError::Fault(Fault::Full)) => return Err(WriteError::Fault(Fault::Full)),
                 // One file that cannot be read keeps no other waiting; it is tried again the next day.
                 Err(error) => {
-                    tracing::error!(file = month.file(), %error, "hours of days that are over stay as they are");
+                    tracing::error!(file = month.file(), ?error, "hours of days that are over stay as they are");
                     day
                 }
             };

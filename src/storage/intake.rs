@@ -388,7 +388,8 @@ impl Intake {
             (false, None) => {
                 let measured = now.wall.plus_ms(-age_ms(item)).slot();
                 // What proved nothing has no beacon, but it was given a slot all the same; its age may round into the one beside it, where another sample is.
-                let told = item.witness.as_ref().map(|w| w.slot).filter(|slot| slot.0.abs_diff(measured.0) <= 1);
+                let told =
+                    item.witness.as_ref().map(|w| w.slot).filter(|slot| *slot <= now.wall.slot() && slot.0.abs_diff(measured.0) <= 1);
                 (told.unwrap_or(measured), false)
             }
         };

@@ -39,7 +39,8 @@ pub fn lines(store: &Store, nodes: &[NodeIndex], metric: Metric, steps: Steps) -
         )?;
         from = from.max(hours::first_slot(rolled));
     }
-    let until = end(store, steps);
+    // After a clock was set back, hours may be rolled up that are still to come.
+    let until = end(store, steps).max(from);
     for some in nodes.chunks(at_once(from, until)) {
         for (node, pieces) in tiers::pieces_of(store, some, (from, until), |column| is_for(metric, column))? {
             if let Some(line) = lines.get_mut(&node) {

@@ -8,6 +8,7 @@ use super::core::alerts;
 use super::fault::Fault;
 use super::store::Store;
 use super::table::Read;
+use crate::domain::audit::Draft;
 use crate::domain::space::{Figures, Goes, Level, goes};
 use crate::domain::time::Slot;
 
@@ -17,9 +18,20 @@ pub const CRITICAL: &str = "storage_critical";
 pub const IO_ERROR: &str = "storage_io_error";
 pub const WEARING_OUT: &str = "card_wearing_out";
 
-/// The level as it was judged last. In memory, because a full disk may not take it.
+/// The level as it was judged last, and what is known of files that go early. In memory, because a full disk may not take it.
 #[derive(Debug, Default)]
-pub struct Space(Mutex<Level>);
+pub struct Space {
+    level: Mutex<Level>,
+    early: Mutex<Early>,
+}
+
+#[derive(Debug, Default)]
+struct Early {
+    /// The file whose going was recorded last: where it cannot be deleted, it is tried again and not recorded again.
+    recorded: Option<String>,
+    /// What went without an entry, because the disk was too full for one.
+    untold: Vec<Draft>,
+}
 
 impl Space {
     /// As the open alerts say, so that a restart does not change it.
@@ -31,11 +43,38 @@ impl Space {
         } else {
             Level::Ample
         };
-        Ok(Space(Mutex::new(level)))
+        Ok(Space { level: Mutex::new(level), early: Mutex::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, Level> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.level.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn early(&self) -> MutexGuard<'_, Early> {
+        self.early.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The going of this file is in the audit log.
+    pub fn is_recorded(&self, name: &str) -> bool {
+        self.early().recorded.as_deref() == Some(name)
+    }
+
+    pub fn note_recorded(&self, name: Option<String>) {
+        self.early().recorded = name;
+    }
+
+    /// To be written when there is room.
+    pub fn note_untold(&self, draft: Draft) {
+        self.early().untold.push(draft);
+    }
+
+    pub fn untold(&self) -> Vec<Draft> {
+        self.early().untold.clone()
+    }
+
+    /// The first so many of them are in the audit log.
+    pub fn told(&self, count: usize) {
+        self.early().untold.drain(..count);
     }
 
     pub fn level(&self) -> Level {

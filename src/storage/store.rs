@@ -137,7 +137,8 @@ impl Store {
     fn of_files(options: &StoreOptions, secrets: Secrets, entropy: Entropy, now: Now, entered: File) -> Result<Store, OpenError> {
         let still_entered = entered.try_clone().map_err(|error| OpenError::Folder(options.dir.clone(), error))?;
         match Store::opened(options, secrets.clone(), entropy.clone(), now, entered) {
-            Err(error) if Room::of(&options.device, &options.dir).let_go_to_open() => {
+            // Not for what more room does not mend, least of all where another process holds the store and counts on its reserve.
+            Err(error @ (OpenError::Fault(_) | OpenError::Folder(..))) if Room::of(&options.device, &options.dir).let_go_to_open() => {
                 tracing::warn!(%error, "the store did not open on a disk that is full: once more, with what was the reserve");
                 Store::opened(options, secrets, entropy, now, still_entered)
             }

@@ -159,7 +159,7 @@ async fn cut(old: &Old, seed: u64, tally: &mut Tally) {
     }
     let whole = names();
     tally.archives += whole.len() / 2;
-    assert!(whole.len() >= 6 && whole.iter().all(|path| !path.ends_with("tmp")), "LUCID_SEED={seed}: {whole:?}");
+    assert!(whole.len() >= 6 && whole.iter().all(|path| path.extension().is_none_or(|last| last != "tmp")), "LUCID_SEED={seed}: {whole:?}");
     // What was kept long enough goes, and what goes is recorded first.
     driver.advance_ms(8 * 366 * DAY_MS);
     for round in 0..3 {

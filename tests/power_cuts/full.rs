@@ -81,3 +81,19 @@ async fn a_store_opens_on_a_full_disk_with_what_was_set_aside() {
     assert!(!device.files().contains(&reserve), "it was needed");
     Model::default().hold(&store, "a full disk");
 }
+
+#[tokio::test]
+async fn who_finds_a_store_in_use_leaves_it_its_reserve() {
+    let base = Base::new().await;
+    let (config, device, driver) = (base.config(), CrashDevice::new(1), base.driver());
+    let reserve = base.dir().join("reserve");
+    let mut files = base.files.clone();
+    files.push((reserve.clone(), vec![0; RESERVE]));
+    device.fill(&files);
+    let first = store(&config, &driver, device.device(), "the first");
+    device.leave_room(Some(0));
+    let refused = manager(&config, &driver, device.device()).await.map(drop).unwrap_err();
+    assert!(refused.to_string().contains("in use by another process"), "{refused}");
+    assert!(device.files().contains(&reserve), "it is the first one's");
+    first.close();
+}

@@ -61,7 +61,7 @@ impl Summary {
             count: parts.iter().fold(0, |sum, part| sum.saturating_add(part.count)),
             late: parts.iter().any(|part| part.late),
             sample: aggregate(parts),
-            extremes: parts.iter().fold(first.extremes, |all, part| all.and(part.extremes)),
+            extremes: extremes(parts, first.extremes),
         })
     }
 }
@@ -100,6 +100,13 @@ impl Series {
             self.done.push(Bucket { slot: self.slot, summary });
         }
     }
+}
+
+/// Nothing is said of a gauge that some part measured without keeping how low and how high it was.
+fn extremes(parts: &[Summary], first: Extremes) -> Extremes {
+    let all = parts.iter().fold(first, |all, part| all.and(part.extremes));
+    let is_unknown = |gauge: &Gauge| parts.iter().any(|part| gauge.of(&part.sample).is_some() && part.extremes.get(*gauge).is_none());
+    Gauge::ALL.iter().filter(|gauge| is_unknown(gauge)).fold(all, |all, gauge| all.with(*gauge, None))
 }
 
 /// `parts` in order of time.

@@ -148,21 +148,25 @@ pub fn read(
             }
         }
         let mut found: BTreeMap<NodeIndex, Series> = BTreeMap::new();
-        let in_chunks = nodes.iter().filter(|_| has_days).map(|node| (day, node.0));
-        read.get_each_with(DAYS, in_chunks, &mut |key, bytes, decode| {
-            let Some(key) = <(u32, u32)>::decode(key) else { return Ok(()) };
-            let node = NodeIndex(key.1);
-            match newer.remove(&node) {
-                None => {
-                    found.extend(chunk(&decode(bytes)?, key, |column| hour_columns::is_behind(is_wanted, column)).map(|one| (node, one)))
+        // The file of an earlier release has no such table before its first day is settled.
+        if has_days {
+            read.get_each_with(DAYS, nodes.iter().map(|node| (day, node.0)), &mut |key, bytes, decode| {
+                let Some(key) = <(u32, u32)>::decode(key) else { return Ok(()) };
+                let node = NodeIndex(key.1);
+                let stored = decode(bytes)?;
+                match newer.remove(&node) {
+                    None => {
+                        let one = chunk(&stored, key, |column| hour_columns::is_behind(is_wanted, column));
+                        found.extend(one.map(|one| (node, one)));
+                    }
+                    Some(newer) => {
+                        let known = chunk(&stored, key, |_| true).map(|known| hour_columns::hours(&known));
+                        found.insert(node, hour_columns::columns(&hour_columns::fuller(known.unwrap_or_default(), newer)));
+                    }
                 }
-                Some(newer) => {
-                    let known = chunk(&decode(bytes)?, key, |_| true).map(|known| hour_columns::hours(&known));
-                    found.insert(node, hour_columns::columns(&hour_columns::fuller(known.unwrap_or_default(), newer)));
-                }
-            }
-            Ok(())
-        })?;
+                Ok(())
+            })?;
+        }
         found.extend(newer.iter().map(|(node, hours)| (*node, hour_columns::columns(hours))));
         for (node, series) in found {
             visit(node, series.within(hours::first_slot(from), hours::first_slot(until)));
@@ -275,6 +279,21 @@ mod tests {
         assert_eq!(write(&[(1, 4), (3, 6), (7, 1)], false), [(1, 5), (2, 1), (3, 6), (4, 7), (7, 1), (8, 1)]);
         assert_eq!(write(&[(1, 6)], true), [(1, 6), (2, 1), (3, 6), (4, 7), (7, 1), (8, 1)]);
         assert_eq!(verify(&file.read().unwrap(), Month::of_hour(HOUR)).unwrap(), Ok(6));
+    }
+
+    #[test]
+    fn a_file_of_an_earlier_release_is_read_before_and_after_it_is_settled() {
+        let dir = tempfile::tempdir().unwrap();
+        let month = Month::of_hour(HOUR);
+        let at = dir.path().join(month.file());
+        drop(origin::open((&device::real(), &at), 1 << 20, "store", &month.file(), &[HOURS.name]).unwrap());
+        let file = new(dir.path());
+        let rows = [row(HOUR, 0, &[(1, 5)], 10.0)];
+        file.write_now(move |tx| put(tx, &rows)).unwrap();
+        let all = || (counts(&file, &[1, 2], (HOUR, HOUR + 48)), verify(&file.read().unwrap(), month).unwrap());
+        assert_eq!(all(), (vec![(1, HOUR, 5)], Ok(1)));
+        settle_all(&file, DAY + 1);
+        assert_eq!(all(), (vec![(1, HOUR, 5)], Ok(1)));
     }
 
     #[test]

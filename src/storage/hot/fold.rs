@@ -75,6 +75,8 @@ struct Gathered {
     count: u32,
     last: Option<i64>,
     bounds: Option<(i64, i64)>,
+    /// Of some of it nobody kept how low and how high it was.
+    is_unbounded: bool,
 }
 
 impl Gathered {
@@ -88,14 +90,17 @@ impl Gathered {
         }
     }
 
-    /// What `weight` numbers come to; without bounds where nobody kept them.
+    /// What `weight` numbers come to; hours of an earlier release have no bounds of most gauges.
     fn add_mean(&mut self, mean: i64, weight: u32, bounds: Option<(i64, i64)>) {
         self.sum += i128::from(mean) * i128::from(weight);
         self.count = self.count.saturating_add(weight);
         self.last = Some(mean);
-        if let Some((low, high)) = bounds {
-            let (lowest, highest) = self.bounds.unwrap_or((low, high));
-            self.bounds = Some((lowest.min(low), highest.max(high)));
+        match bounds {
+            Some((low, high)) => {
+                let (lowest, highest) = self.bounds.unwrap_or((low, high));
+                self.bounds = Some((lowest.min(low), highest.max(high)));
+            }
+            None => self.is_unbounded = true,
         }
     }
 
@@ -110,6 +115,10 @@ impl Gathered {
         let count = i128::from(self.count);
         let mean = (2 * self.sum * unit + count).checked_div(2 * count)?;
         u64::try_from(mean).ok()
+    }
+
+    fn known_bounds(&self) -> Option<(i64, i64)> {
+        self.bounds.filter(|_| !self.is_unbounded)
     }
 
     fn last_large(&self) -> Option<u64> {
@@ -136,7 +145,7 @@ impl Open {
     }
 
     fn of(&self, column: u16) -> &Gathered {
-        const NONE: &Gathered = &Gathered { sum: 0, count: 0, last: None, bounds: None };
+        const NONE: &Gathered = &Gathered { sum: 0, count: 0, last: None, bounds: None, is_unbounded: false };
         self.columns.get(usize::from(column)).unwrap_or(NONE)
     }
 
@@ -148,7 +157,7 @@ impl Open {
         let last_kib = |column| last(column).map(|kib| kib.saturating_mul(1_024));
         let load = [LOAD, LOAD + 1, LOAD + 2].map(|column| gauge(column, 100.0));
         let extremes = hour_columns::BOUNDED.iter().fold(Extremes::default(), |all, (gauge, column, per)| {
-            let bounds = of(*column).bounds.map(|(low, high)| (hour_columns::unit(low, *per), hour_columns::unit(high, *per)));
+            let bounds = of(*column).known_bounds().map(|(low, high)| (hour_columns::unit(low, *per), hour_columns::unit(high, *per)));
             all.with(*gauge, bounds)
         });
         let sample = Sample {
@@ -240,6 +249,11 @@ impl Fold {
 
     /// Adds hours that are rolled up, those of `[from, until)`: each by the samples that it is made of.
     pub fn add_hours(&mut self, piece: &Series, (from, until): (u32, u32)) {
+        let has_any = piece.slots.last().is_some_and(|last| hour_of(*last) >= from)
+            && piece.slots.first().is_some_and(|first| hour_of(*first) < until);
+        if !has_any {
+            return;
+        }
         let fixed = u16::try_from(FIXED).unwrap_or_default();
         let numbers = |number: u16| Some((number, plain(&piece.columns, number)?));
         let columns: Vec<(u16, Numbers<'_>)> = (0..fixed).filter(|number| self.parts.has(*number)).filter_map(numbers).collect();
@@ -418,7 +432,9 @@ mod tests {
             let mut naive = crate::domain::series::model::Series::new(granularity);
             let mut hours = hour_columns::Hours::new();
             for Bucket { slot, summary } in rolled.finish() {
-                let (late, entry) = (summary.late, HourEntry::of(summary));
+                let (late, mut entry) = (summary.late, HourEntry::of(summary));
+                // An earlier release kept two.
+                entry.bounds.retain(|(place, ..)| hour_of(slot) % 3 != 1 || *place < 2);
                 naive.push(slot, entry.clone().summary(late));
                 hours.insert(hour_of(slot), (late, entry));
             }
