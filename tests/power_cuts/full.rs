@@ -1,5 +1,7 @@
 //! A disk that is full, or nearly, when the power goes: what goes early is recorded before it goes, and the store opens with what was set aside.
 
+use lucid::app::App;
+use lucid::clock::Driver;
 use lucid::domain::calendar::Week;
 use lucid::domain::chunk::Series;
 use lucid::domain::ids::NodeIndex;
@@ -7,7 +9,9 @@ use lucid::domain::time::Slot;
 use lucid::live::Job;
 use lucid::storage::Store;
 use lucid::storage::cold::Chunk;
+use lucid::storage::core::alerts;
 use lucid::storage::core::tables::AUDIT;
+use lucid::storage::space::CRITICAL;
 use lucid::storage::table::Read;
 
 use super::cuts::{Base, Model, config, manager, store};
@@ -21,6 +25,46 @@ fn early(store: &Store) -> usize {
     entries.iter().filter(|(_, entry)| entry.draft.operation == "storage.expire_early").count()
 }
 
+async fn put_weeks(app: &App, driver: &Driver) {
+    let present = Slot(u32::try_from(driver.reading().wall.0 / 30_000).unwrap());
+    for ago in (0..WEEKS).rev() {
+        let slot = present.minus(ago * 7 * 2_880);
+        let series = Series { slots: vec![slot], late: vec![false], ..Series::default() };
+        let chunk = Chunk { node: NodeIndex(0), part: 0, first: slot, last: slot, bytes: series.encode() };
+        app.store.cold.put(Week::of(slot), WEEKS - ago, 0, vec![chunk]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_goes_early_is_recorded_once_and_told_later_where_the_disk_is_too_full() {
+    let base = Base::new().await;
+    let config = config(&base.dir(), &[("server.tls", "off"), ("storage.max_mb", "1")]);
+    let (device, driver) = (CrashDevice::new(1), base.driver());
+    device.fill(&base.files);
+    let app = manager(&config, &driver, device.device()).await.unwrap();
+    put_weeks(&app, &driver).await;
+    let weeks = || app.store.cold.weeks().len();
+    // It cannot be removed: one entry, and the alert all the same.
+    device.fail_to_remove(3);
+    for _ in 0..3 {
+        assert!(app.context.run(Job::Space).await.is_err());
+    }
+    assert_eq!((weeks(), early(&app.store)), (WEEKS as usize, 1));
+    assert!(alerts::is_open(&app.store.read().unwrap(), CRITICAL, "").unwrap());
+    app.context.run(Job::Space).await.unwrap();
+    assert_eq!((weeks(), early(&app.store)), (WEEKS as usize - 1, 1));
+
+    // The entry takes the reserve, then what is free in the file; where all of it is spent the week goes all the same, and the entry follows.
+    for _ in 0..2 {
+        device.leave_room(Some(0));
+        let _ = app.context.run(Job::Space).await;
+    }
+    assert_eq!(weeks(), WEEKS as usize - 3);
+    device.leave_room(None);
+    app.context.run(Job::Space).await.unwrap();
+    assert_eq!(early(&app.store), WEEKS as usize - weeks(), "each that went, once");
+}
+
 #[tokio::test]
 async fn what_goes_early_is_in_the_audit_log_wherever_the_power_goes() {
     let base = Base::new().await;
@@ -30,13 +74,7 @@ async fn what_goes_early_is_in_the_audit_log_wherever_the_power_goes() {
         let (device, driver, what) = (CrashDevice::new(n), base.driver(), format!("cut at change {n}"));
         device.fill(&base.files);
         let app = manager(&config, &driver, device.device()).await.unwrap();
-        let present = Slot(u32::try_from(driver.reading().wall.0 / 30_000).unwrap());
-        for ago in (0..WEEKS).rev() {
-            let slot = present.minus(ago * 7 * 2_880);
-            let series = Series { slots: vec![slot], late: vec![false], ..Series::default() };
-            let chunk = Chunk { node: NodeIndex(0), part: 0, first: slot, last: slot, bytes: series.encode() };
-            app.store.cold.put(Week::of(slot), WEEKS - ago, 0, vec![chunk]).await.unwrap();
-        }
+        put_weeks(&app, &driver).await;
         // The reserve counts from the next look on.
         app.context.run(Job::Space).await.unwrap();
         device.cut_after(n);

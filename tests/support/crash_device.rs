@@ -57,6 +57,7 @@ struct World {
     failing_sync: Option<u64>,
     failing_write: Option<u64>,
     fails_to_open: u32,
+    fails_to_remove: u32,
     room: u64,
     /// Files of the kernel that lose power with it.
     plain: Option<PlainFiles>,
@@ -199,6 +200,7 @@ impl CrashDevice {
             failing_sync: None,
             failing_write: None,
             fails_to_open: 0,
+            fails_to_remove: 0,
             room: u64::MAX,
             plain: None,
             is_plain: false,
@@ -302,6 +304,11 @@ impl CrashDevice {
         self.world().fails_to_open = times;
     }
 
+    /// So many files are not removed.
+    pub fn fail_to_remove(&self, times: u32) {
+        self.world().fails_to_remove = times;
+    }
+
     /// There is room for so many bytes more; None: without end.
     pub fn leave_room(&self, bytes: Option<u64>) {
         let mut world = self.world();
@@ -373,6 +380,10 @@ impl Device for CrashDevice {
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut world = self.world();
         world.lives()?;
+        if world.names.contains_key(path) && world.fails_to_remove > 0 {
+            world.fails_to_remove -= 1;
+            return Err(io::Error::other("this name stays"));
+        }
         if world.names.contains_key(path) {
             world.step()?;
             world.rename(Rename::Remove(path.to_owned()));
