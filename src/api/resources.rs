@@ -49,10 +49,10 @@ pub struct ResourceMetrics {
     pub gpu: Option<Gpu>,
     /// Lowest values of a bucket of an hour or more.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub min: Option<Extreme>,
+    pub min: Option<Box<Extreme>>,
     /// Highest values of a bucket of an hour or more.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub max: Option<Extreme>,
+    pub max: Option<Box<Extreme>>,
 }
 
 /// Of what charts draw as a band. What hours of an earlier release did not keep is absent.
@@ -161,8 +161,8 @@ impl ResourceMetrics {
         let mut point = ResourceMetrics::new(node_id, slot.start(), summary.late, summary.sample, only);
         if granularity >= Granularity::Hour {
             // Only what is asked for was read.
-            point.min = Some(Extreme::of(&summary.extremes, |(low, _)| low));
-            point.max = Some(Extreme::of(&summary.extremes, |(_, high)| high));
+            point.min = Some(Box::new(Extreme::of(&summary.extremes, |(low, _)| low)));
+            point.max = Some(Box::new(Extreme::of(&summary.extremes, |(_, high)| high)));
         }
         point
     }
@@ -338,12 +338,12 @@ async fn series(
     if until <= from {
         return Ok(Vec::new());
     }
-    let parts = only.map_or(Parts::ALL, MetricType::parts);
-    let buckets = if until.0.saturating_sub(from.0) <= SHORT_SLOTS {
-        present::series(&state.store, node, (from, until), granularity, parts)?
-    } else {
-        reads::long(state, move |state| Ok(present::series(&state.store, node, (from, until), granularity, parts)?)).await?
+    let (id, parts) = (id.clone(), only.map_or(Parts::ALL, MetricType::parts));
+    let read = move |state: &AppState| {
+        let mut points = Vec::new();
+        let show = |bucket| points.push(ResourceMetrics::of_bucket(&id, bucket, granularity, only));
+        present::series(&state.store, node, (from, until), granularity, parts, show)?;
+        Ok(points)
     };
-    let show = |bucket: Bucket| ResourceMetrics::of_bucket(id, bucket, granularity, only);
-    Ok(buckets.into_iter().map(show).collect())
+    if until.0.saturating_sub(from.0) <= SHORT_SLOTS { read(state) } else { reads::long(state, read).await }
 }

@@ -245,7 +245,6 @@ mod tests {
     use super::*;
     use crate::domain::metrics::{Cpu, Memory, Network};
     use crate::domain::node::{CpuInfo, MemoryInfo, NetworkInfo, StorageInfo};
-    use crate::domain::series::Extremes;
 
     /// By counting: as many values are below as above.
     fn naive_median(values: &[f64]) -> f64 {
@@ -381,7 +380,7 @@ mod tests {
 
     fn hour(sample: &Sample, cpu: (f64, f64), memory: (u32, u32)) -> Summary {
         let memory = (f64::from(memory.0), f64::from(memory.1));
-        let extremes = Extremes::default().with(Gauge::CpuUsagePercent, Some(cpu)).with(Gauge::MemoryUsedBytes, Some(memory));
+        let extremes = [(Gauge::CpuUsagePercent, cpu), (Gauge::MemoryUsedBytes, memory)].into_iter().collect();
         Summary { count: 120, late: false, sample: sample.clone(), extremes }
     }
 

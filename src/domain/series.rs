@@ -3,6 +3,8 @@
 //!
 //! Must not know where samples come from.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::metrics::Sample;
@@ -86,7 +88,7 @@ impl Granularity {
 }
 
 /// What has a lowest and a highest beside its mean.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Gauge {
     CpuUsagePercent,
     MemoryUsedBytes,
@@ -106,40 +108,23 @@ pub enum Gauge {
     FrequencyMhz,
 }
 
-impl Gauge {
-    pub const ALL: [Gauge; 15] = [
-        Gauge::CpuUsagePercent,
-        Gauge::MemoryUsedBytes,
-        Gauge::TemperatureCelsius,
-        Gauge::LoadAverage,
-        Gauge::MemoryCachedBytes,
-        Gauge::SwapUsedBytes,
-        Gauge::DiskUsedBytes,
-        Gauge::ReadIops,
-        Gauge::WriteIops,
-        Gauge::ReadThroughputMbps,
-        Gauge::WriteThroughputMbps,
-        Gauge::GpuUsagePercent,
-        Gauge::GpuMemoryUsedBytes,
-        Gauge::GpuTemperatureCelsius,
-        Gauge::FrequencyMhz,
-    ];
-}
-
-/// Lowest and highest of gauges, in the order of `Gauge::ALL`.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Extremes([Option<(f64, f64)>; Gauge::ALL.len()]);
+/// Lowest and highest of gauges, as far as they are known.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Extremes(BTreeMap<Gauge, (f64, f64)>);
 
 impl Extremes {
-    /// The same with this one; without a lowest and a highest there is none.
-    #[must_use]
-    pub fn with(mut self, gauge: Gauge, bounds: Option<(f64, f64)>) -> Extremes {
-        self.0.iter_mut().zip(Gauge::ALL).filter(|(_, of)| *of == gauge).for_each(|(place, _)| *place = bounds);
-        self
+    pub fn get(&self, gauge: Gauge) -> Option<(f64, f64)> {
+        self.0.get(&gauge).copied()
     }
 
-    pub fn get(&self, gauge: Gauge) -> Option<(f64, f64)> {
-        self.0.iter().zip(Gauge::ALL).find(|(_, of)| *of == gauge).and_then(|(bounds, _)| *bounds)
+    pub fn iter(&self) -> impl Iterator<Item = (Gauge, (f64, f64))> {
+        self.0.iter().map(|(gauge, bounds)| (*gauge, *bounds))
+    }
+}
+
+impl FromIterator<(Gauge, (f64, f64))> for Extremes {
+    fn from_iter<I: IntoIterator<Item = (Gauge, (f64, f64))>>(all: I) -> Extremes {
+        Extremes(all.into_iter().collect())
     }
 }
 
@@ -151,6 +136,7 @@ pub struct Summary {
     /// Some of it came after its slot had closed.
     pub late: bool,
     pub sample: Sample,
+    /// Empty for buckets of less than an hour: nothing draws theirs.
     pub extremes: Extremes,
 }
 

@@ -49,22 +49,24 @@ const SLOTS_AT_ONCE: u32 = 2_880;
 /// Parts of a sample that have thresholds.
 const WITH_THRESHOLDS: Parts = Parts { cpu: true, memory: true, disk: true, ..Parts::NONE };
 
-/// Samples of a node in `[from, until)`, gathered, with `parts` of them; from an hour on out of the hourly roll-ups. Takes a millisecond per day of samples, or per month of
-/// roll-ups.
+/// Shows samples of a node in `[from, until)`, gathered, with `parts` of them, in order of time; from an hour on out of the hourly roll-ups. Takes a millisecond per day of samples, or
+/// per month of roll-ups.
 pub fn series(
     store: &Store,
     node: NodeIndex,
     (from, until): (Slot, Slot),
     granularity: Granularity,
     parts: Parts,
-) -> Result<Vec<Bucket>, Fault> {
-    let mut fold = Fold::new(granularity, parts);
+    visit: impl FnMut(Bucket),
+) -> Result<(), Fault> {
+    let mut fold = Fold::new(granularity, parts, visit);
     if granularity < Granularity::Hour {
         add_samples(store, &mut fold, node, (from, until), parts)?;
     } else {
         add_hours(store, &mut fold, node, (from, until), parts)?;
     }
-    Ok(fold.finish())
+    fold.finish();
+    Ok(())
 }
 
 /// What some nodes measured in `[from, until)` of the metrics that have thresholds, in order of time; `nodes` ascending.
@@ -74,7 +76,13 @@ pub fn readings(store: &Store, nodes: &[NodeIndex], from: Slot, until: Slot) -> 
     Ok(found.into_iter().map(|(node, points)| (node, readings(points))).collect())
 }
 
-fn add_samples(store: &Store, fold: &mut Fold, node: NodeIndex, (mut start, until): (Slot, Slot), parts: Parts) -> Result<(), Fault> {
+fn add_samples(
+    store: &Store,
+    fold: &mut Fold<impl FnMut(Bucket)>,
+    node: NodeIndex,
+    (mut start, until): (Slot, Slot),
+    parts: Parts,
+) -> Result<(), Fault> {
     while start < until {
         let end = start.plus(SLOTS_AT_ONCE).min(until);
         for (_, pieces) in tiers::pieces_of(store, &[node], (start, end), |column| parts.has(column))? {
@@ -86,7 +94,13 @@ fn add_samples(store: &Store, fold: &mut Fold, node: NodeIndex, (mut start, unti
 }
 
 /// Hours that are rolled up come whole, as one summary each; those not rolled yet and those that got more since come from samples.
-fn add_hours(store: &Store, fold: &mut Fold, node: NodeIndex, (from, until): (Slot, Slot), parts: Parts) -> Result<(), Fault> {
+fn add_hours(
+    store: &Store,
+    fold: &mut Fold<impl FnMut(Bucket)>,
+    node: NodeIndex,
+    (from, until): (Slot, Slot),
+    parts: Parts,
+) -> Result<(), Fault> {
     if from >= until {
         return Ok(());
     }

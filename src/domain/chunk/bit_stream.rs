@@ -59,17 +59,33 @@ impl<'a> BitReader<'a> {
         BitReader { rest: bytes, held: 0, count: 0 }
     }
 
-    /// At most 56 bits.
-    pub fn get(&mut self, count: u32) -> Option<u64> {
-        while self.count < count {
-            let (byte, rest) = self.rest.split_first()?;
+    /// Holds 56 bits at least, where so many are left.
+    fn refill(&mut self) {
+        // Whole words at once: a column is thousands of short numbers.
+        if let Some(word) = self.rest.first_chunk::<8>() {
+            let bytes = (63 - self.count) / 8;
+            self.held |= u64::from_le_bytes(*word) << self.count;
+            self.count += 8 * bytes;
+            self.held &= low(self.count);
+            self.rest = self.rest.get(bytes as usize..).unwrap_or_default();
+            return;
+        }
+        while let (true, Some((byte, rest))) = (self.count <= 56, self.rest.split_first()) {
             self.held |= u64::from(*byte) << self.count;
             self.count += 8;
             self.rest = rest;
         }
+    }
+
+    /// At most 56 bits.
+    pub fn get(&mut self, count: u32) -> Option<u64> {
+        if self.count < count {
+            self.refill();
+        }
+        let left = self.count.checked_sub(count)?;
         let value = self.held & low(count);
         self.held >>= count;
-        self.count -= count;
+        self.count = left;
         Some(value)
     }
 
@@ -78,25 +94,17 @@ impl<'a> BitReader<'a> {
         Some(lower | self.get(32)? << 32)
     }
 
-    /// Ones before the next zero; None above `limit`.
+    /// Ones before the next zero; None above `limit`, which is at most 55.
     pub fn get_unary(&mut self, limit: u32) -> Option<u32> {
-        let mut ones = 0;
-        loop {
-            let run = self.held.trailing_ones().min(self.count);
-            ones += run;
-            if ones > limit {
-                return None;
-            }
-            self.held = self.held.checked_shr(run).unwrap_or(0);
-            self.count -= run;
-            if self.count > 0 {
-                self.held >>= 1;
-                self.count -= 1;
-                return Some(ones);
-            }
-            let (byte, rest) = self.rest.split_first()?;
-            (self.held, self.count, self.rest) = (u64::from(*byte), 8, rest);
+        if self.count <= limit {
+            self.refill();
         }
+        let ones = self.held.trailing_ones();
+        if ones > limit {
+            return None;
+        }
+        self.get(ones + 1)?;
+        Some(ones)
     }
 }
 
@@ -161,7 +169,7 @@ mod tests {
         let put = prop_oneof![
             (any::<u64>(), 0u32..=56).prop_map(|(value, count)| Put::Bits(value & low(count), count)),
             any::<u64>().prop_map(Put::Whole),
-            (0u32..200).prop_map(Put::Unary),
+            (0u32..56).prop_map(Put::Unary),
         ];
         prop::collection::vec(put, 0..200)
     }
@@ -183,7 +191,7 @@ mod tests {
                 match put {
                     Put::Bits(value, count) => prop_assert_eq!(read.get(*count), Some(*value)),
                     Put::Whole(value) => prop_assert_eq!(read.get_whole(), Some(*value)),
-                    Put::Unary(ones) => prop_assert_eq!(read.get_unary(200), Some(*ones)),
+                    Put::Unary(ones) => prop_assert_eq!(read.get_unary(55), Some(*ones)),
                 }
             }
             prop_assert_eq!(read.get(8), None);

@@ -74,6 +74,7 @@ impl Series {
         let mut series = Series::default();
         if count > 0 {
             let mut slot = u32::try_from(take_varint(bytes)?).ok()?;
+            series.slots.reserve_exact(count);
             series.slots.push(Slot(slot));
             for step in column::decode(bytes, count - 1)? {
                 slot = slot.checked_add(u32::try_from(step).ok().filter(|step| *step > 0)?)?;

@@ -4,6 +4,24 @@ use super::*;
 use crate::domain::metrics::{Cpu, Disk, Gpu, Memory, Network};
 
 impl Gauge {
+    pub const ALL: [Gauge; 15] = [
+        Gauge::CpuUsagePercent,
+        Gauge::MemoryUsedBytes,
+        Gauge::TemperatureCelsius,
+        Gauge::LoadAverage,
+        Gauge::MemoryCachedBytes,
+        Gauge::SwapUsedBytes,
+        Gauge::DiskUsedBytes,
+        Gauge::ReadIops,
+        Gauge::WriteIops,
+        Gauge::ReadThroughputMbps,
+        Gauge::WriteThroughputMbps,
+        Gauge::GpuUsagePercent,
+        Gauge::GpuMemoryUsedBytes,
+        Gauge::GpuTemperatureCelsius,
+        Gauge::FrequencyMhz,
+    ];
+
     pub fn of(self, sample: &Sample) -> Option<f64> {
         let (cpu, memory, disk, gpu) = (&sample.cpu, &sample.memory, &sample.disk, sample.gpu.as_ref());
         match self {
@@ -28,18 +46,15 @@ impl Gauge {
 
 impl Extremes {
     pub fn of(sample: &Sample) -> Extremes {
-        Extremes(Gauge::ALL.map(|gauge| gauge.of(sample).map(|value| (value, value))))
+        Gauge::ALL.into_iter().filter_map(|gauge| gauge.of(sample).map(|value| (gauge, (value, value)))).collect()
     }
 
-    pub fn and(self, other: Extremes) -> Extremes {
-        let mut both = self;
-        for (bounds, others) in both.0.iter_mut().zip(other.0) {
-            *bounds = match (*bounds, others) {
-                (Some((a, b)), Some((c, d))) => Some((a.min(c), b.max(d))),
-                (a, b) => a.or(b),
-            };
+    pub fn and(mut self, other: &Extremes) -> Extremes {
+        for (gauge, (low, high)) in other.iter() {
+            let bounds = self.0.entry(gauge).or_insert((low, high));
+            *bounds = (bounds.0.min(low), bounds.1.max(high));
         }
-        both
+        self
     }
 }
 
@@ -56,12 +71,12 @@ impl Summary {
 
     /// One summary of several, in order of time; None of none. Each counts by the samples it is made of.
     pub fn merge(parts: &[Summary]) -> Option<Summary> {
-        let first = parts.first()?;
+        let _ = parts.first()?;
         Some(Summary {
             count: parts.iter().fold(0, |sum, part| sum.saturating_add(part.count)),
             late: parts.iter().any(|part| part.late),
             sample: aggregate(parts),
-            extremes: extremes(parts, first.extremes),
+            extremes: extremes(parts),
         })
     }
 }
@@ -103,10 +118,10 @@ impl Series {
 }
 
 /// Nothing is said of a gauge that some part measured without keeping how low and how high it was.
-fn extremes(parts: &[Summary], first: Extremes) -> Extremes {
-    let all = parts.iter().fold(first, |all, part| all.and(part.extremes));
-    let is_unknown = |gauge: &Gauge| parts.iter().any(|part| gauge.of(&part.sample).is_some() && part.extremes.get(*gauge).is_none());
-    Gauge::ALL.iter().filter(|gauge| is_unknown(gauge)).fold(all, |all, gauge| all.with(*gauge, None))
+fn extremes(parts: &[Summary]) -> Extremes {
+    let all = parts.iter().fold(Extremes::default(), |all, part| all.and(&part.extremes));
+    let is_known = |gauge: Gauge| parts.iter().all(|part| gauge.of(&part.sample).is_none() || part.extremes.get(gauge).is_some());
+    all.iter().filter(|(gauge, _)| is_known(*gauge)).collect()
 }
 
 /// `parts` in order of time.

@@ -12,7 +12,7 @@ use super::sample::{
 use crate::domain::chunk::{Columns, Series};
 use crate::domain::metrics::{Cpu, Disk, Gpu, Interface, Memory, Network, Sample};
 use crate::domain::overlay::Metric;
-use crate::domain::series::{Bucket, Extremes, Granularity, SLOTS_PER_HOUR, Summary};
+use crate::domain::series::{Bucket, Extremes, Gauge, Granularity, SLOTS_PER_HOUR, Summary};
 use crate::domain::time::Slot;
 
 type Numbers<'a> = Cow<'a, [Option<i64>]>;
@@ -129,19 +129,26 @@ impl Gathered {
 const KIB: i128 = 1_024;
 
 /// One bucket while it is gathered.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Open {
     slot: Slot,
     count: u32,
     late: bool,
-    columns: [Gathered; FIXED],
+    columns: Vec<Gathered>,
     /// Of the last sample that has any.
     interfaces: Vec<Interface>,
 }
 
 impl Open {
-    fn new(slot: Slot) -> Open {
-        Open { slot, count: 0, late: false, columns: [Gathered::default(); FIXED], interfaces: Vec::new() }
+    fn new() -> Open {
+        Open { slot: Slot(0), count: 0, late: false, columns: vec![Gathered::default(); FIXED], interfaces: Vec::new() }
+    }
+
+    /// The same room for the next bucket: its columns are a few kilobytes, and a chart has hundreds of buckets.
+    fn begin(&mut self, slot: Slot) {
+        self.columns.fill(Gathered::default());
+        (self.slot, self.count, self.late) = (slot, 0, false);
+        self.interfaces.clear();
     }
 
     fn of(&self, column: u16) -> &Gathered {
@@ -149,17 +156,22 @@ impl Open {
         self.columns.get(usize::from(column)).unwrap_or(NONE)
     }
 
-    fn close(self) -> Bucket {
+    fn extremes(&self) -> Extremes {
+        let known = |(gauge, column, per): &(Gauge, u16, f64)| {
+            let (low, high) = self.of(*column).known_bounds()?;
+            Some((*gauge, (hour_columns::unit(low, *per), hour_columns::unit(high, *per))))
+        };
+        hour_columns::BOUNDED.iter().filter_map(known).collect()
+    }
+
+    fn bucket(&mut self, granularity: Granularity) -> Bucket {
+        let interfaces = std::mem::take(&mut self.interfaces);
         let of = |column| self.of(column);
         let gauge = |column, per| of(column).mean(per);
         let kib = |column| of(column).mean_whole(KIB);
         let last = |column| of(column).last_large();
         let last_kib = |column| last(column).map(|kib| kib.saturating_mul(1_024));
         let load = [LOAD, LOAD + 1, LOAD + 2].map(|column| gauge(column, 100.0));
-        let extremes = hour_columns::BOUNDED.iter().fold(Extremes::default(), |all, (gauge, column, per)| {
-            let bounds = of(*column).known_bounds().map(|(low, high)| (hour_columns::unit(low, *per), hour_columns::unit(high, *per)));
-            all.with(*gauge, bounds)
-        });
         let sample = Sample {
             cpu: Cpu {
                 usage_percent: gauge(CPU, 10.0),
@@ -192,7 +204,7 @@ impl Open {
                 packets_out: last(NETWORK + 3),
                 errors_in: last(NETWORK + 4),
                 errors_out: last(NETWORK + 5),
-                interfaces: Vec::new(),
+                interfaces,
             },
             gpu: of(HAS_GPU).last.map(|_| Gpu {
                 usage_percent: gauge(GPU, 10.0),
@@ -201,39 +213,36 @@ impl Open {
                 temperature_celsius: gauge(GPU + 3, 10.0),
             }),
         };
-        let network = Network { interfaces: self.interfaces, ..sample.network };
-        Bucket { slot: self.slot, summary: Summary { count: self.count, late: self.late, sample: Sample { network, ..sample }, extremes } }
+        let extremes = if granularity < Granularity::Hour { Extremes::default() } else { self.extremes() };
+        Bucket { slot: self.slot, summary: Summary { count: self.count, late: self.late, sample, extremes } }
     }
 }
 
-/// Buckets of what is in pieces, in order of time; a bucket may span two of them.
-#[derive(Debug)]
-pub struct Fold {
+/// Shows buckets of what is in pieces, in order of time; a bucket may span two of them.
+pub struct Fold<V> {
     granularity: Granularity,
     parts: Parts,
-    done: Vec<Bucket>,
-    open: Option<Open>,
+    open: Open,
+    visit: V,
 }
 
-impl Fold {
-    pub fn new(granularity: Granularity, parts: Parts) -> Fold {
-        Fold { granularity, parts, done: Vec::new(), open: None }
+impl<V: FnMut(Bucket)> Fold<V> {
+    pub fn new(granularity: Granularity, parts: Parts, visit: V) -> Fold<V> {
+        Fold { granularity, parts, open: Open::new(), visit }
     }
 
     pub fn add(&mut self, piece: &Series) {
         let numbers = |number: u16| Some((usize::from(number), plain(&piece.columns, number)?));
         let fixed = u16::try_from(FIXED).unwrap_or_default();
         let columns: Vec<(usize, Numbers<'_>)> = (0..fixed).filter(|number| self.parts.has(*number)).filter_map(numbers).collect();
+        let with_interfaces = self.parts.network;
         let mut rest = 0..piece.slots.len();
         while let Some(first) = piece.slots.get(rest.start) {
             let bucket = self.granularity.bucket(*first);
             let end = bucket.plus(self.granularity.slots());
             let of_bucket = rest.start..piece.slots.partition_point(|slot| *slot < end);
             rest.start = of_bucket.end;
-            if self.open.as_ref().is_none_or(|open| open.slot != bucket) {
-                self.close();
-            }
-            let open = self.open.get_or_insert_with(|| Open::new(bucket));
+            let open = self.open(bucket);
             open.count = open.count.saturating_add(u32::try_from(of_bucket.len()).unwrap_or(u32::MAX));
             open.late |= piece.late.get(of_bucket.clone()).is_some_and(|late| late.contains(&true));
             for (number, numbers) in &columns {
@@ -241,7 +250,7 @@ impl Fold {
                     gathered.add(numbers);
                 }
             }
-            if self.parts.network {
+            if with_interfaces {
                 open.interfaces = last_interfaces(&piece.columns, of_bucket).unwrap_or(std::mem::take(&mut open.interfaces));
             }
         }
@@ -255,32 +264,38 @@ impl Fold {
             return;
         }
         let fixed = u16::try_from(FIXED).unwrap_or_default();
-        let numbers = |number: u16| Some((number, plain(&piece.columns, number)?));
-        let columns: Vec<(u16, Numbers<'_>)> = (0..fixed).filter(|number| self.parts.has(*number)).filter_map(numbers).collect();
+        let numbers = |number: u16| Some((number, plain(&piece.columns, number)?, hour_columns::bounds(&piece.columns, number)));
+        let columns: Vec<_> = (0..fixed).filter(|number| self.parts.has(*number)).filter_map(numbers).collect();
         for (place, slot) in piece.slots.iter().enumerate().filter(|(_, slot)| (from..until).contains(&hour_of(**slot))) {
-            let bucket = self.granularity.bucket(*slot);
-            if self.open.as_ref().is_none_or(|open| open.slot != bucket) {
-                self.close();
-            }
-            let open = self.open.get_or_insert_with(|| Open::new(bucket));
+            let open = self.open(self.granularity.bucket(*slot));
             let weight = hour_columns::weight(&piece.columns, place);
             open.count = open.count.saturating_add(weight);
             open.late |= piece.late.get(place).is_some_and(|late| *late);
-            for (number, numbers) in &columns {
+            for (number, numbers, bounds) in &columns {
                 if let (Some(gathered), Some(Some(mean))) = (open.columns.get_mut(usize::from(*number)), numbers.get(place)) {
-                    gathered.add_mean(*mean, weight, hour_columns::bounds(&piece.columns, *number, place));
+                    gathered.add_mean(*mean, weight, bounds.and_then(|bounds| bounds.around(*mean, place)));
                 }
             }
         }
     }
 
-    fn close(&mut self) {
-        self.done.extend(self.open.take().map(Open::close));
+    /// The bucket, which the one before it is shown for.
+    fn open(&mut self, bucket: Slot) -> &mut Open {
+        if self.open.slot != bucket {
+            self.close();
+            self.open.begin(bucket);
+        }
+        &mut self.open
     }
 
-    pub fn finish(mut self) -> Vec<Bucket> {
+    fn close(&mut self) {
+        if self.open.count > 0 {
+            (self.visit)(self.open.bucket(self.granularity));
+        }
+    }
+
+    pub fn finish(mut self) {
         self.close();
-        self.done
     }
 }
 
@@ -391,6 +406,33 @@ mod tests {
         })
     }
 
+    fn close(a: Option<f64>, b: Option<f64>) -> bool {
+        match (a, b) {
+            (Some(a), Some(b)) => (a - b).abs() < 0.002,
+            (a, b) => a == b,
+        }
+    }
+
+    /// Means are rounded once here and once there.
+    fn same(folded: &Bucket, naive: &Bucket, granularity: Granularity) -> Result<(), TestCaseError> {
+        let of = |bucket: &Bucket| (bucket.slot, bucket.summary.count, bucket.summary.late);
+        prop_assert_eq!(of(folded), of(naive));
+        let (a, b) = (&folded.summary.sample, &naive.summary.sample);
+        prop_assert!(close(a.cpu.usage_percent, b.cpu.usage_percent), "{:?} {:?}", a.cpu, b.cpu);
+        prop_assert!(close(a.cpu.temperature_celsius, b.cpu.temperature_celsius));
+        prop_assert!(close(a.cpu.load_average.map(|load| load[1]), b.cpu.load_average.map(|load| load[1])));
+        prop_assert!(close(a.disk.read_throughput_mbps, b.disk.read_throughput_mbps));
+        prop_assert_eq!((a.cpu.cores, &a.memory, &a.network), (b.cpu.cores, &b.memory, &b.network));
+        prop_assert_eq!(
+            (a.disk.free_bytes, a.disk.write_iops, a.disk.total_bytes),
+            (b.disk.free_bytes, b.disk.write_iops, b.disk.total_bytes)
+        );
+        prop_assert_eq!(a.gpu.as_ref().map(|gpu| gpu.memory_used_bytes), b.gpu.as_ref().map(|gpu| gpu.memory_used_bytes));
+        let drawn = if granularity < Granularity::Hour { &Extremes::default() } else { &naive.summary.extremes };
+        prop_assert_eq!(&folded.summary.extremes, drawn);
+        Ok(())
+    }
+
     proptest! {
         #[test]
         fn columns_come_to_what_their_samples_come_to(points in samples(), cut in any::<prop::sample::Index>(), at in 0usize..5) {
@@ -398,40 +440,30 @@ mod tests {
             let mut naive = crate::domain::series::model::Series::new(granularity);
             points.iter().for_each(|point| naive.push(point.slot, Summary::of(point.sample.clone(), point.late)));
             let naive = naive.finish();
-            let mut fold = Fold::new(granularity, Parts::ALL);
+            let mut folded = Vec::new();
+            let mut fold = Fold::new(granularity, Parts::ALL, |bucket| folded.push(bucket));
             let cut = if points.is_empty() { 0 } else { cut.index(points.len()) };
             for piece in [&points[..cut], &points[cut..]] {
                 let stored = Series::decode(&series(piece).encode()).unwrap();
                 fold.add(&stored);
             }
-            let folded = fold.finish();
+            fold.finish();
             prop_assert_eq!(folded.len(), naive.len());
             for (folded, naive) in folded.iter().zip(&naive) {
-                prop_assert_eq!((folded.slot, folded.summary.count, folded.summary.late), (naive.slot, naive.summary.count, naive.summary.late));
-                let (a, b) = (&folded.summary.sample, &naive.summary.sample);
-                let close = |a: Option<f64>, b: Option<f64>| match (a, b) {
-                    (Some(a), Some(b)) => (a - b).abs() < 0.002,
-                    (a, b) => a == b,
-                };
-                prop_assert!(close(a.cpu.usage_percent, b.cpu.usage_percent), "{:?} {:?}", a.cpu, b.cpu);
-                prop_assert!(close(a.cpu.temperature_celsius, b.cpu.temperature_celsius));
-                prop_assert!(close(a.cpu.load_average.map(|load| load[1]), b.cpu.load_average.map(|load| load[1])));
-                prop_assert!(close(a.disk.read_throughput_mbps, b.disk.read_throughput_mbps));
-                prop_assert_eq!((a.cpu.cores, &a.memory, &a.network), (b.cpu.cores, &b.memory, &b.network));
-                prop_assert_eq!((a.disk.free_bytes, a.disk.write_iops, a.disk.total_bytes), (b.disk.free_bytes, b.disk.write_iops, b.disk.total_bytes));
-                prop_assert_eq!(a.gpu.as_ref().map(|gpu| gpu.memory_used_bytes), b.gpu.as_ref().map(|gpu| gpu.memory_used_bytes));
-                prop_assert_eq!(folded.summary.extremes, naive.summary.extremes);
+                same(folded, naive, granularity)?;
             }
         }
 
         #[test]
         fn hours_come_to_what_their_summaries_come_to(points in samples(), at in 4usize..7) {
             let granularity = Granularity::ALL[at];
-            let mut rolled = Fold::new(Granularity::Hour, Parts::ALL);
-            rolled.add(&Series::decode(&series(&points).encode()).unwrap());
+            let mut rolled = Vec::new();
+            let mut fold = Fold::new(Granularity::Hour, Parts::ALL, |bucket| rolled.push(bucket));
+            fold.add(&Series::decode(&series(&points).encode()).unwrap());
+            fold.finish();
             let mut naive = crate::domain::series::model::Series::new(granularity);
             let mut hours = hour_columns::Hours::new();
-            for Bucket { slot, summary } in rolled.finish() {
+            for Bucket { slot, summary } in rolled {
                 let (late, mut entry) = (summary.late, HourEntry::of(summary));
                 // An earlier release kept two.
                 entry.bounds.retain(|(place, ..)| hour_of(slot) % 3 != 1 || *place < 2);
@@ -440,24 +472,16 @@ mod tests {
             }
             let stored = Series::decode(&hour_columns::columns(&hours).encode()).unwrap();
             prop_assert_eq!(hour_columns::hours(&stored), hours);
-            let mut fold = Fold::new(granularity, Parts::ALL);
+            let mut folded = Vec::new();
+            let mut fold = Fold::new(granularity, Parts::ALL, |bucket| folded.push(bucket));
             let middle = points.get(points.len() / 2).map_or(0, |point| hour_of(point.slot));
             fold.add_hours(&stored, (0, middle));
             fold.add_hours(&stored, (middle, u32::MAX));
-            let (folded, naive) = (fold.finish(), naive.finish());
+            fold.finish();
+            let naive = naive.finish();
             prop_assert_eq!(folded.len(), naive.len());
             for (folded, naive) in folded.iter().zip(&naive) {
-                prop_assert_eq!((folded.slot, folded.summary.count, folded.summary.late), (naive.slot, naive.summary.count, naive.summary.late));
-                let (a, b) = (&folded.summary.sample, &naive.summary.sample);
-                let close = |a: Option<f64>, b: Option<f64>| match (a, b) {
-                    (Some(a), Some(b)) => (a - b).abs() < 0.002,
-                    (a, b) => a == b,
-                };
-                prop_assert!(close(a.cpu.usage_percent, b.cpu.usage_percent), "{:?} {:?}", a.cpu, b.cpu);
-                prop_assert!(close(a.disk.read_throughput_mbps, b.disk.read_throughput_mbps));
-                prop_assert_eq!((a.cpu.cores, a.memory.used_bytes, a.memory.total_bytes, &a.network), (b.cpu.cores, b.memory.used_bytes, b.memory.total_bytes, &b.network));
-                prop_assert_eq!((a.disk.free_bytes, a.disk.write_iops, a.gpu.is_some()), (b.disk.free_bytes, b.disk.write_iops, b.gpu.is_some()));
-                prop_assert_eq!(folded.summary.extremes, naive.summary.extremes);
+                same(folded, naive, granularity)?;
             }
         }
 
@@ -481,9 +505,11 @@ mod tests {
         columns.push(0, &[(MEMORY, 100), (MEMORY + 1, 40), (MEMORY + 2, 33), (MEMORY + 3, 20)]);
         columns.finish(1);
         let piece = Series { slots: vec![Slot(7)], late: vec![false], columns };
-        let mut fold = Fold::new(Granularity::Hour, Parts::ALL);
+        let mut folded = Vec::new();
+        let mut fold = Fold::new(Granularity::Hour, Parts::ALL, |bucket| folded.push(bucket));
         fold.add(&piece);
-        assert_eq!(fold.finish()[0].summary.sample.memory.free_bytes, Some(33 * 1_024));
+        fold.finish();
+        assert_eq!(folded[0].summary.sample.memory.free_bytes, Some(33 * 1_024));
         let sample = Sample::from(Quantised::from_row(&piece.columns.row(0), &[]));
         assert_eq!(sample.memory.free_bytes, Some(33 * 1_024));
     }

@@ -21,7 +21,7 @@ use crate::domain::metrics::{Cpu, Disk, Gpu, Interface, Memory, Network, Sample}
 use crate::domain::money::{Currency, Pico};
 use crate::domain::output::{Proof, ProofMonth, Wrong, Wrongs};
 use crate::domain::poot::{Inputs, Params, Score, ScoreState, Window};
-use crate::domain::series::{Extremes, Gauge, Summary};
+use crate::domain::series::{Gauge, Summary};
 use crate::domain::span::Span;
 use crate::domain::time::{BootMs, Slot};
 use crate::domain::wear::{Tally, Written};
@@ -129,9 +129,8 @@ fn month() -> ProofMonth {
 }
 
 pub(super) fn hour() -> Summary {
-    let two_of = |gauge, bounds| (gauge, Some(bounds));
-    let all = [two_of(Gauge::CpuUsagePercent, (0.5, 99.9)), two_of(Gauge::MemoryUsedBytes, (536_870_912.0, 2_147_483_648.0))];
-    let extremes = all.into_iter().fold(Extremes::default(), |all, (gauge, bounds)| all.with(gauge, bounds));
+    let bounds = [(Gauge::CpuUsagePercent, (0.5, 99.9)), (Gauge::MemoryUsedBytes, (536_870_912.0, 2_147_483_648.0))];
+    let extremes = bounds.into_iter().collect();
     Summary { count: 120, extremes, ..Summary::of(sample(), true) }
 }
 

@@ -75,11 +75,12 @@ pub(super) fn kept(sample: &Quantised, bounds: impl Iterator<Item = (Gauge, (i64
 /// The same again.
 pub(super) fn extremes(sample: &Quantised, kept: &[(u8, i64, i64)]) -> Extremes {
     let means = sample.row(|_| 0);
-    kept.iter().fold(Extremes::default(), |all, (place, below, above)| {
-        let Some((gauge, column, per)) = BOUNDED.get(usize::from(*place)) else { return all };
-        let Some((_, mean)) = means.iter().find(|(of, _)| of == column) else { return all };
-        all.with(*gauge, Some((unit(mean.wrapping_sub(*below), *per), unit(mean.wrapping_add(*above), *per))))
-    })
+    let of = |(place, below, above): &(u8, i64, i64)| {
+        let (gauge, column, per) = BOUNDED.get(usize::from(*place))?;
+        let (_, mean) = means.iter().find(|(of, _)| of == column)?;
+        Some((*gauge, (unit(mean.wrapping_sub(*below), *per), unit(mean.wrapping_add(*above), *per))))
+    };
+    kept.iter().filter_map(of).collect()
 }
 
 /// Steps of a column as what they stand for.
@@ -97,11 +98,24 @@ pub(super) fn weight(columns: &Columns, place: usize) -> u32 {
     at(columns, COUNT, place).and_then(|count| u32::try_from(count).ok()).unwrap_or_default()
 }
 
-/// The lowest and the highest of a column in the hour at `place`.
-pub(super) fn bounds(columns: &Columns, column: u16, place: usize) -> Option<(i64, i64)> {
-    let (lowest, highest) = bounds_of(column)?;
-    let mean = at(columns, column, place)?;
-    Some((mean.wrapping_sub(at(columns, lowest, place)?), mean.wrapping_add(at(columns, highest, place)?)))
+/// How far below and above the means of a column its lowest and highest are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds<'a> {
+    below: &'a [Option<i64>],
+    above: &'a [Option<i64>],
+}
+
+impl Bounds<'_> {
+    /// The lowest and the highest of the hour at `place`.
+    pub fn around(self, mean: i64, place: usize) -> Option<(i64, i64)> {
+        let at = |of: &[Option<i64>]| of.get(place).copied().flatten();
+        Some((mean.wrapping_sub(at(self.below)?), mean.wrapping_add(at(self.above)?)))
+    }
+}
+
+pub(super) fn bounds(columns: &Columns, column: u16) -> Option<Bounds<'_>> {
+    let (below, above) = bounds_of(column)?;
+    Some(Bounds { below: columns.values.get(&below)?, above: columns.values.get(&above)? })
 }
 
 pub(in crate::storage) fn columns(hours: &Hours) -> Series {

@@ -135,9 +135,11 @@ pub struct HourRow {
 pub fn roll(hour: u32, group: u32, samples: Vec<(NodeIndex, Vec<Series>)>) -> Result<Option<HourRow>, Fault> {
     let mut encoded = Vec::with_capacity(samples.len());
     for (node, pieces) in samples {
-        let mut fold = Fold::new(Granularity::Hour, Parts::ALL);
+        let mut whole = Vec::new();
+        let mut fold = Fold::new(Granularity::Hour, Parts::ALL, |bucket| whole.push(bucket));
         pieces.iter().for_each(|piece| fold.add(piece));
-        for Bucket { summary, .. } in fold.finish() {
+        fold.finish();
+        for Bucket { summary, .. } in whole {
             encoded.push((node, summary.late, encode(&HourEntry::of(summary))?));
         }
     }
