@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 use lucid::clock::{Clock, Stopwatch};
 use lucid::domain::time::{Slot, Timestamp, TrustPolicy};
@@ -22,6 +23,8 @@ const NODE_QUERIES: usize = 200;
 const POOL_QUERIES: usize = 50;
 /// Days of hours that are asked for, and that peers are given of one metric.
 const LONG_DAYS: i64 = 90;
+/// The manager gives back what it does not use any more.
+const GIVES_BACK_WITHIN: Duration = Duration::from_secs(21);
 /// Slots that one request of Prometheus' protocol has of all series: in the order of time, as it wants them.
 const SLOTS_AT_ONCE: usize = 10;
 
@@ -102,11 +105,13 @@ impl Bench {
         for ((key, what, target), took) in QUESTIONS.into_iter().zip(&answers) {
             table.add(key, what, took.text(), target, took.p50);
         }
+        let peak = megabytes(manager.process.memory().peak);
+        tokio::time::sleep(GIVES_BACK_WITHIN).await;
         let memory = manager.process.memory();
-        let told =
-            format!("{:.0} MB: {:.0} of its own, {:.0} of files", megabytes(memory.rss), megabytes(memory.anon), megabytes(memory.file));
+        let [rss, own, files] = [memory.rss, memory.anon, memory.file].map(megabytes);
+        let told = format!("{rss:.0} MB: {own:.0} of its own, {files:.0} of files; {peak:.0} MB at most, from the start on");
         table.add("rss", "manager RSS after these questions", told, "64 MB", megabytes(memory.rss));
-        tokio::time::sleep(std::time::Duration::from_secs(u64::from(FLUSH_SECONDS) + 2)).await;
+        tokio::time::sleep(Duration::from_secs(u64::from(FLUSH_SECONDS) + 2)).await;
         manager.process.kill();
         let manager = process::start_manager_with(data, FLUSH_SECONDS, &settings);
         let (ms, size) = (manager.first_answer_ms, folder_bytes(data) as f64 / 1e9);
@@ -199,6 +204,11 @@ async fn copies(table: &mut Table, dir: &Path, data: &Path) {
         table.add(key, what, format!("{seconds:.1} s, {new:.0} MB more on the disk"), "", seconds);
     }
     let _ = fs::remove_dir_all(&to);
+    let watch = Stopwatch::start();
+    let done = std::process::Command::new(&binary).args(["verify", "--full", "--data-dir"]).arg(data).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+    let seconds = watch.elapsed().as_secs_f64();
+    table.add("verify_s", "verify --full of it: a day of samples, a year of hours", format!("{seconds:.1} s"), "", seconds);
     let (gone, ms, written) = local::expire(data, now().slot().plus(100_000)).await;
     let told = format!("{ms:.0} ms for {:.0} MB, {:.2} MB written", megabytes(gone), megabytes(written));
     table.add("expiry_ms", "expiry of all its weeks and months", told, "", ms);
@@ -220,7 +230,7 @@ async fn copies(table: &mut Table, dir: &Path, data: &Path) {
             assert!(of_hot["compaction"]["last"]["failed_because"].is_null(), "{of_hot}");
             break;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let seconds = watch.elapsed().as_secs_f64();
     let after = file_bytes(&holed.join("hot.redb"));

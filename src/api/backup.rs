@@ -13,7 +13,7 @@ use super::state::AppState;
 use crate::domain::backup::Manifest;
 use crate::live::Job;
 use crate::storage::backup::runs::{self, Ended};
-use crate::storage::backup::{Listed, Phase, free_bytes, list};
+use crate::storage::backup::{Listed, Phase, free_bytes, list, same_disk};
 use crate::storage::core::{audit, backups};
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -92,6 +92,8 @@ pub struct BackupList {
     pub folder: Option<String>,
     /// What its file system has left; null while it is not there.
     pub free_bytes: Option<u64>,
+    /// It is the store's own disk, which takes both when it dies. Null while the folder is not there.
+    pub same_disk: Option<bool>,
 }
 
 fn run(state: &runs::State) -> Option<BackupRun> {
@@ -128,6 +130,7 @@ pub async fn show(State(state): State<AppState>, caller: Caller, page: Page) -> 
             last_failure: failed.map(|(at, message)| BackupFailure { at: at.rfc3339(), message }),
             last_good_at: known.good.map(|good| good.at.rfc3339()),
             free_bytes: free_bytes(&folder).ok(),
+            same_disk: same_disk(&folder, state.store.dir()),
             folder: admin.then(|| folder.display().to_string()),
         }))
     })

@@ -1,6 +1,5 @@
 //! Makes the backup that is due or was asked for, and tells when there is none.
 
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use crate::domain::alert::Severity;
 use crate::domain::audit::Act;
 use crate::domain::backup::{Daily, is_due, is_overdue};
 use crate::domain::time::Timestamp;
-use crate::storage::backup::{Failed, Made, Options, make};
+use crate::storage::backup::{Failed, Made, Options, make, same_disk};
 use crate::storage::core::{alerts, backups};
 
 pub async fn run(context: &Context) -> Result<(), Stopped> {
@@ -68,8 +67,7 @@ async fn make_one(context: &Context, settings: &Daily, to: Option<PathBuf>) -> R
 
 /// Bytes of a backup that went to another disk than the store's: they wear another card.
 fn elsewhere(made: &Made, store: &Path) -> Option<u64> {
-    let disk = |folder: &Path| std::fs::metadata(folder).ok().map(|found| found.dev());
-    (disk(&made.folder)? != disk(store)?).then(|| made.manifest.bytes().saturating_sub(made.linked_bytes))
+    (!same_disk(&made.folder, store)?).then(|| made.manifest.bytes().saturating_sub(made.linked_bytes))
 }
 
 async fn tell_overdue(context: &Context, is_enabled: bool) -> Result<(), Stopped> {

@@ -12,8 +12,7 @@ pub mod runs;
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::copy::copy;
@@ -54,6 +53,15 @@ pub struct Options {
 impl Options {
     pub fn new(folder: PathBuf, keep: u32) -> Options {
         Options { folder, keep, free: free_bytes }
+    }
+}
+
+/// Whether a folder is on the file system of the store's; None where that cannot be told, because it is not there yet.
+pub fn same_disk(folder: &Path, store: &Path) -> Option<bool> {
+    let disk = |folder: &Path| fs::metadata(folder).ok().map(|found| found.dev());
+    match disk(folder) {
+        Some(of_folder) => Some(of_folder == disk(store)?),
+        None => folder.starts_with(store).then_some(true),
     }
 }
 

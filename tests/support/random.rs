@@ -13,9 +13,9 @@ impl Random {
         Random(seed | 1)
     }
 
-    /// Those that follow from `seed`.
+    /// Those that follow from `seed`; none of them are those of another one.
     pub fn of(seed: u64) -> Random {
-        Random(seed | 1)
+        Random((seed << 1) | 1)
     }
 
     /// Xorshift64*.

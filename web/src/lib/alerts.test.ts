@@ -16,7 +16,8 @@ it('names kinds, and those it does not know too', () => {
 });
 
 it('leads to what an alert is about', () => {
-  expect(['node_0192', 'pool_default', 'payout_1', 'user_1', ''].map(subjectPath)).toEqual(['/nodes/node_0192', '/pools/pool_default', '/payouts/payout_1', undefined, undefined]);
+  expect(['node_0192', 'pool_default', 'payout_1', 'user_1', ''].map((subject) => subjectPath(subject))).toEqual(['/nodes/node_0192', '/pools/pool_default', '/payouts/payout_1', undefined, undefined]);
+  expect([subjectPath('', 'storage_high'), subjectPath('core.redb', 'storage_io_error'), subjectPath('', 'backup_overdue'), subjectPath('', 'clock_untrusted')]).toEqual(['/storage', '/storage', '/storage', undefined]);
 });
 
 it('wants to be seen once, until it gets worse or is over', () => {

@@ -42,11 +42,12 @@ const TITLES: Record<string, string | undefined> = {
 /** A kind that this page does not know yet is told by its name. */
 export const alertTitle = (kind: string): string => TITLES[kind] ?? titled(kind);
 
-/** The page that shows what something is about, if there is one. */
-export function subjectPath(subject: string): string | undefined {
+/** The page that shows what something is about, if there is one: of an alert also by its kind. */
+export function subjectPath(subject: string, kind = ''): string | undefined {
   if (subject.startsWith('node_')) return pathOf.node(subject);
   if (subject.startsWith('pool_')) return pathOf.pool(subject);
   if (subject.startsWith('payout_')) return pathOf.payout(subject);
+  if (/^(storage|card|archive|backup)_/.test(kind)) return pathOf.page('storage');
   return undefined;
 }
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { bytes } from './format';
-import { compacted, dayWords, levelWords, lifeLeft, milliseconds, phaseWords, restoreCommand, shares, UNKNOWN, WEAR_DAYS, wearDays, within } from './storage';
+import { compacted, dayWords, levelWords, lifeLeft, milliseconds, phaseWords, restoreCommand, shares, UNKNOWN, WEAR_DAYS, wearDays } from './storage';
 
 const MIB = 2 ** 20;
 
@@ -58,15 +58,6 @@ test('what a compaction or a backup does, and what became of the last one', () =
   expect(compacted(at)).toBe('none since the start');
   expect(compacted({ ...at, last })).toContain(`${bytes(300 * MIB)} to ${bytes(90 * MIB)}`);
   expect(compacted({ ...at, last: { ...last, failed_because: 'there is no room' } })).toMatch(/not done: there is no room$/);
-});
-
-test('a backup within the data folder dies with it', () => {
-  expect(within('/var/lib/lucid/backups', '/var/lib/lucid')).toBe(true);
-  expect(within('/var/lib/lucid/backups', '/var/lib/lucid/')).toBe(true);
-  expect(within('/var/lib/lucid-backups', '/var/lib/lucid')).toBe(false);
-  expect(within('/mnt/usb', '/var/lib/lucid')).toBe(false);
-  // Those who may not know where things lie are told nothing.
-  expect(within(null, null)).toBe(false);
 });
 
 test('the restore command can be pasted whatever the folders are called', () => {

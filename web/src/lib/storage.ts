@@ -95,9 +95,6 @@ export function compacted({ last }: Database['compaction']): string {
   return last.failed_because ? `${at}, not done: ${last.failed_because}` : `${at}, ${bytes(last.before_bytes)} to ${bytes(last.after_bytes)}`;
 }
 
-/** Backups in the data folder die with its disk; where they lie elsewhere is for admins, and is not known to others. */
-export const within = (folder: string | null | undefined, dataDir: string | null | undefined): boolean => !!folder && !!dataDir && `${folder}/`.startsWith(`${dataDir.replace(/\/+$/, '')}/`);
-
 /** A word of a shell. */
 const quoted = (text: string): string => (/^[\w/.,:@%+=-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
 

@@ -3619,6 +3619,8 @@ export interface components {
             last_good_at?: string | null;
             pagination: components["schemas"]["Pagination"];
             running?: components["schemas"]["BackupRun"] | null;
+            /** @description It is the store's own disk, which takes both when it dies. Null while the folder is not there. */
+            same_disk?: boolean | null;
         };
         /** @enum {string} */
         BackupPhase: "copying" | "reading" | "verifying";
@@ -10619,7 +10621,8 @@ export interface operations {
                      *         "phase": "copying",
                      *         "since": "2026-09-21T14:13:20Z",
                      *         "total_bytes": 1
-                     *       }
+                     *       },
+                     *       "same_disk": false
                      *     }
                      */
                     "application/json": components["schemas"]["BackupList"];
