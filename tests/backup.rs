@@ -55,7 +55,9 @@ async fn one_is_made_each_day_and_a_missed_one_once() {
     let dir = tempfile::tempdir().unwrap();
     let site = Site::new(dir.path().join("data"), &[("backup.at", "03:30"), ("backup.keep", "3")]).await;
     backup_cycle(&site).await;
-    assert_eq!(names(&listed(&site.client).await), Vec::<String>::new(), "a store that was just made has time until 03:30");
+    let none_yet = listed(&site.client).await;
+    assert_eq!(names(&none_yet), Vec::<String>::new(), "a store that was just made has time until 03:30");
+    assert_eq!(none_yet["same_disk"], true, "a folder of the store, whether it is there or not");
     site.driver.advance_ms(4 * 3_600_000);
     for _ in 0..3 {
         backup_cycle(&site).await;
@@ -132,6 +134,11 @@ async fn one_that_fails_is_told_and_tried_again() {
     site.driver.advance_ms(3_600_000);
     backup_cycle(&site).await;
     assert_eq!((names(&listed(&site.client).await).len(), open_alerts(&site.client).await.len()), (1, 0));
+    assert_eq!(listed(&site.client).await["same_disk"], true);
+    for (dir, told) in [("/proc", json!(false)), ("/pulled/out", json!(null))] {
+        site.client.put("/settings", json!({ "backup.dir": dir })).await;
+        assert_eq!(listed(&site.client).await["same_disk"], told, "{dir}");
+    }
     let (status, refused) = site.client.call(Method::PUT, "/settings", Some(json!({ "backup.dir": "somewhere" }))).await;
     assert!(status.is_client_error(), "{refused}");
 }
