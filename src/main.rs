@@ -8,6 +8,7 @@ mod prove;
 use std::fmt::Display;
 use std::future::Future;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -32,6 +33,7 @@ use lucid::storage::backup::check::check;
 use lucid::storage::core::ledger_check::Depth;
 use lucid::storage::core::people::{self, UserChange};
 use lucid::storage::core::{audit, money, second_factor};
+use lucid::storage::fault::OpenError;
 use lucid::storage::hot::{self, Anchor};
 use lucid::storage::recovery::{self, Kit};
 use lucid::storage::restore;
@@ -412,14 +414,25 @@ fn announce(server: &config::Server, setup_code: Option<&str>, app: &App) {
 fn verify_store(config: &Config, json: bool, full: bool) -> Result<(), Failure> {
     let depth = if full { Depth::Full } else { Depth::SinceCheckpoint };
     let folder = &config.storage.data_dir;
-    let findings = if folder.join(MANIFEST).is_file() {
-        check(folder, depth, &mut |_, _| {}).map_err(failed)?.1
+    let whole = if folder.join(MANIFEST).is_file() {
+        check(folder, depth, &mut |_, _| {}).map(|(_, findings)| findings).map_err(|why| why.to_string())
     } else {
-        let (store, _) = open_store(config)?;
-        let findings = verify_to(&store, depth);
-        store.close();
-        findings
+        let now = Clock::system(config.clock.trust, Timestamp(0)).now();
+        // The database library panics where pages of trees are not what it wrote.
+        match catch_unwind(AssertUnwindSafe(|| app::open_store(config, now))) {
+            Ok(Ok(store)) => {
+                let findings = verify_to(&store, depth);
+                store.close();
+                Ok(findings)
+            }
+            Ok(Err(OpenError::Fault(fault))) => Err(fault.to_string()),
+            Ok(Err(refused)) => return Err(failed(refused)),
+            Err(_) => Err("a file of the store is damaged: opening it panicked".to_owned()),
+        }
     };
+    // What does not open is told like everything that is wrong.
+    let unopened = |why| vec![Finding { part: "files", records: 0, wrong: Some(why), left_out: None }];
+    let findings = whole.unwrap_or_else(unopened);
     if json {
         print(&format!("{}\n", serde_json::to_string_pretty(&findings).map_err(failed)?))?;
     } else {

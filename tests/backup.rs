@@ -166,6 +166,10 @@ async fn the_command_works_beside_a_manager_and_without_one() {
     std::fs::write(dir.path().join("file"), "").unwrap();
     let failed = command(&["backup", "--to", dir.path().join("file").to_str().unwrap()], &data);
     assert_eq!(failed.status.code(), Some(1), "{}", said(&failed));
+    for of_store in [data.clone(), data.join("cold"), data.join("archive/more")] {
+        let failed = command(&["backup", "--to", of_store.to_str().unwrap()], &data);
+        assert!(failed.status.code() == Some(1) && said(&failed).contains("a folder of the store itself"), "{}", said(&failed));
+    }
     manager.process.kill();
     assert!(socket.exists(), "left by the kill");
     let without = printed(&command(&["backup"], &data));
@@ -178,5 +182,14 @@ async fn the_command_works_beside_a_manager_and_without_one() {
     std::fs::write(other.join("hot.redb"), bytes).unwrap();
     let verified = command(&["verify"], &other);
     assert!(verified.status.code() == Some(1) && said(&verified).contains("hot.redb"), "{}", said(&verified));
+    let told: Value = serde_json::from_slice(&command(&["verify", "--json"], &other).stdout).unwrap();
+    assert!(told[0]["part"] == "files" && told[0]["wrong"].as_str().unwrap().contains("hot.redb"), "{told}");
     assert_eq!(command(&["backup"], dir.path()).status.code(), Some(2), "there is no store");
+    // Of a store that does not open, too: this is no backup any more.
+    std::fs::remove_file(other.join("manifest.json")).unwrap();
+    std::fs::copy(data.join("secret.key"), other.join("secret.key")).unwrap();
+    std::fs::write(other.join("hot.redb"), [1; 9_000]).unwrap();
+    let verified = command(&["verify", "--json"], &other);
+    let told: Value = serde_json::from_slice(&verified.stdout).unwrap();
+    assert!(verified.status.code() == Some(1) && told[0]["wrong"].as_str().unwrap().contains("magic number"), "{told}");
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use lucid::domain::calendar::Week;
+use lucid::domain::chunk::Series;
 use lucid::domain::ids::NodeIndex;
 use lucid::domain::metrics::{Cpu, Sample};
 use lucid::domain::time::Slot;
@@ -18,6 +19,7 @@ use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::support::client::{PASSWORD, USERNAME};
 use crate::support::crash_device::CrashDevice;
 use crate::support::site::{START, Site};
 
@@ -195,13 +197,59 @@ async fn at_the_limit_metrics_are_thinned_scores_are_not_and_both_end_when_there
 
 /// Weeks with a little in each, from `weeks` ago on, the present one among them; their names.
 async fn fill_weeks(site: &Site, weeks: u32) -> Vec<String> {
+    put_weeks(site, weeks, &|_| vec![7; 4_000]).await
+}
+
+async fn put_weeks(site: &Site, weeks: u32, page: &dyn Fn(Slot) -> Vec<u8>) -> Vec<String> {
     let present = Slot(u32::try_from(site.now_ms() / 30_000).unwrap());
     for ago in (0..=weeks).rev() {
         let slot = present.minus(ago * 7 * 2_880);
-        let chunk = |node: u32| Chunk { node: NodeIndex(node), part: 0, first: slot, last: slot, bytes: vec![7; 4_000] };
+        let chunk = |node: u32| Chunk { node: NodeIndex(node), part: 0, first: slot, last: slot, bytes: page(slot) };
         site.app.store.cold.put(Week::of(slot), weeks - ago, 0, (0..200).map(chunk).collect()).await.unwrap();
     }
     site.app.store.cold.names()
+}
+
+#[tokio::test]
+async fn a_damaged_week_is_told_and_keeps_the_manager_from_nothing() {
+    let (dir, site) = site(&[]).await;
+    let page = |slot| Series { slots: vec![slot], late: vec![false], ..Series::default() }.encode();
+    let weeks = put_weeks(&site, 2, &page).await;
+    let (data, driver, file) = (site.dir.clone(), site.driver.clone(), site.dir.join("cold").join(&weeks[1]));
+    site.end().await;
+    let whole = fs::read(&file).unwrap();
+    fs::write(&file, &whole[..9_000]).unwrap();
+    let mut site = Site::open(data.clone(), driver, Vec::new()).await;
+    site.client.sign_in(USERNAME, PASSWORD).await;
+    look(&site).await;
+    let read = |site: &Site| tiers::points(&site.app.store, NodeIndex(0), Slot(0), Slot(u32::MAX), Parts::ALL).map(drop);
+    read(&site).unwrap();
+    look(&site).await;
+    assert_eq!(open_alerts(&site).await, ["storage_damaged"]);
+    let alert = site.client.get("/alerts?state=active").await["alerts"][0].take();
+    assert_eq!((&alert["severity"], &alert["subject"]), (&json!("warning"), &json!(weeks[1])), "{alert}");
+    let health = site.client.get("/health").await;
+    assert_eq!((&health["status"], &health["checks"]["store"]["status"]), (&json!("degraded"), &json!("degraded")), "{health}");
+    let told = verify(&site.app.store).into_iter().find_map(|finding| finding.wrong).unwrap();
+    assert!(told.contains(&format!("{}: ", weeks[1])), "{told}");
+
+    // Books and what else there is go into a backup all the same, which says what it lacks.
+    let made = make(&site.app.store, &Options::new(dir.path().join("backups"), 3), site.app.clock.now().wall, &mut |_| true).unwrap();
+    assert_eq!(made.left_out.len(), 1, "{:?}", made.left_out);
+    let named: Vec<_> = made.manifest.files.iter().map(|file| file.name.as_str()).filter(|name| name.starts_with("cold/")).collect();
+    assert_eq!(named, [format!("cold/{}", weeks[0]), format!("cold/{}", weeks[2])]);
+
+    // What comes for that week goes to a new file; the damaged one stays for whoever wants to save something of it.
+    put_weeks(&site, 1, &page).await;
+    assert!(data.join("cold").join(format!("{}.damaged", weeks[1])).is_file());
+    sound(&site);
+    look(&site).await;
+    let subjects = site.client.get("/alerts?state=active").await["alerts"].to_string();
+    assert!(subjects.contains(&format!("{}.damaged", weeks[1])), "{subjects}");
+    fs::remove_file(data.join("cold").join(format!("{}.damaged", weeks[1]))).unwrap();
+    look(&site).await;
+    assert_eq!(open_alerts(&site).await, Vec::<String>::new());
+    assert_eq!(site.client.get("/health").await["checks"]["store"]["status"], "healthy");
 }
 
 /// A file that counts as the store's, of so many bytes.

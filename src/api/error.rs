@@ -339,7 +339,9 @@ impl From<Fault> for ApiError {
         }
         tracing::error!(%fault, "a request failed in the store");
         match fault {
-            Fault::Database(_) | Fault::Full => ApiError::unavailable("StoreFailed", "the store failed; nothing was changed"),
+            Fault::Database(_) | Fault::Damaged(_) | Fault::Full => {
+                ApiError::unavailable("StoreFailed", "the store failed; nothing was changed")
+            }
             Fault::Record { .. } | Fault::Invariant(_) | Fault::Books { .. } | Fault::Panic => ApiError::panicked(),
         }
     }

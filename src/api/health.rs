@@ -119,6 +119,8 @@ fn checks(state: &AppState) -> Checks {
         Check::not(Health::Unhealthy, "the store does not open again after an I/O error; mend the disk and restart")
     } else if state.store.core.is_down() || state.store.hot.is_down() {
         Check::not(Health::Unhealthy, "the store is being opened again after an I/O error")
+    } else if state.store.cold.has_damaged() {
+        Check::not(Health::Degraded, "a file of measurements is damaged, and what it has is missing from charts")
     } else {
         Check::healthy()
     };

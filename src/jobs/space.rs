@@ -11,7 +11,7 @@ use crate::domain::wear::{SOON_HUNDREDTHS, years_left_hundredths};
 use crate::storage::Store;
 use crate::storage::core::{alerts, audit};
 use crate::storage::fault::{Fault, TxError, WriteError};
-use crate::storage::space::{CRITICAL, Going, HIGH, IO_ERROR, WEARING_OUT};
+use crate::storage::space::{CRITICAL, DAMAGED, Going, HIGH, IO_ERROR, WEARING_OUT};
 use crate::storage::table::{Snapshot, WriteTx};
 
 /// An alert about an error that was survived ends after this long without another.
@@ -29,6 +29,7 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
     let read = context.store.read()?;
     let mut changes = of_level(&read, level, &figures)?;
     changes.extend(of_errors(context, &read, now)?);
+    changes.extend(of_damage(&context.store, &read)?);
     changes.extend(of_wear(context, &read, now, settings.card_rating_bytes)?);
     let untold = context.store.space.untold();
     if changes.is_empty() && untold.is_empty() {
@@ -138,6 +139,24 @@ fn of_errors(context: &Context, read: &Snapshot, now: Now) -> Result<Vec<Change>
             let message = format!("{file} had an I/O error and was opened again; nothing that was answered is lost: {}.", of_file.error);
             changes.extend(Change::needed(read, IO_ERROR, &file, Some((Severity::Warning, message)))?);
         }
+    }
+    Ok(changes)
+}
+
+/// One for each file of measurements that cannot be read, until it is back from a backup or taken away.
+fn of_damage(store: &Store, read: &Snapshot) -> Result<Vec<Change>, Fault> {
+    let damaged = store.cold.damaged();
+    let mut changes = Vec::new();
+    for alert in alerts::open_of_kind(read, DAMAGED)? {
+        if !damaged.contains_key(&alert.subject) {
+            changes.push(Change { kind: DAMAGED, subject: alert.subject, raise: None });
+        }
+    }
+    for (file, why) in damaged {
+        let message = format!(
+            "cold/{file} is damaged, and what it has is missing from charts ({why}). With the manager stopped, a backup's copy can take its place."
+        );
+        changes.extend(Change::needed(read, DAMAGED, &file, Some((Severity::Warning, message)))?);
     }
     Ok(changes)
 }

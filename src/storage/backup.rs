@@ -13,6 +13,7 @@ use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use super::copy::copy;
@@ -173,7 +174,7 @@ pub fn make(store: &Store, options: &Options, now: Timestamp, watch: Watch<'_>) 
         DirBuilder::new().mode(0o700).create(temporary.path().join(folder))?;
     }
 
-    let mut copying = Copying { device: store.device.as_ref(), total: need, done: 0, watch };
+    let mut copying = Copying { device: store.device.as_ref(), total: need, done: 0, damaged: Vec::new(), watch };
     let (mut files, mut fresh, mut linked_bytes) = (Vec::new(), Vec::new(), 0);
     for (number, part) in parts.into_iter().enumerate() {
         let to = temporary.path().join(&part.name);
@@ -193,7 +194,9 @@ pub fn make(store: &Store, options: &Options, now: Timestamp, watch: Watch<'_>) 
         fresh.push(files.len());
         files.push(BackedUp { name, bytes: 0, sha256: Hex([0; 32]), revision });
     }
-    let Copying { watch, .. } = copying;
+    let Copying { watch, damaged, .. } = copying;
+    left_out.extend(damaged);
+    left_out.extend(store.cold.damaged().into_iter().map(|(name, why)| format!("cold/{name}: {why}")));
     read_back(temporary.path(), &mut files, &fresh, watch)?;
     let mut manifest = Manifest {
         format: FORMAT.into(),
@@ -253,6 +256,8 @@ struct Copying<'a> {
     device: &'a dyn Device,
     total: u64,
     done: u64,
+    /// What could not be read.
+    damaged: Vec<String>,
     watch: Watch<'a>,
 }
 
@@ -261,13 +266,25 @@ impl Copying<'_> {
         going(self.watch, Progress { phase: Phase::Copying, bytes: (self.done + bytes).min(self.total), total: self.total })
     }
 
-    /// False when it has expired since.
+    /// False when it has expired since, or is a damaged file of measurements, which keeps no backup of the rest from being made.
     fn part(&mut self, part: Part<'_>, to: &Path) -> Result<bool, Failed> {
         self.told(0)?;
         let copied = match part.source {
             Source::Snapshot(snapshot) => self.snapshot(&snapshot, to),
             Source::Redb(open) => match open()? {
-                Some(snapshot) => self.snapshot(&snapshot, to),
+                // The database library panics where pages of trees are not what it wrote.
+                Some(snapshot) => match catch_unwind(AssertUnwindSafe(|| self.snapshot(&snapshot, to))) {
+                    Ok(copied) if !matches!(&copied, Err(Failed::Fault(fault)) if fault.is_damage()) => copied,
+                    damage => {
+                        let why = damage.map_or_else(
+                            |_| "reading it panicked".to_owned(),
+                            |copied| copied.err().map_or_else(String::new, |why| why.to_string()),
+                        );
+                        self.damaged.push(format!("{}: {why}", part.name));
+                        fs::remove_file(to)?;
+                        return Ok(false);
+                    }
+                },
                 None => return Ok(false),
             },
             Source::File(from) => self.file(&from, to),

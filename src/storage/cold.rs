@@ -7,6 +7,7 @@ mod week;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,10 +18,10 @@ pub(super) use week::goldens;
 
 use super::DbFile;
 use super::device::Device;
-use super::fault::{Fault, OpenError, WriteError};
+use super::fault::{Fault, OpenError, TxError, WriteError};
 use super::hot::hours::{self, HourRow};
 use super::room::{Need, Room};
-use super::table::Snapshot;
+use super::table::{Snapshot, WriteTx};
 use super::tails::Sealed;
 use crate::domain::calendar::{HOURS_PER_DAY, Month, Week};
 use crate::domain::chunk::Series;
@@ -33,6 +34,8 @@ const OPEN_FILES: usize = 6;
 /// In slots.
 const QUARTER: u32 = 92 * SLOTS_PER_DAY;
 const LONGEST_MONTH: u32 = 31 * SLOTS_PER_DAY;
+/// What the name of a damaged file ends with that is out of the way.
+const ASIDE: &str = ".damaged";
 
 /// The files of a store below its folder `cold`.
 pub struct Cold {
@@ -51,6 +54,12 @@ struct Files {
     known: BTreeSet<Part>,
     /// What was used last is the last one.
     open: Vec<(Part, Arc<DbFile>)>,
+    /// Found to be damaged since the store was opened, with what was found: read no more.
+    damaged: BTreeMap<Part, Fault>,
+    /// Set aside because writing to them panicked, and for nothing else that was found.
+    panicked: BTreeSet<Part>,
+    /// Damaged ones are out of the way.
+    has_aside: bool,
     /// Months without rows of hours before a day.
     settled: BTreeMap<Month, u32>,
 }
@@ -91,8 +100,9 @@ impl Cold {
         if !dir.exists() {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(io)?;
         }
-        let known = device.names(&dir).map_err(io)?.iter().filter_map(|name| Part::of_file(name)).collect();
-        let files = Mutex::new(Files { known, ..Files::default() });
+        let names = device.names(&dir).map_err(io)?;
+        let known = names.iter().filter_map(|name| Part::of_file(name)).collect();
+        let files = Mutex::new(Files { known, has_aside: !aside(&names).is_empty(), ..Files::default() });
         let (device, room) = (Arc::clone(device), Arc::clone(room));
         Ok(Cold { dir, store_id: store_id.to_owned(), cache_bytes, device, room, deletions: AtomicU64::default(), files })
     }
@@ -113,9 +123,11 @@ impl Cold {
 
     /// The file of a name, as it is now, with a number that every change raises; none where it has gone since.
     pub(super) fn snapshot(&self, name: &str) -> Result<Option<(u64, Snapshot)>, Fault> {
-        let Some(file) = Part::of_file(name).map_or(Ok(None), |part| self.existing(part))? else { return Ok(None) };
-        let snapshot = file.read()?;
-        Ok(Some((origin::revision(&snapshot)?, snapshot)))
+        let Some(part) = Part::of_file(name) else { return Ok(None) };
+        self.of(part, |file| {
+            let snapshot = file.read()?;
+            Ok((origin::revision(&snapshot)?, snapshot))
+        })
     }
 
     /// The file of a part, which is made where there is none.
@@ -146,18 +158,114 @@ impl Cold {
         Ok(file)
     }
 
-    fn existing(&self, part: Part) -> Result<Option<Arc<DbFile>>, Fault> {
-        if !self.files().known.contains(&part) {
+    fn has(&self, part: Part) -> bool {
+        let files = self.files();
+        files.known.contains(&part) && !files.damaged.contains_key(&part)
+    }
+
+    /// What is read of a part; None where it has no file, or a damaged one, which takes no other with it.
+    fn of<T>(&self, part: Part, read: impl FnOnce(&DbFile) -> Result<T, Fault>) -> Result<Option<T>, Fault> {
+        if !self.has(part) {
             return Ok(None);
         }
-        self.file(part).map(Some).map_err(unopened)
+        match guarded(|| read(&*self.file(part).map_err(unopened)?)) {
+            Ok(found) => Ok(Some(found)),
+            Err(fault) if fault.is_damage() => {
+                self.note_damage(part, fault);
+                Ok(None)
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    fn note_damage(&self, part: Part, fault: Fault) {
+        let file = part.file();
+        tracing::error!(file, %fault, "a file of measurements is damaged");
+        self.files().damaged.insert(part, fault);
+        // Charts keep nothing of it either.
+        self.deletions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Commits to the file of a part. One that is damaged keeps its bytes under another name, and a new one takes its place: what is measured now does not wait for a person.
+    async fn write<R: Send + 'static>(
+        &self,
+        part: Part,
+        verb: impl Fn(&mut WriteTx<'_>) -> Result<R, TxError> + Clone + Send + 'static,
+    ) -> Result<R, WriteError> {
+        let mut last = WriteError::Fault(Fault::Panic);
+        for attempt in 0..3 {
+            if !matches!(self.files().damaged.get(&part), Some(Fault::Damaged(_))) {
+                let written = match guarded(|| self.file(part).map_err(unopened)) {
+                    Ok(file) => file.write(super::Lane::Ordinary, verb.clone()).await,
+                    Err(fault) => Err(fault.into()),
+                };
+                match written {
+                    Err(error @ WriteError::Fault(Fault::Damaged(_) | Fault::Panic)) => last = error,
+                    other => return other,
+                }
+            }
+            match self.check(part).await {
+                Ok(Err(found)) | Err(Fault::Damaged(found)) => self.set_aside(part, &found)?,
+                // All of it can be read. What panics all the same may be a fault of this program, which would set aside one file after the other: once is enough.
+                Ok(Ok(_)) if attempt > 0 && self.files().panicked.insert(part) => self.set_aside(part, "writing to it panics")?,
+                Ok(Ok(_)) => drop(self.files().damaged.remove(&part)),
+                Err(fault) => return Err(fault.into()),
+            }
+        }
+        Err(last)
+    }
+
+    /// Reads all of a file, beside the requests.
+    async fn check(&self, part: Part) -> Result<Result<u64, String>, Fault> {
+        let file = guarded(|| self.file(part).map_err(unopened))?;
+        let reading = tokio::task::spawn_blocking(move || guarded(|| verify_file(&part.file(), &file.read()?)));
+        reading.await.unwrap_or(Err(Fault::Panic))
+    }
+
+    fn set_aside(&self, part: Part, found: &str) -> Result<(), Fault> {
+        let failed = |error: std::io::Error| Fault::Database(format!("{}: {error}", self.dir.display()));
+        let mut files = self.files();
+        files.open.retain(|(of, _)| *of != part);
+        let name = part.file();
+        let mut aside = format!("{name}{ASIDE}");
+        for number in 2.. {
+            if !self.device.exists(&self.dir.join(&aside)).map_err(failed)? {
+                break;
+            }
+            aside = format!("{name}{ASIDE}-{number}");
+        }
+        self.device.rename(&self.dir.join(&name), &self.dir.join(&aside)).map_err(failed)?;
+        self.device.sync_folder(&self.dir).map_err(failed)?;
+        files.known.remove(&part);
+        files.damaged.remove(&part);
+        files.has_aside = true;
+        if let Part::Month(month) = part {
+            files.settled.remove(&month);
+        }
+        self.deletions.fetch_add(1, Ordering::Relaxed);
+        tracing::error!(file = name, aside, found, "a damaged file of measurements is set aside, and a new one made");
+        Ok(())
+    }
+
+    /// Files that are damaged, by name, with what was found: those that are read no more, and those that were set aside and are still there.
+    pub fn damaged(&self) -> BTreeMap<String, String> {
+        let aside: Vec<String> = aside(&self.device.names(&self.dir).unwrap_or_default());
+        let mut files = self.files();
+        files.has_aside = !aside.is_empty();
+        let found = files.damaged.iter().map(|(part, fault)| (part.file(), fault.to_string()));
+        aside.into_iter().map(|name| (name, "it was set aside, and a new file made".to_owned())).chain(found).collect()
+    }
+
+    /// Whether there are any, as it was known last.
+    pub fn has_damaged(&self) -> bool {
+        let files = self.files();
+        files.has_aside || !files.damaged.is_empty()
     }
 
     /// Writes the chunks of one sweep that belong to a week; the same sweep again writes the same places. `log_row` is the newest row of the log that they are from.
     pub async fn put(&self, week: Week, sweep: u32, log_row: u64, chunks: Vec<Chunk>) -> Result<(), WriteError> {
-        let file = self.file(Part::Week(week)).map_err(unopened)?;
         let chunks = Arc::new(chunks);
-        file.write(super::Lane::Ordinary, move |tx| week::put(tx, sweep, log_row, &chunks)).await
+        self.write(Part::Week(week), move |tx| week::put(tx, sweep, log_row, &chunks)).await
     }
 
     /// The same for who opens a store.
@@ -177,9 +285,7 @@ impl Cold {
             if week.end() <= from || week.start() >= until {
                 continue;
             }
-            if let Some(file) = self.existing(Part::Week(week))? {
-                week::read(&file.read()?, nodes, (from, until), &is_wanted, &mut visit)?;
-            }
+            self.of(Part::Week(week), |file| week::read(&file.read()?, nodes, (from, until), &is_wanted, &mut visit))?;
         }
         Ok(())
     }
@@ -189,8 +295,7 @@ impl Cold {
     pub fn sealed_since(&self, sweep: u32) -> Result<Option<(u32, BTreeMap<NodeIndex, Sealed>)>, Fault> {
         let (mut newest, mut all) = (None, BTreeMap::<NodeIndex, Sealed>::new());
         for week in self.weeks().into_iter().rev().take(2) {
-            let Some(file) = self.existing(Part::Week(week))? else { continue };
-            for (of, sealed) in week::sealed_since(&file.read()?, sweep)? {
+            for (of, sealed) in self.of(Part::Week(week), |file| week::sealed_since(&file.read()?, sweep))?.unwrap_or_default() {
                 newest = newest.max(Some(of));
                 for (node, sealed) in sealed {
                     let known = all.entry(node).or_default();
@@ -204,8 +309,8 @@ impl Cold {
     /// Writes hours that are rolled up, and hours that are rolled up again.
     pub async fn put_hours(&self, rows: Vec<HourRow>) -> Result<(), WriteError> {
         for (month, rows) in by_month(rows) {
-            let file = self.file(Part::Month(month)).map_err(unopened)?;
-            file.write(super::Lane::Ordinary, move |tx| month::put(tx, &rows)).await?;
+            let rows = Arc::new(rows);
+            self.write(Part::Month(month), move |tx| month::put(tx, &rows)).await?;
             self.files().settled.remove(&month);
         }
         Ok(())
@@ -226,11 +331,12 @@ impl Cold {
         for month in months {
             let is_over = month.end_hour() <= day.saturating_mul(HOURS_PER_DAY);
             let settled = async {
-                let Some(file) = self.existing(Part::Month(month))? else { return Ok(false) };
-                if month::is_settled(&file.read()?, day)? {
+                if self.of(Part::Month(month), |file| month::is_settled(&file.read()?, day))?.unwrap_or(true) {
                     return Ok(false);
                 }
-                file.write(super::Lane::Ordinary, move |tx| month::settle(tx, day)).await.map(|()| true)
+                // Nothing new waits for it: a file that turns out to be damaged here stays where it is.
+                self.file(Part::Month(month)).map_err(unopened)?.write(super::Lane::Ordinary, move |tx| month::settle(tx, day)).await?;
+                Ok(true)
             };
             let until = match settled.await {
                 Ok(true) => return Ok(true),
@@ -260,9 +366,7 @@ impl Cold {
         while start < until {
             let month = Month::of_hour(start);
             let end = month.end_hour().min(until);
-            if let Some(file) = self.existing(Part::Month(month))? {
-                month::read(&file.read()?, nodes, (start, end), &is_wanted, &mut visit)?;
-            }
+            self.of(Part::Month(month), |file| month::read(&file.read()?, nodes, (start, end), &is_wanted, &mut visit))?;
             start = end;
         }
         Ok(())
@@ -282,6 +386,7 @@ impl Cold {
         let path = self.dir.join(part.file());
         self.device.remove(&path).map_err(|error| failed(&path, error))?;
         files.known.remove(&part);
+        files.damaged.remove(&part);
         // Whoever has seen the file keeps nothing of it from here on.
         self.deletions.fetch_add(1, Ordering::Relaxed);
         self.device.sync_folder(&self.dir).map_err(|error| failed(&self.dir, error))?;
@@ -325,17 +430,18 @@ impl Cold {
         Ok(self.sizes(|part| matches!(part, Part::Month(_)))?.iter().map(|(_, bytes)| bytes).sum())
     }
 
-    /// Opens every file and decodes everything; the number of samples and of hours. What is wrong first is named.
+    /// Opens every file and decodes everything; the number of samples and of hours. Of each file that is damaged, what is wrong first is named.
     pub fn verify(&self) -> Result<Result<u64, String>, Fault> {
-        let mut records = 0;
+        let (mut records, mut wrong) = (0, Vec::new());
         for name in self.names() {
-            let Some((_, snapshot)) = self.snapshot(&name)? else { continue };
-            match verify_file(&name, &snapshot)? {
+            let Some(part) = Part::of_file(&name) else { continue };
+            let checked = guarded(|| verify_file(&name, &self.file(part).map_err(unopened)?.read()?));
+            match checked.unwrap_or_else(|fault| Err(format!("{name}: {fault}"))) {
                 Ok(of_file) => records += of_file,
-                Err(wrong) => return Ok(Err(wrong)),
+                Err(of_file) => wrong.push(of_file),
             }
         }
-        Ok(Ok(records))
+        Ok(if wrong.is_empty() { Ok(records) } else { Err(wrong.join("; ")) })
     }
 
     /// Flips a bit in the oldest chunk of a node; its week.
@@ -360,6 +466,15 @@ pub(super) fn verify_file(name: &str, read: &Snapshot) -> Result<Result<u64, Str
         None => Err("is no file of a week or a month".to_owned()),
     };
     Ok(checked.map_err(|wrong| format!("{name}: {wrong}")))
+}
+
+fn aside(names: &[String]) -> Vec<String> {
+    names.iter().filter(|name| name.contains(ASIDE)).cloned().collect()
+}
+
+/// The database library panics where pages of trees are not what it wrote.
+fn guarded<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(Fault::Damaged("reading it panicked".to_owned())))
 }
 
 /// Why a part of the cold store cannot be had.

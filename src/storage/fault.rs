@@ -11,6 +11,8 @@ use crate::domain::time::Now;
 pub enum Fault {
     /// The database refused an operation; the text is its own.
     Database(String),
+    /// What is in the file cannot be what was written there; the text says what was found.
+    Damaged(String),
     /// The disk is full: nothing was changed, and it is right to try again once there is room.
     Full,
     /// A stored record does not decode, or was written by a newer release.
@@ -27,6 +29,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Fault::Database(why) => write!(f, "the store failed: {why}"),
+            Fault::Damaged(why) => write!(f, "a file of the store is damaged: {why}"),
             Fault::Full => write!(f, "the disk is full; nothing was changed"),
             Fault::Record { table, key, why } => write!(f, "record {key} of table {table}: {why}"),
             Fault::Invariant(what) => write!(f, "a broken invariant stopped the transaction: {what}"),
@@ -36,11 +39,30 @@ impl fmt::Display for Fault {
     }
 }
 
+impl Fault {
+    /// Whoever reads it again finds the same.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Fault::Damaged(_) | Fault::Record { .. })
+    }
+}
+
+impl From<redb::Error> for Fault {
+    fn from(error: redb::Error) -> Fault {
+        use std::io::ErrorKind::{InvalidData, UnexpectedEof};
+        match &error {
+            redb::Error::Corrupted(_) => Fault::Damaged(error.to_string()),
+            // What redb itself says of a file that is none of its own, or too short.
+            redb::Error::Io(io) if [InvalidData, UnexpectedEof].contains(&io.kind()) => Fault::Damaged(error.to_string()),
+            _ => Fault::Database(error.to_string()),
+        }
+    }
+}
+
 macro_rules! database_fault {
     ($($error:ty),+) => {
         $(impl From<$error> for Fault {
             fn from(error: $error) -> Fault {
-                Fault::Database(error.to_string())
+                redb::Error::from(error).into()
             }
         }
 

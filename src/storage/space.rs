@@ -16,6 +16,8 @@ use crate::domain::time::Slot;
 pub const HIGH: &str = "storage_high";
 pub const CRITICAL: &str = "storage_critical";
 pub const IO_ERROR: &str = "storage_io_error";
+/// The subject is the name of the file.
+pub const DAMAGED: &str = "storage_damaged";
 pub const WEARING_OUT: &str = "card_wearing_out";
 
 /// The level as it was judged last, and what is known of files that go early. In memory, because a full disk may not take it.

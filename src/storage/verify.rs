@@ -1,5 +1,6 @@
 //! Checks a store from end to end: every part decodes, chains are unbroken, books balance.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use serde::Serialize;
@@ -47,45 +48,50 @@ pub fn verify(store: &Store) -> Vec<Finding> {
 
 /// The same; with less depth the ledger is replayed from the last checkpoint, and the newest epochs alone are computed anew.
 pub fn verify_to(store: &Store, depth: Depth) -> Vec<Finding> {
-    match store.read().and_then(|core| Ok((core, store.hot.read()?))) {
+    match guarded(|| Ok((store.read()?, store.hot.read()?))) {
         Ok((core, hot)) => {
             let archives = archive::folder(store);
             let parts = Parts { core: &core, hot: &hot, manager_key: store.manager_key(), archives: &archives, archives_may_lack: false };
             let mut findings = verify_parts(&parts, depth);
             findings.push(leaves_and_evidence(store, &core, &hot, depth));
-            findings.push(finding("sealed weeks and months", store.cold.verify()));
+            findings.push(finding("sealed weeks and months", || store.cold.verify()));
             findings
         }
-        Err(fault) => vec![finding("files", Err(fault))],
+        Err(fault) => vec![finding("files", || Err(fault))],
     }
 }
 
 pub(super) fn verify_parts(parts: &Parts<'_>, depth: Depth) -> Vec<Finding> {
     let Parts { core, hot, manager_key, archives, archives_may_lack } = *parts;
     vec![
-        finding("audit log", audit_log(core)),
-        finding("epochs", epoch_heads(core)),
-        finding("history of epochs", chain::verify(core, &manager_key)),
+        finding("audit log", || audit_log(core)),
+        finding("epochs", || epoch_heads(core)),
+        finding("history of epochs", || chain::verify(core, &manager_key)),
         ledger(core, depth, archives),
-        finding("events of nodes", node_events::verify(core)),
-        finding("commands", commands::verify(core)),
-        finding("maintenance", maintenance::verify(core)),
-        finding("payouts", payouts::verify(core)),
-        finding("final payouts", final_payouts::verify(core)),
-        finding("batches of payouts", batches::verify(core)),
-        finding("schedules of payouts", schedules::verify(core)),
-        finding("outbox", outbox::verify(core)),
-        finding("suspensions", suspensions::verify(core)),
-        finding("votes", votes::verify(core)),
-        finding("backups", backups::verify(core)),
-        finding("measurements and evidence", hot::verify(hot).map(Ok)),
-        finding("archives", archive::verify(core, archives, &manager_key, archives_may_lack)),
+        finding("events of nodes", || node_events::verify(core)),
+        finding("commands", || commands::verify(core)),
+        finding("maintenance", || maintenance::verify(core)),
+        finding("payouts", || payouts::verify(core)),
+        finding("final payouts", || final_payouts::verify(core)),
+        finding("batches of payouts", || batches::verify(core)),
+        finding("schedules of payouts", || schedules::verify(core)),
+        finding("outbox", || outbox::verify(core)),
+        finding("suspensions", || suspensions::verify(core)),
+        finding("votes", || votes::verify(core)),
+        finding("backups", || backups::verify(core)),
+        finding("measurements and evidence", || hot::verify(hot).map(Ok)),
+        finding("archives", || archive::verify(core, archives, &manager_key, archives_may_lack)),
     ]
 }
 
+/// The database library panics where pages of trees are not what it wrote.
+fn guarded<T>(check: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|_| Err(Fault::Damaged("reading it panicked".to_owned())))
+}
+
 /// A fault while reading is a finding too: the other parts are still checked.
-pub(super) fn finding(part: &'static str, checked: Result<Result<u64, String>, Fault>) -> Finding {
-    match checked {
+pub(super) fn finding(part: &'static str, check: impl FnOnce() -> Result<Result<u64, String>, Fault>) -> Finding {
+    match guarded(check) {
         Ok(Ok(records)) => Finding { part, records, wrong: None, left_out: None },
         Ok(Err(wrong)) => Finding { part, records: 0, wrong: Some(wrong), left_out: None },
         Err(fault) => Finding { part, records: 0, wrong: Some(fault.to_string()), left_out: None },
@@ -93,22 +99,22 @@ pub(super) fn finding(part: &'static str, checked: Result<Result<u64, String>, F
 }
 
 fn ledger(core: &Snapshot, depth: Depth, archives: &Path) -> Finding {
-    let (checked, through) = match ledger_check::verify_with(core, depth, Some(archives)) {
+    let (checked, through) = match guarded(|| ledger_check::verify_with(core, depth, Some(archives))) {
         Ok(Replayed { postings, wrong, left_out_through }) => (Ok(wrong.map_or(Ok(postings), Err)), left_out_through),
         Err(fault) => (Err(fault), 0),
     };
     let told = (through > 0).then(|| format!("postings through {through}, whose archives are not here"));
-    Finding { left_out: told, ..finding("ledger", checked) }
+    Finding { left_out: told, ..finding("ledger", || checked) }
 }
 
 fn leaves_and_evidence(store: &Store, core: &Snapshot, hot: &Snapshot, depth: Depth) -> Finding {
     let most = if depth == Depth::Full { usize::MAX } else { leaves::EPOCHS };
-    let (checked, left_out) = match leaves::verify(store, core, hot, most) {
+    let (checked, left_out) = match guarded(|| leaves::verify(store, core, hot, most)) {
         Ok(leaves::Checked { leaves, wrong, left_out }) => (Ok(wrong.map_or(Ok(leaves), Err)), left_out),
         Err(fault) => (Err(fault), 0),
     };
     let told = (left_out > 0).then(|| format!("{left_out} older epochs, which --full looks at"));
-    Finding { left_out: told, ..finding("leaves and evidence", checked) }
+    Finding { left_out: told, ..finding("leaves and evidence", || checked) }
 }
 
 fn audit_log(core: &Snapshot) -> Result<Result<u64, String>, Fault> {

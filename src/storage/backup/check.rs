@@ -180,7 +180,7 @@ pub fn verify(folder: &Path, manifest: &Manifest, depth: Depth) -> Result<Vec<Fi
     let mut findings = verify_parts(&parts, depth);
     let cold: Vec<&BackedUp> = manifest.files.iter().filter(|file| file.name.starts_with("cold/")).collect();
     if !cold.is_empty() {
-        findings.push(finding("sealed weeks and months", cold_files(folder, &cold)));
+        findings.push(finding("sealed weeks and months", || cold_files(folder, &cold)));
     }
     Ok(findings)
 }

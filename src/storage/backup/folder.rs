@@ -13,11 +13,15 @@ use crate::storage::store::Store;
 /// What is being made, or taken away.
 const UNFINISHED: &str = ".tmp";
 /// Backups that are looked at in one folder.
+const OWN: [&str; 4] = ["cold", "archive", "logs", "tls"];
 const MAX_LISTED: usize = 4_096;
 
 /// Makes the folder, private, for one backup at a time: nobody else makes one there while the answer lives. What earlier runs did not finish goes.
 pub(super) fn take(device: &dyn Device, folder: &Path, data_dir: &Path) -> Result<File, Failed> {
     let cannot = |error: std::io::Error| Failed::Disk(format!("{}: {error}", folder.display()));
+    if is_of_store(folder, data_dir).map_err(cannot)? {
+        return Err(Failed::Disk(format!("{} is a folder of the store itself: name another one", folder.display())));
+    }
     if !folder.is_dir() {
         make_folder(device, folder).map_err(cannot)?;
         give(folder, data_dir).map_err(cannot)?;
@@ -35,6 +39,13 @@ pub(super) fn take(device: &dyn Device, folder: &Path, data_dir: &Path) -> Resul
         }
     }
     Ok(lock)
+}
+
+/// The data folder, or one in it that the store keeps its own files in.
+fn is_of_store(folder: &Path, data_dir: &Path) -> std::io::Result<bool> {
+    let (folder, data_dir) = (std::path::absolute(folder)?, std::path::absolute(data_dir)?);
+    let Ok(within) = folder.strip_prefix(&data_dir) else { return Ok(false) };
+    Ok(within.components().next().is_none_or(|first| OWN.iter().any(|own| first.as_os_str() == *own)))
 }
 
 /// What root makes belongs to whom the store belongs: the manager has to open it, and to take it away one day.

@@ -58,6 +58,6 @@ pub fn open(
     match found {
         Some(found) if found == origin => Ok(opened),
         Some(found) => Err(OpenError::Foreign { path: path.to_owned(), found: format!("{} of store {}", found.file, found.store_id) }),
-        None => Err(Fault::Invariant(format!("{} has no description of itself", path.display())).into()),
+        None => Err(Fault::Damaged("it has no description of itself".to_owned()).into()),
     }
 }

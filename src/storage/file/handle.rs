@@ -57,7 +57,7 @@ impl Place {
     fn opened(&self, file: Box<dyn DeviceFile>) -> Result<Opened, OpenError> {
         // redb would make a new database of it.
         if file.is_empty().map_err(|e| self.failed(e))? {
-            return Err(OpenError::Fault(Fault::Database(format!("{} is empty", self.path.display()))));
+            return Err(OpenError::Fault(Fault::Damaged(format!("{} is empty", self.path.display()))));
         }
         self.database(file)
     }

@@ -305,6 +305,82 @@ fn a_damaged_page_takes_no_other_along_and_is_named() {
     );
 }
 
+/// What a card does to a file: the name of the harm, and the bytes that are left.
+fn harmed(whole: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let mut all = vec![
+        ("emptied".to_owned(), Vec::new()),
+        ("zeroed".to_owned(), vec![0; whole.len()]),
+        ("other bytes".to_owned(), (0..50_000u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect()),
+        ("cut".to_owned(), whole[..whole.len() / 2].to_vec()),
+    ];
+    let written: Vec<usize> =
+        whole.chunks(4_096).enumerate().filter(|(_, page)| page.iter().any(|byte| *byte != 0)).map(|(n, _)| n).collect();
+    // The header, and what pages begin with: their kind and how many rows they have.
+    let heads = written.iter().step_by(written.len() / 12 + 1).flat_map(|page| [0, 2].map(|byte| page * 4_096 + byte));
+    for at in (9..64).step_by(11).chain(heads) {
+        let mut bytes = whole.to_vec();
+        bytes[at] ^= 1 << (at % 3);
+        all.push((format!("a bit of byte {at}"), bytes));
+    }
+    all
+}
+
+#[test]
+fn a_damaged_file_takes_nothing_else_with_it_and_new_samples_do_not_wait_for_it() {
+    let mut world = World::new();
+    world.live(2, 2_900);
+    for _ in 0..9 {
+        world.step(&Step::Sweep);
+    }
+    let cold = world.dir.path().join("data/cold");
+    world.store = None;
+    let file = cold.join("raw-2026w47.redb");
+    let whole = std::fs::read(&file).unwrap();
+    let saved = tempfile::tempdir().unwrap();
+    let copied = |from: &Path, to: &Path| {
+        for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    };
+    copied(&world.dir.path().join("data"), saved.path());
+    let (mut unread, mut set_aside) = (0, 0);
+    for (harm, bytes) in harmed(&whole) {
+        std::fs::write(&file, bytes).unwrap();
+        world.store = Some(open(world.dir.path()));
+        let of_week = |world: &World, from: u32, until: u32| {
+            tiers::points_of(world.store(), &[NodeIndex(0), NodeIndex(1)], Slot(from), Slot(until), Parts::ALL).unwrap()
+        };
+        let before: usize = of_week(&world, 0, MONDAY).iter().map(|(_, points)| points.len()).sum();
+        assert_eq!(before, 4_000, "{harm}: the week before");
+        let left: usize = of_week(&world, MONDAY, u32::MAX).iter().map(|(_, points)| points.len()).sum();
+        unread += usize::from(left < 1_800 && world.store().cold.has_damaged());
+        let verified = crate::storage::verify::verify(world.store());
+        if world.store().cold.has_damaged() {
+            let wrong = verified.iter().find_map(|finding| finding.wrong.clone()).unwrap_or_else(|| panic!("{harm} is not found"));
+            assert!(wrong.starts_with("raw-2026w47.redb: "), "{harm}: {wrong}");
+        }
+        let present = world.present;
+        world.live(2, 900);
+        for _ in 0..4 {
+            world.step(&Step::Sweep);
+        }
+        world.restart();
+        let new: usize = of_week(&world, present, u32::MAX).iter().map(|(_, points)| points.len()).sum();
+        assert_eq!(new, 1_800, "{harm}: what came since");
+        set_aside += usize::from(cold.join("raw-2026w47.redb.damaged").exists());
+        // The next one has the store as it was.
+        world.store = None;
+        world.present = present;
+        std::fs::read_dir(&cold)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.to_string_lossy().contains(".damaged"))
+            .for_each(|path| std::fs::remove_file(path).unwrap());
+        copied(saved.path(), &world.dir.path().join("data"));
+    }
+    assert!(unread > 5 && set_aside > 5, "{unread} {set_aside}");
+}
+
 #[test]
 fn a_file_of_another_store_or_week_is_refused() {
     let (mut one, mut two) = (World::new(), World::new());

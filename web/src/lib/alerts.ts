@@ -17,6 +17,7 @@ const TITLES: Record<string, string | undefined> = {
   storage_high: 'The disk fills up',
   storage_critical: 'The disk is nearly full',
   storage_io_error: 'A disk error was survived',
+  storage_damaged: 'A file of measurements is damaged',
   card_wearing_out: 'The card wears out',
   archive_failed: 'Nothing is archived',
   backup_failed: 'A backup failed',
