@@ -221,3 +221,44 @@ async fn a_day_is_the_sum_of_its_epochs_once_the_last_is_closed() {
     let other = site.client.get(&format!("/nodes/{}/poot/uptime", quiet.id)).await;
     assert_eq!(other["days"][0]["proven"], 0);
 }
+
+#[tokio::test]
+async fn where_samples_have_gone_a_series_nobody_chose_the_granularity_of_is_in_hours() {
+    const WEEK_SLOTS: u32 = 7 * 2_880;
+    const SLOT_MS: i64 = 30_000;
+    let dir = tempfile::tempdir().unwrap();
+    let mut site = Site::new(dir.path().join("data"), &[]).await;
+    let mut one = site.enrol("one").await;
+    // A Monday, and the last hours of its week.
+    let monday = crate::support::site::START.slot().plus(WEEK_SLOTS);
+    site.driver.advance_ms(i64::from(WEEK_SLOTS - 2 * SLOTS_PER_HOUR) * SLOT_MS);
+    site = site.crash().await;
+    one.rebase(&site.client.base);
+    slots(&site, 0..2 * SLOTS_PER_HOUR, &mut [&mut one]).await;
+    let mut two = site.enrol("two").await;
+    slots(&site, 2 * SLOTS_PER_HOUR..3 * SLOTS_PER_HOUR + 10, &mut [&mut one, &mut two]).await;
+    site.app.context.run(Job::Rollups).await.unwrap();
+    site.app.store.seal(monday.plus(WEEK_SLOTS)).await.unwrap();
+
+    let around = async |id: &str, from: u32, granularity: &str| {
+        let [start, end] = [from, monday.0 + 60].map(|slot| lucid::domain::time::Slot(slot).start().rfc3339());
+        let body =
+            site.client.get(&format!("/nodes/{id}/resources/metrics?metric_type=cpu&start_time={start}&end_time={end}{granularity}")).await;
+        (body["granularity"].as_str().unwrap().to_owned(), body["metrics"].as_array().unwrap().len())
+    };
+    let before = monday.0 - 60;
+    assert_eq!(around(one.id.as_str(), before, "").await, ("30s".into(), 120), "nothing has gone");
+    assert_eq!(site.app.store.cold.expire(monday, crate::support::site::START.slot()).unwrap().len(), 1);
+    assert_eq!(around(one.id.as_str(), before, "").await, ("1h".into(), 2));
+    assert_eq!(around(one.id.as_str(), before, "&granularity=30s").await, ("30s".into(), 60), "as asked");
+    assert_eq!(around(one.id.as_str(), monday.0, "").await, ("30s".into(), 60), "all of it is there");
+    assert_eq!(around(two.id.as_str(), before, "").await, ("30s".into(), 59), "it has nothing of before");
+
+    let range = async |range: &str| {
+        let body = site.client.get(&format!("/nodes/{}/resources?time_range={range}", one.id)).await;
+        body["series"].as_array().unwrap().iter().map(|point| point["timestamp"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let hours: Vec<String> = (0..4).map(|hour| monday.minus(2 * SLOTS_PER_HOUR).plus(hour * SLOTS_PER_HOUR).start().rfc3339()).collect();
+    assert_eq!(range("7d").await, hours);
+    assert!(range("1h").await.len() >= 120, "of samples");
+}
