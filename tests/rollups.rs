@@ -262,3 +262,20 @@ async fn where_samples_have_gone_a_series_nobody_chose_the_granularity_of_is_in_
     assert_eq!(range("7d").await, hours);
     assert!(range("1h").await.len() >= 120, "of samples");
 }
+
+#[tokio::test]
+async fn rates_of_pools_leave_out_hours_that_are_not_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::new(dir.path().join("data"), &[]).await;
+    let mut one = site.enrol("one").await;
+    slots(&site, 0..2 * SLOTS_PER_HOUR - 15, &mut [&mut one]).await;
+    slots(&site, 2 * SLOTS_PER_HOUR - 15..2 * SLOTS_PER_HOUR - 1, &mut []).await;
+    slots(&site, 2 * SLOTS_PER_HOUR - 1..4 * SLOTS_PER_HOUR + 10, &mut [&mut one]).await;
+    site.app.context.run(Job::Rollups).await.unwrap();
+    let pool = site.client.get("/nodes/pools").await["pools"][0]["pool_id"].as_str().unwrap().to_owned();
+    let laid = site.client.get(&format!("/nodes/pools/{pool}/resources/metrics?metric=network_in&range=7d")).await;
+    let values = laid["series"][0]["values"].as_array().unwrap();
+    assert_eq!(values[163..], [json!(null), json!(null), json!(100.0), json!(100.0), json!(100.0)], "3000 bytes a slot");
+    let used = site.client.get(&format!("/nodes/pools/{pool}/resources/metrics?metric=memory&range=7d")).await;
+    assert!(used["series"][0]["values"][164].is_number(), "a mean is of what there is: {used}");
+}
