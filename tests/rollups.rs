@@ -279,3 +279,33 @@ async fn rates_of_pools_leave_out_hours_that_are_not_whole() {
     let used = site.client.get(&format!("/nodes/pools/{pool}/resources/metrics?metric=memory&range=7d")).await;
     assert!(used["series"][0]["values"][164].is_number(), "a mean is of what there is: {used}");
 }
+
+#[tokio::test]
+async fn the_newest_stored_sample_is_current_until_the_node_reports_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut site = Site::new(dir.path().join("data"), &[]).await;
+    let (mut one, quiet) = (site.enrol("one").await, site.enrol("quiet").await);
+    slots(&site, 0..20, &mut [&mut one]).await;
+    let told = site.driver.reading().wall.slot().start().rfc3339();
+    let resources = async |site: &Site, node: &Node| site.client.get(&format!("/nodes/{}/resources", node.id)).await;
+    let of = |body: &Value| (body["current"]["timestamp"].clone(), body["current"]["memory"]["used_bytes"].as_u64());
+
+    for is_sealed in [false, true] {
+        if is_sealed {
+            site.app.store.seal(crate::support::site::START.slot().plus(10_000)).await.unwrap();
+            assert_eq!(site.app.store.tails.count(), 0);
+        }
+        site = site.crash().await;
+        let body = resources(&site, &one).await;
+        assert_eq!(of(&body), (json!(told), Some(19 << 20)), "{body}");
+        site.pass_slots(10).await;
+        let body = resources(&site, &one).await;
+        assert_eq!((of(&body), body["stale_since"].as_str()), ((json!(told), Some(19 << 20)), Some(told.as_str())), "{body}");
+    }
+    assert_eq!(resources(&site, &quiet).await["current"], Value::Null, "it was never heard");
+    one.rebase(&site.client.base);
+    site.next_slot(5_000);
+    one.report(site.now_ms(), sample(77)).await.unwrap();
+    let body = resources(&site, &one).await;
+    assert_eq!((of(&body).1, &body["stale_since"]), (Some(77 << 20), &Value::Null), "{body}");
+}

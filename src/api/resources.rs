@@ -14,7 +14,7 @@ use crate::domain::node::Node;
 use crate::domain::refusal::FieldErrors;
 use crate::domain::series::{Bucket, Extremes, Gauge, Granularity};
 use crate::domain::time::{Now, Slot, Timestamp};
-use crate::storage::hot::Parts;
+use crate::storage::hot::{Parts, Point};
 use crate::storage::present;
 
 /// Points of one answer.
@@ -203,7 +203,8 @@ pub struct ResourcesQuery {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Resources {
     pub node_id: String,
-    /// Null until the node has reported to this run of the manager.
+    /// The newest sample that the node has told. Until it has reported to this run of the manager, the newest one that is stored, with `stale_since`; null when it was not heard in the last
+    /// 72 h.
     pub current: Option<ResourceMetrics>,
     /// When the node was last heard, while that is longer ago than three slots.
     pub stale_since: Option<String>,
@@ -220,7 +221,13 @@ pub async fn current(
 ) -> Result<Json<Resources>, ApiError> {
     let Node { id, index: node, .. } = reads::node(&state, &id)?;
     let now = state.now();
-    let current = state.store.intake.latest(node).map(|latest| ResourceMetrics::new(&id, latest.at, false, latest.sample, None));
+    let current = match state.store.intake.latest(node) {
+        Some(latest) => Some(ResourceMetrics::new(&id, latest.at, false, latest.sample, None)),
+        None => {
+            let stored = present::newest(&state.store, node)?;
+            stored.map(|Point { slot, late, sample }| ResourceMetrics::new(&id, slot.start(), late, sample, None))
+        }
+    };
     let stale_since = stale_since(&state, node, now).map(Timestamp::rfc3339);
     let series = match query.time_range {
         None => None,
