@@ -221,3 +221,91 @@ async fn a_day_is_the_sum_of_its_epochs_once_the_last_is_closed() {
     let other = site.client.get(&format!("/nodes/{}/poot/uptime", quiet.id)).await;
     assert_eq!(other["days"][0]["proven"], 0);
 }
+
+#[tokio::test]
+async fn where_samples_have_gone_a_series_nobody_chose_the_granularity_of_is_in_hours() {
+    const WEEK_SLOTS: u32 = 7 * 2_880;
+    const SLOT_MS: i64 = 30_000;
+    let dir = tempfile::tempdir().unwrap();
+    let mut site = Site::new(dir.path().join("data"), &[]).await;
+    let mut one = site.enrol("one").await;
+    // A Monday, and the last hours of its week.
+    let monday = crate::support::site::START.slot().plus(WEEK_SLOTS);
+    site.driver.advance_ms(i64::from(WEEK_SLOTS - 2 * SLOTS_PER_HOUR) * SLOT_MS);
+    site = site.crash().await;
+    one.rebase(&site.client.base);
+    slots(&site, 0..2 * SLOTS_PER_HOUR, &mut [&mut one]).await;
+    let mut two = site.enrol("two").await;
+    slots(&site, 2 * SLOTS_PER_HOUR..3 * SLOTS_PER_HOUR + 10, &mut [&mut one, &mut two]).await;
+    site.app.context.run(Job::Rollups).await.unwrap();
+    site.app.store.seal(monday.plus(WEEK_SLOTS)).await.unwrap();
+
+    let around = async |id: &str, from: u32, granularity: &str| {
+        let [start, end] = [from, monday.0 + 60].map(|slot| lucid::domain::time::Slot(slot).start().rfc3339());
+        let body =
+            site.client.get(&format!("/nodes/{id}/resources/metrics?metric_type=cpu&start_time={start}&end_time={end}{granularity}")).await;
+        (body["granularity"].as_str().unwrap().to_owned(), body["metrics"].as_array().unwrap().len())
+    };
+    let before = monday.0 - 60;
+    assert_eq!(around(one.id.as_str(), before, "").await, ("30s".into(), 120), "nothing has gone");
+    assert_eq!(site.app.store.cold.expire(monday, crate::support::site::START.slot()).unwrap().len(), 1);
+    assert_eq!(around(one.id.as_str(), before, "").await, ("1h".into(), 2));
+    assert_eq!(around(one.id.as_str(), before, "&granularity=30s").await, ("30s".into(), 60), "as asked");
+    assert_eq!(around(one.id.as_str(), monday.0, "").await, ("30s".into(), 60), "all of it is there");
+    assert_eq!(around(two.id.as_str(), before, "").await, ("30s".into(), 59), "it has nothing of before");
+
+    let range = async |range: &str| {
+        let body = site.client.get(&format!("/nodes/{}/resources?time_range={range}", one.id)).await;
+        body["series"].as_array().unwrap().iter().map(|point| point["timestamp"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let hours: Vec<String> = (0..4).map(|hour| monday.minus(2 * SLOTS_PER_HOUR).plus(hour * SLOTS_PER_HOUR).start().rfc3339()).collect();
+    assert_eq!(range("7d").await, hours);
+    assert!(range("1h").await.len() >= 120, "of samples");
+}
+
+#[tokio::test]
+async fn rates_of_pools_leave_out_hours_that_are_not_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::new(dir.path().join("data"), &[]).await;
+    let mut one = site.enrol("one").await;
+    slots(&site, 0..2 * SLOTS_PER_HOUR - 15, &mut [&mut one]).await;
+    slots(&site, 2 * SLOTS_PER_HOUR - 15..2 * SLOTS_PER_HOUR - 1, &mut []).await;
+    slots(&site, 2 * SLOTS_PER_HOUR - 1..4 * SLOTS_PER_HOUR + 10, &mut [&mut one]).await;
+    site.app.context.run(Job::Rollups).await.unwrap();
+    let pool = site.client.get("/nodes/pools").await["pools"][0]["pool_id"].as_str().unwrap().to_owned();
+    let laid = site.client.get(&format!("/nodes/pools/{pool}/resources/metrics?metric=network_in&range=7d")).await;
+    let values = laid["series"][0]["values"].as_array().unwrap();
+    assert_eq!(values[163..], [json!(null), json!(null), json!(100.0), json!(100.0), json!(100.0)], "3000 bytes a slot");
+    let used = site.client.get(&format!("/nodes/pools/{pool}/resources/metrics?metric=memory&range=7d")).await;
+    assert!(used["series"][0]["values"][164].is_number(), "a mean is of what there is: {used}");
+}
+
+#[tokio::test]
+async fn the_newest_stored_sample_is_current_until_the_node_reports_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut site = Site::new(dir.path().join("data"), &[]).await;
+    let (mut one, quiet) = (site.enrol("one").await, site.enrol("quiet").await);
+    slots(&site, 0..20, &mut [&mut one]).await;
+    let told = site.driver.reading().wall.slot().start().rfc3339();
+    let resources = async |site: &Site, node: &Node| site.client.get(&format!("/nodes/{}/resources", node.id)).await;
+    let of = |body: &Value| (body["current"]["timestamp"].clone(), body["current"]["memory"]["used_bytes"].as_u64());
+
+    for is_sealed in [false, true] {
+        if is_sealed {
+            site.app.store.seal(crate::support::site::START.slot().plus(10_000)).await.unwrap();
+            assert_eq!(site.app.store.tails.count(), 0);
+        }
+        site = site.crash().await;
+        let body = resources(&site, &one).await;
+        assert_eq!(of(&body), (json!(told), Some(19 << 20)), "{body}");
+        site.pass_slots(10).await;
+        let body = resources(&site, &one).await;
+        assert_eq!((of(&body), body["stale_since"].as_str()), ((json!(told), Some(19 << 20)), Some(told.as_str())), "{body}");
+    }
+    assert_eq!(resources(&site, &quiet).await["current"], Value::Null, "it was never heard");
+    one.rebase(&site.client.base);
+    site.next_slot(5_000);
+    one.report(site.now_ms(), sample(77)).await.unwrap();
+    let body = resources(&site, &one).await;
+    assert_eq!((of(&body).1, &body["stale_since"]), (Some(77 << 20), &Value::Null), "{body}");
+}

@@ -14,7 +14,7 @@ use crate::domain::node::Node;
 use crate::domain::refusal::FieldErrors;
 use crate::domain::series::{Bucket, Extremes, Gauge, Granularity};
 use crate::domain::time::{Now, Slot, Timestamp};
-use crate::storage::hot::Parts;
+use crate::storage::hot::{Parts, Point};
 use crate::storage::present;
 
 /// Points of one answer.
@@ -195,14 +195,16 @@ impl TimeRange {
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct ResourcesQuery {
-    /// With it the answer has a series.
+    /// With it the answer has a series: an hour of samples, six of minutes, a day of five minutes or a week of quarters of an hour; of hours where the samples that it begins with
+    /// have gone.
     time_range: Option<TimeRange>,
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Resources {
     pub node_id: String,
-    /// Null until the node has reported to this run of the manager.
+    /// The newest sample that the node has told. Until it has reported to this run of the manager, the newest one that is stored, with `stale_since`; null when it was not heard in the last
+    /// 72 h.
     pub current: Option<ResourceMetrics>,
     /// When the node was last heard, while that is longer ago than three slots.
     pub stale_since: Option<String>,
@@ -219,14 +221,20 @@ pub async fn current(
 ) -> Result<Json<Resources>, ApiError> {
     let Node { id, index: node, .. } = reads::node(&state, &id)?;
     let now = state.now();
-    let current = state.store.intake.latest(node).map(|latest| ResourceMetrics::new(&id, latest.at, false, latest.sample, None));
+    let current = match state.store.intake.latest(node) {
+        Some(latest) => Some(ResourceMetrics::new(&id, latest.at, false, latest.sample, None)),
+        None => {
+            let stored = present::newest(&state.store, node)?;
+            stored.map(|Point { slot, late, sample }| ResourceMetrics::new(&id, slot.start(), late, sample, None))
+        }
+    };
     let stale_since = stale_since(&state, node, now).map(Timestamp::rfc3339);
     let series = match query.time_range {
         None => None,
         Some(range) => {
             let (seconds, granularity) = range.shape();
             let span = Span { start: now.wall.plus_seconds(-seconds), end: now.wall };
-            Some(series(&state, &id, node, span, granularity, None).await?)
+            Some(series(&state, &id, node, span, Buckets::From(granularity), None).await?.1)
         }
     };
     Ok(Json(Resources { node_id: id.to_string(), current, stale_since, series }))
@@ -242,7 +250,8 @@ fn stale_since(state: &AppState, node: NodeIndex, now: Now) -> Option<Timestamp>
 pub struct MetricsQuery {
     /// One group only.
     metric_type: Option<MetricType>,
-    /// Default: the finest that gives at most 1000 points.
+    /// Default: the finest that gives at most 1000 points, and at least `1h` where the samples that the time begins with have gone and its hours are there. What is asked for is
+    /// answered as asked: samples that have gone are left out.
     granularity: Option<Granularity>,
     /// RFC 3339; default: an hour before the end.
     #[param(value_type = Option<String>, format = DateTime)]
@@ -271,10 +280,19 @@ pub async fn metrics(
 ) -> Result<Json<MetricSeries>, ApiError> {
     let Node { id, index: node, .. } = reads::node(&state, &id)?;
     let span = Span::parse(query.start_time.as_deref(), query.end_time.as_deref(), state.now().wall)?;
-    let granularity = span.granularity(query.granularity)?;
-    let metrics = series(&state, &id, node, span, granularity, query.metric_type).await?;
+    let buckets = span.buckets(query.granularity)?;
+    let (granularity, metrics) = series(&state, &id, node, span, buckets, query.metric_type).await?;
     let (start_time, end_time) = (span.start.rfc3339(), span.end.rfc3339());
     Ok(Json(MetricSeries { node_id: id.to_string(), granularity, start_time, end_time, metrics }))
+}
+
+/// In what a series is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Buckets {
+    /// As the caller asked.
+    Of(Granularity),
+    /// Nobody asked: in these, or in hours where samples have gone.
+    From(Granularity),
 }
 
 /// `[start, end)`.
@@ -302,13 +320,13 @@ impl Span {
     }
 
     /// The wanted granularity, when it does not give too many points; else the finest that fits.
-    fn granularity(self, wanted: Option<Granularity>) -> Result<Granularity, ApiError> {
+    fn buckets(self, wanted: Option<Granularity>) -> Result<Buckets, ApiError> {
         let (from, until) = self.slots();
         let mut errors = FieldErrors::default();
         let finest = Granularity::finest(from, until, MAX_POINTS);
         match (wanted, finest) {
-            (None, Some(finest)) => return Ok(finest),
-            (Some(wanted), Some(finest)) if wanted >= finest => return Ok(wanted),
+            (None, Some(finest)) => return Ok(Buckets::From(finest)),
+            (Some(wanted), Some(finest)) if wanted >= finest => return Ok(Buckets::Of(wanted)),
             (Some(wanted), Some(finest)) => {
                 let (points, fits) = (wanted.buckets(from, until), finest.as_str());
                 errors.add(
@@ -319,31 +337,36 @@ impl Span {
             (_, None) => errors.add("start_time", format!("must be at most {} days before end_time", MAX_POINTS * 6 / 24)),
         }
         errors.finish()?;
-        Ok(Granularity::SixHours)
+        Ok(Buckets::Of(Granularity::SixHours))
     }
 }
 
+/// With the granularity that it is in.
 async fn series(
     state: &AppState,
     id: &NodeId,
     node: NodeIndex,
     span: Span,
-    granularity: Granularity,
+    buckets: Buckets,
     only: Option<MetricType>,
-) -> Result<Vec<ResourceMetrics>, ApiError> {
+) -> Result<(Granularity, Vec<ResourceMetrics>), ApiError> {
     let (from, until) = span.slots();
-    // Whole buckets, so that a bucket does not depend on where a query begins; nothing is measured in the future.
-    let from = granularity.bucket(from);
+    // Nothing is measured in the future.
     let until = until.min(state.now().wall.slot().plus(1));
-    if until <= from {
-        return Ok(Vec::new());
-    }
     let (id, parts) = (id.clone(), only.map_or(Parts::ALL, MetricType::parts));
     let read = move |state: &AppState| {
+        let granularity = match buckets {
+            Buckets::Of(granularity) => granularity,
+            Buckets::From(finest) => present::from_fitting_tier(&state.store, node, (from, until), finest)?,
+        };
         let mut points = Vec::new();
         let show = |bucket| points.push(ResourceMetrics::of_bucket(&id, bucket, granularity, only));
-        present::series(&state.store, node, (from, until), granularity, parts, show)?;
-        Ok(points)
+        // Whole buckets, so that a bucket does not depend on where a query begins.
+        let from = granularity.bucket(from);
+        if from < until {
+            present::series(&state.store, node, (from, until), granularity, parts, show)?;
+        }
+        Ok((granularity, points))
     };
     if until.0.saturating_sub(from.0) <= SHORT_SLOTS { read(state) } else { reads::long(state, read).await }
 }

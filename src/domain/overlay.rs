@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::metrics::Sample;
+use super::series::SLOTS_PER_HOUR;
 use super::time::{SLOT_SECONDS, Slot};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -100,6 +101,8 @@ struct Step {
     weight: u32,
     /// Of the newest count.
     slot: Slot,
+    /// When within its hour the newest count was is not known.
+    is_vague: bool,
 }
 
 /// What the samples of a step come to, as far as a line needs them.
@@ -131,7 +134,7 @@ impl Line {
         Line { metric, steps, gathered: vec![Step::default(); usize::try_from(steps.count).unwrap_or(0)] }
     }
 
-    /// A sample, or the summary of `weight` samples that begins at `slot`, in any order.
+    /// A sample, or the mean of `weight` samples that begin at `slot`, in any order.
     pub fn push(&mut self, slot: Slot, weight: u32, sample: &Sample) {
         if let Some(value) = self.metric.of(sample) {
             self.push_value(slot, weight, value);
@@ -140,11 +143,27 @@ impl Line {
 
     /// The same of what `Metric::of` says of it.
     pub fn push_value(&mut self, slot: Slot, weight: u32, value: f64) {
+        self.gather(slot, weight, value, false);
+    }
+
+    /// An hour that is rolled up, of so many samples. Its counter is its last count, and nobody kept when that was: it stands for the end of the hour. With `missing` samples less than an
+    /// hour has, the last may be that many slots older, and rates over a step are wrong by as large a share of it. Up to a tenth of a step that is left so, which is what an agent that
+    /// misses some now and then comes to; beyond, the count is taken for no rate.
+    pub fn push_hour(&mut self, first: Slot, samples: u32, value: f64) {
+        if self.metric.is_counter() {
+            let missing = SLOTS_PER_HOUR.saturating_sub(samples);
+            self.gather(first.plus(SLOTS_PER_HOUR - 1), samples, value, missing * 10 > self.steps.slots_per_step);
+        } else {
+            self.gather(first, samples, value, false);
+        }
+    }
+
+    fn gather(&mut self, slot: Slot, weight: u32, value: f64, is_vague: bool) {
         let Some(step) = self.steps.position(slot).and_then(|at| self.gathered.get_mut(at)) else { return };
         if !self.metric.is_counter() {
             step.value += value * f64::from(weight);
         } else if step.weight == 0 || step.slot <= slot {
-            (step.value, step.slot) = (value, slot);
+            (step.value, step.slot, step.is_vague) = (value, slot, is_vague);
         }
         step.weight = step.weight.saturating_add(weight);
     }
@@ -163,24 +182,33 @@ impl Line {
         let Some(step) = self.gathered.get_mut(at) else { return };
         *step = match outcome {
             Outcome::Nothing => Step::default(),
-            Outcome::Mean(value) => Step { value, weight: 1, slot: Slot(0) },
-            Outcome::Last(slot, value) => Step { value, weight: 1, slot },
+            Outcome::Mean(value) => Step { value, weight: 1, ..Step::default() },
+            Outcome::Last(slot, value) => Step { value, weight: 1, slot, is_vague: false },
         };
     }
 
-    /// A value per step, to three decimals; null where nothing is known. Counters become rates between steps; a counter that fell was started anew.
+    /// A value per step, to three decimals; null where nothing is known. Counters become rates between steps, over those of which no count has a time; a counter that fell was started
+    /// anew.
     pub fn finish(self) -> Vec<Option<f64>> {
         let mut before: Option<(Slot, f64)> = None;
-        let mut face = |outcome: Outcome| match outcome {
+        let mut face = |at: usize| match self.outcome(at) {
             Outcome::Nothing => None,
             Outcome::Mean(mean) => Some(mean),
+            Outcome::Last(_, count) if self.is_vague(at) => {
+                before = before.filter(|(_, earlier)| count >= *earlier);
+                None
+            }
             Outcome::Last(slot, count) => {
                 let (since, earlier) = before.replace((slot, count))?;
                 let seconds = f64::from(slot.0 - since.0) * 30.0;
                 (seconds > 0.0 && count >= earlier).then(|| rounded((count - earlier) / seconds))
             }
         };
-        (0..self.gathered.len()).map(|at| face(self.outcome(at))).collect()
+        (0..self.gathered.len()).map(&mut face).collect()
+    }
+
+    fn is_vague(&self, at: usize) -> bool {
+        self.gathered.get(at).is_some_and(|step| step.is_vague)
     }
 }
 
@@ -250,5 +278,32 @@ mod tests {
         let hundred: Vec<Vec<Option<f64>>> = (1..=100u32).rev().map(|n| vec![Some(f64::from(n))]).collect();
         assert_eq!(aggregates(&hundred, 1), [of(5_050.0, 50.5, 95.0, 100)]);
         assert_eq!((percent(Some(1), Some(4)), percent(Some(1), Some(0))), (Some(25.0), None));
+    }
+
+    #[test]
+    fn a_rate_is_between_counts_whose_times_are_known() {
+        const HOUR: u32 = SLOTS_PER_HOUR;
+        // 1,000 bytes a slot, at the last sample of an hour that begins with its first slot.
+        let rates = |slots_per_step: u32, hours: &[(u32, f64)]| {
+            let mut line = Line::new(Metric::NetworkIn, Steps { first: Slot(0), slots_per_step, count: 6 * HOUR / slots_per_step });
+            (0..).zip(hours).filter(|(_, (samples, _))| *samples > 0).for_each(|(hour, (samples, count))| {
+                line.push_hour(Slot(hour * HOUR), *samples, *count * 1_000.0);
+            });
+            line.finish()
+        };
+        let steady = Some(33.333);
+        assert_eq!(rates(HOUR, &[(120, 120.0), (119, 240.0), (118, 360.0)])[..3], [None, steady, steady], "some are missed now and then");
+        // The last twelve are missing, which is the most: a tenth less, and then a tenth more.
+        assert_eq!(rates(HOUR, &[(120, 120.0), (108, 228.0), (120, 360.0)])[1..3], [Some(30.0), Some(36.667)]);
+        assert_eq!(rates(HOUR, &[(120, 120.0), (107, 227.0), (120, 360.0), (120, 480.0)])[1..4], [None, steady, steady], "over both hours");
+        assert_eq!(rates(HOUR, &[(30, 120.0), (120, 240.0), (60, 300.0), (0, 0.0), (120, 600.0)])[..5], [None, None, None, None, steady]);
+        // Started anew in an hour that is not whole: what comes after is no rate with what was before, though it is more.
+        assert_eq!(rates(HOUR, &[(120, 20.0), (100, 10.0), (120, 130.0), (120, 250.0)])[1..4], [None, None, steady]);
+        // Of a longer step so many are a smaller share.
+        assert_eq!(rates(3 * HOUR, &[(120, 120.0), (120, 240.0), (84, 360.0), (120, 480.0), (120, 600.0), (83, 720.0)]), [None, None]);
+        assert_eq!(rates(3 * HOUR, &[(120, 120.0), (120, 240.0), (84, 360.0), (10, 480.0), (10, 600.0), (84, 720.0)]), [None, steady]);
+        let mut gauge = Line::new(Metric::Cpu, Steps { first: Slot(0), slots_per_step: HOUR, count: 1 });
+        gauge.push_hour(Slot(0), 3, 50.0);
+        assert_eq!(gauge.finish(), [Some(50.0)], "a mean is of what there is");
     }
 }

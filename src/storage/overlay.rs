@@ -33,7 +33,7 @@ pub fn lines(store: &Store, nodes: &[NodeIndex], metric: Metric, steps: Steps) -
             |column| is_for(metric, column),
             |node, piece| {
                 if let Some(line) = lines.get_mut(&node) {
-                    hourly_values(&piece, metric).into_iter().for_each(|(slot, weight, value)| line.push_value(slot, weight, value));
+                    hourly_values(&piece, metric).into_iter().for_each(|(hour, samples, value)| line.push_hour(hour, samples, value));
                 }
             },
         )?;

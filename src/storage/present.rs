@@ -69,6 +69,34 @@ pub fn series(
     Ok(())
 }
 
+/// The granularity that a series of a node over `[from, until)` is to have where nobody asked for one: `finest`, but at least an hour where samples that it begins with have gone and hours
+/// of them are there.
+pub fn from_fitting_tier(store: &Store, node: NodeIndex, (from, until): (Slot, Slot), finest: Granularity) -> Result<Granularity, Fault> {
+    if finest >= Granularity::Hour {
+        return Ok(finest);
+    }
+    let since = tiers::since(store, node, (from, until));
+    let mut has_hours = false;
+    if from < since {
+        store.cold.read_hours(
+            &[node],
+            (hours::hour_of(from), hours::hour_of(since)),
+            |_| false,
+            |_, day| has_hours |= !day.slots.is_empty(),
+        )?;
+    }
+    Ok(if has_hours { Granularity::Hour } else { finest })
+}
+
+/// Slots before the last one that a node has proven in which its newest sample is: thinned, one in ten is stored.
+const NEWEST_WITHIN: u32 = 120;
+
+/// The newest durable sample of a node that was heard lately.
+pub fn newest(store: &Store, node: NodeIndex) -> Result<Option<Point>, Fault> {
+    let Some(heard) = store.intake.last_report(node).map(Timestamp::slot) else { return Ok(None) };
+    Ok(tiers::points(store, node, heard.minus(NEWEST_WITHIN), heard.plus(1), Parts::ALL)?.pop())
+}
+
 /// What some nodes measured in `[from, until)` of the metrics that have thresholds, in order of time; `nodes` ascending.
 pub fn readings(store: &Store, nodes: &[NodeIndex], from: Slot, until: Slot) -> Result<BTreeMap<NodeIndex, Vec<(Slot, Reading)>>, Fault> {
     let found = tiers::points_of(store, nodes, from, until, WITH_THRESHOLDS)?;

@@ -23,6 +23,16 @@ pub fn points_of(store: &Store, nodes: &[NodeIndex], from: Slot, until: Slot, pa
     Ok(all.iter().map(|(node, pieces)| (*node, points(pieces))).collect())
 }
 
+/// From which slot of `[from, until)` on samples of a node are kept: what the node measured before it, if anything, is in hours alone. `until` where none are.
+pub fn since(store: &Store, node: NodeIndex, (from, until): (Slot, Slot)) -> Slot {
+    let first = |series: Series| series.slots.first().copied();
+    let waiting = first(store.intake.pending(node, from, until, |_| false));
+    let unsealed = first(store.tails.within(node, from, until, |_| false));
+    // Weeks go oldest first, each as a whole.
+    let sealed = store.cold.weeks().first().map(|week| week.start().max(from));
+    [waiting, unsealed, sealed].into_iter().flatten().min().unwrap_or(until).min(until)
+}
+
 /// The same as columns, of which only the wanted ones are there: pieces in order of time that share no slot.
 pub fn pieces_of(
     store: &Store,

@@ -12,7 +12,7 @@ use super::sample::{
 use crate::domain::chunk::{Columns, Series};
 use crate::domain::metrics::{Cpu, Disk, Gpu, Interface, Memory, Network, Sample};
 use crate::domain::overlay::Metric;
-use crate::domain::series::{Bucket, Extremes, Gauge, Granularity, SLOTS_PER_HOUR, Summary};
+use crate::domain::series::{Bucket, Extremes, Gauge, Granularity, Summary};
 use crate::domain::time::Slot;
 
 type Numbers<'a> = Cow<'a, [Option<i64>]>;
@@ -347,11 +347,11 @@ pub fn values(piece: &Series, metric: Metric) -> Vec<(Slot, f64)> {
     }
 }
 
-/// The same of hours that are rolled up, with the samples that each is made of; a counter is what it was at the end of its hour.
+/// The same of hours that are rolled up, with how many samples each is made of; a counter is the last count of its hour.
 pub fn hourly_values(piece: &Series, metric: Metric) -> Vec<(Slot, u32, f64)> {
     let weighted = |(slot, value): (Slot, f64)| {
         let place = piece.slots.binary_search(&slot).ok()?;
-        Some((slot.plus(SLOTS_PER_HOUR - 1), hour_columns::weight(&piece.columns, place), value))
+        Some((slot, hour_columns::weight(&piece.columns, place), value))
     };
     values(piece, metric).into_iter().filter_map(weighted).collect()
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { fitted, LEAST_SECONDS, moved, MOST_POINTS, pointsFor, RANGES, rangeOf, spanOf, spanText, zoomed } from './ranges';
+import { fitted, LEAST_SECONDS, moved, MOST_POINTS, pointsFor, RANGES, rangeOf, spanOf, spanText, stepOf, zoomed } from './ranges';
 
 const NOW = 1_790_000_000;
 
@@ -9,6 +9,7 @@ describe('ranges', () => {
     for (const { seconds } of RANGES) expect(seconds / pointsFor(seconds).step).toBeLessThanOrEqual(MOST_POINTS);
     expect(pointsFor(6 * 3_600)).toEqual({ granularity: '30s', step: 30 });
     expect(pointsFor(1e9).granularity).toBe('6h');
+    expect((['30s', '15m', '3h'] as const).map(stepOf)).toEqual([30, 900, 10_800]);
   });
 
   it('fall back to the hour', () => {

@@ -31,6 +31,9 @@ const GRANULARITIES: readonly Points[] = [
 /** More points than a chart has columns of pixels only cost time. */
 export const MOST_POINTS = 720;
 
+/** Seconds from point to point. */
+export const stepOf = (of: Granularity): number => GRANULARITIES.find(({ granularity }) => granularity === of)?.step ?? HOUR;
+
 /** The finest points of which a chart of so many seconds has at most 720. */
 export function pointsFor(seconds: number): Points {
   const fits = GRANULARITIES.find(({ step }) => seconds / step <= MOST_POINTS);

@@ -17924,7 +17924,10 @@ export interface operations {
     get_nodes_id_resources: {
         parameters: {
             query?: {
-                /** @description With it the answer has a series. */
+                /**
+                 * @description With it the answer has a series: an hour of samples, six of minutes, a day of five minutes or a week of quarters of an hour; of hours where the samples that it begins with
+                 *     have gone.
+                 */
                 time_range?: components["schemas"]["TimeRange"];
             };
             header?: never;
@@ -18322,7 +18325,10 @@ export interface operations {
             query?: {
                 /** @description One group only. */
                 metric_type?: components["schemas"]["MetricType"];
-                /** @description Default: the finest that gives at most 1000 points. */
+                /**
+                 * @description Default: the finest that gives at most 1000 points, and at least `1h` where the samples that the time begins with have gone and its hours are there. What is asked for is
+                 *     answered as asked: samples that have gone are left out.
+                 */
                 granularity?: components["schemas"]["Granularity"];
                 /** @description RFC 3339; default: an hour before the end. */
                 start_time?: string;
