@@ -13,14 +13,13 @@ use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use super::copy::copy;
 use super::core::ledger_check::Depth;
 use super::core::meta;
 use super::device::Device;
-use super::fault::{Fault, WriteError};
+use super::fault::{Fault, WriteError, guarded};
 use super::store::Store;
 use super::table::Snapshot;
 use crate::domain::backup::{BackedUp, FOLDERS, FORMAT, MANIFEST, Manifest, stamp};
@@ -270,20 +269,15 @@ impl Copying<'_> {
     fn part(&mut self, part: Part<'_>, to: &Path) -> Result<bool, Failed> {
         self.told(0)?;
         let copied = match part.source {
-            Source::Snapshot(snapshot) => self.snapshot(&snapshot, to),
+            Source::Snapshot(snapshot) => guarded(|| Ok(self.snapshot(&snapshot, to)))?,
             Source::Redb(open) => match open()? {
-                // The database library panics where pages of trees are not what it wrote.
-                Some(snapshot) => match catch_unwind(AssertUnwindSafe(|| self.snapshot(&snapshot, to))) {
-                    Ok(copied) if !matches!(&copied, Err(Failed::Fault(fault)) if fault.is_damage()) => copied,
-                    damage => {
-                        let why = damage.map_or_else(
-                            |_| "reading it panicked".to_owned(),
-                            |copied| copied.err().map_or_else(String::new, |why| why.to_string()),
-                        );
-                        self.damaged.push(format!("{}: {why}", part.name));
+                Some(snapshot) => match guarded(|| Ok(self.snapshot(&snapshot, to))) {
+                    Err(damage) | Ok(Err(Failed::Fault(damage))) if damage.is_damage() => {
+                        self.damaged.push(format!("{}: {damage}", part.name));
                         fs::remove_file(to)?;
                         return Ok(false);
                     }
+                    copied => copied?,
                 },
                 None => return Ok(false),
             },

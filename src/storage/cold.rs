@@ -7,7 +7,6 @@ mod week;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +17,7 @@ pub(super) use week::goldens;
 
 use super::DbFile;
 use super::device::Device;
-use super::fault::{Fault, OpenError, TxError, WriteError};
+use super::fault::{Fault, OpenError, TxError, WriteError, guarded};
 use super::hot::hours::{self, HourRow};
 use super::room::{Need, Room};
 use super::table::{Snapshot, WriteTx};
@@ -111,9 +110,11 @@ impl Cold {
         self.files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Weeks that have a file, oldest first.
+    /// Weeks that have a file, which nobody found damaged, oldest first.
     pub fn weeks(&self) -> Vec<Week> {
-        self.files().known.iter().filter_map(|part| if let Part::Week(week) = part { Some(*week) } else { None }).collect()
+        let files = self.files();
+        let sound = files.known.iter().filter(|part| !files.damaged.contains_key(part));
+        sound.filter_map(|part| if let Part::Week(week) = part { Some(*week) } else { None }).collect()
     }
 
     /// Names of all files, weeks before months, each oldest first.
@@ -470,11 +471,6 @@ pub(super) fn verify_file(name: &str, read: &Snapshot) -> Result<Result<u64, Str
 
 fn aside(names: &[String]) -> Vec<String> {
     names.iter().filter(|name| name.contains(ASIDE)).cloned().collect()
-}
-
-/// The database library panics where pages of trees are not what it wrote.
-fn guarded<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(Fault::Damaged("reading it panicked".to_owned())))
 }
 
 /// Why a part of the cold store cannot be had.

@@ -1,6 +1,7 @@
 //! What can go wrong between a verb and the disk.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::domain::money::Overflow;
 use crate::domain::refusal::Refusal;
@@ -44,6 +45,11 @@ impl Fault {
     pub fn is_damage(&self) -> bool {
         matches!(self, Fault::Damaged(_) | Fault::Record { .. })
     }
+}
+
+/// Runs what reads a file that may be damaged: the database library panics where pages of its trees are not what it wrote.
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(Fault::Damaged("reading it panicked".to_owned())))
 }
 
 impl From<redb::Error> for Fault {

@@ -1,6 +1,5 @@
 //! Checks a store from end to end: every part decodes, chains are unbroken, books balance.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use serde::Serialize;
@@ -11,7 +10,7 @@ use super::core::{
     audit, backups, batches, chain, commands, epochs, final_payouts, maintenance, node_events, outbox, payouts, schedules, suspensions,
     tables, votes,
 };
-use super::fault::Fault;
+use super::fault::{Fault, guarded};
 use super::hot;
 use super::store::Store;
 use super::table::{Read, Snapshot};
@@ -82,11 +81,6 @@ pub(super) fn verify_parts(parts: &Parts<'_>, depth: Depth) -> Vec<Finding> {
         finding("measurements and evidence", || hot::verify(hot).map(Ok)),
         finding("archives", || archive::verify(core, archives, &manager_key, archives_may_lack)),
     ]
-}
-
-/// The database library panics where pages of trees are not what it wrote.
-fn guarded<T>(check: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {
-    catch_unwind(AssertUnwindSafe(check)).unwrap_or_else(|_| Err(Fault::Damaged("reading it panicked".to_owned())))
 }
 
 /// A fault while reading is a finding too: the other parts are still checked.

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { alertTitle, lasted, mayAcknowledge, spans, stateTone, subjectPath } from './alerts';
+import { alertTitle, lasted, mayAcknowledge, spans, stateTone, subjectPath, subjectText } from './alerts';
 
 it('names kinds, and those it does not know too', () => {
   expect(alertTitle('fingerprint_drift')).toBe('Hardware changed');
@@ -18,6 +18,10 @@ it('names kinds, and those it does not know too', () => {
 it('leads to what an alert is about', () => {
   expect(['node_0192', 'pool_default', 'payout_1', 'user_1', ''].map((subject) => subjectPath(subject))).toEqual(['/nodes/node_0192', '/pools/pool_default', '/payouts/payout_1', undefined, undefined]);
   expect([subjectPath('', 'storage_high'), subjectPath('core.redb', 'storage_io_error'), subjectPath('', 'backup_overdue'), subjectPath('', 'clock_untrusted')]).toEqual(['/storage', '/storage', '/storage', undefined]);
+});
+
+it('names what there is no name of', () => {
+  expect([{ subject: 'node_1', subject_name: 'attic' }, { subject: 'node_1' }, { subject: 'payout_1' }, { subject: '' }, { subject: 'core.redb' }].map(subjectText)).toEqual(['attic', 'deleted', 'the payout', 'Storage', 'Storage']);
 });
 
 it('wants to be seen once, until it gets worse or is over', () => {

@@ -52,6 +52,11 @@ export function subjectPath(subject: string, kind = ''): string | undefined {
   return undefined;
 }
 
+/** What the link to that page says. Payouts and the storage have no names. */
+export function subjectText({ subject, subject_name }: Pick<Alert, 'subject' | 'subject_name'>): string {
+  return subject_name ?? (subject.startsWith('payout_') ? 'the payout' : /^(node|pool)_/.test(subject) ? 'deleted' : 'Storage');
+}
+
 /** `active`: all that are not over. */
 export const STATES = (['active', 'open', 'acknowledged', 'unknown', 'resolved', 'all'] as const).map((value) => ({ value, label: titled(value) }));
 
