@@ -104,6 +104,7 @@ impl Bench {
         let answers = questions(&person, day).await;
         for ((key, what, target), took) in QUESTIONS.into_iter().zip(&answers) {
             table.add(key, what, took.text(), target, took.p50);
+            table.with("p99", took.p99);
         }
         let peak = megabytes(manager.process.memory().peak);
         tokio::time::sleep(GIVES_BACK_WITHIN).await;
@@ -383,6 +384,7 @@ fn stored(table: &mut Table, key: &str, name: &str, peer: &Peer, day: &Day, byte
         "",
         per_value,
     );
+    table.with("ratio", table.value("bytes_per_value") / per_value);
     let written = megabytes(peer.process.written_bytes());
     let a_day = 2_880.0 / f64::from(day.slots);
     let told = format!("{:.0} MB; {:.0} s of processor", written * a_day, peer.process.cpu_seconds() * a_day);
@@ -431,5 +433,7 @@ fn compare(table: &mut Table, key: &str, name: &str, ours: &Answers, theirs: &An
         let ratio = ours.p50 / theirs.p50;
         let key = format!("{key}_{question}").leak();
         table.add(key, format!("{name}: {what}"), format!("{}; ours takes {ratio:.2} of it", theirs.text()), "", theirs.p50);
+        table.with("p99", theirs.p99);
+        table.with("ratio", ratio);
     }
 }

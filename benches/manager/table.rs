@@ -13,14 +13,25 @@ struct Row {
     measured: String,
     target: &'static str,
     value: f64,
+    /// Further numbers of it, for programs.
+    more: Vec<(&'static str, f64)>,
 }
 
 impl Table {
     /// `value` is for programs, in the unit that the end of `key` names.
     pub fn add(&mut self, key: &'static str, what: impl Into<String>, measured: impl Into<String>, target: &'static str, value: f64) {
-        let row = Row { key, what: what.into(), measured: measured.into(), target, value };
+        let row = Row { key, what: what.into(), measured: measured.into(), target, value, more: Vec::new() };
         eprintln!("   {}: {}", row.what, row.measured);
         self.0.push(row);
+    }
+
+    /// Another number of what was added last.
+    pub fn with(&mut self, name: &'static str, value: f64) {
+        self.0.last_mut().unwrap().more.push((name, value));
+    }
+
+    pub fn value(&self, key: &str) -> f64 {
+        self.0.iter().find(|row| row.key == key).map_or(f64::NAN, |row| row.value)
     }
 
     pub fn markdown(&self) -> String {
@@ -29,7 +40,11 @@ impl Table {
     }
 
     pub fn write_json(&self, path: &Path) {
-        let rows = self.0.iter().map(|row| (row.key.to_owned(), json!({ "what": row.what, "measured": row.measured, "value": row.value })));
+        let rows = self.0.iter().map(|row| {
+            let mut of_row = json!({ "what": row.what, "measured": row.measured, "value": row.value });
+            row.more.iter().for_each(|(name, value)| of_row[*name] = json!(value));
+            (row.key.to_owned(), of_row)
+        });
         let object = Value::Object(rows.collect());
         std::fs::write(path, format!("{object:#}\n")).unwrap();
     }

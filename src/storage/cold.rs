@@ -33,6 +33,8 @@ const OPEN_FILES: usize = 6;
 /// In slots.
 const QUARTER: u32 = 92 * SLOTS_PER_DAY;
 const LONGEST_MONTH: u32 = 31 * SLOTS_PER_DAY;
+/// What the name of a file ends with that is not whole yet.
+const UNFINISHED: &str = ".tmp";
 /// What the name of a damaged file ends with that is out of the way.
 const ASIDE: &str = ".damaged";
 
@@ -100,6 +102,10 @@ impl Cold {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(io)?;
         }
         let names = device.names(&dir).map_err(io)?;
+        // A file that was being made when the power went. Its week may never be written to again.
+        for unfinished in names.iter().filter(|name| name.strip_suffix(UNFINISHED).and_then(Part::of_file).is_some()) {
+            device.remove(&dir.join(unfinished)).map_err(io)?;
+        }
         let known = names.iter().filter_map(|name| Part::of_file(name)).collect();
         let files = Mutex::new(Files { known, has_aside: !aside(&names).is_empty(), ..Files::default() });
         let (device, room) = (Arc::clone(device), Arc::clone(room));
