@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := build
-.PHONY: build licences run demo test bench bench-storage test-arm64 lint fmt web openapi fmt-check clippy deny test-web test-rust test-runs test-cuts test-contract test-tron test-browser clean-run
+.PHONY: build licences run demo test bench bench-storage test-arm64 lint fmt web openapi fmt-check clippy deny test-web test-rust test-runs test-contract test-tron test-browser clean-run
 
 APP := lucid-node-management
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
@@ -69,9 +69,6 @@ test-rust: web
 
 test-runs: web ## ten thousand payouts through random faults and deaths on the fake chain; `LUCID_RUNS_SEED=N` repeats one
 	$(call step,runs,LUCID_RUNS=10000 cargo test --locked --test integration -- payout_runs::runs --nocapture)
-
-test-cuts: web ## a thousand power cuts instead of a hundred; `LUCID_SEED=N` repeats one
-	$(call step,power cuts,LUCID_CUTS=1000 cargo test --locked --test integration -- power_cuts::cuts --nocapture)
 
 test-contract: test-rust ## schemathesis makes requests from the OpenAPI document; `CONTRACT_ARGS='--seed N'` repeats a run
 	$(call step,contract tests,LUCID_CONTRACT_CACHE='$(abspath $(TARGET_DIR))/contract' tests/contract/schemathesis.sh '$(DEBUG)' $(CONTRACT_ARGS))

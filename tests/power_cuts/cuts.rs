@@ -1,7 +1,7 @@
 //! A whole manager whose store loses power at a random moment of ingest, flushes, postings, epochs, sealing, expiry and compaction; again and again. A model that shares no code with it
 //! knows what was acknowledged. After each cut the store opens, `verify` finds nothing, nothing acknowledged is lost, and nothing is there twice.
 //!
-//! `LUCID_CUTS` says how many (1,000 for all), `LUCID_SEED` replays one.
+//! `LUCID_CUTS` says how many (1,000 where it does not), `LUCID_SEED` replays one.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -102,9 +102,9 @@ pub(super) fn store(config: &Config, driver: &Driver, device: Arc<dyn Device>, w
     open_store_on(config, device, now).unwrap_or_else(|error| panic!("{what}: {error}"))
 }
 
-/// So many cuts in all, where the whole suite is asked for; a hundred otherwise.
+/// So many cuts in all.
 pub(super) fn cuts() -> u64 {
-    std::env::var("LUCID_CUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(100)
+    std::env::var("LUCID_CUTS").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000)
 }
 
 /// The one that is to be replayed, or all.
