@@ -171,7 +171,7 @@ test('a backup that fails says why, one that goes on how far it is, and no backu
   assert.equal(await page.getByRole('button', { name: 'Backing up…' }).isDisabled(), true);
   await holdsUp(page, 'storage-backup-failed');
   await page.unroute(BACKUPS);
-  await altered(page, BACKUPS, (list) => ({ ...list, backups: [], last_good_at: null, running: null, free_bytes: null, folder: '/mnt/usb' }));
+  await altered(page, BACKUPS, (list) => ({ ...list, backups: [], last_good_at: null, running: null, free_bytes: null, same_disk: null, folder: '/mnt/usb' }));
   await open(page, 'backups');
   await page.getByText('No backups yet').waitFor();
   await page.getByText('the folder is not there').waitFor();
