@@ -56,9 +56,11 @@ use crate::host;
 use crate::jobs::{self, Context, Scheduler, Settings};
 use crate::live::{Current, Event, Events, Failures, Job, Money, Nudges};
 use crate::logging;
+use crate::storage::core::ledger_check::Depth;
 use crate::storage::core::{enrolment, money, outbox, pools, settings as core_settings};
 use crate::storage::device::{self, Device};
 use crate::storage::fault::{Fault, OpenError, WriteError};
+use crate::storage::verify::{Finding, verify_folder};
 use crate::storage::{Store, StoreOptions, setup_code};
 
 use paying::{Custody, Paying, keep_unlocked, payments};
@@ -141,14 +143,25 @@ pub fn open_store(config: &Config, now: Now) -> Result<Store, OpenError> {
 
 /// The same, with its database files on another device.
 pub fn open_store_on(config: &Config, device: Arc<dyn Device>, now: Now) -> Result<Store, OpenError> {
-    let options = StoreOptions {
+    Store::open(&store_options(config, device), Entropy::new(), now)
+}
+
+fn store_options(config: &Config, device: Arc<dyn Device>) -> StoreOptions {
+    StoreOptions {
         dir: config.storage.data_dir.clone(),
         core_cache_bytes: mib(config.storage.core_cache_mib),
         hot_cache_bytes: mib(config.storage.hot_cache_mib),
         boot_id: clock::boot_id(),
         device,
-    };
-    Store::open(&options, Entropy::new(), now)
+    }
+}
+
+/// Checks a store that nobody has open, also one that does not open.
+///
+/// # Errors
+/// Why it was not looked at: it is in use, or needs another release.
+pub fn verify(config: &Config, now: Now, depth: Depth) -> Result<Vec<Finding>, OpenError> {
+    verify_folder(&store_options(config, device::real()), Entropy::new(), now, depth)
 }
 
 fn mib(mib: u32) -> usize {
@@ -308,7 +321,12 @@ impl App {
                 keep_unlocked(client, passphrase, until).await;
             }
         };
-        let desk = control::Desk { store: Arc::clone(&self.store), clock: self.clock.clone(), nudges: self.context.nudges.clone() };
+        let desk = control::Desk {
+            store: Arc::clone(&self.store),
+            clock: self.clock.clone(),
+            nudges: self.context.nudges.clone(),
+            verifying: Arc::default(),
+        };
         let commands = desk.work(self.stop.subscribe());
         let recording = api::record_refusals(self.state.clone());
         let memory = memory::keep_small(self.stop.subscribe());

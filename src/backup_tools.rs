@@ -72,7 +72,7 @@ pub fn backup(args: BackupArgs) -> Result<(), Failure> {
     let done = match answer {
         Some(Line::Done(done)) => Ok(done),
         Some(Line::Error(why)) => Err(Failure::Runtime(why)),
-        Some(Line::Progress { .. }) => Err(Failure::Runtime("the manager went away".into())),
+        Some(_) => Err(Failure::Runtime("the manager went away".into())),
         None => of_files(&config, to, &mut teller),
     };
     teller.end();
@@ -80,7 +80,7 @@ pub fn backup(args: BackupArgs) -> Result<(), Failure> {
     let mut text =
         format!("{}\n{files} files, {bytes} bytes, {linked_bytes} of them shared with earlier backups; verified\n", folder.display());
     for why in left_out {
-        text += &format!("left out: archive {why}\n");
+        text += &format!("left out: {why}\n");
     }
     for name in removed {
         text += &format!("taken away: {name}\n");

@@ -4,11 +4,11 @@ mod backup_tools;
 mod custody;
 mod money_tools;
 mod prove;
+mod verify_tools;
 
 use std::fmt::Display;
 use std::future::Future;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -21,7 +21,6 @@ use lucid::clock::{Clock, boot_id};
 use lucid::config::{self, AgentFile, Config, Loaded, LogFormat, Sources};
 use lucid::crypto;
 use lucid::domain::audit::{Act, Actor, Draft};
-use lucid::domain::backup::MANIFEST;
 use lucid::domain::password::check_password;
 use lucid::domain::proof::succession::Succession;
 use lucid::domain::refusal::FieldErrors;
@@ -29,21 +28,18 @@ use lucid::domain::time::Timestamp;
 use lucid::domain::user::{PasswordHash, Role, User};
 use lucid::host;
 use lucid::logging;
-use lucid::storage::backup::check::check;
-use lucid::storage::core::ledger_check::Depth;
 use lucid::storage::core::people::{self, UserChange};
 use lucid::storage::core::{audit, money, second_factor};
-use lucid::storage::fault::OpenError;
 use lucid::storage::hot::{self, Anchor};
 use lucid::storage::recovery::{self, Kit};
 use lucid::storage::restore;
 use lucid::storage::rotation;
 use lucid::storage::table::WriteTx;
-use lucid::storage::verify::{Finding, verify_to};
 use lucid::storage::{Store, carried_trust, high_water};
 use money_tools::MoneyCommand;
 use prove::ProofArgs;
 use rustix::termios::{self, LocalModes, OptionalActions};
+use verify_tools::VerifyArgs;
 use zeroize::Zeroize;
 
 #[derive(Parser)]
@@ -140,23 +136,11 @@ struct ExecWorkloadArgs {
     command: Vec<std::ffi::OsString>,
 }
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 struct DataDir {
     /// Folder of the manager's store
     #[arg(long, value_name = "DIR")]
     data_dir: String,
-}
-
-#[derive(Args)]
-struct VerifyArgs {
-    #[command(flatten)]
-    store: DataDir,
-    /// Print the findings as JSON
-    #[arg(long)]
-    json: bool,
-    /// Replay every posting of the ledger, instead of those since its last checkpoint
-    #[arg(long)]
-    full: bool,
 }
 
 #[derive(Subcommand)]
@@ -238,7 +222,7 @@ fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Backup(args) => backup_tools::backup(args),
         Command::Restore(args) => backup_tools::restore(args),
-        Command::Verify(args) => verify_store(&store_config(args.store)?, args.json, args.full),
+        Command::Verify(args) => verify_tools::verify(args),
         Command::VerifyProof(args) => prove::verify_proof(&args),
         Command::EnrolmentToken(store) => enrolment_token(store),
         Command::Openapi => print_openapi(),
@@ -408,41 +392,6 @@ fn announce(server: &config::Server, setup_code: Option<&str>, app: &App) {
     if let Err(Failure::Runtime(why) | Failure::Usage(why)) = print(&text) {
         tracing::warn!(why, "standard output is closed");
     }
-}
-
-/// Exit status 1 when anything is wrong.
-fn verify_store(config: &Config, json: bool, full: bool) -> Result<(), Failure> {
-    let depth = if full { Depth::Full } else { Depth::SinceCheckpoint };
-    let folder = &config.storage.data_dir;
-    let whole = if folder.join(MANIFEST).is_file() {
-        check(folder, depth, &mut |_, _| {}).map(|(_, findings)| findings).map_err(|why| why.to_string())
-    } else {
-        let now = Clock::system(config.clock.trust, Timestamp(0)).now();
-        // The database library panics where pages of trees are not what it wrote.
-        match catch_unwind(AssertUnwindSafe(|| app::open_store(config, now))) {
-            Ok(Ok(store)) => {
-                let findings = verify_to(&store, depth);
-                store.close();
-                Ok(findings)
-            }
-            Ok(Err(OpenError::Fault(fault))) => Err(fault.to_string()),
-            Ok(Err(refused)) => return Err(failed(refused)),
-            Err(_) => Err("a file of the store is damaged: opening it panicked".to_owned()),
-        }
-    };
-    // What does not open is told like everything that is wrong.
-    let unopened = |why| vec![Finding { part: "files", records: 0, wrong: Some(why), left_out: None }];
-    let findings = whole.unwrap_or_else(unopened);
-    if json {
-        print(&format!("{}\n", serde_json::to_string_pretty(&findings).map_err(failed)?))?;
-    } else {
-        for Finding { part, records, wrong, left_out } in &findings {
-            let found = wrong.as_ref().map_or_else(|| format!("{records} records, good"), |why| format!("WRONG: {why}"));
-            let left_out = left_out.as_ref().map_or_else(String::new, |what| format!(" (without {what})"));
-            print(&format!("{part}: {found}{left_out}\n"))?;
-        }
-    }
-    if findings.iter().any(|finding| finding.wrong.is_some()) { Err(failed("it is damaged")) } else { Ok(()) }
 }
 
 fn enrolment_token(store: DataDir) -> Result<(), Failure> {

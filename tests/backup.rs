@@ -163,6 +163,11 @@ async fn the_command_works_beside_a_manager_and_without_one() {
         assert!(verified.status.success(), "{}", said(&verified));
         assert!(!backup.join("secret.key").exists());
     }
+    // The store itself, while the manager runs on it.
+    let verified = command(&["verify", "--full", "--json"], &data);
+    let told: Vec<Value> = serde_json::from_slice(&verified.stdout).unwrap();
+    assert!(verified.status.success() && told.iter().all(|found| found["wrong"].is_null()), "{}", said(&verified));
+    assert!(told.iter().any(|found| found["part"] == "audit log" && found["records"].as_u64() > Some(1)), "{told:?}");
     std::fs::write(dir.path().join("file"), "").unwrap();
     let failed = command(&["backup", "--to", dir.path().join("file").to_str().unwrap()], &data);
     assert_eq!(failed.status.code(), Some(1), "{}", said(&failed));

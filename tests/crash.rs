@@ -324,7 +324,7 @@ async fn fifty_kills_lose_nothing_that_was_acknowledged() {
         println!("{}: {} records", finding.part, finding.records);
         assert_eq!(finding.wrong, None, "{}", finding.part);
         // No chain takes votes here, nothing is a year old, and no backup is due.
-        assert!(finding.records > 0 || ["votes", "archives", "backups"].contains(&finding.part), "{} was at work", finding.part);
+        assert!(finding.records > 0 || ["votes", "archives", "backups"].contains(&finding.part.as_str()), "{} was at work", finding.part);
     }
     assert_measurements(&store, &agents, clock.now().wall.slot().plus(1));
     assert_payouts(&store, clock.now().wall);

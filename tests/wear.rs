@@ -314,6 +314,60 @@ async fn measurements_are_bounded_by_their_size_too() {
     set(&site, "storage.raw_max_mb", "1").await;
     site.app.context.run(Job::Housekeeping).await.unwrap();
     assert_eq!(site.app.store.cold.names(), names[4..], "the present and the previous week stay");
+    // Each is in the audit log, with why.
+    let entries = site.client.get("/audit?operation=storage.expire&limit=50").await;
+    let told = |entry: &Value| (entry["subject"].as_str().unwrap().to_owned(), entry["reason"].as_str().unwrap().to_owned());
+    let mut told: Vec<_> = entries["entries"].as_array().unwrap().iter().map(told).collect();
+    told.sort();
+    assert_eq!(told.iter().map(|(name, _)| name).collect::<Vec<_>>(), names[..4].iter().collect::<Vec<_>>());
+    assert!(told[3].1 == "weeks take more than 1 MB", "{told:?}");
+}
+
+#[tokio::test]
+async fn weeks_that_are_too_old_go_with_an_entry_and_one_that_somebody_took_is_missed() {
+    let (_dir, site) = site(&[]).await;
+    let page = |slot| Series { slots: vec![slot], late: vec![false], ..Series::default() }.encode();
+    let names = put_weeks(&site, 6, &page).await;
+    set(&site, "storage.raw_days", "30").await;
+    site.app.context.run(Job::Housekeeping).await.unwrap();
+    let kept = site.app.store.cold.names();
+    assert!(kept.len() < names.len() && names.ends_with(&kept), "{kept:?}");
+    let entries = site.client.get("/audit?operation=storage.expire&limit=50").await["entries"].take();
+    let (of_expiry, gone) = (entries.as_array().unwrap(), names.len() - kept.len());
+    assert!(of_expiry.len() == gone && of_expiry.iter().all(|entry| entry["reason"] == "older than 30 days"), "{entries}");
+    sound(&site);
+
+    let file = site.dir.join("cold").join(&kept[1]);
+    let whole = fs::read(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    let told = verify(&site.app.store).into_iter().filter_map(|finding| finding.wrong).collect::<Vec<_>>();
+    assert_eq!(told, [format!("nothing says that {} should be gone", kept[1])]);
+    site.app.context.run(Job::Housekeeping).await.unwrap();
+    assert_eq!(open_alerts(&site).await, ["storage_lost"]);
+    let lost = site.client.get("/audit?operation=storage.lost").await["entries"].take();
+    assert_eq!((lost.as_array().unwrap().len(), &lost[0]["subject"]), (1, &json!(kept[1])));
+    sound(&site);
+    let missed = verify(&site.app.store).into_iter().find_map(|finding| finding.left_out.filter(|what| what.contains("missed since")));
+    assert!(missed.is_some_and(|what| what.starts_with(&kept[1])));
+
+    // A backup's copy takes its place while the manager is stopped.
+    let (data, driver) = (site.dir.clone(), site.driver.clone());
+    site.end().await;
+    fs::write(&file, &whole).unwrap();
+    let mut site = Site::open(data, driver, Vec::new()).await;
+    site.client.sign_in(USERNAME, PASSWORD).await;
+    site.app.context.run(Job::Housekeeping).await.unwrap();
+    assert_eq!(open_alerts(&site).await, Vec::<String>::new());
+    sound(&site);
+
+    // One that is missing for good is missed until it would be too old.
+    fs::remove_file(&file).unwrap();
+    site.app.context.run(Job::Housekeeping).await.unwrap();
+    assert_eq!(open_alerts(&site).await, ["storage_lost"]);
+    set(&site, "storage.raw_days", "7").await;
+    site.driver.advance_ms(14 * DAY_MS);
+    site.app.context.run(Job::Housekeeping).await.unwrap();
+    assert_eq!(open_alerts(&site).await, Vec::<String>::new());
 }
 
 async fn adjust(site: &Site, node: &str, n: u32) -> (StatusCode, Value) {

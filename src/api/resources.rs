@@ -37,6 +37,10 @@ pub struct ResourceMetrics {
     /// Some of it came from the node's spool, after its time: shown, never counted as proof.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub late: Option<bool>,
+    /// Samples that the bucket lacks, where it lacks some: its last counts may be as much older than its end, and so rates from one bucket to the next wrong by as much. One that is not over
+    /// lacks those that are still to come.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Cpu>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -146,6 +150,7 @@ impl ResourceMetrics {
             node_id: node_id.to_string(),
             timestamp: at.rfc3339(),
             late: late.then_some(true),
+            missing: None,
             cpu: wants(MetricType::Cpu).then_some(cpu),
             memory: wants(MetricType::Memory).then_some(memory),
             disk: wants(MetricType::Disk).then_some(disk),
@@ -159,6 +164,7 @@ impl ResourceMetrics {
     fn of_bucket(node_id: &NodeId, bucket: Bucket, granularity: Granularity, only: Option<MetricType>) -> ResourceMetrics {
         let Bucket { slot, summary } = bucket;
         let mut point = ResourceMetrics::new(node_id, slot.start(), summary.late, summary.sample, only);
+        point.missing = Some(granularity.slots().saturating_sub(summary.count)).filter(|missing| *missing > 0);
         if granularity >= Granularity::Hour {
             // Only what is asked for was read.
             point.min = Some(Box::new(Extreme::of(&summary.extremes, |(low, _)| low)));

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader as AsyncReader};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 
 use crate::clock::Clock;
 use crate::domain::audit::{Act, Actor};
@@ -21,6 +21,8 @@ use crate::live::{Job, Nudges};
 use crate::storage::Store;
 use crate::storage::backup::{Made, Phase};
 use crate::storage::core::audit;
+use crate::storage::core::ledger_check::Depth;
+use crate::storage::verify::{Finding, verify_to};
 
 pub const SOCKET_FILE: &str = "control.sock";
 /// Commands at one time.
@@ -34,12 +36,15 @@ const BETWEEN: Duration = Duration::from_millis(200);
 /// Characters that the kernel takes for the name of a socket.
 const MAX_PATH: usize = 107;
 
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case", deny_unknown_fields)]
 enum Request {
     Backup {
         /// Another folder than that of the settings; absolute.
         to: Option<PathBuf>,
+    },
+    Verify {
+        full: bool,
     },
 }
 
@@ -49,6 +54,7 @@ enum Request {
 pub enum Line {
     Progress { phase: Phase, bytes: u64, total: u64 },
     Done(Done),
+    Verified(Vec<Finding>),
     Error(String),
 }
 
@@ -92,6 +98,8 @@ pub struct Desk {
     pub store: Arc<Store>,
     pub clock: Clock,
     pub nudges: Nudges,
+    /// Held while the store is verified: once at a time, because all of it is read.
+    pub verifying: Arc<Mutex<()>>,
 }
 
 /// The socket, in place of one that nobody listens on any more.
@@ -159,6 +167,7 @@ impl Desk {
         let number = match serde_json::from_str::<Request>(&line) {
             Ok(Request::Backup { to }) if to.as_ref().is_none_or(|to| to.is_absolute()) => self.ask(to).await,
             Ok(Request::Backup { .. }) => Err("the folder must be named by an absolute path".into()),
+            Ok(Request::Verify { full }) => return say(&mut write, &self.verify(full).await).await,
             Err(error) => Err(format!("this is no request: {error}")),
         };
         match number {
@@ -175,6 +184,20 @@ impl Desk {
         let written = self.store.write(move |tx| audit::append(tx, draft.clone())).await;
         self.nudges.nudge(Job::Backup);
         written.map(|()| number).map_err(|error| error.to_string())
+    }
+
+    /// All that the store has by now, read beside everything else.
+    async fn verify(&self, full: bool) -> Line {
+        let Ok(alone) = Arc::clone(&self.verifying).try_lock_owned() else {
+            return Line::Error("the store is being verified already".into());
+        };
+        let store = Arc::clone(&self.store);
+        let depth = if full { Depth::Full } else { Depth::SinceCheckpoint };
+        let looking = tokio::task::spawn_blocking(move || {
+            let _alone = alone;
+            verify_to(&store, depth)
+        });
+        looking.await.map_or_else(|error| Line::Error(error.to_string()), Line::Verified)
     }
 
     async fn follow(&self, number: u64, write: &mut (impl AsyncWriteExt + Unpin)) -> io::Result<()> {
@@ -211,14 +234,7 @@ async fn say(write: &mut (impl AsyncWriteExt + Unpin), line: &Line) -> io::Resul
 
 /// Asks the manager that runs on this store for a backup; `hear` gets its lines as they come. None: no manager listens there.
 pub fn ask_backup(data_dir: &Path, to: Option<PathBuf>, hear: &mut dyn FnMut(&Line)) -> io::Result<Option<Line>> {
-    let (name, _folder) = name_of(data_dir)?;
-    let mut connection = match Connection::connect(name) {
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
-        connected => connected?,
-    };
-    let mut text = serde_json::to_vec(&Request::Backup { to })?;
-    text.push(b'\n');
-    connection.write_all(&text)?;
+    let Some(connection) = ask(data_dir, &Request::Backup { to })? else { return Ok(None) };
     for line in BufReader::new(connection).lines() {
         let line: Line = serde_json::from_str(&line?)?;
         match line {
@@ -226,5 +242,29 @@ pub fn ask_backup(data_dir: &Path, to: Option<PathBuf>, hear: &mut dyn FnMut(&Li
             last => return Ok(Some(last)),
         }
     }
-    Err(io::Error::new(ErrorKind::UnexpectedEof, "the manager went away, or has no place for another command"))
+    Err(gone())
+}
+
+/// Asks it to look at its store from end to end; `begun` is called once it does. None: no manager listens there.
+pub fn ask_verify(data_dir: &Path, full: bool, begun: &mut dyn FnMut()) -> io::Result<Option<Line>> {
+    let Some(connection) = ask(data_dir, &Request::Verify { full })? else { return Ok(None) };
+    begun();
+    let line = BufReader::new(connection).lines().next().ok_or_else(gone)??;
+    Ok(Some(serde_json::from_str(&line)?))
+}
+
+fn ask(data_dir: &Path, request: &Request) -> io::Result<Option<Connection>> {
+    let (name, _folder) = name_of(data_dir)?;
+    let mut connection = match Connection::connect(name) {
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => return Ok(None),
+        connected => connected?,
+    };
+    let mut text = serde_json::to_vec(request)?;
+    text.push(b'\n');
+    connection.write_all(&text)?;
+    Ok(Some(connection))
+}
+
+fn gone() -> io::Error {
+    io::Error::new(ErrorKind::UnexpectedEof, "the manager went away, or has no place for another command")
 }

@@ -1,6 +1,6 @@
 //! What keeps the store small: old measurements and evidence go.
 
-use super::{Context, Stopped, archives, limit_bytes};
+use super::{Context, Retention, Stopped, archives, limit_bytes, measurements};
 use crate::domain::audit::Act;
 use crate::domain::credits::Epoch;
 use crate::domain::evidence::{KEPT_DAYS, SLOTS_PER_DAY};
@@ -11,7 +11,7 @@ use crate::domain::span::HOURLY_DAYS;
 use crate::domain::time::{Now, Slot};
 use crate::storage::core::alerts::{self, About};
 use crate::storage::core::{audit, enrolment, idempotency, subject_keys};
-use crate::storage::fault::Fault;
+use crate::storage::space::Going;
 use crate::storage::table::WriteTx;
 use crate::storage::{Lane, hot};
 
@@ -45,17 +45,8 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
     let evidence = leaves_from.minus(u32::from(MAX_AGE_SLOTS));
     // On a full disk this fails, and what follows makes room: it is said at the end.
     let pruned = prune(context, (leaves_from, evidence, hourly)).await;
-    let store = std::sync::Arc::clone(&context.store);
-    let expire = move || {
-        let mut gone = store.cold.expire(samples, rollups)?;
-        let (weeks, months) = (limit_bytes(retention.raw_max_mb), limit_bytes(retention.hourly_max_mb));
-        gone.extend(store.keep_within(weeks, months, now.wall.slot())?);
-        Ok::<_, Fault>(gone)
-    };
-    let gone = tokio::task::spawn_blocking(expire).await.map_err(|error| Stopped(error.to_string()))??;
-    if !gone.is_empty() {
-        tracing::info!(files = gone.join(", "), "measurements that were too old, or too many, are deleted");
-    }
+    expire(context, now, &retention, (samples, rollups)).await?;
+    measurements::look(context, now, (samples, rollups)).await?;
     // A commit costs the card some pages: none when there is nothing to forget.
     if !idempotency::due(&context.store.read()?, now.wall, 1)?.is_empty() {
         context.store.write(move |tx| idempotency::sweep(tx, now.wall, IDEMPOTENCY_ROWS)).await?;
@@ -69,6 +60,21 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
     end_identical_outputs(context, now).await?;
     forget_strangers(context, now).await?;
     archives::run(context, now).await.and(pruned)
+}
+
+/// Weeks and months that are too old, and then those that are too many.
+async fn expire(context: &Context, now: Now, retention: &Retention, (weeks, months): (Slot, Slot)) -> Result<(), Stopped> {
+    let entry = |going: Going, why: String| Act::system(now).draft("storage.expire", going.name()).because(why);
+    for going in context.store.too_old(weeks, months) {
+        let days = if going.is_week() { retention.raw_days } else { retention.hourly_days };
+        measurements::delete(context, going, entry(going, format!("older than {days} days"))).await?;
+    }
+    let (weeks, months) = (limit_bytes(retention.raw_max_mb), limit_bytes(retention.hourly_max_mb));
+    for going in context.store.too_large(weeks, months, now.wall.slot())? {
+        let (what, megabytes) = if going.is_week() { ("weeks", retention.raw_max_mb) } else { ("months", retention.hourly_max_mb) };
+        measurements::delete(context, going, entry(going, format!("{what} take more than {megabytes} MB"))).await?;
+    }
+    Ok(())
 }
 
 /// Leaves, evidence and what else of `hot.redb` is too old.

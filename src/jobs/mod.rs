@@ -11,6 +11,7 @@ mod final_payouts;
 mod flush;
 mod housekeeping;
 mod maintenance;
+pub mod measurements;
 mod money_alerts;
 mod outbox;
 mod payouts;

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{Context, Stopped, limit_bytes};
+use super::{Context, Stopped, limit_bytes, measurements};
 use crate::domain::alert::Severity;
 use crate::domain::audit::Act;
 use crate::domain::space::{Figures, Level};
 use crate::domain::time::{Now, Timestamp};
 use crate::domain::wear::{SOON_HUNDREDTHS, years_left_hundredths};
 use crate::storage::Store;
-use crate::storage::core::{alerts, audit};
-use crate::storage::fault::{Fault, TxError, WriteError};
+use crate::storage::core::{alerts, cold_files};
+use crate::storage::fault::{Fault, TxError};
 use crate::storage::space::{CRITICAL, DAMAGED, Going, HIGH, IO_ERROR, WEARING_OUT};
 use crate::storage::table::{Snapshot, WriteTx};
 
@@ -23,7 +23,12 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
     let looking = tokio::task::spawn_blocking(move || look(&store, limit, now)).await;
     let (figures, level, going) = looking.map_err(|error| Stopped(error.to_string()))??;
     let relieved = match going {
-        Some(going) => expire_early(context, going, &figures, now).await,
+        Some(going) => {
+            let percent = figures.permille().div_ceil(10);
+            tracing::warn!(name = going.name(), percent, "the disk fills up: the oldest measurements are deleted early");
+            let draft = Act::system(now).draft("storage.expire_early", going.name()).because(format!("{percent} % are used"));
+            measurements::delete(context, going, draft).await
+        }
         None => Ok(()),
     };
     let read = context.store.read()?;
@@ -37,37 +42,12 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
     }
     let count = untold.len();
     let write = move |tx: &mut WriteTx<'_>| {
-        untold.iter().try_for_each(|draft| audit::append(tx, draft.clone()))?;
+        untold.iter().try_for_each(|draft| cold_files::expire(tx, draft.clone()))?;
         changes.iter().try_for_each(|change| change.record(tx, now.wall))
     };
     context.store.write(write).await?;
     context.store.space.told(count);
     relieved
-}
-
-/// First it is recorded that it goes, then it does: a crash in between leaves a file that goes with another entry. A disk too full for the entry is relieved all the same, and the
-/// entry is what is left to be written.
-async fn expire_early(context: &Context, going: Going, figures: &Figures, now: Now) -> Result<(), Stopped> {
-    let (name, percent, space) = (going.name(), figures.permille().div_ceil(10), &context.store.space);
-    let draft = Act::system(now).draft("storage.expire_early", name.clone()).because(format!("{percent} % are used"));
-    let is_recorded = space.is_recorded(&name) || {
-        let entry = draft.clone();
-        match context.store.write(move |tx| audit::append(tx, entry.clone())).await {
-            Ok(()) => true,
-            Err(WriteError::Fault(Fault::Full)) => false,
-            Err(error) => return Err(error.into()),
-        }
-    };
-    space.note_recorded(is_recorded.then(|| name.clone()));
-    tracing::warn!(name, percent, "the disk fills up: the oldest measurements are deleted early");
-    let store = Arc::clone(&context.store);
-    let removed = tokio::task::spawn_blocking(move || store.expire_early(going)).await;
-    removed.map_err(|error| Stopped(error.to_string()))??;
-    space.note_recorded(None);
-    if !is_recorded {
-        space.note_untold(draft);
-    }
-    Ok(())
 }
 
 fn look(store: &Store, limit: Option<u64>, now: Now) -> Result<(Figures, Level, Option<Going>), Fault> {

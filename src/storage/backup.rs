@@ -194,7 +194,9 @@ pub fn make(store: &Store, options: &Options, now: Timestamp, watch: Watch<'_>) 
         files.push(BackedUp { name, bytes: 0, sha256: Hex([0; 32]), revision });
     }
     let Copying { watch, damaged, .. } = copying;
-    left_out.extend(damaged);
+    for (name, fault) in damaged {
+        store.cold.note_damage_of(name.trim_start_matches("cold/"), fault);
+    }
     left_out.extend(store.cold.damaged().into_iter().map(|(name, why)| format!("cold/{name}: {why}")));
     read_back(temporary.path(), &mut files, &fresh, watch)?;
     let mut manifest = Manifest {
@@ -255,8 +257,8 @@ struct Copying<'a> {
     device: &'a dyn Device,
     total: u64,
     done: u64,
-    /// What could not be read.
-    damaged: Vec<String>,
+    /// Files of measurements that could not be read, with what was found.
+    damaged: Vec<(String, Fault)>,
     watch: Watch<'a>,
 }
 
@@ -273,8 +275,9 @@ impl Copying<'_> {
             Source::Redb(open) => match open()? {
                 Some(snapshot) => match guarded(|| Ok(self.snapshot(&snapshot, to))) {
                     Err(damage) | Ok(Err(Failed::Fault(damage))) if damage.is_damage() => {
-                        self.damaged.push(format!("{}: {damage}", part.name));
-                        fs::remove_file(to)?;
+                        self.damaged.push((part.name, damage));
+                        // It may not even have begun.
+                        let _ = fs::remove_file(to);
                         return Ok(false);
                     }
                     copied => copied?,

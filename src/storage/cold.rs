@@ -16,6 +16,7 @@ pub use week::Chunk;
 pub(super) use week::goldens;
 
 use super::DbFile;
+use super::backup::check;
 use super::device::Device;
 use super::fault::{Fault, OpenError, TxError, WriteError, guarded};
 use super::hot::hours::{self, HourRow};
@@ -96,7 +97,7 @@ impl Part {
 impl Cold {
     /// Opens the folder, and no file yet.
     pub fn open(dir: &Path, store_id: &str, cache_bytes: usize, device: &Arc<dyn Device>, room: &Arc<Room>) -> Result<Cold, OpenError> {
-        let dir = dir.join("cold");
+        let dir = folder(dir);
         let io = |e| OpenError::Folder(dir.clone(), e);
         if !dir.exists() {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir).map_err(io)?;
@@ -126,6 +127,17 @@ impl Cold {
     /// Names of all files, weeks before months, each oldest first.
     pub fn names(&self) -> Vec<String> {
         self.files().known.iter().map(|part| part.file()).collect()
+    }
+
+    /// Names of files that the disk has, also of those that are damaged and out of the way. One that somebody deleted meanwhile is known no more, so that no reader makes it anew.
+    pub fn present(&self) -> Result<BTreeSet<String>, Fault> {
+        let mut files = self.files();
+        let names = names_in(self.device.as_ref(), &self.dir)?;
+        files.known.retain(|part| names.contains(&part.file()));
+        let Files { known, open, damaged, .. } = &mut *files;
+        open.retain(|(part, _)| known.contains(part));
+        damaged.retain(|part, _| known.contains(part));
+        Ok(known.iter().map(|part| part.file()).chain(moved_aside(&names)).collect())
     }
 
     /// The file of a name, as it is now, with a number that every change raises; none where it has gone since.
@@ -182,6 +194,13 @@ impl Cold {
                 Ok(None)
             }
             Err(fault) => Err(fault),
+        }
+    }
+
+    /// Somebody who reads a snapshot found it to be damaged.
+    pub(super) fn note_damage_of(&self, name: &str, fault: Fault) {
+        if let Some(part) = Part::of_file(name) {
+            self.note_damage(part, fault);
         }
     }
 
@@ -379,10 +398,14 @@ impl Cold {
         Ok(())
     }
 
-    /// Deletes the files of weeks that end by one slot, and of months that end by another; their names.
-    pub fn expire(&self, weeks: Slot, months: Slot) -> Result<Vec<String>, Fault> {
-        let old: Vec<Part> = self.files().known.iter().copied().filter(|part| part.ends_by(weeks, months)).collect();
-        old.into_iter().map(|part| self.remove(part)).collect()
+    /// Weeks that end by one slot, and months that end by another.
+    pub(super) fn that_end_by(&self, weeks: Slot, months: Slot) -> Vec<Part> {
+        self.files().known.iter().copied().filter(|part| part.ends_by(weeks, months)).collect()
+    }
+
+    /// Whether a file of this name would be one of them.
+    pub fn would_end_by(name: &str, weeks: Slot, months: Slot) -> bool {
+        Part::of_file(name).is_some_and(|part| part.ends_by(weeks, months))
     }
 
     /// Deletes a file; its name.
@@ -439,16 +462,11 @@ impl Cold {
 
     /// Opens every file and decodes everything; the number of samples and of hours. Of each file that is damaged, what is wrong first is named.
     pub fn verify(&self) -> Result<Result<u64, String>, Fault> {
-        let (mut records, mut wrong) = (0, Vec::new());
-        for name in self.names() {
-            let Some(part) = Part::of_file(&name) else { continue };
-            let checked = guarded(|| verify_file(&name, &self.file(part).map_err(unopened)?.read()?));
-            match checked.unwrap_or_else(|fault| Err(format!("{name}: {fault}"))) {
-                Ok(of_file) => records += of_file,
-                Err(of_file) => wrong.push(of_file),
-            }
-        }
-        Ok(if wrong.is_empty() { Ok(records) } else { Err(wrong.join("; ")) })
+        let open = |name: &str| match Part::of_file(name) {
+            Some(part) => self.file(part).map_err(unopened)?.read(),
+            None => Err(Fault::Invariant(format!("{name} is no file of a week or a month"))),
+        };
+        verify_each(self.names(), |name| verify_file(name, &open(name)?))
     }
 
     /// Flips a bit in the oldest chunk of a node; its week.
@@ -463,6 +481,43 @@ impl Cold {
     pub fn close(&self) {
         self.files().open.clear();
     }
+}
+
+fn folder(dir: &Path) -> PathBuf {
+    dir.join("cold")
+}
+
+/// Names of the files of a store that is not open, as `Cold::present` has them.
+pub(super) fn present_in(device: &dyn Device, dir: &Path) -> Result<BTreeSet<String>, Fault> {
+    let names = names_in(device, &folder(dir))?;
+    Ok(names.iter().filter(|name| Part::of_file(name).is_some()).cloned().chain(moved_aside(&names)).collect())
+}
+
+/// What `Cold::verify` does, for files of a store that is not open.
+pub(super) fn verify_folder(device: &dyn Device, dir: &Path) -> Result<Result<u64, String>, Fault> {
+    let folder = folder(dir);
+    let names = names_in(device, &folder)?.into_iter().filter(|name| Part::of_file(name).is_some());
+    verify_each(names.collect(), |name| verify_file(name, &check::open(&folder.join(name))?.snapshot))
+}
+
+fn names_in(device: &dyn Device, folder: &Path) -> Result<Vec<String>, Fault> {
+    device.names(folder).map_err(|error| Fault::Database(format!("{}: {error}", folder.display())))
+}
+
+/// What files are called that lie there under the name of a damaged one.
+fn moved_aside(names: &[String]) -> impl Iterator<Item = String> {
+    names.iter().filter_map(|name| name.split_once(ASIDE)).map(|(name, _)| name.to_owned())
+}
+
+fn verify_each(names: Vec<String>, check: impl Fn(&str) -> Result<Result<u64, String>, Fault>) -> Result<Result<u64, String>, Fault> {
+    let (mut records, mut wrong) = (0, Vec::new());
+    for name in names {
+        match guarded(|| check(&name)).unwrap_or_else(|fault| Err(format!("{name}: {fault}"))) {
+            Ok(of_file) => records += of_file,
+            Err(of_file) => wrong.push(of_file),
+        }
+    }
+    Ok(if wrong.is_empty() { Ok(records) } else { Err(wrong.join("; ")) })
 }
 
 /// Decodes everything in a file of this name; the number of samples, or of hours.

@@ -24,15 +24,10 @@ pub const WEARING_OUT: &str = "card_wearing_out";
 #[derive(Debug, Default)]
 pub struct Space {
     level: Mutex<Level>,
-    early: Mutex<Early>,
-}
-
-#[derive(Debug, Default)]
-struct Early {
-    /// The file whose going was recorded last: where it cannot be deleted, it is tried again and not recorded again.
-    recorded: Option<String>,
-    /// What went without an entry, because the disk was too full for one.
-    untold: Vec<Draft>,
+    /// Of files that went without an entry, because the disk was too full for one.
+    untold: Mutex<Vec<Draft>>,
+    /// Held by who deletes files of measurements, and by who looks which there are.
+    pub files: tokio::sync::Mutex<()>,
 }
 
 impl Space {
@@ -45,38 +40,29 @@ impl Space {
         } else {
             Level::Ample
         };
-        Ok(Space { level: Mutex::new(level), early: Mutex::default() })
+        Ok(Space { level: Mutex::new(level), ..Space::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, Level> {
         self.level.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn early(&self) -> MutexGuard<'_, Early> {
-        self.early.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The going of this file is in the audit log.
-    pub fn is_recorded(&self, name: &str) -> bool {
-        self.early().recorded.as_deref() == Some(name)
-    }
-
-    pub fn note_recorded(&self, name: Option<String>) {
-        self.early().recorded = name;
+    fn of_untold(&self) -> MutexGuard<'_, Vec<Draft>> {
+        self.untold.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// To be written when there is room.
     pub fn note_untold(&self, draft: Draft) {
-        self.early().untold.push(draft);
+        self.of_untold().push(draft);
     }
 
     pub fn untold(&self) -> Vec<Draft> {
-        self.early().untold.clone()
+        self.of_untold().clone()
     }
 
     /// The first so many of them are in the audit log.
     pub fn told(&self, count: usize) {
-        self.early().untold.drain(..count);
+        self.of_untold().drain(..count);
     }
 
     pub fn level(&self) -> Level {
@@ -96,13 +82,18 @@ impl Space {
     }
 }
 
-/// A file that is to go before its time.
+/// A file of measurements that is to go.
 #[derive(Debug, Clone, Copy)]
 pub struct Going(Part);
 
 impl Going {
     pub fn name(self) -> String {
         self.0.file()
+    }
+
+    /// And not a month.
+    pub fn is_week(self) -> bool {
+        matches!(self.0, Part::Week(_))
     }
 }
 
@@ -140,14 +131,14 @@ impl Store {
         Ok(next.map(|(part, _)| Going(*part)))
     }
 
-    /// Deletes it, durably.
-    pub fn expire_early(&self, going: Going) -> Result<String, Fault> {
-        self.cold.remove(going.0)
+    /// Weeks that end by one slot, and months that end by another.
+    pub fn too_old(&self, weeks: Slot, months: Slot) -> Vec<Going> {
+        self.cold.that_end_by(weeks, months).into_iter().map(Going).collect()
     }
 
-    /// Deletes the oldest weeks and months that take more than they may together, in bytes; their names.
-    pub fn keep_within(&self, weeks: Option<u64>, months: Option<u64>, present: Slot) -> Result<Vec<String>, Fault> {
-        let mut gone = Vec::new();
+    /// The oldest weeks and months without which the others take no more than they may, in bytes.
+    pub fn too_large(&self, weeks: Option<u64>, months: Option<u64>, present: Slot) -> Result<Vec<Going>, Fault> {
+        let mut too_large = Vec::new();
         for (spare, all, limit) in [
             (self.cold.spare_weeks(present)?, self.cold.bytes_of_weeks()?, weeks),
             (self.cold.past_months(present)?, self.cold.bytes_of_months()?, months),
@@ -157,10 +148,15 @@ impl Store {
                 if limit.is_none_or(|limit| rest <= limit) {
                     break;
                 }
-                gone.push(self.cold.remove(part)?);
+                too_large.push(Going(part));
                 rest = rest.saturating_sub(bytes);
             }
         }
-        Ok(gone)
+        Ok(too_large)
+    }
+
+    /// Deletes it, durably. That it goes is written down before: see `cold_files`.
+    pub fn remove(&self, going: Going) -> Result<String, Fault> {
+        self.cold.remove(going.0)
     }
 }

@@ -1,31 +1,36 @@
 //! Checks a store from end to end: every part decodes, chains are unbroken, books balance.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::archive;
+use super::backup::check;
+use super::cold;
 use super::core::ledger_check::{self, Depth, Replayed};
 use super::core::{
-    audit, backups, batches, chain, commands, epochs, final_payouts, maintenance, node_events, outbox, payouts, schedules, suspensions,
-    tables, votes,
+    audit, backups, batches, chain, cold_files, commands, epochs, final_payouts, maintenance, meta, node_events, outbox, payouts,
+    references, schedules, suspensions, tables, votes,
 };
-use super::fault::{Fault, guarded};
+use super::fault::{Fault, OpenError, guarded};
 use super::hot;
-use super::store::Store;
+use super::secrets::Secrets;
+use super::store::{Store, StoreOptions, open_seed};
 use super::table::{Read, Snapshot};
-use crate::crypto::PublicKey;
+use crate::crypto::{Entropy, PublicKey};
+use crate::domain::time::Now;
 
 /// What was found in one part of the store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
-    pub part: &'static str,
+    pub part: String,
     /// Records that were checked; up to the first wrong one.
     pub records: u64,
     /// `None` when the part is good.
     pub wrong: Option<String>,
     /// What was not looked at, and how it is.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_out: Option<String>,
 }
 
@@ -33,7 +38,8 @@ pub struct Finding {
 pub(super) struct Parts<'a> {
     pub core: &'a Snapshot,
     pub hot: &'a Snapshot,
-    pub manager_key: PublicKey,
+    /// None: not known, and what it signed is left out.
+    pub manager_key: Option<PublicKey>,
     /// Folder of archives.
     pub archives: &'a Path,
     /// Archives that were moved away are no damage: a backup has those that there were.
@@ -50,22 +56,85 @@ pub fn verify_to(store: &Store, depth: Depth) -> Vec<Finding> {
     match guarded(|| Ok((store.read()?, store.hot.read()?))) {
         Ok((core, hot)) => {
             let archives = archive::folder(store);
-            let parts = Parts { core: &core, hot: &hot, manager_key: store.manager_key(), archives: &archives, archives_may_lack: false };
+            let parts =
+                Parts { core: &core, hot: &hot, manager_key: Some(store.manager_key()), archives: &archives, archives_may_lack: false };
             let mut findings = verify_parts(&parts, depth);
+            findings.extend(of_references(&core));
             findings.push(leaves_and_evidence(store, &core, &hot, depth));
             findings.push(finding("sealed weeks and months", || store.cold.verify()));
+            findings.push(inventory(&core, || store.cold.present(), || store.read()));
             findings
         }
         Err(fault) => vec![finding("files", || Err(fault))],
     }
 }
 
+/// A store that nobody has open. Where it does not open, its files are looked at one by one, and what can be checked of them is.
+///
+/// # Errors
+/// Why it was not looked at at all: another process has it, or it needs another release.
+pub fn verify_folder(options: &StoreOptions, entropy: Entropy, now: Now, depth: Depth) -> Result<Vec<Finding>, OpenError> {
+    let fault = match guarded(|| Ok(Store::open(options, entropy, now))) {
+        Ok(Ok(store)) => {
+            let findings = verify_to(&store, depth);
+            store.close();
+            return Ok(findings);
+        }
+        Ok(Err(OpenError::Fault(fault))) | Err(fault) => fault,
+        Ok(Err(refused)) => return Err(refused),
+    };
+    let dir = &options.dir;
+    let mut findings = vec![finding("opening", || Err(fault))];
+    let mut opened = |name: &'static str| {
+        let opened = guarded(|| check::open(&dir.join(name)));
+        opened.map_err(|fault| findings.push(finding(name, || Err(fault)))).ok()
+    };
+    let (core, hot) = (opened("core.redb"), opened("hot.redb"));
+    if let Some(core) = &core {
+        let core = &core.snapshot;
+        let key = guarded(|| key_of(dir, core)).map_err(|fault| findings.push(finding("manager's key", || Err(fault)))).ok();
+        findings.extend(of_core(core, key, &dir.join("archive"), false, depth));
+        findings.extend(of_references(core));
+        findings.push(inventory(
+            core,
+            || cold::present_in(options.device.as_ref(), dir),
+            || Err(Fault::Invariant("it is not looked at twice".into())),
+        ));
+    }
+    if let Some(hot) = &hot {
+        findings.push(finding("measurements and evidence", || hot::verify(&hot.snapshot).map(Ok)));
+    }
+    findings.push(finding("sealed weeks and months", || cold::verify_folder(options.device.as_ref(), dir)));
+    findings.push(Finding {
+        left_out: Some("all of it, because the store does not open".into()),
+        ..finding("leaves and evidence", || Ok(Ok(0)))
+    });
+    Ok(findings)
+}
+
+fn key_of(dir: &Path, core: &Snapshot) -> Result<PublicKey, Fault> {
+    let failed = |error: OpenError| Fault::Invariant(error.to_string());
+    let secrets = Secrets::load(dir).map_err(failed)?.ok_or_else(|| Fault::Invariant("secret.key is missing".into()))?;
+    Ok(open_seed(&secrets, &meta::store(core)?.sealed_seed).map_err(failed)?.public())
+}
+
 pub(super) fn verify_parts(parts: &Parts<'_>, depth: Depth) -> Vec<Finding> {
     let Parts { core, hot, manager_key, archives, archives_may_lack } = *parts;
+    let mut findings = of_core(core, manager_key, archives, archives_may_lack, depth);
+    findings.push(finding("measurements and evidence", || hot::verify(hot).map(Ok)));
+    findings
+}
+
+fn of_core(core: &Snapshot, manager_key: Option<PublicKey>, archives: &Path, archives_may_lack: bool, depth: Depth) -> Vec<Finding> {
+    let signed = |part: &'static str, check: &dyn Fn(&PublicKey) -> Result<Result<u64, String>, Fault>| match &manager_key {
+        Some(key) => finding(part, || check(key)),
+        None => Finding { left_out: Some("all of it, because the manager's key is not known".into()), ..finding(part, || Ok(Ok(0))) },
+    };
     vec![
+        finding("records", || tables::decode_all(core).map(Ok)),
         finding("audit log", || audit_log(core)),
         finding("epochs", || epoch_heads(core)),
-        finding("history of epochs", || chain::verify(core, &manager_key)),
+        signed("history of epochs", &|key| chain::verify(core, key)),
         ledger(core, depth, archives),
         finding("events of nodes", || node_events::verify(core)),
         finding("commands", || commands::verify(core)),
@@ -78,17 +147,55 @@ pub(super) fn verify_parts(parts: &Parts<'_>, depth: Depth) -> Vec<Finding> {
         finding("suspensions", || suspensions::verify(core)),
         finding("votes", || votes::verify(core)),
         finding("backups", || backups::verify(core)),
-        finding("measurements and evidence", || hot::verify(hot).map(Ok)),
-        finding("archives", || archive::verify(core, archives, &manager_key, archives_may_lack)),
+        signed("archives", &|key| archive::verify(core, archives, key, archives_may_lack)),
     ]
 }
 
+/// Tables that name each other's rows. No matter of backups: what is wrong here hides neither money nor history, and a copy of it is better than none.
+fn of_references(core: &Snapshot) -> [Finding; 3] {
+    [
+        finding("nodes and pools", || references::verify_fleet(core)),
+        finding("people", || references::verify_people(core)),
+        finding("alerts", || references::verify_alerts(core)),
+    ]
+}
+
+/// Files that should be there are. A manager that runs may have deleted one meanwhile: what is missing is looked up in `again`.
+fn inventory(
+    core: &Snapshot,
+    present: impl FnOnce() -> Result<BTreeSet<String>, Fault>,
+    again: impl FnOnce() -> Result<Snapshot, Fault>,
+) -> Finding {
+    const PART: &str = "files of measurements";
+    let look = || {
+        let present = present()?;
+        let mut missing = cold_files::difference(core, &present)?.missing;
+        if !missing.is_empty()
+            && let Ok(now) = again()
+        {
+            let still = cold_files::difference(&now, &present)?.missing;
+            missing.retain(|name| still.contains(name));
+        }
+        let lost = cold_files::lost(core)?.into_iter().map(|(name, at)| format!("{name}, missed since {}", at.rfc3339()));
+        Ok((present.len() as u64, missing, lost.collect::<Vec<_>>()))
+    };
+    match guarded(look) {
+        Ok((count, missing, lost)) => {
+            let left_out = (!lost.is_empty()).then(|| lost.join("; "));
+            let checked =
+                if missing.is_empty() { Ok(count) } else { Err(format!("nothing says that {} should be gone", missing.join(", "))) };
+            Finding { left_out, ..finding(PART, || Ok(checked)) }
+        }
+        Err(fault) => finding(PART, || Err(fault)),
+    }
+}
+
 /// A fault while reading is a finding too: the other parts are still checked.
-pub(super) fn finding(part: &'static str, check: impl FnOnce() -> Result<Result<u64, String>, Fault>) -> Finding {
+pub(super) fn finding(part: &str, check: impl FnOnce() -> Result<Result<u64, String>, Fault>) -> Finding {
     match guarded(check) {
-        Ok(Ok(records)) => Finding { part, records, wrong: None, left_out: None },
-        Ok(Err(wrong)) => Finding { part, records: 0, wrong: Some(wrong), left_out: None },
-        Err(fault) => Finding { part, records: 0, wrong: Some(fault.to_string()), left_out: None },
+        Ok(Ok(records)) => Finding { part: part.to_owned(), records, wrong: None, left_out: None },
+        Ok(Err(wrong)) => Finding { part: part.to_owned(), records: 0, wrong: Some(wrong), left_out: None },
+        Err(fault) => Finding { part: part.to_owned(), records: 0, wrong: Some(fault.to_string()), left_out: None },
     }
 }
 

@@ -24,9 +24,10 @@ use lucid::domain::node::{NodeConfiguration, NodeType};
 use lucid::domain::registration::NewNode;
 use lucid::domain::time::{BootMs, Slot, Timestamp};
 use lucid::gateways::payment::Simulated;
+use lucid::jobs::measurements;
 use lucid::live::Job;
 use lucid::storage::compaction::Which;
-use lucid::storage::core::{epochs, ledger, ledger_entries, nodes};
+use lucid::storage::core::{cold_files, epochs, ledger, ledger_entries, nodes};
 use lucid::storage::device::Device;
 use lucid::storage::fault::TxError;
 use lucid::storage::hot::Parts;
@@ -265,7 +266,13 @@ impl Run {
         let week = Week::of(self.app.clock.now().wall.slot()).start();
         self.model.forgotten_perhaps = week;
         let evidence = week.minus(SLOTS_PER_DAY * 30);
-        let is_done = self.store().cold.expire(week, Slot(0)).is_ok();
+        let (context, now) = (&self.app.context, self.app.clock.now());
+        let mut is_done = true;
+        for going in self.store().too_old(week, Slot(0)) {
+            let draft = Act::system(now).draft("storage.expire", going.name());
+            is_done &= measurements::delete(context, going, draft).await.is_ok();
+        }
+        is_done &= measurements::look(context, now, (week, Slot(0))).await.is_ok();
         if self.store().hot.write(Lane::Ordinary, move |tx| hot::prune(tx, evidence)).await.is_ok() && is_done {
             self.tally.expiries += 1;
         }
@@ -318,6 +325,7 @@ impl Adjustment {
 impl Model {
     /// Holds `store` against what was acknowledged, and takes over what was not and is there.
     pub fn hold(&mut self, store: &Store, what: &str) {
+        assert_eq!(cold_files::lost(&store.read().unwrap()).unwrap(), [], "a file went that nobody deleted");
         for finding in verify(store) {
             assert_eq!(finding.wrong, None, "{what}: {}", finding.part);
         }

@@ -173,7 +173,7 @@ pub fn verify(folder: &Path, manifest: &Manifest, depth: Depth) -> Result<Vec<Fi
     let parts = Parts {
         core: &core.snapshot,
         hot: &hot.snapshot,
-        manager_key: PublicKey(manifest.manager_key.0),
+        manager_key: Some(PublicKey(manifest.manager_key.0)),
         archives: &archives,
         archives_may_lack: true,
     };

@@ -3,6 +3,7 @@
 use super::backups::{BackupState, FailedBackup, GoodBackup};
 use super::chain::Chain;
 use super::checkpoints::{Checkpoint, CheckpointPage};
+use super::cold_files::ColdFile;
 use super::ledger::{Accrued, Balance, BookSum, Latch};
 use super::meta::{Counters, StoreMeta};
 use super::money::{Approval, Skipped};
@@ -906,6 +907,7 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("VoteAnswers", vote_answers()),
         Golden::of("Manifest", vec![manifest()]),
         Golden::of("GoneArchive", vec![super::archives::GoneArchive { at: AT }]),
+        Golden::of("ColdFile", vec![ColdFile::There, ColdFile::Expired(AT), ColdFile::Lost(AT)]),
         Golden::of("BackupState", vec![BackupState::default(), backups()]),
         Golden::of("Approval", vec![Approval { payouts: vec![1, 300], by: user_id(), at: AT }]),
     ]

@@ -288,6 +288,7 @@ mod tests {
                 node.location = Some(Location { country, region: mark("region"), city: mark("city"), coordinates, timezone: None });
                 node.identity = Some(Identity { key: key(1), fingerprint: fingerprint(1), drift: None, enrolled_at: at(0).wall });
                 tx.put(NODES, &node.index.0, &node)?;
+                tx.put(super::super::tables::NODE_KEYS, &key(1).0, &Index(node.index.0))?;
                 directory::follow(tx, directory, &node)?;
                 crate::storage::core::alerts::raise(
                     tx,

@@ -1,5 +1,7 @@
 //! Every table of `core.redb` on one screen. Keys of busy tables are monotonic: a random key costs forty times the bytes.
 
+use std::ops::ControlFlow;
+
 use crate::domain::alert::Alert;
 use crate::domain::allocation::NamedAllocation;
 use crate::domain::api_token::ApiToken;
@@ -31,13 +33,15 @@ use crate::domain::user::User;
 use crate::domain::vote::VoteRow;
 use crate::domain::wallet::{Absence, UnknownTransfer, WalletRow};
 use crate::record;
+use crate::storage::fault::Fault;
 use crate::storage::migrate;
-use crate::storage::table::Table;
+use crate::storage::table::{Read, Table};
 
 use super::archives::GoneArchive;
 use super::backups::BackupState;
 use super::chain::Chain;
 use super::checkpoints::{Checkpoint, CheckpointPage};
+use super::cold_files::ColdFile;
 use super::ledger::{Accrued, Balance, BookSum, Latch};
 use super::meta::{Counters, StoreMeta};
 use super::money::{Approval, Skipped};
@@ -207,6 +211,8 @@ pub const GONE_ARCHIVES: Table<String, GoneArchive> = Table::new("gone_archives"
 pub const ARCHIVED_EVENTS: Table<u32, Index64> = Table::new("archived_events");
 /// One row: the newest good backup, and the last that failed.
 pub const BACKUPS: Table<String, BackupState> = Table::new("backups");
+/// Name of a file of measurements -> whether it is there.
+pub const COLD_FILES: Table<String, ColdFile> = Table::new("cold_files");
 
 record! {
     StoreMeta = 1,
@@ -269,83 +275,102 @@ record! {
     Manifest = 1,
     GoneArchive = 1,
     BackupState = 1,
+    ColdFile = 1,
 }
 
-/// Created with the file, or when a later release opens it, so that snapshots can open them all.
-pub const ALL: &[&str] = &[
-    STORE.name,
-    COUNTERS.name,
-    NODES.name,
-    RETIRED_NODES.name,
-    NODE_IDS.name,
-    NODE_KEYS.name,
-    NODE_NAMES.name,
-    POOLS.name,
-    RETIRED_POOLS.name,
-    POOL_IDS.name,
-    ENROLMENT_TOKENS.name,
-    ENROLMENT_USES.name,
-    ENROLMENT_REQUESTS.name,
-    USERS.name,
-    USER_NAMES.name,
-    SESSIONS.name,
-    API_TOKENS.name,
-    ALERTS.name,
-    OPEN_ALERTS.name,
-    AUDIT.name,
-    SUBJECT_KEYS.name,
-    EPOCHS.name,
-    POSTINGS.name,
-    BALANCES.name,
-    ACCRUED.name,
-    PAYOUTS.name,
-    PAYOUT_IDS.name,
-    OPEN_PAYOUTS.name,
-    SCHEDULED.name,
-    PAYOUT_ADDRESSES.name,
-    SETUP_STEPS.name,
-    NODE_EVENTS.name,
-    SILENT.name,
-    IDEMPOTENCY_KEYS.name,
-    SETTINGS.name,
-    COMMANDS.name,
-    ORDERS.name,
-    NODE_THRESHOLDS.name,
-    POOL_THRESHOLDS.name,
-    ALLOCATIONS.name,
-    MEMBERSHIPS.name,
-    KNOWN_NETWORKS.name,
-    MAINTENANCE.name,
-    FINAL_PAYOUTS.name,
-    TXIDS.name,
-    SIGNED.name,
-    SKIPPED.name,
-    MONEY.name,
-    WALLETS.name,
-    ABSENCES.name,
-    UNKNOWN_TRANSFERS.name,
-    APPROVALS.name,
-    BOOK_SUMS.name,
-    MONTHLY.name,
-    CHECKPOINTS.name,
-    CHECKPOINT_PAGES.name,
-    LEDGER_LATCH.name,
-    BATCHES.name,
-    BATCH_IDS.name,
-    BATCH_PAYOUTS.name,
-    QUEUED_BATCHES.name,
-    SCHEDULES.name,
-    SCHEDULE_RUNS.name,
-    OUTBOX.name,
-    WEBHOOKS.name,
-    PAYOUT_NEWS.name,
-    CHAIN.name,
-    SUCCESSIONS.name,
-    SUSPENSIONS.name,
-    VOTES.name,
-    VOTE_ANSWERS.name,
-    ARCHIVES.name,
-    GONE_ARCHIVES.name,
-    ARCHIVED_EVENTS.name,
-    BACKUPS.name,
-];
+/// Lists all tables, for those who look at each of them.
+macro_rules! list {
+    ($($table:ident),+ $(,)?) => {
+        /// Created with the file, or when a later release opens it, so that snapshots can open them all.
+        pub const ALL: &[&str] = &[$($table.name),+];
+
+        /// Decodes every record of every table; how many there are.
+        pub fn decode_all(read: &impl Read) -> Result<u64, Fault> {
+            let mut records = 0;
+            $(read.for_each($table, .., |_, _| {
+                records += 1;
+                ControlFlow::Continue(())
+            })?;)+
+            Ok(records)
+        }
+    };
+}
+
+list!(
+    STORE,
+    COUNTERS,
+    NODES,
+    RETIRED_NODES,
+    NODE_IDS,
+    NODE_KEYS,
+    NODE_NAMES,
+    POOLS,
+    RETIRED_POOLS,
+    POOL_IDS,
+    ENROLMENT_TOKENS,
+    ENROLMENT_USES,
+    ENROLMENT_REQUESTS,
+    USERS,
+    USER_NAMES,
+    SESSIONS,
+    API_TOKENS,
+    ALERTS,
+    OPEN_ALERTS,
+    AUDIT,
+    SUBJECT_KEYS,
+    EPOCHS,
+    POSTINGS,
+    BALANCES,
+    ACCRUED,
+    PAYOUTS,
+    PAYOUT_IDS,
+    OPEN_PAYOUTS,
+    SCHEDULED,
+    PAYOUT_ADDRESSES,
+    SETUP_STEPS,
+    NODE_EVENTS,
+    SILENT,
+    IDEMPOTENCY_KEYS,
+    SETTINGS,
+    COMMANDS,
+    ORDERS,
+    NODE_THRESHOLDS,
+    POOL_THRESHOLDS,
+    ALLOCATIONS,
+    MEMBERSHIPS,
+    KNOWN_NETWORKS,
+    MAINTENANCE,
+    FINAL_PAYOUTS,
+    TXIDS,
+    SIGNED,
+    SKIPPED,
+    MONEY,
+    WALLETS,
+    ABSENCES,
+    UNKNOWN_TRANSFERS,
+    APPROVALS,
+    BOOK_SUMS,
+    MONTHLY,
+    CHECKPOINTS,
+    CHECKPOINT_PAGES,
+    LEDGER_LATCH,
+    BATCHES,
+    BATCH_IDS,
+    BATCH_PAYOUTS,
+    QUEUED_BATCHES,
+    SCHEDULES,
+    SCHEDULE_RUNS,
+    OUTBOX,
+    WEBHOOKS,
+    PAYOUT_NEWS,
+    CHAIN,
+    SUCCESSIONS,
+    SUSPENSIONS,
+    VOTES,
+    VOTE_ANSWERS,
+    ARCHIVES,
+    GONE_ARCHIVES,
+    ARCHIVED_EVENTS,
+    BACKUPS,
+    COLD_FILES,
+);

@@ -125,7 +125,8 @@ fn happens(world: &mut World, seq: &mut u64, event: &Event) {
         }
         Event::Flush { is_thinned, fails } => flush(world, *is_thinned, *fails),
         Event::Expire => {
-            world.store().cold.expire(Slot(world.present), Slot(0)).unwrap();
+            let store = world.store();
+            store.too_old(Slot(world.present), Slot(0)).into_iter().for_each(|going| drop(store.remove(going).unwrap()));
         }
         Event::SetBack { slots } => world.present -= slots,
         Event::Ask { metric } => {

@@ -5,7 +5,8 @@ use crate::domain::backup::MANIFEST;
 use crate::domain::proof::text::Hex;
 use crate::domain::user::{PasswordHash, Role, User};
 use crate::storage::backup::{Made, Options, make};
-use crate::storage::core::tables::{AUDIT, Index, NODE_IDS};
+use crate::storage::core::tables::{AUDIT, VOTE_ANSWERS};
+use crate::storage::core::votes::VoteAnswers;
 use crate::storage::core::{ledger_check, people};
 use crate::storage::device;
 use crate::storage::recovery;
@@ -16,7 +17,7 @@ fn write(store: &Store, n: u32) {
     store
         .core
         .write_now(move |tx| {
-            tx.put(NODE_IDS, &format!("node_{n:04}"), &Index(n))?;
+            tx.put(VOTE_ANSWERS, &n, &VoteAnswers::default())?;
             audit::append(tx, Draft::new(NOW, Actor::Console, "test", n.to_string()))
         })
         .unwrap();
@@ -24,7 +25,7 @@ fn write(store: &Store, n: u32) {
 
 /// Which rows are there.
 fn rows(store: &Store) -> Vec<u32> {
-    store.read().unwrap().scan(NODE_IDS, .., 100).unwrap().into_iter().map(|(_, index)| index.0).collect()
+    store.read().unwrap().scan(VOTE_ANSWERS, .., 100).unwrap().into_iter().map(|(n, _)| n).collect()
 }
 
 fn reopened(dir: &Path) -> Store {
@@ -209,7 +210,7 @@ fn what_does_not_belong_is_refused_before_anything_is_touched() {
     copied(&from, &forged);
     let database = redb::Database::open(forged.join("core.redb")).unwrap();
     let transaction = database.begin_write().unwrap();
-    transaction.open_table(crate::storage::table::raw("node_ids")).unwrap().remove(&b"node_0001"[..]).unwrap();
+    transaction.open_table(crate::storage::table::raw(VOTE_ANSWERS.name)).unwrap().remove(&1_u32.to_be_bytes()[..]).unwrap();
     transaction.commit().unwrap();
     drop(database);
     assert!(matches!(refused(&forged), RestoreError::Refused(Refused::Damaged(name)) if name == "core.redb"));

@@ -1,4 +1,4 @@
-use super::super::testing::{NOW, store};
+use super::super::testing::{NOW, options, store};
 use super::*;
 use crate::domain::address::PayoutAddress;
 use crate::domain::audit::{Actor, Draft};
@@ -9,7 +9,7 @@ use crate::domain::money::{Currency, Units};
 use crate::domain::node::Eligible;
 use crate::domain::payout::{Priority, Source};
 use crate::domain::payout_schedule::{PayoutSchedule, Rule, Run, Whom};
-use crate::domain::time::Timeline;
+use crate::domain::time::{Slot, Timeline};
 use crate::domain::webhook::Target;
 use crate::storage::core::outbox::Outgoing;
 use crate::storage::core::tables::Index64;
@@ -17,9 +17,9 @@ use crate::storage::core::testing::{Fixture, act, at, new_node, node_id};
 use crate::storage::core::{batches, final_payouts, ledger, nodes, schedules};
 use crate::storage::fault::TxError;
 use crate::storage::planning::{self, Granted};
-use crate::storage::table::WriteTx;
+use crate::storage::table::{Table, WriteTx};
 
-fn wrong_parts(store: &Store) -> Vec<&'static str> {
+fn wrong_parts(store: &Store) -> Vec<String> {
     verify(store).into_iter().filter(|f| f.wrong.is_some()).map(|f| f.part).collect()
 }
 
@@ -30,10 +30,91 @@ fn a_good_store_has_no_wrong_part_and_a_cut_audit_log_is_found() {
         store.core.write_now(move |tx| audit::append(tx, Draft::new(NOW, Actor::Console, "test.entry", subject))).unwrap();
     }
     assert_eq!(wrong_parts(&store), Vec::<&str>::new());
-    assert_eq!(verify(&store)[0], Finding { part: "audit log", records: 4, wrong: None, left_out: None });
+    let of_log = || verify(&store).into_iter().find(|found| found.part == "audit log").unwrap();
+    assert_eq!(of_log(), Finding { part: "audit log".into(), records: 4, wrong: None, left_out: None });
     store.core.write_now(|tx| tx.delete(tables::AUDIT, &2).map(|_| ())).unwrap();
     assert_eq!(wrong_parts(&store), ["audit log"]);
-    assert!(verify(&store)[0].wrong.as_ref().unwrap().contains("entry 2"));
+    assert!(of_log().wrong.unwrap().contains("entry 2"));
+}
+
+/// A row that is none of any table's.
+fn spoil(tx: &mut WriteTx<'_>, table: &'static str) -> Result<(), TxError> {
+    tx.put(Table::<[u8; 3], Unknown>::new(table), &[255; 3], &Unknown(7))
+}
+
+/// Of a release that is yet to come.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+struct Unknown(u64);
+crate::record! { Unknown = 255 }
+
+#[test]
+fn a_record_of_any_table_that_does_not_decode_is_found() {
+    for table in tables::ALL {
+        let (_dir, store) = store();
+        store.core.write_now(|tx| spoil(tx, table)).unwrap();
+        let found = verify(&store).into_iter().find(|found| found.part == "records").unwrap();
+        assert!(found.wrong.as_ref().is_some_and(|why| why.contains(table)), "{table}: {found:?}");
+    }
+}
+
+#[test]
+fn of_a_store_that_does_not_open_is_checked_what_can_be() {
+    let (dir, store) = store();
+    store.core.write_now(|tx| spoil(tx, tables::NODES.name)).unwrap();
+    store.close();
+    drop(store);
+    let look = || verify_folder(&options(dir.path()), Entropy::new(), NOW, Depth::Full).unwrap();
+    let wrong =
+        |findings: &[Finding]| findings.iter().filter(|found| found.wrong.is_some()).map(|found| found.part.clone()).collect::<Vec<_>>();
+    let findings = look();
+    for part in ["opening", "records", "nodes and pools"] {
+        assert!(wrong(&findings).contains(&part.to_owned()), "{part}: {findings:?}");
+    }
+    let good = |part: &str| findings.iter().any(|found| found.part == part && found.wrong.is_none());
+    for part in ["audit log", "ledger", "people", "history of epochs", "archives", "measurements and evidence", "sealed weeks and months"] {
+        assert!(good(part), "{part}: {findings:?}");
+    }
+    std::fs::write(options(dir.path()).dir.join("core.redb"), b"no database").unwrap();
+    let findings = look();
+    assert_eq!(wrong(&findings), ["opening", "core.redb"], "{findings:?}");
+    assert!(findings.iter().any(|found| found.part == "measurements and evidence" && found.records > 0), "{findings:?}");
+}
+
+#[test]
+fn a_file_of_measurements_that_somebody_deleted_is_told() {
+    let (_dir, store) = store();
+    let name = "raw-2026w40.redb".to_owned();
+    let cold = store.dir().join("cold");
+    let take_stock = || {
+        let present = store.cold.present().unwrap();
+        store.core.write_now(move |tx| cold_files::note(tx, &cold_files::difference(tx, &present)?, NOW)).unwrap();
+    };
+    let week = crate::domain::calendar::Week::of_file(&name).unwrap();
+    store.cold.put_at_open(week, 1, 1, &[]).unwrap();
+    take_stock();
+    let found = || verify(&store).into_iter().find(|found| found.part == "files of measurements").unwrap();
+    assert_eq!((found().records, found().wrong, found().left_out), (1, None, None));
+
+    std::fs::remove_file(cold.join(&name)).unwrap();
+    assert_eq!(found().wrong.as_deref(), Some("nothing says that raw-2026w40.redb should be gone"));
+    // The manager misses it: it is told from then on, and is an alert.
+    take_stock();
+    let missed = found();
+    assert_eq!((missed.wrong, missed.left_out.as_deref()), (None, Some("raw-2026w40.redb, missed since 2026-09-21T14:13:20Z")));
+    let is_open = || crate::storage::core::alerts::is_open(&store.read().unwrap(), cold_files::LOST, &name).unwrap();
+    assert!(is_open());
+    assert_eq!(audit::page(&store.read().unwrap(), 0, 1).unwrap()[0].draft.operation, "storage.lost");
+
+    // It is back, and then it goes as it should.
+    store.cold.put_at_open(week, 1, 1, &[]).unwrap();
+    take_stock();
+    assert!(!is_open());
+    let draft = Draft::new(NOW, Actor::System, "storage.expire", name.clone());
+    store.core.write_now(move |tx| cold_files::expire(tx, draft.clone())).unwrap();
+    store.remove(store.too_old(week.end(), Slot(0))[0]).unwrap();
+    assert_eq!((found().records, found().wrong, found().left_out), (0, None, None));
+    take_stock();
+    assert!(!is_open());
 }
 
 const BOOK: Book = Book { settlement: Settlement::Simulated, currency: Currency::Usdt };
@@ -204,7 +285,7 @@ const DAMAGES: &[(&str, Damage, &[&str])] = &[
         |tx| change(tx, tables::NODES, 3, |node| node.eligible = Timeline::new(Eligible::Draining)),
         &["final payouts"],
     ),
-    ("a node that leaves is gone", |tx| gone(tx, tables::NODES, 4), &["final payouts"]),
+    ("a node that leaves is gone", |tx| gone(tx, tables::NODES, 4), &["final payouts", "nodes and pools"]),
     ("it leaves with somebody else's payout", |tx| change(tx, tables::FINAL_PAYOUTS, 4, |row| row.payout = Some(3)), &["final payouts"]),
     (
         "a batch counts another end",

@@ -18,6 +18,7 @@ const TITLES: Record<string, string | undefined> = {
   storage_critical: 'The disk is nearly full',
   storage_io_error: 'A disk error was survived',
   storage_damaged: 'A file of measurements is damaged',
+  storage_lost: 'A file of measurements is gone',
   card_wearing_out: 'The card wears out',
   archive_failed: 'Nothing is archived',
   backup_failed: 'A backup failed',

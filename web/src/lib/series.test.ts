@@ -103,6 +103,15 @@ describe('rates', () => {
     expect(rates(counters(2 ** 40, 2 ** 40 + 300, 10), 'bytesIn', STEP)).toEqual([null, 10, null]);
   });
 
+  it('are unknown where nobody knows when a count was taken, and then go over that step too', () => {
+    const hours = (...counts: [number, number][]) => counts.map(([bytesIn, missing], i) => point(i * 3600, { bytesIn, vague: missing * 30 }));
+    expect(rates(hours([0, 0], [7_200, 0], [9_000, 60], [21_600, 0], [28_800, 0]), 'bytesIn', 3600)).toEqual([null, 2, null, 2, 2]);
+    expect(rates(hours([0, 0], [7_200, 12], [14_400, 0]), 'bytesIn', 3600)).toEqual([null, 2, 2]);
+    expect(rates(hours([0, 60], [7_200, 0], [14_400, 0]), 'bytesIn', 3600)).toEqual([null, null, 2]);
+    // Started anew in an hour that lacks samples: what comes after is no rate with what was before, though it is more.
+    expect(rates(hours([7_200, 0], [100, 60], [9_000, 0], [16_200, 0]), 'bytesIn', 3600)).toEqual([null, null, null, 2]);
+  });
+
   it('go on when a 32-bit counter goes round at its usual pace', () => {
     const top = 2 ** 32;
     expect(rates(counters(top - 900, top - 300, 300), 'bytesIn', STEP)).toEqual([null, 20, 20]);
@@ -111,8 +120,8 @@ describe('rates', () => {
 
 it('a long bucket has a band, its memory as a share of the whole', () => {
   const extremes = { min: { cpu_usage_percent: 2, memory_used_bytes: 10, temperature_celsius: 40 }, max: { cpu_usage_percent: 90, memory_used_bytes: 30, temperature_celsius: 81 } };
-  const bucket = pointOf({ node_id: 'node_a', timestamp: '1970-01-01T00:01:00Z', late: true, memory: { used_bytes: 20, total_bytes: 40 }, ...extremes });
-  expect(bucket).toEqual(point(60, { late: true, cpuLow: 2, cpuHigh: 90, memory: 50, memoryLow: 25, memoryHigh: 75, celsiusLow: 40, celsiusHigh: 81 }));
+  const bucket = pointOf({ node_id: 'node_a', timestamp: '1970-01-01T00:01:00Z', late: true, missing: 3, memory: { used_bytes: 20, total_bytes: 40 }, ...extremes });
+  expect(bucket).toEqual(point(60, { late: true, vague: 90, cpuLow: 2, cpuHigh: 90, memory: 50, memoryLow: 25, memoryHigh: 75, celsiusLow: 40, celsiusHigh: 81 }));
 });
 
 describe('columns', () => {

@@ -1,5 +1,6 @@
 // Points of a machine's measurements over time: merging, thinning, gaps, and rates out of counters.
 import { share, unixMs } from './format';
+import { SLOT_SECONDS } from './poot';
 import type { Latest, ResourceMetrics } from './api/types';
 
 const GAUGES = ['cpu', 'cpuLow', 'cpuHigh', 'memory', 'memoryLow', 'memoryHigh', 'disk', 'diskLow', 'diskHigh', 'load', 'loadLow', 'loadHigh', 'celsius', 'celsiusLow', 'celsiusHigh', 'gpu', 'gpuLow', 'gpuHigh', 'gpuMemory'] as const;
@@ -12,11 +13,11 @@ const KEYS: readonly (Gauge | Counter)[] = [...GAUGES, ...COUNTERS];
  * One moment. What was not measured is null, and a chart draws nothing there. Shares are in percent; load is the mean of a minute; counters
  * are bytes since the machine's boot; low and high are the least and greatest of a long bucket.
  */
-export type Point = { /** Unix seconds. */ t: number; /** Some of it was reported after its time. */ late: boolean } & Record<Gauge | Counter, number | null>;
+export type Point = { /** Unix seconds. */ t: number; /** Some of it was reported after its time. */ late: boolean; /** Seconds that its counters may be older than its end. */ vague: number } & Record<Gauge | Counter, number | null>;
 
 const NOTHING = Object.fromEntries(KEYS.map((key) => [key, null])) as Record<Gauge | Counter, null>;
 
-export const pointAt = (t: number, known: Partial<Point> = {}): Point => ({ ...NOTHING, late: false, ...known, t });
+export const pointAt = (t: number, known: Partial<Point> = {}): Point => ({ ...NOTHING, late: false, vague: 0, ...known, t });
 
 export function pointOf(m: ResourceMetrics): Point | null {
   const ms = unixMs(m.timestamp);
@@ -24,6 +25,7 @@ export function pointOf(m: ResourceMetrics): Point | null {
   const { min, max } = m;
   return pointAt(ms / 1000, {
     late: m.late === true,
+    vague: (m.missing ?? 0) * SLOT_SECONDS,
     cpu: m.cpu?.usage_percent ?? null,
     cpuLow: min?.cpu_usage_percent ?? null,
     cpuHigh: max?.cpu_usage_percent ?? null,
@@ -121,28 +123,42 @@ export function withGaps(ts: readonly number[], columns: readonly (readonly (num
   return { t, values };
 }
 
+/** A counter whose time is less certain than this part of a step makes no rate. */
+const VAGUE_SHARE = 0.1;
 const WRAP = 2 ** 32;
 /** A counter that wraps goes on at about the pace it had; one that starts again at boot does not. */
 const WRAP_PACE = 4;
 
 /**
- * Bytes per second between neighbours, at the later one. Unknown (null) for the first, across gaps, and where the counter went back,
- * unless it went round at 32 bits at an unsurprising pace: an unknown rate is a gap, never a spike.
+ * Bytes per second between neighbours, at the later one. Unknown (null) for the first, across gaps, where nobody knows when in its step a count
+ * was taken (the next rate goes over that step too), and where the counter went back, unless it went round at 32 bits at an unsurprising pace: an
+ * unknown rate is a gap, never a spike.
  */
 export function rates(points: readonly Point[], counter: Counter, step: number): (number | null)[] {
   let pace: number | null = null;
+  /** The last point whose count has a time. */
+  let known: Point | undefined;
   return points.map((p, i) => {
     const before = points[i - 1];
-    const [a, b] = [before?.[counter], p[counter]];
     const seconds = before ? p.t - before.t : 0;
-    if (a == null || b == null || seconds <= 0 || seconds > GAP_STEPS * step) return (pace = null);
-    let moved = b - a;
+    const [a, b] = [before?.[counter], p[counter]];
+    if (a == null || b == null || seconds <= 0 || seconds > GAP_STEPS * step) known = undefined;
+    if (p.vague > VAGUE_SHARE * step) {
+      if (a != null && b != null && b < a) known = undefined;
+      return null;
+    }
+    const from = known;
+    known = p;
+    const first = from?.[counter];
+    if (from == null || first == null || b == null) return (pace = null);
+    const span = p.t - from.t;
+    let moved = b - first;
     if (moved < 0) {
       moved += WRAP;
-      const wrapped = a < WRAP && pace != null && moved >= 0 && moved / seconds <= WRAP_PACE * pace;
+      const wrapped = first < WRAP && pace != null && moved >= 0 && moved / span <= WRAP_PACE * pace;
       if (!wrapped) return (pace = null);
     }
-    return (pace = moved / seconds);
+    return (pace = moved / span);
   });
 }
 

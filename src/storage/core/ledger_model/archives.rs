@@ -75,7 +75,7 @@ impl World {
     }
 
     /// What is wrong; but with payouts, which no reservation of this model has.
-    fn wrong(&self) -> Vec<(&'static str, String)> {
+    fn wrong(&self) -> Vec<(String, String)> {
         verify::verify(&self.store)
             .into_iter()
             .filter(|found| found.part != "payouts")

@@ -7142,6 +7142,12 @@ export interface components {
             max?: components["schemas"]["Extreme"] | null;
             memory?: components["schemas"]["MemoryMetrics"] | null;
             min?: components["schemas"]["Extreme"] | null;
+            /**
+             * Format: uint32
+             * @description Samples that the bucket lacks, where it lacks some: its last counts may be as much older than its end, and so rates from one bucket to the next wrong by as much. One that is not over
+             *     lacks those that are still to come.
+             */
+            missing?: number | null;
             network?: components["schemas"]["NetworkMetrics"] | null;
             /** @example node_0192f0c8a1b27c3d8e4f5a6b7c8d9e0f */
             node_id: string;
@@ -18016,6 +18022,7 @@ export interface operations {
                      *           "write_iops": 1,
                      *           "write_throughput_mbps": 1.5
                      *         },
+                     *         "missing": 1,
                      *         "network": {
                      *           "errors_in": 1,
                      *           "errors_out": 1,
@@ -18110,6 +18117,7 @@ export interface operations {
                      *             "write_iops": 1,
                      *             "write_throughput_mbps": 1.5
                      *           },
+                     *           "missing": 1,
                      *           "network": {
                      *             "errors_in": 1,
                      *             "errors_out": 1,
@@ -18424,6 +18432,7 @@ export interface operations {
                      *             "write_iops": 1,
                      *             "write_throughput_mbps": 1.5
                      *           },
+                     *           "missing": 1,
                      *           "network": {
                      *             "errors_in": 1,
                      *             "errors_out": 1,
