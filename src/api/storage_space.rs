@@ -37,7 +37,9 @@ pub struct SpaceView {
     total_bytes: u64,
     /// What this manager may still use of it.
     free_bytes: u64,
-    /// By whomever, as df counts it; to a tenth.
+    /// By whomever. With what is free it is less than the whole where the file system keeps some for root.
+    used_bytes: u64,
+    /// Used share of what can be used, as df counts it; to a tenth.
     used_percent: f64,
     /// What the store may take (`storage.max_mb`); null where the disk alone is the limit.
     limit_bytes: Option<u64>,
@@ -98,10 +100,11 @@ pub fn figures(state: &AppState) -> Result<Figures, ApiError> {
 }
 
 pub fn space(state: &AppState, figures: &Figures) -> SpaceView {
-    let Figures { total, free, used: _, store, limit } = *figures;
+    let Figures { total, free, used, store, limit } = *figures;
     SpaceView {
         total_bytes: total,
         free_bytes: free,
+        used_bytes: used,
         used_percent: float(figures.disk_permille().into(), 10.0),
         limit_bytes: limit,
         store_bytes: store,

@@ -19,10 +19,10 @@ test('levels say what the manager does, and one of a later manager its name', ()
 });
 
 test('the disk is shared between the store, the rest and what is free', () => {
-  expect(shares({ total_bytes: 200, free_bytes: 100 }, 40)).toEqual([20, 30]);
+  expect(shares(100, 200, 40)).toEqual([20, 30]);
   // What a file takes on the disk and its length are not counted at the same moment.
-  expect(shares({ total_bytes: 200, free_bytes: 180 }, 40)).toEqual([10, 0]);
-  expect(shares({ total_bytes: 0, free_bytes: 0 }, 0)).toEqual([0, 0]);
+  expect(shares(20, 200, 40)).toEqual([10, 0]);
+  expect(shares(0, 0, 0)).toEqual([0, 0]);
 });
 
 test('days of wear: thirty, with gaps, the last of them not over', () => {

@@ -43,11 +43,10 @@ const LEVELS: Record<Space['level'], Verdict & { text: string }> = {
 /** A level that this page does not know is told by its name. */
 export const levelWords = (level: Space['level']) => LEVELS[level] ?? { kind: 'warn', title: level, text: '' };
 
-/** Shares of the disk in percent: the store, everything else on it. */
-export function shares({ total_bytes, free_bytes }: Pick<StorageView, 'total_bytes' | 'free_bytes'>, store: number): [store: number, others: number] {
-  const used = Math.max(0, total_bytes - free_bytes);
+/** Shares in percent of what can be used of the disk: the store, everything else on it. */
+export function shares(used: number, usable: number, store: number): [store: number, others: number] {
   const own = Math.min(store, used);
-  return [share(own, total_bytes) ?? 0, share(used - own, total_bytes) ?? 0];
+  return [share(own, usable) ?? 0, share(used - own, usable) ?? 0];
 }
 
 const DAY_MS = 86_400_000;

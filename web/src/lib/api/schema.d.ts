@@ -7589,8 +7589,13 @@ export interface components {
              */
             total_bytes: number;
             /**
+             * Format: uint64
+             * @description By whomever. With what is free it is less than the whole where the file system keeps some for root.
+             */
+            used_bytes: number;
+            /**
              * Format: double
-             * @description By whomever, as df counts it; to a tenth.
+             * @description Used share of what can be used, as df counts it; to a tenth.
              */
             used_percent: number;
         };
@@ -22262,6 +22267,7 @@ export interface operations {
                      *         "store_bytes": 1,
                      *         "thinned": false,
                      *         "total_bytes": 1,
+                     *         "used_bytes": 1,
                      *         "used_percent": 1.5
                      *       },
                      *       "total_bytes": 1,
