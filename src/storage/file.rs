@@ -22,6 +22,7 @@ use tokio::sync::oneshot;
 
 use super::device::{self, Device};
 use super::fault::{Fault, OpenError, TxError, WriteError};
+use super::replica::marks::Marking;
 use super::room::{Need, Room};
 use super::secrets::Secrets;
 use super::table::{Snapshot, WriteTx};
@@ -122,6 +123,7 @@ impl DbFile {
             opens_at_once,
             watcher: OnceLock::new(),
             secrets: OnceLock::new(),
+            marking: OnceLock::new(),
             room: OnceLock::new(),
             written_before: AtomicU64::new(0),
         });
@@ -168,6 +170,11 @@ impl DbFile {
     /// What transactions seal fields with from now on. The first ones stay.
     pub(super) fn seal_with(&self, secrets: Secrets) {
         let _ = self.shared.secrets.set(secrets);
+    }
+
+    /// From now on every change leaves a mark for the cluster. The first one stays.
+    pub(super) fn mark_with(&self, marking: Marking) {
+        let _ = self.shared.marking.set(marking);
     }
 
     /// From now on it is looked before each commit whether there is room for it. The first one stays.

@@ -27,6 +27,7 @@ pub mod planning;
 pub mod present;
 pub mod proofs;
 pub mod recovery;
+pub mod replica;
 pub mod restore;
 pub mod room;
 pub mod rotation;

@@ -21,6 +21,7 @@ use super::device::{Device, make_folder};
 use super::fault::{Fault, OpenError, TxError, WriteError};
 use super::hot;
 use super::recovery::Contents;
+use super::replica::marks;
 use super::secrets::{FILE as SECRET_FILE, Secrets};
 use super::store::{Store, StoreOptions, open_seed, with_core_entered};
 use super::table::{Read, WriteTx};
@@ -420,6 +421,8 @@ fn renew(
     store.core.write_now(move |tx| {
         let described = meta::store(tx)?;
         meta::put_store(tx, &meta::StoreMeta { generation, ..described })?;
+        // What the cluster has may be of a later time than this: all of it is compared.
+        marks::end(tx)?;
         let reason = format!("the store was restored from a backup of {made_at}");
         audit::append(tx, noted.draft("store.restore", of.clone()).because(format!("{reason}, as generation {generation}")))?;
         // What left the wallet since is unknown here.

@@ -22,6 +22,7 @@ use super::hot;
 use super::intake::{Intake, Recovered};
 use super::outputs::Outputs;
 use super::proofs::{Blinds, Recent};
+use super::replica::marks::{self, Marking};
 use super::restore;
 use super::room::{Need, Room};
 use super::sealing;
@@ -161,7 +162,15 @@ impl Store {
         core.seal_with(secrets.clone());
         core.ensure_tables(tables::ALL)?;
         if ledger_check::is_unadopted(&core.read()?)? {
-            core.write_at_open(|tx| ledger_check::adopt(tx, now))?;
+            core.write_at_open(|tx| {
+                marks::end(tx)?;
+                ledger_check::adopt(tx, now)
+            })?;
+        }
+        let replica = marks::state(&core.read()?)?;
+        if replica.is_marking {
+            core.write_at_open(marks::started)?;
+            core.mark_with(Marking::new(store.generation, replica.starts.saturating_add(1)));
         }
         let hot_meta = hot::Meta { store_id: store.store_id.clone(), generation: store.generation, ..hot::Meta::default() };
         if !is_new && !exists(&hot_path)? && core_was_used(&core)? {
@@ -346,6 +355,22 @@ impl Store {
             self.core.write(Lane::Money, move |tx| ledger::set_latch(tx, &why, now)).await?;
         }
         outcome
+    }
+
+    /// From now on every change of the core leaves a mark for the cluster, whoever opens the store.
+    pub fn begin_marks(&self) -> Result<(), WriteError> {
+        let state = marks::state(&self.read()?)?;
+        if state.is_marking {
+            return Ok(());
+        }
+        // First, so that nothing is changed in between without one.
+        self.core.mark_with(Marking::new(self.generation, state.starts.saturating_add(1)));
+        self.core.write_now(marks::begin)
+    }
+
+    /// From the next opening on changes leave no marks.
+    pub fn end_marks(&self) -> Result<(), WriteError> {
+        if marks::state(&self.read()?)?.is_marking { self.core.write_now(marks::end) } else { Ok(()) }
     }
 
     /// A snapshot of the core.

@@ -1,5 +1,6 @@
 //! Typed tables over redb: ordered keys, versioned records. The only file that touches redb's table types.
 
+use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::ops::{Bound, ControlFlow, RangeBounds};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::fault::{Fault, TxError};
 use super::file::Opened;
+use super::replica::marks::Marking;
 use super::secrets::Secrets;
 use super::touched::Touched;
 use super::witness::Witness;
@@ -76,6 +78,17 @@ impl Key for String {
     }
     fn decode(bytes: &[u8]) -> Option<String> {
         String::from_utf8(bytes.to_vec()).ok()
+    }
+}
+
+/// A number, then whatever key.
+impl Key for (u8, Vec<u8>) {
+    fn encode(&self) -> Vec<u8> {
+        [&[self.0], &self.1[..]].concat()
+    }
+    fn decode(bytes: &[u8]) -> Option<(u8, Vec<u8>)> {
+        let (number, key) = bytes.split_first()?;
+        Some((*number, key.to_vec()))
     }
 }
 
@@ -421,16 +434,40 @@ pub struct WriteTx<'db> {
     witness: Witness,
     /// Present while a copy of the file is made that has to catch up.
     touched: Option<&'db mut Touched>,
+    /// Present while changes leave marks for the cluster, with what was changed so far.
+    marking: Option<(&'db Marking, BTreeSet<(u8, Vec<u8>)>)>,
 }
 
 impl<'db> WriteTx<'db> {
     pub(super) fn new(tx: &'db redb::WriteTransaction, secrets: Option<&'db Secrets>) -> WriteTx<'db> {
-        WriteTx { tx, mutations: 0, after: Vec::new(), alerts: Vec::new(), secrets, witness: Witness::default(), touched: None }
+        WriteTx {
+            tx,
+            mutations: 0,
+            after: Vec::new(),
+            alerts: Vec::new(),
+            secrets,
+            witness: Witness::default(),
+            touched: None,
+            marking: None,
+        }
     }
 
     /// The same, and what it touches is noted.
     pub(super) fn noting(self, touched: Option<&'db mut Touched>) -> WriteTx<'db> {
         WriteTx { touched, ..self }
+    }
+
+    /// The same, and what it changes is marked for the cluster.
+    pub(super) fn marking(self, marking: Option<&'db Marking>) -> WriteTx<'db> {
+        WriteTx { marking: marking.map(|marking| (marking, BTreeSet::new())), ..self }
+    }
+
+    /// Puts the marks of what was changed; the last change before the commit.
+    pub(super) fn put_marks(&mut self) -> Result<(), TxError> {
+        match self.marking.take() {
+            Some((marking, changed)) => marking.put(self, changed),
+            None => Ok(()),
+        }
     }
 
     /// What seals fields of this store; none while it is being made, and when it was opened without its key.
@@ -451,6 +488,11 @@ impl<'db> WriteTx<'db> {
         self.witness.see(table, key, before, after);
         if let Some(touched) = &mut self.touched {
             touched.note(table, key);
+        }
+        if let Some((marking, changed)) = &mut self.marking
+            && let Some(number) = marking.number(table)
+        {
+            changed.insert((number, key.to_vec()));
         }
     }
 

@@ -63,6 +63,7 @@ use crate::domain::vote::{Reason, Round, Trouble, VoteAnswer, VoteRow};
 use crate::domain::wallet::{Absence, Outgoing as OutgoingTransfer, UnknownTransfer, WalletRow};
 use crate::domain::webhook::{Delivery, Target};
 use crate::storage::golden::{AT, Golden, SLOT, like, pricing};
+use crate::storage::replica::marks::{ReplicaState, Rev};
 
 fn node_id() -> NodeId {
     NodeId::parse("node_0123456789abcdef").unwrap()
@@ -908,6 +909,8 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("Manifest", vec![manifest()]),
         Golden::of("GoneArchive", vec![super::archives::GoneArchive { at: AT }]),
         Golden::of("ColdFile", vec![ColdFile::There, ColdFile::Expired(AT), ColdFile::Lost(AT)]),
+        Golden::of("ReplicaState", vec![ReplicaState::default(), ReplicaState { is_marking: true, stretch: 300, starts: 70_000 }]),
+        Golden::of("Rev", vec![Rev(1), Rev(1 << 62)]),
         Golden::of("BackupState", vec![BackupState::default(), backups()]),
         Golden::of("Approval", vec![Approval { payouts: vec![1, 300], by: user_id(), at: AT }]),
     ]

@@ -35,6 +35,7 @@ use crate::domain::wallet::{Absence, UnknownTransfer, WalletRow};
 use crate::record;
 use crate::storage::fault::Fault;
 use crate::storage::migrate;
+use crate::storage::replica::marks::{ReplicaState, Rev};
 use crate::storage::table::{Read, Table};
 
 use super::archives::GoneArchive;
@@ -213,6 +214,10 @@ pub const ARCHIVED_EVENTS: Table<u32, Index64> = Table::new("archived_events");
 pub const BACKUPS: Table<String, BackupState> = Table::new("backups");
 /// Name of a file of measurements -> whether it is there.
 pub const COLD_FILES: Table<String, ColdFile> = Table::new("cold_files");
+/// One row, "replica": whether changes leave marks.
+pub const REPLICA: Table<String, ReplicaState> = Table::new("replica");
+/// (number of a table, key of a row that the cluster does not have as it is) -> as of which commit.
+pub const REPLICA_MARKS: Table<(u8, Vec<u8>), Rev> = Table::new("replica_marks");
 
 record! {
     StoreMeta = 1,
@@ -276,6 +281,8 @@ record! {
     GoneArchive = 1,
     BackupState = 1,
     ColdFile = 1,
+    ReplicaState = 1,
+    Rev = 1,
 }
 
 /// Lists all tables, for those who look at each of them.
@@ -373,4 +380,6 @@ list!(
     ARCHIVED_EVENTS,
     BACKUPS,
     COLD_FILES,
+    REPLICA,
+    REPLICA_MARKS,
 );

@@ -13,6 +13,7 @@ use redb::Durability;
 use tokio::sync::oneshot;
 
 use super::super::fault::{Fault, TxError, WriteError};
+use super::super::replica::marks::Marking;
 use super::super::room::{Need, Room};
 use super::super::secrets::Secrets;
 use super::super::table::{Effects, Snapshot, WriteTx};
@@ -89,6 +90,8 @@ pub struct Shared {
     pub opens_at_once: bool,
     pub watcher: OnceLock<AlertWatcher>,
     pub secrets: OnceLock<Secrets>,
+    /// Who marks what changes for the cluster.
+    pub marking: OnceLock<Marking>,
     /// What it shares with the other files of its store, and how long it is written when the disk runs full.
     pub room: OnceLock<(Arc<Room>, Need)>,
     /// Of databases of this file that are not in use any more.
@@ -264,7 +267,7 @@ fn attempt(shared: &Shared, writer: &mut Writer, batch: &mut [Box<dyn Job>]) -> 
         return before_commit(&error.to_string());
     }
     transaction.set_quick_repair(shared.opens_at_once);
-    let mut tx = WriteTx::new(&transaction, shared.secrets.get()).noting(writer.touched.as_mut());
+    let mut tx = WriteTx::new(&transaction, shared.secrets.get()).noting(writer.touched.as_mut()).marking(shared.marking.get());
     for (position, job) in batch.iter_mut().enumerate() {
         let before = tx.mutations();
         let succeeded = job.run(&mut tx);
@@ -283,6 +286,11 @@ fn attempt(shared: &Shared, writer: &mut Writer, batch: &mut [Box<dyn Job>]) -> 
         }
     }
     let mutated = tx.mutations() > 0;
+    if let Err(error) = tx.put_marks() {
+        drop(tx);
+        let _ = transaction.abort();
+        return before_commit(&format!("marks for the cluster: {error:?}"));
+    }
     let (effects, witness) = tx.into_effects();
     // A batch of refusals has nothing to sync.
     if !mutated {

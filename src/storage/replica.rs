@@ -1,0 +1,4 @@
+//! What is to go to the cluster where many managers meet; see "Replication" in ARCHITECTURE.md.
+
+pub mod catalog;
+pub mod marks;

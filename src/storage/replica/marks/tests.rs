@@ -1,0 +1,141 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::crypto::Entropy;
+use crate::domain::refusal::Refusal;
+use crate::storage::Store;
+use crate::storage::core::tables::{Index, NODE_IDS, SESSIONS, VOTE_ANSWERS};
+use crate::storage::core::votes::VoteAnswers;
+use crate::storage::testing::{NOW, options, store};
+use proptest::prelude::*;
+
+fn reopened(dir: &std::path::Path, store: Store) -> Store {
+    store.close();
+    drop(store);
+    Store::open(&options(dir), Entropy::new(), NOW).unwrap()
+}
+
+fn put(store: &Store, name: &str, value: u32) {
+    let name = name.to_owned();
+    store.core.write_now(move |tx| tx.put(NODE_IDS, &name, &Index(value))).unwrap();
+}
+
+fn marks(store: &Store) -> Vec<Mark> {
+    pending(&store.read().unwrap(), 1_000).unwrap()
+}
+
+#[test]
+fn a_change_leaves_one_mark_until_it_has_arrived_as_it_is() {
+    let (dir, store) = store();
+    put(&store, "a", 1);
+    assert_eq!(marks(&store), [], "nobody asked for marks");
+    store.begin_marks().unwrap();
+    put(&store, "a", 2);
+    let first = marks(&store);
+    assert_eq!((first.len(), first[0].table, first[0].key.as_slice()), (1, 4, &b"a"[..]));
+    put(&store, "a", 3);
+    let second = marks(&store);
+    assert!(second.len() == 1 && second[0].rev > first[0].rev, "{second:?}");
+    store.core.write_now(move |tx| arrived(tx, &first)).unwrap();
+    assert_eq!(marks(&store), second, "it changed since");
+    store.core.write_now(move |tx| arrived(tx, &second)).unwrap();
+    assert_eq!(marks(&store), []);
+
+    // What goes is marked too, what stays here is not, and neither is what was refused.
+    store.core.write_now(|tx| tx.delete(NODE_IDS, &"a".to_owned()).map(drop)).unwrap();
+    store.core.write_now(|tx| tx.delete(SESSIONS, &[1; 32]).map(drop)).unwrap();
+    let refused = store.core.write_now(|tx| {
+        tx.put(VOTE_ANSWERS, &1, &VoteAnswers::default())?;
+        Err::<(), _>(Refusal::NodeNotFound.into())
+    });
+    assert!(refused.is_err());
+    assert_eq!(marks(&store).len(), 1);
+
+    // Whoever opens the store goes on with it, above all revisions of before.
+    let before = marks(&store)[0].rev;
+    let store = reopened(dir.path(), store);
+    put(&store, "b", 1);
+    assert_eq!(marks(&store).iter().map(|mark| mark.rev > before).collect::<Vec<_>>(), [false, true]);
+    store.begin_marks().unwrap();
+    assert_eq!(state(&store.read().unwrap()).unwrap(), ReplicaState { is_marking: true, stretch: 1, starts: 2 });
+    store.end_marks().unwrap();
+    let store = reopened(dir.path(), store);
+    put(&store, "c", 1);
+    assert_eq!(marks(&store).len(), 2, "from then on there are none");
+    store.begin_marks().unwrap();
+    assert_eq!(state(&store.read().unwrap()).unwrap().stretch, 2, "which the next stretch tells");
+    put(&store, "d", 1);
+    assert!(marks(&store)[2].rev > before);
+}
+
+#[test]
+fn another_life_of_a_store_has_larger_revisions() {
+    assert!(Marking::new(2, 0).next() > Marking::new(1, (1 << 20) - 1).next());
+    assert!(Marking::new(1, 1).next() > Marking::new(1, 0).next());
+    assert!(Marking::new(u32::from(u16::MAX), 1).next().0 < 1 << 63);
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// Rows that one commit puts or deletes.
+    Change(Vec<(u8, Option<u32>)>),
+    /// So many marks are sent; the receipt of the last ones is lost.
+    Send(usize, usize),
+    Reopen,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let rows = proptest::collection::vec((0..6_u8, proptest::option::of(0..9_u32)), 1..4);
+    prop_oneof![4 => rows.prop_map(Step::Change), 3 => (0..6_usize, 0..3_usize).prop_map(|(sent, lost)| Step::Send(sent, lost)), 1 => Just(Step::Reopen)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// A copy that takes marked rows, and of two states of one the later, is the table once no mark is left.
+    #[test]
+    fn a_copy_by_marks_becomes_the_table(steps in proptest::collection::vec(step(), 1..40)) {
+        let (dir, mut store) = store();
+        store.begin_marks().unwrap();
+        let mut copy: BTreeMap<Vec<u8>, (Rev, Option<Index>)> = BTreeMap::new();
+        let mut model: BTreeMap<String, Index> = BTreeMap::new();
+        let mut send = |store: &Store, limit: usize, lost: usize| {
+            let read = store.read().unwrap();
+            let found = pending(&read, limit.max(1)).unwrap();
+            for Mark { key, rev, .. } in &found {
+                let row = read.get(NODE_IDS, &String::from_utf8(key.clone()).unwrap()).unwrap();
+                let known = copy.entry(key.clone()).or_insert((Rev(0), None));
+                if known.0 < *rev {
+                    *known = (*rev, row);
+                }
+            }
+            let kept = found[..found.len().saturating_sub(lost)].to_vec();
+            store.core.write_now(move |tx| arrived(tx, &kept)).unwrap();
+            found.len()
+        };
+        for step in steps {
+            match step {
+                Step::Change(rows) => {
+                    for (row, value) in &rows {
+                        match value {
+                            Some(value) => model.insert(row.to_string(), Index(*value)),
+                            None => model.remove(&row.to_string()),
+                        };
+                    }
+                    store.core.write_now(move |tx| {
+                        rows.iter().try_for_each(|(row, value)| match value {
+                            Some(value) => tx.put(NODE_IDS, &row.to_string(), &Index(*value)),
+                            None => tx.delete(NODE_IDS, &row.to_string()).map(drop),
+                        })
+                    }).unwrap();
+                }
+                Step::Send(limit, lost) => drop(send(&store, limit, lost)),
+                Step::Reopen => store = reopened(dir.path(), store),
+            }
+        }
+        while send(&store, 100, 0) > 0 {}
+        let copied: BTreeMap<String, Index> =
+            copy.into_iter().filter_map(|(key, (_, row))| Some((String::from_utf8(key).unwrap(), row?))).collect();
+        prop_assert_eq!(copied, model);
+    }
+}
