@@ -171,7 +171,9 @@ async fn the_command_works_beside_a_manager_and_without_one() {
     std::fs::write(dir.path().join("file"), "").unwrap();
     let failed = command(&["backup", "--to", dir.path().join("file").to_str().unwrap()], &data);
     assert_eq!(failed.status.code(), Some(1), "{}", said(&failed));
-    for of_store in [data.clone(), data.join("cold"), data.join("archive/more")] {
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(data.join("cold"), &link).unwrap();
+    for of_store in [data.clone(), data.join("cold"), data.join("archive/more"), link.join("more")] {
         let failed = command(&["backup", "--to", of_store.to_str().unwrap()], &data);
         assert!(failed.status.code() == Some(1) && said(&failed).contains("a folder of the store itself"), "{}", said(&failed));
     }

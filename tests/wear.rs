@@ -360,10 +360,21 @@ async fn weeks_that_are_too_old_go_with_an_entry_and_one_that_somebody_took_is_m
     assert_eq!(open_alerts(&site).await, Vec::<String>::new());
     sound(&site);
 
+    // Of a week that is written to: what comes makes a new file, and the one that was taken is missed all the same.
+    let present = site.app.store.cold.names().pop().unwrap();
+    fs::remove_file(site.dir.join("cold").join(&present)).unwrap();
+    put_weeks(&site, 0, &page).await;
+    assert!(site.dir.join("cold").join(&present).is_file());
+    site.app.context.run(Job::Housekeeping).await.unwrap();
+    site.app.context.run(Job::Housekeeping).await.unwrap();
+    let alert = site.client.get("/alerts?state=active").await["alerts"][0].take();
+    assert_eq!((&alert["kind"], &alert["subject"]), (&json!("storage_lost"), &json!(present)), "{alert}");
+    sound(&site);
+
     // One that is missing for good is missed until it would be too old.
     fs::remove_file(&file).unwrap();
     site.app.context.run(Job::Housekeeping).await.unwrap();
-    assert_eq!(open_alerts(&site).await, ["storage_lost"]);
+    assert_eq!(open_alerts(&site).await, ["storage_lost", "storage_lost"]);
     set(&site, "storage.raw_days", "7").await;
     site.driver.advance_ms(14 * DAY_MS);
     site.app.context.run(Job::Housekeeping).await.unwrap();

@@ -22,7 +22,7 @@ use crate::storage::Store;
 use crate::storage::backup::{Made, Phase};
 use crate::storage::core::audit;
 use crate::storage::core::ledger_check::Depth;
-use crate::storage::verify::{Finding, verify_to};
+use crate::storage::verify::{Finding, verify_while};
 
 pub const SOCKET_FILE: &str = "control.sock";
 /// Commands at one time.
@@ -143,10 +143,10 @@ impl Desk {
                 continue;
             };
             let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-            let desk = Arc::clone(&desk);
+            let (desk, stopping) = (Arc::clone(&desk), stopping.clone());
             tokio::spawn(async move {
                 let _place = place;
-                if let Err(error) = desk.serve(stream).await {
+                if let Err(error) = desk.serve(stream, stopping).await {
                     tracing::debug!(%error, "a command went away");
                 }
             });
@@ -154,7 +154,7 @@ impl Desk {
         let _ = fs::remove_file(path);
     }
 
-    async fn serve(&self, stream: UnixStream) -> io::Result<()> {
+    async fn serve(&self, stream: UnixStream, stopping: watch::Receiver<bool>) -> io::Result<()> {
         let (uid, own) = (stream.peer_cred()?.uid(), rustix::process::geteuid().as_raw());
         if uid != own && uid != 0 {
             tracing::warn!(uid, "refused a command of another user");
@@ -167,7 +167,7 @@ impl Desk {
         let number = match serde_json::from_str::<Request>(&line) {
             Ok(Request::Backup { to }) if to.as_ref().is_none_or(|to| to.is_absolute()) => self.ask(to).await,
             Ok(Request::Backup { .. }) => Err("the folder must be named by an absolute path".into()),
-            Ok(Request::Verify { full }) => return say(&mut write, &self.verify(full).await).await,
+            Ok(Request::Verify { full }) => return say(&mut write, &self.verify(full, stopping).await).await,
             Err(error) => Err(format!("this is no request: {error}")),
         };
         match number {
@@ -187,7 +187,7 @@ impl Desk {
     }
 
     /// All that the store has by now, read beside everything else.
-    async fn verify(&self, full: bool) -> Line {
+    async fn verify(&self, full: bool, stopping: watch::Receiver<bool>) -> Line {
         let Ok(alone) = Arc::clone(&self.verifying).try_lock_owned() else {
             return Line::Error("the store is being verified already".into());
         };
@@ -195,7 +195,7 @@ impl Desk {
         let depth = if full { Depth::Full } else { Depth::SinceCheckpoint };
         let looking = tokio::task::spawn_blocking(move || {
             let _alone = alone;
-            verify_to(&store, depth)
+            verify_while(&store, depth, &|| !*stopping.borrow())
         });
         looking.await.map_or_else(|error| Line::Error(error.to_string()), Line::Verified)
     }

@@ -1,12 +1,14 @@
 //! Files of measurements that go: first it is written down that one goes, then it does. What is missing without that is told.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::{Context, Stopped};
 use crate::domain::audit::Draft;
 use crate::domain::time::{Now, Slot};
-use crate::storage::cold::Cold;
-use crate::storage::core::cold_files;
+use crate::storage::Store;
+use crate::storage::cold::{Cold, Present};
+use crate::storage::core::cold_files::{self, Difference};
 use crate::storage::fault::{Fault, WriteError};
 use crate::storage::space::Going;
 use crate::storage::table::WriteTx;
@@ -36,24 +38,46 @@ pub async fn delete(context: &Context, going: Going, draft: Draft) -> Result<(),
 
 /// Compares the files that there are with those that should be there. What was missed, and would be too old by now, is missed no more.
 pub async fn look(context: &Context, now: Now, (weeks, months): (Slot, Slot)) -> Result<(), Stopped> {
-    let store = &context.store;
-    let _alone = store.space.files.lock().await;
-    let mut present = store.cold.present()?;
-    // Where even that did not fit on the disk, it is known here.
-    present.extend(store.space.untold().into_iter().map(|draft| draft.subject));
-    let read = store.read()?;
-    let found = cold_files::difference(&read, &present)?;
-    let mut over = cold_files::lost(&read)?;
-    over.retain(|(name, _)| Cold::would_end_by(name, weeks, months));
+    let store = Arc::clone(&context.store);
+    let _alone = context.store.space.files.lock().await;
+    let compared = tokio::task::spawn_blocking(move || compared(&store)).await;
+    let found = compared.map_err(|error| Stopped(error.to_string()))??;
+    let mut over = cold_files::lost(&context.store.read()?)?;
+    over.retain(|(name, ..)| Cold::would_end_by(name, weeks, months));
     if found.is_empty() && over.is_empty() {
         return Ok(());
     }
-    for name in &found.missing {
+    for (name, _) in &found.missing {
         tracing::error!(name, "a file of measurements is gone, and nothing says that it should");
     }
     let write = move |tx: &mut WriteTx<'_>| {
-        over.iter().try_for_each(|(name, _)| cold_files::forget(tx, name, now.wall))?;
-        cold_files::note(tx, &found, now)
+        over.iter().try_for_each(|(name, identity, _)| cold_files::forget(tx, name, *identity, now.wall))?;
+        cold_files::note(tx, &found, "is gone, and nothing says that it was to go", now)
     };
-    Ok(store.write(write).await?)
+    Ok(context.store.write(write).await?)
+}
+
+/// What differs. Files that are new here, or have the name of one that was lost, are opened, which tells their identity.
+fn compared(store: &Store) -> Result<Difference, Fault> {
+    let read = store.read()?;
+    let lost: BTreeSet<String> = cold_files::lost(&read)?.into_iter().map(|(name, ..)| name).collect();
+    let look = || {
+        let mut present = store.cold.present()?;
+        // Where even that did not fit on the disk, it is known here.
+        let untold = store.space.untold();
+        present.extend(untold.into_iter().map(|draft| (draft.subject, Present { identity: None, is_beside: true })));
+        Ok::<_, Fault>(present)
+    };
+    let present = look()?;
+    let unknown = cold_files::difference(&read, &present)?.new.into_iter().filter(|(_, identity)| identity.is_none()).map(|(name, _)| name);
+    let mut is_asked = false;
+    for name in
+        unknown.chain(present.iter().filter(|(name, is)| is.identity.is_none() && lost.contains(*name)).map(|(name, _)| name.clone()))
+    {
+        is_asked |= store.cold.identity(&name)?.is_some();
+    }
+    let mut found = cold_files::difference(&read, &if is_asked { look()? } else { present })?;
+    // One that cannot be read has no identity yet; it is told as damaged.
+    found.new.retain(|(_, identity)| identity.is_some());
+    Ok(found)
 }

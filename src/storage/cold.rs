@@ -4,6 +4,7 @@ mod month;
 mod origin;
 mod week;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use origin::Identity;
 pub use week::Chunk;
 #[cfg(test)]
 pub(super) use week::goldens;
@@ -23,6 +25,7 @@ use super::hot::hours::{self, HourRow};
 use super::room::{Need, Room};
 use super::table::{Snapshot, WriteTx};
 use super::tails::Sealed;
+use crate::crypto::Entropy;
 use crate::domain::calendar::{HOURS_PER_DAY, Month, Week};
 use crate::domain::chunk::Series;
 use crate::domain::evidence::SLOTS_PER_DAY;
@@ -46,6 +49,7 @@ pub struct Cold {
     cache_bytes: usize,
     device: Arc<dyn Device>,
     room: Arc<Room>,
+    entropy: Entropy,
     /// Files that were deleted since it was opened.
     deletions: AtomicU64,
     files: Mutex<Files>,
@@ -58,12 +62,39 @@ struct Files {
     open: Vec<(Part, Arc<DbFile>)>,
     /// Found to be damaged since the store was opened, with what was found: read no more.
     damaged: BTreeMap<Part, Fault>,
+    /// Of files that can be read, what is wrong with the first page that cannot.
+    torn: BTreeMap<Part, String>,
+    /// Of files that were opened.
+    identities: BTreeMap<Part, Identity>,
     /// Set aside because writing to them panicked, and for nothing else that was found.
     panicked: BTreeSet<Part>,
     /// Damaged ones are out of the way.
     has_aside: bool,
     /// Months without rows of hours before a day.
     settled: BTreeMap<Month, u32>,
+}
+
+impl Files {
+    /// It has no file any more.
+    fn forget(&mut self, part: Part) {
+        self.open.retain(|(of, _)| *of != part);
+        self.known.remove(&part);
+        self.damaged.remove(&part);
+        self.torn.remove(&part);
+        self.identities.remove(&part);
+        if let Part::Month(month) = part {
+            self.settled.remove(&month);
+        }
+    }
+}
+
+/// What the disk has under the name of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Present {
+    /// None: it was not opened since the start, or is a damaged one alone that is out of the way.
+    pub identity: Option<u64>,
+    /// A damaged one is out of the way.
+    pub is_beside: bool,
 }
 
 /// One file.
@@ -96,7 +127,13 @@ impl Part {
 
 impl Cold {
     /// Opens the folder, and no file yet.
-    pub fn open(dir: &Path, store_id: &str, cache_bytes: usize, device: &Arc<dyn Device>, room: &Arc<Room>) -> Result<Cold, OpenError> {
+    pub fn open(
+        dir: &Path,
+        (store_id, entropy): (&str, &Entropy),
+        cache_bytes: usize,
+        device: &Arc<dyn Device>,
+        room: &Arc<Room>,
+    ) -> Result<Cold, OpenError> {
         let dir = folder(dir);
         let io = |e| OpenError::Folder(dir.clone(), e);
         if !dir.exists() {
@@ -110,7 +147,16 @@ impl Cold {
         let known = names.iter().filter_map(|name| Part::of_file(name)).collect();
         let files = Mutex::new(Files { known, has_aside: !aside(&names).is_empty(), ..Files::default() });
         let (device, room) = (Arc::clone(device), Arc::clone(room));
-        Ok(Cold { dir, store_id: store_id.to_owned(), cache_bytes, device, room, deletions: AtomicU64::default(), files })
+        Ok(Cold {
+            dir,
+            store_id: store_id.to_owned(),
+            cache_bytes,
+            device,
+            room,
+            entropy: entropy.clone(),
+            deletions: AtomicU64::default(),
+            files,
+        })
     }
 
     fn files(&self) -> MutexGuard<'_, Files> {
@@ -130,14 +176,29 @@ impl Cold {
     }
 
     /// Names of files that the disk has, also of those that are damaged and out of the way. One that somebody deleted meanwhile is known no more, so that no reader makes it anew.
-    pub fn present(&self) -> Result<BTreeSet<String>, Fault> {
+    pub fn present(&self) -> Result<BTreeMap<String, Present>, Fault> {
         let mut files = self.files();
         let names = names_in(self.device.as_ref(), &self.dir)?;
-        files.known.retain(|part| names.contains(&part.file()));
-        let Files { known, open, damaged, .. } = &mut *files;
-        open.retain(|(part, _)| known.contains(part));
-        damaged.retain(|part, _| known.contains(part));
-        Ok(known.iter().map(|part| part.file()).chain(moved_aside(&names)).collect())
+        let gone: Vec<Part> = files.known.iter().copied().filter(|part| !names.contains(&part.file())).collect();
+        gone.into_iter().for_each(|part| files.forget(part));
+        let aside: BTreeSet<String> = moved_aside(&names).collect();
+        let present = |part: &Part| {
+            let (name, identity) = (part.file(), files.identities.get(part).map(|identity| identity.0));
+            let is_beside = aside.contains(&name);
+            (name, Present { identity, is_beside })
+        };
+        let mut found: BTreeMap<String, Present> = files.known.iter().map(present).collect();
+        for name in aside {
+            found.entry(name).or_insert(Present { identity: None, is_beside: true });
+        }
+        Ok(found)
+    }
+
+    /// By which a file is told from another of its name; None where it cannot be read.
+    pub fn identity(&self, name: &str) -> Result<Option<u64>, Fault> {
+        let Some(part) = Part::of_file(name) else { return Ok(None) };
+        self.of(part, |_| Ok(()))?;
+        Ok(self.files().identities.get(&part).map(|identity| identity.0))
     }
 
     /// The file of a name, as it is now, with a number that every change raises; none where it has gone since.
@@ -149,9 +210,25 @@ impl Cold {
         })
     }
 
+    /// A file that somebody deleted is open no more: what is written to it would be nowhere.
+    fn look_for(&self, files: &mut Files, part: Part) -> Result<(), OpenError> {
+        if files.known.contains(&part) && !self.device.exists(&self.dir.join(part.file())).map_err(|error| failed(&self.dir, &error))? {
+            files.forget(part);
+            self.deletions.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// The file of a part for who reads it; None where there is none.
+    fn existing(&self, part: Part) -> Result<Option<Arc<DbFile>>, Fault> {
+        self.look_for(&mut self.files(), part).map_err(unopened)?;
+        if self.files().known.contains(&part) { self.file(part).map(Some).map_err(unopened) } else { Ok(None) }
+    }
+
     /// The file of a part, which is made where there is none.
     fn file(&self, part: Part) -> Result<Arc<DbFile>, OpenError> {
         let mut files = self.files();
+        self.look_for(&mut files, part)?;
         // One that was given up after an I/O error is opened again: it may be another card by now.
         let open = files.open.iter().position(|(of, _)| *of == part).map(|at| files.open.remove(at));
         if let Some((_, file)) = open.filter(|(_, file)| !file.failed()) {
@@ -167,11 +244,14 @@ impl Cold {
             return Err(OpenError::Fault(Fault::Full));
         }
         let path = self.dir.join(part.file());
+        // Never 0, which is what files of earlier releases have.
+        let store = (self.store_id.as_str(), Identity(self.entropy.u64().max(1)));
         let file = Arc::new(match part {
-            Part::Week(week) => week::open((&self.device, &path), self.cache_bytes, &self.store_id, week)?,
-            Part::Month(month) => month::open((&self.device, &path), self.cache_bytes, &self.store_id, month)?,
+            Part::Week(week) => week::open((&self.device, &path), self.cache_bytes, store, week)?,
+            Part::Month(month) => month::open((&self.device, &path), self.cache_bytes, store, month)?,
         });
         file.keep_to(&self.room, Need::Kept);
+        files.identities.insert(part, origin::identity(&file.read()?)?);
         files.known.insert(part);
         files.open.push((part, Arc::clone(&file)));
         Ok(file)
@@ -187,13 +267,22 @@ impl Cold {
         if !self.has(part) {
             return Ok(None);
         }
-        match guarded(|| read(&*self.file(part).map_err(unopened)?)) {
-            Ok(found) => Ok(Some(found)),
+        match guarded(|| self.existing(part)?.map(|file| read(&file)).transpose()) {
+            Ok(found) => Ok(found),
             Err(fault) if fault.is_damage() => {
                 self.note_damage(part, fault);
                 Ok(None)
             }
             Err(fault) => Err(fault),
+        }
+    }
+
+    /// A page of it cannot be read; the others can, and it is written as before.
+    fn note_torn(&self, part: Part, lost: Option<String>) {
+        let Some(lost) = lost else { return };
+        if let Entry::Vacant(place) = self.files().torn.entry(part) {
+            tracing::error!(file = part.file(), lost, "a page of measurements is damaged");
+            place.insert(lost);
         }
     }
 
@@ -243,7 +332,7 @@ impl Cold {
 
     /// Reads all of a file, beside the requests.
     async fn check(&self, part: Part) -> Result<Result<u64, String>, Fault> {
-        let file = guarded(|| self.file(part).map_err(unopened))?;
+        let Some(file) = guarded(|| self.existing(part))? else { return Ok(Ok(0)) };
         let reading = tokio::task::spawn_blocking(move || guarded(|| verify_file(&part.file(), &file.read()?)));
         reading.await.unwrap_or(Err(Fault::Panic))
     }
@@ -262,12 +351,8 @@ impl Cold {
         }
         self.device.rename(&self.dir.join(&name), &self.dir.join(&aside)).map_err(failed)?;
         self.device.sync_folder(&self.dir).map_err(failed)?;
-        files.known.remove(&part);
-        files.damaged.remove(&part);
+        files.forget(part);
         files.has_aside = true;
-        if let Part::Month(month) = part {
-            files.settled.remove(&month);
-        }
         self.deletions.fetch_add(1, Ordering::Relaxed);
         tracing::error!(file = name, aside, found, "a damaged file of measurements is set aside, and a new one made");
         Ok(())
@@ -278,14 +363,15 @@ impl Cold {
         let aside: Vec<String> = aside(&self.device.names(&self.dir).unwrap_or_default());
         let mut files = self.files();
         files.has_aside = !aside.is_empty();
-        let found = files.damaged.iter().map(|(part, fault)| (part.file(), fault.to_string()));
+        let torn = files.torn.iter().map(|(part, why)| (part.file(), format!("some pages alone: {why}")));
+        let found = torn.chain(files.damaged.iter().map(|(part, fault)| (part.file(), fault.to_string())));
         aside.into_iter().map(|name| (name, "it was set aside, and a new file made".to_owned())).chain(found).collect()
     }
 
     /// Whether there are any, as it was known last.
     pub fn has_damaged(&self) -> bool {
         let files = self.files();
-        files.has_aside || !files.damaged.is_empty()
+        files.has_aside || !files.damaged.is_empty() || !files.torn.is_empty()
     }
 
     /// Writes the chunks of one sweep that belong to a week; the same sweep again writes the same places. `log_row` is the newest row of the log that they are from.
@@ -311,7 +397,9 @@ impl Cold {
             if week.end() <= from || week.start() >= until {
                 continue;
             }
-            self.of(Part::Week(week), |file| week::read(&file.read()?, nodes, (from, until), &is_wanted, &mut visit))?;
+            let part = Part::Week(week);
+            let lost = self.of(part, |file| week::read(&file.read()?, nodes, (from, until), &is_wanted, &mut visit))?;
+            self.note_torn(part, lost.flatten());
         }
         Ok(())
     }
@@ -392,7 +480,9 @@ impl Cold {
         while start < until {
             let month = Month::of_hour(start);
             let end = month.end_hour().min(until);
-            self.of(Part::Month(month), |file| month::read(&file.read()?, nodes, (start, end), &is_wanted, &mut visit))?;
+            let part = Part::Month(month);
+            let lost = self.of(part, |file| month::read(&file.read()?, nodes, (start, end), &is_wanted, &mut visit))?;
+            self.note_torn(part, lost.flatten());
             start = end;
         }
         Ok(())
@@ -414,9 +504,10 @@ impl Cold {
         let mut files = self.files();
         files.open.retain(|(of, _)| *of != part);
         let path = self.dir.join(part.file());
-        self.device.remove(&path).map_err(|error| failed(&path, error))?;
-        files.known.remove(&part);
-        files.damaged.remove(&part);
+        match self.device.remove(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed(&path, error)),
+            _ => files.forget(part),
+        }
         // Whoever has seen the file keeps nothing of it from here on.
         self.deletions.fetch_add(1, Ordering::Relaxed);
         self.device.sync_folder(&self.dir).map_err(|error| failed(&self.dir, error))?;
@@ -462,11 +553,28 @@ impl Cold {
 
     /// Opens every file and decodes everything; the number of samples and of hours. Of each file that is damaged, what is wrong first is named.
     pub fn verify(&self) -> Result<Result<u64, String>, Fault> {
-        let open = |name: &str| match Part::of_file(name) {
-            Some(part) => self.file(part).map_err(unopened)?.read(),
-            None => Err(Fault::Invariant(format!("{name} is no file of a week or a month"))),
-        };
-        verify_each(self.names(), |name| verify_file(name, &open(name)?))
+        self.verify_while(&|| true)
+    }
+
+    /// The same for as long as `go_on` says so; what was found is missing from charts, and told as such from then on.
+    pub fn verify_while(&self, go_on: &dyn Fn() -> bool) -> Result<Result<u64, String>, Fault> {
+        verify_each(self.names(), |name| {
+            if !go_on() {
+                return Err(Fault::Invariant("it was stopped".into()));
+            }
+            let Some(part) = Part::of_file(name) else { return Ok(Ok(0)) };
+            // One that went meanwhile is no matter of this.
+            let Some(file) = guarded(|| self.existing(part)).inspect_err(|fault| self.note_damage_of(name, fault.clone()))? else {
+                return Ok(Ok(0));
+            };
+            let checked = guarded(|| verify_file(name, &file.read()?));
+            match &checked {
+                Ok(Ok(_)) => (),
+                Ok(Err(lost)) => self.note_torn(part, Some(lost.clone())),
+                Err(fault) => self.note_damage_of(name, fault.clone()),
+            }
+            checked
+        })
     }
 
     /// Flips a bit in the oldest chunk of a node; its week.
@@ -488,20 +596,22 @@ fn folder(dir: &Path) -> PathBuf {
 }
 
 /// Names of the files of a store that is not open, as `Cold::present` has them.
-pub(super) fn present_in(device: &dyn Device, dir: &Path) -> Result<BTreeSet<String>, Fault> {
+pub(super) fn present_in(device: &dyn Device, dir: &Path) -> Result<BTreeMap<String, Present>, Fault> {
     let names = names_in(device, &folder(dir))?;
-    Ok(names.iter().filter(|name| Part::of_file(name).is_some()).cloned().chain(moved_aside(&names)).collect())
+    let all = names.iter().filter(|name| Part::of_file(name).is_some()).cloned().chain(moved_aside(&names));
+    // Nobody opens them for this.
+    Ok(all.map(|name| (name, Present { identity: None, is_beside: false })).collect())
 }
 
 /// What `Cold::verify` does, for files of a store that is not open.
 pub(super) fn verify_folder(device: &dyn Device, dir: &Path) -> Result<Result<u64, String>, Fault> {
     let folder = folder(dir);
     let names = names_in(device, &folder)?.into_iter().filter(|name| Part::of_file(name).is_some());
-    verify_each(names.collect(), |name| verify_file(name, &check::open(&folder.join(name))?.snapshot))
+    verify_each(names.collect(), |name| verify_file(name, &check::open_or_repair(&folder.join(name))?.snapshot))
 }
 
 fn names_in(device: &dyn Device, folder: &Path) -> Result<Vec<String>, Fault> {
-    device.names(folder).map_err(|error| Fault::Database(format!("{}: {error}", folder.display())))
+    device.names(folder).map_err(|error| failed(folder, &error))
 }
 
 /// What files are called that lie there under the name of a damaged one.
@@ -532,6 +642,10 @@ pub(super) fn verify_file(name: &str, read: &Snapshot) -> Result<Result<u64, Str
 
 fn aside(names: &[String]) -> Vec<String> {
     names.iter().filter(|name| name.contains(ASIDE)).cloned().collect()
+}
+
+fn failed(dir: &Path, error: &std::io::Error) -> Fault {
+    Fault::Database(format!("{}: {error}", dir.display()))
 }
 
 /// Why a part of the cold store cannot be had.

@@ -184,7 +184,7 @@ impl Store {
             let name = |id: &str, generation: u32| format!("{id} (generation {generation})");
             return Err(OpenError::Mixed { core: name(&store.store_id, store.generation), hot: name(&found.store_id, found.generation) });
         }
-        let cold = Cold::open(dir, &store.store_id, options.hot_cache_bytes / COLD_CACHE_SHARE, device, &room)?;
+        let cold = Cold::open(dir, (&store.store_id, &entropy), options.hot_cache_bytes / COLD_CACHE_SHARE, device, &room)?;
         let tails = Arc::new(Tails::default());
         sealing::adopt_blocks(&hot, &cold)?;
         sealing::adopt_hours(&hot, &cold)?;

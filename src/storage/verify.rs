@@ -1,13 +1,13 @@
 //! Checks a store from end to end: every part decodes, chains are unbroken, books balance.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::archive;
 use super::backup::check;
-use super::cold;
+use super::cold::{self, Present};
 use super::core::ledger_check::{self, Depth, Replayed};
 use super::core::{
     audit, backups, batches, chain, cold_files, commands, epochs, final_payouts, maintenance, meta, node_events, outbox, payouts,
@@ -53,6 +53,11 @@ pub fn verify(store: &Store) -> Vec<Finding> {
 
 /// The same; with less depth the ledger is replayed from the last checkpoint, and the newest epochs alone are computed anew.
 pub fn verify_to(store: &Store, depth: Depth) -> Vec<Finding> {
+    verify_while(store, depth, &|| true)
+}
+
+/// The same for as long as it is wanted: what takes long is given up where `go_on` says no more, and told as such.
+pub fn verify_while(store: &Store, depth: Depth, go_on: &dyn Fn() -> bool) -> Vec<Finding> {
     match guarded(|| Ok((store.read()?, store.hot.read()?))) {
         Ok((core, hot)) => {
             let archives = archive::folder(store);
@@ -60,9 +65,14 @@ pub fn verify_to(store: &Store, depth: Depth) -> Vec<Finding> {
                 Parts { core: &core, hot: &hot, manager_key: Some(store.manager_key()), archives: &archives, archives_may_lack: false };
             let mut findings = verify_parts(&parts, depth);
             findings.extend(of_references(&core));
-            findings.push(leaves_and_evidence(store, &core, &hot, depth));
-            findings.push(finding("sealed weeks and months", || store.cold.verify()));
-            findings.push(inventory(&core, || store.cold.present(), || store.read()));
+            findings.push(leaves_and_evidence(store, &core, &hot, depth, go_on));
+            findings.push(finding(check::MEASUREMENTS, || store.cold.verify_while(go_on)));
+            findings.push(inventory(&core, || {
+                let mut present = store.cold.present()?;
+                // These went, and it could not be written down yet.
+                present.extend(store.space.untold().into_iter().map(|draft| (draft.subject, Present { identity: None, is_beside: true })));
+                Ok((present, Some(store.read()?)))
+            }));
             findings
         }
         Err(fault) => vec![finding("files", || Err(fault))],
@@ -81,12 +91,15 @@ pub fn verify_folder(options: &StoreOptions, entropy: Entropy, now: Now, depth: 
             return Ok(findings);
         }
         Ok(Err(OpenError::Fault(fault))) | Err(fault) => fault,
+        Ok(Err(lacking @ (OpenError::MissingFile(_) | OpenError::SecretKey(_) | OpenError::Mixed { .. } | OpenError::Foreign { .. }))) => {
+            Fault::Damaged(lacking.to_string())
+        }
         Ok(Err(refused)) => return Err(refused),
     };
     let dir = &options.dir;
     let mut findings = vec![finding("opening", || Err(fault))];
     let mut opened = |name: &'static str| {
-        let opened = guarded(|| check::open(&dir.join(name)));
+        let opened = guarded(|| check::open_or_repair(&dir.join(name)));
         opened.map_err(|fault| findings.push(finding(name, || Err(fault)))).ok()
     };
     let (core, hot) = (opened("core.redb"), opened("hot.redb"));
@@ -95,16 +108,12 @@ pub fn verify_folder(options: &StoreOptions, entropy: Entropy, now: Now, depth: 
         let key = guarded(|| key_of(dir, core)).map_err(|fault| findings.push(finding("manager's key", || Err(fault)))).ok();
         findings.extend(of_core(core, key, &dir.join("archive"), false, depth));
         findings.extend(of_references(core));
-        findings.push(inventory(
-            core,
-            || cold::present_in(options.device.as_ref(), dir),
-            || Err(Fault::Invariant("it is not looked at twice".into())),
-        ));
+        findings.push(inventory(core, || Ok((cold::present_in(options.device.as_ref(), dir)?, None))));
     }
     if let Some(hot) = &hot {
         findings.push(finding("measurements and evidence", || hot::verify(&hot.snapshot).map(Ok)));
     }
-    findings.push(finding("sealed weeks and months", || cold::verify_folder(options.device.as_ref(), dir)));
+    findings.push(finding(check::MEASUREMENTS, || cold::verify_folder(options.device.as_ref(), dir)));
     findings.push(Finding {
         left_out: Some("all of it, because the store does not open".into()),
         ..finding("leaves and evidence", || Ok(Ok(0)))
@@ -131,7 +140,6 @@ fn of_core(core: &Snapshot, manager_key: Option<PublicKey>, archives: &Path, arc
         None => Finding { left_out: Some("all of it, because the manager's key is not known".into()), ..finding(part, || Ok(Ok(0))) },
     };
     vec![
-        finding("records", || tables::decode_all(core).map(Ok)),
         finding("audit log", || audit_log(core)),
         finding("epochs", || epoch_heads(core)),
         signed("history of epochs", &|key| chain::verify(core, key)),
@@ -151,43 +159,42 @@ fn of_core(core: &Snapshot, manager_key: Option<PublicKey>, archives: &Path, arc
     ]
 }
 
-/// Tables that name each other's rows. No matter of backups: what is wrong here hides neither money nor history, and a copy of it is better than none.
-fn of_references(core: &Snapshot) -> [Finding; 3] {
+/// Every record, and tables that name each other's rows. No matter of backups: what is wrong here alone hides neither money nor history, and a copy of it is better than none.
+fn of_references(core: &Snapshot) -> [Finding; 4] {
     [
+        finding("records", || tables::decode_all(core).map(Ok)),
         finding("nodes and pools", || references::verify_fleet(core)),
         finding("people", || references::verify_people(core)),
         finding("alerts", || references::verify_alerts(core)),
     ]
 }
 
-/// Files that should be there are. A manager that runs may have deleted one meanwhile: what is missing is looked up in `again`.
-fn inventory(
-    core: &Snapshot,
-    present: impl FnOnce() -> Result<BTreeSet<String>, Fault>,
-    again: impl FnOnce() -> Result<Snapshot, Fault>,
-) -> Finding {
+/// Files that should be there are. `now` looks at the disk, and then at the rows again: a manager that runs may have deleted one since `core` was read.
+fn inventory(core: &Snapshot, now: impl FnOnce() -> Result<(BTreeMap<String, Present>, Option<Snapshot>), Fault>) -> Finding {
     const PART: &str = "files of measurements";
     let look = || {
-        let present = present()?;
+        let (present, again) = now()?;
+        let again = again.as_ref().unwrap_or(core);
         let mut missing = cold_files::difference(core, &present)?.missing;
-        if !missing.is_empty()
-            && let Ok(now) = again()
-        {
-            let still = cold_files::difference(&now, &present)?.missing;
-            missing.retain(|name| still.contains(name));
-        }
-        let lost = cold_files::lost(core)?.into_iter().map(|(name, at)| format!("{name}, missed since {}", at.rfc3339()));
+        let still = cold_files::difference(again, &present)?.missing;
+        missing.retain(|of| still.contains(of));
+        let lost = cold_files::lost(again)?.into_iter().map(|(name, _, at)| format!("{name}, missed since {}", at.rfc3339()));
         Ok((present.len() as u64, missing, lost.collect::<Vec<_>>()))
     };
     match guarded(look) {
         Ok((count, missing, lost)) => {
             let left_out = (!lost.is_empty()).then(|| lost.join("; "));
-            let checked =
-                if missing.is_empty() { Ok(count) } else { Err(format!("nothing says that {} should be gone", missing.join(", "))) };
+            let names: Vec<String> = missing.into_iter().map(|(name, _)| name).collect();
+            let checked = if names.is_empty() { Ok(count) } else { Err(format!("nothing says that {} should be gone", names.join(", "))) };
             Finding { left_out, ..finding(PART, || Ok(checked)) }
         }
         Err(fault) => finding(PART, || Err(fault)),
     }
+}
+
+/// Nobody waits for it any more.
+fn stopped() -> Fault {
+    Fault::Invariant("it was stopped".into())
 }
 
 /// A fault while reading is a finding too: the other parts are still checked.
@@ -208,9 +215,9 @@ fn ledger(core: &Snapshot, depth: Depth, archives: &Path) -> Finding {
     Finding { left_out: told, ..finding("ledger", || checked) }
 }
 
-fn leaves_and_evidence(store: &Store, core: &Snapshot, hot: &Snapshot, depth: Depth) -> Finding {
+fn leaves_and_evidence(store: &Store, core: &Snapshot, hot: &Snapshot, depth: Depth, go_on: &dyn Fn() -> bool) -> Finding {
     let most = if depth == Depth::Full { usize::MAX } else { leaves::EPOCHS };
-    let (checked, left_out) = match guarded(|| leaves::verify(store, core, hot, most)) {
+    let (checked, left_out) = match guarded(|| leaves::verify((store, core, hot), most, go_on)) {
         Ok(leaves::Checked { leaves, wrong, left_out }) => (Ok(wrong.map_or(Ok(leaves), Err)), left_out),
         Err(fault) => (Err(fault), 0),
     };

@@ -12,11 +12,13 @@ use crate::domain::backup::{BackedUp, FORMAT, MANIFEST, Manifest, is_file_name};
 use crate::storage::cold;
 use crate::storage::core::ledger_check::Depth;
 use crate::storage::core::meta;
-use crate::storage::fault::Fault;
+use crate::storage::fault::{Fault, guarded};
 use crate::storage::hot;
 use crate::storage::table::Snapshot;
 use crate::storage::verify::{Finding, Parts, finding, verify_parts};
 
+/// The part that is told, and keeps no backup from being made or restored: pages of measurements that are damaged are lost, and nothing else is.
+pub const MEASUREMENTS: &str = "sealed weeks and months";
 /// Bytes between two looks at whether to go on.
 pub(super) const STEP: u64 = 4 << 20;
 /// Bytes of a manifest, at most: a file is some 150.
@@ -156,6 +158,21 @@ pub(in crate::storage) fn open(path: &Path) -> Result<Opened, Fault> {
     Ok(Opened { snapshot, _database: database })
 }
 
+/// The same of a file of a store that nobody has open, which may not have been closed: then it is put right first, as by any start of the manager.
+pub(in crate::storage) fn open_or_repair(path: &Path) -> Result<Opened, Fault> {
+    let refused = match open(path) {
+        Err(refused @ Fault::Database(_)) => refused,
+        opened => return opened,
+    };
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE);
+    match guarded(|| Ok(drop(builder.open(path)?))) {
+        Ok(()) => open(path),
+        Err(damage) if damage.is_damage() => Err(damage),
+        Err(_) => Err(refused),
+    }
+}
+
 /// Opens the copies and checks them as `verify` checks a store; the findings, or why they do not open. The key is the one that the manifest names.
 pub fn verify(folder: &Path, manifest: &Manifest, depth: Depth) -> Result<Vec<Finding>, String> {
     let opened = |name: &str| open(&folder.join(name)).map_err(|fault| format!("{name}: {fault}"));
@@ -180,22 +197,23 @@ pub fn verify(folder: &Path, manifest: &Manifest, depth: Depth) -> Result<Vec<Fi
     let mut findings = verify_parts(&parts, depth);
     let cold: Vec<&BackedUp> = manifest.files.iter().filter(|file| file.name.starts_with("cold/")).collect();
     if !cold.is_empty() {
-        findings.push(finding("sealed weeks and months", || cold_files(folder, &cold)));
+        findings.push(finding(MEASUREMENTS, || cold_files(folder, &cold)));
     }
     Ok(findings)
 }
 
 /// Decodes all that these files hold; the number of samples and of hours.
 fn cold_files(folder: &Path, files: &[&BackedUp]) -> Result<Result<u64, String>, Fault> {
-    let mut records = 0;
+    let (mut records, mut wrong) = (0, Vec::new());
     for file in files {
-        let opened = open(&folder.join(&file.name))?;
-        match cold::verify_file(file.name.trim_start_matches("cold/"), &opened.snapshot)? {
-            Ok(of_file) => records += of_file,
-            Err(wrong) => return Ok(Err(wrong)),
+        let name = file.name.trim_start_matches("cold/");
+        match guarded(|| cold::verify_file(name, &open(&folder.join(&file.name))?.snapshot)) {
+            Ok(Ok(of_file)) => records += of_file,
+            Ok(Err(lost)) => wrong.push(lost),
+            Err(fault) => wrong.push(format!("{name}: {fault}")),
         }
     }
-    Ok(Ok(records))
+    Ok(if wrong.is_empty() { Ok(records) } else { Err(wrong.join("; ")) })
 }
 
 /// The whole look at a backup that lies there: manifest, hashes, store.

@@ -43,9 +43,20 @@ pub(super) fn take(device: &dyn Device, folder: &Path, data_dir: &Path) -> Resul
 
 /// The data folder, or one in it that the store keeps its own files in.
 fn is_of_store(folder: &Path, data_dir: &Path) -> std::io::Result<bool> {
-    let (folder, data_dir) = (std::path::absolute(folder)?, std::path::absolute(data_dir)?);
+    let (folder, data_dir) = (resolved(folder)?, resolved(data_dir)?);
     let Ok(within) = folder.strip_prefix(&data_dir) else { return Ok(false) };
     Ok(within.components().next().is_none_or(|first| OWN.iter().any(|own| first.as_os_str() == *own)))
+}
+
+/// As the file system has it, as far as it is there already.
+fn resolved(folder: &Path) -> std::io::Result<PathBuf> {
+    let folder = std::path::absolute(folder)?;
+    for there in folder.ancestors() {
+        if let (Ok(real), Ok(rest)) = (fs::canonicalize(there), folder.strip_prefix(there)) {
+            return Ok(real.join(rest));
+        }
+    }
+    Ok(folder)
 }
 
 /// What root makes belongs to whom the store belongs: the manager has to open it, and to take it away one day.

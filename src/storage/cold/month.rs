@@ -12,7 +12,7 @@ use crate::domain::chunk::Series;
 use crate::domain::ids::NodeIndex;
 use crate::storage::DbFile;
 use crate::storage::bytes::Bytes;
-use crate::storage::cold::origin;
+use crate::storage::cold::origin::{self, Identity};
 use crate::storage::device::Device;
 use crate::storage::fault::{Fault, OpenError, TxError};
 use crate::storage::hot::hour_columns::{self, Hours};
@@ -27,8 +27,8 @@ const DAYS: Table<(u32, u32), ChunkRow> = Table::new("days");
 /// Groups whose rows of a day become chunks in one transaction: a megabyte or so.
 const GROUPS_AT_ONCE: usize = 8;
 
-pub fn open(at: (&Arc<dyn Device>, &Path), cache_bytes: usize, store_id: &str, month: Month) -> Result<DbFile, OpenError> {
-    origin::open(at, cache_bytes, store_id, &month.file(), &[HOURS.name, DAYS.name])
+pub fn open(at: (&Arc<dyn Device>, &Path), cache_bytes: usize, store: (&str, Identity), month: Month) -> Result<DbFile, OpenError> {
+    origin::open(at, cache_bytes, store, &month.file(), &[HOURS.name, DAYS.name])
 }
 
 /// Writes roll-ups; doing it again writes the same. A node's hour never loses samples: where its week has gone and something came late, what is here is of more of them.
@@ -128,17 +128,19 @@ fn hours_in_rows(read: &impl Read, mut from: u32, until: u32) -> Result<Vec<u32>
     Ok(found)
 }
 
-/// Shows hours in `[from, until)` of some nodes, which ascend: day after day, and each day node after node, with the columns that are wanted.
+/// Shows hours in `[from, until)` of some nodes, which ascend: day after day, and each day node after node, with the columns that are wanted. What is wrong with the first day that is
+/// damaged, which is left out.
 pub fn read(
     read: &Snapshot,
     nodes: &[NodeIndex],
     (from, until): (u32, u32),
     is_wanted: &impl Fn(u16) -> bool,
     visit: &mut impl FnMut(NodeIndex, Series),
-) -> Result<(), Fault> {
+) -> Result<Option<String>, Fault> {
     if from >= until {
-        return Ok(());
+        return Ok(None);
     }
+    let mut lost = None;
     let (in_rows, has_days) = (hours_in_rows(read, from, until)?, read.has(DAYS.name)?);
     for day in from / HOURS_PER_DAY..=(until - 1) / HOURS_PER_DAY {
         let mut newer: BTreeMap<NodeIndex, Hours> = BTreeMap::new();
@@ -154,13 +156,18 @@ pub fn read(
                 let Some(key) = <(u32, u32)>::decode(key) else { return Ok(()) };
                 let node = NodeIndex(key.1);
                 let stored = decode(bytes)?;
-                match newer.remove(&node) {
-                    None => {
-                        let one = chunk(&stored, key, |column| hour_columns::is_behind(is_wanted, column));
-                        found.extend(one.map(|one| (node, one)));
-                    }
+                let newer = newer.remove(&node);
+                let decoded = match newer {
+                    None => Series::decode_columns(&stored.0.0, |column| hour_columns::is_behind(is_wanted, column)),
+                    Some(_) => Series::decode_columns(&stored.0.0, |_| true),
+                };
+                if let (Err(damaged), None) = (&decoded, &lost) {
+                    lost = Some(format!("day {day}, node {}: {damaged}", node.0));
+                }
+                match newer {
+                    None => found.extend(decoded.ok().map(|one| (node, one))),
                     Some(newer) => {
-                        let known = chunk(&stored, key, |_| true).map(|known| hour_columns::hours(&known));
+                        let known = decoded.ok().map(|known| hour_columns::hours(&known));
                         found.insert(node, hour_columns::columns(&hour_columns::fuller(known.unwrap_or_default(), newer)));
                     }
                 }
@@ -172,7 +179,7 @@ pub fn read(
             visit(node, series.within(hours::first_slot(from), hours::first_slot(until)));
         }
     }
-    Ok(())
+    Ok(lost)
 }
 
 /// Decodes every hour; how many there are of nodes.
@@ -226,7 +233,7 @@ mod tests {
 
     fn new(dir: &Path) -> DbFile {
         let month = Month::of_hour(HOUR);
-        open((&device::real(), &dir.join(month.file())), 1 << 20, "store", month).unwrap()
+        open((&device::real(), &dir.join(month.file())), 1 << 20, ("store", Identity(1)), month).unwrap()
     }
 
     /// Of each node so many samples, which say what was measured by `usage`.
@@ -286,7 +293,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let month = Month::of_hour(HOUR);
         let at = dir.path().join(month.file());
-        drop(origin::open((&device::real(), &at), 1 << 20, "store", &month.file(), &[HOURS.name]).unwrap());
+        drop(origin::open((&device::real(), &at), 1 << 20, ("store", Identity(1)), &month.file(), &[HOURS.name]).unwrap());
         let file = new(dir.path());
         let rows = [row(HOUR, 0, &[(1, 5)], 10.0)];
         file.write_now(move |tx| put(tx, &rows)).unwrap();

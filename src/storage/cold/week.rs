@@ -14,7 +14,7 @@ use crate::domain::time::Slot;
 use crate::record;
 use crate::storage::DbFile;
 use crate::storage::bytes::Bytes;
-use crate::storage::cold::origin;
+use crate::storage::cold::origin::{self, Identity};
 use crate::storage::device::Device;
 use crate::storage::fault::{Fault, OpenError, TxError};
 use crate::storage::table::{Read, Table, WriteTx};
@@ -56,8 +56,8 @@ pub struct Chunk {
     pub bytes: Vec<u8>,
 }
 
-pub fn open(at: (&Arc<dyn Device>, &Path), cache_bytes: usize, store_id: &str, week: Week) -> Result<DbFile, OpenError> {
-    origin::open(at, cache_bytes, store_id, &week.file(), &[CHUNKS.name, SWEEPS.name])
+pub fn open(at: (&Arc<dyn Device>, &Path), cache_bytes: usize, store: (&str, Identity), week: Week) -> Result<DbFile, OpenError> {
+    origin::open(at, cache_bytes, store, &week.file(), &[CHUNKS.name, SWEEPS.name])
 }
 
 /// The chunks of a sweep, ascending by node and part.
@@ -101,13 +101,15 @@ fn sweeps(read: &impl Read, wanted: impl Fn(&Span) -> bool) -> Result<Vec<(u32, 
     Ok(found)
 }
 
+/// Shows what there is of some nodes; what is wrong with the first chunk that is damaged, which is left out.
 pub fn read(
     read: &impl Read,
     nodes: &[NodeIndex],
     (from, until): (Slot, Slot),
     is_wanted: &impl Fn(u16) -> bool,
     visit: &mut impl FnMut(NodeIndex, Series),
-) -> Result<(), Fault> {
+) -> Result<Option<String>, Fault> {
+    let mut lost = None;
     let mut wanted: Vec<(u32, u32, u16)> = Vec::new();
     let touches = |span: &Span| span.first < until.0 && span.last >= from.0;
     for (sweep, row) in sweeps(read, touches)? {
@@ -127,10 +129,10 @@ pub fn read(
         let Some(row) = read.get(CHUNKS, &key)? else { continue };
         match Series::decode_columns(&row.0.0, is_wanted) {
             Ok(series) => visit(NodeIndex(key.1), series.within(from, until)),
-            Err(damaged) => tracing::error!(sweep = key.0, node = key.1, %damaged, "a page of measurements is lost"),
+            Err(damaged) => lost = lost.or_else(|| Some(format!("sweep {}, node {}, part {}: {damaged}", key.0, key.1, key.2))),
         }
     }
-    Ok(())
+    Ok(lost)
 }
 
 /// Of each sweep from `sweep` on, what it has sealed.
@@ -209,6 +211,7 @@ pub(in crate::storage) fn goldens() -> Vec<crate::storage::golden::Golden> {
     let first = crate::crypto::unhex(first_release::SERIES).unwrap();
     assert_eq!(Series::decode(&first).as_ref(), Ok(&series));
     vec![
+        Golden::of("Identity", vec![origin::Identity(0), origin::Identity(u64::MAX)]),
         Golden::of("Revision", vec![origin::Revision(300)]),
         Golden::of("Origin", vec![origin::Origin { store_id: "0123456789abcdef".into(), file: "raw-2026w47.redb".into() }]),
         Golden::of("ChunkRow", vec![ChunkRow::default(), ChunkRow(Bytes(first.clone())), ChunkRow(Bytes(series.encode()))]),

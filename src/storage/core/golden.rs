@@ -908,7 +908,7 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("VoteAnswers", vote_answers()),
         Golden::of("Manifest", vec![manifest()]),
         Golden::of("GoneArchive", vec![super::archives::GoneArchive { at: AT }]),
-        Golden::of("ColdFile", vec![ColdFile::There, ColdFile::Expired(AT), ColdFile::Lost(AT)]),
+        Golden::of("ColdFile", vec![ColdFile::There(0), ColdFile::There(u64::MAX), ColdFile::Expired(AT), ColdFile::Lost(AT)]),
         Golden::of("ReplicaState", vec![ReplicaState::default(), ReplicaState { is_marking: true, stretch: 300, starts: 70_000 }]),
         Golden::of("Rev", vec![Rev(1), Rev(1 << 62)]),
         Golden::of("BackupState", vec![BackupState::default(), backups()]),

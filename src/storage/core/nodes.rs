@@ -392,6 +392,7 @@ mod tests {
             let mut node = before.clone();
             node.identity = Some(Identity { key: key(1), fingerprint: fingerprint(1), drift: None, enrolled_at: at(0).wall });
             node.enrolled_from = Some(Slot(1));
+            tx.put(NODE_KEYS, &key(1).0, &Index(node.index.0))?;
             replace(tx, d, &act(), &before, &mut node)
         })
         .unwrap();
@@ -516,6 +517,7 @@ mod tests {
                 let print = fingerprint(if n == 4 { 4 } else { 1 });
                 node.identity =
                     Some(Identity { key: key(u8::try_from(n).unwrap()), fingerprint: print, drift: None, enrolled_at: at(0).wall });
+                tx.put(NODE_KEYS, &key(u8::try_from(n).unwrap()).0, &Index(node.index.0))?;
                 replace(tx, d, &act(), &before, &mut node)
             })
             .unwrap();

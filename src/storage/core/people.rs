@@ -182,6 +182,10 @@ pub fn knows_network(read: &impl Read, id: &UserId, network: &[u8; 16]) -> Resul
 
 /// The person has signed in from there. Writes nothing when that is where they signed in from last.
 pub fn remember_network(tx: &mut WriteTx<'_>, id: &UserId, network: [u8; 16]) -> Result<(), TxError> {
+    // Somebody may have deleted the person since they signed in.
+    if user(tx, id)?.is_none() {
+        return Ok(());
+    }
     let known = tx.get(KNOWN_NETWORKS, &id.to_string())?.unwrap_or_default();
     if known.0.first() == Some(&network) {
         return Ok(());

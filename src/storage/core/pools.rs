@@ -1,7 +1,7 @@
 //! Pools: made, changed, deleted. Membership is kept with the nodes.
 
 use super::tables::{Index, NODE_NAMES, POOL_IDS, POOLS, RETIRED_POOLS};
-use super::{audit, meta};
+use super::{audit, meta, thresholds};
 use crate::domain::audit::Act;
 use crate::domain::ids::{PoolId, PoolIndex};
 use crate::domain::pool::{DEFAULT_POOL_ID, MAX_POOLS, NewPool, Pool, PoolChange, Pricing};
@@ -133,6 +133,7 @@ pub fn delete(tx: &mut WriteTx<'_>, act: &Act, id: &PoolId) -> Result<(), TxErro
     }
     tx.delete(POOLS, &pool.index.0)?;
     tx.put(RETIRED_POOLS, &pool.index.0, &pool)?;
+    thresholds::forget_pool(tx, pool.index)?;
     audit::append(tx, act.draft("pool.delete", id.as_str()))
 }
 

@@ -104,8 +104,17 @@ pub fn erase_operator(tx: &mut WriteTx<'_>, directory: &Arc<Directory>, id: &Nod
             }
         }
     }
-    let left = without_operator(&before, act.now.wall);
+    let mut left = without_operator(&before, act.now.wall);
     if nodes::by_index(tx, before.index)?.is_some() {
+        // Somebody may have given another node this very name.
+        let name = left.name.clone();
+        for number in 2.. {
+            let named = tx.get(NODE_NAMES, &nodes::name_key(left.pool_now(), &left.name))?;
+            if named.is_none_or(|named| named.0 == left.index.0) {
+                break;
+            }
+            left.name = format!("{name}-{number}");
+        }
         tx.delete(NODE_NAMES, &nodes::name_key(before.pool_now(), &before.name))?;
         tx.put(NODE_NAMES, &nodes::name_key(left.pool_now(), &left.name), &Index(left.index.0))?;
         tx.put(NODES, &left.index.0, &left)?;

@@ -282,7 +282,7 @@ mod tests {
             let password = crate::domain::user::PasswordHash { salt: [0; 16], hash: [1; 32] };
             let (username, role) = ("second".to_owned(), Role::Admin);
             let user = User { id, username, role, password, disabled: false, second_factor: None, created_at, updated_at };
-            tx.put(super::super::tables::USERS, &user.id.to_string(), &user)
+            crate::storage::core::people::create(tx, &user, &act())
         })
         .unwrap();
         assert_eq!(judge("user_boss", true).unwrap_err(), Refusal::OwnSuspension);

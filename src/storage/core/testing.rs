@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::pools;
+use super::{pools, references};
 use crate::crypto::{Entropy, PublicKey};
 use crate::domain::audit::Act;
 use crate::domain::enrolment::Fingerprint;
@@ -49,7 +49,7 @@ impl Fixture {
         fixture
     }
 
-    /// Runs a verb and requires that the directory in memory is what a restart would load.
+    /// Runs a verb and requires that the directory in memory is what a restart would load, and that tables go on naming rows that are there.
     pub fn write<R: Send + 'static>(
         &self,
         verb: impl Fn(&mut WriteTx<'_>, &Arc<Directory>) -> Result<R, TxError> + Send + 'static,
@@ -58,6 +58,10 @@ impl Fixture {
         let answer = self.store.core.write_now(move |tx| verb(tx, &directory));
         let loaded = Directory::load(&self.store.read().unwrap()).unwrap();
         assert_eq!(self.store.directory.all(), loaded.all());
+        let read = self.store.read().unwrap();
+        for found in [references::verify_fleet(&read), references::verify_people(&read), references::verify_alerts(&read)] {
+            found.unwrap().unwrap();
+        }
         answer.map_err(|e| match e {
             WriteError::Refused(refusal) => refusal,
             other => panic!("{other}"),

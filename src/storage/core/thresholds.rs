@@ -62,6 +62,10 @@ pub fn set_pool(tx: &mut WriteTx<'_>, act: &Act, id: &PoolId, set: &ThresholdSet
 }
 
 /// The node is gone.
+pub(super) fn forget_pool(tx: &mut WriteTx<'_>, pool: PoolIndex) -> Result<(), TxError> {
+    tx.delete(POOL_THRESHOLDS, &pool.0).map(drop)
+}
+
 pub(super) fn forget(tx: &mut WriteTx<'_>, node: NodeIndex) -> Result<(), TxError> {
     tx.delete(NODE_THRESHOLDS, &node.0)?;
     Ok(())

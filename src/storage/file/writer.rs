@@ -279,9 +279,14 @@ fn attempt(shared: &Shared, writer: &mut Writer, batch: &mut [Box<dyn Job>]) -> 
         }
         if !succeeded && tx.mutations() != before {
             drop(tx);
-            return match transaction.abort() {
-                Ok(()) => Attempt::Culprit(position),
-                Err(error) => before_commit(&error.to_string()),
+            return match catch_unwind(AssertUnwindSafe(|| transaction.abort())) {
+                Ok(Ok(())) => Attempt::Culprit(position),
+                Ok(Err(error)) => before_commit(&error.to_string()),
+                // The library panics where pages of its trees are not what it wrote, and then again at the end of it: only who opens the file anew can go on with it.
+                Err(_) => {
+                    shared.failed.store(true, Ordering::Release);
+                    Attempt::Culprit(position)
+                }
             };
         }
     }

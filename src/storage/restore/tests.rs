@@ -2,12 +2,16 @@ use super::*;
 use crate::crypto::{self, SigningKey};
 use crate::domain::audit::{Draft, Seed};
 use crate::domain::backup::MANIFEST;
+use crate::domain::calendar::Week;
+use crate::domain::chunk::Series;
+use crate::domain::ids::NodeIndex;
 use crate::domain::proof::text::Hex;
 use crate::domain::user::{PasswordHash, Role, User};
 use crate::storage::backup::{Made, Options, make};
+use crate::storage::cold::Chunk;
 use crate::storage::core::tables::{AUDIT, VOTE_ANSWERS};
 use crate::storage::core::votes::VoteAnswers;
-use crate::storage::core::{ledger_check, people};
+use crate::storage::core::{alerts, cold_files, ledger_check, people};
 use crate::storage::device;
 use crate::storage::recovery;
 use crate::storage::testing::{NOW, options, store};
@@ -69,6 +73,48 @@ fn copied(from: &Path, to: &Path) {
             fs::copy(entry.path(), target).unwrap();
         }
     }
+}
+
+#[test]
+fn damage_of_measurements_keeps_no_backup_from_being_made_or_restored() {
+    let (dir, store) = store();
+    let week = |name: &str| Week::of_file(name).unwrap();
+    let put = |store: &Store, name: &str, bytes: Vec<u8>| {
+        let slot = week(name).start();
+        let chunk = Chunk { node: NodeIndex(3), part: 0, first: slot, last: slot, bytes };
+        store.cold.put_at_open(week(name), 1, 0, &[chunk]).unwrap();
+    };
+    let whole = |name: &str| Series { slots: vec![week(name).start()], late: vec![false], ..Series::default() }.encode();
+    let [gone, torn, good] = ["raw-2026w37.redb", "raw-2026w38.redb", "raw-2026w39.redb"];
+    put(&store, gone, whole(gone));
+    put(&store, torn, vec![7; 100]);
+    put(&store, good, whole(good));
+    let present = store.cold.present().unwrap();
+    store.core.write_now(move |tx| cold_files::note(tx, &cold_files::difference(tx, &present)?, "", NOW)).unwrap();
+    store.close();
+    drop(store);
+    fs::write(dir.path().join("data/cold").join(gone), "no database").unwrap();
+
+    let store = reopened(dir.path());
+    let made = backed_up(dir.path(), &store);
+    let [of_gone, of_torn] = &made.left_out[..] else { panic!("{:?}", made.left_out) };
+    assert!(of_gone.starts_with(&format!("cold/{gone}: ")) && of_torn.starts_with(&format!("pages of cold/{torn}: ")), "{made:?}");
+    assert!(made.manifest.file(&format!("cold/{torn}")).is_some(), "the other pages are in it");
+    assert!(store.cold.damaged().contains_key(gone));
+    store.close();
+    drop(store);
+
+    let from = made.folder.join(&made.name);
+    restore(&order(&from, &dir.path().join("data")), &mut |_, _| {}).unwrap().unwrap();
+    let store = reopened(dir.path());
+    let findings = verify_store(&store);
+    let wrong: Vec<&str> = findings.iter().filter(|found| found.wrong.is_some()).map(|found| found.part.as_str()).collect();
+    assert_eq!(wrong, [check::MEASUREMENTS], "{findings:?}");
+    assert!(store.cold.damaged().contains_key(torn), "whoever verifies tells the manager");
+    let missed = findings.iter().find_map(|found| found.left_out.as_ref().filter(|what| what.contains(gone)));
+    assert!(missed.is_some(), "{findings:?}");
+    let alerts = alerts::open_of_kind(&store.read().unwrap(), cold_files::LOST).unwrap();
+    assert!(alerts.len() == 1 && alerts[0].message.contains("not in the backup"), "{alerts:?}");
 }
 
 #[test]

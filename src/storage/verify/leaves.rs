@@ -28,7 +28,7 @@ pub(super) struct Checked {
 const NAMED: usize = 3;
 
 /// The newest `most` epochs of which leaves are kept.
-pub(super) fn verify(store: &Store, core: &Snapshot, hot: &Snapshot, most: usize) -> Result<Checked, Fault> {
+pub(super) fn verify((store, core, hot): (&Store, &Snapshot, &Snapshot), most: usize, go_on: &dyn Fn() -> bool) -> Result<Checked, Fault> {
     let mut checked = Checked { leaves: 0, wrong: None, left_out: 0 };
     let Some(oldest) = hot::leaves::oldest(hot)? else { return Ok(checked) };
     let (mut due, left_out, is_older) = epochs::newest_with_leaves(core, oldest, most)?;
@@ -38,6 +38,9 @@ pub(super) fn verify(store: &Store, core: &Snapshot, hot: &Snapshot, most: usize
     let mut wrong_epochs = 0;
     let mut walk = Walk { store, core, hot, evidence: None, before: None };
     for epoch in due {
+        if !go_on() {
+            return Err(super::stopped());
+        }
         let Some(head) = epochs::by_epoch(core, epoch)? else { continue };
         let leaves = hot::leaves::of_epoch(hot, epoch)?;
         // Leaves go some rows at a time, so the oldest epoch may have lost some already.

@@ -80,6 +80,59 @@ fn of_a_store_that_does_not_open_is_checked_what_can_be() {
     assert!(findings.iter().any(|found| found.part == "measurements and evidence" && found.records > 0), "{findings:?}");
 }
 
+/// Copies the files of a store that is open: what a power cut leaves.
+fn cut(store: &Store) -> tempfile::TempDir {
+    let left = tempfile::tempdir().unwrap();
+    for folder in ["", "cold"] {
+        let to = options(left.path()).dir.join(folder);
+        std::fs::create_dir_all(&to).unwrap();
+        for entry in std::fs::read_dir(store.dir().join(folder)).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_file()) {
+            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+    left
+}
+
+#[test]
+fn files_that_were_not_closed_are_not_called_damaged() {
+    let (_dir, store) = store();
+    let week = crate::domain::calendar::Week::of_file("raw-2026w40.redb").unwrap();
+    store.cold.put_at_open(week, 1, 1, &[]).unwrap();
+    let left = cut(&store);
+    let dir = options(left.path()).dir;
+    std::fs::write(dir.join("hot.redb"), [1; 9_000]).unwrap();
+    let look = || verify_folder(&options(left.path()), Entropy::new(), NOW, Depth::Full).unwrap();
+    let wrong =
+        |findings: &[Finding]| findings.iter().filter(|found| found.wrong.is_some()).map(|found| found.part.clone()).collect::<Vec<_>>();
+    let findings = look();
+    assert_eq!(wrong(&findings), ["opening", "hot.redb"], "{findings:?}");
+    // Nor does what is lacking keep the rest from being looked at.
+    std::fs::remove_file(dir.join("secret.key")).unwrap();
+    let findings = look();
+    assert_eq!(wrong(&findings), ["opening", "hot.redb", "manager's key"], "{findings:?}");
+    let audit = findings.iter().find(|found| found.part == "audit log").unwrap();
+    assert!(audit.records > 0 && findings.iter().any(|found| found.left_out.as_ref().is_some_and(|what| what.contains("key"))));
+}
+
+#[test]
+fn who_looks_at_a_store_makes_no_file_and_can_be_stopped() {
+    let (dir, store) = store();
+    let week = crate::domain::calendar::Week::of_file("raw-2026w40.redb").unwrap();
+    store.cold.put_at_open(week, 1, 1, &[]).unwrap();
+    let present = store.cold.present().unwrap();
+    store.core.write_now(move |tx| cold_files::note(tx, &cold_files::difference(tx, &present)?, "", NOW)).unwrap();
+    store.close();
+    drop(store);
+    let store = Store::open(&options(dir.path()), Entropy::new(), NOW).unwrap();
+    let file = store.dir().join("cold/raw-2026w40.redb");
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(wrong_parts(&store), ["files of measurements"]);
+    store.cold.read(&[], (week.start(), week.end()), |_| true, |_, _| ()).unwrap();
+    assert!(!file.exists());
+    let stopped = verify_while(&store, Depth::Full, &|| false);
+    assert_eq!(stopped.iter().map(|found| found.part.as_str()).collect::<Vec<_>>().len(), verify(&store).len(), "each part is told");
+}
+
 #[test]
 fn a_file_of_measurements_that_somebody_deleted_is_told() {
     let (_dir, store) = store();
@@ -87,7 +140,7 @@ fn a_file_of_measurements_that_somebody_deleted_is_told() {
     let cold = store.dir().join("cold");
     let take_stock = || {
         let present = store.cold.present().unwrap();
-        store.core.write_now(move |tx| cold_files::note(tx, &cold_files::difference(tx, &present)?, NOW)).unwrap();
+        store.core.write_now(move |tx| cold_files::note(tx, &cold_files::difference(tx, &present)?, "is gone", NOW)).unwrap();
     };
     let week = crate::domain::calendar::Week::of_file(&name).unwrap();
     store.cold.put_at_open(week, 1, 1, &[]).unwrap();
@@ -105,16 +158,22 @@ fn a_file_of_measurements_that_somebody_deleted_is_told() {
     assert!(is_open());
     assert_eq!(audit::page(&store.read().unwrap(), 0, 1).unwrap()[0].draft.operation, "storage.lost");
 
-    // It is back, and then it goes as it should.
+    // Another file of its name is not the one that was lost; that one goes as it should.
     store.cold.put_at_open(week, 1, 1, &[]).unwrap();
     take_stock();
-    assert!(!is_open());
+    assert!(is_open() && found().left_out.is_some());
+    assert_eq!((found().records, found().wrong), (1, None));
     let draft = Draft::new(NOW, Actor::System, "storage.expire", name.clone());
     store.core.write_now(move |tx| cold_files::expire(tx, draft.clone())).unwrap();
     store.remove(store.too_old(week.end(), Slot(0))[0]).unwrap();
-    assert_eq!((found().records, found().wrong, found().left_out), (0, None, None));
     take_stock();
-    assert!(!is_open());
+    assert_eq!((found().records, found().wrong), (0, None));
+    let lost = cold_files::lost(&store.read().unwrap()).unwrap();
+    let [(lost_name, identity, _)] = &lost[..] else { panic!("{lost:?}") };
+    let (lost_name, identity) = (lost_name.clone(), *identity);
+    assert!(lost_name == name && identity != 0);
+    store.core.write_now(move |tx| cold_files::forget(tx, &lost_name, identity, NOW.wall)).unwrap();
+    assert!(!is_open() && found().left_out.is_none());
 }
 
 const BOOK: Book = Book { settlement: Settlement::Simulated, currency: Currency::Usdt };
