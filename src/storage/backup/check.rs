@@ -166,7 +166,8 @@ pub(in crate::storage) fn open_or_repair(path: &Path) -> Result<Opened, Fault> {
     };
     let mut builder = Database::builder();
     builder.set_cache_size(CACHE);
-    match guarded(|| Ok(drop(builder.open(path)?))) {
+    // Closed again at once.
+    match guarded(|| Ok(builder.open(path)?)).map(drop) {
         Ok(()) => open(path),
         Err(damage) if damage.is_damage() => Err(damage),
         Err(_) => Err(refused),
