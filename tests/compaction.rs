@@ -1,9 +1,12 @@
 //! Files of the store become small again, by hand and in the daily window, while everything goes on.
 
+use lucid::domain::ids::NodeIndex;
+use lucid::domain::time::Slot;
 use lucid::live::Job;
-use lucid::storage::DbFile;
+use lucid::storage::hot::Parts;
 use lucid::storage::table::Table;
 use lucid::storage::verify::verify;
+use lucid::storage::{DbFile, Lane, hot, tiers};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -18,7 +21,6 @@ const HOUR_MS: i64 = 3_600_000;
 
 /// Leaves `megabytes` of free pages in the file.
 async fn loosen(file: &DbFile, megabytes: u32) {
-    use lucid::storage::Lane;
     let rows = megabytes * 64;
     file.write(Lane::Ordinary, move |tx| (0..rows).try_for_each(|n| tx.put(FILLER, &n, &Filler(vec![7; 15_000])))).await.unwrap();
     file.write(Lane::Ordinary, move |tx| (0..rows).try_for_each(|n| tx.delete(FILLER, &n).map(drop))).await.unwrap();
@@ -68,6 +70,41 @@ async fn an_admin_has_a_file_compacted_and_sees_what_came_of_it() {
     let site = site.crash().await;
     sound(&site);
     assert_eq!(site.client.get("/nodes").await["pagination"]["total"], 1);
+}
+
+#[tokio::test]
+async fn no_report_is_lost_and_no_chart_fails_while_the_file_that_takes_them_is_compacted() {
+    const SLOTS: u32 = 60;
+    let dir = tempfile::tempdir().unwrap();
+    let site = Site::new(dir.path().join("data"), &[]).await;
+    let mut node = site.enrol("one").await;
+    let hot = &site.app.store.hot;
+    hot.write(Lane::Ordinary, |tx| (0..800).try_for_each(|n| tx.put(FILLER, &n, &Filler(vec![7; 15_000])))).await.unwrap();
+    loosen(hot, 4).await;
+    site.client.post("/storage/compact", json!({ "file": "hot" })).await;
+    let from = Slot(u32::try_from(site.now_ms() / 30_000).unwrap() + 1);
+    let (compactions, chart) = (site.app.context.clone(), format!("/nodes/{}/resources/metrics?granularity=30s", node.id));
+    let compacting = tokio::spawn(async move { compactions.run(Job::Compaction).await });
+    let mut beside = 0;
+    for slot in 0..SLOTS {
+        site.next_slot(5_000);
+        node.report(site.now_ms(), Default::default()).await.expect("the report is answered");
+        if slot % 5 == 4 {
+            site.app.context.run(Job::Flush).await.unwrap();
+            assert!(site.client.get(&chart).await["metrics"].is_array());
+        }
+        beside += u32::from(!compacting.is_finished());
+    }
+    compacting.await.unwrap().unwrap();
+    assert!(beside > 0, "it was over before anything came");
+    let last = &database(&site, "hot").await["compaction"]["last"];
+    assert_eq!(last["failed_because"], Value::Null, "{last}");
+    let site = site.crash().await;
+    let kept = tiers::points(&site.app.store, NodeIndex(0), from, from.plus(SLOTS), Parts::ALL).unwrap();
+    assert_eq!(kept.len(), usize::try_from(SLOTS).unwrap());
+    let evidence = hot::evidence(&site.app.store.hot.read().unwrap(), from, from.plus(SLOTS)).unwrap();
+    assert_eq!(evidence.iter().filter(|(_, row)| row.proven.get(NodeIndex(0))).count(), kept.len());
+    sound(&site);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use lucid::storage::Lane;
+use lucid::storage::compaction::Which;
 use lucid::storage::table::Table;
 use reqwest::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -26,12 +27,12 @@ const KILLS: usize = 4;
 /// Where none of these was in the middle, because the machine was fast or the test was kept waiting, so many at most.
 const MOST_KILLS: usize = 20;
 
-/// A set-up store whose core is half full and half free.
-async fn lived(data: &Path) {
+/// A set-up store with a file that is half full and half free.
+async fn lived(data: &Path, which: Which) {
     let site = Site::new(data.to_owned(), &[]).await;
-    let core = &site.app.store.core;
-    core.write(Lane::Ordinary, |tx| (0..ROWS).try_for_each(|n| tx.put(FILLER, &n, &Filler(vec![7; 15_000])))).await.unwrap();
-    core.write(Lane::Ordinary, |tx| (0..ROWS / 2).try_for_each(|n| tx.delete(FILLER, &(n * 2)).map(drop))).await.unwrap();
+    let file = site.app.store.file(which);
+    file.write(Lane::Ordinary, |tx| (0..ROWS).try_for_each(|n| tx.put(FILLER, &n, &Filler(vec![7; 15_000])))).await.unwrap();
+    file.write(Lane::Ordinary, |tx| (0..ROWS / 2).try_for_each(|n| tx.delete(FILLER, &(n * 2)).map(drop))).await.unwrap();
     site.end().await;
 }
 
@@ -119,20 +120,29 @@ async fn killed_in(data: &Path, folder: PathBuf, ask: (&str, Value), longest_ms:
 }
 
 #[tokio::test]
-async fn killed_in_a_compaction_it_has_one_file_and_all_that_was_acknowledged() {
+async fn killed_in_a_compaction_it_has_one_core_and_all_that_was_acknowledged() {
+    killed_in_a_compaction(Which::Core, "core").await;
+}
+
+#[tokio::test]
+async fn killed_in_a_compaction_it_has_one_hot_file() {
+    killed_in_a_compaction(Which::Hot, "hot").await;
+}
+
+async fn killed_in_a_compaction(which: Which, name: &str) {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
-    lived(&data).await;
-    let in_the_middle = killed_in(&data, data.clone(), ("/storage/compact", json!({ "file": "core" })), 60).await;
+    lived(&data, which).await;
+    let in_the_middle = killed_in(&data, data.clone(), ("/storage/compact", json!({ "file": name })), 60).await;
     assert!(in_the_middle > 0, "it was always over");
     let manager = start_manager(serve(&data));
     let mut client = Client::new(manager.base.clone());
     client.sign_in(USERNAME, PASSWORD).await;
-    client.post("/storage/compact", json!({ "file": "core" })).await;
+    client.post("/storage/compact", json!({ "file": name })).await;
     let last = eventually("a compaction that nobody cuts", async || {
         let storage = client.get("/storage").await;
-        let core = storage["databases"].as_array().unwrap().iter().find(|database| database["file"] == "core").unwrap().clone();
-        Some(core["compaction"]["last"].clone()).filter(|last| !last.is_null())
+        let found = storage["databases"].as_array().unwrap().iter().find(|database| database["file"] == name).unwrap().clone();
+        Some(found["compaction"]["last"].clone()).filter(|last| !last.is_null())
     })
     .await;
     assert_eq!(last["failed_because"], Value::Null, "{last}");
@@ -143,7 +153,7 @@ async fn killed_in_a_backup_it_leaves_whole_ones_and_the_next_removes_the_rest()
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let folder = data.join("backups");
-    lived(&data).await;
+    lived(&data, Which::Core).await;
     let in_the_middle = killed_in(&data, folder.clone(), ("/backup", json!({})), 400).await;
     assert!(in_the_middle > 0, "it was always over");
     for name in names(&folder).iter().filter(|name| !is_left_over(name)) {

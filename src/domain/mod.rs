@@ -53,6 +53,7 @@ pub mod privacy;
 pub mod proof;
 pub mod refusal;
 pub mod registration;
+pub mod replica;
 pub mod reward;
 pub mod scope;
 pub mod security;

@@ -1,4 +1,5 @@
 //! What is to go to the cluster where many managers meet; see "Replication" in ARCHITECTURE.md.
 
 pub mod catalog;
+pub mod documents;
 pub mod marks;

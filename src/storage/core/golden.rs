@@ -50,6 +50,7 @@ use crate::domain::pool::{Membership, Pool, ScalingPolicy};
 use crate::domain::poot::Params;
 use crate::domain::proof::succession::Succession;
 use crate::domain::proof::text::Hex;
+use crate::domain::replica::Rev;
 use crate::domain::scope::Scope;
 use crate::domain::session::{Carrier, KnownNetworks, Session};
 use crate::domain::setup::SetupMark;
@@ -63,7 +64,7 @@ use crate::domain::vote::{Reason, Round, Trouble, VoteAnswer, VoteRow};
 use crate::domain::wallet::{Absence, Outgoing as OutgoingTransfer, UnknownTransfer, WalletRow};
 use crate::domain::webhook::{Delivery, Target};
 use crate::storage::golden::{AT, Golden, SLOT, like, pricing};
-use crate::storage::replica::marks::{ReplicaState, Rev};
+use crate::storage::replica::marks::ReplicaState;
 
 fn node_id() -> NodeId {
     NodeId::parse("node_0123456789abcdef").unwrap()

@@ -24,6 +24,7 @@ use crate::domain::payout::Payout;
 use crate::domain::payout_schedule::{PayoutSchedule, Run};
 use crate::domain::pool::{Membership, Pool};
 use crate::domain::proof::succession::Succession;
+use crate::domain::replica::Rev;
 use crate::domain::session::{KnownNetworks, Session};
 use crate::domain::setup::SetupMark;
 use crate::domain::statement::Totals;
@@ -35,7 +36,7 @@ use crate::domain::wallet::{Absence, UnknownTransfer, WalletRow};
 use crate::record;
 use crate::storage::fault::Fault;
 use crate::storage::migrate;
-use crate::storage::replica::marks::{ReplicaState, Rev};
+use crate::storage::replica::marks::ReplicaState;
 use crate::storage::table::{Read, Table};
 
 use super::archives::GoneArchive;

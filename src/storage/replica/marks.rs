@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::{Deserialize, Serialize};
 
 use super::catalog::{CATALOG, Way};
+use crate::domain::replica::Rev;
 use crate::storage::core::tables::{REPLICA, REPLICA_MARKS};
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::table::{Read, WriteTx};
@@ -15,10 +16,6 @@ const ROW: &str = "replica";
 /// Bits of a revision: those of starts, and those of commits since the last one.
 const START_BITS: u32 = 20;
 const COMMIT_BITS: u32 = 27;
-
-/// Grows over everything that happens to a store, restores among it: of two states of a row the later one has the larger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Rev(pub u64);
 
 /// One row: whether marks are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
