@@ -141,60 +141,28 @@ impl Serializer for Plain {
     }
 }
 
-impl Row {
-    fn push<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), NotPlain> {
-        self.1.push(value.serialize(Plain)?);
-        Ok(())
-    }
-
-    fn whole(self) -> Value {
-        within(self.0, Value::List(self.1))
-    }
+macro_rules! rows {
+    ($($of:ident $element:ident),+) => {
+        $(impl $of for Row {
+            type Ok = Value;
+            type Error = NotPlain;
+            fn $element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), NotPlain> {
+                self.1.push(value.serialize(Plain)?);
+                Ok(())
+            }
+            fn end(self) -> Result<Value, NotPlain> {
+                Ok(within(self.0, Value::List(self.1)))
+            }
+        })+
+    };
 }
 
-impl SerializeSeq for Row {
-    type Ok = Value;
-    type Error = NotPlain;
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), NotPlain> {
-        self.push(value)
-    }
-    fn end(self) -> Result<Value, NotPlain> {
-        Ok(self.whole())
-    }
-}
-
-impl SerializeTuple for Row {
-    type Ok = Value;
-    type Error = NotPlain;
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), NotPlain> {
-        self.push(value)
-    }
-    fn end(self) -> Result<Value, NotPlain> {
-        Ok(self.whole())
-    }
-}
-
-impl SerializeTupleStruct for Row {
-    type Ok = Value;
-    type Error = NotPlain;
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), NotPlain> {
-        self.push(value)
-    }
-    fn end(self) -> Result<Value, NotPlain> {
-        Ok(self.whole())
-    }
-}
-
-impl SerializeTupleVariant for Row {
-    type Ok = Value;
-    type Error = NotPlain;
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), NotPlain> {
-        self.push(value)
-    }
-    fn end(self) -> Result<Value, NotPlain> {
-        Ok(self.whole())
-    }
-}
+rows!(
+    SerializeSeq serialize_element,
+    SerializeTuple serialize_element,
+    SerializeTupleStruct serialize_field,
+    SerializeTupleVariant serialize_field
+);
 
 impl SerializeStruct for Named {
     type Ok = Value;
