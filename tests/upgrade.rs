@@ -20,7 +20,7 @@ use crate::support::site::{START, Site};
 
 /// A whole store as the first release left it.
 fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("data/golden/store-0.1.0")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/store-0.1.0")
 }
 
 const FILES: [&str; 5] = ["secret.key", "core.redb", "hot.redb", "cold/raw-2026w39.redb", "cold/hourly-2026-09.redb"];
@@ -38,7 +38,7 @@ async fn slots(site: &Site, node: &mut crate::support::fleet::Node, count: u32) 
 }
 
 #[tokio::test]
-#[ignore = "writes data/golden/store-0.1.0, which stays as it is"]
+#[ignore = "writes tests/fixtures/store-0.1.0, which stays as it is"]
 async fn make_the_store_of_the_first_release() {
     let dir = tempfile::tempdir().unwrap();
     let site = Site::new(dir.path().join("data"), &[]).await;
