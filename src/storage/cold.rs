@@ -286,9 +286,9 @@ impl Cold {
         }
     }
 
-    /// Somebody who reads a snapshot found it to be damaged.
+    /// Somebody who read it met a fault; one that is no damage (an I/O error, a full disk) may be over the next time.
     pub(super) fn note_damage_of(&self, name: &str, fault: Fault) {
-        if let Some(part) = Part::of_file(name) {
+        if let Some(part) = Part::of_file(name).filter(|_| fault.is_damage()) {
             self.note_damage(part, fault);
         }
     }

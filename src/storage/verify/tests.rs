@@ -129,6 +129,12 @@ fn who_looks_at_a_store_makes_no_file_and_can_be_stopped() {
     assert_eq!(wrong_parts(&store), ["files of measurements"]);
     store.cold.read(&[], (week.start(), week.end()), |_| true, |_, _| ()).unwrap();
     assert!(!file.exists());
+    // What is no damage keeps no file from being read the next time.
+    store.cold.put_at_open(week, 1, 1, &[]).unwrap();
+    store.cold.note_damage_of("raw-2026w40.redb", Fault::Full);
+    assert!(!store.cold.has_damaged() && store.cold.weeks() == [week]);
+    store.cold.note_damage_of("raw-2026w40.redb", Fault::Damaged("torn".into()));
+    assert!(store.cold.has_damaged() && store.cold.weeks().is_empty());
     let stopped = verify_while(&store, Depth::Full, &|| false);
     assert_eq!(stopped.iter().map(|found| found.part.as_str()).collect::<Vec<_>>().len(), verify(&store).len(), "each part is told");
 }
