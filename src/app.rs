@@ -41,7 +41,7 @@ use crate::domain::enrolment::{DEFAULT_EXPIRY_SECONDS, EnrolmentTarget, NewToken
 use crate::domain::epoch::Head;
 use crate::domain::gateway::Expected;
 use crate::domain::guard::{self, GuardLimits};
-use crate::domain::ids::{EnrolmentId, PoolId};
+use crate::domain::ids::{EnrolmentId, ManagerId, PoolId};
 use crate::domain::money::Units;
 use crate::domain::pool::DEFAULT_POOL_ID;
 use crate::domain::poot::Params;
@@ -52,9 +52,10 @@ use crate::domain::webhook::Target;
 use crate::gateways::chain::{self, Chain, HttpChain};
 use crate::gateways::payment::PaymentGateway;
 use crate::gateways::payment::signer::{SignerChild, SignerClient};
+use crate::gateways::replica::{self, Cluster, Mongo};
 use crate::host;
 use crate::jobs::{self, Context, Scheduler, Settings};
-use crate::live::{Current, Event, Events, Failures, Job, Money, Nudges};
+use crate::live::{Current, Event, Events, Failures, Job, Money, Nudges, Replication};
 use crate::logging;
 use crate::storage::core::ledger_check::Depth;
 use crate::storage::core::{enrolment, money, outbox, pools, settings as core_settings};
@@ -67,6 +68,9 @@ use paying::{Custody, Paying, keep_unlocked, payments};
 
 /// The last flush and the closing of the files get this long.
 const CLOSE: Duration = Duration::from_secs(5);
+
+/// Of which the cluster gets so much to hear that this manager ends.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How often the store is asked whether a file was given up.
 const LOOK_FOR_FAILURE: Duration = Duration::from_secs(1);
@@ -258,6 +262,11 @@ impl App {
         if config.listed.iter().any(|setting| setting.key == "log.level" && setting.origin == Origin::Stored) {
             logging::set_targets(config.log.level.0.clone());
         }
+        let cluster = cluster(config, &store.manager_id).await?;
+        match cluster {
+            Some(_) => store.begin_marks().await?,
+            None => store.end_marks().await?,
+        }
         let (failures, money) = (Failures::default(), Money::default());
         let agents_come_to = config.server.node_listen.unwrap_or(config.server.listen);
         let link_is_up = if agents_come_to.ip().is_loopback() { host::loopback_is_up } else { host::link_is_up };
@@ -267,6 +276,9 @@ impl App {
             settings: jobs,
             gateways,
             chain: chain(config)?,
+            cluster,
+            replica: Arc::default(),
+            replication: Replication::default(),
             money: money.clone(),
             events: events.clone(),
             nudges: nudges.clone(),
@@ -361,6 +373,9 @@ impl App {
         let close = async {
             if let Some(scheduler) = scheduler {
                 scheduler.finished().await;
+            }
+            if tokio::time::timeout(FAREWELL, jobs::replication::release(&self.context)).await.is_err() {
+                tracing::debug!("the cluster was not told of the end");
             }
             if let Err(stopped) = self.context.run(Job::Flush).await {
                 tracing::error!(why = stopped.0, "the last flush failed; agents will send again");
@@ -587,6 +602,7 @@ fn settings(config: &Config) -> Result<Settings, AppError> {
         vote_expiry_ms: i64::from(config.blockchain.vote_expiry_seconds) * 1_000,
         webhooks_allow_private: config.webhooks.allow_private,
         backup: daily_backup(config),
+        replication: jobs::ReplicationRules { limit_kb_per_second: config.mongodb.limit_kb_per_second },
     })
 }
 
@@ -627,6 +643,19 @@ fn chain(config: &Config) -> Result<Option<Arc<dyn Chain>>, AppError> {
         timeout: Duration::from_secs(blockchain.timeout_seconds.into()),
     });
     Ok(Some(Arc::new(chain.map_err(AppError::Other)?)))
+}
+
+/// Where managers meet.
+async fn cluster(config: &Config, manager: &ManagerId) -> Result<Option<Arc<dyn Cluster>>, AppError> {
+    let config::Mongodb { uri, region, .. } = &config.mongodb;
+    let Some(uri) = uri else { return Ok(None) };
+    replica::check_uri(uri.reveal()).await.map_err(|why| AppError::Other(format!("mongodb.uri: {why}")))?;
+    Ok(Some(Arc::new(Mongo::new(replica::Options {
+        uri: uri.reveal().to_owned(),
+        manager: manager.as_str().to_owned(),
+        region: region.clone().unwrap_or_default(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    }))))
 }
 
 /// What every payout has to pass.

@@ -35,6 +35,7 @@ mod payout_runs;
 mod power_cuts;
 mod proof;
 mod refusals;
+mod replication;
 mod rollups;
 mod score_model;
 mod security;

@@ -144,6 +144,7 @@ fn context(site: &Site) -> Context {
         vote_expiry_ms: 3_600_000,
         webhooks_allow_private: true,
         backup: Daily { enabled: false, at_minutes: 0, dir: None, keep: 1 },
+        replication: crate::jobs::ReplicationRules { limit_kb_per_second: 0 },
     };
     Context {
         store: state.store.clone(),
@@ -151,6 +152,9 @@ fn context(site: &Site) -> Context {
         settings: Current::new(settings),
         gateways: Gateways::only(std::sync::Arc::new(Simulated)),
         chain: None,
+        cluster: None,
+        replica: std::sync::Arc::default(),
+        replication: crate::live::Replication::default(),
         money: state.money.clone(),
         events: state.events.clone(),
         nudges: state.nudges.clone(),

@@ -302,10 +302,14 @@ settings! {
         max_file_mb: u32 = rules::whole(1, 1024);
     }
 
-    /// Replication; checked now, used by a later release.
+    /// Replication to a MongoDB cluster, where many managers meet.
     mongodb: Mongodb {
-        /// Connection string of the cluster.
+        /// Connection string of the cluster; the database that it names, or `lucid_nodes`. Empty: nothing is replicated.
         uri: Option<Secret> = rules::optional(rules::mongodb_uri()), env ["MONGODB_URI"];
+        /// Region of this manager, in each of its documents.
+        region: Option<String> = rules::optional(rules::short_text());
+        /// What replication may take of the link, in KB per second. 0: no limit.
+        limit_kb_per_second: u32 = rules::whole(0, 1_000_000);
     }
 
     /// Consensus votes.

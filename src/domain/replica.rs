@@ -1,5 +1,8 @@
 //! What goes to the cluster where many managers meet: documents, in no database's terms.
 
+pub mod cluster;
+mod plain;
+
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
@@ -121,8 +124,6 @@ impl Document {
         self.key.len() + self.record.as_ref().map_or(0, Vec::len) + (self.fields.len() + COMMON.len()) * OF_FIELD
     }
 }
-
-mod plain;
 
 #[cfg(test)]
 mod tests {

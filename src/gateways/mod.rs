@@ -3,3 +3,4 @@
 pub mod chain;
 pub mod notify;
 pub mod payment;
+pub mod replica;

@@ -18,6 +18,7 @@ mod payouts;
 mod planning;
 mod postings;
 mod reconcile;
+pub mod replication;
 mod rollups;
 mod schedule;
 mod schedules;
@@ -48,7 +49,8 @@ use crate::domain::poot::Params;
 use crate::domain::vote::Stumbles;
 use crate::gateways::chain::Chain;
 use crate::gateways::payment::Gateways;
-use crate::live::{Current, Events, Failures, Job, Money, Nudges};
+use crate::gateways::replica::Cluster;
+use crate::live::{Current, Events, Failures, Job, Money, Nudges, Replication};
 use crate::storage::Store;
 use crate::storage::fault::{TxError, WriteError};
 
@@ -80,6 +82,13 @@ pub struct Settings {
     /// Webhooks may go to addresses that are not public.
     pub webhooks_allow_private: bool,
     pub backup: Daily,
+    pub replication: ReplicationRules,
+}
+
+/// How much of the link replication may take; 0: all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplicationRules {
+    pub limit_kb_per_second: u32,
 }
 
 /// How long measurements are kept, and how much they may take; 0 megabytes: as much as there is.
@@ -115,6 +124,11 @@ pub struct Context {
     pub gateways: Gateways,
     /// Who is told the scores; None: nobody.
     pub chain: Option<Arc<dyn Chain>>,
+    /// Where managers meet; None: nowhere.
+    pub cluster: Option<Arc<dyn Cluster>>,
+    /// What replication knows from one run to the next, and what it shows.
+    pub replica: Arc<Mutex<replication::Memory>>,
+    pub replication: Replication,
     /// What these cycles last found out about payments.
     pub money: Money,
     pub events: Events,
@@ -178,6 +192,7 @@ impl Context {
             Job::Compaction => compaction::run(self).await,
             Job::Backup => backups::run(self).await,
             Job::Space => space::run(self).await,
+            Job::Replication => replication::run(self).await,
         }
     }
 

@@ -45,6 +45,7 @@ const BY_SLOT: &[(Job, u32)] = &[
     (Job::Compaction, 20),
     (Job::Backup, 2),
     (Job::Space, 2),
+    (Job::Replication, 1),
 ];
 
 /// Running cycles; they end when `stopping` turns true.
@@ -88,6 +89,7 @@ impl Scheduler {
             Job::Compaction,
             Job::Backup,
             Job::Space,
+            Job::Replication,
         ] {
             let turn = if matches!(job, Job::Payouts | Job::Tracking | Job::Wallet) { Arc::clone(&paying) } else { Turn::default() };
             tasks.spawn(cycle(context.clone(), job, turn, stopping.clone()));
@@ -116,9 +118,9 @@ async fn cycle(context: Context, job: Job, turn: Turn, mut stopping: watch::Rece
             () = context.nudges.nudged(job) => (),
         }
         let _turn = turn.lock().await;
-        // A slow chain holds up no end: what was not written down is sent again, as after a crash. Nor does a compaction, which the closing of the file ends.
+        // A slow chain holds up no end: what was not written down is sent again, as after a crash. Nor does a compaction, which the closing of the file ends, or a slow cluster.
         let ended = tokio::select! {
-            () = stopped(&mut stopping), if matches!(job, Job::Votes | Job::Compaction) => return,
+            () = stopped(&mut stopping), if matches!(job, Job::Votes | Job::Compaction | Job::Replication) => return,
             ended = context.run(job) => ended,
         };
         if let Err(super::Stopped(why)) = ended {

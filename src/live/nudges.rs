@@ -41,10 +41,12 @@ pub enum Job {
     Backup,
     /// Looks how full the disk is, and what may be done about it.
     Space,
+    /// Brings what changed to the cluster where managers meet.
+    Replication,
 }
 
 #[derive(Debug, Clone, Default)]
-pub struct Nudges(Arc<[Notify; 19]>);
+pub struct Nudges(Arc<[Notify; 20]>);
 
 impl Nudges {
     pub fn new() -> Nudges {
@@ -82,6 +84,7 @@ impl Nudges {
             compaction,
             backup,
             space,
+            replication,
         ] = &*self.0;
         match job {
             Job::Flush => flush,
@@ -103,6 +106,7 @@ impl Nudges {
             Job::Compaction => compaction,
             Job::Backup => backup,
             Job::Space => space,
+            Job::Replication => replication,
         }
     }
 }

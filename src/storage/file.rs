@@ -177,6 +177,10 @@ impl DbFile {
         let _ = self.shared.marking.set(marking);
     }
 
+    pub(super) fn marking(&self) -> Option<&Marking> {
+        self.shared.marking.get()
+    }
+
     /// From now on it is looked before each commit whether there is room for it. The first one stays.
     pub(super) fn keep_to(&self, room: &Arc<Room>, need: Need) {
         let _ = self.shared.room.set((Arc::clone(room), need));

@@ -23,6 +23,7 @@ use super::intake::{Intake, Recovered};
 use super::outputs::Outputs;
 use super::proofs::{Blinds, Recent};
 use super::replica::marks::{self, Marking};
+use crate::domain::replica::Rev;
 use super::restore;
 use super::room::{Need, Room};
 use super::sealing;
@@ -91,6 +92,8 @@ pub struct Store {
     pub manager_id: ManagerId,
     /// Grows when the store is restored: orders of the copy before are older.
     pub generation: u32,
+    /// Drawn when the store is opened: who writes to the cluster.
+    pub replica_run: String,
     pub signing_key: SigningKey,
     /// Keys that took over from each other until this one, oldest first. None is added while the store is open.
     pub successions: Vec<Succession>,
@@ -168,8 +171,9 @@ impl Store {
             })?;
         }
         let replica = marks::state(&core.read()?)?;
+        let replica_run = crate::crypto::hex(&entropy.bytes::<8>());
         if replica.is_marking {
-            core.write_at_open(marks::started)?;
+            core.write_at_open(|tx| marks::started(tx, &replica_run))?;
             core.mark_with(Marking::new(store.generation, replica.starts.saturating_add(1)));
         }
         let hot_meta = hot::Meta { store_id: store.store_id.clone(), generation: store.generation, ..hot::Meta::default() };
@@ -227,6 +231,7 @@ impl Store {
             entropy,
             manager_id,
             generation,
+            replica_run,
             signing_key,
             successions,
             dir: dir.clone(),
@@ -358,19 +363,31 @@ impl Store {
     }
 
     /// From now on every change of the core leaves a mark for the cluster, whoever opens the store.
-    pub fn begin_marks(&self) -> Result<(), WriteError> {
-        let state = marks::state(&self.read()?)?;
-        if state.is_marking {
-            return Ok(());
-        }
+    pub async fn begin_marks(&self) -> Result<(), WriteError> {
+        if marks::state(&self.read()?)?.is_marking { Ok(()) } else { self.begin_marks_above(0).await }
+    }
+
+    /// The same as a new stretch, in which everything goes again, and whose revisions are above those of a store that was opened so often.
+    pub async fn begin_marks_above(&self, starts: u32) -> Result<(), WriteError> {
+        let starts = marks::state(&self.read()?)?.starts.max(starts).saturating_add(1);
         // First, so that nothing is changed in between without one.
-        self.core.mark_with(Marking::new(self.generation, state.starts.saturating_add(1)));
-        self.core.write_now(marks::begin)
+        self.core.mark_with(Marking::new(self.generation, starts));
+        if let Some(marking) = self.core.marking() {
+            marking.raise(self.generation, starts);
+        }
+        let run = self.replica_run.clone();
+        self.core.write(Lane::Ordinary, move |tx| marks::begin(tx, &run, starts)).await
+    }
+
+    /// A revision above those of all that is committed, and below those of all that will be; none while no marks are kept.
+    pub async fn fence(&self) -> Result<Option<Rev>, WriteError> {
+        // Given by the writer, in its order: one that was given here could be above that of a commit that a snapshot taken next does not show.
+        self.core.write(Lane::Ordinary, |tx| Ok(tx.fence())).await
     }
 
     /// From the next opening on changes leave no marks.
-    pub fn end_marks(&self) -> Result<(), WriteError> {
-        if marks::state(&self.read()?)?.is_marking { self.core.write_now(marks::end) } else { Ok(()) }
+    pub async fn end_marks(&self) -> Result<(), WriteError> {
+        if marks::state(&self.read()?)?.is_marking { self.core.write(Lane::Ordinary, marks::end).await } else { Ok(()) }
     }
 
     /// A snapshot of the core.

@@ -16,6 +16,7 @@ use super::secrets::Secrets;
 use super::touched::Touched;
 use super::witness::Witness;
 use crate::domain::alert::AlertChange;
+use crate::domain::replica::Rev;
 
 /// A key whose byte order is its order.
 pub trait Key: Sized {
@@ -468,6 +469,11 @@ impl<'db> WriteTx<'db> {
             Some((marking, changed)) => marking.put(self, changed),
             None => Ok(()),
         }
+    }
+
+    /// A revision between what is committed and what comes.
+    pub(super) fn fence(&self) -> Option<Rev> {
+        self.marking.as_ref().map(|(marking, _)| marking.next())
     }
 
     /// What seals fields of this store; none while it is being made, and when it was opened without its key.

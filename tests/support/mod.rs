@@ -5,6 +5,7 @@ pub mod bank;
 pub mod binary;
 pub mod chain;
 pub mod client;
+pub mod cluster;
 pub mod crash_device;
 pub mod death;
 pub mod desk;

@@ -910,7 +910,13 @@ pub(in crate::storage) fn goldens() -> Vec<Golden> {
         Golden::of("Manifest", vec![manifest()]),
         Golden::of("GoneArchive", vec![super::archives::GoneArchive { at: AT }]),
         Golden::of("ColdFile", vec![ColdFile::There(0), ColdFile::There(u64::MAX), ColdFile::Expired(AT), ColdFile::Lost(AT)]),
-        Golden::of("ReplicaState", vec![ReplicaState::default(), ReplicaState { is_marking: true, stretch: 300, starts: 70_000 }]),
+        Golden::of(
+            "ReplicaState",
+            vec![
+                ReplicaState::default(),
+                ReplicaState { is_marking: true, stretch: 300, starts: 70_000, runs: vec!["0a".into(), "0b".into()], is_paused: true },
+            ],
+        ),
         Golden::of("Rev", vec![Rev(1), Rev(1 << 62)]),
         Golden::of("BackupState", vec![BackupState::default(), backups()]),
         Golden::of("Approval", vec![Approval { payouts: vec![1, 300], by: user_id(), at: AT }]),

@@ -1,0 +1,79 @@
+//! The cluster where documents of many managers meet. Knows nothing of when and why; one request each, nothing twice.
+
+mod mongo;
+mod values;
+
+use std::fmt;
+
+use crate::domain::replica::cluster::{Claim, Managed, Position, Round, Trouble};
+use crate::domain::replica::{Document, Rev};
+
+pub use mongo::{Mongo, Options, check_uri};
+
+use super::chain::Boxed;
+
+/// A document that the cluster did not take, for a reason of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotTaken {
+    /// Its place among what was sent.
+    pub index: usize,
+    pub why: String,
+}
+
+/// An index that the collections should have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Index {
+    pub collection: &'static str,
+    /// Fields, and whether each goes down.
+    pub fields: &'static [(&'static str, bool)],
+    /// Documents are deleted by the cluster so many seconds after the one field.
+    pub expire_seconds: Option<u32>,
+}
+
+/// All of one manager's documents in it; nothing here reads or writes those of another one.
+pub trait Cluster: fmt::Debug + Send + Sync {
+    /// What it says of this manager; None: nothing yet.
+    fn managed(&self) -> Boxed<'_, Result<Option<Managed>, Trouble>>;
+    /// Takes the claim, if it still is as it was found. False: somebody else was there first.
+    fn take<'a>(&'a self, claim: &'a Claim, found: Option<&'a Claim>) -> Boxed<'a, Result<bool, Trouble>>;
+    /// Says that whoever holds the claim lives, or has ended.
+    fn beat<'a>(&'a self, claim: &'a Claim) -> Boxed<'a, Result<(), Trouble>>;
+    /// From now on the documents are this round; None: no round, while they are copied anew.
+    fn turn<'a>(&'a self, claim: &'a Claim, round: Option<&'a Round>) -> Boxed<'a, Result<(), Trouble>>;
+    fn positions(&self) -> Boxed<'_, Result<Vec<Position>, Trouble>>;
+    fn put_positions<'a>(&'a self, positions: &'a [Position]) -> Boxed<'a, Result<(), Trouble>>;
+    /// Writes what is newer than what it has, in any order.
+    fn write<'a>(&'a self, documents: &'a [Document]) -> Boxed<'a, Result<Vec<NotTaken>, Trouble>>;
+    /// Keys of rows of a table, from the key on or after it, that are there and whose revision is less; in order, at most `limit`.
+    fn older<'a>(&'a self, of: Of<'a>, from: From<'a>, than: Rev, limit: usize) -> Boxed<'a, Result<Vec<Vec<u8>>, Trouble>>;
+    /// Documents of a table that are there, after the key, in order.
+    fn rows<'a>(&'a self, of: Of<'a>, after: Option<&'a [u8]>, limit: usize) -> Boxed<'a, Result<Vec<Row>, Trouble>>;
+    fn put_part(&self, round: Rev, part: u32, rows: Vec<u8>) -> Boxed<'_, Result<(), Trouble>>;
+    fn part(&self, round: Rev, part: u32) -> Boxed<'_, Result<Option<Vec<u8>>, Trouble>>;
+    /// Deletes the parts of all other rounds.
+    fn keep_parts_of(&self, round: Rev) -> Boxed<'_, Result<(), Trouble>>;
+    /// Makes what is missing; what is there otherwise than it should be, in words.
+    fn indexes<'a>(&'a self, wanted: &'a [Index]) -> Boxed<'a, Result<Vec<String>, Trouble>>;
+}
+
+/// A table of the store, and the collection that its rows go to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Of<'a> {
+    pub collection: &'a str,
+    pub table: &'a str,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From<'a> {
+    Start,
+    Key(&'a [u8]),
+    After(&'a [u8]),
+}
+
+/// A row as it comes back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    pub key: Vec<u8>,
+    pub rev: Rev,
+    pub record: Vec<u8>,
+}

@@ -1,0 +1,520 @@
+//! The cluster over the official driver. The only place that knows it.
+
+use std::fmt;
+use std::time::Duration;
+
+use mongodb::bson::{Bson, Document as Doc, doc};
+use mongodb::error::{Error, ErrorKind};
+use mongodb::options::{ClientOptions, WriteConcern};
+use mongodb::{Client, Database};
+use tokio::sync::OnceCell;
+
+use super::values::{bounds, bytes, claim, date, id, position, read_bytes, read_managed, read_position, read_rev, rev, round, set};
+use super::{Cluster, From, Index, NotTaken, Of, Row};
+use crate::domain::replica::cluster::{Claim, Managed, Position, Round, Trouble};
+use crate::domain::replica::{Document, Rev};
+use crate::gateways::chain::Boxed;
+
+const MANAGERS: &str = "managers";
+const POSITIONS: &str = "manager_positions";
+const PARTS: &str = "manager_rounds";
+/// Where the connection string names no database.
+const DATABASE: &str = "lucid_nodes";
+
+/// A server that says nothing for so long is away.
+const ANSWER: Duration = Duration::from_secs(30);
+const CONNECT: Duration = Duration::from_secs(10);
+const IDLE: Duration = Duration::from_secs(600);
+/// One for what goes, and one for who looks at the fleet meanwhile.
+const CONNECTIONS: u32 = 2;
+/// Of a table there are at most so many positions, and of a round so many parts.
+const PAGE: i64 = 1_000;
+const LONGEST_TEXT: usize = 300;
+
+/// Codes of errors.
+mod code {
+    pub const DUPLICATE_KEY: i32 = 11_000;
+    pub const NAMESPACE_NOT_FOUND: i32 = 26;
+    /// The request is more than the server takes, or not what it reads: of one document of many, maybe.
+    pub const OF_A_DOCUMENT: &[i32] = &[2, 9, 14, 17, 22, 52, 55, 56, 57, 10_334, 17_420, 13_103];
+    /// Who is asked is not, or not any more, who may be asked.
+    pub const PASSING: &[i32] =
+        &[6, 7, 50, 64, 89, 91, 100, 112, 133, 189, 202, 216, 262, 402, 9_001, 10_058, 10_107, 11_600, 11_602, 13_388, 13_435, 13_436];
+    /// It concerns all that is written, whatever it is.
+    pub const OF_ALL: &[i32] = &[8, 13, 18, 20, 8_000, 10_003, 14_031, 12_582];
+}
+
+#[derive(Clone)]
+pub struct Options {
+    /// Connection string; may hold a password.
+    pub uri: String,
+    pub manager: String,
+    pub region: String,
+    pub version: String,
+}
+
+/// Connects when it is asked first.
+pub struct Mongo {
+    options: Options,
+    database: OnceCell<Database>,
+}
+
+impl fmt::Debug for Mongo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Mongo")
+    }
+}
+
+/// Whether the driver can make something of a connection string.
+///
+/// # Errors
+/// Why not, without what the string says.
+pub async fn check_uri(uri: &str) -> Result<(), String> {
+    client_options(uri).await.map(drop)
+}
+
+async fn client_options(uri: &str) -> Result<ClientOptions, String> {
+    // What the driver says of a string it does not read may quote it.
+    let mut options = ClientOptions::parse(uri).await.map_err(|_| "the connection string is none that the driver reads".to_owned())?;
+    options.app_name = Some("lucid-node-management".into());
+    options.connect_timeout = Some(options.connect_timeout.map_or(CONNECT, |set| set.min(CONNECT)));
+    options.server_selection_timeout = Some(options.server_selection_timeout.map_or(CONNECT, |set| set.min(CONNECT)));
+    options.max_idle_time.get_or_insert(IDLE);
+    options.min_pool_size = None;
+    options.max_pool_size = Some(CONNECTIONS);
+    options.write_concern.get_or_insert_with(WriteConcern::majority);
+    Ok(options)
+}
+
+impl Mongo {
+    pub fn new(options: Options) -> Mongo {
+        Mongo { options, database: OnceCell::new() }
+    }
+
+    async fn database(&self) -> Result<&Database, Trouble> {
+        let connect = async {
+            let options = client_options(&self.options.uri).await.map_err(Trouble::Refused)?;
+            let name = options.default_database.clone().unwrap_or_else(|| DATABASE.into());
+            let client = Client::with_options(options).map_err(|error| trouble(&error))?;
+            Ok(client.database(&name))
+        };
+        self.database.get_or_try_init(|| connect).await
+    }
+
+    /// One request, with one answer.
+    async fn ask(&self, command: Doc) -> Result<Doc, Failed> {
+        let database = self.database().await?;
+        match tokio::time::timeout(ANSWER, database.run_command(command)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(Failed { trouble: trouble(&error), code: code_of(&error) }),
+            Err(_) => Err(Trouble::Away(format!("no answer within {} s", ANSWER.as_secs())).into()),
+        }
+    }
+
+    /// The same of what has to outlive a server.
+    async fn ask_to_keep(&self, mut command: Doc) -> Result<Doc, Failed> {
+        let concern = self.database().await?.write_concern().cloned().unwrap_or_else(WriteConcern::majority);
+        let concern = mongodb::bson::serialize_to_document(&concern).map_err(|error| Trouble::Refused(short(&error.to_string())))?;
+        command.insert("writeConcern", concern);
+        let answer = self.ask(command).await?;
+        match answer.get_document("writeConcernError") {
+            Ok(error) => Err(Trouble::Away(format!("it does not keep what is written: {}", message(error))).into()),
+            Err(_) => Ok(answer),
+        }
+    }
+
+    async fn find(&self, collection: &str, filter: Doc, fields: Doc, limit: i64) -> Result<Vec<Doc>, Trouble> {
+        // One page in one answer: no cursor is left open there.
+        let command = doc! {
+            "find": collection,
+            "filter": filter,
+            "projection": fields,
+            "sort": { "_id": 1 },
+            "limit": limit,
+            "batchSize": limit,
+            "singleBatch": true,
+        };
+        let answer = self.ask(command).await?;
+        let page = answer.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch"));
+        let page = page.map_err(|_| Trouble::Refused("its answer has no documents".into()))?;
+        Ok(page.iter().filter_map(|found| found.as_document().cloned()).collect())
+    }
+
+    /// How many documents were found by what they were to be.
+    async fn update(&self, collection: &str, statements: Vec<Doc>) -> Result<i64, Trouble> {
+        let answer = self.ask_to_keep(doc! { "update": collection, "updates": statements, "ordered": false }).await?;
+        match first_error(&answer) {
+            Some(error) => Err(of_write(error).err().unwrap_or_else(|| Trouble::Refused(message(error)))),
+            None => Ok(count(&answer)),
+        }
+    }
+
+    /// Of this manager, while it is the one that writes.
+    fn held(&self, claim: &Claim) -> Doc {
+        doc! { "_id": &self.options.manager, "run": &claim.run }
+    }
+
+    async fn change_held(&self, claim: &Claim, change: Doc) -> Result<(), Trouble> {
+        match self.update(MANAGERS, vec![doc! { "q": self.held(claim), "u": { "$set": change } }]).await? {
+            0 => Err(Trouble::Claimed),
+            _ => Ok(()),
+        }
+    }
+
+    async fn take_claim(&self, mine: &Claim, found: Option<&Claim>) -> Result<bool, Trouble> {
+        let mut set = claim(mine);
+        set.extend(doc! { "region": &self.options.region, "version": &self.options.version });
+        let Some(found) = found else {
+            set.insert("_id", &self.options.manager);
+            set.insert("manager_id", &self.options.manager);
+            set.insert("round", Bson::Null);
+            let answer = self.ask_to_keep(doc! { "insert": MANAGERS, "documents": [set] }).await?;
+            return match first_error(&answer) {
+                None => Ok(true),
+                Some(error) if is_duplicate(error) => Ok(false),
+                Some(error) => Err(of_write(error).err().unwrap_or_else(|| Trouble::Refused(message(error)))),
+            };
+        };
+        let mut as_found = self.held(found);
+        as_found.insert("beat", i64::try_from(found.beat).unwrap_or(i64::MAX));
+        Ok(self.update(MANAGERS, vec![doc! { "q": as_found, "u": { "$set": set } }]).await? > 0)
+    }
+
+    async fn write_all(&self, documents: &[Document]) -> Result<Vec<NotTaken>, Trouble> {
+        let mut not_taken = Vec::new();
+        let mut collections: Vec<&str> = documents.iter().map(|document| document.collection).collect();
+        collections.sort_unstable();
+        collections.dedup();
+        for collection in collections {
+            let of: Vec<usize> = (0..documents.len()).filter(|at| documents[*at].collection == collection).collect();
+            let mut open = vec![of];
+            while let Some(part) = open.pop() {
+                match self.write_some(collection, documents, &part).await {
+                    Ok(refused) => not_taken.extend(refused),
+                    Err(Failed { code: Some(code), trouble }) if code::OF_A_DOCUMENT.contains(&code) => match part.as_slice() {
+                        [index] => not_taken.push(NotTaken { index: *index, why: trouble.to_string() }),
+                        // One of them spoils it for the others.
+                        _ => {
+                            let (left, right) = part.split_at(part.len() / 2);
+                            open.extend([left.to_vec(), right.to_vec()]);
+                        }
+                    },
+                    Err(failed) => return Err(failed.trouble),
+                }
+            }
+        }
+        Ok(not_taken)
+    }
+
+    async fn write_some(&self, collection: &str, documents: &[Document], of: &[usize]) -> Result<Vec<NotTaken>, Failed> {
+        let older = |document: &Document| {
+            let id = id(&self.options.manager, document.table, &document.key);
+            doc! { "_id": id, "manager_id": &self.options.manager, "rev": { "$lt": rev(document.rev) } }
+        };
+        // What was readable of a row goes with it: what is written in its place has nothing of it. Cut off in between, it is written again.
+        let gone = of.iter().filter(|at| documents[**at].record.is_none());
+        let gone: Vec<Doc> = gone.map(|at| doc! { "q": older(&documents[*at]), "limit": 1 }).collect();
+        if !gone.is_empty() {
+            let answer = self.ask_to_keep(doc! { "delete": collection, "deletes": gone, "ordered": false }).await?;
+            if let Some(error) = first_error(&answer) {
+                of_write(error)?;
+            }
+        }
+        let updates: Vec<Doc> = of
+            .iter()
+            .map(|at| doc! { "q": older(&documents[*at]), "u": { "$set": set(&documents[*at], &self.options.region) }, "upsert": true })
+            .collect();
+        let answer = self.ask_to_keep(doc! { "update": collection, "updates": updates, "ordered": false }).await?;
+        let mut not_taken = Vec::new();
+        for error in errors(&answer) {
+            // It has a newer one: that was not found by its age, and stands in the way.
+            if is_duplicate(error) && is_of_id(error) {
+                continue;
+            }
+            of_write(error)?;
+            let index = error.get("index").and_then(|index| index.as_i64().or(index.as_i32().map(Into::into)));
+            let index = index.and_then(|index| of.get(usize::try_from(index).ok()?)).copied();
+            not_taken.push(NotTaken {
+                index: index.ok_or_else(|| Trouble::Refused("its answer names a document that was not sent".into()))?,
+                why: message(error),
+            });
+        }
+        Ok(not_taken)
+    }
+
+    fn within(&self, table: &str, from: From<'_>) -> Doc {
+        let (above, below) = bounds(&self.options.manager, table);
+        let key = |key: &[u8]| id(&self.options.manager, table, key);
+        let lower = match from {
+            From::Start => doc! { "$gte": above },
+            From::Key(from) => doc! { "$gte": key(from) },
+            From::After(after) => doc! { "$gt": key(after) },
+        };
+        let mut range = lower;
+        range.insert("$lt", below);
+        doc! { "_id": range, "deleted": false }
+    }
+
+    async fn make_indexes(&self, wanted: &[Index]) -> Result<Vec<String>, Trouble> {
+        let mut otherwise = Vec::new();
+        let mut collections: Vec<&str> = wanted.iter().map(|index| index.collection).collect();
+        collections.dedup();
+        for collection in collections {
+            let there = self.indexes_of(collection).await?;
+            let mut missing = Vec::new();
+            for index in wanted.iter().filter(|index| index.collection == collection) {
+                let (keys, name) = (keys(index), name(index));
+                match there.iter().find(|there| same_keys(there, &keys)) {
+                    Some(there) => {
+                        if let Some(how) = otherwise_than(there, index) {
+                            otherwise.push(format!("{collection}.{name}: {how}"));
+                        }
+                    }
+                    None => {
+                        let mut index_of = doc! { "key": keys, "name": &name };
+                        if let Some(seconds) = index.expire_seconds {
+                            index_of.insert("expireAfterSeconds", i64::from(seconds));
+                        }
+                        missing.push((name, index_of));
+                    }
+                }
+            }
+            // One by one: what the server does not want of one is no matter of the others.
+            for (name, index) in missing {
+                match self.ask(doc! { "createIndexes": collection, "indexes": [index] }).await {
+                    Ok(_) => (),
+                    Err(Failed { trouble: away @ Trouble::Away(_), .. }) => return Err(away),
+                    Err(Failed { trouble, .. }) => otherwise.push(format!("{collection}.{name}: {trouble}")),
+                }
+            }
+        }
+        Ok(otherwise)
+    }
+
+    async fn indexes_of(&self, collection: &str) -> Result<Vec<Doc>, Trouble> {
+        let answer = match self.ask(doc! { "listIndexes": collection, "cursor": { "batchSize": PAGE } }).await {
+            Ok(answer) => answer,
+            Err(Failed { code: Some(code::NAMESPACE_NOT_FOUND), .. }) => return Ok(Vec::new()),
+            Err(failed) => return Err(failed.trouble),
+        };
+        let list = answer.get_document("cursor").and_then(|cursor| cursor.get_array("firstBatch"));
+        let list = list.map_err(|_| Trouble::Refused("its answer has no indexes".into()))?;
+        Ok(list.iter().filter_map(|index| index.as_document().cloned()).collect())
+    }
+}
+
+impl Cluster for Mongo {
+    fn managed(&self) -> Boxed<'_, Result<Option<Managed>, Trouble>> {
+        Box::pin(async move {
+            let found = self.find(MANAGERS, doc! { "_id": &self.options.manager }, doc! {}, 1).await?;
+            let Some(found) = found.first() else { return Ok(None) };
+            let managed = read_managed(found);
+            managed.map(Some).ok_or_else(|| Trouble::Refused(format!("{MANAGERS} has a document of this manager that no manager wrote")))
+        })
+    }
+
+    fn take<'a>(&'a self, claim: &'a Claim, found: Option<&'a Claim>) -> Boxed<'a, Result<bool, Trouble>> {
+        Box::pin(self.take_claim(claim, found))
+    }
+
+    fn beat<'a>(&'a self, of: &'a Claim) -> Boxed<'a, Result<(), Trouble>> {
+        let beat = i64::try_from(of.beat).unwrap_or(i64::MAX);
+        Box::pin(self.change_held(of, doc! { "beat": beat, "released": of.is_released, "seen_at": date(of.seen_at) }))
+    }
+
+    fn turn<'a>(&'a self, claim: &'a Claim, to: Option<&'a Round>) -> Boxed<'a, Result<(), Trouble>> {
+        Box::pin(self.change_held(claim, doc! { "round": round(to) }))
+    }
+
+    fn positions(&self) -> Boxed<'_, Result<Vec<Position>, Trouble>> {
+        Box::pin(async move {
+            let found = self.find(POSITIONS, doc! { "manager_id": &self.options.manager }, doc! {}, PAGE).await?;
+            Ok(found.iter().filter_map(read_position).collect())
+        })
+    }
+
+    fn put_positions<'a>(&'a self, positions: &'a [Position]) -> Boxed<'a, Result<(), Trouble>> {
+        let manager = &self.options.manager;
+        let statement = |of: &Position| {
+            let q = doc! { "_id": format!("{manager}/{}", of.table), "manager_id": manager };
+            doc! { "q": q, "u": { "$set": position(of) }, "upsert": true }
+        };
+        let statements = positions.iter().map(statement).collect();
+        Box::pin(async move { self.update(POSITIONS, statements).await.map(drop) })
+    }
+
+    fn write<'a>(&'a self, documents: &'a [Document]) -> Boxed<'a, Result<Vec<NotTaken>, Trouble>> {
+        Box::pin(self.write_all(documents))
+    }
+
+    fn older<'a>(&'a self, of: Of<'a>, from: From<'a>, than: Rev, limit: usize) -> Boxed<'a, Result<Vec<Vec<u8>>, Trouble>> {
+        let mut filter = self.within(of.table, from);
+        filter.insert("rev", doc! { "$lt": rev(than) });
+        let limit = i64::try_from(limit).unwrap_or(PAGE);
+        Box::pin(async move {
+            let found = self.find(of.collection, filter, doc! { "key": 1 }, limit).await?;
+            Ok(found.iter().filter_map(|found| read_bytes(found, "key")).collect())
+        })
+    }
+
+    fn rows<'a>(&'a self, of: Of<'a>, after: Option<&'a [u8]>, limit: usize) -> Boxed<'a, Result<Vec<Row>, Trouble>> {
+        let filter = self.within(of.table, after.map_or(From::Start, From::After));
+        let limit = i64::try_from(limit).unwrap_or(PAGE);
+        Box::pin(async move {
+            let found = self.find(of.collection, filter, doc! { "key": 1, "rev": 1, "record": 1 }, limit).await?;
+            let row = |found: &Doc| {
+                Some(Row { key: read_bytes(found, "key")?, rev: read_rev(found, "rev")?, record: read_bytes(found, "record")? })
+            };
+            let rows: Option<Vec<Row>> = found.iter().map(row).collect();
+            rows.ok_or_else(|| Trouble::Refused(format!("{} has a document of {} that no manager wrote", of.collection, of.table)))
+        })
+    }
+
+    fn put_part(&self, of: Rev, part: u32, rows: Vec<u8>) -> Boxed<'_, Result<(), Trouble>> {
+        let q = doc! { "_id": self.part_id(of, part), "manager_id": &self.options.manager };
+        let set = doc! { "round": rev(of), "part": i64::from(part), "rows": bytes(&rows) };
+        Box::pin(async move { self.update(PARTS, vec![doc! { "q": q, "u": { "$set": set }, "upsert": true }]).await.map(drop) })
+    }
+
+    fn part(&self, of: Rev, part: u32) -> Boxed<'_, Result<Option<Vec<u8>>, Trouble>> {
+        let id = self.part_id(of, part);
+        Box::pin(async move {
+            let found = self.find(PARTS, doc! { "_id": id }, doc! { "rows": 1 }, 1).await?;
+            Ok(found.first().and_then(|found| read_bytes(found, "rows")))
+        })
+    }
+
+    fn keep_parts_of(&self, of: Rev) -> Boxed<'_, Result<(), Trouble>> {
+        let others = doc! { "manager_id": &self.options.manager, "round": { "$ne": rev(of) } };
+        let command = doc! { "delete": PARTS, "deletes": [{ "q": others, "limit": 0 }] };
+        Box::pin(async move { Ok(self.ask_to_keep(command).await.map(drop)?) })
+    }
+
+    fn indexes<'a>(&'a self, wanted: &'a [Index]) -> Boxed<'a, Result<Vec<String>, Trouble>> {
+        Box::pin(self.make_indexes(wanted))
+    }
+}
+
+impl Mongo {
+    fn part_id(&self, of: Rev, part: u32) -> String {
+        format!("{}/{:016x}/{part:08x}", self.options.manager, of.0)
+    }
+}
+
+fn keys(index: &Index) -> Doc {
+    index.fields.iter().map(|(field, down)| ((*field).to_owned(), Bson::Int32(if *down { -1 } else { 1 }))).collect()
+}
+
+/// As every client of the cluster would name it.
+fn name(index: &Index) -> String {
+    let parts: Vec<String> = index.fields.iter().map(|(field, down)| format!("{field}_{}", if *down { "-1" } else { "1" })).collect();
+    parts.join("_")
+}
+
+/// Directions come back as whatever kind of number.
+fn same_keys(there: &Doc, keys: &Doc) -> bool {
+    let way = |value: &Bson| value.as_i32().map(i64::from).or(value.as_i64()).or(value.as_f64().map(|way| if way < 0.0 { -1 } else { 1 }));
+    let Ok(there) = there.get_document("key") else { return false };
+    let same = |(ours, theirs): ((&String, &Bson), (&String, &Bson))| ours.0 == theirs.0 && way(ours.1) == way(theirs.1);
+    there.len() == keys.len() && keys.iter().zip(there.iter()).all(same)
+}
+
+/// What would make it another index than the one that is wanted.
+fn otherwise_than(there: &Doc, wanted: &Index) -> Option<String> {
+    let seconds = there.get("expireAfterSeconds").and_then(|of| of.as_i64().or(of.as_i32().map(Into::into)).or(of.as_f64().map(whole)));
+    if seconds != wanted.expire_seconds.map(i64::from) {
+        let told = |seconds: Option<i64>| seconds.map_or_else(|| "never".to_owned(), |seconds| format!("after {seconds} s"));
+        return Some(format!("deletes documents {}, not {}", told(seconds), told(wanted.expire_seconds.map(i64::from))));
+    }
+    let with = |name: &str| there.get(name).is_some_and(|value| !matches!(value, Bson::Boolean(false) | Bson::Null));
+    ["unique", "sparse", "partialFilterExpression", "hidden"].into_iter().find(|name| with(name)).map(|name| format!("is {name}"))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "seconds of an index")]
+fn whole(seconds: f64) -> i64 {
+    seconds as i64
+}
+
+/// A request that failed, with the code that the server gave.
+struct Failed {
+    trouble: Trouble,
+    code: Option<i32>,
+}
+
+impl std::convert::From<Trouble> for Failed {
+    fn from(trouble: Trouble) -> Failed {
+        Failed { trouble, code: None }
+    }
+}
+
+impl std::convert::From<Failed> for Trouble {
+    fn from(failed: Failed) -> Trouble {
+        failed.trouble
+    }
+}
+
+fn code_of(error: &Error) -> Option<i32> {
+    match error.kind.as_ref() {
+        ErrorKind::Command(command) => Some(command.code),
+        _ => None,
+    }
+}
+
+fn trouble(error: &Error) -> Trouble {
+    match error.kind.as_ref() {
+        ErrorKind::Authentication { .. } => Trouble::Refused("it does not take the user name and password of the connection string".into()),
+        ErrorKind::Command(command) if code::PASSING.contains(&command.code) => Trouble::Away(short(&command.message)),
+        ErrorKind::Command(command) => Trouble::Refused(short(&format!("{} ({})", command.message, command.code_name))),
+        ErrorKind::InvalidArgument { message, .. } => Trouble::Refused(short(message)),
+        ErrorKind::ServerSelection { message, .. } => Trouble::Away(short(message)),
+        kind => Trouble::Away(short(&kind.to_string())),
+    }
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(LONGEST_TEXT).collect()
+}
+
+fn errors(answer: &Doc) -> impl Iterator<Item = &Doc> {
+    answer.get_array("writeErrors").into_iter().flatten().filter_map(Bson::as_document)
+}
+
+fn first_error(answer: &Doc) -> Option<&Doc> {
+    errors(answer).next()
+}
+
+fn error_code(error: &Doc) -> i32 {
+    error.get("code").and_then(|code| code.as_i32().or(code.as_i64().and_then(|code| i32::try_from(code).ok()))).unwrap_or(0)
+}
+
+fn is_duplicate(error: &Doc) -> bool {
+    error_code(error) == code::DUPLICATE_KEY
+}
+
+/// Of the index that every collection has. An older server says so in words alone.
+fn is_of_id(error: &Doc) -> bool {
+    match error.get_document("keyPattern") {
+        Ok(keys) => keys.len() == 1 && keys.contains_key("_id"),
+        Err(_) => [" _id_ ", "._id "].iter().any(|index| format!("{} ", message(error)).contains(index)),
+    }
+}
+
+fn message(error: &Doc) -> String {
+    short(error.get_str("errmsg").unwrap_or("no reason given"))
+}
+
+/// What one statement met that all others would meet too.
+fn of_write(error: &Doc) -> Result<(), Trouble> {
+    let code = error_code(error);
+    if code::PASSING.contains(&code) {
+        Err(Trouble::Away(message(error)))
+    } else if code::OF_ALL.contains(&code) {
+        Err(Trouble::Refused(message(error)))
+    } else {
+        Ok(())
+    }
+}
+
+fn count(answer: &Doc) -> i64 {
+    answer.get("n").and_then(|n| n.as_i64().or(n.as_i32().map(Into::into))).unwrap_or(0)
+}

@@ -1,0 +1,286 @@
+//! Brings what changed to the cluster where many managers meet: logs from where they are, rows that are marked, and where it has to be everything.
+//!
+//! A run ends with a round: the cluster has one state of the store as a whole, whatever becomes of the next one.
+
+mod claim;
+mod indexes;
+mod tables;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Stopwatch;
+use crate::domain::replica::cluster::{Claim, Life, Position, Round, Through, Trouble, Watched, wait_ms};
+use crate::domain::replica::{Document, Rev};
+use crate::domain::time::BootMs;
+use crate::gateways::replica::{Cluster, NotTaken};
+use crate::live::{Doing, Failure};
+use crate::storage::replica::catalog::{CATALOG, Listed, Way};
+use crate::storage::replica::marks::{self, Mark};
+use crate::storage::replica::rows::{self, Batch};
+use crate::storage::table::Snapshot;
+
+use super::{Context, Stopped};
+
+/// In one request.
+const BATCH: Batch = Batch { documents: 500, bytes: 1 << 20 };
+/// Where so many of a request are not taken, it is no matter of documents.
+const MOST_NOT_TAKEN: usize = 50;
+
+/// What it knows from one run to the next; gone with the process.
+#[derive(Debug, Default)]
+pub struct Memory {
+    claim: Option<Claim>,
+    watched: Option<Watched>,
+    /// A person said that the other manager is gone.
+    pub takes_over: bool,
+    positions: BTreeMap<String, Position>,
+    round: Option<Round>,
+    /// When it last said that it lives.
+    beat_at: Option<BootMs>,
+    failures: u32,
+    next_try: Option<BootMs>,
+}
+
+/// Why a run stopped.
+enum Halt {
+    Trouble(Trouble),
+    Stopped(Stopped),
+}
+
+impl From<Trouble> for Halt {
+    fn from(trouble: Trouble) -> Halt {
+        Halt::Trouble(trouble)
+    }
+}
+
+impl<E: Into<Stopped>> From<E> for Halt {
+    fn from(error: E) -> Halt {
+        Halt::Stopped(error.into())
+    }
+}
+
+pub async fn run(context: &Context) -> Result<(), Stopped> {
+    let Some(cluster) = &context.cluster else { return Ok(()) };
+    let mut memory = context.replica.lock().await;
+    context.store.begin_marks().await?;
+    if marks::state(&context.store.read()?)?.is_paused {
+        context.replication.change(|status| (status.doing, status.next_try) = (Doing::Paused, None));
+        return Ok(());
+    }
+    let now = context.clock.now();
+    if memory.next_try.is_some_and(|at| now.boot < at) {
+        return Ok(());
+    }
+    let outcome = Run { context, cluster: cluster.as_ref(), memory: &mut memory }.run().await;
+    match outcome {
+        Ok(doing) => {
+            (memory.failures, memory.next_try) = (0, None);
+            context.replication.change(|status| {
+                (status.doing, status.failures, status.next_try) = (doing, 0, None);
+                status.round.clone_from(&memory.round);
+                status.positions.clone_from(&memory.positions);
+            });
+            Ok(())
+        }
+        Err(Halt::Trouble(trouble)) => {
+            failed(context, &mut memory, &trouble);
+            Ok(())
+        }
+        Err(Halt::Stopped(stopped)) => Err(stopped),
+    }
+}
+
+/// The claim was lost, or nothing is known of it: it is looked for anew.
+fn failed(context: &Context, memory: &mut Memory, trouble: &Trouble) {
+    let now = context.clock.now();
+    memory.claim = None;
+    memory.failures = memory.failures.saturating_add(1);
+    let wait = wait_ms(memory.failures, context.store.entropy.u64());
+    let wait = i64::try_from(wait).unwrap_or(i64::MAX);
+    memory.next_try = Some(BootMs(now.boot.0.saturating_add(wait)));
+    // Told once, and again when it is something else.
+    let is_new = context.replication.status().failure.is_none_or(|before| before.why != trouble.to_string());
+    if is_new || memory.failures == 1 {
+        tracing::warn!(why = %trouble, "replication waits");
+    }
+    context.replication.change(|status| {
+        status.doing = Doing::Away;
+        status.failures = memory.failures;
+        status.failure = Some(Failure { why: trouble.to_string(), at: now.wall });
+        status.next_try = Some(now.wall.plus_ms(wait));
+    });
+}
+
+/// Says that this manager writes no more, so that the next one need not wait; as far as it has anything to say.
+pub async fn release(context: &Context) {
+    let (Some(cluster), Ok(mut memory)) = (&context.cluster, context.replica.try_lock()) else { return };
+    if let Some(claim) = memory.claim.take() {
+        let ended = Claim { is_released: true, beat: claim.beat + 1, seen_at: context.clock.now().wall, ..claim };
+        if let Err(trouble) = cluster.beat(&ended).await {
+            tracing::debug!(why = %trouble, "the cluster was not told of the end");
+        }
+    }
+}
+
+/// One run.
+struct Run<'a> {
+    context: &'a Context,
+    cluster: &'a dyn Cluster,
+    memory: &'a mut Memory,
+}
+
+impl Run<'_> {
+    async fn run(&mut self) -> Result<Doing, Halt> {
+        if let Some(waiting) = self.claimed().await? {
+            return Ok(waiting);
+        }
+        let life = self.life()?;
+        let is_open = |listed: &&Listed| !self.memory.positions.get(listed.table).is_some_and(|at| at.life == life && at.is_whole);
+        let open: Vec<&'static Listed> = CATALOG.iter().filter(|listed| listed.way != Way::Stays).filter(is_open).collect();
+        if !open.is_empty() {
+            self.context.replication.change(|status| status.doing = Doing::Copying);
+            self.turn(None).await?;
+            for listed in open {
+                self.copy(listed, life).await?;
+            }
+        }
+        self.round(life).await?;
+        self.beat_if_due().await?;
+        Ok(Doing::Current)
+    }
+
+    fn life(&self) -> Result<Life, Halt> {
+        let state = marks::state(&self.context.store.read()?)?;
+        Ok(Life { generation: self.context.store.generation, stretch: state.stretch })
+    }
+
+    /// Everything that is committed, and a revision below all that is not.
+    async fn snapshot(&self) -> Result<(Rev, Arc<Snapshot>), Halt> {
+        let rev = self.context.store.fence().await?;
+        let rev = rev.ok_or_else(|| Stopped("no marks are kept".into()))?;
+        Ok((rev, Arc::new(self.context.store.read()?)))
+    }
+
+    async fn turn(&mut self, round: Option<Round>) -> Result<(), Halt> {
+        if self.memory.round != round {
+            self.cluster.turn(self.held()?, round.as_ref()).await?;
+            self.memory.round = round;
+        }
+        Ok(())
+    }
+
+    async fn put_position(&mut self, position: Position) -> Result<(), Halt> {
+        self.cluster.put_positions(std::slice::from_ref(&position)).await?;
+        self.memory.positions.insert(position.table.clone(), position);
+        Ok(())
+    }
+
+    /// What the logs have, then what changed as a part of the round, then the round, then the documents of what changed: a restore finds one state of the store at any moment.
+    async fn round(&mut self, life: Life) -> Result<(), Halt> {
+        let (rev, snapshot) = self.snapshot().await?;
+        let mut advanced = false;
+        for listed in CATALOG.iter().filter(|listed| listed.way == Way::Log) {
+            advanced |= self.follow(listed, life, rev, &snapshot).await?;
+        }
+        let parts = self.put_parts(rev, &snapshot).await?;
+        if parts > 0 || advanced || self.memory.round.is_none() {
+            let through = CATALOG.iter().filter(|listed| listed.way == Way::Log).filter_map(|listed| {
+                let key = self.memory.positions.get(listed.table)?.through.clone()?;
+                Some(Through { table: listed.table.into(), key })
+            });
+            let round = Round { rev, at: self.context.clock.now().wall, parts, through: through.collect() };
+            self.turn(Some(round)).await?;
+            self.cluster.keep_parts_of(rev).await?;
+        }
+        if parts > 0 {
+            self.apply(&snapshot).await?;
+        }
+        Ok(())
+    }
+
+    async fn put_parts(&mut self, round: Rev, snapshot: &Arc<Snapshot>) -> Result<u32, Halt> {
+        let (mut parts, mut last): (u32, Option<Mark>) = (0, None);
+        loop {
+            let (of, after) = (Arc::clone(snapshot), last.clone());
+            let marked = reading(move || {
+                let marked = rows::marked(&*of, after.as_ref(), BATCH)?;
+                Ok((rows::part(&marked)?, marked.marks.last().cloned()))
+            });
+            let (bytes, end) = marked.await?;
+            let Some(end) = end else { return Ok(parts) };
+            self.context.replication.change(|status| status.doing = Doing::Sending);
+            let (sent, size) = (Stopwatch::start(), bytes.len());
+            self.cluster.put_part(round, parts, bytes).await?;
+            self.sent(0, size, sent).await?;
+            parts = parts.saturating_add(1);
+            last = Some(end);
+        }
+    }
+
+    /// What is marked becomes documents; where one is not taken, its mark stays.
+    async fn apply(&mut self, snapshot: &Arc<Snapshot>) -> Result<(), Halt> {
+        let mut last: Option<Mark> = None;
+        loop {
+            let (of, after) = (Arc::clone(snapshot), last.clone());
+            let marked = reading(move || Ok(rows::marked(&*of, after.as_ref(), BATCH)?)).await?;
+            let Some(end) = marked.marks.last().cloned() else { return Ok(()) };
+            let not_taken = self.write(&marked.documents).await?;
+            let kept = |at: usize| not_taken.iter().any(|not| not.index == at);
+            let arrived: Vec<Mark> = marked.marks.into_iter().enumerate().filter(|(at, _)| !kept(*at)).map(|(_, mark)| mark).collect();
+            self.context.store.write(move |tx| marks::arrived(tx, &arrived)).await?;
+            last = Some(end);
+        }
+    }
+
+    /// Sends documents; those that the cluster does not take are counted and told.
+    async fn write(&mut self, documents: &[Document]) -> Result<Vec<NotTaken>, Halt> {
+        if documents.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sent = Stopwatch::start();
+        let not_taken = self.cluster.write(documents).await?;
+        if let Some(last) = not_taken.last() {
+            let NotTaken { index, why } = last;
+            let of = documents.get(*index).map_or("?", |document| document.table);
+            let because = format!("{of}: {why}");
+            if not_taken.len() > MOST_NOT_TAKEN {
+                return Err(Trouble::Refused(format!("it did not take {} of {} documents; {because}", not_taken.len(), documents.len())).into());
+            }
+            tracing::warn!(count = not_taken.len(), because, "the cluster did not take documents");
+            let count = u64::try_from(not_taken.len()).unwrap_or(u64::MAX);
+            self.context.replication.change(|status| {
+                status.not_taken = status.not_taken.saturating_add(count);
+                status.not_taken_because = Some(because);
+            });
+        }
+        self.sent(documents.len() - not_taken.len(), documents.iter().map(Document::size).sum(), sent).await?;
+        Ok(not_taken)
+    }
+
+    /// After each request: counted, held to the bandwidth that was set, and where it took long a sign of life.
+    async fn sent(&mut self, documents: usize, bytes: usize, took: Stopwatch) -> Result<(), Halt> {
+        let count = |of: usize| u64::try_from(of).unwrap_or(u64::MAX);
+        let took = took.elapsed();
+        self.context.replication.change(|status| {
+            status.documents += count(documents);
+            status.bytes += count(bytes);
+            status.sending_ms += u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        });
+        let limit = self.context.settings.get().replication.limit_kb_per_second;
+        if limit > 0 {
+            let needs = Duration::from_millis(count(bytes).saturating_mul(1_000) / (u64::from(limit) << 10));
+            tokio::time::sleep(needs.saturating_sub(took)).await;
+        }
+        self.beat_if_due().await
+    }
+}
+
+/// Rows are read and made documents where nothing waits for it.
+async fn reading<R: Send + 'static>(read: impl FnOnce() -> Result<R, Stopped> + Send + 'static) -> Result<R, Halt> {
+    match tokio::task::spawn_blocking(read).await {
+        Ok(read) => Ok(read?),
+        Err(error) => Err(Stopped(error.to_string()).into()),
+    }
+}

@@ -1,0 +1,97 @@
+//! Tables as a whole, and logs from where they are.
+
+use std::sync::Arc;
+
+use super::{BATCH, Halt, Run, reading};
+use crate::domain::replica::cluster::{Life, Position};
+use crate::domain::replica::{Document, Rev};
+use crate::gateways::replica::{From, NotTaken, Of};
+use crate::storage::replica::catalog::{Listed, Way};
+use crate::storage::replica::documents::collection;
+use crate::storage::replica::marks;
+use crate::storage::replica::rows;
+use crate::storage::table::Snapshot;
+
+impl Run<'_> {
+    /// Brings a table from its first row to its last, from where an earlier run got to.
+    pub(super) async fn copy(&mut self, listed: &'static Listed, life: Life) -> Result<(), Halt> {
+        let (rev, snapshot) = self.snapshot().await?;
+        let begun = self.memory.positions.get(listed.table).filter(|at| at.life == life).cloned();
+        let mut at = begun.unwrap_or_else(|| Position { table: listed.table.into(), life, scan: rev, through: None, is_whole: false });
+        while self.step(listed, &mut at, rev, &snapshot).await? {
+            self.put_position(at.clone()).await?;
+        }
+        self.bury(listed, &at, rev, &snapshot).await?;
+        at.is_whole = true;
+        self.put_position(at).await
+    }
+
+    /// What was added to a log. False: nothing.
+    pub(super) async fn follow(&mut self, listed: &'static Listed, life: Life, rev: Rev, snapshot: &Arc<Snapshot>) -> Result<bool, Halt> {
+        let Some(mut at) = self.memory.positions.get(listed.table).filter(|at| at.life == life).cloned() else { return Ok(false) };
+        let before = at.through.clone();
+        while self.step(listed, &mut at, rev, snapshot).await? {
+            self.put_position(at.clone()).await?;
+        }
+        let advanced = at.through != before;
+        if advanced {
+            self.put_position(at).await?;
+        }
+        Ok(advanced)
+    }
+
+    /// One request. False: that was the last one of this table.
+    async fn step(&mut self, listed: &'static Listed, at: &mut Position, rev: Rev, snapshot: &Arc<Snapshot>) -> Result<bool, Halt> {
+        let (of, after) = (Arc::clone(snapshot), at.through.clone());
+        let page = reading(move || Ok(rows::page(&*of, listed, after.as_deref(), rev, BATCH)?)).await?;
+        let not_taken = self.write(&page.documents).await?;
+        self.again(listed, &page.documents, &not_taken).await?;
+        if page.through.is_some() {
+            at.through = page.through;
+        }
+        Ok(!page.is_end)
+    }
+
+    /// What is not taken is no reason to stop: it is marked, and tried in each round.
+    async fn again(&mut self, listed: &'static Listed, documents: &[Document], not_taken: &[NotTaken]) -> Result<(), Halt> {
+        let keys: Vec<Vec<u8>> = not_taken.iter().filter_map(|not| Some(documents.get(not.index)?.key.clone())).collect();
+        if !keys.is_empty() {
+            self.context.store.write(move |tx| marks::again(tx, listed.number, &keys)).await?;
+        }
+        Ok(())
+    }
+
+    /// What the cluster has of a table that was read as a whole, and was not met: it is of before. Of a log, what was taken from its start stays there.
+    async fn bury(&mut self, listed: &'static Listed, at: &Position, rev: Rev, snapshot: &Arc<Snapshot>) -> Result<(), Halt> {
+        let first = match listed.way {
+            Way::Log => match rows::first_key(&**snapshot, listed)? {
+                Some(first) => Some(first),
+                // Whether it was never filled, or is emptied by now, cannot be told from it.
+                None => return Ok(()),
+            },
+            _ => None,
+        };
+        let of = Of { collection: collection(listed.table), table: listed.table };
+        let mut last: Option<Vec<u8>> = None;
+        loop {
+            let from = match (&last, &first) {
+                (Some(last), _) => From::After(last),
+                (None, Some(first)) => From::Key(first),
+                (None, None) => From::Start,
+            };
+            let keys = self.cluster.older(of, from, at.scan, BATCH.documents).await?;
+            let Some(end) = keys.last().cloned() else { return Ok(()) };
+            let gone = |key: &Vec<u8>| Document {
+                collection: of.collection,
+                table: listed.table,
+                key: key.clone(),
+                rev,
+                fields: Vec::new(),
+                record: None,
+            };
+            let documents: Vec<Document> = keys.iter().map(gone).collect();
+            self.write(&documents).await?;
+            last = Some(end);
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What the replication last did, for those who show it: in memory, and gone with the process.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::domain::replica::cluster::{Position, Round};
+use crate::domain::time::Timestamp;
+
+/// What it does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Doing {
+    /// No cluster is configured.
+    #[default]
+    Off,
+    /// It has not been there since the start.
+    Connecting,
+    /// Another run of this manager may still write: whether it does is looked at.
+    Watching,
+    /// Everything goes, from the start.
+    Copying,
+    /// What changed goes.
+    Sending,
+    /// The cluster has all that there was a moment ago.
+    Current,
+    /// A person wants it so.
+    Paused,
+    /// The cluster does not answer, or refuses.
+    Away,
+    /// Another manager with this id writes.
+    Second,
+    /// This store was restored somewhere else since.
+    Superseded,
+}
+
+/// What did not work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    pub why: String,
+    pub at: Timestamp,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Status {
+    pub doing: Doing,
+    pub failure: Option<Failure>,
+    /// Failures since something worked.
+    pub failures: u32,
+    pub next_try: Option<Timestamp>,
+    /// The last state that the cluster has as a whole.
+    pub round: Option<Round>,
+    /// Of each table what the cluster has of it.
+    pub positions: BTreeMap<String, Position>,
+    /// Since the start of the process.
+    pub documents: u64,
+    pub bytes: u64,
+    /// Milliseconds in which these were sent.
+    pub sending_ms: u64,
+    /// Documents that the cluster did not take, and why it did not take the last one of them.
+    pub not_taken: u64,
+    pub not_taken_because: Option<String>,
+    /// Indexes that are not as they should be.
+    pub indexes: Vec<String>,
+}
+
+/// Shared by the cycle, which writes it, and the api, which reads it.
+#[derive(Debug, Clone, Default)]
+pub struct Replication(Arc<Mutex<Status>>);
+
+impl Replication {
+    fn inner(&self) -> MutexGuard<'_, Status> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn status(&self) -> Status {
+        self.inner().clone()
+    }
+
+    pub fn change(&self, change: impl FnOnce(&mut Status)) {
+        change(&mut self.inner());
+    }
+}

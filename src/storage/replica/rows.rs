@@ -1,0 +1,103 @@
+//! Rows of the core as they go, some at a time.
+
+use std::ops::{Bound, ControlFlow};
+
+use super::catalog::{Listed, by_number};
+use super::documents::{document, of_row};
+use super::marks::{self, Mark};
+use crate::domain::replica::cluster::RoundRow;
+use crate::domain::replica::{Document, Rev};
+use crate::storage::fault::Fault;
+use crate::storage::table::Read;
+
+/// How much goes in one request.
+#[derive(Debug, Clone, Copy)]
+pub struct Batch {
+    pub documents: usize,
+    pub bytes: usize,
+}
+
+/// Rows of one table, in order.
+#[derive(Debug, Default)]
+pub struct Page {
+    pub documents: Vec<Document>,
+    /// The last row's key.
+    pub through: Option<Vec<u8>>,
+    pub is_end: bool,
+}
+
+/// What follows a key, each with this revision.
+pub fn page(read: &impl Read, listed: &Listed, after: Option<&[u8]>, rev: Rev, batch: Batch) -> Result<Page, Fault> {
+    let (mut rows, mut bytes) = (Vec::new(), 0);
+    let from = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.to_vec()));
+    let mut page = Page { is_end: true, ..Page::default() };
+    read.with(listed.table, |raw| {
+        raw.walk_bytes((from, Bound::Unbounded), false, &mut |key, value| {
+            if rows.len() >= batch.documents || bytes >= batch.bytes {
+                page.is_end = false;
+                return Ok(ControlFlow::Break(()));
+            }
+            bytes += key.len() + value.len();
+            rows.push((key.to_vec(), value.to_vec()));
+            Ok(ControlFlow::Continue(()))
+        })
+    })?;
+    for (key, value) in rows {
+        page.documents.push(of_row(read, listed, &key, Some(value), rev)?);
+        page.through = Some(key);
+    }
+    Ok(page)
+}
+
+/// Where a table begins.
+pub fn first_key(read: &impl Read, listed: &Listed) -> Result<Option<Vec<u8>>, Fault> {
+    let mut first = None;
+    read.with(listed.table, |raw| {
+        raw.walk_bytes((Bound::Unbounded, Bound::Unbounded), false, &mut |key, _| {
+            first = Some(key.to_vec());
+            Ok(ControlFlow::Break(()))
+        })
+    })?;
+    Ok(first)
+}
+
+/// Documents of rows that are marked.
+#[derive(Debug, Default)]
+pub struct Marked {
+    pub marks: Vec<Mark>,
+    /// One for each mark.
+    pub documents: Vec<Document>,
+}
+
+/// What is marked after a mark.
+pub fn marked(read: &impl Read, after: Option<&Mark>, batch: Batch) -> Result<Marked, Fault> {
+    let (mut found, mut bytes) = (Marked::default(), 0);
+    for mark in marks::pending(read, after, batch.documents)? {
+        if bytes >= batch.bytes {
+            break;
+        }
+        let listed = by_number(mark.table).ok_or_else(|| Fault::Invariant(format!("no table has the number {}", mark.table)))?;
+        let document = document(read, listed, &mark.key, mark.rev)?;
+        bytes += document.size();
+        found.marks.push(mark);
+        found.documents.push(document);
+    }
+    Ok(found)
+}
+
+/// The same as rounds have it.
+pub fn part(marked: &Marked) -> Result<Vec<u8>, Fault> {
+    let row = |(mark, document): (&Mark, &Document)| RoundRow {
+        table: mark.table,
+        key: mark.key.clone(),
+        rev: mark.rev,
+        record: document.record.clone(),
+    };
+    let rows: Vec<RoundRow> = marked.marks.iter().zip(&marked.documents).map(row).collect();
+    postcard::to_allocvec(&rows).map_err(|error| Fault::Invariant(error.to_string()))
+}
+
+/// What a part says; None: it is none.
+pub fn read_part(bytes: &[u8]) -> Option<Vec<RoundRow>> {
+    postcard::from_bytes(bytes).ok()
+}
