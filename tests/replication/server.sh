@@ -15,7 +15,7 @@ if [ ! -d "$packages" ]; then
 fi
 exec 9>&-
 export PYTHONPATH=$packages PYTHONDONTWRITEBYTECODE=1
-python3 "$packages/bin/nx-27017" -p "$1" --data-dir "$2" --log-file /dev/null >/dev/null 2>&1 </dev/null &
+python3 "$here/server.py" -p "$1" --data-dir "$2" --log-file /dev/null >/dev/null 2>&1 </dev/null &
 server=$!
 trap 'kill "$server" 2>/dev/null' EXIT
 # Who started this holds the other end, and lets go of it however it ends.
