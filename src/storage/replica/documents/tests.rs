@@ -619,7 +619,7 @@ fn telling_rows() -> Vec<(&'static str, Vec<u8>, Vec<u8>, Vec<Vec<u8>>)> {
     (schedule.whom, schedule.name) = (Whom::Listed(batch.waiting.clone()), said.clone());
     rows.push(("payout_schedules", b"schedule_a1".to_vec(), encode(&schedule).unwrap(), needles()));
 
-    let alert = Alert::new(AlertId::parse("alert_1").unwrap(), "kind", USDT_ADDRESS, Severity::Info, &said, at(0).wall);
+    let alert = Alert::new(AlertId::parse("alert_0000000001").unwrap(), "kind", USDT_ADDRESS, Severity::Info, &said, at(0).wall);
     rows.push(("alerts", vec![0; 8], encode(&alert).unwrap(), needles()));
     rows.push(("open_alerts", said.clone().into_bytes(), golden_bytes("Index64").swap_remove(0), needles()));
     let event = NodeEvent { at: at(0).wall, kind: Kind::PayoutReview, detail: Some(said.clone()), actor: Actor::System };
