@@ -32,8 +32,9 @@ async fn replicate(site: &Site) -> Status {
 fn of_store(site: &Site, table: &str) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let listed = CATALOG.iter().find(|listed| listed.table == table).unwrap();
     let read = site.app.store.read().unwrap();
-    let page = rows::page(&read, listed, None, Rev(0), Batch { documents: usize::MAX, bytes: usize::MAX }).unwrap();
-    page.documents.into_iter().filter_map(|document| Some((document.key, document.record?))).collect()
+    let page =
+        rows::page(&read, &site.app.store.secrets, listed, None, Rev(0), Batch { documents: usize::MAX, bytes: usize::MAX }).unwrap();
+    page.documents.into_iter().filter_map(|document| Some((document.name, document.record?))).collect()
 }
 
 async fn of_cluster(site: &Site, database: &Database, table: &str) -> BTreeMap<Vec<u8>, Vec<u8>> {

@@ -105,15 +105,12 @@ pub struct LineView {
 
 /// An account as the API writes it, and the name of whose it is.
 fn account_name(account: Account, names: &mut Names<'_>) -> Result<(String, Option<String>), Fault> {
-    let (kind, owner) = match account {
-        Account::PoolExpense(pool) => ("pool_expense", Some(names.pool(pool)?)),
-        Account::NodePayable(node) => ("node_payable", Some(names.node(node)?)),
-        Account::NodeReserved(node) => ("node_reserved", Some(names.node(node)?)),
-        Account::NodePaid(node) => ("node_paid", Some(names.node(node)?)),
-        Account::Forfeited(node) => ("forfeited", Some(names.node(node)?)),
-        Account::Adjustment => ("adjustment", None),
-        Account::Unexplained => ("unexplained", None),
+    let owner = match (account.node(), account.pool()) {
+        (Some(node), _) => Some(names.node(node)?),
+        (None, Some(pool)) => Some(names.pool(pool)?),
+        (None, None) => None,
     };
+    let kind = account.kind();
     Ok(match owner {
         Some(owner) => (format!("{kind}:{}", owner.id), Some(owner.name)),
         None => (kind.to_owned(), None),

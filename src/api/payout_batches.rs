@@ -268,8 +268,6 @@ pub struct BatchView {
 
 impl BatchView {
     fn new(batch: &Batch, names: &mut Names<'_>) -> Result<BatchView, Fault> {
-        let ended = usize::try_from(batch.tally.ended()).unwrap_or(usize::MAX);
-        let total = batch.size();
         Ok(BatchView {
             batch_id: batch.id.to_string(),
             status: batch.status(),
@@ -280,11 +278,11 @@ impl BatchView {
             created_at: batch.made_at.rfc3339(),
             scheduled_at: batch.scheduled_at.map(Timestamp::rfc3339),
             ended_at: batch.ended_at.map(Timestamp::rfc3339),
-            total,
-            open: if batch.called_off { 0 } else { total.saturating_sub(ended) },
+            total: batch.size(),
+            open: batch.open(),
             completed: batch.tally.paid,
             failed: batch.tally.failed,
-            cancelled: if batch.called_off { u32::try_from(total).unwrap_or(u32::MAX) } else { batch.tally.cancelled },
+            cancelled: batch.cancelled(),
             left_out: batch.left_out.len(),
             notifies: batch.notify.as_ref().map(|target| target.origin.clone()),
         })

@@ -12,7 +12,9 @@ use super::reads::{Names, Person};
 use super::state::AppState;
 use crate::domain::audit::Actor;
 use crate::domain::ids::{PayoutId, UserId};
-use crate::domain::payout::{self, Attempt, AttemptState, Choice, Payout, Review, ReviewKind, STATEMENTS_NEEDED, Source};
+use crate::domain::payout::{
+    self, Attempt, AttemptState, AttemptStateName, Choice, Payout, Review, ReviewKind, STATEMENTS_NEEDED, SourceName,
+};
 use crate::domain::refusal::Refusal;
 use crate::domain::time::Timestamp;
 use crate::storage::core::payouts;
@@ -59,30 +61,6 @@ pub struct StatementView {
     pub by: Option<Person>,
     pub at: String,
     pub text: String,
-}
-
-/// Who asked for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SourceName {
-    Automatic,
-    Manual,
-    Final,
-    Batch,
-    Schedule,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum AttemptStateName {
-    Signed,
-    /// Recorded before the first byte left: from here on silence is not a failure.
-    MaybeSent,
-    Seen,
-    Paid,
-    FailedOnChain,
-    /// Proven that it can never land.
-    Dead,
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -154,13 +132,7 @@ pub(super) fn detail(state: &AppState, read: &Snapshot, payout: &Payout, shows_a
     let view = PayoutView::new(payout, &mut names, shows_address)?;
     Ok(PayoutDetail {
         payout: view,
-        source: match payout.source {
-            Source::Automatic => SourceName::Automatic,
-            Source::Manual { .. } => SourceName::Manual,
-            Source::Final { .. } => SourceName::Final,
-            Source::Batch { .. } => SourceName::Batch,
-            Source::Schedule { .. } => SourceName::Schedule,
-        },
+        source: payout.source.name(),
         attempts_made: payout.attempts.iter().map(|of| attempt(of, state.settings().payments.network_name)).collect(),
         timeline: timeline(payout),
         review: match &payout.review {
@@ -191,22 +163,14 @@ fn review(review: &Review, names: &mut Names<'_>) -> Result<ReviewView, Fault> {
 }
 
 fn attempt(attempt: &Attempt, network_name: fn(&str) -> Option<&'static str>) -> AttemptView {
-    let (state, reason, block) = match &attempt.state {
-        AttemptState::Signed => (AttemptStateName::Signed, None, None),
-        AttemptState::MaybeSent => (AttemptStateName::MaybeSent, None, None),
-        AttemptState::Seen { block } => (AttemptStateName::Seen, None, Some(*block)),
-        AttemptState::Paid => (AttemptStateName::Paid, None, None),
-        AttemptState::FailedOnChain { reason } => (AttemptStateName::FailedOnChain, Some(reason.clone()), None),
-        AttemptState::Dead { death } => (AttemptStateName::Dead, Some(death.to_string()), None),
-    };
     AttemptView {
         number: attempt.number,
         gateway: attempt.prepared.pin.gateway.clone(),
         network: attempt.prepared.pin.network.clone(),
         network_name: network_name(&attempt.prepared.pin.network).map(str::to_owned),
-        state,
-        reason,
-        block,
+        state: attempt.state.name(),
+        reason: attempt.state.reason(),
+        block: attempt.state.block(),
         transaction_hash: attempt.sent_at.and_then(|_| attempt.txid()).map(str::to_owned),
         reference: attempt.reference.clone(),
         signed_at: attempt.signed_at.rfc3339(),

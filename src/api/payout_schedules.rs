@@ -18,7 +18,7 @@ use super::unchecked::Unchecked;
 use crate::domain::ids::{PoolId, ScheduleId};
 use crate::domain::money::{Currency, Units};
 use crate::domain::payout::Priority;
-use crate::domain::payout_schedule::{Cron, NAME_LEN, PayoutSchedule, Rule, Run, SHOWN_AHEAD, Whom};
+use crate::domain::payout_schedule::{Cron, NAME_LEN, PayoutSchedule, Rule, Run, SHOWN_AHEAD, What, Whom};
 use crate::domain::refusal::{FieldError, FieldErrors, Refusal};
 use crate::domain::time::{Now, Timestamp};
 use crate::domain::time_zone;
@@ -27,19 +27,6 @@ use crate::storage::core::{pools, schedules};
 use crate::storage::fault::{Fault, TxError};
 use crate::storage::planning::{Against, Plans};
 use crate::storage::table::{Snapshot, WriteTx};
-
-/// Whom a schedule pays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[schema(as = ScheduledPayouts)]
-pub enum What {
-    /// Every node whose balance is at least `min_amount`, all that it has.
-    AllDue,
-    /// The same of the nodes of `pool_id`.
-    Pool,
-    /// The `payout_requests`, as far as each can be made.
-    Listed,
-}
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -207,10 +194,11 @@ fn view(read: &Snapshot, names: &mut Names<'_>, schedule: PayoutSchedule, now: N
         Rule::Once(at) => (Some(at.rfc3339()), None, None),
         Rule::Cron { fields, time_zone } => (None, Some(fields), Some(time_zone)),
     };
-    let (what, pool_id, payout_requests) = match &schedule.whom {
-        Whom::AllDue => (What::AllDue, None, None),
-        Whom::Pool(id) => (What::Pool, Some(id.to_string()), None),
-        Whom::Listed(wishes) => (What::Listed, None, Some(wishes.iter().map(PayoutWish::from).collect())),
+    let what = schedule.whom.what();
+    let (pool_id, payout_requests) = match &schedule.whom {
+        Whom::AllDue => (None, None),
+        Whom::Pool(id) => (Some(id.to_string()), None),
+        Whom::Listed(wishes) => (None, Some(wishes.iter().map(PayoutWish::from).collect())),
     };
     Ok(PayoutScheduleView {
         runs: schedules::runs(read, &schedule.id)?.into_iter().map(|run| ScheduleRun::new(read, run)).collect::<Result<_, _>>()?,

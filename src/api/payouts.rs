@@ -19,7 +19,7 @@ use crate::domain::address::{AddressRecord, PayoutAddress};
 use crate::domain::ledger::Settlement;
 use crate::domain::money::Currency;
 use crate::domain::paying::Payer;
-use crate::domain::payout::{self, Payout, Priority, Status};
+use crate::domain::payout::{Payout, Priority, Status};
 use crate::domain::refusal::{FieldErrors, Refusal};
 use crate::domain::scope::Scope;
 use crate::domain::time::{Now, Timestamp};
@@ -146,11 +146,6 @@ pub struct PayoutView {
 
 impl PayoutView {
     pub fn new(payout: &Payout, names: &mut Names<'_>, shows_address: bool) -> Result<PayoutView, Fault> {
-        let (completed_at, error_message) = match &payout.state {
-            payout::State::Open => (None, None),
-            payout::State::Paid { at } => (Some(*at), None),
-            payout::State::Failed { reason, .. } | payout::State::Cancelled { reason, .. } => (None, Some(reason.clone())),
-        };
         let wallet_address = if shows_address { payout.address.to_string() } else { payout.address.masked() };
         let (node, batch) = (names.node(payout.node)?, names.batch(payout.seq)?);
         Ok(PayoutView {
@@ -170,8 +165,8 @@ impl PayoutView {
             attempts: payout.next_attempt() - 1,
             created_at: payout.created_at.rfc3339(),
             updated_at: payout.updated_at.rfc3339(),
-            completed_at: completed_at.map(Timestamp::rfc3339),
-            error_message,
+            completed_at: payout.completed_at().map(Timestamp::rfc3339),
+            error_message: payout.error_message().map(str::to_owned),
         })
     }
 }

@@ -151,6 +151,12 @@ impl fmt::Display for LucidAddress {
     }
 }
 
+/// Its last four characters, of whatever names an account.
+pub fn masked(text: &str) -> String {
+    let shown = text.char_indices().rev().nth(3).map_or("", |(at, _)| &text[at..]);
+    format!("…{shown}")
+}
+
 /// An address that is well formed for its currency.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "(Currency, String)", into = "(Currency, String)")]
@@ -192,8 +198,7 @@ impl PayoutAddress {
 
     /// Enough to recognise an address that one knows: its last four characters.
     pub fn masked(&self) -> String {
-        let shown = self.text.char_indices().rev().nth(3).map_or("", |(at, _)| &self.text[at..]);
-        format!("…{shown}")
+        masked(&self.text)
     }
 
     pub fn as_str(&self) -> &str {

@@ -192,6 +192,17 @@ impl Batch {
         if self.waiting.is_empty() { usize::try_from(self.count).unwrap_or(usize::MAX) } else { self.waiting.len() }
     }
 
+    /// Payouts that have not ended.
+    pub fn open(&self) -> usize {
+        let ended = usize::try_from(self.tally.ended()).unwrap_or(usize::MAX);
+        if self.called_off { 0 } else { self.size().saturating_sub(ended) }
+    }
+
+    /// Payouts that were cancelled, those of a batch that was called off among them.
+    pub fn cancelled(&self) -> u32 {
+        if self.called_off { u32::try_from(self.size()).unwrap_or(u32::MAX) } else { self.tally.cancelled }
+    }
+
     /// Sequences of its payouts.
     pub fn payouts(&self) -> std::ops::Range<u64> {
         self.first..self.first.saturating_add(u64::from(self.count))

@@ -91,6 +91,19 @@ pub enum Account {
 }
 
 impl Account {
+    /// What people call it: before the id of whose it is, where it is somebody's.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Account::PoolExpense(_) => "pool_expense",
+            Account::NodePayable(_) => "node_payable",
+            Account::NodeReserved(_) => "node_reserved",
+            Account::NodePaid(_) => "node_paid",
+            Account::Adjustment => "adjustment",
+            Account::Forfeited(_) => "forfeited",
+            Account::Unexplained => "unexplained",
+        }
+    }
+
     /// Stable bytes for a table key, in the order of `Account`.
     pub fn key(self) -> [u8; 5] {
         let (tag, index) = match self {
@@ -126,6 +139,14 @@ impl Account {
         match self {
             Account::NodePayable(node) | Account::NodeReserved(node) | Account::NodePaid(node) | Account::Forfeited(node) => Some(node),
             Account::PoolExpense(_) | Account::Adjustment | Account::Unexplained => None,
+        }
+    }
+
+    /// Whose it is, when it is a pool's.
+    pub fn pool(self) -> Option<PoolIndex> {
+        match self {
+            Account::PoolExpense(pool) => Some(pool),
+            _ => None,
         }
     }
 

@@ -22,7 +22,7 @@ use super::ledger::{Book, Broken, Entry};
 use super::money::{Amount, Currency, Units};
 use super::time::{Now, Timestamp};
 
-pub use attempt::{Attempt, AttemptState, Death, DeathProof, Landed, Pin, Prepared};
+pub use attempt::{Attempt, AttemptState, AttemptStateName, Death, DeathProof, Landed, Pin, Prepared};
 pub use change::Change;
 pub use eligible::{Candidate, Skip, eligible_for_payout};
 pub use review::{Choice, Claim, MAX_EVIDENCE, MAX_LINE_CHARS, Review, ReviewKind, STATEMENTS_NEEDED, Statement};
@@ -77,6 +77,29 @@ pub enum Source {
     Batch { batch: BatchId, by: String },
     /// A schedule fired; by whom it was made.
     Schedule { schedule: ScheduleId, by: String },
+}
+
+/// Who asked for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceName {
+    Automatic,
+    Manual,
+    Final,
+    Batch,
+    Schedule,
+}
+
+impl Source {
+    pub fn name(&self) -> SourceName {
+        match self {
+            Source::Automatic => SourceName::Automatic,
+            Source::Manual { .. } => SourceName::Manual,
+            Source::Final { .. } => SourceName::Final,
+            Source::Batch { .. } => SourceName::Batch,
+            Source::Schedule { .. } => SourceName::Schedule,
+        }
+    }
 }
 
 /// The outward state.
@@ -269,6 +292,48 @@ impl Payout {
             State::Failed { .. } => Status::Failed,
             State::Cancelled { .. } => Status::Cancelled,
         }
+    }
+
+    /// The same in more words: which step it stands at. `planned`, the state of its last attempt, `review`, or how it ended.
+    pub fn step(&self) -> &'static str {
+        match &self.state {
+            State::Paid { .. } => "paid",
+            State::Failed { .. } => "failed",
+            State::Cancelled { .. } => "cancelled",
+            State::Open if self.review.is_some() => "review",
+            State::Open => self.attempts.last().map_or("planned", |attempt| attempt.state.name().as_str()),
+        }
+    }
+
+    /// When it was paid.
+    pub fn completed_at(&self) -> Option<Timestamp> {
+        match &self.state {
+            State::Paid { at } => Some(*at),
+            State::Open | State::Failed { .. } | State::Cancelled { .. } => None,
+        }
+    }
+
+    /// Why it failed or was cancelled.
+    pub fn error_message(&self) -> Option<&str> {
+        match &self.state {
+            State::Failed { reason, .. } | State::Cancelled { reason, .. } => Some(reason),
+            State::Open | State::Paid { .. } => None,
+        }
+    }
+
+    /// When its first attempt was signed.
+    pub fn processed_at(&self) -> Option<Timestamp> {
+        self.attempts.first().map(|attempt| attempt.signed_at)
+    }
+
+    /// Attempts after the first one.
+    pub fn retry_count(&self) -> u32 {
+        self.next_attempt().saturating_sub(2)
+    }
+
+    /// How many of those it may have.
+    pub fn max_retries(&self) -> u32 {
+        u32::try_from(MAX_ATTEMPTS).unwrap_or(u32::MAX).saturating_sub(1).saturating_add(u32::from(self.extra_attempts))
     }
 
     pub fn review_reason(&self) -> Option<&str> {

@@ -42,6 +42,29 @@ pub enum Whom {
     Listed(Vec<Wish>),
 }
 
+/// Whom a schedule pays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = ScheduledPayouts)]
+pub enum What {
+    /// Every node whose balance is at least `min_amount`, all that it has.
+    AllDue,
+    /// The same of the nodes of `pool_id`.
+    Pool,
+    /// The `payout_requests`, as far as each can be made.
+    Listed,
+}
+
+impl Whom {
+    pub fn what(&self) -> What {
+        match self {
+            Whom::AllDue => What::AllDue,
+            Whom::Pool(_) => What::Pool,
+            Whom::Listed(_) => What::Listed,
+        }
+    }
+}
+
 /// The stored schedule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PayoutSchedule {

@@ -2,6 +2,9 @@
 
 pub mod cluster;
 mod plain;
+mod veil;
+
+pub use veil::veiled;
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
@@ -67,6 +70,18 @@ impl From<u64> for Value {
     }
 }
 
+impl From<Decimal> for Value {
+    fn from(value: Decimal) -> Value {
+        Value::Decimal(value)
+    }
+}
+
+impl<T: Into<Value>> From<Vec<T>> for Value {
+    fn from(values: Vec<T>) -> Value {
+        Value::List(values.into_iter().map(Into::into).collect())
+    }
+}
+
 impl From<f64> for Value {
     fn from(value: f64) -> Value {
         Value::Float(value)
@@ -108,20 +123,42 @@ impl<T: Into<Value>> From<Option<T>> for Value {
 pub struct Document {
     pub collection: &'static str,
     pub table: &'static str,
-    /// As the store has it.
+    /// As the store has it. It stays here: the cluster has `name`.
     pub key: Vec<u8>,
+    /// What the cluster calls the row, within manager and table: its key, or a keyed hash of a key that must not leave.
+    pub name: Vec<u8>,
     pub rev: Rev,
     /// Of its own; the same names in every document of a collection.
     pub fields: Fields,
-    /// The bytes of the record; None: the row is gone.
+    /// The row, sealed: `storage::replica::documents::opened`. None: it is gone.
     pub record: Option<Vec<u8>>,
 }
 
 impl Document {
     /// Bytes on the way, about.
     pub fn size(&self) -> usize {
-        const OF_FIELD: usize = 40;
-        self.key.len() + self.record.as_ref().map_or(0, Vec::len) + (self.fields.len() + COMMON.len()) * OF_FIELD
+        self.name.len() + self.record.as_ref().map_or(0, Vec::len) + size_of(&self.fields) + COMMON.len() * OF_FIELD
+    }
+}
+
+/// Bytes of a field beside those of its value, about.
+const OF_FIELD: usize = 24;
+
+fn size_of(fields: &Fields) -> usize {
+    fields.iter().map(|(_, value)| OF_FIELD + value.size()).sum()
+}
+
+impl Value {
+    fn size(&self) -> usize {
+        match self {
+            Value::Null | Value::Bool(_) => 1,
+            Value::Whole(_) | Value::Float(_) | Value::Date(_) => 8,
+            Value::Decimal(_) => 16,
+            Value::Text(text) => text.len(),
+            Value::Bytes(bytes) => bytes.len(),
+            Value::List(values) => values.iter().map(|value| OF_FIELD + value.size()).sum(),
+            Value::Fields(fields) => size_of(fields),
+        }
     }
 }
 

@@ -44,9 +44,9 @@ pub trait Cluster: fmt::Debug + Send + Sync {
     fn put_positions<'a>(&'a self, positions: &'a [Position]) -> Boxed<'a, Result<(), Trouble>>;
     /// Writes what is newer than what it has, in any order.
     fn write<'a>(&'a self, documents: &'a [Document]) -> Boxed<'a, Result<Vec<NotTaken>, Trouble>>;
-    /// Keys of rows of a table, from the key on or after it, that are there and whose revision is less; in order, at most `limit`.
+    /// Names of rows of a table, from the name on or after it, that are there and whose revision is less; in order, at most `limit`.
     fn older<'a>(&'a self, of: Of<'a>, from: From<'a>, than: Rev, limit: usize) -> Boxed<'a, Result<Vec<Vec<u8>>, Trouble>>;
-    /// Documents of a table that are there, after the key, in order.
+    /// Documents of a table that are there, after the name, in order.
     fn rows<'a>(&'a self, of: Of<'a>, after: Option<&'a [u8]>, limit: usize) -> Boxed<'a, Result<Vec<Row>, Trouble>>;
     fn put_part(&self, round: Rev, part: u32, rows: Vec<u8>) -> Boxed<'_, Result<(), Trouble>>;
     fn part(&self, round: Rev, part: u32) -> Boxed<'_, Result<Option<Vec<u8>>, Trouble>>;
@@ -66,14 +66,15 @@ pub struct Of<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum From<'a> {
     Start,
-    Key(&'a [u8]),
+    Name(&'a [u8]),
     After(&'a [u8]),
 }
 
 /// A row as it comes back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    pub key: Vec<u8>,
+    pub name: Vec<u8>,
     pub rev: Rev,
+    /// Sealed.
     pub record: Vec<u8>,
 }

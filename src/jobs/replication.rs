@@ -17,6 +17,7 @@ use crate::domain::time::BootMs;
 use crate::gateways::replica::{Cluster, NotTaken};
 use crate::live::{Doing, Failure};
 use crate::storage::replica::catalog::{CATALOG, Listed, Way};
+use crate::storage::replica::documents::collection;
 use crate::storage::replica::marks::{self, Mark};
 use crate::storage::replica::rows::{self, Batch};
 use crate::storage::table::Snapshot;
@@ -33,8 +34,6 @@ const MOST_NOT_TAKEN: usize = 50;
 pub struct Memory {
     claim: Option<Claim>,
     watched: Option<Watched>,
-    /// A person said that the other manager is gone.
-    pub takes_over: bool,
     positions: BTreeMap<String, Position>,
     round: Option<Round>,
     /// When it last said that it lives.
@@ -70,9 +69,10 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
         return Ok(());
     }
     let now = context.clock.now();
-    if memory.next_try.is_some_and(|at| now.boot < at) {
+    if memory.next_try.is_some_and(|at| now.boot < at) && !context.replication.wishes().now {
         return Ok(());
     }
+    context.replication.fulfilled(|wishes| wishes.now = false);
     let outcome = Run { context, cluster: cluster.as_ref(), memory: &mut memory }.run().await;
     match outcome {
         Ok(doing) => {
@@ -137,6 +137,7 @@ impl Run<'_> {
             return Ok(waiting);
         }
         let life = self.life()?;
+        self.forget_what_is_to_go_again().await?;
         let is_open = |listed: &&Listed| !self.memory.positions.get(listed.table).is_some_and(|at| at.life == life && at.is_whole);
         let open: Vec<&'static Listed> = CATALOG.iter().filter(|listed| listed.way != Way::Stays).filter(is_open).collect();
         if !open.is_empty() {
@@ -149,6 +150,19 @@ impl Run<'_> {
         self.round(life).await?;
         self.beat_if_due().await?;
         Ok(Doing::Current)
+    }
+
+    /// Where somebody asked for it, a collection goes from the start; its tables are looked for by that, whatever is found of them there.
+    async fn forget_what_is_to_go_again(&mut self) -> Result<(), Halt> {
+        let wanted = self.context.replication.wishes().resync;
+        let of = |table: &str| wanted.contains(collection(table));
+        let again: Vec<Position> = self.memory.positions.values().filter(|at| of(&at.table)).cloned().collect();
+        for position in again {
+            let (rev, _) = self.snapshot().await?;
+            self.put_position(Position { scan: rev, through: None, is_whole: false, ..position }).await?;
+        }
+        self.context.replication.fulfilled(|wishes| wishes.resync.retain(|collection| !wanted.contains(collection)));
+        Ok(())
     }
 
     fn life(&self) -> Result<Life, Halt> {
@@ -172,7 +186,8 @@ impl Run<'_> {
     }
 
     async fn put_position(&mut self, position: Position) -> Result<(), Halt> {
-        self.cluster.put_positions(std::slice::from_ref(&position)).await?;
+        let sealed = rows::sealed_position(&self.context.store.secrets, &position);
+        self.cluster.put_positions(&[sealed]).await?;
         self.memory.positions.insert(position.table.clone(), position);
         Ok(())
     }
@@ -203,10 +218,10 @@ impl Run<'_> {
     async fn put_parts(&mut self, round: Rev, snapshot: &Arc<Snapshot>) -> Result<u32, Halt> {
         let (mut parts, mut last): (u32, Option<Mark>) = (0, None);
         loop {
-            let (of, after) = (Arc::clone(snapshot), last.clone());
+            let (of, secrets, after) = (Arc::clone(snapshot), self.context.store.secrets.clone(), last.clone());
             let marked = reading(move || {
-                let marked = rows::marked(&*of, after.as_ref(), BATCH)?;
-                Ok((rows::part(&marked)?, marked.marks.last().cloned()))
+                let marked = rows::marked(&*of, &secrets, after.as_ref(), BATCH)?;
+                Ok((rows::part(&secrets, round, &marked)?, marked.marks.last().cloned()))
             });
             let (bytes, end) = marked.await?;
             let Some(end) = end else { return Ok(parts) };
@@ -223,8 +238,8 @@ impl Run<'_> {
     async fn apply(&mut self, snapshot: &Arc<Snapshot>) -> Result<(), Halt> {
         let mut last: Option<Mark> = None;
         loop {
-            let (of, after) = (Arc::clone(snapshot), last.clone());
-            let marked = reading(move || Ok(rows::marked(&*of, after.as_ref(), BATCH)?)).await?;
+            let (of, secrets, after) = (Arc::clone(snapshot), self.context.store.secrets.clone(), last.clone());
+            let marked = reading(move || Ok(rows::marked(&*of, &secrets, after.as_ref(), BATCH)?)).await?;
             let Some(end) = marked.marks.last().cloned() else { return Ok(()) };
             let not_taken = self.write(&marked.documents).await?;
             let kept = |at: usize| not_taken.iter().any(|not| not.index == at);
@@ -246,7 +261,9 @@ impl Run<'_> {
             let of = documents.get(*index).map_or("?", |document| document.table);
             let because = format!("{of}: {why}");
             if not_taken.len() > MOST_NOT_TAKEN {
-                return Err(Trouble::Refused(format!("it did not take {} of {} documents; {because}", not_taken.len(), documents.len())).into());
+                return Err(
+                    Trouble::Refused(format!("it did not take {} of {} documents; {because}", not_taken.len(), documents.len())).into()
+                );
             }
             tracing::warn!(count = not_taken.len(), because, "the cluster did not take documents");
             let count = u64::try_from(not_taken.len()).unwrap_or(u64::MAX);

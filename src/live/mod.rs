@@ -16,5 +16,5 @@ pub use failures::Failures;
 pub use metrics::{Family, Gauge, Metrics};
 pub use money::{LOOK_MAX_AGE_MS, Look, Money, Waiting};
 pub use nudges::{Job, Nudges};
-pub use replication::{Doing, Failure, Replication, Status};
 pub use refusals::{FLUSH as REFUSALS_FLUSH, Refusals, network};
+pub use replication::{Doing, Failure, Replication, Status, Wishes};

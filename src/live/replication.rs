@@ -1,6 +1,6 @@
 //! What the replication last did, for those who show it: in memory, and gone with the process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::domain::replica::cluster::{Position, Round};
@@ -62,20 +62,51 @@ pub struct Status {
     pub indexes: Vec<String>,
 }
 
-/// Shared by the cycle, which writes it, and the api, which reads it.
+/// What people ask of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// Collections that are to go from the start once more.
+    pub resync: BTreeSet<String>,
+    /// The other manager with this id is gone.
+    pub takes_over: bool,
+    /// Not to wait until the next try.
+    pub now: bool,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    status: Status,
+    wishes: Wishes,
+}
+
+/// Shared by the cycle, which writes it, and the api, which reads it and asks for more.
 #[derive(Debug, Clone, Default)]
-pub struct Replication(Arc<Mutex<Status>>);
+pub struct Replication(Arc<Mutex<Inner>>);
 
 impl Replication {
-    fn inner(&self) -> MutexGuard<'_, Status> {
+    fn inner(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn status(&self) -> Status {
-        self.inner().clone()
+        self.inner().status.clone()
     }
 
     pub fn change(&self, change: impl FnOnce(&mut Status)) {
-        change(&mut self.inner());
+        change(&mut self.inner().status);
+    }
+
+    /// For the next run.
+    pub fn wish(&self, wish: impl FnOnce(&mut Wishes)) {
+        wish(&mut self.inner().wishes);
+    }
+
+    pub fn wishes(&self) -> Wishes {
+        self.inner().wishes.clone()
+    }
+
+    /// These are done.
+    pub fn fulfilled(&self, done: impl FnOnce(&mut Wishes)) {
+        done(&mut self.inner().wishes);
     }
 }

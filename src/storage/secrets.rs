@@ -25,6 +25,12 @@ pub struct Secrets {
     vouched: SecretKey,
     /// Hashes of networks that people signed in from.
     pub networks: SecretKey,
+    /// Hashes of wallet addresses by which documents of the cluster are looked up: who has the hashes alone cannot try addresses.
+    wallets: SecretKey,
+    /// Seals rows that go to the cluster.
+    replica_rows: SecretKey,
+    /// Names such rows, and makes the nonces of their seals.
+    replica_names: SecretKey,
     /// Proofs of the browsers that people signed in with.
     pub devices: SecretKey,
 }
@@ -44,6 +50,9 @@ impl Secrets {
             idempotency: root.derive("idempotency"),
             vouched: root.derive("vouched"),
             networks: root.derive("networks"),
+            wallets: root.derive("wallet-addresses"),
+            replica_rows: root.derive("replica-rows"),
+            replica_names: root.derive("replica-names"),
             devices: root.derive("devices"),
             root,
         }
@@ -78,6 +87,29 @@ impl Secrets {
 
     pub fn open(&self, context: &str, sealed: &[u8]) -> Result<Vec<u8>, DoesNotOpen> {
         open(&self.fields, context.as_bytes(), sealed)
+    }
+
+    /// Hex HMAC-SHA-256 of a wallet address: the same for the same address, of this store only.
+    pub fn wallet_hash(&self, address: &str) -> String {
+        hex(&mac(&self.wallets, &[address.as_bytes()]))
+    }
+
+    /// What the cluster calls a row whose key it must not know.
+    pub fn replica_name(&self, table: &str, key: &[u8]) -> [u8; 32] {
+        mac(&self.replica_names, &[b"name", table.as_bytes(), key])
+    }
+
+    /// Seals a row for the cluster; `context` says which one it is. The same row is sealed to the same bytes: the nonce is a keyed hash of what is sealed, so that
+    /// two rows that differ do not share one, and whoever sends a row again needs no randomness.
+    pub fn seal_row(&self, context: &[u8], plain: &[u8]) -> Vec<u8> {
+        let mut nonce = [0; NONCE_LEN];
+        nonce.copy_from_slice(&mac(&self.replica_names, &[b"nonce", context, plain])[..NONCE_LEN]);
+        seal(&self.replica_rows, nonce, context, plain)
+    }
+
+    /// Of the same manager only, and of nowhere but where it was sealed for.
+    pub fn open_row(&self, context: &[u8], sealed: &[u8]) -> Result<Vec<u8>, DoesNotOpen> {
+        open(&self.replica_rows, context, sealed)
     }
 
     /// Reads the key file; None when there is none.

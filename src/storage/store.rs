@@ -23,7 +23,6 @@ use super::intake::{Intake, Recovered};
 use super::outputs::Outputs;
 use super::proofs::{Blinds, Recent};
 use super::replica::marks::{self, Marking};
-use crate::domain::replica::Rev;
 use super::restore;
 use super::room::{Need, Room};
 use super::sealing;
@@ -37,6 +36,7 @@ use crate::domain::audit::{Actor, Draft};
 use crate::domain::evidence::{Beacons, day_of};
 use crate::domain::ids::{ManagerId, NodeIndex, PoolIndex};
 use crate::domain::proof::succession::Succession;
+use crate::domain::replica::Rev;
 use crate::domain::threshold::Reading;
 use crate::domain::time::{Now, Timestamp};
 

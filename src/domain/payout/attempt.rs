@@ -78,6 +78,63 @@ pub enum AttemptState {
     },
 }
 
+/// The name of a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptStateName {
+    Signed,
+    /// Recorded before the first byte left: from here on silence is not a failure.
+    MaybeSent,
+    Seen,
+    Paid,
+    FailedOnChain,
+    /// Proven that it can never land.
+    Dead,
+}
+
+impl AttemptStateName {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AttemptStateName::Signed => "signed",
+            AttemptStateName::MaybeSent => "maybe_sent",
+            AttemptStateName::Seen => "seen",
+            AttemptStateName::Paid => "paid",
+            AttemptStateName::FailedOnChain => "failed_on_chain",
+            AttemptStateName::Dead => "dead",
+        }
+    }
+}
+
+impl AttemptState {
+    pub fn name(&self) -> AttemptStateName {
+        match self {
+            AttemptState::Signed => AttemptStateName::Signed,
+            AttemptState::MaybeSent => AttemptStateName::MaybeSent,
+            AttemptState::Seen { .. } => AttemptStateName::Seen,
+            AttemptState::Paid => AttemptStateName::Paid,
+            AttemptState::FailedOnChain { .. } => AttemptStateName::FailedOnChain,
+            AttemptState::Dead { .. } => AttemptStateName::Dead,
+        }
+    }
+
+    /// Why it failed, or what proves it dead.
+    pub fn reason(&self) -> Option<String> {
+        match self {
+            AttemptState::FailedOnChain { reason } => Some(reason.clone()),
+            AttemptState::Dead { death } => Some(death.to_string()),
+            AttemptState::Signed | AttemptState::MaybeSent | AttemptState::Seen { .. } | AttemptState::Paid => None,
+        }
+    }
+
+    /// The block it was found in, which is not final.
+    pub fn block(&self) -> Option<u64> {
+        match self {
+            AttemptState::Seen { block } => Some(*block),
+            _ => None,
+        }
+    }
+}
+
 /// Why an attempt can never land any more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Death {

@@ -60,8 +60,10 @@ pub struct Managed {
 pub struct RoundRow {
     /// Number of its table.
     pub table: u8,
-    pub key: Vec<u8>,
+    /// What its document is called.
+    pub name: Vec<u8>,
     pub rev: Rev,
+    /// As its document has it.
     pub record: Option<Vec<u8>>,
 }
 
@@ -73,7 +75,7 @@ pub struct Position {
     pub life: Life,
     /// Given before the first row was read; what the cluster has of less is of before.
     pub scan: Rev,
-    /// Through which key it was read; None: not begun.
+    /// Through which key it was read, sealed where the cluster has it; None: not begun.
     pub through: Option<Vec<u8>>,
     /// It was read to its end.
     pub is_whole: bool,
@@ -138,7 +140,11 @@ pub fn standing(own: &Own<'_>, found: Option<&Claim>, watched: &mut Option<Watch
     }
     match watched {
         Some(seen) if seen.run == found.run && seen.beat == found.beat => {
-            if now.0.saturating_sub(seen.since.0) >= WATCH_MS { Standing::Free } else { Standing::Watch }
+            if now.0.saturating_sub(seen.since.0) >= WATCH_MS {
+                Standing::Free
+            } else {
+                Standing::Watch
+            }
         }
         // It beats: this one is the second, and goes on looking.
         Some(seen) if seen.run == found.run => {

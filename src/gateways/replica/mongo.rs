@@ -208,7 +208,7 @@ impl Mongo {
 
     async fn write_some(&self, collection: &str, documents: &[Document], of: &[usize]) -> Result<Vec<NotTaken>, Failed> {
         let older = |document: &Document| {
-            let id = id(&self.options.manager, document.table, &document.key);
+            let id = id(&self.options.manager, document.table, &document.name);
             doc! { "_id": id, "manager_id": &self.options.manager, "rev": { "$lt": rev(document.rev) } }
         };
         // What was readable of a row goes with it: what is written in its place has nothing of it. Cut off in between, it is written again.
@@ -244,11 +244,11 @@ impl Mongo {
 
     fn within(&self, table: &str, from: From<'_>) -> Doc {
         let (above, below) = bounds(&self.options.manager, table);
-        let key = |key: &[u8]| id(&self.options.manager, table, key);
+        let named = |name: &[u8]| id(&self.options.manager, table, name);
         let lower = match from {
             From::Start => doc! { "$gte": above },
-            From::Key(from) => doc! { "$gte": key(from) },
-            From::After(after) => doc! { "$gt": key(after) },
+            From::Name(from) => doc! { "$gte": named(from) },
+            From::After(after) => doc! { "$gt": named(after) },
         };
         let mut range = lower;
         range.insert("$lt", below);
@@ -363,7 +363,7 @@ impl Cluster for Mongo {
         Box::pin(async move {
             let found = self.find(of.collection, filter, doc! { "key": 1, "rev": 1, "record": 1 }, limit).await?;
             let row = |found: &Doc| {
-                Some(Row { key: read_bytes(found, "key")?, rev: read_rev(found, "rev")?, record: read_bytes(found, "record")? })
+                Some(Row { name: read_bytes(found, "key")?, rev: read_rev(found, "rev")?, record: read_bytes(found, "record")? })
             };
             let rows: Option<Vec<Row>> = found.iter().map(row).collect();
             rows.ok_or_else(|| Trouble::Refused(format!("{} has a document of {} that no manager wrote", of.collection, of.table)))

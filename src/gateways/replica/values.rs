@@ -48,9 +48,9 @@ fn fields(of: &Fields) -> Doc {
     of.iter().map(|(name, of)| ((*name).to_owned(), value(of))).collect()
 }
 
-/// Where a row of a manager's table lies in its collection: in the order of keys.
-pub(super) fn id(manager: &str, table: &str, key: &[u8]) -> String {
-    format!("{manager}{BETWEEN}{table}{BETWEEN}{}", hex(key))
+/// Where a row of a manager's table lies in its collection: in the order of names.
+pub(super) fn id(manager: &str, table: &str, name: &[u8]) -> String {
+    format!("{manager}{BETWEEN}{table}{BETWEEN}{}", hex(name))
 }
 
 /// What all ids of a table are above, and below.
@@ -66,7 +66,7 @@ pub(super) fn set(document: &Document, region: &str) -> Doc {
         "rev": rev(document.rev),
         "schema_version": SCHEMA_VERSION,
         "table": document.table,
-        "key": bytes(&document.key),
+        "key": bytes(&document.name),
         "deleted": document.record.is_none(),
     });
     if let Some(record) = &document.record {

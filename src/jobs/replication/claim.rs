@@ -4,7 +4,7 @@ use super::indexes::INDEXES;
 use super::{Halt, Run};
 use crate::domain::replica::cluster::{BEAT_MS, Claim, Managed, Own, Standing, Trouble, standing};
 use crate::live::Doing;
-use crate::storage::replica::marks;
+use crate::storage::replica::{marks, rows};
 
 impl Run<'_> {
     pub(super) fn held(&self) -> Result<&Claim, Halt> {
@@ -24,7 +24,7 @@ impl Run<'_> {
             generation: store.generation,
             run: &store.replica_run,
             known: &state.runs,
-            takes_over: self.memory.takes_over,
+            takes_over: self.context.replication.wishes().takes_over,
         };
         let claim = found.as_ref().map(|managed| &managed.claim);
         let doing = match standing(&own, claim, &mut self.memory.watched, now.boot) {
@@ -58,11 +58,13 @@ impl Run<'_> {
         let run = mine.run.clone();
         store.write(move |tx| marks::holds(tx, &run)).await?;
         tracing::info!(generation = mine.generation, "replication begins");
-        (self.memory.claim, self.memory.takes_over, self.memory.watched) = (Some(mine), false, None);
+        (self.memory.claim, self.memory.watched) = (Some(mine), None);
+        self.context.replication.fulfilled(|wishes| wishes.takes_over = false);
         self.memory.beat_at = Some(now.boot);
         self.memory.round = found.and_then(|Managed { round, .. }| round);
         let positions = self.cluster.positions().await?;
-        self.memory.positions = positions.into_iter().map(|position| (position.table.clone(), position)).collect();
+        let opened = positions.into_iter().filter_map(|position| rows::opened_position(&store.secrets, position));
+        self.memory.positions = opened.map(|position| (position.table.clone(), position)).collect();
         let indexes = self.cluster.indexes(INDEXES).await?;
         if !indexes.is_empty() {
             tracing::warn!(?indexes, "the cluster has other indexes than it should; they are left as they are");

@@ -42,8 +42,8 @@ impl Run<'_> {
 
     /// One request. False: that was the last one of this table.
     async fn step(&mut self, listed: &'static Listed, at: &mut Position, rev: Rev, snapshot: &Arc<Snapshot>) -> Result<bool, Halt> {
-        let (of, after) = (Arc::clone(snapshot), at.through.clone());
-        let page = reading(move || Ok(rows::page(&*of, listed, after.as_deref(), rev, BATCH)?)).await?;
+        let (of, secrets, after) = (Arc::clone(snapshot), self.context.store.secrets.clone(), at.through.clone());
+        let page = reading(move || Ok(rows::page(&*of, &secrets, listed, after.as_deref(), rev, BATCH)?)).await?;
         let not_taken = self.write(&page.documents).await?;
         self.again(listed, &page.documents, &not_taken).await?;
         if page.through.is_some() {
@@ -63,10 +63,11 @@ impl Run<'_> {
 
     /// What the cluster has of a table that was read as a whole, and was not met: it is of before. Of a log, what was taken from its start stays there.
     async fn bury(&mut self, listed: &'static Listed, at: &Position, rev: Rev, snapshot: &Arc<Snapshot>) -> Result<(), Halt> {
+        // Names of logs are their keys.
         let first = match listed.way {
             Way::Log => match rows::first_key(&**snapshot, listed)? {
                 Some(first) => Some(first),
-                // Whether it was never filled, or is emptied by now, cannot be told from it.
+                // Whether it was never filled or is emptied by now cannot be told from it.
                 None => return Ok(()),
             },
             _ => None,
@@ -76,20 +77,21 @@ impl Run<'_> {
         loop {
             let from = match (&last, &first) {
                 (Some(last), _) => From::After(last),
-                (None, Some(first)) => From::Key(first),
+                (None, Some(first)) => From::Name(first),
                 (None, None) => From::Start,
             };
-            let keys = self.cluster.older(of, from, at.scan, BATCH.documents).await?;
-            let Some(end) = keys.last().cloned() else { return Ok(()) };
-            let gone = |key: &Vec<u8>| Document {
+            let names = self.cluster.older(of, from, at.scan, BATCH.documents).await?;
+            let Some(end) = names.last().cloned() else { return Ok(()) };
+            let gone = |name: &Vec<u8>| Document {
                 collection: of.collection,
                 table: listed.table,
-                key: key.clone(),
+                key: Vec::new(),
+                name: name.clone(),
                 rev,
                 fields: Vec::new(),
                 record: None,
             };
-            let documents: Vec<Document> = keys.iter().map(gone).collect();
+            let documents: Vec<Document> = names.iter().map(gone).collect();
             self.write(&documents).await?;
             last = Some(end);
         }

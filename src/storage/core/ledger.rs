@@ -126,7 +126,7 @@ pub(crate) fn key(book: Book, account: Account) -> [u8; 7] {
     [a, b, c, d, e, f, g]
 }
 
-pub(super) fn split(key: [u8; 7]) -> Option<(Book, Account)> {
+pub(in crate::storage) fn split(key: [u8; 7]) -> Option<(Book, Account)> {
     let [a, b, c, d, e, f, g] = key;
     Some((Book::from_key([a, b])?, Account::from_key([c, d, e, f, g])?))
 }

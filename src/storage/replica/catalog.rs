@@ -54,6 +54,8 @@ catalog! {
     23 SETTINGS State;
     24 ALERTS State;
     25 OPEN_ALERTS State;
+    // The keys are sealed at rest, under `secret.key`. Destroying one changes its row, which goes like any other: then the cluster's newest copy of it has no key either.
+    // What the cluster itself keeps of before (its log, backups of it) has the sealed one until that is over, like a backup of the store.
     26 SUBJECT_KEYS State;
     27 CHAIN State;
     28 SUCCESSIONS State;
@@ -84,11 +86,11 @@ catalog! {
     53 QUEUED_BATCHES State;
     54 SCHEDULES State;
     55 SCHEDULE_RUNS State;
-    56 OUTBOX State;
+    // No URL is in it. Without its salt a restored manager would sign with a key that nobody who checks signatures knows.
     57 WEBHOOKS State;
-    58 PAYOUT_NEWS State;
     59 VOTES State;
     60 VOTE_ANSWERS State;
+    // All of them, for two days each. Those of money would do, but no row tells what its request was about: its key is a hash, its answer is sealed.
     61 IDEMPOTENCY_KEYS State;
     62 ARCHIVES State;
     63 GONE_ARCHIVES State;
@@ -104,6 +106,10 @@ catalog! {
     72 SESSIONS Stays;
     73 KNOWN_NETWORKS Stays;
     74 API_TOKENS Stays;
+    // Whole URLs, which may be secrets, and bodies of messages. What waits to be delivered is of this machine: one that begins again from the cluster does not say
+    // what was said long ago. Whom the steps of payouts are told to is written anew from the configuration at each start.
+    56 OUTBOX Stays;
+    58 PAYOUT_NEWS Stays;
     // Of this machine's disk.
     75 BACKUPS Stays;
     76 COLD_FILES Stays;
@@ -131,8 +137,10 @@ mod tests {
     }
 
     #[test]
-    fn what_signs_people_machines_and_programs_in_stays() {
-        for table in [tables::SESSIONS.name, tables::API_TOKENS.name, tables::ENROLMENT_TOKENS.name, tables::STORE.name] {
+    fn what_signs_people_machines_and_programs_in_stays_and_so_do_urls() {
+        let signing_in = [tables::SESSIONS.name, tables::KNOWN_NETWORKS.name, tables::API_TOKENS.name, tables::ENROLMENT_TOKENS.name];
+        let urls = [tables::OUTBOX.name, tables::PAYOUT_NEWS.name];
+        for table in signing_in.into_iter().chain(urls).chain([tables::STORE.name]) {
             assert_eq!(CATALOG.iter().find(|listed| listed.table == table).unwrap().way, Way::Stays, "{table}");
         }
     }

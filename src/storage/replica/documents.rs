@@ -1,30 +1,73 @@
-//! Makes documents of rows: what a restore puts back, and beside it what people and the fleet's pages read.
+//! Makes documents of rows: what a restore puts back, sealed, and beside it what people and the fleet's pages read.
+//!
+//! Readable fields are chosen one by one, and every text in them is veiled: the cluster is shared by many managers and by whoever reads it. The record is sealed as a
+//! whole, because texts and keys of rows hold what the store does not show everybody: addresses of wallets, URLs, names. Only the same manager opens it, which also
+//! means that nobody else can put rows into a store that is restored.
 
-use super::catalog::Listed;
-use crate::domain::node::Node;
+mod books;
+mod fleet;
+mod logs;
+mod payouts;
+
+use serde::Serialize;
+
+use super::catalog::{Listed, Way};
+use crate::crypto::hex;
+use crate::domain::ids::NodeIndex;
+use crate::domain::money::{Currency, Units};
 use crate::domain::payout::Payout;
-use crate::domain::pool::Pool;
-use crate::domain::replica::{Document, Fields, NotPlain, Rev, Value};
+use crate::domain::replica::{Document, Fields, NotPlain, Rev, Value, veiled};
 use crate::domain::user::{PasswordHash, User};
-use crate::storage::core::{pools, tables};
+use crate::storage::Secrets;
+use crate::storage::core::{nodes, tables};
 use crate::storage::fault::Fault;
-use crate::storage::table::{Read, decode, encode};
+use crate::storage::table::{Key, Read, Record, decode, encode};
 
 /// Of rows that nobody reads but a restore.
 const RECORDS: &str = "manager_records";
 
+const NODES: &str = tables::NODES.name;
+const POOLS: &str = tables::POOLS.name;
+const NODE_EVENTS: &str = tables::NODE_EVENTS.name;
+const PAYOUTS: &str = tables::PAYOUTS.name;
+const BATCHES: &str = tables::BATCHES.name;
+const SCHEDULES: &str = tables::SCHEDULES.name;
+const ALERTS: &str = tables::ALERTS.name;
+const SETTINGS: &str = tables::SETTINGS.name;
+const AUDIT: &str = tables::AUDIT.name;
+const EPOCHS: &str = tables::EPOCHS.name;
+const POSTINGS: &str = tables::POSTINGS.name;
+const ACCRUED: &str = tables::ACCRUED.name;
+const BALANCES: &str = tables::BALANCES.name;
+const IDEMPOTENCY_KEYS: &str = tables::IDEMPOTENCY_KEYS.name;
+const USERS: &str = tables::USERS.name;
+
 /// The collection of a table.
 pub fn collection(table: &str) -> &'static str {
     match table {
-        table if table == tables::NODES.name => "nodes",
-        table if table == tables::POOLS.name => "node_pools",
-        table if table == tables::PAYOUTS.name => "payouts",
+        NODES => "nodes",
+        POOLS => "node_pools",
+        NODE_EVENTS => "node_history",
+        PAYOUTS => "payouts",
+        BATCHES => "payout_batches",
+        SCHEDULES => "schedules",
+        ALERTS => "alerts",
+        SETTINGS => "settings",
+        AUDIT => "audit_logs",
+        EPOCHS => "poot_epochs",
+        POSTINGS => "ledger_postings",
+        ACCRUED => "accrual_watermarks",
+        BALANCES => "ledger_balances",
+        IDEMPOTENCY_KEYS => "idempotency_keys",
         _ => RECORDS,
     }
 }
 
-/// The document of a row as it is now; one without a record where there is no such row.
-pub fn document(read: &impl Read, listed: &Listed, key: &[u8], rev: Rev) -> Result<Document, Fault> {
+/// The document of a row as it is now; one without fields and record where there is no such row.
+///
+/// # Errors
+/// The row does not decode, or it is of a table that stays here.
+pub fn document(read: &impl Read, secrets: &Secrets, listed: &Listed, key: &[u8], rev: Rev) -> Result<Document, Fault> {
     let mut stored = None;
     read.with(listed.table, |raw| {
         raw.look(key, &mut |bytes| {
@@ -32,39 +75,87 @@ pub fn document(read: &impl Read, listed: &Listed, key: &[u8], rev: Rev) -> Resu
             Ok(())
         })
     })?;
-    of_row(read, listed, key, stored, rev)
+    of_row(read, secrets, listed, key, stored, rev)
 }
 
 /// The same of a row that was read.
-pub fn of_row(read: &impl Read, listed: &Listed, key: &[u8], stored: Option<Vec<u8>>, rev: Rev) -> Result<Document, Fault> {
+pub fn of_row(
+    read: &impl Read,
+    secrets: &Secrets,
+    listed: &Listed,
+    key: &[u8],
+    stored: Option<Vec<u8>>,
+    rev: Rev,
+) -> Result<Document, Fault> {
+    let table = listed.table;
+    if listed.way == Way::Stays {
+        return Err(Fault::Invariant(format!("rows of {table} do not leave this machine")));
+    }
+    let name = name(secrets, table, key);
     let (fields, record) = match stored {
-        Some(bytes) => shown(read, listed.table, key, bytes)?,
+        Some(bytes) => {
+            let row = Row { table, key, bytes: &bytes };
+            let plain = postcard::to_stdvec(&(key, leaving(&row)?)).map_err(|why| Fault::Invariant(why.to_string()))?;
+            (veiled(fields(read, secrets, &row)?), Some(secrets.seal_row(&context(table, &name), &plain)))
+        }
         None => (Fields::new(), None),
     };
-    Ok(Document { collection: collection(listed.table), table: listed.table, key: key.to_vec(), rev, fields, record })
+    Ok(Document { collection: collection(table), table, key: key.to_vec(), name, rev, fields, record })
 }
 
-/// What is readable of a row, and its bytes without what never leaves.
-fn shown(read: &impl Read, table: &'static str, key: &[u8], bytes: Vec<u8>) -> Result<(Fields, Option<Vec<u8>>), Fault> {
-    let of = |why: String| Fault::Record { table, key: crate::crypto::hex(key), why };
-    Ok(match table {
-        table if table == tables::NODES.name => {
-            let fields = node(read, &decode(&bytes).map_err(of)?)?;
-            (fields, Some(bytes))
-        }
-        table if table == tables::POOLS.name => (pool(&decode(&bytes).map_err(of)?)?, Some(bytes)),
-        table if table == tables::PAYOUTS.name => {
-            let mut payout: Payout = decode(&bytes).map_err(of)?;
+/// Key and bytes of the row that was sealed as the record of the document of this name.
+///
+/// # Errors
+/// It was sealed by another manager, for another row, or was changed since.
+pub fn opened(secrets: &Secrets, table: &'static str, name: &[u8], record: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Fault> {
+    let wrong = |why: &str| Fault::Record { table, key: hex(name), why: why.into() };
+    let plain = secrets.open_row(&context(table, name), record).map_err(|_| wrong("does not open with secret.key"))?;
+    postcard::from_bytes(&plain).map_err(|_| wrong("is no row"))
+}
+
+fn context(table: &str, name: &[u8]) -> Vec<u8> {
+    [table.as_bytes(), &[0], name].concat()
+}
+
+/// Keys of rows that nobody reads may be names of people or addresses of wallets, and the name of a document outlives its row. Those of the other collections are
+/// numbers, ids, hashes and names of settings.
+fn name(secrets: &Secrets, table: &str, key: &[u8]) -> Vec<u8> {
+    if collection(table) == RECORDS { secrets.replica_name(table, key).to_vec() } else { key.to_vec() }
+}
+
+/// A row as it is stored.
+struct Row<'a> {
+    table: &'static str,
+    key: &'a [u8],
+    bytes: &'a [u8],
+}
+
+impl Row<'_> {
+    fn record<V: Record>(&self) -> Result<V, Fault> {
+        decode(self.bytes).map_err(|why| self.wrong(why))
+    }
+
+    fn key<K: Key>(&self) -> Result<K, Fault> {
+        K::decode(self.key).ok_or_else(|| self.wrong("the key does not decode".into()))
+    }
+
+    fn wrong(&self, why: String) -> Fault {
+        Fault::Record { table: self.table, key: hex(self.key), why }
+    }
+}
+
+/// The bytes of a row without what never leaves, sealed or not.
+fn leaving(row: &Row<'_>) -> Result<Vec<u8>, Fault> {
+    match row.table {
+        PAYOUTS => {
+            let mut payout: Payout = row.record()?;
             // Whoever has a signed transfer can send it.
             payout.attempts.iter_mut().for_each(|attempt| attempt.prepared.bytes.clear());
-            (Fields::new(), Some(encode(&payout)?))
+            encode(&payout)
         }
-        table if table == tables::USERS.name => {
-            let user: User = decode(&bytes).map_err(of)?;
-            (Fields::new(), Some(encode(&without_secrets(user))?))
-        }
-        _ => (Fields::new(), Some(bytes)),
-    })
+        USERS => encode(&without_secrets(row.record()?)),
+        _ => Ok(row.bytes.to_vec()),
+    }
 }
 
 /// Nobody signs in with it: who restores it sets a password at the console.
@@ -72,109 +163,40 @@ fn without_secrets(user: User) -> User {
     User { password: PasswordHash { salt: [0; 16], hash: [0; 32] }, second_factor: None, ..user }
 }
 
-fn plain(found: Result<Value, NotPlain>) -> Result<Value, Fault> {
-    found.map_err(|why| Fault::Invariant(why.to_string()))
+/// What is readable of a row.
+fn fields(read: &impl Read, secrets: &Secrets, row: &Row<'_>) -> Result<Fields, Fault> {
+    match row.table {
+        NODES => fleet::node(read, &row.record()?),
+        POOLS => fleet::pool(&row.record()?),
+        NODE_EVENTS => fleet::node_event(read, row.key()?, &row.record()?),
+        PAYOUTS => payouts::payout(read, secrets, &row.record()?),
+        BATCHES => payouts::batch(secrets, &row.record()?),
+        SCHEDULES => payouts::schedule(secrets, &row.record()?),
+        ALERTS => logs::alert(&row.record()?),
+        SETTINGS => Ok(logs::setting(row.key()?, &row.record()?)),
+        AUDIT => Ok(logs::audit(&row.record()?)),
+        EPOCHS => logs::epoch(&row.record()?),
+        POSTINGS => books::posting(read, &row.record()?),
+        ACCRUED => books::accrued(read, row.key()?, &row.record()?),
+        BALANCES => books::balance(read, row.key()?, &row.record()?),
+        IDEMPOTENCY_KEYS => Ok(logs::remembered(&row.record()?)),
+        _ => Ok(Fields::new()),
+    }
 }
 
-/// Seed 004, with what was wanted and allowed of the node instead of its status, which is no matter of the row.
-fn node(read: &impl Read, node: &Node) -> Result<Fields, Fault> {
-    let pool = node.pool_now().map(|pool| pools::by_index(read, pool)).transpose()?.flatten();
-    Ok(vec![
-        ("node_id", node.id.as_str().into()),
-        ("name", node.name.as_str().into()),
-        ("node_type", plain(Value::of(&node.node_type))?),
-        ("pool_id", pool.map(|pool| pool.id.to_string()).into()),
-        ("hardware_info", plain(Value::of(&node.hardware))?),
-        ("location", plain(Value::of(&node.location))?),
-        ("configuration", plain(Value::of(&node.configuration))?),
-        ("wanted", plain(Value::of(&node.wanted))?),
-        ("eligible", plain(Value::of(node.eligible.latest()))?),
-        ("created_at", node.created_at.into()),
-        ("updated_at", node.updated_at.into()),
-    ])
+/// By the names that the type has.
+fn plain(it: &impl Serialize) -> Result<Value, Fault> {
+    Value::of(it).map_err(|NotPlain(why)| Fault::Invariant(why))
 }
 
-fn pool(pool: &Pool) -> Result<Fields, Fault> {
-    let price = *pool.pricing.latest();
-    let money = |units: crate::domain::money::Units| Value::Decimal(units.to_decimal(price.currency));
-    Ok(vec![
-        ("pool_id", pool.id.as_str().into()),
-        ("name", pool.name.as_str().into()),
-        ("description", pool.description.as_str().into()),
-        ("max_nodes", pool.max_nodes.into()),
-        ("resource_limits", plain(Value::of(&pool.resource_limits))?),
-        ("auto_scaling", pool.auto_scaling.into()),
-        ("scaling_policy", plain(Value::of(&pool.scaling_policy))?),
-        (
-            "pricing",
-            Value::Fields(vec![
-                ("cost_per_hour", money(price.cost_per_hour)),
-                ("reward_per_hour", money(price.reward_per_hour)),
-                ("currency", price.currency.code().into()),
-            ]),
-        ),
-        ("created_at", pool.created_at.into()),
-        ("updated_at", pool.updated_at.into()),
-    ])
+fn money(units: Units, currency: Currency) -> Value {
+    units.to_decimal(currency).into()
+}
+
+/// Id of a node, deleted or not; null where the store does not know it.
+fn node_id(read: &impl Read, index: NodeIndex) -> Result<Value, Fault> {
+    Ok(nodes::ever(read, index)?.map(|node| node.id.to_string()).into())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::storage::core::testing::{Fixture, act, hardware, new_node, new_pool, node_id, pool_id};
-    use crate::storage::core::{nodes, pools};
-    use crate::storage::replica::catalog::CATALOG;
-    use crate::storage::table::Record;
-
-    fn listed(table: &str) -> &'static Listed {
-        CATALOG.iter().find(|listed| listed.table == table).unwrap()
-    }
-
-    #[test]
-    fn a_node_and_its_pool_read_like_the_seed_and_come_back_as_they_were() {
-        let f = Fixture::new();
-        f.write(|tx, _| pools::create(tx, &act(), &pool_id(1), &new_pool("one", 5))).unwrap();
-        let mut new = new_node("node-1", Some(pool_id(1)));
-        new.hardware = Some(hardware());
-        let node = f.write(move |tx, directory| nodes::create(tx, directory, &act(), &node_id(1), &new, 10)).unwrap();
-        let read = f.store.read().unwrap();
-        let found = document(&read, listed("nodes"), &node.index.0.to_be_bytes(), Rev(7)).unwrap();
-        assert_eq!((found.collection, found.rev), ("nodes", Rev(7)));
-        assert_eq!(decode::<Node>(found.record.as_ref().unwrap()), Ok(node));
-        let field = |name: &str| found.fields.iter().find(|(field, _)| *field == name).unwrap().1.clone();
-        assert_eq!((field("pool_id"), field("node_type")), (pool_id(1).to_string().into(), "worker".into()));
-        let Value::Fields(hardware) = field("hardware_info") else { panic!("{found:?}") };
-        let names: Vec<&str> = hardware.iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, ["cpu", "memory", "storage", "gpu", "network"]);
-        let gone = document(&read, listed("nodes"), &99_u32.to_be_bytes(), Rev(8)).unwrap();
-        assert_eq!((gone.record, gone.fields), (None, Fields::new()));
-    }
-
-    /// Stored bytes of every kind there is.
-    fn golden<V: Record>(file: &str) -> Vec<V> {
-        let bytes =
-            |line: &str| (0..line.len() / 2).map(|at| u8::from_str_radix(&line[2 * at..2 * at + 2], 16).unwrap()).collect::<Vec<u8>>();
-        file.lines().filter(|line| !line.is_empty()).map(|line| decode(&bytes(line)).unwrap()).collect()
-    }
-
-    #[test]
-    fn signed_transfers_and_what_signs_people_in_stay_here() {
-        let f = Fixture::new();
-        let read = f.store.read().unwrap();
-        let sent = |table: &'static str, bytes: Vec<u8>| shown(&read, table, b"key", bytes).unwrap().1.unwrap();
-        let payouts: Vec<Payout> = golden(include_str!("../../../data/golden/Payout.v2.hex"));
-        assert!(payouts.iter().flat_map(|payout| &payout.attempts).any(|attempt| !attempt.prepared.bytes.is_empty()));
-        for payout in payouts {
-            let left: Payout = decode(&sent("payouts", encode(&payout).unwrap())).unwrap();
-            assert!(left.attempts.iter().all(|attempt| attempt.prepared.bytes.is_empty()));
-            assert_eq!((&left.id, left.amount, left.attempts.len()), (&payout.id, payout.amount, payout.attempts.len()));
-        }
-        let users: Vec<User> = golden(include_str!("../../../data/golden/User.v2.hex"));
-        assert!(users.iter().any(|user| user.second_factor.is_some() && user.password.hash != [0; 32]));
-        for user in users {
-            let left: User = decode(&sent("users", encode(&user).unwrap())).unwrap();
-            assert_eq!((left.password.hash, left.password.salt, left.second_factor), ([0; 32], [0; 16], None));
-            assert_eq!((left.id, left.username, left.role), (user.id, user.username, user.role));
-        }
-    }
-}
+mod tests;

@@ -5,8 +5,9 @@ use std::ops::{Bound, ControlFlow};
 use super::catalog::{Listed, by_number};
 use super::documents::{document, of_row};
 use super::marks::{self, Mark};
-use crate::domain::replica::cluster::RoundRow;
+use crate::domain::replica::cluster::{Position, RoundRow};
 use crate::domain::replica::{Document, Rev};
+use crate::storage::Secrets;
 use crate::storage::fault::Fault;
 use crate::storage::table::Read;
 
@@ -27,7 +28,7 @@ pub struct Page {
 }
 
 /// What follows a key, each with this revision.
-pub fn page(read: &impl Read, listed: &Listed, after: Option<&[u8]>, rev: Rev, batch: Batch) -> Result<Page, Fault> {
+pub fn page(read: &impl Read, secrets: &Secrets, listed: &Listed, after: Option<&[u8]>, rev: Rev, batch: Batch) -> Result<Page, Fault> {
     let (mut rows, mut bytes) = (Vec::new(), 0);
     let from = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.to_vec()));
     let mut page = Page { is_end: true, ..Page::default() };
@@ -43,7 +44,7 @@ pub fn page(read: &impl Read, listed: &Listed, after: Option<&[u8]>, rev: Rev, b
         })
     })?;
     for (key, value) in rows {
-        page.documents.push(of_row(read, listed, &key, Some(value), rev)?);
+        page.documents.push(of_row(read, secrets, listed, &key, Some(value), rev)?);
         page.through = Some(key);
     }
     Ok(page)
@@ -70,14 +71,14 @@ pub struct Marked {
 }
 
 /// What is marked after a mark.
-pub fn marked(read: &impl Read, after: Option<&Mark>, batch: Batch) -> Result<Marked, Fault> {
+pub fn marked(read: &impl Read, secrets: &Secrets, after: Option<&Mark>, batch: Batch) -> Result<Marked, Fault> {
     let (mut found, mut bytes) = (Marked::default(), 0);
     for mark in marks::pending(read, after, batch.documents)? {
         if bytes >= batch.bytes {
             break;
         }
         let listed = by_number(mark.table).ok_or_else(|| Fault::Invariant(format!("no table has the number {}", mark.table)))?;
-        let document = document(read, listed, &mark.key, mark.rev)?;
+        let document = document(read, secrets, listed, &mark.key, mark.rev)?;
         bytes += document.size();
         found.marks.push(mark);
         found.documents.push(document);
@@ -85,19 +86,43 @@ pub fn marked(read: &impl Read, after: Option<&Mark>, batch: Batch) -> Result<Ma
     Ok(found)
 }
 
-/// The same as rounds have it.
-pub fn part(marked: &Marked) -> Result<Vec<u8>, Fault> {
+/// The same as rounds have it, sealed.
+pub fn part(secrets: &Secrets, round: Rev, marked: &Marked) -> Result<Vec<u8>, Fault> {
     let row = |(mark, document): (&Mark, &Document)| RoundRow {
         table: mark.table,
-        key: mark.key.clone(),
+        name: document.name.clone(),
         rev: mark.rev,
         record: document.record.clone(),
     };
     let rows: Vec<RoundRow> = marked.marks.iter().zip(&marked.documents).map(row).collect();
-    postcard::to_allocvec(&rows).map_err(|error| Fault::Invariant(error.to_string()))
+    let plain = postcard::to_allocvec(&rows).map_err(|error| Fault::Invariant(error.to_string()))?;
+    Ok(secrets.seal_row(&of_round(round), &plain))
 }
 
-/// What a part says; None: it is none.
-pub fn read_part(bytes: &[u8]) -> Option<Vec<RoundRow>> {
-    postcard::from_bytes(bytes).ok()
+/// What a part of this round says; None: it is none.
+pub fn opened_part(secrets: &Secrets, round: Rev, sealed: &[u8]) -> Option<Vec<RoundRow>> {
+    postcard::from_bytes(&secrets.open_row(&of_round(round), sealed).ok()?).ok()
+}
+
+fn of_round(round: Rev) -> Vec<u8> {
+    [&b"round"[..], &[0], &round.0.to_be_bytes()].concat()
+}
+
+/// As the cluster has it: keys may be what it must not know.
+pub fn sealed_position(secrets: &Secrets, position: &Position) -> Position {
+    let sealed = |key: &Vec<u8>| secrets.seal_row(&of_position(&position.table), key);
+    Position { through: position.through.as_ref().map(sealed), ..position.clone() }
+}
+
+/// None: this manager did not write it.
+pub fn opened_position(secrets: &Secrets, position: Position) -> Option<Position> {
+    let through = match &position.through {
+        Some(sealed) => Some(secrets.open_row(&of_position(&position.table), sealed).ok()?),
+        None => None,
+    };
+    Some(Position { through, ..position })
+}
+
+fn of_position(table: &str) -> Vec<u8> {
+    [&b"position"[..], &[0], table.as_bytes()].concat()
 }
