@@ -1,57 +1,26 @@
 //! Replication against a server that speaks the protocol.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+mod copy;
+mod faulty;
 
-use lucid::domain::replica::Rev;
-use lucid::domain::replica::cluster::{WATCH_MS, wait_ms};
-use lucid::live::{Doing, Job, Status};
-use lucid::storage::replica::catalog::{CATALOG, Way};
-use lucid::storage::replica::documents::collection;
-use lucid::storage::replica::rows::{self, Batch};
-use lucid::storage::table::Read;
-use mongodb::Database;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use lucid::gateways::replica::Cluster;
+use lucid::live::{Doing, Job};
 use mongodb::bson::{Document, doc};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::cluster::{all, database};
+use crate::support::client::Client;
+use crate::support::cluster::{Server, all, connect, database};
+use crate::support::death::unless_it_dies;
+use crate::support::proxy::Proxy;
+use crate::support::random::Random;
 use crate::support::site::Site;
 
-/// A set-up manager that replicates to a database of this test alone.
-async fn site(dir: &Path, uri: &str) -> Site {
-    Site::new(dir.to_owned(), &[("mongodb.uri", uri)]).await
-}
-
-async fn replicate(site: &Site) -> Status {
-    site.app.context.run(Job::Replication).await.unwrap();
-    site.app.context.replication.status()
-}
-
-/// Everything that would go, as the store has it: what is in a table by its key.
-fn of_store(site: &Site, table: &str) -> BTreeMap<Vec<u8>, Vec<u8>> {
-    let listed = CATALOG.iter().find(|listed| listed.table == table).unwrap();
-    let read = site.app.store.read().unwrap();
-    let page =
-        rows::page(&read, &site.app.store.secrets, listed, None, Rev(0), Batch { documents: usize::MAX, bytes: usize::MAX }).unwrap();
-    page.documents.into_iter().filter_map(|document| Some((document.name, document.record?))).collect()
-}
-
-async fn of_cluster(site: &Site, database: &Database, table: &str) -> BTreeMap<Vec<u8>, Vec<u8>> {
-    let filter = doc! { "manager_id": site.app.store.manager_id.as_str(), "table": table, "deleted": false };
-    let found = all(database, collection(table), filter).await;
-    let bytes = |of: &Document, name: &str| of.get_binary_generic(name).unwrap().clone();
-    found.iter().map(|of| (bytes(of, "key"), bytes(of, "record"))).collect()
-}
-
-/// Every table is there as the store has it.
-async fn assert_equal(site: &Site, database: &Database) {
-    for listed in CATALOG.iter().filter(|listed| listed.way != Way::Stays) {
-        let (ours, theirs) = (of_store(site, listed.table), of_cluster(site, database, listed.table).await);
-        let differ: Vec<&Vec<u8>> = ours.keys().chain(theirs.keys()).filter(|key| ours.get(*key) != theirs.get(*key)).collect();
-        assert!(differ.is_empty(), "{}: {} rows here, {} there; {differ:?} differ", listed.table, ours.len(), theirs.len());
-    }
-}
+use copy::{assert_equal, assert_same, catch_up, of_store, replicate, restorable, site};
+use faulty::{Fate, Faulty};
 
 #[tokio::test]
 async fn everything_goes_once_then_what_changed() {
@@ -73,4 +42,271 @@ async fn everything_goes_once_then_what_changed() {
     assert_equal(&site, &database).await;
     let found = all(&database, "nodes", doc! { "node_id": node.id.as_str() }).await;
     assert_eq!(found[0].get_str("name").unwrap(), "cellar");
+
+    // What goes leaves a document that says so, with nothing of what it was.
+    site.client.call(reqwest::Method::DELETE, &format!("/nodes/{}", node.id.as_str()), None).await;
+    replicate(&site).await;
+    assert_equal(&site, &database).await;
+    assert_eq!(all(&database, "nodes", doc! { "name": "cellar" }).await, []);
+    let gone = all(&database, "nodes", doc! { "deleted": true }).await;
+    assert!(gone.len() == 1 && !gone[0].contains_key("record"), "{gone:?}");
 }
+
+/// Money is Decimal128, moments are dates, ids are text; every document says whose it is.
+#[tokio::test]
+async fn documents_have_the_types_of_the_cluster() {
+    let (dir, (uri, database)) = (TempDir::new().unwrap(), database("types").await);
+    let site = Site::new(dir.path().to_owned(), &[("mongodb.uri", &uri), ("mongodb.region", "attic")]).await;
+    site.client.post("/nodes/pools", json!({ "name": "one", "max_nodes": 5 })).await;
+    replicate(&site).await;
+    let pools = all(&database, "node_pools", doc! {}).await;
+    assert!(!pools.is_empty());
+    for pool in pools {
+        let price = pool.get_document("pricing").unwrap();
+        price.get("reward_per_hour").and_then(|price| if let mongodb::bson::Bson::Decimal128(_) = price { Some(()) } else { None }).unwrap();
+        pool.get_datetime("created_at").unwrap();
+        assert_eq!(pool.get_str("manager_id").unwrap(), site.app.store.manager_id.as_str());
+        assert_eq!(pool.get_str("region").unwrap(), "attic");
+        assert!(pool.contains_key("rev") && pool.contains_key("schema_version"));
+    }
+    let indexes = database.collection::<Document>("nodes").list_index_names().await.unwrap();
+    assert!(indexes.len() >= 8, "{indexes:?}");
+}
+
+#[tokio::test]
+async fn without_a_cluster_all_is_as_ever_and_it_catches_up_later() {
+    let dir = TempDir::new().unwrap();
+    let server = Server::start();
+    let proxy = Proxy::before(server.address.clone()).await;
+    let uri = format!("mongodb://{}/offline?serverSelectionTimeoutMS=200&connectTimeoutMS=200", proxy.address);
+    proxy.faults.away.store(true, Ordering::SeqCst);
+    let site = site(dir.path(), &uri).await;
+    let status = replicate(&site).await;
+    assert_eq!((status.doing, status.failures, status.next_try.is_some()), (Doing::Away, 1, true), "{status:?}");
+    let node = site.enrol("attic").await;
+    // Not before its time has come.
+    assert_eq!(replicate(&site).await.failures, 1);
+    site.next_slot(1_000);
+    assert_eq!(replicate(&site).await.failures, 2);
+    proxy.faults.away.store(false, Ordering::SeqCst);
+    let database = connect(&server.uri("offline")).await;
+    let status = catch_up(&site).await;
+    assert_eq!((status.doing, status.failures), (Doing::Current, 0), "{status:?}");
+    assert_equal(&site, &database).await;
+
+    // Away again, in the middle of an answer, while things change; and over a crash.
+    for cut_after in [0, 7, 60, 300, 1_500] {
+        proxy.faults.pass.store(cut_after, Ordering::SeqCst);
+        site.client.put(&format!("/nodes/{}", node.id.as_str()), json!({ "name": format!("cut-{cut_after}") })).await;
+        site.next_slot(1_000);
+        replicate(&site).await;
+        proxy.faults.pass.store(-1, Ordering::SeqCst);
+    }
+    let site = site.crash().await;
+    site.client.put(&format!("/nodes/{}", node.id.as_str()), json!({ "name": "after" })).await;
+    let status = catch_up(&site).await;
+    assert_eq!(status.doing, Doing::Current, "{status:?}");
+    assert_equal(&site, &database).await;
+}
+
+#[tokio::test]
+async fn a_server_that_was_wiped_gets_everything_again() {
+    let (dir, (uri, database)) = (TempDir::new().unwrap(), database("wiped").await);
+    let site = site(dir.path(), &uri).await;
+    replicate(&site).await;
+    database.drop().await.unwrap();
+    site.client.post("/nodes/pools", json!({ "name": "one", "max_nodes": 5 })).await;
+    let status = catch_up(&site).await;
+    assert_eq!(status.doing, Doing::Current, "{status:?}");
+    assert_equal(&site, &database).await;
+    // One collection, when somebody asks for it.
+    database.collection::<Document>("nodes").drop().await.unwrap();
+    database.collection::<Document>("node_pools").delete_many(doc! {}).await.unwrap();
+    site.app.context.replication.wish(|wishes| wishes.resync.extend(["nodes".to_owned(), "node_pools".to_owned()]));
+    assert_eq!(replicate(&site).await.doing, Doing::Current);
+    assert_equal(&site, &database).await;
+    assert!(restorable(&site, &uri, &database).await.is_some());
+}
+
+#[tokio::test]
+async fn managers_share_a_database_and_never_each_others_documents() {
+    let (dirs, (uri, database)) = ([TempDir::new().unwrap(), TempDir::new().unwrap()], database("two").await);
+    let sites = [site(dirs[0].path(), &uri).await, site(dirs[1].path(), &uri).await];
+    for round in 0..3 {
+        for (number, site) in sites.iter().enumerate() {
+            site.enrol(&format!("node-{number}-{round}")).await;
+            assert_eq!(replicate(site).await.doing, Doing::Current);
+        }
+    }
+    for site in &sites {
+        assert_equal(site, &database).await;
+    }
+    assert_eq!(all(&database, "nodes", doc! { "deleted": false }).await.len(), 6);
+}
+
+#[tokio::test]
+async fn a_copy_of_the_card_is_noticed_and_does_not_write() {
+    let (dir, copied, (uri, database)) = (TempDir::new().unwrap(), TempDir::new().unwrap(), database("second").await);
+    let original = site(dir.path(), &uri).await;
+    replicate(&original).await;
+    let (driver, settings) = (original.driver.clone(), vec![("mongodb.uri", uri.clone())]);
+    original.end().await;
+    crate::support::copy(dir.path(), copied.path());
+    let original = Site::open(dir.path().to_owned(), driver.clone(), settings.clone()).await;
+    assert_eq!(catch_up(&original).await.doing, Doing::Current);
+    let second = Site::open(copied.path().to_owned(), driver.clone(), settings.clone()).await;
+    let mut seen = Vec::new();
+    for _ in 0..8 {
+        seen.push(replicate(&second).await.doing);
+        assert_eq!(replicate(&original).await.doing, Doing::Current);
+        driver.advance_ms(31_000);
+    }
+    assert_eq!(seen, [Doing::Second; 8], "it knows that a run wrote which it does not know");
+    assert_equal(&original, &database).await;
+
+    // The original ends and says so. The copy stays the second, until a person says that the other one is gone.
+    lucid::jobs::replication::release(&original.app.context).await;
+    original.end().await;
+    assert_eq!(replicate(&second).await.doing, Doing::Second);
+    second.app.context.replication.wish(|wishes| wishes.takes_over = true);
+    assert_eq!(replicate(&second).await.doing, Doing::Current);
+    assert_equal(&second, &database).await;
+    // And now the original is the one that is not known.
+    let original = Site::open(dir.path().to_owned(), driver, settings).await;
+    assert_eq!(catch_up(&original).await.doing, Doing::Second);
+}
+
+#[tokio::test]
+async fn credentials_are_told_to_nobody() {
+    let (dir, server) = (TempDir::new().unwrap(), Server::start());
+    let uri = format!("mongodb://me:hunter2-secret@{}/x?serverSelectionTimeoutMS=500", server.address);
+    connect(&server.uri("x")).await;
+    let site = site(dir.path(), &uri).await;
+    let status = replicate(&site).await;
+    assert_eq!(status.doing, Doing::Away, "{status:?}");
+    assert!(!format!("{status:?}").contains("hunter2"), "{status:?}");
+}
+
+/// One thing that a person does.
+async fn change(client: &Client, random: &mut Random) {
+    let nodes = client.get("/nodes").await;
+    let nodes = nodes["nodes"].as_array().unwrap();
+    let name = format!("n{}", random.within(0, 1 << 40));
+    let any = |random: &mut Random| {
+        let count = nodes.len() as u64;
+        (count > 0).then(|| nodes[random.within(0, count) as usize]["node_id"].as_str().unwrap().to_owned())
+    };
+    let answer: (reqwest::StatusCode, Value) = match (random.within(0, 5), any(random)) {
+        (0 | 1, _) | (_, None) => client.call(reqwest::Method::POST, "/nodes", Some(json!({ "name": name, "node_type": "worker" }))).await,
+        (2, Some(node)) => client.call(reqwest::Method::PUT, &format!("/nodes/{node}"), Some(json!({ "name": name }))).await,
+        (3, Some(node)) => client.call(reqwest::Method::DELETE, &format!("/nodes/{node}"), None).await,
+        (_, Some(_)) => client.call(reqwest::Method::POST, "/nodes/pools", Some(json!({ "name": name, "max_nodes": 5 }))).await,
+    };
+    assert!(answer.0.is_success(), "{answer:?}");
+}
+
+/// Faults of every kind at any request, deaths at any await: whatever there is in between, a restore finds one state that the store was in, and in the end both are the same.
+#[tokio::test]
+async fn any_history_of_changes_and_faults_ends_equal_and_is_restorable_all_the_time() {
+    let mut random = Random::new();
+    let (dir, (uri, database)) = (TempDir::new().unwrap(), database("histories").await);
+    let mut site = site(dir.path(), &uri).await;
+    let mut whole: Option<(lucid::domain::replica::Rev, copy::State)> = None;
+    let (mut rounds, mut deaths) = (0, 0);
+    for _ in 0..60 {
+        for _ in 0..random.within(0, 4) {
+            change(&site.client, &mut random).await;
+        }
+        if random.within(0, 3) == 0 {
+            site.pass_slots(12).await;
+        }
+        site.next_slot(1_000);
+        let before = of_store(&site);
+        match random.within(0, 4) {
+            0 => {
+                replicate(&site).await;
+            }
+            1 => {
+                let waits = Some(random.within(0, 400));
+                let died = unless_it_dies(site.app.context.run(Job::Replication), waits).await.is_none();
+                if died {
+                    deaths += 1;
+                    site = site.crash().await;
+                }
+            }
+            _ => {
+                let at = random.within(0, 25);
+                let kinds = [Fate::Lost, Fate::Unanswered, Fate::Half, Fate::Spurned];
+                let (kind, mut calls) = (kinds[random.within(0, 4) as usize], 0);
+                let real: Arc<dyn Cluster> = site.app.context.cluster.clone().unwrap();
+                let mut context = site.app.context.clone();
+                context.cluster = Some(Faulty::before(real, move || {
+                    calls += 1;
+                    if calls > at && calls <= at + 2 { kind } else { Fate::Fine }
+                }));
+                context.run(Job::Replication).await.unwrap();
+            }
+        }
+        match restorable(&site, &uri, &database).await {
+            Some((round, state)) => {
+                if whole.as_ref().is_none_or(|(rev, _)| *rev != round.rev) {
+                    rounds += 1;
+                    whole = Some((round.rev, before));
+                }
+                assert_same(&whole.as_ref().unwrap().1, &state, "what can be restored is no state of the store");
+            }
+            None => whole = None,
+        }
+    }
+    println!("{rounds} rounds, {deaths} deaths");
+    assert!(rounds > 5, "{rounds} rounds");
+    assert_eq!(catch_up(&site).await.doing, Doing::Current);
+    assert_equal(&site, &database).await;
+}
+
+/// What changes while it is sent goes as it is in the end.
+#[tokio::test]
+async fn changes_while_a_run_is_under_way_are_not_lost() {
+    let (dir, (uri, database)) = (TempDir::new().unwrap(), database("meanwhile").await);
+    let site = site(dir.path(), &uri).await;
+    let mut random = Random::new();
+    for _ in 0..6 {
+        change(&site.client, &mut random).await;
+    }
+    for _ in 0..8 {
+        let changes = async {
+            for _ in 0..6 {
+                change(&site.client, &mut random).await;
+            }
+        };
+        tokio::join!(replicate(&site), changes);
+    }
+    assert_eq!(replicate(&site).await.doing, Doing::Current);
+    assert_equal(&site, &database).await;
+}
+
+#[tokio::test]
+async fn who_has_no_cluster_keeps_no_marks_and_who_gets_one_again_sends_everything() {
+    let (dir, (uri, database)) = (TempDir::new().unwrap(), database("again").await);
+    let open = async |driver, uri: Option<&str>| {
+        let settings = uri.map(|uri| ("mongodb.uri", uri.to_owned())).into_iter().collect();
+        let mut site = Site::open(dir.path().to_owned(), driver, settings).await;
+        site.client.sign_in(crate::support::client::USERNAME, crate::support::client::PASSWORD).await;
+        site
+    };
+    let first = site(dir.path(), &uri).await;
+    replicate(&first).await;
+    lucid::jobs::replication::release(&first.app.context).await;
+    let driver = first.driver.clone();
+    first.end().await;
+    for _ in 0..2 {
+        let without = open(driver.clone(), None).await;
+        without.client.post("/nodes/pools", json!({ "name": format!("p{}", driver.reading().boot.0), "max_nodes": 5 })).await;
+        driver.advance_ms(1_000);
+        without.end().await;
+    }
+    let again = open(driver, Some(&uri)).await;
+    assert_eq!(catch_up(&again).await.doing, Doing::Current);
+    assert_equal(&again, &database).await;
+}
+

@@ -73,7 +73,7 @@ pub async fn run(context: &Context) -> Result<(), Stopped> {
         return Ok(());
     }
     context.replication.fulfilled(|wishes| wishes.now = false);
-    let outcome = Run { context, cluster: cluster.as_ref(), memory: &mut memory }.run().await;
+    let outcome = Run { context, cluster: cluster.as_ref(), memory: &mut memory, spurned: false }.run().await;
     match outcome {
         Ok(doing) => {
             (memory.failures, memory.next_try) = (0, None);
@@ -129,6 +129,8 @@ struct Run<'a> {
     context: &'a Context,
     cluster: &'a dyn Cluster,
     memory: &'a mut Memory,
+    /// Rows of a log were not taken.
+    spurned: bool,
 }
 
 impl Run<'_> {
@@ -144,10 +146,10 @@ impl Run<'_> {
             self.context.replication.change(|status| status.doing = Doing::Copying);
             self.turn(None).await?;
             for listed in open {
-                self.copy(listed, life).await?;
+                self.copy(listed, &life).await?;
             }
         }
-        self.round(life).await?;
+        self.round(&life).await?;
         self.beat_if_due().await?;
         Ok(Doing::Current)
     }
@@ -167,7 +169,7 @@ impl Run<'_> {
 
     fn life(&self) -> Result<Life, Halt> {
         let state = marks::state(&self.context.store.read()?)?;
-        Ok(Life { generation: self.context.store.generation, stretch: state.stretch })
+        Ok(Life { generation: self.context.store.generation, stretch: state.stretch, copy: self.held()?.copy.clone() })
     }
 
     /// Everything that is committed, and a revision below all that is not.
@@ -193,12 +195,19 @@ impl Run<'_> {
     }
 
     /// What the logs have, then what changed as a part of the round, then the round, then the documents of what changed: a restore finds one state of the store at any moment.
-    async fn round(&mut self, life: Life) -> Result<(), Halt> {
-        let (rev, snapshot) = self.snapshot().await?;
+    async fn round(&mut self, life: &Life) -> Result<(), Halt> {
         let mut advanced = false;
-        for listed in CATALOG.iter().filter(|listed| listed.way == Way::Log) {
-            advanced |= self.follow(listed, life, rev, &snapshot).await?;
-        }
+        let (rev, snapshot) = loop {
+            let (rev, snapshot) = self.snapshot().await?;
+            self.spurned = false;
+            for listed in CATALOG.iter().filter(|listed| listed.way == Way::Log) {
+                advanced |= self.follow(listed, life, rev, &snapshot).await?;
+            }
+            // What a log lacks there has a mark by now, which the round has to have.
+            if !self.spurned {
+                break (rev, snapshot);
+            }
+        };
         let parts = self.put_parts(rev, &snapshot).await?;
         if parts > 0 || advanced || self.memory.round.is_none() {
             let through = CATALOG.iter().filter(|listed| listed.way == Way::Log).filter_map(|listed| {

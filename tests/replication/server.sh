@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# server.sh PORT FOLDER: a server that speaks MongoDB's protocol on 127.0.0.1:PORT until its standard input ends. FOLDER has a file for each database, or is `memory`.
+# server.sh PORT: a server that speaks MongoDB's protocol on 127.0.0.1:PORT until its standard input ends, with its databases in memory.
 # Installs NX-27017 of the locked version into a cache of its own, once.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -15,8 +15,10 @@ if [ ! -d "$packages" ]; then
 fi
 exec 9>&-
 export PYTHONPATH=$packages PYTHONDONTWRITEBYTECODE=1
-python3 "$here/server.py" -p "$1" --data-dir "$2" --log-file /dev/null >/dev/null 2>&1 </dev/null &
+# One at a time, it would say, by a file that it keeps for all of them.
+process=$(mktemp -u)
+python3 "$here/server.py" --pid-file "$process" -p "$1" --data-dir memory --log-file /dev/null >/dev/null 2>&1 </dev/null &
 server=$!
-trap 'kill "$server" 2>/dev/null' EXIT
+trap 'kill "$server" 2>/dev/null; rm -f "$process"' EXIT
 # Who started this holds the other end, and lets go of it however it ends.
 cat >/dev/null

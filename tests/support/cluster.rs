@@ -17,28 +17,13 @@ pub struct Server {
     child: Child,
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 impl Server {
-    /// With its databases in memory, or in a folder.
-    pub fn start(folder: Option<&Path>) -> Server {
-        Server::start_on(free_port(), folder)
-    }
-
-    fn start_on(port: u16, folder: Option<&Path>) -> Server {
+    /// With its databases in memory.
+    pub fn start() -> Server {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/replication/server.sh");
-        let folder = folder.map_or("memory".into(), |folder| folder.to_str().unwrap().to_owned());
-        let child = Command::new(script).args([port.to_string(), folder]).stdin(Stdio::piped()).spawn().unwrap();
+        let child = Command::new(script).arg(port.to_string()).stdin(Stdio::piped()).spawn().unwrap();
         Server { address: format!("127.0.0.1:{port}"), child }
-    }
-
-    /// Ends it, and starts it again where it was.
-    pub fn restart(self, folder: &Path) -> Server {
-        let port = self.address.rsplit(':').next().unwrap().parse().unwrap();
-        drop(self);
-        Server::start_on(port, Some(folder))
     }
 
     pub fn uri(&self, database: &str) -> String {
@@ -62,7 +47,7 @@ pub fn shared_uri(database: &str) -> String {
             let server = server.trim_end_matches('/');
             options.map_or(format!("{server}/{database}"), |options| format!("{server}/{database}?{options}"))
         }
-        Err(_) => SHARED.get_or_init(|| Server::start(None)).uri(database),
+        Err(_) => SHARED.get_or_init(|| Server::start()).uri(database),
     }
 }
 

@@ -12,6 +12,7 @@ pub mod desk;
 pub mod fleet;
 pub mod payment_service;
 pub mod plain_files;
+pub mod proxy;
 pub mod random;
 pub mod rig;
 pub mod site;

@@ -21,6 +21,8 @@ pub struct Claim {
     pub starts: u32,
     /// Drawn at each start of a manager.
     pub run: String,
+    /// Drawn when a cluster is found to know nothing of this manager: what is said of another copy is of one that was wiped.
+    pub copy: String,
     /// Grows while it lives.
     pub beat: u64,
     /// It has ended, and said so.
@@ -81,11 +83,12 @@ pub struct Position {
     pub is_whole: bool,
 }
 
-/// In one life of a store each change of a row leaves a mark.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// In one stretch of one life of a store each change of a row leaves a mark; and one copy has what was sent to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Life {
     pub generation: u32,
     pub stretch: u32,
+    pub copy: String,
 }
 
 /// What becomes of who wants to write.
@@ -193,7 +196,7 @@ mod tests {
     use super::*;
 
     fn claim(generation: u32, run: &str, beat: u64) -> Claim {
-        Claim { generation, starts: 1, run: run.into(), beat, is_released: false, seen_at: Timestamp(0) }
+        Claim { generation, starts: 1, run: run.into(), copy: "c".into(), beat, is_released: false, seen_at: Timestamp(0) }
     }
 
     fn own<'a>(known: &'a [String]) -> Own<'a> {

@@ -109,6 +109,7 @@ pub(super) fn claim(of: &Claim) -> Doc {
         "generation": i64::from(of.generation),
         "starts": i64::from(of.starts),
         "run": &of.run,
+        "copy": &of.copy,
         "beat": i64::try_from(of.beat).unwrap_or(i64::MAX),
         "released": of.is_released,
         "seen_at": date(of.seen_at),
@@ -141,6 +142,7 @@ pub(super) fn read_managed(of: &Doc) -> Option<Managed> {
         generation: number(of, "generation")?,
         starts: number(of, "starts")?,
         run: text(of, "run")?,
+        copy: text(of, "copy")?,
         beat: number(of, "beat")?,
         is_released: of.get_bool("released").ok()?,
         seen_at: moment(of, "seen_at")?,
@@ -157,6 +159,7 @@ pub(super) fn position(of: &Position) -> Doc {
         "table": &of.table,
         "generation": i64::from(of.life.generation),
         "stretch": i64::from(of.life.stretch),
+        "copy": &of.life.copy,
         "scan": rev(of.scan),
         "through": of.through.as_ref().map_or(Bson::Null, |key| bytes(key)),
         "whole": of.is_whole,
@@ -166,7 +169,7 @@ pub(super) fn position(of: &Position) -> Doc {
 pub(super) fn read_position(of: &Doc) -> Option<Position> {
     Some(Position {
         table: text(of, "table")?,
-        life: Life { generation: number(of, "generation")?, stretch: number(of, "stretch")? },
+        life: Life { generation: number(of, "generation")?, stretch: number(of, "stretch")?, copy: text(of, "copy")? },
         scan: read_rev(of, "scan")?,
         through: read_bytes(of, "through"),
         is_whole: of.get_bool("whole").ok()?,
@@ -208,7 +211,7 @@ mod tests {
     #[test]
     fn what_is_told_of_a_manager_comes_back() {
         let told = Managed {
-            claim: Claim { generation: 3, starts: 9, run: "r".into(), beat: 1 << 40, is_released: true, seen_at: Timestamp(5) },
+            claim: Claim { generation: 3, starts: 9, run: "r".into(), copy: "c".into(), beat: 1 << 40, is_released: true, seen_at: Timestamp(5) },
             round: Some(Round {
                 rev: Rev(1 << 62),
                 at: Timestamp(7),
@@ -225,7 +228,7 @@ mod tests {
         assert_eq!(read_managed(&stored), None);
         let of = Position {
             table: "nodes".into(),
-            life: Life { generation: 1, stretch: 2 },
+            life: Life { generation: 1, stretch: 2, copy: "c".into() },
             scan: Rev(7),
             through: Some(vec![1]),
             is_whole: true,

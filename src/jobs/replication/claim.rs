@@ -2,6 +2,7 @@
 
 use super::indexes::INDEXES;
 use super::{Halt, Run};
+use crate::crypto::hex;
 use crate::domain::replica::cluster::{BEAT_MS, Claim, Managed, Own, Standing, Trouble, standing};
 use crate::live::Doing;
 use crate::storage::replica::{marks, rows};
@@ -47,6 +48,7 @@ impl Run<'_> {
             generation: store.generation,
             starts: marks::state(&store.read()?)?.starts,
             run: store.replica_run.clone(),
+            copy: claim.map_or_else(|| hex(&store.entropy.bytes::<8>()), |claim| claim.copy.clone()),
             beat: claim.map_or(0, |claim| claim.beat).saturating_add(1),
             is_released: false,
             seen_at: now.wall,

@@ -14,10 +14,10 @@ use crate::storage::table::Snapshot;
 
 impl Run<'_> {
     /// Brings a table from its first row to its last, from where an earlier run got to.
-    pub(super) async fn copy(&mut self, listed: &'static Listed, life: Life) -> Result<(), Halt> {
+    pub(super) async fn copy(&mut self, listed: &'static Listed, life: &Life) -> Result<(), Halt> {
         let (rev, snapshot) = self.snapshot().await?;
-        let begun = self.memory.positions.get(listed.table).filter(|at| at.life == life).cloned();
-        let mut at = begun.unwrap_or_else(|| Position { table: listed.table.into(), life, scan: rev, through: None, is_whole: false });
+        let begun = self.memory.positions.get(listed.table).filter(|at| at.life == *life).cloned();
+        let mut at = begun.unwrap_or_else(|| Position { table: listed.table.into(), life: life.clone(), scan: rev, through: None, is_whole: false });
         while self.step(listed, &mut at, rev, &snapshot).await? {
             self.put_position(at.clone()).await?;
         }
@@ -27,8 +27,8 @@ impl Run<'_> {
     }
 
     /// What was added to a log. False: nothing.
-    pub(super) async fn follow(&mut self, listed: &'static Listed, life: Life, rev: Rev, snapshot: &Arc<Snapshot>) -> Result<bool, Halt> {
-        let Some(mut at) = self.memory.positions.get(listed.table).filter(|at| at.life == life).cloned() else { return Ok(false) };
+    pub(super) async fn follow(&mut self, listed: &'static Listed, life: &Life, rev: Rev, snapshot: &Arc<Snapshot>) -> Result<bool, Halt> {
+        let Some(mut at) = self.memory.positions.get(listed.table).filter(|at| at.life == *life).cloned() else { return Ok(false) };
         let before = at.through.clone();
         while self.step(listed, &mut at, rev, snapshot).await? {
             self.put_position(at.clone()).await?;
@@ -56,6 +56,7 @@ impl Run<'_> {
     async fn again(&mut self, listed: &'static Listed, documents: &[Document], not_taken: &[NotTaken]) -> Result<(), Halt> {
         let keys: Vec<Vec<u8>> = not_taken.iter().filter_map(|not| Some(documents.get(not.index)?.key.clone())).collect();
         if !keys.is_empty() {
+            self.spurned = true;
             self.context.store.write(move |tx| marks::again(tx, listed.number, &keys)).await?;
         }
         Ok(())

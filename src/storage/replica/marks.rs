@@ -53,21 +53,27 @@ fn put_state(tx: &mut WriteTx<'_>, state: ReplicaState) -> Result<(), TxError> {
 
 /// A store that keeps marks is opened by a manager: its revisions are above those of before.
 pub(in crate::storage) fn started(tx: &mut WriteTx<'_>, run: &str) -> Result<(), TxError> {
-    let mut state = state(tx)?;
-    state.starts = state.starts.saturating_add(1);
-    if state.runs.len() >= MOST_RUNS {
-        // The first one is the one that is known.
-        state.runs.remove(1);
-    }
-    state.runs.push(run.to_owned());
-    put_state(tx, state)
+    let state = state(tx)?;
+    let starts = state.starts.saturating_add(1);
+    put_state(tx, ReplicaState { starts, ..with_run(state, run) })
 }
 
 /// Marks are kept from now on, by a file that was opened once more.
 pub(in crate::storage) fn begin(tx: &mut WriteTx<'_>, run: &str, starts: u32) -> Result<(), TxError> {
     let state = state(tx)?;
     let stretch = state.stretch.saturating_add(1);
-    put_state(tx, ReplicaState { is_marking: true, stretch, starts, runs: vec![run.to_owned()], ..state })
+    put_state(tx, ReplicaState { is_marking: true, stretch, starts, ..with_run(state, run) })
+}
+
+fn with_run(mut state: ReplicaState, run: &str) -> ReplicaState {
+    if state.runs.len() >= MOST_RUNS {
+        // The first one is the one that is known.
+        state.runs.remove(1);
+    }
+    if state.runs.last().is_none_or(|last| last != run) {
+        state.runs.push(run.to_owned());
+    }
+    state
 }
 
 /// This manager writes: those before it do not any more.

@@ -157,7 +157,7 @@ fn a_node_and_its_pool_read_like_the_seed_and_come_back_as_they_were() {
     let window = MaintenanceWindow { start_hour: 2, duration_hours: 4 };
     whole.configuration = NodeConfiguration {
         max_sessions: Some(10),
-        resource_limits: Some(limits.clone()),
+        resource_limits: Some(limits),
         auto_scaling: Some(true),
         maintenance_window: Some(window),
     };
@@ -530,7 +530,9 @@ fn a_record_opens_for_its_own_manager_and_place_only_and_is_the_same_when_it_is_
     assert_eq!(document, made(&f, "counters", b"counters", counters.clone()));
     let (secrets, record) = (&f.store.secrets, document.record.as_ref().unwrap());
     assert_eq!(opened(secrets, "counters", &document.name, record).unwrap(), (b"counters".to_vec(), counters));
-    assert!(opened(&Secrets::new(SecretKey([1; 32])), "counters", &document.name, record).is_err());
+    let other = Secrets::new(SecretKey([1; 32]));
+    assert!(opened(&other, "counters", &document.name, record).is_err());
+    assert_ne!(other.wallet_hash(USDT_ADDRESS), secrets.wallet_hash(USDT_ADDRESS), "nobody else's hashes say whose wallet it is");
     assert!(opened(secrets, "money", &document.name, record).is_err());
     assert!(opened(secrets, "counters", b"counters", record).is_err());
     let mut changed = record.clone();

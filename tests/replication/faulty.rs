@@ -1,0 +1,119 @@
+//! A cluster that fails by script.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use lucid::domain::replica::cluster::{Claim, Managed, Position, Round, Trouble};
+use lucid::domain::replica::{Document, Rev};
+use lucid::gateways::chain::Boxed;
+use lucid::gateways::replica::{Cluster, From, Index, NotTaken, Of, Row};
+
+/// What becomes of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    Fine,
+    /// It does not arrive.
+    Lost,
+    /// It is done, and the answer does not arrive.
+    Unanswered,
+    /// Of documents every other one is written, and the answer does not arrive.
+    Half,
+    /// Of documents one is not taken.
+    Spurned,
+}
+
+pub struct Faulty {
+    inner: Arc<dyn Cluster>,
+    fate: Mutex<Box<dyn FnMut() -> Fate + Send>>,
+}
+
+impl fmt::Debug for Faulty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Faulty")
+    }
+}
+
+fn away() -> Trouble {
+    Trouble::Away("by script".into())
+}
+
+impl Faulty {
+    pub fn before(inner: Arc<dyn Cluster>, fate: impl FnMut() -> Fate + Send + 'static) -> Arc<Faulty> {
+        Arc::new(Faulty { inner, fate: Mutex::new(Box::new(fate)) })
+    }
+
+    fn fate(&self) -> Fate {
+        (self.fate.lock().unwrap())()
+    }
+
+    fn through<'a, T: Send + 'a>(&'a self, request: Boxed<'a, Result<T, Trouble>>) -> Boxed<'a, Result<T, Trouble>> {
+        let fate = self.fate();
+        Box::pin(async move {
+            match fate {
+                Fate::Fine | Fate::Spurned => request.await,
+                Fate::Lost => Err(away()),
+                Fate::Unanswered | Fate::Half => {
+                    request.await?;
+                    Err(away())
+                }
+            }
+        })
+    }
+}
+
+impl Cluster for Faulty {
+    fn managed(&self) -> Boxed<'_, Result<Option<Managed>, Trouble>> {
+        self.through(self.inner.managed())
+    }
+    fn take<'a>(&'a self, claim: &'a Claim, found: Option<&'a Claim>) -> Boxed<'a, Result<bool, Trouble>> {
+        self.through(self.inner.take(claim, found))
+    }
+    fn beat<'a>(&'a self, claim: &'a Claim) -> Boxed<'a, Result<(), Trouble>> {
+        self.through(self.inner.beat(claim))
+    }
+    fn turn<'a>(&'a self, claim: &'a Claim, round: Option<&'a Round>) -> Boxed<'a, Result<(), Trouble>> {
+        self.through(self.inner.turn(claim, round))
+    }
+    fn positions(&self) -> Boxed<'_, Result<Vec<Position>, Trouble>> {
+        self.through(self.inner.positions())
+    }
+    fn put_positions<'a>(&'a self, positions: &'a [Position]) -> Boxed<'a, Result<(), Trouble>> {
+        self.through(self.inner.put_positions(positions))
+    }
+    fn write<'a>(&'a self, documents: &'a [Document]) -> Boxed<'a, Result<Vec<NotTaken>, Trouble>> {
+        let fate = self.fate();
+        Box::pin(async move {
+            match fate {
+                Fate::Fine => self.inner.write(documents).await,
+                Fate::Lost => Err(away()),
+                Fate::Unanswered => self.inner.write(documents).await.and(Err(away())),
+                Fate::Half => {
+                    let half: Vec<Document> = documents.iter().step_by(2).cloned().collect();
+                    self.inner.write(&half).await.and(Err(away()))
+                }
+                Fate::Spurned => {
+                    self.inner.write(&documents[1..]).await?;
+                    Ok(vec![NotTaken { index: 0, why: "by script".into() }])
+                }
+            }
+        })
+    }
+    fn older<'a>(&'a self, of: Of<'a>, from: From<'a>, than: Rev, limit: usize) -> Boxed<'a, Result<Vec<Vec<u8>>, Trouble>> {
+        self.through(self.inner.older(of, from, than, limit))
+    }
+    fn rows<'a>(&'a self, of: Of<'a>, after: Option<&'a [u8]>, limit: usize) -> Boxed<'a, Result<Vec<Row>, Trouble>> {
+        self.through(self.inner.rows(of, after, limit))
+    }
+    fn put_part(&self, round: Rev, part: u32, rows: Vec<u8>) -> Boxed<'_, Result<(), Trouble>> {
+        self.through(self.inner.put_part(round, part, rows))
+    }
+    fn part(&self, round: Rev, part: u32) -> Boxed<'_, Result<Option<Vec<u8>>, Trouble>> {
+        self.through(self.inner.part(round, part))
+    }
+    fn keep_parts_of(&self, round: Rev) -> Boxed<'_, Result<(), Trouble>> {
+        self.through(self.inner.keep_parts_of(round))
+    }
+    fn indexes<'a>(&'a self, wanted: &'a [Index]) -> Boxed<'a, Result<Vec<String>, Trouble>> {
+        self.through(self.inner.indexes(wanted))
+    }
+}
