@@ -36,6 +36,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("ring", &["crypto"]),
     ("argon2", &["crypto"]),
     ("k256", &["gateways"]),
+    ("mongodb", &["gateways"]),
 ];
 
 fn sources(dir: &Path, out: &mut Vec<PathBuf>) {
